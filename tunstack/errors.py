@@ -1,0 +1,10 @@
+"""The errors that are tunstack's own; all else is trio's and the operating system's."""
+
+from __future__ import annotations
+
+
+class SetupError(Exception):
+    """A namespace, device or host could not be set up.
+
+    The message is one line that says what is wrong and what to do about it.
+    """

@@ -1,0 +1,48 @@
+"""An IP datagram as a value (RFC 791): what the codec makes of a packet.
+
+Addresses are packed bytes, network order, whose length tells the family (4 for IPv4): they compare
+and hash at the speed of bytes. People see :mod:`ipaddress` objects and strings at the public API.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+Address: TypeAlias = bytes
+
+ICMP: Final = 1
+TCP: Final = 6
+UDP: Final = 17
+
+
+@dataclass(slots=True)
+class Datagram:
+    """A validated IP datagram.
+
+    Attributes:
+        src: Source address.
+        dst: Destination address.
+        protocol: Protocol number of the payload (`ICMP`, `TCP`, `UDP`...).
+        payload: The payload, a view into the packet on arrival.
+        ttl: Time to live, in hops.
+        tos: The DSCP and ECN octet.
+        identification: The identification field.
+        dont_fragment: The DF bit.
+        more_fragments: The MF bit.
+        fragment_offset: In octets.
+        options: The options as they stand in the header.
+    """
+
+    src: Address
+    dst: Address
+    protocol: int
+    payload: Buffer
+    ttl: int = 64
+    tos: int = 0
+    identification: int = 0
+    dont_fragment: bool = False
+    more_fragments: bool = False
+    fragment_offset: int = 0
+    options: bytes = b""

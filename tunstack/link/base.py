@@ -1,0 +1,57 @@
+"""What a link is: a thing that takes and gives whole IP packets as bytes, and knows nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+class Link(Protocol):
+    """A point-to-point carrier of IP packets: a TUN device, or one end of an in-memory pair.
+
+    Attributes:
+        name: For people: the device's name.
+        mtu: The largest packet it carries, in bytes, IP header included.
+    """
+
+    name: str
+    mtu: int
+
+    def receive(self, limit: int = 256) -> list[Buffer]:
+        """Take the packets that wait now, at most `limit`, without blocking.
+
+        Returns an empty list when there is none. Each packet is a buffer of its own that is never
+        overwritten, so that views into it may be kept.
+
+        Raises:
+            OSError: the device is gone, or the link was closed (EBADF).
+        """
+        ...
+
+    def send(self, packet: Sequence[Buffer]) -> bool:
+        """Give one packet, as the buffers that make it up, without blocking.
+
+        Returns False when the link cannot take it now: :meth:`wait_writable`, and try again.
+
+        Raises:
+            OSError: the device is gone, or the link was closed (EBADF).
+        """
+        ...
+
+    async def wait_readable(self) -> None:
+        """Wait until :meth:`receive` would return a packet (or may: wake-ups can be spurious).
+
+        Raises:
+            trio.ClosedResourceError: the link was closed, before or meanwhile.
+        """
+        ...
+
+    async def wait_writable(self) -> None:
+        """Wait until :meth:`send` would take a packet; raises as :meth:`wait_readable` does."""
+        ...
+
+    def close(self) -> None:
+        """Close it; idempotent. Tasks that wait in it wake with `trio.ClosedResourceError`."""
+        ...

@@ -1,0 +1,76 @@
+"""A TCP segment as a value: what the core consumes and produces (RFC 9293 section 3.1).
+
+The codec in :mod:`tunstack.wire` turns packets into these and back; the core never sees bytes of a
+header. A segment is not a packet of at most one MSS: with segmentation offload its payload may be
+up to 64 KiB, and the link cuts it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+FIN: Final = 0x01
+SYN: Final = 0x02
+RST: Final = 0x04
+PSH: Final = 0x08
+ACK: Final = 0x10
+URG: Final = 0x20
+ECE: Final = 0x40
+CWR: Final = 0x80
+
+_FLAG_NAMES: Final = (
+    (SYN, "SYN"),
+    (FIN, "FIN"),
+    (RST, "RST"),
+    (PSH, "PSH"),
+    (ACK, "ACK"),
+    (URG, "URG"),
+    (ECE, "ECE"),
+    (CWR, "CWR"),
+)
+
+
+def flag_names(flags: int) -> str:
+    """Name control bits for people: ``"SYN,ACK"``; ``"none"`` when no bit is set."""
+    return ",".join(name for bit, name in _FLAG_NAMES if flags & bit) or "none"
+
+
+@dataclass(slots=True)
+class Segment:
+    """One TCP segment, without its ports (the demultiplexer's) and its checksum (the codec's).
+
+    Attributes:
+        seq: Sequence number of the first octet, or of the SYN (SEG.SEQ), modulo 2**32.
+        ack: Next sequence number expected by the sender (SEG.ACK); meaningful when ACK is set.
+        flags: Control bits, an OR of the constants of this module.
+        wnd: The window field as it stands on the wire: 16 bits, not yet scaled (SEG.WND).
+        up: The urgent pointer field (SEG.UP); meaningful when URG is set.
+        payload: The data. On arrival a view into the packet, valid as long as it is referenced.
+        mss: Maximum Segment Size option, or None.
+        wscale: Window Scale option, or None (RFC 7323 section 2).
+        sack_permitted: Whether the SACK-Permitted option is present (RFC 2018 section 2).
+        sack: SACK blocks as (left edge, right edge) pairs (RFC 2018 section 3).
+        ts_val: Timestamps option, TSval; None when the option is absent (RFC 7323 section 3).
+        ts_ecr: Timestamps option, TSecr.
+    """
+
+    seq: int
+    ack: int = 0
+    flags: int = 0
+    wnd: int = 0
+    up: int = 0
+    payload: Buffer = b""
+    mss: int | None = None
+    wscale: int | None = None
+    sack_permitted: bool = False
+    sack: tuple[tuple[int, int], ...] = ()
+    ts_val: int | None = None
+    ts_ecr: int = 0
+
+    @property
+    def length(self) -> int:
+        """SEG.LEN: octets of sequence space occupied, SYN and FIN counted."""
+        return len(self.payload) + (self.flags & SYN != 0) + (self.flags & FIN != 0)
