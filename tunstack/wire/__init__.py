@@ -1,0 +1,33 @@
+"""Bytes to and from validated values: the only code that reads and writes packet headers.
+
+dpkt parses and this package validates, since dpkt takes what it gets: it checks no version, no
+total length and no checksum, a data offset beyond the segment just makes `data` shorter, and a
+header that it cannot read is silently left as bytes. It also parses whatever a packet carries, and
+recurses as deep as that goes. So only its reading of the fixed headers is used, one header at a
+time, each after the length of the buffer and before anything believes its fields. What fails is
+a `Discard` with a `Reason`; nothing else is ever raised for the bytes that came.
+
+Headers go out from one prepared struct for IP and TCP together, with both checksums computed from
+the fields. Payloads are never copied: they are views on the way in, and buffers of their own, for
+`writev`, on the way out.
+"""
+
+from tunstack.wire.checksum import checksum, ones_sum, verifies
+from tunstack.wire.discard import Discard, Reason
+from tunstack.wire.icmp import decode_icmp, encode_icmp
+from tunstack.wire.ipv4 import decode_datagram, encode_datagram
+from tunstack.wire.tcp import decode_segment, encode_segment
+
+__all__ = [
+    "decode_datagram",
+    "encode_datagram",
+    "decode_segment",
+    "encode_segment",
+    "decode_icmp",
+    "encode_icmp",
+    "Discard",
+    "Reason",
+    "checksum",
+    "ones_sum",
+    "verifies",
+]

@@ -1,0 +1,85 @@
+"""IPv4 addresses: between packed bytes and what people read, and which of them may do what."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Interface
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from tunstack.ip.datagram import Address
+
+LIMITED_BROADCAST: Final[Address] = b"\xff\xff\xff\xff"
+
+# First octets of addresses that name no host on a network: "this network" (0/8), loopback (127/8),
+# multicast (224/4), reserved and limited broadcast (240/4). RFC 1122 section 3.2.1.3.
+_NO_HOST: Final = frozenset({0, 127, *range(224, 256)})
+
+
+@lru_cache(maxsize=4096)
+def packed(address: str | IPv4Address) -> Address:
+    """Return the packed bytes of an address.
+
+    Raises:
+        ValueError: it is not an IPv4 address.
+    """
+    return IPv4Address(address).packed
+
+
+@lru_cache(maxsize=4096)
+def ip_address(address: Address) -> IPv4Address:
+    """Return the :mod:`ipaddress` object of packed bytes.
+
+    Raises:
+        ValueError: there are not four of them.
+    """
+    return IPv4Address(address)
+
+
+@lru_cache(maxsize=4096)
+def text(address: Address) -> str:
+    """Return an address as people write it: ``"198.51.100.2"``.
+
+    Raises:
+        ValueError: it has not four octets.
+    """
+    return str(IPv4Address(address))
+
+
+def subnet_broadcast(interface: IPv4Interface) -> Address | None:
+    """Return the directed broadcast address of an interface's subnet; None if it has none.
+
+    A point-to-point /31 has none (RFC 3021), nor has the single address of a /32.
+    """
+    if interface.network.prefixlen > 30:
+        return None
+    return interface.network.broadcast_address.packed
+
+
+def is_multicast(address: Address) -> bool:
+    """Tell whether it is a group's address (224/4, RFC 1112 section 4)."""
+    return address[0] & 0xF0 == 0xE0
+
+
+def is_broadcast(address: Address, broadcasts: Collection[Address] = ()) -> bool:
+    """Tell whether it is the limited broadcast address or one of our subnets' `broadcasts`."""
+    return address == LIMITED_BROADCAST or address in broadcasts
+
+
+def is_martian_source(address: Address, broadcasts: Collection[Address] = ()) -> bool:
+    """Tell whether no host may send from it, so that what comes from there is to be dropped.
+
+    So are 0/8, 127/8, 224/4, 240/4 and our subnets' `broadcasts` (RFC 1122 section 3.2.1.3;
+    RFC 9293 MUST-63).
+    """
+    return address[0] in _NO_HOST or address in broadcasts
+
+
+def is_valid_remote(address: Address, broadcasts: Collection[Address] = ()) -> bool:
+    """Tell whether a connection may be opened to it: whether it can name one single other host.
+
+    RFC 9293 MUST-46, and MUST-57 for the address that a SYN came to.
+    """
+    return not is_martian_source(address, broadcasts)

@@ -1,0 +1,55 @@
+"""Why a packet is dropped: the reasons that the codec and the stack count, and the exception."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+_ACRONYMS: Final = {"ip", "tcp", "icmp"}
+
+
+class Reason(StrEnum):
+    """A reason to drop a packet; its value is the name of the counter in the statistics.
+
+    The codec finds what is wrong with a packet in itself; the last group is the stack's, about
+    packets that are sound but not for us, or not for us yet.
+    """
+
+    TRUNCATED = "truncated"
+    BAD_VERSION = "bad_ip_version"
+    BAD_HEADER_LENGTH = "bad_ip_header_length"
+    BAD_TOTAL_LENGTH = "bad_ip_total_length"
+    BAD_IP_CHECKSUM = "bad_ip_checksum"
+    BAD_IP_FLAGS = "bad_ip_flags"
+
+    TRUNCATED_TCP = "truncated_tcp"
+    BAD_TCP_CHECKSUM = "bad_tcp_checksum"
+    BAD_TCP_OFFSET = "bad_tcp_offset"
+    BAD_TCP_PORT = "bad_tcp_port"
+
+    TRUNCATED_ICMP = "truncated_icmp"
+    BAD_ICMP_CHECKSUM = "bad_icmp_checksum"
+    BAD_ICMP_QUOTE = "bad_icmp_quote"
+
+    NOT_OUR_ADDRESS = "not_our_address"
+    BAD_SOURCE = "bad_source_address"
+    FRAGMENT = "fragment"
+    UNKNOWN_PROTOCOL = "unknown_protocol"
+
+    @property
+    def phrase(self) -> str:
+        """The reason for people: ``"bad TCP checksum"``."""
+        words = self.value.split("_")
+        return " ".join(word.upper() if word in _ACRONYMS else word for word in words)
+
+
+class Discard(Exception):
+    """The packet is to be dropped silently, and counted.
+
+    Attributes:
+        reason: Why.
+    """
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.phrase)
+        self.reason = reason

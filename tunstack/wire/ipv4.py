@@ -1,0 +1,151 @@
+"""IPv4 packets to and from `Datagram` values (RFC 791, RFC 1122 section 3.2.1)."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+import dpkt
+
+from tunstack.ip.datagram import Buffer, Datagram
+from tunstack.wire.checksum import checksum
+from tunstack.wire.discard import Discard, Reason
+
+MINIMUM_HEADER: Final = 20
+MAXIMUM_PACKET: Final = 0xFFFF
+
+_RESERVED: Final = 0x8000
+_DONT_FRAGMENT: Final = 0x4000
+_MORE_FRAGMENTS: Final = 0x2000
+
+_FIXED_HEADER: Final = Struct(">BBHHHBBH4s4s")
+
+
+class _Header(dpkt.ip.IP):  # type: ignore[misc]  # dpkt has no types
+    """dpkt's reading of the fixed header alone; `data` is what follows it, a view.
+
+    `dpkt.ip.IP` goes on into the payload, by protocol. That would parse a TCP segment whose
+    checksum is not verified yet, and it recurses: 64 KiB of IP in IP, or of ICMP quoting ICMP,
+    end in a RecursionError.
+    """
+
+    def __init__(self, view: memoryview) -> None:
+        dpkt.Packet.unpack(self, view)
+
+
+def decode_datagram(packet: Buffer) -> Datagram:
+    """Parse and validate one IPv4 packet.
+
+    Octets beyond the total length are cut off. Options are kept, not interpreted. The payload is a
+    view into `packet`, which must not change while it is in use.
+
+    Raises:
+        Discard: the version, a length, the header checksum or the reserved flag is wrong.
+    """
+    view = memoryview(packet)
+    size = len(view)
+    if size < MINIMUM_HEADER:
+        raise Discard(Reason.TRUNCATED)
+    header = _Header(view)
+    header_length = _header_length(header)
+    total_length: int = header.len
+    if total_length < header_length:
+        raise Discard(Reason.BAD_TOTAL_LENGTH)
+    if total_length > size:
+        raise Discard(Reason.TRUNCATED)
+    if int.from_bytes(view[:header_length], "big") % 0xFFFF:
+        raise Discard(Reason.BAD_IP_CHECKSUM)
+    if header._flags_offset & _RESERVED:
+        raise Discard(Reason.BAD_IP_FLAGS)
+    return _value(header, view, header_length, total_length)
+
+
+def decode_quote(quote: memoryview) -> Datagram:
+    """Parse the beginning of a datagram that an ICMP error quotes: its header and 8 octets or more.
+
+    Its total length speaks of the whole, so the payload is what there is. The header's checksum is
+    not verified: on the way the header changed, and not everyone who quotes it mends the checksum.
+
+    Raises:
+        Discard: it is not the beginning of an IPv4 datagram, or too little of it.
+    """
+    if len(quote) < MINIMUM_HEADER:
+        raise Discard(Reason.TRUNCATED)
+    header = _Header(quote)
+    header_length = _header_length(header)
+    if header_length + 8 > len(quote):
+        raise Discard(Reason.TRUNCATED)
+    return _value(header, quote, header_length, len(quote))
+
+
+def _header_length(header: _Header) -> int:
+    """Return the header's length in octets, once its version and length are found right."""
+    version_and_length: int = header._v_hl
+    if version_and_length != 0x45:
+        if version_and_length >> 4 != 4:
+            raise Discard(Reason.BAD_VERSION)
+        if version_and_length & 0xF < 5:
+            raise Discard(Reason.BAD_HEADER_LENGTH)
+    return (version_and_length & 0xF) << 2
+
+
+def _value(header: _Header, view: memoryview, start: int, end: int) -> Datagram:
+    """Make the value; its payload stands at view[start:end]. Positional: it is per packet."""
+    flags: int = header._flags_offset
+    return Datagram(
+        header.src,
+        header.dst,
+        header.p,
+        view[start:end],
+        header.ttl,
+        header.tos,
+        header.id,
+        flags & _DONT_FRAGMENT != 0,
+        flags & _MORE_FRAGMENTS != 0,
+        (flags & 0x1FFF) << 3,
+        bytes(view[MINIMUM_HEADER:start]) if start > MINIMUM_HEADER else b"",
+    )
+
+
+def encode_header(datagram: Datagram, payload_length: int) -> bytes:
+    """Build the header of a datagram whose payload has `payload_length` octets.
+
+    Raises:
+        ValueError: the datagram, or its options, would be longer than IPv4 allows.
+    """
+    options = datagram.options
+    if len(options) & 3:
+        options += bytes(-len(options) & 3)
+    header_length = MINIMUM_HEADER + len(options)
+    total_length = header_length + payload_length
+    if header_length > 60 or total_length > MAXIMUM_PACKET:
+        raise ValueError(f"no IPv4 packet has {header_length} + {payload_length} octets")
+    flags = (
+        (_DONT_FRAGMENT if datagram.dont_fragment else 0)
+        | (_MORE_FRAGMENTS if datagram.more_fragments else 0)
+        | datagram.fragment_offset >> 3
+    )
+    fields = (
+        0x40 | header_length >> 2,
+        datagram.tos,
+        total_length,
+        datagram.identification,
+        flags,
+        datagram.ttl,
+        datagram.protocol,
+    )
+    addresses = (datagram.src, datagram.dst)
+    header_checksum = checksum(_FIXED_HEADER.pack(*fields, 0, *addresses), options)
+    return _FIXED_HEADER.pack(*fields, header_checksum, *addresses) + options
+
+
+def encode_datagram(datagram: Datagram) -> list[Buffer]:
+    """Build the packet, as the buffers that make it up: the header, then the payload, uncopied.
+
+    Options are padded to a multiple of four octets.
+
+    Raises:
+        ValueError: the datagram, or its options, would be longer than IPv4 allows.
+    """
+    header = encode_header(datagram, len(datagram.payload))
+    return [header, datagram.payload] if len(datagram.payload) else [header]

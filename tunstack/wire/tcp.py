@@ -1,0 +1,243 @@
+"""TCP segments to and from `Segment` values (RFC 9293 section 3.1 and 3.2).
+
+The checksums of an outgoing packet are sums of its fields, taken before they are packed: modulo
+0xffff a 32-bit field counts as much as its two halves. So each header is packed once.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+import dpkt
+
+from tunstack.ip.datagram import TCP, Address, Buffer, Datagram
+from tunstack.tcp.segment import Segment
+from tunstack.wire.checksum import ones_sum
+from tunstack.wire.discard import Discard, Reason
+from tunstack.wire.ipv4 import MAXIMUM_PACKET
+
+_MINIMUM_HEADER: Final = 20
+_MAXIMUM_OPTIONS: Final = 40
+
+_END_OF_OPTIONS: Final = 0
+_NO_OPERATION: Final = 1
+_MSS: Final = 2
+_WINDOW_SCALE: Final = 3
+_SACK_PERMITTED: Final = 4
+_SACK: Final = 5
+_TIMESTAMPS: Final = 8
+
+# Option headers as 32-bit words, laid out as Linux does: padding comes before what needs it.
+_MSS_WORD: Final = 0x02040000
+_NOP_NOP_TIMESTAMPS: Final = 0x0101080A
+_SACK_PERMITTED_TIMESTAMPS: Final = 0x0402080A
+_NOP_NOP_SACK_PERMITTED: Final = 0x01010402
+_NOP_WINDOW_SCALE: Final = 0x01030300
+_NOP_NOP_SACK: Final = 0x01010500
+
+_WORD: Final = Struct(">I")
+_TWO_WORDS: Final = Struct(">II")
+_THREE_WORDS: Final = Struct(">III")
+_PACKET: Final = Struct(">HHHHHH4s4sHHIIHHHH")
+_DONT_FRAGMENT: Final = 0x4000
+
+
+class _Header(dpkt.tcp.TCP):  # type: ignore[misc]  # dpkt has no types
+    """dpkt's reading of the fixed header alone.
+
+    `dpkt.tcp.TCP` slices the options and the data by a data offset that nobody has checked yet.
+    """
+
+    def __init__(self, view: memoryview) -> None:
+        dpkt.Packet.unpack(self, view)
+
+
+def decode_segment(datagram: Datagram) -> tuple[int, int, Segment]:
+    """Parse and validate the TCP segment that is the payload of a whole datagram.
+
+    Unknown options are skipped (RFC 9293 MUST-6), known ones with a wrong length too. An option
+    whose length cannot be, 0, 1 or beyond the header, ends the reading of options, not the segment
+    (MUST-7). Options are handed up as they stand, on segments with SYN or without: what a value
+    means there is for the core to say.
+
+    Returns:
+        The source port, the destination port, and the segment, whose payload is a view.
+
+    Raises:
+        Discard: the segment is cut short, or its checksum, data offset or a port is wrong.
+    """
+    view = memoryview(datagram.payload)
+    size = len(view)
+    if size < _MINIMUM_HEADER:
+        raise Discard(Reason.TRUNCATED_TCP)
+    pseudo_header = int.from_bytes(datagram.src + datagram.dst, "big") + TCP + size
+    if (pseudo_header + ones_sum(view)) % 0xFFFF:
+        raise Discard(Reason.BAD_TCP_CHECKSUM)
+    header = _Header(view)
+    offset_and_flags: int = header._off_flags
+    header_length = offset_and_flags >> 10 & 0x3C
+    if not _MINIMUM_HEADER <= header_length <= size:
+        raise Discard(Reason.BAD_TCP_OFFSET)
+    if not (header.sport and header.dport):
+        raise Discard(Reason.BAD_TCP_PORT)
+    segment = Segment(
+        header.seq,
+        header.ack,
+        offset_and_flags & 0xFF,
+        header.win,
+        header.urp,
+        view[header_length:],
+    )
+    if header_length != _MINIMUM_HEADER:
+        _decode_options(bytes(view[_MINIMUM_HEADER:header_length]), segment)
+    return header.sport, header.dport, segment
+
+
+def _decode_options(options: bytes, segment: Segment) -> None:
+    """Fill in what `options` say; of an option that comes twice the last one counts."""
+    end = len(options)
+    if end == 12:  # The layout of all segments of an ordinary connection that lacks nothing.
+        word, ts_val, ts_ecr = _THREE_WORDS.unpack(options)
+        if word == _NOP_NOP_TIMESTAMPS:
+            segment.ts_val, segment.ts_ecr = ts_val, ts_ecr
+            return
+    position = 0
+    while position < end:
+        kind = options[position]
+        if kind == _NO_OPERATION:
+            position += 1
+            continue
+        if kind == _END_OF_OPTIONS or position + 1 == end:
+            return
+        length = options[position + 1]
+        if length < 2 or position + length > end:
+            return
+        _decode_option(kind, options[position + 2 : position + length], segment)
+        position += length
+
+
+def _decode_option(kind: int, value: bytes, segment: Segment) -> None:
+    length = len(value)
+    if kind == _TIMESTAMPS and length == 8:
+        segment.ts_val, segment.ts_ecr = _TWO_WORDS.unpack(value)
+    elif kind == _SACK and length and not length % 8:
+        segment.sack = tuple(_TWO_WORDS.iter_unpack(value))
+    elif kind == _MSS and length == 2:
+        segment.mss = int.from_bytes(value, "big")
+    elif kind == _WINDOW_SCALE and length == 1:
+        segment.wscale = value[0]
+    elif kind == _SACK_PERMITTED and not length:
+        segment.sack_permitted = True
+
+
+def encode_segment(
+    src: Address,
+    dst: Address,
+    sport: int,
+    dport: int,
+    segment: Segment,
+    *,
+    ttl: int = 64,
+    tos: int = 0,
+    identification: int = 0,
+) -> list[Buffer]:
+    """Build the IPv4 packet that carries a segment, don't-fragment set.
+
+    SACK blocks beyond those that fit beside the other options are left out, the first are sent.
+    Fields must be in the range of their header fields: it is not the codec that clamps a window.
+
+    Returns:
+        The buffers that make up the packet: both headers as one, then the payload, uncopied, if
+        there is any.
+
+    Raises:
+        ValueError: the packet would be longer than 65,535 octets.
+    """
+    options = _encode_options(segment)
+    payload = segment.payload
+    length = _MINIMUM_HEADER + len(options) + len(payload)
+    total_length = 20 + length
+    if total_length > MAXIMUM_PACKET:
+        raise ValueError(f"no IPv4 packet has {total_length} octets")
+    version_and_tos = 0x4500 | tos
+    ttl_and_protocol = ttl << 8 | TCP
+    offset_and_flags = _MINIMUM_HEADER + len(options) << 10 | segment.flags
+    addresses = int.from_bytes(src + dst, "big")
+    header_sum = (
+        version_and_tos
+        + total_length
+        + identification
+        + _DONT_FRAGMENT
+        + ttl_and_protocol
+        + addresses
+    )
+    segment_sum = (
+        addresses
+        + TCP
+        + length
+        + sport
+        + dport
+        + segment.seq
+        + segment.ack
+        + offset_and_flags
+        + segment.wnd
+        + segment.up
+        + int.from_bytes(options, "big")
+        + ones_sum(payload)
+    )
+    # -sum % 0xffff is the complement of the one's-complement sum, as neither sum is ever zero.
+    headers = _PACKET.pack(
+        version_and_tos,
+        total_length,
+        identification,
+        _DONT_FRAGMENT,
+        ttl_and_protocol,
+        -header_sum % 0xFFFF,
+        src,
+        dst,
+        sport,
+        dport,
+        segment.seq,
+        segment.ack,
+        offset_and_flags,
+        segment.wnd,
+        -segment_sum % 0xFFFF,
+        segment.up,
+    )
+    return [headers + options, payload] if len(payload) else [headers + options]
+
+
+def _encode_options(segment: Segment) -> bytes:
+    """Lay out the options as Linux does, each on a word boundary, so that nothing needs padding."""
+    if segment.mss is None and segment.wscale is None and not segment.sack_permitted:
+        if segment.ts_val is None:
+            options = b""
+        else:
+            options = _THREE_WORDS.pack(_NOP_NOP_TIMESTAMPS, segment.ts_val, segment.ts_ecr)
+    else:
+        options = _encode_handshake_options(segment)
+    if segment.sack:
+        options += _encode_sack(segment.sack, _MAXIMUM_OPTIONS - len(options))
+    return options
+
+
+def _encode_handshake_options(segment: Segment) -> bytes:
+    options = b""
+    if segment.mss is not None:
+        options += _WORD.pack(_MSS_WORD | segment.mss)
+    if segment.ts_val is not None:
+        word = _SACK_PERMITTED_TIMESTAMPS if segment.sack_permitted else _NOP_NOP_TIMESTAMPS
+        options += _THREE_WORDS.pack(word, segment.ts_val, segment.ts_ecr)
+    elif segment.sack_permitted:
+        options += _WORD.pack(_NOP_NOP_SACK_PERMITTED)
+    if segment.wscale is not None:
+        options += _WORD.pack(_NOP_WINDOW_SCALE | segment.wscale)
+    return options
+
+
+def _encode_sack(blocks: tuple[tuple[int, int], ...], room: int) -> bytes:
+    """Encode as many of `blocks` as go into `room` octets, of which there are 20 at the least."""
+    blocks = blocks[: (room - 4) // 8]
+    edges = b"".join(_TWO_WORDS.pack(left, right) for left, right in blocks)
+    return _WORD.pack(_NOP_NOP_SACK | 2 + len(edges)) + edges
