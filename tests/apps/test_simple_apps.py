@@ -1,0 +1,68 @@
+"""Echo, discard, chargen: what RFC 862, 863 and 864 say of them, and how they end."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import trio
+import trio.testing
+
+from tests.apps.serving import read_to_end, served
+from tunstack.apps import APPS, chargen, discard, echo
+
+
+async def test_echo_sends_everything_back_and_ends_its_half_after_ours() -> None:
+    async with served(echo.handler) as client:
+        await client.send_all(b"one")
+        assert await client.receive_some() == b"one"
+        await client.send_all(b"two")
+        await client.send_eof()
+        assert await read_to_end(client) == b"two"
+
+
+async def test_discard_answers_nothing_and_ends_its_half_after_ours() -> None:
+    async with served(discard.handler) as client:
+        await client.send_all(b"x" * 100_000)
+        await client.send_eof()
+        assert await read_to_end(client) == b""
+
+
+def test_chargen_lines_are_72_characters_of_a_ring_that_moves_on_by_one() -> None:
+    lines = chargen.PATTERN.split(b"\r\n")
+    assert lines.pop() == b""
+    assert {len(line) for line in lines} == {72}
+    assert [line[0] for line in lines] == list(range(0x20, 0x7F))
+    assert lines[0].startswith(b' !"#$%&')
+    assert lines[94].startswith(b"~ !")
+    assert all(after[:-1] == before[1:] for before, after in pairwise(lines))
+
+
+async def test_chargen_repeats_the_pattern_without_a_seam_until_we_end_our_half() -> None:
+    async with served(chargen.handler) as client:
+        received = bytearray()
+        while len(received) < 3 * len(chargen.PATTERN):
+            received += await client.receive_some()
+        await client.send_all(b"thrown away")
+        await client.send_eof()
+        received += await read_to_end(client)
+    turns = len(received) // len(chargen.PATTERN) + 1
+    assert received == (chargen.PATTERN * turns)[: len(received)]
+
+
+async def test_chargen_stops_for_a_reader_that_ends_without_reading() -> None:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listeners[0] as listener:
+        client = await trio.testing.open_stream_to_socket_listener(listener)
+        server = await listener.accept()
+    async with client, server:
+        await client.send_eof()
+        with trio.fail_after(5):
+            await chargen.handler(server)
+
+
+@pytest.mark.parametrize("name", sorted(APPS))
+async def test_a_peer_that_is_gone_ends_a_handler_without_an_error(name: str) -> None:
+    async with served(APPS[name].handler) as client:
+        await client.send_all(b"GET /bytes/9999999 HTTP/1.1\r\nHost: x\r\n\r\n")
+        await trio.aclose_forcefully(client)

@@ -1,0 +1,41 @@
+"""Character generator (RFC 864): lines of printable characters for as long as somebody takes them.
+
+A line is 72 of the 95 printable ASCII characters and CR LF; each line starts one character further
+along the ring of them, so that after 95 lines the pattern comes round.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final
+
+import trio
+
+from tunstack.apps._ending import end_sending
+
+_RING: Final = bytes(range(0x20, 0x7F))
+_WIDTH: Final = 72
+
+PATTERN: Final = b"".join((_RING * 2)[start : start + _WIDTH] + b"\r\n" for start in range(95))
+"""One whole turn of the pattern, 7,030 bytes; what is sent is this again and again."""
+
+_BLOCK: Final = PATTERN * 9  # about 64 KiB: one turn at a time would wake us for every few packets
+
+
+async def handler(stream: trio.abc.Stream) -> None:
+    """Send the pattern until the peer goes away or ends its half; drop whatever it sends."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_send_forever, stream, nursery.cancel_scope)
+        with suppress(trio.BrokenResourceError):
+            while await stream.receive_some():
+                pass
+        nursery.cancel_scope.cancel()
+    with suppress(trio.BrokenResourceError):
+        await end_sending(stream)
+
+
+async def _send_forever(stream: trio.abc.Stream, scope: trio.CancelScope) -> None:
+    with suppress(trio.BrokenResourceError):
+        while True:
+            await stream.send_all(_BLOCK)
+    scope.cancel()

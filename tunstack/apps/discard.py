@@ -1,0 +1,17 @@
+"""Discard (RFC 863): receives, and throws away."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import trio
+
+from tunstack.apps._ending import end_sending
+
+
+async def handler(stream: trio.abc.Stream) -> None:
+    """Read up to the peer's end of file, answer nothing, then end our half."""
+    with suppress(trio.BrokenResourceError):
+        while await stream.receive_some():
+            pass
+        await end_sending(stream)
