@@ -1,0 +1,51 @@
+# Each target does its own set-up first: a virtual environment in .venv, and the programs it needs.
+#
+#   ARGS     more arguments for pytest or for the demo:   make test ARGS="-k handshake"
+#   PYTHON   the interpreter to make .venv with:          make test PYTHON=python3.12
+
+BIN := .venv/bin
+STAMP := .venv/.made-with
+made-with := $(file <$(STAMP))
+PYTHON ?= $(or $(firstword $(made-with)),python3)
+
+# What the tests run, beside Python.
+TOOLS := ab curl ip nmap nsenter nstat ping setpriv socat ss tshark unshare
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format clean
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(STAMP) ## one curl of tunstack's web server, and the exchange explained
+	@.ci/system-tools curl
+	@$(BIN)/tunstack demo $(ARGS)
+
+test: $(STAMP) ## all tests
+	@.ci/system-tools $(TOOLS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
+
+lint: $(STAMP) ## style, types, and which layer imports which
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(STAMP) ## put the source in its canonical form
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean: ## remove all that make, the tools and the tests have made
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# A new interpreter or another place makes a new environment; a new pyproject.toml updates it.
+ifneq ($(made-with) $(wildcard $(BIN)/python),$(PYTHON) $(CURDIR) $(BIN)/python)
+.PHONY: $(STAMP)
+$(STAMP): clear := --clear
+endif
+
+$(STAMP): pyproject.toml .ci/venv
+	@.ci/venv '$(PYTHON)' $(clear)
+	@echo '$(PYTHON) $(CURDIR)' >$@

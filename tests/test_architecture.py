@@ -1,0 +1,119 @@
+"""The arrows of the design: who may import what.
+
+The contracts stand in pyproject.toml, for ``lint-imports``. Here they are checked once more, and
+each is shown to bite. The last rules speak of parts of a package, which contracts cannot.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+
+LINT = """
+from importlinter.cli import lint_imports
+raise SystemExit(lint_imports(config_filename="pyproject.toml", cache_dir=None, no_logo=True))
+"""
+
+
+def broken_contracts(root: Path) -> tuple[set[str], str]:
+    """The names of the contracts that the package below `root` breaks, and the whole report."""
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", LINT],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), "COLUMNS": "200", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    report = run.stdout + run.stderr
+    broken = {line.partition(" BROKEN")[0] for line in report.splitlines() if " BROKEN" in line}
+    assert (run.returncode == 0) == (not broken), report
+    return broken, report
+
+
+@pytest.fixture(scope="module")
+def broken_anyway() -> set[str]:
+    return broken_contracts(ROOT)[0]
+
+
+def imports(source: str) -> Iterator[str]:
+    """Every module that Python source imports, as dotted names with what is taken from them."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_the_package_keeps_every_contract() -> None:
+    broken, report = broken_contracts(ROOT)
+    assert not broken, report
+    assert " 0 broken" in report
+
+
+LAYERS = "Imports point down the layers"
+CORE = "tcp and ip do no I/O, and have no clock or chance of their own"
+WIRE = "wire does no I/O, and of tcp and ip knows the values that pass between"
+DPKT = "Only wire parses with dpkt; link.pcapng has its capture formats"
+DEVICE = "Only link meets the device and the kernel's network"
+LINK = "link knows bytes only"
+APPS = "apps stand on the public API"
+EXTRAS = "What the extras bring stays in apps and cli"
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "contracts"),
+    [
+        ("tcp/segment.py", "import trio", {CORE}),
+        ("tcp/segment.py", "from time import monotonic", {CORE}),
+        ("tcp/segment.py", "from tunstack.ip.datagram import Datagram", {LAYERS}),
+        ("tcp/segment.py", "def late(): from tunstack.wire import checksum", {LAYERS}),
+        ("ip/datagram.py", "import dpkt", {CORE, DPKT}),
+        ("ip/datagram.py", "import tunstack.tcp.segment", {LAYERS}),
+        ("wire/checksum.py", "import socket", {WIRE}),
+        ("wire/checksum.py", "from tunstack.tcp import sequence", {WIRE}),
+        ("link/base.py", "import tunstack.tcp.segment", {LINK}),
+        ("link/base.py", "import tunstack.wire.checksum", {LAYERS, LINK}),
+        ("apps/__init__.py", "from pytun import TunTapDevice", {DEVICE}),
+        ("apps/__init__.py", "from tunstack.wire import checksum", {APPS}),
+        ("observation.py", "import h11", {EXTRAS}),
+        ("in_no_layer.py", "", {LAYERS}),
+    ],
+)
+def test_a_forbidden_import_breaks_its_contract(
+    tmp_path: Path, broken_anyway: set[str], file: str, line: str, contracts: set[str]
+) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(ROOT / "tunstack", tmp_path / "tunstack")
+    with (tmp_path / "tunstack" / file).open("a") as source:
+        source.write(f"\n{line}\n")
+    broken, report = broken_contracts(tmp_path)
+    assert broken == contracts | broken_anyway, report
+
+
+def test_of_dpkt_link_takes_the_capture_formats_only() -> None:
+    captures = {"dpkt.pcap", "dpkt.pcapng", "dpkt.sll", "dpkt.sll2"}
+    for path in (ROOT / "tunstack" / "link").rglob("*.py"):
+        taken = {name for name in imports(path.read_text()) if name.split(".")[0] == "dpkt"}
+        assert {".".join(name.split(".")[:2]) for name in taken} <= captures, path
+
+
+def test_the_examples_show_the_public_api_only() -> None:
+    """What an example needs, everybody does: it must be public."""
+    public = {"tunstack", "tunstack.apps"}
+    for path in (ROOT / "examples").rglob("*.py"):
+        for name in imports(path.read_text()):
+            if name.split(".")[0] == "tunstack":
+                assert name in public or name.rpartition(".")[0] in public, path
