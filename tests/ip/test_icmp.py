@@ -1,0 +1,136 @@
+"""The rules for answering with an ICMP message, and for reading one that is about TCP."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+import pytest
+
+from tunstack.ip.address import packed
+from tunstack.ip.datagram import ICMP, TCP, UDP, Datagram
+from tunstack.ip.icmp import (
+    DESTINATION_UNREACHABLE,
+    ECHO_REPLY,
+    ECHO_REQUEST,
+    ERRORS,
+    HOST_UNREACHABLE,
+    PORT_UNREACHABLE,
+    PROTOCOL_UNREACHABLE,
+    IcmpMessage,
+    port_unreachable,
+    protocol_unreachable,
+    quoted_tcp,
+    reply_to,
+)
+
+KERNEL = packed("198.51.100.1")
+OURS = packed("198.51.100.2")
+BROADCASTS = frozenset({packed("198.51.100.255")})
+
+PING = Datagram(KERNEL, OURS, ICMP, b"")
+REQUEST = IcmpMessage(ECHO_REQUEST, rest=0x12345678, payload=b"ping data")
+UDP_DATAGRAM = Datagram(KERNEL, OURS, UDP, bytes(20))
+
+no_single_host = pytest.mark.parametrize(
+    "address",
+    ["0.0.0.0", "127.0.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "198.51.100.255"],
+)
+to_many = pytest.mark.parametrize("address", ["224.0.0.1", "255.255.255.255", "198.51.100.255"])
+
+
+def test_echo_request_is_answered_with_its_own_data() -> None:
+    """RFC 1122 section 3.2.2.6."""
+    reply = reply_to(PING, REQUEST, broadcasts=BROADCASTS)
+    assert reply == IcmpMessage(ECHO_REPLY, rest=0x12345678, payload=b"ping data")
+    assert (reply.identifier, reply.sequence) == (0x1234, 0x5678)
+
+
+@pytest.mark.parametrize("kind", sorted(ERRORS | {ECHO_REPLY, 13, 17, 255}))
+def test_nothing_but_an_echo_request_is_answered(kind: int) -> None:
+    assert reply_to(PING, IcmpMessage(kind)) is None
+
+
+@to_many
+def test_echo_request_to_many_is_not_answered(address: str) -> None:
+    datagram = replace(PING, dst=packed(address))
+    assert reply_to(datagram, REQUEST, broadcasts=BROADCASTS) is None
+
+
+@no_single_host
+def test_echo_request_from_no_single_host_is_not_answered(address: str) -> None:
+    datagram = replace(PING, src=packed(address))
+    assert reply_to(datagram, REQUEST, broadcasts=BROADCASTS) is None
+
+
+def test_unreachable_quotes_the_datagram() -> None:
+    assert port_unreachable(UDP_DATAGRAM, broadcasts=BROADCASTS) == IcmpMessage(
+        DESTINATION_UNREACHABLE, PORT_UNREACHABLE, quoted=UDP_DATAGRAM
+    )
+    unknown = replace(UDP_DATAGRAM, protocol=253)
+    assert protocol_unreachable(unknown, broadcasts=BROADCASTS) == IcmpMessage(
+        DESTINATION_UNREACHABLE, PROTOCOL_UNREACHABLE, quoted=unknown
+    )
+
+
+@to_many
+def test_no_error_about_a_datagram_to_many(address: str) -> None:
+    datagram = replace(UDP_DATAGRAM, dst=packed(address))
+    assert port_unreachable(datagram, broadcasts=BROADCASTS) is None
+    assert protocol_unreachable(datagram, broadcasts=BROADCASTS) is None
+
+
+@no_single_host
+def test_no_error_to_what_is_no_single_host(address: str) -> None:
+    datagram = replace(UDP_DATAGRAM, src=packed(address))
+    assert port_unreachable(datagram, broadcasts=BROADCASTS) is None
+    assert protocol_unreachable(datagram, broadcasts=BROADCASTS) is None
+
+
+def test_no_error_about_a_fragment_but_the_first() -> None:
+    first = replace(UDP_DATAGRAM, more_fragments=True)
+    assert protocol_unreachable(first) is not None
+    assert protocol_unreachable(replace(first, fragment_offset=8)) is None
+
+
+@pytest.mark.parametrize("kind", sorted(ERRORS))
+def test_no_error_about_an_error(kind: int) -> None:
+    message = replace(PING, payload=bytes((kind,)) + bytes(7))
+    assert protocol_unreachable(message) is None
+    assert port_unreachable(message) is None
+
+
+def test_no_error_about_what_may_have_been_an_error() -> None:
+    assert protocol_unreachable(replace(PING, payload=b"")) is None
+
+
+def test_error_about_a_query_is_allowed() -> None:
+    query = replace(PING, payload=bytes((ECHO_REQUEST,)) + bytes(7))
+    assert protocol_unreachable(query) is not None
+
+
+def error_about(quoted: Datagram | None) -> IcmpMessage:
+    return IcmpMessage(DESTINATION_UNREACHABLE, HOST_UNREACHABLE, quoted=quoted)
+
+
+QUOTE = Datagram(OURS, KERNEL, TCP, struct.pack(">HHI", 80, 40000, 0xDEADBEEF))
+
+
+def test_error_about_a_segment_names_its_connection_and_place() -> None:
+    quote = quoted_tcp(error_about(QUOTE))
+    assert quote == (OURS, KERNEL, 80, 40000, 0xDEADBEEF)
+    assert quote is not None
+    assert (quote.src, quote.sport, quote.seq) == (OURS, 80, 0xDEADBEEF)
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        pytest.param(None, id="nothing quoted"),
+        pytest.param(replace(QUOTE, protocol=UDP), id="not TCP"),
+        pytest.param(replace(QUOTE, fragment_offset=8), id="a later fragment"),
+        pytest.param(replace(QUOTE, payload=bytes(7)), id="too short"),
+    ],
+)
+def test_error_about_something_else_names_no_connection(quoted: Datagram | None) -> None:
+    assert quoted_tcp(error_about(quoted)) is None

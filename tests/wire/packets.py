@@ -1,0 +1,132 @@
+"""Packets for the codec's tests: built naively, field by field, and by hypothesis."""
+
+from __future__ import annotations
+
+import struct
+
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from tunstack.ip.datagram import TCP, Datagram
+from tunstack.tcp.segment import ACK, Segment
+
+KERNEL = bytes((198, 51, 100, 1))
+OURS = bytes((198, 51, 100, 2))
+
+examples = settings(deadline=None, derandomize=True, max_examples=100)
+
+
+def naive_checksum(data: bytes) -> int:
+    """RFC 1071 section 4.1, word by word."""
+    total = 0
+    for index in range(0, len(data), 2):
+        total += data[index] << 8 | (data[index + 1] if index + 1 < len(data) else 0)
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def ipv4_packet(
+    payload: bytes = b"",
+    *,
+    protocol: int = TCP,
+    version: int = 4,
+    header_words: int | None = None,
+    total_length: int | None = None,
+    flags: int = 0x4000,
+    options: bytes = b"",
+    wrong: int = 0,
+) -> bytes:
+    """An IPv4 packet whose header checksum is right, or off by `wrong`."""
+    words = 5 + len(options) // 4 if header_words is None else header_words
+    length = 20 + len(options) + len(payload) if total_length is None else total_length
+    header = bytearray(
+        struct.pack(
+            ">BBHHHBBH4s4s",
+            version << 4 | words,
+            0,
+            length,
+            7,
+            flags,
+            64,
+            protocol,
+            0,
+            KERNEL,
+            OURS,
+        )
+        + options
+    )
+    header[10:12] = struct.pack(">H", naive_checksum(bytes(header)) ^ wrong)
+    return bytes(header) + payload
+
+
+def tcp_bytes(
+    options: bytes = b"",
+    payload: bytes = b"",
+    *,
+    offset: int | None = None,
+    sport: int = 40000,
+    dport: int = 80,
+    flags: int = ACK,
+    reserved: int = 0,
+    wrong: int = 0,
+) -> bytes:
+    """A TCP segment from KERNEL to OURS whose checksum is right, or off by `wrong`."""
+    words = 5 + len(options) // 4 if offset is None else offset
+    segment = bytearray(
+        struct.pack(">HHIIBBHHH", sport, dport, 1, 2, words << 4 | reserved, flags, 500, 0, 0)
+        + options
+        + payload
+    )
+    pseudo = KERNEL + OURS + struct.pack(">HH", TCP, len(segment))
+    segment[16:18] = struct.pack(">H", naive_checksum(pseudo + bytes(segment)) ^ wrong)
+    return bytes(segment)
+
+
+def tcp_datagram(segment: bytes) -> Datagram:
+    return Datagram(KERNEL, OURS, TCP, segment)
+
+
+def icmp_bytes(kind: int, code: int = 0, rest: int = 0, body: bytes = b"", wrong: int = 0) -> bytes:
+    """An ICMP message whose checksum is right, or off by `wrong`."""
+    total = naive_checksum(struct.pack(">BBHI", kind, code, 0, rest) + body) ^ wrong
+    return struct.pack(">BBHI", kind, code, total, rest) + body
+
+
+octets = st.integers(0, 0xFF)
+shorts = st.integers(0, 0xFFFF)
+words = st.integers(0, 0xFFFFFFFF)
+ports = st.integers(1, 0xFFFF)
+addresses = st.binary(min_size=4, max_size=4)
+payloads = st.binary(max_size=64)
+
+segments = st.builds(
+    Segment,
+    seq=words,
+    ack=words,
+    flags=octets,
+    wnd=shorts,
+    up=shorts,
+    payload=payloads,
+    mss=st.none() | shorts,
+    wscale=st.none() | octets,
+    sack_permitted=st.booleans(),
+    sack=st.lists(st.tuples(words, words), max_size=6).map(tuple),
+    ts_val=st.none() | words,
+    ts_ecr=words,
+)
+
+datagrams = st.builds(
+    Datagram,
+    src=addresses,
+    dst=addresses,
+    protocol=octets,
+    payload=payloads,
+    ttl=octets,
+    tos=octets,
+    identification=shorts,
+    dont_fragment=st.booleans(),
+    more_fragments=st.booleans(),
+    fragment_offset=st.integers(0, 0x1FFF).map(lambda units: units * 8),
+    options=st.integers(0, 10).flatmap(lambda n: st.binary(min_size=4 * n, max_size=4 * n)),
+)
