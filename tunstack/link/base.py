@@ -1,9 +1,11 @@
-"""What a link is: a thing that takes and gives whole IP packets as bytes, and knows nothing more."""
+"""What a link is: it takes and gives whole IP packets as bytes, and knows nothing more."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 

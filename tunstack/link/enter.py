@@ -1,0 +1,42 @@
+"""Run a program in a namespace where there is no `nsenter`: `python -I -S enter.py PID COMMAND...`.
+
+It enters the user namespace (when it is another one) and the network namespace of process PID, and
+becomes COMMAND.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def enter(path: str) -> None:
+    """Move this process to the namespace at `path`, unless it is there already.
+
+    Raises:
+        OSError: no such namespace, or no permission.
+    """
+    own = f"/proc/self/ns/{os.path.basename(path)}"
+    if os.stat(own).st_ino == os.stat(path).st_ino:
+        return
+    with open(path, "rb") as namespace:
+        if sys.version_info >= (3, 12):
+            os.setns(namespace)
+            return
+        import ctypes
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.setns(namespace.fileno(), 0) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), path)
+
+
+def main(pid: str, *command: str) -> None:
+    """Enter the namespaces of `pid` and become `command`."""
+    for kind in ("user", "net"):
+        enter(f"/proc/{pid}/ns/{kind}")
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

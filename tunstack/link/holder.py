@@ -1,0 +1,212 @@
+"""The holder: a small process that keeps a private network namespace, and ends it.
+
+It runs in an interpreter of its own with as few imports as possible. It makes the namespace, does
+in there what its parent asks for over a Unix socket, and hands descriptors back. When that socket
+ends, for whatever reason, it kills what still runs in the namespace, and exits: with it, and with
+the descriptors that its parent had, the kernel drops the namespace and its devices.
+
+Requests and replies are tuples of plain values, as `marshal` writes them: both ends are the same
+interpreter, the socket is theirs alone, and `marshal` is there without an import.
+
+    request   (operation, *arguments)
+    reply     ("done", value)                       with a descriptor where one is made
+              ("setup", message)                    becomes a SetupError
+              ("os", errno, message)                becomes an OSError
+"""
+
+from __future__ import annotations
+
+import errno
+import marshal
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from tunstack.errors import SetupError
+from tunstack.link.device import TunRequest, bring_up, make_tun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Plain: TypeAlias = str | int | tuple[str | int, ...] | None
+"""What travels in requests and replies."""
+Answer: TypeAlias = tuple[Plain, tuple[int, ...]]
+"""The value of a reply, and the descriptors that go with it."""
+
+CLONE_NEWUSER: Final = 0x10000000
+CLONE_NEWNET: Final = 0x40000000
+MESSAGE_SIZE: Final = 1 << 16
+
+_PATIENCE: Final = 10.0
+"""Seconds to go on killing: a process that does not die meanwhile is stuck in the kernel."""
+_LATECOMERS: Final = 0.2
+"""Seconds to watch, when the parent died, for a process that it had just started."""
+
+
+def main(descriptor: int) -> None:
+    """Hold a namespace for the process at the other end of the socket `descriptor`."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # they are for our parent, which ends us in its time
+    os.chdir("/")
+    with socket.socket(fileno=descriptor) as channel:
+        try:
+            in_user_namespace = enter_new_namespace()
+            bring_up("lo")
+        except OSError as error:
+            _reply(channel, "setup", _advice(error))
+            return
+        inode = os.stat("/proc/self/ns/net").st_ino
+        _reply(channel, "done", (inode, in_user_namespace))
+        was_told = _serve(channel)
+    kill_members(inode, linger=0.0 if was_told else _LATECOMERS)
+
+
+def enter_new_namespace() -> bool:
+    """Move this process to a new network namespace, inside a new user namespace if it must be.
+
+    In the user namespace our user is root, so that programs in there may do what root may do to
+    the network of that namespace; everywhere else it remains the user it is.
+
+    Returns:
+        Whether there is a user namespace.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    try:
+        _unshare(CLONE_NEWNET)
+    except PermissionError:
+        user, group = os.geteuid(), os.getegid()
+        _unshare(CLONE_NEWUSER | CLONE_NEWNET)
+        # user_namespaces(7): without privileges the group map needs setgroups to be denied first.
+        for name, content in (
+            ("setgroups", "deny"),
+            ("uid_map", f"0 {user} 1"),
+            ("gid_map", f"0 {group} 1"),
+        ):
+            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+                file.write(content)
+        return True
+    return False
+
+
+def kill_members(inode: int, linger: float = 0.0) -> None:
+    """Kill every process in the network namespace `inode` but the calling one, until none is left.
+
+    Args:
+        inode: Inode number of the namespace.
+        linger: Seconds to look for more of them in any case.
+    """
+    start = time.monotonic()
+    while True:
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        killed = sum(_kill_if_member(pid, inode) for pid in pids if pid != os.getpid())
+        elapsed = time.monotonic() - start
+        if elapsed >= (_PATIENCE if killed else linger):
+            return
+        time.sleep(0.002)
+
+
+def _kill_if_member(pid: int, inode: int) -> bool:
+    try:
+        if os.stat(f"/proc/{pid}/ns/net").st_ino != inode:
+            return False
+        os.kill(pid, signal.SIGKILL)
+    except OSError:  # it has ended, or it is somebody else's
+        return False
+    return True
+
+
+def _unshare(flags: int) -> None:
+    if sys.version_info >= (3, 12):
+        os.unshare(flags)
+        return
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(flags) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _serve(channel: socket.socket) -> bool:
+    """Answer requests until the parent says that it is the end (True), or is gone (False)."""
+    events = select.poll()
+    events.register(channel, select.POLLIN)
+    # The end of the socket does not tell that the parent is gone while a fork of it has a copy.
+    with suppress(OSError):  # Linux before 5.3
+        events.register(os.pidfd_open(os.getppid()), select.POLLIN)
+    while True:
+        if channel.fileno() not in dict(events.poll()):
+            return False
+        try:
+            message = channel.recv(MESSAGE_SIZE)
+        except OSError:
+            return False
+        if not message:
+            return False
+        operation, *arguments = marshal.loads(message)
+        if operation == "end":
+            return True
+        _answer(channel, operation, arguments)
+
+
+def _answer(channel: socket.socket, operation: str, arguments: list[Plain]) -> None:
+    try:
+        value, descriptors = _OPERATIONS[operation](*arguments)
+    except SetupError as error:
+        _reply(channel, "setup", str(error))
+    except OSError as error:
+        _reply(channel, "os", error.errno or errno.EIO, error.strerror or str(error))
+    else:
+        _reply(channel, "done", value, descriptors=descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _reply(channel: socket.socket, *message: Plain, descriptors: tuple[int, ...] = ()) -> None:
+    with suppress(OSError):  # the other end is gone: the next read tells
+        socket.send_fds(channel, [marshal.dumps(message)], descriptors)
+
+
+def _open_tun(
+    *fields: *tuple[str, str, str, int, int | None, str],
+) -> Answer:
+    descriptor, name, mtu = make_tun(TunRequest(*fields))
+    return (name, mtu), (descriptor,)
+
+
+def _open_socket(family: int, kind: int, protocol: int) -> Answer:
+    return None, (socket.socket(family, kind, protocol).detach(),)
+
+
+def _sysctl(name: str, value: str | None) -> Answer:
+    path = f"/proc/sys/{name}"
+    with open(path, "r" if value is None else "w", encoding="ascii") as file:
+        if value is None:
+            return file.read().strip(), ()
+        file.write(value)
+    return None, ()
+
+
+_OPERATIONS: Final[dict[str, Callable[..., Answer]]] = {
+    "tun": _open_tun,
+    "socket": _open_socket,
+    "sysctl": _sysctl,
+}
+
+
+def _advice(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        remedy = "raise the limits with 'sysctl user.max_user_namespaces user.max_net_namespaces'"
+    else:
+        remedy = (
+            "allow user namespaces ('sysctl kernel.apparmor_restrict_unprivileged_userns=0' on "
+            "Ubuntu, '--privileged' for a container), or run as root"
+        )
+    return f"cannot make a network namespace: {error.strerror}: {remedy}"

@@ -1,0 +1,291 @@
+"""A private kernel network, and everything that is done with it from outside of it.
+
+A small process, the holder (:mod:`tunstack.link.holder`), lives in the namespace; the stack's own
+process never enters it, but asks the holder over a socket for descriptors of what is in there. No
+run meets another one, nothing on the machine is touched, and nothing outlives the context:
+
+- at its end the holder kills what still runs in the namespace, and exits;
+- when this process dies, even of SIGKILL, the holder notices that the socket has ended.
+"""
+
+from __future__ import annotations
+
+import errno
+import marshal
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
+
+import pytun
+import trio
+
+from tunstack.errors import SetupError
+from tunstack.link.holder import MESSAGE_SIZE, kill_members
+from tunstack.link.plan import plan_tun
+from tunstack.link.tun import TunLink
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from ipaddress import IPv4Address, IPv4Interface
+
+    from tunstack.link.holder import Plain
+
+    Command: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+_FOLDER: Final = Path(__file__).resolve().parent
+_SYSCTL_NAME: Final = re.compile(r"net[./][\w./-]+")
+
+
+@asynccontextmanager
+async def open_network_namespace() -> AsyncIterator[NetworkNamespace]:
+    """Make a private network namespace, with its loopback interface up, and end it in the end.
+
+    Root makes it directly (CAP_SYS_ADMIN); another user within a user namespace.
+
+    Raises:
+        SetupError: the system does not allow it.
+    """
+    channel, far_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with channel:
+        with far_end:
+            process = await trio.lowlevel.open_process(
+                [
+                    *(sys.executable, "-I", "-S", str(_FOLDER / "_start_holder.py")),
+                    *(str(_FOLDER.parent), os.path.dirname(pytun.__file__), str(far_end.fileno())),
+                ],
+                pass_fds=[far_end.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        namespace = NetworkNamespace(process, channel)
+        try:
+            await namespace._started()
+            yield namespace
+        finally:
+            await namespace._end()
+
+
+@final
+class NetworkNamespace:
+    """A private network namespace, made by :func:`open_network_namespace`.
+
+    Attributes:
+        pid: Process id of the holder. ``nsenter --net --target PID`` (and ``--user
+            --preserve-credentials`` when there is a user namespace) gets people in.
+        path: The namespace as a file.
+    """
+
+    def __init__(self, process: trio.Process, channel: socket.socket) -> None:
+        self.pid = process.pid
+        self.path = f"/proc/{process.pid}/ns/net"
+        self._process = process
+        self._channel = channel
+        self._inode: int | None = None
+        self._in_user_namespace = False
+        self._ended = False
+        self._opened: list[TunLink | trio.socket.SocketType] = []
+
+    async def open_tun(
+        self,
+        address: str | IPv4Interface,
+        *,
+        name: str | None = None,
+        peer: str | IPv4Address | IPv4Interface | None = None,
+        mtu: int | None = None,
+        device_node: str | None = None,
+    ) -> TunLink:
+        """Make a TUN device in the namespace; as :func:`tunstack.link.tun.open_tun` does outside.
+
+        There may be several, on networks that do not overlap.
+
+        Raises:
+            SetupError: with one line that says what to do.
+            trio.ClosedResourceError: the namespace has ended.
+        """
+        wanted = plan_tun(address, name=name, peer=peer, mtu=mtu, device_node=device_node)
+        await trio.lowlevel.checkpoint()
+        (chosen, size), descriptors = self._request("tun", *wanted)
+        link = TunLink(descriptors[0], chosen, size)
+        self._opened.append(link)
+        return link
+
+    def socket(
+        self,
+        family: int = socket.AF_INET,
+        type: int = socket.SOCK_STREAM,
+        proto: int = 0,
+    ) -> trio.socket.SocketType:
+        """Make a socket of the kernel's in the namespace: the tests' other side.
+
+        Raises:
+            OSError: the kernel refused.
+            trio.ClosedResourceError: the namespace has ended.
+        """
+        _, descriptors = self._request("socket", int(family), int(type), proto)
+        inside = trio.socket.from_stdlib_socket(socket.socket(fileno=descriptors[0]))
+        self._opened = [each for each in self._opened if each.fileno() != -1]
+        self._opened.append(inside)
+        return inside
+
+    def sysctl(self, name: str, value: str | int | None = None) -> str:
+        """Read a kernel parameter of the namespace, or set it and read it again.
+
+        Args:
+            name: As in ``"net.ipv4.tcp_congestion_control"``; with ``/`` for ``.`` where it holds
+                the name of an interface that has dots.
+            value: None to read only.
+
+        Raises:
+            ValueError: not the name of a parameter below ``net``.
+            OSError: there is no such parameter, or no permission, or it does not take the value.
+            trio.ClosedResourceError: the namespace has ended.
+        """
+        if not _SYSCTL_NAME.fullmatch(name) or ".." in name:
+            raise ValueError(f"{name!r} is no kernel parameter as 'net.ipv4.ip_forward'")
+        path = name if "/" in name else name.replace(".", "/")
+        if value is not None:
+            self._request("sysctl", path, str(value))
+        content, _ = self._request("sysctl", path, None)
+        return str(content)
+
+    async def run_process(
+        self,
+        command: Command,
+        **options: Any,  # noqa: ANN401 - they are trio's
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a program in the namespace, as `trio.run_process` does, with the same options.
+
+        The program is a child of this process, so that cancelling ends it and not a wrapper. In a
+        user namespace it sees itself as root.
+
+        Raises:
+            OSError: FileNotFoundError or PermissionError for the command itself.
+            subprocess.CalledProcessError: it failed, and ``check=False`` was not given.
+            trio.ClosedResourceError: the namespace has ended.
+        """
+        given = _as_list(command, options)
+        try:
+            result = await trio.run_process(self._inside(given, options), **options)
+        except subprocess.CalledProcessError as error:
+            error.cmd = command
+            raise
+        result.args = command
+        return result
+
+    async def open_process(
+        self,
+        command: Command,
+        **options: Any,  # noqa: ANN401 - they are trio's
+    ) -> trio.Process:
+        """Start a program in the namespace, as `trio.lowlevel.open_process` does.
+
+        Raises:
+            OSError: FileNotFoundError or PermissionError for the command itself.
+            trio.ClosedResourceError: the namespace has ended.
+        """
+        given = _as_list(command, options)
+        return await trio.lowlevel.open_process(self._inside(given, options), **options)
+
+    def _inside(self, command: list[str], options: dict[str, Any]) -> list[str]:
+        """Prefix `command` so that it starts in the namespace."""
+        self._check_open()
+        _check_command(command[0], options.get("env"), options.get("cwd"))
+        nsenter = shutil.which("nsenter")
+        if nsenter is None:
+            script = str(_FOLDER / "enter.py")
+            return [sys.executable, "-I", "-S", script, str(self.pid), *command]
+        prefix = [nsenter, f"--net={self.path}"]
+        if self._in_user_namespace:
+            prefix += [f"--user=/proc/{self.pid}/ns/user", "--preserve-credentials"]
+        return [*prefix, "--", *command]
+
+    @trio.lowlevel.enable_ki_protection  # an interrupt must not part a reply from its request
+    def _request(self, operation: str, *arguments: Plain) -> tuple[Any, list[int]]:
+        """Ask the holder, which answers within milliseconds, and wait for the reply."""
+        self._check_open()
+        try:
+            self._channel.send(marshal.dumps((operation, *arguments)))
+        except OSError:
+            raise _lost() from None
+        return self._reply()
+
+    def _reply(self) -> tuple[Any, list[int]]:
+        try:
+            message, descriptors, _, _ = socket.recv_fds(
+                self._channel, MESSAGE_SIZE, 1, socket.MSG_CMSG_CLOEXEC
+            )
+        except OSError:
+            raise _lost() from None
+        if not message:
+            raise _lost()
+        outcome, *values = marshal.loads(message)
+        if outcome == "setup":
+            raise SetupError(values[0])
+        if outcome == "os":
+            raise OSError(*values)
+        return values[0], descriptors
+
+    async def _started(self) -> None:
+        await trio.lowlevel.wait_readable(self._channel)
+        try:
+            (self._inode, self._in_user_namespace), _ = self._reply()
+        except OSError as error:
+            raise SetupError(
+                "the process that should hold the namespace ended at once: see what it printed, "
+                f"and whether {sys.executable} runs"
+            ) from error
+
+    @trio.lowlevel.enable_ki_protection
+    async def _end(self) -> None:
+        """Close what was opened inside; wait until the holder has killed the rest and is gone."""
+        self._ended = True
+        for each in self._opened:
+            each.close()
+        with suppress(OSError):
+            self._channel.send(marshal.dumps(("end",)))
+        self._channel.close()
+        with trio.CancelScope(shield=True):
+            status = await self._process.wait()
+        if status != 0 and self._inode is not None:  # somebody has killed the holder
+            kill_members(self._inode)
+
+    def _check_open(self) -> None:
+        if self._ended:
+            raise trio.ClosedResourceError("the namespace has ended")
+
+
+def _lost() -> OSError:
+    return OSError(errno.ESRCH, "the process that holds the namespace is gone")
+
+
+def _as_list(command: Command, options: dict[str, Any]) -> list[str]:
+    """Make a list of what `subprocess` takes as a command, and take `shell` out of the options."""
+    if "executable" in options:
+        raise TypeError(
+            "the option 'executable' is not supported: put the program first in command"
+        )
+    if options.pop("shell", False):
+        if not isinstance(command, str):
+            raise TypeError("with shell=True the command must be a string")
+        return ["/bin/sh", "-c", command]
+    if isinstance(command, (str, os.PathLike)):
+        return [os.fspath(command)]
+    if not command:
+        raise ValueError("the command is empty")
+    return [os.fspath(word) for word in command]
+
+
+def _check_command(program: str, env: Mapping[str, str] | None, cwd: str | None) -> None:
+    """Raise now what `exec` would raise later, in a wrapper, where nobody would understand it."""
+    path = (os.environ if env is None else env).get("PATH", os.defpath)
+    wanted = os.path.join(cwd or "", program) if os.sep in program else program
+    if shutil.which(wanted, path=path) is None:
+        number = errno.EACCES if os.path.isfile(wanted) and os.sep in program else errno.ENOENT
+        raise OSError(number, os.strerror(number), program)

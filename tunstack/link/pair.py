@@ -1,0 +1,103 @@
+"""Two links back to back in memory: what one end sends, the other end receives."""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from typing import TYPE_CHECKING, Final, final
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tunstack.link.base import Buffer
+
+CAPACITY: Final = 1000
+"""Packets that wait in one direction before :meth:`MemoryLink.send` declines more."""
+
+
+def memory_pair(mtu: int = 1500) -> tuple[MemoryLink, MemoryLink]:
+    """Make two links that are each other's far end, for tests and simulations under trio.
+
+    Nothing is lost, delayed or reordered. Like a cable that is pulled out, closing one end makes
+    what the other end sends vanish; what was sent before can still be received.
+    """
+    left, right = MemoryLink("memory0", mtu), MemoryLink("memory1", mtu)
+    left._far_end, right._far_end = right, left
+    return left, right
+
+
+@final
+class MemoryLink:
+    """One end of a :func:`memory_pair`; a :class:`~tunstack.link.base.Link`."""
+
+    def __init__(self, name: str, mtu: int) -> None:
+        self.name = name
+        self.mtu = mtu
+        self._far_end: MemoryLink
+        self._queue: deque[Buffer] = deque()
+        self._closed = False
+        self._readers = trio.lowlevel.ParkingLot()
+        self._writers = trio.lowlevel.ParkingLot()
+
+    def receive(self, limit: int = 256) -> list[Buffer]:
+        """Take the packets that wait, at most `limit`; see :class:`~tunstack.link.base.Link`."""
+        self._check_open()
+        queue = self._queue
+        was_full = len(queue) >= CAPACITY
+        packets = [queue.popleft() for _ in range(min(limit, len(queue)))]
+        if was_full and packets:
+            self._far_end._writers.unpark_all()
+        return packets
+
+    def send(self, packet: Sequence[Buffer]) -> bool:
+        """Give one packet; False when `CAPACITY` packets wait at the far end.
+
+        Raises:
+            OSError: EBADF when this end is closed; EMSGSIZE when the packet exceeds the MTU, which
+                no kernel would refuse on a TUN device, and which is always a mistake of ours.
+        """
+        self._check_open()
+        whole = b"".join(packet)
+        if len(whole) > self.mtu:
+            raise OSError(errno.EMSGSIZE, f"packet of {len(whole)} bytes on an MTU of {self.mtu}")
+        far_end = self._far_end
+        if far_end._closed:
+            return True
+        if len(far_end._queue) >= CAPACITY:
+            return False
+        far_end._queue.append(whole)
+        far_end._readers.unpark_all()
+        return True
+
+    async def wait_readable(self) -> None:
+        """Wait for a packet; raises `trio.ClosedResourceError` when this end is closed."""
+        await trio.lowlevel.checkpoint()
+        while not self._closed and not self._queue:
+            await self._readers.park()
+        self._raise_if_closed()
+
+    async def wait_writable(self) -> None:
+        """Wait for room at the far end; raises `trio.ClosedResourceError` as above."""
+        await trio.lowlevel.checkpoint()
+        far_end = self._far_end
+        while not self._closed and not far_end._closed and len(far_end._queue) >= CAPACITY:
+            await self._writers.park()
+        self._raise_if_closed()
+
+    def close(self) -> None:
+        """Close this end; idempotent."""
+        self._closed = True
+        self._queue.clear()
+        self._readers.unpark_all()
+        self._writers.unpark_all()
+        self._far_end._writers.unpark_all()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise OSError(errno.EBADF, f"the link {self.name} is closed")
+
+    def _raise_if_closed(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError(f"the link {self.name} is closed")

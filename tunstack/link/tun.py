@@ -1,0 +1,147 @@
+"""A TUN device as a link: packets in and out by `readv` and `writev` on its descriptor.
+
+pytun makes and configures the device (:mod:`tunstack.link.device`); its own `read` and `write` take
+and give only bytes, and are not used. The descriptor can be read from any network namespace, so
+the device may be one that :mod:`tunstack.link.netns` made elsewhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, final
+
+import trio
+
+from tunstack.link.device import make_tun
+from tunstack.link.plan import plan_tun
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from ipaddress import IPv4Address, IPv4Interface
+
+    from tunstack.link.base import Buffer
+
+_TRY_AGAIN: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
+
+
+@final
+class TunLink:
+    """A TUN device without packet information; a :class:`~tunstack.link.base.Link`.
+
+    When the device is *down* the link is like a cable without a far end: nothing arrives, and what
+    is sent is lost (and counted in `lost`), until it is up again. Connections retransmit, or give
+    up in their own time. When the device is *deleted*, every call raises `OSError` (ENODEV).
+
+    Attributes:
+        name: The device's name, in whichever namespace it is.
+        mtu: The device's MTU in bytes, as it was when the link was made.
+        lost: Packets sent while the device was down.
+    """
+
+    def __init__(self, fd: int, name: str, mtu: int) -> None:
+        """Take over `fd`, the descriptor of a TUN device (IFF_TUN | IFF_NO_PI) that is set up."""
+        os.set_blocking(fd, False)
+        os.set_inheritable(fd, False)
+        self.name = name
+        self.mtu = mtu
+        self.lost = 0
+        self._fd = fd
+
+    def fileno(self) -> int:
+        """Return the descriptor; -1 when closed."""
+        return self._fd
+
+    def receive(self, limit: int = 256) -> list[Buffer]:
+        """Take the packets that wait, at most `limit`, without blocking.
+
+        Raises:
+            OSError: ENODEV when the device was deleted, EBADF when the link was closed.
+        """
+        packets: list[Buffer] = []
+        fd, size, read = self._fd, self.mtu, os.read
+        try:
+            for _ in range(limit):
+                packets.append(read(fd, size))
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            if not packets:  # else the next call tells
+                raise self._explained(error) from error
+        return packets
+
+    def send(self, packet: Sequence[Buffer]) -> bool:
+        """Give one packet, without blocking; False when the kernel has no room for it now.
+
+        Raises:
+            OSError: ENODEV when the device was deleted, EBADF when the link was closed, EINVAL when
+                the packet is no IP packet at all.
+        """
+        try:
+            if len(packet) == 1:
+                os.write(self._fd, packet[0])
+            else:
+                os.writev(self._fd, packet)
+        except OSError as error:
+            if error.errno in _TRY_AGAIN:
+                return False
+            if error.errno not in (errno.EIO, errno.ENETDOWN):
+                raise self._explained(error) from error
+            self.lost += 1
+        return True
+
+    async def wait_readable(self) -> None:
+        """Wait until a packet can be received, or :meth:`receive` would raise.
+
+        Raises:
+            trio.ClosedResourceError: the link was closed, before or meanwhile.
+        """
+        self._raise_if_closed()
+        await trio.lowlevel.wait_readable(self._fd)
+
+    async def wait_writable(self) -> None:
+        """Wait until a packet can be sent; raises as :meth:`wait_readable` does."""
+        self._raise_if_closed()
+        await trio.lowlevel.wait_writable(self._fd)
+
+    def close(self) -> None:
+        """Close the descriptor, which deletes the device unless it is persistent; idempotent."""
+        fd, self._fd = self._fd, -1
+        if fd == -1:
+            return
+        with suppress(RuntimeError):  # outside of trio nobody can be waiting
+            trio.lowlevel.notify_closing(fd)
+        os.close(fd)
+
+    def _raise_if_closed(self) -> None:
+        if self._fd == -1:
+            raise trio.ClosedResourceError(f"the link {self.name} is closed")
+
+    def _explained(self, error: OSError) -> OSError:
+        if self._fd == -1:
+            return OSError(errno.EBADF, f"the link {self.name} is closed")
+        if error.errno in (errno.EBADFD, errno.EFAULT):  # what Linux says for a device that is gone
+            return OSError(errno.ENODEV, f"the device {self.name} was deleted")
+        return error
+
+
+def open_tun(
+    address: str | IPv4Interface,
+    *,
+    name: str | None = None,
+    peer: str | IPv4Address | IPv4Interface | None = None,
+    mtu: int | None = None,
+    device_node: str | None = None,
+) -> TunLink:
+    """Make a TUN device in the current network namespace, or attach to a persistent one.
+
+    The kernel's side of the device gets `peer` as its address, with the prefix length of `address`,
+    so that it reaches `address` through the device. A device that exists keeps the address that it
+    has. Arguments and errors are those of :func:`tunstack.link.plan.plan_tun`.
+
+    Raises:
+        SetupError: with one line that says what to do.
+    """
+    wanted = plan_tun(address, name=name, peer=peer, mtu=mtu, device_node=device_node)
+    return TunLink(*make_tun(wanted))
