@@ -1,0 +1,27 @@
+"""TCP, sans-IO: RFC 9293 and what builds on it. No trio, no sockets, no clock, no packets' bytes.
+
+Where to look:
+
+===================  ==============================================================================
+`connection`         one connection and its entry points: segments in and out, timers, calls
+`arrival`            what to do with a segment that arrives, for every state (section 3.10.7)
+`state`              the eleven states, and the table of permitted transitions
+`handshake`          how a connection opens: a coroutine that reads like the exchange
+`teardown`           how it closes, each half on its own: another
+`narration`          what those two await: changes of state
+`sender`             SND variables, what to send next, the retransmission and persist timers
+`recovery`           what to send again after a loss
+`congestion`         how much may be on its way
+`rtt`                the retransmission timeout
+`receiver`           RCV variables, window, when to acknowledge
+`reassembly`         what came out of order
+`isn`                numbers that an outsider cannot guess
+===================  ==============================================================================
+
+The core decides, the coroutine narrates. The rules for an arriving segment depend on the state, and
+stand in one place, in the RFC's order; the life of a connection is a story, and reads like one. The
+coroutines are resumed by the state machine at the moment of a change: they cost about a
+microsecond, where a switch of trio tasks takes five.
+"""
+
+from __future__ import annotations

@@ -1,0 +1,8 @@
+"""Congestion control: how much may be on its way at once (RFC 5681, RFC 9293 section 3.8.2)."""
+
+from __future__ import annotations
+
+from .base import CongestionControl
+from .reno import Reno
+
+__all__ = ["CongestionControl", "Reno"]

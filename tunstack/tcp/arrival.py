@@ -1,0 +1,340 @@
+"""The rules for an arriving segment, once, for every state (RFC 9293 section 3.10.7).
+
+They stand in the RFC's order: sequence number, RST, SYN, ACK, URG, text, FIN. LISTEN's rules are
+here as far as they concern one connection; which connection a segment belongs to, and what becomes
+of one that belongs to none, is the demultiplexer's and :func:`reset_for`'s.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Final
+
+from .segment import ACK, FIN, RST, SYN, Segment
+from .sequence import MASK, diff, ge, gt, le, lt
+from .state import CAN_RECEIVE, State
+from .verdict import Verdict
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+_PAWS_INVALID_AFTER: Final = 24 * 86400.0
+"""Seconds after which TS.Recent says nothing any more (RFC 7323 section 5.5)."""
+
+_CLOSE_STATES: Final = frozenset({State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK})
+
+
+def reset_for(segment: Segment) -> Segment | None:
+    """The RST that answers a segment for which there is no connection (section 3.10.7.1)."""
+    if segment.flags & RST:
+        return None
+    if segment.flags & ACK:
+        return Segment(segment.ack, 0, RST)
+    return Segment(0, (segment.seq + segment.length) & MASK, RST | ACK)
+
+
+def segment_arrives(connection: Connection, segment: Segment, now: float) -> Verdict:
+    """Process `segment` and say what became of it; what is to be sent, `transmit` collects."""
+    match connection.state:
+        case State.LISTEN:
+            return _listen(connection, segment, now)
+        case State.SYN_SENT:
+            return _syn_sent(connection, segment, now)
+        case State.CLOSED:
+            return Verdict.IGNORED
+        case _:
+            return _otherwise(connection, segment, now)
+
+
+def _listen(connection: Connection, segment: Segment, now: float) -> Verdict:
+    """Section 3.10.7.2; a RST or an ACK never gets here."""
+    if not segment.flags & SYN or segment.flags & (RST | ACK):
+        return Verdict.IGNORED
+    connection.receiver.synchronize(segment.seq)
+    connection.agree_on_options(segment, now)
+    connection.sender.set_window(segment.seq, connection.sender.iss, segment.wnd)
+    connection.enter(State.SYN_RECEIVED)
+    connection.begin_passive_handshake()
+    # Data and FIN in a SYN are left to be sent again: without RFC 7413 nobody vouches for them.
+    return Verdict.ACCEPTED
+
+
+def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
+    """Section 3.10.7.3."""
+    sender = connection.sender
+    flags = segment.flags
+    acknowledges = flags & ACK != 0
+    if acknowledges and segment.ack != sender.nxt:  # SND.UNA < SEG.ACK =< SND.NXT is one number.
+        if not flags & RST:
+            connection.send_reset(segment.ack)
+        return Verdict.UNACCEPTABLE_ACK
+    if flags & RST:
+        if not acknowledges:
+            return Verdict.RESET_IGNORED
+        connection.end(OSError(errno.ECONNREFUSED, "Connection refused"))
+        return Verdict.RESET
+    if not flags & SYN:
+        return Verdict.IGNORED
+    connection.receiver.synchronize(segment.seq)
+    connection.agree_on_options(segment, now)
+    # The window of a SYN is never scaled (RFC 7323 section 2.2).
+    sender.set_window(segment.seq, segment.ack, segment.wnd)
+    if not acknowledges:
+        connection.enter(State.SYN_RECEIVED)
+        return Verdict.ACCEPTED
+    sender.acknowledge(segment.ack, now, connection.echoed_at(segment, now))
+    connection.receiver.ack_now = True
+    connection.enter(State.ESTABLISHED)
+    # Text or FIN in a SYN,ACK: section 3.10.7.3 goes on with the sixth step of the rest.
+    return _text_and_fin(connection, segment, (segment.seq + 1) & MASK, now)
+
+
+def _otherwise(connection: Connection, segment: Segment, now: float) -> Verdict:
+    """Section 3.10.7.4: every other state."""
+    flags = segment.flags
+    refusal = (
+        _first_check_sequence(connection, segment, now)
+        or _second_check_rst(connection, segment)
+        or _fourth_check_syn(connection, segment)
+        or _fifth_check_ack(connection, segment, now)
+    )
+    if refusal is not None:
+        return refusal
+    # Sixth, URG: the pointer is read and left; urgent data is delivered in line (RFC 6093).
+    return _text_and_fin(connection, segment, (segment.seq + (flags & SYN != 0)) & MASK, now)
+
+
+def _first_check_sequence(connection: Connection, segment: Segment, now: float) -> Verdict | None:
+    receiver = connection.receiver
+    flags = segment.flags
+    if connection.timestamps_ok and not flags & RST:
+        if segment.ts_val is None:
+            return Verdict.NO_TIMESTAMP
+        if _is_old_duplicate(connection, segment.ts_val, now):
+            connection.challenge()
+            return Verdict.OLD_TIMESTAMP
+    if _is_new_incarnation(connection, segment):
+        return Verdict.NEW_INCARNATION
+    if not _is_acceptable(segment, receiver.nxt, receiver.wnd):
+        if flags & RST:
+            return Verdict.RESET_IGNORED
+        if _crossed_syn(connection, segment):
+            return None
+        if connection.state is State.TIME_WAIT and flags & FIN:
+            connection.restart_time_wait(now)
+        connection.challenge()
+        behind = lt(segment.seq, receiver.nxt)
+        # Its ACK and window are not looked at: they are older than what we know.
+        return Verdict.DUPLICATE if behind else Verdict.OUT_OF_WINDOW
+    if (
+        connection.timestamps_ok
+        and segment.ts_val is not None
+        and le(segment.seq, connection.last_ack_sent)
+    ):
+        # RFC 7323 section 4.3: only from a segment that spans Last.ACK.sent.
+        connection.ts_recent = segment.ts_val
+        connection.ts_recent_at = now
+    return None
+
+
+def _is_acceptable(segment: Segment, nxt: int, wnd: int) -> bool:
+    """Section 3.10.7.4's table, modulo 2**32, with two allowances.
+
+    A segment without text may stand at the right edge, as on Linux: a peer that has filled the
+    window sends its ACKs from there. And text that begins at RCV.NXT passes even when the window is
+    zero: it is cut off later, but its ACK must be seen (MUST-66).
+    """
+    length = segment.length
+    offset = (segment.seq - nxt) & MASK
+    if length == 0 or offset == 0:
+        return offset <= wnd
+    return offset < wnd or ((offset + length - 1) & MASK) < offset
+
+
+def _is_old_duplicate(connection: Connection, ts_val: int, now: float) -> bool:
+    """PAWS (RFC 7323 section 5.3 R1)."""
+    return lt(ts_val, connection.ts_recent) and now - connection.ts_recent_at < _PAWS_INVALID_AFTER
+
+
+def _is_new_incarnation(connection: Connection, segment: Segment) -> bool:
+    """Whether a SYN in TIME-WAIT may open a new connection (section 3.6.1 MAY-2, RFC 6191)."""
+    if connection.state is not State.TIME_WAIT or segment.flags & (SYN | ACK | RST) != SYN:
+        return False
+    if connection.timestamps_ok and segment.ts_val is not None:
+        if segment.ts_val != connection.ts_recent:
+            return gt(segment.ts_val, connection.ts_recent)
+        return gt(segment.seq, connection.receiver.nxt)
+    return gt(segment.seq, connection.receiver.nxt)
+
+
+def _crossed_syn(connection: Connection, segment: Segment) -> bool:
+    """Whether this is the SYN,ACK of a simultaneous open: our SYN,ACK's mirror image.
+
+    Its SYN stands just before the window, so that the table calls it unacceptable, but its ACK is
+    the one that SYN-RECEIVED waits for (RFC 9293 figure 7, line 6).
+    """
+    return (
+        connection.state is State.SYN_RECEIVED
+        and not connection.passive
+        and segment.flags & (SYN | ACK) == SYN | ACK
+        and segment.seq == connection.receiver.irs
+    )
+
+
+def _second_check_rst(connection: Connection, segment: Segment) -> Verdict | None:
+    """With RFC 5961 section 3: only a RST exactly at RCV.NXT resets; another is challenged."""
+    if not segment.flags & RST:
+        return None
+    if segment.seq != connection.receiver.nxt:
+        connection.challenge()
+        return Verdict.CHALLENGED_RESET
+    state = connection.state
+    if state is State.SYN_RECEIVED and connection.passive:
+        connection.enter(State.LISTEN)
+    elif state is State.SYN_RECEIVED:
+        connection.end(OSError(errno.ECONNREFUSED, "Connection refused"))
+    elif state in (State.CLOSING, State.LAST_ACK, State.TIME_WAIT):
+        connection.end(None)
+    else:
+        connection.end(OSError(errno.ECONNRESET, "Connection reset by peer"))
+    return Verdict.RESET
+
+
+def _fourth_check_syn(connection: Connection, segment: Segment) -> Verdict | None:
+    """The third, security, is historic. With RFC 5961 section 4: any SYN is challenged."""
+    if not segment.flags & SYN or _crossed_syn(connection, segment):
+        return None
+    if connection.state is State.SYN_RECEIVED and connection.passive:
+        # Section 3.10.7.4, fourth: back to LISTEN.
+        connection.enter(State.LISTEN)
+        return Verdict.RESET
+    connection.challenge()
+    return Verdict.CHALLENGED_SYN
+
+
+def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Verdict | None:
+    if not segment.flags & ACK:
+        return Verdict.NO_ACK
+    sender = connection.sender
+    ack = segment.ack
+    if connection.state is State.SYN_RECEIVED:
+        if not (gt(ack, sender.una) and le(ack, sender.nxt)):
+            connection.send_reset(ack)
+            return Verdict.UNACCEPTABLE_ACK
+        sender.set_window(segment.seq, ack, _scaled_window(connection, segment))
+        sender.acknowledge(ack, now, connection.echoed_at(segment, now))
+        connection.enter(State.ESTABLISHED)
+        return None
+    if gt(ack, sender.nxt):
+        connection.challenge()
+        return Verdict.UNACCEPTABLE_ACK
+    if gt(ack, sender.una):
+        sender.acknowledge(ack, now, connection.echoed_at(segment, now))
+    elif diff(sender.una, ack) > sender.max_wnd:
+        # RFC 5961 section 5 (MAY-12): too old to be anybody's but an attacker's.
+        connection.challenge()
+        return Verdict.OLD_ACK
+    elif _is_duplicate_ack(connection, segment):
+        sender.duplicate_ack(now)
+    sender.answered(now)
+    if ge(ack, sender.una):
+        sender.update_window(segment.seq, ack, _scaled_window(connection, segment))
+    if connection.state in _CLOSE_STATES and sender.fin_acknowledged:
+        _our_fin_is_acknowledged(connection)
+    return None
+
+
+def _scaled_window(connection: Connection, segment: Segment) -> int:
+    """SND.WND from SEG.WND; that of a segment with a SYN is not scaled (RFC 7323 section 2.2)."""
+    return segment.wnd if segment.flags & SYN else segment.wnd << connection.sender.shift
+
+
+def _is_duplicate_ack(connection: Connection, segment: Segment) -> bool:
+    """RFC 5681 section 2."""
+    sender = connection.sender
+    return (
+        segment.ack == sender.una
+        and sender.nxt != sender.una
+        and not len(segment.payload)
+        and not segment.flags & (SYN | FIN)
+        and segment.wnd << sender.shift == sender.wnd
+    )
+
+
+def _our_fin_is_acknowledged(connection: Connection) -> None:
+    match connection.state:
+        case State.FIN_WAIT_1:
+            connection.enter(State.FIN_WAIT_2)
+        case State.CLOSING:
+            connection.enter(State.TIME_WAIT)
+        case _:
+            connection.end(None)  # LAST-ACK
+
+
+def _text_and_fin(connection: Connection, segment: Segment, seq: int, now: float) -> Verdict:
+    """Seventh and eighth, for text whose first octet is `seq`."""
+    verdict = Verdict.ACCEPTED
+    fin = segment.flags & FIN != 0
+    if not len(segment.payload) and not fin:
+        return verdict
+    if connection.state not in CAN_RECEIVE:
+        # After the peer's FIN nothing more can come: an old FIN again, or nonsense.
+        if connection.state is State.TIME_WAIT and fin:
+            connection.restart_time_wait(now)
+        connection.challenge()
+        return Verdict.DUPLICATE
+    receiver = connection.receiver
+    if len(segment.payload):
+        if connection.orphaned and gt((seq + len(segment.payload)) & MASK, receiver.nxt):
+            # SHLD-3, and what Linux does: the peer must learn that nobody reads this.
+            connection.send_reset(connection.sender.nxt)
+            connection.end(OSError(errno.ECONNABORTED, "Data arrived after close"))
+            return Verdict.AFTER_CLOSE
+        verdict = _text(connection, segment, seq, now)
+    if fin:
+        end = (seq + len(segment.payload)) & MASK
+        # One beyond the window was cut off with the text before it.
+        if le(end, receiver.edge):
+            receiver.accept_fin(end)
+    if receiver.finish():
+        _fin_is_received(connection)
+    return verdict
+
+
+def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Verdict:
+    """Seventh: trim to the window, and take what is new."""
+    receiver = connection.receiver
+    payload = segment.payload
+    behind = diff(receiver.nxt, seq)
+    if behind >= len(payload):
+        connection.challenge()
+        return Verdict.DUPLICATE
+    if behind > 0:
+        payload = memoryview(payload)[behind:]
+        seq = receiver.nxt
+        receiver.ack_now = True  # Part of it was there: tell the peer where we are.
+    beyond = diff((seq + len(payload)) & MASK, receiver.edge)
+    if beyond > 0:
+        payload = memoryview(payload)[:-beyond]
+        receiver.ack_now = True
+    if not len(payload):
+        return Verdict.OUT_OF_WINDOW
+    if not receiver.accept(seq, payload, now):
+        return Verdict.DUPLICATE
+    return Verdict.ACCEPTED
+
+
+def _fin_is_received(connection: Connection) -> None:
+    """Eighth: everything up to the peer's FIN has come."""
+    match connection.state:
+        case State.ESTABLISHED:
+            connection.enter(State.CLOSE_WAIT)
+        case State.FIN_WAIT_1:  # Its ACK of ours, if it brought one, has moved us on already.
+            connection.enter(State.CLOSING)
+        case State.FIN_WAIT_2:
+            connection.enter(State.TIME_WAIT)
+        case state:
+            raise AssertionError(f"FIN in {state}")
+
+
+__all__ = ["reset_for", "segment_arrives"]

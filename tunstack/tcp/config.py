@@ -1,0 +1,57 @@
+"""What can be set for a connection, with the defaults and where they come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True, frozen=True)
+class Config:
+    """The parameters of a connection; every one of a host's connections begins with the same.
+
+    Times are in seconds, sizes in octets.
+
+    Attributes:
+        mss: The Maximum Segment Size that we announce: the link's MTU less the fixed headers
+            (RFC 9293 section 3.7.1, MUST-67).
+        default_send_mss: Assumed when the peer announces none: 536 for IPv4 (MUST-15).
+        max_payload: The largest payload the link takes in one segment; at most one MSS when 0.
+        receive_buffer: Bounds what is received and not yet read, and so the window (SO_RCVBUF).
+        send_buffer: Bounds what is sent or queued and not yet acknowledged (SO_SNDBUF).
+        timestamps: Offer and accept the Timestamps option (RFC 7323 section 3).
+        window_scaling: Offer and accept the Window Scale option (RFC 7323 section 2).
+        sack: Offer and accept SACK-Permitted (RFC 2018 section 2).
+        nodelay: Switch the Nagle algorithm off (TCP_NODELAY; MUST-17).
+        rto_initial: Before any measurement (RFC 6298 section 2.1).
+        rto_min: Linux's 200 ms, not RFC 6298's 1 s, which is an eternity on today's paths.
+        rto_max: RFC 6298 section 2.5 wants 60 s or more; Linux has 120.
+        rto_after_syn_loss: The timeout that data begins with (RFC 6298 section 5.7).
+        delayed_ack: How long an ACK may wait for company; less than 0.5 s (MUST-40). Linux's 40 ms.
+        syn_timeout: R2 for a SYN: at least three minutes (MUST-23).
+        user_timeout: R2 for data: how long it may go unacknowledged (MUST-20, MUST-21; SHLD-11 asks
+            for 100 s or more). The default is what Linux's 15 retransmissions add up to.
+        msl: Maximum Segment Lifetime. TIME-WAIT lasts twice that: 60 s, Linux's, where RFC 9293
+            would have four minutes.
+        initial_window: In segments of one MSS (RFC 6928 section 2).
+        max_out_of_order_runs: How many separate runs of octets may wait for a gap to fill.
+    """
+
+    mss: int = 1460
+    default_send_mss: int = 536
+    max_payload: int = 0
+    receive_buffer: int = 1 << 20
+    send_buffer: int = 1 << 20
+    timestamps: bool = True
+    window_scaling: bool = True
+    sack: bool = True
+    nodelay: bool = False
+    rto_initial: float = 1.0
+    rto_min: float = 0.2
+    rto_max: float = 120.0
+    rto_after_syn_loss: float = 3.0
+    delayed_ack: float = 0.04
+    syn_timeout: float = 180.0
+    user_timeout: float = 924.6
+    msl: float = 30.0
+    initial_window: int = 10
+    max_out_of_order_runs: int = 1024

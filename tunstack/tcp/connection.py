@@ -1,0 +1,450 @@
+"""One TCP connection: the TCB, its entry points, and the segments that it sends.
+
+Sans-IO: time comes in as ``now`` (seconds, from any monotonic clock), segments go in by
+:meth:`Connection.segment_arrives` and come out of :meth:`Connection.transmit`, and
+:meth:`Connection.deadline` says when :meth:`Connection.handle_timer` wants to be called. The order
+of calls is: any number of calls that go in (segments, the application's), then `transmit` until the
+batch is empty, then `deadline`. One `transmit` after many segments sends one ACK for all of them
+(RFC 9293 MUST-58, MUST-59).
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Protocol
+
+from . import arrival
+from .congestion import Reno
+from .handshake import handshake
+from .narration import Narrator
+from .receiver import MAX_WINDOW_SHIFT, Receiver
+from .segment import ACK, FIN, PSH, RST, SYN, Segment
+from .sender import Sender
+from .sequence import MASK
+from .state import CAN_SEND, FIN_SENT, State
+from .teardown import teardown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .config import Config
+    from .congestion import CongestionControl
+    from .segment import Buffer
+    from .verdict import Verdict
+
+_TIMESTAMP_SIZE = 12
+_SMALLEST_MSS = 48
+"""Linux's: room for a few octets beside the most options that we send. A peer may ask for less."""
+_LARGEST_WINDOW = 4 << 20
+"""The window that the scale is chosen for, however small SO_RCVBUF is now: it may grow later."""
+
+
+class Owner(Protocol):
+    """Who is told of a connection's fate: a listener at first, or the socket that opened it."""
+
+    def opened(self, connection: Connection) -> None:
+        """It has entered ESTABLISHED."""
+        ...
+
+    def failed_to_open(self, connection: Connection) -> None:
+        """It has ended before; ``connection.error`` says why."""
+        ...
+
+
+class Connection(Narrator):
+    """The transmission control block of RFC 9293 section 3.3.1, with its two halves.
+
+    Attributes:
+        config: The parameters it began with.
+        sender: The sending half.
+        receiver: The receiving half.
+        passive: Whether it came from a passive OPEN (MUST-11).
+        owner: Who is told when it opens or fails to.
+        error: Why it ended, if not as it should: an OSError whose errno is ECONNREFUSED,
+            ECONNRESET, ETIMEDOUT, ECONNABORTED, EHOSTUNREACH or ENETUNREACH; else None.
+        soft_error: The latest error that does not end the connection (MUST-47, MUST-56).
+        sack_ok: Both sides sent SACK-Permitted.
+        timestamps_ok: Both sides sent a Timestamps option in their SYN.
+        ts_recent: TS.Recent of RFC 7323 section 4.3.
+        last_ack_sent: Last.ACK.sent of RFC 7323 section 4.3.
+        orphaned: Whether the application has gone, so that nobody will read.
+    """
+
+    __slots__ = (
+        "_close_requested",
+        "_outbox",
+        "_syn_due",
+        "_time_wait_ends",
+        "_ts_offset",
+        "config",
+        "error",
+        "last_ack_sent",
+        "orphaned",
+        "owner",
+        "passive",
+        "peer_mss",
+        "receiver",
+        "sack_ok",
+        "sender",
+        "soft_error",
+        "timestamps_ok",
+        "ts_recent",
+        "ts_recent_at",
+    )
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        iss: int,
+        ts_offset: int = 0,
+        owner: Owner | None = None,
+        congestion: Callable[[], CongestionControl] = Reno,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.owner = owner
+        self.sender = Sender(config, iss, congestion())
+        self.receiver = Receiver(config)
+        self.passive = False
+        self.error: OSError | None = None
+        self.soft_error: OSError | None = None
+        self.sack_ok = False
+        self.timestamps_ok = False
+        self.peer_mss = config.default_send_mss
+        self.ts_recent = 0
+        self.ts_recent_at = 0.0
+        self.last_ack_sent = 0
+        self.orphaned = False
+        self._ts_offset = ts_offset
+        self._syn_due = False
+        self._close_requested = False
+        self._time_wait_ends: float | None = None
+        self._outbox: list[Segment] = []
+
+    # Opening (section 3.10.1)
+
+    def open_active(self) -> None:
+        """Active OPEN: CLOSED to SYN-SENT."""
+        self.enter(State.SYN_SENT)
+        self.tell(handshake(self))
+
+    def open_passive(self) -> None:
+        """Passive OPEN: CLOSED to LISTEN. The SYN that it waits for begins its story."""
+        self.passive = True
+        self.enter(State.LISTEN)
+
+    def begin_passive_handshake(self) -> None:
+        """A SYN has taken us from LISTEN to SYN-RECEIVED."""
+        self.tell(handshake(self))
+
+    # What the stories say (handshake.py, teardown.py)
+
+    def send_syn(self) -> None:
+        """Send a SYN; with an ACK, in SYN-RECEIVED."""
+        self._syn_due = True
+
+    def opened(self) -> None:
+        """Tell the owner that the connection is there; do what was asked for meanwhile."""
+        close_requested = self._close_requested
+        if self.owner is not None:
+            self.owner.opened(self)
+        if close_requested and self.state in CAN_SEND:
+            self.tell(teardown(self))
+
+    def failed_to_open(self) -> None:
+        """Tell the owner that it came to nothing."""
+        if self.owner is not None:
+            self.owner.failed_to_open(self)
+
+    def send_fin(self) -> None:
+        """Queue a FIN behind all data (section 3.10.4)."""
+        self.sender.fin_queued = True
+        self.enter(State.LAST_ACK if self.state is State.CLOSE_WAIT else State.FIN_WAIT_1)
+
+    def start_time_wait(self) -> None:
+        """The wait of 2 MSL begins now, whenever the next call that knows the time comes."""
+        self.sender.timer = None
+        self._time_wait_ends = None
+
+    # The application's calls (section 3.10)
+
+    @property
+    def readable(self) -> bool:
+        """Whether :meth:`receive` would return at once: data, the end, or an error."""
+        return (
+            len(self.receiver.buffer) > 0
+            or self.receiver.finished
+            or self.receiver.discarding
+            or self.state is State.CLOSED
+        )
+
+    @property
+    def writable_size(self) -> int:
+        """How many octets :meth:`send` would take now."""
+        if self.state not in CAN_SEND or self._close_requested:
+            return 0
+        return max(0, self.sender.size - len(self.sender.buffer))
+
+    def send(self, data: Buffer, now: float) -> int:
+        """SEND (section 3.10.2): queue `data`, as much as there is room for; returns how much.
+
+        Raises:
+            OSError: EPIPE after :meth:`shutdown`; what ended the connection, if it has ended.
+        """
+        if self.state not in CAN_SEND or self._close_requested:
+            raise self.error or OSError(errno.EPIPE, "Broken pipe")
+        size = min(len(data), self.writable_size)
+        if size:
+            self.sender.restart_if_idle(now)
+            self.sender.buffer.append(data if size == len(data) else memoryview(data)[:size])
+        return size
+
+    def receive(self, limit: int) -> bytes:
+        """RECEIVE (section 3.10.3): at most `limit` octets; ``b""`` at the end or when none are there.
+
+        Raises:
+            OSError: what ended the connection before its end arrived, once all data is read.
+        """
+        data = self.receiver.buffer.take(limit)
+        if not data and self.error is not None and not self.receiver.finished:
+            raise self.error
+        return data
+
+    def shutdown(self) -> None:
+        """CLOSE our half (section 3.10.4): a FIN follows what is queued. The other stays open."""
+        if self.state in CAN_SEND and not self._close_requested:
+            self._close_requested = True
+            self.tell(teardown(self))
+        elif self.state in (State.SYN_SENT, State.LISTEN):
+            self.end(None)
+        else:  # SYN-RECEIVED: the CLOSE is queued until ESTABLISHED. Elsewhere it has happened.
+            self._close_requested = True
+
+    def shutdown_receive(self) -> None:
+        """Read no more: what is there and what comes is acknowledged and dropped, as Linux does."""
+        self.receiver.discarding = True
+        self.receiver.buffer.clear()
+
+    def close(self) -> None:
+        """The application lets go: close our half, and answer any further data with a RST.
+
+        With received data unread the connection is aborted instead, so that the peer learns that
+        data was lost (section 3.6.1, SHLD-3).
+        """
+        self.orphaned = True
+        if len(self.receiver.buffer):
+            self.abort()
+        else:
+            self.shutdown()
+
+    def abort(self) -> None:
+        """ABORT (section 3.10.5): send a RST where the peer has a connection, and end."""
+        if self.state not in (State.CLOSED, State.LISTEN, State.SYN_SENT, State.TIME_WAIT):
+            self.send_reset(self.sender.nxt)
+        self.end(OSError(errno.ECONNABORTED, "Connection aborted"))
+
+    def end(self, error: OSError | None) -> None:
+        """Delete the connection: to CLOSED, because of `error` if there is one. Idempotent."""
+        if self.state is State.CLOSED:
+            return
+        self.error = error
+        self.sender.timer = None
+        self.receiver.ack_due = None
+        self.receiver.ack_now = False
+        self._syn_due = False
+        self._time_wait_ends = None
+        self.enter(State.CLOSED)
+        self.end_stories()
+
+    def icmp_error(self, error: OSError) -> None:
+        """An ICMP error came about a segment of ours (section 3.9.2.2).
+
+        In SYN-SENT it ends the attempt, as on Linux and by RFC 5461 section 4: whoever waits for
+        a connection wants to know. Later it is only noted (MUST-56).
+        """
+        if self.state is State.SYN_SENT:
+            self.end(error)
+        else:
+            self.soft_error = error
+
+    # Arrival (section 3.10.7)
+
+    def segment_arrives(self, segment: Segment, now: float) -> Verdict:
+        """Process a segment by the rules of :mod:`tunstack.tcp.arrival`."""
+        verdict = arrival.segment_arrives(self, segment, now)
+        if self.state is State.TIME_WAIT and self._time_wait_ends is None:
+            self._time_wait_ends = now + 2 * self.config.msl
+        return verdict
+
+    def restart_time_wait(self, now: float) -> None:
+        """The peer's FIN came again: 2 MSL from now (section 3.10.7.4, eighth)."""
+        self._time_wait_ends = now + 2 * self.config.msl
+
+    def agree_on_options(self, syn: Segment, now: float) -> None:
+        """Take what the peer's SYN offers, and use what we offer as well (RFC 7323, RFC 2018)."""
+        sender, receiver, config = self.sender, self.receiver, self.config
+        self.peer_mss = max(syn.mss or config.default_send_mss, _SMALLEST_MSS)
+        self.timestamps_ok = config.timestamps and syn.ts_val is not None
+        if syn.ts_val is not None:
+            self.ts_recent, self.ts_recent_at = syn.ts_val, now
+        self.sack_ok = config.sack and syn.sack_permitted
+        if config.window_scaling and syn.wscale is not None:
+            sender.shift = min(syn.wscale, MAX_WINDOW_SHIFT)
+            receiver.shift = self._window_shift
+        # MUST-16: the smaller of what they take and what fits our link, options deducted.
+        sender.mss = min(self.peer_mss, config.mss) - _TIMESTAMP_SIZE * self.timestamps_ok
+        lost_syn = sender.retransmissions > 0  # RFC 6928 section 2: then one segment, no more.
+        sender.congestion.set_mss(sender.mss, 1 if lost_syn else config.initial_window)
+
+    @property
+    def _window_shift(self) -> int:
+        window = max(self.config.receive_buffer, _LARGEST_WINDOW)
+        return min(MAX_WINDOW_SHIFT, max(0, (window >> 16).bit_length()))
+
+    def timestamp(self, now: float) -> int:
+        """TSval: a clock of milliseconds, offset for this connection (RFC 7323 section 5.4)."""
+        return (int(now * 1000) + self._ts_offset) & MASK
+
+    def echoed_at(self, segment: Segment, now: float) -> float | None:
+        """When what `segment` echoes was sent, in seconds; None without timestamps."""
+        if not self.timestamps_ok or segment.ts_val is None:
+            return None
+        age = (self.timestamp(now) - segment.ts_ecr) & MASK
+        return now - age / 1000 if age < 1 << 31 else None
+
+    def send_reset(self, seq: int) -> None:
+        """Send a RST with sequence number `seq`, and go on."""
+        self._outbox.append(Segment(seq, flags=RST))
+
+    def challenge(self) -> None:
+        """Answer with an ACK that states where we are (RFC 5961)."""
+        self.receiver.ack_now = True
+
+    # Timers
+
+    def deadline(self) -> float | None:
+        """When :meth:`handle_timer` wants to be called, in seconds; None if only events matter."""
+        timer, ack_due, time_wait = self.sender.timer, self.receiver.ack_due, self._time_wait_ends
+        if time_wait is not None:
+            return time_wait
+        if timer is None or (ack_due is not None and ack_due < timer):
+            return ack_due
+        return timer
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due; call :meth:`transmit` after it."""
+        if self._time_wait_ends is not None:
+            if now >= self._time_wait_ends:
+                self._time_wait_ends = None
+                self.end(None)
+            return
+        receiver = self.receiver
+        if receiver.ack_due is not None and now >= receiver.ack_due:
+            receiver.ack_now = True
+        sender = self.sender
+        if sender.timer is None or now < sender.timer:
+            return
+        action = sender.timer_fired(now)
+        if action == "give up":
+            self.end(self.soft_error or OSError(errno.ETIMEDOUT, "Connection timed out"))
+        elif action == "syn":
+            self._syn_due = True
+        elif action == "probe":
+            self._outbox.append(self._probe(now))
+
+    # Transmission
+
+    def transmit(self, now: float) -> list[Segment]:
+        """Everything that is to be sent now, in order; empty when there is nothing."""
+        out = self._outbox
+        self._outbox = []
+        sender, receiver = self.sender, self.receiver
+        if self._syn_due:
+            self._syn_due = False
+            out.append(self._syn(now))
+            sender.syn_sent(now)
+            return out
+        if sender.nxt != sender.una or sender.nxt != sender.end:
+            self._transmit_data(out, now)
+        if receiver.ack_now:
+            # Without SACK the peer can only count: an ACK for each segment out of order, no fewer.
+            count = 1 if self.sack_ok else max(1, receiver.out_of_order)
+            out += [self._segment(sender.nxt, ACK, now) for _ in range(count)]
+        return out
+
+    def _transmit_data(self, out: list[Segment], now: float) -> None:
+        sender = self.sender
+        config = self.config
+        if not sender.synchronized or self.state is State.CLOSED:
+            return
+        room = sender.mss
+        if self.receiver.reassembly and self.sack_ok:
+            room -= 4 + 8 * len(self._sack_blocks())
+        limit = max(room, config.max_payload - config.max_payload % room)
+        while (what := sender.next_transmission(limit, room)) is not None:
+            flags = ACK
+            payload: Buffer = b""
+            if what.size:
+                payload = sender.buffer.slice(what.seq, what.size)
+                if (what.seq + what.size) & MASK == sender.buffer.end:
+                    flags |= PSH  # MUST-61: nothing more is queued.
+            if what.fin:
+                flags |= FIN
+            out.append(self._segment(what.seq, flags, now, payload))
+            sender.sent(what, now)
+        sender.watch_window(now)
+
+    def _segment(self, seq: int, flags: int, now: float, payload: Buffer = b"") -> Segment:
+        """A segment of a synchronized connection; it acknowledges all that came."""
+        receiver = self.receiver
+        segment = Segment(seq, receiver.nxt, flags, receiver.offer(), 0, payload)
+        if self.timestamps_ok:
+            segment.ts_val = self.timestamp(now)
+            segment.ts_ecr = self.ts_recent
+        if self.sack_ok and receiver.reassembly:
+            segment.sack = self._sack_blocks()
+        self.last_ack_sent = receiver.nxt
+        receiver.acknowledged()
+        return segment
+
+    def _sack_blocks(self) -> tuple[tuple[int, int], ...]:
+        """As many as fit: three beside timestamps, else four (RFC 2018 section 3)."""
+        return self.receiver.reassembly.blocks(3 if self.timestamps_ok else 4)
+
+    def _syn(self, now: float) -> Segment:
+        """A SYN, or a SYN,ACK; its options look like Linux's. The window in it is never scaled."""
+        config, receiver = self.config, self.receiver
+        answer = self.state is State.SYN_RECEIVED
+        segment = Segment(self.sender.iss, flags=SYN, mss=config.mss)
+        segment.wnd = receiver.first_window
+        segment.sack_permitted = self.sack_ok if answer else config.sack
+        if self.timestamps_ok if answer else config.timestamps:
+            segment.ts_val = self.timestamp(now)
+            segment.ts_ecr = self.ts_recent if answer else 0
+        if receiver.shift if answer else config.window_scaling:
+            segment.wscale = self._window_shift
+        if answer:
+            segment.flags |= ACK
+            segment.ack = receiver.nxt
+            self.last_ack_sent = receiver.nxt
+            receiver.acknowledged()
+        return segment
+
+    def _probe(self, now: float) -> Segment:
+        """A window probe as Linux sends it: an old sequence number, which must be answered.
+
+        RFC 9293 section 3.8.6.1 lets a probe be new data or a retransmission; this takes none of
+        the data into the peer's accounts before there is room for it.
+        """
+        return self._segment((self.sender.una - 1) & MASK, ACK, now)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do or to say: the stack may forget it."""
+        return self.state in (State.CLOSED, State.LISTEN) and not self._outbox
+
+    @property
+    def our_half_closed(self) -> bool:
+        """Whether a FIN of ours is sent or queued."""
+        return self._close_requested or self.state in FIN_SENT

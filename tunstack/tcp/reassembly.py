@@ -1,0 +1,128 @@
+"""What has arrived out of order, until the gaps before it fill (RFC 9293 section 3.10.7.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .receive_buffer import gather
+from .sequence import MASK, diff
+
+if TYPE_CHECKING:
+    from .segment import Buffer
+
+
+class _Run:
+    """Octets without a gap: [start, end), as chunks."""
+
+    __slots__ = ("chunks", "end", "start", "touched")
+
+    def __init__(self, start: int, end: int, chunks: list[Buffer], touched: int) -> None:
+        self.start = start
+        self.end = end
+        self.chunks = chunks
+        self.touched = touched
+
+
+class Reassembly:
+    """The runs of octets beyond RCV.NXT, in order and apart from one another.
+
+    The receive window bounds the octets; `max_runs` bounds how many runs there may be, since a peer
+    that sends every second octet would make each of them a run.
+    """
+
+    __slots__ = ("_arrivals", "_max_runs", "_runs", "size")
+
+    def __init__(self, max_runs: int) -> None:
+        self._max_runs = max_runs
+        self._runs: list[_Run] = []
+        self._arrivals = 0
+        self.size = 0
+        """Octets held."""
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def insert(self, seq: int, data: Buffer) -> bool:
+        """Keep what is new in `data`, whose first octet is `seq`.
+
+        Returns False when nothing was kept: it was all there already, or there are too many runs.
+        """
+        runs = self._runs
+        end = (seq + len(data)) & MASK
+        self._arrivals += 1
+        # Most arrivals extend the last run or follow it: look from the end.
+        index = len(runs)
+        while index and diff(runs[index - 1].start, seq) > 0:
+            index -= 1
+        # runs[index - 1] starts at or before seq, runs[index] after it.
+        if index and (overlap := diff(runs[index - 1].end, seq)) >= 0:
+            run = runs[index - 1]
+            run.touched = self._arrivals
+            if overlap >= len(data):
+                return False
+            data = memoryview(data)[overlap:] if overlap else data
+            gather(run.chunks, data)
+            run.end = end
+            index -= 1
+        else:
+            if len(runs) >= self._max_runs:
+                return False
+            run = _Run(seq, end, [], self._arrivals)
+            gather(run.chunks, data)
+            runs.insert(index, run)
+        self.size += len(data)
+        self._absorb(index)
+        return True
+
+    def _absorb(self, index: int) -> None:
+        """Join to the run at `index` those after it that it now touches."""
+        runs = self._runs
+        run = runs[index]
+        while index + 1 < len(runs):
+            after = runs[index + 1]
+            overlap = diff(run.end, after.start)
+            if overlap < 0:
+                return
+            del runs[index + 1]
+            for chunk in after.chunks:
+                size = len(chunk)
+                if overlap >= size:
+                    overlap -= size
+                    self.size -= size
+                    continue
+                if overlap:
+                    chunk = memoryview(chunk)[overlap:]
+                    self.size -= overlap
+                    overlap = 0
+                gather(run.chunks, chunk)
+                run.end = (run.end + len(chunk)) & MASK
+
+    def take(self, nxt: int) -> list[Buffer]:
+        """Remove and return the chunks that continue at `nxt`; drop what lies before it."""
+        runs = self._runs
+        taken: list[Buffer] = []
+        while runs and diff(runs[0].start, nxt) <= 0:
+            run = runs.pop(0)
+            stale = diff(nxt, run.start)
+            for chunk in run.chunks:
+                size = len(chunk)
+                self.size -= size
+                if stale >= size:
+                    stale -= size
+                    continue
+                taken.append(memoryview(chunk)[stale:] if stale else chunk)
+                nxt = (nxt + size - stale) & MASK
+                stale = 0
+        return taken
+
+    def blocks(self, limit: int) -> tuple[tuple[int, int], ...]:
+        """At most `limit` SACK blocks, that of the latest arrival first (RFC 2018 section 4)."""
+        runs = self._runs
+        if len(runs) > 1:
+            runs = sorted(runs, key=lambda run: run.touched, reverse=True)
+        return tuple((run.start, run.end) for run in runs[:limit])
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._runs.clear()
+        self.size = 0

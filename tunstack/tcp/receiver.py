@@ -1,0 +1,183 @@
+"""The receiving half of a connection: RCV variables, window, reassembly, acknowledgements."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from .reassembly import Reassembly
+from .receive_buffer import ReceiveBuffer
+from .sequence import MASK, diff
+
+if TYPE_CHECKING:
+    from .config import Config
+    from .segment import Buffer
+
+MAX_WINDOW_SHIFT: Final = 14
+"""RFC 7323 section 2.3: a larger shift count is taken for this one."""
+
+
+class Receiver:
+    """RFC 9293 section 3.3.1's RCV variables, and what has come.
+
+    Attributes:
+        irs: Initial receive sequence number.
+        nxt: RCV.NXT, the next sequence number expected.
+        edge: The right edge of the window that was offered: RCV.NXT + RCV.WND as the peer knows it.
+        shift: Rcv.Wind.Shift, how far the window field is scaled (RFC 7323 section 2.2).
+        mss: The largest segment expected: what we announced.
+        size: The bound of what is received and not read (SO_RCVBUF).
+        buffer: What has arrived in order.
+        reassembly: What has arrived beyond a gap.
+        fin: Sequence number of the peer's FIN, once it arrived in any order; else None.
+        finished: Whether all up to the FIN has arrived: nothing more can come.
+        ack_due: When a delayed ACK is due, in seconds; None when none is.
+        ack_now: Whether an ACK must go out with the present batch.
+    """
+
+    __slots__ = (
+        "_delayed_ack",
+        "_unacknowledged",
+        "ack_due",
+        "ack_now",
+        "buffer",
+        "discarding",
+        "edge",
+        "fin",
+        "finished",
+        "irs",
+        "mss",
+        "nxt",
+        "out_of_order",
+        "reassembly",
+        "shift",
+        "size",
+    )
+
+    def __init__(self, config: Config) -> None:
+        self.irs = 0
+        self.nxt = 0
+        self.edge = 0
+        self.shift = 0
+        self.mss = config.mss
+        self.size = config.receive_buffer
+        self.buffer = ReceiveBuffer()
+        self.reassembly = Reassembly(config.max_out_of_order_runs)
+        self.fin: int | None = None
+        self.finished = False
+        self.discarding = False
+        """Whether the application shut this half down: data is acknowledged and dropped."""
+        self._delayed_ack = config.delayed_ack
+        self._unacknowledged = 0
+        self.out_of_order = 0
+        """Segments that came out of order since the last ACK."""
+        self.ack_due: float | None = None
+        self.ack_now = False
+
+    def synchronize(self, irs: int) -> None:
+        """Begin after the peer's SYN, whose sequence number is `irs`."""
+        self.irs = irs
+        self.nxt = (irs + 1) & MASK
+        self.edge = (self.nxt + self.first_window) & MASK
+
+    @property
+    def first_window(self) -> int:
+        """The window that our SYN offers: never scaled (RFC 7323 section 2.2)."""
+        return min(self.size, 0xFFFF)
+
+    @property
+    def wnd(self) -> int:
+        """RCV.WND: octets from RCV.NXT to the right edge that was offered."""
+        return (self.edge - self.nxt) & MASK
+
+    # Arrival
+
+    def accept(self, seq: int, data: Buffer, now: float) -> bool:
+        """Take data that lies within the window, in or out of order.
+
+        Returns whether it brought anything new.
+        """
+        if seq == self.nxt and not len(self.reassembly):
+            self._advance(data)
+            self._delay_ack(len(data), now)
+            return True
+        # Out of order, or it fills a gap: acknowledge at once (RFC 5681 section 4.2).
+        self.ack_now = True
+        if seq != self.nxt:
+            self.out_of_order += 1
+            return self.reassembly.insert(seq, data)
+        self._advance(data)
+        for chunk in self.reassembly.take(self.nxt):
+            self._advance(chunk)
+        return True
+
+    def _advance(self, data: Buffer) -> None:
+        self.nxt = (self.nxt + len(data)) & MASK
+        if not self.discarding:
+            self.buffer.append(data)
+
+    def accept_fin(self, seq: int) -> None:
+        """Note the FIN at `seq`; the ACK of a FIN is never delayed."""
+        self.ack_now = True
+        self.fin = seq
+
+    def finish(self) -> bool:
+        """Pass the FIN if everything before it has come; returns whether that happened now."""
+        if self.finished or self.fin != self.nxt:
+            return False
+        self.nxt = (self.nxt + 1) & MASK
+        if diff(self.edge, self.nxt) < 0:  # A FIN may come to a window of zero.
+            self.edge = self.nxt
+        self.finished = True
+        self.reassembly.clear()
+        return True
+
+    # Acknowledgement
+
+    def _delay_ack(self, octets: int, now: float) -> None:
+        """An ACK for every second full-sized segment; otherwise it may wait (SHLD-18, SHLD-19)."""
+        self._unacknowledged += octets
+        if self._unacknowledged >= 2 * self.mss:
+            self.ack_now = True
+        elif self.ack_due is None:
+            self.ack_due = now + self._delayed_ack
+
+    def acknowledged(self) -> None:
+        """An ACK of all that came has gone out, alone or with data."""
+        self._unacknowledged = 0
+        self.out_of_order = 0
+        self.ack_due = None
+        self.ack_now = False
+
+    # Window
+
+    def offer(self) -> int:
+        """Move the right edge as far as it should go, and return the window field, scaled.
+
+        The window is never shrunk (SHLD-14), and grows by steps that are worth a segment, which
+        is the receiver's part against the silly window syndrome (RFC 9293 section 3.8.6.2.2,
+        MUST-39).
+        """
+        shift = self.shift
+        current = (self.edge - self.nxt) & MASK
+        room = self.size - len(self.buffer)
+        if room - current >= min(self.size >> 1, self.mss):
+            field = min(room >> shift, 0xFFFF)
+        else:
+            # An edge once offered stands: round up what the field cannot say exactly. Not without
+            # end, though, or a peer that sends an octet at a time would never fill the buffer.
+            field = min(-(-current >> shift), 0xFFFF)
+            if field << shift >= room + (1 << shift):
+                return current >> shift
+        if field << shift > current:
+            self.edge = (self.nxt + (field << shift)) & MASK
+        return field
+
+    def update_is_worthwhile(self) -> bool:
+        """Whether to tell the peer, unasked, of the room that reading made.
+
+        It is when the window can double, and grow by a segment or half the buffer: a sender that is
+        held up hears of it, and one that is not is left in peace.
+        """
+        current = (self.edge - self.nxt) & MASK
+        growth = self.size - len(self.buffer) - current
+        return growth >= min(self.size >> 1, self.mss) and growth >= current

@@ -1,0 +1,66 @@
+"""Round-trip time and the retransmission timeout (RFC 6298)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ALPHA: Final = 1 / 8
+BETA: Final = 1 / 4
+CLOCK_GRANULARITY: Final = 0.001
+"""G of RFC 6298, seconds: that of the timestamp clock."""
+
+
+class RttEstimator:
+    """Smoothed round-trip time, its variation, and the timeout that follows from them.
+
+    Attributes:
+        srtt: Smoothed round-trip time, seconds; None before the first sample.
+        rttvar: Its variation, seconds.
+        min_rtt: The shortest sample, seconds; None before the first.
+        rto: Retransmission timeout, seconds, back-off included.
+    """
+
+    __slots__ = ("_base", "_maximum", "_minimum", "min_rtt", "rto", "rttvar", "srtt")
+
+    def __init__(self, initial: float, minimum: float, maximum: float) -> None:
+        self._minimum = minimum
+        self._maximum = maximum
+        self.srtt: float | None = None
+        self.rttvar = 0.0
+        self.min_rtt: float | None = None
+        self._base = initial
+        self.rto = initial
+
+    def sample(self, rtt: float, weight: float = 1.0) -> None:
+        """Take a measurement (RFC 6298 section 2), which also ends a back-off (section 5.7).
+
+        Args:
+            rtt: Seconds. The caller keeps to Karn's rule.
+            weight: Scales the gains when a window brings many samples (RFC 7323 appendix G).
+        """
+        if self.min_rtt is None or rtt < self.min_rtt:
+            self.min_rtt = rtt
+        if self.srtt is None:
+            self.srtt = rtt
+            self.rttvar = rtt / 2
+        else:
+            self.rttvar += BETA * weight * (abs(self.srtt - rtt) - self.rttvar)
+            self.srtt += ALPHA * weight * (rtt - self.srtt)
+        # Linux keeps the variation's part at 200 ms or more, and so do we: a bare floor under the
+        # sum would let the timer fire during a delayed ACK on paths of more than 160 ms.
+        variation = max(CLOCK_GRANULARITY, 4 * self.rttvar, self._minimum)
+        self._base = min(self.srtt + variation, self._maximum)
+        self.rto = self._base
+
+    def back_off(self) -> None:
+        """Double the timeout, up to the maximum (RFC 6298 section 5.5)."""
+        self.rto = min(self.rto * 2, self._maximum)
+
+    def end_back_off(self) -> None:
+        """Return to the timeout as computed (RFC 6298 section 5, last paragraph)."""
+        self.rto = self._base
+
+    def restart_after_syn_loss(self, rto: float) -> None:
+        """Begin data transfer with `rto`: the SYN was retransmitted (RFC 6298 section 5.7)."""
+        if self.srtt is None:
+            self._base = self.rto = rto

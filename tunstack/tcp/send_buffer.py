@@ -1,0 +1,98 @@
+"""What the application has sent and the peer has not acknowledged: chunks, by sequence number.
+
+There is no list of old packets: a retransmission slices the same octets again, in whatever sizes
+suit the moment.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Final
+
+from .sequence import MASK
+
+if TYPE_CHECKING:
+    from .segment import Buffer
+
+_SMALL: Final = 2048
+"""Chunks below this are gathered into larger ones: a chunk costs more than its octets."""
+
+
+class SendBuffer:
+    """A queue of octets whose front is SND.UNA (or the first octet of data, before the SYN is)."""
+
+    __slots__ = ("_chunks", "_dropped", "_first", "_starts", "_written", "start")
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        """Sequence number of the first octet held."""
+        # Stream positions do not wrap: those of chunks, of the front, and of the end.
+        self._chunks: list[bytes | bytearray] = []
+        self._starts: list[int] = []
+        self._first = 0  # Index of the first chunk that is still needed.
+        self._dropped = 0
+        self._written = 0
+
+    def __len__(self) -> int:
+        return self._written - self._dropped
+
+    @property
+    def end(self) -> int:
+        """Sequence number behind the last octet held."""
+        return (self.start + self._written - self._dropped) & MASK
+
+    def append(self, data: Buffer) -> None:
+        """Queue a copy of `data`, which must not be empty."""
+        size = len(data)
+        chunks = self._chunks
+        if size < _SMALL and chunks:
+            last = chunks[-1]
+            if type(last) is bytearray and len(last) < _SMALL:
+                last += data
+                self._written += size
+                return
+            chunks.append(bytearray(data))
+        else:  # The lone small write of a request or an answer stays as it is: it goes out now.
+            chunks.append(bytes(data))
+        self._starts.append(self._written)
+        self._written += size
+
+    def acknowledge(self, seq: int) -> None:
+        """Drop the octets before `seq`, which lies between `start` and `end`."""
+        self._dropped += (seq - self.start) & MASK
+        self.start = seq
+        if self._dropped == self._written:
+            self._chunks.clear()
+            self._starts.clear()
+            self._first = 0
+            return
+        first, starts, count = self._first, self._starts, len(self._starts)
+        while first + 1 < count and starts[first + 1] <= self._dropped:
+            first += 1
+        if first > 64 and first * 2 > count:  # Seldom enough to cost nothing per chunk.
+            del self._chunks[:first], self._starts[:first]
+            first = 0
+        elif first > self._first:
+            self._chunks[self._first : first] = [b""] * (first - self._first)
+        self._first = first
+
+    def slice(self, seq: int, size: int) -> Buffer:
+        """The `size` octets from `seq` on: a view where one chunk holds them all, else a copy."""
+        position = self._dropped + ((seq - self.start) & MASK)
+        index = bisect_right(self._starts, position, self._first) - 1
+        chunk = self._chunks[index]
+        offset = position - self._starts[index]
+        if offset + size <= len(chunk):
+            if offset == 0 and size == len(chunk) and type(chunk) is bytes:
+                return chunk
+            view = memoryview(chunk)[offset : offset + size]
+            # A view of one that may still grow would keep it from growing; those are small.
+            return bytes(view) if type(chunk) is bytearray else view
+        pieces: list[Buffer] = [memoryview(chunk)[offset:]]
+        missing = size - len(pieces[0])
+        while missing:
+            index += 1
+            chunk = self._chunks[index]
+            pieces.append(chunk if len(chunk) <= missing else memoryview(chunk)[:missing])
+            missing -= len(pieces[-1])
+        return b"".join(pieces)

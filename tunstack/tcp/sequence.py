@@ -1,0 +1,52 @@
+"""Sequence number arithmetic, modulo 2**32 (RFC 9293 section 3.4).
+
+Comparisons hold while the two numbers are less than 2**31 apart, as all that a window spans are.
+The hot paths write ``(a - b) & MASK`` themselves where both orders are known.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MASK: Final = 0xFFFF_FFFF
+_HALF: Final = 0x8000_0000
+
+
+def add(seq: int, octets: int) -> int:
+    """The number `octets` after `seq` (before it, when negative)."""
+    return (seq + octets) & MASK
+
+
+def diff(left: int, right: int) -> int:
+    """The signed distance from `right` to `left`, in [-2**31, 2**31)."""
+    return ((left - right + _HALF) & MASK) - _HALF
+
+
+def lt(left: int, right: int) -> bool:
+    """Whether `left` comes before `right`."""
+    return (left - right) & _HALF != 0
+
+
+def le(left: int, right: int) -> bool:
+    """Whether `left` comes before `right`, or is it."""
+    return (right - left) & _HALF == 0
+
+
+def gt(left: int, right: int) -> bool:
+    """Whether `left` comes after `right`."""
+    return (right - left) & _HALF != 0
+
+
+def ge(left: int, right: int) -> bool:
+    """Whether `left` comes after `right`, or is it."""
+    return (left - right) & _HALF == 0
+
+
+def latest(left: int, right: int) -> int:
+    """The later of the two."""
+    return left if (left - right) & _HALF == 0 else right
+
+
+def within(seq: int, start: int, size: int) -> bool:
+    """Whether `seq` is one of the `size` numbers that begin with `start`."""
+    return (seq - start) & MASK < size
