@@ -133,7 +133,7 @@ def test_deeply_nested_packets_are_not_followed_down() -> None:
 
     # The inner checksums are nobody's business, so they need not be right.
     error = struct.pack(">BBHI", 3, 3, 0, 0)
-    quotes = (ipv4_packet(bytes(8), protocol=ICMP)[:20] + error) * 2300 + ipv4_packet(bytes(8))
+    quotes = (ipv4_packet(protocol=ICMP, total_length=0) + error) * 2300 + ipv4_packet(bytes(8))
     message = decode_icmp(decode_datagram(ipv4_packet(icmp_bytes(3, 3, 0, quotes), protocol=ICMP)))
     assert message.quoted is not None
     assert len(message.quoted.payload) == len(quotes) - 20

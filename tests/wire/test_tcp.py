@@ -157,6 +157,15 @@ def test_checksum_whose_sum_is_all_ones_is_sent_as_zero() -> None:
     assert decode_segment(decode_datagram(packet)) == (1, 1, segment)
 
 
+def test_header_checksum_whose_sum_is_all_ones_is_sent_as_zero() -> None:
+    # Version and length, total length, don't-fragment, TTL and protocol, and the identification.
+    identification = 0xFFFF - (0x4500 + 40 + 0x4000 + (64 << 8 | TCP)) % 0xFFFF
+    segment = Segment(1, 2, ACK)
+    packet = encode_segment(bytes(4), bytes(4), 1, 1, segment, identification=identification)[0]
+    assert packet[10:12] == b"\x00\x00"
+    assert decode_segment(decode_datagram(packet)) == (1, 1, segment)
+
+
 def test_segment_longer_than_a_packet_is_a_value_error() -> None:
     encode_segment(KERNEL, OURS, 1, 2, Segment(1, payload=bytes(65495)))
     with pytest.raises(ValueError, match="no IPv4 packet has 65536 octets"):

@@ -121,7 +121,7 @@ def _decode_option(kind: int, value: bytes, segment: Segment) -> None:
     length = len(value)
     if kind == _TIMESTAMPS and length == 8:
         segment.ts_val, segment.ts_ecr = _TWO_WORDS.unpack(value)
-    elif kind == _SACK and length and not length % 8:
+    elif kind == _SACK and not length % 8:
         segment.sack = tuple(_TWO_WORDS.iter_unpack(value))
     elif kind == _MSS and length == 2:
         segment.mss = int.from_bytes(value, "big")
