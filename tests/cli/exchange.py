@@ -1,0 +1,106 @@
+"""Hand-made packets, as a host of ours would report them."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from tunstack.cli.ladder import Ladder, plain_text, step_from_observation
+from tunstack.ip.icmp import IcmpMessage
+from tunstack.observation import Observation
+from tunstack.tcp.segment import ACK, FIN, PSH, SYN, Segment
+from tunstack.wire import encode_icmp, encode_segment
+
+KERNEL: Final = bytes((198, 51, 100, 1))
+OURS: Final = bytes((198, 51, 100, 2))
+START: Final = 1_700_000_000.0
+SAME: Final = "same"
+
+
+class Exchange:
+    """One connection, told by `receive` and `send`; each packet comes a millisecond later.
+
+    Numbers are relative to the SYNs. `after` is our state from this packet on.
+    """
+
+    def __init__(self, port: int = 40312, *, kernel_isn: int = 0xFFFF_FFF0) -> None:
+        self.port = port
+        self.isn = {"in": kernel_isn, "out": 1_000_000}
+        self.state: str | None = "LISTEN"
+        self.observations: list[Observation] = []
+
+    def receive(self, flags: int, seq: int, ack: int = 0, **more: Any) -> None:  # noqa: ANN401
+        self._tell("in", flags, seq, ack, **more)
+
+    def send(self, flags: int, seq: int, ack: int = 0, **more: Any) -> None:  # noqa: ANN401
+        self._tell("out", flags, seq, ack, **more)
+
+    def _tell(
+        self,
+        direction: Literal["in", "out"],
+        flags: int,
+        seq: int,
+        ack: int,
+        *,
+        after: str | None = SAME,
+        verdict: str | None = None,
+        **fields: Any,  # noqa: ANN401
+    ) -> None:
+        other = "out" if direction == "in" else "in"
+        segment = Segment(
+            (self.isn[direction] + seq) % 2**32,
+            (self.isn[other] + ack) % 2**32 if flags & ACK else 0,
+            flags,
+            **{"wnd": 502, **fields},
+        )
+        if direction == "in":
+            packet = encode_segment(KERNEL, OURS, self.port, 80, segment)
+        else:
+            packet = encode_segment(OURS, KERNEL, 80, self.port, segment)
+        if verdict is None:
+            verdict = "accepted" if direction == "in" else ""
+        self.add(direction, b"".join(packet), after, verdict)
+
+    def add(
+        self,
+        direction: Literal["in", "out"],
+        packet: bytes,
+        after: str | None = SAME,
+        verdict: str = "",
+    ) -> None:
+        before, self.state = self.state, self.state if after == SAME else after
+        time = START + 0.001 * len(self.observations)
+        self.observations.append(Observation(time, direction, packet, before, self.state, verdict))
+
+    def handshake(self) -> None:
+        common = {"mss": 1460, "sack_permitted": True, "ts_val": 1, "wnd": 64240}
+        self.receive(SYN, 0, after="SYN-RECEIVED", wscale=7, **common)
+        self.send(SYN | ACK, 0, 1, wscale=5, **common)
+        self.receive(ACK, 1, 1, after="ESTABLISHED")
+
+    def fetch(self, segments: int = 1, size: int = 100) -> None:
+        """A request of 78 octets, and an answer of so many segments, each acknowledged."""
+        self.receive(PSH | ACK, 1, 1, payload=bytes(78))
+        for number in range(segments):
+            self.send(PSH | ACK, 1 + number * size, 79, payload=bytes(size))
+            self.receive(ACK, 79, 1 + (number + 1) * size)
+
+    def teardown(self, received: int = 0, sent: int = 0) -> None:
+        """The kernel closes first, after that many octets each way."""
+        self.receive(FIN | ACK, 1 + received, 1 + sent, after="CLOSE-WAIT")
+        self.send(FIN | ACK, 1 + sent, 2 + received, after="LAST-ACK")
+        self.receive(ACK, 2 + received, 2 + sent, after=None)
+
+    def drawn(self, **options: Any) -> str:  # noqa: ANN401 - what a Ladder takes
+        """The ladder of it all, as text."""
+        ladder = Ladder(**options)
+        lines = [
+            line for seen in self.observations for line in ladder.add(step_from_observation(seen))
+        ]
+        return "\n".join(plain_text(line).rstrip() for line in [*lines, *ladder.flush()])
+
+
+def ping(*, reply: bool) -> bytes:
+    """An ICMP echo from the kernel, or our reply to it."""
+    message = IcmpMessage(0 if reply else 8, 0, 7 << 16 | 1, bytes(56))
+    ends = (OURS, KERNEL) if reply else (KERNEL, OURS)
+    return b"".join(encode_icmp(*ends, message))

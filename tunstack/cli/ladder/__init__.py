@@ -1,0 +1,166 @@
+"""The time-sequence ladder: two columns, and an arrow for each packet between them.
+
+Time runs downwards. The left column is the peer and the right one is our side, with its state at
+each step; in a capture that does not say which side is ours, whoever opened the connection stands
+on the left, and there are no states. What a packet means is worked out in `conversation`, long
+runs of data are folded in `fold`, and `layout` turns what is left into text. All of it is pure:
+packets go in, lines come out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from tunstack.cli.ladder.conversation import Conversation, is_plain
+from tunstack.cli.ladder.fold import Folder, Row
+from tunstack.cli.ladder.layout import (
+    ASCII,
+    UNICODE,
+    Layout,
+    Line,
+    Piece,
+    Symbols,
+    plain_text,
+    symbols_for,
+)
+from tunstack.cli.ladder.step import (
+    Endpoint,
+    Step,
+    read_packet,
+    step_from_capture,
+    step_from_observation,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from tunstack.cli.ladder.fold import Side
+
+__all__ = [
+    "Ladder",
+    "Step",
+    "read_packet",
+    "step_from_capture",
+    "step_from_observation",
+    "Line",
+    "Piece",
+    "plain_text",
+    "Symbols",
+    "symbols_for",
+    "ASCII",
+    "UNICODE",
+]
+
+_Pair: TypeAlias = frozenset[Endpoint]
+
+
+class Ladder:
+    """Draws packets as they come.
+
+    :meth:`add` each in order of time, print the lines that it returns, and at the end, or when
+    nothing has come for a while, those of :meth:`flush`.
+
+    Args:
+        width: Of the terminal, in characters.
+        symbols: To draw with.
+        states: Whether there is a column for our side's state.
+        names: What to call the left and the right column; empty for no names.
+        full: Whether to show every packet of long runs of data.
+        only: Ports to which the ladder is limited; empty for no limit.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int = 80,
+        symbols: Symbols = UNICODE,
+        states: bool = True,
+        names: tuple[str, str] = ("", ""),
+        full: bool = False,
+        only: Collection[int] = (),
+    ) -> None:
+        self._layout = Layout(width, symbols, states=states, names=names)
+        self._folder = Folder(symbols.arrows, symbols.ellipsis)
+        self._full = full
+        self._only = frozenset(only)
+        self._conversations: dict[_Pair, Conversation] = {}
+        self._pairs: dict[_Pair, Endpoint] = {}
+        self._count = 0
+        self._packets = 0
+        self._start: float | None = None
+
+    def add(self, step: Step) -> list[Line]:
+        """Take the next packet; return the lines that are due."""
+        if self._only and self._only.isdisjoint((step.source[1], step.destination[1])):
+            return []
+        self._packets += 1
+        if self._start is None:
+            self._start = step.time
+        if step.segment is None:
+            return self._draw(self._folder.add(self._other(step), plain=False))
+        lines: list[Line] = []
+        pair = frozenset((step.source, step.destination))
+        conversation = self._conversations.get(pair)
+        if conversation is None or conversation.is_new(step):
+            self._count += 1
+            conversation = self._conversations[pair] = Conversation(self._count, step)
+            lines += self.flush()
+            lines += self._layout.heading(conversation)
+        words, details = conversation.words(step, step.segment)
+        row = self._row(
+            step,
+            conversation.number,
+            "right" if step.source == conversation.left else "left",
+            words,
+            details,
+            len(step.segment.payload),
+        )
+        plain = is_plain(step, step.segment) and not self._full
+        return lines + self._draw(self._folder.add(row, plain=plain))
+
+    def flush(self) -> list[Line]:
+        """Return the lines of what waited to be folded."""
+        return self._draw(self._folder.flush())
+
+    def _other(self, step: Step) -> Row:
+        """The row of what is no TCP segment."""
+        toward: Side
+        if step.direction is not None:
+            toward = "right" if step.direction == "in" else "left"
+        else:
+            pair = frozenset((step.source, step.destination))
+            left = self._pairs.setdefault(pair, step.source)
+            toward = "right" if step.source == left else "left"
+        return self._row(step, None, toward, [step.text], [], 0)
+
+    def _row(
+        self,
+        step: Step,
+        number: int | None,
+        toward: Side,
+        words: list[str],
+        details: list[str],
+        size: int,
+    ) -> Row:
+        before, after = step.before, step.after
+        if after is None and before is not None:
+            after = "CLOSED"
+        changed = before != after
+        state = f"{before or 'CLOSED'} -> {after}" if changed else before or ""
+        note = "" if step.verdict == "accepted" else step.verdict
+        time = step.time - (self._start or step.time)
+        return Row(
+            self._packets,
+            time,
+            number,
+            toward,
+            tuple(words),
+            tuple(details),
+            state,
+            changed,
+            note,
+            size,
+        )
+
+    def _draw(self, rows: list[Row]) -> list[Line]:
+        return [line for row in rows for line in self._layout.row(row)]

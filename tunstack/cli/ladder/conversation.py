@@ -1,0 +1,119 @@
+"""Conversations: who talks to whom, and what a segment means relative to its beginning.
+
+Sequence numbers are shown from the SYN on, which is 0; where the handshake was not seen, from the
+first octet that was, which is 1. Windows are scaled when both SYNs were seen, since the scale is
+said nowhere else (RFC 7323 section 2.2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tunstack.tcp.segment import ACK, FIN, RST, SYN, URG, flag_names
+
+if TYPE_CHECKING:
+    from tunstack.cli.ladder.step import Endpoint, Step
+    from tunstack.tcp.segment import Segment
+
+_MODULUS: Final = 1 << 32
+
+
+class Conversation:
+    """One TCP connection, as far as it was seen.
+
+    Attributes:
+        number: 1 for the first one of the ladder.
+        left: The endpoint of the left column: the peer, or, where nobody knows which side is ours,
+            whoever opened the connection.
+        right: The endpoint of the right column.
+        from_the_beginning: Whether the first that was seen of it was a SYN.
+    """
+
+    def __init__(self, number: int, first: Step) -> None:
+        self.number = number
+        self.left, self.right = first.source, first.destination
+        handshake = 0 if first.segment is None else first.segment.flags & (SYN | ACK)
+        self.from_the_beginning = handshake == SYN
+        if first.direction is not None:
+            handshake = 0
+        answers = first.direction == "out" or handshake == SYN | ACK
+        if answers:
+            self.left, self.right = self.right, self.left
+        self._origin: dict[Endpoint, int] = {}
+        self._scale: dict[Endpoint, int | None] = {}
+
+    def is_new(self, step: Step) -> bool:
+        """Tell whether a step begins another connection between the same endpoints."""
+        segment = step.segment
+        return (
+            segment is not None
+            and segment.flags & (SYN | ACK) == SYN
+            and self._origin.get(step.source, segment.seq) != segment.seq
+        )
+
+    def words(self, step: Step, segment: Segment) -> tuple[list[str], list[str]]:
+        """Say what a segment says, relative to the beginning.
+
+        Returns:
+            The words for the arrow, the most important first, and further details.
+        """
+        self._learn(step, segment)
+        words = [
+            flag_names(segment.flags),
+            f"seq {self._relative(step.source, segment.seq)}",
+        ]
+        if segment.payload:
+            words.append(f"len {len(segment.payload)}")
+        if segment.flags & ACK:
+            words.append(f"ack {self._relative(step.destination, segment.ack)}")
+        words.append(f"win {segment.wnd << self._window_scale(step, segment)}")
+        if segment.flags & URG:
+            words.append(f"urg {segment.up}")
+        details = _options(segment) if segment.flags & SYN else []
+        for number, (left, right) in enumerate(segment.sack):
+            edges = [self._relative(step.destination, edge) for edge in (left, right)]
+            details.append(f"{'' if number else 'sack '}{edges[0]}:{edges[1]}")
+        return words, details
+
+    def _learn(self, step: Step, segment: Segment) -> None:
+        if segment.flags & SYN:
+            self._origin[step.source] = segment.seq
+            self._scale[step.source] = segment.wscale
+        elif not segment.flags & RST:
+            self._origin.setdefault(step.source, segment.seq - 1)
+        if segment.flags & ACK:
+            self._origin.setdefault(step.destination, segment.ack - 1)
+
+    def _relative(self, sender: Endpoint, number: int) -> int:
+        return (number - self._origin.get(sender, number)) % _MODULUS
+
+    def _window_scale(self, step: Step, segment: Segment) -> int:
+        scales = self._scale.values()
+        if segment.flags & SYN or len(scales) < 2 or None in scales:
+            return 0
+        return self._scale[step.source] or 0
+
+
+def _options(segment: Segment) -> list[str]:
+    """The options of a SYN, in the order in which Linux sends them."""
+    options = []
+    if segment.mss is not None:
+        options.append(f"mss {segment.mss}")
+    if segment.sack_permitted:
+        options.append("sackOK")
+    if segment.ts_val is not None:
+        options.append("ts")
+    if segment.wscale is not None:
+        options.append(f"wscale {segment.wscale}")
+    return options
+
+
+def is_plain(step: Step, segment: Segment) -> bool:
+    """Tell whether a step is nothing but data or an acknowledgment, and so may be folded away."""
+    return (
+        segment.flags & (SYN | FIN | RST | URG | ACK) == ACK
+        and not segment.sack
+        and segment.wnd > 0
+        and step.before == step.after
+        and step.verdict in ("", "accepted")
+    )

@@ -1,0 +1,156 @@
+"""Long runs of data and acknowledgments folded into one row."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, TypeAlias
+
+Side: TypeAlias = Literal["left", "right"]
+
+HEAD: Final = 3
+"""So many rows of a run are shown before it is folded,"""
+TAIL: Final = 2
+"""so many at its end,"""
+LEAST: Final = 4
+"""and fewer than these between them are not worth folding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the ladder, before it is laid out.
+
+    Attributes:
+        order: The how manieth packet it is.
+        time: Seconds since the first packet.
+        number: The conversation's; None for what belongs to none.
+        toward: The column that the arrow points to; None for no arrow.
+        words: What stands on the arrow, the most important first.
+        details: What stands below it.
+        state: Our side's state, or its change.
+        changed: Whether it is a change.
+        note: What is remarkable about it, for a line of its own.
+        size: The octets of data it carries.
+    """
+
+    order: int
+    time: float
+    number: int | None
+    toward: Side | None
+    words: tuple[str, ...]
+    details: tuple[str, ...] = ()
+    state: str = ""
+    changed: bool = False
+    note: str = ""
+    size: int = 0
+
+    @property
+    def separator(self) -> str:
+        """What stands between the words."""
+        return ", " if self.toward is None else " "
+
+
+@dataclass(slots=True)
+class _Traffic:
+    segments: int = 0
+    octets: int = 0
+    acks: int = 0
+
+    def count(self, row: Row) -> None:
+        if row.size:
+            self.segments += 1
+            self.octets += row.size
+        else:
+            self.acks += 1
+
+    def data(self) -> str:
+        return f"{self.segments} segment{_s(self.segments)}, {self.octets} bytes"
+
+    def acknowledgments(self) -> str:
+        return f"{self.acks} ACK{_s(self.acks)}"
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run of plain rows of one conversation: what of it was shown, and what waits."""
+
+    shown: int = 0
+    waiting: deque[Row] = field(default_factory=deque)
+    folded: dict[Side | None, _Traffic] = field(default_factory=lambda: defaultdict(_Traffic))
+    last: Row | None = None
+
+    def wait(self, row: Row) -> None:
+        self.waiting.append(row)
+        if len(self.waiting) > LEAST + TAIL:
+            self._fold_one()
+
+    def _fold_one(self) -> None:
+        self.last = self.waiting.popleft()
+        self.folded[self.last.toward].count(self.last)
+
+    def take(self, arrows: dict[Side, str], ellipsis: str) -> list[Row]:
+        """Return the rows for what waits, in order, and wait for more."""
+        rows: list[Row] = []
+        if self.last is not None:
+            while len(self.waiting) > TAIL:
+                self._fold_one()
+            words = self._words(arrows)
+            text = f"{ellipsis} {words[0]}"
+            rows = [replace(self.last, toward=None, words=(text, *words[1:]), details=())]
+            self.last = None
+            self.folded.clear()
+        rows.extend(self.waiting)
+        self.waiting.clear()
+        return rows
+
+    def _words(self, arrows: dict[Side, str]) -> list[str]:
+        """Sum up what was folded, the data first."""
+        ways = [(self.folded[side], arrow) for side, arrow in arrows.items()]
+        return [
+            *(f"{traffic.data()} {arrow}" for traffic, arrow in ways if traffic.segments),
+            *(f"{traffic.acknowledgments()} {arrow}" for traffic, arrow in ways if traffic.acks),
+        ]
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
+
+
+class Folder:
+    """Passes rows on in order, and folds the runs among them.
+
+    A run is one conversation's, whatever others say meanwhile; only when another row is to be shown
+    does it have to be told so far, so that times always go up.
+
+    Args:
+        arrows: How to write the direction of what was folded.
+        ellipsis: What a folded row begins with.
+    """
+
+    def __init__(self, arrows: dict[Side, str], ellipsis: str) -> None:
+        self._arrows = arrows
+        self._ellipsis = ellipsis
+        self._runs: dict[int | None, _Run] = {}
+        self._waiting: dict[int | None, _Run] = {}
+
+    def add(self, row: Row, *, plain: bool) -> list[Row]:
+        """Take a row, and return those that are due; `plain` ones may be folded."""
+        if not plain:
+            rows = self.flush()
+            self._runs.pop(row.number, None)
+            return [*rows, row]
+        run = self._runs.setdefault(row.number, _Run())
+        if run.shown < HEAD:
+            run.shown += 1
+            return [*self.flush(), row]
+        run.wait(row)
+        self._waiting[row.number] = run
+        return []
+
+    def flush(self) -> list[Row]:
+        """Return all that waits."""
+        rows: list[Row] = []
+        for run in self._waiting.values():
+            rows += run.take(self._arrows, self._ellipsis)
+        self._waiting.clear()
+        return sorted(rows, key=lambda row: row.order)

@@ -1,0 +1,175 @@
+"""Rows laid out as lines of text, for a terminal of a given width.
+
+Columns, in 80 characters with our side's states and in as many without::
+
+    ....0.000 #1 ── SYN seq 0 win 64240 ──────────────────▶ LISTEN → SYN-RECEIVED
+    time      label  the arrow                              state
+
+A line is a sequence of pieces, each with the style it has where there is colour; what is shown
+where there is none is the same text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tunstack.cli.ladder.conversation import Conversation
+    from tunstack.cli.ladder.fold import Row, Side
+    from tunstack.cli.ladder.step import Endpoint
+
+
+class Piece(NamedTuple):
+    """Some text of a line, and its style in rich's words."""
+
+    text: str
+    style: str = ""
+
+
+Line: TypeAlias = tuple[Piece, ...]
+
+
+def plain_text(line: Line) -> str:
+    """The text of a line, without colour."""
+    return "".join(piece.text for piece in line)
+
+
+@dataclass(frozen=True, slots=True)
+class Symbols:
+    """The characters that a ladder is drawn with."""
+
+    dash: str
+    right: str
+    left: str
+    to_right: str
+    to_left: str
+    ellipsis: str
+
+    @property
+    def arrows(self) -> dict[Side, str]:
+        """How to write a direction among words."""
+        return {"right": self.to_right, "left": self.to_left}
+
+
+UNICODE: Final = Symbols("─", "▶", "◀", "→", "←", "…")
+ASCII: Final = Symbols("-", ">", "<", "->", "<-", "...")
+
+
+def symbols_for(encoding: str | None) -> Symbols:
+    """The symbols that a stream of that encoding can take."""
+    try:
+        "".join((*UNICODE.arrows.values(), UNICODE.dash, UNICODE.right, UNICODE.left)).encode(
+            encoding or "ascii"
+        )
+    except (UnicodeEncodeError, LookupError):
+        return ASCII
+    return UNICODE
+
+
+_PREFIX: Final = 12  # time, label and a space after each
+_STATE: Final = 26  # "SYN-RECEIVED -> ESTABLISHED", the longest, with a one-character arrow
+_ARROW_ENDS: Final = 5  # what an arrow needs beside its words
+_MINIMUM: Final = 24  # no arrow is shorter: rather a long line than none
+_MAXIMUM: Final = 60  # nor longer: the eye would lose the line
+_COLOURS: Final = ("cyan", "magenta", "green", "yellow", "blue", "red")
+
+
+class Layout:
+    """Where everything goes.
+
+    Args:
+        width: Of the terminal, in characters.
+        symbols: To draw with.
+        states: Whether there is a column for our side's state.
+        names: What to call the left and the right column; empty for no names.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        symbols: Symbols,
+        *,
+        states: bool = True,
+        names: tuple[str, str] = ("", ""),
+    ) -> None:
+        self._symbols = symbols
+        self._names = names
+        self._width = width
+        room = width - _PREFIX - (_STATE + 1 if states else 0)
+        self._arrow_end = _PREFIX + min(max(room, _MINIMUM), _MAXIMUM)
+
+    def heading(self, conversation: Conversation) -> Iterator[Line]:
+        """The line that opens a conversation's story."""
+        left = _join(self._names[0], _write(conversation.left))
+        right = _write(conversation.right)
+        label = f"#{conversation.number}"
+        gap = max(2, self._arrow_end - _PREFIX - len(left) - len(right))
+        style = f"bold {_colour(conversation.number)}"
+        yield (
+            Piece(" " * 9),
+            Piece(_join(f"{label:<2}", left) + " " * gap + _join(right, self._names[1]), style),
+        )
+        if not conversation.from_the_beginning:
+            text = "(its beginning was not seen: windows are as on the wire)"
+            yield Piece(" " * (_PREFIX + 3)), Piece(text, "dim")
+
+    def row(self, row: Row) -> Iterator[Line]:
+        """The lines of one row: its arrow, and what does not fit on it."""
+        label = "" if row.number is None else f"#{row.number}"
+        time, label = f"{row.time * 1000:8.3f} ", f"{label:<2} "
+        colour = _colour(row.number)
+        length = self._arrow_end - len(time + label)
+        words, rest = self._fit(row, length)
+        arrow = self._arrow(row.toward, row.separator.join(words), length)
+        line = [Piece(time, "dim"), Piece(label, colour), Piece(arrow, colour)]
+        if row.state:
+            state = row.state.replace("->", self._symbols.to_right)
+            line += [Piece(" "), Piece(state, "bold" if row.changed else "dim")]
+        yield tuple(line)
+        for text in self._wrap((*rest, *row.details)):
+            yield Piece(" " * (_PREFIX + 3)), Piece(text, colour)
+        if row.note:
+            yield Piece(" " * (_PREFIX + 3)), Piece(f"! {row.note}", "bold red")
+
+    def _fit(self, row: Row, length: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Split the words into those that fit on an arrow of that length and those that do not."""
+        room = length if row.toward is None else length - _ARROW_ENDS
+        count = len(row.words)
+        while count > 1 and len(row.separator.join(row.words[:count])) > room:
+            count -= 1
+        return row.words[:count], row.words[count:]
+
+    def _arrow(self, toward: Side | None, text: str, length: int) -> str:
+        symbols = self._symbols
+        if toward is None:
+            return f"{text:<{length}}"
+        if toward == "left":
+            return f"{symbols.left}{symbols.dash} {text} ".ljust(length, symbols.dash)
+        return f"{symbols.dash * 2} {text} ".ljust(length - 1, symbols.dash) + symbols.right
+
+    def _wrap(self, texts: Iterable[str]) -> Iterator[str]:
+        """Join details with commas, in as many lines as they need."""
+        line = ""
+        for text in texts:
+            longer = f"{line}, {text}" if line else text
+            if line and len(longer) > self._width - _PREFIX - 3:
+                yield f"{line},"
+                longer = text
+            line = longer
+        if line:
+            yield line
+
+
+def _join(*words: str) -> str:
+    return " ".join(word for word in words if word)
+
+
+def _write(endpoint: Endpoint) -> str:
+    return f"{endpoint[0]}:{endpoint[1]}"
+
+
+def _colour(number: int | None) -> str:
+    return "white" if number is None else _COLOURS[(number - 1) % len(_COLOURS)]

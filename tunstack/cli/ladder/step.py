@@ -1,0 +1,174 @@
+"""One packet as a step of the ladder: what it says, and what our side made of it.
+
+The codec drops what is not right, and rightly. A ladder is about what was seen: a capture taken
+where checksums are left to the hardware is full of wrong ones, and one taken with a short snapshot
+length of packets without their end. So those two faults are mended, in a copy, before it reads.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from tunstack.ip.address import text as address_text
+from tunstack.ip.datagram import ICMP, TCP, UDP, Datagram
+from tunstack.ip.icmp import ECHO_REPLY, ECHO_REQUEST
+from tunstack.wire import (
+    Discard,
+    Reason,
+    checksum,
+    decode_datagram,
+    decode_icmp,
+    decode_segment,
+)
+
+if TYPE_CHECKING:
+    from tunstack.observation import Observation
+    from tunstack.tcp.segment import Segment
+
+Direction: TypeAlias = Literal["in", "out"]
+Endpoint: TypeAlias = tuple[str, int]
+
+_ICMP_NAMES: Final = {
+    ECHO_REPLY: "echo reply",
+    3: "destination unreachable",
+    4: "source quench",
+    5: "redirect",
+    ECHO_REQUEST: "echo request",
+    11: "time exceeded",
+    12: "parameter problem",
+}
+
+# What `Observation.comment` writes: "BEFORE -> AFTER: verdict", "STATE: verdict", or a part of it.
+_STATE: Final = (
+    r"(?:LISTEN|SYN-SENT|SYN-RECEIVED|ESTABLISHED|FIN-WAIT-[12]|CLOSE-WAIT|CLOSING|LAST-ACK"
+    r"|TIME-WAIT|CLOSED)"
+)
+_COMMENT: Final = re.compile(
+    rf"(?:(?P<before>{_STATE}|none)(?: -> (?P<after>{_STATE}))?(?:: |$))?(?P<verdict>.*)", re.DOTALL
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A packet, read.
+
+    Attributes:
+        time: Seconds since the UNIX epoch.
+        source: Address and port, the port 0 when the packet has none; ("", 0) if it is unreadable.
+        destination: Likewise.
+        segment: The TCP segment, if it is one.
+        text: What it is, if it is no TCP segment.
+        direction: "in" to our side, "out" from it; None when nobody says which side is ours.
+        before: The state of our side before it, if that is known.
+        after: The state after it.
+        verdict: What our side decided.
+    """
+
+    time: float
+    source: Endpoint
+    destination: Endpoint
+    segment: Segment | None
+    text: str = ""
+    direction: Direction | None = None
+    before: str | None = None
+    after: str | None = None
+    verdict: str = ""
+
+
+def step_from_observation(seen: Observation) -> Step:
+    """Read what a host of ours reported."""
+    return read_packet(
+        seen.time, seen.packet, seen.direction, seen.before, seen.after, seen.verdict
+    )
+
+
+def step_from_capture(
+    time: float, packet: bytes, direction: Direction | None, comment: str | None
+) -> Step:
+    """Read a packet from a file, and the comment if a host of ours wrote it."""
+    match = _COMMENT.fullmatch(comment or "")
+    if match is None:  # pragma: no cover: the pattern matches every text
+        raise AssertionError(comment)
+    before, after, verdict = match["before"], match["after"], match["verdict"]
+    if before == "none":
+        before = None
+    return read_packet(time, packet, direction, before, after or before, verdict)
+
+
+def read_packet(
+    time: float,
+    packet: bytes,
+    direction: Direction | None = None,
+    before: str | None = None,
+    after: str | None = None,
+    verdict: str = "",
+) -> Step:
+    """Read an IP packet; what cannot be read becomes a step that says so."""
+    nowhere = ("", 0)
+    source, destination, segment, text = nowhere, nowhere, None, ""
+    try:
+        datagram = _datagram(packet)
+        source, destination = (address_text(datagram.src), 0), (address_text(datagram.dst), 0)
+        if datagram.protocol == TCP and not datagram.fragment_offset:
+            sport, dport, segment = decode_segment(datagram)
+            source, destination = (source[0], sport), (destination[0], dport)
+        else:
+            text = _describe(datagram)
+    except Discard as error:
+        version = packet[0] >> 4 if packet else 0
+        kind = "IPv6" if version == 6 else error.reason.phrase
+        text = f"{len(packet)} bytes: {kind}"
+    return Step(time, source, destination, segment, text, direction, before, after, verdict)
+
+
+def _datagram(packet: bytes) -> Datagram:
+    """Decode an IPv4 packet, with whatever was cut off filled up and checksums put right."""
+    if len(packet) >= 20:
+        packet += bytes(max(0, int.from_bytes(packet[2:4], "big") - len(packet)))
+    try:
+        datagram = decode_datagram(packet)
+    except Discard as error:
+        if error.reason is not Reason.BAD_IP_CHECKSUM:
+            raise
+        header_length = (packet[0] & 0xF) * 4
+        header = packet[:10] + bytes(2) + packet[12:header_length]
+        right = checksum(header).to_bytes(2, "big")
+        datagram = decode_datagram(packet[:10] + right + packet[12:])
+    _mend_checksum(datagram)
+    return datagram
+
+
+def _mend_checksum(datagram: Datagram) -> None:
+    """Put the right TCP or ICMP checksum into the payload."""
+    payload = bytes(datagram.payload)
+    if datagram.protocol == TCP and len(payload) >= 20:
+        at, pseudo_header = 16, datagram.src + datagram.dst + bytes((0, TCP))
+        pseudo_header += len(payload).to_bytes(2, "big")
+    elif datagram.protocol == ICMP and len(payload) >= 8:
+        at, pseudo_header = 2, b""
+    else:
+        return
+    blank = payload[:at] + bytes(2) + payload[at + 2 :]
+    right = checksum(pseudo_header, blank).to_bytes(2, "big")
+    datagram.payload = payload[:at] + right + payload[at + 2 :]
+
+
+def _describe(datagram: Datagram) -> str:
+    """Say in a few words what a packet is that is no TCP segment."""
+    size = len(datagram.payload)
+    if datagram.fragment_offset:
+        return f"fragment at {datagram.fragment_offset}, {size} bytes"
+    if datagram.protocol == ICMP:
+        message = decode_icmp(datagram)
+        name = _ICMP_NAMES.get(message.type, f"type {message.type}")
+        if message.type in (ECHO_REQUEST, ECHO_REPLY):
+            name += f" id {message.identifier} seq {message.sequence}"
+        elif message.code:
+            name += f" code {message.code}"
+        return f"ICMP {name} len {size - 8}"
+    if datagram.protocol == UDP and size >= 8:
+        sport, dport = (int.from_bytes(datagram.payload[at : at + 2], "big") for at in (0, 2))
+        return f"UDP port {sport} to {dport} len {size - 8}"
+    return f"protocol {datagram.protocol}, {size} bytes"
