@@ -11,7 +11,7 @@ interpreter, the socket is theirs alone, and `marshal` is there without an impor
     request   (operation, *arguments)
     reply     ("done", value)                       with a descriptor where one is made
               ("setup", message)                    becomes a SetupError
-              ("os", errno, message)                becomes an OSError
+              ("os", errno, message, filename)      becomes an OSError
 """
 
 from __future__ import annotations
@@ -162,7 +162,8 @@ def _answer(channel: socket.socket, operation: str, arguments: list[Plain]) -> N
     except SetupError as error:
         _reply(channel, "setup", str(error))
     except OSError as error:
-        _reply(channel, "os", error.errno or errno.EIO, error.strerror or str(error))
+        filename = None if error.filename is None else str(error.filename)
+        _reply(channel, "os", error.errno or errno.EIO, error.strerror or str(error), filename)
     else:
         _reply(channel, "done", value, descriptors=descriptors)
         for descriptor in descriptors:

@@ -175,6 +175,7 @@ class NetworkNamespace:
             result = await trio.run_process(self._inside(given, options), **options)
         except subprocess.CalledProcessError as error:
             error.cmd = command
+            error.args = (error.returncode, command)
             raise
         result.args = command
         return result
@@ -217,14 +218,17 @@ class NetworkNamespace:
         return self._reply()
 
     def _reply(self) -> tuple[Any, list[int]]:
+        # Not socket.recv_fds: it drops its flags, and a program that is started meanwhile in a
+        # thread must not inherit the descriptor.
         try:
-            message, descriptors, _, _ = socket.recv_fds(
-                self._channel, MESSAGE_SIZE, 1, socket.MSG_CMSG_CLOEXEC
+            message, control, _, _ = self._channel.recvmsg(
+                MESSAGE_SIZE, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC
             )
         except OSError:
             raise _lost() from None
         if not message:
             raise _lost()
+        descriptors = [int.from_bytes(data, sys.byteorder) for _, _, data in control if data]
         outcome, *values = marshal.loads(message)
         if outcome == "setup":
             raise SetupError(values[0])
