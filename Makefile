@@ -37,7 +37,7 @@ format: $(STAMP) ## put the source in its canonical form
 
 clean: ## remove all that make, the tools and the tests have made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	rm -rf build dist *.egg-info
+	rm -rf dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # A new interpreter or another place makes a new environment; a new pyproject.toml updates it.
