@@ -18,7 +18,7 @@ from tunstack.link.netns import NetworkNamespace, open_network_namespace
 from .in_a_child import started
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 def is_running(pid: int) -> bool:
@@ -39,7 +39,6 @@ def kept(pid: int) -> Iterator[str]:
 
 def devices(namespace: str) -> list[str]:
     """The names of the devices in a namespace, which our own process does not enter."""
-    # In a user namespace of the tests' own user, only its owner's child may enter: so with --user.
     shown = subprocess.run(
         ["nsenter", f"--net={namespace}", "ip", "-brief", "link"],
         check=True,
@@ -49,9 +48,8 @@ def devices(namespace: str) -> list[str]:
     return [line.split()[0] for line in shown.stdout.splitlines()]
 
 
-def eventually(condition: object) -> None:
-    """Wait until a condition (a function) holds; a bound, not a measurement."""
-    assert callable(condition)
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds; a bound, not a measurement."""
     deadline = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < deadline, "it never came true"

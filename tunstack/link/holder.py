@@ -204,10 +204,14 @@ _OPERATIONS: Final[dict[str, Callable[..., Answer]]] = {
 
 def _advice(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
-        remedy = "raise the limits with 'sysctl user.max_user_namespaces user.max_net_namespaces'"
+        remedy = (
+            "raise the limits as root with "
+            "'sysctl -w user.max_user_namespaces=9999 user.max_net_namespaces=9999'"
+        )
     else:
         remedy = (
-            "allow user namespaces ('sysctl kernel.apparmor_restrict_unprivileged_userns=0' on "
-            "Ubuntu, '--privileged' for a container), or run as root"
+            "run as root, or allow user namespaces with "
+            "'sysctl -w kernel.apparmor_restrict_unprivileged_userns=0' (Ubuntu), "
+            "or start the container with '--privileged'"
         )
     return f"cannot make a network namespace: {error.strerror}: {remedy}"
