@@ -1,0 +1,56 @@
+"""tunstack: a TCP/IP endpoint in user space, in Python, on trio.
+
+The Linux kernel on the other side of a TUN device sees a genuine remote host, whose every packet
+this program sends::
+
+    async with tunstack.open_namespace() as ns:             # a private kernel network; no root
+        async with ns.open_host("198.51.100.2/24") as host:    # a TUN device, and a stack behind it
+            listeners = await host.open_tcp_listeners(80)
+            stream = await host.open_tcp_stream("198.51.100.1", 8080)
+            with host.socket_factory():                     # every trio.socket made here is its own
+                ...
+            await ns.run_process(["curl", "http://198.51.100.2/"])
+
+The layers, each of which imports only those to its right::
+
+    cli, apps -> namespace, host, socket -> stack -> wire -> tcp, ip
+                               host -> link
+
+- :mod:`tunstack.tcp` is RFC 9293, sans-IO: read :mod:`~tunstack.tcp.arrival` for the rules, and
+  :mod:`~tunstack.tcp.handshake` and :mod:`~tunstack.tcp.teardown` for the story.
+- :mod:`tunstack.ip` has addresses, ICMP and the demultiplexer, sans-IO.
+- :mod:`tunstack.wire` turns bytes into validated values and back.
+- :mod:`tunstack.stack` joins them to an endpoint, still sans-IO.
+- :mod:`tunstack.link` carries packets: TUN devices, memory; namespaces and captures.
+- :mod:`tunstack.host` is the trio event loop, and :mod:`tunstack.socket` trio's socket over it.
+"""
+
+from __future__ import annotations
+
+from tunstack.errors import SetupError
+from tunstack.flow import TcpInfo
+from tunstack.host import Host
+from tunstack.link.base import Link
+from tunstack.link.pair import memory_pair
+from tunstack.namespace import Namespace, open_host, open_namespace
+from tunstack.observation import Observation
+from tunstack.socket import Socket
+from tunstack.tcp.config import Config
+from tunstack.tcp.state import State
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "open_namespace",
+    "Namespace",
+    "open_host",
+    "Host",
+    "Socket",
+    "Config",
+    "TcpInfo",
+    "State",
+    "Observation",
+    "Link",
+    "memory_pair",
+    "SetupError",
+]

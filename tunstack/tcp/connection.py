@@ -21,7 +21,7 @@ from .receiver import MAX_WINDOW_SHIFT, Receiver
 from .segment import ACK, FIN, PSH, RST, SYN, Segment
 from .sender import Sender
 from .sequence import MASK
-from .state import CAN_SEND, FIN_SENT, State
+from .state import CAN_RECEIVE, CAN_SEND, FIN_SENT, State
 from .teardown import teardown
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Connection(Narrator):
 
     __slots__ = (
         "_close_requested",
+        "_first_buffer",
         "_outbox",
         "_syn_due",
         "_time_wait_ends",
@@ -117,6 +118,7 @@ class Connection(Narrator):
         self.last_ack_sent = 0
         self.orphaned = False
         self._ts_offset = ts_offset
+        self._first_buffer = config.receive_buffer
         self._syn_due = False
         self._close_requested = False
         self._time_wait_ends: float | None = None
@@ -201,15 +203,26 @@ class Connection(Narrator):
         return size
 
     def receive(self, limit: int) -> bytes:
-        """RECEIVE (section 3.10.3): at most `limit` octets; ``b""`` at the end or when none are there.
+        """RECEIVE (section 3.10.3): at most `limit` octets; ``b""`` at the end or if none wait.
 
         Raises:
             OSError: what ended the connection before its end arrived, once all data is read.
         """
-        data = self.receiver.buffer.take(limit)
-        if not data and self.error is not None and not self.receiver.finished:
+        receiver = self.receiver
+        data = receiver.buffer.take(limit)
+        if data and self.state in CAN_RECEIVE and receiver.update_is_worthwhile():
+            receiver.ack_now = True
+        elif not data and self.error is not None and not receiver.finished:
             raise self.error
         return data
+
+    def reconfigure(self, config: Config) -> None:
+        """Take other parameters: buffers, TCP_NODELAY and the user timeout; the rest is history."""
+        self.config = config
+        self.sender.size = config.send_buffer
+        self.sender.nodelay = config.nodelay
+        self.sender.user_timeout = config.user_timeout
+        self.receiver.size = config.receive_buffer
 
     def shutdown(self) -> None:
         """CLOSE our half (section 3.10.4): a FIN follows what is queued. The other stays open."""
@@ -299,7 +312,7 @@ class Connection(Narrator):
 
     @property
     def _window_shift(self) -> int:
-        window = max(self.config.receive_buffer, _LARGEST_WINDOW)
+        window = max(self._first_buffer, _LARGEST_WINDOW)
         return min(MAX_WINDOW_SHIFT, max(0, (window >> 16).bit_length()))
 
     def timestamp(self, now: float) -> int:
@@ -391,7 +404,9 @@ class Connection(Narrator):
                     flags |= PSH  # MUST-61: nothing more is queued.
             if what.fin:
                 flags |= FIN
-            out.append(self._segment(what.seq, flags, now, payload))
+            segment = self._segment(what.seq, flags, now, payload)
+            segment.note = what.why and f"retransmission: {what.why}"
+            out.append(segment)
             sender.sent(what, now)
         sender.watch_window(now)
 
@@ -417,6 +432,8 @@ class Connection(Narrator):
         config, receiver = self.config, self.receiver
         answer = self.state is State.SYN_RECEIVED
         segment = Segment(self.sender.iss, flags=SYN, mss=config.mss)
+        if self.sender.nxt != self.sender.iss:
+            segment.note = "retransmission: timeout" if self.passive or not answer else ""
         segment.wnd = receiver.first_window
         segment.sack_permitted = self.sack_ok if answer else config.sack
         if self.timestamps_ok if answer else config.timestamps:
@@ -437,7 +454,9 @@ class Connection(Narrator):
         RFC 9293 section 3.8.6.1 lets a probe be new data or a retransmission; this takes none of
         the data into the peer's accounts before there is room for it.
         """
-        return self._segment((self.sender.una - 1) & MASK, ACK, now)
+        segment = self._segment((self.sender.una - 1) & MASK, ACK, now)
+        segment.note = "window probe"
+        return segment
 
     @property
     def finished(self) -> bool:

@@ -31,11 +31,13 @@ def gather(chunks: deque[Buffer] | list[Buffer], data: Buffer) -> None:
 class ReceiveBuffer:
     """A queue of octets in order."""
 
-    __slots__ = ("_chunks", "_size")
+    __slots__ = ("_chunks", "_size", "total")
 
     def __init__(self) -> None:
         self._chunks: deque[Buffer] = deque()
         self._size = 0
+        self.total = 0
+        """Octets that were ever appended."""
 
     def __len__(self) -> int:
         return self._size
@@ -44,6 +46,7 @@ class ReceiveBuffer:
         """Add `data` at the end, without a copy where it is large."""
         gather(self._chunks, data)
         self._size += len(data)
+        self.total += len(data)
 
     def take(self, limit: int) -> bytes:
         """Remove and return at most `limit` octets from the front; ``b""`` when there are none."""

@@ -55,6 +55,7 @@ class Segment:
         sack: SACK blocks as (left edge, right edge) pairs (RFC 2018 section 3).
         ts_val: Timestamps option, TSval; None when the option is absent (RFC 7323 section 3).
         ts_ecr: Timestamps option, TSecr.
+        note: Why the core sends it, for captures; not on the wire.
     """
 
     seq: int
@@ -69,6 +70,7 @@ class Segment:
     sack: tuple[tuple[int, int], ...] = ()
     ts_val: int | None = None
     ts_ecr: int = 0
+    note: str = ""
 
     @property
     def length(self) -> int:

@@ -37,6 +37,11 @@ class SendBuffer:
         return self._written - self._dropped
 
     @property
+    def acknowledged(self) -> int:
+        """Octets that were ever acknowledged."""
+        return self._dropped
+
+    @property
     def end(self) -> int:
         """Sequence number behind the last octet held."""
         return (self.start + self._written - self._dropped) & MASK
@@ -57,7 +62,7 @@ class SendBuffer:
         self._starts.append(self._written)
         self._written += size
 
-    def acknowledge(self, seq: int) -> None:
+    def drop_until(self, seq: int) -> None:
         """Drop the octets before `seq`, which lies between `start` and `end`."""
         self._dropped += (seq - self.start) & MASK
         self.start = seq

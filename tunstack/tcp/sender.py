@@ -202,7 +202,7 @@ class Sender:
         return self.congestion.cwnd + self.recovery.inflation
 
     def _may_be_small(self, size: int, available: int, outstanding: int) -> bool:
-        """Nagle (RFC 9293 section 3.7.4), and the sender's part against silly windows (3.8.6.2.1)."""
+        """Nagle (RFC 9293 section 3.7.4), and no silly windows from our side (3.8.6.2.1)."""
         if self._force:
             return True
         if size == available:
@@ -250,7 +250,7 @@ class Sender:
         was_syn = self.una == self.iss
         self.una = ack
         data_end = self.buffer.end
-        self.buffer.acknowledge(data_end if gt(ack, data_end) else ack)
+        self.buffer.drop_until(data_end if gt(ack, data_end) else ack)
         self.stalled_since = now
         recovering = self.recovery.active
         restart = self.recovery.acknowledged(ack, self.nxt, octets, self.mss)
@@ -330,7 +330,7 @@ class Sender:
             self.stalled_since = now
 
     def timer_fired(self, now: float) -> str:
-        """The timer fired; returns what to do: "give up", "syn", "probe", or "" for a retransmission."""
+        """The timer fired; returns what to do: "give up", "syn", "probe", or "" to retransmit."""
         timeout = self.user_timeout if self.synchronized else self._config.syn_timeout
         if now - self.stalled_since >= timeout:
             self.timer = None

@@ -1,0 +1,192 @@
+"""``tunstack connect``: standard input and output over a connection of our stack."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import TYPE_CHECKING, Final, Protocol
+
+import click
+import trio
+
+import tunstack
+from tunstack.cli.counting import describe, error_number
+from tunstack.cli.options import on_this_network, watched
+from tunstack.cli.running import Failure, execute, leaves, settle
+from tunstack.cli.watching import watching
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OTHER: Final = 1
+REFUSED: Final = 3
+RESET: Final = 4
+TIMED_OUT: Final = 5
+UNREACHABLE: Final = 6
+BROKEN_PIPE: Final = 141
+
+_STATUS: Final = {
+    errno.ECONNREFUSED: REFUSED,
+    errno.ECONNRESET: RESET,
+    errno.EPIPE: RESET,
+    errno.ETIMEDOUT: TIMED_OUT,
+    errno.EHOSTUNREACH: UNREACHABLE,
+    errno.ENETUNREACH: UNREACHABLE,
+    errno.EHOSTDOWN: UNREACHABLE,
+}
+_CHUNK: Final = 65536
+
+_EPILOG = f"""\b
+Examples:
+  echo hello | sudo tunstack connect --address 10.9.0.2/24 10.9.0.1 7
+  printf 'GET / HTTP/1.0\\r\\n\\r\\n' | sudo tunstack connect --address 10.9.0.2/24 10.9.0.1 80
+  tunstack run -- sh -c 'nc -l -p 9000 & sleep 1;
+      tunstack connect --address 203.0.113.2/24 203.0.113.1 9000 <&0'
+
+\b
+Exit status:
+  0    both sides have said all they had to say
+  {OTHER}    the connection broke in another way
+  2    a mistake in the command, or the device could not be made
+  {REFUSED}    refused: a RST answered the SYN
+  {RESET}    reset by the other side
+  {TIMED_OUT}    timed out
+  {UNREACHABLE}    unreachable: an ICMP message said so
+  {BROKEN_PIPE}  nobody reads standard output any more
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("host")
+@click.argument("port", type=click.IntRange(1, 65535))
+@on_this_network
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Give up when the connection is not open after so long.",
+)
+@watched
+def connect(
+    host: str,
+    port: int,
+    address: str,
+    kernel_address: str | None,
+    device_name: str | None,
+    wait: float | None,
+    mtu: int,
+    pcap: Path | None,
+    trace: bool,
+    seed: int | None,
+) -> int:
+    """Connect to PORT of HOST from an address that tunstack answers for.
+
+    Standard input is sent, and what comes goes to standard output. At the end of input our half of
+    the connection is closed, and the other goes on until the far side ends it. When the far side
+    ends first, input is still sent to its end, unless it comes from a terminal.
+
+    A TUN device leads from the current network namespace to tunstack: that takes root, or the
+    capability CAP_NET_ADMIN. The kernel is HOST, or has a route to it and forwards.
+    """
+
+    async def main() -> int:
+        async with (
+            watching(pcap=pcap, trace=trace) as tap,
+            tunstack.open_host(
+                address, name=device_name, peer=kernel_address, mtu=mtu, seed=seed, tap=tap
+            ) as ours,
+        ):
+            stream = await _open(ours, host, port, wait)
+            async with stream:
+                await converse(stream, StandardStreams())
+            await settle(ours)
+        return 0
+
+    return execute("tunstack connect", main)
+
+
+async def _open(ours: tunstack.Host, host: str, port: int, wait: float | None) -> trio.SocketStream:
+    with trio.move_on_after(float("inf") if wait is None else wait):
+        try:
+            return await ours.open_tcp_stream(host, port)
+        except OSError as error:
+            number = error_number(error)
+            status = _STATUS.get(number or 0, OTHER)
+            raise Failure(f"{host} port {port}: {describe(error)}", status) from None
+    raise Failure(f"{host} port {port}: timed out after {wait:g} s", TIMED_OUT)
+
+
+class Ends(Protocol):
+    """Where data comes from and goes to."""
+
+    async def read(self) -> bytes:
+        """Return some; empty at the end."""
+        ...
+
+    async def write(self, data: bytes | bytearray) -> None:
+        """Take all of it."""
+        ...
+
+    def is_interactive(self) -> bool:
+        """Whether a person is at the other end."""
+        ...
+
+
+class StandardStreams:
+    """Standard input and output, each in a thread: they may be files, which nothing can poll."""
+
+    async def read(self) -> bytes:
+        """Read what there is."""
+        return await trio.to_thread.run_sync(os.read, 0, _CHUNK, abandon_on_cancel=True)
+
+    async def write(self, data: bytes | bytearray) -> None:
+        """Write all of it."""
+        await trio.to_thread.run_sync(self._write, bytes(data), abandon_on_cancel=True)
+
+    def is_interactive(self) -> bool:
+        """Whether input comes from a terminal."""
+        return sys.stdin is not None and sys.stdin.isatty()
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(1, view) :]
+
+
+async def converse(stream: trio.abc.HalfCloseableStream, ends: Ends) -> None:
+    """Copy both ways until both are done.
+
+    Raises:
+        Failure: the connection broke, or output was not taken.
+    """
+
+    async def send() -> None:
+        while data := await ends.read():
+            await stream.send_all(data)
+        await stream.send_eof()
+
+    async def receive(nursery: trio.Nursery) -> None:
+        while data := await stream.receive_some(_CHUNK):
+            await ends.write(data)
+        if ends.is_interactive():
+            nursery.cancel_scope.cancel()
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await receive(nursery)
+    except BaseExceptionGroup as group:
+        failures = [_failure(error) for error in leaves(group)]
+        if failures[0] is None or None in failures:
+            raise
+        raise failures[0] from None
+
+
+def _failure(error: BaseException) -> Failure | None:
+    """What ends the command, if the error is one that a connection or a pipe may have."""
+    if isinstance(error, BrokenPipeError):
+        return Failure("nobody reads standard output any more", BROKEN_PIPE)
+    if isinstance(error, trio.BrokenResourceError):
+        return Failure(describe(error), _STATUS.get(error_number(error) or 0, OTHER))
+    return None

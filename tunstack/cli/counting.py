@@ -1,0 +1,89 @@
+"""A stream that counts what passes, and remembers how it ended."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_REASONS: Final = {
+    errno.ECONNRESET: "reset by peer",
+    errno.EPIPE: "reset by peer",
+    errno.ECONNREFUSED: "refused",
+    errno.ETIMEDOUT: "timed out",
+    errno.EHOSTUNREACH: "unreachable",
+    errno.ENETUNREACH: "unreachable",
+    errno.EHOSTDOWN: "unreachable",
+}
+
+
+def error_number(error: BaseException) -> int | None:
+    """The number of the operating system's error that is, or is behind, an exception."""
+    return next((each.errno for each in _chain(error) if isinstance(each, OSError)), None)
+
+
+def describe(error: BaseException) -> str:
+    """Say in a word or two what broke a connection."""
+    number = error_number(error)
+    return _REASONS.get(number or 0) or str(error) or type(error).__name__
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+class CountedStream(trio.abc.HalfCloseableStream):
+    """Passes everything on to `stream`.
+
+    Attributes:
+        received: Octets that were received.
+        sent: Octets that were given to send; of a `send_all` that failed, none are counted.
+        broken: What broke the connection, or None.
+    """
+
+    def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
+        self._stream = stream
+        self.received = 0
+        self.sent = 0
+        self.broken: trio.BrokenResourceError | None = None
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """As the stream's own."""
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        except trio.BrokenResourceError as error:
+            self.broken = error
+            raise
+        self.received += len(data)
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As the stream's own."""
+        try:
+            await self._stream.send_all(data)
+        except trio.BrokenResourceError as error:
+            self.broken = error
+            raise
+        self.sent += len(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """As the stream's own."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        """As the stream's own."""
+        try:
+            await self._stream.send_eof()
+        except trio.BrokenResourceError as error:
+            self.broken = error
+            raise
+
+    async def aclose(self) -> None:
+        """As the stream's own."""
+        await self._stream.aclose()

@@ -1,0 +1,101 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from tunstack.apps import App, parse_app
+from tunstack.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+
+class AppType(click.ParamType):
+    """APP or APP:PORT."""
+
+    name = "APP[:PORT]"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[App, int]:
+        """Read it, and import what it needs."""
+        try:
+            app, port = parse_app(str(value))
+            _ = app.handler  # Now, and not at the first connection, say what is not installed.
+        except (ValueError, SetupError) as error:
+            self.fail(str(error), param, ctx)
+        return app, port
+
+
+def check_ports(apps: tuple[tuple[App, int], ...]) -> None:
+    """Refuse two apps on one port.
+
+    Raises:
+        click.UsageError: naming both.
+    """
+    taken: dict[int, App] = {}
+    for app, port in apps:
+        if port in taken:
+            raise click.UsageError(
+                f"{taken[port].name} and {app.name} cannot both have port {port}:"
+                f" write {app.name}:PORT for another"
+            )
+        taken[port] = app
+
+
+PCAP: Final = click.option(
+    "--pcap",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write all packets to FILE (pcapng), each with what was decided about it.",
+)
+TRACE: Final = click.option(
+    "--trace", is_flag=True, help="Draw the packets on standard error, as a ladder."
+)
+SEED: Final = click.option(
+    "--seed", type=int, metavar="N", help="Make sequence numbers and ports repeatable."
+)
+MTU: Final = click.option(
+    "--mtu",
+    type=click.IntRange(68, 65535),
+    default=1500,
+    show_default=True,
+    metavar="N",
+    help="The largest packet, in bytes.",
+)
+ADDRESS: Final = click.option(
+    "--address",
+    required=True,
+    metavar="A/LEN",
+    help="tunstack's IPv4 address and the length of its network's prefix.",
+)
+KERNEL_ADDRESS: Final = click.option(
+    "--kernel-address",
+    metavar="A",
+    help="The kernel's address on the device; the first other one of the network by default.",
+)
+DEVICE_NAME: Final = click.option(
+    "--device-name",
+    metavar="NAME",
+    help="The TUN device: made if there is none of that name, else a persistent one is used.",
+)
+
+
+def watched(command: _Command) -> _Command:
+    """The options of all commands that run a host: --mtu, --pcap, --trace, --seed."""
+    for option in (SEED, TRACE, PCAP, MTU):
+        command = option(command)
+    return command
+
+
+def on_this_network(command: _Command) -> _Command:
+    """The options of commands in the current namespace: --address and what is about the device."""
+    for option in (DEVICE_NAME, KERNEL_ADDRESS, ADDRESS):
+        command = option(command)
+    return command

@@ -1,0 +1,101 @@
+"""``tunstack run``: a command in a private network where tunstack is the other host."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Final
+
+import click
+import trio
+
+import tunstack
+from tunstack.apps import APPS, App
+from tunstack.cli.options import AppType, check_ports, watched
+from tunstack.cli.running import Failure, execute, in_foreground, settle
+from tunstack.cli.watching import watching
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ADDRESS: Final = "198.51.100.2"
+_NOT_FOUND: Final = 127
+_NOT_EXECUTABLE: Final = 126
+_SETTLE_SECONDS: Final = 0.25
+
+_EPILOG = f"""\b
+Examples:
+  tunstack run -- curl http://{ADDRESS}/
+  tunstack run --trace -- ping -c 3 {ADDRESS}
+  tunstack run --pcap x.pcapng -- curl -sS -o f http://{ADDRESS}/bytes/1000000
+  tunstack run --serve echo --serve http:8080 -- sh    (look around, then exit)
+
+The exit status is COMMAND's: 128+N when signal N ended it, 127 when it was not found, 126 when it
+cannot be executed; 2 when the network could not be made.
+"""
+
+
+@click.command(epilog=_EPILOG, context_settings={"allow_interspersed_args": False})
+@click.option(
+    "--serve",
+    "apps",
+    type=AppType(),
+    multiple=True,
+    metavar="APP[:PORT]",
+    help=f"Serve this on {ADDRESS}, http by default; may be repeated. Apps: {', '.join(APPS)}.",
+)
+@watched
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(
+    apps: tuple[tuple[App, int], ...],
+    mtu: int,
+    pcap: Path | None,
+    trace: bool,
+    seed: int | None,
+    command: tuple[str, ...],
+) -> int:
+    """Run COMMAND in a private network, with tunstack at 198.51.100.2.
+
+    The network is the kernel's own: COMMAND has the address 198.51.100.1 in it, and a TUN device
+    leads to tunstack, whose address is in the environment as TUNSTACK_HOST. No root is needed where
+    /dev/net/tun may be opened, and nothing on the machine is changed.
+    """
+    apps = apps or ((APPS["http"], APPS["http"].port),)
+    check_ports(apps)
+    running = False
+
+    async def main() -> int:
+        nonlocal running
+        async with (
+            tunstack.open_namespace() as namespace,
+            watching(pcap=pcap, trace=trace, names=("kernel", "tunstack")) as tap,
+            namespace.open_host(f"{ADDRESS}/24", mtu=mtu, seed=seed, tap=tap) as host,
+            trio.open_nursery() as nursery,
+        ):
+            for app, port in apps:
+                await nursery.start(host.serve_tcp, app.handler, port)
+            running = True
+            status = await _run(namespace, command)
+            running = False
+            with trio.move_on_after(_SETTLE_SECONDS):
+                await settle(host)
+            nursery.cancel_scope.cancel()
+        return status
+
+    def is_for_the_command(number: int) -> bool:
+        # The terminal has sent it an interrupt of its own; what that means is its decision.
+        return number == signal.SIGINT and running and in_foreground()
+
+    return execute("tunstack run", main, ignore=is_for_the_command)
+
+
+async def _run(namespace: tunstack.Namespace, command: tuple[str, ...]) -> int:
+    environment = {**os.environ, "TUNSTACK_HOST": ADDRESS}
+    try:
+        result = await namespace.run_process(command, stdin=None, check=False, env=environment)
+    except FileNotFoundError:
+        raise Failure(f"{command[0]}: no such command", _NOT_FOUND) from None
+    except OSError as error:
+        raise Failure(f"{command[0]}: {error.strerror}", _NOT_EXECUTABLE) from None
+    return 128 - result.returncode if result.returncode < 0 else result.returncode
+

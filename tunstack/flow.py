@@ -1,0 +1,131 @@
+"""A connection where it lives: between two addresses, in a stack."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from tunstack.tcp.connection import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tunstack.ip.demux import FourTuple
+
+IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(slots=True, frozen=True)
+class TcpInfo:
+    """A connection at one moment: what Linux's TCP_INFO tells, and both addresses.
+
+    Times are in seconds; sizes in octets, cwnd included (Linux counts segments there).
+
+    Attributes:
+        state: RFC 9293's name, as ``"ESTABLISHED"``.
+        local: Our address and port.
+        remote: The peer's address and port.
+        rtt: Smoothed round-trip time; None before the first measurement.
+        rttvar: Its variation.
+        min_rtt: The shortest; None before the first measurement.
+        rto: Retransmission timeout, back-off included.
+        snd_cwnd: Congestion window.
+        snd_ssthresh: Slow start threshold.
+        snd_wnd: The window that the peer offers.
+        rcv_wnd: The window that we offer.
+        snd_mss: Octets of data that one of our segments can carry.
+        rcv_mss: The MSS that we announced.
+        unacked: Sent and not acknowledged.
+        notsent: Queued and not sent.
+        unread: Received in order, and not read by the application.
+        out_of_order: Received beyond a gap.
+        bytes_acked: Acknowledged by the peer, in all.
+        bytes_received: Received in order, in all.
+        retransmits: Segments sent again, in all.
+        timestamps: Whether both sides use timestamps (RFC 7323).
+        sack: Whether both sides permit SACK (RFC 2018).
+        snd_wscale: How far the peer's window field is scaled.
+        rcv_wscale: How far ours is.
+        soft_error: The latest error that did not end the connection, or None.
+    """
+
+    state: str
+    local: tuple[IPAddress, int]
+    remote: tuple[IPAddress, int]
+    rtt: float | None
+    rttvar: float
+    min_rtt: float | None
+    rto: float
+    snd_cwnd: int
+    snd_ssthresh: int
+    snd_wnd: int
+    rcv_wnd: int
+    snd_mss: int
+    rcv_mss: int
+    unacked: int
+    notsent: int
+    unread: int
+    out_of_order: int
+    bytes_acked: int
+    bytes_received: int
+    retransmits: int
+    timestamps: bool
+    sack: bool
+    snd_wscale: int
+    rcv_wscale: int
+    soft_error: OSError | None
+
+
+class Flow(Connection):
+    """A connection with its four-tuple, and what the stack notes about it.
+
+    Attributes:
+        four_tuple: Its name.
+        changed: Called when something happened that an application may wait for.
+        scheduled: The timer queue's note.
+        touched: Whether it waits to be asked what it sends.
+        observed: The state that the last observation told of.
+    """
+
+    __slots__ = ("changed", "four_tuple", "observed", "scheduled", "touched")
+
+    def __init__(self, four_tuple: FourTuple, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.four_tuple = four_tuple
+        self.changed: Callable[[], None] | None = None
+        self.scheduled: float | None = None
+        self.touched = False
+        self.observed = self.state
+
+    def info(self) -> TcpInfo:
+        """What it is like now."""
+        sender, receiver, rtt = self.sender, self.receiver, self.sender.rtt
+        name = self.four_tuple
+        return TcpInfo(
+            state=self.state.value,
+            local=(ipaddress.ip_address(name.local), name.local_port),
+            remote=(ipaddress.ip_address(name.remote), name.remote_port),
+            rtt=rtt.srtt,
+            rttvar=rtt.rttvar,
+            min_rtt=rtt.min_rtt,
+            rto=rtt.rto,
+            snd_cwnd=sender.congestion.cwnd,
+            snd_ssthresh=sender.congestion.ssthresh,
+            snd_wnd=sender.wnd,
+            rcv_wnd=receiver.wnd,
+            snd_mss=sender.mss,
+            rcv_mss=receiver.mss,
+            unacked=sender.outstanding,
+            notsent=sender.unsent,
+            unread=len(receiver.buffer),
+            out_of_order=receiver.reassembly.size,
+            bytes_acked=sender.buffer.acknowledged,
+            bytes_received=receiver.buffer.total,
+            retransmits=sender.retransmissions,
+            timestamps=self.timestamps_ok,
+            sack=self.sack_ok,
+            snd_wscale=sender.shift,
+            rcv_wscale=receiver.shift,
+            soft_error=self.soft_error,
+        )

@@ -1,0 +1,389 @@
+"""The trio event loop: link in, link out, timers, wake-ups. The rest is the stack's."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import random
+import time
+from contextlib import contextmanager
+from ipaddress import IPv4Interface
+from typing import TYPE_CHECKING, Any, Final, final
+
+import trio
+
+from tunstack.factory import installed
+from tunstack.socket import Socket
+from tunstack.stack import Stack
+from tunstack.tcp.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from types import TracebackType
+
+    from tunstack.flow import Flow, TcpInfo
+    from tunstack.link.base import Link
+    from tunstack.observation import Observation
+    from tunstack.tcp.config import Config
+
+logger = logging.getLogger("tunstack")
+
+_MAX_OUTGOING: Final = 10_000
+"""Packets that may wait for a link that takes none; what comes after them is lost, as on a wire."""
+
+_FAREWELL: Final = 1.0
+"""Seconds that closed connections have, at the end of a host, to hear that their FIN arrived."""
+
+_UNHEARD: Final = frozenset({State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK})
+
+
+@final
+class Host:
+    """A TCP/IP endpoint on a link: an async context manager, within which it runs.
+
+    When the block ends, what the application closed has a second to finish its teardown; then all
+    that is still open is reset, and the link is closed.
+
+    Args:
+        link: What carries its packets; the host closes it.
+        addresses: Its own, each with the length of its network's prefix: ``"198.51.100.2/24"``.
+        seed: For everything random in it, so that a run can be repeated; unpredictable if None.
+        tap: Called with an `Observation` of every packet. It must be quick, and must not raise.
+        config: What every connection begins with; by default what suits the link.
+
+    Raises:
+        ValueError: no address, or one that is malformed.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        addresses: Iterable[str | IPv4Interface],
+        *,
+        seed: int | None = None,
+        tap: Callable[[Observation], None] | None = None,
+        config: Config | None = None,
+    ) -> None:
+        self._link = link
+        interfaces = [IPv4Interface(address) for address in addresses]
+        if not interfaces:
+            raise ValueError("a host needs at least one address")
+        rng = random.SystemRandom() if seed is None else random.Random(seed)
+        self.stack = Stack(interfaces, link.mtu, rng=rng, config=config, tap=tap)
+        self._manager: Any = None
+        self._nursery: trio.Nursery | None = None
+        self._alarm = trio.CancelScope()
+        self._blocked = trio.lowlevel.ParkingLot()
+        self._listeners: set[Socket] = set()
+        self._broken: OSError | None = None
+
+    def __repr__(self) -> str:
+        addresses = ", ".join(map(str, self.addresses))
+        return f"<tunstack.Host {addresses} on {self.name}>"
+
+    @property
+    def addresses(self) -> tuple[IPv4Interface, ...]:
+        """Its own addresses, with their networks."""
+        return self.stack.interfaces
+
+    @property
+    def name(self) -> str:
+        """The link's name."""
+        return self._link.name
+
+    @property
+    def mtu(self) -> int:
+        """The largest packet that the link carries, in octets."""
+        return self._link.mtu
+
+    # Life
+
+    async def __aenter__(self) -> Host:
+        self.stack.set_epoch(time.time() - trio.current_time())
+        self._manager = trio.open_nursery()
+        self._nursery = await self._manager.__aenter__()
+        self._nursery.start_soon(self._receive, name=f"receive from {self.name}")
+        self._nursery.start_soon(self._keep_time, name=f"timers of {self.name}")
+        self._nursery.start_soon(self._write_when_possible, name=f"send to {self.name}")
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._nursery is not None
+        try:
+            if exc is None:
+                await self._see_off()
+        finally:
+            self._close()
+            self._nursery.cancel_scope.cancel()
+            # The nursery is ours, not the caller's: it does not get to wrap the caller's exception.
+            await self._manager.__aexit__(None, None, None)
+
+    async def _see_off(self) -> None:
+        """Let teardowns that are under way come to where nothing of ours is unheard."""
+        with trio.move_on_after(_FAREWELL):
+            while any(flow.state in _UNHEARD for flow in self.stack.demux.connections):
+                await trio.sleep(0.005)  # Once in a host's life: no event.
+
+    def _close(self) -> None:
+        for listener in [*self._listeners]:
+            listener.close()
+        for flow in [*self.stack.demux.connections]:
+            flow.abort()
+            self.stack.touch(flow)
+        self.flush()
+        self._nursery_closed = True
+        self._link.close()
+
+    # The loop
+
+    async def _receive(self) -> None:
+        link, stack = self._link, self.stack
+        try:
+            while True:
+                await link.wait_readable()
+                packets = link.receive()
+                now = trio.current_time()
+                for packet in packets:
+                    try:
+                        stack.packet_arrives(packet, now)
+                    except Exception:
+                        self._survive("a packet from %s", bytes(packet).hex())
+                self._flush(now)
+        except OSError as error:
+            self._link_failed(error)
+
+    async def _keep_time(self) -> None:
+        while True:
+            deadline = self.stack.deadline()
+            self._alarm = trio.CancelScope(
+                deadline=float("inf") if deadline is None else deadline,
+            )
+            with self._alarm:
+                await trio.sleep_forever()
+            now = trio.current_time()
+            try:
+                self.stack.handle_timers(now)
+            except Exception:
+                self._survive("a timer of %s", self.name)
+            self._flush(now)
+
+    async def _write_when_possible(self) -> None:
+        try:
+            while True:
+                await self._blocked.park()
+                while self.stack.outgoing:
+                    await self._link.wait_writable()
+                    self._write()
+        except OSError as error:
+            self._link_failed(error)
+
+    def flush(self) -> None:
+        """Send what the calls since the last time want sent; for sockets, after each call."""
+        self._flush(trio.current_time())
+
+    def _flush(self, now: float) -> None:
+        try:
+            self.stack.flush(now)
+        except Exception:
+            self._survive("what is sent by %s", self.name)
+        if self.stack.outgoing:
+            try:
+                self._write()
+            except OSError as error:
+                self._link_failed(error)
+        deadline = self.stack.deadline()
+        if deadline is not None and deadline < self._alarm.deadline:
+            self._alarm.deadline = deadline
+
+    def _write(self) -> None:
+        """Give the link what it takes."""
+        outgoing, send = self.stack.outgoing, self._link.send
+        while outgoing:
+            if not send(outgoing[0]):
+                while len(outgoing) > _MAX_OUTGOING:
+                    outgoing.pop()
+                    self.stack.counters["lost_to_full_link"] += 1
+                self._blocked.unpark()
+                return
+            outgoing.popleft()
+
+    def _survive(self, what: str, *args: object) -> None:
+        """A bug of ours must not take the other connections with it; but it must be seen."""
+        self.stack.counters["internal_errors"] += 1
+        logger.exception("internal error in " + what, *args)
+
+    def _link_failed(self, error: OSError) -> None:
+        """The device is gone: nobody can be reached any more."""
+        if self._broken is None and error.errno != errno.EBADF:
+            logger.error("%s failed: %s", self.name, error)
+        self._broken = OSError(errno.ENETDOWN, f"{self.name}: {error.strerror or error}")
+        self.stack.outgoing.clear()
+        for flow in [*self.stack.demux.connections]:
+            flow.end(self._broken)
+            self.stack.touch(flow)
+        self.stack.flush(trio.current_time())
+        self.stack.outgoing.clear()
+
+    def check_up(self) -> None:
+        """Raise OSError (ENETDOWN) if the host has ended, or its device is gone."""
+        if self._broken is not None:
+            raise OSError(self._broken.errno, self._broken.strerror)
+
+    # Sockets
+
+    def socket(
+        self,
+        family: int = trio.socket.AF_INET,
+        type: int = trio.socket.SOCK_STREAM,
+        proto: int = 0,
+    ) -> Socket:
+        """Make a socket on this host; the counterpart of `trio.socket.socket`.
+
+        Raises:
+            OSError: EAFNOSUPPORT, EPROTONOSUPPORT: the host speaks TCP over IPv4.
+        """
+        if family != trio.socket.AF_INET:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        if type != trio.socket.SOCK_STREAM or proto not in (0, trio.socket.IPPROTO_TCP):
+            raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
+        return Socket(self)
+
+    @contextmanager
+    def socket_factory(self) -> Iterator[None]:
+        """Within the block, every `trio.socket.socket` of this trio run is on this host.
+
+        So any library that uses trio talks through it, unchanged. Sockets of families that are not
+        ours, and names that want a look-up, are left to the kernel.
+        """
+        with installed(self):
+            yield
+
+    async def open_tcp_stream(
+        self,
+        host: str,
+        port: int,
+        *,
+        local_address: str | None = None,
+    ) -> trio.SocketStream:
+        """Connect to `host` and `port`; the counterpart of `trio.open_tcp_stream`.
+
+        Args:
+            host: An address, or a name for trio's resolver.
+            port: From 1 to 65535.
+            local_address: Which of our addresses to connect from; by default the one in the
+                remote's network, or the first.
+
+        Raises:
+            OSError: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL...
+        """
+        sock = self.socket()
+        try:
+            if local_address is not None:
+                await sock.bind((local_address, 0))
+            await sock.connect((host, port))
+        except OSError as error:
+            sock.close()
+            if error.errno is None:
+                raise
+            raise OSError(error.errno, f"{error.strerror}: {host} port {port}") from error
+        except BaseException:
+            sock.close()
+            raise
+        return trio.SocketStream(sock)
+
+    async def open_tcp_listeners(
+        self,
+        port: int,
+        *,
+        host: str | None = None,
+        backlog: int | None = None,
+    ) -> list[trio.SocketListener]:
+        """Listen on `port`; the counterpart of `trio.open_tcp_listeners`.
+
+        Args:
+            port: From 1 to 65535, or 0 for any that is free.
+            host: Which of our addresses; all by default.
+            backlog: How many connections may wait to be accepted; by default as many as can.
+
+        Raises:
+            OSError: EADDRINUSE, EADDRNOTAVAIL.
+        """
+        sock = self.socket()
+        try:
+            sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
+            await sock.bind((host or "0.0.0.0", port))
+            sock.listen(0xFFFF if backlog is None else backlog)
+        except BaseException:
+            sock.close()
+            raise
+        return [trio.SocketListener(sock)]
+
+    async def serve_tcp(
+        self,
+        handler: Callable[[trio.SocketStream], Awaitable[object]],
+        port: int,
+        *,
+        host: str | None = None,
+        backlog: int | None = None,
+        handler_nursery: trio.Nursery | None = None,
+        task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Listen, and run `handler` for each connection, until cancelled; as `trio.serve_tcp`.
+
+        But a handler that raises aborts its own connection with a RST, is reported to the logger
+        ``"tunstack"``, and disturbs no other.
+
+        Raises:
+            OSError: as :meth:`open_tcp_listeners` does.
+        """
+
+        async def guarded(stream: trio.SocketStream) -> None:
+            try:
+                await handler(stream)
+            except Exception as error:
+                assert isinstance(stream.socket, Socket)
+                stream.socket.abort()
+                if isinstance(error, trio.BrokenResourceError):
+                    logger.info("connection on port %d: %s", port, error)
+                else:
+                    logger.exception("the handler of a connection on port %d failed", port)
+
+        listeners = await self.open_tcp_listeners(port, host=host, backlog=backlog)
+        await trio.serve_listeners(
+            guarded, listeners, handler_nursery=handler_nursery, task_status=task_status
+        )
+
+    # What goes on
+
+    def connections(self) -> list[TcpInfo]:
+        """List all connections, those in TIME-WAIT included, in the order in which they began."""
+        return [flow.info() for flow in self.stack.demux.connections]
+
+    def statistics(self) -> dict[str, int]:
+        """Count what happened since the host began, packets that were dropped by reason.
+
+        The names are stable: ``packets_received``, ``packets_sent``, ``bad_tcp_checksum``,
+        ``tcp_accepted``, ``tcp_out_of_window``, ``retransmission_timeout``...
+        """
+        return self.stack.statistics()
+
+    # For sockets
+
+    def listening(self, sock: Socket) -> None:
+        """Note a socket that listens: it is closed with the host."""
+        self._listeners.add(sock)
+
+    def not_listening(self, sock: Socket) -> None:
+        """Forget it."""
+        self._listeners.discard(sock)
+
+    def acted(self, flow: Flow) -> None:
+        """An application's call changed `flow`: send what follows from it."""
+        self.stack.touch(flow)
+        self._flush(trio.current_time())

@@ -1,0 +1,186 @@
+"""Which connection or listener a segment belongs to, and which ports are taken."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from tunstack.ip.datagram import Address
+
+EPHEMERAL_PORTS: Final = range(32768, 61000)
+"""Linux's net.ipv4.ip_local_port_range."""
+
+
+class RandomSource(Protocol):
+    """What is asked of a `random.Random`."""
+
+    def randrange(self, stop: int, /) -> int:
+        """Return a number below `stop`."""
+        ...
+
+
+C = TypeVar("C")
+L = TypeVar("L")
+
+
+class FourTuple(NamedTuple):
+    """What names a connection (RFC 9293 section 3.4)."""
+
+    local: Address
+    local_port: int
+    remote: Address
+    remote_port: int
+
+    @property
+    def packed(self) -> bytes:
+        """All of it as bytes, for keyed hashes."""
+        ports = self.local_port.to_bytes(2, "big") + self.remote_port.to_bytes(2, "big")
+        return self.local + self.remote + ports
+
+
+class _Port:
+    """A local port in use: by connections, by sockets that are bound to it, or both."""
+
+    __slots__ = ("bound", "connections")
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.bound: list[tuple[Address | None, bool]] = []
+
+
+class Demultiplexer(Generic[C, L]):
+    """Connections by their four-tuple, listeners by their local address, ports by who uses them.
+
+    An address of None stands for every address of the host.
+    """
+
+    def __init__(self, rng: RandomSource) -> None:
+        self._rng = rng
+        self._connections: dict[tuple[Address, int, Address, int], C] = {}
+        self._listeners: dict[tuple[Address | None, int], L] = {}
+        self._ports: dict[int, _Port] = {}
+
+    @property
+    def connections(self) -> Collection[C]:
+        """All connections, in the order in which they were added."""
+        return self._connections.values()
+
+    # Connections
+
+    def find(self, four_tuple: tuple[Address, int, Address, int]) -> C | None:
+        """Return the connection of a four-tuple, or of a plain tuple of its fields; or None."""
+        return self._connections.get(four_tuple)
+
+    def add(self, four_tuple: FourTuple, connection: C) -> None:
+        """Add a connection.
+
+        Raises:
+            OSError: EADDRINUSE, there is one with this name.
+        """
+        if four_tuple in self._connections:
+            raise _in_use()
+        self._connections[four_tuple] = connection
+        self._ports.setdefault(four_tuple.local_port, _Port()).connections += 1
+
+    def remove(self, four_tuple: FourTuple, connection: C) -> None:
+        """Remove a connection; no matter if it is gone, or if its name is another's by now."""
+        if self._connections.get(four_tuple) is connection:
+            del self._connections[four_tuple]
+            port = self._ports[four_tuple.local_port]
+            port.connections -= 1
+            self._drop_if_free(four_tuple.local_port, port)
+
+    # Listeners
+
+    def find_listener(self, address: Address, port: int) -> L | None:
+        """Return the listener for a SYN to `address` and `port`: the closest match, or None."""
+        listener = self._listeners.get((address, port))
+        return self._listeners.get((None, port)) if listener is None else listener
+
+    def listen(self, address: Address | None, port: int, listener: L) -> None:
+        """Add a listener on a port that is bound.
+
+        Raises:
+            OSError: EADDRINUSE, somebody listens there.
+        """
+        taken = {at for at, number in self._listeners if number == port}
+        if taken and (address is None or None in taken or address in taken):
+            raise _in_use()
+        self._listeners[address, port] = listener
+
+    def unlisten(self, address: Address | None, port: int) -> None:
+        """Remove a listener."""
+        del self._listeners[address, port]
+
+    # Ports
+
+    def bind(self, address: Address | None, port: int, *, reuse: bool) -> int:
+        """Take a local port, any free one if it is 0; returns which. :meth:`unbind` gives it back.
+
+        With `reuse` (SO_REUSEADDR) it may be shared with connections, such as those in TIME-WAIT,
+        and with other sockets that say `reuse`, as long as only one listens.
+
+        Raises:
+            OSError: EADDRINUSE, it is taken, or there is no free one.
+        """
+        if port == 0:
+            port = self._free_port()
+        entry = self._ports.get(port)
+        if entry is not None:
+            listening = {at for at, number in self._listeners if number == port}
+            for at, shares in entry.bound:
+                if _overlap(at, address) and not (reuse and shares and at not in listening):
+                    raise _in_use()
+            if entry.connections and not entry.bound and not reuse:
+                raise _in_use()
+        self._ports.setdefault(port, _Port()).bound.append((address, reuse))
+        return port
+
+    def unbind(self, address: Address | None, port: int, *, reuse: bool) -> None:
+        """Give back what :meth:`bind` took."""
+        entry = self._ports[port]
+        entry.bound.remove((address, reuse))
+        self._drop_if_free(port, entry)
+
+    def ephemeral_port(self, local: Address, remote: Address, remote_port: int) -> int:
+        """Choose a local port for a connection, at random: RFC 6056, algorithm 1.
+
+        A port is shared with connections to elsewhere, never with a socket that is bound to it, nor
+        with an earlier connection of the same name that is still in TIME-WAIT.
+
+        Raises:
+            OSError: EADDRNOTAVAIL, all are in use.
+        """
+        first = self._rng.randrange(len(EPHEMERAL_PORTS))
+        for number in range(len(EPHEMERAL_PORTS)):
+            port = EPHEMERAL_PORTS[(first + number) % len(EPHEMERAL_PORTS)]
+            entry = self._ports.get(port)
+            if entry is None or (
+                not entry.bound
+                and FourTuple(local, port, remote, remote_port) not in self._connections
+            ):
+                return port
+        raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+
+    def _free_port(self) -> int:
+        first = self._rng.randrange(len(EPHEMERAL_PORTS))
+        for number in range(len(EPHEMERAL_PORTS)):
+            port = EPHEMERAL_PORTS[(first + number) % len(EPHEMERAL_PORTS)]
+            if port not in self._ports:
+                return port
+        raise _in_use()
+
+    def _drop_if_free(self, number: int, port: _Port) -> None:
+        if not port.connections and not port.bound:
+            del self._ports[number]
+
+
+def _overlap(one: Address | None, other: Address | None) -> bool:
+    return one is None or other is None or one == other
+
+
+def _in_use() -> OSError:
+    return OSError(errno.EADDRINUSE, "Address already in use")

@@ -1,0 +1,120 @@
+"""Hosts on real devices: in a private network namespace, or in the present one."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, final
+
+import trio
+
+from tunstack.host import Host
+from tunstack.link.netns import open_network_namespace
+from tunstack.link.tun import open_tun
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from ipaddress import IPv4Interface
+
+    from tunstack.link.netns import NetworkNamespace
+    from tunstack.observation import Observation
+    from tunstack.tcp.config import Config
+
+DEFAULT_ADDRESS: Final = "198.51.100.2/24"
+"""Ours by default; the kernel's side is 198.51.100.1. Documentation addresses (RFC 5737)."""
+
+
+@asynccontextmanager
+async def open_host(
+    address: str | IPv4Interface = DEFAULT_ADDRESS,
+    *,
+    name: str | None = None,
+    peer: str | None = None,
+    mtu: int | None = None,
+    seed: int | None = None,
+    tap: Callable[[Observation], None] | None = None,
+    config: Config | None = None,
+) -> AsyncIterator[Host]:
+    """Run a host on a TUN device in the current network namespace.
+
+    That takes CAP_NET_ADMIN there, or a persistent device that belongs to the user;
+    :func:`open_namespace` takes neither.
+
+    Args:
+        address: The host's, with its network's prefix length.
+        name: The device's; it is made unless it exists. By default the kernel chooses.
+        peer: The kernel's address in that network; by default the first that is free.
+        mtu: Octets; by default the device's, or 1500.
+        seed: For everything random in the host, so that a run can be repeated.
+        tap: Called with an `Observation` of every packet.
+        config: What every connection begins with.
+
+    Raises:
+        SetupError: with one line that says what to do.
+    """
+    await trio.lowlevel.checkpoint()
+    link = open_tun(address, name=name, peer=peer, mtu=mtu)
+    async with Host(link, [address], seed=seed, tap=tap, config=config) as host:
+        yield host
+
+
+@asynccontextmanager
+async def open_namespace() -> AsyncIterator[Namespace]:
+    """Make a private kernel network, with a loopback interface and no way out.
+
+    No root is needed where the system lets users have namespaces of their own. When the block
+    ends, however it ends, everything in it is gone: devices, sockets and processes.
+
+    Raises:
+        SetupError: the system does not allow it; the message says what to do.
+    """
+    async with open_network_namespace() as kernel:
+        yield Namespace(kernel)
+
+
+@final
+class Namespace:
+    """A private kernel network, in which hosts meet the kernel; see :func:`open_namespace`."""
+
+    def __init__(self, kernel: NetworkNamespace) -> None:
+        self._kernel = kernel
+
+    @property
+    def pid(self) -> int:
+        """Process id of the namespace's holder: for ``nsenter --net --target PID``."""
+        return self._kernel.pid
+
+    @asynccontextmanager
+    async def open_host(
+        self,
+        address: str | IPv4Interface = DEFAULT_ADDRESS,
+        *,
+        name: str | None = None,
+        peer: str | None = None,
+        mtu: int | None = None,
+        seed: int | None = None,
+        tap: Callable[[Observation], None] | None = None,
+        config: Config | None = None,
+    ) -> AsyncIterator[Host]:
+        """Run a host on a TUN device in here; the arguments are those of :func:`open_host`."""
+        link = await self._kernel.open_tun(address, name=name, peer=peer, mtu=mtu)
+        async with Host(link, [address], seed=seed, tap=tap, config=config) as host:
+            yield host
+
+    def socket(self, *args: Any, **kwargs: Any) -> trio.socket.SocketType:
+        """Make a socket of the kernel's in here; the arguments are `trio.socket.socket`'s."""
+        return self._kernel.socket(*args, **kwargs)
+
+    async def run_process(
+        self, command: str | Sequence[str], **options: Any
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a program in here; the arguments, and what it raises, are `trio.run_process`'s."""
+        return await self._kernel.run_process(command, **options)
+
+    async def open_process(self, command: str | Sequence[str], **options: Any) -> trio.Process:
+        """Start a program in here; as `trio.lowlevel.open_process` does."""
+        return await self._kernel.open_process(command, **options)
+
+    def sysctl(self, name: str, value: str | int | None = None) -> str:
+        """Return a kernel parameter of the namespace (``"net.ipv4.tcp_sack"``), set if asked to."""
+        return self._kernel.sysctl(name, value)

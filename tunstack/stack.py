@@ -1,0 +1,433 @@
+"""The whole endpoint, sans-IO: packets in, packets out, connections in between.
+
+:class:`Stack` is what a host and the simulator drive. It knows no trio, no device and no clock. The
+order of calls:
+
+1. any number of calls that go in: :meth:`Stack.packet_arrives`, :meth:`Stack.handle_timers`, or an
+   application's call on a flow followed by :meth:`Stack.touch`;
+2. :meth:`Stack.flush`, which asks each flow that was touched what it sends: one ACK per connection
+   and batch (RFC 9293 MUST-58, MUST-59), and one notice per application;
+3. take what is in `outgoing`;
+4. :meth:`Stack.deadline` says when to call `handle_timers`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Final
+
+from tunstack.flow import Flow
+from tunstack.ip import address as ip_address
+from tunstack.ip import icmp
+from tunstack.ip.datagram import ICMP, TCP
+from tunstack.ip.demux import Demultiplexer, FourTuple
+from tunstack.observation import Observation
+from tunstack.tcp.arrival import reset_for
+from tunstack.tcp.config import Config
+from tunstack.tcp.isn import InitialNumbers
+from tunstack.tcp.listener import Listener
+from tunstack.tcp.segment import ACK, RST, SYN
+from tunstack.tcp.sequence import MASK, within
+from tunstack.tcp.verdict import Verdict
+from tunstack.timers import TimerQueue
+from tunstack.wire import (
+    Discard,
+    Reason,
+    decode_datagram,
+    decode_icmp,
+    decode_segment,
+    encode_icmp,
+    encode_segment,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from ipaddress import IPv4Interface
+    from random import Random
+
+    from tunstack.ip.datagram import Address, Buffer, Datagram
+    from tunstack.tcp.segment import Segment
+
+_IP_AND_TCP_HEADERS: Final = 40
+
+_ICMP_ERRNO: Final = {
+    icmp.NET_UNREACHABLE: errno.ENETUNREACH,
+    icmp.HOST_UNREACHABLE: errno.EHOSTUNREACH,
+    icmp.PROTOCOL_UNREACHABLE: errno.ENOPROTOOPT,
+    icmp.PORT_UNREACHABLE: errno.ECONNREFUSED,
+    6: errno.ENETUNREACH,  # Destination network unknown (RFC 1122 section 3.2.2.1)
+    7: errno.EHOSTDOWN,
+    9: errno.ENETUNREACH,  # Communication with the network is prohibited
+    11: errno.ENETUNREACH,
+}
+"""As Linux converts the codes of Destination Unreachable; the rest become EHOSTUNREACH."""
+
+_ISN_STEP: Final = 1 << 17
+"""How far beyond the old connection's numbers a new incarnation's begin, at least."""
+
+
+class Stack:
+    """A TCP/IP endpoint with one or more addresses on one link.
+
+    Attributes:
+        interfaces: Our addresses, each with the prefix of its network.
+        mtu: The largest packet that the link carries, in octets.
+        config: What every connection begins with.
+        outgoing: Packets for the link, each as the buffers that make it up.
+        counters: How often what happened; the keys are `Reason` and `Verdict` values among others.
+    """
+
+    def __init__(
+        self,
+        interfaces: Sequence[IPv4Interface],
+        mtu: int,
+        *,
+        rng: Random,
+        config: Config | None = None,
+        tap: Callable[[Observation], None] | None = None,
+    ) -> None:
+        """Make an endpoint.
+
+        Args:
+            interfaces: Our addresses.
+            mtu: Of the link.
+            rng: Source of everything that is to be unpredictable, or repeatable.
+            config: Defaults for connections; its `mss` follows from `mtu` when left out.
+            tap: Called with every packet, and what was made of it.
+        """
+        self.interfaces = tuple(interfaces)
+        self.mtu = mtu
+        self.config = config or Config(mss=mtu - _IP_AND_TCP_HEADERS)
+        self.outgoing: deque[list[Buffer]] = deque()
+        self.counters: Counter[str] = Counter()
+        self.tap = tap
+        self._epoch = 0.0
+        self._addresses = [interface.ip.packed for interface in self.interfaces]
+        self._local = frozenset(self._addresses)
+        self._broadcasts = frozenset(
+            broadcast
+            for interface in self.interfaces
+            if (broadcast := ip_address.subnet_broadcast(interface)) is not None
+        )
+        self._numbers = InitialNumbers(rng.randbytes(32))
+        self.demux: Demultiplexer[Flow, Listener] = Demultiplexer(rng)
+        self._timers: TimerQueue[Flow] = TimerQueue()
+        self._touched: list[Flow] = []
+        self._looped: deque[bytes] = deque()
+
+    def set_epoch(self, epoch: float) -> None:
+        """Tell what to add to the clock for the time of observations, in seconds."""
+        self._epoch = epoch
+
+    # Packets
+
+    def packet_arrives(self, packet: Buffer, now: float) -> None:
+        """Process a packet from the link; whatever is in it, it makes nothing raise."""
+        self.counters["packets_received"] += 1
+        self._process(packet, now, looped=False)
+
+    def _process(self, packet: Buffer, now: float, *, looped: bool) -> None:
+        try:
+            datagram = decode_datagram(packet)
+            self._check_addresses(datagram, looped=looped)
+            if datagram.protocol == TCP:
+                self._tcp_arrives(datagram, packet, now)
+            elif datagram.protocol == ICMP:
+                self._icmp_arrives(datagram, packet, now)
+            else:
+                self._answer_icmp(datagram, icmp.protocol_unreachable, now)
+                raise Discard(Reason.UNKNOWN_PROTOCOL)
+        except Discard as discard:
+            self.counters[discard.reason] += 1
+            self._observe_in(packet, now, f"dropped: {discard.reason.phrase}")
+
+    def _check_addresses(self, datagram: Datagram, *, looped: bool) -> None:
+        if datagram.dst not in self._local:
+            raise Discard(Reason.NOT_OUR_ADDRESS)
+        if ip_address.is_martian_source(datagram.src, self._broadcasts):
+            raise Discard(Reason.BAD_SOURCE)
+        if datagram.src in self._local and not looped:
+            raise Discard(Reason.BAD_SOURCE)  # Only what we send ourselves comes from us.
+        if datagram.more_fragments or datagram.fragment_offset:
+            raise Discard(Reason.FRAGMENT)
+
+    def _tcp_arrives(self, datagram: Datagram, packet: Buffer, now: float) -> None:
+        sport, dport, segment = decode_segment(datagram)
+        name = (datagram.dst, dport, datagram.src, sport)
+        flow = self.demux.find(name)
+        if flow is None:
+            flow = self._unmatched(FourTuple(*name), segment, packet, now)
+            if flow is None:
+                return
+        before = flow.state
+        verdict = flow.segment_arrives(segment, now)
+        self.counters[verdict] += 1
+        self.touch(flow)
+        if self.tap is not None:
+            flow.observed = flow.state
+            self._observe_in(packet, now, verdict, before.value, flow.state.value)
+        if verdict is Verdict.NEW_INCARNATION:
+            self._reincarnate(flow, segment, packet, now)
+
+    def _unmatched(
+        self,
+        name: FourTuple,
+        segment: Segment,
+        packet: Buffer,
+        now: float,
+        floor: int | None = None,
+    ) -> Flow | None:
+        """A segment of no connection: a new one's first, or an occasion for a RST (3.10.7.1-2)."""
+        listener = self.demux.find_listener(name.local, name.local_port)
+        if listener is not None and segment.flags & (SYN | ACK | RST) == SYN:
+            if not listener.full:
+                return self._begin(name, listener, now, floor)
+            verdict = Verdict.BACKLOG_FULL
+        elif (reset := reset_for(segment)) is None:
+            verdict = Verdict.IGNORED
+        else:
+            verdict = Verdict.REFUSED
+        self.counters[verdict] += 1
+        self._observe_in(packet, now, verdict)
+        if verdict is Verdict.REFUSED:
+            assert reset is not None
+            self._send(name, reset, now)
+        return None
+
+    def _begin(self, name: FourTuple, listener: Listener, now: float, floor: int | None) -> Flow:
+        flow = self._make_flow(name, now, floor=floor, config=listener.config)
+        flow.owner = listener
+        flow.open_passive()
+        listener.begin(flow)
+        self.demux.add(name, flow)
+        return flow
+
+    def _reincarnate(self, old: Flow, syn: Segment, packet: Buffer, now: float) -> None:
+        """A SYN that may reopen a connection in TIME-WAIT: from here on there is only the new."""
+        old.end(None)
+        self.demux.remove(old.four_tuple, old)
+        # Larger than any number that the old one used (RFC 9293 section 3.6.1).
+        floor = (old.sender.nxt + _ISN_STEP) & MASK
+        flow = self._unmatched(old.four_tuple, syn, packet, now, floor)
+        if flow is not None:
+            flow.segment_arrives(syn, now)
+            self.touch(flow)
+
+    def _make_flow(
+        self,
+        name: FourTuple,
+        now: float,
+        *,
+        floor: int | None = None,
+        config: Config | None = None,
+    ) -> Flow:
+        packed = name.packed
+        return Flow(
+            name,
+            config or self.config,
+            iss=self._numbers.isn(packed, now) if floor is None else floor,
+            ts_offset=self._numbers.timestamp_offset(packed),
+        )
+
+    def _icmp_arrives(self, datagram: Datagram, packet: Buffer, now: float) -> None:
+        message = decode_icmp(datagram)
+        self.counters["icmp_received"] += 1
+        self._observe_in(packet, now, "accepted")
+        answer = icmp.reply_to(datagram, message, broadcasts=self._broadcasts)
+        if answer is not None:
+            self._send_icmp(datagram, answer, now)
+        elif (quote := icmp.quoted_tcp(message)) is not None:
+            name = FourTuple(quote.src, quote.sport, quote.dst, quote.dport)
+            self._tcp_error(name, quote.seq, message)
+
+    def _tcp_error(self, name: FourTuple, seq: int, message: icmp.IcmpMessage) -> None:
+        """An ICMP error about a segment of ours (RFC 9293 section 3.9.2.2)."""
+        flow = self.demux.find(name)
+        if message.type != icmp.DESTINATION_UNREACHABLE and message.type != icmp.TIME_EXCEEDED:
+            return  # Source Quench and the rest: MUST-55.
+        if flow is None or not within(seq, flow.sender.una, flow.sender.outstanding):
+            self.counters["icmp_unmatched"] += 1  # RFC 5927 section 4.1: a guess, or too late.
+            return
+        if message.type == icmp.DESTINATION_UNREACHABLE:
+            if message.code == icmp.FRAGMENTATION_NEEDED:
+                return
+            number = _ICMP_ERRNO.get(message.code, errno.EHOSTUNREACH)
+        else:
+            number = errno.EHOSTUNREACH
+        flow.icmp_error(OSError(number, os.strerror(number)))
+        self.touch(flow)
+
+    def _answer_icmp(
+        self,
+        datagram: Datagram,
+        make: Callable[..., icmp.IcmpMessage | None],
+        now: float,
+    ) -> None:
+        message = make(datagram, broadcasts=self._broadcasts)
+        if message is not None:
+            self._send_icmp(datagram, message, now)
+
+    # Transmission
+
+    def touch(self, flow: Flow) -> None:
+        """Have `flow` asked, at the next :meth:`flush`, what it sends and when it wants a call."""
+        if not flow.touched:
+            flow.touched = True
+            self._touched.append(flow)
+
+    def flush(self, now: float) -> None:
+        """Collect in `outgoing` what the touched flows send; schedule them; tell who waits."""
+        while self._touched:
+            touched, self._touched = self._touched, []
+            for flow in touched:
+                flow.touched = False
+                for segment in flow.transmit(now):
+                    self._send(flow.four_tuple, segment, now, flow)
+                if flow.finished:
+                    self.demux.remove(flow.four_tuple, flow)
+                else:
+                    self._timers.schedule(flow)
+                if flow.changed is not None:
+                    flow.changed()
+
+    def _send(
+        self, name: FourTuple, segment: Segment, now: float, flow: Flow | None = None
+    ) -> None:
+        packet = encode_segment(name.local, name.remote, name.local_port, name.remote_port, segment)
+        if segment.note:
+            self.counters[segment.note] += 1
+        if flow is None:
+            self._emit(name.remote, packet, now, segment.note)
+        else:
+            self._emit(
+                name.remote, packet, now, segment.note, flow.observed.value, flow.state.value
+            )
+            flow.observed = flow.state
+
+    def _send_icmp(self, asked: Datagram, message: icmp.IcmpMessage, now: float) -> None:
+        packet = encode_icmp(asked.dst, asked.src, message)
+        if sum(map(len, packet)) <= self.mtu:
+            self._emit(asked.src, packet, now)
+
+    def _emit(
+        self,
+        dst: Address,
+        packet: list[Buffer],
+        now: float,
+        note: str = "",
+        before: str | None = None,
+        after: str | None = None,
+    ) -> None:
+        self.counters["packets_sent"] += 1
+        if dst in self._local:
+            self._looped.append(b"".join(packet))
+        else:
+            self.outgoing.append(packet)
+        if self.tap is not None:
+            whole = b"".join(packet)
+            self.tap(Observation(self._epoch + now, "out", whole, before, after, note))
+
+    def _observe_in(
+        self,
+        packet: Buffer,
+        now: float,
+        verdict: str,
+        before: str | None = None,
+        after: str | None = None,
+    ) -> None:
+        if self.tap is not None:
+            time = self._epoch + now
+            self.tap(Observation(time, "in", bytes(packet), before, after, str(verdict)))
+
+    # Timers
+
+    def deadline(self) -> float | None:
+        """When :meth:`handle_timers` wants to be called, in seconds; None if never."""
+        if self._looped:
+            return float("-inf")
+        return self._timers.deadline()
+
+    def handle_timers(self, now: float) -> None:
+        """Do what is due, and deliver what was sent to ourselves; :meth:`flush` after it."""
+        for _ in range(len(self._looped)):
+            self._process(self._looped.popleft(), now, looped=True)
+        for flow in self._timers.due(now):
+            flow.handle_timer(now)
+            self.touch(flow)
+
+    # The application's side
+
+    def listen(
+        self, local: Address | None, port: int, backlog: int, config: Config | None = None
+    ) -> Listener:
+        """Passive OPEN on a port that is bound; raises OSError (EADDRINUSE)."""
+        listener = Listener(backlog, config or self.config)
+        self.demux.listen(local, port, listener)
+        return listener
+
+    def close_listener(self, local: Address | None, port: int, listener: Listener) -> None:
+        """End a listener; what waits in it is reset."""
+        self.demux.unlisten(local, port)
+        for connection in listener.close():
+            assert isinstance(connection, Flow)
+            self.touch(connection)
+
+    def connect(
+        self,
+        remote: Address,
+        remote_port: int,
+        now: float,
+        *,
+        local: Address | None = None,
+        local_port: int = 0,
+        config: Config | None = None,
+    ) -> Flow:
+        """Active OPEN: begin a connection; :meth:`flush` sends its SYN.
+
+        Raises:
+            OSError: ENETUNREACH for an address that is no single host's (MUST-46), EADDRNOTAVAIL,
+                EADDRINUSE, ECONNREFUSED for port 0.
+        """
+        if not ip_address.is_valid_remote(remote, self._broadcasts):
+            raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+        if remote_port == 0:
+            raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        if local is None:
+            local = self.source_for(remote)
+        port = local_port or self.demux.ephemeral_port(local, remote, remote_port)
+        name = FourTuple(local, port, remote, remote_port)
+        flow = self._make_flow(name, now, config=config)
+        self.demux.add(name, flow)
+        flow.open_active()
+        self.touch(flow)
+        return flow
+
+    def source_for(self, remote: Address) -> Address:
+        """Our address in the network of `remote`; the first, if there is none (MUST-44)."""
+        at = ip_address.ip_address(remote)
+        for interface, packed in zip(self.interfaces, self._addresses, strict=True):
+            if at in interface.network:
+                return packed
+        return self._addresses[0]
+
+    def is_local(self, address: Address) -> bool:
+        """Whether the address is one of ours."""
+        return address in self._local
+
+    def statistics(self) -> dict[str, int]:
+        """Return all counters by name; those of what never happened are 0.
+
+        What the codec and the address checks drop is counted under the `Reason`'s value, what the
+        TCP rules make of a segment under ``tcp_`` and the `Verdict`'s name.
+        """
+        counters = self.counters
+        counts = dict.fromkeys(("packets_received", "packets_sent", "icmp_received"), 0)
+        counts |= {reason.value: counters[reason] for reason in Reason}
+        counts |= {f"tcp_{verdict.name.lower()}": counters[verdict] for verdict in Verdict}
+        own = {*Reason, *Verdict}
+        for name, count in counters.items():
+            if name not in own:
+                counts[name.replace(": ", "_").replace(" ", "_")] = count
+        return counts

@@ -1,0 +1,43 @@
+"""A place where one task waits until another wakes it."""
+
+from __future__ import annotations
+
+import trio
+
+
+class Waiter:
+    """A place for one task, and no more: two that read the same socket would share its data."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self) -> None:
+        self._task: trio.lowlevel.Task | None = None
+
+    def __bool__(self) -> bool:
+        return self._task is not None
+
+    def check_free(self) -> None:
+        """Raise `trio.BusyResourceError` if a task waits here."""
+        if self._task is not None:
+            raise trio.BusyResourceError("another task is already using this socket")
+
+    async def wait(self) -> None:
+        """Wait for :meth:`wake`; a checkpoint.
+
+        Raises:
+            trio.BusyResourceError: another task waits here.
+        """
+        self.check_free()
+        self._task = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def wake(self) -> None:
+        """Wake the task that waits here, if one does."""
+        if self._task is not None:
+            task, self._task = self._task, None
+            trio.lowlevel.reschedule(task)
