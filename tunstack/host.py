@@ -77,6 +77,7 @@ class Host:
         self._blocked = trio.lowlevel.ParkingLot()
         self._listeners: set[Socket] = set()
         self._broken: OSError | None = None
+        self._ended = False
 
     def __repr__(self) -> str:
         addresses = ", ".join(map(str, self.addresses))
@@ -119,26 +120,32 @@ class Host:
             if exc is None:
                 await self._see_off()
         finally:
-            self._close()
+            self._reset_all()
             self._nursery.cancel_scope.cancel()
-            # The nursery is ours, not the caller's: it does not get to wrap the caller's exception.
-            await self._manager.__aexit__(None, None, None)
+            try:
+                # The nursery is ours, and does not get to wrap the caller's exception.
+                await self._manager.__aexit__(None, None, None)
+            finally:
+                self._ended = True
+                self._link_failed(RuntimeError(f"the host on {self.name} has ended"))
+                self._link.close()
 
     async def _see_off(self) -> None:
         """Let teardowns that are under way come to where nothing of ours is unheard."""
         with trio.move_on_after(_FAREWELL):
-            while any(flow.state in _UNHEARD for flow in self.stack.demux.connections):
-                await trio.sleep(0.005)  # Once in a host's life: no event.
+            # Once in a host's life: not worth an event on the way of every segment.
+            while any(  # noqa: ASYNC110
+                flow.state in _UNHEARD for flow in self.stack.demux.connections
+            ):
+                await trio.sleep(0.005)
 
-    def _close(self) -> None:
+    def _reset_all(self) -> None:
         for listener in [*self._listeners]:
             listener.close()
         for flow in [*self.stack.demux.connections]:
             flow.abort()
             self.stack.touch(flow)
         self.flush()
-        self._nursery_closed = True
-        self._link.close()
 
     # The loop
 
@@ -155,7 +162,7 @@ class Host:
                     except Exception:
                         self._survive("a packet from %s", bytes(packet).hex())
                 self._flush(now)
-        except OSError as error:
+        except (OSError, trio.ClosedResourceError) as error:
             self._link_failed(error)
 
     async def _keep_time(self) -> None:
@@ -180,7 +187,7 @@ class Host:
                 while self.stack.outgoing:
                     await self._link.wait_writable()
                     self._write()
-        except OSError as error:
+        except (OSError, trio.ClosedResourceError) as error:
             self._link_failed(error)
 
     def flush(self) -> None:
@@ -218,11 +225,13 @@ class Host:
         self.stack.counters["internal_errors"] += 1
         logger.exception("internal error in " + what, *args)
 
-    def _link_failed(self, error: OSError) -> None:
+    def _link_failed(self, error: Exception) -> None:
         """The device is gone: nobody can be reached any more."""
-        if self._broken is None and error.errno != errno.EBADF:
+        if self._broken is not None:
+            return
+        if not self._ended:
             logger.error("%s failed: %s", self.name, error)
-        self._broken = OSError(errno.ENETDOWN, f"{self.name}: {error.strerror or error}")
+        self._broken = OSError(errno.ENETDOWN, f"{os.strerror(errno.ENETDOWN)}: {error}")
         self.stack.outgoing.clear()
         for flow in [*self.stack.demux.connections]:
             flow.end(self._broken)

@@ -7,7 +7,6 @@ does, this does the same.
 
 from __future__ import annotations
 
-import builtins
 import errno
 import itertools
 import operator
@@ -25,6 +24,7 @@ from tunstack.tcp.state import CAN_SEND, State
 from tunstack.waiter import Waiter
 
 if TYPE_CHECKING:
+    import builtins
     from collections.abc import Iterable
     from types import TracebackType
 
