@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import sys
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -111,8 +112,9 @@ async def _open(ours: tunstack.Host, host: str, port: int, wait: float | None) -
         try:
             return await ours.open_tcp_stream(host, port)
         except OSError as error:
-            number = error_number(error)
-            status = _STATUS.get(number or 0, OTHER)
+            if isinstance(error, socket.gaierror) or (error.errno or 0) < 0:
+                raise Failure(f"{host}: not an IPv4 address, nor the name of one") from None
+            status = _STATUS.get(error_number(error) or 0, OTHER)
             raise Failure(f"{host} port {port}: {describe(error)}", status) from None
     raise Failure(f"{host} port {port}: timed out after {wait:g} s", TIMED_OUT)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
-from dataclasses import dataclass, field
+import textwrap
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -19,76 +19,200 @@ from tunstack.cli.watching import console, print_lines
 from tunstack.tcp.segment import FIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rich.console import Console
+    from collections.abc import Iterable, Mapping
 
     from tunstack.observation import Observation
 
 _ADDRESS: Final = "198.51.100.2"
+_URL: Final = f"http://{_ADDRESS}/"
+_QUESTION: Final = b"May you still speak when I have finished?\n"
+_ANSWER: Final = (b"Yes.\n", b"For as long\n", b"as I like.\n")
 _HALF_CLOSE_PORT: Final = 7000
 _PAUSE: Final = 0.05
 
-_OPENING = """\
-The handshake (RFC 9293 section 3.5). Each side sends a SYN with the number from which it counts its
-octets, and the other acknowledges it; the numbers here are relative to those. The SYNs also carry
-what each side can do: its segment size (mss), selective acknowledgments (sackOK), timestamps (ts),
-and how its window is scaled (wscale)."""
-_TALKING = """\
-Request and answer (section 3.10.7.4). Every octet has a number; an acknowledgment names the next
-one that is expected, and the window says how many more there is room for."""
-_CLOSING = """\
-The teardown (section 3.6). Each side ends its own half with a FIN, which has a number like an octet
-and is acknowledged like one. The kernel's program closed first, so the kernel waits in TIME-WAIT
-(section 3.4.2), and our connection is gone with the last acknowledgment."""
-_HALF_CLOSE = """\
-A half-close (section 3.6, case 1). This client says that it will send no more, and goes on
-receiving. Our side is in CLOSE-WAIT: it knows that nothing will come, and may still send for as
-long as it likes. What it sends here, it began to send after the client's FIN."""
+_INTRODUCTION: Final = """
+In a private network of its own, the kernel is 198.51.100.1. The host 198.51.100.2, at the other
+end of a TUN device, is this Python process: every packet from there is made by it."""
+_OPENING: Final = """
+Each side sends a SYN with the number from which it counts its octets, and the other acknowledges
+it (RFC 9293 section 3.5); numbers here are relative to those. A SYN also says what its sender can
+do: the largest segment it takes (mss), selective acknowledgments (sackOK), timestamps (ts), and
+by how many bits its window field is scaled (wscale)."""
+_TALKING: Final = """
+Every octet has a number. An acknowledgment names the next one that is expected, and the window how
+many more there is room for (sections 3.4 and 3.8)."""
+_CLOSING: Final = """
+Each side ends its own half with a FIN, which has a number as octets have, and is acknowledged as
+they are (section 3.6). {first} closed first, and so has to stay in TIME-WAIT for a while, lest
+a late packet of this connection is taken for one of the next (section 3.6.1)."""
+_HALF_CLOSING: Final = """
+This client ended its half right after the question, and went on receiving. Our side is in
+CLOSE-WAIT from then on: nothing more will come, but it may send for as long as it likes (section
+3.6.1). The whole answer was sent after the client's FIN; our own FIN ends the connection."""
+_VERDICT: Final = """
+What the kernel counted in that network. To it, this was a host like any other."""
+
+_COUNTERS: Final = {
+    "ActiveOpens": "connections opened",
+    "InSegs": "segments received",
+    "OutSegs": "segments sent",
+    "InErrs": "segments received that were bad",
+    "InCsumErrors": "... because of their checksum",
+    "RetransSegs": "segments sent again",
+    "OutRsts": "resets sent",
+}
 
 
 @click.command(epilog="\b\nExample:\n  tunstack demo")
 def demo() -> int:
-    """Let the kernel talk TCP with tunstack, and explain the exchange packet by packet.
+    """Let the kernel talk TCP with tunstack, and explain it packet by packet.
 
-    In a private network: curl fetches a page, then a client half-closes its connection and is
-    answered all the same. The exit status is 0 when all went well, 1 when not.
+    In a private network, curl fetches a page, and then a client half-closes its connection and is
+    answered all the same. The exit status is 0 when all of that went well.
     """
-    return execute("tunstack demo", _Demo(console()).run)
+    return execute("tunstack demo", _Demo().run)
 
 
-@dataclass
+async def _answer_after_the_end(stream: trio.abc.Stream) -> None:
+    """Read the question to its end; then answer, and take time over it."""
+    while await stream.receive_some():
+        pass
+    for part in _ANSWER:
+        await trio.sleep(_PAUSE)
+        await stream.send_all(part)
+
+
 class _Demo:
-    console: Console
-    seen: list[Observation] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._console = console()
+        self._seen: list[Observation] = []
+        self._ladder = Ladder(
+            width=self._console.width,
+            symbols=symbols_for(self._console.encoding),
+            names=("kernel", "tunstack"),
+            full=True,
+        )
 
     async def run(self) -> int:
         async with (
             tunstack.open_namespace() as namespace,
-            namespace.open_host(f"{_ADDRESS}/24", tap=self.seen.append) as host,
+            namespace.open_host(f"{_ADDRESS}/24", tap=self._seen.append) as host,
             trio.open_nursery() as nursery,
         ):
             await nursery.start(host.serve_tcp, APPS["http"].handler, 80)
             await nursery.start(host.serve_tcp, _answer_after_the_end, _HALF_CLOSE_PORT)
-            self.say(
-                "A private network. The kernel is 198.51.100.1 in it; 198.51.100.2, at the other"
-                " end of a TUN device, is this Python process."
-            )
-            await self.fetch_a_page(namespace)
-            await self.settle(host)
-            self.explain_the_page()
-            await self.half_close(namespace)
-            await self.settle(host)
-            self.explain(_HALF_CLOSE, self.steps())
-            await self.ask_the_kernel(namespace)
+            self._say(_INTRODUCTION)
+            await self._fetch_a_page(namespace)
+            await settle(host)
+            self._explain_the_page()
+            await self._half_close(namespace)
+            await settle(host)
+            self._head("The half-close")
+            self._say(_HALF_CLOSING)
+            self._draw(self._steps())
+            await self._ask_the_kernel(namespace)
             nursery.cancel_scope.cancel()
         return 0
 
-    def say(self, text: str) -> None:
-        self.console.print(Text(text), soft_wrap=False)
-        self.console.print()
+    async def _fetch_a_page(self, namespace: tunstack.Namespace) -> None:
+        if shutil.which("curl"):
+            self._head(f"$ curl {_URL}")
+            result = await namespace.run_process(
+                ["curl", "-sS", "--max-time", "10", _URL], capture_stdout=True, check=False
+            )
+            if result.returncode != 0:
+                raise Failure(f"curl failed with status {result.returncode}", 1)
+            page = result.stdout
+        else:
+            self._head(f"(no curl here: a kernel socket fetches {_URL})")
+            request = f"GET / HTTP/1.1\r\nHost: {_ADDRESS}\r\n\r\n".encode()
+            with namespace.socket() as client:
+                await client.connect((_ADDRESS, 80))
+                await client.send(request)
+                page = (await client.recv(65536)).partition(b"\r\n\r\n")[2]
+        self._show(page.decode())
 
-    def show(self, text: str) -> None:
-        self.console.print(Text(text.rstrip()))
-        self.console.print()
-'''
+    def _explain_the_page(self) -> None:
+        steps = self._steps()
+        opened = 1 + _first(n for n, step in enumerate(steps) if step.after == "ESTABLISHED")
+        ending = _first(n for n, step in enumerate(steps) if _has_fin(step))
+        first = "The kernel's side" if steps[ending].direction == "in" else "Our side"
+        for title, text, part in (
+            ("The handshake", _OPENING, steps[:opened]),
+            ("Request and answer", _TALKING, steps[opened:ending]),
+            ("The teardown", _CLOSING.format(first=first), steps[ending:]),
+        ):
+            self._head(title)
+            self._say(text)
+            self._draw(part)
+
+    async def _half_close(self, namespace: tunstack.Namespace) -> None:
+        self._head("A client on a kernel socket: send, shutdown(SHUT_WR), receive to the end")
+        answer = b""
+        with namespace.socket() as client, trio.move_on_after(10):
+            await client.connect((_ADDRESS, _HALF_CLOSE_PORT))
+            await client.send(_QUESTION)
+            client.shutdown(socket.SHUT_WR)
+            while data := await client.recv(65536):
+                answer += data
+        self._show(f"> {_QUESTION.decode()}< {answer.decode()}")
+        if answer != b"".join(_ANSWER):
+            raise Failure("the answer after the half-close did not arrive", 1)
+
+    async def _ask_the_kernel(self, namespace: tunstack.Namespace) -> None:
+        self._head("The kernel's verdict")
+        self._say(_VERDICT)
+        result = await namespace.run_process(["cat", "/proc/net/snmp"], capture_stdout=True)
+        counters = read_snmp(result.stdout.decode()).get("Tcp", {})
+        lines = [
+            f"{counters[key]:>6}  {text}" for key, text in _COUNTERS.items() if key in counters
+        ]
+        self._show("\n".join(lines))
+        if shutil.which("ss"):
+            result = await namespace.run_process(["ss", "-tan"], capture_stdout=True, check=False)
+            self._show(f"$ ss -tan\n{result.stdout.decode()}")
+        if counters.get("InErrs"):
+            raise Failure("the kernel found fault with our segments", 1)
+
+    def _steps(self) -> list[Step]:
+        """The TCP segments since the last call."""
+        steps = [step_from_observation(seen) for seen in self._seen]
+        self._seen.clear()
+        return [step for step in steps if step.segment is not None]
+
+    def _head(self, text: str) -> None:
+        self._console.print(Text(text, "bold"))
+
+    def _say(self, text: str) -> None:
+        width = min(self._console.width, 88)
+        self._show(textwrap.fill(" ".join(text.split()), width))
+
+    def _show(self, text: str) -> None:
+        self._console.print(Text(text.rstrip()))
+        self._console.print()
+
+    def _draw(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            print_lines(self._console, self._ladder.add(step))
+        self._console.print()
+
+
+def _first(numbers: Iterable[int]) -> int:
+    for number in numbers:
+        return number
+    raise Failure("the exchange is not complete", 1)
+
+
+def _has_fin(step: Step) -> bool:
+    return step.segment is not None and step.segment.flags & FIN != 0
+
+
+def read_snmp(text: str) -> Mapping[str, Mapping[str, int]]:
+    """Read /proc/net/snmp: pairs of lines, the names and the numbers of one protocol."""
+    lines = text.splitlines()
+    return {
+        names.partition(":")[0]: dict(
+            zip(names.split()[1:], map(int, numbers.split()[1:]), strict=True)
+        )
+        for names, numbers in zip(lines[::2], lines[1::2], strict=True)
+    }

@@ -16,37 +16,28 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
 
-class AppType(click.ParamType):
-    """APP or APP:PORT."""
-
-    name = "APP[:PORT]"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[App, int]:
-        """Read it, and import what it needs."""
-        try:
-            app, port = parse_app(str(value))
-            _ = app.handler  # Now, and not at the first connection, say what is not installed.
-        except (ValueError, SetupError) as error:
-            self.fail(str(error), param, ctx)
-        return app, port
-
-
-def check_ports(apps: tuple[tuple[App, int], ...]) -> None:
-    """Refuse two apps on one port.
+def read_apps(
+    _context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
+) -> tuple[tuple[App, int], ...]:
+    """Read every APP[:PORT], and import what the apps need.
 
     Raises:
-        click.UsageError: naming both.
+        click.BadParameter: no such app, no such port, a port twice, a package that is missing.
     """
-    taken: dict[int, App] = {}
-    for app, port in apps:
-        if port in taken:
-            raise click.UsageError(
-                f"{taken[port].name} and {app.name} cannot both have port {port}:"
+    apps: dict[int, App] = {}
+    for text in texts:
+        try:
+            app, port = parse_app(text)
+            _ = app.handler  # Now, and not at the first connection, say what is not installed.
+        except (ValueError, SetupError) as error:
+            raise click.BadParameter(str(error)) from None
+        if port in apps:
+            raise click.BadParameter(
+                f"{apps[port].name} and {app.name} cannot both have port {port}:"
                 f" write {app.name}:PORT for another"
             )
-        taken[port] = app
+        apps[port] = app
+    return tuple((app, port) for port, app in apps.items())
 
 
 PCAP: Final = click.option(

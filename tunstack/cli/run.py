@@ -11,7 +11,7 @@ import trio
 
 import tunstack
 from tunstack.apps import APPS, App
-from tunstack.cli.options import AppType, check_ports, watched
+from tunstack.cli.options import read_apps, watched
 from tunstack.cli.running import Failure, execute, in_foreground, settle
 from tunstack.cli.watching import watching
 
@@ -39,7 +39,7 @@ cannot be executed; 2 when the network could not be made.
 @click.option(
     "--serve",
     "apps",
-    type=AppType(),
+    callback=read_apps,
     multiple=True,
     metavar="APP[:PORT]",
     help=f"Serve this on {ADDRESS}, http by default; may be repeated. Apps: {', '.join(APPS)}.",
@@ -61,7 +61,6 @@ def run(
     /dev/net/tun may be opened, and nothing on the machine is changed.
     """
     apps = apps or ((APPS["http"], APPS["http"].port),)
-    check_ports(apps)
     running = False
 
     async def main() -> int:
@@ -98,4 +97,3 @@ async def _run(namespace: tunstack.Namespace, command: tuple[str, ...]) -> int:
     except OSError as error:
         raise Failure(f"{command[0]}: {error.strerror}", _NOT_EXECUTABLE) from None
     return 128 - result.returncode if result.returncode < 0 else result.returncode
-

@@ -11,7 +11,7 @@ import trio
 import tunstack
 from tunstack.apps import APPS, App
 from tunstack.cli.counting import CountedStream, describe
-from tunstack.cli.options import AppType, check_ports, on_this_network, watched
+from tunstack.cli.options import on_this_network, read_apps, watched
 from tunstack.cli.running import Failure, execute
 from tunstack.cli.watching import watching
 
@@ -34,7 +34,7 @@ could not begin.
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("apps", type=AppType(), nargs=-1, required=True, metavar="APP[:PORT]...")
+@click.argument("apps", callback=read_apps, nargs=-1, required=True, metavar="APP[:PORT]...")
 @on_this_network
 @watched
 def serve(
@@ -52,7 +52,6 @@ def serve(
     A TUN device leads there, in the current network namespace: that takes root, or the capability
     CAP_NET_ADMIN. A line is printed when a connection opens and when it closes.
     """
-    check_ports(apps)
 
     async def main() -> int:
         totals = Totals()

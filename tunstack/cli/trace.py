@@ -16,6 +16,8 @@ from tunstack.link.pcapng import read_capture
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tunstack.cli.ladder.step import Direction
+
 _ENOUGH_TO_JUDGE: Final = 1000  # packets, to tell whether tunstack wrote the capture
 
 _EPILOG = """\b
@@ -85,6 +87,9 @@ def _draw(file: Path, *, full: bool, only: tuple[int, ...]) -> int:
 
 def _steps(file: Path) -> Iterator[Step]:
     for packet in read_capture(file):
+        # Only newer readers tell; without it, the ladder has whoever opened on the left.
         outbound: bool | None = getattr(packet, "outbound", None)
-        direction = None if outbound is None else "out" if outbound else "in"
+        direction: Direction | None = None
+        if outbound is not None:
+            direction = "out" if outbound else "in"
         yield step_from_capture(packet.time, packet.packet, direction, packet.comment)
