@@ -29,14 +29,14 @@ lint: $(STAMP) ## style, types, and which layer imports which
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo
+	$(BIN)/lint-imports --no-logo --no-cache
 
 format: $(STAMP) ## put the source in its canonical form
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 clean: ## remove all that make, the tools and the tests have made
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	rm -rf dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
 

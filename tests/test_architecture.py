@@ -75,6 +75,7 @@ def test_the_package_keeps_every_contract() -> None:
 
 LAYERS = "Imports point down the layers"
 CORE = "tcp and ip do no I/O, and have no clock or chance of their own"
+STACK = "stack does no I/O, and has no clock or chance of its own"
 WIRE = "wire does no I/O, and of tcp and ip knows the values that pass between"
 DPKT = "Only wire parses with dpkt; link.pcapng has its capture formats"
 DEVICE = "Only link meets the device and the kernel's network"
@@ -86,13 +87,16 @@ EXTRAS = "What the extras bring stays in apps and cli"
 @pytest.mark.parametrize(
     ("file", "line", "contracts"),
     [
-        ("tcp/segment.py", "import trio", {CORE}),
-        ("tcp/segment.py", "from time import monotonic", {CORE}),
+        ("tcp/segment.py", "import trio", {CORE, STACK}),
+        ("tcp/segment.py", "from time import monotonic", {CORE, STACK}),
         ("tcp/segment.py", "from tunstack.ip.datagram import Datagram", {LAYERS}),
         ("tcp/segment.py", "def late(): from tunstack.wire import checksum", {LAYERS}),
         ("ip/datagram.py", "import dpkt", {CORE, DPKT}),
         ("ip/datagram.py", "import tunstack.tcp.segment", {LAYERS}),
-        ("wire/checksum.py", "import socket", {WIRE}),
+        ("stack.py", "import trio", {STACK}),
+        ("stack.py", "from tunstack.host import Host", {LAYERS, STACK}),
+        ("flow.py", "from tunstack.stack import Stack", {LAYERS}),
+        ("wire/checksum.py", "import socket", {STACK, WIRE}),
         ("wire/checksum.py", "from tunstack.tcp import sequence", {WIRE}),
         ("link/base.py", "import tunstack.tcp.segment", {LINK}),
         ("link/base.py", "import tunstack.wire.checksum", {LAYERS, LINK}),
@@ -119,10 +123,12 @@ def test_what_is_used_of_a_module_is_found() -> None:
     assert uses(source, "random") == {"Random"}
 
 
-@pytest.mark.parametrize("package", ["tcp", "ip"])
-def test_the_core_is_given_its_chance_and_asks_the_system_for_nothing(package: str) -> None:
+@pytest.mark.parametrize("part", ["tcp/**/*.py", "ip/**/*.py", "stack.py", "flow.py", "timers.py"])
+def test_the_core_is_given_its_chance_and_asks_the_system_for_nothing(part: str) -> None:
     """Both modules have parts that are harmless: the type of what is given, and names of errors."""
-    for path in (ROOT / "tunstack" / package).rglob("*.py"):
+    paths = list((ROOT / "tunstack").glob(part))
+    assert paths
+    for path in paths:
         assert uses(path.read_text(), "random") <= {"Random"}, path
         assert uses(path.read_text(), "os") <= {"strerror"}, path
 
