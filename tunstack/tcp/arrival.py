@@ -120,6 +120,10 @@ def _first_check_sequence(connection: Connection, segment: Segment, now: float) 
             return Verdict.RESET_IGNORED
         if _crossed_syn(connection, segment):
             return None
+        if connection.state is State.SYN_RECEIVED and flags & SYN:
+            # Their SYN again: our SYN,ACK was lost. A bare ACK would not help them; Linux's way.
+            connection.send_syn()
+            return Verdict.DUPLICATE
         if connection.state is State.TIME_WAIT and flags & FIN:
             connection.restart_time_wait(now)
         connection.challenge()

@@ -1,0 +1,271 @@
+"""Two endpoints, an impaired path between them, one virtual clock and one seed: no trio, no kernel.
+
+The same seed gives the same octets on the wire, to the last one; what took a minute there takes
+milliseconds here. It is how the core is proven, and how a change in its behaviour shows::
+
+    simulator = Simulator(seed=1, impairments=Impairments(loss=0.1, delay=0.01))
+    client, server = simulator.connect()
+    server.send(b"x" * 1_000_000)
+    client.shutdown()
+    server.shutdown()
+    simulator.run(lambda: client.done and server.done)
+    assert client.received == b"x" * 1_000_000
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from hashlib import sha256
+from heapq import heappop, heappush
+from ipaddress import IPv4Interface
+from itertools import count
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from tunstack.flow import Flow
+from tunstack.link.impair import Impairer, Impairments
+from tunstack.stack import Stack
+from tunstack.tcp.state import CAN_SEND, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tunstack.ip.datagram import Buffer
+    from tunstack.observation import Observation
+    from tunstack.tcp.config import Config
+    from tunstack.tcp.listener import Listener
+
+CLIENT: Final = IPv4Interface("198.51.100.1/24")
+SERVER: Final = IPv4Interface("198.51.100.2/24")
+PORT: Final = 7
+
+
+class StuckError(AssertionError):
+    """The simulation came to its end, in events or in time, before what it was run for."""
+
+
+class Application:
+    """What uses one end of a simulated connection: it sends what it is given, and reads all.
+
+    Attributes:
+        flow: The connection; None until it is there.
+        received: What was read.
+        ended: Whether the peer's end of stream was read.
+        error: The error that reading or sending met, if any.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._queue = bytearray()
+        self._shutdown = False
+        self.flow: Flow | None = None
+        self.received = bytearray()
+        self.reading = True
+        self.ended = False
+        self.error: OSError | None = None
+
+    def attach(self, flow: Flow) -> None:
+        """Use `flow` from now on."""
+        self.flow = flow
+        flow.changed = self.act
+        self.act()
+
+    def send(self, data: Buffer) -> None:
+        """Send `data`, as there is room for it."""
+        self._queue += data
+        self.act()
+
+    def shutdown(self) -> None:
+        """End our half, behind everything that was sent."""
+        self._shutdown = True
+        self.act()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self.flow is not None:
+            self.flow.close()
+            self._node.stack.touch(self.flow)
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        if self.flow is not None:
+            self.flow.abort()
+            self._node.stack.touch(self.flow)
+
+    def read(self, reading: bool) -> None:
+        """Begin, or cease, to read."""
+        self.reading = reading
+        self.act()
+
+    @property
+    def done(self) -> bool:
+        """Whether both halves have ended: all of ours is acknowledged, all of theirs is read."""
+        flow = self.flow
+        over = flow is not None and (flow.state in (State.CLOSED, State.TIME_WAIT))
+        return self.error is not None or (self.ended and over)
+
+    def act(self) -> None:
+        """Do what the connection allows now."""
+        flow = self.flow
+        if flow is None or flow.state in (State.SYN_SENT, State.SYN_RECEIVED):
+            return
+        acted = False
+        try:
+            while self._queue and flow.state in CAN_SEND and flow.writable_size:
+                sent = flow.send(bytes(self._queue[: flow.writable_size]), self._node.now)
+                del self._queue[:sent]
+                acted = True
+            if self._shutdown and not self._queue and flow.state in CAN_SEND:
+                flow.shutdown()
+                self._shutdown = False
+                acted = True
+            while self.reading and flow.readable and not self.ended:
+                data = flow.receive(65536)
+                self.received += data
+                self.ended = not data
+                acted = True
+        except OSError as error:
+            self.error = error
+        if acted:
+            self._node.stack.touch(flow)
+
+
+class Node:
+    """One side: a stack, and the impairments of what it sends."""
+
+    def __init__(
+        self,
+        interface: IPv4Interface,
+        mtu: int,
+        rng: Random,
+        impairments: Impairments,
+        config: Config | None,
+    ) -> None:
+        self.now = 0.0
+        self.address = interface.ip.packed
+        self.stack = Stack([interface], mtu, rng=rng, config=config)
+        self.impairer = Impairer(impairments, rng)
+
+
+class Simulator:
+    """Two nodes and the path between them.
+
+    Args:
+        seed: Of everything random.
+        impairments: Of the path, each way; or a pair, of the client's packets and the server's.
+        mtu: Of the path.
+        config: What connections begin with, on both sides.
+        tap: Called with ``"client"`` or ``"server"`` and each of that side's observations.
+
+    Attributes:
+        now: The virtual time, in seconds.
+        events: How many events were processed.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        impairments: Impairments | tuple[Impairments, Impairments] | None = None,
+        mtu: int = 1500,
+        config: Config | None = None,
+        tap: Callable[[str, Observation], None] | None = None,
+    ) -> None:
+        rng = Random(seed)
+        both = impairments or Impairments()
+        there, back = both if isinstance(both, tuple) else (both, both)
+        self.now = 0.0
+        self.events = 0
+        self.client = Node(CLIENT, mtu, Random(rng.random()), there, config)
+        self.server = Node(SERVER, mtu, Random(rng.random()), back, config)
+        if tap is not None:
+            self.client.stack.tap = lambda observation: tap("client", observation)
+            self.server.stack.tap = lambda observation: tap("server", observation)
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = count()
+        self._wire = sha256()
+        self._listener: Listener | None = None
+
+    @property
+    def digest(self) -> str:
+        """A hash of every packet sent so far, and of when: equal seeds give equal ones."""
+        return self._wire.hexdigest()
+
+    @property
+    def nodes(self) -> Iterable[Node]:
+        """The client and the server."""
+        return self.client, self.server
+
+    def connect(self) -> tuple[Application, Application]:
+        """Begin a connection; returns the applications of the client and of the server."""
+        client, server = Application(self.client), Application(self.server)
+        stack = self.server.stack
+        if self._listener is None:
+            stack.demux.bind(None, PORT, reuse=True)
+            self._listener = stack.listen(None, PORT, 128)
+        waiting = self._listener
+
+        def accept() -> None:
+            flow = waiting.accept()
+            assert isinstance(flow, Flow)
+            server.attach(flow)
+
+        waiting.changed = accept
+        client.attach(self.client.stack.connect(self.server.address, PORT, self.now))
+        return client, server
+
+    def at(self, when: float, call: Callable[[], None]) -> None:
+        """Have `call` called at a time of the virtual clock."""
+        heappush(self._heap, (when, next(self._order), call))
+
+    def run(
+        self,
+        until: Callable[[], bool] = lambda: False,
+        *,
+        limit: float = 3600.0,
+        max_events: int = 1_000_000,
+    ) -> None:
+        """Run until `until` is true; or, if it never is, until nothing is left to happen.
+
+        Raises:
+            StuckError: more than `limit` seconds of virtual time, or `max_events`, went by.
+        """
+        self._settle()
+        most = self.events + max_events
+        while not until():
+            when = self._next_event()
+            if when is None:
+                return
+            if when > limit or self.events >= most:
+                raise StuckError(f"at {self.now:.3f} s, after {self.events} events")
+            self.events += 1
+            self.now = max(self.now, when)
+            self._happen()
+            self._settle()
+
+    def _next_event(self) -> float | None:
+        times = [node.stack.deadline() for node in self.nodes]
+        if self._heap:
+            times.append(self._heap[0][0])
+        return min((time for time in times if time is not None), default=None)
+
+    def _happen(self) -> None:
+        """Everything that is due now."""
+        for node in self.nodes:
+            node.now = self.now
+            node.stack.handle_timers(self.now)
+        while self._heap and self._heap[0][0] <= self.now:
+            heappop(self._heap)[2]()
+
+    def _settle(self) -> None:
+        """Let both sides send, and put what they send on the path."""
+        for node, peer in ((self.client, self.server), (self.server, self.client)):
+            node.stack.flush(self.now)
+            while node.stack.outgoing:
+                packet = b"".join(node.stack.outgoing.popleft())
+                self._wire.update(b"%.9f" % self.now + packet)
+                for arrival in node.impairer.admit(self.now):
+                    self.at(arrival, partial(self._arrive, peer, packet))
+
+    def _arrive(self, node: Node, packet: bytes) -> None:
+        node.stack.packet_arrives(packet, self.now)
