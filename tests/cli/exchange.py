@@ -28,10 +28,10 @@ class Exchange:
         self.state: str | None = "LISTEN"
         self.observations: list[Observation] = []
 
-    def receive(self, flags: int, seq: int, ack: int = 0, **more: Any) -> None:  # noqa: ANN401
+    def receive(self, flags: int, seq: int, ack: int = 0, **more: Any) -> None:
         self._tell("in", flags, seq, ack, **more)
 
-    def send(self, flags: int, seq: int, ack: int = 0, **more: Any) -> None:  # noqa: ANN401
+    def send(self, flags: int, seq: int, ack: int = 0, **more: Any) -> None:
         self._tell("out", flags, seq, ack, **more)
 
     def _tell(
@@ -43,7 +43,7 @@ class Exchange:
         *,
         after: str | None = SAME,
         verdict: str | None = None,
-        **fields: Any,  # noqa: ANN401
+        **fields: Any,
     ) -> None:
         other = "out" if direction == "in" else "in"
         segment = Segment(
@@ -90,7 +90,7 @@ class Exchange:
         self.send(FIN | ACK, 1 + sent, 2 + received, after="LAST-ACK")
         self.receive(ACK, 2 + received, 2 + sent, after=None)
 
-    def drawn(self, **options: Any) -> str:  # noqa: ANN401 - what a Ladder takes
+    def drawn(self, **options: Any) -> str:
         """The ladder of it all, as text."""
         ladder = Ladder(**options)
         lines = [

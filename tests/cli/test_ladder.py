@@ -170,8 +170,7 @@ def test_what_is_not_tcp_is_one_line() -> None:
     datagram = Datagram(KERNEL, OURS, 6, bytes(80), fragment_offset=1480)
     exchange.add("in", b"".join(encode_datagram(datagram)))
     exchange.add("in", b"".join(encode_datagram(Datagram(KERNEL, OURS, 47, bytes(9)))))
-    exchange.add("in", b"\x60" + bytes(47), verdict="dropped: bad IP version")
-    exchange.add("in", b"\x45\x00")
+    exchange.add("in", b"\x45\x00", verdict="dropped: truncated")
     assert exchange.drawn() == expected(
         """
         |   0.000    ── ICMP echo request id 7 seq 1 len 56 ─▶
@@ -179,9 +178,21 @@ def test_what_is_not_tcp_is_one_line() -> None:
         |   2.000    ── UDP port 53 to 1024 len 4 ───────────▶
         |   3.000    ── fragment at 1480, 80 bytes ──────────▶
         |   4.000    ── protocol 47, 9 bytes ────────────────▶
-        |   5.000    ── 48 bytes: IPv6 ──────────────────────▶
+        |   5.000    ── 2 bytes: truncated ──────────────────▶
+        |               ! dropped: truncated
+        """
+    )
+
+
+def test_ipv6_is_shown_only_in_full() -> None:
+    exchange = Exchange()
+    exchange.state = None
+    exchange.add("in", b"\x60" + bytes(47), verdict="dropped: bad IP version")
+    assert exchange.drawn() == ""
+    assert exchange.drawn(full=True) == expected(
+        """
+        |   0.000    ── 48 bytes: IPv6 ──────────────────────▶
         |               ! dropped: bad IP version
-        |   6.000    ── 2 bytes: truncated ──────────────────▶
         """
     )
 

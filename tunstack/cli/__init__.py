@@ -29,9 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from tunstack.cli.root import run
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in ("click", "rich"):
+        package = (error.name or "").partition(".")[0]
+        if package not in ("click", "rich"):
             raise
-        message = f"the command line needs {error.name}: pip install 'tunstack[cli]'"
+        message = f"the command line needs {package}: pip install 'tunstack[cli]'"
         print(f"tunstack: {message}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     return run(arguments)

@@ -43,7 +43,7 @@ Examples:
   echo hello | sudo tunstack connect --address 10.9.0.2/24 10.9.0.1 7
   printf 'GET / HTTP/1.0\\r\\n\\r\\n' | sudo tunstack connect --address 10.9.0.2/24 10.9.0.1 80
   tunstack run -- sh -c 'nc -l -p 9000 & sleep 1;
-      tunstack connect --address 203.0.113.2/24 203.0.113.1 9000 <&0'
+      echo hello | tunstack connect --address 203.0.113.2/24 203.0.113.1 9000'
 
 \b
 Exit status:
@@ -58,7 +58,7 @@ Exit status:
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(short_help="Connect from an address, as netcat does.", epilog=_EPILOG)
 @click.argument("host")
 @click.argument("port", type=click.IntRange(1, 65535))
 @on_this_network
@@ -76,7 +76,7 @@ def connect(
     kernel_address: str | None,
     device_name: str | None,
     wait: float | None,
-    mtu: int,
+    mtu: int | None,
     pcap: Path | None,
     trace: bool,
     seed: int | None,

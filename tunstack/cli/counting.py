@@ -23,13 +23,20 @@ _REASONS: Final = {
 
 def error_number(error: BaseException) -> int | None:
     """The number of the operating system's error that is, or is behind, an exception."""
-    return next((each.errno for each in _chain(error) if isinstance(each, OSError)), None)
+    behind = _os_error(error)
+    return None if behind is None else behind.errno
 
 
 def describe(error: BaseException) -> str:
     """Say in a word or two what broke a connection."""
-    number = error_number(error)
-    return _REASONS.get(number or 0) or str(error) or type(error).__name__
+    behind = _os_error(error)
+    if behind is not None and behind.strerror:
+        return _REASONS.get(behind.errno or 0, behind.strerror)
+    return str(error) or type(error).__name__
+
+
+def _os_error(error: BaseException) -> OSError | None:
+    return next((each for each in _chain(error) if isinstance(each, OSError)), None)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

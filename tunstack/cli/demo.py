@@ -63,7 +63,9 @@ _COUNTERS: Final = {
 }
 
 
-@click.command(epilog="\b\nExample:\n  tunstack demo")
+@click.command(
+    short_help="Show a connection, and explain it.", epilog="\b\nExample:\n  tunstack demo"
+)
 def demo() -> int:
     """Let the kernel talk TCP with tunstack, and explain it packet by packet.
 
@@ -155,7 +157,8 @@ class _Demo:
             client.shutdown(socket.SHUT_WR)
             while data := await client.recv(65536):
                 answer += data
-        self._show(f"> {_QUESTION.decode()}< {answer.decode()}")
+        lines = [f"< {line}" for line in answer.decode().splitlines()]
+        self._show(f"> {_QUESTION.decode()}" + "\n".join(lines))
         if answer != b"".join(_ANSWER):
             raise Failure("the answer after the half-close did not arrive", 1)
 

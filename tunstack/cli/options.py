@@ -50,15 +50,13 @@ TRACE: Final = click.option(
     "--trace", is_flag=True, help="Draw the packets on standard error, as a ladder."
 )
 SEED: Final = click.option(
-    "--seed", type=int, metavar="N", help="Make sequence numbers and ports repeatable."
+    "--seed", type=int, metavar="N", help="Make what is random in tunstack repeatable: ports, secrets."
 )
 MTU: Final = click.option(
     "--mtu",
     type=click.IntRange(68, 65535),
-    default=1500,
-    show_default=True,
     metavar="N",
-    help="The largest packet, in bytes.",
+    help="The largest packet, in bytes; 1500 by default, or what a persistent device has.",
 )
 ADDRESS: Final = click.option(
     "--address",

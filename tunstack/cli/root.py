@@ -54,7 +54,7 @@ def run(arguments: Sequence[str] | None) -> int:
         status = root.main(arguments, prog_name="tunstack", standalone_mode=False)
     except click.UsageError as error:
         path = "tunstack" if error.ctx is None else error.ctx.command_path
-        complain(path, f"{error.format_message()} (see {path} --help)")
+        complain(path, f"{error.format_message().rstrip('.')} (see {path} --help)")
         return USAGE
     except click.ClickException as error:
         complain("tunstack", error.format_message())

@@ -35,7 +35,11 @@ cannot be executed; 2 when the network could not be made.
 """
 
 
-@click.command(epilog=_EPILOG, context_settings={"allow_interspersed_args": False})
+@click.command(
+    short_help="Run a command in a private network.",
+    epilog=_EPILOG,
+    context_settings={"allow_interspersed_args": False},
+)
 @click.option(
     "--serve",
     "apps",
@@ -48,7 +52,7 @@ cannot be executed; 2 when the network could not be made.
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
     apps: tuple[tuple[App, int], ...],
-    mtu: int,
+    mtu: int | None,
     pcap: Path | None,
     trace: bool,
     seed: int | None,
@@ -66,8 +70,8 @@ def run(
     async def main() -> int:
         nonlocal running
         async with (
-            tunstack.open_namespace() as namespace,
             watching(pcap=pcap, trace=trace, names=("kernel", "tunstack")) as tap,
+            tunstack.open_namespace() as namespace,
             namespace.open_host(f"{ADDRESS}/24", mtu=mtu, seed=seed, tap=tap) as host,
             trio.open_nursery() as nursery,
         ):
@@ -95,5 +99,6 @@ async def _run(namespace: tunstack.Namespace, command: tuple[str, ...]) -> int:
     except FileNotFoundError:
         raise Failure(f"{command[0]}: no such command", _NOT_FOUND) from None
     except OSError as error:
-        raise Failure(f"{command[0]}: {error.strerror}", _NOT_EXECUTABLE) from None
+        message = f"{command[0]} cannot be executed: {error.strerror}"
+        raise Failure(message, _NOT_EXECUTABLE) from None
     return 128 - result.returncode if result.returncode < 0 else result.returncode

@@ -12,7 +12,7 @@ import tunstack
 from tunstack.apps import APPS, App
 from tunstack.cli.counting import CountedStream, describe
 from tunstack.cli.options import on_this_network, read_apps, watched
-from tunstack.cli.running import Failure, execute
+from tunstack.cli.running import execute
 from tunstack.cli.watching import watching
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _EPILOG = f"""\b
 Examples:
   sudo tunstack serve http --address 198.51.100.2/24     then: curl http://198.51.100.2/
   sudo tunstack serve echo chargen http:8080 --address 10.9.0.2/24 --device-name tun7
-  tunstack run -- sh -c 'tunstack serve echo --address 203.0.113.2/24'
+  tunstack run -- sh -c 'tunstack serve echo --address 203.0.113.2/24 & sh'     without root
 
 \b
 Apps:
@@ -33,7 +33,7 @@ could not begin.
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(short_help="Serve small services on an address.", epilog=_EPILOG)
 @click.argument("apps", callback=read_apps, nargs=-1, required=True, metavar="APP[:PORT]...")
 @on_this_network
 @watched
@@ -42,7 +42,7 @@ def serve(
     address: str,
     kernel_address: str | None,
     device_name: str | None,
-    mtu: int,
+    mtu: int | None,
     pcap: Path | None,
     trace: bool,
     seed: int | None,
@@ -69,11 +69,7 @@ def serve(
                 trio.open_nursery() as nursery,
             ):
                 for app, port in apps:
-                    handler = Reported(app, port, totals)
-                    try:
-                        await nursery.start(host.serve_tcp, handler, port)
-                    except OSError as error:
-                        raise Failure(f"port {port} for {app.name}: {error.strerror}") from None
+                    await nursery.start(host.serve_tcp, Reported(app, port, totals), port)
                     click.echo(f"{app.name} on {host.addresses[0].ip}:{port}")
         finally:
             if totals.connections:

@@ -31,7 +31,7 @@ opened a connection stands on the left.
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(short_help="Draw a capture as a ladder.", epilog=_EPILOG)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--full", is_flag=True, help="Show every packet, also of long runs of data.")
 @click.option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
@@ -56,7 +56,7 @@ async def watching(
     if pcap is None and not trace:
         yield None
         return
-    watcher = _Watcher(None if pcap is None else _open_capture(pcap), names if trace else None)
+    watcher = _Watcher(None if pcap is None else _Capture(pcap), names if trace else None)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watcher.draw_as_it_grows)
@@ -66,11 +66,39 @@ async def watching(
         watcher.finish()
 
 
-def _open_capture(path: Path) -> PcapngWriter:
-    try:
-        return PcapngWriter(path)
-    except OSError as error:
-        raise Failure(f"cannot write {path}: {error.strerror}") from None
+class _Capture:
+    """A capture file, until the disk is full.
+
+    Raises:
+        Failure: the file cannot be written from the beginning.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = open(path, "wb")  # noqa: SIM115 - it outlives this call
+        except OSError as error:
+            raise Failure(f"cannot write {path}: {error.strerror}") from None
+        try:
+            self._writer: PcapngWriter | None = PcapngWriter(self._file)
+        except OSError as error:
+            self.close()
+            raise Failure(f"cannot write {path}: {error.strerror}") from None
+
+    def write(self, seen: Observation) -> None:
+        """Append a packet. Without room for it the capture ends, and the host goes on."""
+        if self._writer is None:
+            return
+        try:
+            self._writer.write(seen.packet, seen.time, seen.comment, seen.direction == "out")
+        except OSError as error:
+            complain("tunstack", f"the capture ends here: {error.strerror}")
+            self.close()
+
+    def close(self) -> None:
+        """Close the file; what cannot be written any more is lost, which was said already."""
+        self._writer = None
+        with suppress(OSError):
+            self._file.close()
 
 
 class _Watcher:
@@ -81,7 +109,7 @@ class _Watcher:
         names: Of the ladder's columns; None for no ladder.
     """
 
-    def __init__(self, capture: PcapngWriter | None, names: tuple[str, str] | None) -> None:
+    def __init__(self, capture: _Capture | None, names: tuple[str, str] | None) -> None:
         self._capture = capture
         self._seen: deque[Observation] = deque()
         self._ladder: Ladder | None = None
@@ -94,12 +122,7 @@ class _Watcher:
     def tap(self, seen: Observation) -> None:
         """Take note of a packet."""
         if self._capture is not None:
-            try:
-                outbound = seen.direction == "out"
-                self._capture.write(seen.packet, seen.time, seen.comment, outbound)
-            except OSError as error:  # The disk is full. The host goes on, without a capture.
-                complain("tunstack", f"the capture ends here: {error.strerror}")
-                self._close_capture()
+            self._capture.write(seen)
         if self._ladder is not None:
             self._seen.append(seen)
 
@@ -118,14 +141,10 @@ class _Watcher:
         self._draw()
         if self._ladder is not None:
             print_lines(self._console, self._ladder.flush())
-        self._close_capture()
+        if self._capture is not None:
+            self._capture.close()
 
     def _draw(self) -> None:
         while self._seen and self._ladder is not None:
             seen = self._seen.popleft()
             print_lines(self._console, self._ladder.add(step_from_observation(seen)))
-
-    def _close_capture(self) -> None:
-        capture, self._capture = self._capture, None
-        if capture is not None:
-            capture.close()

@@ -65,7 +65,8 @@ class Ladder:
         symbols: To draw with.
         states: Whether there is a column for our side's state.
         names: What to call the left and the right column; empty for no names.
-        full: Whether to show every packet of long runs of data.
+        full: Whether to show every packet: of long runs of data, and IPv6 too, in which a kernel
+            looks for routers on every device.
         only: Ports to which the ladder is limited; empty for no limit.
     """
 
@@ -92,6 +93,8 @@ class Ladder:
     def add(self, step: Step) -> list[Line]:
         """Take the next packet; return the lines that are due."""
         if self._only and self._only.isdisjoint((step.source[1], step.destination[1])):
+            return []
+        if step.version == 6 and not self._full:
             return []
         self._packets += 1
         if self._start is None:

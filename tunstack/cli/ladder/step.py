@@ -64,6 +64,7 @@ class Step:
         before: The state of our side before it, if that is known.
         after: The state after it.
         verdict: What our side decided.
+        version: Of IP.
     """
 
     time: float
@@ -75,6 +76,7 @@ class Step:
     before: str | None = None
     after: str | None = None
     verdict: str = ""
+    version: int = 4
 
 
 def step_from_observation(seen: Observation) -> Step:
@@ -107,6 +109,7 @@ def read_packet(
 ) -> Step:
     """Read an IP packet; what cannot be read becomes a step that says so."""
     nowhere = ("", 0)
+    version = packet[0] >> 4 if packet else 0
     source, destination, segment, text = nowhere, nowhere, None, ""
     try:
         datagram = _datagram(packet)
@@ -117,10 +120,20 @@ def read_packet(
         else:
             text = _describe(datagram)
     except Discard as error:
-        version = packet[0] >> 4 if packet else 0
         kind = "IPv6" if version == 6 else error.reason.phrase
         text = f"{len(packet)} bytes: {kind}"
-    return Step(time, source, destination, segment, text, direction, before, after, verdict)
+    return Step(
+        time,
+        source,
+        destination,
+        segment,
+        text,
+        direction,
+        before,
+        after,
+        verdict,
+        version,
+    )
 
 
 def _datagram(packet: bytes) -> Datagram:

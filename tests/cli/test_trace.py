@@ -1,0 +1,90 @@
+"""``tunstack trace``: the ladder of a file."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli.exchange import Exchange
+from tunstack.cli import main
+from tunstack.link.pcapng import PcapngWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def exchange() -> Exchange:
+    exchange = Exchange()
+    exchange.handshake()
+    exchange.fetch(segments=20)
+    return exchange
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes an exchange to a file, and returns its path."""
+
+    def write(exchange: Exchange, *, comments: bool = True) -> Path:
+        path = tmp_path / "x.pcapng"
+        with PcapngWriter(path) as writer:
+            for seen in exchange.observations:
+                if comments:
+                    outbound = seen.direction == "out"
+                    writer.write(seen.packet, seen.time, seen.comment, outbound)
+                else:
+                    writer.write(seen.packet, seen.time)
+        return path
+
+    return write
+
+
+def test_our_own_capture_has_our_states(
+    exchange: Exchange, capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["trace", str(capture(exchange))]) == 0
+    assert [line.rstrip() for line in capfd.readouterr().out.splitlines()] == (
+        exchange.drawn(names=("peer", "tunstack")).splitlines()
+    )
+
+
+def test_a_capture_from_elsewhere_has_none(
+    exchange: Exchange, capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["trace", str(capture(exchange, comments=False))]) == 0
+    page = capfd.readouterr().out
+    assert "ESTABLISHED" not in page
+    assert "tunstack" not in page
+    assert "── SYN seq 0 win 64240 " in page
+
+
+def test_full_and_only(
+    exchange: Exchange, capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = str(capture(exchange))
+    assert main(["trace", "--full", path]) == 0
+    assert capfd.readouterr().out.count("#1 ") == 1 + len(exchange.observations)
+    assert main(["trace", "--only", "81", path]) == 0
+    assert capfd.readouterr().out == ""
+
+
+def test_what_comes_before_the_damage_is_drawn(
+    exchange: Exchange, capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = capture(exchange)
+    os.truncate(path, path.stat().st_size - 7)
+    assert main(["trace", str(path)]) == 2
+    printed = capfd.readouterr()
+    assert "SYN-RECEIVED → ESTABLISHED" in printed.out
+    assert printed.err == f"tunstack trace: {path}: truncated capture\n"
+
+
+def test_a_capture_without_packets_says_so(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = capture(Exchange())
+    assert main(["trace", str(path)]) == 2
+    assert capfd.readouterr().err == f"tunstack trace: {path} has no IP packets\n"

@@ -1,0 +1,93 @@
+"""A user's mistakes: one line that says what to do, and exit status 2."""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib import metadata
+
+import pytest
+
+from tunstack.cli import main
+
+NETWORK = ("--address", "198.51.100.2/24")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["fly"], r"tunstack: No such command 'fly' \(see tunstack --help\)"),
+        (["run"], r"tunstack run: Missing argument 'COMMAND...' \(see tunstack run --help\)"),
+        (["run", "--fast", "true"], r"tunstack run: No such option '?--fast'? \(see"),
+        (["run", "--mtu", "67", "true"], r"tunstack run: .*'--mtu': 67 is not in the range"),
+        (["run", "--serve", "gopher", "true"], r"run: .* 'gopher'; there are echo \(7\), discard"),
+        (["run", "--serve", "http:x", "true"], r"run: .* 'x' in 'http:x' is not a port"),
+        (
+            ["run", "--serve", "echo:80", "--serve", "http", "true"],
+            r"run: .* echo and http cannot both have port 80: write http:PORT for another",
+        ),
+        (["run", "--pcap", "/nowhere/x", "true"], r"run: cannot write /nowhere/x: No such file"),
+        (["run", "--pcap", "/dev/full", "true"], r"run: cannot write /dev/full: No space left"),
+        (["run", "--pcap", "/", "true"], r"run: .*'--pcap'.* is a directory"),
+        (["serve", "http"], r"tunstack serve: Missing option '--address'"),
+        (["serve", *NETWORK], r"tunstack serve: Missing argument"),
+        (["serve", "http", "--address", "198.51.100.2"], r"serve: .*has no prefix length"),
+        (["serve", "http", "--address", "x/24"], r"serve: 'x/24' is no IPv4 address"),
+        (
+            ["serve", "http", *NETWORK, "--kernel-address", "10.0.0.1"],
+            r"serve: the kernel's address 10.0.0.1 is not in 198.51.100.0/24",
+        ),
+        (["connect", *NETWORK, "198.51.100.1"], r"tunstack connect: Missing argument 'PORT'"),
+        (["connect", *NETWORK, "198.51.100.1", "web"], r"connect: .*'PORT': 'web' is not a valid"),
+        (["connect", *NETWORK, "--wait", "0", "x", "1"], r"connect: .*'--wait': 0"),
+        (["trace"], r"tunstack trace: Missing argument 'FILE'"),
+        (["trace", "/nowhere"], r"tunstack trace: cannot read /nowhere: No such file"),
+        (["trace", "/"], r"tunstack trace: cannot read /: Is a directory"),
+        (["trace", __file__], r"test_usage.py is no capture: neither pcap nor pcapng"),
+        (["trace", "/dev/null"], r"/dev/null is no capture"),
+    ],
+)
+def test_mistakes(arguments: list[str], says: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert re.search(says, printed.err), printed.err
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["serve"], ["connect"], ["trace"], ["demo"]])
+def test_help_has_examples(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "--help"]) == 0
+    page = capsys.readouterr().out
+    assert page.startswith(" ".join(["Usage: tunstack", *command]))
+    assert re.search(r"\n  Examples?:\n {4}.*tunstack ", page)
+
+
+def test_connect_documents_its_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["connect", "--help"])
+    page = capsys.readouterr().out
+    for line in ("3    refused", "4    reset", "5    timed out", "6    unreachable"):
+        assert line in page
+
+
+def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert capsys.readouterr().out.startswith("Usage: tunstack [OPTIONS] [COMMAND]")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"tunstack {metadata.version('tunstack')}\n"
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_its_extra_it_says_what_to_install(
+    missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [*sys.modules]:
+        if name.startswith(("tunstack.cli.", f"{missing}.")):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert main([]) == 2
+    expected = f"tunstack: the command line needs {missing}: pip install 'tunstack[cli]'\n"
+    assert capsys.readouterr() == ("", expected)
