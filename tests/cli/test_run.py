@@ -170,8 +170,8 @@ def test_demo_shows_every_phase(
     if not with_curl:
         which = shutil.which
 
-        def without_curl(name: str, **options: str) -> str | None:
-            return None if name == "curl" else which(name, **options)
+        def without_curl(name: str, path: str | None = None) -> str | None:
+            return None if name == "curl" else which(name, path=path)
 
         monkeypatch.setattr(shutil, "which", without_curl)
     assert main(["demo"]) == 0

@@ -1,0 +1,247 @@
+"""``tunstack serve`` and ``connect``, in a namespace that has no device but theirs."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+import tunstack
+from tunstack.cli.connect import REFUSED, RESET, TIMED_OUT, UNREACHABLE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+
+pytestmark = pytest.mark.kernel
+
+OURS, KERNEL = "203.0.113.2", "203.0.113.1"
+TUNSTACK = (sys.executable, "-m", "tunstack")
+NETWORK = ("--address", f"{OURS}/24")
+PATIENCE = 30
+
+
+@pytest.fixture
+async def namespace() -> AsyncIterator[tunstack.Namespace]:
+    with trio.fail_after(PATIENCE):
+        async with tunstack.open_namespace() as namespace:
+            yield namespace
+
+
+async def lines_of(stream: trio.abc.ReceiveStream | None) -> AsyncGenerator[str, None]:
+    assert stream is not None
+    buffer = b""
+    async for data in stream:
+        *lines, buffer = (buffer + data).split(b"\n")
+        for line in lines:
+            yield line.decode()
+
+
+@asynccontextmanager
+async def started(
+    namespace: tunstack.Namespace, *arguments: str
+) -> AsyncIterator[tuple[trio.Process, Callable[[], Awaitable[str]]]]:
+    """A tunstack command that runs in the namespace, and a function for its next line."""
+    process = await namespace.open_process(
+        [*TUNSTACK, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    lines = lines_of(process.stdout)
+    try:
+        yield process, lines.__anext__
+    finally:
+        await lines.aclose()
+        process.kill()
+        await process.wait()
+
+
+async def run(
+    namespace: tunstack.Namespace, *arguments: str, stdin: bytes = b""
+) -> tuple[int, bytes, str]:
+    """A tunstack command that ends: its status, its output, its errors."""
+    result = await namespace.run_process(
+        [*TUNSTACK, *arguments], stdin=stdin, capture_stdout=True, capture_stderr=True, check=False
+    )
+    return result.returncode, result.stdout, result.stderr.decode()
+
+
+async def dial(namespace: tunstack.Namespace, port: int) -> trio.SocketStream:
+    client = namespace.socket()
+    await client.connect((OURS, port))
+    return trio.SocketStream(client)
+
+
+async def listener(namespace: tunstack.Namespace, port: int) -> trio.socket.SocketType:
+    server = namespace.socket()
+    await server.bind(("0.0.0.0", port))
+    server.listen()
+    return server
+
+
+def abort(connection: trio.socket.SocketType) -> None:
+    """Close a kernel socket with a RST, so that nothing is left of it, nor of its port."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+async def test_serve_prints_a_line_when_a_connection_opens_and_when_it_ends(
+    namespace: tunstack.Namespace,
+) -> None:
+    async with started(namespace, "serve", "echo", "discard:1009", *NETWORK) as (process, line):
+        assert await line() == f"echo on {OURS}:7"
+        assert await line() == f"discard on {OURS}:1009"
+
+        client = await dial(namespace, 7)
+        name = "{}:{}".format(*client.socket.getsockname())
+        assert await line() == f"{name} echo:7 open"
+        await client.send_all(b"hello")
+        await client.send_eof()
+        assert b"".join([data async for data in client]) == b"hello"
+        assert re.fullmatch(
+            rf"{name} echo:7 closed: 5 bytes in, 5 bytes out, \d+\.\d\d\d s", await line()
+        )
+        await client.aclose()
+
+        client = await dial(namespace, 1009)
+        await client.send_all(b"hello")
+        assert (await line()).endswith("discard:1009 open")
+        abort(client.socket)
+        assert "discard:1009 reset by peer: 5 bytes in, 0 bytes out" in await line()
+
+        client = await dial(namespace, 1009)
+        assert (await line()).endswith("discard:1009 open")
+        process.send_signal(signal.SIGTERM)
+        assert "discard:1009 interrupted: 0 bytes in" in await line()
+        assert await line() == "3 connections, 2 of them broken; 10 bytes in, 5 bytes out"
+        assert await process.wait() == 143
+        await client.aclose()
+    devices = await namespace.run_process(["cat", "/proc/net/dev"], capture_stdout=True)
+    assert b"tun" not in devices.stdout
+
+
+async def test_serve_where_it_cannot_says_why(namespace: tunstack.Namespace) -> None:
+    async with namespace.open_host(f"{OURS}/24"):
+        status, out, errors = await run(namespace, "serve", "echo", *NETWORK)
+    assert (status, out) == (2, b"")
+    assert errors.count("\n") == 1
+    assert errors.startswith("tunstack serve: ")
+
+
+async def test_serve_uses_the_device_and_the_address_that_it_is_told(
+    namespace: tunstack.Namespace,
+) -> None:
+    options = ("--device-name", "tun7", "--kernel-address", "203.0.113.77")
+    async with started(namespace, "serve", "discard", *NETWORK, *options) as (_, line):
+        await line()
+        client = await dial(namespace, 9)
+        assert client.socket.getsockname()[0] == "203.0.113.77"
+        devices = await namespace.run_process(["cat", "/proc/net/dev"], capture_stdout=True)
+        assert b"tun7:" in devices.stdout
+        await client.aclose()
+
+
+async def test_connect_sends_its_input_half_closes_and_prints_what_comes(
+    namespace: tunstack.Namespace,
+) -> None:
+    question, answer = b"question" * 50_000, b"answer" * 50_000
+
+    async def serve() -> None:
+        stream = trio.SocketStream((await server.accept())[0])
+        async with stream:
+            assert b"".join([data async for data in stream]) == question
+            await stream.send_all(answer)
+
+    with await listener(namespace, 9000) as server:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve)
+            result = await run(namespace, "connect", *NETWORK, KERNEL, "9000", stdin=question)
+    assert result == (0, answer, "")
+
+
+async def test_connect_delivers_what_it_was_given_before_it_ends(
+    namespace: tunstack.Namespace,
+) -> None:
+    """The far side has ended its half first, and is slow to read."""
+    received = b""
+    data = b"late" * 400_000
+
+    async def serve() -> None:
+        nonlocal received
+        stream = trio.SocketStream((await server.accept())[0])
+        async with stream:
+            await stream.send_eof()
+            while piece := await stream.receive_some(100_000):
+                received += piece
+                await trio.sleep(0.002)
+
+    with await listener(namespace, 9000) as server:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve)
+            result = await run(namespace, "connect", *NETWORK, KERNEL, "9000", stdin=data)
+    assert result == (0, b"", "")
+    assert received == data
+
+
+async def test_connect_tells_by_its_status_what_went_wrong(namespace: tunstack.Namespace) -> None:
+    results: dict[str, tuple[int, bytes, str]] = {}
+
+    async def attempt(what: str, ours: str, *arguments: str) -> None:
+        network = ("--address", f"{ours}/29")
+        results[what] = await run(namespace, "connect", *network, *arguments)
+
+    async def reset() -> None:
+        abort((await server.accept())[0])
+
+    # The kernel forwards, and has no route to what it is asked for: it says so with ICMP.
+    namespace.sysctl("net.ipv4.ip_forward", 1)
+    with await listener(namespace, 9000) as server:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reset)
+            start = nursery.start_soon
+            start(attempt, "refused", "203.0.113.2", "203.0.113.1", "9001")
+            start(attempt, "reset", "203.0.113.10", "203.0.113.9", "9000")
+            start(attempt, "timed out", "203.0.113.18", "203.0.113.20", "1", "--wait", "0.1")
+            start(attempt, "unreachable", "203.0.113.26", "198.51.100.1", "1")
+            start(attempt, "a mistake", "203.0.113.34", "no-such-host.invalid", "1")
+    assert results == {
+        "refused": (REFUSED, b"", "tunstack connect: 203.0.113.1 port 9001: refused\n"),
+        "reset": (RESET, b"", "tunstack connect: reset by peer\n"),
+        "timed out": (
+            TIMED_OUT,
+            b"",
+            "tunstack connect: 203.0.113.20 port 1: timed out after 0.1 s\n",
+        ),
+        "unreachable": (
+            UNREACHABLE,
+            b"",
+            "tunstack connect: 198.51.100.1 port 1: unreachable\n",
+        ),
+        "a mistake": (
+            2,
+            b"",
+            "tunstack connect: no-such-host.invalid: not an IPv4 address, nor the name of one\n",
+        ),
+    }
+
+
+async def test_connect_with_a_seed_has_the_same_port_again(namespace: tunstack.Namespace) -> None:
+    ports = []
+    with await listener(namespace, 9000) as server:
+        for _ in range(2):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(
+                    run, namespace, "connect", "--seed", "5", *NETWORK, KERNEL, "9000"
+                )
+                connection, (_, port) = await server.accept()
+                abort(connection)
+                ports.append(port)
+    assert ports[0] == ports[1]
