@@ -36,6 +36,7 @@ class Receiver:
 
     __slots__ = (
         "_delayed_ack",
+        "_most_offered",
         "_unacknowledged",
         "ack_due",
         "ack_now",
@@ -67,6 +68,7 @@ class Receiver:
         self.discarding = False
         """Whether the application shut this half down: data is acknowledged and dropped."""
         self._delayed_ack = config.delayed_ack
+        self._most_offered = 0
         self._unacknowledged = 0
         self.out_of_order = 0
         """Segments that came out of order since the last ACK."""
@@ -78,6 +80,7 @@ class Receiver:
         self.irs = irs
         self.nxt = (irs + 1) & MASK
         self.edge = (self.nxt + self.first_window) & MASK
+        self._most_offered = self.first_window
 
     @property
     def first_window(self) -> int:
@@ -143,6 +146,7 @@ class Receiver:
 
     def acknowledged(self) -> None:
         """An ACK of all that came has gone out, alone or with data."""
+        self._most_offered = 0
         self._unacknowledged = 0
         self.out_of_order = 0
         self.ack_due = None
@@ -168,16 +172,22 @@ class Receiver:
             field = min(-(-current >> shift), 0xFFFF)
             if field << shift >= room + (1 << shift):
                 return current >> shift
-        if field << shift > current:
-            self.edge = (self.nxt + (field << shift)) & MASK
+        offered = field << shift
+        if offered > current:
+            self.edge = (self.nxt + offered) & MASK
+        if offered > self._most_offered:
+            self._most_offered = offered
         return field
 
     def update_is_worthwhile(self) -> bool:
         """Whether to tell the peer, unasked, of the room that reading made.
 
-        It is when the window can double, and grow by a segment or half the buffer: a sender that is
-        held up hears of it, and one that is not is left in peace.
+        It is when what is left of the window is no more than half of the most that was offered, and
+        can double, and grow by a segment or half the buffer: a sender that may be held up hears of
+        it, and one that is not is left in peace.
         """
         current = (self.edge - self.nxt) & MASK
+        if current * 2 > self._most_offered:
+            return False
         growth = self.size - len(self.buffer) - current
         return growth >= min(self.size >> 1, self.mss) and growth >= current
