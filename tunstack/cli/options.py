@@ -50,7 +50,10 @@ TRACE: Final = click.option(
     "--trace", is_flag=True, help="Draw the packets on standard error, as a ladder."
 )
 SEED: Final = click.option(
-    "--seed", type=int, metavar="N", help="Make what is random in tunstack repeatable: ports, secrets."
+    "--seed",
+    type=int,
+    metavar="N",
+    help="Make what is random in tunstack repeatable: ports, secrets.",
 )
 MTU: Final = click.option(
     "--mtu",

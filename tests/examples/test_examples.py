@@ -1,0 +1,90 @@
+"""Each example runs to its end by itself, against the kernel, and shows what it says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.kernel
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+# The lines that each prints; where two tasks print at the same time, in any order.
+SHOWS = {
+    "echo_server": [
+        "kernel: Hello?                     tunstack: Hello?",
+        "kernel: Is this a remote host?     tunstack: Is this a remote host?",
+        "kernel: Yes, you would say that.   tunstack: Yes, you would say that.",
+    ],
+    "http_server": [
+        "asked for: GET /hello HTTP/1.1",
+        "curl got: <h1>Every packet of this page was made in Python.</h1>",
+    ],
+    "fetch_from_kernel": [
+        "received 5,000,000 bytes, state CLOSE-WAIT",
+        "they are what was sent: True",
+    ],
+    "half_close": [
+        "client: no more from me",
+        "server: heard Recite!",
+        "server: in CLOSE-WAIT, sending",
+        "client: heard There was a young FIN who said: Though",
+        "server: in CLOSE-WAIT, sending",
+        "client: heard I end, you have further to go,",
+        "client: heard the end",
+    ],
+    "conversation": [
+        "The inn is tunstack's, the guest the kernel's:",
+        *(
+            lines := [
+                "  guest Is there a room?",
+                "  inn   For one night or for two?",
+                "  guest For 2 MSL.",
+                "  inn   Then you must be waiting for something.",
+            ]
+        ),
+        "The inn is the kernel's, the guest tunstack's:",
+        *lines,
+        "Connections of ours in TIME-WAIT: 1, where we were the guest.",
+    ],
+}
+
+
+def test_every_example_is_run() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(SHOWS)
+
+
+@pytest.mark.parametrize("name", sorted(SHOWS))
+def test_an_example_shows_what_it_says(name: str, require_tool: Callable[[str], str]) -> None:
+    if name == "http_server":
+        require_tool("curl")
+    result = subprocess.run(
+        [sys.executable, "-W", "error", EXAMPLES / f"{name}.py"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    printed = result.stdout.splitlines()
+    if name == "half_close":
+        for who in ("client", "server"):
+            assert [line for line in printed if line.startswith(who)] == [
+                line for line in SHOWS[name] if line.startswith(who)
+            ]
+    else:
+        assert printed == SHOWS[name]
+
+
+@pytest.mark.parametrize("name", sorted(SHOWS))
+def test_an_example_uses_only_what_is_public(name: str) -> None:
+    imports = re.findall(r"^(?:import|from) (\S+)", (EXAMPLES / f"{name}.py").read_text(), re.M)
+    assert set(imports) - sys.stdlib_module_names == {"trio", "tunstack"}
