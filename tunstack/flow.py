@@ -35,7 +35,7 @@ class TcpInfo:
         snd_wnd: The window that the peer offers.
         rcv_wnd: The window that we offer.
         snd_mss: Octets of data that one of our segments can carry.
-        rcv_mss: The MSS that we announced.
+        rcv_mss: Octets of data that one of the peer's segments can carry.
         unacked: Sent and not acknowledged.
         notsent: Queued and not sent.
         unread: Received in order, and not read by the application.

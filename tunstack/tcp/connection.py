@@ -306,7 +306,9 @@ class Connection(Narrator):
             sender.shift = min(syn.wscale, MAX_WINDOW_SHIFT)
             receiver.shift = self._window_shift
         # MUST-16: the smaller of what they take and what fits our link, options deducted.
-        sender.mss = min(self.peer_mss, config.mss) - _TIMESTAMP_SIZE * self.timestamps_ok
+        options = _TIMESTAMP_SIZE * self.timestamps_ok
+        sender.mss = min(self.peer_mss, config.mss) - options
+        receiver.mss = config.mss - options
         lost_syn = sender.retransmissions > 0  # RFC 6928 section 2: then one segment, no more.
         sender.congestion.set_mss(sender.mss, 1 if lost_syn else config.initial_window)
 

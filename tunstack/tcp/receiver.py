@@ -24,7 +24,7 @@ class Receiver:
         nxt: RCV.NXT, the next sequence number expected.
         edge: The right edge of the window that was offered: RCV.NXT + RCV.WND as the peer knows it.
         shift: Rcv.Wind.Shift, how far the window field is scaled (RFC 7323 section 2.2).
-        mss: The largest segment expected: what we announced.
+        mss: Octets of data in the largest segment expected: what we announced, options deducted.
         size: The bound of what is received and not read (SO_RCVBUF).
         buffer: What has arrived in order.
         reassembly: What has arrived beyond a gap.
