@@ -146,7 +146,6 @@ class Receiver:
 
     def acknowledged(self) -> None:
         """An ACK of all that came has gone out, alone or with data."""
-        self._most_offered = 0
         self._unacknowledged = 0
         self.out_of_order = 0
         self.ack_due = None
