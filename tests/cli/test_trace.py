@@ -10,6 +10,7 @@ import pytest
 from tests.cli.exchange import Exchange
 from tunstack.cli import main
 from tunstack.link.pcapng import PcapngWriter
+from tunstack.tcp.segment import ACK, SYN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,20 @@ def test_our_own_capture_has_our_states(
     assert [line.rstrip() for line in capfd.readouterr().out.splitlines()] == (
         exchange.drawn(names=("peer", "tunstack")).splitlines()
     )
+
+
+def test_our_side_stands_on_the_right_also_where_we_opened(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    exchange = Exchange()
+    exchange.state = "CLOSED"
+    exchange.send(SYN, 0, after="SYN-SENT")
+    exchange.receive(SYN | ACK, 0, 1, after="ESTABLISHED")
+    assert main(["trace", str(capture(exchange))]) == 0
+    heading, first, second = capfd.readouterr().out.splitlines()
+    assert heading.split()[1:] == ["peer", "198.51.100.1:40312", "198.51.100.2:80", "tunstack"]
+    assert "◀─ SYN" in first
+    assert "── SYN,ACK" in second
 
 
 def test_a_capture_from_elsewhere_has_none(

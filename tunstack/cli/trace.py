@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,9 +15,7 @@ from tunstack.cli.watching import console, print_lines
 from tunstack.link.pcapng import read_capture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tunstack.cli.ladder.step import Direction
+    from collections.abc import Collection, Iterator
 
 _ENOUGH_TO_JUDGE: Final = 1000  # packets, to tell whether tunstack wrote the capture
 
@@ -65,19 +64,21 @@ def _draw(file: Path, *, full: bool, only: tuple[int, ...]) -> int:
         damage = error
     if not head:
         raise damage or ValueError(f"{file} has no IP packets")
-    ours = any(step.before is not None for step in head)
+    states = any(step.before is not None for step in head)
+    # Only what arrives is accepted, so where it went to is one of our addresses.
+    ours = frozenset(step.destination[0] for step in head if step.verdict == "accepted")
     page = console()
     ladder = Ladder(
         width=page.width,
         symbols=symbols_for(page.encoding),
-        states=ours,
+        states=states,
         names=("peer", "tunstack") if ours else ("", ""),
         full=full,
         only=only,
     )
     try:
         for step in chain(head, steps):
-            print_lines(page, ladder.add(step))
+            print_lines(page, ladder.add(_directed(step, ours)))
     finally:
         print_lines(page, ladder.flush())
     if damage is not None:
@@ -87,9 +88,13 @@ def _draw(file: Path, *, full: bool, only: tuple[int, ...]) -> int:
 
 def _steps(file: Path) -> Iterator[Step]:
     for packet in read_capture(file):
-        # Only newer readers tell; without it, the ladder has whoever opened on the left.
-        outbound: bool | None = getattr(packet, "outbound", None)
-        direction: Direction | None = None
-        if outbound is not None:
-            direction = "out" if outbound else "in"
-        yield step_from_capture(packet.time, packet.packet, direction, packet.comment)
+        yield step_from_capture(packet.time, packet.packet, packet.comment)
+
+
+def _directed(step: Step, ours: Collection[str]) -> Step:
+    """The step with its direction, if it is from or to one of our addresses."""
+    if step.destination[0] in ours:
+        return replace(step, direction="in")
+    if step.source[0] in ours:
+        return replace(step, direction="out")
+    return step

@@ -86,17 +86,14 @@ def step_from_observation(seen: Observation) -> Step:
     )
 
 
-def step_from_capture(
-    time: float, packet: bytes, direction: Direction | None, comment: str | None
-) -> Step:
-    """Read a packet from a file, and the comment if a host of ours wrote it."""
-    match = _COMMENT.fullmatch(comment or "")
-    if match is None:  # pragma: no cover: the pattern matches every text
-        raise AssertionError(comment)
+def step_from_capture(time: float, packet: bytes, comment: str) -> Step:
+    """Read a packet from a file, and its comment if a host of ours wrote it."""
+    match = _COMMENT.fullmatch(comment)
+    assert match is not None, "the pattern matches every text"
     before, after, verdict = match["before"], match["after"], match["verdict"]
     if before == "none":
         before = None
-    return read_packet(time, packet, direction, before, after or before, verdict)
+    return read_packet(time, packet, None, before, after or before, verdict)
 
 
 def read_packet(
