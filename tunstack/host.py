@@ -32,6 +32,9 @@ logger = logging.getLogger("tunstack")
 _MAX_OUTGOING: Final = 10_000
 """Packets that may wait for a link that takes none; what comes after them is lost, as on a wire."""
 
+_BATCH: Final = 64
+"""Packets processed before anything is sent: more would make the peer's loss probes impatient."""
+
 _FAREWELL: Final = 1.0
 """Seconds that closed connections have, at the end of a host, to hear that their FIN arrived."""
 
@@ -154,7 +157,7 @@ class Host:
         try:
             while True:
                 await link.wait_readable()
-                packets = link.receive()
+                packets = link.receive(_BATCH)
                 now = trio.current_time()
                 for packet in packets:
                     try:
