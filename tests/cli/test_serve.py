@@ -136,6 +136,20 @@ async def test_serve_where_it_cannot_says_why(namespace: tunstack.Namespace) -> 
     assert errors.startswith("tunstack serve: ")
 
 
+async def test_serve_ends_when_nobody_reads_its_lines(namespace: tunstack.Namespace) -> None:
+    process = await namespace.open_process(
+        [*TUNSTACK, "serve", "echo", *NETWORK], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert await process.stdout.receive_some() == f"echo on {OURS}:7\n".encode()
+    await process.stdout.aclose()
+    client = await dial(namespace, 7)
+    assert b"".join([data async for data in process.stderr]) == b""
+    assert await process.wait() == 141
+    await client.aclose()
+
+
 async def test_serve_uses_the_device_and_the_address_that_it_is_told(
     namespace: tunstack.Namespace,
 ) -> None:

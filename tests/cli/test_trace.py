@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,3 +105,20 @@ def test_a_capture_without_packets_says_so(
     path = capture(Exchange())
     assert main(["trace", str(path)]) == 2
     assert capfd.readouterr().err == f"tunstack trace: {path} has no IP packets\n"
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(
+    exchange: Exchange, capture: Callable[..., Path]
+) -> None:
+    for _ in range(200):
+        exchange.fetch()
+    with subprocess.Popen(
+        [sys.executable, "-m", "tunstack", "trace", "--full", capture(exchange)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(30) == 141

@@ -14,7 +14,7 @@ from tunstack.cli.bench import bench
 from tunstack.cli.connect import connect
 from tunstack.cli.demo import demo
 from tunstack.cli.run import run as run_command
-from tunstack.cli.running import USAGE, complain
+from tunstack.cli.running import USAGE, Unread, complain
 from tunstack.cli.serve import serve
 from tunstack.cli.trace import trace
 
@@ -62,7 +62,7 @@ def run(arguments: Sequence[str] | None) -> int:
         return USAGE
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:
+    except Unread:
         # Nobody reads what we print: end as a filter does, and have nothing flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

@@ -33,6 +33,10 @@ class Failure(Exception):
         self.status = status
 
 
+class Unread(Exception):
+    """Nobody reads what is printed any more; not an OSError, of which click makes an exit."""
+
+
 def execute(
     name: str,
     main: Callable[[], Awaitable[int]],
@@ -48,11 +52,17 @@ def execute(
 
     Returns:
         The exit status of `main`; 128 + N after signal N; 2 for a `SetupError`.
+
+    Raises:
+        Unread: nobody reads what is printed any more.
     """
     try:
         return trio.run(_until_signal, main, ignore)
     except BaseExceptionGroup as group:
-        failures = [_explained(error) for error in leaves(group)]
+        errors = list(leaves(group))
+        if all(isinstance(error, (BrokenPipeError, Unread)) for error in errors):
+            raise Unread from None
+        failures = [_explained(error) for error in errors]
         if None in failures:
             raise
         failure = failures[0]

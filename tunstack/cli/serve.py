@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +11,7 @@ import tunstack
 from tunstack.apps import APPS, App
 from tunstack.cli.counting import CountedStream, describe
 from tunstack.cli.options import on_this_network, read_apps, watched
-from tunstack.cli.running import execute
+from tunstack.cli.running import Unread, execute
 from tunstack.cli.watching import watching
 
 if TYPE_CHECKING:
@@ -54,55 +53,83 @@ def serve(
     """
 
     async def main() -> int:
-        totals = Totals()
-        try:
-            async with (
-                watching(pcap=pcap, trace=trace) as tap,
-                tunstack.open_host(
-                    address,
-                    name=device_name,
-                    peer=kernel_address,
-                    mtu=mtu,
-                    seed=seed,
-                    tap=tap,
-                ) as host,
-                trio.open_nursery() as nursery,
-            ):
-                for app, port in apps:
-                    await nursery.start(host.serve_tcp, Reported(app, port, totals), port)
-                    click.echo(f"{app.name} on {host.addresses[0].ip}:{port}")
-        finally:
-            if totals.connections:
-                click.echo(str(totals))
+        async with trio.open_nursery() as nursery:
+            report = Report(nursery.cancel_scope)
+            try:
+                async with (
+                    watching(pcap=pcap, trace=trace) as tap,
+                    tunstack.open_host(
+                        address,
+                        name=device_name,
+                        peer=kernel_address,
+                        mtu=mtu,
+                        seed=seed,
+                        tap=tap,
+                    ) as host,
+                    trio.open_nursery() as serving,
+                ):
+                    for app, port in apps:
+                        handler = Reported(app, port, report)
+                        await serving.start(host.serve_tcp, handler, port)
+                        report.say(f"{app.name} on {host.addresses[0].ip}:{port}")
+            finally:
+                report.sum_up()
+        if report.unread:
+            raise Unread
         return 0
 
     return execute("tunstack serve", main)
 
 
-@dataclass
-class Totals:
-    """What was served in all."""
+class Report:
+    """The lines that are printed, and what was served in all.
 
-    connections: int = 0
-    broken: int = 0
-    received: int = 0
-    sent: int = 0
+    Args:
+        scope: Cancelled when nobody reads the lines any more.
 
-    def __str__(self) -> str:
-        plural = "" if self.connections == 1 else "s"
-        return (
-            f"{self.connections} connection{plural}, {self.broken} of them broken;"
-            f" {self.received} bytes in, {self.sent} bytes out"
-        )
+    Attributes:
+        unread: Whether that is so.
+    """
+
+    def __init__(self, scope: trio.CancelScope) -> None:
+        self._scope = scope
+        self._connections = self._broken = self._received = self._sent = 0
+        self.unread = False
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        if self.unread:
+            return
+        try:
+            click.echo(line)
+        except BrokenPipeError:
+            self.unread = True
+            self._scope.cancel()
+
+    def count(self, stream: CountedStream, *, broken: bool) -> None:
+        """Add a connection that has ended."""
+        self._connections += 1
+        self._broken += broken
+        self._received += stream.received
+        self._sent += stream.sent
+
+    def sum_up(self) -> None:
+        """Print the totals, if there were connections."""
+        if self._connections:
+            plural = "" if self._connections == 1 else "s"
+            self.say(
+                f"{self._connections} connection{plural}, {self._broken} of them broken;"
+                f" {self._received} bytes in, {self._sent} bytes out"
+            )
 
 
 class Reported:
-    """A handler that runs an app's, and prints how each connection begins and ends."""
+    """A handler that runs an app's, and reports how each connection begins and ends."""
 
-    def __init__(self, app: App, port: int, totals: Totals) -> None:
+    def __init__(self, app: App, port: int, report: Report) -> None:
         self._label = f"{app.name}:{port}"
         self._handler = app.handler
-        self._totals = totals
+        self._report = report
 
     async def __call__(self, stream: trio.SocketStream) -> None:
         """Serve one connection."""
@@ -110,8 +137,7 @@ class Reported:
         who = f"{address}:{port} {self._label}"
         counted = CountedStream(stream)
         begun = trio.current_time()
-        self._totals.connections += 1
-        click.echo(f"{who} open")
+        self._report.say(f"{who} open")
         how = "closed"
         try:
             await self._handler(counted)
@@ -124,12 +150,8 @@ class Reported:
         finally:
             if counted.broken is not None:
                 how = describe(counted.broken)
-            self._end(who, how, counted, trio.current_time() - begun)
-
-    def _end(self, who: str, how: str, counted: CountedStream, seconds: float) -> None:
-        self._totals.broken += how != "closed"
-        self._totals.received += counted.received
-        self._totals.sent += counted.sent
-        click.echo(
-            f"{who} {how}: {counted.received} bytes in, {counted.sent} bytes out, {seconds:.3f} s"
-        )
+            self._report.count(counted, broken=how != "closed")
+            self._report.say(
+                f"{who} {how}: {counted.received} bytes in, {counted.sent} bytes out,"
+                f" {trio.current_time() - begun:.3f} s"
+            )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tunstack.cli.ladder import Ladder, Step, step_from_capture, symbols_for
-from tunstack.cli.running import USAGE, complain
+from tunstack.cli.running import USAGE, Unread, complain
 from tunstack.cli.watching import console, print_lines
 from tunstack.link.pcapng import read_capture
 
@@ -44,9 +44,9 @@ def trace(file: Path, full: bool, only: tuple[int, ...]) -> int:
     """Draw the packets of FILE (pcap or pcapng) as a ladder."""
     try:
         return _draw(file, full=full, only=only)
+    except BrokenPipeError:  # rich before 13.9 does not tell us in another way
+        raise Unread from None
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
         message = f"cannot read {file}: {error.strerror}"
     except ValueError as error:
         message = str(error)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tunstack.cli.ladder import Ladder, Line, step_from_observation, symbols_for
-from tunstack.cli.running import Failure, complain
+from tunstack.cli.running import Failure, Unread, complain
 from tunstack.link.pcapng import PcapngWriter
 
 if TYPE_CHECKING:
@@ -26,9 +26,15 @@ _INTERVAL: Final = 0.05
 _PATIENCE: Final = 5  # intervals without a packet, after which a run is not waited for any longer
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let it be known to who runs the command; rich would exit here and now."""
+        raise Unread
+
+
 def console(*, stderr: bool = False) -> Console:
     """A console that prints what it is given as it is, and has colours only on a terminal."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return _Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def print_lines(to: Console, lines: Iterable[Line]) -> None:
