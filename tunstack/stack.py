@@ -64,6 +64,19 @@ _ICMP_ERRNO: Final = {
 }
 """As Linux converts the codes of Destination Unreachable; the rest become EHOSTUNREACH."""
 
+_OWN_COUNTERS: Final = (
+    "packets_received",
+    "packets_sent",
+    "icmp_received",
+    "icmp_unmatched",
+    "retransmission_timeout",
+    "retransmission_fast",
+    "window_probe",
+    "lost_to_full_link",
+    "internal_errors",
+)
+"""Statistics that are neither a `Reason`'s nor a `Verdict`'s, the host's among them."""
+
 _ISN_STEP: Final = 1 << 17
 """How far beyond the old connection's numbers a new incarnation's begin, at least."""
 
@@ -423,7 +436,7 @@ class Stack:
         TCP rules make of a segment under ``tcp_`` and the `Verdict`'s name.
         """
         counters = self.counters
-        counts = dict.fromkeys(("packets_received", "packets_sent", "icmp_received"), 0)
+        counts = dict.fromkeys(_OWN_COUNTERS, 0)
         counts |= {reason.value: counters[reason] for reason in Reason}
         counts |= {f"tcp_{verdict.name.lower()}": counters[verdict] for verdict in Verdict}
         own = {*Reason, *Verdict}
