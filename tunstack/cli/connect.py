@@ -99,8 +99,12 @@ def connect(
             ) as ours,
         ):
             stream = await _open(ours, host, port, wait)
-            async with stream:
-                await converse(stream, StandardStreams())
+            try:
+                async with stream:
+                    await converse(stream, StandardStreams())
+            except trio.BrokenResourceError as error:
+                status = _STATUS.get(error_number(error) or 0, OTHER)
+                raise Failure(f"{host} port {port}: {describe(error)}", status) from None
             await settle(ours)
         return 0
 
@@ -160,7 +164,8 @@ async def converse(stream: trio.abc.HalfCloseableStream, ends: Ends) -> None:
     """Copy both ways until both are done.
 
     Raises:
-        Failure: the connection broke, or output was not taken.
+        trio.BrokenResourceError: the connection broke.
+        Failure: nobody takes the output.
     """
 
     async def send() -> None:
@@ -179,16 +184,9 @@ async def converse(stream: trio.abc.HalfCloseableStream, ends: Ends) -> None:
             nursery.start_soon(send)
             await receive(nursery)
     except BaseExceptionGroup as group:
-        failures = [_failure(error) for error in leaves(group)]
-        if failures[0] is None or None in failures:
-            raise
-        raise failures[0] from None
-
-
-def _failure(error: BaseException) -> Failure | None:
-    """What ends the command, if the error is one that a connection or a pipe may have."""
-    if isinstance(error, BrokenPipeError):
-        return Failure("nobody reads standard output any more", BROKEN_PIPE)
-    if isinstance(error, trio.BrokenResourceError):
-        return Failure(describe(error), _STATUS.get(error_number(error) or 0, OTHER))
-    return None
+        errors = list(leaves(group))
+        if any(isinstance(error, BrokenPipeError) for error in errors):
+            raise Failure("nobody reads standard output any more", BROKEN_PIPE) from None
+        if all(isinstance(error, trio.BrokenResourceError) for error in errors):
+            raise errors[0] from errors[0].__cause__
+        raise

@@ -133,8 +133,7 @@ class Reported:
 
     async def __call__(self, stream: trio.SocketStream) -> None:
         """Serve one connection."""
-        address, port = stream.socket.getpeername()[:2]
-        who = f"{address}:{port} {self._label}"
+        who = f"{_peer_of(stream)} {self._label}"
         counted = CountedStream(stream)
         begun = trio.current_time()
         self._report.say(f"{who} open")
@@ -155,3 +154,11 @@ class Reported:
                 f"{who} {how}: {counted.received} bytes in, {counted.sent} bytes out,"
                 f" {trio.current_time() - begun:.3f} s"
             )
+
+
+def _peer_of(stream: trio.SocketStream) -> str:
+    try:
+        address, port = stream.socket.getpeername()[:2]
+    except OSError:  # It has reset the connection before its turn came.
+        return "(gone)"
+    return f"{address}:{port}"

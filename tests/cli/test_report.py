@@ -1,0 +1,63 @@
+"""The lines of ``tunstack serve`` for connections that end badly, over the kernel's loopback."""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from tunstack.apps import APPS
+from tunstack.cli.serve import Report, Reported
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@pytest.fixture
+async def listener() -> AsyncIterator[trio.SocketListener]:
+    async with (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0] as listener:
+        yield listener
+
+
+async def test_a_peer_that_is_gone_before_its_turn_has_no_name(
+    listener: trio.SocketListener, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = await trio.testing.open_stream_to_socket_listener(listener)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await client.aclose()
+    async with await listener.accept() as stream:
+        report = Report(trio.CancelScope())
+        await Reported(APPS["echo"], 7, report)(stream)
+    report.sum_up()
+    opened, closed, total = capsys.readouterr().out.splitlines()
+    assert opened == "(gone) echo:7 open"
+    assert closed.startswith("(gone) echo:7 reset by peer: 0 bytes in, 0 bytes out, ")
+    assert total == "1 connection, 1 of them broken; 0 bytes in, 0 bytes out"
+
+
+async def test_a_handler_that_fails_is_told_of_and_its_error_goes_on(
+    listener: trio.SocketListener, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fail(stream: trio.abc.Stream) -> None:
+        await stream.send_all(b"oh")
+        raise ValueError("no")
+
+    reported = Reported(APPS["echo"], 7, Report(trio.CancelScope()))
+    reported._handler = fail
+    async with (
+        await trio.testing.open_stream_to_socket_listener(listener) as client,
+        await listener.accept() as stream,
+    ):
+        port = client.socket.getsockname()[1]
+        with pytest.raises(ValueError, match="no"):
+            await reported(stream)
+    assert re.search(
+        rf"^127.0.0.1:{port} echo:7 failed: ValueError\('no'\): 0 bytes in, 2 bytes out, 0",
+        capsys.readouterr().out,
+        re.MULTILINE,
+    )
