@@ -118,7 +118,7 @@ def held_addresses() -> list[tuple[str, IPv4Interface]]:
         return held
 
 
-def _configure(device: Any, wanted: TunRequest) -> None:  # noqa: ANN401 - pytun has no types
+def _configure(device: Any, wanted: TunRequest) -> None:
     """Give the device what it lacks of address, MTU and being up."""
     from ipaddress import IPv4Address
 

@@ -158,7 +158,7 @@ class NetworkNamespace:
     async def run_process(
         self,
         command: Command,
-        **options: Any,  # noqa: ANN401 - they are trio's
+        **options: Any,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a program in the namespace, as `trio.run_process` does, with the same options.
 
@@ -183,7 +183,7 @@ class NetworkNamespace:
     async def open_process(
         self,
         command: Command,
-        **options: Any,  # noqa: ANN401 - they are trio's
+        **options: Any,
     ) -> trio.Process:
         """Start a program in the namespace, as `trio.lowlevel.open_process` does.
 
