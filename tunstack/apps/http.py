@@ -129,7 +129,9 @@ class _Conversation:
             if event is not h11.NEED_DATA:
                 return event
             if self._http.they_are_waiting_for_100_continue:
-                go_ahead = h11.InformationalResponse(status_code=100, headers=[])
+                go_ahead = h11.InformationalResponse(
+                    status_code=100, headers=[], reason=b"Continue"
+                )
                 await self._stream.send_all(self._http.send(go_ahead))
             self._http.receive_data(bytes(await self._stream.receive_some(_READ_SIZE)))
 
