@@ -141,7 +141,7 @@ async def test_a_holder_that_was_killed_is_told_and_its_processes_are_killed_all
         with pytest.raises(OSError, match="holds the namespace is gone") as caught:
             namespace.socket()
         assert caught.value.errno == errno.ESRCH
-    assert not is_running(sleeper)
+    eventually(lambda: not is_running(sleeper))
 
 
 PARENT = """
@@ -174,7 +174,10 @@ def test_when_the_parent_dies_of_a_signal_all_is_gone(number: signal.Signals) ->
     with started(PARENT.format(fork=False)) as (parent, output):
         holder, child, sleeper, _ = map(int, output.readline().split())
         place = os.readlink(f"/proc/{holder}/ns/net")
-        assert all(os.readlink(f"/proc/{pid}/ns/net") == place for pid in (child, sleeper))
+        # The child is on its way in, by way of nsenter.
+        eventually(
+            lambda: all(os.readlink(f"/proc/{pid}/ns/net") == place for pid in (child, sleeper))
+        )
         parent.send_signal(number)
         parent.wait()
     eventually(lambda: not any(map(is_running, (holder, child, sleeper))))
