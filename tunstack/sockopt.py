@@ -58,7 +58,8 @@ def get_option(sock: Socket, level: int, name: int, size: int) -> int | bytes:
     """
     if (level, name) == (SOL_SOCKET, SO_LINGER):
         linger = sock.linger
-        return _LINGER.pack(linger is not None, linger or 0)[: size or None]
+        whole = _LINGER.pack(linger is not None, linger or 0)
+        return whole[:size] if size else _as_int(whole)
     getter = _GETTERS.get((level, name))
     if getter is not None:
         value = getter(sock)
