@@ -194,7 +194,7 @@ def _second_check_rst(connection: Connection, segment: Segment) -> Verdict | Non
         return Verdict.CHALLENGED_RESET
     state = connection.state
     if state is State.SYN_RECEIVED and connection.passive:
-        connection.enter(State.LISTEN)
+        connection.return_to_listen()
     elif state is State.SYN_RECEIVED:
         connection.end(OSError(errno.ECONNREFUSED, "Connection refused"))
     elif state in (State.CLOSING, State.LAST_ACK, State.TIME_WAIT):
@@ -210,7 +210,7 @@ def _fourth_check_syn(connection: Connection, segment: Segment) -> Verdict | Non
         return None
     if connection.state is State.SYN_RECEIVED and connection.passive:
         # Section 3.10.7.4, fourth: back to LISTEN.
-        connection.enter(State.LISTEN)
+        connection.return_to_listen()
         return Verdict.RESET
     connection.challenge()
     return Verdict.CHALLENGED_SYN

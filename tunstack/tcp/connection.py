@@ -148,6 +148,9 @@ class Connection(Narrator):
 
     def opened(self) -> None:
         """Tell the owner that the connection is there; do what was asked for meanwhile."""
+        if self._syn_due:  # The ACK came in one batch with a SYN that we were to answer.
+            self._syn_due = False
+            self.receiver.ack_now = True
         close_requested = self._close_requested
         if self.owner is not None:
             self.owner.opened(self)
@@ -158,6 +161,13 @@ class Connection(Narrator):
         """Tell the owner that it came to nothing."""
         if self.owner is not None:
             self.owner.failed_to_open(self)
+
+    def return_to_listen(self) -> None:
+        """Whoever began a passive handshake broke it off (section 3.10.7.4): as if it never was."""
+        self._syn_due = False
+        self.sender.forget_syn()
+        self.receiver.acknowledged()
+        self.enter(State.LISTEN)
 
     def send_fin(self) -> None:
         """Queue a FIN behind all data (section 3.10.4)."""

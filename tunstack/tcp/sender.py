@@ -145,6 +145,13 @@ class Sender:
             self._count_retransmission()
         self.timer = self._timer_at(now, self._config.syn_timeout)
 
+    def forget_syn(self) -> None:
+        """No SYN is under way any more: the connection is back in LISTEN."""
+        self.nxt = self.iss
+        self.timer = self._timed_seq = None
+        self._resent = False
+        self.rtt.end_back_off()
+
     def next_transmission(self, limit: int, room: int) -> Transmission | None:
         """What to send now, or None; call :meth:`sent` when it went out, and ask again.
 
@@ -332,7 +339,7 @@ class Sender:
     def timer_fired(self, now: float) -> str:
         """The timer fired; returns what to do: "give up", "syn", "probe", or "" to retransmit."""
         timeout = self.user_timeout if self.synchronized else self._config.syn_timeout
-        if now - self.stalled_since >= timeout:
+        if now >= self.stalled_since + timeout:  # As `_timer_at` adds it up: no other rounding.
             self.timer = None
             return "give up"
         self.rtt.back_off()
