@@ -131,6 +131,7 @@ class Receiver:
         if diff(self.edge, self.nxt) < 0:  # A FIN may come to a window of zero.
             self.edge = self.nxt
         self.finished = True
+        self.ack_now = True  # Even if what filled the gap before an early FIN might have waited.
         self.reassembly.clear()
         return True
 
