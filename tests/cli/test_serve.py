@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.kernel
 
-OURS, KERNEL = "203.0.113.2", "203.0.113.1"
+OURS, KERNEL = "198.51.100.130", "198.51.100.129"
 TUNSTACK = (sys.executable, "-m", "tunstack")
-NETWORK = ("--address", f"{OURS}/24")
+NETWORK = ("--address", f"{OURS}/25")
 PATIENCE = 30
 
 
@@ -133,7 +133,7 @@ async def test_serve_prints_a_line_when_a_connection_opens_and_when_it_ends(
 
 
 async def test_serve_where_it_cannot_says_why(namespace: tunstack.Namespace) -> None:
-    async with namespace.open_host(f"{OURS}/24"):
+    async with namespace.open_host(f"{OURS}/25"):
         status, out, errors = await run(namespace, "serve", "echo", *NETWORK)
     assert (status, out) == (2, b"")
     assert errors.count("\n") == 1
@@ -157,11 +157,11 @@ async def test_serve_ends_when_nobody_reads_its_lines(namespace: tunstack.Namesp
 async def test_serve_uses_the_device_and_the_address_that_it_is_told(
     namespace: tunstack.Namespace,
 ) -> None:
-    options = ("--device-name", "tun7", "--kernel-address", "203.0.113.77")
+    options = ("--device-name", "tun7", "--kernel-address", "198.51.100.205")
     async with started(namespace, "serve", "discard", *NETWORK, *options) as (_, line):
         await line()
         client = await dial(namespace, 9)
-        assert client.socket.getsockname()[0] == "203.0.113.77"
+        assert client.socket.getsockname()[0] == "198.51.100.205"
         devices = await namespace.run_process(["cat", "/proc/net/dev"], capture_stdout=True)
         assert b"tun7:" in devices.stdout
         await client.aclose()
@@ -225,18 +225,18 @@ async def test_connect_tells_by_its_status_what_went_wrong(namespace: tunstack.N
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reset)
             start = nursery.start_soon
-            start(attempt, "refused", "203.0.113.2", "203.0.113.1", "9001")
-            start(attempt, "reset", "203.0.113.10", "203.0.113.9", "9000")
-            start(attempt, "timed out", "203.0.113.18", "203.0.113.20", "1", "--wait", "0.1")
-            start(attempt, "unreachable", "203.0.113.26", "198.51.100.1", "1")
-            start(attempt, "a mistake", "203.0.113.34", "no-such-host.invalid", "1")
+            start(attempt, "refused", "198.51.100.130", "198.51.100.129", "9001")
+            start(attempt, "reset", "198.51.100.138", "198.51.100.137", "9000")
+            start(attempt, "timed out", "198.51.100.146", "198.51.100.148", "1", "--wait", "0.1")
+            start(attempt, "unreachable", "198.51.100.154", "198.51.100.1", "1")
+            start(attempt, "a mistake", "198.51.100.162", "no-such-host.invalid", "1")
     assert results == {
-        "refused": (REFUSED, b"", "tunstack connect: 203.0.113.1 port 9001: refused\n"),
-        "reset": (RESET, b"", "tunstack connect: 203.0.113.9 port 9000: reset by peer\n"),
+        "refused": (REFUSED, b"", "tunstack connect: 198.51.100.129 port 9001: refused\n"),
+        "reset": (RESET, b"", "tunstack connect: 198.51.100.137 port 9000: reset by peer\n"),
         "timed out": (
             TIMED_OUT,
             b"",
-            "tunstack connect: 203.0.113.20 port 1: timed out after 0.1 s\n",
+            "tunstack connect: 198.51.100.148 port 1: timed out after 0.1 s\n",
         ),
         "unreachable": (
             UNREACHABLE,

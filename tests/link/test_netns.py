@@ -245,7 +245,7 @@ def test_a_user_without_privileges_has_it_all() -> None:
                 print("ttl", ns.sysctl("net.ipv4.ip_default_ttl", 33))
                 where = await ns.run_process(["readlink", "/proc/self/ns/net"], capture_stdout=True)
                 print("inside", where.stdout.decode().strip() == os.readlink(ns.path))
-                await ns.run_process(["ip", "route", "add", "203.0.113.0/24", "dev", link.name])
+                await ns.run_process(["ip", "route", "add", "198.51.100.128/25", "dev", link.name])
                 left = await ns.open_process(["sleep", "1000"])
             print("killed", await left.wait())
             try:

@@ -53,8 +53,8 @@ def test_the_peer_may_carry_a_prefix_length() -> None:
 
 
 def test_a_single_address_takes_any_peer() -> None:
-    wanted = plan_tun("198.51.100.2/32", peer="203.0.113.1")
-    assert (wanted.address, wanted.peer, wanted.prefix) == ("198.51.100.2", "203.0.113.1", 32)
+    wanted = plan_tun("198.51.100.2/32", peer="198.51.100.129")
+    assert (wanted.address, wanted.peer, wanted.prefix) == ("198.51.100.2", "198.51.100.129", 32)
 
 
 def test_the_environment_names_the_device_node(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +80,7 @@ def test_the_environment_names_the_device_node(monkeypatch: pytest.MonkeyPatch) 
         ("198.51.100.2/32", {}, "no address for the kernel"),
         ("198.51.100.2/24", {"peer": "198.51.100.2"}, "both tunstack's address and the kernel's"),
         ("198.51.100.2/24", {"peer": "198.51.100.0"}, "network address"),
-        ("198.51.100.2/24", {"peer": "203.0.113.1"}, "not in 198.51.100.0/24"),
+        ("198.51.100.2/25", {"peer": "198.51.100.129"}, "not in 198.51.100.0/25"),
         ("198.51.100.2/24", {"peer": "kernel"}, "no IPv4 address for the kernel's side"),
         ("198.51.100.2/24", {"mtu": 67}, "MTU 67 is out of range"),
         ("198.51.100.2/24", {"mtu": 65536}, "MTU 65536 is out of range"),

@@ -171,8 +171,8 @@ async def test_name_mtu_and_peer_are_as_asked_for(namespace: NetworkNamespace) -
 
 @pytest.mark.kernel
 async def test_a_single_address_is_reached_point_to_point(namespace: NetworkNamespace) -> None:
-    link = await namespace.open_tun(f"{OURS}/32", peer="203.0.113.1")
-    assert link.send([echo_request(OURS, "203.0.113.1", b"")])
+    link = await namespace.open_tun(f"{OURS}/32", peer="198.51.100.129")
+    assert link.send([echo_request(OURS, "198.51.100.129", b"")])
     assert (await next_ipv4(link))[16:20] == socket.inet_aton(OURS)
 
 
@@ -188,9 +188,9 @@ async def test_a_large_mtu_carries_large_packets(namespace: NetworkNamespace) ->
 async def test_two_devices_on_networks_of_their_own_do_not_meet(
     namespace: NetworkNamespace, link: TunLink
 ) -> None:
-    second = await namespace.open_tun("203.0.113.2/24")
+    second = await namespace.open_tun("198.51.100.130/25")
     sender = namespace.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    await sender.sendto(b"to the second", ("203.0.113.2", 9))
+    await sender.sendto(b"to the second", ("198.51.100.130", 9))
     assert (await next_ipv4(second)).endswith(b"to the second")
     assert ipv4(link.receive()) == []
 
@@ -202,12 +202,16 @@ async def test_two_devices_on_networks_of_their_own_do_not_meet(
         ("198.51.100.3/24", {}, "198.51.100.1 is already an address of tun0"),
         ("198.51.100.3/24", {"peer": "198.51.100.4"}, "network 198.51.100.0/24 of tun0"),
         ("198.51.100.9/16", {}, "network 198.51.100.0/24 of tun0"),
-        ("198.51.100.1/32", {"peer": "203.0.113.1"}, "198.51.100.1 is already an address of tun0"),
-        ("203.0.113.2/24", {"name": "tun0"}, "tun0 is in use by another process"),
-        ("203.0.113.2/24", {"name": "lo"}, "no TUN device that one program can attach to"),
-        ("203.0.113.2/24", {"device_node": "/nowhere/tun"}, "modprobe tun"),
-        ("203.0.113.2/24", {"device_node": "/dev/null"}, "is it a TUN device node"),
-        ("203.0.113.2/24", {"device_node": "/dev"}, "cannot open /dev: Is a directory"),
+        (
+            "198.51.100.1/32",
+            {"peer": "198.51.100.129"},
+            "198.51.100.1 is already an address of tun0",
+        ),
+        ("198.51.100.130/25", {"name": "tun0"}, "tun0 is in use by another process"),
+        ("198.51.100.130/25", {"name": "lo"}, "no TUN device that one program can attach to"),
+        ("198.51.100.130/25", {"device_node": "/nowhere/tun"}, "modprobe tun"),
+        ("198.51.100.130/25", {"device_node": "/dev/null"}, "is it a TUN device node"),
+        ("198.51.100.130/25", {"device_node": "/dev"}, "cannot open /dev: Is a directory"),
     ],
 )
 async def test_a_mistake_is_one_line_that_says_what_to_do(
@@ -217,7 +221,7 @@ async def test_a_mistake_is_one_line_that_says_what_to_do(
     with pytest.raises(SetupError, match=message) as caught:
         await namespace.open_tun(address, **wish)
     assert "\n" not in str(caught.value)
-    await namespace.open_tun("203.0.113.2/24")  # the namespace is none the worse for it
+    await namespace.open_tun("198.51.100.130/25")  # the namespace is none the worse for it
 
 
 def test_no_device_node_in_the_current_namespace(tmp_path: Path) -> None:
@@ -264,14 +268,14 @@ async def test_a_persistent_device_keeps_the_address_and_mtu_that_it_has(
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("203.0.113.2/24", "not reached through lasting"),
-        ("198.51.100.77/24", "kernel's own address on lasting"),
+        ("198.51.100.130/25", "not reached through lasting"),
+        ("198.51.100.77/25", "kernel's own address on lasting"),
     ],
 )
 async def test_an_address_that_a_persistent_device_does_not_reach_is_refused(
     namespace: NetworkNamespace, address: str, message: str
 ) -> None:
-    await make_persistent(namespace, "ip address add 198.51.100.77/24 dev lasting")
+    await make_persistent(namespace, "ip address add 198.51.100.77/25 dev lasting")
     with pytest.raises(SetupError, match=message):
         await namespace.open_tun(address, name="lasting")
 

@@ -43,7 +43,7 @@ Examples:
   echo hello | sudo tunstack connect --address 10.9.0.2/24 10.9.0.1 7
   printf 'GET / HTTP/1.0\\r\\n\\r\\n' | sudo tunstack connect --address 10.9.0.2/24 10.9.0.1 80
   tunstack run -- sh -c 'nc -l -p 9000 & sleep 1;
-      echo hello | tunstack connect --address 203.0.113.2/24 203.0.113.1 9000'
+      echo hello | tunstack connect --address 198.51.100.130/25 198.51.100.129 9000'
 
 \b
 Exit status:

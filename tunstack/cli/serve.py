@@ -21,7 +21,7 @@ _EPILOG = f"""\b
 Examples:
   sudo tunstack serve http --address 198.51.100.2/24     then: curl http://198.51.100.2/
   sudo tunstack serve echo chargen http:8080 --address 10.9.0.2/24 --device-name tun7
-  tunstack run -- sh -c 'tunstack serve echo --address 203.0.113.2/24 & sh'     without root
+  tunstack run -- sh -c 'tunstack serve echo --address 198.51.100.130/25 & sh'     without root
 
 \b
 Apps:
