@@ -253,10 +253,11 @@ class Connection(Narrator):
         """The application lets go: close our half, and answer any further data with a RST.
 
         With received data unread the connection is aborted instead, so that the peer learns that
-        data was lost (section 3.6.1, SHLD-3).
+        data was lost (section 3.6.1, SHLD-3). In TIME-WAIT it can learn nothing any more, and the
+        wait goes on for its own reason (MUST-13).
         """
         self.orphaned = True
-        if len(self.receiver.buffer):
+        if len(self.receiver.buffer) and self.state is not State.TIME_WAIT:
             self.abort()
         else:
             self.shutdown()
