@@ -310,6 +310,7 @@ class Connection(Narrator):
         sender, receiver, config = self.sender, self.receiver, self.config
         self.peer_mss = max(syn.mss or config.default_send_mss, _SMALLEST_MSS)
         self.timestamps_ok = config.timestamps and syn.ts_val is not None
+        self.last_ack_sent = receiver.nxt  # Or as good as: our answer is due.
         if syn.ts_val is not None:
             self.ts_recent, self.ts_recent_at = syn.ts_val, now
         self.sack_ok = config.sack and syn.sack_permitted
@@ -457,7 +458,6 @@ class Connection(Narrator):
         if answer:
             segment.flags |= ACK
             segment.ack = receiver.nxt
-            self.last_ack_sent = receiver.nxt
             receiver.acknowledged()
         return segment
 
