@@ -109,8 +109,11 @@ def _first_check_sequence(connection: Connection, segment: Segment, now: float) 
     flags = segment.flags
     if connection.timestamps_ok and not flags & RST:
         if segment.ts_val is None:
-            return Verdict.NO_TIMESTAMP
-        if _is_old_duplicate(connection, segment.ts_val, now):
+            # A SYN is answered whatever it lacks (RFC 5961 section 4): a peer that has begun anew
+            # must hear of us, to reset us, and RFC 6191 lets one without reopen TIME-WAIT.
+            if not flags & SYN:
+                return Verdict.NO_TIMESTAMP
+        elif _is_old_duplicate(connection, segment.ts_val, now):
             connection.challenge()
             return Verdict.OLD_TIMESTAMP
     if _is_new_incarnation(connection, segment):
