@@ -1,0 +1,190 @@
+"""The Timestamps option: what is echoed, and what old ones protect from (RFC 7323)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN
+from tunstack.tcp.state import SYNCHRONIZED, State
+from tunstack.tcp.verdict import Verdict
+
+from .harness import IN_STATE, MSS, Bench, Numbers, established, syn_sent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+S = State
+DAY: Final = 86400.0
+
+
+def recent(bench: Bench) -> int:
+    """TS.Recent, relative."""
+    return (bench.connection.ts_recent - bench.irs) % 2**32
+
+
+# What is sent (section 3)
+
+
+def test_clock_ticks_every_millisecond(numbers: Numbers) -> None:
+    bench = established(**numbers)
+    for seconds, ticks in [(0.0, 0), (0.0015, 1), (1.0, 1001)]:
+        bench.advance(seconds)
+        bench.send(b"x")
+        bench.expect(ACK | PSH, payload=b"x", ts_val=ticks, ts_ecr=0)
+        bench.arrive(ACK, ts_val=0)
+
+
+def test_clock_wraps() -> None:
+    bench = established(iss=0)
+    bench.now = 2**32 / 1000 + 5
+    bench.send(b"x")
+    bench.expect(ACK | PSH, payload=b"x", ts_val=5000)
+
+
+def test_every_segment_but_a_reset_carries_timestamps() -> None:
+    bench = established()
+    bench.send(b"x")
+    assert bench.expect(ACK | PSH, payload=b"x").ts_val is not None
+    bench.arrive(ACK, seq=100, payload=b"y")
+    assert bench.expect(ACK, sack=((100, 101),)).ts_val is not None
+    bench.shutdown()
+    assert bench.expect(FIN | ACK, sack=((100, 101),)).ts_val is not None
+    bench.abort()
+    bench.expect(RST, ts_val=None)
+
+
+# TS.Recent (section 4.3)
+
+
+def test_the_ack_of_two_segments_echoes_the_first(numbers: Numbers) -> None:
+    """So that the peer's measurement covers our delay."""
+    bench = established(**numbers)
+    bench.arrive(ACK, payload=bytes(MSS), ts_val=100)
+    bench.arrive(ACK, payload=bytes(MSS), ts_val=110)
+    bench.expect(ACK, ack=2001, ts_ecr=100)
+    bench.arrive(ACK, payload=bytes(MSS), ts_val=120)
+    bench.arrive(ACK, payload=bytes(MSS), ts_val=130)
+    bench.expect(ACK, ack=4001, ts_ecr=120)
+
+
+def test_a_segment_beyond_a_gap_is_not_echoed(numbers: Numbers) -> None:
+    """Last.ACK.sent is before it; the segment that fills the gap is echoed."""
+    bench = established(**numbers)
+    bench.arrive(ACK, payload=bytes(MSS), ts_val=100)
+    bench.advance(0.04)
+    bench.expect(ACK, ack=1001, ts_ecr=100)
+    bench.arrive(ACK, seq=2001, payload=bytes(MSS), ts_val=120)
+    bench.expect(ACK, ack=1001, ts_ecr=100, sack=((2001, 3001),))
+    bench.arrive(ACK, seq=1001, payload=bytes(MSS), ts_val=110)
+    bench.expect(ACK, ack=3001, ts_ecr=110)
+
+
+def test_an_old_duplicate_is_not_echoed() -> None:
+    bench = established()
+    bench.arrive(ACK, payload=b"x", ts_val=100)
+    bench.advance(0.04)
+    bench.expect(ACK, ts_ecr=100)
+    bench.arrive(ACK, seq=1, payload=b"x", ts_val=200)
+    bench.expect(ACK, ts_ecr=100)
+
+
+def test_a_pure_ack_is_remembered_and_not_answered(numbers: Numbers) -> None:
+    bench = established(**numbers)
+    bench.arrive(ACK, ts_val=500)
+    assert recent(bench) == 500
+
+
+def test_segment_beyond_a_gap_in_the_batch_of_the_handshake(numbers: Numbers) -> None:
+    """Last.ACK.sent is known as soon as their SYN is, though our ACK of it is still to go out."""
+    bench = syn_sent(**numbers)
+    with bench.batch():
+        bench.arrive_syn(SYN | ACK)
+        bench.arrive(ACK, seq=1001, payload=bytes(MSS), ts_val=100)
+    bench.expect(ACK, ack=1, ts_ecr=0, sack=((1001, 2001),))
+
+
+def test_segment_in_order_in_the_batch_of_the_handshake(numbers: Numbers) -> None:
+    bench = syn_sent(**numbers)
+    with bench.batch():
+        bench.arrive_syn(SYN | ACK)
+        bench.arrive(ACK, seq=1, payload=bytes(MSS), ts_val=100)
+    bench.expect(ACK, ack=1001, ts_ecr=100)
+
+
+# PAWS (section 5)
+
+
+@pytest.mark.parametrize("state", sorted(SYNCHRONIZED, key=str))
+@pytest.mark.parametrize("older", [1, 2**31 - 1])
+def test_older_timestamp_is_refused(state: State, older: int, numbers: Numbers) -> None:
+    bench = IN_STATE[state](**numbers)
+    bench.arrive(ACK, ack=1, ts_val=500)
+    expected = bench.connection.receiver.nxt
+    verdict = bench.arrive(ACK, payload=b"from an earlier lap", ts_val=500 - older)
+    assert verdict is Verdict.OLD_TIMESTAMP
+    answer = bench.expect(ACK, ts_ecr=500)
+    assert (bench.irs + answer.ack) % 2**32 == expected == bench.connection.receiver.nxt
+
+
+@pytest.mark.parametrize("newer", [0, 1, 2**31 - 1])
+def test_timestamp_that_is_not_older_passes(newer: int, numbers: Numbers) -> None:
+    bench = established(**numbers)
+    bench.arrive(ACK, ts_val=500)
+    assert bench.arrive(ACK, payload=b"x", ts_val=500 + newer) is Verdict.ACCEPTED
+    assert recent(bench) == 500 + newer
+
+
+def test_reset_needs_no_timestamp_and_no_new_one() -> None:
+    """Section 5.3: PAWS is not for them."""
+    for ts_val in (None, 1):
+        bench = established()
+        bench.arrive(ACK, ts_val=500)
+        assert bench.arrive(RST, ts_val=ts_val) is Verdict.RESET
+
+
+@pytest.mark.parametrize(
+    ("idle", "verdict"), [(24 * DAY, Verdict.ACCEPTED), (24 * DAY - 1, Verdict.OLD_TIMESTAMP)]
+)
+def test_after_24_days_a_timestamp_says_nothing(idle: float, verdict: Verdict) -> None:
+    """Section 5.5: half of the lap of a clock that ticks every millisecond."""
+    bench = established()
+    bench.advance(1000.0)
+    bench.arrive(ACK, ts_val=1_000_000)
+    bench.advance(idle)
+    assert bench.arrive(ACK, payload=b"x", ts_val=999_999) is verdict
+    bench.drain()
+    assert recent(bench) == (999_999 if verdict is Verdict.ACCEPTED else 1_000_000)
+    bench.advance(1.0)
+    bench.drain()
+
+
+@pytest.mark.parametrize("flags", [ACK, ACK | FIN])
+def test_segment_without_a_timestamp_is_dropped(flags: int) -> None:
+    """Section 3.2: once agreed on, they SHOULD be there."""
+    bench = established()
+    verdict = bench.arrive(flags, payload=b"x", ts_val=None)
+    assert verdict is Verdict.NO_TIMESTAMP
+    bench.expect_nothing()
+    assert bench.receive() == b""
+
+
+@pytest.mark.parametrize("make", [IN_STATE[S.ESTABLISHED], IN_STATE[S.FIN_WAIT_2]])
+def test_syn_without_a_timestamp_is_challenged(make: Callable[..., Bench]) -> None:
+    """A peer that has lost its memory must hear of us, to reset us (RFC 5961 section 4)."""
+    bench = make()
+    assert bench.arrive(SYN, seq=5000, ts_val=None) is Verdict.CHALLENGED_SYN
+    bench.expect(ACK, ack=1)
+
+
+def test_timestamps_that_were_not_agreed_on_are_ignored() -> None:
+    bench = Bench()
+    bench.connection.open_passive()
+    bench.arrive(SYN, seq=0, mss=1012)
+    bench.drain()
+    bench.arrive(ACK)
+    assert bench.arrive(ACK, payload=b"x", ts_val=500) is Verdict.ACCEPTED
+    assert bench.arrive(ACK, payload=b"y", ts_val=100) is Verdict.ACCEPTED
+    bench.advance(0.04)
+    bench.expect(ACK, ack=3, ts_val=None)
