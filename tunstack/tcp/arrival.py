@@ -82,7 +82,7 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
     if not acknowledges:
         connection.enter(State.SYN_RECEIVED)
         return Verdict.ACCEPTED
-    sender.acknowledge(segment.ack, now, connection.echoed_at(segment, now))
+    sender.heard(segment.ack, now, echoed_at=connection.echoed_at(segment, now))
     connection.receiver.ack_now = True
     connection.enter(State.ESTABLISHED)
     # Text or FIN in a SYN,ACK: section 3.10.7.3 goes on with the sixth step of the rest.
@@ -131,6 +131,8 @@ def _first_check_sequence(connection: Connection, segment: Segment, now: float) 
             connection.restart_time_wait(now)
         connection.challenge()
         behind = lt(segment.seq, receiver.nxt)
+        if behind and len(segment.payload):
+            receiver.came_again(segment.seq, len(segment.payload))
         # Its ACK and window are not looked at: they are older than what we know.
         return Verdict.DUPLICATE if behind else Verdict.OUT_OF_WINDOW
     if (
@@ -229,22 +231,25 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
             connection.send_reset(ack)
             return Verdict.UNACCEPTABLE_ACK
         sender.set_window(segment.seq, ack, _scaled_window(connection, segment))
-        sender.acknowledge(ack, now, connection.echoed_at(segment, now))
+        sender.heard(ack, now, echoed_at=connection.echoed_at(segment, now))
         connection.enter(State.ESTABLISHED)
         return None
     if gt(ack, sender.nxt):
         connection.challenge()
         return Verdict.UNACCEPTABLE_ACK
-    if gt(ack, sender.una):
-        sender.acknowledge(ack, now, connection.echoed_at(segment, now))
-    elif diff(sender.una, ack) > sender.max_wnd:
+    if diff(sender.una, ack) > sender.max_wnd:
         # RFC 5961 section 5 (MAY-12): too old to be anybody's but an attacker's.
         connection.challenge()
         return Verdict.OLD_ACK
-    elif _is_duplicate_ack(connection, segment):
-        sender.duplicate_ack(now)
     sender.answered(now)
     if ge(ack, sender.una):
+        sender.heard(
+            ack,
+            now,
+            sack=segment.sack,
+            echoed_at=connection.echoed_at(segment, now),
+            duplicate=_is_duplicate_ack(connection, segment),
+        )
         sender.update_window(segment.seq, ack, _scaled_window(connection, segment))
     if connection.state in _CLOSE_STATES and sender.fin_acknowledged:
         _our_fin_is_acknowledged(connection)
@@ -314,9 +319,10 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
     payload = segment.payload
     behind = diff(receiver.nxt, seq)
     if behind >= len(payload):
-        connection.challenge()
+        receiver.came_again(seq, len(payload))
         return Verdict.DUPLICATE
     if behind > 0:
+        receiver.came_again(seq, behind)
         payload = memoryview(payload)[behind:]
         seq = receiver.nxt
         receiver.ack_now = True  # Part of it was there: tell the peer where we are.

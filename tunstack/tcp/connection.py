@@ -176,7 +176,7 @@ class Connection(Narrator):
 
     def start_time_wait(self) -> None:
         """The wait of 2 MSL begins now, whenever the next call that knows the time comes."""
-        self.sender.timer = None
+        self.sender.stop_timers()
         self._time_wait_ends = None
 
     # The application's calls (section 3.10)
@@ -273,7 +273,7 @@ class Connection(Narrator):
         if self.state is State.CLOSED:
             return
         self.error = error
-        self.sender.timer = None
+        self.sender.stop_timers()
         self.receiver.ack_due = None
         self.receiver.ack_now = False
         self._syn_due = False
@@ -313,7 +313,7 @@ class Connection(Narrator):
         self.last_ack_sent = receiver.nxt  # Or as good as: our answer is due.
         if syn.ts_val is not None:
             self.ts_recent, self.ts_recent_at = syn.ts_val, now
-        self.sack_ok = config.sack and syn.sack_permitted
+        self.sack_ok = sender.recovery.sack = config.sack and syn.sack_permitted
         if config.window_scaling and syn.wscale is not None:
             sender.shift = min(syn.wscale, MAX_WINDOW_SHIFT)
             receiver.shift = self._window_shift
@@ -352,7 +352,11 @@ class Connection(Narrator):
 
     def deadline(self) -> float | None:
         """When :meth:`handle_timer` wants to be called, in seconds; None if only events matter."""
-        timer, ack_due, time_wait = self.sender.timer, self.receiver.ack_due, self._time_wait_ends
+        timer, ack_due, time_wait = (
+            self.sender.next_timer,
+            self.receiver.ack_due,
+            self._time_wait_ends,
+        )
         if time_wait is not None:
             return time_wait
         if timer is None or (ack_due is not None and ack_due < timer):
@@ -370,7 +374,8 @@ class Connection(Narrator):
         if receiver.ack_due is not None and now >= receiver.ack_due:
             receiver.ack_now = True
         sender = self.sender
-        if sender.timer is None or now < sender.timer:
+        timer = sender.next_timer
+        if timer is None or now < timer:
             return
         action = sender.timer_fired(now)
         if action == "give up":
@@ -406,8 +411,8 @@ class Connection(Narrator):
         if not sender.synchronized or self.state is State.CLOSED:
             return
         room = sender.mss
-        if self.receiver.reassembly and self.sack_ok:
-            room -= 4 + 8 * len(self._sack_blocks())
+        if blocks := self._sack_blocks():
+            room -= 4 + 8 * len(blocks)
         limit = max(room, config.max_payload - config.max_payload % room)
         while (what := sender.next_transmission(limit, room)) is not None:
             flags = ACK
@@ -431,15 +436,16 @@ class Connection(Narrator):
         if self.timestamps_ok:
             segment.ts_val = self.timestamp(now)
             segment.ts_ecr = self.ts_recent
-        if self.sack_ok and receiver.reassembly:
-            segment.sack = self._sack_blocks()
+        segment.sack = self._sack_blocks()
         self.last_ack_sent = receiver.nxt
         receiver.acknowledged()
         return segment
 
     def _sack_blocks(self) -> tuple[tuple[int, int], ...]:
         """As many as fit: three beside timestamps, else four (RFC 2018 section 3)."""
-        return self.receiver.reassembly.blocks(3 if self.timestamps_ok else 4)
+        if not self.sack_ok:
+            return ()
+        return self.receiver.sack_blocks(3 if self.timestamps_ok else 4)
 
     def _syn(self, now: float) -> Segment:
         """A SYN, or a SYN,ACK; its options look like Linux's. The window in it is never scaled."""

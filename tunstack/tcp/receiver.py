@@ -37,6 +37,7 @@ class Receiver:
     __slots__ = (
         "_delayed_ack",
         "_most_offered",
+        "_twice",
         "_unacknowledged",
         "ack_due",
         "ack_now",
@@ -69,6 +70,7 @@ class Receiver:
         """Whether the application shut this half down: data is acknowledged and dropped."""
         self._delayed_ack = config.delayed_ack
         self._most_offered = 0
+        self._twice: tuple[int, int] | None = None
         self._unacknowledged = 0
         self.out_of_order = 0
         """Segments that came out of order since the last ACK."""
@@ -107,7 +109,10 @@ class Receiver:
         self.ack_now = True
         if seq != self.nxt:
             self.out_of_order += 1
-            return self.reassembly.insert(seq, data)
+            if self.reassembly.insert(seq, data):
+                return True
+            self.came_again(seq, len(data))
+            return False
         self._advance(data)
         for chunk in self.reassembly.take(self.nxt):
             self._advance(chunk)
@@ -145,8 +150,20 @@ class Receiver:
         elif self.ack_due is None:
             self.ack_due = now + self._delayed_ack
 
+    def came_again(self, seq: int, size: int) -> None:
+        """`size` octets from `seq` were there already: tell the peer (D-SACK, RFC 2883)."""
+        self.ack_now = True
+        self._twice = (seq, (seq + size) & MASK)
+
+    def sack_blocks(self, limit: int) -> tuple[tuple[int, int], ...]:
+        """At most `limit` SACK blocks: what came twice, then what is held, the latest first."""
+        if self._twice is not None:
+            return (self._twice, *self.reassembly.blocks(limit - 1))
+        return self.reassembly.blocks(limit) if self.reassembly else ()
+
     def acknowledged(self) -> None:
         """An ACK of all that came has gone out, alone or with data."""
+        self._twice = None
         self._unacknowledged = 0
         self.out_of_order = 0
         self.ack_due = None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .recovery import Recovery
+from .congestion import Acknowledgement
+from .recovery import Heard, Phase, Recovery
 from .rtt import RttEstimator
 from .send_buffer import SendBuffer
-from .sequence import MASK, diff, ge, gt, lt
+from .sequence import MASK, diff, ge, gt, le, lt
+from .tail_probe import TailLossProbe
 
 if TYPE_CHECKING:
     from .config import Config
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 class Transmission(NamedTuple):
     """What to send: `size` octets from `seq`, and a FIN behind them or not.
 
-    `why` says what calls for it if it was sent before: "fast" or "timeout"; else it is empty.
+    `why` says what calls for it if it was sent before: "fast", "timeout" or "tail loss probe"; else
+    it is empty.
     """
 
     seq: int
@@ -44,6 +47,7 @@ class Sender:
         size: The bound of what is sent or queued and not acknowledged (SO_SNDBUF).
         nodelay: Whether the Nagle algorithm is off.
         timer: When the retransmission or the persist timer fires, in seconds, if one runs.
+        early_timer: When to probe for a lost tail, or to look for overdue segments, if at all.
         retransmissions: Segments sent again, over the life of the connection.
     """
 
@@ -51,11 +55,11 @@ class Sender:
         "_config",
         "_force",
         "_last_sent",
-        "_resent",
-        "_timed_at",
-        "_timed_seq",
+        "_probe_due",
+        "_tail",
         "buffer",
         "congestion",
+        "early_timer",
         "fin_queued",
         "iss",
         "max_wnd",
@@ -91,18 +95,18 @@ class Sender:
         self.size = config.send_buffer
         self.nodelay = config.nodelay
         self.congestion = congestion
-        self.recovery = Recovery(congestion, iss)
         self.rtt = RttEstimator(config.rto_initial, config.rto_min, config.rto_max)
+        self.recovery = Recovery(congestion, self.rtt)
         self.timer: float | None = None
+        self.early_timer: float | None = None
         self.persisting = False
         """Whether `timer` is the persist timer (RFC 9293 section 3.8.6.1)."""
         self.stalled_since = 0.0
         """When the peer last acknowledged something new, or what is outstanding began to be."""
         self.user_timeout = config.user_timeout
         self.retransmissions = 0
-        self._timed_seq: int | None = None
-        self._timed_at = 0.0
-        self._resent = False
+        self._tail = TailLossProbe()
+        self._probe_due = False
         self._force = False
         self._last_sent = 0.0
 
@@ -133,23 +137,31 @@ class Sender:
         """Whether all was acknowledged, the FIN as well."""
         return self.fin_queued and self.una == self.end
 
+    def _position(self, seq: int) -> int:
+        """Where `seq`, not before SND.UNA, stands on the scoreboard."""
+        return self.recovery.board.una + ((seq - self.una) & MASK)
+
+    def _seq(self, position: int) -> int:
+        return (self.iss + position) & MASK
+
     # Transmission
 
     def syn_sent(self, now: float) -> None:
         """A SYN went out, for the first time or again."""
         if self.nxt == self.iss:
             self.nxt = (self.iss + 1) & MASK
-            self._timed_seq, self._timed_at = self.nxt, now
+            self.recovery.sent(1, now)
             self.stalled_since = now
         else:
-            self._count_retransmission()
+            self.retransmissions += 1
+            self.recovery.sent_again(0, 1, now)
         self.timer = self._timer_at(now, self._config.syn_timeout)
 
     def forget_syn(self) -> None:
         """No SYN is under way any more: the connection is back in LISTEN."""
         self.nxt = self.iss
-        self.timer = self._timed_seq = None
-        self._resent = False
+        self.timer = None
+        self.recovery = Recovery(self.congestion, self.rtt)
         self.rtt.end_back_off()
 
     def next_transmission(self, limit: int, room: int) -> Transmission | None:
@@ -161,27 +173,40 @@ class Sender:
         """
         if not self.synchronized:
             return None
-        return self._lost_transmission(room) or self._new_transmission(limit, room)
+        if self._probe_due:
+            return self._tail_probe(room)
+        if self.recovery.board.lost:
+            # Nothing new before all that is lost is on its way again (RFC 6675 NextSeg, rule 1).
+            return self._lost_transmission(room)
+        return self._new_transmission(limit, room)
 
     def _lost_transmission(self, room: int) -> Transmission | None:
         recovery = self.recovery
-        if recovery.resend_one:
-            return self._again(self.una, room, "fast")
-        seq = recovery.resend_from
-        if seq is None or ge(seq, recovery.recover):
+        lost = recovery.board.first_lost()
+        assert lost is not None
+        end = min(lost.end, lost.start + room)
+        quota = self.congestion.cwnd - recovery.pipe
+        if end - lost.start > quota and not recovery.resend_now:
             return None
-        if seq != self.una and (seq - self.una) & MASK >= self.congestion.cwnd:
-            return None
-        return self._again(seq, room, "timeout")
+        return self._again(lost.start, end, "timeout" if recovery.phase is Phase.LOSS else "fast")
 
-    def _again(self, seq: int, room: int, why: str) -> Transmission:
-        """A retransmission from `seq`: a segment's worth of what was sent before."""
-        data_end = self.buffer.end
-        sent_end = data_end if gt(self.nxt, data_end) else self.nxt
-        size = min((sent_end - seq) & MASK, room)
-        # Even beyond a window that shrank: SHLD-16, MAY-7.
-        fin = self.nxt != sent_end and (seq + size) & MASK == data_end
-        return Transmission(seq, size, fin, why)
+    def _again(self, start: int, end: int, why: str) -> Transmission:
+        """Retransmit [start, end): even beyond a window that shrank (SHLD-16, MAY-7)."""
+        seq = self._seq(start)
+        data = (self.buffer.end - seq) & MASK
+        size = min(end - start, data)
+        return Transmission(seq, size, end - start > data, why)
+
+    def _tail_probe(self, room: int) -> Transmission | None:
+        """Something new if the windows have room for it, else the last segment again."""
+        self._probe_due = False
+        size = min((self.buffer.end - self.nxt) & MASK, room, self.wnd - self.outstanding)
+        if 0 < size <= room and self.unsent:
+            return Transmission(self.nxt, size, why="")
+        last = self.recovery.board.last()
+        if last is None:
+            return None
+        return self._again(max(last.start, last.end - room), last.end, "tail loss probe")
 
     def _new_transmission(self, limit: int, room: int) -> Transmission | None:
         available = (self.buffer.end - self.nxt) & MASK
@@ -194,7 +219,7 @@ class Sender:
             if self.fin_queued and usable > 0:
                 return Transmission(self.nxt, 0, fin=True)
             return None
-        usable = min(usable, self._congestion_window() - outstanding)
+        usable = min(usable, self.congestion.cwnd - self.recovery.pipe)
         size = min(available, usable, limit)
         if size <= 0:
             return None
@@ -204,9 +229,6 @@ class Sender:
             return None
         fin = self.fin_queued and size == available and usable > size
         return Transmission(self.nxt, size, fin)
-
-    def _congestion_window(self) -> int:
-        return self.congestion.cwnd + self.recovery.inflation
 
     def _may_be_small(self, size: int, available: int, outstanding: int) -> bool:
         """Nagle (RFC 9293 section 3.7.4), and no silly windows from our side (3.8.6.2.1)."""
@@ -220,76 +242,111 @@ class Sender:
         """`what` went out."""
         self._force = False
         self._last_sent = now
-        after = (what.seq + what.size + what.fin) & MASK
+        size = what.size + what.fin
         if what.why:
-            self._count_retransmission()
-            self.recovery.resend_one = False
-            if self.recovery.resend_from is not None:
-                self.recovery.resend_from = after
+            self.retransmissions += 1
+            start = self._position(what.seq)
+            self.recovery.sent_again(start, start + size, now)
         else:
             if self.nxt == self.una:
                 self.stalled_since = now
-            self.nxt = after
-            if self._timed_seq is None:
-                self._timed_seq, self._timed_at = after, now
+            self.nxt = (what.seq + size) & MASK
+            self.recovery.sent(size, now)
         if self.timer is None or self.persisting:
             self.start_timer(now)
-
-    def _count_retransmission(self) -> None:
-        self.retransmissions += 1
-        self._timed_seq = None  # Karn's rule: an ACK would not tell which one it answers.
-        self._resent = True
+        if not what.why:
+            self._schedule_probe(now)
 
     # Acknowledgement
 
-    def acknowledge(self, ack: int, now: float, echoed_at: float | None) -> None:
-        """Take an ACK that advances SND.UNA to `ack`.
+    def heard(
+        self,
+        ack: int,
+        now: float,
+        *,
+        sack: tuple[tuple[int, int], ...] = (),
+        echoed_at: float | None = None,
+        duplicate: bool = False,
+    ) -> None:
+        """Take an acceptable ACK.
 
         Args:
-            ack: SEG.ACK, with SND.UNA < SEG.ACK =< SND.NXT.
+            ack: SEG.ACK, with SND.UNA =< SEG.ACK =< SND.NXT.
             now: Seconds.
+            sack: The SACK blocks beside it.
             echoed_at: When what the peer's timestamp echoes was sent, if there is one (RFC 7323
                 section 4.1): it measures even what was retransmitted.
+            duplicate: Whether it is a duplicate ACK by RFC 5681 section 2.
         """
         outstanding = (self.nxt - self.una) & MASK
-        octets = (ack - self.una) & MASK
-        self._measure(ack, now, echoed_at)
+        recovery = self.recovery
+        sacks, dsack = self._sacks(sack, ack)
+        una = self._position(ack)
+        if una == recovery.board.una and not sacks and dsack is None and not duplicate:
+            return
+        heard = Heard(una, sacks, dsack, duplicate, echoed_at)
+        advance = una - recovery.board.una
         was_syn = self.una == self.iss
+        was_phase = recovery.phase
+        if advance:
+            self._advance(ack, now)
+        sample = recovery.heard(heard, now, self.mss)
+        self._measure(sample, outstanding)
+        if was_syn:
+            if self.retransmissions:  # RFC 6298 section 5.7
+                self.rtt.restart_after_syn_loss(self._config.rto_after_syn_loss)
+        elif advance and was_phase is recovery.phase is not Phase.RECOVERY:
+            self._grow(advance, outstanding, sample, now)
+        if self._tail.acknowledged(una, duplicate=duplicate, sacks=bool(sack), dsack=dsack):
+            recovery.tail_was_lost(now)
+        self._set_timers(advance, now)
+
+    def _advance(self, ack: int, now: float) -> None:
         self.una = ack
         data_end = self.buffer.end
         self.buffer.drop_until(data_end if gt(ack, data_end) else ack)
         self.stalled_since = now
-        recovering = self.recovery.active
-        restart = self.recovery.acknowledged(ack, self.nxt, octets, self.mss)
-        if was_syn:
-            if self._resent:  # RFC 6298 section 5.7
-                self.rtt.restart_after_syn_loss(self._config.rto_after_syn_loss)
-        elif not self.recovery.fast and not (recovering and self.recovery.resend_from is None):
-            self._grow(octets, outstanding, now)
-        if ack == self.nxt:
-            self.timer = None
-            self._resent = False
-        elif restart or self.persisting:
-            self.start_timer(now)
 
-    def _grow(self, octets: int, outstanding: int, now: float) -> None:
+    def _sacks(
+        self, blocks: tuple[tuple[int, int], ...], ack: int
+    ) -> tuple[tuple[tuple[int, int], ...], tuple[int, int] | None]:
+        """The positions of SACK blocks, and of a D-SACK; what is nonsense is left out."""
+        if not blocks or not self.recovery.sack:
+            return (), None
+        dsack = None
+        sacks = []
+        for number, (left, right) in enumerate(blocks):
+            if number == 0 and self._is_dsack(left, right, ack, blocks):
+                offset = diff(left, self.una)
+                start = self.recovery.board.una + offset
+                dsack = (start, start + ((right - left) & MASK))
+            elif lt(left, right) and ge(left, ack) and le(right, self.nxt):
+                sacks.append((self._position(left), self._position(right)))
+        return tuple(sacks), dsack
+
+    @staticmethod
+    def _is_dsack(left: int, right: int, ack: int, blocks: tuple[tuple[int, int], ...]) -> bool:
+        """RFC 2883 section 4: a first block that is acknowledged already, or part of the second."""
+        if not lt(left, right):
+            return False
+        if le(right, ack):
+            return True
+        return len(blocks) > 1 and ge(left, blocks[1][0]) and le(right, blocks[1][1])
+
+    def _grow(self, octets: int, outstanding: int, rtt: float | None, now: float) -> None:
         """Open cwnd if it was what limited us; a window never filled proves nothing (RFC 7661)."""
         congestion = self.congestion
         in_slow_start = congestion.cwnd < congestion.ssthresh
         used = 2 * outstanding if in_slow_start else outstanding + self.mss
-        if used > congestion.cwnd or self.recovery.resend_from is not None:
-            congestion.acknowledged(octets, now)
+        if used > congestion.cwnd or self.recovery.phase is Phase.LOSS:
+            board = self.recovery.board
+            congestion.acknowledged(Acknowledgement(octets, now, rtt, board.una, board.nxt))
 
-    def _measure(self, ack: int, now: float, echoed_at: float | None) -> None:
-        if self._timed_seq is not None and ge(ack, self._timed_seq):
-            self.rtt.sample(max(0.0, now - self._timed_at))
-            self._timed_seq = None
-        elif self._resent and echoed_at is not None:
-            self.rtt.sample(max(0.0, now - echoed_at))
-
-    def duplicate_ack(self, now: float) -> None:
-        """Take an ACK that acknowledges nothing new, while data is outstanding."""
-        self.recovery.duplicate_ack(self.una, self.nxt, self.mss, now)
+    def _measure(self, rtt: float | None, outstanding: int) -> None:
+        """Take a sample, weighed by how many a window brings (RFC 7323 appendix G)."""
+        if rtt is not None:
+            samples = max(1, -(-outstanding // (2 * self.mss)))
+            self.rtt.sample(rtt, 1 / samples)
 
     def update_window(self, seq: int, ack: int, wnd: int) -> None:
         """Take SEG.WND, scaled, unless it is older than what we have (RFC 9293 3.10.7.4, fifth)."""
@@ -310,6 +367,32 @@ class Sender:
         """Start the retransmission timer, anew if it runs."""
         self.persisting = False
         self.timer = self._timer_at(now, self.user_timeout)
+
+    def stop_timers(self) -> None:
+        """Stop them all: there is nobody to send to any more."""
+        self.timer = self.early_timer = None
+        self.persisting = False
+
+    def _set_timers(self, advance: int, now: float) -> None:
+        """After an ACK: RFC 6298 section 5.2 and 5.3, RFC 8985 sections 6.2 and 7.2."""
+        if self.una == self.nxt:
+            self.timer = self.early_timer = None
+            return
+        if advance or self.persisting:
+            self.start_timer(now)
+        self.early_timer = self.recovery.reorder_timer
+        if advance:
+            self._schedule_probe(now)
+
+    def _schedule_probe(self, now: float) -> None:
+        """Set the probe timer, if this flight may have a probe (RFC 8985 section 7.2)."""
+        recovery = self.recovery
+        if not recovery.sack or recovery.recovering or recovery.board.sacked:
+            return
+        if self._tail.end is None and self.timer is not None:
+            single = self.outstanding <= self.mss
+            at = now + self._tail.timeout(self.rtt, single=single)
+            self.early_timer = min(at, self.timer)
 
     def _timer_at(self, now: float, timeout: float) -> float:
         """After an RTO; earlier when it is then time to give up (R2, RFC 9293 section 3.8.3)."""
@@ -336,11 +419,30 @@ class Sender:
         if self.persisting:
             self.stalled_since = now
 
+    @property
+    def next_timer(self) -> float | None:
+        """When the first of the timers fires, in seconds; None when none runs."""
+        early, timer = self.early_timer, self.timer
+        return timer if early is None or (timer is not None and timer < early) else early
+
     def timer_fired(self, now: float) -> str:
-        """The timer fired; returns what to do: "give up", "syn", "probe", or "" to retransmit."""
+        """A timer fired; returns what to do: "give up", "syn", "probe", or "" to transmit."""
+        if self.timer is not None and now >= self.timer:
+            return self._timeout(now)
+        self.early_timer = None
+        recovery = self.recovery
+        if recovery.reorder_timer is not None:
+            recovery.reorder_timer_fired(now, self.mss)
+            self.early_timer = recovery.reorder_timer
+        elif self.outstanding:
+            self._probe_due = True
+            self.start_timer(now)
+        return ""
+
+    def _timeout(self, now: float) -> str:
         timeout = self.user_timeout if self.synchronized else self._config.syn_timeout
         if now >= self.stalled_since + timeout:  # As `_timer_at` adds it up: no other rounding.
-            self.timer = None
+            self.timer = self.early_timer = None
             return "give up"
         self.rtt.back_off()
         if self.persisting:
@@ -351,8 +453,9 @@ class Sender:
             return "probe"
         if not self.synchronized:
             return "syn"
-        self.recovery.timeout(self.una, self.nxt, now)
-        self._timed_seq = None
+        self.recovery.timeout(now, self.mss)
+        self.early_timer = None
+        self._tail = TailLossProbe()
         self.start_timer(now)
         return ""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .base import CongestionControl
+from .base import Acknowledgement, CongestionControl
+from .cubic import Cubic
 from .reno import Reno
 
-__all__ = ["CongestionControl", "Reno"]
+__all__ = ["Acknowledgement", "CongestionControl", "Cubic", "Reno"]

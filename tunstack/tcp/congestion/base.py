@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+
+class Acknowledgement(NamedTuple):
+    """What a congestion control is told of an ACK; positions count octets from the start.
+
+    Attributes:
+        octets: Newly acknowledged.
+        now: Seconds.
+        rtt: The round-trip time that this ACK measures, in seconds; None if it measures none.
+        una: Position of SND.UNA.
+        nxt: Position of SND.NXT.
+    """
+
+    octets: int
+    now: float
+    rtt: float | None
+    una: int
+    nxt: int
 
 
 class CongestionControl(Protocol):
@@ -20,8 +38,8 @@ class CongestionControl(Protocol):
         """Begin, with the MSS that the handshake found and an initial window (RFC 6928)."""
         ...
 
-    def acknowledged(self, octets: int, now: float) -> None:
-        """`octets` were newly acknowledged, outside loss recovery, while cwnd was the limit."""
+    def acknowledged(self, ack: Acknowledgement) -> None:
+        """Something was newly acknowledged, outside fast recovery, while cwnd was the limit."""
         ...
 
     def loss(self, flight_size: int, now: float) -> None:
@@ -33,6 +51,10 @@ class CongestionControl(Protocol):
 
         It is `repeated` when the timer has sent the same segment again before (RFC 5681 3.1).
         """
+        ...
+
+    def undo(self, cwnd: int, ssthresh: int) -> None:
+        """The latest loss was none: `cwnd` and `ssthresh` are what they were before it."""
         ...
 
     def idle(self) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .base import Acknowledgement
 
 _UNLIMITED: Final = 1 << 30
 
@@ -25,12 +28,12 @@ class Reno:
         self._initial = min(initial_segments * mss, max(2 * mss, initial_segments * 1460))
         self.cwnd = self._initial
 
-    def acknowledged(self, octets: int, now: float) -> None:
+    def acknowledged(self, ack: Acknowledgement) -> None:
         """Grow: by what was acknowledged in slow start, by an MSS a round trip beyond it."""
         if self.cwnd < self.ssthresh:
-            self.cwnd += octets
+            self.cwnd += ack.octets
             return
-        self._avoidance += octets
+        self._avoidance += ack.octets
         if self._avoidance >= self.cwnd:
             self._avoidance -= self.cwnd
             self.cwnd += self._mss
@@ -45,6 +48,11 @@ class Reno:
         if not repeated:
             self.loss(flight_size, now)
         self.cwnd = self._mss
+
+    def undo(self, cwnd: int, ssthresh: int) -> None:
+        """Back to what was."""
+        self.cwnd = max(self.cwnd, cwnd)
+        self.ssthresh = max(self.ssthresh, ssthresh)
 
     def idle(self) -> None:
         """Return to the initial window, no more (RFC 5681 section 4.1)."""

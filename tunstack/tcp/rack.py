@@ -1,0 +1,106 @@
+"""RACK: losses found by time, not by counting (RFC 8985 section 6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .rtt import RttEstimator
+    from .scoreboard import Scoreboard, Sent
+
+DUPLICATE_THRESHOLD: Final = 3
+"""DupThresh of RFC 5681 and RFC 6675, in segments."""
+
+_PERSIST: Final = 16
+"""Recoveries for which a widened reordering window stays (RFC 8985 section 6.2, step 4)."""
+
+
+class Rack:
+    """What was sent before something that has arrived since should have arrived as well.
+
+    Attributes:
+        reordering_seen: Whether something was delivered after what had been sent later.
+    """
+
+    __slots__ = (
+        "_dsack_until",
+        "_end",
+        "_multiplier",
+        "_persist",
+        "_rtt",
+        "_time",
+        "reordering_seen",
+    )
+
+    def __init__(self) -> None:
+        self._time = float("-inf")
+        self._end = 0
+        self._rtt = 0.0
+        self._multiplier = 1
+        self._persist = 0
+        self._dsack_until: int | None = None
+        self.reordering_seen = False
+
+    def delivered(
+        self, sent: Sent, highest: int, now: float, echoed_at: float | None, rtt: RttEstimator
+    ) -> None:
+        """`sent` has arrived; `highest` is the scoreboard's before that (steps 2 and 3)."""
+        elapsed = now - sent.time
+        if sent.retransmitted:
+            # Was it the retransmission? Not if the echo is older, nor if it was too quick for that.
+            if echoed_at is not None and echoed_at < sent.time - 0.001:
+                return
+            if rtt.min_rtt is not None and elapsed < rtt.min_rtt:
+                return
+        elif sent.end < highest:
+            self.reordering_seen = True
+        self._rtt = elapsed
+        if (sent.time, sent.end) > (self._time, self._end):
+            self._time, self._end = sent.time, sent.end
+
+    def duplicate_sack(self, una: int, nxt: int) -> None:
+        """A D-SACK came: a retransmission was in vain, so be more patient (step 4)."""
+        if self._dsack_until is None or una >= self._dsack_until:
+            self._dsack_until = nxt
+            self._multiplier += 1
+            self._persist = _PERSIST
+
+    def recovered(self) -> None:
+        """A recovery has ended: after some without a D-SACK, be as impatient as before."""
+        self._persist -= 1
+        if self._persist <= 0:
+            self._multiplier = 1
+
+    def detect(
+        self, board: Scoreboard, now: float, rtt: RttEstimator, *, recovering: bool, mss: int
+    ) -> float | None:
+        """Mark as lost what is overdue (step 5).
+
+        Returns when to look again, in seconds, if something may be overdue then; else None.
+        """
+        patience = self._rtt + self._window(board, rtt, recovering=recovering, mss=mss)
+        again: float | None = None
+        for sent in board:
+            if sent.sacked or sent.lost:
+                continue
+            if (sent.time, sent.end) >= (self._time, self._end):
+                if not sent.retransmitted and not board.resent:
+                    break  # All after it were sent later still.
+                continue
+            due = sent.time + patience
+            if due <= now:
+                board.lose(sent)
+            elif again is None or due > again:
+                again = due
+        return again
+
+    def overdue(self, sent: Sent, now: float, rtt: RttEstimator) -> bool:
+        """Whether `sent` may be taken for lost as the retransmission timer fires (section 6.3)."""
+        window = (rtt.min_rtt or 0.0) / 4 * self._multiplier
+        return sent.time + self._rtt + window <= now
+
+    def _window(self, board: Scoreboard, rtt: RttEstimator, *, recovering: bool, mss: int) -> float:
+        """The reordering window, in seconds (step 4)."""
+        if not self.reordering_seen and (recovering or board.sacked >= DUPLICATE_THRESHOLD * mss):
+            return 0.0
+        return min((rtt.min_rtt or 0.0) / 4 * self._multiplier, rtt.srtt or 0.0)
