@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
+
+from .congestion import CongestionControl, Cubic
+
+CongestionFactory: TypeAlias = Callable[[], CongestionControl]
 
 
 @dataclass(slots=True, frozen=True)
@@ -33,6 +39,8 @@ class Config:
         msl: Maximum Segment Lifetime. TIME-WAIT lasts twice that: 60 s, Linux's, where RFC 9293
             would have four minutes.
         initial_window: In segments of one MSS (RFC 6928 section 2).
+        congestion: Makes the congestion control: a class of :mod:`tunstack.tcp.congestion`, or your
+            own that does what :class:`~tunstack.tcp.congestion.CongestionControl` says.
         max_out_of_order_runs: How many separate runs of octets may wait for a gap to fill.
     """
 
@@ -54,4 +62,5 @@ class Config:
     user_timeout: float = 924.6
     msl: float = 30.0
     initial_window: int = 10
+    congestion: CongestionFactory = Cubic
     max_out_of_order_runs: int = 1024

@@ -14,7 +14,6 @@ import errno
 from typing import TYPE_CHECKING, Protocol
 
 from . import arrival
-from .congestion import Reno
 from .handshake import handshake
 from .narration import Narrator
 from .receiver import MAX_WINDOW_SHIFT, Receiver
@@ -25,10 +24,7 @@ from .state import CAN_RECEIVE, CAN_SEND, FIN_SENT, State
 from .teardown import teardown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .config import Config
-    from .congestion import CongestionControl
     from .segment import Buffer
     from .verdict import Verdict
 
@@ -100,12 +96,11 @@ class Connection(Narrator):
         iss: int,
         ts_offset: int = 0,
         owner: Owner | None = None,
-        congestion: Callable[[], CongestionControl] = Reno,
     ) -> None:
         super().__init__()
         self.config = config
         self.owner = owner
-        self.sender = Sender(config, iss, congestion())
+        self.sender = Sender(config, iss, config.congestion())
         self.receiver = Receiver(config)
         self.passive = False
         self.error: OSError | None = None
