@@ -308,7 +308,9 @@ class Sender:
 
     def start_timer(self, now: float) -> None:
         """Start the retransmission timer, anew if it runs."""
-        self.persisting = False
+        if self.persisting:
+            self.persisting = False
+            self.rtt.end_back_off()  # It was the probes'.
         self.timer = self._timer_at(now, self.user_timeout)
 
     def _timer_at(self, now: float, timeout: float) -> float:
