@@ -334,8 +334,11 @@ class Sender:
             self.rtt.end_back_off()
 
     def answered(self, now: float) -> None:
-        """The peer acknowledged something, if only a probe: it is alive (MUST-37)."""
-        if self.persisting:
+        """The peer acknowledged something, if only a probe: it is alive (MUST-37).
+
+        If it took back its window, it is what we send again that probes it (MUST-35, SHLD-17).
+        """
+        if self.persisting or not self.wnd:
             self.stalled_since = now
 
     def timer_fired(self, now: float) -> str:
