@@ -79,9 +79,9 @@ async def test_trio_serves_and_connects_over_it() -> None:
         assert isinstance(stream.socket, Socket)
         await stream.send_all(b"hello")
         assert await stream.receive_some() == b"hello"
+        assert len(theirs.connections()) == 1
         await stream.send_eof()
         assert await stream.receive_some() == b""
-        assert len(theirs.connections()) == 1
         nursery.cancel_scope.cancel()
 
 
