@@ -124,9 +124,11 @@ class Host:
                 await self._see_off()
         finally:
             self._reset_all()
+            # The nursery is ours, and gets neither to wrap the caller's exception nor, where the
+            # caller was cancelled too, to put Cancelled in its place.
+            self._nursery.cancel_scope.shield = True
             self._nursery.cancel_scope.cancel()
             try:
-                # The nursery is ours, and does not get to wrap the caller's exception.
                 await self._manager.__aexit__(None, None, None)
             finally:
                 self._ended = True
@@ -236,6 +238,8 @@ class Host:
             logger.error("%s failed: %s", self.name, error)
         self._broken = OSError(errno.ENETDOWN, f"{os.strerror(errno.ENETDOWN)}: {error}")
         self.stack.outgoing.clear()
+        for listener in [*self._listeners]:
+            listener.close()
         for flow in [*self.stack.demux.connections]:
             flow.end(self._broken)
             self.stack.touch(flow)
@@ -352,7 +356,7 @@ class Host:
         ``"tunstack"``, and disturbs no other.
 
         Raises:
-            OSError: as :meth:`open_tcp_listeners` does.
+            OSError: as :meth:`open_tcp_listeners` does; ENETDOWN, the device is gone.
         """
 
         async def guarded(stream: trio.SocketStream) -> None:
@@ -367,9 +371,14 @@ class Host:
                     logger.exception("the handler of a connection on port %d failed", port)
 
         listeners = await self.open_tcp_listeners(port, host=host, backlog=backlog)
-        await trio.serve_listeners(
-            guarded, listeners, handler_nursery=handler_nursery, task_status=task_status
-        )
+        try:
+            await trio.serve_listeners(
+                guarded, listeners, handler_nursery=handler_nursery, task_status=task_status
+            )
+        except BaseExceptionGroup as group:
+            if group.split(trio.ClosedResourceError)[1] is None:
+                self.check_up()
+            raise
 
     # What goes on
 

@@ -277,6 +277,7 @@ class Socket(trio.socket.SocketType):
         Raises:
             OSError: EINVAL when not listening.
             trio.BusyResourceError: another task waits in `accept`.
+            trio.ClosedResourceError: the socket was closed meanwhile, or its host's device is gone.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         self._check_open()
@@ -288,7 +289,9 @@ class Socket(trio.socket.SocketType):
             await self._receiving.wait()
             waited = True
             if self._listener is None:
-                raise trio.ClosedResourceError("another task closed this socket")
+                raise trio.ClosedResourceError(
+                    "this socket was closed, or its host's device is gone"
+                )
         assert isinstance(connection, Flow)
         sock = Socket(self._host)
         sock.linger = self.linger

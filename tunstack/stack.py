@@ -127,7 +127,8 @@ class Stack:
         self._numbers = InitialNumbers(rng.randbytes(32))
         self.demux: Demultiplexer[Flow, Listener] = Demultiplexer(rng)
         self._timers: TimerQueue[Flow] = TimerQueue()
-        self._touched: list[Flow] = []
+        self._touched: deque[Flow] = deque()
+        self._due: deque[Flow] = deque()
         self._looped: deque[bytes] = deque()
 
     def set_epoch(self, epoch: float) -> None:
@@ -219,6 +220,9 @@ class Stack:
 
     def _reincarnate(self, old: Flow, syn: Segment, packet: Buffer, now: float) -> None:
         """A SYN that may reopen a connection in TIME-WAIT: from here on there is only the new."""
+        if self.demux.find_listener(old.four_tuple.local, old.four_tuple.local_port) is None:
+            old.challenge()  # Nobody can: it is like any other segment (section 3.10.7.4, fourth).
+            return
         old.end(None)
         self.demux.remove(old.four_tuple, old)
         # Larger than any number that the old one used (RFC 9293 section 3.6.1).
@@ -292,18 +296,18 @@ class Stack:
 
     def flush(self, now: float) -> None:
         """Collect in `outgoing` what the touched flows send; schedule them; tell who waits."""
+        # One by one: should a bug of ours raise for one, the next call goes on with the rest.
         while self._touched:
-            touched, self._touched = self._touched, []
-            for flow in touched:
-                flow.touched = False
-                for segment in flow.transmit(now):
-                    self._send(flow.four_tuple, segment, now, flow)
-                if flow.finished:
-                    self.demux.remove(flow.four_tuple, flow)
-                else:
-                    self._timers.schedule(flow)
-                if flow.changed is not None:
-                    flow.changed()
+            flow = self._touched.popleft()
+            flow.touched = False
+            for segment in flow.transmit(now):
+                self._send(flow.four_tuple, segment, now, flow)
+            if flow.finished:
+                self.demux.remove(flow.four_tuple, flow)
+            else:
+                self._timers.schedule(flow)
+            if flow.changed is not None:
+                flow.changed()
 
     def _send(
         self, name: FourTuple, segment: Segment, now: float, flow: Flow | None = None
@@ -358,7 +362,7 @@ class Stack:
 
     def deadline(self) -> float | None:
         """When :meth:`handle_timers` wants to be called, in seconds; None if never."""
-        if self._looped:
+        if self._looped or self._due or self._touched:
             return float("-inf")
         return self._timers.deadline()
 
@@ -366,7 +370,9 @@ class Stack:
         """Do what is due, and deliver what was sent to ourselves; :meth:`flush` after it."""
         for _ in range(len(self._looped)):
             self._process(self._looped.popleft(), now, looped=True)
-        for flow in self._timers.due(now):
+        self._due.extend(self._timers.due(now))
+        while self._due:  # One by one, as in `flush`.
+            flow = self._due.popleft()
             flow.handle_timer(now)
             self.touch(flow)
 

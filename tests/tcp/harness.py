@@ -282,6 +282,14 @@ class Bench(Trace):
         """Let time pass."""
         self.run_until(self.now + seconds)
 
+    def wait(self) -> None:
+        """Let time pass until a timer makes the connection send something."""
+        self.expect_nothing()
+        while not self.pending:
+            deadline = self.connection.deadline()
+            assert deadline is not None, "no timer runs"
+            self.run_until(max(self.now, deadline))
+
     def run_until(self, when: float) -> None:
         """Let time pass until `when`; each timer fires at its deadline."""
         self.expect_nothing()

@@ -365,7 +365,9 @@ class Sender:
 
     def start_timer(self, now: float) -> None:
         """Start the retransmission timer, anew if it runs."""
-        self.persisting = False
+        if self.persisting:
+            self.persisting = False
+            self.rtt.end_back_off()  # It was the probes'.
         self.timer = self._timer_at(now, self.user_timeout)
 
     def stop_timers(self) -> None:
@@ -415,8 +417,11 @@ class Sender:
             self.rtt.end_back_off()
 
     def answered(self, now: float) -> None:
-        """The peer acknowledged something, if only a probe: it is alive (MUST-37)."""
-        if self.persisting:
+        """The peer acknowledged something, if only a probe: it is alive (MUST-37).
+
+        If it took back its window, it is what we send again that probes it (MUST-35, SHLD-17).
+        """
+        if self.persisting or not self.wnd:
             self.stalled_since = now
 
     @property
