@@ -38,6 +38,12 @@ class Config:
             for 100 s or more). The default is what Linux's 15 retransmissions add up to.
         msl: Maximum Segment Lifetime. TIME-WAIT lasts twice that: 60 s, Linux's, where RFC 9293
             would have four minutes.
+        fin_wait_2_timeout: How long a connection that nobody owns waits for the peer's FIN:
+            Linux's 60 s.
+        keepalive: Whether to ask an idle peer if it is there (SO_KEEPALIVE; MUST-24, MUST-25).
+        keepalive_idle: After how much quiet (TCP_KEEPIDLE); two hours or more (MUST-28).
+        keepalive_interval: Between probes (TCP_KEEPINTVL).
+        keepalive_count: How many go unanswered before the peer is taken for dead (TCP_KEEPCNT).
         initial_window: In segments of one MSS (RFC 6928 section 2).
         congestion: Makes the congestion control: a class of :mod:`tunstack.tcp.congestion`, or your
             own that does what :class:`~tunstack.tcp.congestion.CongestionControl` says.
@@ -61,6 +67,11 @@ class Config:
     syn_timeout: float = 180.0
     user_timeout: float = 924.6
     msl: float = 30.0
+    fin_wait_2_timeout: float = 60.0
+    keepalive: bool = False
+    keepalive_idle: float = 7200.0
+    keepalive_interval: float = 75.0
+    keepalive_count: int = 9
     initial_window: int = 10
     congestion: CongestionFactory = Cubic
     max_out_of_order_runs: int = 1024

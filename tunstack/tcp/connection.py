@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, Protocol
 from . import arrival
 from .handshake import handshake
 from .narration import Narrator
+from .quiet import Due, QuietTimer
 from .receiver import MAX_WINDOW_SHIFT, Receiver
 from .segment import ACK, FIN, PSH, RST, SYN, Segment
 from .sender import Sender
 from .sequence import MASK
 from .state import CAN_RECEIVE, CAN_SEND, FIN_SENT, State
 from .teardown import teardown
+from .verdict import Verdict
 
 if TYPE_CHECKING:
     from .config import Config
     from .segment import Buffer
-    from .verdict import Verdict
 
 _TIMESTAMP_SIZE = 12
 _SMALLEST_MSS = 48
@@ -71,7 +72,6 @@ class Connection(Narrator):
         "_first_buffer",
         "_outbox",
         "_syn_due",
-        "_time_wait_ends",
         "_ts_offset",
         "config",
         "error",
@@ -80,6 +80,7 @@ class Connection(Narrator):
         "owner",
         "passive",
         "peer_mss",
+        "quiet",
         "receiver",
         "sack_ok",
         "sender",
@@ -116,7 +117,7 @@ class Connection(Narrator):
         self._first_buffer = config.receive_buffer
         self._syn_due = False
         self._close_requested = False
-        self._time_wait_ends: float | None = None
+        self.quiet = QuietTimer()
         self._outbox: list[Segment] = []
 
     # Opening (section 3.10.1)
@@ -172,7 +173,6 @@ class Connection(Narrator):
     def start_time_wait(self) -> None:
         """The wait of 2 MSL begins now, whenever the next call that knows the time comes."""
         self.sender.stop_timers()
-        self._time_wait_ends = None
 
     # The application's calls (section 3.10)
 
@@ -272,7 +272,7 @@ class Connection(Narrator):
         self.receiver.ack_due = None
         self.receiver.ack_now = False
         self._syn_due = False
-        self._time_wait_ends = None
+        self.quiet.stop()
         self.enter(State.CLOSED)
         self.end_stories()
 
@@ -292,13 +292,13 @@ class Connection(Narrator):
     def segment_arrives(self, segment: Segment, now: float) -> Verdict:
         """Process a segment by the rules of :mod:`tunstack.tcp.arrival`."""
         verdict = arrival.segment_arrives(self, segment, now)
-        if self.state is State.TIME_WAIT and self._time_wait_ends is None:
-            self._time_wait_ends = now + 2 * self.config.msl
+        if verdict is Verdict.ACCEPTED:
+            self.quiet.heard(now)
         return verdict
 
     def restart_time_wait(self, now: float) -> None:
         """The peer's FIN came again: 2 MSL from now (section 3.10.7.4, eighth)."""
-        self._time_wait_ends = now + 2 * self.config.msl
+        self.quiet.restart_time_wait(self, now)
 
     def agree_on_options(self, syn: Segment, now: float) -> None:
         """Take what the peer's SYN offers, and use what we offer as well (RFC 7323, RFC 2018)."""
@@ -347,24 +347,19 @@ class Connection(Narrator):
 
     def deadline(self) -> float | None:
         """When :meth:`handle_timer` wants to be called, in seconds; None if only events matter."""
-        timer, ack_due, time_wait = (
-            self.sender.next_timer,
-            self.receiver.ack_due,
-            self._time_wait_ends,
-        )
-        if time_wait is not None:
-            return time_wait
-        if timer is None or (ack_due is not None and ack_due < timer):
-            return ack_due
-        return timer
+        deadline = self.sender.next_timer
+        ack_due, quiet = self.receiver.ack_due, self.quiet.at
+        if ack_due is not None and (deadline is None or ack_due < deadline):
+            deadline = ack_due
+        if quiet is not None and (deadline is None or quiet < deadline):
+            deadline = quiet
+        return deadline
 
     def handle_timer(self, now: float) -> None:
         """Do what is due; call :meth:`transmit` after it."""
-        if self._time_wait_ends is not None:
-            if now >= self._time_wait_ends:
-                self._time_wait_ends = None
-                self.end(None)
-            return
+        quiet = self.quiet.at
+        if quiet is not None and now >= quiet:
+            self._quiet_ended(now)
         receiver = self.receiver
         if receiver.ack_due is not None and now >= receiver.ack_due:
             receiver.ack_now = True
@@ -378,7 +373,19 @@ class Connection(Narrator):
         elif action == "syn":
             self._syn_due = True
         elif action == "probe":
-            self._outbox.append(self._probe(now))
+            self._outbox.append(self._probe(now, "window probe"))
+
+    def _quiet_ended(self, now: float) -> None:
+        match self.quiet.fired(self, now):
+            case Due.END:
+                self.end(None)
+            case Due.PROBE:
+                self._outbox.append(self._probe(now, "keep-alive"))
+            case Due.DEAD:
+                self.send_reset(self.sender.nxt)
+                self.end(self.soft_error or OSError(errno.ETIMEDOUT, "Connection timed out"))
+            case Due.NOTHING:
+                pass
 
     # Transmission
 
@@ -386,6 +393,7 @@ class Connection(Narrator):
         """Everything that is to be sent now, in order; empty when there is nothing."""
         out = self._outbox
         self._outbox = []
+        self.quiet.watch(self, now)
         sender, receiver = self.sender, self.receiver
         if self._syn_due:
             self._syn_due = False
@@ -462,14 +470,14 @@ class Connection(Narrator):
             receiver.acknowledged()
         return segment
 
-    def _probe(self, now: float) -> Segment:
-        """A window probe as Linux sends it: an old sequence number, which must be answered.
+    def _probe(self, now: float, note: str) -> Segment:
+        """A probe as Linux sends it: an old sequence number, which must be answered.
 
         RFC 9293 section 3.8.6.1 lets a probe be new data or a retransmission; this takes none of
         the data into the peer's accounts before there is room for it.
         """
         segment = self._segment((self.sender.una - 1) & MASK, ACK, now)
-        segment.note = "window probe"
+        segment.note = note
         return segment
 
     @property

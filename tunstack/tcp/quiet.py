@@ -1,0 +1,96 @@
+"""What happens when nothing happens: TIME-WAIT, FIN-WAIT-2 without an owner, and keep-alive.
+
+All three are waits that end a connection, in states that exclude one another: one timer does.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from .state import SYNCHRONIZED, State
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+
+class Due(Enum):
+    """What the quiet calls for."""
+
+    NOTHING = "nothing"
+    END = "end"
+    """It has lasted as long as it should: the connection is over, as foreseen."""
+    PROBE = "probe"
+    """Ask whether the peer is still there (RFC 9293 section 3.8.4)."""
+    DEAD = "dead"
+    """It is not."""
+
+
+class QuietTimer:
+    """The timer of a connection on which nothing moves.
+
+    Attributes:
+        at: When it fires, in seconds; None when it does not run.
+    """
+
+    __slots__ = ("_heard_at", "_probes", "_state", "at")
+
+    def __init__(self) -> None:
+        self.at: float | None = None
+        self._state: State | None = None
+        self._heard_at = 0.0
+        self._probes = 0
+
+    def heard(self, now: float) -> None:
+        """The peer has sent something acceptable."""
+        self._heard_at = now
+        self._probes = 0
+
+    def stop(self) -> None:
+        """Nothing is to be waited for any more."""
+        self.at = self._state = None
+
+    def restart_time_wait(self, connection: Connection, now: float) -> None:
+        """2 MSL from now (section 3.10.7.4, eighth)."""
+        self._state = State.TIME_WAIT
+        self.at = now + 2 * connection.config.msl
+
+    def watch(self, connection: Connection, now: float) -> None:
+        """Start or stop it, as the state asks: call it after each batch."""
+        state = connection.state
+        if state is State.TIME_WAIT:
+            if self._state is not State.TIME_WAIT:
+                self.restart_time_wait(connection, now)
+        elif state is State.FIN_WAIT_2 and connection.orphaned:
+            if self._state is not State.FIN_WAIT_2:
+                # The RFC lets it wait for ever for a FIN that may never come; Linux does not.
+                self._state = state
+                self.at = now + connection.config.fin_wait_2_timeout
+        elif connection.config.keepalive and state in SYNCHRONIZED:
+            if self.at is None:
+                self._state = State.ESTABLISHED
+                self._heard_at = now
+                self.at = now + connection.config.keepalive_idle
+        elif self.at is not None:
+            self.stop()
+
+    def fired(self, connection: Connection, now: float) -> Due:
+        """It fired: say what to do."""
+        if self._state is not State.ESTABLISHED:
+            self.stop()
+            return Due.END
+        config = connection.config
+        sender = connection.sender
+        if sender.una != sender.end:
+            # Only an idle connection is probed (MUST-26): here the other timers watch the peer.
+            self.at = now + config.keepalive_idle
+            return Due.NOTHING
+        if not self._probes and now < self._heard_at + config.keepalive_idle:
+            self.at = self._heard_at + config.keepalive_idle
+            return Due.NOTHING
+        if self._probes >= config.keepalive_count:  # Not for one lost probe (MUST-29).
+            self.stop()
+            return Due.DEAD
+        self._probes += 1
+        self.at = now + config.keepalive_interval
+        return Due.PROBE
