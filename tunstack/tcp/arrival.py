@@ -94,8 +94,8 @@ def _otherwise(connection: Connection, segment: Segment, now: float) -> Verdict:
     flags = segment.flags
     refusal = (
         _first_check_sequence(connection, segment, now)
-        or _second_check_rst(connection, segment)
-        or _fourth_check_syn(connection, segment)
+        or _second_check_rst(connection, segment, now)
+        or _fourth_check_syn(connection, segment, now)
         or _fifth_check_ack(connection, segment, now)
     )
     if refusal is not None:
@@ -114,7 +114,7 @@ def _first_check_sequence(connection: Connection, segment: Segment, now: float) 
             if not flags & SYN:
                 return Verdict.NO_TIMESTAMP
         elif _is_old_duplicate(connection, segment.ts_val, now):
-            connection.challenge()
+            connection.answer_unacceptable(segment, now)
             return Verdict.OLD_TIMESTAMP
     if _is_new_incarnation(connection, segment):
         return Verdict.NEW_INCARNATION
@@ -129,7 +129,7 @@ def _first_check_sequence(connection: Connection, segment: Segment, now: float) 
             return Verdict.DUPLICATE
         if connection.state is State.TIME_WAIT and flags & FIN:
             connection.restart_time_wait(now)
-        connection.challenge()
+        connection.answer_unacceptable(segment, now)
         behind = lt(segment.seq, receiver.nxt)
         if behind and len(segment.payload):
             receiver.came_again(segment.seq, len(segment.payload))
@@ -190,12 +190,12 @@ def _crossed_syn(connection: Connection, segment: Segment) -> bool:
     )
 
 
-def _second_check_rst(connection: Connection, segment: Segment) -> Verdict | None:
+def _second_check_rst(connection: Connection, segment: Segment, now: float) -> Verdict | None:
     """With RFC 5961 section 3: only a RST exactly at RCV.NXT resets; another is challenged."""
     if not segment.flags & RST:
         return None
     if segment.seq != connection.receiver.nxt:
-        connection.challenge()
+        connection.challenge(now)
         return Verdict.CHALLENGED_RESET
     state = connection.state
     if state is State.SYN_RECEIVED and connection.passive:
@@ -209,7 +209,7 @@ def _second_check_rst(connection: Connection, segment: Segment) -> Verdict | Non
     return Verdict.RESET
 
 
-def _fourth_check_syn(connection: Connection, segment: Segment) -> Verdict | None:
+def _fourth_check_syn(connection: Connection, segment: Segment, now: float) -> Verdict | None:
     """The third, security, is historic. With RFC 5961 section 4: any SYN is challenged."""
     if not segment.flags & SYN or _crossed_syn(connection, segment):
         return None
@@ -217,7 +217,7 @@ def _fourth_check_syn(connection: Connection, segment: Segment) -> Verdict | Non
         # Section 3.10.7.4, fourth: back to LISTEN.
         connection.return_to_listen()
         return Verdict.RESET
-    connection.challenge()
+    connection.challenge(now)
     return Verdict.CHALLENGED_SYN
 
 
@@ -235,11 +235,11 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
         connection.enter(State.ESTABLISHED)
         return None
     if gt(ack, sender.nxt):
-        connection.challenge()
+        connection.challenge(now)
         return Verdict.UNACCEPTABLE_ACK
     if diff(sender.una, ack) > sender.max_wnd:
         # RFC 5961 section 5 (MAY-12): too old to be anybody's but an attacker's.
-        connection.challenge()
+        connection.challenge(now)
         return Verdict.OLD_ACK
     sender.answered(now)
     if ge(ack, sender.una):
@@ -293,7 +293,7 @@ def _text_and_fin(connection: Connection, segment: Segment, seq: int, now: float
         # After the peer's FIN nothing more can come: an old FIN again, or nonsense.
         if connection.state is State.TIME_WAIT and fin:
             connection.restart_time_wait(now)
-        connection.challenge()
+        connection.receiver.ack_now = True
         return Verdict.DUPLICATE
     receiver = connection.receiver
     if len(segment.payload):

@@ -14,6 +14,7 @@ import errno
 from typing import TYPE_CHECKING, Protocol
 
 from . import arrival
+from .challenge import ChallengeLimit
 from .handshake import handshake
 from .narration import Narrator
 from .quiet import Due, QuietTimer
@@ -68,6 +69,7 @@ class Connection(Narrator):
     """
 
     __slots__ = (
+        "_challenges",
         "_close_requested",
         "_first_buffer",
         "_outbox",
@@ -114,6 +116,7 @@ class Connection(Narrator):
         self.last_ack_sent = 0
         self.orphaned = False
         self._ts_offset = ts_offset
+        self._challenges: ChallengeLimit | None = None
         self._first_buffer = config.receive_buffer
         self._syn_due = False
         self._close_requested = False
@@ -339,9 +342,23 @@ class Connection(Narrator):
         """Send a RST with sequence number `seq`, and go on."""
         self._outbox.append(Segment(seq, flags=RST))
 
-    def challenge(self) -> None:
-        """Answer with an ACK that states where we are (RFC 5961)."""
-        self.receiver.ack_now = True
+    def challenge(self, now: float) -> None:
+        """Answer with an ACK that states where we are, but not without end (RFC 5961)."""
+        if self._challenges is None:
+            self._challenges = ChallengeLimit()
+        if self._challenges.allows(now):
+            self.receiver.ack_now = True
+
+    def answer_unacceptable(self, segment: Segment, now: float) -> None:
+        """Answer what the window, or PAWS, keeps out (section 3.10.7.4, first).
+
+        Data may be a retransmission, whose sender needs the ACK; what carries none is answered as
+        seldom as a challenge, or two ends that disagree would go on for ever.
+        """
+        if segment.length:
+            self.receiver.ack_now = True
+        else:
+            self.challenge(now)
 
     # Timers
 

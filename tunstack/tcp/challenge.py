@@ -1,0 +1,31 @@
+"""How often to answer what an attacker could send: challenge ACKs, per connection (RFC 5961).
+
+A limit for the whole host would tell an outsider whether a guess at another connection was right
+(CVE-2016-5696); one for each connection tells only about itself.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PER_PERIOD: Final = 10
+PERIOD: Final = 5.0
+"""Seconds; ten in five of them, as RFC 5961 section 7 proposes."""
+
+
+class ChallengeLimit:
+    """Counts challenge ACKs."""
+
+    __slots__ = ("_begin", "_count")
+
+    def __init__(self) -> None:
+        self._begin = float("-inf")
+        self._count = 0
+
+    def allows(self, now: float) -> bool:
+        """Whether another one may be sent `now`, in seconds; if so, it is counted."""
+        if now - self._begin >= PERIOD:
+            self._begin = now
+            self._count = 0
+        self._count += 1
+        return self._count <= PER_PERIOD
