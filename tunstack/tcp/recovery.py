@@ -256,6 +256,7 @@ class Recovery:
 
     def _end(self) -> None:
         self.phase = Phase.OPEN
+        self.resend_now = False
         self._prr = None
         self._held = 0
 

@@ -53,6 +53,7 @@ class Sender:
 
     __slots__ = (
         "_config",
+        "_flight",
         "_force",
         "_last_sent",
         "_probe_due",
@@ -108,6 +109,7 @@ class Sender:
         self._tail = TailLossProbe()
         self._probe_due = False
         self._force = False
+        self._flight = 0  # What was outstanding when new data was last sent.
         self._last_sent = 0.0
 
     # What there is
@@ -241,6 +243,7 @@ class Sender:
     def sent(self, what: Transmission, now: float) -> None:
         """`what` went out."""
         self._force = False
+        self._flight = 0  # What was outstanding when new data was last sent.
         self._last_sent = now
         size = what.size + what.fin
         if what.why:
@@ -251,6 +254,7 @@ class Sender:
             if self.nxt == self.una:
                 self.stalled_since = now
             self.nxt = (what.seq + size) & MASK
+            self._flight = (self.nxt - self.una) & MASK
             self.recovery.sent(size, now)
         if self.timer is None or self.persisting:
             self.start_timer(now)
@@ -296,7 +300,7 @@ class Sender:
             if self.retransmissions:  # RFC 6298 section 5.7
                 self.rtt.restart_after_syn_loss(self._config.rto_after_syn_loss)
         elif advance and was_phase is recovery.phase is not Phase.RECOVERY:
-            self._grow(advance, outstanding, sample, now)
+            self._grow(advance, sample, now)
         if self._tail.acknowledged(una, duplicate=duplicate, sacks=bool(sack), dsack=dsack):
             recovery.tail_was_lost(now)
         self._set_timers(advance, now)
@@ -333,14 +337,21 @@ class Sender:
             return True
         return len(blocks) > 1 and ge(left, blocks[1][0]) and le(right, blocks[1][1])
 
-    def _grow(self, octets: int, outstanding: int, rtt: float | None, now: float) -> None:
-        """Open cwnd if it was what limited us; a window never filled proves nothing (RFC 7661)."""
+    def _grow(self, octets: int, rtt: float | None, now: float) -> None:
+        """Open cwnd if it was what limited us; a window never filled proves nothing (RFC 7661).
+
+        What counts is how far it was filled when we sent: ACKs may come many in a batch.
+        """
         congestion = self.congestion
         in_slow_start = congestion.cwnd < congestion.ssthresh
-        used = 2 * outstanding if in_slow_start else outstanding + self.mss
-        if used > congestion.cwnd or self.recovery.phase is Phase.LOSS:
-            board = self.recovery.board
-            congestion.acknowledged(Acknowledgement(octets, now, rtt, board.una, board.nxt))
+        used = 2 * self._flight if in_slow_start else self._flight + self.mss
+        if self.recovery.phase is Phase.LOSS:
+            # RFC 3465 section 2.1: most of it had arrived before the timeout, and left no room.
+            octets = min(octets, self.mss)
+        elif used <= congestion.cwnd:
+            return
+        board = self.recovery.board
+        congestion.acknowledged(Acknowledgement(octets, now, rtt, board.una, board.nxt))
 
     def _measure(self, rtt: float | None, outstanding: int) -> None:
         """Take a sample, weighed by how many a window brings (RFC 7323 appendix G)."""

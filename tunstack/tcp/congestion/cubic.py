@@ -57,7 +57,8 @@ class Cubic:
     def acknowledged(self, ack: Acknowledgement) -> None:
         """Grow: by slow start, or towards what the curve says for the next round trip."""
         if self.cwnd < self.ssthresh:
-            self.cwnd += self._hystart.growth(ack, self._mss)
+            # No further than the threshold: one ACK may stand for many segments.
+            self.cwnd += min(self._hystart.growth(ack, self._mss), self.ssthresh - self.cwnd)
             if self._hystart.finished:
                 self.ssthresh = self.cwnd
             return

@@ -30,10 +30,14 @@ class Reno:
 
     def acknowledged(self, ack: Acknowledgement) -> None:
         """Grow: by what was acknowledged in slow start, by an MSS a round trip beyond it."""
+        octets = ack.octets
         if self.cwnd < self.ssthresh:
-            self.cwnd += ack.octets
+            growth = min(octets, self.ssthresh - self.cwnd)
+            self.cwnd += growth
+            octets -= growth
+        if not octets:
             return
-        self._avoidance += ack.octets
+        self._avoidance += octets
         if self._avoidance >= self.cwnd:
             self._avoidance -= self.cwnd
             self.cwnd += self._mss
