@@ -90,7 +90,7 @@ class Recovery:
         if not self.fast:
             return True
         if ge(una, self.recover):  # Full: RFC 6582 section 3.2 step 3, the first choice.
-            self.fast = False
+            self.fast = self.resend_one = False
             flight = (nxt - una) & MASK
             self._congestion.cwnd = min(self._congestion.ssthresh, max(flight, mss) + mss)
             self.inflation = 0
