@@ -28,7 +28,10 @@ class Reno:
     def acknowledged(self, octets: int, now: float) -> None:
         """Grow: by what was acknowledged in slow start, by an MSS a round trip beyond it."""
         if self.cwnd < self.ssthresh:
-            self.cwnd += octets
+            growth = min(octets, self.ssthresh - self.cwnd)
+            self.cwnd += growth
+            octets -= growth
+        if not octets:
             return
         self._avoidance += octets
         if self._avoidance >= self.cwnd:
