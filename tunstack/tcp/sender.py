@@ -277,7 +277,10 @@ class Sender:
         congestion = self.congestion
         in_slow_start = congestion.cwnd < congestion.ssthresh
         used = 2 * outstanding if in_slow_start else outstanding + self.mss
-        if used > congestion.cwnd or self.recovery.resend_from is not None:
+        if self.recovery.resend_from is not None:
+            # RFC 3465 section 2.1: most of it had arrived before the timeout, and left no room.
+            congestion.acknowledged(min(octets, self.mss), now)
+        elif used > congestion.cwnd:
             congestion.acknowledged(octets, now)
 
     def _measure(self, ack: int, now: float, echoed_at: float | None) -> None:
