@@ -49,6 +49,7 @@ class Sender:
 
     __slots__ = (
         "_config",
+        "_flight",
         "_force",
         "_last_sent",
         "_resent",
@@ -104,6 +105,7 @@ class Sender:
         self._timed_at = 0.0
         self._resent = False
         self._force = False
+        self._flight = 0  # What was outstanding when new data was last sent.
         self._last_sent = 0.0
 
     # What there is
@@ -230,6 +232,7 @@ class Sender:
             if self.nxt == self.una:
                 self.stalled_since = now
             self.nxt = after
+            self._flight = (after - self.una) & MASK
             if self._timed_seq is None:
                 self._timed_seq, self._timed_at = after, now
         if self.timer is None or self.persisting:
@@ -251,7 +254,6 @@ class Sender:
             echoed_at: When what the peer's timestamp echoes was sent, if there is one (RFC 7323
                 section 4.1): it measures even what was retransmitted.
         """
-        outstanding = (self.nxt - self.una) & MASK
         octets = (ack - self.una) & MASK
         self._measure(ack, now, echoed_at)
         was_syn = self.una == self.iss
@@ -265,18 +267,21 @@ class Sender:
             if self._resent:  # RFC 6298 section 5.7
                 self.rtt.restart_after_syn_loss(self._config.rto_after_syn_loss)
         elif not self.recovery.fast and not (recovering and self.recovery.resend_from is None):
-            self._grow(octets, outstanding, now)
+            self._grow(octets, now)
         if ack == self.nxt:
             self.timer = None
             self._resent = False
         elif restart or self.persisting:
             self.start_timer(now)
 
-    def _grow(self, octets: int, outstanding: int, now: float) -> None:
-        """Open cwnd if it was what limited us; a window never filled proves nothing (RFC 7661)."""
+    def _grow(self, octets: int, now: float) -> None:
+        """Open cwnd if it was what limited us; a window never filled proves nothing (RFC 7661).
+
+        What counts is how far it was filled when we sent: ACKs may come many in a batch.
+        """
         congestion = self.congestion
         in_slow_start = congestion.cwnd < congestion.ssthresh
-        used = 2 * outstanding if in_slow_start else outstanding + self.mss
+        used = 2 * self._flight if in_slow_start else self._flight + self.mss
         if self.recovery.resend_from is not None:
             # RFC 3465 section 2.1: most of it had arrived before the timeout, and left no room.
             congestion.acknowledged(min(octets, self.mss), now)
