@@ -266,6 +266,9 @@ class Sender:
         if was_syn:
             if self._resent:  # RFC 6298 section 5.7
                 self.rtt.restart_after_syn_loss(self._config.rto_after_syn_loss)
+            if self.retransmissions > 1:
+                # RFC 6928 section 2, and Linux. One SYN sent again may just mean a long path.
+                self.congestion.set_mss(self.mss, 1)
         elif not self.recovery.fast and not (recovering and self.recovery.resend_from is None):
             self._grow(octets, now)
         if ack == self.nxt:
