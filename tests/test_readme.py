@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
 
 from tunstack.tcp.diagram import mermaid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -29,3 +37,13 @@ def test_every_make_target_that_is_named_exists() -> None:
     makefile = (README.parent / "Makefile").read_text()
     assert {"demo", "test"} <= targets
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+
+
+@pytest.mark.kernel
+def test_the_ten_lines_run_and_shout(require_tool: Callable[[str], str]) -> None:
+    require_tool("socat")
+    block = re.search(r"## Ten lines\n\n```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert block is not None
+    command = [sys.executable, "-W", "error", "-c", block[1]]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("HELLO\n", "")

@@ -221,7 +221,9 @@ class Stack:
     def _reincarnate(self, old: Flow, syn: Segment, packet: Buffer, now: float) -> None:
         """A SYN that may reopen a connection in TIME-WAIT: from here on there is only the new."""
         if self.demux.find_listener(old.four_tuple.local, old.four_tuple.local_port) is None:
-            old.challenge(now)  # Nobody can: it is like any other segment (section 3.10.7.4, fourth).
+            old.challenge(
+                now
+            )  # Nobody can: it is like any other segment (section 3.10.7.4, fourth).
             return
         old.end(None)
         self.demux.remove(old.four_tuple, old)

@@ -319,8 +319,7 @@ class Connection(Narrator):
         options = _TIMESTAMP_SIZE * self.timestamps_ok
         sender.mss = min(self.peer_mss, config.mss) - options
         receiver.mss = config.mss - options
-        lost_syn = sender.retransmissions > 0  # RFC 6928 section 2: then one segment, no more.
-        sender.congestion.set_mss(sender.mss, 1 if lost_syn else config.initial_window)
+        sender.congestion.set_mss(sender.mss, config.initial_window)
 
     @property
     def _window_shift(self) -> int:

@@ -299,6 +299,9 @@ class Sender:
         if was_syn:
             if self.retransmissions:  # RFC 6298 section 5.7
                 self.rtt.restart_after_syn_loss(self._config.rto_after_syn_loss)
+            if self.retransmissions > 1:
+                # RFC 6928 section 2, and Linux. One SYN sent again may just mean a long path.
+                self.congestion.set_mss(self.mss, 1)
         elif advance and was_phase is recovery.phase is not Phase.RECOVERY:
             self._grow(advance, sample, now)
         if self._tail.acknowledged(una, duplicate=duplicate, sacks=bool(sack), dsack=dsack):

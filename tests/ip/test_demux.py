@@ -1,0 +1,229 @@
+"""Which connection a segment belongs to, and who has which port."""
+
+from __future__ import annotations
+
+import errno
+from itertools import pairwise
+from random import Random
+from typing import Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tunstack.ip.address import packed
+from tunstack.ip.demux import EPHEMERAL_PORTS, Demultiplexer, FourTuple
+
+A, B, PEER, OTHER = (packed(f"198.51.100.{n}") for n in (2, 3, 1, 9))
+PORT: Final = 80
+NAME: Final = FourTuple(A, PORT, PEER, 4000)
+ANY: Final = None
+
+Demux = Demultiplexer[str, str]
+
+
+@pytest.fixture
+def demux() -> Demux:
+    return Demultiplexer(Random(1))
+
+
+def number(error: pytest.ExceptionInfo[OSError]) -> int | None:
+    return error.value.errno
+
+
+# Connections
+
+
+def test_connection_is_found_by_its_name(demux: Demux) -> None:
+    demux.add(NAME, "one")
+    assert demux.find(NAME) == "one"
+    assert demux.find((A, PORT, PEER, 4000)) == "one"
+    for name in (NAME._replace(remote_port=4001), NAME._replace(local=B), NAME._replace(remote=B)):
+        assert demux.find(name) is None
+    assert [*demux.connections] == ["one"]
+
+
+def test_name_is_taken_once(demux: Demux) -> None:
+    demux.add(NAME, "one")
+    with pytest.raises(OSError, match="in use") as error:
+        demux.add(NAME, "two")
+    assert number(error) == errno.EADDRINUSE
+    assert demux.find(NAME) == "one"
+
+
+def test_removal_spares_a_successor(demux: Demux) -> None:
+    """A new incarnation may have taken the name by then; and again is no matter."""
+    demux.add(NAME, "old")
+    demux.remove(NAME, "old")
+    demux.add(NAME, "new")
+    demux.remove(NAME, "old")
+    assert demux.find(NAME) == "new"
+    demux.remove(NAME, "new")
+    demux.remove(NAME, "new")
+    assert demux.find(NAME) is None
+
+
+def test_packed_name_tells_all_fields_apart() -> None:
+    names = {
+        NAME,
+        NAME._replace(local=B),
+        NAME._replace(local_port=PORT << 8),
+        NAME._replace(remote=B),
+        NAME._replace(remote_port=4001),
+        FourTuple(PEER, 4000, A, PORT),
+    }
+    assert len({name.packed for name in names}) == len(names)
+    assert {len(name.packed) for name in names} == {12}
+
+
+# Listeners
+
+
+def test_the_closest_listener_is_found(demux: Demux) -> None:
+    demux.listen(A, PORT, "on A")
+    demux.listen(B, PORT, "on B")
+    assert demux.find_listener(A, PORT) == "on A"
+    assert demux.find_listener(B, PORT) == "on B"
+    assert demux.find_listener(OTHER, PORT) is None
+    assert demux.find_listener(A, 81) is None
+
+
+def test_listener_on_every_address(demux: Demux) -> None:
+    demux.listen(ANY, PORT, "everywhere")
+    assert demux.find_listener(A, PORT) == demux.find_listener(B, PORT) == "everywhere"
+    demux.unlisten(ANY, PORT)
+    assert demux.find_listener(A, PORT) is None
+
+
+@pytest.mark.parametrize(("first", "second"), [(ANY, ANY), (ANY, A), (A, ANY), (A, A)])
+def test_one_listener_where_two_would_meet(
+    demux: Demux, first: bytes | None, second: bytes | None
+) -> None:
+    demux.listen(first, PORT, "first")
+    with pytest.raises(OSError, match="in use") as error:
+        demux.listen(second, PORT, "second")
+    assert number(error) == errno.EADDRINUSE
+    demux.listen(second, PORT + 1, "elsewhere")
+
+
+# Ports
+
+
+def test_port_is_bound_and_given_back(demux: Demux) -> None:
+    assert demux.bind(ANY, PORT, reuse=False) == PORT
+    with pytest.raises(OSError, match="in use") as error:
+        demux.bind(ANY, PORT, reuse=False)
+    assert number(error) == errno.EADDRINUSE
+    demux.unbind(ANY, PORT, reuse=False)
+    assert demux.bind(ANY, PORT, reuse=False) == PORT
+
+
+@pytest.mark.parametrize(("first", "second"), [(ANY, ANY), (ANY, A), (A, ANY), (A, A)])
+@pytest.mark.parametrize(("one", "other"), [(False, False), (True, False), (False, True)])
+def test_sockets_share_a_port_if_both_say_so(
+    demux: Demux, first: bytes | None, second: bytes | None, one: bool, other: bool
+) -> None:
+    """SO_REUSEADDR, as Linux has it."""
+    demux.bind(first, PORT, reuse=one)
+    with pytest.raises(OSError, match="in use"):
+        demux.bind(second, PORT, reuse=other)
+    demux.unbind(first, PORT, reuse=one)
+    demux.bind(first, PORT, reuse=True)
+    demux.bind(second, PORT, reuse=True)
+
+
+def test_sockets_on_different_addresses_share_a_port(demux: Demux) -> None:
+    demux.bind(A, PORT, reuse=False)
+    demux.bind(B, PORT, reuse=False)
+
+
+def test_port_of_a_listener_is_not_shared(demux: Demux) -> None:
+    demux.bind(A, PORT, reuse=True)
+    demux.listen(A, PORT, "listener")
+    with pytest.raises(OSError, match="in use"):
+        demux.bind(A, PORT, reuse=True)
+    demux.bind(B, PORT, reuse=True)
+    demux.unlisten(A, PORT)
+    demux.bind(A, PORT, reuse=True)
+
+
+def test_port_of_old_connections_is_taken_with_reuse_only(demux: Demux) -> None:
+    """Such as those in TIME-WAIT."""
+    demux.add(NAME, "old")
+    with pytest.raises(OSError, match="in use"):
+        demux.bind(ANY, PORT, reuse=False)
+    demux.bind(ANY, PORT, reuse=True)
+    demux.unbind(ANY, PORT, reuse=True)
+    demux.remove(NAME, "old")
+    demux.bind(ANY, PORT, reuse=False)
+
+
+def test_any_free_port(demux: Demux) -> None:
+    ports = [demux.bind(ANY, 0, reuse=False) for _ in range(500)]
+    assert len(set(ports)) == 500
+    assert all(port in EPHEMERAL_PORTS for port in ports)
+
+
+def test_no_free_port() -> None:
+    demux: Demux = Demultiplexer(Random(1))
+    for port in EPHEMERAL_PORTS:
+        demux.bind(ANY, port, reuse=True)
+    with pytest.raises(OSError, match="in use") as error:
+        demux.bind(ANY, 0, reuse=True)
+    assert number(error) == errno.EADDRINUSE
+    with pytest.raises(OSError, match="Cannot assign") as error:
+        demux.ephemeral_port(A, PEER, PORT)
+    assert number(error) == errno.EADDRNOTAVAIL
+    demux.unbind(ANY, 33333, reuse=True)
+    assert demux.ephemeral_port(A, PEER, PORT) == 33333
+
+
+def test_ephemeral_ports_are_not_sequential(demux: Demux) -> None:
+    """RFC 6056."""
+    ports = [demux.ephemeral_port(A, PEER, PORT) for _ in range(200)]
+    assert all(port in EPHEMERAL_PORTS for port in ports)
+    assert len(set(ports)) > 190
+    steps = {after - before for before, after in pairwise(ports)}
+    assert len(steps) > 190
+
+
+def test_ephemeral_port_is_shared_with_connections_to_elsewhere() -> None:
+    demux: Demux = Demultiplexer(Random(1))
+    for port in EPHEMERAL_PORTS:
+        if port != 40000:
+            demux.bind(ANY, port, reuse=True)
+    name = FourTuple(A, 40000, PEER, PORT)
+    demux.add(name, "to the peer")
+    assert demux.ephemeral_port(A, OTHER, PORT) == 40000
+    assert demux.ephemeral_port(A, PEER, PORT + 1) == 40000
+    with pytest.raises(OSError, match="Cannot assign"):
+        demux.ephemeral_port(A, PEER, PORT)
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 2), st.integers(0, 2)), max_size=30))
+def test_nothing_is_left_of_what_was_given_back(steps: list[tuple[bool, int, int]]) -> None:
+    """Connections and sockets come and go in any order; then every port is free again."""
+    demux: Demux = Demultiplexer(Random(1))
+    bound: list[int] = []
+    added: dict[FourTuple, str] = {}
+    for is_socket, port, remote_port in steps:
+        name = FourTuple(A, port + 1, PEER, remote_port)
+        if is_socket:
+            if bound and remote_port == 0:
+                demux.unbind(ANY, bound[-1], reuse=True)
+                bound.pop()
+            else:
+                bound.append(demux.bind(ANY, port + 1, reuse=True))
+        elif name in added:
+            demux.remove(name, added.pop(name))
+        else:
+            added[name] = str(name)
+            demux.add(name, added[name])
+        assert [*demux.connections] == [*added.values()]
+    for port in bound:
+        demux.unbind(ANY, port, reuse=True)
+    for name, connection in added.items():
+        demux.remove(name, connection)
+    for port in (1, 2, 3):
+        demux.bind(ANY, port, reuse=False)

@@ -1,0 +1,250 @@
+"""The buffers against plain ones: what goes in comes out, once, in order, around the wrap."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import Final
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tunstack.tcp.reassembly import Reassembly
+from tunstack.tcp.receive_buffer import ReceiveBuffer
+from tunstack.tcp.send_buffer import SendBuffer
+from tunstack.tcp.sequence import diff
+
+starts: Final = st.sampled_from([0, 1, 2**31 - 2000, 2**32 - 1, 2**32 - 3000])
+sizes: Final = st.one_of(
+    st.integers(1, 40), st.sampled_from([1023, 1024, 1460, 2047, 2048, 5000, 20_000])
+)
+examples = settings(deadline=None, derandomize=True, max_examples=300)
+machines = settings(
+    deadline=None, derandomize=True, max_examples=60, stateful_step_count=30, print_blob=False
+)
+
+
+def text(size: int, salt: int = 0) -> bytes:
+    """Octets that tell where they came from."""
+    return bytes((n * 7 + salt) % 251 for n in range(size))
+
+
+class SendBufferMachine(RuleBasedStateMachine):
+    """A send buffer, and a bytearray that does the same."""
+
+    @initialize(start=starts)
+    def begin(self, start: int) -> None:
+        self.buffer = SendBuffer(start)
+        self.model = bytearray()
+        self.start = start
+        self.acknowledged = 0
+
+    @rule(size=sizes, salt=st.integers(0, 250))
+    def append(self, size: int, salt: int) -> None:
+        data = bytearray(text(size, salt))
+        self.buffer.append(memoryview(data) if salt % 2 else data)
+        self.model += data
+        data[:] = bytes(size)  # It was copied.
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def slice(self, data: st.DataObject) -> None:
+        begin = data.draw(st.integers(0, len(self.model) - 1))
+        end = data.draw(st.integers(begin + 1, len(self.model)))
+        piece = self.buffer.slice((self.start + begin) % 2**32, end - begin)
+        assert piece == self.model[begin:end]
+
+    @rule(part=st.floats(0.0, 1.0))
+    def drop(self, part: float) -> None:
+        octets = int(len(self.model) * part)
+        self.start = (self.start + octets) % 2**32
+        self.buffer.drop_until(self.start)
+        del self.model[:octets]
+        self.acknowledged += octets
+
+    @invariant()
+    def sizes_agree(self) -> None:
+        assert len(self.buffer) == len(self.model)
+        assert self.buffer.start == self.start
+        assert self.buffer.end == (self.start + len(self.model)) % 2**32
+        assert self.buffer.acknowledged == self.acknowledged
+
+
+class ReceiveBufferMachine(RuleBasedStateMachine):
+    """A receive buffer, and a bytearray that does the same."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.buffer = ReceiveBuffer()
+        self.model = bytearray()
+        self.total = 0
+
+    @rule(size=sizes, salt=st.integers(0, 250))
+    def append(self, size: int, salt: int) -> None:
+        data = text(size, salt)
+        self.buffer.append(memoryview(data) if salt % 2 else data)
+        self.model += data
+        self.total += size
+
+    @rule(limit=sizes)
+    def take(self, limit: int) -> None:
+        assert self.buffer.take(limit) == self.model[:limit]
+        del self.model[:limit]
+
+    @rule(limit=st.just(1 << 30))
+    def take_all(self, limit: int) -> None:
+        self.take(limit)
+
+    @rule()
+    def clear(self) -> None:
+        self.buffer.clear()
+        self.model.clear()
+
+    @invariant()
+    def sizes_agree(self) -> None:
+        assert len(self.buffer) == len(self.model)
+        assert self.buffer.total == self.total
+
+
+TestSendBuffer = SendBufferMachine.TestCase
+TestSendBuffer.settings = machines
+TestReceiveBuffer = ReceiveBufferMachine.TestCase
+TestReceiveBuffer.settings = machines
+
+
+def test_many_acknowledged_chunks_are_let_go() -> None:
+    """The index is cleaned up now and then; what is left stays where it was."""
+    buffer = SendBuffer(0)
+    whole = b""
+    for number in range(300):
+        chunk = text(2048, number)
+        whole += chunk
+        buffer.append(chunk)
+    for end in range(1000, len(whole) - 3000, 1000):
+        buffer.drop_until(end)
+        assert buffer.slice(end, 3000) == whole[end : end + 3000]
+    assert len(buffer._chunks) < 150
+    assert sum(map(len, buffer._chunks)) < 8192
+
+
+def test_small_writes_are_gathered() -> None:
+    """A chunk costs more than its octets."""
+    buffer = SendBuffer(0)
+    for _ in range(10_000):
+        buffer.append(b"x")
+    assert len(buffer._chunks) < 10
+
+
+def test_small_arrivals_are_gathered() -> None:
+    buffer = ReceiveBuffer()
+    for _ in range(10_000):
+        buffer.append(memoryview(bytearray(1500))[:1])
+    assert len(buffer._chunks) < 5
+
+
+def test_a_whole_chunk_and_a_part_of_a_large_one_are_not_copied() -> None:
+    buffer = SendBuffer(0)
+    data = text(4000)
+    buffer.append(data)
+    assert buffer.slice(0, 4000) is data
+    view = buffer.slice(1000, 1460)
+    assert isinstance(view, memoryview)
+    assert view.obj is data
+
+
+# Reassembly
+
+
+@st.composite
+def scattered(draw: st.DrawFn) -> list[tuple[int, int]]:
+    """Pieces of a stream of 4000 octets, as (offset, size), in any order, overlapping or not."""
+    size = draw(st.sampled_from([7, 300, 1200]))
+    offsets = st.integers(0, 3999)
+    pieces = draw(st.lists(st.tuples(offsets, st.integers(1, size)), max_size=40))
+    return [(offset, min(length, 4000 - offset)) for offset, length in pieces]
+
+
+STREAM: Final = text(4000)
+
+
+def runs_of(covered: set[int]) -> list[tuple[int, int]]:
+    """The maximal runs of a set of offsets, in order."""
+    edges = sorted(covered)
+    firsts = [n for n in edges if n - 1 not in covered]
+    return [(n, next(m for m in range(n, 4001) if m not in covered)) for n in firsts]
+
+
+@examples
+@given(starts, scattered())
+def test_overlapping_pieces_become_the_stream(start: int, pieces: list[tuple[int, int]]) -> None:
+    """What is held, its size, and the SACK blocks, after each piece."""
+    reassembly = Reassembly(1024)
+    covered: set[int] = set()
+    for offset, size in pieces:
+        new = set(range(offset, offset + size)) - covered
+        kept = reassembly.insert((start + offset) % 2**32, STREAM[offset : offset + size])
+        assert kept is bool(new)
+        covered |= new
+        runs = runs_of(covered)
+        assert reassembly.size == len(covered)
+        assert len(reassembly) == len(runs)
+        blocks = [
+            (diff(left, start), diff(right, start)) for left, right in reassembly.blocks(1024)
+        ]
+        assert sorted(blocks) == runs
+        assert blocks[0][0] <= offset < blocks[0][1]
+        assert reassembly.blocks(3) == reassembly.blocks(1024)[:3]
+    runs = runs_of(covered)
+    for number, (left, right) in enumerate(runs, 1):
+        data = b"".join(reassembly.take((start + left) % 2**32))
+        assert data == STREAM[left:right]
+        assert len(reassembly) == len(runs) - number
+    assert reassembly.size == 0
+
+
+@examples
+@given(starts, scattered(), st.integers(0, 4000))
+def test_take_drops_what_lies_before(start: int, pieces: list[tuple[int, int]], nxt: int) -> None:
+    """In-order data may have come to cover what was held."""
+    reassembly = Reassembly(1024)
+    covered: set[int] = set()
+    for offset, size in pieces:
+        reassembly.insert((start + offset) % 2**32, STREAM[offset : offset + size])
+        covered |= set(range(offset, offset + size))
+    end = next(m for m in range(nxt, 4001) if m not in covered)
+    assert b"".join(reassembly.take((start + nxt) % 2**32)) == STREAM[nxt:end]
+    assert reassembly.size == len([n for n in covered if n > end])
+    assert reassembly.take((start + end) % 2**32) == []
+
+
+def test_blocks_are_in_the_order_of_arrival() -> None:
+    reassembly = Reassembly(1024)
+    for offset in (50, 10, 30, 70, 10):
+        reassembly.insert(offset, bytes(5))
+    assert reassembly.blocks(4) == ((10, 15), (70, 75), (30, 35), (50, 55))
+    reassembly.insert(35, bytes(15))  # Joins two.
+    assert reassembly.blocks(4) == ((30, 55), (10, 15), (70, 75))
+
+
+def test_too_many_runs_are_refused_but_those_there_may_grow() -> None:
+    reassembly = Reassembly(3)
+    assert [reassembly.insert(offset, b"x") for offset in (2, 4, 6, 8)] == [True, True, True, False]
+    assert reassembly.insert(7, b"xy")
+    assert reassembly.size == 5
+    assert reassembly.insert(3, b"xyz")
+    assert len(reassembly) == 1
+    assert b"".join(reassembly.take(2)) == b"xxyzxxy"
+
+
+def test_clear_drops_everything() -> None:
+    reassembly = Reassembly(3)
+    reassembly.insert(2, b"x")
+    reassembly.clear()
+    assert (len(reassembly), reassembly.size, reassembly.blocks(3)) == (0, 0, ())
+
+
+def test_small_pieces_of_a_run_are_gathered() -> None:
+    reassembly = Reassembly(3)
+    for offset in accumulate(1 for _ in range(5000)):
+        reassembly.insert(offset, memoryview(bytearray(1500))[:1])
+    assert len(reassembly.take(1)) < 5
