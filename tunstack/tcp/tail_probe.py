@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 _WORST_DELAYED_ACK: Final = 0.2
 """TLP.max_ack_delay, in seconds: a lone segment may have its ACK delayed."""
 
+_LEAST: Final = 0.01
+"""Seconds: on a path of microseconds, a peer that waits for a processor is not a lost segment."""
+
 
 class TailLossProbe:
     """At most one probe a flight.
@@ -32,7 +35,7 @@ class TailLossProbe:
         """PTO, in seconds (section 7.2); `single`: only one segment is outstanding."""
         if rtt.srtt is None:
             return 1.0
-        return 2 * rtt.srtt + (_WORST_DELAYED_ACK if single else 0.002)
+        return max(2 * rtt.srtt + (_WORST_DELAYED_ACK if single else 0.0), _LEAST)
 
     def sent(self, nxt: int, *, retransmission: bool) -> None:
         """A probe went out: something new, or the last segment again."""
