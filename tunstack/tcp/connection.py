@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .segment import Buffer
 
 _TIMESTAMP_SIZE = 12
+_SACK_SIZE = 4 + 3 * 8
 _SMALLEST_MSS = 48
 """Linux's: room for a few octets beside the most options that we send. A peer may ask for less."""
 _LARGEST_WINDOW = 4 << 20
@@ -421,7 +422,8 @@ class Connection(Narrator):
         if receiver.ack_now:
             # Without SACK the peer can only count: an ACK for each segment out of order, no fewer.
             count = 1 if self.sack_ok else max(1, receiver.out_of_order)
-            out += [self._segment(sender.nxt, ACK, now) for _ in range(count)]
+            blocks = self._sack_blocks()
+            out += [self._segment(sender.nxt, ACK, now, b"", blocks) for _ in range(count)]
         return out
 
     def _transmit_data(self, out: list[Segment], now: float) -> None:
@@ -429,11 +431,18 @@ class Connection(Narrator):
         config = self.config
         if not sender.synchronized or self.state is State.CLOSED:
             return
-        room = sender.mss
-        if blocks := self._sack_blocks():
-            room -= 4 + 8 * len(blocks)
-        limit = max(room, config.max_payload - config.max_payload % room)
-        while (what := sender.next_transmission(limit, room)) is not None:
+        while True:
+            # Asked for each segment: a D-SACK is reported once (RFC 2883 section 4).
+            blocks = self._sack_blocks()
+            room = sender.mss
+            if blocks and room >= 4 * _SACK_SIZE:
+                room -= 4 + 8 * len(blocks)
+            else:
+                blocks = ()  # Beside less, data goes first: an ACK can follow.
+            limit = max(room, config.max_payload - config.max_payload % room)
+            what = sender.next_transmission(limit, room)
+            if what is None:
+                break
             flags = ACK
             payload: Buffer = b""
             if what.size:
@@ -442,20 +451,27 @@ class Connection(Narrator):
                     flags |= PSH  # MUST-61: nothing more is queued.
             if what.fin:
                 flags |= FIN
-            segment = self._segment(what.seq, flags, now, payload)
+            segment = self._segment(what.seq, flags, now, payload, blocks)
             segment.note = what.why and f"retransmission: {what.why}"
             out.append(segment)
             sender.sent(what, now)
         sender.watch_window(now)
 
-    def _segment(self, seq: int, flags: int, now: float, payload: Buffer = b"") -> Segment:
+    def _segment(
+        self,
+        seq: int,
+        flags: int,
+        now: float,
+        payload: Buffer = b"",
+        sack: tuple[tuple[int, int], ...] = (),
+    ) -> Segment:
         """A segment of a synchronized connection; it acknowledges all that came."""
         receiver = self.receiver
         segment = Segment(seq, receiver.nxt, flags, receiver.offer(), 0, payload)
         if self.timestamps_ok:
             segment.ts_val = self.timestamp(now)
             segment.ts_ecr = self.ts_recent
-        segment.sack = self._sack_blocks()
+        segment.sack = sack
         self.last_ack_sent = receiver.nxt
         receiver.acknowledged()
         return segment
