@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 _WORST_DELAYED_ACK: Final = 0.2
 """TLP.max_ack_delay, in seconds: a lone segment may have its ACK delayed."""
 
-_LEAST: Final = 0.01
-"""Seconds: on a path of microseconds, a peer that waits for a processor is not a lost segment."""
+_LEAST: Final = 0.05
+"""Seconds: on a path of microseconds, a delayed ACK, or a peer that waits for a processor, is no loss."""
 
 
 class TailLossProbe:
