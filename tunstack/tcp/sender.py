@@ -406,7 +406,8 @@ class Sender:
         if not recovery.sack or recovery.recovering or recovery.board.sacked:
             return
         if self._tail.end is None and self.timer is not None:
-            single = self.outstanding <= self.mss
+            # Less than two full segments: the ACK may be delayed.
+            single = self.outstanding < 2 * self.mss
             at = now + self._tail.timeout(self.rtt, single=single)
             self.early_timer = min(at, self.timer)
 

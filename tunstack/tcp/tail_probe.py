@@ -32,7 +32,7 @@ class TailLossProbe:
 
     @staticmethod
     def timeout(rtt: RttEstimator, *, single: bool) -> float:
-        """PTO, in seconds (section 7.2); `single`: only one segment is outstanding."""
+        """PTO, in seconds (section 7.2); `single`: less than two are outstanding."""
         if rtt.srtt is None:
             return 1.0
         return max(2 * rtt.srtt + (_WORST_DELAYED_ACK if single else 0.0), _LEAST)
