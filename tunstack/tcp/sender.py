@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .recovery import Recovery
 from .rtt import RttEstimator
 from .send_buffer import SendBuffer
-from .sequence import MASK, diff, ge, gt, lt
+from .sequence import MASK, diff, ge, gt
 
 if TYPE_CHECKING:
     from .config import Config
@@ -303,8 +303,13 @@ class Sender:
         self.recovery.duplicate_ack(self.una, self.nxt, self.mss, now)
 
     def update_window(self, seq: int, ack: int, wnd: int) -> None:
-        """Take SEG.WND, scaled, unless it is older than what we have (RFC 9293 3.10.7.4, fifth)."""
-        if lt(self.wl1, seq) or (self.wl1 == seq and ge(ack, self.wl2)):
+        """Take SEG.WND, scaled, unless it is older than what we have (RFC 9293 3.10.7.4, fifth).
+
+        A later ACK is a later segment, whatever its sequence number, as on Linux: by the RFC's
+        order, the window in one that comes with a retransmission is passed over, but SND.UNA
+        advances, and the old window then reaches beyond what the peer has ever offered.
+        """
+        if gt(ack, self.wl2) or ge(seq, self.wl1):
             self.set_window(seq, ack, wnd)
 
     def set_window(self, seq: int, ack: int, wnd: int) -> None:
