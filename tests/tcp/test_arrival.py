@@ -259,6 +259,19 @@ def test_window_update_by_a_later_ack(numbers: Numbers) -> None:
     assert sender.wnd == 500
 
 
+def test_window_update_by_a_later_ack_of_a_retransmission(numbers: Numbers) -> None:
+    """As on Linux. By SND.WL1 it would be passed over, and the old window would be too large."""
+    bench = established(**numbers)
+    sender = bench.connection.sender
+    bench.send(bytes(2000))
+    bench.drain()
+    bench.arrive(ACK, seq=11, ack=1001, payload=b"later", wnd=5000)
+    bench.drain()
+    bench.arrive(ACK, seq=1, ack=2001, payload=bytes(10), wnd=500)
+    bench.drain()
+    assert sender.wnd == 500
+
+
 def test_window_is_unsigned() -> None:
     """MUST-1."""
     bench = established(peer=Offer(wscale=14))
