@@ -292,6 +292,23 @@ async def test_who_serves_learns_that_the_link_failed() -> None:
             valve.break_down(OSError(errno.ENODEV, "the device was deleted"))
 
 
+async def test_an_answer_that_is_there_comes_before_the_timer_that_waits_for_it(
+    mock_clock: MockClock,
+) -> None:
+    """While the application computed, the clock went on: that is no reason to send again."""
+    async with host_and_peer() as (host, peer):
+        listener = await listening(host)
+        await peer.connect()
+        server, _ = await listener.accept()
+        for number in range(20):  # Which of two tasks trio lets run first is up to chance.
+            await server.send(b"x")
+            await peer.segment()
+            peer.send()
+            mock_clock.jump(1)
+            await wait_all_tasks_blocked()
+            assert peer.segments() == [], number
+
+
 # Bugs of ours
 
 
