@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from .recovery import Recovery
-from .rtt import RttEstimator
+from .rtt import CLOCK_GRANULARITY, RttEstimator
 from .send_buffer import SendBuffer
 from .sequence import MASK, diff, ge, gt
 
@@ -54,6 +54,7 @@ class Sender:
         "_last_sent",
         "_resent",
         "_timed_at",
+        "_timed_out_at",
         "_timed_seq",
         "buffer",
         "congestion",
@@ -103,6 +104,7 @@ class Sender:
         self.retransmissions = 0
         self._timed_seq: int | None = None
         self._timed_at = 0.0
+        self._timed_out_at = 0.0
         self._resent = False
         self._force = False
         self._flight = 0  # What was outstanding when new data was last sent.
@@ -296,7 +298,10 @@ class Sender:
             self.rtt.sample(max(0.0, now - self._timed_at))
             self._timed_seq = None
         elif self._resent and echoed_at is not None:
-            self.rtt.sample(max(0.0, now - echoed_at))
+            # A duplicate is answered with the echo of what came before (RFC 7323 section 5.3, R2
+            # before R3): if an ACK was lost, that would measure our own timeout.
+            if echoed_at >= self._timed_out_at - CLOCK_GRANULARITY:
+                self.rtt.sample(max(0.0, now - echoed_at))
 
     def duplicate_ack(self, now: float) -> None:
         """Take an ACK that acknowledges nothing new, while data is outstanding."""
@@ -364,6 +369,7 @@ class Sender:
             self.timer = None
             return "give up"
         self.rtt.back_off()
+        self._timed_out_at = now
         if self.persisting:
             self.timer = self._timer_at(now, self.user_timeout)  # SHLD-30
             if self.wnd > 0:
