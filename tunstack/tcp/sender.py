@@ -297,11 +297,14 @@ class Sender:
         if self._timed_seq is not None and ge(ack, self._timed_seq):
             self.rtt.sample(max(0.0, now - self._timed_at))
             self._timed_seq = None
-        elif self._resent and echoed_at is not None:
+        elif (
+            self._resent
+            and echoed_at is not None
             # A duplicate is answered with the echo of what came before (RFC 7323 section 5.3, R2
             # before R3): if an ACK was lost, that would measure our own timeout.
-            if echoed_at >= self._timed_out_at - CLOCK_GRANULARITY:
-                self.rtt.sample(max(0.0, now - echoed_at))
+            and echoed_at >= self._timed_out_at - CLOCK_GRANULARITY
+        ):
+            self.rtt.sample(max(0.0, now - echoed_at))
 
     def duplicate_ack(self, now: float) -> None:
         """Take an ACK that acknowledges nothing new, while data is outstanding."""
