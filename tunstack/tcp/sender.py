@@ -342,20 +342,17 @@ class Sender:
         return min(now + self.rtt.rto, max(now, self.stalled_since + timeout))
 
     def watch_window(self, now: float) -> None:
-        """Start or stop the persist timer as the windows ask: call it after each round of sending.
+        """Start the persist timer if the windows ask for it: call it after each round of sending.
 
         It runs when there is something to send, nothing outstanding whose ACK could open the
-        window, and the window keeps it back (RFC 9293 section 3.8.6.1, MUST-36).
+        window, and the window keeps it back (RFC 9293 section 3.8.6.1, MUST-36); until something
+        is sent (:meth:`start_timer`).
         """
         held_back = self.synchronized and self.nxt == self.una and self.nxt != self.end
         if held_back and not self.persisting:
             self.persisting = True
             self.stalled_since = now
             self.timer = self._timer_at(now, self.user_timeout)  # SHLD-29
-        elif not held_back and self.persisting:
-            self.persisting = False
-            self.timer = None
-            self.rtt.end_back_off()
 
     def answered(self, now: float) -> None:
         """The peer acknowledged something, if only a probe: it is alive (MUST-37).
