@@ -1,0 +1,44 @@
+"""A private network of the kernel's, a host in it, and the judge of what passes between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import tunstack
+
+from .judge import judged
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from tunstack import Host, Namespace
+
+    from .judge import Judge
+
+
+@pytest.fixture
+async def ns() -> AsyncIterator[Namespace]:
+    async with tunstack.open_namespace() as ns:
+        yield ns
+
+
+@pytest.fixture
+async def host(ns: Namespace) -> AsyncIterator[Host]:
+    """A host that nobody watches."""
+    async with ns.open_host() as host:
+        yield host
+
+
+@pytest.fixture
+async def judge(
+    ns: Namespace, tmp_path: Path, require_tool: Callable[[str], str]
+) -> AsyncIterator[Judge]:
+    """Its `tap` is for the host that is to be judged."""
+    # The kernel's tail loss probes (RFC 8985) go out after two round trips of silence, here a few
+    # milliseconds: that would be a judgement on how busy the machine is.
+    ns.sysctl("net.ipv4.tcp_early_retrans", 0)
+    async with judged(ns, tmp_path / "capture.pcapng", require_tool("tshark")) as judge:
+        yield judge
