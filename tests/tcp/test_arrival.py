@@ -411,6 +411,18 @@ def test_fin_alone_out_of_order_waits_as_well(numbers: Numbers) -> None:
     bench.expect_state(S.CLOSE_WAIT)
 
 
+def test_what_waits_beyond_the_fin_is_dropped(numbers: Numbers) -> None:
+    bench = established(**numbers)
+    bench.arrive(FIN | ACK, seq=6)
+    bench.expect(ACK, ack=1)
+    bench.arrive(ACK, seq=20, payload=b"nonsense")
+    bench.expect(ACK, ack=1, sack=((20, 28),))
+    bench.arrive(ACK, seq=1, payload=b"hello")
+    bench.expect(ACK, ack=7, sack=())
+    assert bench.receive() == b"hello"
+    assert bench.receive() == b""
+
+
 def test_fin_beyond_the_window_is_cut_off() -> None:
     bench = established(config=SMALL)
     bench.arrive(FIN | ACK, payload=bytes(4097))
