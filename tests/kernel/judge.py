@@ -59,6 +59,9 @@ class Judge:
         namespace: Whose counters are read.
         capture: Where the packets are kept.
         tshark: Path of the program.
+
+    Attributes:
+        comments: What the host made of each packet, as it stands in the capture.
     """
 
     def __init__(self, namespace: Namespace, capture: Path, tshark: str) -> None:
@@ -66,9 +69,11 @@ class Judge:
         self._capture = capture
         self._tshark = tshark
         self._writer = PcapngWriter(capture)
+        self.comments: list[str] = []
 
     def tap(self, seen: Observation) -> None:
         """Take note of a packet."""
+        self.comments.append(seen.comment)
         self._writer.write(seen.packet, seen.time, seen.comment, seen.direction == "out")
 
     async def acquit(self, *, but_for: Collection[str] = ()) -> None:
