@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 async def ns() -> AsyncIterator[Namespace]:
     async with tunstack.open_namespace() as ns:
         yield ns
+
+
+@pytest.fixture
+def patient(ns: Namespace) -> None:
+    """Give the kernel the patience of `judge.PATIENT`, and none of its tail loss probes."""
+    ns.sysctl("net.ipv4.tcp_early_retrans", 0)
+    with suppress(FileNotFoundError):  # It came with Linux 6.11.
+        ns.sysctl("net.ipv4.tcp_rto_min_us", 2_000_000)
 
 
 @pytest.fixture

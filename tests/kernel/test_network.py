@@ -33,11 +33,11 @@ pytestmark = pytest.mark.kernel
 async def test_ping_of_every_kind_of_size(
     ns: Namespace, judge: Judge, require_tool: Require, mtu: int
 ) -> None:
-    ping = [require_tool("ping"), "-n", "-q", "-M", "do", "-c", "3", "-i", "0.002", "-W", "5"]
+    ping = [require_tool("ping"), "-n", "-q", "-M", "do", "-c", "1", "-W", "10"]
     async with ns.open_host(tap=judge.tap, mtu=mtu):
         for size in (0, 1, 7, 16, 56, 57, mtu - 29, mtu - 28):
             done = await ns.run_process([*ping, "-s", str(size), OURS], capture_stdout=True)
-            assert b"3 packets transmitted, 3 received, 0% packet loss" in done.stdout
+            assert b"1 packets transmitted, 1 received, 0% packet loss" in done.stdout
     await judge.acquit()
 
 
