@@ -148,6 +148,7 @@ class Host:
                 await trio.sleep(0.005)
 
     def _reset_all(self) -> None:
+        self._catch_up()  # A FIN that waits in the device is a good end, and not to be reset.
         for listener in [*self._listeners]:
             listener.close()
         for flow in [*self.stack.demux.connections]:
