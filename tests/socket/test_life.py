@@ -150,8 +150,8 @@ async def test_an_address_is_needed_and_must_be_one() -> None:
         Host(link, [])
     with pytest.raises(ValueError, match="no such address"):
         Host(link, ["no such address"])
-    async with Host(link, [IPv4Interface(f"{OURS}/24"), "203.0.113.9/32"]) as host:
-        assert host.addresses == (IPv4Interface(f"{OURS}/24"), IPv4Interface("203.0.113.9/32"))
+    async with Host(link, [IPv4Interface(f"{OURS}/24"), "198.51.100.9/32"]) as host:
+        assert host.addresses == (IPv4Interface(f"{OURS}/24"), IPv4Interface("198.51.100.9/32"))
 
 
 async def test_the_same_seed_gives_the_same_packets(autojump_clock: MockClock) -> None:

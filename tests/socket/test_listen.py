@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from tunstack import Socket
 
-OTHER = "203.0.113.2"
+OTHER = "198.51.100.130"
 LINGER_0 = (trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, struct.pack("ii", 1, 0))
 SHARED = (trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
 
