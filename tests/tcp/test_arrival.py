@@ -427,7 +427,13 @@ def test_fin_beyond_the_window_is_cut_off() -> None:
     bench = established(config=SMALL)
     bench.arrive(FIN | ACK, payload=bytes(4097))
     bench.expect(ACK, ack=4097)
+    bench.receive()
+    bench.expect(ACK, ack=4097)
+    bench.arrive(ACK, payload=b"x")
     bench.expect_state(S.ESTABLISHED)
+    bench.arrive(FIN | ACK)
+    bench.expect(ACK, ack=4099)
+    bench.expect_state(S.CLOSE_WAIT)
 
 
 @pytest.mark.parametrize("make", [established, fin_wait_2])
