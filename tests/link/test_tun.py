@@ -123,7 +123,7 @@ async def test_closing_deletes_the_device_and_wakes_who_waits(
         assert caught.value.errno == errno.EBADF
     # A program that is just being started has a copy of the descriptor until its exec.
     with trio.fail_after(10):
-        while await exists(namespace, link.name):
+        while await exists(namespace, link.name):  # noqa: ASYNC110
             await trio.sleep(0.01)
 
 
