@@ -35,6 +35,9 @@ _MAX_OUTGOING: Final = 10_000
 _BATCH: Final = 64
 """Packets processed before anything is sent: more would make the peer's loss probes impatient."""
 
+_BATCHES_BEFORE_TIMERS: Final = 16
+"""How many may come before a timer: twice as many packets as a new device has room for."""
+
 _FAREWELL: Final = 1.0
 """Seconds that closed connections have, at the end of a host, to hear that their FIN arrived."""
 
@@ -145,6 +148,7 @@ class Host:
                 await trio.sleep(0.005)
 
     def _reset_all(self) -> None:
+        self._catch_up()  # A FIN that waits in the device is a good end, and not to be reset.
         for listener in [*self._listeners]:
             listener.close()
         for flow in [*self.stack.demux.connections]:
@@ -155,20 +159,24 @@ class Host:
     # The loop
 
     async def _receive(self) -> None:
-        link, stack = self._link, self.stack
         try:
             while True:
-                await link.wait_readable()
-                packets = link.receive(_BATCH)
-                now = trio.current_time()
-                for packet in packets:
-                    try:
-                        stack.packet_arrives(packet, now)
-                    except Exception:
-                        self._survive("a packet from %s", bytes(packet).hex())
-                self._flush(now)
+                await self._link.wait_readable()
+                self._process_batch()
         except (OSError, trio.ClosedResourceError) as error:
             self._link_failed(error)
+
+    def _process_batch(self) -> bool:
+        """Process packets that wait, and send what follows; returns whether there may be more."""
+        packets = self._link.receive(_BATCH)
+        now = trio.current_time()
+        for packet in packets:
+            try:
+                self.stack.packet_arrives(packet, now)
+            except Exception:
+                self._survive("a packet from %s", bytes(packet).hex())
+        self._flush(now)
+        return len(packets) == _BATCH
 
     async def _keep_time(self) -> None:
         while True:
@@ -178,12 +186,28 @@ class Host:
             )
             with self._alarm:
                 await trio.sleep_forever()
+            self._catch_up()
             now = trio.current_time()
             try:
                 self.stack.handle_timers(now)
             except Exception:
                 self._survive("a timer of %s", self.name)
             self._flush(now)
+
+    def _catch_up(self) -> None:
+        """Process what has arrived: it may be the very answer that a timer has waited for.
+
+        When the applications take all the time, acknowledgements wait in the device, and what they
+        are for must not be sent again.
+        """
+        if self._broken is not None:
+            return
+        try:
+            for _ in range(_BATCHES_BEFORE_TIMERS):
+                if not self._process_batch():
+                    return
+        except OSError as error:
+            self._link_failed(error)
 
     async def _write_when_possible(self) -> None:
         try:

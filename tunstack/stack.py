@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter, deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tunstack.flow import Flow
@@ -107,12 +108,13 @@ class Stack:
             interfaces: Our addresses.
             mtu: Of the link.
             rng: Source of everything that is to be unpredictable, or repeatable.
-            config: Defaults for connections; its `mss` follows from `mtu` when left out.
+            config: Defaults for connections; its `mss` is cut to what `mtu` allows.
             tap: Called with every packet, and what was made of it.
         """
         self.interfaces = tuple(interfaces)
         self.mtu = mtu
-        self.config = config or Config(mss=mtu - _IP_AND_TCP_HEADERS)
+        config = config or Config()
+        self.config = replace(config, mss=min(config.mss, mtu - _IP_AND_TCP_HEADERS))
         self.outgoing: deque[list[Buffer]] = deque()
         self.counters: Counter[str] = Counter()
         self.tap = tap

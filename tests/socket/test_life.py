@@ -150,8 +150,8 @@ async def test_an_address_is_needed_and_must_be_one() -> None:
         Host(link, [])
     with pytest.raises(ValueError, match="no such address"):
         Host(link, ["no such address"])
-    async with Host(link, [IPv4Interface(f"{OURS}/24"), "203.0.113.9/32"]) as host:
-        assert host.addresses == (IPv4Interface(f"{OURS}/24"), IPv4Interface("203.0.113.9/32"))
+    async with Host(link, [IPv4Interface(f"{OURS}/24"), "198.51.100.9/32"]) as host:
+        assert host.addresses == (IPv4Interface(f"{OURS}/24"), IPv4Interface("198.51.100.9/32"))
 
 
 async def test_the_same_seed_gives_the_same_packets(autojump_clock: MockClock) -> None:
@@ -290,6 +290,23 @@ async def test_who_serves_learns_that_the_link_failed() -> None:
 
             await wait_all_tasks_blocked()
             valve.break_down(OSError(errno.ENODEV, "the device was deleted"))
+
+
+async def test_an_answer_that_is_there_comes_before_the_timer_that_waits_for_it(
+    mock_clock: MockClock,
+) -> None:
+    """While the application computed, the clock went on: that is no reason to send again."""
+    async with host_and_peer() as (host, peer):
+        listener = await listening(host)
+        await peer.connect()
+        server, _ = await listener.accept()
+        for number in range(20):  # Which of two tasks trio lets run first is up to chance.
+            await server.send(b"x")
+            await peer.segment()
+            peer.send()
+            mock_clock.jump(1)
+            await wait_all_tasks_blocked()
+            assert peer.segments() == [], number
 
 
 # Bugs of ours

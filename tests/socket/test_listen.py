@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from tunstack import Socket
 
-OTHER = "203.0.113.2"
+OTHER = "198.51.100.130"
 LINGER_0 = (trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, struct.pack("ii", 1, 0))
 SHARED = (trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
 
@@ -303,7 +303,7 @@ async def test_time_wait_ends_and_the_port_is_free(autojump_clock: MockClock) ->
 
 async def test_a_listener_on_one_address_is_deaf_on_others() -> None:
     link, _ = memory_pair()
-    async with Host(link, [f"{OURS}/24", f"{OTHER}/24"]) as host:
+    async with Host(link, [f"{OURS}/25", f"{OTHER}/25"]) as host:
         (one,) = await host.open_tcp_listeners(PORT, host=OTHER)
         await host.open_tcp_stream(OTHER, PORT)
         assert (await one.accept()).socket.getsockname() == (OTHER, PORT)

@@ -259,6 +259,19 @@ def test_window_update_by_a_later_ack(numbers: Numbers) -> None:
     assert sender.wnd == 500
 
 
+def test_window_update_by_a_later_ack_of_a_retransmission(numbers: Numbers) -> None:
+    """As on Linux. By SND.WL1 it would be passed over, and the old window would be too large."""
+    bench = established(**numbers)
+    sender = bench.connection.sender
+    bench.send(bytes(2000))
+    bench.drain()
+    bench.arrive(ACK, seq=11, ack=1001, payload=b"later", wnd=5000)
+    bench.drain()
+    bench.arrive(ACK, seq=1, ack=2001, payload=bytes(10), wnd=500)
+    bench.drain()
+    assert sender.wnd == 500
+
+
 def test_window_is_unsigned() -> None:
     """MUST-1."""
     bench = established(peer=Offer(wscale=14))
@@ -398,11 +411,29 @@ def test_fin_alone_out_of_order_waits_as_well(numbers: Numbers) -> None:
     bench.expect_state(S.CLOSE_WAIT)
 
 
+def test_what_waits_beyond_the_fin_is_dropped(numbers: Numbers) -> None:
+    bench = established(**numbers)
+    bench.arrive(FIN | ACK, seq=6)
+    bench.expect(ACK, ack=1)
+    bench.arrive(ACK, seq=20, payload=b"nonsense")
+    bench.expect(ACK, ack=1, sack=((20, 28),))
+    bench.arrive(ACK, seq=1, payload=b"hello")
+    bench.expect(ACK, ack=7, sack=())
+    assert bench.receive() == b"hello"
+    assert bench.receive() == b""
+
+
 def test_fin_beyond_the_window_is_cut_off() -> None:
     bench = established(config=SMALL)
     bench.arrive(FIN | ACK, payload=bytes(4097))
     bench.expect(ACK, ack=4097)
+    bench.receive()
+    bench.expect(ACK, ack=4097)
+    bench.arrive(ACK, payload=b"x")
     bench.expect_state(S.ESTABLISHED)
+    bench.arrive(FIN | ACK)
+    bench.expect(ACK, ack=4099)
+    bench.expect_state(S.CLOSE_WAIT)
 
 
 @pytest.mark.parametrize("make", [established, fin_wait_2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import accumulate
 from typing import Final
 
@@ -155,23 +156,42 @@ def test_a_whole_chunk_and_a_part_of_a_large_one_are_not_copied() -> None:
 # Reassembly
 
 
+LENGTH: Final = 8000
+STREAM: Final = text(LENGTH)
+
+
 @st.composite
 def scattered(draw: st.DrawFn) -> list[tuple[int, int]]:
-    """Pieces of a stream of 4000 octets, as (offset, size), in any order, overlapping or not."""
-    size = draw(st.sampled_from([7, 300, 1200]))
-    offsets = st.integers(0, 3999)
-    pieces = draw(st.lists(st.tuples(offsets, st.integers(1, size)), max_size=40))
-    return [(offset, min(length, 4000 - offset)) for offset, length in pieces]
+    """Pieces of a stream, as (offset, size), in any order, overlapping or not."""
+    size = draw(st.sampled_from([7, 300, 1500, 5000]))
+    least = draw(st.sampled_from([1, size]))
+    offsets = st.integers(0, LENGTH - 1)
+    pieces = draw(st.lists(st.tuples(offsets, st.integers(least, size)), max_size=40))
+    return [(offset, min(length, LENGTH - offset)) for offset, length in pieces]
 
 
-STREAM: Final = text(4000)
+class Covered:
+    """Which octets of the stream are there."""
 
+    def __init__(self) -> None:
+        self._there = bytearray(LENGTH)
 
-def runs_of(covered: set[int]) -> list[tuple[int, int]]:
-    """The maximal runs of a set of offsets, in order."""
-    edges = sorted(covered)
-    firsts = [n for n in edges if n - 1 not in covered]
-    return [(n, next(m for m in range(n, 4001) if m not in covered)) for n in firsts]
+    def add(self, offset: int, size: int) -> bool:
+        """Returns whether anything in it was new."""
+        new = 0 in self._there[offset : offset + size]
+        self._there[offset : offset + size] = b"\x01" * size
+        return new
+
+    def size(self, start: int = 0) -> int:
+        return sum(self._there[start:])
+
+    def runs(self) -> list[tuple[int, int]]:
+        return [match.span() for match in re.finditer(b"\x01+", self._there)]
+
+    def end(self, start: int) -> int:
+        """Where the octets that follow `start` without a gap end."""
+        gap = self._there.find(0, start)
+        return LENGTH if gap < 0 else gap
 
 
 @examples
@@ -179,14 +199,12 @@ def runs_of(covered: set[int]) -> list[tuple[int, int]]:
 def test_overlapping_pieces_become_the_stream(start: int, pieces: list[tuple[int, int]]) -> None:
     """What is held, its size, and the SACK blocks, after each piece."""
     reassembly = Reassembly(1024)
-    covered: set[int] = set()
+    covered = Covered()
     for offset, size in pieces:
-        new = set(range(offset, offset + size)) - covered
         kept = reassembly.insert((start + offset) % 2**32, STREAM[offset : offset + size])
-        assert kept is bool(new)
-        covered |= new
-        runs = runs_of(covered)
-        assert reassembly.size == len(covered)
+        assert kept is covered.add(offset, size)
+        runs = covered.runs()
+        assert reassembly.size == covered.size()
         assert len(reassembly) == len(runs)
         blocks = [
             (diff(left, start), diff(right, start)) for left, right in reassembly.blocks(1024)
@@ -194,7 +212,7 @@ def test_overlapping_pieces_become_the_stream(start: int, pieces: list[tuple[int
         assert sorted(blocks) == runs
         assert blocks[0][0] <= offset < blocks[0][1]
         assert reassembly.blocks(3) == reassembly.blocks(1024)[:3]
-    runs = runs_of(covered)
+    runs = covered.runs()
     for number, (left, right) in enumerate(runs, 1):
         data = b"".join(reassembly.take((start + left) % 2**32))
         assert data == STREAM[left:right]
@@ -203,17 +221,17 @@ def test_overlapping_pieces_become_the_stream(start: int, pieces: list[tuple[int
 
 
 @examples
-@given(starts, scattered(), st.integers(0, 4000))
+@given(starts, scattered(), st.integers(0, LENGTH))
 def test_take_drops_what_lies_before(start: int, pieces: list[tuple[int, int]], nxt: int) -> None:
     """In-order data may have come to cover what was held."""
     reassembly = Reassembly(1024)
-    covered: set[int] = set()
+    covered = Covered()
     for offset, size in pieces:
         reassembly.insert((start + offset) % 2**32, STREAM[offset : offset + size])
-        covered |= set(range(offset, offset + size))
-    end = next(m for m in range(nxt, 4001) if m not in covered)
+        covered.add(offset, size)
+    end = covered.end(nxt)
     assert b"".join(reassembly.take((start + nxt) % 2**32)) == STREAM[nxt:end]
-    assert reassembly.size == len([n for n in covered if n > end])
+    assert reassembly.size == covered.size(end)
     assert reassembly.take((start + end) % 2**32) == []
 
 

@@ -343,6 +343,14 @@ def test_abort(state: State, numbers: Numbers) -> None:
     assert bench.errno == (None if state is S.CLOSED else errno.ECONNABORTED)
 
 
+def test_abort_drops_what_was_not_sent() -> None:
+    bench = established()
+    with bench.batch():
+        bench.send(b"lost")
+        bench.abort()
+    bench.expect(RST, seq=1)
+
+
 def test_abort_after_both_syns_crossed() -> None:
     bench = crossed()
     bench.abort()

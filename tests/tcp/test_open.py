@@ -242,6 +242,13 @@ def test_window_of_a_syn_is_not_scaled(numbers: Numbers) -> None:
     assert bench.connection.sender.wnd == 700
 
 
+def test_window_of_the_ack_that_ends_the_handshake_is_scaled(numbers: Numbers) -> None:
+    bench = syn_received(peer=Offer(wscale=4, wnd=700), **numbers)
+    assert bench.connection.sender.wnd == 700
+    bench.arrive(ACK, wnd=800)
+    assert bench.connection.sender.wnd == 800 << 4
+
+
 def test_small_buffer_is_offered_as_it_is_in_a_syn() -> None:
     bench = Bench(replace(CONFIG, receive_buffer=5000))
     bench.open_active()

@@ -237,12 +237,16 @@ def test_reading_tells_the_peer_of_room_that_it_may_wait_for(numbers: Numbers) -
     bench.expect(ACK, ack=9501, wnd=1600)
 
 
-def test_reading_tells_nothing_while_much_of_the_window_is_left() -> None:
+@pytest.mark.parametrize(("used", "told"), [(4999, False), (5000, True)])
+def test_reading_tells_nothing_while_most_of_the_window_is_left(used: int, told: bool) -> None:
     bench = unscaled(10_000)
-    bench.arrive(ACK, payload=bytes(4000))
-    bench.expect(ACK, wnd=6000)
+    bench.arrive(ACK, payload=bytes(used))
+    bench.expect(ACK, wnd=10_000 - used)
     bench.receive()
-    bench.expect_nothing()
+    if told:
+        bench.expect(ACK, wnd=10_000)
+    else:
+        bench.expect_nothing()
 
 
 def test_reading_tells_nothing_after_their_fin() -> None:

@@ -237,6 +237,29 @@ def test_only_the_first_partial_ack_begins_the_timer_anew() -> None:
     expect_segments(bench, 5, note="timeout")
 
 
+def test_each_recovery_has_its_first_partial_ack() -> None:
+    bench = in_flight(peer=NO_OPTIONS)
+    duplicate_acks(bench, 3)
+    expect_segments(bench, 0, note="fast")
+    bench.arrive(ACK, ack=seq(3))
+    expect_segments(bench, 3, note="fast")
+    bench.arrive(ACK, ack=seq(10))
+    expect_segments(bench, 10, 11)
+    bench.arrive(ACK, ack=seq(11))
+    expect_segments(bench, 12, 13)
+    bench.advance(0.1)
+    duplicate_acks(bench, 3, ack=seq(11))
+    expect_segments(bench, 11, note="fast")
+    expect_segments(bench, 14, 15)
+    bench.advance(0.05)
+    bench.arrive(ACK, ack=seq(12))
+    bench.drain()
+    rto = bench.connection.sender.rtt.rto
+    bench.wait()
+    assert bench.now == pytest.approx(0.15 + rto)
+    expect_segments(bench, 12, note="timeout")
+
+
 def test_duplicates_of_what_was_recovered_begin_no_other(numbers: Numbers) -> None:
     """RFC 6582 section 3.2 step 2: not before SND.UNA has passed recover."""
     bench = in_flight(**numbers)

@@ -168,6 +168,43 @@ def test_timestamps_measure_even_what_was_sent_twice(numbers: Numbers) -> None:
     assert (rtt.srtt, rtt.rto) == (approx(0.002), approx(0.202))
 
 
+def test_once_all_is_repaired_one_segment_of_a_flight_is_measured_again() -> None:
+    bench = established()
+    rtt = bench.connection.sender.rtt
+    bench.send(b"x")
+    bench.drain()
+    bench.wait()
+    bench.drain()
+    bench.arrive(ACK)
+    assert rtt.srtt == 0.0
+    bench.connection.sender.congestion.cwnd = 10 * MSS
+    bench.send(bytes(3 * MSS))
+    bench.drain()
+    bench.advance(0.08)
+    bench.arrive(ACK, ack=2 + MSS)
+    bench.arrive(ACK, ack=2 + 2 * MSS)
+    bench.arrive(ACK)
+    assert rtt.srtt == approx(0.01)
+
+
+def test_an_echo_from_before_the_timeout_is_not_believed(numbers: Numbers) -> None:
+    """The ACK was lost, and that of the duplicate echoes what came before: Karn's rule again."""
+    bench = established(**numbers)
+    rtt = bench.connection.sender.rtt
+    bench.advance(1.0)
+    bench.send(b"x")
+    bench.drain()
+    bench.advance(0.65)
+    assert [sent.at for sent in bench.drain()] == [approx(1.2), approx(1.6)]
+    bench.arrive(ACK, ts_ecr=1000)
+    assert (rtt.srtt, rtt.rto) == (0.0, 0.8)
+    bench.send(b"y")
+    bench.drain()
+    bench.advance(0.1)
+    bench.arrive(ACK)
+    assert rtt.srtt == approx(0.0125)
+
+
 def test_an_echo_from_the_future_is_not_believed() -> None:
     bench = established()
     rtt = bench.connection.sender.rtt

@@ -18,8 +18,8 @@ class Config:
     Times are in seconds, sizes in octets.
 
     Attributes:
-        mss: The Maximum Segment Size that we announce: the link's MTU less the fixed headers
-            (RFC 9293 section 3.7.1, MUST-67).
+        mss: The Maximum Segment Size that we announce, at most: a stack cuts it to its link's MTU
+            less the fixed headers (RFC 9293 section 3.7.1, MUST-67).
         default_send_mss: Assumed when the peer announces none: 536 for IPv4 (MUST-15).
         max_payload: The largest payload the link takes in one segment; at most one MSS when 0.
         receive_buffer: Bounds what is received and not yet read, and so the window (SO_RCVBUF).
@@ -50,7 +50,7 @@ class Config:
         max_out_of_order_runs: How many separate runs of octets may wait for a gap to fill.
     """
 
-    mss: int = 1460
+    mss: int = 65495
     default_send_mss: int = 536
     max_payload: int = 0
     receive_buffer: int = 1 << 20

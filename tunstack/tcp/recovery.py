@@ -69,6 +69,7 @@ class Recovery:
         "_held",
         "_prr",
         "_rtt",
+        "_timed_out_at",
         "_timed_out_una",
         "_undo",
         "board",
@@ -88,6 +89,7 @@ class Recovery:
         self._undo: Undo | None = None
         self._held = 0
         self._timed_out_una: int | None = None
+        self._timed_out_at = 0.0
         self.board = Scoreboard()
         self.rack = Rack()
         self.phase = Phase.OPEN
@@ -149,15 +151,16 @@ class Recovery:
             )
         return self._round_trip(delivered, advance, ack.echoed_at, now)
 
-    @staticmethod
     def _round_trip(
-        delivered: list[Sent], advance: int, echoed_at: float | None, now: float
+        self, delivered: list[Sent], advance: int, echoed_at: float | None, now: float
     ) -> float | None:
         """By Karn's rule from what was sent once; from timestamps where that tells nothing."""
         times = [sent.time for sent in delivered if not sent.retransmitted]
         if times:
             return now - max(times)
-        if advance and echoed_at is not None:
+        # A duplicate is answered with the echo of what came before (RFC 7323 section 5.3, R2 before
+        # R3): if an ACK was lost, that would measure our own timeout.
+        if advance and echoed_at is not None and echoed_at >= self._timed_out_at - 0.001:
             return max(0.0, now - echoed_at)
         return None
 
@@ -285,6 +288,7 @@ class Recovery:
             self._undo = Undo(congestion.cwnd, congestion.ssthresh, board.una)
         congestion.timeout(self.pipe + board.lost, now, repeated=self._timed_out_una == board.una)
         self._timed_out_una = board.una
+        self._timed_out_at = now
         self.phase = Phase.LOSS
         self.recover = board.nxt
         self._prr = None

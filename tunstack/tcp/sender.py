@@ -363,8 +363,13 @@ class Sender:
             self.rtt.sample(rtt, 1 / samples)
 
     def update_window(self, seq: int, ack: int, wnd: int) -> None:
-        """Take SEG.WND, scaled, unless it is older than what we have (RFC 9293 3.10.7.4, fifth)."""
-        if lt(self.wl1, seq) or (self.wl1 == seq and ge(ack, self.wl2)):
+        """Take SEG.WND, scaled, unless it is older than what we have (RFC 9293 3.10.7.4, fifth).
+
+        A later ACK is a later segment, whatever its sequence number, as on Linux: by the RFC's
+        order, the window in one that comes with a retransmission is passed over, but SND.UNA
+        advances, and the old window then reaches beyond what the peer has ever offered.
+        """
+        if gt(ack, self.wl2) or ge(seq, self.wl1):
             self.set_window(seq, ack, wnd)
 
     def set_window(self, seq: int, ack: int, wnd: int) -> None:
@@ -416,20 +421,17 @@ class Sender:
         return min(now + self.rtt.rto, max(now, self.stalled_since + timeout))
 
     def watch_window(self, now: float) -> None:
-        """Start or stop the persist timer as the windows ask: call it after each round of sending.
+        """Start the persist timer if the windows ask for it: call it after each round of sending.
 
         It runs when there is something to send, nothing outstanding whose ACK could open the
-        window, and the window keeps it back (RFC 9293 section 3.8.6.1, MUST-36).
+        window, and the window keeps it back (RFC 9293 section 3.8.6.1, MUST-36); until something
+        is sent (:meth:`start_timer`).
         """
         held_back = self.synchronized and self.nxt == self.una and self.nxt != self.end
         if held_back and not self.persisting:
             self.persisting = True
             self.stalled_since = now
             self.timer = self._timer_at(now, self.user_timeout)  # SHLD-29
-        elif not held_back and self.persisting:
-            self.persisting = False
-            self.timer = None
-            self.rtt.end_back_off()
 
     def answered(self, now: float) -> None:
         """The peer acknowledged something, if only a probe: it is alive (MUST-37).
@@ -465,6 +467,7 @@ class Sender:
             self.timer = self.early_timer = None
             return "give up"
         self.rtt.back_off()
+        self._timed_out_at = now
         if self.persisting:
             self.timer = self._timer_at(now, self.user_timeout)  # SHLD-30
             if self.wnd > 0:

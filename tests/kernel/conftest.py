@@ -1,0 +1,53 @@
+"""A private network of the kernel's, a host in it, and the judge of what passes between them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+import tunstack
+
+from .judge import judged
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from tunstack import Host, Namespace
+
+    from .judge import Judge
+
+
+@pytest.fixture
+async def ns() -> AsyncIterator[Namespace]:
+    async with tunstack.open_namespace() as ns:
+        yield ns
+
+
+@pytest.fixture
+def patient(ns: Namespace) -> None:
+    """Give the kernel the patience of `judge.PATIENT`, and none of its tail loss probes."""
+    ns.sysctl("net.ipv4.tcp_early_retrans", 0)
+    with suppress(FileNotFoundError):  # It came with Linux 6.11.
+        ns.sysctl("net.ipv4.tcp_rto_min_us", 2_000_000)
+
+
+@pytest.fixture
+async def host(ns: Namespace) -> AsyncIterator[Host]:
+    """A host that nobody watches."""
+    async with ns.open_host() as host:
+        yield host
+
+
+@pytest.fixture
+async def judge(
+    ns: Namespace, tmp_path: Path, require_tool: Callable[[str], str]
+) -> AsyncIterator[Judge]:
+    """Its `tap` is for the host that is to be judged."""
+    # The kernel's tail loss probes (RFC 8985) go out after two round trips of silence, here a few
+    # milliseconds: that would be a judgement on how busy the machine is.
+    ns.sysctl("net.ipv4.tcp_early_retrans", 0)
+    async with judged(ns, tmp_path / "capture.pcapng", require_tool("tshark")) as judge:
+        yield judge

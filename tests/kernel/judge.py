@@ -1,0 +1,152 @@
+"""The kernel and Wireshark as judges: what a happy application hides, their counters tell.
+
+A :class:`Judge` watches everything that passes between a host and the kernel. After a transfer in
+which nothing had to go wrong, :meth:`Judge.acquit` fails if one of them has anything to say: a bad
+checksum, a retransmission, a duplicate acknowledgement, data out of order, a reset.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tunstack import Config
+from tunstack.link.pcapng import PcapngWriter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection
+    from pathlib import Path
+
+    from tunstack import Namespace, Observation
+
+PATIENT: Final = Config(rto_min=2.0)
+"""For a host that is judged: on a machine that is busy with other tests, an answer may take longer
+than the usual 200 ms, and what is sent again then tells nothing about TCP."""
+
+OURS: Final = "198.51.100.2"
+KERNEL: Final = "198.51.100.1"
+
+_NOTE: Final = 0x400000
+"""Wireshark's severities are comment, chat, note, warning, error; a chat is no complaint."""
+
+_INNOCENT: Final = (
+    "This frame initiates the connection closing",
+    "This frame undergoes the connection closing",
+)
+_THE_KERNELS_OWN: Final = (*_INNOCENT, "TCP Checksum 0xffff instead of 0x0000")
+"""It writes a checksum of zero the other way, which is no error."""
+
+_SUSPICIOUS: Final = re.compile(
+    "Abort|Attempt|Challenge|Collapse|Csum|Discard|Drop|DSACK|Err|Fail|Lost|Loss|NoRoute|OFO|"
+    "OutOfWindow|Overflow|PAWS|Probe|Prune|Recovery|Reorder|Reset|Retrans|Rsts|RTO|Rto|Skipped|"
+    "Spurious|Timeout|Truncated|Undo|Unknown|Unreach"
+)
+"""In the names of those of the kernel's counters that tell that something went wrong."""
+
+_CONSTANTS: Final = frozenset({"Tcp.RtoAlgorithm", "Tcp.RtoMin", "Tcp.RtoMax"})
+"""They stand among the counters."""
+
+
+class Complaint(NamedTuple):
+    """What a judge has to say: who is meant (an address, or a counter), what it is, how often."""
+
+    about: str
+    what: str
+    times: int
+
+
+class Judge:
+    """Watches one namespace and the hosts whose `tap` it is.
+
+    Args:
+        namespace: Whose counters are read.
+        capture: Where the packets are kept.
+        tshark: Path of the program.
+
+    Attributes:
+        comments: What the host made of each packet, as it stands in the capture.
+    """
+
+    def __init__(self, namespace: Namespace, capture: Path, tshark: str) -> None:
+        self._namespace = namespace
+        self._capture = capture
+        self._tshark = tshark
+        self._writer = PcapngWriter(capture)
+        self.comments: list[str] = []
+
+    def tap(self, seen: Observation) -> None:
+        """Take note of a packet."""
+        self.comments.append(seen.comment)
+        self._writer.write(seen.packet, seen.time, seen.comment, seen.direction == "out")
+
+    async def acquit(self, *, but_for: Collection[str] = ()) -> None:
+        """Fail if there is a complaint, other than those `but_for` which it is: parts of them."""
+        complaints = [*await self.counters(), *await self.expert()]
+        found = [
+            complaint
+            for complaint in complaints
+            if not any(part in f"{complaint.about} {complaint.what}" for part in but_for)
+        ]
+        assert not found, "\n".join(map(str, found))
+
+    async def kernel(self) -> dict[str, int]:
+        """The namespace's counters (``"Tcp.InErrs"``), as nstat(8) reads them."""
+        result = await self._namespace.run_process(
+            ["cat", "/proc/net/snmp", "/proc/net/netstat"], capture_stdout=True
+        )
+        lines = result.stdout.decode().splitlines()
+        counts = {}
+        for names, values in zip(lines[::2], lines[1::2], strict=True):
+            group, _, rest = names.partition(":")
+            for name, value in zip(rest.split(), values.split()[1:], strict=True):
+                counts[f"{group}.{name}"] = int(value)
+        return counts
+
+    async def counters(self) -> list[Complaint]:
+        """Those of the kernel that should be zero and are not."""
+        counts = await self.kernel()
+        return [
+            Complaint(name, "is not zero", counts[name])
+            for name in sorted(counts.keys() - _CONSTANTS)
+            if counts[name] and _SUSPICIOUS.search(name)
+        ]
+
+    async def expert(self) -> list[Complaint]:
+        """What Wireshark remarks on, checksums included, by the sender's address."""
+        fields = ("ip.src", "_ws.expert.severity", "_ws.expert.message")
+        result = await self._namespace.run_process(
+            [
+                *(self._tshark, "-n", "-r", str(self._capture), "-T", "fields"),
+                *("-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"),
+                # Nor is it to guess from a port what the data might be, and find fault with that.
+                *("-d", "tcp.port==1-65535,data", "-Y", f"_ws.expert.severity >= {_NOTE}"),
+                *(word for field in fields for word in ("-e", field)),
+                *("-E", "aggregator=|"),
+            ],
+            capture_stdout=True,
+            capture_stderr=True,
+        )
+        found: Counter[tuple[str, str]] = Counter()
+        for line in result.stdout.decode().splitlines():
+            source, severities, messages = line.split("\t")
+            innocent = _THE_KERNELS_OWN if source == KERNEL else _INNOCENT
+            for severity, message in zip(severities.split("|"), messages.split("|"), strict=True):
+                if int(severity, 0) >= _NOTE and not message.startswith(innocent):
+                    found[source, message] += 1
+        return [Complaint(*who_and_what, times) for who_and_what, times in sorted(found.items())]
+
+    def close(self) -> None:
+        """End the capture."""
+        self._writer.close()
+
+
+@asynccontextmanager
+async def judged(namespace: Namespace, capture: Path, tshark: str) -> AsyncIterator[Judge]:
+    """A judge for the time of the block."""
+    judge = Judge(namespace, capture, tshark)
+    try:
+        yield judge
+    finally:
+        judge.close()

@@ -1,0 +1,211 @@
+"""Data between our stack and the kernel's, of which neither has anything bad to say."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from tunstack.apps import echo, http
+
+from .judge import KERNEL, OURS, PATIENT
+from .sockets import (
+    ROLES,
+    both_ways,
+    connected,
+    exactly,
+    read_to_end,
+    send_all,
+    until_listening,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tunstack import Namespace
+
+    from .judge import Judge
+    from .sockets import Role
+
+    Require = Callable[[str], str]
+
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("patient")]
+
+FLOW_CONTROL = (
+    "window specified by the receiver is now completely full",
+    "Zero Window segment",
+    "TcpExt.PruneCalled",  # Small segments take the kernel more memory than it reckoned with.
+)
+"""What there is to remark on when a sender is faster than whoever reads."""
+
+DATA = random.Random(0).randbytes(3 << 20)
+
+
+async def test_curl_downloads(ns: Namespace, judge: Judge, require_tool: Require) -> None:
+    url = f"http://{OURS}/bytes/{4 << 20}"
+    async with ns.open_host(tap=judge.tap, config=PATIENT) as host, trio.open_nursery() as nursery:
+        await nursery.start(host.serve_tcp, http.handler, 80)
+        done = await ns.run_process([require_tool("curl"), "-sS", url], capture_stdout=True)
+        assert done.stdout == b"".join(http.pattern(4 << 20))
+        nursery.cancel_scope.cancel()
+    await judge.acquit()
+
+
+async def test_curl_uploads(ns: Namespace, judge: Judge, require_tool: Require) -> None:
+    command = [require_tool("curl"), "-sS", "-T", "-", f"http://{OURS}/sha256"]
+    async with ns.open_host(tap=judge.tap, config=PATIENT) as host, trio.open_nursery() as nursery:
+        await nursery.start(host.serve_tcp, http.handler, 80)
+        done = await ns.run_process(command, stdin=DATA, capture_stdout=True)
+        assert done.stdout.decode().strip() == hashlib.sha256(DATA).hexdigest()
+        nursery.cancel_scope.cancel()
+    await judge.acquit(but_for=FLOW_CONTROL)
+
+
+async def test_curl_keeps_its_connection(
+    ns: Namespace, judge: Judge, require_tool: Require
+) -> None:
+    urls = [f"http://{OURS}/bytes/{size}" for size in (1, 100_000, 0, 7)]
+    async with ns.open_host(tap=judge.tap, config=PATIENT) as host, trio.open_nursery() as nursery:
+        await nursery.start(host.serve_tcp, http.handler, 80)
+        done = await ns.run_process([require_tool("curl"), "-sS", *urls], capture_stdout=True)
+        assert done.stdout == b"".join(
+            bytes(piece) for size in (1, 100_000, 0, 7) for piece in http.pattern(size)
+        )
+        nursery.cancel_scope.cancel()
+    await judge.acquit()
+    assert (await judge.kernel())["Tcp.ActiveOpens"] == 1
+
+
+@pytest.mark.parametrize("options", [[], ["-k"]], ids=["connections", "keep-alive"])
+async def test_ab_has_no_failed_request(
+    ns: Namespace, judge: Judge, require_tool: Require, options: list[str]
+) -> None:
+    load = ["-q", *options, "-n", "2000", "-c", "50"]
+    async with ns.open_host(tap=judge.tap, config=PATIENT) as host, trio.open_nursery() as nursery:
+        await nursery.start(host.serve_tcp, http.handler, 80)
+        done = await ns.run_process(
+            [require_tool("ab"), *load, f"http://{OURS}/"], capture_stdout=True
+        )
+        nursery.cancel_scope.cancel()
+    report = done.stdout.decode()
+    assert re.search(r"Complete requests: +2000\n", report)
+    assert re.search(r"Failed requests: +0\n", report)
+    assert "Non-2xx" not in report
+    # Our side closes first, and stays in TIME-WAIT, which ends when the kernel takes a port again.
+    await judge.acquit(but_for=["same ports as an earlier session"])
+
+
+async def test_socat_has_its_data_echoed(
+    ns: Namespace, judge: Judge, require_tool: Require
+) -> None:
+    """It ends its half when its input ends, and reads on."""
+    async with ns.open_host(tap=judge.tap, config=PATIENT) as host, trio.open_nursery() as nursery:
+        await nursery.start(host.serve_tcp, echo.handler, 7)
+        command = [require_tool("socat"), "-t", "10", "-", f"TCP:{OURS}:7"]
+        done = await ns.run_process(command, stdin=DATA, capture_stdout=True)
+        assert done.stdout == DATA
+        nursery.cancel_scope.cancel()
+    await judge.acquit(but_for=FLOW_CONTROL)
+
+
+async def test_socat_serves_us(ns: Namespace, judge: Judge, require_tool: Require) -> None:
+    async with ns.open_host(tap=judge.tap, config=PATIENT) as host, trio.open_nursery() as nursery:
+        command = [require_tool("socat"), "TCP-LISTEN:7,reuseaddr", "PIPE"]
+        nursery.start_soon(ns.run_process, command)
+        await until_listening(ns, 7)
+        stream = await host.open_tcp_stream(KERNEL, 7)
+        nursery.start_soon(send_all, stream.socket, DATA)
+        assert await read_to_end(stream.socket) == DATA
+    await judge.acquit(but_for=FLOW_CONTROL)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("mtu", [576, 1500, 9000])
+async def test_both_ways_at_once(ns: Namespace, judge: Judge, role: Role, mtu: int) -> None:
+    """What the window admits must fit into the device's queue for us, of 500 packets."""
+    size = 100 * mtu
+    async with (
+        ns.open_host(tap=judge.tap, mtu=mtu, config=PATIENT) as host,
+        connected(ns, host, role, ours=size) as pair,
+    ):
+        assert await both_ways(pair, DATA) == (DATA, DATA)
+        info = pair[0].tcp_info()
+        assert (info.retransmits, info.rcv_mss, info.snd_mss) == (0, mtu - 52, mtu - 52)
+    await judge.acquit(but_for=FLOW_CONTROL)
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_the_kernel_agrees_on_the_options(ns: Namespace, judge: Judge, role: Role) -> None:
+    """What ss(8) says of its end."""
+    async with ns.open_host(tap=judge.tap, config=PATIENT) as host:
+        async with connected(ns, host, role) as (near, far), trio.open_nursery() as nursery:
+            nursery.start_soon(trio.SocketStream(far).send_all, DATA)
+            assert await exactly(near, len(DATA)) == DATA
+            shown = await ns.run_process(["ss", "-Htion"], capture_stdout=True)
+            words = {*shown.stdout.decode().split()}
+            info = near.tcp_info()
+        assert {"ts", "sack", f"wscale:{info.rcv_wscale},{info.snd_wscale}"} <= words
+        assert {"mss:1448", "pmtu:1500", "advmss:1448"} <= words
+        assert not re.search("retrans|lost|reord|dsack|sacked", " ".join(words))
+    await judge.acquit(but_for=FLOW_CONTROL)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("feature", ["timestamps", "window_scaling", "sack"])
+@pytest.mark.parametrize("whose", ["ours", "the kernel's"])
+async def test_without_an_option(
+    ns: Namespace, judge: Judge, role: Role, feature: str, whose: str
+) -> None:
+    parameters: dict[str, Any] = {}
+    if whose == "ours":
+        parameters[feature] = False
+    else:
+        ns.sysctl(f"net.ipv4.tcp_{feature}", 0)
+    async with ns.open_host(tap=judge.tap, config=replace(PATIENT, **parameters)) as host:
+        async with connected(ns, host, role) as pair:
+            assert await both_ways(pair, DATA[: 1 << 18]) == (DATA[: 1 << 18],) * 2
+            info = pair[0].tcp_info()
+        assert info.timestamps == (feature != "timestamps")
+        assert info.sack == (feature != "sack")
+        assert (info.rcv_wscale > 0) == (info.snd_wscale > 0) == (feature != "window_scaling")
+    await judge.acquit(but_for=FLOW_CONTROL)
+
+
+async def test_a_thousand_connections_at_once_each_with_its_own_data(
+    ns: Namespace, judge: Judge
+) -> None:
+    """All are open before the first one says a word."""
+    everybody_is_here = trio.Event()
+    here = 0
+
+    async def server(stream: trio.SocketStream) -> None:
+        nonlocal here
+        here += 1
+        if here == 1000:
+            assert [info.state for info in host.connections()] == ["ESTABLISHED"] * 1000
+            everybody_is_here.set()
+        await echo.handler(stream)
+
+    async def client(port: int, number: int) -> None:
+        with ns.socket() as sock:
+            await sock.connect((OURS, port))
+            await everybody_is_here.wait()
+            word = b"%d " % number * 100
+            await send_all(sock, word)
+            assert await read_to_end(sock) == word
+
+    async with ns.open_host(tap=judge.tap, config=PATIENT) as host, trio.open_nursery() as serving:
+        # All these clients act in one moment, in this very process, and the device's queue for us
+        # has room for 500 packets.
+        await ns.run_process(["ip", "link", "set", host.name, "txqueuelen", "5000"])
+        (listener,) = await serving.start(host.serve_tcp, server, 0)
+        async with trio.open_nursery() as nursery:
+            for number in range(1000):
+                nursery.start_soon(client, listener.socket.getsockname()[1], number)
+        serving.cancel_scope.cancel()
+    await judge.acquit()

@@ -1,0 +1,265 @@
+"""The stack around the connections: who gets what, ICMP errors, and who may be talked to."""
+
+from __future__ import annotations
+
+import errno
+from ipaddress import IPv4Interface
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tunstack.ip import icmp
+from tunstack.ip.datagram import Datagram
+from tunstack.ip.icmp import IcmpMessage
+from tunstack.stack import Stack
+from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, Segment
+from tunstack.tcp.state import State
+from tunstack.wire import encode_icmp, encode_segment
+
+from .stack_bench import HERE, PEER, PORT, StackBench
+
+if TYPE_CHECKING:
+    from tunstack.flow import Flow
+    from tunstack.observation import Observation
+
+S = State
+ROUTER: Final = b"\xc6\x33\x64\x09"
+OURS: Final = HERE.ip.packed
+
+
+def connecting() -> tuple[StackBench, Flow]:
+    bench = StackBench()
+    flow = bench.stack.connect(PEER, 7, bench.now, local_port=40000)
+    bench.flush()
+    bench.drain()
+    return bench, flow
+
+
+def report(bench: StackBench, flow: Flow, kind: int, code: int, *, seq: int | None = None) -> None:
+    """A router complains about a segment of the flow's."""
+    name = flow.four_tuple
+    segment = Segment(flow.sender.una if seq is None else seq % 2**32, flags=ACK)
+    packet = b"".join(
+        encode_segment(name.local, name.remote, name.local_port, name.remote_port, segment)
+    )
+    quoted = Datagram(name.local, name.remote, 6, packet[20:28])
+    message = IcmpMessage(kind, code, quoted=quoted)
+    bench.stack.packet_arrives(b"".join(encode_icmp(ROUTER, OURS, message)), bench.now)
+    bench.flush()
+
+
+# ICMP errors (RFC 9293 section 3.9.2.2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "number"),
+    [
+        (icmp.DESTINATION_UNREACHABLE, 0, errno.ENETUNREACH),
+        (icmp.DESTINATION_UNREACHABLE, 1, errno.EHOSTUNREACH),
+        (icmp.DESTINATION_UNREACHABLE, 2, errno.ENOPROTOOPT),
+        (icmp.DESTINATION_UNREACHABLE, 3, errno.ECONNREFUSED),
+        (icmp.DESTINATION_UNREACHABLE, 13, errno.EHOSTUNREACH),
+        (icmp.TIME_EXCEEDED, 0, errno.EHOSTUNREACH),
+    ],
+)
+def test_icmp_error_ends_an_attempt(kind: int, code: int, number: int) -> None:
+    bench, flow = connecting()
+    report(bench, flow, kind, code)
+    assert flow.state is S.CLOSED
+    assert flow.error is not None
+    assert flow.error.errno == number
+    assert len(bench.stack.demux.connections) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (icmp.SOURCE_QUENCH, 0),  # MUST-55
+        (icmp.REDIRECT, 1),
+        (icmp.PARAMETER_PROBLEM, 0),
+        (icmp.DESTINATION_UNREACHABLE, icmp.FRAGMENTATION_NEEDED),
+    ],
+)
+def test_icmp_message_that_changes_nothing(kind: int, code: int) -> None:
+    bench, flow = connecting()
+    report(bench, flow, kind, code)
+    assert flow.state is S.SYN_SENT
+    assert flow.soft_error is None
+
+
+@pytest.mark.parametrize("beside", [-1, 1, 1000])
+def test_icmp_error_about_what_is_not_outstanding_is_a_guess(beside: int) -> None:
+    """RFC 5927 section 4.1."""
+    bench, flow = connecting()
+    report(bench, flow, icmp.DESTINATION_UNREACHABLE, 1, seq=flow.sender.una + beside)
+    assert flow.state is S.SYN_SENT
+    assert bench.stack.statistics()["icmp_unmatched"] == 1
+
+
+def test_icmp_error_reaches_its_connection_only() -> None:
+    """MUST-54."""
+    bench, flow = connecting()
+    other = bench.stack.connect(PEER, 8, bench.now, local_port=40000)
+    bench.flush()
+    bench.drain()
+    report(bench, other, icmp.DESTINATION_UNREACHABLE, 1)
+    assert (flow.state, other.state) == (S.SYN_SENT, S.CLOSED)
+
+
+def test_icmp_error_later_is_soft() -> None:
+    """MUST-56."""
+    bench = StackBench()
+    bench.handshake()
+    flow = bench.accept()
+    assert flow is not None
+    flow.send(b"x", bench.now)
+    bench.stack.touch(flow)
+    bench.flush()
+    bench.expect(ACK | PSH, seq=1, payload=b"x")
+    report(bench, flow, icmp.DESTINATION_UNREACHABLE, 1)
+    assert flow.state is S.ESTABLISHED
+    assert flow.soft_error is not None
+    assert flow.info().soft_error is flow.soft_error
+
+
+# Who may be talked to
+
+
+@pytest.mark.parametrize("remote", [(198, 51, 100, 255), (224, 0, 0, 1), (255, 255, 255, 255)])
+def test_open_to_no_single_host_is_refused(remote: tuple[int, ...]) -> None:
+    """MUST-46."""
+    bench = StackBench()
+    with pytest.raises(OSError, match="unreachable") as error:
+        bench.stack.connect(bytes(remote), 7, bench.now)
+    assert error.value.errno == errno.ENETUNREACH
+    assert len(bench.stack.demux.connections) == 0
+
+
+def test_open_to_port_0_is_refused() -> None:
+    bench = StackBench()
+    with pytest.raises(ConnectionRefusedError):
+        bench.stack.connect(PEER, 0, bench.now)
+
+
+def test_the_address_in_the_network_of_the_peer_is_chosen() -> None:
+    """MUST-44; the first where none is."""
+    interfaces = [IPv4Interface("198.51.100.130/28"), IPv4Interface("198.51.100.2/28")]
+    stack = Stack(interfaces, 1500, rng=Random(1))
+    assert stack.source_for(PEER) == OURS
+    assert stack.source_for(bytes((198, 51, 100, 135))) == interfaces[0].ip.packed
+    assert stack.source_for(bytes((198, 51, 100, 200))) == interfaces[0].ip.packed
+
+
+@pytest.mark.parametrize(
+    ("src", "dst", "reason"),
+    [
+        (PEER, b"\xc6\x33\x64\xff", "not_our_address"),  # MUST-57
+        (PEER, b"\xc6\x33\x64\x03", "not_our_address"),
+        (b"\xe0\x00\x00\x01", OURS, "bad_source_address"),  # MUST-63
+        (b"\xc6\x33\x64\xff", OURS, "bad_source_address"),
+        (b"\x7f\x00\x00\x01", OURS, "bad_source_address"),
+        (OURS, OURS, "bad_source_address"),
+    ],
+)
+def test_syn_from_or_to_no_single_host_is_dropped(src: bytes, dst: bytes, reason: str) -> None:
+    bench = StackBench()
+    packet = encode_segment(src, dst, 4000, PORT, Segment(0, flags=SYN))
+    bench.stack.packet_arrives(b"".join(packet), bench.now)
+    bench.flush()
+    bench.expect_nothing()
+    assert bench.stack.statistics()[reason] == 1
+    assert len(bench.stack.demux.connections) == 0
+
+
+# Segments of no connection (section 3.10.7.1 and 2)
+
+
+def test_segment_to_a_closed_port_draws_a_reset() -> None:
+    bench = StackBench()
+    bench.arrive(SYN, dport=81, seq=100)
+    bench.expect(RST | ACK, seq=0, ack=101)
+    bench.arrive(ACK | PSH, dport=81, seq=100, ack=500, payload=b"hello")
+    bench.expect(RST, seq=500)
+    bench.arrive(RST, dport=81, seq=100)
+    bench.expect_nothing()
+    bench.arrive(FIN, dport=81, seq=100)
+    bench.expect(RST | ACK, seq=0, ack=101)
+
+
+def test_stray_ack_to_a_listener_draws_a_reset() -> None:
+    """Section 3.10.7.2, second."""
+    bench = StackBench()
+    for flags in (ACK, SYN | ACK, FIN | ACK):
+        bench.arrive(flags, seq=100, ack=500)
+        bench.expect(RST, seq=500)
+    bench.arrive(RST, seq=100)
+    bench.expect_nothing()
+
+
+# Between two of our own
+
+
+def test_a_connection_to_ourselves() -> None:
+    """What goes to our own address does not touch the link."""
+    bench = StackBench()
+    flow = bench.stack.connect(OURS, PORT, bench.now)
+    bench.advance(0.001)
+    assert flow.state is S.ESTABLISHED
+    accepted = bench.accept()
+    assert accepted is not None
+    flow.send(b"hello", bench.now)
+    bench.stack.touch(flow)
+    bench.flush()
+    bench.advance(0.001)
+    assert accepted.receive(10) == b"hello"
+    bench.expect_nothing()
+
+
+# What is told of it
+
+
+def test_observations_tell_what_was_made_of_each_packet() -> None:
+    bench = StackBench()
+    seen: list[Observation] = []
+    bench.stack.tap = seen.append
+    bench.stack.set_epoch(1000.0)
+    bench.now = 5.0
+    bench.arrive_syn()
+    bench.drain()
+    bench.arrive(ACK, seq=1, ack=1)
+    bench.arrive(RST, seq=500)
+    bench.drain()
+    bench.arrive(SYN, dport=81, sport=4001)
+    bench.drain()
+    assert {observation.time for observation in seen} == {1005.0}
+    assert [(observation.direction, observation.comment) for observation in seen] == [
+        ("in", "LISTEN -> SYN-RECEIVED: accepted"),
+        ("out", "SYN-RECEIVED"),
+        ("in", "SYN-RECEIVED -> ESTABLISHED: accepted"),
+        ("in", "ESTABLISHED: reset challenged"),
+        ("out", "ESTABLISHED"),
+        ("in", "no listener: reset sent"),
+        ("out", ""),
+    ]
+
+
+def test_info_tells_of_a_connection() -> None:
+    bench = StackBench()
+    bench.handshake(ts_val=None)
+    bench.arrive(ACK | PSH, seq=1, ack=1, payload=b"unread")
+    bench.arrive(ACK, seq=100, ack=1, payload=b"beyond")
+    bench.drain()
+    flow = bench.accept()
+    assert flow is not None
+    flow.send(bytes(100_000), bench.now)
+    bench.stack.touch(flow)
+    bench.flush()
+    bench.drain()
+    info = flow.info()
+    assert (info.state, info.local[1], str(info.remote[0])) == ("ESTABLISHED", PORT, "198.51.100.1")
+    assert (info.unread, info.out_of_order, info.bytes_received) == (6, 6, 6)
+    assert (info.unacked, info.notsent, info.bytes_acked) == (5360, 94_640, 0)
+    assert (info.snd_mss, info.rcv_mss, info.snd_cwnd) == (536, 1012, 5360)
+    assert (info.timestamps, info.sack, info.snd_wscale, info.rcv_wscale) == (False, False, 0, 0)
+    assert (info.rtt, info.rto, info.retransmits) == (0.0, 0.2, 0)
