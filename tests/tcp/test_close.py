@@ -310,7 +310,7 @@ def test_close_with_unread_data_leaves_time_wait_alone() -> None:
     bench.expect_nothing()
     bench.expect_state(S.TIME_WAIT)
     bench.arrive(FIN | ACK, seq=1, payload=b"unread")
-    bench.expect(ACK, ack=8)
+    bench.expect(ACK, ack=8, sack=((1, 7),))
 
 
 RESETS: Final = {
