@@ -260,12 +260,13 @@ class Recovery:
         self._prr = None
         self._held = 0
 
-    def tail_was_lost(self, now: float) -> None:
-        """The tail loss probe has repaired a loss: it counts as one (RFC 8985 section 7.4)."""
-        if self.phase is Phase.OPEN:
-            board = self.board
-            self._congestion.loss(board.nxt - board.una, now)
-            self._congestion.cwnd = self._congestion.ssthresh
+    def tail_was_lost(self, flight: int, now: float) -> None:
+        """The tail loss probe has repaired a loss: it counts as one (RFC 8985 section 7.4).
+
+        `flight` is what was outstanding then; what is now says nothing about the loss.
+        """
+        self._congestion.loss(flight, now)
+        self._congestion.cwnd = self._congestion.ssthresh
 
     # Timers
 

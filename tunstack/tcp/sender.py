@@ -202,12 +202,15 @@ class Sender:
     def _tail_probe(self, room: int) -> Transmission | None:
         """Something new if the windows have room for it, else the last segment again."""
         self._probe_due = False
-        size = min((self.buffer.end - self.nxt) & MASK, room, self.wnd - self.outstanding)
-        if 0 < size <= room and self.unsent:
-            return Transmission(self.nxt, size, why="")
-        last = self.recovery.board.last()
+        board = self.recovery.board
+        size = min(self.unsent, room, self.wnd - self.outstanding)
+        if size > 0:
+            self._tail.sent(board.nxt + size, self.outstanding, retransmission=False)
+            return Transmission(self.nxt, size)
+        last = board.last()
         if last is None:
             return None
+        self._tail.sent(board.nxt, self.outstanding, retransmission=True)
         return self._again(max(last.start, last.end - room), last.end, "tail loss probe")
 
     def _new_transmission(self, limit: int, room: int) -> Transmission | None:
@@ -243,7 +246,6 @@ class Sender:
     def sent(self, what: Transmission, now: float) -> None:
         """`what` went out."""
         self._force = False
-        self._flight = 0  # What was outstanding when new data was last sent.
         self._last_sent = now
         size = what.size + what.fin
         if what.why:
@@ -304,8 +306,10 @@ class Sender:
                 self.congestion.set_mss(self.mss, 1)
         elif advance and was_phase is recovery.phase is not Phase.RECOVERY:
             self._grow(advance, sample, now)
-        if self._tail.acknowledged(una, duplicate=duplicate, sacks=bool(sack), dsack=dsack):
-            recovery.tail_was_lost(now)
+        if recovery.recovering:
+            self._tail.forget()  # What was lost is known, and has had its consequences.
+        elif self._tail.acknowledged(una, duplicate=duplicate, sacks=bool(sack), dsack=dsack):
+            recovery.tail_was_lost(self._tail.flight, now)
         self._set_timers(advance, now)
 
     def _advance(self, ack: int, now: float) -> None:

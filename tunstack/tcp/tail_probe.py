@@ -19,12 +19,14 @@ class TailLossProbe:
 
     Attributes:
         end: Position of SND.NXT when the probe was sent; None when no probe is out.
+        flight: How many octets were outstanding before it.
     """
 
-    __slots__ = ("_retransmission", "end")
+    __slots__ = ("_retransmission", "end", "flight")
 
     def __init__(self) -> None:
         self.end: int | None = None
+        self.flight = 0
         self._retransmission = False
 
     @staticmethod
@@ -34,10 +36,15 @@ class TailLossProbe:
             return 1.0
         return 2 * rtt.srtt + (_WORST_DELAYED_ACK if single else 0.002)
 
-    def sent(self, nxt: int, *, retransmission: bool) -> None:
-        """A probe went out: something new, or the last segment again."""
+    def sent(self, nxt: int, flight: int, *, retransmission: bool) -> None:
+        """A probe goes out: something new, or the last segment again."""
         self.end = nxt
+        self.flight = flight
         self._retransmission = retransmission
+
+    def forget(self) -> None:
+        """Whatever becomes of the probe, it tells nothing more."""
+        self.end = None
 
     def acknowledged(
         self, una: int, *, duplicate: bool, sacks: bool, dsack: tuple[int, int] | None
@@ -46,7 +53,7 @@ class TailLossProbe:
         if self.end is None or una < self.end:
             return False
         repaired = False
-        if not self._retransmission or dsack is not None:
+        if not self._retransmission or (dsack is not None and dsack[1] == self.end):
             self.end = None
         elif una > self.end:
             self.end = None
