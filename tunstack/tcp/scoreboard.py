@@ -101,9 +101,20 @@ class Scoreboard:
             sent.retransmitted = True
             sent.time = now
 
-    def first_lost(self) -> Sent | None:
-        """The first range that waits to be sent again; None when there is none."""
-        return next(sent for sent in self._ranges if sent.lost) if self.lost else None
+    def first_lost(self, most: int) -> tuple[int, int] | None:
+        """What waits to be sent again first: as much as lies together, `most` octets of it."""
+        if not self.lost:
+            return None
+        start: int | None = None
+        end = 0
+        for sent in self._ranges:
+            if sent.lost:
+                start = sent.start if start is None else start
+                end = min(sent.end, start + most)
+            if start is not None and (not sent.lost or end - start == most):
+                break
+        assert start is not None
+        return start, end
 
     def head(self, size: int) -> list[Sent]:
         """The ranges of the first `size` octets, or of as many as there are."""

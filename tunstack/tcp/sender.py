@@ -184,13 +184,13 @@ class Sender:
 
     def _lost_transmission(self, room: int) -> Transmission | None:
         recovery = self.recovery
-        lost = recovery.board.first_lost()
+        lost = recovery.board.first_lost(room)
         assert lost is not None
-        end = min(lost.end, lost.start + room)
+        start, end = lost
         quota = self.congestion.cwnd - recovery.pipe
-        if end - lost.start > quota and not recovery.resend_now:
+        if end - start > quota and not recovery.resend_now:
             return None
-        return self._again(lost.start, end, "timeout" if recovery.phase is Phase.LOSS else "fast")
+        return self._again(start, end, "timeout" if recovery.phase is Phase.LOSS else "fast")
 
     def _again(self, start: int, end: int, why: str) -> Transmission:
         """Retransmit [start, end): even beyond a window that shrank (SHLD-16, MAY-7)."""
@@ -398,7 +398,7 @@ class Sender:
         if self.una == self.nxt:
             self.timer = self.early_timer = None
             return
-        if advance or self.persisting:
+        if (advance and not self.recovery.impatient) or self.persisting:
             self.start_timer(now)
         self.early_timer = self.recovery.reorder_timer
         if advance:
