@@ -418,6 +418,9 @@ def test_an_octet_wise_retransmission_may_be_cut_otherwise() -> None:
     bench.drain()
     bench.wait()
     blocks = ((2001, 2002),)
+    probe = "retransmission: tail loss probe"
+    bench.expect(ACK | PSH, seq=13, payload=TEXT[12:1000], sack=blocks, note=probe)
+    bench.wait()
     note = "retransmission: timeout"
     bench.expect(ACK, seq=1, payload=TEXT[:988], sack=blocks, note=note)
     bench.expect(ACK | PSH, seq=989, payload=TEXT[988:1000], sack=blocks, note=note)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .prr import ProportionalRateReduction
 from .rack import DUPLICATE_THRESHOLD, Rack
+from .rtt import CLOCK_GRANULARITY
 from .scoreboard import Scoreboard
 from .undo import Undo
 
@@ -166,12 +167,14 @@ class Recovery:
     def _round_trip(
         delivered: list[Sent], advance: int, echoed_at: float | None, now: float
     ) -> float | None:
-        """By Karn's rule from what was sent once; from timestamps where that tells nothing."""
-        times = [sent.time for sent in delivered if not sent.retransmitted]
-        if times:
-            return now - max(times)
+        """By Karn's rule from what was sent once; from timestamps where that tells nothing.
+
+        An ACK that covers what was sent again had to wait for it, and tells nothing of the rest.
+        """
+        if delivered and not any(sent.retransmitted for sent in delivered):
+            return now - max(sent.time for sent in delivered)
         if advance and echoed_at is not None:
-            return max(0.0, now - echoed_at)
+            return max(CLOCK_GRANULARITY, now - echoed_at)
         return None
 
     def _count_without_sack(self, advance: int, octets: int, *, duplicate: bool, mss: int) -> int:

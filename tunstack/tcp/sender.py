@@ -412,7 +412,9 @@ class Sender:
         if self._tail.end is None and self.timer is not None:
             single = self.outstanding <= self.mss
             at = now + self._tail.timeout(self.rtt, single=single)
-            self.early_timer = min(at, self.timer)
+            # Instead of the timeout if that would come first; but not instead of giving up.
+            at = min(at, self.timer)
+            self.early_timer = at if at < self.stalled_since + self.user_timeout else None
 
     def _timer_at(self, now: float, timeout: float) -> float:
         """After an RTO; earlier when it is then time to give up (R2, RFC 9293 section 3.8.3)."""
@@ -450,7 +452,8 @@ class Sender:
 
     def timer_fired(self, now: float) -> str:
         """A timer fired; returns what to do: "give up", "syn", "probe", or "" to transmit."""
-        if self.timer is not None and now >= self.timer:
+        early, timer = self.early_timer, self.timer
+        if early is None or now < early or (timer is not None and timer < early):
             return self._timeout(now)
         self.early_timer = None
         recovery = self.recovery
