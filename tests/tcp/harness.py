@@ -52,6 +52,7 @@ class Offer:
     wnd: int = 65535
 
 
+WITHOUT_SACK: Final = Offer(sack_permitted=False)
 NO_OPTIONS: Final = Offer(mss=MSS, wscale=None, sack_permitted=False, timestamps=False)
 """A peer of the old school, but for its MSS."""
 

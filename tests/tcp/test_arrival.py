@@ -10,10 +10,21 @@ import pytest
 
 from tunstack.tcp.arrival import reset_for
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
+from tunstack.tcp.sequence import MASK
 from tunstack.tcp.state import SYNCHRONIZED, State
 from tunstack.tcp.verdict import Verdict
 
-from .harness import CONFIG, IN_STATE, MSS, Bench, Numbers, Offer, established, fin_wait_2
+from .harness import (
+    CONFIG,
+    IN_STATE,
+    MSS,
+    WITHOUT_SACK,
+    Bench,
+    Numbers,
+    Offer,
+    established,
+    fin_wait_2,
+)
 
 S = State
 ALL_SYNCHRONIZED: Final = sorted(SYNCHRONIZED, key=str)
@@ -83,7 +94,8 @@ def test_acceptable_when_the_window_is_zero(
     bench = full(**numbers)
     assert bench.arrive(ACK, seq=seq, payload=bytes(size)) is verdict
     if verdict is not Verdict.ACCEPTED:
-        bench.expect(ACK, ack=4097, wnd=0)
+        twice = seq < 4097 and size > 0  # RFC 2883: we say so.
+        bench.expect(ACK, ack=4097, wnd=0, sack=((seq, seq + size),) if twice else ())
     assert len(bench.receive()) == 4096
     bench.drain()
 
@@ -202,14 +214,17 @@ def test_segment_without_ack_is_dropped(state: State, flags: int) -> None:
 
 
 def test_old_ack_changes_nothing(numbers: Numbers) -> None:
-    bench = established(**numbers)
-    bench.send(b"x" * 2 * MSS)
+    bench = established(peer=WITHOUT_SACK, **numbers)
+    bench.send(b"x" * 4 * MSS)
     bench.drain()
     bench.arrive(ACK, ack=1001)
-    assert bench.arrive(ACK, ack=501, wnd=7) is Verdict.ACCEPTED
-    assert bench.connection.sender.outstanding == MSS
+    for _ in range(3):
+        assert bench.arrive(ACK, ack=501, wnd=7) is Verdict.ACCEPTED
+    assert bench.connection.sender.outstanding == 3 * MSS
     assert bench.connection.sender.wnd == 65535
-    assert bench.connection.sender.recovery.duplicates == 0
+    # It tells of no segment beyond a gap either: nothing has left the network.
+    assert bench.connection.sender.recovery.pipe == 3 * MSS
+    assert not bench.connection.sender.recovery.recovering
 
 
 def test_ack_older_than_the_largest_window_is_challenged(numbers: Numbers) -> None:
@@ -308,7 +323,7 @@ def test_text_is_trimmed_at_the_left_edge(numbers: Numbers) -> None:
     bench = established(**numbers)
     bench.arrive(ACK, payload=b"hello")
     bench.arrive(ACK, seq=3, payload=b"llo, world")
-    bench.expect(ACK, ack=13)  # At once: part of it had come before.
+    bench.expect(ACK, ack=13, sack=((3, 6),))  # At once: part of it had come before.
     assert bench.receive() == b"hello, world"
 
 
@@ -325,7 +340,7 @@ def test_text_is_trimmed_at_the_right_edge(numbers: Numbers) -> None:
 def test_text_is_trimmed_at_both_edges(numbers: Numbers) -> None:
     bench = established(config=SMALL, **numbers)
     bench.arrive(ACK, seq=-99, payload=bytes(100) + b"a" + bytes(4094) + b"z" + b"beyond")
-    bench.expect(ACK, ack=4097, wnd=0)
+    bench.expect(ACK, ack=4097, wnd=0, sack=((-99 & MASK, 1),))
     data = bench.receive()
     assert (data[0:1], data[-1:], len(data)) == (b"a", b"z", 4096)
     bench.drain()
@@ -374,7 +389,7 @@ def test_old_text_after_close_draws_an_ack() -> None:
     bench.expect(FIN | ACK, seq=1, ack=6)
     bench.arrive(ACK)
     assert bench.arrive(ACK | FIN, seq=1, payload=b"hello") is Verdict.DUPLICATE
-    bench.expect(ACK, ack=7)  # With it came their FIN, which is welcome.
+    bench.expect(ACK, ack=7, sack=((1, 6),))  # With it came their FIN, which is welcome.
     bench.expect_state(S.TIME_WAIT)
 
 

@@ -16,6 +16,7 @@ from .harness import (
     CONFIG,
     IN_STATE,
     MSS,
+    WITHOUT_SACK,
     Bench,
     Numbers,
     accepted,
@@ -198,7 +199,7 @@ def test_reading_can_be_shut_down_alone() -> None:
 
 @pytest.mark.parametrize("make", [fin_wait_1, last_ack])
 def test_fin_is_sent_again(make: Callable[..., Bench], numbers: Numbers) -> None:
-    bench = make(**numbers)
+    bench = make(peer=WITHOUT_SACK, **numbers)
     ack = (bench.connection.receiver.nxt - bench.irs) % 2**32
     bench.advance(0.2)
     bench.expect(FIN | ACK, at=0.2, seq=1, ack=ack, note="retransmission: timeout")
@@ -221,7 +222,7 @@ def test_fin_with_data_is_sent_again() -> None:
 
 @pytest.mark.parametrize("make", [fin_wait_1, last_ack])
 def test_fin_without_an_answer_is_given_up(make: Callable[..., Bench]) -> None:
-    bench = make(config=replace(CONFIG, user_timeout=100.0))
+    bench = make(config=replace(CONFIG, user_timeout=100.0), peer=WITHOUT_SACK)
     bench.advance(99.9)
     assert len(bench.drain()) == 8
     bench.advance(0.1)
@@ -310,7 +311,7 @@ def test_close_with_unread_data_leaves_time_wait_alone() -> None:
     bench.expect_nothing()
     bench.expect_state(S.TIME_WAIT)
     bench.arrive(FIN | ACK, seq=1, payload=b"unread")
-    bench.expect(ACK, ack=8)
+    bench.expect(ACK, ack=8, sack=((1, 7),))
 
 
 RESETS: Final = {

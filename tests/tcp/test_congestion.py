@@ -1,4 +1,7 @@
-"""How much may be on its way: slow start, congestion avoidance, and when neither applies."""
+"""How much may be on its way: slow start, congestion avoidance, and when neither applies.
+
+By Reno (RFC 5681), whose numbers are round; the sender is the same for all.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,35 @@ from typing import Any, Final
 
 import pytest
 
-from tunstack.tcp.congestion import Reno
+from tunstack.tcp.congestion import Acknowledgement, Reno
 from tunstack.tcp.segment import ACK, SYN
 
-from .harness import CONFIG, MSS, NO_OPTIONS, Bench, Offer, established, listening, syn_sent
+from .harness import (
+    CONFIG,
+    MSS,
+    NO_OPTIONS,
+    WITHOUT_SACK,
+    Bench,
+    Offer,
+    established,
+    listening,
+    syn_sent,
+)
 
 TEXT: Final = bytes(200_000)
-FAR: Final = Offer(wscale=8)
+RENO: Final = replace(CONFIG, congestion=Reno)
+FAR: Final = replace(WITHOUT_SACK, wscale=8)
 """A peer whose window is never the limit."""
 
 
 def far(**setup: Any) -> Bench:
-    bench = established(peer=FAR, **setup)
+    bench = established(**{"config": RENO, "peer": FAR} | setup)
     bench.arrive(ACK, wnd=65535)
     return bench
+
+
+def acknowledge(reno: Reno, octets: int) -> None:
+    reno.acknowledged(Acknowledgement(octets, now=0.0, rtt=None, una=0, nxt=0))
 
 
 def cwnd(bench: Bench) -> int:
@@ -101,11 +119,11 @@ def test_slow_start_ends_at_the_threshold() -> None:
     reno = Reno()
     reno.set_mss(MSS, 10)
     reno.ssthresh = 12 * MSS
-    reno.acknowledged(10 * MSS, 0.0)
+    acknowledge(reno, 10 * MSS)
     assert reno.cwnd == 12 * MSS
-    reno.acknowledged(4 * MSS - 1, 0.0)
+    acknowledge(reno, 4 * MSS - 1)
     assert reno.cwnd == 12 * MSS
-    reno.acknowledged(1, 0.0)
+    acknowledge(reno, 1)
     assert reno.cwnd == 13 * MSS
 
 
@@ -117,7 +135,7 @@ def test_congestion_avoidance_adds_a_segment_each_round_trip() -> None:
         assert reno.cwnd == segments * MSS
         for _ in range(segments):
             assert reno.cwnd == segments * MSS
-            reno.acknowledged(MSS, 0.0)
+            acknowledge(reno, MSS)
 
 
 def test_congestion_avoidance_in_a_connection() -> None:
@@ -138,10 +156,10 @@ def test_a_loss_begins_the_count_of_congestion_avoidance_anew() -> None:
     reno = Reno()
     reno.set_mss(MSS, 10)
     reno.ssthresh = 10 * MSS
-    reno.acknowledged(9 * MSS, 0.0)
+    acknowledge(reno, 9 * MSS)
     reno.loss(10 * MSS, 0.0)
     assert reno.ssthresh == 5 * MSS
-    reno.acknowledged(MSS, 0.0)
+    acknowledge(reno, MSS)
     assert reno.cwnd == 10 * MSS
 
 

@@ -1,4 +1,8 @@
-"""Loss recovery: NewReno's fast retransmit and recovery (RFC 6582), and timeouts."""
+"""Loss recovery with peers that know no SACK: NewReno (RFC 6582), and going back after a timeout.
+
+The window during recovery is PRR's (RFC 9937): it lets as many segments go as RFC 6582's would, but
+begins earlier, in proportion to what arrives, not after half a round trip of silence.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,13 @@ from typing import Any, Final
 
 import pytest
 
+from tunstack.tcp.congestion import Reno
+from tunstack.tcp.recovery import Phase
 from tunstack.tcp.segment import ACK, FIN, PSH
 
-from .harness import CONFIG, MSS, NO_OPTIONS, Bench, Numbers, established
+from .harness import CONFIG, MSS, NO_OPTIONS, WITHOUT_SACK, Bench, Numbers, established
 
+RENO: Final = replace(CONFIG, congestion=Reno)
 TEXT: Final = bytes(n % 251 for n in range(40_000))
 WINDOW: Final = 10
 """Segments that go out at first."""
@@ -33,7 +40,7 @@ def expect_segments(bench: Bench, *numbers: int, note: str = "") -> None:
 
 def in_flight(**setup: Any) -> Bench:
     """A bench with ten segments on their way, and more queued."""
-    bench = established(**setup)
+    bench = established(**{"config": RENO, "peer": WITHOUT_SACK} | setup)
     bench.send(TEXT)
     expect_segments(bench, *range(WINDOW))
     return bench
@@ -52,35 +59,74 @@ def windows(bench: Bench) -> tuple[int, int]:
     return congestion.cwnd // MSS, congestion.ssthresh // MSS
 
 
-# Fast retransmit
+def phase(bench: Bench) -> Phase:
+    return bench.connection.sender.recovery.phase
 
 
-def test_two_duplicate_acks_mean_nothing(numbers: Numbers) -> None:
-    bench = in_flight(**numbers)
+def lost(**setup: Any) -> Bench:
+    """A bench in fast recovery: the first of ten is lost, and two more went out meanwhile."""
+    bench = in_flight(**setup)
     duplicate_acks(bench, 2)
+    expect_segments(bench, 10, 11)
+    duplicate_acks(bench, 1)
+    expect_segments(bench, 0, note="fast")
+    return bench
+
+
+# Limited transmit and fast retransmit
+
+
+@pytest.mark.rfc("3042:2", "5681:3.2")
+def test_each_of_the_first_two_duplicate_acks_lets_a_new_segment_go(numbers: Numbers) -> None:
+    """They mean no loss yet, and the window stays as it is."""
+    bench = in_flight(**numbers)
+    duplicate_acks(bench, 1)
+    expect_segments(bench, 10)
+    duplicate_acks(bench, 1)
+    expect_segments(bench, 11)
+    assert windows(bench)[0] == 10
+    assert phase(bench) is Phase.OPEN
+
+
+@pytest.mark.rfc("3042:2")
+def test_limited_transmit_keeps_to_the_window_of_the_peer() -> None:
+    bench = established(config=RENO, peer=replace(WITHOUT_SACK, wnd=11 * MSS))
+    bench.send(TEXT)
+    expect_segments(bench, *range(WINDOW))
+    duplicate_acks(bench, 1)
+    expect_segments(bench, 10)
+    duplicate_acks(bench, 1)
     bench.expect_nothing()
 
 
+@pytest.mark.rfc("5681:3.2")
 def test_the_third_duplicate_ack_stands_for_a_loss(numbers: Numbers) -> None:
-    """RFC 5681 section 3.2: at once, and half of the flight is the new threshold."""
+    """At once; half of the flight is the new threshold, without what limited transmit added."""
     bench = in_flight(**numbers)
     duplicate_acks(bench, 2)
+    expect_segments(bench, 10, 11)
     bench.advance(0.1)
     bench.arrive(ACK, ack=1)
     expect_segments(bench, 0, note="fast")
-    assert windows(bench) == (5, 5)
+    assert phase(bench) is Phase.RECOVERY
+    assert windows(bench)[1] == 5
 
 
+@pytest.mark.rfc("5681:3.2")
 def test_three_duplicate_acks_in_one_batch(numbers: Numbers) -> None:
     bench = in_flight(**numbers)
     duplicate_acks(bench, 3)
     expect_segments(bench, 0, note="fast")
+    assert windows(bench)[1] == 5
 
 
 @pytest.mark.parametrize("disqualified", ["data", "window", "fin", "nothing outstanding", "old"])
 def test_what_is_no_duplicate_ack(disqualified: str) -> None:
     """RFC 5681 section 2."""
-    bench = established() if disqualified == "nothing outstanding" else in_flight()
+    if disqualified == "nothing outstanding":
+        bench = established(config=RENO, peer=WITHOUT_SACK)
+    else:
+        bench = in_flight()
     for number in range(4):
         match disqualified:
             case "data":
@@ -95,23 +141,25 @@ def test_what_is_no_duplicate_ack(disqualified: str) -> None:
                 bench.arrive(ACK, ack=1)
         for _, segment in bench.drain():
             assert not segment.payload
-    assert not bench.connection.sender.recovery.fast
+    assert phase(bench) is Phase.OPEN
+    assert bench.connection.sender.recovery.pipe == bench.connection.sender.outstanding
 
 
 def test_an_ack_of_new_data_begins_the_count_anew() -> None:
     bench = in_flight()
     duplicate_acks(bench, 2)
+    bench.drain()
     bench.arrive(ACK, ack=seq(1))
     bench.drain()
     duplicate_acks(bench, 2, ack=seq(1))
-    bench.expect_nothing()
+    assert all(not sent.segment.note for sent in bench.drain())
     duplicate_acks(bench, 1, ack=seq(1))
     expect_segments(bench, 1, note="fast")
 
 
 def test_very_first_segment_can_be_recovered(numbers: Numbers) -> None:
     """RFC 6582's recover begins before it."""
-    bench = established(config=replace(CONFIG, nodelay=True), **numbers)
+    bench = established(config=replace(RENO, nodelay=True), peer=WITHOUT_SACK, **numbers)
     for text in (b"a", b"b", b"c", b"d"):
         bench.send(text)
         bench.expect(ACK | PSH, payload=text)
@@ -120,7 +168,7 @@ def test_very_first_segment_can_be_recovered(numbers: Numbers) -> None:
 
 
 def test_a_fin_can_be_recovered() -> None:
-    bench = established(config=replace(CONFIG, nodelay=True))
+    bench = established(config=replace(RENO, nodelay=True), peer=WITHOUT_SACK)
     for text in (b"a", b"b"):
         bench.send(text)
         bench.expect(ACK | PSH, payload=text)
@@ -133,42 +181,46 @@ def test_a_fin_can_be_recovered() -> None:
 # Fast recovery
 
 
-def test_further_duplicates_inflate_the_window(numbers: Numbers) -> None:
-    """RFC 5681 section 3.2, steps 3 to 5: each stands for a segment that has left the network."""
-    bench = in_flight(**numbers)
-    duplicate_acks(bench, 3)
-    expect_segments(bench, 0, note="fast")
-    duplicate_acks(bench, 2)  # 5 + 5 segments: the ten that were outstanding.
-    bench.expect_nothing()
-    for number in range(10, 14):
+@pytest.mark.rfc("5681:3.2", "6582:3.2", "9937:6.2")
+def test_further_duplicates_let_as_many_new_segments_go_as_inflation_would(
+    numbers: Numbers,
+) -> None:
+    """Of twelve, eleven arrive: 5 + 11 - 12 = 4 new ones, in proportion (5 out for 10 in)."""
+    bench = lost(**numbers)
+    for number in (None, None, 12, None, None, 13, 14, 15):
         duplicate_acks(bench, 1)
-        expect_segments(bench, number)
+        if (
+            number is not None
+        ):  # At first half a segment is ahead: the retransmission could not wait.
+            expect_segments(bench, number)
+        bench.expect_nothing()
 
 
-def test_full_ack_deflates_the_window_and_ends_recovery(numbers: Numbers) -> None:
-    """RFC 6582 section 3.2 step 3: min(ssthresh, max(FlightSize, SMSS) + SMSS)."""
-    bench = in_flight(**numbers)
-    duplicate_acks(bench, 3)
-    expect_segments(bench, 0, note="fast")
-    duplicate_acks(bench, 4)
-    expect_segments(bench, 10, 11)
-    bench.arrive(ACK, ack=seq(10))  # Two are still under way.
+@pytest.mark.rfc("6582:3.2")
+def test_full_ack_ends_recovery_without_a_burst(numbers: Numbers) -> None:
+    """Step 3: min(ssthresh, max(FlightSize, SMSS) + SMSS)."""
+    bench = lost(**numbers)
+    duplicate_acks(bench, 6)
+    expect_segments(bench, 12, 13)
+    bench.arrive(ACK, ack=seq(12))  # Two are still under way.
     assert windows(bench) == (3, 5)
-    assert not bench.connection.sender.recovery.active
-    expect_segments(bench, 12)
+    assert phase(bench) is Phase.OPEN
+    expect_segments(bench, 14)
 
 
+@pytest.mark.rfc("6582:3.2")
 def test_full_ack_leaves_at_most_ssthresh() -> None:
-    bench = in_flight()
-    duplicate_acks(bench, 3)
-    expect_segments(bench, 0, note="fast")
-    duplicate_acks(bench, 9)
-    expect_segments(bench, *range(10, 17))
-    bench.arrive(ACK, ack=seq(10))
+    bench = lost()
+    for _ in range(12):  # More than can have arrived: the peer exaggerates.
+        duplicate_acks(bench, 1)
+        bench.drain()
+    assert bench.connection.sender.outstanding == 20 * MSS
+    bench.arrive(ACK, ack=seq(12))
     assert windows(bench) == (5, 5)
     bench.expect_nothing()
 
 
+@pytest.mark.rfc("6582:3.2")
 def test_full_ack_in_the_batch_of_the_duplicates_leaves_nothing_to_send_again() -> None:
     bench = in_flight()
     with bench.batch():
@@ -179,48 +231,54 @@ def test_full_ack_in_the_batch_of_the_duplicates_leaves_nothing_to_send_again() 
     expect_segments(bench, 10, 11)  # max(0, 1) + 1.
 
 
+@pytest.mark.rfc("6582:3.2")
 def test_partial_ack_tells_of_the_next_hole(numbers: Numbers) -> None:
-    """RFC 6582 section 3.2 step 3: 0, 4 and 5 were lost; no timeout is needed."""
-    bench = in_flight(**numbers)
-    duplicate_acks(bench, 3)
-    expect_segments(bench, 0, note="fast")
+    """Step 3: 0, 4 and 5 were lost; no timeout is needed, and no new segment goes out beside."""
+    bench = lost(**numbers)
     bench.arrive(ACK, ack=seq(4))
     expect_segments(bench, 4, note="fast")
     bench.arrive(ACK, ack=seq(5))
     expect_segments(bench, 5, note="fast")
-    bench.arrive(ACK, ack=seq(10))
-    assert not bench.connection.sender.recovery.active
-    expect_segments(bench, 10, 11)
+    bench.arrive(ACK, ack=seq(12))
+    assert phase(bench) is Phase.OPEN
+    expect_segments(bench, 12, 13)
     assert bench.connection.sender.retransmissions == 3
 
 
-def test_partial_ack_deflates_by_what_it_acknowledges(numbers: Numbers) -> None:
-    """And inflates by a segment, which the retransmission takes."""
-    bench = in_flight(**numbers)
-    duplicate_acks(bench, 3)
-    expect_segments(bench, 0, note="fast")
-    duplicate_acks(bench, 5)
-    expect_segments(bench, 10, 11, 12)
-    bench.arrive(ACK, ack=seq(1))  # 5 + 8 - 1 + 1 segments may be out, and twelve are.
+@pytest.mark.rfc("6582:3.2")
+def test_partial_acks_let_as_many_new_segments_go_as_deflation_would() -> None:
+    """0, 1 and 4 of twelve are lost, and nine duplicates come: 5 + 9 - 12 = 2 new ones.
+
+    Then each partial ACK has a segment sent again; what it acknowledges, less one for that, leaves
+    room for 14 - 1 + 1 - 13 = 1 and 14 - 3 + 1 - 11 = 1.
+    """
+    bench = lost()
+    duplicate_acks(bench, 6)
+    expect_segments(bench, 12, 13)
+    bench.arrive(ACK, ack=seq(1))
     expect_segments(bench, 1, note="fast")
-    expect_segments(bench, 13)
-    bench.arrive(ACK, ack=seq(4))  # 13 - 3 + 1 = 11, and ten are.
-    expect_segments(bench, 4, note="fast")
     expect_segments(bench, 14)
+    bench.arrive(ACK, ack=seq(4))
+    expect_segments(bench, 4, note="fast")
+    expect_segments(bench, 15)
+    bench.arrive(ACK, ack=seq(12))
+    assert phase(bench) is Phase.OPEN
+    assert windows(bench) == (5, 5)
+    expect_segments(bench, 16)
 
 
-def test_deflation_leaves_nothing_below_zero() -> None:
-    bench = in_flight()
-    duplicate_acks(bench, 3)
-    expect_segments(bench, 0, note="fast")
-    bench.arrive(ACK, ack=seq(9))
-    expect_segments(bench, 9, note="fast")
-    recovery = bench.connection.sender.recovery
-    assert bench.connection.sender.congestion.cwnd + recovery.inflation >= MSS
+@pytest.mark.rfc("6582:3.2")
+def test_a_segment_is_sent_again_for_each_partial_ack_however_small_the_window() -> None:
+    bench = lost()
+    for number in range(1, 9):
+        bench.arrive(ACK, ack=seq(number))
+        assert bench.pending.popleft().segment.seq == seq(number)
+        bench.drain()
 
 
+@pytest.mark.rfc("6582:3.2", "6582:4")
 def test_only_the_first_partial_ack_begins_the_timer_anew() -> None:
-    """RFC 6582 section 3.2 step 3, the impatient variant."""
+    """The impatient variant."""
     bench = in_flight(peer=NO_OPTIONS)
     bench.advance(0.1)
     duplicate_acks(bench, 3)
@@ -228,52 +286,29 @@ def test_only_the_first_partial_ack_begins_the_timer_anew() -> None:
     bench.advance(0.05)
     bench.arrive(ACK, ack=seq(3))
     expect_segments(bench, 3, note="fast")
+    rto = bench.connection.sender.rtt.rto
     bench.advance(0.05)
     bench.arrive(ACK, ack=seq(5))
     expect_segments(bench, 5, note="fast")
-    rto = bench.connection.sender.rtt.rto
     bench.wait()
     assert bench.now == pytest.approx(0.15 + rto)
     expect_segments(bench, 5, note="timeout")
 
 
-def test_each_recovery_has_its_first_partial_ack() -> None:
-    bench = in_flight(peer=NO_OPTIONS)
-    duplicate_acks(bench, 3)
-    expect_segments(bench, 0, note="fast")
-    bench.arrive(ACK, ack=seq(3))
-    expect_segments(bench, 3, note="fast")
-    bench.arrive(ACK, ack=seq(10))
-    expect_segments(bench, 10, 11)
-    bench.arrive(ACK, ack=seq(11))
-    expect_segments(bench, 12, 13)
-    bench.advance(0.1)
-    duplicate_acks(bench, 3, ack=seq(11))
-    expect_segments(bench, 11, note="fast")
-    expect_segments(bench, 14, 15)
-    bench.advance(0.05)
-    bench.arrive(ACK, ack=seq(12))
-    bench.drain()
-    rto = bench.connection.sender.rtt.rto
-    bench.wait()
-    assert bench.now == pytest.approx(0.15 + rto)
-    expect_segments(bench, 12, note="timeout")
-
-
+@pytest.mark.rfc("6582:3.2")
 def test_duplicates_of_what_was_recovered_begin_no_other(numbers: Numbers) -> None:
-    """RFC 6582 section 3.2 step 2: not before SND.UNA has passed recover."""
-    bench = in_flight(**numbers)
-    duplicate_acks(bench, 3)
-    expect_segments(bench, 0, note="fast")
-    bench.arrive(ACK, ack=seq(10))
-    expect_segments(bench, 10, 11)
-    duplicate_acks(bench, 5, ack=seq(10))
-    bench.expect_nothing()
-    bench.arrive(ACK, ack=seq(11))
+    """Step 2: not before SND.UNA has passed recover; limited transmit is all they bring."""
+    bench = lost(**numbers)
+    bench.arrive(ACK, ack=seq(12))
+    expect_segments(bench, 12, 13)
+    duplicate_acks(bench, 5, ack=seq(12))  # Only one of the two can have arrived.
+    expect_segments(bench, 14)
+    bench.arrive(ACK, ack=seq(13))
     bench.drain()
-    duplicate_acks(bench, 3, ack=seq(11))
-    expect_segments(bench, 11, note="fast")
-    expect_segments(bench, 14, 15)
+    duplicate_acks(bench, 2, ack=seq(13))
+    bench.drain()
+    duplicate_acks(bench, 1, ack=seq(13))
+    expect_segments(bench, 13, note="fast")
 
 
 # Timeout
@@ -288,7 +323,7 @@ def test_timeout_leaves_one_segment_and_half_of_the_flight(numbers: Numbers) -> 
 
 
 def test_threshold_is_two_segments_at_least() -> None:
-    bench = established()
+    bench = established(config=RENO, peer=WITHOUT_SACK)
     bench.send(TEXT[:1000])
     bench.drain()
     bench.wait()
@@ -339,14 +374,14 @@ def test_after_a_timeout_what_has_arrived_is_not_sent_again(numbers: Numbers) ->
     bench.wait()
     expect_segments(bench, 0, note="timeout")
     bench.arrive(ACK, ack=seq(10))  # Only the first was lost.
-    assert not bench.connection.sender.recovery.active
+    assert phase(bench) is Phase.OPEN
     assert bench.connection.sender.retransmissions == 1
     expect_segments(bench, 10)
 
 
 def test_the_end_of_what_was_outstanding_is_cut_where_it_was() -> None:
     """New data is not glued to what is sent again, though there would be room."""
-    bench = established(config=replace(CONFIG, nodelay=True))
+    bench = established(config=replace(RENO, nodelay=True), peer=WITHOUT_SACK)
     bench.send(TEXT[:300])
     bench.expect(ACK | PSH, size=300)
     bench.arrive(ACK, ack=1, wnd=300)
@@ -361,18 +396,17 @@ def test_duplicate_acks_after_a_timeout_begin_no_fast_retransmit(numbers: Number
     expect_segments(bench, 0, note="timeout")
     duplicate_acks(bench, 9)
     bench.expect_nothing()
-    assert not bench.connection.sender.recovery.fast
+    assert phase(bench) is Phase.LOSS
 
 
 def test_a_timeout_ends_fast_recovery() -> None:
-    bench = in_flight()
-    duplicate_acks(bench, 5)
-    expect_segments(bench, 0, note="fast")
+    bench = lost()
     bench.wait()
     expect_segments(bench, 0, note="timeout")
-    recovery = bench.connection.sender.recovery
-    assert (recovery.fast, recovery.inflation) == (False, 0)
+    assert phase(bench) is Phase.LOSS
     assert windows(bench)[0] == 1
+    bench.arrive(ACK, ack=seq(1))
+    expect_segments(bench, 1, 2, note="timeout")
 
 
 def test_an_octet_wise_retransmission_may_be_cut_otherwise() -> None:
@@ -384,6 +418,9 @@ def test_an_octet_wise_retransmission_may_be_cut_otherwise() -> None:
     bench.drain()
     bench.wait()
     blocks = ((2001, 2002),)
+    probe = "retransmission: tail loss probe"
+    bench.expect(ACK | PSH, seq=13, payload=TEXT[12:1000], sack=blocks, note=probe)
+    bench.wait()
     note = "retransmission: timeout"
     bench.expect(ACK, seq=1, payload=TEXT[:988], sack=blocks, note=note)
     bench.expect(ACK | PSH, seq=989, payload=TEXT[988:1000], sack=blocks, note=note)

@@ -1,4 +1,7 @@
-"""The retransmission timeout (RFC 6298), by hand, and what its timer does."""
+"""The retransmission timeout (RFC 6298), by hand, and what its timer does.
+
+The peers know no SACK: else a tail loss probe comes first (RFC 8985 section 7).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,17 @@ from tunstack.tcp.rtt import RttEstimator
 from tunstack.tcp.segment import ACK, PSH, SYN
 from tunstack.tcp.state import State
 
-from .harness import CONFIG, MSS, NO_OPTIONS, Bench, Numbers, Offer, established, syn_sent
+from .harness import (
+    CONFIG,
+    MSS,
+    NO_OPTIONS,
+    WITHOUT_SACK,
+    Bench,
+    Numbers,
+    Offer,
+    established,
+    syn_sent,
+)
 
 S = State
 LEAST: Final = 0.2
@@ -120,23 +133,36 @@ def test_the_handshake_is_measured(numbers: Numbers) -> None:
     assert (rtt.srtt, rtt.rttvar, rtt.rto) == (0.3, 0.15, approx(0.9))
 
 
-def test_one_segment_of_a_flight_is_measured(numbers: Numbers) -> None:
-    """The first, and the next one only when it is acknowledged."""
+@pytest.mark.rfc("7323:G")
+def test_each_ack_of_a_flight_is_measured_and_weighed(numbers: Numbers) -> None:
+    """Half of it when a window brings two; timestamps are not needed for that."""
     bench = established(peer=NO_OPTIONS, **numbers)
     rtt = bench.connection.sender.rtt
     bench.send(bytes(3 * MSS))
     bench.drain()
     bench.advance(0.08)
     bench.arrive(ACK, ack=1001)
-    assert rtt.srtt == approx(0.01)  # 7/8 * 0 + 1/8 * 0.08
+    assert rtt.srtt == approx(0.08 / 16)
     bench.advance(0.08)
     bench.arrive(ACK, ack=3001)
-    assert rtt.srtt == approx(0.01)
-    bench.send(b"x")
+    assert rtt.srtt == approx(0.08 / 16 * 7 / 8 + 0.16 / 8)
+
+
+@pytest.mark.rfc("6298:3")
+def test_an_ack_that_had_to_wait_for_a_hole_measures_nothing() -> None:
+    """What it covers beside was sent once, and arrived long ago: Karn's rule holds."""
+    bench = established(peer=NO_OPTIONS)
+    rtt = bench.connection.sender.rtt
+    bench.send(bytes(4 * MSS))
     bench.drain()
-    bench.advance(0.08)
+    bench.advance(0.1)
+    with bench.batch():
+        for _ in range(3):
+            bench.arrive(ACK, ack=1)
+    bench.expect(ACK, seq=1, size=MSS, note="retransmission: fast")
+    bench.advance(0.09)
     bench.arrive(ACK)
-    assert rtt.srtt == approx(0.01 * 7 / 8 + 0.01)
+    assert (rtt.srtt, rtt.min_rtt) == (0.0, 0.0)
 
 
 def test_karn_without_timestamps(numbers: Numbers) -> None:
@@ -157,7 +183,7 @@ def test_karn_without_timestamps(numbers: Numbers) -> None:
 
 def test_timestamps_measure_even_what_was_sent_twice(numbers: Numbers) -> None:
     """RFC 7323 section 4.1: the echo tells which one is answered."""
-    bench = established(**numbers)
+    bench = established(peer=WITHOUT_SACK, **numbers)
     rtt = bench.connection.sender.rtt
     bench.send(b"x")
     bench.drain()
@@ -206,7 +232,7 @@ def test_an_echo_from_before_the_timeout_is_not_believed(numbers: Numbers) -> No
 
 
 def test_an_echo_from_the_future_is_not_believed() -> None:
-    bench = established()
+    bench = established(peer=WITHOUT_SACK)
     rtt = bench.connection.sender.rtt
     bench.send(b"x")
     bench.drain()
@@ -217,7 +243,7 @@ def test_an_echo_from_the_future_is_not_believed() -> None:
 
 
 def test_a_duplicate_ack_is_not_measured() -> None:
-    bench = established()
+    bench = established(peer=WITHOUT_SACK)
     bench.send(b"x")
     bench.drain()
     bench.advance(0.2)
@@ -232,7 +258,7 @@ def test_a_duplicate_ack_is_not_measured() -> None:
 
 def test_data_is_sent_again_with_back_off(numbers: Numbers) -> None:
     """Sections 5.4 to 5.6."""
-    bench = established(**numbers)
+    bench = established(peer=WITHOUT_SACK, **numbers)
     bench.send(b"hello")
     bench.drain()
     bench.advance(6.3)
@@ -243,7 +269,7 @@ def test_data_is_sent_again_with_back_off(numbers: Numbers) -> None:
 
 def test_the_timer_starts_with_the_first_segment_and_not_with_the_second() -> None:
     """Section 5.1."""
-    bench = established(config=replace(CONFIG, nodelay=True))
+    bench = established(peer=WITHOUT_SACK, config=replace(CONFIG, nodelay=True))
     bench.send(b"one")
     bench.drain()
     bench.advance(0.1)
@@ -264,7 +290,7 @@ def test_the_timer_stops_when_all_is_acknowledged() -> None:
 
 def test_the_timer_begins_anew_with_an_ack_of_new_data(numbers: Numbers) -> None:
     """Section 5.3."""
-    bench = established(**numbers)
+    bench = established(peer=WITHOUT_SACK, **numbers)
     bench.send(bytes(3 * MSS))
     bench.drain()
     bench.advance(0.15)
@@ -275,7 +301,7 @@ def test_the_timer_begins_anew_with_an_ack_of_new_data(numbers: Numbers) -> None
 
 
 def test_a_duplicate_ack_leaves_the_timer_alone() -> None:
-    bench = established()
+    bench = established(peer=WITHOUT_SACK)
     bench.send(b"x")
     bench.drain()
     bench.advance(0.15)
@@ -286,7 +312,7 @@ def test_a_duplicate_ack_leaves_the_timer_alone() -> None:
 
 def test_a_late_timer_is_late() -> None:
     """The host was busy: what is due is done once, and the next timeout counts from then."""
-    bench = established()
+    bench = established(peer=WITHOUT_SACK)
     bench.send(b"x")
     bench.drain()
     bench.now = 5.0
@@ -323,7 +349,7 @@ def test_after_a_lost_syn_timestamps_tell_the_round_trip() -> None:
 
 def test_data_without_an_answer_is_given_up_after_the_user_timeout(numbers: Numbers) -> None:
     """R2 (MUST-20): 924.6 s, which is what Linux's 15 retransmissions add up to."""
-    bench = established(**numbers)
+    bench = established(peer=WITHOUT_SACK, **numbers)
     bench.send(b"x")
     bench.drain()
     bench.run_until(924.5)
@@ -336,7 +362,7 @@ def test_data_without_an_answer_is_given_up_after_the_user_timeout(numbers: Numb
 
 def test_user_timeout_can_be_set() -> None:
     """MUST-21."""
-    bench = established()
+    bench = established(peer=WITHOUT_SACK)
     bench.connection.reconfigure(replace(CONFIG, user_timeout=2.0))
     bench.send(b"x")
     bench.drain()
@@ -347,7 +373,7 @@ def test_user_timeout_can_be_set() -> None:
 
 
 def test_user_timeout_counts_from_the_last_progress() -> None:
-    bench = established(config=replace(CONFIG, user_timeout=10.0))
+    bench = established(peer=WITHOUT_SACK, config=replace(CONFIG, user_timeout=10.0))
     bench.send(bytes(2 * MSS))
     bench.drain()
     bench.advance(9.0)
@@ -362,7 +388,7 @@ def test_user_timeout_counts_from_the_last_progress() -> None:
 
 
 def test_user_timeout_counts_from_when_something_was_outstanding() -> None:
-    bench = established(config=replace(CONFIG, user_timeout=10.0))
+    bench = established(peer=WITHOUT_SACK, config=replace(CONFIG, user_timeout=10.0))
     bench.advance(1000.0)
     bench.send(b"x")
     bench.drain()
@@ -373,7 +399,7 @@ def test_user_timeout_counts_from_when_something_was_outstanding() -> None:
 
 def test_duplicate_acks_are_no_progress() -> None:
     """The peer is alive, but the data does not get there."""
-    bench = established(config=replace(CONFIG, user_timeout=10.0))
+    bench = established(peer=WITHOUT_SACK, config=replace(CONFIG, user_timeout=10.0))
     bench.send(b"x")
     bench.drain()
     for _ in range(9):

@@ -12,6 +12,7 @@ from tunstack.tcp.segment import ACK, FIN, PSH
 from .harness import (
     CONFIG,
     NO_OPTIONS,
+    WITHOUT_SACK,
     Bench,
     Numbers,
     Offer,
@@ -165,7 +166,7 @@ def test_a_window_that_shrinks_stops_new_data(numbers: Numbers) -> None:
 
 def test_what_a_shrinking_window_left_out_is_sent_again(numbers: Numbers) -> None:
     """SHLD-16, MAY-7."""
-    bench = established(**numbers)
+    bench = established(peer=WITHOUT_SACK, **numbers)
     bench.send(TEXT[:1000])
     bench.expect(ACK | PSH, size=1000)
     bench.arrive(ACK, ack=1, wnd=10)
@@ -175,7 +176,7 @@ def test_what_a_shrinking_window_left_out_is_sent_again(numbers: Numbers) -> Non
 
 def test_a_peer_that_shrinks_its_window_to_nothing_keeps_the_connection() -> None:
     """MUST-35, MUST-37, SHLD-17: our retransmissions are the probes, and it answers them."""
-    bench = established(config=replace(CONFIG, user_timeout=100.0))
+    bench = established(config=replace(CONFIG, user_timeout=100.0), peer=WITHOUT_SACK)
     bench.send(b"x")
     bench.expect(ACK | PSH, payload=b"x")
     bench.arrive(ACK, ack=1, wnd=0)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .prr import ProportionalRateReduction
 from .rack import DUPLICATE_THRESHOLD, Rack
+from .rtt import CLOCK_GRANULARITY
 from .scoreboard import Scoreboard
 from .undo import Undo
 
@@ -66,7 +67,9 @@ class Recovery:
 
     __slots__ = (
         "_congestion",
+        "_duplicates",
         "_held",
+        "_partial_acks",
         "_prr",
         "_rtt",
         "_timed_out_at",
@@ -88,6 +91,8 @@ class Recovery:
         self._prr: ProportionalRateReduction | None = None
         self._undo: Undo | None = None
         self._held = 0
+        self._duplicates = 0
+        self._partial_acks = 0
         self._timed_out_una: int | None = None
         self._timed_out_at = 0.0
         self.board = Scoreboard()
@@ -108,6 +113,15 @@ class Recovery:
     def recovering(self) -> bool:
         """Whether a loss is being repaired."""
         return self.phase is not Phase.OPEN
+
+    @property
+    def impatient(self) -> bool:
+        """Whether ACKs that advance leave the retransmission timer alone.
+
+        Without SACK, from the second partial ACK on: a round trip for each hole may take longer
+        than a timeout (RFC 6582 section 4).
+        """
+        return self._partial_acks > 1
 
     # Transmission
 
@@ -143,9 +157,9 @@ class Recovery:
             octets = self._count_without_sack(advance, octets, duplicate=ack.duplicate, mss=mss)
         if self._is_spurious(ack, advance, delivered):
             self._undo_all()
-        self._find_losses(now, mss)
-        self._move_on(ack, advance, now, mss)
-        if self._prr is not None:
+        self._move_on(ack, advance, mss)
+        self._find_losses(octets, now, mss)
+        if self._prr is not None and octets:
             self._congestion.cwnd = self._prr.delivered(
                 octets, self.pipe, self._congestion.ssthresh, mss
             )
@@ -154,14 +168,20 @@ class Recovery:
     def _round_trip(
         self, delivered: list[Sent], advance: int, echoed_at: float | None, now: float
     ) -> float | None:
-        """By Karn's rule from what was sent once; from timestamps where that tells nothing."""
-        times = [sent.time for sent in delivered if not sent.retransmitted]
-        if times:
-            return now - max(times)
+        """By Karn's rule from what was sent once; from timestamps where that tells nothing.
+
+        An ACK that covers what was sent again had to wait for it, and tells nothing of the rest.
+        """
+        if delivered and not any(sent.retransmitted for sent in delivered):
+            return now - max(sent.time for sent in delivered)
         # A duplicate is answered with the echo of what came before (RFC 7323 section 5.3, R2 before
         # R3): if an ACK was lost, that would measure our own timeout.
-        if advance and echoed_at is not None and echoed_at >= self._timed_out_at - 0.001:
-            return max(0.0, now - echoed_at)
+        if (
+            advance
+            and echoed_at is not None
+            and echoed_at >= self._timed_out_at - CLOCK_GRANULARITY
+        ):
+            return max(CLOCK_GRANULARITY, now - echoed_at)
         return None
 
     def _count_without_sack(self, advance: int, octets: int, *, duplicate: bool, mss: int) -> int:
@@ -170,13 +190,17 @@ class Recovery:
             # All but the segment that filled the gap had drawn a duplicate ACK before.
             held = max(0, self._held - max(0, advance - mss))
             octets -= self._held - held
-            self._held = held if self.recovering else 0
+            self._held = held if self.phase is Phase.RECOVERY else 0
+            self._duplicates = 0
             return max(octets, 0)
-        if duplicate:
-            more = min(mss, max(0, self.board.pipe - self._held - mss))
-            self._held += more
-            return more
-        return octets
+        if not duplicate or self.phase is Phase.LOSS:
+            return 0  # After a timeout they may well be echoes of our own retransmissions.
+        self._duplicates += 1
+        if self._duplicates >= DUPLICATE_THRESHOLD and not (self.recovering or self._passed):
+            return 0  # Limited transmit ends with the second (RFC 3042).
+        more = min(mss, max(0, self.board.pipe - self._held - mss))
+        self._held += more
+        return more
 
     def _is_spurious(self, ack: Heard, advance: int, delivered: list[Sent]) -> bool:
         undo = self._undo
@@ -207,7 +231,8 @@ class Recovery:
         self.resend_now = False
         self.undone += 1
 
-    def _find_losses(self, now: float, mss: int) -> None:
+    def _find_losses(self, octets: int, now: float, mss: int) -> None:
+        """See what is lost, now that `octets` have arrived, and begin to recover from it."""
         board = self.board
         if self.sack:
             self.reorder_timer = None
@@ -216,15 +241,18 @@ class Recovery:
                     board, now, self._rtt, recovering=self.recovering, mss=mss
                 )
             if board.lost and self.phase is Phase.OPEN:
-                self._begin(now)
-        elif (
-            self._held >= DUPLICATE_THRESHOLD * mss
-            and self.phase is Phase.OPEN
-            # Those that echo our own retransmissions mean nothing (RFC 6582 section 3.2, step 2).
-            and board.una > self.recover
-        ):
+                self._begin(octets, now)
+        elif self._duplicates >= DUPLICATE_THRESHOLD and self.phase is Phase.OPEN and self._passed:
             self._lose_first(mss)
-            self._begin(now)
+            self._begin(octets, now)
+
+    @property
+    def _passed(self) -> bool:
+        """Whether duplicate ACKs may tell of another loss (RFC 6582 section 3.2, step 2).
+
+        Those of what was sent before the last one was found may echo our own retransmissions.
+        """
+        return self.board.una > self.recover
 
     def _lose_first(self, mss: int) -> None:
         """Take the first segment's worth of what is outstanding for lost."""
@@ -232,49 +260,68 @@ class Recovery:
         for sent in board.head(mss):
             board.lose(sent)
 
-    def _begin(self, now: float) -> None:
+    def _begin(self, octets: int, now: float) -> None:
         """Fast recovery (RFC 6675 section 5, RFC 6582 section 3.2)."""
         congestion, board = self._congestion, self.board
-        flight = board.nxt - board.una
+        flight = self._flight_size
         self.phase = Phase.RECOVERY
         self.recover = board.nxt
         self._undo = Undo(congestion.cwnd, congestion.ssthresh, board.una)
         congestion.loss(flight, now)
-        self._prr = ProportionalRateReduction(flight)
+        # What had arrived before this ACK is not the recovery's (RFC 9937 section 6).
+        self._prr = ProportionalRateReduction(self.pipe + board.lost + octets)
         self.resend_now = True
+        self._partial_acks = 0
 
-    def _move_on(self, ack: Heard, advance: int, now: float, mss: int) -> None:
+    @property
+    def _flight_size(self) -> int:
+        """FlightSize, without what limited transmit has sent beyond cwnd (RFC 5681 section 3.2)."""
+        flight = self.board.nxt - self.board.una
+        return min(flight, self._congestion.cwnd) if self.phase is Phase.OPEN else flight
+
+    def _move_on(self, ack: Heard, advance: int, mss: int) -> None:
         """See whether the recovery is over, or goes on with the next hole."""
         if not self.recovering or not advance:
             return
-        # Without SACK, one more: or duplicate ACKs of what was sent in vain would begin another.
-        if ack.una > self.recover or (self.sack and ack.una == self.recover):
+        if ack.una >= self.recover:
+            self.rack.recovered()
             if self.phase is Phase.RECOVERY:
-                self._congestion.cwnd = max(self._congestion.ssthresh, mss)
-                self.rack.recovered()
+                self._congestion.cwnd = self._window_after_recovery(mss)
             self._end()
         elif not self.sack and self.phase is Phase.RECOVERY:
             self._lose_first(mss)  # A partial ACK: the next hole begins here.
             self.resend_now = True
+            self._partial_acks += 1
+
+    def _window_after_recovery(self, mss: int) -> int:
+        ssthresh = max(self._congestion.ssthresh, mss)
+        if self.sack:
+            return ssthresh  # With PRR, that is what is on its way, more or less.
+        # Counting duplicate ACKs is not that exact: no burst (RFC 6582 section 3.2, step 3).
+        return min(ssthresh, max(self.board.nxt - self.board.una, mss) + mss)
 
     def _end(self) -> None:
         self.phase = Phase.OPEN
         self.resend_now = False
         self._prr = None
         self._held = 0
+        self._duplicates = 0
+        self._partial_acks = 0
 
-    def tail_was_lost(self, now: float) -> None:
-        """The tail loss probe has repaired a loss: it counts as one (RFC 8985 section 7.4)."""
-        if self.phase is Phase.OPEN:
-            board = self.board
-            self._congestion.loss(board.nxt - board.una, now)
-            self._congestion.cwnd = self._congestion.ssthresh
+    def tail_was_lost(self, flight: int, now: float) -> None:
+        """The tail loss probe has repaired a loss: it counts as one (RFC 8985 section 7.4).
+
+        `flight` is what was outstanding then; what is now says nothing about the loss.
+        """
+        congestion = self._congestion
+        congestion.loss(min(flight, congestion.cwnd), now)
+        congestion.cwnd = min(congestion.cwnd, congestion.ssthresh)
 
     # Timers
 
     def reorder_timer_fired(self, now: float, mss: int) -> None:
         """What was late may be overdue now (RFC 8985 section 6.2, step 5)."""
-        self._find_losses(now, mss)
+        self._find_losses(0, now, mss)
 
     def timeout(self, now: float, mss: int) -> None:
         """The retransmission timer fired (RFC 5681 section 3.1, RFC 8985 section 6.3)."""
@@ -286,13 +333,13 @@ class Recovery:
             board.forget_sacks()  # The peer has reneged, or it would have acknowledged this.
         if not self.recovering or board.una > self.recover:
             self._undo = Undo(congestion.cwnd, congestion.ssthresh, board.una)
-        congestion.timeout(self.pipe + board.lost, now, repeated=self._timed_out_una == board.una)
+        congestion.timeout(self._flight_size, now, repeated=self._timed_out_una == board.una)
         self._timed_out_una = board.una
         self._timed_out_at = now
         self.phase = Phase.LOSS
         self.recover = board.nxt
         self._prr = None
-        self._held = 0
+        self._held = self._duplicates = self._partial_acks = 0
         self.resend_now = True
         for sent in board:
             if not sent.sacked and (

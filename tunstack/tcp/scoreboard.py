@@ -1,8 +1,9 @@
 """What is outstanding, and what is known of each part of it: the sender's scoreboard.
 
 Not old packets: ranges of octets, and when each was last sent. One that went out as a segment of
-64 KiB, and was lost in part, is split where the SACK blocks say so. Positions do not wrap: they
-count sequence numbers from the initial one on.
+64 KiB, and was lost in part, is split where the SACK blocks say so; neighbours of which there is
+nothing different to say become one, so that an ACK costs as much as there are holes. Positions do
+not wrap: they count sequence numbers from the initial one on.
 """
 
 from __future__ import annotations
@@ -48,6 +49,16 @@ class Sent:
         self.start = position
         return before
 
+    def is_like(self, other: Sent) -> bool:
+        """Whether all is the same but the numbers; it matters no more when SACKed ones went out."""
+        if self.sacked or other.sacked:
+            return self.sacked and other.sacked
+        return (
+            self.time == other.time
+            and self.retransmitted == other.retransmitted
+            and self.lost == other.lost
+        )
+
 
 class Scoreboard:
     """The ranges from SND.UNA to SND.NXT, in order and without a gap (RFC 6675 section 3).
@@ -84,30 +95,49 @@ class Scoreboard:
 
     def sent(self, size: int, now: float) -> None:
         """`size` new numbers went out."""
-        end = self.nxt + size
-        self._ranges.append(Sent(self.nxt, end, now))
-        self.nxt = end
+        sent = Sent(self.nxt, self.nxt + size, now)
+        if self._ranges and self._ranges[-1].is_like(sent):
+            self._ranges[-1].end = sent.end
+        else:
+            self._ranges.append(sent)
+        self.nxt = sent.end
 
     def sent_again(self, start: int, end: int, now: float) -> None:
-        """[start, end) went out again."""
-        for sent in self._exactly(start, end):
+        """[start, end), not SACKed, went out again."""
+        first, last = self._cut(start, end)
+        for sent in self._ranges[first:last]:
             size = sent.end - sent.start
             if sent.lost:
                 sent.lost = False
                 self.lost -= size
                 self.resent += size
-            elif not sent.sacked and not sent.retransmitted:
+            elif not sent.retransmitted:
                 self.resent += size
             sent.retransmitted = True
             sent.time = now
+        self._join(first, last)
 
-    def first_lost(self) -> Sent | None:
-        """The first range that waits to be sent again; None when there is none."""
-        return next(sent for sent in self._ranges if sent.lost) if self.lost else None
+    def first_lost(self, most: int) -> tuple[int, int] | None:
+        """What waits to be sent again first: as much as lies together, `most` octets of it."""
+        if not self.lost:
+            return None
+        start: int | None = None
+        end = 0
+        for sent in self._ranges:
+            if sent.lost:
+                start = sent.start if start is None else start
+                end = min(sent.end, start + most)
+            if start is not None and (not sent.lost or end - start == most):
+                break
+        assert start is not None
+        return start, end
 
     def head(self, size: int) -> list[Sent]:
         """The ranges of the first `size` octets, or of as many as there are."""
-        return self._exactly(self.una, min(self.una + size, self.nxt)) if self._ranges else []
+        if not self._ranges:
+            return []
+        first, last = self._cut(self.una, min(self.una + size, self.nxt))
+        return self._ranges[first:last]
 
     def last(self) -> Sent | None:
         """The last range that the peer is not known to hold; None when there is none."""
@@ -146,13 +176,19 @@ class Scoreboard:
             return []
         if end > self.highest:
             self.highest = end
-        delivered = [sent for sent in self._overlapping(start, end) if not sent.sacked]
-        if delivered:
-            delivered = [sent for sent in self._exactly(start, end) if not sent.sacked]
+        ranges = self._ranges
+        held = ranges[self._index(start)]
+        if held.sacked and held.end >= end:
+            return []  # Nothing new: each ACK repeats what others have said.
+        first, last = self._cut(start, end)
+        delivered = [sent for sent in ranges[first:last] if not sent.sacked]
         for sent in delivered:
             self._no_longer_missing(sent)
-            sent.sacked = True
-            self.sacked += sent.end - sent.start
+        whole = Sent(start, end, max(sent.time for sent in delivered))
+        whole.sacked = True
+        self.sacked += sum(sent.end - sent.start for sent in delivered)
+        ranges[first:last] = [whole]
+        self._join(first, first + 1)
         return delivered
 
     def lose(self, sent: Sent) -> None:
@@ -174,12 +210,15 @@ class Scoreboard:
         self.lost = 0
 
     def forget_sacks(self) -> None:
-        """The peer has dropped what it held, as it may (RFC 2018 section 8)."""
+        """The peer has dropped what it held, as it may (RFC 2018 section 8).
+
+        Whether that had been sent more than once, and when, nobody remembers: Karn's rule holds.
+        """
         for sent in self._ranges:
             if sent.sacked:
                 sent.sacked = False
-                if sent.retransmitted:
-                    self.resent += sent.end - sent.start
+                sent.retransmitted = True
+        self.resent += self.sacked
         self.sacked = 0
         self.highest = self.una
 
@@ -196,25 +235,24 @@ class Scoreboard:
     def _index(self, position: int) -> int:
         return bisect_right(self._ranges, position, key=_START) - 1
 
-    def _overlapping(self, start: int, end: int) -> Iterator[Sent]:
-        index = max(0, self._index(start))
-        ranges = self._ranges
-        while index < len(ranges) and ranges[index].start < end:
-            if ranges[index].end > start:
-                yield ranges[index]
-            index += 1
-
-    def _exactly(self, start: int, end: int) -> list[Sent]:
-        """The ranges that make up [start, end), cut at both edges."""
+    def _cut(self, start: int, end: int) -> tuple[int, int]:
+        """Cut at both edges; returns which ranges [start, end) is now, as indices for a slice."""
         ranges = self._ranges
         first = self._index(start)
         if ranges[first].start < start:
             ranges.insert(first, ranges[first].cut(start))
             first += 1
-        last = first
-        while last < len(ranges) and ranges[last].end <= end:
-            last += 1
-        if last < len(ranges) and ranges[last].start < end:
+        last = self._index(end - 1)
+        if ranges[last].end > end:
             ranges.insert(last, ranges[last].cut(end))
-            last += 1
-        return ranges[first:last]
+        return first, last + 1
+
+    def _join(self, first: int, last: int) -> None:
+        """Make those of ranges[first:last] one, and with their neighbours, that are alike."""
+        ranges = self._ranges
+        for index in range(min(last, len(ranges) - 1), max(first, 1) - 1, -1):
+            left, right = ranges[index - 1], ranges[index]
+            if left.is_like(right):
+                left.end = right.end
+                left.time = max(left.time, right.time)
+                del ranges[index]

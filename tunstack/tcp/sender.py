@@ -184,13 +184,13 @@ class Sender:
 
     def _lost_transmission(self, room: int) -> Transmission | None:
         recovery = self.recovery
-        lost = recovery.board.first_lost()
+        lost = recovery.board.first_lost(room)
         assert lost is not None
-        end = min(lost.end, lost.start + room)
+        start, end = lost
         quota = self.congestion.cwnd - recovery.pipe
-        if end - lost.start > quota and not recovery.resend_now:
+        if end - start > quota and not recovery.resend_now:
             return None
-        return self._again(lost.start, end, "timeout" if recovery.phase is Phase.LOSS else "fast")
+        return self._again(start, end, "timeout" if recovery.phase is Phase.LOSS else "fast")
 
     def _again(self, start: int, end: int, why: str) -> Transmission:
         """Retransmit [start, end): even beyond a window that shrank (SHLD-16, MAY-7)."""
@@ -202,12 +202,15 @@ class Sender:
     def _tail_probe(self, room: int) -> Transmission | None:
         """Something new if the windows have room for it, else the last segment again."""
         self._probe_due = False
-        size = min((self.buffer.end - self.nxt) & MASK, room, self.wnd - self.outstanding)
-        if 0 < size <= room and self.unsent:
-            return Transmission(self.nxt, size, why="")
-        last = self.recovery.board.last()
+        board = self.recovery.board
+        size = min(self.unsent, room, self.wnd - self.outstanding)
+        if size > 0:
+            self._tail.sent(board.nxt + size, self.outstanding, retransmission=False)
+            return Transmission(self.nxt, size)
+        last = board.last()
         if last is None:
             return None
+        self._tail.sent(board.nxt, self.outstanding, retransmission=True)
         return self._again(max(last.start, last.end - room), last.end, "tail loss probe")
 
     def _new_transmission(self, limit: int, room: int) -> Transmission | None:
@@ -243,7 +246,6 @@ class Sender:
     def sent(self, what: Transmission, now: float) -> None:
         """`what` went out."""
         self._force = False
-        self._flight = 0  # What was outstanding when new data was last sent.
         self._last_sent = now
         size = what.size + what.fin
         if what.why:
@@ -304,8 +306,10 @@ class Sender:
                 self.congestion.set_mss(self.mss, 1)
         elif advance and was_phase is recovery.phase is not Phase.RECOVERY:
             self._grow(advance, sample, now)
-        if self._tail.acknowledged(una, duplicate=duplicate, sacks=bool(sack), dsack=dsack):
-            recovery.tail_was_lost(now)
+        if recovery.recovering:
+            self._tail.forget()  # What was lost is known, and has had its consequences.
+        elif self._tail.acknowledged(una, duplicate=duplicate, sacks=bool(sack), dsack=dsack):
+            recovery.tail_was_lost(self._tail.flight, now)
         self._set_timers(advance, now)
 
     def _advance(self, ack: int, now: float) -> None:
@@ -399,7 +403,7 @@ class Sender:
         if self.una == self.nxt:
             self.timer = self.early_timer = None
             return
-        if advance or self.persisting:
+        if (advance and not self.recovery.impatient) or self.persisting:
             self.start_timer(now)
         self.early_timer = self.recovery.reorder_timer
         if advance:
@@ -414,7 +418,9 @@ class Sender:
             # Less than two full segments: the ACK may be delayed.
             single = self.outstanding < 2 * self.mss
             at = now + self._tail.timeout(self.rtt, single=single)
-            self.early_timer = min(at, self.timer)
+            # Instead of the timeout if that would come first; but not instead of giving up.
+            at = min(at, self.timer)
+            self.early_timer = at if at < self.stalled_since + self.user_timeout else None
 
     def _timer_at(self, now: float, timeout: float) -> float:
         """After an RTO; earlier when it is then time to give up (R2, RFC 9293 section 3.8.3)."""
@@ -449,7 +455,8 @@ class Sender:
 
     def timer_fired(self, now: float) -> str:
         """A timer fired; returns what to do: "give up", "syn", "probe", or "" to transmit."""
-        if self.timer is not None and now >= self.timer:
+        early, timer = self.early_timer, self.timer
+        if early is None or now < early or (timer is not None and timer < early):
             return self._timeout(now)
         self.early_timer = None
         recovery = self.recovery
@@ -467,7 +474,6 @@ class Sender:
             self.timer = self.early_timer = None
             return "give up"
         self.rtt.back_off()
-        self._timed_out_at = now
         if self.persisting:
             self.timer = self._timer_at(now, self.user_timeout)  # SHLD-30
             if self.wnd > 0:

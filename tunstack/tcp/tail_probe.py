@@ -14,7 +14,7 @@ _WORST_DELAYED_ACK: Final = 0.2
 """TLP.max_ack_delay, in seconds: a lone segment may have its ACK delayed."""
 
 _LEAST: Final = 0.05
-"""Seconds: on a path of microseconds, a delayed ACK, or a peer that waits for a processor, is no loss."""
+"""Seconds: on a path of microseconds, a delayed ACK is no loss, nor is a peer that waits to run."""
 
 
 class TailLossProbe:
@@ -22,12 +22,14 @@ class TailLossProbe:
 
     Attributes:
         end: Position of SND.NXT when the probe was sent; None when no probe is out.
+        flight: How many octets were outstanding before it.
     """
 
-    __slots__ = ("_retransmission", "end")
+    __slots__ = ("_retransmission", "end", "flight")
 
     def __init__(self) -> None:
         self.end: int | None = None
+        self.flight = 0
         self._retransmission = False
 
     @staticmethod
@@ -37,10 +39,15 @@ class TailLossProbe:
             return 1.0
         return max(2 * rtt.srtt + (_WORST_DELAYED_ACK if single else 0.0), _LEAST)
 
-    def sent(self, nxt: int, *, retransmission: bool) -> None:
-        """A probe went out: something new, or the last segment again."""
+    def sent(self, nxt: int, flight: int, *, retransmission: bool) -> None:
+        """A probe goes out: something new, or the last segment again."""
         self.end = nxt
+        self.flight = flight
         self._retransmission = retransmission
+
+    def forget(self) -> None:
+        """Whatever becomes of the probe, it tells nothing more."""
+        self.end = None
 
     def acknowledged(
         self, una: int, *, duplicate: bool, sacks: bool, dsack: tuple[int, int] | None
@@ -49,7 +56,7 @@ class TailLossProbe:
         if self.end is None or una < self.end:
             return False
         repaired = False
-        if not self._retransmission or dsack is not None:
+        if not self._retransmission or (dsack is not None and dsack[1] == self.end):
             self.end = None
         elif una > self.end:
             self.end = None
