@@ -38,7 +38,7 @@ class Config:
             for 100 s or more). The default is what Linux's 15 retransmissions add up to.
         msl: Maximum Segment Lifetime. TIME-WAIT lasts twice that: 60 s, Linux's, where RFC 9293
             would have four minutes.
-        rfc1337: Ignore RSTs in TIME-WAIT, so that nothing cuts it short but a new SYN of the peer's.
+        rfc1337: Ignore RSTs in TIME-WAIT, so that only a new SYN of the peer's can cut it short.
             Off by default, as RFC 9293 section 3.10.7.4 has it, and Linux: what RFC 1337 warns of,
             old duplicates that meet a new connection, timestamps rule out already (RFC 7323 section
             5), and only a RST exactly at RCV.NXT counts (RFC 5961), which no outsider can guess.
