@@ -30,6 +30,7 @@ from __future__ import annotations
 from tunstack.errors import SetupError
 from tunstack.flow import TcpInfo
 from tunstack.host import Host
+from tunstack.limits import Limits
 from tunstack.link.base import Link
 from tunstack.link.pair import memory_pair
 from tunstack.namespace import Namespace, open_host, open_namespace
@@ -47,6 +48,7 @@ __all__ = [
     "Host",
     "Socket",
     "Config",
+    "Limits",
     "TcpInfo",
     "State",
     "Observation",

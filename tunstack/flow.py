@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tunstack.tcp.connection import Connection
 
@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tunstack.ip.demux import FourTuple
+
+FLOW_SIZE: Final = 4096
+"""Octets that a connection takes which holds no data: measured with CPython 3.11, rounded."""
+GAP_SIZE: Final = 640
+"""Octets that each run of data beyond a gap takes beside the data: measured as well."""
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -81,6 +86,7 @@ class Flow(Connection):
     """A connection with its four-tuple, and what the stack notes about it.
 
     Attributes:
+        accounted: What it was last known to hold, in octets (:mod:`tunstack.memory`).
         four_tuple: Its name.
         changed: Called when something happened that an application may wait for.
         scheduled: The timer queue's note.
@@ -88,15 +94,25 @@ class Flow(Connection):
         observed: The state that the last observation told of.
     """
 
-    __slots__ = ("changed", "four_tuple", "observed", "scheduled", "touched")
+    __slots__ = ("accounted", "changed", "four_tuple", "observed", "scheduled", "touched")
 
     def __init__(self, four_tuple: FourTuple, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.accounted = 0
         self.four_tuple = four_tuple
         self.changed: Callable[[], None] | None = None
         self.scheduled: float | None = None
         self.touched = False
         self.observed = self.state
+
+    @property
+    def held(self) -> int:
+        """Octets of memory that it holds now; of one that is over, what may still be read."""
+        unread = len(self.receiver.buffer)
+        if self.finished:
+            return 0 if self.orphaned else unread
+        gaps = self.receiver.reassembly
+        return FLOW_SIZE + unread + len(self.sender.buffer) + gaps.size + GAP_SIZE * len(gaps)
 
     def info(self) -> TcpInfo:
         """What it is like now."""

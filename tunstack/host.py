@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tunstack.flow import Flow, TcpInfo
+    from tunstack.limits import Limits
     from tunstack.link.base import Link
     from tunstack.observation import Observation
     from tunstack.tcp.config import Config
@@ -57,6 +58,7 @@ class Host:
         seed: For everything random in it, so that a run can be repeated; unpredictable if None.
         tap: Called with an `Observation` of every packet. It must be quick, and must not raise.
         config: What every connection begins with; by default what suits the link.
+        limits: What bounds all of them together.
 
     Raises:
         ValueError: no address, or one that is malformed.
@@ -70,13 +72,14 @@ class Host:
         seed: int | None = None,
         tap: Callable[[Observation], None] | None = None,
         config: Config | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._link = link
         interfaces = [IPv4Interface(address) for address in addresses]
         if not interfaces:
             raise ValueError("a host needs at least one address")
         rng = random.SystemRandom() if seed is None else random.Random(seed)
-        self.stack = Stack(interfaces, link.mtu, rng=rng, config=config, tap=tap)
+        self.stack = Stack(interfaces, link.mtu, rng=rng, config=config, limits=limits, tap=tap)
         self._manager: Any = None
         self._nursery: trio.Nursery | None = None
         self._alarm = trio.CancelScope()
@@ -432,3 +435,8 @@ class Host:
         """An application's call changed `flow`: send what follows from it."""
         self.stack.touch(flow)
         self._flush(trio.current_time())
+
+    def took(self, flow: Flow) -> None:
+        """An application read from `flow`: there may be room to tell of."""
+        if self.stack.took(flow):
+            self.acted(flow)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from ipaddress import IPv4Interface
 
+    from tunstack.limits import Limits
     from tunstack.link.netns import NetworkNamespace
     from tunstack.observation import Observation
     from tunstack.tcp.config import Config
@@ -34,6 +35,7 @@ async def open_host(
     seed: int | None = None,
     tap: Callable[[Observation], None] | None = None,
     config: Config | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[Host]:
     """Run a host on a TUN device in the current network namespace.
 
@@ -48,13 +50,14 @@ async def open_host(
         seed: For everything random in the host, so that a run can be repeated.
         tap: Called with an `Observation` of every packet.
         config: What every connection begins with.
+        limits: What bounds all of them together.
 
     Raises:
         SetupError: with one line that says what to do.
     """
     await trio.lowlevel.checkpoint()
     link = open_tun(address, name=name, peer=peer, mtu=mtu)
-    async with Host(link, [address], seed=seed, tap=tap, config=config) as host:
+    async with Host(link, [address], seed=seed, tap=tap, config=config, limits=limits) as host:
         yield host
 
 
@@ -95,10 +98,11 @@ class Namespace:
         seed: int | None = None,
         tap: Callable[[Observation], None] | None = None,
         config: Config | None = None,
+        limits: Limits | None = None,
     ) -> AsyncIterator[Host]:
         """Run a host on a TUN device in here; the arguments are those of :func:`open_host`."""
         link = await self._kernel.open_tun(address, name=name, peer=peer, mtu=mtu)
-        async with Host(link, [address], seed=seed, tap=tap, config=config) as host:
+        async with Host(link, [address], seed=seed, tap=tap, config=config, limits=limits) as host:
             yield host
 
     def socket(self, *args: Any, **kwargs: Any) -> trio.socket.SocketType:

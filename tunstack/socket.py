@@ -339,8 +339,7 @@ class Socket(trio.socket.SocketType):
         except OSError as error:
             flow.error = None  # Told once, as on Linux; from now on it is the end.
             raise OSError(error.errno, error.strerror) from None
-        if flow.receiver.ack_now:  # There is room to tell of.
-            self._host.acted(flow)
+        self._host.took(flow)
         return data
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> Any:

@@ -19,17 +19,19 @@ from collections import Counter, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from tunstack import admission, memory
+from tunstack.admission import Admission
 from tunstack.flow import Flow
 from tunstack.ip import address as ip_address
 from tunstack.ip import icmp
 from tunstack.ip.datagram import ICMP, TCP
 from tunstack.ip.demux import Demultiplexer, FourTuple
+from tunstack.limits import Limits
+from tunstack.memory import Memory
 from tunstack.observation import Observation
-from tunstack.tcp.arrival import reset_for
 from tunstack.tcp.config import Config
 from tunstack.tcp.isn import InitialNumbers
 from tunstack.tcp.listener import Listener
-from tunstack.tcp.segment import ACK, RST, SYN
 from tunstack.tcp.sequence import MASK, within
 from tunstack.tcp.verdict import Verdict
 from tunstack.timers import TimerQueue
@@ -75,6 +77,9 @@ _OWN_COUNTERS: Final = (
     "window_probe",
     "lost_to_full_link",
     "internal_errors",
+    "icmp_suppressed",
+    *admission.COUNTERS,
+    *memory.COUNTERS,
 )
 """Statistics that are neither a `Reason`'s nor a `Verdict`'s, the host's among them."""
 
@@ -89,6 +94,8 @@ class Stack:
         interfaces: Our addresses, each with the prefix of its network.
         mtu: The largest packet that the link carries, in octets.
         config: What every connection begins with.
+        limits: What bounds all of it.
+        memory: Who holds how much.
         outgoing: Packets for the link, each as the buffers that make it up.
         counters: How often what happened; the keys are `Reason` and `Verdict` values among others.
     """
@@ -100,6 +107,7 @@ class Stack:
         *,
         rng: Random,
         config: Config | None = None,
+        limits: Limits | None = None,
         tap: Callable[[Observation], None] | None = None,
     ) -> None:
         """Make an endpoint.
@@ -109,6 +117,7 @@ class Stack:
             mtu: Of the link.
             rng: Source of everything that is to be unpredictable, or repeatable.
             config: Defaults for connections; its `mss` is cut to what `mtu` allows.
+            limits: What bounds it.
             tap: Called with every packet, and what was made of it.
         """
         self.interfaces = tuple(interfaces)
@@ -117,6 +126,8 @@ class Stack:
         self.config = replace(config, mss=min(config.mss, mtu - _IP_AND_TCP_HEADERS))
         self.outgoing: deque[list[Buffer]] = deque()
         self.counters: Counter[str] = Counter()
+        self.limits = limits or Limits()
+        self.memory = Memory(self.limits.memory, self.counters)
         self.tap = tap
         self._epoch = 0.0
         self._addresses = [interface.ip.packed for interface in self.interfaces]
@@ -126,7 +137,17 @@ class Stack:
             for interface in self.interfaces
             if (broadcast := ip_address.subnet_broadcast(interface)) is not None
         )
-        self._numbers = InitialNumbers(rng.randbytes(32))
+        self._rng = rng
+        secret = rng.randbytes(32)
+        self._numbers = InitialNumbers(secret)
+        self._admission = Admission(
+            self.limits,
+            secret,
+            numbers=self._numbers,
+            budget=self.memory.budget,
+            make_room=self._make_room,
+            counters=self.counters,
+        )
         self.demux: Demultiplexer[Flow, Listener] = Demultiplexer(rng)
         self._timers: TimerQueue[Flow] = TimerQueue()
         self._touched: deque[Flow] = deque()
@@ -197,22 +218,34 @@ class Stack:
     ) -> Flow | None:
         """A segment of no connection: a new one's first, or an occasion for a RST (3.10.7.1-2)."""
         listener = self.demux.find_listener(name.local, name.local_port)
-        if listener is not None and segment.flags & (SYN | ACK | RST) == SYN:
-            if not listener.full:
+        reopens = floor is not None
+        verdict, answer, syn = self._admission.judge(listener, name, segment, now, reopens=reopens)
+        if verdict is None:
+            assert listener is not None
+            if syn is None:
                 return self._begin(name, listener, now, floor)
-            verdict = Verdict.BACKLOG_FULL
-        elif (reset := reset_for(segment)) is None:
-            verdict = Verdict.IGNORED
-        else:
-            verdict = Verdict.REFUSED
+            return self._begin_by_cookie(name, listener, syn, segment, now)
         self.counters[verdict] += 1
         self._observe_in(packet, now, verdict)
-        if verdict is Verdict.REFUSED:
-            assert reset is not None
-            self._send(name, reset, now)
+        if answer is not None:
+            self._send(name, answer, now)
         return None
 
+    def _make_room(self) -> bool:
+        """Whether there may be one connection more; that may take the end of another."""
+        if len(self.demux.connections) < self.limits.connections:
+            return True
+        ended = self.memory.give_up_one()
+        if ended is None:
+            return False
+        self.demux.remove(ended.four_tuple, ended)
+        self.touch(ended)
+        return True
+
     def _begin(self, name: FourTuple, listener: Listener, now: float, floor: int | None) -> Flow:
+        if (given_up := self._admission.give_up_half_open(listener)) is not None:
+            assert isinstance(given_up, Flow)
+            self.touch(given_up)
         flow = self._make_flow(name, now, floor=floor, config=listener.config)
         flow.owner = listener
         flow.open_passive()
@@ -220,15 +253,24 @@ class Stack:
         self.demux.add(name, flow)
         return flow
 
+    def _begin_by_cookie(
+        self, name: FourTuple, listener: Listener, syn: Segment, ack: Segment, now: float
+    ) -> Flow:
+        """Go through the handshake as if the SYN had been kept: `ack` is all that is missing."""
+        flow = self._begin(name, listener, now, (ack.ack - 1) & MASK)
+        flow.segment_arrives(syn, now)
+        flow.answered_by_cookie(now)
+        return flow
+
     def _reincarnate(self, old: Flow, syn: Segment, packet: Buffer, now: float) -> None:
         """A SYN that may reopen a connection in TIME-WAIT: from here on there is only the new."""
         if self.demux.find_listener(old.four_tuple.local, old.four_tuple.local_port) is None:
-            old.challenge(
-                now
-            )  # Nobody can: it is like any other segment (section 3.10.7.4, fourth).
+            # Nobody can: it is like any other segment (section 3.10.7.4, fourth).
+            old.challenge(now)
             return
         old.end(None)
         self.demux.remove(old.four_tuple, old)
+        self.touch(old)
         # Larger than any number that the old one used (RFC 9293 section 3.6.1).
         floor = (old.sender.nxt + _ISN_STEP) & MASK
         flow = self._unmatched(old.four_tuple, syn, packet, now, floor)
@@ -250,6 +292,7 @@ class Stack:
             config or self.config,
             iss=self._numbers.isn(packed, now) if floor is None else floor,
             ts_offset=self._numbers.timestamp_offset(packed),
+            budget=self.memory.budget,
         )
 
     def _icmp_arrives(self, datagram: Datagram, packet: Buffer, now: float) -> None:
@@ -287,8 +330,12 @@ class Stack:
         now: float,
     ) -> None:
         message = make(datagram, broadcasts=self._broadcasts)
-        if message is not None:
+        if message is None:
+            return
+        if self._admission.icmp_errors.allows(datagram.src, now):
             self._send_icmp(datagram, message, now)
+        else:
+            self.counters["icmp_suppressed"] += 1
 
     # Transmission
 
@@ -298,8 +345,24 @@ class Stack:
             flow.touched = True
             self._touched.append(flow)
 
+    def took(self, flow: Flow) -> bool:
+        """The application has read from `flow`; returns whether there is something to send now."""
+        self.memory.account(flow)
+        return flow.receiver.ack_now or self.memory.easing
+
     def flush(self, now: float) -> None:
         """Collect in `outgoing` what the touched flows send; schedule them; tell who waits."""
+        self._flush(now)
+        if self.memory.budget.full:
+            for flow in self.memory.relieve():
+                self.touch(flow)
+            self._flush(now)
+        if self.memory.easing:
+            for flow in self.memory.ease(self.demux.connections):
+                self.touch(flow)
+            self._flush(now)
+
+    def _flush(self, now: float) -> None:
         # One by one: should a bug of ours raise for one, the next call goes on with the rest.
         while self._touched:
             flow = self._touched.popleft()
@@ -308,10 +371,12 @@ class Stack:
                 self._send(flow.four_tuple, segment, now, flow)
             if flow.finished:
                 self.demux.remove(flow.four_tuple, flow)
+                self._timers.forget(flow)
             else:
                 self._timers.schedule(flow)
             if flow.changed is not None:
                 flow.changed()
+            self.memory.account(flow)
 
     def _send(
         self, name: FourTuple, segment: Segment, now: float, flow: Flow | None = None
@@ -328,7 +393,9 @@ class Stack:
             flow.observed = flow.state
 
     def _send_icmp(self, asked: Datagram, message: icmp.IcmpMessage, now: float) -> None:
-        packet = encode_icmp(asked.dst, asked.src, message)
+        # It may be fragmented on its way, so no two may look alike (RFC 6864 section 4.3).
+        identification = self._rng.getrandbits(16)
+        packet = encode_icmp(asked.dst, asked.src, message, identification=identification)
         if sum(map(len, packet)) <= self.mtu:
             self._emit(asked.src, packet, now)
 
@@ -386,7 +453,7 @@ class Stack:
         self, local: Address | None, port: int, backlog: int, config: Config | None = None
     ) -> Listener:
         """Passive OPEN on a port that is bound; raises OSError (EADDRINUSE)."""
-        listener = Listener(backlog, config or self.config)
+        listener = Listener(backlog, config or self.config, self._admission.half_open)
         self.demux.listen(local, port, listener)
         return listener
 
@@ -411,12 +478,14 @@ class Stack:
 
         Raises:
             OSError: ENETUNREACH for an address that is no single host's (MUST-46), EADDRNOTAVAIL,
-                EADDRINUSE, ECONNREFUSED for port 0.
+                EADDRINUSE, ECONNREFUSED for port 0, ENOBUFS when there are too many connections.
         """
         if not ip_address.is_valid_remote(remote, self._broadcasts):
             raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
         if remote_port == 0:
             raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        if not self._make_room():
+            raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
         if local is None:
             local = self.source_for(remote)
         port = local_port or self.demux.ephemeral_port(local, remote, remote_port)
@@ -442,6 +511,9 @@ class Stack:
     def statistics(self) -> dict[str, int]:
         """Return all counters by name; those of what never happened are 0.
 
+        Two are no counters but say what is the case now: ``memory_held``, in octets, and
+        ``half_open``.
+
         What the codec and the address checks drop is counted under the `Reason`'s value, what the
         TCP rules make of a segment under ``tcp_`` and the `Verdict`'s name.
         """
@@ -449,6 +521,8 @@ class Stack:
         counts = dict.fromkeys(_OWN_COUNTERS, 0)
         counts |= {reason.value: counters[reason] for reason in Reason}
         counts |= {f"tcp_{verdict.name.lower()}": counters[verdict] for verdict in Verdict}
+        counts["memory_held"] = self.memory.budget.used
+        counts["half_open"] = len(self._admission.half_open)
         own = {*Reason, *Verdict}
         for name, count in counters.items():
             if name not in own:

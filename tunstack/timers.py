@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Generic, Protocol, TypeVar
 
@@ -35,6 +35,7 @@ class TimerQueue(Generic[T]):
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, T]] = []
         self._order = count()
+        self._forgotten = 0
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -45,6 +46,21 @@ class TimerQueue(Generic[T]):
         if deadline is not None and (timed.scheduled is None or deadline < timed.scheduled):
             timed.scheduled = deadline
             heappush(self._heap, (deadline, next(self._order), timed))
+
+    def forget(self, timed: T) -> None:
+        """It is over, and will have no deadline again.
+
+        Its entry goes as soon as half of all are like it: else what lived for a moment would be
+        kept until a time at which it once might have had something to do.
+        """
+        if timed.scheduled is None:
+            return
+        timed.scheduled = None
+        self._forgotten += 1
+        if self._forgotten * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].scheduled == entry[0]]
+            heapify(self._heap)
+            self._forgotten = 0
 
     def deadline(self) -> float | None:
         """When to call :meth:`due`, in seconds; it may find nothing then."""

@@ -42,6 +42,18 @@ OWN = {
     "window_probe",
     "lost_to_full_link",
     "internal_errors",
+    "syncookies_sent",
+    "syncookies_received",
+    "syncookies_failed",
+    "half_open_dropped",
+    "memory_tight",
+    "out_of_order_pruned",
+    "time_wait_pruned",
+    "orphans_pruned",
+    "resets_suppressed",
+    "icmp_suppressed",
+    "memory_held",
+    "half_open",
 }
 
 

@@ -163,7 +163,10 @@ class Bench(Trace):
         self._batching = False
         self._ts_seen = 0
 
-    # What the owner is told
+    # What the owner is asked and told
+
+    def may_open(self) -> bool:
+        return True
 
     def opened(self, connection: Connection) -> None:
         self.told.append("opened")

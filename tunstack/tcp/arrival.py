@@ -125,7 +125,8 @@ def _first_check_sequence(connection: Connection, segment: Segment, now: float) 
             return None
         if connection.state is State.SYN_RECEIVED and flags & SYN:
             # Their SYN again: our SYN,ACK was lost. A bare ACK would not help them; Linux's way.
-            connection.send_syn()
+            if connection.may_answer(now):
+                connection.send_syn()
             return Verdict.DUPLICATE
         if connection.state is State.TIME_WAIT and flags & FIN:
             connection.restart_time_wait(now)
@@ -198,6 +199,8 @@ def _second_check_rst(connection: Connection, segment: Segment, now: float) -> V
         connection.challenge(now)
         return Verdict.CHALLENGED_RESET
     state = connection.state
+    if state is State.TIME_WAIT and connection.config.rfc1337:
+        return Verdict.RESET_IGNORED
     if state is State.SYN_RECEIVED and connection.passive:
         connection.return_to_listen()
     elif state is State.SYN_RECEIVED:
@@ -230,6 +233,8 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
         if not (gt(ack, sender.una) and le(ack, sender.nxt)):
             connection.send_reset(ack)
             return Verdict.UNACCEPTABLE_ACK
+        if connection.passive and not connection.may_open:
+            return Verdict.BACKLOG_FULL
         sender.set_window(segment.seq, ack, _scaled_window(connection, segment))
         sender.heard(ack, now, echoed_at=connection.echoed_at(segment, now))
         connection.enter(State.ESTABLISHED)
@@ -332,6 +337,8 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
         receiver.ack_now = True
     if not len(payload):
         return Verdict.OUT_OF_WINDOW
+    if receiver.refuses(seq):
+        return Verdict.NO_MEMORY  # And no ACK: as if it had been lost, and the peer slows down.
     if not receiver.accept(seq, payload, now):
         return Verdict.DUPLICATE
     return Verdict.ACCEPTED

@@ -38,6 +38,12 @@ class Config:
             for 100 s or more). The default is what Linux's 15 retransmissions add up to.
         msl: Maximum Segment Lifetime. TIME-WAIT lasts twice that: 60 s, Linux's, where RFC 9293
             would have four minutes.
+        rfc1337: Ignore RSTs in TIME-WAIT, so that only a new SYN of the peer's can cut it short.
+            Off by default, as RFC 9293 section 3.10.7.4 has it, and Linux: what RFC 1337 warns of,
+            old duplicates that meet a new connection, timestamps rule out already (RFC 7323 section
+            5), and only a RST exactly at RCV.NXT counts (RFC 5961), which no outsider can guess.
+            But a peer without timestamps that opens anew with a lower number would be shut out for
+            a minute, while its RST gets it in after a second.
         fin_wait_2_timeout: How long a connection that nobody owns waits for the peer's FIN:
             Linux's 60 s.
         keepalive: Whether to ask an idle peer if it is there (SO_KEEPALIVE; MUST-24, MUST-25).
@@ -67,6 +73,7 @@ class Config:
     syn_timeout: float = 180.0
     user_timeout: float = 924.6
     msl: float = 30.0
+    rfc1337: bool = False
     fin_wait_2_timeout: float = 60.0
     keepalive: bool = False
     keepalive_idle: float = 7200.0

@@ -14,11 +14,13 @@ import errno
 from typing import TYPE_CHECKING, Protocol
 
 from . import arrival
+from .budget import UNLIMITED, Budget
 from .challenge import ChallengeLimit
 from .handshake import handshake
+from .isn import timestamp
 from .narration import Narrator
 from .quiet import Due, QuietTimer
-from .receiver import MAX_WINDOW_SHIFT, Receiver
+from .receiver import MAX_WINDOW_SHIFT, Receiver, window_shift
 from .segment import ACK, FIN, PSH, RST, SYN, Segment
 from .sender import Sender
 from .sequence import MASK
@@ -34,12 +36,14 @@ _TIMESTAMP_SIZE = 12
 _SACK_SIZE = 4 + 3 * 8
 _SMALLEST_MSS = 48
 """Linux's: room for a few octets beside the most options that we send. A peer may ask for less."""
-_LARGEST_WINDOW = 4 << 20
-"""The window that the scale is chosen for, however small SO_RCVBUF is now: it may grow later."""
 
 
 class Owner(Protocol):
     """Who is told of a connection's fate: a listener at first, or the socket that opened it."""
+
+    def may_open(self) -> bool:
+        """Whether a passive handshake may end now: there may be no room for its connection."""
+        ...
 
     def opened(self, connection: Connection) -> None:
         """It has entered ESTABLISHED."""
@@ -100,12 +104,13 @@ class Connection(Narrator):
         iss: int,
         ts_offset: int = 0,
         owner: Owner | None = None,
+        budget: Budget = UNLIMITED,
     ) -> None:
         super().__init__()
         self.config = config
         self.owner = owner
         self.sender = Sender(config, iss, config.congestion())
-        self.receiver = Receiver(config)
+        self.receiver = Receiver(config, budget)
         self.passive = False
         self.error: OSError | None = None
         self.soft_error: OSError | None = None
@@ -139,6 +144,16 @@ class Connection(Narrator):
     def begin_passive_handshake(self) -> None:
         """A SYN has taken us from LISTEN to SYN-RECEIVED."""
         self.tell(handshake(self))
+
+    def answered_by_cookie(self, now: float) -> None:
+        """Our SYN,ACK went out before this connection was here (:mod:`.cookies`)."""
+        self._syn_due = False
+        self.sender.syn_was_sent(now)
+
+    @property
+    def may_open(self) -> bool:
+        """Whether the owner has room for one more that is ESTABLISHED."""
+        return self.owner is None or self.owner.may_open()
 
     # What the stories say (handshake.py, teardown.py)
 
@@ -195,7 +210,7 @@ class Connection(Narrator):
         """How many octets :meth:`send` would take now."""
         if self.state not in CAN_SEND or self._close_requested:
             return 0
-        return max(0, self.sender.size - len(self.sender.buffer))
+        return max(0, self.receiver.budget.share(self.sender.size) - len(self.sender.buffer))
 
     def send(self, data: Buffer, now: float) -> int:
         """SEND (section 3.10.2): queue `data`, as much as there is room for; returns how much.
@@ -263,6 +278,7 @@ class Connection(Narrator):
 
     def abort(self) -> None:
         """ABORT (section 3.10.5): send a RST where the peer has a connection, and end."""
+        self.orphaned = True
         if self.state not in (State.CLOSED, State.LISTEN, State.SYN_SENT, State.TIME_WAIT):
             self.send_reset(self.sender.nxt)
         self.end(OSError(errno.ECONNABORTED, "Connection aborted"))
@@ -324,12 +340,11 @@ class Connection(Narrator):
 
     @property
     def _window_shift(self) -> int:
-        window = max(self._first_buffer, _LARGEST_WINDOW)
-        return min(MAX_WINDOW_SHIFT, max(0, (window >> 16).bit_length()))
+        return window_shift(self._first_buffer)
 
     def timestamp(self, now: float) -> int:
-        """TSval: a clock of milliseconds, offset for this connection (RFC 7323 section 5.4)."""
-        return (int(now * 1000) + self._ts_offset) & MASK
+        """TSval now."""
+        return timestamp(now, self._ts_offset)
 
     def echoed_at(self, segment: Segment, now: float) -> float | None:
         """When what `segment` echoes was sent, in seconds; None without timestamps."""
@@ -342,20 +357,24 @@ class Connection(Narrator):
         """Send a RST with sequence number `seq`, and go on."""
         self._outbox.append(Segment(seq, flags=RST))
 
-    def challenge(self, now: float) -> None:
-        """Answer with an ACK that states where we are, but not without end (RFC 5961)."""
+    def may_answer(self, now: float) -> bool:
+        """Whether to answer, once more, what an attacker could send (RFC 5961 section 7)."""
         if self._challenges is None:
             self._challenges = ChallengeLimit()
-        if self._challenges.allows(now):
+        return self._challenges.allows(now)
+
+    def challenge(self, now: float) -> None:
+        """Answer with an ACK that states where we are, but not without end (RFC 5961)."""
+        if self.may_answer(now):
             self.receiver.ack_now = True
 
     def answer_unacceptable(self, segment: Segment, now: float) -> None:
         """Answer what the window, or PAWS, keeps out (section 3.10.7.4, first).
 
-        Data may be a retransmission, whose sender needs the ACK; what carries none is answered as
-        seldom as a challenge, or two ends that disagree would go on for ever.
+        Data or a FIN may be a retransmission, whose sender needs the ACK; what has neither, or a
+        SYN, is answered as seldom as a challenge, or two ends that disagree would go on for ever.
         """
-        if segment.length:
+        if segment.length and not segment.flags & SYN:
             self.receiver.ack_now = True
         else:
             self.challenge(now)

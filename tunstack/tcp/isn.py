@@ -30,3 +30,8 @@ class InitialNumbers:
     def _hash(self, four_tuple: bytes, purpose: bytes) -> int:
         digest = blake2b(four_tuple, digest_size=4, key=self._secret, person=purpose).digest()
         return int.from_bytes(digest, "big")
+
+
+def timestamp(now: float, offset: int) -> int:
+    """TSval: a clock of milliseconds, offset for each connection (RFC 7323 section 5.4)."""
+    return (int(now * 1000) + offset) & MASK

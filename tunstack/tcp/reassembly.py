@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from .receive_buffer import gather
@@ -14,28 +16,29 @@ if TYPE_CHECKING:
 class _Run:
     """Octets without a gap: [start, end), as chunks."""
 
-    __slots__ = ("chunks", "end", "start", "touched")
+    __slots__ = ("chunks", "end", "start")
 
-    def __init__(self, start: int, end: int, chunks: list[Buffer], touched: int) -> None:
+    def __init__(self, start: int, end: int) -> None:
         self.start = start
         self.end = end
-        self.chunks = chunks
-        self.touched = touched
+        self.chunks: list[Buffer] = []
 
 
 class Reassembly:
     """The runs of octets beyond RCV.NXT, in order and apart from one another.
 
     The receive window bounds the octets; `max_runs` bounds how many runs there may be, since a peer
-    that sends every second octet would make each of them a run.
+    that sends every second octet would make each of them a run. Whatever it sends, an arrival costs
+    no search through all of them.
     """
 
-    __slots__ = ("_arrivals", "_max_runs", "_runs", "size")
+    __slots__ = ("_latest", "_max_runs", "_runs", "size")
 
     def __init__(self, max_runs: int) -> None:
         self._max_runs = max_runs
         self._runs: list[_Run] = []
-        self._arrivals = 0
+        self._latest: dict[_Run, None] = {}
+        """The same runs, in the order of the latest arrival in each."""
         self.size = 0
         """Octets held."""
 
@@ -49,15 +52,13 @@ class Reassembly:
         """
         runs = self._runs
         end = (seq + len(data)) & MASK
-        self._arrivals += 1
-        # Most arrivals extend the last run or follow it: look from the end.
         index = len(runs)
-        while index and diff(runs[index - 1].start, seq) > 0:
-            index -= 1
+        if index and diff(runs[-1].start, seq) > 0:  # Most extend the last run, or follow it.
+            index = bisect_right(runs, 0, key=lambda run: diff(run.start, seq))
         # runs[index - 1] starts at or before seq, runs[index] after it.
         if index and (overlap := diff(runs[index - 1].end, seq)) >= 0:
             run = runs[index - 1]
-            run.touched = self._arrivals
+            self._touch(run)
             if overlap >= len(data):
                 return False
             data = memoryview(data)[overlap:] if overlap else data
@@ -67,12 +68,17 @@ class Reassembly:
         else:
             if len(runs) >= self._max_runs:
                 return False
-            run = _Run(seq, end, [], self._arrivals)
+            run = _Run(seq, end)
+            self._touch(run)
             gather(run.chunks, data)
             runs.insert(index, run)
         self.size += len(data)
         self._absorb(index)
         return True
+
+    def _touch(self, run: _Run) -> None:
+        self._latest.pop(run, None)
+        self._latest[run] = None
 
     def _absorb(self, index: int) -> None:
         """Join to the run at `index` those after it that it now touches."""
@@ -83,7 +89,7 @@ class Reassembly:
             overlap = diff(run.end, after.start)
             if overlap < 0:
                 return
-            del runs[index + 1]
+            del runs[index + 1], self._latest[after]
             for chunk in after.chunks:
                 size = len(chunk)
                 if overlap >= size:
@@ -103,6 +109,7 @@ class Reassembly:
         taken: list[Buffer] = []
         while runs and diff(runs[0].start, nxt) <= 0:
             run = runs.pop(0)
+            del self._latest[run]
             stale = diff(nxt, run.start)
             for chunk in run.chunks:
                 size = len(chunk)
@@ -117,12 +124,10 @@ class Reassembly:
 
     def blocks(self, limit: int) -> tuple[tuple[int, int], ...]:
         """At most `limit` SACK blocks, that of the latest arrival first (RFC 2018 section 4)."""
-        runs = self._runs
-        if len(runs) > 1:
-            runs = sorted(runs, key=lambda run: run.touched, reverse=True)
-        return tuple((run.start, run.end) for run in runs[:limit])
+        return tuple((run.start, run.end) for run in islice(reversed(self._latest), limit))
 
     def clear(self) -> None:
         """Drop everything."""
         self._runs.clear()
+        self._latest.clear()
         self.size = 0

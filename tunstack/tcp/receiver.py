@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from .budget import SMALLEST_BUFFER, UNLIMITED, Budget
 from .reassembly import Reassembly
 from .receive_buffer import ReceiveBuffer
 from .sequence import MASK, diff
@@ -14,6 +15,20 @@ if TYPE_CHECKING:
 
 MAX_WINDOW_SHIFT: Final = 14
 """RFC 7323 section 2.3: a larger shift count is taken for this one."""
+
+_LARGEST_WINDOW: Final = 4 << 20
+"""The window that the scale is chosen for, however small SO_RCVBUF is now: it may grow later."""
+
+
+def window_shift(buffer: int) -> int:
+    """The window scale that a SYN offers, for a receive buffer of `buffer` octets."""
+    window = max(buffer, _LARGEST_WINDOW)
+    return min(MAX_WINDOW_SHIFT, max(0, (window >> 16).bit_length()))
+
+
+def first_window(buffer: int) -> int:
+    """The window that a SYN offers: never scaled (RFC 7323 section 2.2)."""
+    return min(buffer, 0xFFFF)
 
 
 class Receiver:
@@ -26,6 +41,7 @@ class Receiver:
         shift: Rcv.Wind.Shift, how far the window field is scaled (RFC 7323 section 2.2).
         mss: Octets of data in the largest segment expected: what we announced, options deducted.
         size: The bound of what is received and not read (SO_RCVBUF).
+        budget: The memory that it shares with other connections.
         buffer: What has arrived in order.
         reassembly: What has arrived beyond a gap.
         fin: Sequence number of the peer's FIN, once it arrived in any order; else None.
@@ -41,6 +57,7 @@ class Receiver:
         "_unacknowledged",
         "ack_due",
         "ack_now",
+        "budget",
         "buffer",
         "discarding",
         "edge",
@@ -55,13 +72,14 @@ class Receiver:
         "size",
     )
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, budget: Budget = UNLIMITED) -> None:
         self.irs = 0
         self.nxt = 0
         self.edge = 0
         self.shift = 0
         self.mss = config.mss
         self.size = config.receive_buffer
+        self.budget = budget
         self.buffer = ReceiveBuffer()
         self.reassembly = Reassembly(config.max_out_of_order_runs)
         self.fin: int | None = None
@@ -86,8 +104,8 @@ class Receiver:
 
     @property
     def first_window(self) -> int:
-        """The window that our SYN offers: never scaled (RFC 7323 section 2.2)."""
-        return min(self.size, 0xFFFF)
+        """The window that our SYN offers."""
+        return first_window(self.size)
 
     @property
     def wnd(self) -> int:
@@ -117,6 +135,26 @@ class Receiver:
         for chunk in self.reassembly.take(self.nxt):
             self._advance(chunk)
         return True
+
+    def refuses(self, seq: int) -> bool:
+        """Whether data at `seq` is to be dropped, since it would wait and memory has run out.
+
+        What the application reads as fast as it comes, in order, is still taken.
+        """
+        return (
+            self.budget.full
+            and not self.discarding
+            and (seq != self.nxt or len(self.buffer) >= SMALLEST_BUFFER)
+        )
+
+    def renege(self) -> int:
+        """Drop what came out of order, though it was SACKed; returns how many octets that were.
+
+        Only an ACK promises to keep anything (RFC 2018 section 8): it will be sent again.
+        """
+        size = self.reassembly.size
+        self.reassembly.clear()
+        return size
 
     def _advance(self, data: Buffer) -> None:
         self.nxt = (self.nxt + len(data)) & MASK
@@ -181,8 +219,9 @@ class Receiver:
         shift = self.shift
         current = (self.edge - self.nxt) & MASK
         room = self.size - len(self.buffer)
-        if room - current >= min(self.size >> 1, self.mss):
-            field = min(room >> shift, 0xFFFF)
+        share = self.budget.share(self.size) - len(self.buffer)
+        if share - current >= min(self.size >> 1, self.mss):
+            field = min(share >> shift, 0xFFFF)
         else:
             # An edge once offered stands: round up what the field cannot say exactly. Not without
             # end, though, or a peer that sends an octet at a time would never fill the buffer.
@@ -206,5 +245,5 @@ class Receiver:
         current = (self.edge - self.nxt) & MASK
         if current * 2 > self._most_offered:
             return False
-        growth = self.size - len(self.buffer) - current
+        growth = self.budget.share(self.size) - len(self.buffer) - current
         return growth >= min(self.size >> 1, self.mss) and growth >= current

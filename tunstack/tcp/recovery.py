@@ -149,7 +149,7 @@ class Recovery:
         advance = ack.una - board.una
         delivered = board.acknowledge(ack.una) if advance else []
         for start, end in ack.sacks:
-            delivered += board.sack(start, end)
+            delivered += board.sack(start, end, mss)
         for sent in delivered:
             self.rack.delivered(sent, highest, now, ack.echoed_at, self._rtt)
         octets = sum(sent.end - sent.start for sent in delivered)

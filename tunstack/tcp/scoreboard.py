@@ -169,9 +169,21 @@ class Scoreboard:
                 delivered.append(sent)
         return delivered
 
-    def sack(self, start: int, end: int) -> list[Sent]:
-        """The peer holds [start, end); returns what is new of that."""
+    def sack(self, start: int, end: int, grain: int = 1) -> list[Sent]:
+        """The peer holds [start, end); returns what is new of that.
+
+        Ranges are cut into multiples of `grain` only, in octets: a peer that holds segments holds
+        whole ones, and one that lies must not make us count octets. What is left of a block by that
+        may not be all of it; it is advice, and the rest will be acknowledged.
+        """
         start, end = max(start, self.una), min(end, self.nxt)
+        if start >= end:
+            return []
+        first = self._ranges[self._index(start)]
+        start = min(first.end, first.start - (first.start - start) // grain * grain)
+        last = self._ranges[self._index(end - 1)]
+        if end < last.end:
+            end = last.start + (end - last.start) // grain * grain
         if start >= end:
             return []
         if end > self.highest:

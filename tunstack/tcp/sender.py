@@ -159,6 +159,11 @@ class Sender:
             self.recovery.sent_again(0, 1, now)
         self.timer = self._timer_at(now, self._config.syn_timeout)
 
+    def syn_was_sent(self, now: float) -> None:
+        """A SYN,ACK of ours is out, and nobody knows since when; a timestamp's echo may tell."""
+        self.syn_sent(now)
+        self.recovery.sent_again(0, 1, now)  # Karn: the time that its ACK took measures nothing.
+
     def forget_syn(self) -> None:
         """No SYN is under way any more: the connection is back in LISTEN."""
         self.nxt = self.iss

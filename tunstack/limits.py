@@ -1,0 +1,54 @@
+"""What bounds a whole host, whoever its peers are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, get_args
+
+SynCookiePolicy: TypeAlias = Literal["when full", "always", "never"]
+
+_POLICIES: Final = get_args(SynCookiePolicy)
+
+
+@dataclass(slots=True, frozen=True)
+class Limits:
+    """The bounds of a host; what single connections may have is `tunstack.Config`'s.
+
+    Attributes:
+        memory: Octets that all connections hold together: what is received and not read, what is
+            sent and not acknowledged, what came out of order, and about 4 KiB for each of them.
+            From three quarters of it on, windows and send buffers do not grow. At the limit, what
+            came out of order is dropped, the oldest first; then go connections in TIME-WAIT, and
+            those that the application has closed and whose peer does not take the rest. As long as
+            that is not enough, new connections, and data that would have to wait behind other
+            data, are dropped, as if the network had lost them.
+        connections: How many there may be, in whatever state. One more takes the place of the
+            oldest in TIME-WAIT; if there is none, of the oldest that the application has closed;
+            else its SYN is dropped.
+        half_open: How many of them may be in SYN-RECEIVED, for all listeners together. Each has a
+            bound of its own besides: its backlog, but 256 at the least and 1024 at the most.
+        syncookies: What becomes of a SYN when as many are half open as may be. ``"when full"``: it
+            is answered by a cookie (RFC 4987 section 3.6). ``"never"``: it takes the place of the
+            oldest (section 3.4). To drop it would let a trickle of SYNs lock everybody out: as many
+            as may be half open, in the minutes for which each stays. ``"always"`` sends a cookie
+            for every SYN, full or not: for tests.
+        resets: How many RSTs a second one peer may draw where it has no connection.
+        icmp_errors: How many ICMP errors a second one peer may draw (RFC 1812 section 4.3.2.8).
+
+    Raises:
+        ValueError: a number is not positive, or there is no such policy.
+    """
+
+    memory: int = 256 << 20
+    connections: int = 32768
+    half_open: int = 4096
+    syncookies: SynCookiePolicy = "when full"
+    resets: int = 1000
+    icmp_errors: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("memory", "connections", "half_open", "resets", "icmp_errors"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"limits: {name} must be positive")
+        if self.syncookies not in _POLICIES:
+            raise ValueError(f"limits: syncookies must be one of {', '.join(_POLICIES)}")

@@ -1,0 +1,118 @@
+"""Who holds how much of a host's memory, and who gives it up when it runs short."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tunstack.tcp.budget import Budget
+from tunstack.tcp.state import CAN_RECEIVE, CAN_SEND, State
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Collection, Iterator
+
+    from tunstack.flow import Flow
+
+COUNTERS: Final = (
+    "memory_tight",
+    "out_of_order_pruned",
+    "time_wait_pruned",
+    "orphans_pruned",
+)
+"""What is counted here; the names in the statistics. What is pruned of data counts by octets."""
+
+
+class Memory:
+    """The accounts of all flows of a stack, by their own word (`Flow.held`) after each batch.
+
+    Beside the sum it knows who could give something up, the oldest first, so that nobody is ever
+    searched for.
+
+    Attributes:
+        budget: The sum, and the flags that connections look at.
+    """
+
+    def __init__(self, limit: int, counters: Counter[str]) -> None:
+        self.budget = Budget(limit)
+        self._counters = counters
+        self._was_tight = False
+        # Dictionaries for their order: who came first goes first.
+        self._gaps: dict[Flow, None] = {}
+        self._time_wait: dict[Flow, None] = {}
+        self._orphans: dict[Flow, None] = {}
+
+    def account(self, flow: Flow) -> None:
+        """Take note of what `flow` holds now."""
+        held = flow.held
+        if held != flow.accounted:
+            self.budget.add(held - flow.accounted)
+            flow.accounted = held
+            if self.budget.tight and not self._was_tight:
+                self._was_tight = True
+                self._counters["memory_tight"] += 1
+        if flow.finished:
+            self._forget(flow)
+            return
+        if flow.receiver.reassembly:
+            self._gaps[flow] = None
+        elif flow in self._gaps:
+            del self._gaps[flow]
+        if flow.state is State.TIME_WAIT:
+            self._time_wait[flow] = None
+            self._orphans.pop(flow, None)
+        elif flow.orphaned:
+            self._orphans[flow] = None
+
+    def _forget(self, flow: Flow) -> None:
+        for flows in (self._gaps, self._time_wait, self._orphans):
+            flows.pop(flow, None)
+
+    def relieve(self) -> Iterator[Flow]:
+        """Memory is full: give up what can be; yields the flows that have ended by that."""
+        budget = self.budget
+        while self._gaps and budget.used > budget.ease:
+            flow = next(iter(self._gaps))
+            self._counters["out_of_order_pruned"] += flow.receiver.renege()
+            self.account(flow)
+        while budget.full and (ended := self.give_up_one()) is not None:
+            yield ended
+
+    def give_up_one(self) -> Flow | None:
+        """End the connection that is missed least, and return it; None if all are in use.
+
+        That is the one that is longest in TIME-WAIT; else the one whose application went first:
+        what it has not delivered by then is lost, and its peer hears so.
+        """
+        if self._time_wait:
+            flow = next(iter(self._time_wait))
+            self._counters["time_wait_pruned"] += 1
+            flow.end(None)
+        elif self._orphans:
+            flow = next(iter(self._orphans))
+            self._counters["orphans_pruned"] += 1
+            flow.abort()
+        else:
+            return None
+        self._forget(flow)
+        self.budget.add(-flow.accounted)
+        flow.accounted = 0  # What is unread of it counts again when it is asked next.
+        return flow
+
+    @property
+    def easing(self) -> bool:
+        """Whether memory was tight, and is not any more: :meth:`ease` tells who may go on."""
+        return self._was_tight and not self.budget.tight
+
+    def ease(self, flows: Collection[Flow]) -> Iterator[Flow]:
+        """Which of `flows` may do more now that memory is not tight any more.
+
+        Peers whose window had closed hear of it; without that, they would notice with their next
+        probe. Applications that wait to send are to be told.
+        """
+        self._was_tight = False
+        for flow in flows:
+            if flow.state in CAN_RECEIVE and flow.receiver.update_is_worthwhile():
+                flow.receiver.ack_now = True
+                yield flow
+            elif flow.state in CAN_SEND and flow.changed is not None:
+                yield flow
