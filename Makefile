@@ -12,10 +12,10 @@ PYTHON ?= $(or $(firstword $(made-with)),python3)
 TOOLS := ab curl ip nmap nsenter nstat ping setpriv socat ss tshark unshare
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo test conformance snapshot lint format clean
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMP) ## one curl of tunstack's web server, and the exchange explained
 	@.ci/system-tools curl
@@ -24,6 +24,14 @@ demo: $(STAMP) ## one curl of tunstack's web server, and the exchange explained
 test: $(STAMP) ## all tests
 	@.ci/system-tools $(TOOLS)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
+
+conformance: $(STAMP) ## what the RFCs require, and which tests show it
+	@.ci/system-tools $(TOOLS)
+	$(BIN)/python -m pytest --conformance --quiet --numprocesses auto --maxprocesses 4 $(ARGS)
+
+snapshot: $(STAMP) ## renew the simulator's tables of goodput and fairness, which the tests compare
+	$(BIN)/python -m tests.simulator.verdict
+	@git --no-pager diff --stat tests/simulator/snapshot.txt
 
 lint: $(STAMP) ## style, types, and which layer imports which
 	$(BIN)/ruff check

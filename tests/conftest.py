@@ -17,6 +17,8 @@ from .leftovers import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytest_plugins = ["tests.conformance.plugin"]
+
 # No test is judged by the wall clock: not by hypothesis either.
 settings.register_profile("tunstack", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tunstack")

@@ -14,6 +14,7 @@ milliseconds here. It is how the core is proven, and how a change in its behavio
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 from hashlib import sha256
 from heapq import heappop, heappush
@@ -130,6 +131,30 @@ class Application:
             self._node.stack.touch(flow)
 
 
+class Bottleneck:
+    """The slowest hop of a path, and the queue before it, which drops what it has no room for.
+
+    Args:
+        rate: Bits per second, IP headers included.
+        limit: Packets that it holds, the one on its way through it included.
+    """
+
+    def __init__(self, rate: float, limit: int) -> None:
+        self._rate = rate
+        self._limit = limit
+        self._leaving: deque[float] = deque()
+
+    def passes(self, now: float, size: int) -> float | None:
+        """Take in `size` octets; returns when they have passed, or None if they are dropped."""
+        leaving = self._leaving
+        while leaving and leaving[0] <= now:
+            leaving.popleft()
+        if len(leaving) >= self._limit:
+            return None
+        leaving.append((leaving[-1] if leaving else now) + size * 8 / self._rate)
+        return leaving[-1]
+
+
 class Node:
     """One side: a stack, and the impairments of what it sends."""
 
@@ -140,8 +165,10 @@ class Node:
         rng: Random,
         impairments: Impairments,
         config: Config | None,
+        bottleneck: Bottleneck | None,
     ) -> None:
         self.now = 0.0
+        self.bottleneck = bottleneck
         self.address = interface.ip.packed
         self.stack = Stack([interface], mtu, rng=rng, config=config)
         self.impairer = Impairer(impairments, rng)
@@ -154,6 +181,7 @@ class Simulator:
         seed: Of everything random.
         impairments: Of the path, each way; or a pair, of the client's packets and the server's.
         mtu: Of the path.
+        bottleneck: Its rate in bits per second, each way, and how many packets wait for it.
         config: What connections begin with, on both sides.
         tap: Called with ``"client"`` or ``"server"`` and each of that side's observations.
 
@@ -168,6 +196,7 @@ class Simulator:
         seed: int,
         impairments: Impairments | tuple[Impairments, Impairments] | None = None,
         mtu: int = 1500,
+        bottleneck: tuple[float, int] | None = None,
         config: Config | None = None,
         tap: Callable[[str, Observation], None] | None = None,
     ) -> None:
@@ -176,8 +205,9 @@ class Simulator:
         there, back = both if isinstance(both, tuple) else (both, both)
         self.now = 0.0
         self.events = 0
-        self.client = Node(CLIENT, mtu, Random(rng.random()), there, config)
-        self.server = Node(SERVER, mtu, Random(rng.random()), back, config)
+        slow = [bottleneck and Bottleneck(*bottleneck) for _ in range(2)]
+        self.client = Node(CLIENT, mtu, Random(rng.random()), there, config, slow[0])
+        self.server = Node(SERVER, mtu, Random(rng.random()), back, config, slow[1])
         if tap is not None:
             self.client.stack.tap = lambda observation: tap("client", observation)
             self.server.stack.tap = lambda observation: tap("server", observation)
@@ -185,6 +215,7 @@ class Simulator:
         self._order = count()
         self._wire = sha256()
         self._listener: Listener | None = None
+        self._servers: dict[int, Application] = {}
 
     @property
     def digest(self) -> str:
@@ -196,23 +227,27 @@ class Simulator:
         """The client and the server."""
         return self.client, self.server
 
-    def connect(self) -> tuple[Application, Application]:
-        """Begin a connection; returns the applications of the client and of the server."""
+    def connect(self, config: Config | None = None) -> tuple[Application, Application]:
+        """Begin a connection; returns the applications of the client and of the server.
+
+        With `config` the client's end begins with that.
+        """
         client, server = Application(self.client), Application(self.server)
         stack = self.server.stack
         if self._listener is None:
             stack.demux.bind(None, PORT, reuse=True)
             self._listener = stack.listen(None, PORT, 128)
-        waiting = self._listener
-
-        def accept() -> None:
-            flow = waiting.accept()
-            assert isinstance(flow, Flow)
-            server.attach(flow)
-
-        waiting.changed = accept
-        client.attach(self.client.stack.connect(self.server.address, PORT, self.now))
+            self._listener.changed = self._accept
+        flow = self.client.stack.connect(self.server.address, PORT, self.now, config=config)
+        self._servers[flow.four_tuple.local_port] = server
+        client.attach(flow)
         return client, server
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        while (flow := self._listener.accept()) is not None:
+            assert isinstance(flow, Flow)
+            self._servers.pop(flow.four_tuple.remote_port).attach(flow)
 
     def at(self, when: float, call: Callable[[], None]) -> None:
         """Have `call` called at a time of the virtual clock."""
@@ -264,7 +299,9 @@ class Simulator:
             while node.stack.outgoing:
                 packet = b"".join(node.stack.outgoing.popleft())
                 self._wire.update(b"%.9f" % self.now + packet)
-                for arrival in node.impairer.admit(self.now):
+                out = node.bottleneck
+                passed = self.now if out is None else out.passes(self.now, len(packet))
+                for arrival in () if passed is None else node.impairer.admit(passed):
                     self.at(arrival, partial(self._arrive, peer, packet))
 
     def _arrive(self, node: Node, packet: bytes) -> None:

@@ -69,6 +69,7 @@ def test_broadcast_address_of_a_subnet(interface: str, broadcast: str | None) ->
     assert subnet_broadcast(IPv4Interface(interface)) == expected
 
 
+@pytest.mark.rfc("1122:3.2.1.3")
 @examples
 @given(addresses | st.sampled_from([net.network_address.packed for net in NO_HOST]))
 def test_sources_are_martian_in_these_networks_and_nowhere_else(address: bytes) -> None:
@@ -77,6 +78,7 @@ def test_sources_are_martian_in_these_networks_and_nowhere_else(address: bytes) 
     assert is_multicast(address) == ip_address(address).is_multicast
 
 
+@pytest.mark.rfc("1122:3.2.1.3")
 @pytest.mark.parametrize(
     ("address", "martian"),
     [

@@ -95,6 +95,7 @@ def test_listener_on_every_address(demux: Demux) -> None:
     assert demux.find_listener(A, PORT) is None
 
 
+@pytest.mark.rfc("MUST-41")
 @pytest.mark.parametrize(("first", "second"), [(ANY, ANY), (ANY, A), (A, ANY), (A, A)])
 def test_one_listener_where_two_would_meet(
     demux: Demux, first: bytes | None, second: bytes | None
@@ -178,6 +179,7 @@ def test_no_free_port() -> None:
     assert demux.ephemeral_port(A, PEER, PORT) == 33333
 
 
+@pytest.mark.rfc("6056:3")
 def test_ephemeral_ports_are_not_sequential(demux: Demux) -> None:
     """RFC 6056."""
     ports = [demux.ephemeral_port(A, PEER, PORT) for _ in range(200)]

@@ -39,6 +39,7 @@ no_single_host = pytest.mark.parametrize(
 to_many = pytest.mark.parametrize("address", ["224.0.0.1", "255.255.255.255", "198.51.100.255"])
 
 
+@pytest.mark.rfc("1122:3.2.2.6")
 def test_echo_request_is_answered_with_its_own_data() -> None:
     """RFC 1122 section 3.2.2.6."""
     reply = reply_to(PING, REQUEST, broadcasts=BROADCASTS)
@@ -51,6 +52,7 @@ def test_nothing_but_an_echo_request_is_answered(kind: int) -> None:
     assert reply_to(PING, IcmpMessage(kind)) is None
 
 
+@pytest.mark.rfc("1122:3.2.2.6")
 @to_many
 def test_echo_request_to_many_is_not_answered(address: str) -> None:
     datagram = replace(PING, dst=packed(address))
@@ -73,6 +75,7 @@ def test_unreachable_quotes_the_datagram() -> None:
     )
 
 
+@pytest.mark.rfc("1122:3.2.2")
 @to_many
 def test_no_error_about_a_datagram_to_many(address: str) -> None:
     datagram = replace(UDP_DATAGRAM, dst=packed(address))
@@ -80,6 +83,7 @@ def test_no_error_about_a_datagram_to_many(address: str) -> None:
     assert protocol_unreachable(datagram, broadcasts=BROADCASTS) is None
 
 
+@pytest.mark.rfc("1122:3.2.2")
 @no_single_host
 def test_no_error_to_what_is_no_single_host(address: str) -> None:
     datagram = replace(UDP_DATAGRAM, src=packed(address))
@@ -87,12 +91,14 @@ def test_no_error_to_what_is_no_single_host(address: str) -> None:
     assert protocol_unreachable(datagram, broadcasts=BROADCASTS) is None
 
 
+@pytest.mark.rfc("1122:3.2.2")
 def test_no_error_about_a_fragment_but_the_first() -> None:
     first = replace(UDP_DATAGRAM, more_fragments=True)
     assert protocol_unreachable(first) is not None
     assert protocol_unreachable(replace(first, fragment_offset=8)) is None
 
 
+@pytest.mark.rfc("1122:3.2.2")
 @pytest.mark.parametrize("kind", sorted(ERRORS))
 def test_no_error_about_an_error(kind: int) -> None:
     message = replace(PING, payload=bytes((kind,)) + bytes(7))

@@ -70,6 +70,7 @@ async def test_refused_and_the_socket_may_try_again() -> None:
         await client.connect((THEIRS, PORT))
 
 
+@pytest.mark.rfc("MUST-22", "MUST-23")
 async def test_nobody_answers(autojump_clock: MockClock) -> None:
     async with host_and_peer() as (host, peer):
         with fails(errno.ETIMEDOUT):
@@ -89,6 +90,7 @@ def about(peer: Peer, seq: int, kind: int, code: int) -> IcmpMessage:
     return IcmpMessage(kind, code, quoted=Datagram(OURS_PACKED, THEIRS_PACKED, TCP, head))
 
 
+@pytest.mark.rfc("MUST-54", "SHLD-26")
 @pytest.mark.parametrize(
     ("kind", "code", "number"),
     [
@@ -114,6 +116,7 @@ async def test_icmp_says_that_it_cannot_be(kind: int, code: int, number: int) ->
         peer.send_icmp(about(peer, syn.seq, kind, code))
 
 
+@pytest.mark.rfc("5927:4.1")
 async def test_icmp_about_what_was_never_sent_is_not_believed() -> None:
     """RFC 5927: whoever does not see our packets has to guess the sequence number."""
     async with host_and_peer() as (host, peer), trio.open_nursery() as nursery:
@@ -125,6 +128,7 @@ async def test_icmp_about_what_was_never_sent_is_not_believed() -> None:
         peer.send(SYN | ACK)
 
 
+@pytest.mark.rfc("MUST-54", "MUST-56")
 async def test_icmp_about_an_open_connection_is_noted_and_ends_nothing() -> None:
     """RFC 9293 MUST-56; it is what the connection is given up for, should it come to that."""
     async with host_and_peer() as (host, peer), trio.open_nursery() as nursery:
@@ -197,6 +201,7 @@ async def test_a_socket_connects_once_at_a_time() -> None:
                 await sock.connect((THEIRS, PORT))
 
 
+@pytest.mark.rfc("MUST-46")
 @pytest.mark.parametrize(
     ("address", "port", "number"),
     [
@@ -227,6 +232,7 @@ async def test_a_host_connects_to_itself() -> None:
         assert peer.segments() == []  # Not a packet left it.
 
 
+@pytest.mark.rfc("MUST-10")
 async def test_both_at_once() -> None:
     """A simultaneous open (RFC 9293 figure 7), from ports that were agreed on."""
     async with host_pair() as (ours, theirs), trio.open_nursery() as nursery:
@@ -275,6 +281,7 @@ async def test_addresses_of_another_shape_are_mistakes() -> None:
             await client.connect((THEIRS, "80"))
 
 
+@pytest.mark.rfc("6056:3")
 async def test_ephemeral_ports_are_linux_range_and_chosen_at_random() -> None:
     async with host_pair() as (ours, theirs):
         listener = await listening(theirs)
@@ -287,6 +294,7 @@ async def test_ephemeral_ports_are_linux_range_and_chosen_at_random() -> None:
         assert len({later - earlier for earlier, later in pairwise(ports)}) > 9
 
 
+@pytest.mark.rfc("MUST-43")
 async def test_a_bound_socket_connects_from_there() -> None:
     async with host_pair() as (ours, theirs):
         listener = await listening(theirs)

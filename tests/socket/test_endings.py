@@ -147,6 +147,7 @@ async def test_what_was_sent_before_the_end_arrives(autojump_clock: MockClock) -
 # At once
 
 
+@pytest.mark.rfc("SHLD-3")
 async def test_unread_data_at_close_resets(pair: Pair) -> None:
     """RFC 9293 SHLD-3: the peer learns that what it sent was not read."""
     client, server = pair
@@ -157,6 +158,7 @@ async def test_unread_data_at_close_resets(pair: Pair) -> None:
         await client.recv(1)
 
 
+@pytest.mark.rfc("SHLD-3")
 async def test_data_after_close_is_answered_with_a_reset() -> None:
     async with host_and_peer() as (host, peer):
         server = await accepted(host, peer)
@@ -198,6 +200,7 @@ async def test_abort_resets(pair: Pair) -> None:
     client.abort()  # Again, and no matter.
 
 
+@pytest.mark.rfc("MUST-12")
 async def test_a_reset_is_told_once_and_then_it_is_the_end() -> None:
     """As on Linux: ECONNRESET, then the end of the stream, and EPIPE."""
     async with host_and_peer() as (host, peer):
@@ -238,6 +241,7 @@ async def test_so_error_tells_once() -> None:
         assert await server.recv(1) == b""
 
 
+@pytest.mark.rfc("MUST-20", "MUST-21")
 async def test_a_peer_that_falls_silent_is_given_up(autojump_clock: MockClock) -> None:
     async with host_and_peer() as (host, peer):
         server = await accepted(host, peer)
@@ -249,6 +253,7 @@ async def test_a_peer_that_falls_silent_is_given_up(autojump_clock: MockClock) -
         assert host.connections() == []
 
 
+@pytest.mark.rfc("MUST-20", "SHLD-11")
 async def test_without_a_user_timeout_it_takes_linux_time(autojump_clock: MockClock) -> None:
     """RFC 9293 SHLD-11: 100 s at the least; what 15 retransmissions add up to."""
     async with host_and_peer() as (host, peer):
@@ -259,6 +264,7 @@ async def test_without_a_user_timeout_it_takes_linux_time(autojump_clock: MockCl
         assert 920 < trio.current_time() < 930
 
 
+@pytest.mark.rfc("MUST-36", "MUST-37")
 async def test_a_zero_window_is_probed_for_as_long_as_the_peer_answers(
     autojump_clock: MockClock,
 ) -> None:
@@ -402,6 +408,7 @@ async def test_streams_tell_our_end_from_the_networks(pair: Pair) -> None:
             await call
 
 
+@pytest.mark.rfc("MUST-13")
 async def test_time_wait_and_the_last_fin_outlive_aclose(autojump_clock: MockClock) -> None:
     async with host_and_peer() as (host, peer):
         server = await accepted(host, peer)
@@ -422,6 +429,7 @@ async def test_time_wait_and_the_last_fin_outlive_aclose(autojump_clock: MockClo
         assert host.connections() == []
 
 
+@pytest.mark.rfc("MAY-2")
 async def test_a_new_connection_from_the_same_port_takes_the_place_of_time_wait() -> None:
     async with host_and_peer() as (host, peer):
         listener = await listening(host)

@@ -164,6 +164,7 @@ def test_there_is_a_packet_for_every_reason() -> None:
     assert {reason for reason, _ in SPOILED} == {*Reason}
 
 
+@pytest.mark.rfc("1122:3.2.2.1")
 async def test_an_unknown_protocol_is_answered_and_nothing_else_is(exchange: Exchange) -> None:
     """RFC 1122 section 3.2.2.1; errors of transmission are nobody's business."""
     _, peer, _ = exchange
@@ -285,6 +286,7 @@ async def test_whatever_comes_from_outside_the_window_the_connection_goes_on(
         assert host.statistics()["internal_errors"] == 0
 
 
+@pytest.mark.rfc("MUST-3")
 async def test_a_corrupted_copy_of_every_packet_does_no_harm() -> None:
     """Two hosts, and a link that sends each packet also with one octet wrong."""
     rng = random.Random(0)

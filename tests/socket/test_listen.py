@@ -169,6 +169,7 @@ async def test_the_backlog_can_be_changed() -> None:
         assert theirs.statistics()["tcp_backlog_full"] == 0
 
 
+@pytest.mark.rfc("MUST-22")
 async def test_a_half_open_connection_is_given_up(autojump_clock: MockClock) -> None:
     async with host_and_peer() as (host, peer):
         listener = await listening(host)
@@ -196,6 +197,7 @@ async def test_port_0_is_a_free_one() -> None:
         assert listener.socket.getsockname()[1] != 0
 
 
+@pytest.mark.rfc("MUST-41")
 @pytest.mark.parametrize(
     ("first", "second", "reuse", "free"),
     [
@@ -223,6 +225,7 @@ async def test_a_port_is_shared_only_by_those_who_all_say_so(
             await bound(host, second, PORT)
 
 
+@pytest.mark.rfc("MUST-41")
 async def test_only_one_listens() -> None:
     async with host_and_peer() as (host, _):
         one, other = [await bound(host, "", PORT, reuse=True) for _ in range(2)]
@@ -287,6 +290,7 @@ async def test_connections_hold_their_port_but_for_so_reuseaddr(state: State) ->
         await theirs.open_tcp_listeners(0)
 
 
+@pytest.mark.rfc("MUST-13")
 async def test_time_wait_ends_and_the_port_is_free(autojump_clock: MockClock) -> None:
     async with host_pair() as (ours, theirs):
         client, server = await connected(ours, theirs)
@@ -301,6 +305,7 @@ async def test_time_wait_ends_and_the_port_is_free(autojump_clock: MockClock) ->
         await bound(theirs, "", port)
 
 
+@pytest.mark.rfc("MUST-43", "MUST-44")
 async def test_a_listener_on_one_address_is_deaf_on_others() -> None:
     link, _ = memory_pair()
     async with Host(link, [f"{OURS}/25", f"{OTHER}/25"]) as host:

@@ -185,6 +185,7 @@ async def test_so_sndbuf_bounds_what_a_send_takes() -> None:
         assert await client.send(bytes(1 << 20)) == 10_000
 
 
+@pytest.mark.rfc("MUST-17", "SHLD-7")
 async def test_tcp_nodelay_lets_small_ones_go() -> None:
     """Nagle: a second small segment waits for the first one's ACK (RFC 9293 MUST-17)."""
     async with host_and_peer() as (host, peer):
@@ -200,6 +201,7 @@ async def test_tcp_nodelay_lets_small_ones_go() -> None:
         assert [bytes(segment.payload) for segment in peer.segments()] == [b"four"]
 
 
+@pytest.mark.rfc("MUST-14")
 async def test_tcp_maxseg_is_announced_and_then_what_was_agreed_on() -> None:
     async with host_and_peer() as (host, peer):
         client = host.socket()

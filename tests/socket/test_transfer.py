@@ -330,6 +330,7 @@ async def test_is_readable(pair: Pair) -> None:
     assert server.is_readable()
 
 
+@pytest.mark.rfc("MUST-58", "MUST-59")
 async def test_what_one_wake_up_brings_is_acknowledged_once() -> None:
     """RFC 9293 MUST-58, MUST-59; and it wakes the application once."""
     async with host_and_peer() as (host, peer):
@@ -346,6 +347,7 @@ async def test_what_one_wake_up_brings_is_acknowledged_once() -> None:
         assert ack.ack == peer.nxt
 
 
+@pytest.mark.rfc("MUST-61")
 async def test_the_last_segment_of_a_write_is_pushed() -> None:
     async with host_and_peer() as (host, peer):
         listener = await listening(host)

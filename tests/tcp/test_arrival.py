@@ -134,6 +134,7 @@ def test_ack_of_an_unacceptable_segment_does_not_count() -> None:
 QUIET_ENDS: Final = {S.CLOSING, S.LAST_ACK, S.TIME_WAIT}
 
 
+@pytest.mark.rfc("5961:3.2")
 @pytest.mark.parametrize("state", ALL_SYNCHRONIZED)
 def test_reset_at_the_left_edge(state: State, numbers: Numbers) -> None:
     bench = IN_STATE[state](**numbers)
@@ -143,6 +144,7 @@ def test_reset_at_the_left_edge(state: State, numbers: Numbers) -> None:
     assert bench.connection.deadline() is None
 
 
+@pytest.mark.rfc("5961:3.2")
 @pytest.mark.parametrize("state", [S.SYN_RECEIVED, *ALL_SYNCHRONIZED])
 @pytest.mark.parametrize("ahead", [1, 60000])
 def test_reset_elsewhere_in_the_window_is_challenged(
@@ -155,6 +157,7 @@ def test_reset_elsewhere_in_the_window_is_challenged(
     bench.expect_state(state)
 
 
+@pytest.mark.rfc("5961:3.2")
 @pytest.mark.parametrize("state", [S.SYN_RECEIVED, *ALL_SYNCHRONIZED])
 @pytest.mark.parametrize("ahead", [-1, -70000, 2 << 20])
 def test_reset_outside_the_window_is_ignored(state: State, ahead: int) -> None:
@@ -165,6 +168,7 @@ def test_reset_outside_the_window_is_ignored(state: State, ahead: int) -> None:
     bench.expect_state(state)
 
 
+@pytest.mark.rfc("SHLD-2")
 def test_reset_may_carry_data_and_an_ack() -> None:
     """SHLD-2."""
     bench = established()
@@ -172,6 +176,7 @@ def test_reset_may_carry_data_and_an_ack() -> None:
     assert bench.errno == errno.ECONNRESET
 
 
+@pytest.mark.rfc("MUST-66")
 def test_reset_counts_when_the_window_is_zero() -> None:
     """MUST-66. What had come is still there to read."""
     bench = full()
@@ -184,6 +189,7 @@ def test_reset_counts_when_the_window_is_zero() -> None:
 # Fourth: SYN, with RFC 5961 section 4
 
 
+@pytest.mark.rfc("5961:4.2")
 @pytest.mark.parametrize("flags", [SYN, SYN | ACK])
 @pytest.mark.parametrize("ahead", [-1, 0, 1000, 2 << 20])
 @pytest.mark.parametrize("state", sorted(SYNCHRONIZED - {S.TIME_WAIT}, key=str))
@@ -196,6 +202,7 @@ def test_syn_is_challenged(state: State, ahead: int, flags: int) -> None:
     bench.expect_state(state)
 
 
+@pytest.mark.rfc("5961:4.2")
 def test_syn_is_challenged_after_an_active_open_that_crossed() -> None:
     bench = established()
     assert bench.arrive(SYN, seq=500) is Verdict.CHALLENGED_SYN
@@ -227,6 +234,7 @@ def test_old_ack_changes_nothing(numbers: Numbers) -> None:
     assert not bench.connection.sender.recovery.recovering
 
 
+@pytest.mark.rfc("MAY-12", "5961:5.2")
 def test_ack_older_than_the_largest_window_is_challenged(numbers: Numbers) -> None:
     """RFC 5961 section 5: SND.UNA - MAX.SND.WND =< SEG.ACK."""
     bench = established(peer=Offer(wnd=2000), **numbers)
@@ -240,6 +248,7 @@ def test_ack_older_than_the_largest_window_is_challenged(numbers: Numbers) -> No
     assert bench.receive() == b"good"
 
 
+@pytest.mark.rfc("5961:5.2")
 @pytest.mark.parametrize("ahead", [1, 5000, 2**31 - 1])
 def test_ack_of_what_was_never_sent_is_challenged(ahead: int, numbers: Numbers) -> None:
     bench = established(**numbers)
@@ -287,6 +296,7 @@ def test_window_update_by_a_later_ack_of_a_retransmission(numbers: Numbers) -> N
     assert sender.wnd == 500
 
 
+@pytest.mark.rfc("MUST-1", "REC-1")
 def test_window_is_unsigned() -> None:
     """MUST-1."""
     bench = established(peer=Offer(wscale=14))
@@ -368,6 +378,7 @@ def test_text_after_their_fin_is_ignored(state: State, numbers: Numbers) -> None
     assert bench.receive() == b""
 
 
+@pytest.mark.rfc("SHLD-3", "MAY-1")
 @pytest.mark.parametrize("seq", [1, 1000])
 def test_text_after_close_draws_a_reset(seq: int, numbers: Numbers) -> None:
     """SHLD-3; what is beyond a gap as well."""
@@ -405,6 +416,7 @@ def test_fin_with_text(numbers: Numbers) -> None:
     assert bench.receive() == b""
 
 
+@pytest.mark.rfc("SHLD-31")
 def test_fin_out_of_order_waits_for_the_text_before_it(numbers: Numbers) -> None:
     bench = established(**numbers)
     bench.arrive(FIN | ACK, seq=6, payload=b" world")

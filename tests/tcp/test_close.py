@@ -40,6 +40,7 @@ TWO_MSL: Final = 60.0
 # The exchanges (section 3.6)
 
 
+@pytest.mark.rfc("MUST-13")
 def test_our_side_closes_first(numbers: Numbers) -> None:
     bench = established(**numbers)
     bench.shutdown()
@@ -220,6 +221,7 @@ def test_fin_with_data_is_sent_again() -> None:
     bench.expect(FIN | ACK, seq=8)
 
 
+@pytest.mark.rfc("MUST-20")
 @pytest.mark.parametrize("make", [fin_wait_1, last_ack])
 def test_fin_without_an_answer_is_given_up(make: Callable[..., Bench]) -> None:
     bench = make(config=replace(CONFIG, user_timeout=100.0), peer=WITHOUT_SACK)
@@ -233,6 +235,7 @@ def test_fin_without_an_answer_is_given_up(make: Callable[..., Bench]) -> None:
 # TIME-WAIT
 
 
+@pytest.mark.rfc("MUST-13")
 def test_time_wait_lasts_2_msl() -> None:
     bench = time_wait(config=replace(CONFIG, msl=7.0))
     bench.advance(13.9)
@@ -241,6 +244,7 @@ def test_time_wait_lasts_2_msl() -> None:
     bench.expect_state(S.CLOSED)
 
 
+@pytest.mark.rfc("MUST-13")
 def test_fin_again_in_time_wait_is_acknowledged_and_the_wait_begins_anew(numbers: Numbers) -> None:
     bench = time_wait(**numbers)
     bench.advance(59.0)
@@ -273,6 +277,7 @@ def test_reset_ends_time_wait() -> None:
 # Letting go
 
 
+@pytest.mark.rfc("SHLD-3")
 @pytest.mark.parametrize("make", [established, accepted, fin_wait_1, fin_wait_2])
 def test_close_with_unread_data_resets(make: Callable[..., Bench]) -> None:
     """SHLD-3."""
@@ -285,6 +290,7 @@ def test_close_with_unread_data_resets(make: Callable[..., Bench]) -> None:
     assert bench.errno == errno.ECONNABORTED
 
 
+@pytest.mark.rfc("SHLD-3")
 def test_close_after_their_fin_with_unread_data_resets() -> None:
     bench = established()
     bench.arrive(FIN | ACK, payload=b"unread")
@@ -370,6 +376,7 @@ def test_calls_after_an_abort_tell_of_it() -> None:
     assert bench.connection.readable
 
 
+@pytest.mark.rfc("MUST-12")
 def test_data_that_came_before_a_reset_can_still_be_read() -> None:
     bench = established()
     bench.arrive(ACK, payload=b"last words")
@@ -382,6 +389,7 @@ def test_data_that_came_before_a_reset_can_still_be_read() -> None:
         bench.send(b"x")
 
 
+@pytest.mark.rfc("MUST-12")
 def test_reset_after_the_end_of_stream_spoils_no_read() -> None:
     """MUST-12: the end was normal, and stays so."""
     bench = close_wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ SECRET = bytes(range(32))
 examples = settings(deadline=None, derandomize=True, max_examples=300)
 
 
+@pytest.mark.rfc("MUST-8", "SHLD-1", "6528:3")
 @examples
 @given(st.floats(0.0, 1e6), st.floats(0.0, 1e4))
 def test_numbers_of_one_four_tuple_follow_a_clock_of_4_microseconds(
@@ -33,6 +35,7 @@ def test_numbers_wrap() -> None:
     assert all(0 <= numbers.isn(ONE, lap * n / 16) < 2**32 for n in range(64))
 
 
+@pytest.mark.rfc("MUST-9", "SHLD-1", "6528:3")
 def test_every_field_of_the_four_tuple_sets_the_numbers_apart() -> None:
     """MUST-9: one connection's number tells nothing of another's."""
     numbers = InitialNumbers(SECRET)
@@ -53,6 +56,7 @@ def test_every_field_of_the_four_tuple_sets_the_numbers_apart() -> None:
     assert not isns & offsets
 
 
+@pytest.mark.rfc("6528:3")
 def test_numbers_are_spread_over_the_whole_range() -> None:
     numbers = InitialNumbers(SECRET)
     isns = [numbers.isn(FourTuple(HERE, 80, THERE, port).packed, 0.0) for port in range(4096)]
@@ -62,6 +66,7 @@ def test_numbers_are_spread_over_the_whole_range() -> None:
     assert 1900 < low_bits < 2200
 
 
+@pytest.mark.rfc("MUST-9", "6528:3")
 def test_secret_decides() -> None:
     assert InitialNumbers(SECRET).isn(ONE, 1.0) == InitialNumbers(SECRET).isn(ONE, 1.0)
     assert InitialNumbers(SECRET).isn(ONE, 1.0) != InitialNumbers(bytes(32)).isn(ONE, 1.0)

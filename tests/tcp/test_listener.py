@@ -109,6 +109,7 @@ def test_what_never_opens_is_forgotten() -> None:
     bench.expect(SYN | ACK, seq=0, ack=1, mss=1012)
 
 
+@pytest.mark.rfc("MUST-11")
 @pytest.mark.parametrize("flags", [RST, SYN])
 def test_what_is_broken_off_returns_to_listen_and_is_forgotten(flags: int) -> None:
     """MUST-11: this listener goes on without it."""

@@ -38,6 +38,7 @@ OURS: Final[dict[str, Any]] = {"mss": 1012, "wscale": 7, "sack_permitted": True}
 # The exchanges
 
 
+@pytest.mark.rfc("MUST-14", "SHLD-5", "MAY-3")
 def test_active_open(numbers: Numbers) -> None:
     bench = Bench(**numbers)
     bench.open_active()
@@ -51,6 +52,7 @@ def test_active_open(numbers: Numbers) -> None:
     assert bench.connection.deadline() is None
 
 
+@pytest.mark.rfc("MUST-14", "SHLD-5", "MAY-3")
 def test_passive_open(numbers: Numbers) -> None:
     bench = listening(**numbers)
     bench.now = 0.1
@@ -64,6 +66,7 @@ def test_passive_open(numbers: Numbers) -> None:
     assert bench.connection.deadline() is None
 
 
+@pytest.mark.rfc("MUST-10")
 def test_simultaneous_open(numbers: Numbers) -> None:
     """RFC 9293 figure 7 (MUST-10)."""
     bench = Bench(**numbers)
@@ -80,6 +83,7 @@ def test_simultaneous_open(numbers: Numbers) -> None:
     bench.expect(ACK | PSH, seq=1, ack=1, payload=b"x")
 
 
+@pytest.mark.rfc("MUST-10")
 def test_simultaneous_open_with_a_bare_ack(numbers: Numbers) -> None:
     """Their SYN,ACK was lost, and what came after it tells the same."""
     bench = crossed(**numbers)
@@ -151,6 +155,7 @@ def test_close_in_syn_sent_ends_at_once() -> None:
 # Options
 
 
+@pytest.mark.rfc("7323:2.2", "7323:3.2", "2018:2")
 @pytest.mark.parametrize("opening", [established, accepted])
 @pytest.mark.parametrize(
     ("ours", "theirs"), list(product(product([False, True], repeat=3), repeat=2))
@@ -180,6 +185,7 @@ def test_an_option_is_used_if_both_sides_offer_it(
     bench.expect(ACK, sack=((11, 23),) if sack else ())
 
 
+@pytest.mark.rfc("MAY-3", "7323:2.2", "7323:3.2", "2018:2")
 @pytest.mark.parametrize("theirs", [False, True])
 def test_syn_ack_answers_only_what_was_offered(theirs: bool) -> None:
     offer = Offer() if theirs else replace(NO_OPTIONS, mss=None)
@@ -189,12 +195,14 @@ def test_syn_ack_answers_only_what_was_offered(theirs: bool) -> None:
     assert (segment.ts_val is None) is not theirs
 
 
+@pytest.mark.rfc("MAY-3")
 def test_syn_offers_what_the_configuration_lets_it() -> None:
     bench = Bench(replace(CONFIG, sack=False, timestamps=False, window_scaling=False))
     bench.open_active()
     bench.expect(SYN, mss=1012, wscale=None, sack_permitted=False, ts_val=None)
 
 
+@pytest.mark.rfc("MUST-14", "MUST-15", "MUST-16")
 @pytest.mark.parametrize("opening", [established, accepted])
 @pytest.mark.parametrize(
     ("mss", "timestamps", "largest"),
@@ -219,6 +227,7 @@ def test_segments_are_as_large_as_both_sides_take(
     bench.expect(ACK | PSH, size=largest)
 
 
+@pytest.mark.rfc("7323:2.3")
 @pytest.mark.parametrize("opening", [established, accepted])
 @pytest.mark.parametrize(("wscale", "shift"), [(0, 0), (1, 1), (14, 14), (15, 14), (255, 14)])
 def test_window_scale_of_more_than_14_counts_as_14(
@@ -230,6 +239,7 @@ def test_window_scale_of_more_than_14_counts_as_14(
     assert bench.connection.sender.wnd == 40000 << shift
 
 
+@pytest.mark.rfc("7323:2.2")
 def test_window_of_a_syn_is_not_scaled(numbers: Numbers) -> None:
     """RFC 7323 section 2.2, their window and ours."""
     for bench in (
@@ -263,6 +273,7 @@ def test_window_scale_suits_the_buffer(size: int, shift: int) -> None:
     bench.expect(SYN, mss=1012, sack_permitted=True, wscale=shift)
 
 
+@pytest.mark.rfc("7323:2.2")
 def test_options_of_later_segments_change_nothing() -> None:
     bench = established()
     bench.arrive(ACK, mss=100, wscale=3)
@@ -276,6 +287,7 @@ SYN_TIMES: Final = [1, 3, 7, 15, 31, 63, 127]
 """Doubling from RTO's first value, 1 s; the last one waits until R2 is up."""
 
 
+@pytest.mark.rfc("MUST-22", "MUST-23")
 def test_syn_is_sent_again_until_it_is_time_to_give_up(numbers: Numbers) -> None:
     """MUST-22, MUST-23: at least three minutes."""
     bench = syn_sent(**numbers)
@@ -289,6 +301,7 @@ def test_syn_is_sent_again_until_it_is_time_to_give_up(numbers: Numbers) -> None
     assert bench.connection.deadline() is None
 
 
+@pytest.mark.rfc("MUST-23")
 @pytest.mark.parametrize("begin", [0.1, 76.4, 76.9, 86400.1, 1e6 / 7])
 def test_give_up_is_exact_at_any_time_of_the_clock(begin: float) -> None:
     """Floating point rounds: (t + 180) - t may be less than 180."""
@@ -301,6 +314,7 @@ def test_give_up_is_exact_at_any_time_of_the_clock(begin: float) -> None:
     bench.expect_state(S.CLOSED)
 
 
+@pytest.mark.rfc("MUST-22")
 @pytest.mark.parametrize("make", [syn_received, crossed])
 def test_syn_ack_is_sent_again_until_it_is_time_to_give_up(make: Callable[..., Bench]) -> None:
     bench = make()
@@ -387,6 +401,7 @@ def test_what_is_neither_syn_nor_reset_is_dropped_in_syn_sent(flags: int) -> Non
     bench.expect_state(S.SYN_SENT)
 
 
+@pytest.mark.rfc("MUST-11")
 def test_reset_returns_a_passive_open_to_listen(numbers: Numbers) -> None:
     """MUST-11. And it can begin anew."""
     bench = syn_received(**numbers)
@@ -401,6 +416,7 @@ def test_reset_returns_a_passive_open_to_listen(numbers: Numbers) -> None:
     bench.expect_state(S.ESTABLISHED)
 
 
+@pytest.mark.rfc("MUST-11")
 def test_reset_refuses_an_active_open_that_crossed() -> None:
     """MUST-11."""
     bench = crossed()
@@ -452,6 +468,7 @@ def test_closed_connection_takes_nothing() -> None:
     bench.expect_nothing()
 
 
+@pytest.mark.rfc("5461:4.1")
 def test_icmp_error_in_syn_sent_ends_the_attempt() -> None:
     bench = syn_sent()
     bench.connection.icmp_error(OSError(errno.EHOSTUNREACH, "No route to host"))
@@ -459,6 +476,7 @@ def test_icmp_error_in_syn_sent_ends_the_attempt() -> None:
     assert (bench.errno, bench.told) == (errno.EHOSTUNREACH, ["failed"])
 
 
+@pytest.mark.rfc("MUST-56")
 @pytest.mark.parametrize("make", [syn_received, established])
 def test_icmp_error_later_is_only_noted(make: Callable[..., Bench]) -> None:
     """MUST-56."""

@@ -28,6 +28,7 @@ def shut(**setup: Any) -> Bench:
     return bench
 
 
+@pytest.mark.rfc("MUST-36", "SHLD-29", "SHLD-30")
 def test_probes_back_off(numbers: Numbers) -> None:
     """SHLD-29, SHLD-30; from the number before SND.UNA, so that nothing is taken twice."""
     bench = shut(**numbers)
@@ -37,6 +38,7 @@ def test_probes_back_off(numbers: Numbers) -> None:
         bench.expect(ACK, at=at, seq=0, ack=1, note="window probe")
 
 
+@pytest.mark.rfc("MUST-36", "MUST-37")
 def test_an_answered_probe_keeps_the_connection(numbers: Numbers) -> None:
     """MUST-37, for hours; and when the window opens, all goes on."""
     bench = shut(**numbers)
@@ -49,6 +51,7 @@ def test_an_answered_probe_keeps_the_connection(numbers: Numbers) -> None:
     bench.expect(ACK | PSH, seq=1, payload=b"waiting")
 
 
+@pytest.mark.rfc("MUST-20")
 def test_a_silent_peer_is_given_up() -> None:
     bench = shut(config=replace(CONFIG, user_timeout=100.0))
     bench.advance(99.9)
@@ -97,6 +100,7 @@ def test_data_after_a_long_wait_begins_with_the_rto_again(numbers: Numbers) -> N
     bench.expect(ACK | PSH, at=at + RTO, payload=b"waiting", note="retransmission: timeout")
 
 
+@pytest.mark.rfc("MUST-36", "SHLD-29")
 def test_window_that_shuts_once_all_is_acknowledged_begins_the_probes(numbers: Numbers) -> None:
     bench = established(**numbers)
     bench.arrive(ACK, wnd=MSS)
@@ -119,6 +123,7 @@ def test_a_fin_that_has_no_room_is_probed_for() -> None:
     bench.expect(FIN | ACK, seq=1)
 
 
+@pytest.mark.rfc("MUST-38", "MUST-60")
 @pytest.mark.parametrize("window", [1, 499])
 def test_a_small_window_is_filled_in_the_end(window: int, numbers: Numbers) -> None:
     """Section 3.8.6.2.1: the override timeout. Else a peer that never offers more would starve."""
@@ -147,6 +152,7 @@ def test_the_window_opens_before_the_first_probe() -> None:
     assert bench.connection.deadline() is None
 
 
+@pytest.mark.rfc("MUST-21")
 def test_user_timeout_can_be_changed_while_probing() -> None:
     """MUST-21."""
     bench = shut()

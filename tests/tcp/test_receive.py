@@ -27,6 +27,7 @@ def unscaled(buffer: int, **setup: Any) -> Bench:
 # When (section 3.8.6.3, RFC 5681 section 4.2)
 
 
+@pytest.mark.rfc("SHLD-18", "MUST-40")
 def test_an_ack_may_wait_40_ms(numbers: Numbers) -> None:
     """SHLD-18, MUST-40."""
     bench = established(**numbers)
@@ -38,6 +39,7 @@ def test_an_ack_may_wait_40_ms(numbers: Numbers) -> None:
     assert bench.connection.deadline() is None
 
 
+@pytest.mark.rfc("MUST-40")
 def test_more_data_does_not_prolong_the_delay() -> None:
     bench = established()
     bench.arrive(ACK, payload=b"x")
@@ -47,6 +49,7 @@ def test_more_data_does_not_prolong_the_delay() -> None:
     bench.expect(ACK, at=DELAY, ack=3)
 
 
+@pytest.mark.rfc("SHLD-19", "5681:4.2")
 def test_every_second_full_segment_is_acknowledged_at_once(numbers: Numbers) -> None:
     """SHLD-19."""
     bench = established(**numbers)
@@ -57,6 +60,7 @@ def test_every_second_full_segment_is_acknowledged_at_once(numbers: Numbers) -> 
     assert bench.connection.deadline() is None
 
 
+@pytest.mark.rfc("SHLD-19")
 def test_full_segments_without_timestamps_are_larger() -> None:
     bench = established(config=CONFIG, peer=NO_OPTIONS)
     bench.arrive(ACK, payload=bytes(1012))
@@ -66,6 +70,7 @@ def test_full_segments_without_timestamps_are_larger() -> None:
     bench.expect(ACK, ack=2025)
 
 
+@pytest.mark.rfc("SHLD-18")
 def test_data_takes_the_ack_with_it() -> None:
     bench = established()
     bench.arrive(ACK | PSH, payload=b"request")
@@ -76,6 +81,7 @@ def test_data_takes_the_ack_with_it() -> None:
     bench.expect_nothing()
 
 
+@pytest.mark.rfc("MAY-13", "5681:4.2")
 def test_what_is_out_of_order_is_acknowledged_at_once(numbers: Numbers) -> None:
     bench = established(**numbers)
     for number in (2, 3, 4):
@@ -84,6 +90,7 @@ def test_what_is_out_of_order_is_acknowledged_at_once(numbers: Numbers) -> None:
         bench.expect(ACK, ack=1, sack=((2001, seq + MSS),))
 
 
+@pytest.mark.rfc("SHLD-31", "5681:4.2")
 @pytest.mark.parametrize("size", [1000, 500])
 def test_what_fills_a_gap_is_acknowledged_at_once(size: int, numbers: Numbers) -> None:
     """Even if it fills only a part of it."""
@@ -105,6 +112,7 @@ def test_what_came_before_is_acknowledged_at_once() -> None:
     bench.expect(ACK, ack=6, sack=((1, 6),))
 
 
+@pytest.mark.rfc("MUST-58", "MUST-59")
 def test_one_ack_for_a_batch(numbers: Numbers) -> None:
     """MUST-58, MUST-59."""
     bench = established(**numbers)
@@ -115,6 +123,7 @@ def test_one_ack_for_a_batch(numbers: Numbers) -> None:
     assert bench.receive() == TEXT[: 10 * MSS]
 
 
+@pytest.mark.rfc("MUST-58")
 def test_one_ack_for_a_batch_out_of_order() -> None:
     """SACK tells it all."""
     bench = established()
@@ -124,6 +133,7 @@ def test_one_ack_for_a_batch_out_of_order() -> None:
     bench.expect(ACK, ack=1, sack=((6001, 7001), (4001, 5001), (2001, 3001)))
 
 
+@pytest.mark.rfc("5681:4.2")
 def test_without_sack_each_segment_out_of_order_draws_an_ack(numbers: Numbers) -> None:
     """The peer counts them (RFC 5681 section 3.2)."""
     bench = established(peer=Offer(sack_permitted=False), **numbers)
@@ -176,6 +186,7 @@ def test_window_is_as_large_as_the_field_with_scaling() -> None:
     assert bench.connection.receiver.wnd == 65535 << 14
 
 
+@pytest.mark.rfc("SHLD-14")
 @pytest.mark.parametrize("buffer", [4096, 5000, 100_000, (1 << 20) + 77])
 @pytest.mark.parametrize("seed", range(5))
 def test_window_never_shrinks(buffer: int, seed: int, numbers: Numbers) -> None:
@@ -204,6 +215,7 @@ def test_window_never_shrinks(buffer: int, seed: int, numbers: Numbers) -> None:
     assert edge > buffer + 1000
 
 
+@pytest.mark.rfc("MUST-39")
 def test_small_rooms_are_not_offered() -> None:
     """Section 3.8.6.2.2, MUST-39: no silly windows from our side."""
     bench = unscaled(4000)
@@ -216,6 +228,7 @@ def test_small_rooms_are_not_offered() -> None:
     bench.expect(ACK, ack=4001, wnd=1012)
 
 
+@pytest.mark.rfc("MUST-39")
 def test_half_of_a_small_buffer_is_offered() -> None:
     bench = unscaled(1000)
     bench.arrive(ACK, payload=bytes(1000))
@@ -267,6 +280,7 @@ def test_a_larger_buffer_is_offered_with_the_next_ack() -> None:
     bench.expect(ACK, wnd=20_000 - 2024)
 
 
+@pytest.mark.rfc("SHLD-14")
 def test_a_smaller_buffer_takes_nothing_back() -> None:
     """SHLD-14 again: the window closes as it is used."""
     bench = unscaled(20_000)
@@ -315,6 +329,7 @@ def block(first: int, last: int | None = None) -> tuple[int, int]:
     return 1 + first * MSS, 1 + ((first if last is None else last) + 1) * MSS
 
 
+@pytest.mark.rfc("2018:4")
 def test_the_latest_block_comes_first(numbers: Numbers) -> None:
     """Section 4, rule 1; then those reported most recently."""
     bench = established(**numbers)
@@ -344,6 +359,7 @@ def test_a_segment_that_came_before_puts_its_block_first() -> None:
     bench.expect(ACK, sack=(block(1), block(1), block(3)))
 
 
+@pytest.mark.rfc("2018:3")
 @pytest.mark.parametrize(("timestamps", "most"), [(True, 3), (False, 4)])
 def test_as_many_blocks_as_fit(timestamps: bool, most: int, numbers: Numbers) -> None:
     """Section 3: 40 octets of options."""
@@ -384,6 +400,7 @@ def test_runs_are_bounded() -> None:
     assert (len(reassembly), reassembly.size) == (0, 0)
 
 
+@pytest.mark.rfc("SHLD-31")
 def test_a_shuffled_stream_is_put_in_order(numbers: Numbers) -> None:
     bench = established(**numbers)
     order = list(range(30))

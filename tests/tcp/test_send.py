@@ -46,6 +46,7 @@ def test_data_goes_out_at_once(make: Callable[..., Bench], numbers: Numbers) -> 
     bench.expect(ACK | PSH, seq=1, payload=b"hello")
 
 
+@pytest.mark.rfc("SHLD-28", "MUST-61")
 def test_data_goes_out_in_full_segments(numbers: Numbers) -> None:
     """SHLD-27, SHLD-28; and MUST-61: PSH on the last, for nothing more is queued."""
     bench = established(config=NODELAY, **numbers)
@@ -55,6 +56,7 @@ def test_data_goes_out_in_full_segments(numbers: Numbers) -> None:
     bench.expect(ACK | PSH, seq=2001, payload=TEXT[2000:2500])
 
 
+@pytest.mark.rfc("SHLD-27")
 def test_small_writes_are_sent_together(numbers: Numbers) -> None:
     bench = established(**numbers)
     with bench.batch():
@@ -65,6 +67,7 @@ def test_small_writes_are_sent_together(numbers: Numbers) -> None:
     bench.expect(ACK | PSH, payload=TEXT[1000:1500])
 
 
+@pytest.mark.rfc("MUST-16")
 def test_a_segment_is_smaller_by_the_sack_blocks_it_carries(numbers: Numbers) -> None:
     """MUST-16: options deducted."""
     bench = established(**numbers)
@@ -151,6 +154,7 @@ def test_no_more_is_sent_than_the_window_takes(numbers: Numbers) -> None:
     bench.expect(ACK | PSH, payload=TEXT[4000:5000])
 
 
+@pytest.mark.rfc("MUST-34", "SHLD-15")
 def test_a_window_that_shrinks_stops_new_data(numbers: Numbers) -> None:
     """MUST-34: the usable window is negative now. SHLD-15."""
     bench = established(**numbers)
@@ -164,6 +168,7 @@ def test_a_window_that_shrinks_stops_new_data(numbers: Numbers) -> None:
     bench.expect(ACK, seq=2001, payload=TEXT[2000:3000])
 
 
+@pytest.mark.rfc("SHLD-16", "MAY-7")
 def test_what_a_shrinking_window_left_out_is_sent_again(numbers: Numbers) -> None:
     """SHLD-16, MAY-7."""
     bench = established(peer=WITHOUT_SACK, **numbers)
@@ -174,6 +179,7 @@ def test_what_a_shrinking_window_left_out_is_sent_again(numbers: Numbers) -> Non
     bench.expect(ACK | PSH, seq=1, payload=TEXT[:1000], note="retransmission: timeout")
 
 
+@pytest.mark.rfc("MUST-35", "MUST-37", "SHLD-17")
 def test_a_peer_that_shrinks_its_window_to_nothing_keeps_the_connection() -> None:
     """MUST-35, MUST-37, SHLD-17: our retransmissions are the probes, and it answers them."""
     bench = established(config=replace(CONFIG, user_timeout=100.0), peer=WITHOUT_SACK)
@@ -191,6 +197,7 @@ def test_a_peer_that_shrinks_its_window_to_nothing_keeps_the_connection() -> Non
 # Nagle (section 3.7.4)
 
 
+@pytest.mark.rfc("SHLD-7", "MAY-16", "MUST-60")
 def test_nagle_holds_small_data_while_something_is_outstanding(numbers: Numbers) -> None:
     bench = established(**numbers)
     bench.send(b"first")
@@ -202,6 +209,7 @@ def test_nagle_holds_small_data_while_something_is_outstanding(numbers: Numbers)
     bench.expect(ACK | PSH, seq=6, payload=b"secondthird")
 
 
+@pytest.mark.rfc("SHLD-7")
 def test_nagle_lets_full_segments_pass() -> None:
     bench = established()
     bench.send(b"first")
@@ -211,6 +219,7 @@ def test_nagle_lets_full_segments_pass() -> None:
     bench.expect_nothing()
 
 
+@pytest.mark.rfc("MUST-17")
 def test_nodelay_holds_nothing() -> None:
     """MUST-17."""
     bench = established(config=NODELAY)
@@ -219,6 +228,7 @@ def test_nodelay_holds_nothing() -> None:
         bench.expect(ACK | PSH, payload=text)
 
 
+@pytest.mark.rfc("MUST-17")
 def test_nodelay_can_be_set_later() -> None:
     bench = established()
     bench.send(b"first")
@@ -233,6 +243,7 @@ def test_nodelay_can_be_set_later() -> None:
 # Silly windows (section 3.8.6.2.1, MUST-38)
 
 
+@pytest.mark.rfc("MUST-38")
 @pytest.mark.parametrize("config", [CONFIG, NODELAY])
 def test_a_small_usable_window_is_not_filled(config: Config) -> None:
     bench = after_a_window_of(1400, config)
@@ -241,6 +252,7 @@ def test_a_small_usable_window_is_not_filled(config: Config) -> None:
     bench.expect_nothing()  # 400 octets would go.
 
 
+@pytest.mark.rfc("MUST-38")
 def test_half_of_the_largest_window_is_worth_sending() -> None:
     bench = after_a_window_of(600)
     bench.arrive(ACK, wnd=300)
@@ -252,6 +264,7 @@ def test_half_of_the_largest_window_is_worth_sending() -> None:
     bench.expect(ACK, payload=TEXT[300:900])
 
 
+@pytest.mark.rfc("MUST-38")
 def test_half_of_the_largest_window_waits_for_what_is_outstanding() -> None:
     bench = after_a_window_of(1600)
     bench.send(TEXT[:3000])

@@ -40,6 +40,7 @@ def states(bench: StackBench) -> list[State]:
     return [flow.state for flow in bench.stack.demux.connections]
 
 
+@pytest.mark.rfc("MAY-2")
 @pytest.mark.parametrize("irs", ORIGINS)
 def test_syn_with_a_later_number_opens_anew(irs: int) -> None:
     """Section 3.6.1 (MAY-2); our numbers begin beyond all that the old connection used."""
@@ -68,6 +69,7 @@ def test_syn_with_an_old_number_is_refused(irs: int, step: int) -> None:
     assert flow.state is S.TIME_WAIT
 
 
+@pytest.mark.rfc("SHLD-4", "MAY-2", "6191:2")
 @pytest.mark.parametrize("ts_val", ORIGINS)
 def test_syn_with_a_newer_timestamp_opens_anew_whatever_its_number(ts_val: int) -> None:
     """RFC 6191."""
@@ -77,6 +79,7 @@ def test_syn_with_a_newer_timestamp_opens_anew_whatever_its_number(ts_val: int) 
     assert flow.state is S.CLOSED
 
 
+@pytest.mark.rfc("6191:2")
 @pytest.mark.parametrize("ts_val", ORIGINS)
 def test_syn_with_the_same_timestamp_needs_a_later_number(ts_val: int) -> None:
     bench, _ = in_time_wait(5000, ts_val)
@@ -86,6 +89,7 @@ def test_syn_with_the_same_timestamp_needs_a_later_number(ts_val: int) -> None:
     bench.expect(SYN | ACK, seq=0, ack=1, mss=1012)
 
 
+@pytest.mark.rfc("6191:2")
 def test_syn_with_an_older_timestamp_is_refused_whatever_its_number() -> None:
     bench, flow = in_time_wait(5000, 1000)
     bench.arrive(SYN, seq=102, ts_val=999)
@@ -93,6 +97,7 @@ def test_syn_with_an_older_timestamp_is_refused_whatever_its_number() -> None:
     assert flow.state is S.TIME_WAIT
 
 
+@pytest.mark.rfc("6191:2")
 def test_syn_without_a_timestamp_needs_a_later_number() -> None:
     """RFC 6191 section 2: the peer has begun anew, and without them."""
     bench, _ = in_time_wait(5000, 1000)
@@ -133,6 +138,7 @@ def test_syn_in_time_wait_finds_the_backlog_full() -> None:
     bench.expect(SYN | ACK, seq=0, ack=1, mss=1012)
 
 
+@pytest.mark.rfc("MUST-13")
 def test_the_four_tuple_is_free_after_2_msl() -> None:
     bench, _ = in_time_wait(5000)
     bench.advance(2 * CONFIG.msl - 0.1)

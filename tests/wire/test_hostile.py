@@ -83,6 +83,7 @@ def test_any_octets_as_a_message_with_the_right_checksum(octets: bytes, kind: in
         receive(ipv4_packet(message, protocol=ICMP))
 
 
+@pytest.mark.rfc("MUST-3")
 @examples
 @given(segments, st.data())
 def test_one_flipped_bit_anywhere_is_noticed(segment: Segment, data: st.DataObject) -> None:

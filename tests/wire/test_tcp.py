@@ -51,6 +51,7 @@ def test_what_is_encoded_is_decoded(
     assert decode_segment(datagram) == (sport, dport, as_sent(segment))
 
 
+@pytest.mark.rfc("MUST-2")
 @examples
 @given(addresses, addresses, ports, ports, segments, octets, octets, shorts)
 def test_dpkt_reads_what_is_encoded(
@@ -140,6 +141,7 @@ def test_segment_without_data_is_one_buffer() -> None:
     assert len(encode_segment(KERNEL, OURS, 1, 2, Segment(1, 2, ACK))) == 1
 
 
+@pytest.mark.rfc("MUST-2")
 @examples
 @given(st.integers(0, 0xFFFF))
 def test_checksum_is_right_for_every_value_of_a_field(wnd: int) -> None:
@@ -178,6 +180,7 @@ def test_reserved_bits_are_ignored() -> None:
     assert (segment.flags, segment.payload) == (ACK, b"x")
 
 
+@pytest.mark.rfc("MUST-3")
 @pytest.mark.parametrize(
     ("segment", "reason"),
     [
@@ -201,6 +204,7 @@ def test_bad_segment_is_discarded(segment: bytes, reason: Reason) -> None:
     assert caught.value.reason is reason
 
 
+@pytest.mark.rfc("MUST-3")
 def test_segment_for_another_address_fails_by_its_pseudo_header() -> None:
     datagram = dataclasses.replace(tcp_datagram(tcp_bytes()), dst=bytes((198, 51, 100, 3)))
     with pytest.raises(Discard) as caught:

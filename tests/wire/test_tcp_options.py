@@ -57,6 +57,7 @@ def of(*options: bytes) -> dict[str, object]:
     return fields
 
 
+@pytest.mark.rfc("MUST-4", "MUST-64")
 @examples
 @given(
     st.lists(
@@ -75,14 +76,17 @@ def test_every_set_of_options(subset: tuple[bytes, ...]) -> None:
     assert read(b"".join(subset)) == of(*subset)
 
 
+@pytest.mark.rfc("MUST-4")
 def test_options_beyond_the_end_of_the_list_are_not_read() -> None:
     assert read(WSCALE + EOL + MSS) == of(WSCALE)
 
 
+@pytest.mark.rfc("MUST-4")
 def test_header_of_nothing_but_padding_has_no_options() -> None:
     assert read(NOP * 40) == read(EOL * 40) == ABSENT
 
 
+@pytest.mark.rfc("MUST-6")
 def test_unknown_option_is_skipped() -> None:
     """RFC 9293 MUST-6."""
     assert read(UNKNOWN + MSS) == of(MSS)
@@ -92,6 +96,7 @@ def test_option_that_comes_twice_counts_as_it_comes_last() -> None:
     assert read(b"\x02\x04\x00\x01" + MSS) == of(MSS)
 
 
+@pytest.mark.rfc("MUST-7")
 @pytest.mark.parametrize(
     "illegal",
     [
@@ -108,6 +113,7 @@ def test_illegal_length_ends_the_options_but_not_the_segment(illegal: bytes) -> 
     assert read(WSCALE + illegal + SACK_PERMITTED) == of(WSCALE)
 
 
+@pytest.mark.rfc("MUST-7")
 @pytest.mark.parametrize(
     "cut",
     [
@@ -121,11 +127,13 @@ def test_option_that_goes_past_the_end_is_not_read_in_part(cut: bytes) -> None:
     assert read(cut) == ABSENT
 
 
+@pytest.mark.rfc("MUST-7")
 @pytest.mark.parametrize("kind", [2, 3, 4, 5, 8, 253])
 def test_kind_without_a_length_at_the_very_end(kind: int) -> None:
     assert read(MSS + NOP * 3 + bytes((kind,))) == of(MSS)
 
 
+@pytest.mark.rfc("MUST-7")
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -156,6 +164,7 @@ def test_window_scale_beyond_14_is_handed_up() -> None:
     assert read(b"\x03\x03\xff")["wscale"] == 255
 
 
+@pytest.mark.rfc("MUST-7")
 @examples
 @given(st.binary(max_size=40))
 def test_any_octets_as_options_leave_the_segment_whole(options: bytes) -> None:
@@ -170,6 +179,7 @@ def sent(segment: Segment) -> bytes:
     return packet[40:]
 
 
+@pytest.mark.rfc("MUST-68")
 @pytest.mark.parametrize(
     ("segment", "options"),
     [

@@ -179,11 +179,11 @@ class Scoreboard:
         start, end = max(start, self.una), min(end, self.nxt)
         if start >= end:
             return []
-        first = self._ranges[self._index(start)]
-        start = min(first.end, first.start - (first.start - start) // grain * grain)
-        last = self._ranges[self._index(end - 1)]
-        if end < last.end:
-            end = last.start + (end - last.start) // grain * grain
+        left = self._ranges[self._index(start)]
+        start = min(left.end, left.start - (left.start - start) // grain * grain)
+        right = self._ranges[self._index(end - 1)]
+        if end < right.end:
+            end = right.start + (end - right.start) // grain * grain
         if start >= end:
             return []
         if end > self.highest:
