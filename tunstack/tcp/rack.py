@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 DUPLICATE_THRESHOLD: Final = 3
 """DupThresh of RFC 5681 and RFC 6675, in segments."""
 
+_ROUNDING: Final = 1e-6
+"""Seconds: what differences of times are off by, and more."""
+
 _PERSIST: Final = 16
 """Recoveries for which a widened reordering window stays (RFC 8985 section 6.2, step 4)."""
 
@@ -50,7 +53,7 @@ class Rack:
             # Was it the retransmission? Not if the echo is older, nor if it was too quick for that.
             if echoed_at is not None and echoed_at < sent.time - 0.001:
                 return
-            if rtt.min_rtt is not None and elapsed < rtt.min_rtt:
+            if rtt.min_rtt is not None and elapsed < rtt.min_rtt - _ROUNDING:
                 return
         elif sent.end < highest:
             self.reordering_seen = True  # Step 3.
