@@ -189,6 +189,7 @@ class Bench(Trace):
         mss: int | None = None,
         wscale: int | None = None,
         sack_permitted: bool = False,
+        sack: tuple[tuple[int, int], ...] = (),
     ) -> Verdict:
         """A segment of the peer's arrives; what it does not say follows from what went before.
 
@@ -207,6 +208,7 @@ class Bench(Trace):
             mss=mss,
             wscale=wscale,
             sack_permitted=sack_permitted,
+            sack=tuple((_plus(left, self.iss), _plus(right, self.iss)) for left, right in sack),
         )
         if flags & ACK:
             segment.ack = connection.sender.nxt if ack is None else (self.iss + ack) & MASK
@@ -332,6 +334,10 @@ class Bench(Trace):
 
 def _less(number: int, origin: int) -> int:
     return (number - origin) & MASK
+
+
+def _plus(number: int, origin: int) -> int:
+    return (number + origin) & MASK
 
 
 # How a bench gets into each of the eleven states, by real segments. The arguments are `Bench`'s.

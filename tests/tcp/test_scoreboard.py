@@ -51,7 +51,7 @@ class BoardAndModel(RuleBasedStateMachine):
         assert seen.keys() == positions
         for at, sent in seen.items():
             octet = self.octets[at]
-            assert sent.retransmitted == octet.retransmitted
+            assert (sent.retransmitted, sent.lost) == (octet.retransmitted, octet.lost)
             assert octet.time in (None, sent.time)
 
     @rule(left=st.integers(-3, 12), size=st.integers(-2, 20), at=FRACTION)

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 DUPLICATE_THRESHOLD: Final = 3
 """DupThresh of RFC 5681 and RFC 6675, in segments."""
 
+_ROUNDING: Final = 1e-6
+"""Seconds: what differences of times are off by, and more."""
+
 _PERSIST: Final = 16
 """Recoveries for which a widened reordering window stays (RFC 8985 section 6.2, step 4)."""
 
@@ -50,10 +53,10 @@ class Rack:
             # Was it the retransmission? Not if the echo is older, nor if it was too quick for that.
             if echoed_at is not None and echoed_at < sent.time - 0.001:
                 return
-            if rtt.min_rtt is not None and elapsed < rtt.min_rtt:
+            if rtt.min_rtt is not None and elapsed < rtt.min_rtt - _ROUNDING:
                 return
         elif sent.end < highest:
-            self.reordering_seen = True
+            self.reordering_seen = True  # Step 3.
         self._rtt = elapsed
         if (sent.time, sent.end) > (self._time, self._end):
             self._time, self._end = sent.time, sent.end
@@ -72,19 +75,22 @@ class Rack:
             self._multiplier = 1
 
     def detect(
-        self, board: Scoreboard, now: float, rtt: RttEstimator, *, recovering: bool, mss: int
+        self, board: Scoreboard, now: float, rtt: RttEstimator, *, certain: bool
     ) -> float | None:
         """Mark as lost what is overdue (step 5).
 
         Returns when to look again, in seconds, if something may be overdue then; else None.
+        `certain`: enough was heard to wait no longer for what is late, if nothing ever was.
         """
-        patience = self._rtt + self._window(board, rtt, recovering=recovering, mss=mss)
+        patience = self._rtt
+        if self.reordering_seen or not certain:  # Step 4.
+            patience += self._window(rtt)
         again: float | None = None
         for sent in board:
             if sent.sacked or sent.lost:
                 continue
             if (sent.time, sent.end) >= (self._time, self._end):
-                if not sent.retransmitted and not board.resent:
+                if not sent.retransmitted:
                     break  # All after it were sent later still.
                 continue
             due = sent.time + patience
@@ -96,11 +102,8 @@ class Rack:
 
     def overdue(self, sent: Sent, now: float, rtt: RttEstimator) -> bool:
         """Whether `sent` may be taken for lost as the retransmission timer fires (section 6.3)."""
-        window = (rtt.min_rtt or 0.0) / 4 * self._multiplier
-        return sent.time + self._rtt + window <= now
+        return sent.time + self._rtt + self._window(rtt) <= now
 
-    def _window(self, board: Scoreboard, rtt: RttEstimator, *, recovering: bool, mss: int) -> float:
+    def _window(self, rtt: RttEstimator) -> float:
         """The reordering window, in seconds (step 4)."""
-        if not self.reordering_seen and (recovering or board.sacked >= DUPLICATE_THRESHOLD * mss):
-            return 0.0
         return min((rtt.min_rtt or 0.0) / 4 * self._multiplier, rtt.srtt or 0.0)

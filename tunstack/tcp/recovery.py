@@ -9,8 +9,10 @@ What turns out not to have been lost is undone. When to send, and what new data 
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from .frto import ForwardRto
 from .prr import ProportionalRateReduction
 from .rack import DUPLICATE_THRESHOLD, Rack
 from .rtt import CLOCK_GRANULARITY
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from .congestion import CongestionControl
     from .rtt import RttEstimator
     from .scoreboard import Sent
+
+_ORDER: Final = attrgetter("time", "end")
 
 
 class Phase(Enum):
@@ -68,6 +72,7 @@ class Recovery:
     __slots__ = (
         "_congestion",
         "_duplicates",
+        "_frto",
         "_held",
         "_partial_acks",
         "_prr",
@@ -90,6 +95,7 @@ class Recovery:
         self._rtt = rtt
         self._prr: ProportionalRateReduction | None = None
         self._undo: Undo | None = None
+        self._frto = ForwardRto()
         self._held = 0
         self._duplicates = 0
         self._partial_acks = 0
@@ -115,6 +121,11 @@ class Recovery:
         return self.phase is not Phase.OPEN
 
     @property
+    def prefers_new(self) -> bool:
+        """Whether new data is to go before what is lost, to see what its ACK tells (F-RTO)."""
+        return self._frto.wants_new_data
+
+    @property
     def impatient(self) -> bool:
         """Whether ACKs that advance leave the retransmission timer alone.
 
@@ -128,6 +139,7 @@ class Recovery:
     def sent(self, size: int, now: float) -> None:
         """`size` new octets went out."""
         self.board.sent(size, now)
+        self._frto.sent_new()
         if self._prr is not None:
             self._prr.sent(size)
 
@@ -137,33 +149,43 @@ class Recovery:
         self.board.sent_again(start, end, now)
         if self._prr is not None:
             self._prr.sent(end - start)
-        if self._undo is not None:
-            self._undo.resent(end - start, now)
+        if self._undo is not None and self.recovering:  # Otherwise it is a tail loss probe.
+            self._undo.resent(start, end, now)
 
     # What is heard
 
     def heard(self, ack: Heard, now: float, mss: int) -> float | None:
         """Take an ACK; returns the round-trip time that it measures, in seconds, or None."""
         board = self.board
-        highest = board.highest
         advance = ack.una - board.una
+        delivered, octets = self._take(ack, advance, now, mss)
+        if self.sack:
+            self._duplicates = 0 if advance else self._duplicates + bool(delivered)
+        else:
+            octets = self._count_without_sack(advance, octets, duplicate=ack.duplicate, mss=mss)
+        if ack.dsack is not None:
+            self.rack.duplicate_sack(ack.una, board.nxt)
+        if self._undo is not None and self._is_spurious(self._undo, ack, advance, delivered):
+            self._undo_all(self._undo)
+        self._move_on(ack, advance, mss)
+        more_lost = self._find_losses(octets, now, mss)
+        self._set_window(octets, mss if advance and not more_lost else 0, more_lost=more_lost)
+        return self._round_trip(delivered, advance, ack.echoed_at, now)
+
+    def _take(self, ack: Heard, advance: int, now: float, mss: int) -> tuple[list[Sent], int]:
+        """Note on the scoreboard, and for RACK, what has arrived; returns that, and its size."""
+        board = self.board
+        highest = board.highest
         delivered = board.acknowledge(ack.una) if advance else []
         for start, end in ack.sacks:
             delivered += board.sack(start, end, mss)
+        if len(delivered) > 1:
+            delivered.sort(key=_ORDER)  # RACK goes by what was sent last.
+        octets = 0
         for sent in delivered:
+            octets += sent.end - sent.start
             self.rack.delivered(sent, highest, now, ack.echoed_at, self._rtt)
-        octets = sum(sent.end - sent.start for sent in delivered)
-        if not self.sack:
-            octets = self._count_without_sack(advance, octets, duplicate=ack.duplicate, mss=mss)
-        if self._is_spurious(ack, advance, delivered):
-            self._undo_all()
-        self._move_on(ack, advance, mss)
-        self._find_losses(octets, now, mss)
-        if self._prr is not None and octets:
-            self._congestion.cwnd = self._prr.delivered(
-                octets, self.pipe, self._congestion.ssthresh, mss
-            )
-        return self._round_trip(delivered, advance, ack.echoed_at, now)
+        return delivered, octets
 
     def _round_trip(
         self, delivered: list[Sent], advance: int, echoed_at: float | None, now: float
@@ -202,49 +224,60 @@ class Recovery:
         self._held += more
         return more
 
-    def _is_spurious(self, ack: Heard, advance: int, delivered: list[Sent]) -> bool:
-        undo = self._undo
-        if undo is None:
-            return False
-        if ack.dsack is not None:
-            self.rack.duplicate_sack(ack.una, self.board.nxt)
-            if undo.duplicate_sack(*ack.dsack):
-                return True
-        if not self.recovering or not delivered:
-            return False
-        if advance and undo.echo_is_older(ack.echoed_at):
+    def _is_spurious(self, undo: Undo, ack: Heard, advance: int, delivered: list[Sent]) -> bool:
+        """Whether nothing was lost: by D-SACK, by Eifel or by F-RTO."""
+        if ack.dsack is not None and undo.duplicate_sack(*ack.dsack):
             return True
-        # F-RTO with SACK (RFC 5682 section 3): what arrives was sent once, before the timeout.
-        return (
-            self.phase is Phase.LOSS
-            and self.sack
-            and any(not sent.retransmitted and sent.end <= self.recover for sent in delivered)
-        )
+        if not self.recovering or not (delivered or ack.duplicate):
+            return False
+        late = self._frto.heard(ack.una, self.board.nxt, delivered, advanced=advance > 0)
+        return late or (advance > 0 and undo.echo_is_older(ack.echoed_at, delivered))
 
-    def _undo_all(self) -> None:
+    def _undo_all(self, undo: Undo) -> None:
         """Nothing was lost: back to where we were."""
-        assert self._undo is not None
         self.board.find_again()
-        self._congestion.undo(self._undo.cwnd, self._undo.ssthresh)
+        self._congestion.undo(undo.cwnd, undo.ssthresh)
+        if not undo.timed_out:
+            self.rack.reordering_seen = True  # It came after what was sent later, then.
         self._end()
         self._undo = None
-        self.resend_now = False
         self.undone += 1
 
-    def _find_losses(self, octets: int, now: float, mss: int) -> None:
-        """See what is lost, now that `octets` have arrived, and begin to recover from it."""
+    def _find_losses(self, octets: int, now: float, mss: int) -> bool:
+        """See what is lost, now that `octets` have arrived, and begin to recover from it.
+
+        Returns whether it is more than before.
+        """
         board = self.board
-        if self.sack:
-            self.reorder_timer = None
-            if board.sacked or board.resent:
-                self.reorder_timer = self.rack.detect(
-                    board, now, self._rtt, recovering=self.recovering, mss=mss
-                )
-            if board.lost and self.phase is Phase.OPEN:
+        if not self.sack:
+            enough = self._duplicates >= DUPLICATE_THRESHOLD
+            if enough and self.phase is Phase.OPEN and self._passed:
+                self._lose_first(mss)
                 self._begin(octets, now)
-        elif self._duplicates >= DUPLICATE_THRESHOLD and self.phase is Phase.OPEN and self._passed:
-            self._lose_first(mss)
+                return True
+            return False
+        before = board.lost
+        self.reorder_timer = None
+        if board.sacked or board.resent:
+            enough = (
+                self._duplicates >= DUPLICATE_THRESHOLD
+                or board.sacked > (DUPLICATE_THRESHOLD - 1) * mss
+            )
+            self.reorder_timer = self.rack.detect(
+                board, now, self._rtt, certain=self.recovering or enough
+            )
+        if board.lost and self.phase is Phase.OPEN:
             self._begin(octets, now)
+        return board.lost > before
+
+    def _set_window(self, octets: int, more: int, *, more_lost: bool) -> None:
+        """In fast recovery, set the window for what has arrived, or is known to be lost."""
+        if self._prr is not None and (octets or more_lost):
+            self._congestion.cwnd = self._prr.delivered(
+                octets, self.pipe, self._congestion.ssthresh, more
+            )
+            if not octets:  # Nothing allows for more; but the ACK of one segment brings the rest.
+                self.resend_now = True
 
     @property
     def _passed(self) -> bool:
@@ -258,7 +291,8 @@ class Recovery:
         """Take the first segment's worth of what is outstanding for lost."""
         board = self.board
         for sent in board.head(mss):
-            board.lose(sent)
+            if not sent.sacked:
+                board.lose(sent)
 
     def _begin(self, octets: int, now: float) -> None:
         """Fast recovery (RFC 6675 section 5, RFC 6582 section 3.2)."""
@@ -266,7 +300,7 @@ class Recovery:
         flight = self._flight_size
         self.phase = Phase.RECOVERY
         self.recover = board.nxt
-        self._undo = Undo(congestion.cwnd, congestion.ssthresh, board.una)
+        self._undo = Undo(congestion.cwnd, congestion.ssthresh)
         congestion.loss(flight, now)
         # What had arrived before this ACK is not the recovery's (RFC 9937 section 6).
         self._prr = ProportionalRateReduction(self.pipe + board.lost + octets)
@@ -303,6 +337,7 @@ class Recovery:
     def _end(self) -> None:
         self.phase = Phase.OPEN
         self.resend_now = False
+        self._frto.stop()
         self._prr = None
         self._held = 0
         self._duplicates = 0
@@ -321,7 +356,7 @@ class Recovery:
 
     def reorder_timer_fired(self, now: float, mss: int) -> None:
         """What was late may be overdue now (RFC 8985 section 6.2, step 5)."""
-        self._find_losses(0, now, mss)
+        self._set_window(0, 0, more_lost=self._find_losses(0, now, mss))
 
     def timeout(self, now: float, mss: int) -> None:
         """The retransmission timer fired (RFC 5681 section 3.1, RFC 8985 section 6.3)."""
@@ -331,8 +366,12 @@ class Recovery:
             return
         if first.sacked:
             board.forget_sacks()  # The peer has reneged, or it would have acknowledged this.
-        if not self.recovering or board.una > self.recover:
-            self._undo = Undo(congestion.cwnd, congestion.ssthresh, board.una)
+        self._frto.stop()
+        if self._undo is None or not self.recovering:
+            self._undo = Undo(congestion.cwnd, congestion.ssthresh)
+            if self.sack:
+                self._frto.begin()
+        self._undo.timed_out = True
         congestion.timeout(self._flight_size, now, repeated=self._timed_out_una == board.una)
         self._timed_out_una = board.una
         self._timed_out_at = now
@@ -341,8 +380,7 @@ class Recovery:
         self._prr = None
         self._held = self._duplicates = self._partial_acks = 0
         self.resend_now = True
+        self._lose_first(mss)
         for sent in board:
-            if not sent.sacked and (
-                sent is first or not self.sack or self.rack.overdue(sent, now, self._rtt)
-            ):
+            if not sent.sacked and (not self.sack or self.rack.overdue(sent, now, self._rtt)):
                 board.lose(sent)

@@ -146,7 +146,7 @@ class Scoreboard:
     # What is heard
 
     def acknowledge(self, position: int) -> list[Sent]:
-        """All before `position` is acknowledged; returns what had not been SACKed of it."""
+        """All before `position` is acknowledged; returns what is new of that, as it was."""
         self.una = position
         if position > self.highest:
             self.highest = position
@@ -170,7 +170,7 @@ class Scoreboard:
         return delivered
 
     def sack(self, start: int, end: int, grain: int = 1) -> list[Sent]:
-        """The peer holds [start, end); returns what is new of that.
+        """The peer holds [start, end); returns what is new of that, as it was.
 
         Ranges are cut into multiples of `grain` only, in octets: a peer that holds segments holds
         whole ones, and one that lies must not make us count octets. What is left of a block by that
@@ -237,7 +237,6 @@ class Scoreboard:
     def _no_longer_missing(self, sent: Sent) -> None:
         size = sent.end - sent.start
         if sent.lost:
-            sent.lost = False
             self.lost -= size
         elif sent.retransmitted:
             self.resent -= size

@@ -182,10 +182,11 @@ class Sender:
             return None
         if self._probe_due:
             return self._tail_probe(room)
-        if self.recovery.board.lost:
+        new = self._new_transmission(limit, room) if self.recovery.prefers_new else None
+        if new is None and self.recovery.board.lost:
             # Nothing new before all that is lost is on its way again (RFC 6675 NextSeg, rule 1).
             return self._lost_transmission(room)
-        return self._new_transmission(limit, room)
+        return new or self._new_transmission(limit, room)
 
     def _lost_transmission(self, room: int) -> Transmission | None:
         recovery = self.recovery
@@ -257,6 +258,9 @@ class Sender:
             self.retransmissions += 1
             start = self._position(what.seq)
             self.recovery.sent_again(start, start + size, now)
+            if self.recovery.sack and what.seq == self.una:
+                # RFC 6675 section 6: or the timer might not wait for what was just sent again.
+                self.start_timer(now)
         else:
             if self.nxt == self.una:
                 self.stalled_since = now
@@ -295,7 +299,9 @@ class Sender:
         una = self._position(ack)
         if una == recovery.board.una and not sacks and dsack is None and not duplicate:
             return
-        heard = Heard(una, sacks, dsack, duplicate, echoed_at)
+        probe_twice = dsack is not None and self._tail.came_twice(dsack)
+        # A probe in vain is no retransmission in vain: that was the price to know.
+        heard = Heard(una, sacks, None if probe_twice else dsack, duplicate, echoed_at)
         advance = una - recovery.board.una
         was_syn = self.una == self.iss
         was_phase = recovery.phase
@@ -313,7 +319,7 @@ class Sender:
             self._grow(advance, sample, now)
         if recovery.recovering:
             self._tail.forget()  # What was lost is known, and has had its consequences.
-        elif self._tail.acknowledged(una, duplicate=duplicate, sacks=bool(sack), dsack=dsack):
+        elif self._tail.acknowledged(una, duplicate=duplicate and not sack, came_twice=probe_twice):
             recovery.tail_was_lost(self._tail.flight, now)
         self._set_timers(advance, now)
 
@@ -332,11 +338,11 @@ class Sender:
         dsack = None
         sacks = []
         for number, (left, right) in enumerate(blocks):
-            if number == 0 and self._is_dsack(left, right, ack, blocks):
+            if number == 0 and le(right, self.nxt) and self._is_dsack(left, right, ack, blocks):
                 offset = diff(left, self.una)
                 start = self.recovery.board.una + offset
                 dsack = (start, start + ((right - left) & MASK))
-            elif lt(left, right) and ge(left, ack) and le(right, self.nxt):
+            elif lt(left, right) and gt(left, ack) and le(right, self.nxt):
                 sacks.append((self._position(left), self._position(right)))
         return tuple(sacks), dsack
 
@@ -410,7 +416,9 @@ class Sender:
             return
         if (advance and not self.recovery.impatient) or self.persisting:
             self.start_timer(now)
-        self.early_timer = self.recovery.reorder_timer
+        recovery = self.recovery
+        if advance or recovery.recovering or recovery.board.sacked:
+            self.early_timer = recovery.reorder_timer
         if advance:
             self._schedule_probe(now)
 

@@ -49,18 +49,26 @@ class TailLossProbe:
         """Whatever becomes of the probe, it tells nothing more."""
         self.end = None
 
-    def acknowledged(
-        self, una: int, *, duplicate: bool, sacks: bool, dsack: tuple[int, int] | None
-    ) -> bool:
-        """Take an ACK (section 7.4.2); returns whether it shows that the probe repaired a loss."""
+    def came_twice(self, dsack: tuple[int, int]) -> bool:
+        """Whether it is the probe that a D-SACK tells of."""
+        return self._retransmission and dsack[1] == self.end
+
+    def acknowledged(self, una: int, *, duplicate: bool, came_twice: bool) -> bool:
+        """Take an ACK (section 7.4.2); returns whether it shows that the probe repaired a loss.
+
+        Args:
+            una: Position of SEG.ACK.
+            duplicate: Whether it is a duplicate ACK without any SACK blocks.
+            came_twice: Whether it says that the probe came twice.
+        """
         if self.end is None or una < self.end:
             return False
         repaired = False
-        if not self._retransmission or (dsack is not None and dsack[1] == self.end):
+        if not self._retransmission or came_twice:
             self.end = None
         elif una > self.end:
             self.end = None
             repaired = True
-        elif duplicate and not sacks:
+        elif duplicate:
             self.end = None
         return repaired

@@ -2,10 +2,20 @@
 
 Three ways to know: the peer echoes a timestamp from before the first retransmission (Eifel, RFC
 3522); it reports by D-SACK that every retransmission came twice (RFC 3708); or, after a timeout,
-something arrives that was sent only once, before it (F-RTO, RFC 5682).
+something arrives that was sent only once, before it (F-RTO, RFC 5682: see :mod:`.frto`).
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .scoreboard import Sent
+
+_ROUNDING: Final = 1e-6
+"""Seconds: far less than a tick of the timestamp clock, far more than what sums are off by."""
 
 
 class Undo:
@@ -14,37 +24,50 @@ class Undo:
     Attributes:
         cwnd: The congestion window before it, in octets.
         ssthresh: The slow start threshold before it.
+        timed_out: Whether a timeout was part of it.
     """
 
-    __slots__ = ("_first", "_in_vain", "_start", "cwnd", "ssthresh")
+    __slots__ = ("_first", "_needed", "cwnd", "ssthresh", "timed_out")
 
-    def __init__(self, cwnd: int, ssthresh: int, una: int) -> None:
+    def __init__(self, cwnd: int, ssthresh: int) -> None:
         self.cwnd = cwnd
         self.ssthresh = ssthresh
-        self._start = una
-        self._in_vain = 0
+        self.timed_out = False
         self._first: float | None = None
+        self._needed: list[tuple[int, int]] = []  # Sent again, and not reported as a duplicate.
 
-    def resent(self, octets: int, now: float) -> None:
-        """A retransmission went out."""
+    def resent(self, start: int, end: int, now: float) -> None:
+        """[start, end) was sent again."""
         if self._first is None:
             self._first = now
-        self._in_vain += octets
+        if self._needed and self._needed[-1][1] == start:
+            start = self._needed.pop()[0]
+        self._needed.append((start, end))
 
     def duplicate_sack(self, start: int, end: int) -> bool:
-        """A D-SACK came; returns whether all that was sent again has now come twice."""
-        if self._first is None or start < self._start:
-            return False
-        self._in_vain -= end - start
-        return self._in_vain <= 0
+        """[start, end) came twice; returns whether all that was sent again has now done so.
 
-    def echo_is_older(self, echoed_at: float | None) -> bool:
-        """Whether the peer answers the original: its echo is from before we sent anything again.
-
-        Timestamps tick in milliseconds: within the same one nobody can tell.
+        What the network duplicated is not ours, and a retransmission that was lost is not in vain.
         """
-        return (
-            self._first is not None
-            and echoed_at is not None
-            and echoed_at + 0.001 <= int(self._first * 1000) / 1000
-        )
+        needed = []
+        for ours in self._needed:
+            low, high = max(start, ours[0]), min(end, ours[1])
+            if low >= high:
+                needed.append(ours)
+                continue
+            needed += [left for left in ((ours[0], low), (high, ours[1])) if left[0] < left[1]]
+            start = high  # Sent again twice, it has to come three times.
+        in_vain = bool(self._needed) and not needed
+        self._needed = needed
+        return in_vain
+
+    def echo_is_older(self, echoed_at: float | None, delivered: Iterable[Sent]) -> bool:
+        """Whether the peer answers the original of something that we have sent again.
+
+        Its echo is from before we sent anything again. Timestamps tick in milliseconds: within the
+        same one nobody can tell.
+        """
+        first = self._first
+        if first is None or echoed_at is None or echoed_at + _ROUNDING >= int(first * 1000) / 1000:
+            return False
+        return any(sent.retransmitted and sent.time >= first for sent in delivered)

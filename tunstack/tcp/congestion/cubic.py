@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .hystart import HyStart
 
@@ -15,6 +15,16 @@ _ALPHA: Final = 3 * (1 - _BETA) / (1 + _BETA)
 _UNLIMITED: Final = 1 << 30
 
 
+class _Curve(NamedTuple):
+    """What a congestion event overwrites, in segments and seconds (RFC 9438 section 4.1.2)."""
+
+    w_max: float
+    k: float
+    epoch: float | None
+    w_est: float
+    cwnd_prior: float
+
+
 class Cubic:
     """The window as a cubic function of the time since it was last reduced.
 
@@ -22,14 +32,14 @@ class Cubic:
     """
 
     __slots__ = (
-        "_epoch",
+        "_before",
+        "_carry",
+        "_curve",
         "_hystart",
         "_initial",
-        "_k",
         "_last_ack",
         "_mss",
-        "_w_est",
-        "_w_max",
+        "_rtt",
         "cwnd",
         "ssthresh",
     )
@@ -41,10 +51,10 @@ class Cubic:
         self.ssthresh = _UNLIMITED
         self._mss = 0
         self._initial = 0
-        self._w_max = 0.0
-        self._w_est = 0.0
-        self._k = 0.0
-        self._epoch: float | None = None
+        self._curve = _Curve(0.0, 0.0, None, 0.0, 0.0)
+        self._before: _Curve | None = None
+        self._carry = 0.0
+        self._rtt: float | None = None
         self._last_ack = 0.0
         self._hystart = HyStart()
 
@@ -56,64 +66,80 @@ class Cubic:
 
     def acknowledged(self, ack: Acknowledgement) -> None:
         """Grow: by slow start, or towards what the curve says for the next round trip."""
+        if ack.rtt is not None:
+            self._rtt = ack.rtt if self._rtt is None else self._rtt + (ack.rtt - self._rtt) / 8
         if self.cwnd < self.ssthresh:
-            # No further than the threshold: one ACK may stand for many segments.
-            self.cwnd += min(self._hystart.growth(ack, self._mss), self.ssthresh - self.cwnd)
-            if self._hystart.finished:
-                self.ssthresh = self.cwnd
-            return
-        if ack.rtt is None:
-            return
-        if self._epoch is None:
-            self._begin_epoch(ack.now)
-        assert self._epoch is not None
-        elapsed = ack.now - self._epoch
-        mss = self._mss
-        cwnd = self.cwnd / mss
-        # Section 4.3: what Reno would have by now, with CUBIC's beta.
-        alpha = _ALPHA if self._w_est < self._w_max else 1.0
-        self._w_est += alpha * (ack.octets / mss) / cwnd
-        target = _C * (elapsed + ack.rtt - self._k) ** 3 + self._w_max
-        now_at = _C * (elapsed - self._k) ** 3 + self._w_max
-        if now_at < self._w_est:
-            cwnd = max(cwnd, self._w_est)
+            self._slow_start(ack)
         else:
-            target = min(max(target, cwnd), 1.5 * cwnd)
-            cwnd += (target - cwnd) / cwnd * (ack.octets / mss)
-        self.cwnd = int(cwnd * mss)
+            self._avoid_congestion(ack)
 
-    def _begin_epoch(self, now: float) -> None:
-        self._epoch = now
-        cwnd = self.cwnd / self._mss
-        if self._w_max <= cwnd:
-            self._w_max = cwnd
-            self._k = 0.0
-        else:
-            self._k = ((self._w_max - cwnd) / _C) ** (1 / 3)
-        self._w_est = cwnd
+    def _slow_start(self, ack: Acknowledgement) -> None:
+        if self.ssthresh < _UNLIMITED:  # HyStart++ is for the first (RFC 9406 section 4.3).
+            # No further than the threshold: one ACK may stand for many segments.
+            self.cwnd = min(self.cwnd + ack.octets, self.ssthresh)
+            return
+        self.cwnd += self._hystart.growth(ack)
+        if self._hystart.finished:
+            self.ssthresh = self.cwnd
+
+    def _avoid_congestion(self, ack: Acknowledgement) -> None:
+        mss, now, rtt = self._mss, ack.now, self._rtt or 0.0
+        cwnd = self.cwnd / mss
+        curve = self._curve
+        if curve.epoch is None:
+            curve = self._begin_epoch(cwnd, now)
+        elif (pause := now - self._last_ack - rtt) > 0:
+            # The window was not the limit for a while: that time does not count (section 5.8).
+            curve = curve._replace(epoch=curve.epoch + pause)
+        self._last_ack = now
+        assert curve.epoch is not None
+        elapsed = now - curve.epoch
+        # Section 4.3: what Reno would have by now, with CUBIC's beta.
+        alpha = _ALPHA if curve.w_est < curve.cwnd_prior else 1.0
+        w_est = curve.w_est + alpha * (ack.octets / mss) / cwnd
+        self._curve = curve._replace(w_est=w_est)
+        if _C * (elapsed - curve.k) ** 3 + curve.w_max < w_est:
+            self.cwnd = max(self.cwnd, int(w_est * mss))
+            return
+        target = _C * (elapsed + rtt - curve.k) ** 3 + curve.w_max
+        target = min(max(target, cwnd), 1.5 * cwnd)
+        self._carry += (target - cwnd) / cwnd * ack.octets
+        growth = int(self._carry)
+        self._carry -= growth
+        self.cwnd += growth
+
+    def _begin_epoch(self, cwnd: float, now: float) -> _Curve:
+        w_max = max(self._curve.w_max, cwnd)
+        k = ((w_max - cwnd) / _C) ** (1 / 3)
+        self._carry = 0.0
+        self._before = None
+        return _Curve(w_max, k, now, cwnd, self._curve.cwnd_prior)
 
     def loss(self, flight_size: int, now: float) -> None:
         """Reduce to 0.7 (section 4.6), and make room for others if it was less than last time."""
+        curve = self._curve
+        if self._before is None:
+            self._before = curve
         cwnd = self.cwnd / self._mss
-        self._w_max = cwnd * (1 + _BETA) / 2 if cwnd < self._w_max else cwnd  # Section 4.7
+        w_max = cwnd * (1 + _BETA) / 2 if cwnd < curve.w_max else cwnd  # Section 4.7
+        self._curve = _Curve(w_max, 0.0, None, 0.0, cwnd)
         self.ssthresh = max(int(flight_size * _BETA), 2 * self._mss)
-        self._epoch = None
-        self._hystart.restart()
 
     def timeout(self, flight_size: int, now: float, *, repeated: bool) -> None:
-        """Fall back to one segment (section 4.8)."""
+        """Fall back to one segment, and grow from where slow start ends (section 4.8)."""
         if not repeated:
             self.loss(flight_size, now)
+        self._curve = self._curve._replace(w_max=0.0)
         self.cwnd = self._mss
 
     def idle(self) -> None:
         """Return to the initial window, no more (RFC 5681 section 4.1)."""
         self.cwnd = min(self.cwnd, self._initial)
-        self._epoch = None
+        self._curve = self._curve._replace(epoch=None)
 
     def undo(self, cwnd: int, ssthresh: int) -> None:
         """The loss was none: back to what was (section 4.9)."""
         self.cwnd = max(self.cwnd, cwnd)
         self.ssthresh = max(self.ssthresh, ssthresh)
-        self._w_max = max(self._w_max, self.cwnd / self._mss)
-        self._epoch = None
+        if self._before is not None:
+            self._curve, self._before = self._before, None
