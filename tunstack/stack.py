@@ -391,7 +391,7 @@ class Stack:
             flow.observed = flow.state
 
     def _send_icmp(self, asked: Datagram, message: icmp.IcmpMessage, now: float) -> None:
-        # It may be fragmented on its way, so no two may look alike (RFC 6864 section 4.3).
+        # It may be fragmented on its way: pieces of two must not be mixed up (RFC 6864).
         identification = self._rng.getrandbits(16)
         packet = encode_icmp(asked.dst, asked.src, message, identification=identification)
         if sum(map(len, packet)) <= self.mtu:

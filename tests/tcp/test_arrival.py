@@ -122,6 +122,7 @@ def test_ack_of_an_unacceptable_segment_does_not_count() -> None:
 QUIET_ENDS: Final = {S.CLOSING, S.LAST_ACK, S.TIME_WAIT}
 
 
+@pytest.mark.rfc("5961:3.2")
 @pytest.mark.parametrize("state", ALL_SYNCHRONIZED)
 def test_reset_at_the_left_edge(state: State, numbers: Numbers) -> None:
     bench = IN_STATE[state](**numbers)
@@ -131,6 +132,7 @@ def test_reset_at_the_left_edge(state: State, numbers: Numbers) -> None:
     assert bench.connection.deadline() is None
 
 
+@pytest.mark.rfc("5961:3.2")
 @pytest.mark.parametrize("state", [S.SYN_RECEIVED, *ALL_SYNCHRONIZED])
 @pytest.mark.parametrize("ahead", [1, 60000])
 def test_reset_elsewhere_in_the_window_is_challenged(
@@ -143,6 +145,7 @@ def test_reset_elsewhere_in_the_window_is_challenged(
     bench.expect_state(state)
 
 
+@pytest.mark.rfc("5961:3.2")
 @pytest.mark.parametrize("state", [S.SYN_RECEIVED, *ALL_SYNCHRONIZED])
 @pytest.mark.parametrize("ahead", [-1, -70000, 2 << 20])
 def test_reset_outside_the_window_is_ignored(state: State, ahead: int) -> None:
@@ -172,6 +175,7 @@ def test_reset_counts_when_the_window_is_zero() -> None:
 # Fourth: SYN, with RFC 5961 section 4
 
 
+@pytest.mark.rfc("5961:4.2")
 @pytest.mark.parametrize("flags", [SYN, SYN | ACK])
 @pytest.mark.parametrize("ahead", [-1, 0, 1000, 2 << 20])
 @pytest.mark.parametrize("state", sorted(SYNCHRONIZED - {S.TIME_WAIT}, key=str))
@@ -212,6 +216,7 @@ def test_old_ack_changes_nothing(numbers: Numbers) -> None:
     assert bench.connection.sender.recovery.duplicates == 0
 
 
+@pytest.mark.rfc("5961:5.2")
 def test_ack_older_than_the_largest_window_is_challenged(numbers: Numbers) -> None:
     """RFC 5961 section 5: SND.UNA - MAX.SND.WND =< SEG.ACK."""
     bench = established(peer=Offer(wnd=2000), **numbers)
@@ -225,6 +230,7 @@ def test_ack_older_than_the_largest_window_is_challenged(numbers: Numbers) -> No
     assert bench.receive() == b"good"
 
 
+@pytest.mark.rfc("5961:5.2")
 @pytest.mark.parametrize("ahead", [1, 5000, 2**31 - 1])
 def test_ack_of_what_was_never_sent_is_challenged(ahead: int, numbers: Numbers) -> None:
     bench = established(**numbers)

@@ -43,6 +43,7 @@ def test_clock_wraps() -> None:
     bench.expect(ACK | PSH, payload=b"x", ts_val=5000)
 
 
+@pytest.mark.rfc("7323:3.2")
 def test_every_segment_but_a_reset_carries_timestamps() -> None:
     bench = established()
     bench.send(b"x")
@@ -58,6 +59,7 @@ def test_every_segment_but_a_reset_carries_timestamps() -> None:
 # TS.Recent (section 4.3)
 
 
+@pytest.mark.rfc("7323:4.3")
 def test_the_ack_of_two_segments_echoes_the_first(numbers: Numbers) -> None:
     """So that the peer's measurement covers our delay."""
     bench = established(**numbers)
@@ -69,6 +71,7 @@ def test_the_ack_of_two_segments_echoes_the_first(numbers: Numbers) -> None:
     bench.expect(ACK, ack=4001, ts_ecr=120)
 
 
+@pytest.mark.rfc("7323:4.3")
 def test_a_segment_beyond_a_gap_is_not_echoed(numbers: Numbers) -> None:
     """Last.ACK.sent is before it; the segment that fills the gap is echoed."""
     bench = established(**numbers)
@@ -116,6 +119,7 @@ def test_segment_in_order_in_the_batch_of_the_handshake(numbers: Numbers) -> Non
 # PAWS (section 5)
 
 
+@pytest.mark.rfc("7323:5.3")
 @pytest.mark.parametrize("state", sorted(SYNCHRONIZED, key=str))
 @pytest.mark.parametrize("older", [1, 2**31 - 1])
 def test_older_timestamp_is_refused(state: State, older: int, numbers: Numbers) -> None:
@@ -128,6 +132,7 @@ def test_older_timestamp_is_refused(state: State, older: int, numbers: Numbers) 
     assert (bench.irs + answer.ack) % 2**32 == expected == bench.connection.receiver.nxt
 
 
+@pytest.mark.rfc("7323:5.3")
 @pytest.mark.parametrize("newer", [0, 1, 2**31 - 1])
 def test_timestamp_that_is_not_older_passes(newer: int, numbers: Numbers) -> None:
     bench = established(**numbers)
@@ -136,6 +141,7 @@ def test_timestamp_that_is_not_older_passes(newer: int, numbers: Numbers) -> Non
     assert recent(bench) == 500 + newer
 
 
+@pytest.mark.rfc("7323:5.3")
 def test_reset_needs_no_timestamp_and_no_new_one() -> None:
     """Section 5.3: PAWS is not for them."""
     for ts_val in (None, 1):
@@ -144,6 +150,7 @@ def test_reset_needs_no_timestamp_and_no_new_one() -> None:
         assert bench.arrive(RST, ts_val=ts_val) is Verdict.RESET
 
 
+@pytest.mark.rfc("7323:5.5")
 @pytest.mark.parametrize(
     ("idle", "verdict"), [(24 * DAY, Verdict.ACCEPTED), (24 * DAY - 1, Verdict.OLD_TIMESTAMP)]
 )
@@ -160,6 +167,7 @@ def test_after_24_days_a_timestamp_says_nothing(idle: float, verdict: Verdict) -
     bench.drain()
 
 
+@pytest.mark.rfc("7323:3.2")
 @pytest.mark.parametrize("flags", [ACK, ACK | FIN])
 def test_segment_without_a_timestamp_is_dropped(flags: int) -> None:
     """Section 3.2: once agreed on, they SHOULD be there."""
@@ -170,6 +178,7 @@ def test_segment_without_a_timestamp_is_dropped(flags: int) -> None:
     assert bench.receive() == b""
 
 
+@pytest.mark.rfc("5961:4.2")
 @pytest.mark.parametrize("make", [IN_STATE[S.ESTABLISHED], IN_STATE[S.FIN_WAIT_2]])
 def test_syn_without_a_timestamp_is_challenged(make: Callable[..., Bench]) -> None:
     """A peer that has lost its memory must hear of us, to reset us (RFC 5961 section 4)."""
