@@ -220,9 +220,13 @@ class Stack:
         verdict, answer, syn = self._admission.judge(listener, name, segment, now, reopens=reopens)
         if verdict is None:
             assert listener is not None
-            if syn is None:
-                return self._begin(name, listener, now, floor)
-            return self._begin_by_cookie(name, listener, syn, segment, now)
+            if syn is not None:
+                return self._begin_by_cookie(name, listener, syn, segment, now)
+            given_up = self._admission.give_up_half_open(listener)
+            if given_up is not None:
+                assert isinstance(given_up, Flow)
+                self.touch(given_up)
+            return self._begin(name, listener, now, floor)
         self.counters[verdict] += 1
         self._observe_in(packet, now, verdict)
         if answer is not None:
@@ -240,11 +244,8 @@ class Stack:
         self.touch(ended)
         return True
 
-    def _begin(self, name: FourTuple, listener: Listener, now: float, floor: int | None) -> Flow:
-        if (given_up := self._admission.give_up_half_open(listener)) is not None:
-            assert isinstance(given_up, Flow)
-            self.touch(given_up)
-        flow = self._make_flow(name, now, floor=floor, config=listener.config)
+    def _begin(self, name: FourTuple, listener: Listener, now: float, iss: int | None) -> Flow:
+        flow = self._make_flow(name, now, iss=iss, config=listener.config)
         flow.owner = listener
         flow.open_passive()
         listener.begin(flow)
@@ -281,14 +282,14 @@ class Stack:
         name: FourTuple,
         now: float,
         *,
-        floor: int | None = None,
+        iss: int | None = None,
         config: Config | None = None,
     ) -> Flow:
         packed = name.packed
         return Flow(
             name,
             config or self.config,
-            iss=self._numbers.isn(packed, now) if floor is None else floor,
+            iss=self._numbers.isn(packed, now) if iss is None else iss,
             ts_offset=self._numbers.timestamp_offset(packed),
             budget=self.memory.budget,
         )
