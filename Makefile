@@ -1,6 +1,7 @@
 # Each target does its own set-up first: a virtual environment in .venv, and the programs it needs.
 #
 #   ARGS     more arguments for pytest or for the demo:   make test ARGS="-k handshake"
+#            how many SYNs, and how many a second:        make flood ARGS="20000 5000"
 #   PYTHON   the interpreter to make .venv with:          make test PYTHON=python3.12
 
 BIN := .venv/bin
@@ -12,7 +13,7 @@ PYTHON ?= $(or $(firstword $(made-with)),python3)
 TOOLS := ab curl ip nmap nsenter nstat ping setpriv socat ss tshark unshare
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance snapshot lint format clean
+.PHONY: help demo test conformance snapshot flood lint format clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +33,10 @@ conformance: $(STAMP) ## what the RFCs require, and which tests show it
 snapshot: $(STAMP) ## renew the simulator's tables of goodput and fairness, which the tests compare
 	$(BIN)/python -m tests.simulator.verdict
 	@git --no-pager diff --stat tests/simulator/snapshot.txt
+
+flood: $(STAMP) ## what 100,000 spoofed SYNs do to a web server
+	@.ci/system-tools ab
+	@$(BIN)/python -m tests.attack.flood $(ARGS)
 
 lint: $(STAMP) ## style, types, and which layer imports which
 	$(BIN)/ruff check

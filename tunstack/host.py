@@ -33,6 +33,9 @@ logger = logging.getLogger("tunstack")
 _MAX_OUTGOING: Final = 10_000
 """Packets that may wait for a link that takes none; what comes after them is lost, as on a wire."""
 
+_MAX_OUTGOING_OCTETS: Final = 16 << 20
+"""The same in octets: as many packets as this is enough for, whatever their size."""
+
 _BATCH: Final = 64
 """Packets processed before anything is sent: more would make the peer's loss probes impatient."""
 
@@ -80,6 +83,8 @@ class Host:
             raise ValueError("a host needs at least one address")
         rng = random.SystemRandom() if seed is None else random.Random(seed)
         self.stack = Stack(interfaces, link.mtu, rng=rng, config=config, limits=limits, tap=tap)
+        largest = max(link.mtu, self.stack.config.max_payload)
+        self._most_outgoing = min(_MAX_OUTGOING, _MAX_OUTGOING_OCTETS // largest)
         self._manager: Any = None
         self._nursery: trio.Nursery | None = None
         self._alarm = trio.CancelScope()
@@ -245,7 +250,7 @@ class Host:
         outgoing, send = self.stack.outgoing, self._link.send
         while outgoing:
             if not send(outgoing[0]):
-                while len(outgoing) > _MAX_OUTGOING:
+                while len(outgoing) > self._most_outgoing:
                     outgoing.pop()
                     self.stack.counters["lost_to_full_link"] += 1
                 self._blocked.unpark()

@@ -223,9 +223,13 @@ class Stack:
         verdict, answer, syn = self._admission.judge(listener, name, segment, now, reopens=reopens)
         if verdict is None:
             assert listener is not None
-            if syn is None:
-                return self._begin(name, listener, now, floor)
-            return self._begin_by_cookie(name, listener, syn, segment, now)
+            if syn is not None:
+                return self._begin_by_cookie(name, listener, syn, segment, now)
+            given_up = self._admission.give_up_half_open(listener)
+            if given_up is not None:
+                assert isinstance(given_up, Flow)
+                self.touch(given_up)
+            return self._begin(name, listener, now, floor)
         self.counters[verdict] += 1
         self._observe_in(packet, now, verdict)
         if answer is not None:
@@ -243,11 +247,8 @@ class Stack:
         self.touch(ended)
         return True
 
-    def _begin(self, name: FourTuple, listener: Listener, now: float, floor: int | None) -> Flow:
-        if (given_up := self._admission.give_up_half_open(listener)) is not None:
-            assert isinstance(given_up, Flow)
-            self.touch(given_up)
-        flow = self._make_flow(name, now, floor=floor, config=listener.config)
+    def _begin(self, name: FourTuple, listener: Listener, now: float, iss: int | None) -> Flow:
+        flow = self._make_flow(name, now, iss=iss, config=listener.config)
         flow.owner = listener
         flow.open_passive()
         listener.begin(flow)
@@ -284,14 +285,14 @@ class Stack:
         name: FourTuple,
         now: float,
         *,
-        floor: int | None = None,
+        iss: int | None = None,
         config: Config | None = None,
     ) -> Flow:
         packed = name.packed
         return Flow(
             name,
             config or self.config,
-            iss=self._numbers.isn(packed, now) if floor is None else floor,
+            iss=self._numbers.isn(packed, now) if iss is None else iss,
             ts_offset=self._numbers.timestamp_offset(packed),
             budget=self.memory.budget,
         )
@@ -394,7 +395,7 @@ class Stack:
             flow.observed = flow.state
 
     def _send_icmp(self, asked: Datagram, message: icmp.IcmpMessage, now: float) -> None:
-        # It may be fragmented on its way, so no two may look alike (RFC 6864 section 4.3).
+        # It may be fragmented on its way: pieces of two must not be mixed up (RFC 6864).
         identification = self._rng.getrandbits(16)
         packet = encode_icmp(asked.dst, asked.src, message, identification=identification)
         if sum(map(len, packet)) <= self.mtu:

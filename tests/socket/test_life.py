@@ -191,11 +191,12 @@ async def test_a_full_link_delivers_later(autojump_clock: MockClock) -> None:
         assert client.tcp_info().retransmits == 0
 
 
+@pytest.mark.parametrize(("bound", "number"), [("", 6), ("_OCTETS", 6 * 1500 + 1499)])
 async def test_what_a_full_link_never_takes_is_lost_and_sent_again(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, bound: str, number: int
 ) -> None:
-    """The queue for it is bounded."""
-    monkeypatch.setattr("tunstack.host._MAX_OUTGOING", 6)
+    """The queue for it is bounded, in packets and in octets."""
+    monkeypatch.setattr(f"tunstack.host._MAX_OUTGOING{bound}", number)
     link, far = memory_pair()
     valve = Valve(link)
     async with Host(valve, [f"{OURS}/24"]) as ours, Host(far, [f"{THEIRS}/24"]) as theirs:

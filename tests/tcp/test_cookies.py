@@ -186,6 +186,19 @@ def test_when_too_many_are_half_open_cookies_are_sent_and_nothing_is_kept() -> N
     assert len(again) == 256  # Nobody repeats what nobody remembers.
 
 
+def test_who_comes_by_a_cookie_takes_nobodys_place() -> None:
+    crowd = Crowd(backlog=0)
+    waiting = crowd.peers(256)
+    for peer in waiting:
+        peer.syn()
+    honest = crowd.peer()
+    honest.syn()
+    assert honest.ack() == []
+    assert crowd.accept().four_tuple.remote_port == honest.sport
+    assert crowd.statistics["half_open"] == 256
+    assert "half_open_dropped" not in crowd.statistics
+
+
 def test_its_ack_opens_the_connection_as_it_should_have_been() -> None:
     crowd = Crowd(limits=ALWAYS)
     peer = crowd.peer(mss=1400, wscale=3)

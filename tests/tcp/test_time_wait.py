@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -15,14 +16,17 @@ from .stack_bench import PEER, PORT, StackBench
 
 if TYPE_CHECKING:
     from tunstack.flow import Flow
+    from tunstack.tcp.config import Config
 
 S = State
 ORIGINS: Final = [0, 2**31 - 1, 2**32 - 3]
 
 
-def in_time_wait(irs: int, ts_val: int | None = None) -> tuple[StackBench, Flow]:
+def in_time_wait(
+    irs: int, ts_val: int | None = None, config: Config = CONFIG
+) -> tuple[StackBench, Flow]:
     """A connection that we closed first; its numbers end at 101, its timestamps at `ts_val`."""
-    bench = StackBench()
+    bench = StackBench(config)
     bench.handshake(irs, ts_val=ts_val)
     flow = bench.accept()
     assert flow is not None
@@ -157,6 +161,7 @@ def test_data_for_a_closed_connection_draws_a_reset() -> None:
     bench.expect(RST, seq=2)
 
 
+@pytest.mark.rfc("6056:2.1")
 def test_our_own_new_connection_avoids_a_four_tuple_in_time_wait() -> None:
     bench = StackBench()
     flow = bench.stack.connect(PEER, 7, bench.now, local_port=40000)
@@ -166,3 +171,36 @@ def test_our_own_new_connection_avoids_a_four_tuple_in_time_wait() -> None:
     assert flow.four_tuple != other.four_tuple
     bench.flush()
     assert [sent.segment.flags for sent in bench.drain()] == [SYN, SYN]
+
+
+@pytest.mark.rfc("1337:3")
+@pytest.mark.parametrize("ts_val", [None, 1000])
+def test_a_reset_ends_time_wait_unless_it_is_to_be_protected(ts_val: int | None) -> None:
+    """RFC 9293 section 3.10.7.4 lets it, and so does Linux; RFC 1337 warns of that."""
+    bench, flow = in_time_wait(0, ts_val)
+    bench.arrive(RST, seq=101)
+    assert (flow.state, states(bench)) == (S.CLOSED, [])
+
+    bench, flow = in_time_wait(0, ts_val, replace(CONFIG, rfc1337=True))
+    bench.arrive(RST, seq=101)
+    assert (flow.state, states(bench)) == (S.TIME_WAIT, [S.TIME_WAIT])
+    assert bench.stack.counters[Verdict.RESET_IGNORED] == 1
+    bench.advance(2 * CONFIG.msl)
+    assert states(bench) == []
+
+
+def test_protected_time_wait_is_still_reopened_by_a_syn() -> None:
+    bench, flow = in_time_wait(0, config=replace(CONFIG, rfc1337=True))
+    bench.arrive_syn(102)
+    bench.expect(SYN | ACK, seq=0, ack=1, mss=1012)
+    assert flow.state is S.CLOSED
+
+
+def test_a_peer_that_was_refused_gets_in_by_its_reset() -> None:
+    """Why it is not protected by default: no timestamps, and a lower number than last time."""
+    bench, _ = in_time_wait(5000)
+    bench.arrive(SYN, seq=-100)
+    bench.expect(ACK, seq=2, ack=101)
+    bench.arrive(RST, seq=101)  # As RFC 9293 section 3.10.7.3 makes it answer that ACK.
+    bench.arrive_syn(4900)
+    bench.expect(SYN | ACK, seq=0, ack=1, mss=1012)

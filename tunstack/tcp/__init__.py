@@ -16,6 +16,11 @@ Where to look:
 `receiver`           RCV variables, window, when to acknowledge
 `reassembly`         what came out of order
 `isn`                numbers that an outsider cannot guess
+`listener`           what listens, and what waits there
+`half_open`          what is in SYN-RECEIVED: few
+`cookies`            how to answer a SYN and remember nothing
+`challenge`          how often to answer what an attacker could send
+`budget`             the memory that the connections of a host share
 ===================  ==============================================================================
 
 The core decides, the coroutine narrates. The rules for an arriving segment depend on the state, and

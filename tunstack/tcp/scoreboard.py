@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _START: Final = attrgetter("start")
+_MANY: Final = 1024
 
 
 class Sent:
@@ -172,10 +173,13 @@ class Scoreboard:
     def sack(self, start: int, end: int, grain: int = 1) -> list[Sent]:
         """The peer holds [start, end); returns what is new of that, as it was.
 
-        Ranges are cut into multiples of `grain` only, in octets: a peer that holds segments holds
-        whole ones, and one that lies must not make us count octets. What is left of a block by that
-        may not be all of it; it is advice, and the rest will be acknowledged.
+        When there are many ranges, they are cut into multiples of `grain` only, in octets: a peer
+        that holds segments holds whole ones, and one that lies must not make us count octets. What
+        is left of a block by that may not be all of it; it is advice, and the rest will be
+        acknowledged.
         """
+        if len(self._ranges) < _MANY:
+            grain = 1
         start, end = max(start, self.una), min(end, self.nxt)
         if start >= end:
             return []
