@@ -50,7 +50,9 @@ class Application:
 
     Attributes:
         flow: The connection; None until it is there.
+        sent: How many octets the connection has taken.
         received: What was read.
+        reading: Whether it reads what is there.
         ended: Whether the peer's end of stream was read.
         error: The error that reading or sending met, if any.
     """
@@ -59,7 +61,9 @@ class Application:
         self._node = node
         self._queue = bytearray()
         self._shutdown = False
+        self._gone = False
         self.flow: Flow | None = None
+        self.sent = 0
         self.received = bytearray()
         self.reading = True
         self.ended = False
@@ -82,13 +86,15 @@ class Application:
         self.act()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of the connection; what it has taken by now it is to deliver."""
+        self._gone = True
         if self.flow is not None:
             self.flow.close()
             self._node.stack.touch(self.flow)
 
     def abort(self) -> None:
         """Reset the connection."""
+        self._gone = True
         if self.flow is not None:
             self.flow.abort()
             self._node.stack.touch(self.flow)
@@ -108,13 +114,14 @@ class Application:
     def act(self) -> None:
         """Do what the connection allows now."""
         flow = self.flow
-        if flow is None or flow.state in (State.SYN_SENT, State.SYN_RECEIVED):
+        if self._gone or flow is None or flow.state in (State.SYN_SENT, State.SYN_RECEIVED):
             return
         acted = False
         try:
             while self._queue and flow.state in CAN_SEND and flow.writable_size:
                 sent = flow.send(bytes(self._queue[: flow.writable_size]), self._node.now)
                 del self._queue[:sent]
+                self.sent += sent
                 acted = True
             if self._shutdown and not self._queue and flow.state in CAN_SEND:
                 flow.shutdown()

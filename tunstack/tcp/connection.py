@@ -496,10 +496,14 @@ class Connection(Narrator):
         return segment
 
     def _sack_blocks(self) -> tuple[tuple[int, int], ...]:
-        """As many as fit: three beside timestamps, else four (RFC 2018 section 3)."""
+        """As many as fit: three beside timestamps, else four (RFC 2018 section 3).
+
+        Where packets are tiny, fewer: data has to find room beside them.
+        """
         if not self.sack_ok:
             return ()
-        return self.receiver.sack_blocks(3 if self.timestamps_ok else 4)
+        most = 3 if self.timestamps_ok else 4
+        return self.receiver.sack_blocks(min(most, (self.sender.mss - 5) >> 3))
 
     def _syn(self, now: float) -> Segment:
         """A SYN, or a SYN,ACK; its options look like Linux's. The window in it is never scaled."""

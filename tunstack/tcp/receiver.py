@@ -221,7 +221,8 @@ class Receiver:
         room = self.size - len(self.buffer)
         share = self.budget.share(self.size) - len(self.buffer)
         if share - current >= min(self.size >> 1, self.mss):
-            field = min(share >> shift, 0xFFFF)
+            # What is less than the scale can say counts as one: never to offer it would end it all.
+            field = min(share >> shift or 1, 0xFFFF)
         else:
             # An edge once offered stands: round up what the field cannot say exactly. Not without
             # end, though, or a peer that sends an octet at a time would never fill the buffer.

@@ -412,7 +412,9 @@ class Sender:
     def _set_timers(self, advance: int, now: float) -> None:
         """After an ACK: RFC 6298 section 5.2 and 5.3, RFC 8985 sections 6.2 and 7.2."""
         if self.una == self.nxt:
-            self.timer = self.early_timer = None
+            self.early_timer = None
+            if not self.persisting:  # What comes late may have a D-SACK: the window is still shut.
+                self.timer = None
             return
         if (advance and not self.recovery.impatient) or self.persisting:
             self.start_timer(now)

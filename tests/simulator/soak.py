@@ -1,0 +1,342 @@
+"""Random runs of the simulator: whatever happens, nothing is lost, doubled or left behind.
+
+    python -m tests.simulator.soak --runs 10000
+    python -m tests.simulator.soak --seed 1234
+
+Everything about a run follows from its seed: the path, the options of both sides, what each side
+sends, when it pauses, half-closes, closes or aborts. A seed that fails is printed with the command
+that repeats it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import traceback
+from collections import Counter
+from dataclasses import dataclass
+from random import Random
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from tunstack.link.impair import Impairments
+from tunstack.simulator import Application, Simulator
+from tunstack.tcp.config import Config
+from tunstack.tcp.congestion import Cubic, Reno
+from tunstack.tcp.state import State
+from tunstack.wire import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from tunstack.observation import Observation
+
+EVERY: Final = 7
+"""Of so many seeds one runs twice, and must send the same octets at the same times again."""
+
+LONGEST: Final = 50_000.0
+"""Virtual seconds. The slowest go by one tiny window at a time, half of which are lost."""
+
+STREAM: Final = Random(0).randbytes(1 << 18)
+"""What everybody sends, from its beginning: what is missing, doubled or misplaced does not fit."""
+
+PLAIN: Final = ("send", "send", "send", "pause", "resume", "half-close")
+ENDS: Final = ("close", "abort")
+
+
+class SoakError(AssertionError):
+    """A run broke a promise."""
+
+
+@dataclass
+class End:
+    """One end of a connection, and what its application does when.
+
+    Attributes:
+        name: For messages.
+        application: The simulator's.
+        shut: Whether it has closed its half.
+        left: Whether it has closed or aborted.
+        total: Octets that it meant to send.
+    """
+
+    name: str
+    application: Application
+    shut: bool = False
+    left: bool = False
+    total: int = 0
+
+    def do(self, action: str, size: int) -> None:
+        """Perform one of `PLAIN` or `ENDS`, if it can be."""
+        application = self.application
+        if self.left or (action in ENDS and application.flow is None):
+            return
+        match action:
+            case "send" if not self.shut:
+                application.send(STREAM[self.total : self.total + size])
+                self.total = min(self.total + size, len(STREAM))
+            case "pause":
+                application.read(False)
+            case "resume":
+                application.read(True)
+            case "half-close":
+                self.shut = True
+                application.shutdown()
+            case "close":
+                self.left = True
+                application.close()
+            case "abort":
+                self.left = True
+                application.abort()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes:
+        digest: Of all that was sent, and when.
+        tally: How often what happened, for the report.
+    """
+
+    digest: str
+    tally: Counter[str]
+
+
+def skewed(rng: Random, most: float) -> float:
+    """A number from 0 to `most`, more often small than large."""
+    return most * rng.random() ** 3
+
+
+def random_config(rng: Random, mtu: int, sizes: Sequence[int]) -> Config:
+    return Config(
+        mss=mtu - 40,
+        receive_buffer=rng.choice(sizes),
+        send_buffer=rng.choice(sizes),
+        timestamps=rng.random() < 0.7,
+        window_scaling=rng.random() < 0.7,
+        sack=rng.random() < 0.7,
+        nodelay=rng.random() < 0.3,
+        delayed_ack=rng.choice((0.0, 0.04, 0.2, 0.4)),
+        initial_window=rng.choice((1, 3, 10)),
+        congestion=rng.choice((Reno, Cubic)),
+        keepalive=rng.random() < 0.1,
+    )
+
+
+def random_path(rng: Random) -> Impairments:
+    """One direction: a good one as often as a bad one."""
+    if rng.random() < 0.2:
+        return Impairments()
+    return Impairments(
+        loss=rng.choice((0.0, 0.0, 0.01, 0.05, skewed(rng, 0.3))),
+        delay=skewed(rng, 0.3),
+        jitter=rng.choice((0.0, skewed(rng, 0.05))),
+        reorder=rng.choice((0.0, skewed(rng, 0.3))),
+        duplicate=rng.choice((0.0, skewed(rng, 0.3))),
+    )
+
+
+class Run:
+    """One run: all of it is decided by `seed`."""
+
+    def __init__(self, seed: int) -> None:
+        rng = Random(seed)
+        # Small packets and small windows make many packets of little data.
+        self.mtu = rng.choice((68, 256, 576, 1500, 1500, 9000))
+        sizes = (self.mtu // 2, 3 * self.mtu, 30_000, 1 << 20)
+        self.most = min(1 << 17, 50 * self.mtu)
+        self.simulator = Simulator(
+            seed=seed,
+            impairments=(random_path(rng), random_path(rng)),
+            mtu=self.mtu,
+            bottleneck=rng.choice((None, None, (1e6, 10), (1e7, 50))),
+            config=random_config(rng, self.mtu, sizes),
+            tap=self._look,
+        )
+        self.ends: list[tuple[End, End]] = []
+        for number in range(rng.choice((1, 1, 1, 2, 3))):
+            config = random_config(rng, self.mtu, sizes)
+            crossing = rng.random() < 0.05
+            client, server = (
+                self._crossing(config, number) if crossing else self.simulator.connect(config)
+            )
+            self.ends.append((End(f"client {number}", client), End(f"server {number}", server)))
+        both = [end for pair in self.ends for end in pair]
+        last = max(self._plan(rng, end) for end in both)
+        for end in both:
+            self.simulator.at(last, self._finishing(end))
+
+    def _crossing(self, config: Config, number: int) -> tuple[Application, Application]:
+        """Both sides open at once (RFC 9293 figure 7)."""
+        one, other = self.simulator.client, self.simulator.server
+        ends = Application(one), Application(other)
+        ports = 7001 + number, 8001 + number
+        for node, peer, end, (local, remote) in (
+            (one, other, ends[0], ports),
+            (other, one, ends[1], ports[::-1]),
+        ):
+            flow = node.stack.connect(peer.address, remote, 0.0, local_port=local, config=config)
+            end.attach(flow)
+        return ends
+
+    def _plan(self, rng: Random, end: End) -> float:
+        """Have an application act at random moments; returns when the last of them is."""
+        length = rng.choice((0.01, 1.0, 10.0))
+        actions = rng.choices(PLAIN, k=rng.randrange(8))
+        if rng.random() < 0.3:
+            actions.append(rng.choice(ENDS))
+        when = 0.0
+        for action in actions:
+            when += skewed(rng, length)
+            self.simulator.at(when, self._acting(end, action, int(skewed(rng, self.most))))
+        return when
+
+    @staticmethod
+    def _acting(end: End, action: str, size: int) -> Callable[[], None]:
+        return lambda: end.do(action, size)
+
+    @staticmethod
+    def _finishing(end: End) -> Callable[[], None]:
+        """Whoever is still there reads to the end, and closes its half."""
+
+        def finish() -> None:
+            end.do("resume", 0)
+            end.do("half-close", 0)
+
+        return finish
+
+    def _look(self, side: str, observation: Observation) -> None:
+        if len(observation.packet) > self.mtu:
+            raise SoakError(f"{side} sent {len(observation.packet)} octets over {self.mtu}")
+
+    def __call__(self) -> Outcome:
+        """Run it.
+
+        Raises:
+            SoakError: a promise was broken.
+            StuckError: it does not end.
+        """
+        simulator = self.simulator
+        simulator.run(limit=LONGEST)
+        self._give_up()
+        simulator.run(limit=2 * LONGEST)
+        for client, server in self.ends:
+            self._check(client, server)
+            self._check(server, client)
+        for node in simulator.nodes:
+            stack = node.stack
+            if left := [str(flow.state) for flow in stack.demux.connections]:
+                raise SoakError(f"left behind: {', '.join(left)}")
+            if stack.deadline() is not None:
+                raise SoakError("a timer is left")
+            if wrong := [reason for reason in Reason if stack.counters[reason]]:
+                raise SoakError(f"dropped: {', '.join(wrong)}")
+        return Outcome(simulator.digest, Counter(dict(self._tally())))
+
+    def _give_up(self) -> None:
+        """Whoever waits for a peer whose RST was lost waits for ever, and has to know himself."""
+        for pair in self.ends:
+            for end, peer in (pair, pair[::-1]):
+                flow = end.application.flow
+                if peer.left and flow is not None and flow.state is State.FIN_WAIT_2:
+                    end.do("close", 0)
+
+    def _check(self, end: End, peer: End) -> None:
+        """What `end` has received of what `peer` sent."""
+        mine, theirs = end.application, peer.application
+        received = bytes(mine.received)
+        if received != STREAM[: len(received)]:
+            raise SoakError(f"{end.name} received what was not sent")
+        if len(received) > theirs.sent:
+            raise SoakError(f"{end.name} received {len(received)} octets of {theirs.sent}")
+        if mine.ended and len(received) != theirs.sent:
+            raise SoakError(f"{end.name} came to the end after {len(received)} of {theirs.sent}")
+        if not end.left and not peer.left:
+            if mine.error is not None:
+                raise SoakError(f"{end.name}: {mine.error!r}, though nobody left")
+            if not mine.ended or theirs.sent != peer.total:
+                raise SoakError(f"{end.name}: {len(received)} of {peer.total}, and no end")
+        elif not end.left and mine.flow is not None and not mine.ended and mine.error is None:
+            raise SoakError(f"{end.name} was not told that {peer.name} left")
+
+    def _tally(self) -> Iterator[tuple[str, int]]:
+        simulator = self.simulator
+        ends = [end for pair in self.ends for end in pair]
+        applications = [end.application for end in ends]
+        yield "events", simulator.events
+        yield "virtual seconds", int(simulator.now)
+        yield "connections", len(self.ends)
+        yield "ends closed or aborted", sum(end.left for end in ends)
+        yield "ends told of an error", sum(each.error is not None for each in applications)
+        yield "octets delivered", sum(len(each.received) for each in applications)
+        flows = [each.flow for each in applications if each.flow is not None]
+        yield "segments sent again", sum(flow.sender.retransmissions for flow in flows)
+        yield "recoveries undone", sum(flow.sender.recovery.undone for flow in flows)
+        for node in simulator.nodes:
+            yield "packets", node.stack.counters["packets_sent"]
+
+
+def soak(seed: int) -> Counter[str]:
+    """Run a seed, some of them twice.
+
+    Raises:
+        AssertionError: it failed.
+    """
+    outcome = Run(seed)()
+    if seed % EVERY == 0:
+        again = Run(seed)()
+        if again.digest != outcome.digest:
+            raise SoakError("the second run sent other octets")
+        outcome.tally["runs twice"] = 1
+    return outcome.tally
+
+
+def attempt(seed: int) -> tuple[int, Counter[str] | None, str]:
+    """Run a seed in a process of its own; returns it, its tally, and why it failed."""
+    try:
+        return seed, soak(seed), ""
+    except Exception:
+        return seed, None, traceback.format_exc()
+
+
+def run_all(results: Iterable[tuple[int, Counter[str] | None, str]], runs: int) -> list[int]:
+    """Take the results of many runs as they come, tell of them; return the seeds that failed."""
+    began = told = monotonic()
+    total: Counter[str] = Counter()
+    failed = []
+    for done, (seed, tally, why) in enumerate(results, 1):
+        if tally is None:
+            failed.append(seed)
+            print(f"{why}seed {seed} failed: python -m tests.simulator.soak --seed {seed}")
+        else:
+            total += tally
+        if monotonic() - told > 10.0 or done == runs:
+            told = monotonic()
+            print(f"{done} of {runs} runs, {len(failed)} failed, {told - began:.0f} s", flush=True)
+    for name, count in sorted(total.items()):
+        print(f"{count:>15,} {name}")
+    return failed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--seed", type=int, help="run this one alone, and let its error out")
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    if options.seed is not None:
+        tally = soak(options.seed)
+        print(", ".join(f"{count} {name}" for name, count in tally.items()))
+        return
+    seeds = range(options.first, options.first + options.runs)
+    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
+        failed = run_all(pool.imap_unordered(attempt, seeds, 10), options.runs)
+    sys.exit(f"failed: {sorted(failed)}" if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Some hundred random runs, and that the soak would notice; ``make soak`` does ten thousand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tunstack.simulator import Application, Simulator
+from tunstack.tcp.quiet import QuietTimer
+from tunstack.tcp.reassembly import Reassembly
+from tunstack.tcp.receive_buffer import ReceiveBuffer
+
+from . import soak
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RUNS = 400
+BLOCK = 50
+FEW = range(20)
+
+
+@pytest.mark.parametrize("first", range(0, RUNS, BLOCK))
+def test_nothing_is_lost_doubled_or_left_behind(first: int) -> None:
+    results = map(soak.attempt, range(first, first + BLOCK))
+    assert soak.run_all(results, BLOCK) == []
+
+
+def test_the_runs_are_of_every_kind() -> None:
+    total = sum((soak.soak(seed) for seed in range(60)), Counter[str]())
+    assert min(total.values()) > 0
+    assert total["connections"] > 60
+    assert total["ends closed or aborted"] > 20
+    assert total["segments sent again"] > 100
+
+
+def failures(run: Callable[[int], object]) -> set[str]:
+    """What the first few seeds fail for."""
+    why = set()
+    for seed in FEW:
+        try:
+            run(seed)
+        except AssertionError as error:
+            why.add(str(error))
+    return why
+
+
+def test_an_octet_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = ReceiveBuffer.take
+
+    def wrong(self: ReceiveBuffer, limit: int) -> bytes:
+        data = right(self, limit)
+        return data[:-2] + data[-1:] if len(data) > 1000 else data
+
+    monkeypatch.setattr(ReceiveBuffer, "take", wrong)
+    assert any("received what was not sent" in why for why in failures(soak.soak))
+
+
+def test_data_that_never_arrives_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Application.send
+
+    def wrong(self: Application, data: bytes) -> None:
+        right(self, data[:1000])
+
+    monkeypatch.setattr(Application, "send", wrong)
+    assert any("and no end" in why for why in failures(soak.soak))
+
+
+def test_a_connection_that_is_left_behind_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TIME-WAIT without a timer."""
+    monkeypatch.setattr(QuietTimer, "watch", lambda *_: None)
+    assert any("left behind: " in why for why in failures(soak.soak))
+
+
+def test_chance_that_is_not_the_seeds_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Simulator.connect
+    calls = iter(range(1 << 20))
+
+    def wrong(self: Simulator, *args: object) -> object:
+        self.now += next(calls) * 1e-3
+        return right(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Simulator, "connect", wrong)
+    assert "the second run sent other octets" in failures(soak.soak)
+
+
+def test_a_packet_larger_than_the_path_takes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Reassembly, "blocks", lambda self, limit: ((1, 2),) * 4)
+    assert any("octets over 68" in why for why in failures(soak.soak))
+
+
+def test_a_failure_is_told_with_the_command_that_repeats_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(seed: int) -> Counter[str]:
+        assert seed != 3, "three"
+        return Counter(runs=1)
+
+    monkeypatch.setattr(soak, "soak", wrong)
+    assert soak.run_all(map(soak.attempt, range(5)), 5) == [3]
+    said = capsys.readouterr().out
+    assert "AssertionError: three" in said
+    assert "seed 3 failed: python -m tests.simulator.soak --seed 3\n" in said
+    assert "5 of 5 runs, 1 failed, 0 s\n" in said
+    assert "4 runs" in said
