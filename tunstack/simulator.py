@@ -264,8 +264,8 @@ class Simulator:
             while node.stack.outgoing:
                 packet = b"".join(node.stack.outgoing.popleft())
                 self._wire.update(b"%.9f" % self.now + packet)
-                for arrival in node.impairer.admit(self.now):
-                    self.at(arrival, partial(self._arrive, peer, packet))
+                for arrival in node.impairer.admit(self.now, len(packet)):
+                    self.at(arrival, partial(self._arrive, peer, node.impairer.spoil(packet)))
 
-    def _arrive(self, node: Node, packet: bytes) -> None:
+    def _arrive(self, node: Node, packet: Buffer) -> None:
         node.stack.packet_arrives(packet, self.now)

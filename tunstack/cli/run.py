@@ -18,6 +18,8 @@ from tunstack.cli.watching import watching
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tunstack.link.impair import Impairments
+
 ADDRESS: Final = "198.51.100.2"
 _NOT_FOUND: Final = 127
 _NOT_EXECUTABLE: Final = 126
@@ -28,6 +30,7 @@ Examples:
   tunstack run -- curl http://{ADDRESS}/
   tunstack run --trace -- ping -c 3 {ADDRESS}
   tunstack run --pcap x.pcapng -- curl -sS -o f http://{ADDRESS}/bytes/1000000
+  tunstack run --impair loss=1%,delay=20ms -- curl -o f http://{ADDRESS}/bytes/1000000
   tunstack run --serve echo --serve http:8080 -- sh    (look around, then exit)
 
 The exit status is COMMAND's: 128+N when signal N ended it, 127 when it was not found, 126 when it
@@ -53,6 +56,7 @@ cannot be executed; 2 when the network could not be made.
 def run(
     apps: tuple[tuple[App, int], ...],
     mtu: int | None,
+    impair: tuple[Impairments, Impairments],
     pcap: Path | None,
     trace: bool,
     seed: int | None,
@@ -72,7 +76,9 @@ def run(
         async with (
             watching(pcap=pcap, trace=trace, names=("kernel", "tunstack")) as tap,
             tunstack.open_namespace() as namespace,
-            namespace.open_host(f"{ADDRESS}/24", mtu=mtu, seed=seed, tap=tap) as host,
+            namespace.open_host(
+                f"{ADDRESS}/24", mtu=mtu, seed=seed, tap=tap, impair=impair
+            ) as host,
             trio.open_nursery() as nursery,
         ):
             for app, port in apps:
