@@ -104,14 +104,14 @@ def test_the_same_seed_gives_the_same_path() -> None:
 @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
 def test_a_probability_outside_0_to_1_is_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{name} must be a probability"):
-        impairer(**{name: value})
+        impairer(1, **{name: value})
 
 
 @pytest.mark.parametrize("name", ["delay", "jitter"])
 @pytest.mark.parametrize("value", [-0.1, math.inf, math.nan])
 def test_a_time_that_is_negative_or_not_finite_is_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{name} must be 0 or more seconds"):
-        impairer(**{name: value})
+        impairer(1, **{name: value})
 
 
 class TestBottleneck:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +11,7 @@ import trio
 import tunstack
 from tunstack.apps import APPS, App
 from tunstack.cli.options import read_apps, watched
-from tunstack.cli.running import Failure, execute, in_foreground, settle
+from tunstack.cli.running import execute, in_foreground, run_inside, settle
 from tunstack.cli.watching import watching
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from tunstack.link.impair import Impairments
 
 ADDRESS: Final = "198.51.100.2"
-_NOT_FOUND: Final = 127
-_NOT_EXECUTABLE: Final = 126
 _SETTLE_SECONDS: Final = 0.25
 
 _EPILOG = f"""\b
@@ -84,7 +81,7 @@ def run(
             for app, port in apps:
                 await nursery.start(host.serve_tcp, app.handler, port)
             running = True
-            status = await _run(namespace, command)
+            status = await run_inside(namespace, command, ADDRESS)
             running = False
             with trio.move_on_after(_SETTLE_SECONDS):
                 await settle(host)
@@ -96,15 +93,3 @@ def run(
         return number == signal.SIGINT and running and in_foreground()
 
     return execute("tunstack run", main, ignore=is_for_the_command)
-
-
-async def _run(namespace: tunstack.Namespace, command: tuple[str, ...]) -> int:
-    environment = {**os.environ, "TUNSTACK_HOST": ADDRESS}
-    try:
-        result = await namespace.run_process(command, stdin=None, check=False, env=environment)
-    except FileNotFoundError:
-        raise Failure(f"{command[0]}: no such command", _NOT_FOUND) from None
-    except OSError as error:
-        message = f"{command[0]} cannot be executed: {error.strerror}"
-        raise Failure(message, _NOT_EXECUTABLE) from None
-    return 128 - result.returncode if result.returncode < 0 else result.returncode
