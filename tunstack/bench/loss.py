@@ -16,9 +16,8 @@ import json
 import math
 import socket
 import sys
-from collections import Counter
-from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Final, final
 
@@ -29,7 +28,7 @@ from tunstack.bench.lane import Lane, Outcome
 from tunstack.link.impair import Impairments
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
 _MTU: Final = 1500
 _MSS: Final = 1448
@@ -141,6 +140,11 @@ class Result:
     outcomes: list[Outcome] = field(default_factory=list)
 
     @property
+    def load(self) -> float:
+        """What it may bring, in bits per second."""
+        return self.cell.rate if self.contender.fills_the_path else self.cell.expected
+
+    @property
     def goodputs(self) -> list[float]:
         """Bits per second of each transfer."""
         return [outcome.octets * 8 / self.seconds for outcome in self.outcomes]
@@ -175,34 +179,44 @@ async def run_plan(plan: Plan, progress: Callable[[float], None]) -> list[Result
     ]
     results = [Result(cell, each, plan.seconds) for cell in plan.cells for each in contenders]
     load = _Load(2 * plan.rate)
-    total = sum(len(plan.seeds(result.cell)) for result in results)
-    done = 0
+    # In turns, so that contenders meet the same moments.
+    turns = [
+        (result, seed)
+        for cell in plan.cells
+        for seed in plan.seeds(cell)
+        for result in results
+        if result.cell == cell
+    ]
+    failure: LaneError | None = None
 
-    async def run(result: Result, seed: int) -> None:
-        nonlocal done
-        cell, contender = result.cell, result.contender
-        weight = cell.rate if contender.fills_the_path else cell.expected
-        async with load.take(weight):
-            lane = Lane(
-                sender=contender.sender,
-                receiver=contender.receiver,
-                congestion=contender.congestion,
-                impair=str(cell.impairments),
-                seed=seed,
-                seconds=plan.seconds,
-            )
+    async def run(nursery: trio.Nursery, lane: Lane, result: Result) -> None:
+        nonlocal failure
+        try:
             result.outcomes.append(await _run_in_a_process(lane))
-        done += 1
-        progress(done / total)
+        except LaneError as error:
+            failure = failure or error
+            nursery.cancel_scope.cancel()
+        progress(sum(len(each.outcomes) for each in results) / len(turns))
 
-    # One group of transfers after the other, so that contenders meet the same moments.
-    for cell in plan.cells:
-        async with trio.open_nursery(strict_exception_groups=False) as nursery:
-            for seed in plan.seeds(cell):
-                for result in results:
-                    if result.cell == cell:
-                        nursery.start_soon(run, result, seed)
+    async with trio.open_nursery() as nursery:
+        for result, seed in turns:
+            await load.wait_for_room(result.load)
+            lane = _lane(result, seed)
+            nursery.start_soon(load.carry, result.load, partial(run, nursery, lane, result))
+    if failure is not None:
+        raise failure
     return results
+
+
+def _lane(result: Result, seed: int) -> Lane:
+    return Lane(
+        sender=result.contender.sender,
+        receiver=result.contender.receiver,
+        congestion=result.contender.congestion,
+        impair=str(result.cell.impairments),
+        seed=seed,
+        seconds=result.seconds,
+    )
 
 
 def ratio(results: Iterable[Result], result: Result) -> float | None:
@@ -249,47 +263,44 @@ async def _available() -> set[str]:
 
 
 async def _run_in_a_process(lane: Lane) -> Outcome:
-    command = [sys.executable, "-m", "tunstack.bench.lane"]
-    with trio.fail_after(lane.seconds + _PATIENCE):
+    with trio.move_on_after(lane.seconds + _PATIENCE):
         finished = await trio.run_process(
-            command,
+            [sys.executable, "-m", "tunstack.bench.lane"],
             stdin=json.dumps(asdict(lane)).encode(),
             capture_stdout=True,
             capture_stderr=True,
             check=False,
         )
-    if finished.returncode:
-        said = finished.stderr.decode(errors="replace").strip()
-        raise LaneError(f"{lane}: {said.rpartition(chr(10))[2]}")
-    return Outcome(**json.loads(finished.stdout))
+        if finished.returncode:
+            said = finished.stderr.decode(errors="replace").strip()
+            raise LaneError(f"{lane}: {said.rpartition(chr(10))[2]}")
+        return Outcome(**json.loads(finished.stdout))
+    raise LaneError(f"{lane}: it did not end in time")
 
 
 @final
 class _Load:
-    """How much may run at once, in bits per second; whoever came first goes first."""
+    """What runs, in bits per second, and how much of it may at once."""
 
     def __init__(self, most: float) -> None:
         self._most = most
-        self._running: Counter[float] = Counter()
-        self._changed = trio.Condition()
-        self._queue = trio.StrictFIFOLock()
+        self._running: list[float] = []
+        self._changed = trio.Event()
 
-    @asynccontextmanager
-    async def take(self, weight: float) -> AsyncIterator[None]:
-        """Run something of this weight within the block, once there is room for it."""
-        async with self._queue, self._changed:
-            while not self._has_room(weight):
-                await self._changed.wait()
-            self._running[weight] += 1
+    async def wait_for_room(self, load: float) -> None:
+        """Wait until something of this load may run."""
+        await trio.lowlevel.checkpoint()
+        while self._running and (
+            sum(self._running) + load > self._most or len(self._running) >= _MOST_LANES
+        ):
+            await self._changed.wait()
+        self._running.append(load)
+
+    async def carry(self, load: float, run: Callable[[], Awaitable[None]]) -> None:
+        """Run what there is room for."""
         try:
-            yield
+            await run()
         finally:
-            self._running[weight] -= 1
-            with trio.CancelScope(shield=True):
-                async with self._changed:
-                    self._changed.notify()
-
-    def _has_room(self, weight: float) -> bool:
-        load = sum(each * count for each, count in self._running.items())
-        lanes = self._running.total()
-        return not lanes or (load + weight <= self._most and lanes < _MOST_LANES)
+            self._running.remove(load)
+            self._changed.set()
+            self._changed = trio.Event()
