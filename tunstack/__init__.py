@@ -27,11 +27,14 @@ The layers, each of which imports only those to its right::
 
 from __future__ import annotations
 
+from tunstack.bridge import Bridge, HostBridge, open_bridge, open_host_bridge
 from tunstack.errors import SetupError
 from tunstack.flow import TcpInfo
 from tunstack.host import Host
 from tunstack.limits import Limits
 from tunstack.link.base import Link
+from tunstack.link.impair import Impairments
+from tunstack.link.impaired import ImpairedLink
 from tunstack.link.pair import memory_pair
 from tunstack.namespace import Namespace, open_host, open_namespace
 from tunstack.observation import Observation
@@ -54,5 +57,11 @@ __all__ = [
     "Observation",
     "Link",
     "memory_pair",
+    "Impairments",
+    "ImpairedLink",
+    "open_bridge",
+    "Bridge",
+    "open_host_bridge",
+    "HostBridge",
     "SetupError",
 ]

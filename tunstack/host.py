@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import trio
 
 from tunstack.factory import installed
+from tunstack.link.impaired import ImpairedLink
 from tunstack.socket import Socket
 from tunstack.stack import Stack
 from tunstack.tcp.state import State
@@ -422,9 +423,15 @@ class Host:
         """Count what happened since the host began, packets that were dropped by reason.
 
         The names are stable: ``packets_received``, ``packets_sent``, ``bad_tcp_checksum``,
-        ``tcp_accepted``, ``tcp_out_of_window``, ``retransmission_timeout``...
+        ``tcp_accepted``, ``tcp_out_of_window``, ``retransmission_timeout``... An impaired path adds
+        what it did: ``path_out_lost``, ``path_in_duplicated``...
         """
-        return self.stack.statistics()
+        return self.stack.statistics() | self._path_statistics()
+
+    def _path_statistics(self) -> dict[str, int]:
+        if not isinstance(self._link, ImpairedLink):
+            return {}
+        return {f"path_{what}": count for what, count in self._link.counts.items()}
 
     # For sockets
 

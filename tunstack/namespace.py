@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
 from tunstack.host import Host
+from tunstack.link.impair import both_ways
+from tunstack.link.impaired import ImpairedLink
 from tunstack.link.netns import open_network_namespace
 from tunstack.link.tun import open_tun
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Interface
 
     from tunstack.limits import Limits
+    from tunstack.link.base import Link
+    from tunstack.link.impair import Impairments, Wish
     from tunstack.link.netns import NetworkNamespace
     from tunstack.observation import Observation
     from tunstack.tcp.config import Config
@@ -36,6 +41,7 @@ async def open_host(
     tap: Callable[[Observation], None] | None = None,
     config: Config | None = None,
     limits: Limits | None = None,
+    impair: Wish = None,
 ) -> AsyncIterator[Host]:
     """Run a host on a TUN device in the current network namespace.
 
@@ -51,14 +57,28 @@ async def open_host(
         tap: Called with an `Observation` of every packet.
         config: What every connection begins with.
         limits: What bounds all of them together.
+        impair: What the path does to packets: a text such as ``"loss=1%,delay=20ms"``, which holds
+            each way, or `Impairments`, or a pair of them: for what the host sends, and for what it
+            receives. :mod:`tunstack.link.impair` has the whole syntax.
 
     Raises:
         SetupError: with one line that says what to do.
+        ValueError: in `impair`.
     """
     await trio.lowlevel.checkpoint()
-    link = open_tun(address, name=name, peer=peer, mtu=mtu)
+    ways = both_ways(impair)
+    link = _impaired(open_tun(address, name=name, peer=peer, mtu=mtu), ways, seed)
     async with Host(link, [address], seed=seed, tap=tap, config=config, limits=limits) as host:
         yield host
+
+
+def _impaired(link: Link, ways: tuple[Impairments, Impairments], seed: int | None) -> Link:
+    """The link with a bad path behind it, if it is bad."""
+    if not any(ways):
+        return link
+    # Not the host's own chance: what a path loses shall not depend on what the host asked for.
+    rng = None if seed is None else random.Random(f"path {seed}")
+    return ImpairedLink(link, *ways, rng=rng)
 
 
 @asynccontextmanager
@@ -98,10 +118,12 @@ class Namespace:
         seed: int | None = None,
         tap: Callable[[Observation], None] | None = None,
         config: Config | None = None,
-        limits: Limits | None = None,
+        impair: Wish = None,
     ) -> AsyncIterator[Host]:
         """Run a host on a TUN device in here; the arguments are those of :func:`open_host`."""
-        link = await self._kernel.open_tun(address, name=name, peer=peer, mtu=mtu)
+        ways = both_ways(impair)
+        tun = await self._kernel.open_tun(address, name=name, peer=peer, mtu=mtu)
+        link = _impaired(tun, ways, seed)
         async with Host(link, [address], seed=seed, tap=tap, config=config, limits=limits) as host:
             yield host
 

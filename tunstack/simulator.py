@@ -308,8 +308,8 @@ class Simulator:
                 self._wire.update(b"%.9f" % self.now + packet)
                 out = node.bottleneck
                 passed = self.now if out is None else out.passes(self.now, len(packet))
-                for arrival in () if passed is None else node.impairer.admit(passed):
-                    self.at(arrival, partial(self._arrive, peer, packet))
+                for arrival in () if passed is None else node.impairer.admit(passed, len(packet)):
+                    self.at(arrival, partial(self._arrive, peer, node.impairer.spoil(packet)))
 
-    def _arrive(self, node: Node, packet: bytes) -> None:
+    def _arrive(self, node: Node, packet: Buffer) -> None:
         node.stack.packet_arrives(packet, self.now)

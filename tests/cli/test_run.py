@@ -73,6 +73,21 @@ def test_curl_fetches_the_bytes_that_were_promised(
     assert file.read_bytes() == (block * 46)[:3_000_000]
 
 
+def test_a_path_may_be_impaired_in_each_direction(
+    require_tool: Callable[[str], str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    capture = tmp_path / "x.pcapng"
+    path = "delay=2ms,out:loss=3%,in:duplicate=20%,in:corrupt=2%"
+    options = ["--impair", path, "--seed", "3", "--pcap", str(capture)]
+    script = [require_tool("curl"), "-sS", "http://198.51.100.2/bytes/500000"]
+    assert main(["run", *options, "--", *script, "-o", str(tmp_path / "f")]) == 0
+    block = hashlib.shake_128(b"tunstack").digest(65521)
+    assert (tmp_path / "f").read_bytes() == (block * 8)[:500_000]
+    comments = " ".join(packet.comment for packet in read_capture(capture))
+    assert "retransmission" in comments
+    assert "checksum" in comments
+
+
 def test_curl_uploads_and_the_hashes_agree(
     require_tool: Callable[[str], str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,6 +29,11 @@ NETWORK = ("--address", "198.51.100.2/24")
         (["run", "--pcap", "/nowhere/x", "true"], r"run: cannot write /nowhere/x: No such file"),
         (["run", "--pcap", "/dev/full", "true"], r"run: cannot write /dev/full: No space left"),
         (["run", "--pcap", "/", "true"], r"run: .*'--pcap'.* is a directory"),
+        (
+            ["run", "--impair", "loss=1", "true"],
+            r"run: .*'--impair': loss must be a percentage, as in loss=1%, not '1' \(see",
+        ),
+        (["run", "--impair", "in:lag=1s", "true"], r"'--impair': there is no impairment 'lag'; "),
         (["serve", "http"], r"tunstack serve: Missing option '--address'"),
         (["serve", *NETWORK], r"tunstack serve: Missing argument"),
         (["serve", "http", "--address", "198.51.100.2"], r"serve: .*has no prefix length"),

@@ -20,6 +20,8 @@ from tunstack.cli.watching import watching
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tunstack.link.impair import Impairments
+
 OTHER: Final = 1
 REFUSED: Final = 3
 RESET: Final = 4
@@ -77,6 +79,7 @@ def connect(
     device_name: str | None,
     wait: float | None,
     mtu: int | None,
+    impair: tuple[Impairments, Impairments],
     pcap: Path | None,
     trace: bool,
     seed: int | None,
@@ -95,7 +98,13 @@ def connect(
         async with (
             watching(pcap=pcap, trace=trace) as tap,
             tunstack.open_host(
-                address, name=device_name, peer=kernel_address, mtu=mtu, seed=seed, tap=tap
+                address,
+                name=device_name,
+                peer=kernel_address,
+                mtu=mtu,
+                seed=seed,
+                tap=tap,
+                impair=impair,
             ) as ours,
         ):
             stream = await _open(ours, host, port, wait)

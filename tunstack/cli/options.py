@@ -9,6 +9,7 @@ import click
 
 from tunstack.apps import App, parse_app
 from tunstack.errors import SetupError
+from tunstack.link.impair import Impairments, both_ways
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,20 @@ def read_apps(
     return tuple((app, port) for port, app in apps.items())
 
 
+def read_impairments(
+    _context: click.Context, _parameter: click.Parameter, text: str | None
+) -> tuple[Impairments, Impairments]:
+    """Read the impairments of both directions.
+
+    Raises:
+        click.BadParameter: with what was expected.
+    """
+    try:
+        return both_ways(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 PCAP: Final = click.option(
     "--pcap",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -53,7 +68,14 @@ SEED: Final = click.option(
     "--seed",
     type=int,
     metavar="N",
-    help="Make what is random in tunstack repeatable: ports, secrets.",
+    help="Make what is random in tunstack repeatable: ports, secrets, what the path does.",
+)
+IMPAIR: Final = click.option(
+    "--impair",
+    callback=read_impairments,
+    metavar="SPEC",
+    help="Make the path a bad one: 'loss=1%,delay=20ms' each way; also jitter, reorder, duplicate,"
+    " corrupt, rate=100mbit, limit=1000. With out: or in: before an item, in one direction only.",
 )
 MTU: Final = click.option(
     "--mtu",
@@ -80,8 +102,8 @@ DEVICE_NAME: Final = click.option(
 
 
 def watched(command: _Command) -> _Command:
-    """The options of all commands that run a host: --mtu, --pcap, --trace, --seed."""
-    for option in (SEED, TRACE, PCAP, MTU):
+    """The options of all commands that run a host: --mtu, --impair, --pcap, --trace, --seed."""
+    for option in (SEED, TRACE, PCAP, IMPAIR, MTU):
         command = option(command)
     return command
 

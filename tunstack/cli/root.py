@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tunstack.cli.bench import bench
+from tunstack.cli.bench_loss import bench_loss
+from tunstack.cli.bridge import bridge
 from tunstack.cli.connect import connect
 from tunstack.cli.demo import demo
 from tunstack.cli.run import run as run_command
@@ -44,7 +46,7 @@ def root(context: click.Context) -> int:
     return 0
 
 
-for command in (run_command, serve, connect, trace, demo, bench):
+for command in (run_command, serve, connect, trace, demo, bridge, bench, bench_loss):
     root.add_command(command)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import TYPE_CHECKING, Final
 
@@ -12,15 +11,15 @@ import trio
 import tunstack
 from tunstack.apps import APPS, App
 from tunstack.cli.options import read_apps, watched
-from tunstack.cli.running import Failure, execute, in_foreground, settle
+from tunstack.cli.running import execute, in_foreground, run_inside, settle
 from tunstack.cli.watching import watching
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tunstack.link.impair import Impairments
+
 ADDRESS: Final = "198.51.100.2"
-_NOT_FOUND: Final = 127
-_NOT_EXECUTABLE: Final = 126
 _SETTLE_SECONDS: Final = 0.25
 
 _EPILOG = f"""\b
@@ -28,6 +27,7 @@ Examples:
   tunstack run -- curl http://{ADDRESS}/
   tunstack run --trace -- ping -c 3 {ADDRESS}
   tunstack run --pcap x.pcapng -- curl -sS -o f http://{ADDRESS}/bytes/1000000
+  tunstack run --impair loss=1%,delay=20ms -- curl -o f http://{ADDRESS}/bytes/1000000
   tunstack run --serve echo --serve http:8080 -- sh    (look around, then exit)
 
 The exit status is COMMAND's: 128+N when signal N ended it, 127 when it was not found, 126 when it
@@ -53,6 +53,7 @@ cannot be executed; 2 when the network could not be made.
 def run(
     apps: tuple[tuple[App, int], ...],
     mtu: int | None,
+    impair: tuple[Impairments, Impairments],
     pcap: Path | None,
     trace: bool,
     seed: int | None,
@@ -72,13 +73,15 @@ def run(
         async with (
             watching(pcap=pcap, trace=trace, names=("kernel", "tunstack")) as tap,
             tunstack.open_namespace() as namespace,
-            namespace.open_host(f"{ADDRESS}/24", mtu=mtu, seed=seed, tap=tap) as host,
+            namespace.open_host(
+                f"{ADDRESS}/24", mtu=mtu, seed=seed, tap=tap, impair=impair
+            ) as host,
             trio.open_nursery() as nursery,
         ):
             for app, port in apps:
                 await nursery.start(host.serve_tcp, app.handler, port)
             running = True
-            status = await _run(namespace, command)
+            status = await run_inside(namespace, command, ADDRESS)
             running = False
             with trio.move_on_after(_SETTLE_SECONDS):
                 await settle(host)
@@ -90,15 +93,3 @@ def run(
         return number == signal.SIGINT and running and in_foreground()
 
     return execute("tunstack run", main, ignore=is_for_the_command)
-
-
-async def _run(namespace: tunstack.Namespace, command: tuple[str, ...]) -> int:
-    environment = {**os.environ, "TUNSTACK_HOST": ADDRESS}
-    try:
-        result = await namespace.run_process(command, stdin=None, check=False, env=environment)
-    except FileNotFoundError:
-        raise Failure(f"{command[0]}: no such command", _NOT_FOUND) from None
-    except OSError as error:
-        message = f"{command[0]} cannot be executed: {error.strerror}"
-        raise Failure(message, _NOT_EXECUTABLE) from None
-    return 128 - result.returncode if result.returncode < 0 else result.returncode

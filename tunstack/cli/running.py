@@ -15,10 +15,13 @@ from tunstack.errors import SetupError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    from tunstack import Host
+    from tunstack import Host, Namespace
 
 USAGE: Final = 2
 """The exit status for a mistake of the user's."""
+
+_NOT_FOUND: Final = 127
+_NOT_EXECUTABLE: Final = 126
 
 
 class Failure(Exception):
@@ -110,6 +113,26 @@ async def _until_signal(main: Callable[[], Awaitable[int]], ignore: Callable[[in
             status = status or ended
             nursery.cancel_scope.cancel()
     return status
+
+
+async def run_inside(namespace: Namespace, command: tuple[str, ...], host: str) -> int:
+    """Run a command in a namespace, with the other end's address in TUNSTACK_HOST.
+
+    Returns:
+        Its exit status; 128 + N when signal N ended it.
+
+    Raises:
+        Failure: it cannot be run.
+    """
+    environment = {**os.environ, "TUNSTACK_HOST": host}
+    try:
+        result = await namespace.run_process(command, stdin=None, check=False, env=environment)
+    except FileNotFoundError:
+        raise Failure(f"{command[0]}: no such command", _NOT_FOUND) from None
+    except OSError as error:
+        message = f"{command[0]} cannot be executed: {error.strerror}"
+        raise Failure(message, _NOT_EXECUTABLE) from None
+    return 128 - result.returncode if result.returncode < 0 else result.returncode
 
 
 async def settle(host: Host) -> None:

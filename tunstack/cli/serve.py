@@ -17,6 +17,8 @@ from tunstack.cli.watching import watching
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tunstack.link.impair import Impairments
+
 _EPILOG = f"""\b
 Examples:
   sudo tunstack serve http --address 198.51.100.2/24     then: curl http://198.51.100.2/
@@ -42,6 +44,7 @@ def serve(
     kernel_address: str | None,
     device_name: str | None,
     mtu: int | None,
+    impair: tuple[Impairments, Impairments],
     pcap: Path | None,
     trace: bool,
     seed: int | None,
@@ -65,6 +68,7 @@ def serve(
                         mtu=mtu,
                         seed=seed,
                         tap=tap,
+                        impair=impair,
                     ) as host,
                     trio.open_nursery() as serving,
                 ):

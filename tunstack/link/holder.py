@@ -48,12 +48,12 @@ _LATECOMERS: Final = 0.2
 """Seconds to watch, when the parent died, for a process that it had just started."""
 
 
-def main(descriptor: int) -> None:
+def main(descriptor: str) -> None:
     """Hold a namespace for the process at the other end of the socket `descriptor`."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # they are for our parent, which ends us in its time
     os.chdir("/")
-    with socket.socket(fileno=descriptor) as channel:
+    with socket.socket(fileno=int(descriptor)) as channel:
         try:
             in_user_namespace = enter_new_namespace()
             bring_up("lo")

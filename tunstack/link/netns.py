@@ -22,12 +22,12 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
-import pytun
 import trio
 
 from tunstack.errors import SetupError
 from tunstack.link.holder import MESSAGE_SIZE, kill_members
 from tunstack.link.plan import plan_tun
+from tunstack.link.starting import start_process
 from tunstack.link.tun import TunLink
 
 if TYPE_CHECKING:
@@ -51,19 +51,8 @@ async def open_network_namespace() -> AsyncIterator[NetworkNamespace]:
     Raises:
         SetupError: the system does not allow it.
     """
-    channel, far_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    process, channel = await start_process("holder", libraries=("pytun",))
     with channel:
-        with far_end:
-            process = await trio.lowlevel.open_process(
-                [
-                    *(sys.executable, "-I", "-S", str(_FOLDER / "_start_holder.py")),
-                    *(str(_FOLDER.parent), os.path.dirname(pytun.__file__), str(far_end.fileno())),
-                ],
-                pass_fds=[far_end.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,
-            )
         namespace = NetworkNamespace(process, channel)
         try:
             await namespace._started()

@@ -30,6 +30,8 @@ _TRY_AGAIN: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 class TunLink:
     """A TUN device without packet information; a :class:`~tunstack.link.base.Link`.
 
+    A packet socket (SOCK_SEQPACKET) is read and written in the same way, and will do as well.
+
     When the device is *down* the link is like a cable without a far end: nothing arrives, and what
     is sent is lost (and counted in `lost`), until it is up again. Connections retransmit, or give
     up in their own time. When the device is *deleted*, every call raises `OSError` (ENODEV).
@@ -69,6 +71,10 @@ class TunLink:
         except OSError as error:
             if not packets:  # else the next call tells
                 raise self._explained(error) from error
+        if packets and not packets[-1]:  # no device says that, but a socket whose far end is gone
+            packets = [packet for packet in packets if packet]
+            if not packets:
+                raise OSError(errno.ENODEV, f"the far end of {self.name} is gone")
         return packets
 
     def send(self, packet: Sequence[Buffer]) -> bool:

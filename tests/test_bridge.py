@@ -1,0 +1,243 @@
+"""Bridges: two stacks, and an impaired path between them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+import trio
+
+import tunstack
+from tunstack.bridge import LEFT, RIGHT
+from tunstack.link.pcapng import read_capture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.kernel
+
+BAD = "loss=3%,delay=3ms,jitter=1ms,reorder=2%,duplicate=2%,corrupt=2%,rate=50mbit,limit=64kB"
+
+
+def contents(size: int) -> bytes:
+    return random.Random(size).randbytes(size)
+
+
+async def listening(namespace: tunstack.Namespace, address: str) -> trio.SocketListener:
+    """A kernel's listener."""
+    sock = namespace.socket()
+    await sock.bind((address, 0))
+    sock.listen()
+    return trio.SocketListener(sock)
+
+
+async def connect(namespace: tunstack.Namespace, address: tuple[str, int]) -> trio.SocketStream:
+    """A kernel's connection."""
+    sock = namespace.socket()
+    await sock.connect(address)
+    return trio.SocketStream(sock)
+
+
+async def send_and_end(stream: trio.SocketStream, data: bytes) -> None:
+    await stream.send_all(data)
+    await stream.send_eof()
+
+
+async def receive_all(stream: trio.SocketStream) -> bytes:
+    return b"".join([bytes(chunk) async for chunk in stream])
+
+
+async def exchange(one: trio.SocketStream, other: trio.SocketStream) -> tuple[bytes, bytes]:
+    """Send something both ways at once; returns what each side received."""
+    received: list[bytes] = [b"", b""]
+
+    async def receive(number: int, stream: trio.SocketStream) -> None:
+        received[number] = await receive_all(stream)
+
+    async with one, other, trio.open_nursery() as nursery:
+        nursery.start_soon(send_and_end, one, contents(200_000))
+        nursery.start_soon(send_and_end, other, contents(300_000))
+        nursery.start_soon(receive, 0, one)
+        nursery.start_soon(receive, 1, other)
+    return received[0], received[1]
+
+
+async def test_two_kernels_exchange_data_across_a_bad_path_intact() -> None:
+    async with tunstack.open_bridge(BAD, seed=1) as bridge:
+        listener = await listening(bridge.right, RIGHT)
+        client = await connect(bridge.left, (RIGHT, listener.socket.getsockname()[1]))
+        received = await exchange(client, await listener.accept())
+        statistics = bridge.statistics()
+    assert received == (contents(300_000), contents(200_000))
+    for what in ("lost", "duplicated", "reordered", "corrupted"):
+        assert statistics[f"out_{what}"] > 0
+        assert statistics[f"in_{what}"] > 0
+    assert statistics["out_delivered_bytes"] > 200_000
+
+
+@pytest.mark.parametrize("end", ["left", "right"])
+async def test_a_host_of_ours_stands_in_place_of_either_kernel(
+    end: Literal["left", "right"],
+) -> None:
+    async with tunstack.open_host_bridge(BAD, end=end, seed=1) as bridge:
+        assert str(bridge.host.addresses[0].ip) == (LEFT if end == "left" else RIGHT)
+        (listener,) = await bridge.host.open_tcp_listeners(7)
+        client = await connect(bridge.kernel, (str(bridge.host.addresses[0].ip), 7))
+        received = await exchange(client, await listener.accept())
+        statistics = bridge.statistics()
+    assert received == (contents(300_000), contents(200_000))
+    ours = "out" if end == "left" else "in"
+    # What came out of the host is what it was asked to send, and more.
+    assert statistics[f"{ours}_delivered_bytes"] > 300_000
+
+
+async def test_programs_meet_across_it(require_tool: Callable[[str], str], tmp_path: Path) -> None:
+    socat = require_tool("socat")
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(contents(500_000))
+    async with tunstack.open_bridge(BAD, seed=2) as bridge, trio.open_nursery() as nursery:
+        server = [socat, "-u", "TCP-LISTEN:9000", f"CREATE:{target}"]
+        process = await nursery.start(partial(bridge.right.run_process, server))
+        client = [socat, "-u", f"FILE:{source}", f"TCP:{RIGHT}:9000,retry=50,interval=0.02"]
+        await bridge.left.run_process(client)
+        await process.wait()
+    assert (
+        hashlib.sha256(target.read_bytes()).digest() == hashlib.sha256(contents(500_000)).digest()
+    )
+
+
+async def test_each_direction_takes_its_own_time() -> None:
+    """A ping is out and back again; what arrives is only ever late, so this is no measurement."""
+    async with tunstack.open_bridge("out:delay=30ms,in:delay=50ms") as bridge:
+        result = await bridge.left.run_process(
+            ["ping", "-c", "1", "-W", "10", RIGHT], capture_stdout=True
+        )
+    milliseconds = float(result.stdout.decode().partition("time=")[2].split()[0])
+    assert milliseconds >= 80
+
+
+async def pings(seed: int) -> tuple[int, ...]:
+    """What a path that loses half of all packets does to some pings."""
+    async with tunstack.open_bridge("loss=50%", seed=seed) as bridge:
+        command = ["ping", "-q", "-c", "40", "-i", "0.002", "-W", "0.1", RIGHT]
+        await bridge.left.run_process(command, check=False, capture_stdout=True)
+        statistics = bridge.statistics()
+    return tuple(
+        statistics[f"{way}_{what}"] for way in ("out", "in") for what in ("lost", "admitted")
+    )
+
+
+async def test_the_same_seed_makes_the_same_path() -> None:
+    """Which takes kernels that send nothing of themselves."""
+    first = await pings(1)
+    assert first == await pings(1)
+    assert first != await pings(2)
+    assert first[1] == 40
+
+
+async def test_the_capture_tells_what_becomes_of_each_packet(tmp_path: Path) -> None:
+    file = tmp_path / "x.pcapng"
+    with file.open("wb") as capture:
+        async with tunstack.open_bridge(
+            "out:loss=50%,out:delay=1ms", seed=1, capture=capture
+        ) as bridge:
+            command = ["ping", "-q", "-c", "20", "-i", "0.002", "-W", "0.1", RIGHT]
+            await bridge.left.run_process(command, check=False, capture_stdout=True)
+            statistics = bridge.statistics()
+    comments = [packet.comment for packet in read_capture(file)]
+    assert comments.count("out: lost") == statistics["out_lost"] > 0
+    assert comments.count("out: arrives after 1.00 ms") == statistics["out_delivered"]
+    assert comments.count("in: arrives after 0.00 ms") == statistics["in_delivered"]
+
+
+async def test_packets_too_damaged_for_a_device_are_refused_and_nothing_else() -> None:
+    async with tunstack.open_bridge("out:corrupt=100%", seed=1) as bridge:
+        command = ["ping", "-q", "-s", "0", "-c", "100", "-i", "0.001", "-W", "0.1", RIGHT]
+        await bridge.left.run_process(command, check=False, capture_stdout=True)
+        statistics = bridge.statistics()
+    assert statistics["out_corrupted"] == 100
+    assert statistics["out_refused"] > 0  # the version in the first octet is neither 4 nor 6
+    assert statistics["out_refused"] + statistics["out_delivered"] == 100
+
+
+@pytest.mark.parametrize("wrong", ["loss=1", "delay=-1ms"])
+async def test_a_mistake_is_told_before_anything_is_made(wrong: str) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        async with tunstack.open_bridge(wrong):
+            pass
+    with pytest.raises(ValueError, match="must be"):
+        async with tunstack.open_host_bridge(wrong):
+            pass
+
+
+async def test_the_mtu_is_that_of_the_whole_path() -> None:
+    async with tunstack.open_host_bridge(mtu=600) as bridge:
+        assert bridge.host.mtu == 600
+        (listener,) = await bridge.host.open_tcp_listeners(7)
+        async with await connect(bridge.kernel, (LEFT, 7)) as client:
+            (connection,) = bridge.host.connections()
+            assert connection.snd_mss == 600 - 40 - 12
+            await client.send_all(b"x")
+            async with await listener.accept() as stream:
+                assert await stream.receive_some() == b"x"
+
+
+def crossing_pids() -> list[int]:
+    """The processes of this test that carry packets."""
+    return [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and is_crossing_of_ours(entry)
+    ]
+
+
+def is_crossing_of_ours(process: Path) -> bool:
+    with suppress(OSError):
+        parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+        command = (process / "cmdline").read_bytes()
+        return int(parent) == os.getpid() and b"\0crossing\0" in command
+    return False
+
+
+async def test_a_bridge_that_is_gone_is_told_of() -> None:
+    async with tunstack.open_host_bridge() as bridge:
+        await bridge.host.open_tcp_listeners(7)
+        (pid,) = crossing_pids()
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(OSError, match="the bridge is gone"):
+            bridge.statistics()
+        with trio.fail_after(10), pytest.raises(OSError, match="Network is down"):
+            await watch(bridge.host)
+    with pytest.raises(trio.ClosedResourceError):
+        bridge.statistics()
+
+
+async def watch(host: tunstack.Host) -> None:
+    while True:
+        host.check_up()
+        await trio.sleep(0.001)
+
+
+async def test_at_the_end_the_process_is_gone() -> None:
+    async with tunstack.open_bridge():
+        assert len(crossing_pids()) == 1
+    assert not crossing_pids()
+
+
+async def test_a_host_may_have_a_bad_path_of_its_own() -> None:
+    options: dict[str, Any] = {"impair": BAD, "seed": 4}
+    async with tunstack.open_namespace() as ns, ns.open_host(**options) as host:
+        (listener,) = await host.open_tcp_listeners(7)
+        client = await connect(ns, (RIGHT, 7))
+        received = await exchange(client, await listener.accept())
+        statistics = host.statistics()
+    assert received == (contents(300_000), contents(200_000))
+    assert statistics["path_out_lost"] > 0
+    assert statistics["path_in_corrupted"] > 0

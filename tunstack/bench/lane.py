@@ -1,0 +1,163 @@
+"""One transfer across a bridge: how much one stack delivers to another in so many seconds.
+
+``python -m tunstack.bench.lane`` runs one, whose parameters it reads from standard input as JSON,
+and writes the outcome in the same way. A process for each, so that many can run side by side, and
+none shares an interpreter with another.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+import trio
+
+import tunstack
+from tunstack.bridge import RIGHT
+from tunstack.tcp.congestion import Cubic, Reno
+
+if TYPE_CHECKING:
+    from tunstack.host import Host
+    from tunstack.namespace import Namespace
+    from tunstack.tcp.congestion import CongestionControl
+
+PORT: Final = 9000
+_STREAM: Final = Path(__file__).with_name("stream.py")
+_PIECE: Final = 1 << 18
+_CONTROLS: Final[dict[str, type[CongestionControl]]] = {"cubic": Cubic, "reno": Reno}
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Lane:
+    """What to run. The sender is always at the left end of the bridge.
+
+    Attributes:
+        sender: ``kernel`` or ``tunstack``.
+        receiver: ``kernel`` or ``tunstack``, but not both tunstack.
+        congestion: The sender's congestion control.
+        impair: The path, as text.
+        seed: Of what the path does.
+        seconds: From the moment that the connection is there.
+    """
+
+    sender: str
+    receiver: str
+    congestion: str
+    impair: str
+    seed: int
+    seconds: float
+
+
+@dataclass(slots=True, frozen=True)
+class Outcome:
+    """What came out.
+
+    Attributes:
+        octets: Delivered to the receiving application.
+        path: What the path did.
+        stack: What tunstack counted, where it took part.
+    """
+
+    octets: int
+    path: dict[str, int]
+    stack: dict[str, int] = field(default_factory=dict)
+
+
+async def run_lane(lane: Lane) -> Outcome:
+    """Run one.
+
+    Raises:
+        tunstack.SetupError: there is no namespace to be had.
+    """
+    if lane.sender == lane.receiver == "kernel":
+        return await _between_kernels(lane)
+    config = tunstack.Config(congestion=_CONTROLS.get(lane.congestion, Cubic))
+    end: Literal["left", "right"] = "left" if lane.sender == "tunstack" else "right"
+    async with tunstack.open_host_bridge(
+        lane.impair, end=end, seed=lane.seed, config=config
+    ) as bridge:
+        transfer = _from_us if lane.sender == "tunstack" else _to_us
+        octets = await transfer(bridge.host, bridge.kernel, lane)
+        return Outcome(octets, bridge.statistics(), bridge.host.statistics())
+
+
+async def _between_kernels(lane: Lane) -> Outcome:
+    async with (
+        tunstack.open_bridge(lane.impair, seed=lane.seed) as bridge,
+        trio.open_nursery() as nursery,
+    ):
+        receiver = await _start_receiver(bridge.right, lane)
+        nursery.start_soon(_send, bridge.left, lane)
+        octets = await _result(receiver)
+        nursery.cancel_scope.cancel()
+        return Outcome(octets, bridge.statistics())
+
+
+async def _from_us(host: Host, kernel: Namespace, lane: Lane) -> int:
+    async with trio.open_nursery() as nursery:
+        receiver = await _start_receiver(kernel, lane)
+
+        @nursery.start_soon
+        async def send() -> None:
+            stream = await host.open_tcp_stream(RIGHT, PORT)
+            piece = bytes(_PIECE)
+            with suppress(trio.BrokenResourceError):  # The receiver has had enough.
+                while True:
+                    await stream.send_all(piece)
+
+        octets = await _result(receiver)
+        nursery.cancel_scope.cancel()
+    return octets
+
+
+async def _to_us(host: Host, kernel: Namespace, lane: Lane) -> int:
+    octets = 0
+    (listener,) = await host.open_tcp_listeners(PORT)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_send, kernel, lane)
+        stream = await listener.accept()
+        with trio.move_on_after(lane.seconds):
+            async for data in stream:
+                octets += len(data)
+        nursery.cancel_scope.cancel()
+    return octets
+
+
+async def _send(kernel: Namespace, lane: Lane) -> None:
+    """Send from a kernel at the left end until cancelled."""
+    await kernel.run_process(_script("send", RIGHT, str(PORT), lane.congestion))
+
+
+async def _start_receiver(kernel: Namespace, lane: Lane) -> trio.Process:
+    process = await kernel.open_process(_script("receive", str(PORT), str(lane.seconds)), stdout=-1)
+    await _line(process)
+    return process
+
+
+async def _result(receiver: trio.Process) -> int:
+    octets = int(await _line(receiver))
+    await receiver.wait()
+    return octets
+
+
+async def _line(process: trio.Process) -> str:
+    assert process.stdout is not None
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        data = await process.stdout.receive_some()
+        if not data:
+            raise RuntimeError(f"the receiver failed with exit status {await process.wait()}")
+        line += data
+    return line.decode()
+
+
+def _script(*arguments: str) -> list[str]:
+    return [sys.executable, "-I", "-S", str(_STREAM), *arguments]
+
+
+if __name__ == "__main__":
+    json.dump(asdict(trio.run(run_lane, Lane(**json.load(sys.stdin)))), sys.stdout)

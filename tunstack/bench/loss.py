@@ -1,0 +1,306 @@
+"""Goodput across a lossy path: tunstack, and the kernel with several congestion controls.
+
+All go through one and the same kind of bridge (:mod:`tunstack.bridge`), in fresh namespaces each
+time, so that no route remembers anything; with the same seeds, so that the same packets are lost as
+long as the same packets are sent; with the kernel's and tunstack's default buffers. Each transfer
+lasts a fixed time, and what the receiving application got is what counts.
+
+The path has a bottleneck with a queue of one bandwidth-delay product before it. So the cells
+without loss tell who fills the bottleneck, and the others who copes with the loss.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import socket
+import sys
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from statistics import median
+from typing import TYPE_CHECKING, Final, final
+
+import trio
+
+import tunstack
+from tunstack.bench.lane import Lane, Outcome
+from tunstack.link.impair import Impairments
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+_MTU: Final = 1500
+_MSS: Final = 1448
+_PATIENCE: Final = 60.0
+"""Seconds that a transfer may take longer than it should: SYNs get lost as well."""
+_MOST_LANES: Final = 12
+
+
+@dataclass(slots=True, frozen=True)
+class Contender:
+    """Who sends to whom.
+
+    Attributes:
+        name: For the table.
+        sender: ``kernel`` or ``tunstack``.
+        receiver: Likewise.
+        congestion: The sender's congestion control.
+    """
+
+    name: str
+    sender: str
+    receiver: str
+    congestion: str
+
+    @property
+    def fills_the_path(self) -> bool:
+        """Whether loss hardly slows it down."""
+        return self.congestion == "bbr"
+
+
+REFERENCE: Final = Contender("kernel reno", "kernel", "kernel", "reno")
+CONTENDERS: Final = (
+    REFERENCE,
+    Contender("kernel cubic", "kernel", "kernel", "cubic"),
+    Contender("kernel bbr", "kernel", "kernel", "bbr"),
+    Contender("tunstack", "tunstack", "kernel", "cubic"),
+    Contender("tunstack reno", "tunstack", "kernel", "reno"),
+    Contender("reno to tunstack", "kernel", "tunstack", "reno"),
+)
+
+
+@dataclass(slots=True, frozen=True)
+class Cell:
+    """One path.
+
+    Attributes:
+        rtt: Seconds there and back, without any queue.
+        loss: Probability that a packet is lost, in either direction.
+        rate: Bits per second of the bottleneck.
+    """
+
+    rtt: float
+    loss: float
+    rate: float
+
+    @property
+    def impairments(self) -> Impairments:
+        """What happens in each direction."""
+        queue = max(10, round(self.rate * self.rtt / 8 / _MTU))
+        return Impairments(loss=self.loss, delay=self.rtt / 2, rate=self.rate, limit=queue)
+
+    @property
+    def expected(self) -> float:
+        """What Reno may reach, in bits per second (Mathis et al., 1997)."""
+        if not self.loss:
+            return self.rate
+        return min(self.rate, 1.22 * _MSS * 8 / (self.rtt * math.sqrt(self.loss)))
+
+
+@dataclass(slots=True, frozen=True)
+class Plan:
+    """What to run.
+
+    Attributes:
+        rtts: Of the cells, in seconds.
+        losses: Of the cells.
+        rate: Of the bottleneck, in bits per second.
+        seconds: Of each transfer.
+        repeats: Transfers of each contender in each cell with loss, with a seed each. Without loss
+            there is no chance in it, and one is enough.
+    """
+
+    rtts: tuple[float, ...] = (0.02, 0.1)
+    losses: tuple[float, ...] = (0.0, 0.001, 0.01, 0.03)
+    rate: float = 50e6
+    seconds: float = 8.0
+    repeats: int = 5
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every path, in the order of the table."""
+        return [Cell(rtt, loss, self.rate) for rtt in self.rtts for loss in self.losses]
+
+    def seeds(self, cell: Cell) -> range:
+        """The seeds that all contenders get in a cell."""
+        return range(1, 1 + (self.repeats if cell.loss else 1))
+
+
+QUICK: Final = Plan(losses=(0.0, 0.01), seconds=3.0, repeats=3)
+
+
+@dataclass(slots=True)
+class Result:
+    """What came out of a contender in a cell."""
+
+    cell: Cell
+    contender: Contender
+    seconds: float
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def load(self) -> float:
+        """What it may bring, in bits per second."""
+        return self.cell.rate if self.contender.fills_the_path else self.cell.expected
+
+    @property
+    def goodputs(self) -> list[float]:
+        """Bits per second of each transfer."""
+        return [outcome.octets * 8 / self.seconds for outcome in self.outcomes]
+
+    @property
+    def goodput(self) -> float:
+        """Their median."""
+        return median(self.goodputs)
+
+
+class LaneError(Exception):
+    """A transfer failed; the message is what it said."""
+
+
+async def run_plan(plan: Plan, progress: Callable[[float], None]) -> list[Result]:
+    """Run all of a plan; contenders whose congestion control the kernel lacks are left out.
+
+    Transfers run side by side as far as two fast ones would: what a slow path leaves idle is used
+    for another transfer over a path of its own.
+
+    Args:
+        plan: What to run.
+        progress: Called with the share that is done, from 0 to 1.
+
+    Raises:
+        tunstack.SetupError: there is no namespace to be had.
+        LaneError: a transfer failed.
+    """
+    available = await _available()
+    contenders = [
+        each for each in CONTENDERS if each.sender == "tunstack" or each.congestion in available
+    ]
+    results = [Result(cell, each, plan.seconds) for cell in plan.cells for each in contenders]
+    load = _Load(2 * plan.rate)
+    # In turns, so that contenders meet the same moments.
+    turns = [
+        (result, seed)
+        for cell in plan.cells
+        for seed in plan.seeds(cell)
+        for result in results
+        if result.cell == cell
+    ]
+    failure: LaneError | None = None
+
+    async def run(nursery: trio.Nursery, lane: Lane, result: Result) -> None:
+        nonlocal failure
+        try:
+            result.outcomes.append(await _run_in_a_process(lane))
+        except LaneError as error:
+            failure = failure or error
+            nursery.cancel_scope.cancel()
+        progress(sum(len(each.outcomes) for each in results) / len(turns))
+
+    async with trio.open_nursery() as nursery:
+        for result, seed in turns:
+            await load.wait_for_room(result.load)
+            lane = _lane(result, seed)
+            nursery.start_soon(load.carry, result.load, partial(run, nursery, lane, result))
+    if failure is not None:
+        raise failure
+    return results
+
+
+def _lane(result: Result, seed: int) -> Lane:
+    return Lane(
+        sender=result.contender.sender,
+        receiver=result.contender.receiver,
+        congestion=result.contender.congestion,
+        impair=str(result.cell.impairments),
+        seed=seed,
+        seconds=result.seconds,
+    )
+
+
+def ratio(results: Iterable[Result], result: Result) -> float | None:
+    """A result's goodput in units of the kernel's Reno on the same path; None without that."""
+    for each in results:
+        if each.cell == result.cell and each.contender == REFERENCE:
+            return result.goodput / each.goodput if each.goodput else None
+    return None
+
+
+def as_json(plan: Plan, results: list[Result]) -> str:
+    """Every figure, with what the paths and tunstack counted."""
+    figures = [
+        {
+            "rtt": result.cell.rtt,
+            "loss": result.cell.loss,
+            "path": str(result.cell.impairments),
+            **asdict(result.contender),
+            "goodput": result.goodput,
+            "ratio": ratio(results, result),
+            "goodputs": result.goodputs,
+            "outcomes": [asdict(outcome) for outcome in result.outcomes],
+        }
+        for result in results
+    ]
+    document = {"python": sys.version, "plan": asdict(plan), "results": figures}
+    return json.dumps(document, indent=2) + "\n"
+
+
+async def _available() -> set[str]:
+    """The congestion controls that the kernel lets us use."""
+    available = set()
+    async with tunstack.open_namespace() as namespace:
+        for name in {each.congestion for each in CONTENDERS}:
+            with namespace.socket() as sock:
+                try:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
+                except OSError as error:
+                    if error.errno not in (errno.ENOENT, errno.EPERM):
+                        raise
+                else:
+                    available.add(name)
+    return available
+
+
+async def _run_in_a_process(lane: Lane) -> Outcome:
+    with trio.move_on_after(lane.seconds + _PATIENCE):
+        finished = await trio.run_process(
+            [sys.executable, "-m", "tunstack.bench.lane"],
+            stdin=json.dumps(asdict(lane)).encode(),
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+        )
+        if finished.returncode:
+            said = finished.stderr.decode(errors="replace").strip()
+            raise LaneError(f"{lane}: {said.rpartition(chr(10))[2]}")
+        return Outcome(**json.loads(finished.stdout))
+    raise LaneError(f"{lane}: it did not end in time")
+
+
+@final
+class _Load:
+    """What runs, in bits per second, and how much of it may at once."""
+
+    def __init__(self, most: float) -> None:
+        self._most = most
+        self._running: list[float] = []
+        self._changed = trio.Event()
+
+    async def wait_for_room(self, load: float) -> None:
+        """Wait until something of this load may run."""
+        await trio.lowlevel.checkpoint()
+        while self._running and (
+            sum(self._running) + load > self._most or len(self._running) >= _MOST_LANES
+        ):
+            await self._changed.wait()
+        self._running.append(load)
+
+    async def carry(self, load: float, run: Callable[[], Awaitable[None]]) -> None:
+        """Run what there is room for."""
+        try:
+            await run()
+        finally:
+            self._running.remove(load)
+            self._changed.set()
+            self._changed = trio.Event()

@@ -1,0 +1,111 @@
+"""``tunstack bench-loss``: goodput across lossy paths, beside the kernel's own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tunstack.bench.loss import QUICK, LaneError, Plan, Result, as_json, ratio, run_plan
+from tunstack.bench.plot import draw
+from tunstack.cli.running import Failure, execute
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+_EPILOG = """\b
+Examples:
+  tunstack bench-loss
+  tunstack bench-loss --quick
+  tunstack bench-loss --json loss.json --plot loss.svg
+"""
+
+
+@click.command(short_help="Measure goodput across lossy paths.", epilog=_EPILOG)
+@click.option("--quick", is_flag=True, help="Take a minute, a few paths, and be less exact.")
+@click.option("--seconds", type=click.FloatRange(1, 600), help="Of each transfer.  [8]")
+@click.option("--repeats", type=click.IntRange(1, 100), help="Transfers in a lossy cell.  [5]")
+@click.option("--rate", type=click.FloatRange(1, 1000), help="Of the path, in Mbit/s.  [50]")
+@click.option("--json", "file", type=_FILE, metavar="FILE", help="Write every figure to FILE.")
+@click.option("--plot", type=_FILE, metavar="FILE", help="Draw them into FILE (SVG).")
+def bench_loss(
+    quick: bool,
+    seconds: float | None,
+    repeats: int | None,
+    rate: float | None,
+    file: Path | None,
+    plot: Path | None,
+) -> int:
+    """Measure goodput across lossy paths, tunstack's and the kernel's.
+
+    Each transfer goes over a bridge of its own between two private networks, with the same losses
+    for all. The tables have the median of the goodputs, in Mbit/s, and its ratio to that of the
+    kernel's Reno on the same path. It all takes about six minutes.
+    """
+    plan = QUICK if quick else Plan()
+    plan = replace(
+        plan,
+        seconds=seconds or plan.seconds,
+        repeats=repeats or plan.repeats,
+        rate=plan.rate if rate is None else rate * 1e6,
+    )
+
+    async def main() -> int:
+        try:
+            results = await _run(plan)
+        except LaneError as error:
+            raise Failure(f"a transfer failed: {error}", 1) from error
+        Console().print(*_tables(plan, results), sep="\n")
+        if file is not None:
+            _write(file, as_json(plan, results))
+        if plot is not None:
+            _write(plot, draw(results))
+        return 0
+
+    return execute("tunstack bench-loss", main)
+
+
+async def _run(plan: Plan) -> list[Result]:
+    bar = Progress(
+        TextColumn("bench-loss"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("", total=1.0)
+        return await run_plan(plan, lambda done: bar.update(task, completed=done))
+
+
+def _tables(plan: Plan, results: list[Result]) -> list[Table]:
+    tables = []
+    for rtt in plan.rtts:
+        table = Table(f"RTT {rtt * 1000:g} ms", *(f"{loss * 100:g} %" for loss in plan.losses))
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for contender in dict.fromkeys(result.contender for result in results):
+            cells = [
+                _describe(results, each)
+                for each in results
+                if each.cell.rtt == rtt and each.contender == contender
+            ]
+            table.add_row(contender.name, *cells)
+        tables.append(table)
+    return tables
+
+
+def _describe(results: list[Result], result: Result) -> str:
+    share = ratio(results, result)
+    return f"{result.goodput / 1e6:.2f}" + ("" if share is None else f" ({share:.2f})")
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text)
+    except OSError as error:
+        raise Failure(f"cannot write {file}: {error.strerror}") from error

@@ -1,0 +1,147 @@
+"""``tunstack bridge``: a command in a private network, and a bad path to another kernel."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import click
+import trio
+
+import tunstack
+from tunstack.bridge import LEFT, RIGHT
+from tunstack.cli.options import IMPAIR, MTU, SEED
+from tunstack.cli.running import Failure, execute, in_foreground, run_inside
+
+if TYPE_CHECKING:
+    from tunstack.link.impair import Impairments
+
+_PATIENCE: Final = 2.0
+"""Seconds for the server to begin to listen; one that never does may wait for something else."""
+_LISTEN: Final = "0A"
+
+_EPILOG = f"""\b
+Examples:
+  tunstack bridge --impair delay=10ms -- ping -c 3 {RIGHT}
+  tunstack bridge --impair loss=1%,delay=10ms,rate=100mbit --server 'iperf3 -s' -- \\
+      iperf3 -c {RIGHT} -C reno
+  tunstack bridge --impair out:loss=5% --pcap x.pcapng --server 'nc -l -p 9000 >f' -- \\
+      sh -c 'nc -N $TUNSTACK_HOST 9000 </usr/bin/python3'
+
+The exit status is COMMAND's, as with `tunstack run`.
+"""
+
+
+@click.command(
+    short_help="Run a command across a bad path to another kernel.",
+    epilog=_EPILOG,
+    context_settings={"allow_interspersed_args": False},
+)
+@IMPAIR
+@click.option(
+    "--server",
+    metavar="COMMAND",
+    help=f"Run this in a shell at {RIGHT}, as long as COMMAND runs, which begins once it listens.",
+)
+@MTU
+@click.option(
+    "--pcap",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write all packets to FILE (pcapng), each with what becomes of it on the path.",
+)
+@SEED
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def bridge(
+    impair: tuple[Impairments, Impairments],
+    server: str | None,
+    mtu: int | None,
+    pcap: Path | None,
+    seed: int | None,
+    command: tuple[str, ...],
+) -> int:
+    """Run COMMAND at 198.51.100.1, in a private network that a bridge joins to another one.
+
+    The kernel is at both ends, and between them a path as bad as --impair has it: `out:` is what
+    COMMAND's network sends. The other end, 198.51.100.2, is in COMMAND's environment as
+    TUNSTACK_HOST. In the end standard error tells what the path did.
+    """
+    running = False
+
+    async def main() -> int:
+        nonlocal running
+        with ExitStack() as stack:
+            capture = None if pcap is None else stack.enter_context(_opened(pcap))
+            async with (
+                tunstack.open_bridge(impair, seed=seed, mtu=mtu or 1500, capture=capture) as joined,
+                trio.open_nursery() as nursery,
+            ):
+                if server is not None:
+                    run = partial(joined.right.run_process, ["sh", "-c", server], check=False)
+                    await _wait_until_it_listens(joined.right, await nursery.start(run))
+                begun = trio.current_time()
+                running = True
+                status = await run_inside(joined.left, command, RIGHT)
+                running = False
+                _report(joined.statistics(), trio.current_time() - begun)
+                nursery.cancel_scope.cancel()
+        return status
+
+    def is_for_the_command(number: int) -> bool:
+        return number == signal.SIGINT and running and in_foreground()
+
+    return execute("tunstack bridge", main, ignore=is_for_the_command)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return open(path, "wb")
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror}") from None
+
+
+async def _wait_until_it_listens(namespace: tunstack.Namespace, server: trio.Process) -> None:
+    """Wait for the server, but not for ever.
+
+    Raises:
+        Failure: it has failed.
+    """
+    with trio.move_on_after(_PATIENCE):
+        # What the kernel knows, it tells nobody unasked.
+        while server.poll() is None and not _listens(namespace):  # noqa: ASYNC110
+            await trio.sleep(0.01)
+    if server.returncode:
+        raise Failure(f"the server failed with exit status {server.returncode}")
+
+
+def _listens(namespace: tunstack.Namespace) -> bool:
+    """Whether any TCP socket in the namespace listens."""
+    for name in ("tcp", "tcp6"):
+        try:
+            rows = Path(f"/proc/{namespace.pid}/net/{name}").read_text().splitlines()[1:]
+        except FileNotFoundError:
+            continue
+        if any(row.split()[3] == _LISTEN for row in rows):
+            return True
+    return False
+
+
+def _report(statistics: dict[str, int], seconds: float) -> None:
+    """Print what the path did in each direction."""
+    for way, name in (("out", f"{LEFT} -> {RIGHT}"), ("in", f"{RIGHT} -> {LEFT}")):
+        counts = {
+            key.removeprefix(f"{way}_"): value
+            for key, value in statistics.items()
+            if key.startswith(f"{way}_")
+        }
+        size = counts.pop("delivered_bytes")
+        packets = ", ".join(f"{value} {what}" for what, value in counts.items() if value)
+        print(
+            f"{name}: {size} bytes, {size * 8 / max(seconds, 1e-9) / 1e6:.2f} Mbit/s;"
+            f" packets: {packets or 'none'}",
+            file=sys.stderr,
+        )

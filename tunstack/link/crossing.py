@@ -1,0 +1,228 @@
+"""The process in which packets cross a bridge: from one descriptor to the other, and back.
+
+A tight loop, in an interpreter of its own with as few imports as possible, so that nothing disturbs
+it and it disturbs nobody: a TUN device on either side, or a packet socket, which is read and
+written in the same way. `select` and not epoll, since it sleeps by the microsecond.
+
+The socket to the parent carries one question, of any content, and its answer: what was done, as
+`marshal` writes a dictionary. When that socket ends, so does the process.
+"""
+
+from __future__ import annotations
+
+import errno
+import marshal
+import math
+import os
+import random
+import signal
+import socket
+import time
+from contextlib import suppress
+from select import select
+from typing import TYPE_CHECKING, Final
+
+from tunstack.link.impair import Impairments, PacketPath
+
+if TYPE_CHECKING:
+    from tunstack.link.pcapng import PcapngWriter
+
+_BATCH: Final = 64
+"""Packets read from one side before what is due on the other one is looked at again."""
+_GRAIN: Final = 0.0001
+"""The shortest sleep, in seconds: what comes and falls due within it is moved together."""
+_REFUSED: Final = frozenset({errno.EINVAL, errno.EIO, errno.ENETDOWN, errno.ECONNREFUSED})
+"""A damaged packet that is none any more; a device that is down."""
+_GONE: Final = frozenset({errno.EBADFD, errno.EFAULT, errno.ENODEV, errno.EPIPE, errno.ECONNRESET})
+
+
+def main(
+    control: str,
+    left: str,
+    right: str,
+    mtu: str,
+    seed: str,
+    out: str,
+    back: str,
+    capture: str,
+) -> None:
+    """Carry packets until the socket `control` ends.
+
+    Args:
+        control: Descriptor of the socket to the parent.
+        left: Descriptor of one side, which does not block.
+        right: That of the other.
+        mtu: The largest packet, in bytes.
+        seed: Of what is random; empty for the unpredictable.
+        out: The impairments from left to right, as text.
+        back: Those from right to left.
+        capture: Descriptor of a file for a capture; empty for none.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # they are for our parent, which ends us in its time
+    recorder = Recorder(int(capture)) if capture else None
+    ways = []
+    for name, source, sink, text in (("out", left, right, out), ("in", right, left, back)):
+        rng = random.Random(f"{name} {seed}") if seed else random.Random()
+        path = PacketPath(Impairments.parse(text), rng)
+        ways.append(Way(name, int(source), int(sink), int(mtu), path, recorder))
+    with socket.socket(fileno=int(control)) as channel, suppress(BrokenPipeError):
+        carry(ways, channel)
+
+
+class Way:
+    """One direction.
+
+    Attributes:
+        name: ``out`` or ``in``.
+        source: Where packets come from.
+        sink: Where they go.
+        path: What happens to them in between.
+        is_blocked: Whether the sink has no room for what is due.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_delivered",
+        "_mtu",
+        "_recorder",
+        "_refused",
+        "is_blocked",
+        "name",
+        "path",
+        "sink",
+        "source",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        source: int,
+        sink: int,
+        mtu: int,
+        path: PacketPath,
+        recorder: Recorder | None,
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.sink = sink
+        self.path = path
+        self.is_blocked = False
+        self._mtu = mtu
+        self._recorder = recorder
+        self._delivered = self._bytes = self._refused = 0
+
+    def take_in(self) -> None:
+        """Read what waits.
+
+        Raises:
+            BrokenPipeError: the source is gone.
+        """
+        source, mtu, put, recorder = self.source, self._mtu, self.path.put, self._recorder
+        now = time.monotonic()
+        try:
+            for _ in range(_BATCH):
+                packet = os.read(source, mtu)
+                if not packet:  # the other end of a packet socket was closed
+                    raise BrokenPipeError
+                arrivals = put(packet, now)
+                if recorder is not None:
+                    recorder.record(self, packet, arrivals, now)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise _explained(error) from error
+
+    def deliver(self, now: float) -> None:
+        """Write what is due.
+
+        Raises:
+            BrokenPipeError: the sink is gone.
+        """
+        path, sink = self.path, self.sink
+        self.is_blocked = False
+        while (packet := path.first(now)) is not None:
+            try:
+                os.write(sink, packet)
+                self._delivered += 1
+                self._bytes += len(packet)
+            except BlockingIOError:
+                self.is_blocked = True
+                return
+            except OSError as error:
+                if error.errno not in _REFUSED:
+                    raise _explained(error) from error
+                self._refused += 1
+            path.pop()
+
+    @property
+    def statistics(self) -> dict[str, int]:
+        """What happened, with names that begin with the direction's."""
+        counts = {
+            **self.path.impairer.counts,
+            "refused": self._refused,
+            "delivered": self._delivered,
+            "delivered_bytes": self._bytes,
+        }
+        return {f"{self.name}_{what}": count for what, count in counts.items()}
+
+
+class Recorder:
+    """Writes each packet that came to the bridge into a capture, with what becomes of it."""
+
+    def __init__(self, descriptor: int) -> None:
+        from tunstack.link.pcapng import PcapngWriter  # needs dpkt, which takes its time to load
+
+        self._writer: PcapngWriter | None = PcapngWriter(os.fdopen(descriptor, "wb"), "bridge")
+        self._before: dict[str, dict[str, int]] = {}
+
+    def record(self, way: Way, packet: bytes, arrivals: list[float], now: float) -> None:
+        """Write a packet; where there is no room for it, the capture ends."""
+        if self._writer is None:
+            return
+        before, counts = self._before.get(way.name, {}), way.path.impairer.counts.copy()
+        self._before[way.name] = counts
+        fate = [what for what, count in counts.items() if count != before.get(what, 0)][1:]
+        fate += [f"arrives after {(arrival - now) * 1000:.2f} ms" for arrival in arrivals]
+        comment = f"{way.name}: {', '.join(fate)}"
+        try:
+            self._writer.write(packet, time.time(), comment, way.name == "out")
+        except OSError:
+            self._writer = None
+
+
+def carry(ways: list[Way], channel: socket.socket) -> None:
+    """Move packets, and answer questions, until the socket ends.
+
+    Raises:
+        BrokenPipeError: one of the sides is gone.
+    """
+    sources = [channel.fileno(), *(way.source for way in ways)]
+    while True:
+        due = min((way.path.next_arrival for way in ways if not way.is_blocked), default=math.inf)
+        timeout = None if due == math.inf else max(due - time.monotonic(), _GRAIN)
+        blocked = [way.sink for way in ways if way.is_blocked]
+        readable, _, _ = select(sources, blocked, (), timeout)
+        for way in ways:
+            if way.source in readable:
+                way.take_in()
+        now = time.monotonic()
+        for way in ways:
+            way.deliver(now)
+        if sources[0] in readable and not _answer(ways, channel):
+            return
+
+
+def _answer(ways: list[Way], channel: socket.socket) -> bool:
+    """Tell what was done; returns whether anybody wants to know."""
+    try:
+        if not channel.recv(16):
+            return False
+        channel.send(marshal.dumps({**ways[0].statistics, **ways[1].statistics}))
+    except OSError:
+        return False
+    return True
+
+
+def _explained(error: OSError) -> OSError:
+    return BrokenPipeError() if error.errno in _GONE else error
