@@ -118,6 +118,7 @@ class Namespace:
         seed: int | None = None,
         tap: Callable[[Observation], None] | None = None,
         config: Config | None = None,
+        limits: Limits | None = None,
         impair: Wish = None,
     ) -> AsyncIterator[Host]:
         """Run a host on a TUN device in here; the arguments are those of :func:`open_host`."""
