@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tunstack import Config
 from tunstack.link.pcapng import PcapngWriter
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
     from pathlib import Path
 
-    from tunstack import Namespace, Observation
+    from tunstack import Host, Namespace, Observation
 
 PATIENT: Final = Config(rto_min=2.0)
 """For a host that is judged: on a machine that is busy with other tests, an answer may take longer
@@ -75,6 +75,28 @@ class Judge:
         self._tshark = tshark
         self._writer = PcapngWriter(capture)
         self.comments: list[str] = []
+
+    @asynccontextmanager
+    async def open_host(
+        self, address: str = f"{OURS}/24", *, mtu: int = 1500, patience: int = 10, **parameters: Any
+    ) -> AsyncIterator[Host]:
+        """Run a host that is watched, until the end of the block.
+
+        Args:
+            address: The host's.
+            mtu: Of its device.
+            patience: Seconds before the kernel sends anything again. It takes 0.2 by itself, which
+                a busy machine may be too slow for, which is no fault of ours; 0 to leave it so.
+            parameters: Of `Config`, where the host differs from the default.
+        """
+        config = Config(mss=mtu - 40, **parameters)
+        namespace = self._namespace
+        async with namespace.open_host(address, mtu=mtu, tap=self.tap, config=config) as host:
+            network = str(host.addresses[0].network)
+            route = ["ip", "route", "change", network, "dev", host.name, "scope", "link"]
+            if patience:
+                await namespace.run_process([*route, "rto_min", f"{patience}s"])
+            yield host
 
     def tap(self, seen: Observation) -> None:
         """Take note of a packet."""
