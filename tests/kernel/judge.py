@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
     from tunstack import Host, Namespace, Observation
 
-PATIENT: Final = Config(rto_min=2.0)
-"""For a host that is judged: on a machine that is busy with other tests, an answer may take longer
-than the usual 200 ms, and what is sent again then tells nothing about TCP."""
-
 OURS: Final = "198.51.100.2"
 KERNEL: Final = "198.51.100.1"
 
@@ -85,16 +81,18 @@ class Judge:
         Args:
             address: The host's.
             mtu: Of its device.
-            patience: Seconds before the kernel sends anything again. It takes 0.2 by itself, which
-                a busy machine may be too slow for, which is no fault of ours; 0 to leave it so.
+            patience: Seconds before either side sends anything again. By themselves they take 0.2,
+                for which a machine that is busy with other tests may be too slow: that tells
+                nothing about TCP. 0 to leave it at that.
             parameters: Of `Config`, where the host differs from the default.
         """
-        config = Config(mss=mtu - 40, **parameters)
-        namespace = self._namespace
+        if patience:
+            parameters["rto_min"] = float(patience)
+        config, namespace = Config(**parameters), self._namespace
         async with namespace.open_host(address, mtu=mtu, tap=self.tap, config=config) as host:
-            network = str(host.addresses[0].network)
-            route = ["ip", "route", "change", network, "dev", host.name, "scope", "link"]
             if patience:
+                network = str(host.addresses[0].network)
+                route = ["ip", "route", "change", network, "dev", host.name, "scope", "link"]
                 await namespace.run_process([*route, "rto_min", f"{patience}s"])
             yield host
 

@@ -6,7 +6,6 @@ import hashlib
 import random
 import re
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +13,7 @@ import trio
 
 from tunstack.apps import echo, http
 
-from .judge import KERNEL, OURS, PATIENT
+from .judge import KERNEL, OURS
 from .sockets import (
     ROLES,
     both_ways,
@@ -49,7 +48,7 @@ DATA = random.Random(0).randbytes(3 << 20)
 
 async def test_curl_downloads(ns: Namespace, judge: Judge, require_tool: Require) -> None:
     url = f"http://{OURS}/bytes/{4 << 20}"
-    async with ns.open_host(tap=judge.tap, config=PATIENT) as host, trio.open_nursery() as nursery:
+    async with judge.open_host() as host, trio.open_nursery() as nursery:
         await nursery.start(host.serve_tcp, http.handler, 80)
         done = await ns.run_process([require_tool("curl"), "-sS", url], capture_stdout=True)
         assert done.stdout == b"".join(http.pattern(4 << 20))
@@ -59,7 +58,7 @@ async def test_curl_downloads(ns: Namespace, judge: Judge, require_tool: Require
 
 async def test_curl_uploads(ns: Namespace, judge: Judge, require_tool: Require) -> None:
     command = [require_tool("curl"), "-sS", "-T", "-", f"http://{OURS}/sha256"]
-    async with ns.open_host(tap=judge.tap, config=PATIENT) as host, trio.open_nursery() as nursery:
+    async with judge.open_host() as host, trio.open_nursery() as nursery:
         await nursery.start(host.serve_tcp, http.handler, 80)
         done = await ns.run_process(command, stdin=DATA, capture_stdout=True)
         assert done.stdout.decode().strip() == hashlib.sha256(DATA).hexdigest()
@@ -71,7 +70,7 @@ async def test_curl_keeps_its_connection(
     ns: Namespace, judge: Judge, require_tool: Require
 ) -> None:
     urls = [f"http://{OURS}/bytes/{size}" for size in (1, 100_000, 0, 7)]
-    async with ns.open_host(tap=judge.tap, config=PATIENT) as host, trio.open_nursery() as nursery:
+    async with judge.open_host() as host, trio.open_nursery() as nursery:
         await nursery.start(host.serve_tcp, http.handler, 80)
         done = await ns.run_process([require_tool("curl"), "-sS", *urls], capture_stdout=True)
         assert done.stdout == b"".join(
@@ -87,7 +86,7 @@ async def test_ab_has_no_failed_request(
     ns: Namespace, judge: Judge, require_tool: Require, options: list[str]
 ) -> None:
     load = ["-q", *options, "-n", "2000", "-c", "50"]
-    async with ns.open_host(tap=judge.tap, config=PATIENT) as host, trio.open_nursery() as nursery:
+    async with judge.open_host() as host, trio.open_nursery() as nursery:
         await nursery.start(host.serve_tcp, http.handler, 80)
         done = await ns.run_process(
             [require_tool("ab"), *load, f"http://{OURS}/"], capture_stdout=True
@@ -105,7 +104,7 @@ async def test_socat_has_its_data_echoed(
     ns: Namespace, judge: Judge, require_tool: Require
 ) -> None:
     """It ends its half when its input ends, and reads on."""
-    async with ns.open_host(tap=judge.tap, config=PATIENT) as host, trio.open_nursery() as nursery:
+    async with judge.open_host() as host, trio.open_nursery() as nursery:
         await nursery.start(host.serve_tcp, echo.handler, 7)
         command = [require_tool("socat"), "-t", "10", "-", f"TCP:{OURS}:7"]
         done = await ns.run_process(command, stdin=DATA, capture_stdout=True)
@@ -115,7 +114,7 @@ async def test_socat_has_its_data_echoed(
 
 
 async def test_socat_serves_us(ns: Namespace, judge: Judge, require_tool: Require) -> None:
-    async with ns.open_host(tap=judge.tap, config=PATIENT) as host, trio.open_nursery() as nursery:
+    async with judge.open_host() as host, trio.open_nursery() as nursery:
         command = [require_tool("socat"), "TCP-LISTEN:7,reuseaddr", "PIPE"]
         nursery.start_soon(ns.run_process, command)
         await until_listening(ns, 7)
@@ -131,7 +130,7 @@ async def test_both_ways_at_once(ns: Namespace, judge: Judge, role: Role, mtu: i
     """What the window admits must fit into the device's queue for us, of 500 packets."""
     size = 100 * mtu
     async with (
-        ns.open_host(tap=judge.tap, mtu=mtu, config=PATIENT) as host,
+        judge.open_host(mtu=mtu) as host,
         connected(ns, host, role, ours=size) as pair,
     ):
         assert await both_ways(pair, DATA) == (DATA, DATA)
@@ -143,7 +142,7 @@ async def test_both_ways_at_once(ns: Namespace, judge: Judge, role: Role, mtu: i
 @pytest.mark.parametrize("role", ROLES)
 async def test_the_kernel_agrees_on_the_options(ns: Namespace, judge: Judge, role: Role) -> None:
     """What ss(8) says of its end."""
-    async with ns.open_host(tap=judge.tap, config=PATIENT) as host:
+    async with judge.open_host() as host:
         async with connected(ns, host, role) as (near, far), trio.open_nursery() as nursery:
             nursery.start_soon(trio.SocketStream(far).send_all, DATA)
             assert await exactly(near, len(DATA)) == DATA
@@ -167,7 +166,7 @@ async def test_without_an_option(
         parameters[feature] = False
     else:
         ns.sysctl(f"net.ipv4.tcp_{feature}", 0)
-    async with ns.open_host(tap=judge.tap, config=replace(PATIENT, **parameters)) as host:
+    async with judge.open_host(**parameters) as host:
         async with connected(ns, host, role) as pair:
             assert await both_ways(pair, DATA[: 1 << 18]) == (DATA[: 1 << 18],) * 2
             info = pair[0].tcp_info()
