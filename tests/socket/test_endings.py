@@ -28,8 +28,6 @@ from .network import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from trio.testing import MockClock
-
     from tunstack import Host, Socket
 
     from .network import Peer
@@ -104,7 +102,7 @@ async def test_shutting_down_wakes_who_reads(pair: Pair) -> None:
         server.shutdown(SHUT_RD)
 
 
-async def test_shutting_down_wakes_who_waits_to_send(autojump_clock: MockClock) -> None:
+async def test_shutting_down_wakes_who_waits_to_send() -> None:
     async with host_pair() as (ours, theirs):
         client, _ = await connected(ours, theirs, buffer=SMALL)
         await fill(client)
@@ -130,7 +128,7 @@ async def test_shut_down_both_ways(pair: Pair) -> None:
         client.shutdown(7)
 
 
-async def test_what_was_sent_before_the_end_arrives(autojump_clock: MockClock) -> None:
+async def test_what_was_sent_before_the_end_arrives() -> None:
     """Though the socket is closed, and its last data waits for a reader who takes his time."""
     async with host_pair() as (ours, theirs):
         client, server = await connected(ours, theirs, buffer=SMALL)
@@ -238,7 +236,7 @@ async def test_so_error_tells_once() -> None:
         assert await server.recv(1) == b""
 
 
-async def test_a_peer_that_falls_silent_is_given_up(autojump_clock: MockClock) -> None:
+async def test_a_peer_that_falls_silent_is_given_up() -> None:
     async with host_and_peer() as (host, peer):
         server = await accepted(host, peer)
         server.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_USER_TIMEOUT, 5000)
@@ -249,7 +247,7 @@ async def test_a_peer_that_falls_silent_is_given_up(autojump_clock: MockClock) -
         assert host.connections() == []
 
 
-async def test_without_a_user_timeout_it_takes_linux_time(autojump_clock: MockClock) -> None:
+async def test_without_a_user_timeout_it_takes_linux_time() -> None:
     """RFC 9293 SHLD-11: 100 s at the least; what 15 retransmissions add up to."""
     async with host_and_peer() as (host, peer):
         server = await accepted(host, peer)
@@ -259,9 +257,7 @@ async def test_without_a_user_timeout_it_takes_linux_time(autojump_clock: MockCl
         assert 920 < trio.current_time() < 930
 
 
-async def test_a_zero_window_is_probed_for_as_long_as_the_peer_answers(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_zero_window_is_probed_for_as_long_as_the_peer_answers() -> None:
     """RFC 9293 MUST-37."""
     async with host_pair() as (ours, theirs):
         client, server = await connected(ours, theirs, buffer=SMALL)
@@ -350,7 +346,7 @@ BLOCKED: list[Callable[[Socket], Awaitable[object]]] = [
 @pytest.mark.parametrize("call", BLOCKED)
 @pytest.mark.parametrize("end", ["close", "abort"])
 async def test_closing_wakes_who_is_blocked(
-    autojump_clock: MockClock, call: Callable[[Socket], Awaitable[object]], end: str
+    call: Callable[[Socket], Awaitable[object]], end: str
 ) -> None:
     async with host_pair() as (ours, theirs):
         client, _ = await connected(ours, theirs, buffer=SMALL)
@@ -367,9 +363,7 @@ async def test_closing_wakes_who_is_blocked(
 
 
 @pytest.mark.parametrize("call", BLOCKED)
-async def test_a_reset_wakes_who_is_blocked(
-    autojump_clock: MockClock, call: Callable[[Socket], Awaitable[object]]
-) -> None:
+async def test_a_reset_wakes_who_is_blocked(call: Callable[[Socket], Awaitable[object]]) -> None:
     async with host_pair() as (ours, theirs):
         client, server = await connected(ours, theirs, buffer=SMALL)
         await fill(client)
@@ -402,7 +396,7 @@ async def test_streams_tell_our_end_from_the_networks(pair: Pair) -> None:
             await call
 
 
-async def test_time_wait_and_the_last_fin_outlive_aclose(autojump_clock: MockClock) -> None:
+async def test_time_wait_and_the_last_fin_outlive_aclose() -> None:
     async with host_and_peer() as (host, peer):
         server = await accepted(host, peer)
         await trio.SocketStream(server).aclose()
