@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Require = Callable[[str], str]
 
-pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("patient")]
+pytestmark = pytest.mark.kernel
 
 FLOW_CONTROL = (
     "window specified by the receiver is now completely full",
