@@ -53,7 +53,7 @@ async def test_curl_downloads(ns: Namespace, judge: Judge, require_tool: Require
         done = await ns.run_process([require_tool("curl"), "-sS", url], capture_stdout=True)
         assert done.stdout == b"".join(http.pattern(4 << 20))
         nursery.cancel_scope.cancel()
-    await judge.acquit()
+    await judge.acquit(but_for=FLOW_CONTROL)
 
 
 async def test_curl_uploads(ns: Namespace, judge: Judge, require_tool: Require) -> None:
@@ -77,7 +77,7 @@ async def test_curl_keeps_its_connection(
             bytes(piece) for size in (1, 100_000, 0, 7) for piece in http.pattern(size)
         )
         nursery.cancel_scope.cancel()
-    await judge.acquit()
+    await judge.acquit(but_for=FLOW_CONTROL)
     assert (await judge.kernel())["Tcp.ActiveOpens"] == 1
 
 

@@ -18,8 +18,8 @@ HERE = Path(__file__).parent
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        here = isinstance(item, pytest.Function) and item.path.is_relative_to(HERE)
-        if here and inspect.iscoroutinefunction(item.obj):
+        function = getattr(item, "obj", None)
+        if item.path.is_relative_to(HERE) and inspect.iscoroutinefunction(function):
             item.add_marker(pytest.mark.trio(run=run_on_a_virtual_clock))
 
 
