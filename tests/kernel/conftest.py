@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,14 +26,6 @@ async def ns() -> AsyncIterator[Namespace]:
 
 
 @pytest.fixture
-def patient(ns: Namespace) -> None:
-    """Give the kernel the patience of `judge.PATIENT`, and none of its tail loss probes."""
-    ns.sysctl("net.ipv4.tcp_early_retrans", 0)
-    with suppress(FileNotFoundError):  # It came with Linux 6.11.
-        ns.sysctl("net.ipv4.tcp_rto_min_us", 2_000_000)
-
-
-@pytest.fixture
 async def host(ns: Namespace) -> AsyncIterator[Host]:
     """A host that nobody watches."""
     async with ns.open_host() as host:
@@ -45,7 +36,7 @@ async def host(ns: Namespace) -> AsyncIterator[Host]:
 async def judge(
     ns: Namespace, tmp_path: Path, require_tool: Callable[[str], str]
 ) -> AsyncIterator[Judge]:
-    """Its `tap` is for the host that is to be judged."""
+    """It opens the host that is to be judged."""
     # The kernel's tail loss probes (RFC 8985) go out after two round trips of silence, here a few
     # milliseconds: that would be a judgement on how busy the machine is.
     ns.sysctl("net.ipv4.tcp_early_retrans", 0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tunstack import Config
 from tunstack.link.pcapng import PcapngWriter
@@ -19,11 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
     from pathlib import Path
 
-    from tunstack import Namespace, Observation
-
-PATIENT: Final = Config(rto_min=2.0)
-"""For a host that is judged: on a machine that is busy with other tests, an answer may take longer
-than the usual 200 ms, and what is sent again then tells nothing about TCP."""
+    from tunstack import Host, Namespace, Observation
 
 OURS: Final = "198.51.100.2"
 KERNEL: Final = "198.51.100.1"
@@ -75,6 +71,30 @@ class Judge:
         self._tshark = tshark
         self._writer = PcapngWriter(capture)
         self.comments: list[str] = []
+
+    @asynccontextmanager
+    async def open_host(
+        self, address: str = f"{OURS}/24", *, mtu: int = 1500, patience: int = 10, **parameters: Any
+    ) -> AsyncIterator[Host]:
+        """Run a host that is watched, until the end of the block.
+
+        Args:
+            address: The host's.
+            mtu: Of its device.
+            patience: Seconds before either side sends anything again. By themselves they take 0.2,
+                for which a machine that is busy with other tests may be too slow: that tells
+                nothing about TCP. 0 to leave it at that.
+            parameters: Of `Config`, where the host differs from the default.
+        """
+        if patience:
+            parameters["rto_min"] = float(patience)
+        config, namespace = Config(**parameters), self._namespace
+        async with namespace.open_host(address, mtu=mtu, tap=self.tap, config=config) as host:
+            if patience:
+                network = str(host.addresses[0].network)
+                route = ["ip", "route", "change", network, "dev", host.name, "scope", "link"]
+                await namespace.run_process([*route, "rto_min", f"{patience}s"])
+            yield host
 
     def tap(self, seen: Observation) -> None:
         """Take note of a packet."""

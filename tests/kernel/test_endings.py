@@ -54,7 +54,7 @@ def our_states(host: Host) -> list[str]:
 async def test_the_kernel_ends_its_half_and_reads_on(
     ns: Namespace, judge: Judge, role: Role
 ) -> None:
-    async with ns.open_host(tap=judge.tap) as host, connected(ns, host, role) as (near, far):
+    async with judge.open_host() as host, connected(ns, host, role) as (near, far):
         await send_all(far, b"the whole question")
         assert await read_to_end(near) == b"the whole question"
         assert our_states(host) == ["CLOSE-WAIT"]
@@ -71,7 +71,7 @@ async def test_the_kernel_ends_its_half_and_reads_on(
 
 @pytest.mark.parametrize("role", ROLES)
 async def test_we_end_our_half_and_read_on(ns: Namespace, judge: Judge, role: Role) -> None:
-    async with ns.open_host(tap=judge.tap) as host, connected(ns, host, role) as (near, far):
+    async with judge.open_host() as host, connected(ns, host, role) as (near, far):
         await send_all(near, b"the whole question")
         assert await read_to_end(far) == b"the whole question"
         await until(lambda: our_states(host) == ["FIN-WAIT-2"])
@@ -89,7 +89,7 @@ async def test_we_end_our_half_and_read_on(ns: Namespace, judge: Judge, role: Ro
 @pytest.mark.parametrize("role", ROLES)
 async def test_both_end_at_once(ns: Namespace, judge: Judge, role: Role) -> None:
     """The two FINs cross, as nothing is read between these two lines (RFC 9293 figure 13)."""
-    async with ns.open_host(tap=judge.tap) as host, connected(ns, host, role) as (near, far):
+    async with judge.open_host() as host, connected(ns, host, role) as (near, far):
         far.shutdown(SHUT_WR)
         near.shutdown(SHUT_WR)
         assert our_states(host) == ["FIN-WAIT-1"]
@@ -103,7 +103,7 @@ async def test_both_end_at_once(ns: Namespace, judge: Judge, role: Role) -> None
 
 async def test_both_open_at_once(ns: Namespace, judge: Judge) -> None:
     """The two SYNs cross: a simultaneous open (RFC 9293 figure 7) with the kernel."""
-    async with ns.open_host(tap=judge.tap) as host:
+    async with judge.open_host() as host:
         near, far = host.socket(), ns.socket()
         await near.bind((OURS, 7001))
         await far.bind((KERNEL, 7002))
@@ -201,7 +201,7 @@ async def test_a_closed_port_of_the_kernels_refuses(ns: Namespace, host: Host) -
 
 
 async def test_a_closed_port_of_ours_refuses(ns: Namespace, judge: Judge) -> None:
-    async with ns.open_host(tap=judge.tap) as host:
+    async with judge.open_host() as host:
         with ns.socket() as far, pytest.raises(ConnectionRefusedError):
             await far.connect((OURS, 9))
         assert host.statistics()["tcp_refused"] == 1
@@ -252,7 +252,7 @@ async def test_our_backlog_makes_the_kernel_wait(ns: Namespace, host: Host) -> N
 
 async def test_the_kernel_comes_again_from_the_same_port(ns: Namespace, judge: Judge) -> None:
     """Our TIME-WAIT makes way for its new SYN (RFC 6191), time and again."""
-    async with ns.open_host(tap=judge.tap) as host:
+    async with judge.open_host() as host:
         (listener,) = await host.open_tcp_listeners(80)
         for number in range(5):
             with ns.socket() as far:
@@ -271,7 +271,7 @@ async def test_the_kernel_comes_again_from_the_same_port(ns: Namespace, judge: J
 
 async def test_we_come_again_from_the_same_port(ns: Namespace, judge: Judge) -> None:
     """The kernel's TIME-WAIT makes way for our new SYN: our numbers rise, as they must."""
-    async with ns.open_host(tap=judge.tap) as host:
+    async with judge.open_host() as host:
         with ns.socket() as listener:
             await listener.bind((KERNEL, 80))
             listener.listen()

@@ -34,7 +34,7 @@ async def test_ping_of_every_kind_of_size(
     ns: Namespace, judge: Judge, require_tool: Require, mtu: int
 ) -> None:
     ping = [require_tool("ping"), "-n", "-q", "-M", "do", "-c", "1", "-W", "10"]
-    async with ns.open_host(tap=judge.tap, mtu=mtu):
+    async with judge.open_host(mtu=mtu):
         for size in (0, 1, 7, 16, 56, 57, mtu - 29, mtu - 28):
             done = await ns.run_process([*ping, "-s", str(size), OURS], capture_stdout=True)
             assert b"1 packets transmitted, 1 received, 0% packet loss" in done.stdout
@@ -103,7 +103,7 @@ async def test_two_hosts_meet_through_the_kernel(ns: Namespace, judge: Judge) ->
     ns.sysctl("net.ipv4.ip_forward", 1)
     one, other = "198.51.100.2/25", "198.51.100.130/25"
     async with (
-        ns.open_host(one, tap=judge.tap) as client,
+        judge.open_host(one) as client,
         ns.open_host(other, mtu=1000) as server,
         trio.open_nursery() as nursery,
     ):

@@ -24,7 +24,7 @@ Streams = tuple[trio.SocketStream, trio.SocketStream]
 async def fill(sock: trio.socket.SocketType) -> None:
     """Send until nothing has moved for so long that nothing will: each side has had its timers."""
     while True:
-        with trio.move_on_after(0.3) as scope:
+        with trio.move_on_after(1) as scope:
             await sock.send(bytes(1 << 18))
         if scope.cancelled_caught:
             return
@@ -42,7 +42,7 @@ async def test_streams_between_us_and_the_kernel(ns: Namespace, host: Host, role
         async def make_clogged() -> Streams:
             if not clogged:  # Many at a time, as it takes theirs.
                 async with trio.open_nursery() as nursery:
-                    for _ in range(10):
+                    for _ in range(14):
                         small = connected(ns, host, role, ours=SMALL, kernels=SMALL)
                         clogged.append(await stack.enter_async_context(small))
                         for sock in clogged[-1]:

@@ -41,7 +41,7 @@ async def until(condition: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("role", ROLES)
 async def test_we_probe_the_kernels_closed_window(ns: Namespace, judge: Judge, role: Role) -> None:
     async with (
-        ns.open_host(tap=judge.tap) as host,
+        judge.open_host(patience=0) as host,
         connected(ns, host, role, kernels=BUFFER) as (near, far),
         trio.open_nursery() as nursery,
     ):
@@ -60,7 +60,7 @@ async def test_we_probe_the_kernels_closed_window(ns: Namespace, judge: Judge, r
 @pytest.mark.parametrize("role", ROLES)
 async def test_the_kernel_probes_our_closed_window(ns: Namespace, judge: Judge, role: Role) -> None:
     async with (
-        ns.open_host(tap=judge.tap) as host,
+        judge.open_host(patience=0) as host,
         connected(ns, host, role, ours=BUFFER) as (near, far),
         trio.open_nursery() as nursery,
     ):
@@ -84,7 +84,7 @@ async def test_a_reader_of_small_pieces_makes_no_small_segments(
     sizes = {"ours": SMALL} if reader == "ours" else {"kernels": SMALL}
     data = DATA[:100_000]
     async with (
-        ns.open_host(tap=judge.tap) as host,
+        judge.open_host() as host,
         connected(ns, host, role, **sizes) as (near, far),
         trio.open_nursery() as nursery,
     ):

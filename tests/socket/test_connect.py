@@ -30,8 +30,6 @@ from .network import (
 )
 
 if TYPE_CHECKING:
-    from trio.testing import MockClock
-
     from .network import Peer
 
 
@@ -71,7 +69,7 @@ async def test_refused_and_the_socket_may_try_again() -> None:
 
 
 @pytest.mark.rfc("MUST-22", "MUST-23")
-async def test_nobody_answers(autojump_clock: MockClock) -> None:
+async def test_nobody_answers() -> None:
     async with host_and_peer() as (host, peer):
         with fails(errno.ETIMEDOUT):
             await host.socket().connect((THEIRS, PORT))

@@ -28,8 +28,6 @@ from .network import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from trio.testing import MockClock
-
     from tunstack import Host, Socket
 
     from .network import Peer
@@ -104,7 +102,7 @@ async def test_shutting_down_wakes_who_reads(pair: Pair) -> None:
         server.shutdown(SHUT_RD)
 
 
-async def test_shutting_down_wakes_who_waits_to_send(autojump_clock: MockClock) -> None:
+async def test_shutting_down_wakes_who_waits_to_send() -> None:
     async with host_pair() as (ours, theirs):
         client, _ = await connected(ours, theirs, buffer=SMALL)
         await fill(client)
@@ -130,7 +128,7 @@ async def test_shut_down_both_ways(pair: Pair) -> None:
         client.shutdown(7)
 
 
-async def test_what_was_sent_before_the_end_arrives(autojump_clock: MockClock) -> None:
+async def test_what_was_sent_before_the_end_arrives() -> None:
     """Though the socket is closed, and its last data waits for a reader who takes his time."""
     async with host_pair() as (ours, theirs):
         client, server = await connected(ours, theirs, buffer=SMALL)
@@ -242,7 +240,7 @@ async def test_so_error_tells_once() -> None:
 
 
 @pytest.mark.rfc("MUST-20", "MUST-21")
-async def test_a_peer_that_falls_silent_is_given_up(autojump_clock: MockClock) -> None:
+async def test_a_peer_that_falls_silent_is_given_up() -> None:
     async with host_and_peer() as (host, peer):
         server = await accepted(host, peer)
         server.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_USER_TIMEOUT, 5000)
@@ -254,7 +252,7 @@ async def test_a_peer_that_falls_silent_is_given_up(autojump_clock: MockClock) -
 
 
 @pytest.mark.rfc("MUST-20", "SHLD-11")
-async def test_without_a_user_timeout_it_takes_linux_time(autojump_clock: MockClock) -> None:
+async def test_without_a_user_timeout_it_takes_linux_time() -> None:
     """RFC 9293 SHLD-11: 100 s at the least; what 15 retransmissions add up to."""
     async with host_and_peer() as (host, peer):
         server = await accepted(host, peer)
@@ -265,9 +263,7 @@ async def test_without_a_user_timeout_it_takes_linux_time(autojump_clock: MockCl
 
 
 @pytest.mark.rfc("MUST-36", "MUST-37")
-async def test_a_zero_window_is_probed_for_as_long_as_the_peer_answers(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_zero_window_is_probed_for_as_long_as_the_peer_answers() -> None:
     """RFC 9293 MUST-37."""
     async with host_pair() as (ours, theirs):
         client, server = await connected(ours, theirs, buffer=SMALL)
@@ -356,7 +352,7 @@ BLOCKED: list[Callable[[Socket], Awaitable[object]]] = [
 @pytest.mark.parametrize("call", BLOCKED)
 @pytest.mark.parametrize("end", ["close", "abort"])
 async def test_closing_wakes_who_is_blocked(
-    autojump_clock: MockClock, call: Callable[[Socket], Awaitable[object]], end: str
+    call: Callable[[Socket], Awaitable[object]], end: str
 ) -> None:
     async with host_pair() as (ours, theirs):
         client, _ = await connected(ours, theirs, buffer=SMALL)
@@ -373,9 +369,7 @@ async def test_closing_wakes_who_is_blocked(
 
 
 @pytest.mark.parametrize("call", BLOCKED)
-async def test_a_reset_wakes_who_is_blocked(
-    autojump_clock: MockClock, call: Callable[[Socket], Awaitable[object]]
-) -> None:
+async def test_a_reset_wakes_who_is_blocked(call: Callable[[Socket], Awaitable[object]]) -> None:
     async with host_pair() as (ours, theirs):
         client, server = await connected(ours, theirs, buffer=SMALL)
         await fill(client)
@@ -409,7 +403,7 @@ async def test_streams_tell_our_end_from_the_networks(pair: Pair) -> None:
 
 
 @pytest.mark.rfc("MUST-13")
-async def test_time_wait_and_the_last_fin_outlive_aclose(autojump_clock: MockClock) -> None:
+async def test_time_wait_and_the_last_fin_outlive_aclose() -> None:
     async with host_and_peer() as (host, peer):
         server = await accepted(host, peer)
         await trio.SocketStream(server).aclose()

@@ -215,6 +215,8 @@ async def test_any_flags_on_a_segment_of_no_connection(exchange: Exchange, flags
     await goes_on(exchange)
 
 
+UNHURRIED = {"delayed_ack": 10.0, "rto_min": 10.0}
+"""As hypothesis's tests are left with the real clock."""
 examples = settings(max_examples=60, derandomize=True)
 anything = st.binary(max_size=200)
 addresses = st.sampled_from([OURS_PACKED, THEIRS_PACKED, ANOTHER_PACKED, bytes(4), b"\xff" * 4])
@@ -252,7 +254,7 @@ packets = st.one_of(
 @examples
 @given(st.lists(packets, min_size=1, max_size=20))
 async def test_whatever_comes_the_connection_goes_on(many: list[bytes]) -> None:
-    async with host_and_peer() as (host, peer):
+    async with host_and_peer(**UNHURRIED) as (host, peer):
         listener = await listening(host)
         await peer.connect()
         sock, _ = await listener.accept()
@@ -273,7 +275,7 @@ async def test_whatever_comes_from_outside_the_window_the_connection_goes_on(
     many: list[tuple[int, Segment]],
 ) -> None:
     """Segments with the right ports, of somebody who does not see the connection's numbers."""
-    async with host_and_peer() as (host, peer):
+    async with host_and_peer(**UNHURRIED) as (host, peer):
         listener = await listening(host)
         await peer.connect()
         sock, _ = await listener.accept()

@@ -88,7 +88,7 @@ async def test_what_is_open_is_reset_and_the_link_closed(how: str) -> None:
         await listener.accept()
 
 
-async def test_it_waits_for_teardowns_under_way(autojump_clock: MockClock) -> None:
+async def test_it_waits_for_teardowns_under_way() -> None:
     """What was sent and closed arrives, though the peer takes its time to say so."""
     async with trio.open_nursery() as nursery:
         async with host_and_peer() as (host, peer):
@@ -111,7 +111,7 @@ async def test_it_waits_for_teardowns_under_way(autojump_clock: MockClock) -> No
     assert [segment.flags & RST for segment in peer.segments()] == [RST]
 
 
-async def test_it_does_not_wait_for_ever(autojump_clock: MockClock) -> None:
+async def test_it_does_not_wait_for_ever() -> None:
     async with host_and_peer() as (host, peer):
         listener = await listening(host)
         await peer.connect()
@@ -121,7 +121,7 @@ async def test_it_does_not_wait_for_ever(autojump_clock: MockClock) -> None:
     assert peer.segments()[-1].flags & RST
 
 
-async def test_it_does_not_wait_when_an_exception_ends_it(autojump_clock: MockClock) -> None:
+async def test_it_does_not_wait_when_an_exception_ends_it() -> None:
     with pytest.raises(KeyError):  # noqa: PT012
         async with host_and_peer() as (host, peer):
             listener = await listening(host)
@@ -154,7 +154,7 @@ async def test_an_address_is_needed_and_must_be_one() -> None:
         assert host.addresses == (IPv4Interface(f"{OURS}/24"), IPv4Interface("198.51.100.9/32"))
 
 
-async def test_the_same_seed_gives_the_same_packets(autojump_clock: MockClock) -> None:
+async def test_the_same_seed_gives_the_same_packets() -> None:
     async def opening(seed: int | None) -> list[bytes]:
         link, far = memory_pair()
         async with Host(link, [f"{OURS}/24"], seed=seed) as host:
@@ -174,7 +174,7 @@ async def test_the_same_seed_gives_the_same_packets(autojump_clock: MockClock) -
 # The link
 
 
-async def test_a_full_link_delivers_later(autojump_clock: MockClock) -> None:
+async def test_a_full_link_delivers_later() -> None:
     link, far = memory_pair()
     valve = Valve(link)
     async with Host(valve, [f"{OURS}/24"]) as ours, Host(far, [f"{THEIRS}/24"]) as theirs:
@@ -193,7 +193,7 @@ async def test_a_full_link_delivers_later(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize(("bound", "number"), [("", 6), ("_OCTETS", 6 * 1500 + 1499)])
 async def test_what_a_full_link_never_takes_is_lost_and_sent_again(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, bound: str, number: int
+    monkeypatch: pytest.MonkeyPatch, bound: str, number: int
 ) -> None:
     """The queue for it is bounded, in packets and in octets."""
     monkeypatch.setattr(f"tunstack.host._MAX_OUTGOING{bound}", number)
@@ -210,9 +210,7 @@ async def test_what_a_full_link_never_takes_is_lost_and_sent_again(
         assert await read_to_end(server) == bytes(10 * 1448)
 
 
-async def test_a_link_that_fails_is_enetdown_everywhere(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_link_that_fails_is_enetdown_everywhere(caplog: pytest.LogCaptureFixture) -> None:
     link, far = memory_pair()
     valve = Valve(link)
     async with Host(valve, [f"{OURS}/24"]) as ours, Host(far, [f"{THEIRS}/24"]) as theirs:
@@ -255,7 +253,7 @@ async def test_a_link_that_fails_is_enetdown_everywhere(
 
 
 async def test_a_link_that_fails_to_send_is_noticed_as_well(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     link, far = memory_pair()
     valve = Valve(link)
@@ -342,7 +340,6 @@ async def test_a_bug_in_processing_a_packet_is_counted_and_told_and_others_go_on
 
 @pytest.mark.parametrize("method", ["transmit", "handle_timer"])
 async def test_a_bug_in_one_connection_does_not_hold_up_another(
-    autojump_clock: MockClock,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     method: str,
@@ -384,7 +381,7 @@ async def test_the_tap_sees_every_packet_and_what_was_made_of_it() -> None:
         await listener.accept()
         peer.send(ACK, b"x")
         peer.link.send([b"\x60nonsense"])
-        await wait_all_tasks_blocked(0.05)
+        await trio.sleep(0.05)
         peer.segments()
     told = [(each.direction, each.before, each.after, each.verdict) for each in seen]
     assert told == [

@@ -26,8 +26,6 @@ from .network import (
 )
 
 if TYPE_CHECKING:
-    from trio.testing import MockClock
-
     from tunstack import Socket
 
 OTHER = "198.51.100.130"
@@ -141,9 +139,7 @@ async def test_a_connection_that_was_reset_is_accepted_and_tells() -> None:
 
 
 @pytest.mark.parametrize("backlog", [0, 3])
-async def test_a_full_backlog_drops_and_the_client_succeeds_later(
-    autojump_clock: MockClock, backlog: int
-) -> None:
+async def test_a_full_backlog_drops_and_the_client_succeeds_later(backlog: int) -> None:
     async with host_pair() as (ours, theirs):
         listener = await listening(theirs, backlog=backlog)
         clients = [ours.socket() for _ in range(backlog + 2)]
@@ -170,7 +166,7 @@ async def test_the_backlog_can_be_changed() -> None:
 
 
 @pytest.mark.rfc("MUST-22")
-async def test_a_half_open_connection_is_given_up(autojump_clock: MockClock) -> None:
+async def test_a_half_open_connection_is_given_up() -> None:
     async with host_and_peer() as (host, peer):
         listener = await listening(host)
         peer.host_port = PORT
@@ -291,7 +287,7 @@ async def test_connections_hold_their_port_but_for_so_reuseaddr(state: State) ->
 
 
 @pytest.mark.rfc("MUST-13")
-async def test_time_wait_ends_and_the_port_is_free(autojump_clock: MockClock) -> None:
+async def test_time_wait_ends_and_the_port_is_free() -> None:
     async with host_pair() as (ours, theirs):
         client, server = await connected(ours, theirs)
         _, port = server.getsockname()

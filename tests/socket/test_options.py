@@ -39,8 +39,6 @@ from .network import PORT, THEIRS, connected, fails, host_and_peer, host_pair, l
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from trio.testing import MockClock
-
     from tunstack import Socket
 
 
@@ -218,7 +216,7 @@ async def test_tcp_maxseg_is_announced_and_then_what_was_agreed_on() -> None:
         assert [len((await peer.segment()).payload) for _ in range(2)] == [600, 600]
 
 
-async def test_tcp_user_timeout_of_0_is_the_hosts_own(autojump_clock: MockClock) -> None:
+async def test_tcp_user_timeout_of_0_is_the_hosts_own() -> None:
     async with host_and_peer(user_timeout=30.0) as (host, peer):
         listener = await listening(host)
         await peer.connect()

@@ -28,8 +28,6 @@ from .network import (
 )
 
 if TYPE_CHECKING:
-    from trio.testing import MockClock
-
     from tunstack.link.base import Link
 
 OWN = {
@@ -66,7 +64,7 @@ async def test_every_name_is_there_from_the_beginning() -> None:
     assert all(re.fullmatch("[a-z_]+", name) for name in statistics)
 
 
-async def test_no_name_comes_later(autojump_clock: MockClock) -> None:
+async def test_no_name_comes_later() -> None:
     """Not even from a connection on which much goes wrong."""
     lost = 0
 
@@ -164,7 +162,7 @@ async def test_connections_are_listed_in_their_order_with_all_that_is_known() ->
         assert all(field.name in (TcpInfo.__doc__ or "") for field in fields(TcpInfo))
 
 
-async def test_information_on_what_is_under_way(autojump_clock: MockClock) -> None:
+async def test_information_on_what_is_under_way() -> None:
     async with host_and_peer(send_buffer=100_000) as (host, peer):
         listener = await listening(host)
         await peer.connect(mss=1000)

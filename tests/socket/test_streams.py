@@ -10,13 +10,10 @@ from trio.testing import check_half_closeable_stream
 from .network import SMALL, connected, fill, host_pair
 
 if TYPE_CHECKING:
-    from trio.testing import MockClock
-
     Streams = tuple[trio.SocketStream, trio.SocketStream]
 
 
-async def test_streams_between_two_hosts(autojump_clock: MockClock) -> None:
-    """The clock matters: between two hosts everything is at rest for 40 ms, for an ACK."""
+async def test_streams_between_two_hosts() -> None:
     async with host_pair() as (ours, theirs):
 
         async def make() -> Streams:
@@ -32,7 +29,7 @@ async def test_streams_between_two_hosts(autojump_clock: MockClock) -> None:
         await check_half_closeable_stream(make, make_clogged)
 
 
-async def test_a_host_to_itself(autojump_clock: MockClock) -> None:
+async def test_a_host_to_itself() -> None:
     async with host_pair() as (ours, _):
 
         async def make() -> Streams:

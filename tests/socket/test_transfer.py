@@ -28,8 +28,6 @@ from .network import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from trio.testing import MockClock
-
     from tunstack import Socket
     from tunstack.link.base import Link
 
@@ -189,7 +187,7 @@ async def test_much_data_both_ways_without_an_option(option: str) -> None:
         assert await both_ways(*await connected(ours, theirs)) == (DATA, DATA)
 
 
-async def test_much_data_both_ways_over_a_lossy_link(autojump_clock: MockClock) -> None:
+async def test_much_data_both_ways_over_a_lossy_link() -> None:
     rng = random.Random(1)
 
     def lossy(link: Link) -> Link:
@@ -203,12 +201,12 @@ async def test_much_data_both_ways_over_a_lossy_link(autojump_clock: MockClock) 
         assert client.tcp_info().retransmits > 5
 
 
-async def test_small_buffers_carry_much_data(autojump_clock: MockClock) -> None:
+async def test_small_buffers_carry_much_data() -> None:
     async with host_pair() as (ours, theirs):
         assert await both_ways(*await connected(ours, theirs, buffer=SMALL)) == (DATA, DATA)
 
 
-async def test_send_waits_for_room_and_takes_what_fits(autojump_clock: MockClock) -> None:
+async def test_send_waits_for_room_and_takes_what_fits() -> None:
     async with host_pair() as (ours, theirs):
         client, server = await connected(ours, theirs, buffer=SMALL)
         assert await client.send(bytes(10 * SMALL)) == SMALL
@@ -223,7 +221,7 @@ async def test_send_waits_for_room_and_takes_what_fits(autojump_clock: MockClock
         assert await server.recv(100) == b"the rest"
 
 
-async def test_who_waits_to_send_is_not_woken_for_a_few_octets(autojump_clock: MockClock) -> None:
+async def test_who_waits_to_send_is_not_woken_for_a_few_octets() -> None:
     """As on Linux: a third of the buffer must be free."""
     async with host_pair() as (ours, theirs):
         client, server = await connected(ours, theirs, buffer=30_000)
@@ -237,7 +235,7 @@ async def test_who_waits_to_send_is_not_woken_for_a_few_octets(autojump_clock: M
         assert client.tcp_info().unacked + client.tcp_info().notsent <= 20_000
 
 
-async def test_tcp_notsent_lowat_bounds_what_is_queued(autojump_clock: MockClock) -> None:
+async def test_tcp_notsent_lowat_bounds_what_is_queued() -> None:
     async with host_pair() as (ours, theirs):
         client, _ = await connected(ours, theirs)
         client.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NOTSENT_LOWAT, 20_000)
@@ -249,7 +247,7 @@ async def test_tcp_notsent_lowat_bounds_what_is_queued(autojump_clock: MockClock
         )
 
 
-async def test_a_large_send_is_taken_at_once_without_lowat(autojump_clock: MockClock) -> None:
+async def test_a_large_send_is_taken_at_once_without_lowat() -> None:
     async with host_pair() as (ours, theirs):
         client, _ = await connected(ours, theirs)
         assert await client.send(bytes(1 << 20)) == 1 << 20
@@ -268,7 +266,7 @@ async def test_one_task_receives_at_a_time(pair: Pair) -> None:
         await server.send(b"y")
 
 
-async def test_one_task_sends_at_a_time(autojump_clock: MockClock) -> None:
+async def test_one_task_sends_at_a_time() -> None:
     async with host_pair() as (ours, theirs):
         client, server = await connected(ours, theirs, buffer=SMALL)
         await fill(client)
@@ -307,7 +305,7 @@ async def test_a_cancelled_recv_loses_nothing(pair: Pair) -> None:
     assert received + await read_to_end(server) == sent
 
 
-async def test_a_cancelled_send_has_sent_nothing(autojump_clock: MockClock) -> None:
+async def test_a_cancelled_send_has_sent_nothing() -> None:
     async with host_pair() as (ours, theirs):
         client, server = await connected(ours, theirs, buffer=SMALL)
         total = await fill(client)

@@ -256,6 +256,16 @@ def test_fin_again_in_time_wait_is_acknowledged_and_the_wait_begins_anew(numbers
     bench.expect_state(S.CLOSED)
 
 
+def test_another_fin_in_time_wait_begins_the_wait_anew_as_well() -> None:
+    """Section 3.10.7.4, eighth, to the letter: it should not occur."""
+    bench = time_wait()
+    bench.advance(59.0)
+    assert bench.arrive(FIN | ACK, seq=2) is Verdict.DUPLICATE
+    bench.expect(ACK, seq=2, ack=2)
+    bench.advance(59.0)
+    bench.expect_state(S.TIME_WAIT)
+
+
 @pytest.mark.parametrize("flags", [ACK, ACK | PSH, SYN | ACK])
 def test_nothing_else_prolongs_time_wait(flags: int) -> None:
     bench = time_wait()

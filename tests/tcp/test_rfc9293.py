@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 from dataclasses import replace
 from ipaddress import IPv4Interface
-from itertools import pairwise
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -364,11 +363,15 @@ def test_slow_start_then_congestion_avoidance(numbers: Numbers) -> None:
     flights = [flight(bench)]
     for _ in range(6):
         flights.append(round_trip(bench, flights[-1]))
-    at = flights.index(10)
-    assert flights[0] <= 2
-    assert all(after >= 1.5 * before for before, after in pairwise(flights[: at + 1]))
-    assert flights[at + 1 :] == [*range(11, 11 + len(flights[at + 1 :]))]
-    assert len(flights) - at > 2
+    assert flights == [
+        1,
+        2,
+        4,
+        8,
+        10,
+        11,
+        12,
+    ]  # Doubled up to the threshold, then one a round trip.
 
 
 @pytest.mark.rfc("MAY-18")

@@ -136,6 +136,20 @@ def test_open_to_no_single_host_is_refused(remote: tuple[int, ...]) -> None:
     assert len(bench.stack.demux.connections) == 0
 
 
+def test_port_of_an_open_attempt_can_be_listened_on() -> None:
+    """MUST-42."""
+    bench, flow = connecting()
+    bench.stack.demux.bind(None, 40000, reuse=True)
+    listener = bench.stack.listen(None, 40000, 5)
+    bench.arrive(SYN, sport=7, dport=40000, seq=100)  # Crosses ours: it is for the attempt.
+    bench.drain()
+    assert flow.state is S.SYN_RECEIVED
+    bench.arrive(SYN, sport=8, dport=40000, seq=100)
+    bench.drain()
+    bench.arrive(ACK, sport=8, dport=40000, seq=101, ack=1)
+    assert len(listener) == 1
+
+
 def test_open_to_port_0_is_refused() -> None:
     bench = StackBench()
     with pytest.raises(ConnectionRefusedError):

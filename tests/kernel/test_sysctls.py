@@ -1,0 +1,110 @@
+"""A transfer both ways under each setting of the kernel's that changes TCP on the wire."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tunstack import Config
+
+from .sockets import ROLES, both_ways, connected
+
+if TYPE_CHECKING:
+    from tunstack import Namespace
+
+    from .judge import Judge
+    from .sockets import Role
+
+pytestmark = pytest.mark.kernel
+
+DATA: Final = random.Random(3).randbytes(1 << 20)
+
+SETTINGS: Final[dict[str, dict[str, str | int]]] = {
+    "no sack": {"tcp_sack": 0},
+    "no dsack": {"tcp_dsack": 0},
+    "no timestamps": {"tcp_timestamps": 0},
+    "timestamps without offset": {"tcp_timestamps": 2},
+    "no window scaling": {"tcp_window_scaling": 0},
+    "neither": {"tcp_sack": 0, "tcp_timestamps": 0, "tcp_window_scaling": 0},
+    "ecn": {"tcp_ecn": 1},
+    "always cookies": {"tcp_syncookies": 2},
+    "shrinking window": {"tcp_shrink_window": 1},
+    "rfc1337": {"tcp_rfc1337": 1},
+    "no autocorking": {"tcp_autocorking": 0},
+    "no moderation of the receive buffer": {"tcp_moderate_rcvbuf": 0},
+    "small buffers": {"tcp_rmem": "4096 8192 16384", "tcp_wmem": "4096 8192 16384"},
+    "large buffers": {"tcp_rmem": "4096 4194304 8388608", "tcp_wmem": "4096 4194304 8388608"},
+    "a window of one octet's scale": {"tcp_rmem": "4096 65535 65535"},
+    "reno": {"tcp_congestion_control": "reno"},
+    "cubic": {"tcp_congestion_control": "cubic"},
+}
+
+FULL_WINDOWS: Final = (
+    "window specified by the receiver is now completely full",
+    "Zero Window segment",
+    "TcpExt.PruneCalled",
+    "TcpExt.TCPRcvCollapsed",
+)
+"""What there is to remark on when buffers are small: no fault of either side."""
+
+
+@pytest.fixture
+def ns(ns: Namespace) -> Namespace:
+    """Without the kernel's tail loss probes: after two round trips, which last microseconds here,
+    they tell when a busy machine came round to our process, and nothing about its TCP.
+    """
+    ns.sysctl("net.ipv4.tcp_early_retrans", 0)
+    return ns
+
+
+def apply(ns: Namespace, settings: dict[str, str | int]) -> None:
+    for name, value in settings.items():
+        try:
+            ns.sysctl(f"net.ipv4.{name}", value)
+        except (FileNotFoundError, PermissionError):
+            pytest.skip(f"this kernel does not let us set {name} to {value}")
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
+async def test_both_ways(
+    ns: Namespace, judge: Judge, role: Role, settings: dict[str, str | int]
+) -> None:
+    apply(ns, settings)
+    async with judge.open_host() as host, connected(ns, host, role) as pair:
+        assert await both_ways(pair, DATA) == (DATA, DATA)
+    await judge.acquit(but_for=FULL_WINDOWS)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("mtu", [120, 576, 1280, 9000, 65535])
+async def test_both_ways_with_an_mtu(ns: Namespace, judge: Judge, role: Role, mtu: int) -> None:
+    size = min(len(DATA), mtu * 500)
+    async with judge.open_host(mtu=mtu) as host, connected(ns, host, role) as pair:
+        data = DATA[:size]
+        assert await both_ways(pair, data) == (data, data)
+    await judge.acquit(but_for=FULL_WINDOWS)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(timestamps=False),
+        Config(sack=False),
+        Config(window_scaling=False),
+        Config(timestamps=False, sack=False, window_scaling=False),
+    ],
+    ids=["no timestamps", "no sack", "no window scaling", "none of them"],
+)
+async def test_both_ways_without_options_of_ours(
+    ns: Namespace, judge: Judge, role: Role, config: Config
+) -> None:
+    async with (
+        ns.open_host(tap=judge.tap, config=config) as host,
+        connected(ns, host, role) as pair,
+    ):
+        assert await both_ways(pair, DATA) == (DATA, DATA)
+    await judge.acquit(but_for=FULL_WINDOWS)
