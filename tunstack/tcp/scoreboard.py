@@ -198,6 +198,8 @@ class Scoreboard:
             return []  # Nothing new: each ACK repeats what others have said.
         first, last = self._cut(start, end)
         delivered = [sent for sent in ranges[first:last] if not sent.sacked]
+        if not delivered:
+            return []
         for sent in delivered:
             self._no_longer_missing(sent)
         whole = Sent(start, end, max(sent.time for sent in delivered))
