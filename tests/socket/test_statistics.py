@@ -37,6 +37,7 @@ OWN = {
     "icmp_unmatched",
     "retransmission_timeout",
     "retransmission_fast",
+    "retransmission_tail_loss_probe",
     "window_probe",
     "lost_to_full_link",
     "internal_errors",
