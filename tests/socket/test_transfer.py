@@ -239,6 +239,7 @@ async def test_tcp_notsent_lowat_bounds_what_is_queued() -> None:
     async with host_pair() as (ours, theirs):
         client, _ = await connected(ours, theirs)
         client.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NOTSENT_LOWAT, 20_000)
+        assert await client.send(bytes(1 << 20)) == 1 << 16  # One piece at a time.
         await fill(client)
         info = client.tcp_info()
         assert 20_000 <= info.notsent < 20_000 + 65_536
@@ -326,6 +327,21 @@ async def test_is_readable(pair: Pair) -> None:
     client.shutdown(trio.socket.SHUT_WR)
     await wait_all_tasks_blocked()
     assert server.is_readable()
+
+
+async def test_reading_opens_a_closed_window_at_once() -> None:
+    """The peer does not have to probe for it."""
+    async with host_and_peer(receive_buffer=4 * 1460) as (host, peer):
+        listener = await listening(host)
+        await peer.connect(mss=1460)
+        server, _ = await listener.accept()
+        for _ in range(4):
+            peer.send(ACK, bytes(1460))
+        assert (await peer.segment()).wnd == 0
+        began = trio.current_time()
+        await server.recv(4 * 1460)
+        assert (await peer.segment()).wnd == 4 * 1460
+        assert trio.current_time() == began
 
 
 async def test_what_one_wake_up_brings_is_acknowledged_once() -> None:
