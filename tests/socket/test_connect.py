@@ -123,6 +123,21 @@ async def test_icmp_about_what_was_never_sent_is_not_believed() -> None:
         peer.send(SYN | ACK)
 
 
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [(icmp.DESTINATION_UNREACHABLE, icmp.FRAGMENTATION_NEEDED), (icmp.SOURCE_QUENCH, 0)],
+)
+async def test_icmp_about_a_path_ends_nothing(kind: int, code: int) -> None:
+    """RFC 9293 MUST-55 for Source Quench; the other is no statement about the peer."""
+    async with host_and_peer() as (host, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(host.socket().connect, (THEIRS, PORT))
+        syn = await peer.segment()
+        peer.send_icmp(about(peer, syn.seq, kind, code))
+        await wait_all_tasks_blocked()
+        assert [info.state for info in host.connections()] == ["SYN-SENT"]
+        peer.send(SYN | ACK)
+
+
 async def test_icmp_about_an_open_connection_is_noted_and_ends_nothing() -> None:
     """RFC 9293 MUST-56; it is what the connection is given up for, should it come to that."""
     async with host_and_peer() as (host, peer), trio.open_nursery() as nursery:

@@ -376,8 +376,10 @@ async def test_a_bug_in_one_connection_does_not_hold_up_another(
         await other.send(b"x")
         valve.loses = lambda _: False
         monkeypatch.setattr(Flow, method, wrong)
-        await trio.sleep(10)
+        began = trio.current_time()
         assert await its_server.recv(100) == b"x"
+        assert trio.current_time() < began + 0.5
+        await trio.sleep(10)
         assert ours.statistics()["internal_errors"] == len(caplog.records) == 1
         monkeypatch.undo()
 
