@@ -11,7 +11,7 @@ import trio
 from trio.socket import SHUT_RD, SHUT_RDWR, SHUT_WR, SO_ERROR, SO_LINGER, SOL_SOCKET
 from trio.testing import wait_all_tasks_blocked
 
-from tunstack.tcp.segment import ACK, FIN, RST
+from tunstack.tcp.segment import ACK, FIN, RST, SYN
 
 from .network import (
     PORT,
@@ -432,9 +432,14 @@ async def test_a_new_connection_from_the_same_port_takes_the_place_of_time_wait(
         server.close()
         await peer.segment()
         peer.send(FIN | ACK)
-        assert (await peer.segment()).flags == ACK
+        last = await peer.segment()
         peer.nxt += 10_000
-        await peer.connect()
+        peer.send(SYN)
+        first = await peer.segment()
+        assert first.flags == SYN | ACK
+        # Its numbers lie beyond all that the old one used, or its late packets would be taken.
+        assert 1 << 16 < (first.seq - last.seq) % 2**32 < 1 << 31
+        peer.send()
         again, address = await listener.accept()
         assert address[1] == PORT
         assert [info.state for info in host.connections()] == ["ESTABLISHED"]

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
+from tunstack import Host, memory_pair
 from tunstack.ip.datagram import ICMP, TCP, Datagram
 from tunstack.ip.icmp import (
     DESTINATION_UNREACHABLE,
@@ -26,6 +27,7 @@ from tunstack.wire.checksum import checksum
 from tunstack.wire.ipv4 import encode_datagram
 
 from .network import (
+    OURS,
     OURS_PACKED,
     PORT,
     THEIRS_PACKED,
@@ -40,10 +42,10 @@ from .network import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from tunstack import Host, Socket
+    from tunstack import Socket
     from tunstack.link.base import Buffer
 
-Exchange = tuple["Host", Peer, "Socket"]
+Exchange = tuple[Host, Peer, "Socket"]
 
 ANOTHER_PACKED = bytes((198, 51, 100, 3))
 BROADCAST_PACKED = bytes((198, 51, 100, 255))
@@ -178,6 +180,20 @@ async def test_an_unknown_protocol_is_answered_and_nothing_else_is(exchange: Exc
         else:
             await wait_all_tasks_blocked()
             assert peer.link.receive() == []
+
+
+async def test_an_answer_that_the_link_does_not_carry_is_not_sent() -> None:
+    """An error quotes what it is about, and is larger by 28 octets."""
+    link, far = memory_pair(mtu=68)
+    async with Host(link, [f"{OURS}/24"]) as host:
+        far.send([between(THEIRS_PACKED, OURS_PACKED, payload=bytes(48))])
+        await wait_all_tasks_blocked()
+        assert host.statistics()["unknown_protocol"] == 1
+        assert far.receive() == []
+        await host.open_tcp_listeners(PORT)  # Nor has the link failed.
+        far.send([between(THEIRS_PACKED, OURS_PACKED, payload=bytes(20))])
+        await far.wait_readable()
+        assert len(far.receive()[0]) == 68
 
 
 async def test_datagrams_for_udp_are_answered_and_counted(exchange: Exchange) -> None:

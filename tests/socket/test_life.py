@@ -132,6 +132,21 @@ async def test_it_does_not_wait_when_an_exception_ends_it() -> None:
     assert trio.current_time() == 0
 
 
+async def test_a_fin_that_has_arrived_is_a_good_end() -> None:
+    """Though the block ends before it is read."""
+    async with host_and_peer() as (host, peer):
+        listener = await listening(host)
+        await peer.connect()
+        server, _ = await listener.accept()
+        server.close()
+        assert (await peer.segment()).flags == FIN | ACK
+        peer.send()
+        await wait_all_tasks_blocked()
+        peer.send(FIN | ACK)
+    (ack,) = peer.segments()
+    assert (ack.flags, ack.ack) == (ACK, peer.nxt)
+
+
 async def test_after_its_end_nothing_can_be_done() -> None:
     async with host_and_peer() as (host, _):
         idle, waiting = host.socket(), await listening(host)
@@ -362,8 +377,10 @@ async def test_a_bug_in_one_connection_does_not_hold_up_another(
         await other.send(b"x")
         valve.loses = lambda _: False
         monkeypatch.setattr(Flow, method, wrong)
-        await trio.sleep(10)
+        began = trio.current_time()
         assert await its_server.recv(100) == b"x"
+        assert trio.current_time() < began + 0.5
+        await trio.sleep(10)
         assert ours.statistics()["internal_errors"] == len(caplog.records) == 1
         monkeypatch.undo()
 

@@ -156,6 +156,16 @@ async def test_a_full_backlog_drops_and_the_client_succeeds_later(backlog: int) 
             assert (await listener.accept())[1] == client.getsockname()
 
 
+async def test_open_tcp_listeners_has_a_backlog_as_well() -> None:
+    async with host_pair() as (ours, theirs):
+        await theirs.open_tcp_listeners(PORT, backlog=1)
+        for _ in range(2):
+            await ours.open_tcp_stream(THEIRS, PORT)
+        with trio.move_on_after(0.5) as scope:
+            await ours.open_tcp_stream(THEIRS, PORT)
+        assert scope.cancelled_caught
+
+
 async def test_the_backlog_can_be_changed() -> None:
     async with host_pair() as (ours, theirs):
         listener = await listening(theirs, backlog=0)
@@ -283,7 +293,8 @@ async def test_connections_hold_their_port_but_for_so_reuseaddr(state: State) ->
         again.listen()
         await ours.socket().connect((THEIRS, PORT))
         await again.accept()
-        await theirs.open_tcp_listeners(0)
+        again.close()
+        await theirs.open_tcp_listeners(PORT)  # It says so by itself.
 
 
 @pytest.mark.rfc("MUST-13")

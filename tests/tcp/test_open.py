@@ -435,6 +435,14 @@ def test_syn_and_reset_in_one_batch_leave_nothing_to_send() -> None:
     assert bench.connection.finished
 
 
+def test_a_challenge_is_not_sent_from_listen() -> None:
+    bench = syn_received()
+    with bench.batch():
+        bench.arrive(RST, seq=500)
+        bench.arrive(RST, seq=1)
+    bench.expect_nothing()
+
+
 def test_another_syn_in_the_window_returns_a_passive_open_to_listen() -> None:
     """Section 3.10.7.4, fourth: the peer has begun anew."""
     bench = syn_received()

@@ -262,6 +262,18 @@ def test_reading_tells_nothing_while_most_of_the_window_is_left(used: int, told:
         bench.expect_nothing()
 
 
+@pytest.mark.parametrize(("used", "told"), [(500_000, False), (600_000, True)])
+def test_half_of_a_scaled_window_is_more_than_a_syn_can_say(used: int, told: bool) -> None:
+    bench = established()
+    bench.arrive(ACK, payload=bytes(used))
+    bench.drain()
+    bench.receive()
+    if told:
+        bench.expect(ACK, ack=1 + used, wnd=(1 << 20) >> 7)
+    else:
+        bench.expect_nothing()
+
+
 def test_reading_tells_nothing_after_their_fin() -> None:
     bench = unscaled(4000)
     bench.arrive(ACK, payload=bytes(4000))

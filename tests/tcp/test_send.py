@@ -122,6 +122,19 @@ def test_send_takes_what_there_is_room_for() -> None:
     assert bench.connection.writable_size == 1000
 
 
+def test_what_is_not_sent_yet_is_counted() -> None:
+    bench = established()
+    sender = bench.connection.sender
+    assert sender.unsent == 0
+    bench.send(b"sent")
+    bench.send(b"held back")
+    bench.expect(ACK | PSH, payload=b"sent")
+    assert (sender.unsent, sender.outstanding) == (9, 4)
+    bench.shutdown()
+    bench.expect(FIN | ACK | PSH, payload=b"held back")
+    assert (sender.unsent, sender.outstanding) == (0, 14)
+
+
 def test_a_buffer_that_was_made_smaller_takes_nothing_until_it_drains() -> None:
     bench = established()
     bench.send(bytes(900))

@@ -35,8 +35,6 @@ class Reno:
             growth = min(octets, self.ssthresh - self.cwnd)
             self.cwnd += growth
             octets -= growth
-        if not octets:
-            return
         self._avoidance += octets
         if self._avoidance >= self.cwnd:
             self._avoidance -= self.cwnd
