@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
-from tunstack.factory import installed
 from tunstack.socket import Socket
+from tunstack.socket.factory import installed
 from tunstack.stack import Stack
 from tunstack.tcp.state import State
 
