@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tunstack.link.netns import NetworkNamespace
     from tunstack.observation import Observation
     from tunstack.tcp.config import Config
+    from tunstack.tcp.congestion import CongestionFactory
 
 DEFAULT_ADDRESS: Final = "198.51.100.2/24"
 """Ours by default; the kernel's side is 198.51.100.1. Documentation addresses (RFC 5737)."""
@@ -34,6 +35,7 @@ async def open_host(
     seed: int | None = None,
     tap: Callable[[Observation], None] | None = None,
     config: Config | None = None,
+    congestion: str | CongestionFactory | None = None,
 ) -> AsyncIterator[Host]:
     """Run a host on a TUN device in the current network namespace.
 
@@ -48,13 +50,16 @@ async def open_host(
         seed: For everything random in the host, so that a run can be repeated.
         tap: Called with an `Observation` of every packet.
         config: What every connection begins with.
+        congestion: Its congestion control, as :class:`Host` takes it.
 
     Raises:
         SetupError: with one line that says what to do.
     """
     await trio.lowlevel.checkpoint()
     link = open_tun(address, name=name, peer=peer, mtu=mtu)
-    async with Host(link, [address], seed=seed, tap=tap, config=config) as host:
+    async with Host(
+        link, [address], seed=seed, tap=tap, config=config, congestion=congestion
+    ) as host:
         yield host
 
 
@@ -95,10 +100,13 @@ class Namespace:
         seed: int | None = None,
         tap: Callable[[Observation], None] | None = None,
         config: Config | None = None,
+        congestion: str | CongestionFactory | None = None,
     ) -> AsyncIterator[Host]:
         """Run a host on a TUN device in here; the arguments are those of :func:`open_host`."""
         link = await self._kernel.open_tun(address, name=name, peer=peer, mtu=mtu)
-        async with Host(link, [address], seed=seed, tap=tap, config=config) as host:
+        async with Host(
+            link, [address], seed=seed, tap=tap, config=config, congestion=congestion
+        ) as host:
             yield host
 
     def socket(self, *args: Any, **kwargs: Any) -> trio.socket.SocketType:

@@ -56,6 +56,7 @@ class Recovery:
 
     Attributes:
         board: The scoreboard.
+        congestion: The congestion control.
         phase: Where it stands.
         recover: RFC 6582's *recover*, as a position: SND.NXT when the last loss was found.
         sack: Whether the peer sends SACK blocks.
@@ -65,13 +66,13 @@ class Recovery:
     """
 
     __slots__ = (
-        "_congestion",
         "_held",
         "_prr",
         "_rtt",
         "_timed_out_una",
         "_undo",
         "board",
+        "congestion",
         "phase",
         "rack",
         "recover",
@@ -82,7 +83,7 @@ class Recovery:
     )
 
     def __init__(self, congestion: CongestionControl, rtt: RttEstimator) -> None:
-        self._congestion = congestion
+        self.congestion = congestion
         self._rtt = rtt
         self._prr: ProportionalRateReduction | None = None
         self._undo: Undo | None = None
@@ -144,8 +145,8 @@ class Recovery:
         self._find_losses(now, mss)
         self._move_on(ack, advance, now, mss)
         if self._prr is not None:
-            self._congestion.cwnd = self._prr.delivered(
-                octets, self.pipe, self._congestion.ssthresh, mss
+            self.congestion.cwnd = self._prr.delivered(
+                octets, self.pipe, self.congestion.ssthresh, mss
             )
         return self._round_trip(delivered, advance, ack.echoed_at, now)
 
@@ -198,7 +199,7 @@ class Recovery:
         """Nothing was lost: back to where we were."""
         assert self._undo is not None
         self.board.find_again()
-        self._congestion.undo(self._undo.cwnd, self._undo.ssthresh)
+        self.congestion.undo(self._undo.cwnd, self._undo.ssthresh)
         self._end()
         self._undo = None
         self.resend_now = False
@@ -231,7 +232,7 @@ class Recovery:
 
     def _begin(self, now: float) -> None:
         """Fast recovery (RFC 6675 section 5, RFC 6582 section 3.2)."""
-        congestion, board = self._congestion, self.board
+        congestion, board = self.congestion, self.board
         flight = board.nxt - board.una
         self.phase = Phase.RECOVERY
         self.recover = board.nxt
@@ -247,7 +248,7 @@ class Recovery:
         # Without SACK, one more: or duplicate ACKs of what was sent in vain would begin another.
         if ack.una > self.recover or (self.sack and ack.una == self.recover):
             if self.phase is Phase.RECOVERY:
-                self._congestion.cwnd = max(self._congestion.ssthresh, mss)
+                self.congestion.cwnd = max(self.congestion.ssthresh, mss)
                 self.rack.recovered()
             self._end()
         elif not self.sack and self.phase is Phase.RECOVERY:
@@ -263,8 +264,8 @@ class Recovery:
         """The tail loss probe has repaired a loss: it counts as one (RFC 8985 section 7.4)."""
         if self.phase is Phase.OPEN:
             board = self.board
-            self._congestion.loss(board.nxt - board.una, now)
-            self._congestion.cwnd = self._congestion.ssthresh
+            self.congestion.loss(board.nxt - board.una, now)
+            self.congestion.cwnd = self.congestion.ssthresh
 
     # Timers
 
@@ -274,7 +275,7 @@ class Recovery:
 
     def timeout(self, now: float, mss: int) -> None:
         """The retransmission timer fired (RFC 5681 section 3.1, RFC 8985 section 6.3)."""
-        board, congestion = self.board, self._congestion
+        board, congestion = self.board, self.congestion
         first = next(iter(board), None)
         if first is None:
             return
