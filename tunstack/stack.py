@@ -72,6 +72,7 @@ _OWN_COUNTERS: Final = (
     "retransmission_timeout",
     "retransmission_fast",
     "window_probe",
+    "keep_alive",
     "lost_to_full_link",
     "internal_errors",
 )
@@ -458,5 +459,5 @@ class Stack:
         own = {*Reason, *Verdict}
         for name, count in counters.items():
             if name not in own:
-                counts[name.replace(": ", "_").replace(" ", "_")] = count
+                counts[name.replace(": ", "_").replace(" ", "_").replace("-", "_")] = count
         return counts

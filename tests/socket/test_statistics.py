@@ -40,6 +40,7 @@ OWN = {
     "retransmission_timeout",
     "retransmission_fast",
     "window_probe",
+    "keep_alive",
     "lost_to_full_link",
     "internal_errors",
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from .reassembly import Reassembly
 from .receive_buffer import ReceiveBuffer
 from .sequence import MASK, diff
+from .urgent import UrgentReader
 
 if TYPE_CHECKING:
     from .config import Config
@@ -16,7 +17,7 @@ MAX_WINDOW_SHIFT: Final = 14
 """RFC 7323 section 2.3: a larger shift count is taken for this one."""
 
 
-class Receiver:
+class Receiver(UrgentReader):
     """RFC 9293 section 3.3.1's RCV variables, and what has come.
 
     Attributes:
@@ -56,6 +57,7 @@ class Receiver:
     )
 
     def __init__(self, config: Config) -> None:
+        super().__init__(config)
         self.irs = 0
         self.nxt = 0
         self.edge = 0
@@ -80,6 +82,7 @@ class Receiver:
     def reconfigure(self, config: Config) -> None:
         """Take other parameters, as far as they are not history."""
         self.size = config.receive_buffer
+        self.urgent_inline = config.urgent_inline
         self._delayed_ack = config.delayed_ack
         if not self._delayed_ack and self.ack_due is not None:
             self.ack_now = True
