@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from .segment import Buffer
 
 _TIMESTAMP_SIZE = 12
+_SACK_HEADER_SIZE = 4
+_SACK_BLOCK_SIZE = 8
 _SMALLEST_MSS = 48
 """Linux's: room for a few octets beside the most options that we send. A peer may ask for less."""
 _LARGEST_WINDOW = 4 << 20
@@ -78,6 +80,7 @@ class Connection(Narrator):
         "_challenges",
         "_close_requested",
         "_first_buffer",
+        "_most_sack_blocks",
         "_outbox",
         "_syn_due",
         "_ts_offset",
@@ -132,6 +135,7 @@ class Connection(Narrator):
         self._first_buffer = config.receive_buffer
         self._syn_due = False
         self._close_requested = False
+        self._most_sack_blocks = 0
         self.quiet = QuietTimer()
         self._outbox: list[Segment] = []
 
@@ -361,6 +365,9 @@ class Connection(Narrator):
         options = _TIMESTAMP_SIZE * self.timestamps_ok
         sender.mss = min(self.peer_mss, config.mss) - options
         receiver.mss = config.mss - options
+        # Three beside timestamps, else four (RFC 2018 section 3), and fewer on the smallest links.
+        room = receiver.mss - _SACK_HEADER_SIZE
+        self._most_sack_blocks = min(3 if self.timestamps_ok else 4, room // _SACK_BLOCK_SIZE)
         lost_syn = sender.retransmissions > 0  # RFC 6928 section 2: then one segment, no more.
         sender.congestion.set_mss(sender.mss, 1 if lost_syn else config.initial_window)
 
@@ -479,7 +486,7 @@ class Connection(Narrator):
             return
         room = sender.mss
         if blocks := self._sack_blocks():
-            room -= 4 + 8 * len(blocks)
+            room -= _SACK_HEADER_SIZE + _SACK_BLOCK_SIZE * len(blocks)
         limit = max(room, config.max_payload - config.max_payload % room)
         if sender.up is not None:
             limit = room  # Whoever cut a larger segment would have to mend its pointer.
@@ -514,10 +521,7 @@ class Connection(Narrator):
         return segment
 
     def _sack_blocks(self) -> tuple[tuple[int, int], ...]:
-        """As many as fit: three beside timestamps, else four (RFC 2018 section 3)."""
-        if not self.sack_ok:
-            return ()
-        return self.receiver.sack_blocks(3 if self.timestamps_ok else 4)
+        return self.receiver.sack_blocks(self._most_sack_blocks) if self.sack_ok else ()
 
     def _syn(self, now: float) -> Segment:
         """A SYN, or a SYN,ACK; its options look like Linux's. The window in it is never scaled."""
