@@ -175,7 +175,7 @@ async def both_ways(one: Socket, other: Socket) -> tuple[bytes, bytes]:
 
 
 @pytest.mark.parametrize("mtu", [68, 576, 1500, 9000, 65535])
-async def test_much_data_both_ways_at_every_mtu(mtu: int) -> None:
+async def test_much_data_both_ways_at_every_mtu(mtu: int, autojump_clock: MockClock) -> None:
     async with host_pair(mtu=mtu) as (ours, theirs):
         assert await both_ways(*await connected(ours, theirs)) == (DATA, DATA)
         assert ours.statistics()["retransmission_timeout"] == 0
