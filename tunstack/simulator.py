@@ -154,12 +154,15 @@ class Simulator:
         seed: Of everything random.
         impairments: Of the path, each way; or a pair, of the client's packets and the server's.
         mtu: Of the path.
-        config: What connections begin with, on both sides.
+        config: What connections begin with, on both sides; or a pair, the client's first.
+        middlebox: What stands in the way: called with each packet, it returns the one that goes on
+            and the one that goes back, either of which may be None.
         tap: Called with ``"client"`` or ``"server"`` and each of that side's observations.
 
     Attributes:
         now: The virtual time, in seconds.
         events: How many events were processed.
+        middlebox: What stands in the way; it may be replaced at any time.
     """
 
     def __init__(
@@ -168,7 +171,8 @@ class Simulator:
         seed: int,
         impairments: Impairments | tuple[Impairments, Impairments] | None = None,
         mtu: int = 1500,
-        config: Config | None = None,
+        config: Config | tuple[Config, Config] | None = None,
+        middlebox: Callable[[bytes], tuple[bytes | None, bytes | None]] | None = None,
         tap: Callable[[str, Observation], None] | None = None,
     ) -> None:
         rng = Random(seed)
@@ -176,8 +180,10 @@ class Simulator:
         there, back = both if isinstance(both, tuple) else (both, both)
         self.now = 0.0
         self.events = 0
-        self.client = Node(CLIENT, mtu, Random(rng.random()), there, config)
-        self.server = Node(SERVER, mtu, Random(rng.random()), back, config)
+        ours, theirs = config if isinstance(config, tuple) else (config, config)
+        self.client = Node(CLIENT, mtu, Random(rng.random()), there, ours)
+        self.server = Node(SERVER, mtu, Random(rng.random()), back, theirs)
+        self.middlebox = middlebox
         if tap is not None:
             self.client.stack.tap = lambda observation: tap("client", observation)
             self.server.stack.tap = lambda observation: tap("server", observation)
@@ -263,6 +269,13 @@ class Simulator:
             node.stack.flush(self.now)
             while node.stack.outgoing:
                 packet = b"".join(node.stack.outgoing.popleft())
+                if self.middlebox is not None:
+                    onward, answer = self.middlebox(packet)
+                    if answer is not None:
+                        self.at(self.now, partial(self._arrive, node, answer))
+                    if onward is None:
+                        continue
+                    packet = onward
                 self._wire.update(b"%.9f" % self.now + packet)
                 for arrival in node.impairer.admit(self.now):
                     self.at(arrival, partial(self._arrive, peer, packet))

@@ -26,6 +26,7 @@ from tunstack.ip.demux import Demultiplexer, FourTuple
 from tunstack.observation import Observation
 from tunstack.tcp.arrival import reset_for
 from tunstack.tcp.config import Config
+from tunstack.tcp.ecn import CE
 from tunstack.tcp.isn import InitialNumbers
 from tunstack.tcp.listener import Listener
 from tunstack.tcp.segment import ACK, RST, SYN
@@ -69,6 +70,7 @@ _OWN_COUNTERS: Final = (
     "packets_sent",
     "icmp_received",
     "icmp_unmatched",
+    "congestion_marks",
     "retransmission_timeout",
     "retransmission_fast",
     "window_probe",
@@ -176,6 +178,8 @@ class Stack:
             if flow is None:
                 return
         before = flow.state
+        if segment.ecn == CE:
+            self.counters["congestion_marks"] += 1
         verdict = flow.segment_arrives(segment, now)
         self.counters[verdict] += 1
         self.touch(flow)

@@ -76,6 +76,7 @@ class Fields(TypedDict, total=False):
     sack: tuple[tuple[int, int], ...]
     ts_val: int | None
     ts_ecr: int
+    ecn: int
     note: str
 
 
@@ -185,6 +186,8 @@ class Bench(Trace):
         mss: int | None = None,
         wscale: int | None = None,
         sack_permitted: bool = False,
+        sack: tuple[tuple[int, int], ...] = (),
+        ecn: int = 0,
     ) -> Verdict:
         """A segment of the peer's arrives; what it does not say follows from what went before.
 
@@ -203,6 +206,10 @@ class Bench(Trace):
             mss=mss,
             wscale=wscale,
             sack_permitted=sack_permitted,
+            sack=tuple(
+                ((self.iss + left) & MASK, (self.iss + right) & MASK) for left, right in sack
+            ),
+            ecn=ecn,
         )
         if flags & ACK:
             segment.ack = connection.sender.nxt if ack is None else (self.iss + ack) & MASK

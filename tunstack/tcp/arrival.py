@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
-from .segment import ACK, FIN, RST, SYN, Segment
+from .segment import ACK, ECE, FIN, RST, SYN, Segment
 from .sequence import MASK, diff, ge, gt, le, lt
 from .state import CAN_RECEIVE, State
 from .verdict import Verdict
@@ -125,6 +125,7 @@ def _first_check_sequence(connection: Connection, segment: Segment, now: float) 
             return None
         if connection.state is State.SYN_RECEIVED and flags & SYN:
             # Their SYN again: our SYN,ACK was lost. A bare ACK would not help them; Linux's way.
+            connection.ecn.agree(segment)
             connection.send_syn()
             return Verdict.DUPLICATE
         if connection.state is State.TIME_WAIT and flags & FIN:
@@ -249,6 +250,7 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
             sack=segment.sack,
             echoed_at=connection.echoed_at(segment, now),
             duplicate=_is_duplicate_ack(connection, segment),
+            marked=segment.flags & ECE != 0 and connection.ecn.capable,
         )
         sender.update_window(segment.seq, ack, _scaled_window(connection, segment))
     if connection.state in _CLOSE_STATES and sender.fin_acknowledged:
@@ -332,6 +334,8 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
         receiver.ack_now = True
     if not len(payload):
         return Verdict.OUT_OF_WINDOW
+    if connection.ecn.data_arrived(segment):
+        receiver.ack_now = True
     if not receiver.accept(seq, payload, now):
         return Verdict.DUPLICATE
     return Verdict.ACCEPTED

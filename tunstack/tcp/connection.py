@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from . import arrival
 from .challenge import ChallengeLimit
+from .ecn import ECT_0, Ecn
 from .handshake import handshake
 from .narration import Narrator
 from .quiet import Due, QuietTimer
 from .receiver import MAX_WINDOW_SHIFT, Receiver
-from .segment import ACK, FIN, PSH, RST, SYN, Segment
+from .segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, Segment
 from .sender import Sender
 from .sequence import MASK
 from .state import CAN_RECEIVE, CAN_SEND, FIN_SENT, State
@@ -66,6 +67,7 @@ class Connection(Narrator):
         ts_recent: TS.Recent of RFC 7323 section 4.3.
         last_ack_sent: Last.ACK.sent of RFC 7323 section 4.3.
         orphaned: Whether the application has gone, so that nobody will read.
+        ecn: What is agreed on about explicit congestion notification.
     """
 
     __slots__ = (
@@ -76,6 +78,7 @@ class Connection(Narrator):
         "_syn_due",
         "_ts_offset",
         "config",
+        "ecn",
         "error",
         "last_ack_sent",
         "orphaned",
@@ -105,6 +108,7 @@ class Connection(Narrator):
         self.owner = owner
         self.sender = Sender(config, iss, config.congestion())
         self.receiver = Receiver(config)
+        self.ecn = Ecn(config.ecn)
         self.passive = False
         self.error: OSError | None = None
         self.soft_error: OSError | None = None
@@ -308,6 +312,7 @@ class Connection(Narrator):
         sender, receiver, config = self.sender, self.receiver, self.config
         self.peer_mss = max(syn.mss or config.default_send_mss, _SMALLEST_MSS)
         self.timestamps_ok = config.timestamps and syn.ts_val is not None
+        self.ecn.agree(syn)
         self.last_ack_sent = receiver.nxt  # Or as good as: our answer is due.
         if syn.ts_val is not None:
             self.ts_recent, self.ts_recent_at = syn.ts_val, now
@@ -445,13 +450,24 @@ class Connection(Narrator):
                 flags |= FIN
             segment = self._segment(what.seq, flags, now, payload)
             segment.note = what.why and f"retransmission: {what.why}"
+            if what.size and not what.why and self.ecn.capable:
+                self._mark_capable(segment)
             out.append(segment)
             sender.sent(what, now)
         sender.watch_window(now)
 
+    def _mark_capable(self, segment: Segment) -> None:
+        """RFC 3168 section 6.1.2: ECT on new data, and CWR on the first after a reduction."""
+        segment.ecn = ECT_0
+        if self.sender.recovery.cwr_due:
+            self.sender.recovery.cwr_due = False
+            segment.flags |= CWR
+
     def _segment(self, seq: int, flags: int, now: float, payload: Buffer = b"") -> Segment:
         """A segment of a synchronized connection; it acknowledges all that came."""
         receiver = self.receiver
+        if self.ecn.echo:
+            flags |= ECE
         segment = Segment(seq, receiver.nxt, flags, receiver.offer(), 0, payload)
         if self.timestamps_ok:
             segment.ts_val = self.timestamp(now)
@@ -472,7 +488,9 @@ class Connection(Narrator):
         config, receiver = self.config, self.receiver
         answer = self.state is State.SYN_RECEIVED
         segment = Segment(self.sender.iss, flags=SYN, mss=config.mss)
-        if self.sender.nxt != self.sender.iss:
+        again = self.sender.nxt != self.sender.iss
+        segment.flags |= self.ecn.answer_flags() if answer else self.ecn.syn_flags(again=again)
+        if again:
             segment.note = "retransmission: timeout" if self.passive or not answer else ""
         segment.wnd = receiver.first_window
         segment.sack_permitted = self.sack_ok if answer else config.sack

@@ -42,6 +42,7 @@ class Heard(NamedTuple):
         dsack: What came twice, if it says so (RFC 2883).
         duplicate: Whether it is a duplicate ACK by RFC 5681 section 2.
         echoed_at: When what its timestamp echoes was sent, in seconds; None without timestamps.
+        marked: Whether it echoes a mark of congestion.
     """
 
     una: int
@@ -49,6 +50,7 @@ class Heard(NamedTuple):
     dsack: tuple[int, int] | None
     duplicate: bool
     echoed_at: float | None
+    marked: bool = False
 
 
 class Recovery:
@@ -62,16 +64,19 @@ class Recovery:
         resend_now: Whether the first lost range is to be sent again whatever the window says.
         reorder_timer: When to look for overdue ranges again, in seconds; None if never.
         undone: How many recoveries turned out to be spurious.
+        cwr_due: Whether the window came down, and the peer is to be told (RFC 3168).
     """
 
     __slots__ = (
         "_congestion",
         "_held",
+        "_marked_at",
         "_prr",
         "_rtt",
         "_timed_out_una",
         "_undo",
         "board",
+        "cwr_due",
         "phase",
         "rack",
         "recover",
@@ -96,6 +101,8 @@ class Recovery:
         self.resend_now = False
         self.reorder_timer: float | None = None
         self.undone = 0
+        self._marked_at = -1  # SND.NXT, as a position, when the window last came down for a mark.
+        self.cwr_due = False
 
     @property
     def pipe(self) -> int:
@@ -143,6 +150,8 @@ class Recovery:
             self._undo_all()
         self._find_losses(now, mss)
         self._move_on(ack, advance, now, mss)
+        if ack.marked:
+            self._heed_mark(advance, now)
         if self._prr is not None:
             self._congestion.cwnd = self._prr.delivered(
                 octets, self.pipe, self._congestion.ssthresh, mss
@@ -236,7 +245,9 @@ class Recovery:
         self.phase = Phase.RECOVERY
         self.recover = board.nxt
         self._undo = Undo(congestion.cwnd, congestion.ssthresh, board.una)
-        congestion.loss(flight, now)
+        if board.una > self._marked_at:  # Once for a window (RFC 3168 section 6.1.2).
+            congestion.loss(flight, now)
+        self.cwr_due = True
         self._prr = ProportionalRateReduction(flight)
         self.resend_now = True
 
@@ -265,6 +276,7 @@ class Recovery:
             board = self.board
             self._congestion.loss(board.nxt - board.una, now)
             self._congestion.cwnd = self._congestion.ssthresh
+            self.cwr_due = True
 
     # Timers
 
@@ -284,6 +296,7 @@ class Recovery:
             self._undo = Undo(congestion.cwnd, congestion.ssthresh, board.una)
         congestion.timeout(self.pipe + board.lost, now, repeated=self._timed_out_una == board.una)
         self._timed_out_una = board.una
+        self.cwr_due = True
         self.phase = Phase.LOSS
         self.recover = board.nxt
         self._prr = None
@@ -294,3 +307,23 @@ class Recovery:
                 sent is first or not self.sack or self.rack.overdue(sent, now, self._rtt)
             ):
                 board.lose(sent)
+
+    # Marks
+
+    def _heed_mark(self, advance: int, now: float) -> None:
+        """The peer echoes a mark: reduce, but once for a window of data (RFC 3168 section 6.1.2).
+
+        Not before something sent after the last reduction is acknowledged, as on Linux: until then
+        our CWR may not have arrived.
+        """
+        board, congestion = self.board, self._congestion
+        if board.una > max(self._marked_at, self.recover):
+            # The flight as it was before this ACK, which may stand for many segments.
+            congestion.marked(board.nxt - board.una + advance, now)
+            congestion.cwnd = min(congestion.cwnd, congestion.ssthresh)
+            self._marked_at = board.nxt
+            self.cwr_due = True
+        elif self._undo is not None:
+            # Nothing may have been lost, but something was marked: the reduction stands.
+            self._undo.cwnd = min(self._undo.cwnd, congestion.ssthresh)
+            self._undo.ssthresh = min(self._undo.ssthresh, congestion.ssthresh)

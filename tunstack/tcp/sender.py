@@ -267,6 +267,7 @@ class Sender:
         sack: tuple[tuple[int, int], ...] = (),
         echoed_at: float | None = None,
         duplicate: bool = False,
+        marked: bool = False,
     ) -> None:
         """Take an acceptable ACK.
 
@@ -277,6 +278,7 @@ class Sender:
             echoed_at: When what the peer's timestamp echoes was sent, if there is one (RFC 7323
                 section 4.1): it measures even what was retransmitted.
             duplicate: Whether it is a duplicate ACK by RFC 5681 section 2.
+            marked: Whether it echoes a mark of congestion (RFC 3168).
         """
         outstanding = (self.nxt - self.una) & MASK
         recovery = self.recovery
@@ -284,7 +286,7 @@ class Sender:
         una = self._position(ack)
         if una == recovery.board.una and not sacks and dsack is None and not duplicate:
             return
-        heard = Heard(una, sacks, dsack, duplicate, echoed_at)
+        heard = Heard(una, sacks, dsack, duplicate, echoed_at, marked)
         advance = una - recovery.board.una
         was_syn = self.una == self.iss
         was_phase = recovery.phase
@@ -295,7 +297,7 @@ class Sender:
         if was_syn:
             if self.retransmissions:  # RFC 6298 section 5.7
                 self.rtt.restart_after_syn_loss(self._config.rto_after_syn_loss)
-        elif advance and was_phase is recovery.phase is not Phase.RECOVERY:
+        elif advance and not marked and was_phase is recovery.phase is not Phase.RECOVERY:
             self._grow(advance, outstanding, sample, now)
         if self._tail.acknowledged(una, duplicate=duplicate, sacks=bool(sack), dsack=dsack):
             recovery.tail_was_lost(now)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _C: Final = 0.4
 _BETA: Final = 0.7
+_BETA_ECN: Final = 0.85
 _ALPHA: Final = 3 * (1 - _BETA) / (1 + _BETA)
 _UNLIMITED: Final = 1 << 30
 
@@ -93,9 +94,16 @@ class Cubic:
 
     def loss(self, flight_size: int, now: float) -> None:
         """Reduce to 0.7 (section 4.6), and make room for others if it was less than last time."""
+        self._reduce(flight_size, _BETA)
+
+    def marked(self, flight_size: int, now: float) -> None:
+        """Reduce to 0.85: who marks keeps its queue short (RFC 8511). Slow start overshoots."""
+        self._reduce(flight_size, _BETA if self.cwnd < self.ssthresh else _BETA_ECN)
+
+    def _reduce(self, flight_size: int, beta: float) -> None:
         cwnd = self.cwnd / self._mss
         self._w_max = cwnd * (1 + _BETA) / 2 if cwnd < self._w_max else cwnd  # Section 4.7
-        self.ssthresh = max(int(flight_size * _BETA), 2 * self._mss)
+        self.ssthresh = max(int(flight_size * beta), 2 * self._mss)
         self._epoch = None
         self._hystart.restart()
 
