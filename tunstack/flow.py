@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tunstack.tcp.connection import Connection
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tunstack.ip.demux import FourTuple
+
+IP_AND_TCP_HEADERS: Final = 40
+"""Octets, options not counted: what an MTU has before an MSS."""
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -35,6 +38,7 @@ class TcpInfo:
         snd_wnd: The window that the peer offers.
         rcv_wnd: The window that we offer.
         snd_mss: Octets of data that one of our segments can carry.
+        pmtu: The largest packet that the path to the peer is thought to carry.
         rcv_mss: Octets of data that one of the peer's segments can carry.
         unacked: Sent and not acknowledged.
         notsent: Queued and not sent.
@@ -63,6 +67,7 @@ class TcpInfo:
     snd_wnd: int
     rcv_wnd: int
     snd_mss: int
+    pmtu: int
     rcv_mss: int
     unacked: int
     notsent: int
@@ -117,6 +122,7 @@ class Flow(Connection):
             snd_wnd=sender.wnd,
             rcv_wnd=receiver.wnd,
             snd_mss=sender.mss,
+            pmtu=sender.path.known + IP_AND_TCP_HEADERS,
             rcv_mss=receiver.mss,
             unacked=sender.outstanding,
             notsent=sender.unsent,
