@@ -575,13 +575,13 @@ class Socket(trio.socket.SocketType):
 
     @property
     def receive_buffer_size(self) -> int:
-        """SO_RCVBUF, in octets (not doubled, as Linux's is)."""
-        return self._config.receive_buffer
+        """SO_RCVBUF, in octets (not doubled, as Linux's is): what it has grown to by now."""
+        return self._config.receive_buffer if self._flow is None else self._flow.receiver.size
 
     @property
     def send_buffer_size(self) -> int:
-        """SO_SNDBUF, in octets (not doubled, as Linux's is)."""
-        return self._config.send_buffer
+        """SO_SNDBUF, in octets (not doubled, as Linux's is): what it has grown to by now."""
+        return self._config.send_buffer if self._flow is None else self._flow.sender.bound
 
     @property
     def nodelay(self) -> bool:

@@ -103,11 +103,11 @@ def _buffer_size(value: int) -> int:
 
 
 def _set_receive_buffer(sock: Socket, value: int) -> None:
-    sock.change(receive_buffer=_buffer_size(value))
+    sock.change(receive_buffer=_buffer_size(value), receive_buffer_max=0)
 
 
 def _set_send_buffer(sock: Socket, value: int) -> None:
-    sock.change(send_buffer=_buffer_size(value))
+    sock.change(send_buffer=_buffer_size(value), send_buffer_max=0)
 
 
 def _set_nodelay(sock: Socket, value: int) -> None:

@@ -24,7 +24,11 @@ class Config:
         default_send_mss: Assumed when the peer announces none: 536 for IPv4 (MUST-15).
         max_payload: The largest payload the link takes in one segment; at most one MSS when 0.
         receive_buffer: Bounds what is received and not yet read, and so the window (SO_RCVBUF).
+        receive_buffer_max: Up to this it grows by itself, with what the application reads; as
+            tcp_rmem has it on Linux. Not at all if it is no more than `receive_buffer`.
         send_buffer: Bounds what is sent or queued and not yet acknowledged (SO_SNDBUF).
+        send_buffer_max: Up to this it is twice the congestion window, where that is more; as
+            tcp_wmem has it on Linux.
         timestamps: Offer and accept the Timestamps option (RFC 7323 section 3).
         window_scaling: Offer and accept the Window Scale option (RFC 7323 section 2).
         sack: Offer and accept SACK-Permitted (RFC 2018 section 2).
@@ -58,8 +62,10 @@ class Config:
     mss: int = 1460
     default_send_mss: int = 536
     max_payload: int = 0
-    receive_buffer: int = 1 << 20
-    send_buffer: int = 1 << 20
+    receive_buffer: int = 128 << 10
+    receive_buffer_max: int = 6 << 20
+    send_buffer: int = 128 << 10
+    send_buffer_max: int = 4 << 20
     timestamps: bool = True
     window_scaling: bool = True
     sack: bool = True

@@ -121,7 +121,7 @@ class Connection(Narrator):
         self.orphaned = False
         self._ts_offset = ts_offset
         self._challenges: ChallengeLimit | None = None
-        self._first_buffer = config.receive_buffer
+        self._first_buffer = max(config.receive_buffer, config.receive_buffer_max)
         self._syn_due = False
         self._close_requested = False
         self.quiet = QuietTimer()
@@ -198,7 +198,7 @@ class Connection(Narrator):
         """How many octets :meth:`send` would take now."""
         if self.state not in CAN_SEND or self._close_requested:
             return 0
-        return max(0, self.sender.size - len(self.sender.buffer))
+        return max(0, self.sender.bound - len(self.sender.buffer))
 
     def send(self, data: Buffer, now: float) -> int:
         """SEND (section 3.10.2): queue `data`, as much as there is room for; returns how much.
@@ -230,11 +230,14 @@ class Connection(Narrator):
 
     def reconfigure(self, config: Config) -> None:
         """Take other parameters: buffers, TCP_NODELAY and the user timeout; the rest is history."""
-        self.config = config
+        before, self.config = self.config, config
         self.sender.size = config.send_buffer
+        self.sender.size_max = config.send_buffer_max
         self.sender.nodelay = config.nodelay
         self.sender.user_timeout = config.user_timeout
-        self.receiver.size = config.receive_buffer
+        sizes = config.receive_buffer, config.receive_buffer_max
+        if sizes != (before.receive_buffer, before.receive_buffer_max):
+            self.receiver.set_size(config)
 
     def shutdown(self) -> None:
         """CLOSE our half (section 3.10.4): a FIN follows what is queued. The other stays open."""
