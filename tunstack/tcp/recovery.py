@@ -135,7 +135,9 @@ class Recovery:
         for start, end in ack.sacks:
             delivered += board.sack(start, end)
         for sent in delivered:
-            self.rack.delivered(sent, highest, now, ack.echoed_at, self._rtt)
+            # With what lies beyond a gap comes the echo of something older (RFC 7323 section 4.3).
+            echoed_at = ack.echoed_at if sent.end <= ack.una else None
+            self.rack.delivered(sent, highest, now, echoed_at, self._rtt)
         octets = sum(sent.end - sent.start for sent in delivered)
         if not self.sack:
             octets = self._count_without_sack(advance, octets, duplicate=ack.duplicate, mss=mss)
