@@ -13,6 +13,7 @@ import click
 from tunstack.cli.bench import bench
 from tunstack.cli.connect import connect
 from tunstack.cli.demo import demo
+from tunstack.cli.plot import plot
 from tunstack.cli.run import run as run_command
 from tunstack.cli.running import USAGE, Unread, complain
 from tunstack.cli.serve import serve
@@ -44,7 +45,7 @@ def root(context: click.Context) -> int:
     return 0
 
 
-for command in (run_command, serve, connect, trace, demo, bench):
+for command in (run_command, serve, connect, trace, plot, demo, bench):
     root.add_command(command)
 
 
