@@ -481,10 +481,14 @@ class Connection(Narrator):
         return segment
 
     def _sack_blocks(self) -> tuple[tuple[int, int], ...]:
-        """As many as fit: three beside timestamps, else four (RFC 2018 section 3)."""
+        """As many as fit: three beside timestamps, else four (RFC 2018 section 3).
+
+        Fewer where our link carries so little that an ACK with so many would be too large for it.
+        """
         if not self.sack_ok:
             return ()
-        return self.receiver.sack_blocks(3 if self.timestamps_ok else 4)
+        room = min(self.config.mss, 40) - 4 - _TIMESTAMP_SIZE * self.timestamps_ok
+        return self.receiver.sack_blocks(room // 8)
 
     def _syn(self, now: float) -> Segment:
         """A SYN, or a SYN,ACK; its options look like Linux's. The window in it is never scaled."""
