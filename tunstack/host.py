@@ -398,7 +398,8 @@ class Host:
         """Count what happened since the host began, packets that were dropped by reason.
 
         The names are stable: ``packets_received``, ``packets_sent``, ``bad_tcp_checksum``,
-        ``tcp_accepted``, ``tcp_out_of_window``, ``retransmission_timeout``...
+        ``tcp_accepted``, ``tcp_out_of_window``, ``retransmission_timeout``, ``syncookies_sent``...
+        Two say what is the case now: ``half_open`` and, in octets, ``memory_held``.
         """
         return self.stack.statistics()
 
