@@ -167,7 +167,8 @@ class Recovery:
             self.rack.duplicate_sack(ack.una, board.nxt)
         if self._undo is not None and self._is_spurious(self._undo, ack, advance, delivered):
             self._undo_all(self._undo)
-        self._move_on(ack, advance, mss)
+        if advance and self.recovering:
+            self._move_on(ack, octets, now, mss)
         more_lost = self._find_losses(octets, now, mss)
         self._set_window(octets, mss if advance and not more_lost else 0, more_lost=more_lost)
         return self._round_trip(delivered, advance, ack.echoed_at, now)
@@ -313,15 +314,16 @@ class Recovery:
         flight = self.board.nxt - self.board.una
         return min(flight, self._congestion.cwnd) if self.phase is Phase.OPEN else flight
 
-    def _move_on(self, ack: Heard, advance: int, mss: int) -> None:
-        """See whether the recovery is over, or goes on with the next hole."""
-        if not self.recovering or not advance:
-            return
+    def _move_on(self, ack: Heard, octets: int, now: float, mss: int) -> None:
+        """SND.UNA has advanced: the recovery is over, or goes on with the next hole."""
         if ack.una >= self.recover:
             self.rack.recovered()
             if self.phase is Phase.RECOVERY:
                 self._congestion.cwnd = self._window_after_recovery(mss)
             self._end()
+            if self.sack and (self.board.lost or self.board.resent):
+                # Something was lost that was sent since: that is another loss, and counts as one.
+                self._begin(octets, now)
         elif not self.sack and self.phase is Phase.RECOVERY:
             self._lose_first(mss)  # A partial ACK: the next hole begins here.
             self.resend_now = True
