@@ -43,7 +43,7 @@ class ForwardRto:
     @property
     def wants_new_data(self) -> bool:
         """Whether new data is to go before what is taken for lost."""
-        return self._step is _Step.SEND_NEW
+        return self._step in (_Step.SEND_NEW, _Step.JUDGE)
 
     def sent_new(self) -> None:
         """New data went out."""
