@@ -338,22 +338,26 @@ class Sender:
         dsack = None
         sacks = []
         for number, (left, right) in enumerate(blocks):
-            if number == 0 and le(right, self.nxt) and self._is_dsack(left, right, ack, blocks):
+            if not (lt(left, right) and le(right, self.nxt)):
+                continue
+            if number == 0 and self._is_dsack(left, right, ack, blocks):
                 offset = diff(left, self.una)
                 start = self.recovery.board.una + offset
                 dsack = (start, start + ((right - left) & MASK))
-            elif lt(left, right) and gt(left, ack) and le(right, self.nxt):
+            elif gt(left, ack):
                 sacks.append((self._position(left), self._position(right)))
         return tuple(sacks), dsack
 
-    @staticmethod
-    def _is_dsack(left: int, right: int, ack: int, blocks: tuple[tuple[int, int], ...]) -> bool:
+    def _is_dsack(
+        self, left: int, right: int, ack: int, blocks: tuple[tuple[int, int], ...]
+    ) -> bool:
         """RFC 2883 section 4: a first block that is acknowledged already, or part of the second."""
-        if not lt(left, right):
-            return False
         if le(right, ack):
             return True
-        return len(blocks) > 1 and ge(left, blocks[1][0]) and le(right, blocks[1][1])
+        if len(blocks) == 1:
+            return False
+        begin, end = blocks[1]
+        return le(end, self.nxt) and ge(left, begin) and le(right, end)
 
     def _grow(self, octets: int, rtt: float | None, now: float) -> None:
         """Open cwnd if it was what limited us; a window never filled proves nothing (RFC 7661).
