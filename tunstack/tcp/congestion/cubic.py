@@ -123,7 +123,7 @@ class Cubic:
         cwnd = self.cwnd / self._mss
         w_max = cwnd * (1 + _BETA) / 2 if cwnd < curve.w_max else cwnd  # Section 4.7
         self._curve = _Curve(w_max, 0.0, None, 0.0, cwnd)
-        self.ssthresh = max(int(flight_size * _BETA), 2 * self._mss)
+        self.ssthresh = max(round(flight_size * _BETA), 2 * self._mss)
 
     def timeout(self, flight_size: int, now: float, *, repeated: bool) -> None:
         """Fall back to one segment, and grow from where slow start ends (section 4.8)."""
