@@ -371,7 +371,41 @@ def test_a_segment_that_came_before_puts_its_block_first() -> None:
     bench.expect(ACK, sack=(block(1), block(1), block(3)))
 
 
-@pytest.mark.rfc("2018:3")
+@pytest.mark.rfc("2883:4.1")
+def test_what_comes_twice_is_reported_once(numbers: Numbers) -> None:
+    bench = established(**numbers)
+    holes(bench, 0)
+    holes(bench, 0)
+    bench.expect(ACK, ack=1001, sack=(block(0),))
+    holes(bench, 2)
+    bench.expect(ACK, ack=1001, sack=(block(2),))
+
+
+@pytest.mark.rfc("2883:4.1")
+def test_what_comes_twice_in_one_batch_is_one_block(numbers: Numbers) -> None:
+    """After a spurious timeout of the peer's; it counts what was in vain."""
+    bench = established(**numbers)
+    holes(bench, 0, 1, 2)
+    bench.drain()
+    with bench.batch():
+        holes(bench, 0, 1, 2)
+    bench.expect(ACK, ack=3001, sack=(block(0, 2),))
+
+
+@pytest.mark.rfc("2883:4.2", "7323:5.3")
+def test_an_original_that_its_retransmission_overtook_is_reported(numbers: Numbers) -> None:
+    """Old by its timestamp: it is dropped, but the peer learns that it was not lost."""
+    bench = established(**numbers)
+    bench.arrive(ACK, payload=b"hello", ts_val=500)
+    bench.advance(1.0)
+    bench.drain()
+    verdict = bench.arrive(ACK, seq=1, payload=b"hello, world", ts_val=100)
+    assert verdict is Verdict.OLD_TIMESTAMP
+    bench.expect(ACK, ack=6, sack=((1, 6),))
+    bench.arrive(ACK, seq=6, payload=b", world", ts_val=100)
+    bench.expect(ACK, ack=6)
+
+
 @pytest.mark.parametrize(("timestamps", "most"), [(True, 3), (False, 4)])
 def test_as_many_blocks_as_fit(timestamps: bool, most: int, numbers: Numbers) -> None:
     """Section 3: 40 octets of options."""

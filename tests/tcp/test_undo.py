@@ -118,9 +118,9 @@ def test_within_the_same_millisecond_nobody_can_tell(start: float) -> None:
             ecr = (stamp(start) + ticks) % 2**32
             return echoed_at(Segment(0, ts_val=0, ts_ecr=ecr), now)
 
-        assert not undo.echo_is_older(echo(0), [sent])
-        assert not undo.echo_is_older(echo(1), [sent])
-        assert undo.echo_is_older(echo(-1), [sent])
+        assert not undo.echo_is_older(echo(0), sent)
+        assert not undo.echo_is_older(echo(1), sent)
+        assert undo.echo_is_older(echo(-1), sent)
 
 
 @pytest.mark.rfc("3522:3.2")
@@ -131,11 +131,11 @@ def test_an_old_echo_must_be_of_something_that_was_sent_again() -> None:
     before, again = Sent(0, 10, 1.0), Sent(10, 20, 5.0)
     earlier = Sent(0, 10, 4.0)
     again.retransmitted = earlier.retransmitted = True
-    assert not undo.echo_is_older(1.0, [before])
-    assert not undo.echo_is_older(1.0, [earlier])
-    assert not undo.echo_is_older(None, [before, again])
-    assert undo.echo_is_older(1.0, [before, again])
-    assert not Undo(1, 1).echo_is_older(1.0, [again])
+    assert not undo.echo_is_older(1.0, before)
+    assert not undo.echo_is_older(1.0, earlier)
+    assert not undo.echo_is_older(None, again)
+    assert undo.echo_is_older(1.0, again)
+    assert not Undo(1, 1).echo_is_older(1.0, again)
 
 
 @pytest.mark.rfc("3522:3.2", "4015:3")

@@ -10,7 +10,11 @@ Where to look:
 `teardown`           how it closes, each half on its own: another
 `narration`          what those two await: changes of state
 `sender`             SND variables, what to send next, the retransmission and persist timers
-`recovery`           what to send again after a loss
+`recovery`           what to send again after a loss; behind it
+`scoreboard`         what is outstanding, and what is known of it
+`rack`, `tail_probe` what is lost, by time; and how to hear of it when the last one is
+`prr`                how much goes out meanwhile
+`undo`, `frto`       whether nothing was lost after all
 `congestion`         how much may be on its way
 `rtt`                the retransmission timeout
 `receiver`           RCV variables, window, when to acknowledge

@@ -115,6 +115,7 @@ def _first_check_sequence(connection: Connection, segment: Segment, now: float) 
                 return Verdict.NO_TIMESTAMP
         elif _is_old_duplicate(connection, segment.ts_val, now):
             connection.answer_unacceptable(segment, now)
+            _report_duplicate(connection, segment)
             return Verdict.OLD_TIMESTAMP
     if _is_new_incarnation(connection, segment):
         return Verdict.NEW_INCARNATION
@@ -131,10 +132,9 @@ def _first_check_sequence(connection: Connection, segment: Segment, now: float) 
         if connection.state is State.TIME_WAIT and flags & FIN:
             connection.restart_time_wait(now)
         connection.answer_unacceptable(segment, now)
-        behind = lt(segment.seq, receiver.nxt)
-        if behind and len(segment.payload):
-            receiver.came_again(segment.seq, len(segment.payload))
+        _report_duplicate(connection, segment)
         # Its ACK and window are not looked at: they are older than what we know.
+        behind = lt(segment.seq, receiver.nxt)
         return Verdict.DUPLICATE if behind else Verdict.OUT_OF_WINDOW
     if (
         connection.timestamps_ok
@@ -145,6 +145,17 @@ def _first_check_sequence(connection: Connection, segment: Segment, now: float) 
         connection.ts_recent = segment.ts_val
         connection.ts_recent_at = now
     return None
+
+
+def _report_duplicate(connection: Connection, segment: Segment) -> None:
+    """Of a segment that is dropped, say by D-SACK what had come before (RFC 2883).
+
+    An original that is overtaken by its retransmission is old by its timestamp as well: without
+    this its sender would not learn that nothing was lost.
+    """
+    size = min(len(segment.payload), diff(connection.receiver.nxt, segment.seq))
+    if size > 0:
+        connection.receiver.came_again(segment.seq, size)
 
 
 def _is_acceptable(segment: Segment, nxt: int, wnd: int) -> bool:

@@ -191,6 +191,8 @@ class Receiver:
     def came_again(self, seq: int, size: int) -> None:
         """`size` octets from `seq` were there already: tell the peer (D-SACK, RFC 2883)."""
         self.ack_now = True
+        if self._twice is not None and self._twice[1] == seq:
+            seq, size = self._twice[0], size + ((seq - self._twice[0]) & MASK)  # In one batch.
         self._twice = (seq, (seq + size) & MASK)
 
     def sack_blocks(self, limit: int) -> tuple[tuple[int, int], ...]:

@@ -157,15 +157,16 @@ class Recovery:
     def heard(self, ack: Heard, now: float, mss: int) -> float | None:
         """Take an ACK; returns the round-trip time that it measures, in seconds, or None."""
         board = self.board
-        advance = ack.una - board.una
-        delivered, octets = self._take(ack, advance, now, mss)
+        before = board.una
+        advance = ack.una - before
+        delivered, octets = self._take(ack, advance, now)
         if self.sack:
             self._duplicates = 0 if advance else self._duplicates + bool(delivered)
         else:
             octets = self._count_without_sack(advance, octets, duplicate=ack.duplicate, mss=mss)
         if ack.dsack is not None:
             self.rack.duplicate_sack(ack.una, board.nxt)
-        if self._undo is not None and self._is_spurious(self._undo, ack, advance, delivered):
+        if self._undo is not None and self._is_spurious(self._undo, ack, before, delivered):
             self._undo_all(self._undo)
         if advance and self.recovering:
             self._move_on(ack, octets, now, mss)
@@ -185,7 +186,9 @@ class Recovery:
         octets = 0
         for sent in delivered:
             octets += sent.end - sent.start
-            self.rack.delivered(sent, highest, now, ack.echoed_at, self._rtt)
+            # An echo is of what SND.UNA passes: of what came beyond a gap it tells nothing.
+            echoed_at = ack.echoed_at if sent.end <= ack.una else None
+            self.rack.delivered(sent, highest, now, echoed_at, self._rtt)
         return delivered, octets
 
     def _round_trip(
@@ -225,14 +228,17 @@ class Recovery:
         self._held += more
         return more
 
-    def _is_spurious(self, undo: Undo, ack: Heard, advance: int, delivered: list[Sent]) -> bool:
-        """Whether nothing was lost: by D-SACK, by Eifel or by F-RTO."""
+    def _is_spurious(self, undo: Undo, ack: Heard, before: int, delivered: list[Sent]) -> bool:
+        """Whether nothing was lost, by D-SACK, F-RTO or Eifel; SND.UNA was at `before`."""
         if ack.dsack is not None and undo.duplicate_sack(*ack.dsack):
             return True
         if not self.recovering or not (delivered or ack.duplicate):
             return False
-        late = self._frto.heard(ack.una, self.board.nxt, delivered, advanced=advance > 0)
-        return late or (advance > 0 and undo.echo_is_older(ack.echoed_at, delivered))
+        advanced = ack.una > before
+        if self._frto.heard(ack.una, self.board.nxt, delivered, advanced=advanced):
+            return True
+        first = next((sent for sent in delivered if sent.start == before), None)
+        return advanced and first is not None and undo.echo_is_older(ack.echoed_at, first)
 
     def _undo_all(self, undo: Undo) -> None:
         """Nothing was lost: back to where we were."""

@@ -10,8 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from .scoreboard import Sent
 
 _ROUNDING: Final = 1e-6
@@ -61,13 +59,14 @@ class Undo:
         self._needed = needed
         return in_vain
 
-    def echo_is_older(self, echoed_at: float | None, delivered: Iterable[Sent]) -> bool:
-        """Whether the peer answers the original of something that we have sent again.
+    def echo_is_older(self, echoed_at: float | None, first: Sent) -> bool:
+        """Whether the peer answers the original of `first`, which we have sent again.
 
         Its echo is from before we sent anything again. Timestamps tick in milliseconds: within the
-        same one nobody can tell.
+        same one nobody can tell. The echo is of what moves SND.UNA (RFC 7323 section 4.3), so
+        `first` must begin there.
         """
-        first = self._first
-        if first is None or echoed_at is None or echoed_at + _ROUNDING >= int(first * 1000) / 1000:
+        since = self._first
+        if since is None or echoed_at is None or not first.retransmitted or first.time < since:
             return False
-        return any(sent.retransmitted and sent.time >= first for sent in delivered)
+        return echoed_at + _ROUNDING < int(since * 1000) / 1000
