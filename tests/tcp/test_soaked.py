@@ -1,4 +1,4 @@
-"""What the soak has found, one by one (``make soak``)."""
+"""What the soak and the simulated cases have found, one by one (``make soak``, ``make plots``)."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from typing import Final
 
 import pytest
 
-from tunstack.tcp.segment import ACK, PSH, Segment
+from tunstack.tcp.segment import ACK, PSH, SYN, Segment
 
-from .harness import CONFIG, Bench, Numbers, Offer, established
+from .harness import CONFIG, MSS, Bench, Numbers, Offer, established, syn_sent
 
 TINY: Final = replace(CONFIG, mss=28)
 """For an MTU of 68, IPv4's least."""
 
 
 def arrive_with_sack(bench: Bench, *blocks: tuple[int, int], wnd: int) -> None:
-    """An ACK of everything, with SACK blocks of ours."""
+    """An ACK of nothing new, with SACK blocks."""
     connection = bench.connection
     edges = [((bench.iss + left) % 2**32, (bench.iss + right) % 2**32) for left, right in blocks]
-    segment = Segment(connection.receiver.nxt, connection.sender.nxt, ACK, wnd, sack=tuple(edges))
+    ack = connection.sender.una
+    segment = Segment(connection.receiver.nxt, ack, ACK, wnd, sack=tuple(edges))
     if connection.timestamps_ok:
-        segment.ts_val = bench.irs % 2**32
+        segment.ts_val = connection.ts_recent
+        segment.ts_ecr = bench.iss  # Of our SYN: of what came last in order.
     with bench.batch():
         connection.segment_arrives(segment, bench.now)
 
@@ -65,3 +67,22 @@ def test_a_buffer_that_is_smaller_than_the_scale_can_say_is_offered_nevertheless
         bench.drain()
         assert len(bench.receive()) == 100
         bench.drain()
+
+
+@pytest.mark.rfc("8985:7.4")
+def test_a_tail_loss_probe_that_arrives_shows_what_is_lost_before_it(numbers: Numbers) -> None:
+    """Its ACK echoes a timestamp from before the gap, and was taken for the original's."""
+    bench = syn_sent(**numbers)
+    bench.advance(0.05)
+    bench.arrive_syn(SYN | ACK)
+    bench.drain()
+    bench.send(bytes(3 * MSS))
+    bench.drain()
+    bench.wait()
+    bench.expect(ACK | PSH, seq=2001, size=MSS, note="retransmission: tail loss probe")
+    bench.advance(0.06)
+    arrive_with_sack(bench, (2001, 3001), wnd=65535)
+    if not bench.pending:
+        bench.wait()  # For the reordering window.
+    bench.expect(ACK, seq=1, size=MSS, note="retransmission: fast")
+    bench.drain()
