@@ -13,7 +13,7 @@ PYTHON ?= $(or $(firstword $(made-with)),python3)
 TOOLS := ab curl ip nmap nsenter nstat ping setpriv socat ss tshark unshare
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance snapshot soak flood lint format clean
+.PHONY: help demo test conformance snapshot plots soak lint format clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -34,9 +34,9 @@ snapshot: $(STAMP) ## renew the simulator's tables of goodput and fairness, whic
 	$(BIN)/python -m tests.simulator.verdict
 	@git --no-pager diff --stat tests/simulator/snapshot.txt
 
-flood: $(STAMP) ## what 100,000 spoofed SYNs do to a web server
-	@.ci/system-tools ab
-	@$(BIN)/python -m tests.attack.flood $(ARGS)
+plots: $(STAMP) ## draw the classic cases of loss recovery again, below tests/simulator/plots
+	$(BIN)/python -m tests.simulator.cases
+	@git --no-pager diff --stat tests/simulator/plots
 
 soak: $(STAMP) ## random runs of the simulator: ARGS="--runs 10000", ARGS="--seed 7"
 	$(BIN)/python -m tests.simulator.soak $(ARGS)

@@ -29,7 +29,7 @@ from tunstack.stack import Stack
 from tunstack.tcp.state import CAN_SEND, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from tunstack.ip.datagram import Buffer
     from tunstack.observation import Observation
@@ -191,6 +191,9 @@ class Simulator:
         bottleneck: Its rate in bits per second, each way, and how many packets wait for it.
         config: What connections begin with, on both sides.
         tap: Called with ``"client"`` or ``"server"`` and each of that side's observations.
+        script: Called with the same, each packet that this side sends, and the time, when a run is
+            to go as it is told: it returns how many seconds later than others the packet arrives,
+            or None for never.
 
     Attributes:
         now: The virtual time, in seconds.
@@ -206,6 +209,7 @@ class Simulator:
         bottleneck: tuple[float, int] | None = None,
         config: Config | None = None,
         tap: Callable[[str, Observation], None] | None = None,
+        script: Callable[[str, bytes, float], float | None] | None = None,
     ) -> None:
         rng = Random(seed)
         both = impairments or Impairments()
@@ -218,6 +222,7 @@ class Simulator:
         if tap is not None:
             self.client.stack.tap = lambda observation: tap("client", observation)
             self.server.stack.tap = lambda observation: tap("server", observation)
+        self._script = script
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._wire = sha256()
@@ -306,10 +311,19 @@ class Simulator:
             while node.stack.outgoing:
                 packet = b"".join(node.stack.outgoing.popleft())
                 self._wire.update(b"%.9f" % self.now + packet)
-                out = node.bottleneck
-                passed = self.now if out is None else out.passes(self.now, len(packet))
-                for arrival in () if passed is None else node.impairer.admit(passed, len(packet)):
-                    self.at(arrival, partial(self._arrive, peer, node.impairer.spoil(packet)))
+                for arrival in self._arrivals(node, packet):
+                    self.at(arrival, partial(self._arrive, peer, packet))
 
-    def _arrive(self, node: Node, packet: Buffer) -> None:
+    def _arrivals(self, node: Node, packet: bytes) -> Iterator[float]:
+        """When the copies of a packet arrive at the other side."""
+        late: float | None = 0.0
+        if self._script is not None:
+            late = self._script("client" if node is self.client else "server", packet, self.now)
+        out = node.bottleneck
+        passed = self.now if out is None else out.passes(self.now, len(packet))
+        if late is not None and passed is not None:
+            for arrival in node.impairer.admit(passed):
+                yield arrival + late
+
+    def _arrive(self, node: Node, packet: bytes) -> None:
         node.stack.packet_arrives(packet, self.now)

@@ -50,6 +50,10 @@ NETWORK = ("--address", "198.51.100.2/24")
         (["trace", "/"], r"tunstack trace: cannot read /: Is a directory"),
         (["trace", __file__], r"test_usage.py is no capture: neither pcap nor pcapng"),
         (["trace", "/dev/null"], r"/dev/null is no capture"),
+        (["plot"], r"tunstack plot: Missing argument 'FILE'"),
+        (["plot", "/nowhere"], r"tunstack plot: cannot read /nowhere: No such file"),
+        (["plot", __file__], r"test_usage.py is no capture: neither pcap nor pcapng"),
+        (["plot", "--connection", "0", "x"], r"tunstack plot: .*'--connection': 0 is not in"),
     ],
 )
 def test_mistakes(arguments: list[str], says: str, capfd: pytest.CaptureFixture[str]) -> None:
@@ -60,7 +64,9 @@ def test_mistakes(arguments: list[str], says: str, capfd: pytest.CaptureFixture[
     assert re.search(says, printed.err), printed.err
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["serve"], ["connect"], ["trace"], ["demo"]])
+@pytest.mark.parametrize(
+    "command", [[], ["run"], ["serve"], ["connect"], ["trace"], ["plot"], ["demo"]]
+)
 def test_help_has_examples(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--help"]) == 0
     page = capsys.readouterr().out

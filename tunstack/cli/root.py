@@ -15,6 +15,7 @@ from tunstack.cli.bench_loss import bench_loss
 from tunstack.cli.bridge import bridge
 from tunstack.cli.connect import connect
 from tunstack.cli.demo import demo
+from tunstack.cli.plot import plot
 from tunstack.cli.run import run as run_command
 from tunstack.cli.running import USAGE, Unread, complain
 from tunstack.cli.serve import serve
@@ -46,7 +47,7 @@ def root(context: click.Context) -> int:
     return 0
 
 
-for command in (run_command, serve, connect, trace, demo, bridge, bench, bench_loss):
+for command in (run_command, serve, connect, trace, plot, demo, bench):
     root.add_command(command)
 
 

@@ -1,0 +1,116 @@
+"""``tunstack plot``: which connection of a capture is plotted, which way, and where to."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli.exchange import Exchange
+from tunstack.cli import main
+from tunstack.link.pcapng import PcapngWriter
+from tunstack.tcp.segment import ACK, PSH, SYN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes exchanges to a file, one after another, and returns its path."""
+
+    def write(*exchanges: Exchange) -> Path:
+        path = tmp_path / "x.pcapng"
+        with PcapngWriter(path) as writer:
+            for number, exchange in enumerate(exchanges):
+                for seen in exchange.observations:
+                    writer.write(seen.packet, seen.time + 10 * number, seen.comment)
+        return path
+
+    return write
+
+
+def exchange(port: int = 40312, segments: int = 20, **more: int) -> Exchange:
+    exchange = Exchange(port, **more)
+    exchange.handshake()
+    exchange.fetch(segments=segments)
+    return exchange
+
+
+def title(svg: str) -> str:
+    match = re.search(r"<title>(.*)</title>", svg)
+    assert match is not None
+    return match[1]
+
+
+def test_the_connection_with_the_most_data_is_plotted_from_its_sender(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = capture(exchange(40001, 3), exchange(40002, 20), exchange(40003, 5))
+    assert main(["plot", str(path)]) == 0
+    output = path.with_suffix(".svg")
+    assert capfd.readouterr() == (f"{output}\n", "")
+    assert title(output.read_text()) == (
+        "198.51.100.2:80 to 198.51.100.1:40002: 2 kB in 0.043 s, 0 segments sent again"
+    )
+
+
+def test_any_connection_can_be_plotted_and_the_other_way(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = str(capture(exchange(40001, 3), exchange(40002, 20)))
+    assert main(["plot", "--connection", "1", "--reverse", "-o", "-", path]) == 0
+    assert title(capfd.readouterr().out).startswith("198.51.100.1:40001 to 198.51.100.2:80: 78 B")
+
+
+def test_a_new_connection_from_the_same_port_is_another(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = str(capture(exchange(segments=3), exchange(segments=20, kernel_isn=77)))
+    for number, size in (("1", "300 B"), ("2", "2 kB")):
+        assert main(["plot", "--connection", number, "-o", "-", path]) == 0
+        assert f": {size} in" in title(capfd.readouterr().out)
+    assert main(["plot", "--connection", "3", path]) == 2
+    expected = f"tunstack plot: {path} has 2 TCP connections, and none is number 3\n"
+    assert capfd.readouterr().err == expected
+
+
+def test_a_syn_that_is_sent_again_begins_no_other(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    again = Exchange()
+    again.receive(SYN, 0, after="SYN-RECEIVED")
+    again.handshake()
+    assert main(["plot", "--connection", "2", str(capture(again))]) == 2
+    assert "has 1 TCP connections" in capfd.readouterr().err
+
+
+def test_what_our_side_noted_is_told_apart(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    noted = exchange(segments=10)
+    for why in ("fast", "timeout", "tail loss probe"):
+        noted.send(PSH | ACK, 1, 79, payload=bytes(100), verdict=f"retransmission: {why}")
+    assert main(["plot", "-o", "-", str(capture(noted))]) == 0
+    svg = capfd.readouterr().out
+    assert title(svg).endswith("1.3 kB in 0.026 s, 3 segments sent again")
+    for name in ("data", "sent again: fast", "sent again: timeout", "tail loss probe"):
+        assert f">{name}</text>" in svg
+
+
+def test_a_capture_without_a_connection_says_so(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = capture(Exchange())
+    assert main(["plot", str(path)]) == 2
+    assert capfd.readouterr().err == f"tunstack plot: {path} has no TCP connection\n"
+
+
+def test_a_file_that_cannot_be_written_is_told(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plot", "-o", "/nowhere/x.svg", str(capture(exchange()))]) == 2
+    expected = "tunstack plot: cannot write /nowhere/x.svg: No such file or directory\n"
+    assert capfd.readouterr().err == expected

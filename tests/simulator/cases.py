@@ -1,0 +1,203 @@
+"""The classic cases of loss recovery, each on a path that does as it is told; and their plots.
+
+    python -m tests.simulator.cases
+
+draws them anew (``make plots``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tunstack.link.impair import Impairments
+from tunstack.plot import Chart, Panel, Recorder, svg
+from tunstack.plot.chart import BLUE, ORANGE
+from tunstack.simulator import Application, Simulator
+from tunstack.tcp.config import Config
+from tunstack.tcp.congestion import Cubic, Reno
+from tunstack.wire import decode_datagram, decode_segment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tunstack.flow import Flow
+
+PLOTS: Final = Path(__file__).with_name("plots")
+BASE: Final = Config(receive_buffer=4 << 20, send_buffer=4 << 20)
+MSS: Final = 1448
+RTT: Final = 0.05
+RATE: Final = 20e6
+QUEUE: Final = 200
+
+
+class Script:
+    """What becomes of the server's segments that carry data, counted from 1, and of ACKs.
+
+    Args:
+        lost: Of these, the first that is sent is lost; of one that is named twice, two are.
+        late: These are late by so many seconds, the first time that they are sent.
+        stall: From a time to a time no ACK arrives; then all of them do.
+    """
+
+    def __init__(
+        self,
+        *lost: int,
+        late: dict[int, float] | None = None,
+        stall: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
+        self._lost = Counter(lost)
+        self._late = dict(late or {})
+        self._stall = stall
+        self._numbers: dict[int, int] = {}
+
+    def __call__(self, side: str, packet: bytes, now: float) -> float | None:
+        segment = decode_segment(decode_datagram(packet))[2]
+        if side == "client":
+            begin, end = self._stall
+            return end - now if begin <= now < end else 0.0
+        if not len(segment.payload):
+            return 0.0
+        number = self._numbers.setdefault(segment.seq, len(self._numbers) + 1)
+        if self._lost[number]:
+            self._lost[number] -= 1
+            return None
+        return self._late.pop(number, 0.0)
+
+
+@dataclass
+class Case:
+    """A transfer from the server to the client.
+
+    Attributes:
+        title: For the plot.
+        size: Octets.
+        script: What happens on the way.
+        config: Of both sides.
+        pauses: From a time to a time the client does not read.
+    """
+
+    title: str
+    size: int
+    script: Callable[[], Script] = Script
+    config: Config = field(default_factory=lambda: BASE)
+    pauses: tuple[float, float] | None = None
+
+
+@dataclass
+class Outcome:
+    """What became of a case.
+
+    Attributes:
+        notes: How often the server noted what about its segments.
+        undone: How many recoveries were undone.
+        seconds: When it was over.
+        recorder: What the server's sender went through.
+    """
+
+    notes: Counter[str]
+    undone: int
+    seconds: float
+    recorder: Recorder
+
+
+def run(case: Case) -> Outcome:
+    """Run a case; all of the data arrives."""
+    recorder = Recorder("server")
+    simulator = Simulator(
+        seed=1,
+        impairments=Impairments(delay=RTT / 2),
+        bottleneck=(RATE, QUEUE),
+        config=case.config,
+        tap=recorder,
+        script=case.script(),
+    )
+    client, server = simulator.connect()
+    recorder.watch(server)
+    server.send(bytes(case.size))
+    if case.pauses is not None:
+        for when, reading in zip(case.pauses, (False, True), strict=True):
+            simulator.at(when, _reading(client, reading))
+    simulator.run(lambda: server.flow is not None and _all_is_acknowledged(server.flow, case.size))
+    assert len(client.received) == case.size
+    assert server.flow is not None
+    counters = simulator.server.stack.counters
+    notes = Counter({note: count for note, count in counters.items() if " " in note})
+    return Outcome(notes, server.flow.sender.recovery.undone, simulator.now, recorder)
+
+
+def _reading(application: Application, reading: bool) -> Callable[[], None]:
+    return lambda: application.read(reading)
+
+
+def _all_is_acknowledged(flow: Flow, size: int) -> bool:
+    return flow.sender.buffer.acknowledged == size
+
+
+CASES: Final[dict[str, Case]] = {
+    "one-loss": Case("Slow start, and one segment lost", 280 * MSS, lambda: Script(60)),
+    "lost-retransmission": Case(
+        "A segment lost, and its retransmission as well", 280 * MSS, lambda: Script(60, 60)
+    ),
+    "lost-tail": Case("The last three segments lost", 42 * MSS, lambda: Script(40, 41, 42)),
+    "reordered-bursts": Case(
+        "Two bursts that are late by 8 ms, less than a quarter of a round trip",
+        200 * MSS,
+        lambda: Script(late=dict.fromkeys([*range(40, 45), *range(120, 125)], 0.008)),
+    ),
+    "spurious-timeout": Case(
+        "No ACK arrives from 0.2 s to 0.8 s, though nothing is lost",
+        280 * MSS,
+        lambda: Script(stall=(0.2, 0.8)),
+    ),
+    "zero-window": Case(
+        "The client reads nothing from 0.3 s to 2.5 s",
+        400 * MSS,
+        config=replace(BASE, receive_buffer=100_000),
+        pauses=(0.3, 2.5),
+    ),
+}
+
+
+def chart(case: Case) -> Chart:
+    """The plot of a case."""
+    recorder = run(case).recorder
+    return Chart(case.title, [recorder.sequence(), recorder.windows()])
+
+
+LONG: Final = 40.0
+
+
+def rivals() -> Chart:
+    """The windows of CUBIC and of Reno, each alone on a long path with a short queue."""
+    windows = []
+    for name, color, congestion in (("CUBIC", BLUE, Cubic), ("Reno", ORANGE, Reno)):
+        recorder = Recorder("server")
+        simulator = Simulator(
+            seed=1,
+            impairments=Impairments(delay=0.05),
+            bottleneck=(RATE, 60),
+            config=replace(BASE, congestion=congestion),
+            tap=recorder,
+        )
+        _, server = simulator.connect()
+        recorder.watch(server)
+        server.send(bytes(int(RATE / 8 * LONG)))
+        simulator.run(lambda simulator=simulator: simulator.now >= LONG)  # type: ignore[misc]
+        windows.append(recorder.congestion_window(name, color))
+    title = f"CUBIC and Reno, each alone: {RATE / 1e6:g} Mbit/s, 100 ms, a queue of 60 packets"
+    return Chart(title, [Panel("congestion window, segments", windows, 320)])
+
+
+def main() -> None:
+    PLOTS.mkdir(exist_ok=True)
+    charts = {name: chart(case) for name, case in CASES.items()}
+    charts["cubic-and-reno"] = rivals()
+    for name, each in charts.items():
+        (PLOTS / f"{name}.svg").write_text(svg(each))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""What a simulated connection went through: its segments, and its congestion window."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import nan
+from typing import TYPE_CHECKING, Final
+
+from tunstack.plot.chart import BLUE, GREY, ORANGE, Line, Panel
+from tunstack.plot.sequence import TimeSequence
+from tunstack.wire import decode_datagram, decode_segment
+
+if TYPE_CHECKING:
+    from tunstack.flow import Flow
+    from tunstack.observation import Observation
+    from tunstack.plot.chart import Point
+    from tunstack.simulator import Application
+
+_UNLIMITED: Final = 1 << 30
+
+
+class Recorder:
+    """A tap for :class:`~tunstack.simulator.Simulator` that watches one connection's sender.
+
+    ::
+
+        recorder = Recorder("server")
+        simulator = Simulator(seed=1, tap=recorder)
+        client, server = simulator.connect()
+        recorder.watch(server)
+        ...
+        chart = Chart("a transfer", [recorder.sequence(), recorder.windows()])
+
+    Args:
+        side: Whose sender it watches: "client" or "server".
+    """
+
+    def __init__(self, side: str) -> None:
+        self._side = side
+        self._application: Application | None = None
+        self._seen: list[tuple[str, Observation]] = []
+        self._cwnd: list[Point] = []
+        self._ssthresh: list[Point] = []
+        self._flight: list[Point] = []
+
+    def watch(self, application: Application) -> None:
+        """Watch the connection of `application`, which is of the recorder's side."""
+        self._application = application
+
+    @property
+    def _flow(self) -> Flow | None:
+        return None if self._application is None else self._application.flow
+
+    def __call__(self, side: str, observation: Observation) -> None:
+        """Take an observation of one side."""
+        self._seen.append((side, observation))
+        if side != self._side or (flow := self._flow) is None or not flow.sender.synchronized:
+            return
+        sender = flow.sender
+        time, mss = observation.time, sender.mss
+        self._cwnd.append((time, sender.congestion.cwnd / mss))
+        self._flight.append((time, sender.recovery.pipe / mss))
+        ssthresh = sender.congestion.ssthresh
+        self._ssthresh.append((time, ssthresh / mss if ssthresh < _UNLIMITED else nan))
+
+    def sequence(self, height: int = 300) -> Panel:
+        """Sequence numbers over time, as the sender sees them."""
+        return self.time_sequence().panel(height)
+
+    def time_sequence(self) -> TimeSequence:
+        """What the panel is made of."""
+        diagram = TimeSequence()
+        arrived = Counter(
+            seen.packet
+            for side, seen in self._seen
+            if side != self._side and seen.direction == "in"
+        )
+        for side, seen in self._seen:
+            if side != self._side:
+                continue
+            sport, dport, segment = decode_segment(decode_datagram(seen.packet))
+            if not self._is_watched(sport, dport, seen.direction):
+                continue
+            if seen.direction == "in":
+                diagram.answered(seen.time, segment)
+                continue
+            lost = not arrived[seen.packet]
+            if not lost:
+                arrived[seen.packet] -= 1
+            diagram.sent(seen.time, segment, seen.verdict, lost=lost)
+        return diagram
+
+    def _is_watched(self, sport: int, dport: int, direction: str) -> bool:
+        flow = self._flow
+        ports = (sport, dport) if direction == "out" else (dport, sport)
+        return flow is not None and ports == (
+            flow.four_tuple.local_port,
+            flow.four_tuple.remote_port,
+        )
+
+    def windows(self, height: int = 160, top: float | None = None) -> Panel:
+        """The congestion window and the threshold over time, and what was on its way."""
+        return Panel(
+            "segments",
+            [
+                Line("on its way", GREY, self._flight),
+                Line("threshold", ORANGE, self._ssthresh, dashed=True),
+                Line("congestion window", BLUE, self._cwnd),
+            ],
+            height,
+            top,
+        )
+
+    def congestion_window(self, name: str, color: str) -> Line:
+        """The congestion window alone, to be compared with another one's."""
+        return Line(name, color, self._cwnd)

@@ -1,0 +1,148 @@
+"""A conversation as its sender sees it: what was sent when, what again, and what is acknowledged.
+
+The diagram that tcptrace made known: time to the right, sequence numbers upwards. Each segment is a
+bar; below them runs the line of what is acknowledged, above them that of what the window allows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tunstack.plot.chart import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    YELLOW,
+    Bars,
+    Crosses,
+    Line,
+    Panel,
+)
+from tunstack.tcp.segment import ACK, RST, SYN
+
+if TYPE_CHECKING:
+    from tunstack.plot.chart import Point
+    from tunstack.tcp.segment import Segment
+
+DATA: Final = "data"
+AGAIN: Final = "sent again"
+KINDS: Final = {
+    DATA: BLUE,
+    AGAIN: ORANGE,
+    "sent again: fast": ORANGE,
+    "tail loss probe": PURPLE,
+    "sent again: timeout": YELLOW,
+}
+"""What a segment may be, and its color."""
+
+_WHY: Final = {
+    "retransmission: fast": "sent again: fast",
+    "retransmission: tail loss probe": "tail loss probe",
+    "retransmission: timeout": "sent again: timeout",
+}
+"""What our own side notes about a segment that it sends again."""
+
+_UNIT: Final = 1000
+_MODULUS: Final = 1 << 32
+
+
+class TimeSequence:
+    """Takes the segments of both sides, in order, and makes a panel of them.
+
+    Sequence numbers count from the sender's SYN, or from the first octet that was seen.
+
+    Attributes:
+        octets: How much data was sent, what was sent again included.
+        retransmissions: How many segments were sent again.
+    """
+
+    def __init__(self) -> None:
+        self.octets = 0
+        self.retransmissions = 0
+        self._origin: int | None = None
+        self._highest = 0
+        self._bars: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in KINDS}
+        self._acknowledged: list[Point] = []
+        self._edge: list[Point] = []
+        self._sacked: list[tuple[float, float, float]] = []
+        self._resets: list[Point] = []
+        self._lost: list[Point] = []
+        self._probes: list[Point] = []
+        self._scales: dict[str, int | None] = {}
+        """What the SYNs said, the sender's and the peer's."""
+
+    def sent(self, time: float, segment: Segment, why: str = "", *, lost: bool = False) -> None:
+        """A segment of the sender's; `why` is our side's note, `lost` that it never arrives."""
+        if segment.flags & SYN:
+            self._scales["sender"] = segment.wscale
+        start = self._position(segment.seq)
+        end = start + segment.length
+        if segment.flags & RST:
+            self._resets.append((time, start / _UNIT))
+        elif not segment.length and start < self._highest:  # So that it must be answered.
+            self._probes.append((time, start / _UNIT))
+        if not segment.length:
+            return
+        kind = DATA if end > self._highest else _WHY.get(why, AGAIN)
+        self._highest = max(self._highest, end)
+        self.octets += len(segment.payload)
+        self.retransmissions += kind != DATA
+        self._bars[kind].append((time, start / _UNIT, end / _UNIT))
+        if lost:
+            self._lost.append((time, (start + end) / 2 / _UNIT))
+
+    def answered(self, time: float, segment: Segment) -> None:
+        """A segment of the peer's."""
+        if segment.flags & SYN:
+            self._scales["peer"] = segment.wscale
+        if not segment.flags & ACK or segment.flags & RST:
+            return
+        ack = self._position(segment.ack)
+        wnd = segment.wnd << (0 if segment.flags & SYN else self._shift)
+        self._acknowledged.append((time, ack / _UNIT))
+        self._edge.append((time, (ack + wnd) / _UNIT))
+        for left, right in segment.sack:
+            edges = self._position(left) / _UNIT, self._position(right) / _UNIT
+            self._sacked.append((time, *edges))
+
+    @property
+    def _shift(self) -> int:
+        """Of the peer's windows, if both SYNs were seen (RFC 7323 section 2.2)."""
+        scales = self._scales.values()
+        if len(scales) < 2 or None in scales:
+            return 0
+        return min(self._scales["peer"] or 0, 14)
+
+    def _position(self, number: int) -> int:
+        """Where a sequence number stands, counted from the beginning."""
+        if self._origin is None:
+            self._origin = number
+        distance = (number - self._origin - self._highest) % _MODULUS
+        if distance >= _MODULUS >> 1:
+            distance -= _MODULUS
+        return self._highest + distance
+
+    def panel(self, height: int = 300) -> Panel:
+        """What was taken so far."""
+        data, *again = self._bars.items()
+        # A window that is far beyond what is sent says nothing: it shall not flatten the rest.
+        top = self._highest / _UNIT * 1.1
+        edge = self._edge if any(y <= top for _, y in self._edge) else []
+        return Panel(
+            "sequence number, kB",
+            [
+                Line("window", GREY, edge, dashed=True),
+                Line("acknowledged", GREEN, self._acknowledged),
+                Bars("SACK", SKY, self._sacked, width=1.0),
+                Bars(DATA, KINDS[DATA], data[1]),
+                *(Bars(kind, KINDS[kind], bars, width=3.0, least=7.0) for kind, bars in again),
+                Crosses("probe", PURPLE, self._probes),
+                Crosses("lost", "#c00", self._lost),
+                Crosses("reset", "#000", self._resets),
+            ],
+            height,
+            top if any(y > top for _, y in edge) else None,
+        )
