@@ -1,0 +1,60 @@
+"""What is over leaves the queue of timers; what is not keeps its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from tunstack.timers import TimerQueue
+
+
+@dataclass(eq=False)
+class Alarm:
+    """Something with a deadline."""
+
+    when: float | None
+    scheduled: float | None = None
+
+    def deadline(self) -> float | None:
+        return self.when
+
+
+def test_what_is_forgotten_does_not_stay_until_its_time() -> None:
+    queue: TimerQueue[Alarm] = TimerQueue()
+    lasting = Alarm(10.0)
+    queue.schedule(lasting)
+    for number in range(1000):
+        passing = Alarm(7200.0 + number)
+        queue.schedule(passing)
+        queue.forget(passing)
+        assert len(queue) <= 2
+    assert queue.due(10.0) == [lasting]
+    assert queue.deadline() in (None, 7200.0 + 999)
+
+
+def test_what_is_not_scheduled_is_forgotten_too() -> None:
+    queue: TimerQueue[Alarm] = TimerQueue()
+    alarm = Alarm(None)
+    queue.schedule(alarm)
+    queue.forget(alarm)
+    queue.forget(alarm)
+    assert len(queue) == 0
+
+
+def test_all_others_ring_in_their_order() -> None:
+    rng = Random(1)
+    queue: TimerQueue[Alarm] = TimerQueue()
+    alarms = [Alarm(rng.uniform(1.0, 100.0)) for _ in range(500)]
+    for alarm in alarms:
+        queue.schedule(alarm)
+    kept = []
+    for alarm in alarms:
+        if rng.random() < 0.7:
+            alarm.when = None
+            queue.forget(alarm)
+        else:
+            kept.append(alarm)
+    assert len(queue) < 2 * len(kept) + 1
+    whens = [alarm.when for alarm in kept if alarm.when is not None]
+    assert [alarm.when for alarm in queue.due(100.0)] == sorted(whens)
+    assert queue.deadline() is None
