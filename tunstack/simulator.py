@@ -312,7 +312,7 @@ class Simulator:
                 packet = b"".join(node.stack.outgoing.popleft())
                 self._wire.update(b"%.9f" % self.now + packet)
                 for arrival in self._arrivals(node, packet):
-                    self.at(arrival, partial(self._arrive, peer, packet))
+                    self.at(arrival, partial(self._arrive, peer, node.impairer.spoil(packet)))
 
     def _arrivals(self, node: Node, packet: bytes) -> Iterator[float]:
         """When the copies of a packet arrive at the other side."""
@@ -322,8 +322,8 @@ class Simulator:
         out = node.bottleneck
         passed = self.now if out is None else out.passes(self.now, len(packet))
         if late is not None and passed is not None:
-            for arrival in node.impairer.admit(passed):
+            for arrival in node.impairer.admit(passed, len(packet)):
                 yield arrival + late
 
-    def _arrive(self, node: Node, packet: bytes) -> None:
+    def _arrive(self, node: Node, packet: Buffer) -> None:
         node.stack.packet_arrives(packet, self.now)

@@ -141,8 +141,11 @@ class ScriptedTransfer:
 
 
 class _Straight:
-    def admit(self, now: float) -> list[float]:
+    def admit(self, now: float, size: int) -> list[float]:
         return [now + DELAY]
+
+    def spoil(self, packet: Buffer) -> Buffer:
+        return packet
 
 
 def _told(fate: Fate) -> str:

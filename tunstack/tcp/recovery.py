@@ -157,17 +157,12 @@ class Recovery:
     def heard(self, ack: Heard, now: float, mss: int) -> float | None:
         """Take an ACK; returns the round-trip time that it measures, in seconds, or None."""
         board = self.board
-        highest = board.highest
-        advance = ack.una - board.una
-        delivered = board.acknowledge(ack.una) if advance else []
-        for start, end in ack.sacks:
-            delivered += board.sack(start, end)
-        for sent in delivered:
-            # With what lies beyond a gap comes the echo of something older (RFC 7323 section 4.3).
-            echoed_at = ack.echoed_at if sent.end <= ack.una else None
-            self.rack.delivered(sent, highest, now, echoed_at, self._rtt)
-        octets = sum(sent.end - sent.start for sent in delivered)
-        if not self.sack:
+        before = board.una
+        advance = ack.una - before
+        delivered, octets = self._take(ack, advance, now, mss)
+        if self.sack:
+            self._duplicates = 0 if advance else self._duplicates + bool(delivered)
+        else:
             octets = self._count_without_sack(advance, octets, duplicate=ack.duplicate, mss=mss)
         if ack.dsack is not None:
             self.rack.duplicate_sack(ack.una, board.nxt)
