@@ -1,8 +1,8 @@
 """One transfer across a bridge: how much one stack delivers to another in so many seconds.
 
-``python -m tunstack.bench.lane`` runs one, whose parameters it reads from standard input as JSON,
-and writes the outcome in the same way. A process for each, so that many can run side by side, and
-none shares an interpreter with another.
+``python -m tunstack.bench.lane`` runs one after the other: it reads the parameters of each from
+standard input, as a line of JSON, and answers with the outcome. So several of these processes can
+run side by side, none shares an interpreter with another, and none begins while others measure.
 """
 
 from __future__ import annotations
@@ -159,5 +159,15 @@ def _script(*arguments: str) -> list[str]:
     return [sys.executable, "-I", "-S", str(_STREAM), *arguments]
 
 
+def main() -> None:
+    """Run what is asked for, until nothing more is."""
+    for line in sys.stdin:
+        try:
+            answer = asdict(trio.run(run_lane, Lane(**json.loads(line))))
+        except Exception as error:
+            answer = {"error": repr(error)}
+        print(json.dumps(answer), flush=True)
+
+
 if __name__ == "__main__":
-    json.dump(asdict(trio.run(run_lane, Lane(**json.load(sys.stdin)))), sys.stdout)
+    main()

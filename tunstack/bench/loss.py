@@ -14,27 +14,28 @@ from __future__ import annotations
 import errno
 import json
 import math
+import os
 import socket
 import sys
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING, Final, final
-
-import trio
+from typing import TYPE_CHECKING, Final
 
 import tunstack
+from tunstack.bench.crew import open_crew
 from tunstack.bench.lane import Lane, Outcome
 from tunstack.link.impair import Impairments
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable, Iterable
+
+    from tunstack.bench.crew import Worker
 
 _MTU: Final = 1500
 _MSS: Final = 1448
-_PATIENCE: Final = 60.0
-"""Seconds that a transfer may take longer than it should: SYNs get lost as well."""
-_MOST_LANES: Final = 12
+_MOST_LANES: Final = 3 * (os.cpu_count() or 1)
+"""Transfers at a time; more would get in each other's way."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -155,10 +156,6 @@ class Result:
         return median(self.goodputs)
 
 
-class LaneError(Exception):
-    """A transfer failed; the message is what it said."""
-
-
 async def run_plan(plan: Plan, progress: Callable[[float], None]) -> list[Result]:
     """Run all of a plan; contenders whose congestion control the kernel lacks are left out.
 
@@ -171,14 +168,13 @@ async def run_plan(plan: Plan, progress: Callable[[float], None]) -> list[Result
 
     Raises:
         tunstack.SetupError: there is no namespace to be had.
-        LaneError: a transfer failed.
+        tunstack.bench.crew.LaneError: a transfer failed.
     """
     available = await _available()
     contenders = [
         each for each in CONTENDERS if each.sender == "tunstack" or each.congestion in available
     ]
     results = [Result(cell, each, plan.seconds) for cell in plan.cells for each in contenders]
-    load = _Load(2 * plan.rate)
     # In turns, so that contenders meet the same moments.
     turns = [
         (result, seed)
@@ -187,24 +183,17 @@ async def run_plan(plan: Plan, progress: Callable[[float], None]) -> list[Result
         for result in results
         if result.cell == cell
     ]
-    failure: LaneError | None = None
+    done = 0
 
-    async def run(nursery: trio.Nursery, lane: Lane, result: Result) -> None:
-        nonlocal failure
-        try:
-            result.outcomes.append(await _run_in_a_process(lane))
-        except LaneError as error:
-            failure = failure or error
-            nursery.cancel_scope.cancel()
-        progress(sum(len(each.outcomes) for each in results) / len(turns))
+    async def run(worker: Worker, result: Result, seed: int) -> None:
+        nonlocal done
+        result.outcomes.append(await worker.run(_lane(result, seed)))
+        done += 1
+        progress(done / len(turns))
 
-    async with trio.open_nursery() as nursery:
+    async with open_crew(_MOST_LANES, 2 * plan.rate) as crew:
         for result, seed in turns:
-            await load.wait_for_room(result.load)
-            lane = _lane(result, seed)
-            nursery.start_soon(load.carry, result.load, partial(run, nursery, lane, result))
-    if failure is not None:
-        raise failure
+            await crew.begin(result.load, partial(run, result=result, seed=seed))
     return results
 
 
@@ -260,47 +249,3 @@ async def _available() -> set[str]:
                 else:
                     available.add(name)
     return available
-
-
-async def _run_in_a_process(lane: Lane) -> Outcome:
-    with trio.move_on_after(lane.seconds + _PATIENCE):
-        finished = await trio.run_process(
-            [sys.executable, "-m", "tunstack.bench.lane"],
-            stdin=json.dumps(asdict(lane)).encode(),
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-        )
-        if finished.returncode:
-            said = finished.stderr.decode(errors="replace").strip()
-            raise LaneError(f"{lane}: {said.rpartition(chr(10))[2]}")
-        return Outcome(**json.loads(finished.stdout))
-    raise LaneError(f"{lane}: it did not end in time")
-
-
-@final
-class _Load:
-    """What runs, in bits per second, and how much of it may at once."""
-
-    def __init__(self, most: float) -> None:
-        self._most = most
-        self._running: list[float] = []
-        self._changed = trio.Event()
-
-    async def wait_for_room(self, load: float) -> None:
-        """Wait until something of this load may run."""
-        await trio.lowlevel.checkpoint()
-        while self._running and (
-            sum(self._running) + load > self._most or len(self._running) >= _MOST_LANES
-        ):
-            await self._changed.wait()
-        self._running.append(load)
-
-    async def carry(self, load: float, run: Callable[[], Awaitable[None]]) -> None:
-        """Run what there is room for."""
-        try:
-            await run()
-        finally:
-            self._running.remove(load)
-            self._changed.set()
-            self._changed = trio.Event()

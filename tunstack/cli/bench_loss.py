@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tunstack.bench.loss import QUICK, LaneError, Plan, Result, as_json, ratio, run_plan
+from tunstack.bench.crew import LaneError
+from tunstack.bench.loss import QUICK, Plan, Result, as_json, ratio, run_plan
 from tunstack.bench.plot import draw
 from tunstack.cli.running import Failure, execute
 
