@@ -45,6 +45,9 @@ NETWORK = ("--address", "198.51.100.2/24")
         (["connect", *NETWORK, "198.51.100.1"], r"tunstack connect: Missing argument 'PORT'"),
         (["connect", *NETWORK, "198.51.100.1", "web"], r"connect: .*'PORT': 'web' is not a valid"),
         (["connect", *NETWORK, "--wait", "0", "x", "1"], r"connect: .*'--wait': 0"),
+        (["bridge"], r"tunstack bridge: Missing argument 'COMMAND...'"),
+        (["bridge", "--impair", "rate=9", "true"], r"bridge: .*'--impair': rate must be bits per"),
+        (["bench-loss", "--seconds", "0"], r"tunstack bench-loss: .*'--seconds': 0"),
         (["trace"], r"tunstack trace: Missing argument 'FILE'"),
         (["trace", "/nowhere"], r"tunstack trace: cannot read /nowhere: No such file"),
         (["trace", "/"], r"tunstack trace: cannot read /: Is a directory"),
@@ -65,7 +68,19 @@ def test_mistakes(arguments: list[str], says: str, capfd: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["run"], ["serve"], ["connect"], ["trace"], ["plot"], ["demo"]]
+    "command",
+    [
+        [],
+        ["run"],
+        ["serve"],
+        ["connect"],
+        ["trace"],
+        ["plot"],
+        ["demo"],
+        ["bridge"],
+        ["bench"],
+        ["bench-loss"],
+    ],
 )
 def test_help_has_examples(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--help"]) == 0

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tunstack.flow import Flow
+    from tunstack.ip.datagram import Buffer
     from tunstack.observation import Observation
     from tunstack.tcp.segment import Segment
 

@@ -111,20 +111,27 @@ class Worker:
         Raises:
             LaneError: it failed.
         """
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        answer = bytearray()
-        with trio.move_on_after(lane.seconds + _PATIENCE) as scope:
-            await stdin.send_all(json.dumps(asdict(lane)).encode() + b"\n")
-            while not answer.endswith(b"\n"):
-                data = await stdout.receive_some()
-                if not data:
-                    raise LaneError(f"the process of {lane} ended")
-                answer += data
-        if scope.cancelled_caught:
-            raise LaneError(f"{lane} did not end in time")
-        outcome = json.loads(answer)
+        try:
+            with trio.fail_after(lane.seconds + _PATIENCE):
+                outcome = json.loads(await self._ask(json.dumps(asdict(lane)).encode()))
+        except trio.TooSlowError:
+            raise LaneError(f"{lane} did not end in time") from None
+        except (trio.BrokenResourceError, EOFError):
+            raise LaneError(f"the process of {lane} ended") from None
         if "error" in outcome:
             raise LaneError(f"{lane}: {outcome['error']}")
         return Outcome(**outcome)
+
+    async def _ask(self, question: bytes) -> bytes:
+        """Write a line, and read one."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        await stdin.send_all(question + b"\n")
+        answer = bytearray()
+        while not answer.endswith(b"\n"):
+            data = await stdout.receive_some()
+            if not data:
+                raise EOFError
+            answer += data
+        return bytes(answer)

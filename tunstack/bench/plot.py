@@ -16,6 +16,8 @@ _TOP: Final = 40
 _RIGHT: Final = 20
 _BOTTOM: Final = 50
 _LEGEND: Final = 170
+_LEAST: Final = 1e4
+"""Bits per second, below which a goodput is drawn as so much: the scale has no zero."""
 # Distinct for people with any colour vision (Okabe and Ito), and dashed where not of the kernel.
 _COLOURS: Final = ("#000000", "#E69F00", "#56B4E9", "#D55E00", "#CC79A7", "#009E73")
 
@@ -23,9 +25,9 @@ _COLOURS: Final = ("#000000", "#E69F00", "#56B4E9", "#D55E00", "#CC79A7", "#009E
 def draw(results: list[Result]) -> str:
     """Draw goodput over loss, a panel for each round-trip time, a line for each contender."""
     rtts = list(dict.fromkeys(result.cell.rtt for result in results))
-    top = max(result.goodput for result in results)
-    low = max(min(result.goodput for result in results), 1e3)
-    scale = _Scale(10 ** math.floor(math.log10(low)), top * 1.3)
+    goodputs = [result.goodput for result in results]
+    low = 10 ** math.floor(math.log10(max(min(goodputs), _LEAST)))
+    scale = _Scale(low, max(*goodputs, low * 2) * 1.3)
     losses = list(dict.fromkeys(result.cell.loss for result in results))
     parts = [
         _panel([each for each in results if each.cell.rtt == rtt], losses, scale, number)
