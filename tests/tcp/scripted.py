@@ -67,11 +67,15 @@ class Path:
         self._fates.append(fate)
         return fate
 
-    def admit(self, now: float) -> list[float]:
+    def admit(self, now: float, size: int) -> list[float]:
         """As :class:`tunstack.link.impair.Impairer` does."""
         self._free_at = max(self._free_at, now) + PACE
         fate = self._fates.popleft()
         return [] if fate is None else [self._free_at + DELAY + fate]
+
+    def spoil(self, packet: Buffer) -> Buffer:
+        """Nothing is damaged."""
+        return packet
 
 
 class ScriptedTransfer:

@@ -47,7 +47,7 @@ def root(context: click.Context) -> int:
     return 0
 
 
-for command in (run_command, serve, connect, trace, plot, demo, bench):
+for command in (run_command, serve, connect, trace, plot, demo, bridge, bench, bench_loss):
     root.add_command(command)
 
 
