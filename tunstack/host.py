@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
-from tunstack.factory import installed
 from tunstack.link.impaired import ImpairedLink
 from tunstack.socket import Socket
+from tunstack.socket.factory import installed
 from tunstack.stack import Stack
 from tunstack.tcp.state import State
 

@@ -31,10 +31,12 @@ from socket import (
 )
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from tunstack.tcp.state import State
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tunstack.socket import Socket
+    from tunstack.socket.base import BaseSocket
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -45,12 +47,14 @@ SMALLEST_BUFFER: Final = 2304
 """Linux's least SO_RCVBUF; smaller values are raised to it."""
 LARGEST_BUFFER: Final = 64 << 20
 """Larger values are cut to it."""
+NO_LOWAT: Final = 0xFFFF_FFFF
+"""TCP_NOTSENT_LOWAT when it is off."""
 
 NOTED: Final = frozenset({(SOL_SOCKET, SO_KEEPALIVE), (SOL_SOCKET, SO_REUSEPORT)})
 """Remembered and given back, without effect: there is no keep-alive yet, nor load sharing."""
 
 
-def get_option(sock: Socket, level: int, name: int, size: int) -> int | bytes:
+def get_option(sock: BaseSocket, level: int, name: int, size: int) -> int | bytes:
     """Return an option's value: an int, or `size` bytes of it if `size` is not 0.
 
     Raises:
@@ -70,7 +74,7 @@ def get_option(sock: Socket, level: int, name: int, size: int) -> int | bytes:
     return _INT.pack(value)[:size] if size else value
 
 
-def set_option(sock: Socket, level: int, name: int, value: int | Buffer) -> None:
+def set_option(sock: BaseSocket, level: int, name: int, value: int | Buffer) -> None:
     """Set an option.
 
     Raises:
@@ -102,54 +106,68 @@ def _buffer_size(value: int) -> int:
     return min(max(value, SMALLEST_BUFFER), LARGEST_BUFFER)
 
 
-def _set_receive_buffer(sock: Socket, value: int) -> None:
+def _set_receive_buffer(sock: BaseSocket, value: int) -> None:
     sock.change(receive_buffer=_buffer_size(value))
 
 
-def _set_send_buffer(sock: Socket, value: int) -> None:
+def _set_send_buffer(sock: BaseSocket, value: int) -> None:
     sock.change(send_buffer=_buffer_size(value))
 
 
-def _set_nodelay(sock: Socket, value: int) -> None:
+def _set_nodelay(sock: BaseSocket, value: int) -> None:
     sock.change(nodelay=bool(value))
 
 
-def _set_max_segment(sock: Socket, value: int) -> None:
+def _max_segment(sock: BaseSocket) -> int:
+    """What one segment carries when connected; before, what we will announce."""
+    flow = sock.flow
+    if flow is not None and flow.state not in (State.SYN_SENT, State.CLOSED):
+        return flow.sender.mss
+    return sock.config.mss
+
+
+def _set_max_segment(sock: BaseSocket, value: int) -> None:
     if not 88 <= value <= 32767:  # Linux's bounds.
         raise _invalid()
-    sock.change(mss=min(value, sock.largest_mss))
+    sock.change(mss=min(value, sock.default_config.mss))
 
 
-def _set_notsent_lowat(sock: Socket, value: int) -> None:
+def _set_notsent_lowat(sock: BaseSocket, value: int) -> None:
     sock.notsent_lowat = value & 0xFFFF_FFFF
 
 
-def _set_user_timeout(sock: Socket, value: int) -> None:
+def _user_timeout(sock: BaseSocket) -> int:
+    """Milliseconds; 0 for the host's own default."""
+    seconds = sock.config.user_timeout
+    return 0 if seconds == sock.default_config.user_timeout else round(seconds * 1000)
+
+
+def _set_user_timeout(sock: BaseSocket, value: int) -> None:
     if value < 0:
         raise _invalid()
-    sock.set_user_timeout(value / 1000)
+    sock.change(user_timeout=value / 1000 or sock.default_config.user_timeout)
 
 
-def _set_reuse_address(sock: Socket, value: int) -> None:
+def _set_reuse_address(sock: BaseSocket, value: int) -> None:
     sock.reuse_address = bool(value)
 
 
-_GETTERS: Final[dict[tuple[int, int], Callable[[Socket], int]]] = {
+_GETTERS: Final[dict[tuple[int, int], Callable[[BaseSocket], int]]] = {
     (SOL_SOCKET, SO_ACCEPTCONN): lambda sock: int(sock.listening),
     (SOL_SOCKET, SO_DOMAIN): lambda sock: int(sock.family),
     (SOL_SOCKET, SO_TYPE): lambda sock: int(sock.type),
     (SOL_SOCKET, SO_PROTOCOL): lambda _: IPPROTO_TCP,
     (SOL_SOCKET, SO_ERROR): lambda sock: sock.take_error(),
-    (SOL_SOCKET, SO_RCVBUF): lambda sock: sock.receive_buffer_size,
-    (SOL_SOCKET, SO_SNDBUF): lambda sock: sock.send_buffer_size,
+    (SOL_SOCKET, SO_RCVBUF): lambda sock: sock.config.receive_buffer,
+    (SOL_SOCKET, SO_SNDBUF): lambda sock: sock.config.send_buffer,
     (SOL_SOCKET, SO_REUSEADDR): lambda sock: int(sock.reuse_address),
-    (IPPROTO_TCP, TCP_NODELAY): lambda sock: int(sock.nodelay),
-    (IPPROTO_TCP, TCP_MAXSEG): lambda sock: sock.max_segment,
+    (IPPROTO_TCP, TCP_NODELAY): lambda sock: int(sock.config.nodelay),
+    (IPPROTO_TCP, TCP_MAXSEG): _max_segment,
     (IPPROTO_TCP, TCP_NOTSENT_LOWAT): lambda sock: sock.notsent_lowat,
-    (IPPROTO_TCP, TCP_USER_TIMEOUT): lambda sock: sock.user_timeout_ms,
+    (IPPROTO_TCP, TCP_USER_TIMEOUT): _user_timeout,
 }
 
-_SETTERS: Final[dict[tuple[int, int], Callable[[Socket, int], None]]] = {
+_SETTERS: Final[dict[tuple[int, int], Callable[[BaseSocket, int], None]]] = {
     (SOL_SOCKET, SO_RCVBUF): _set_receive_buffer,
     (SOL_SOCKET, SO_SNDBUF): _set_send_buffer,
     (SOL_SOCKET, SO_REUSEADDR): _set_reuse_address,

@@ -1,0 +1,207 @@
+"""The socket itself: how it opens, listens, accepts and closes."""
+
+from __future__ import annotations
+
+import errno
+import socket as stdlib_socket
+from typing import TYPE_CHECKING, final
+
+import trio
+
+from tunstack.flow import Flow
+from tunstack.socket.base import ANY, os_error
+from tunstack.socket.transfer import TransferSocket
+from tunstack.socket.waiter import Waiter
+from tunstack.tcp.state import State
+
+if TYPE_CHECKING:
+    from tunstack.host import Host
+    from tunstack.socket.base import AddressFormat
+
+
+@final
+class Socket(TransferSocket):
+    """A TCP socket on a :class:`~tunstack.Host`; made by :meth:`tunstack.Host.socket`.
+
+    Beside what trio's have, it knows :meth:`abort` and :meth:`tcp_info`.
+    """
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        self._connecting = Waiter()
+
+    # Opening
+
+    async def connect(self, address: AddressFormat) -> None:
+        """Connect to ``(host, port)``. When cancelled, the socket is closed.
+
+        Raises:
+            OSError: ECONNREFUSED (a RST came), ETIMEDOUT (nothing did, for three minutes),
+                EHOSTUNREACH or ENETUNREACH (ICMP says so), EADDRNOTAVAIL, EISCONN, EALREADY.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._check_open()
+        remote, port = await self._resolve(address)
+        self._check_open()
+        if self._connecting:
+            raise os_error(errno.EALREADY)
+        if self._flow is not None or self._listener is not None:
+            raise os_error(errno.EISCONN)
+        self._host.check_up()
+        local, local_port = self._bound or (None, 0)
+        if remote == ANY.packed:  # As on Linux: this host itself.
+            remote = local or self._host.stack.source_for(remote)
+        flow = self._host.stack.connect(
+            remote,
+            port,
+            trio.current_time(),
+            local=local,
+            local_port=local_port,
+            config=self._config,
+        )
+        self._attach(flow)
+        self._host.acted(flow)
+        try:
+            while flow.state in (State.SYN_SENT, State.SYN_RECEIVED):
+                await self._connecting.wait()
+        except trio.Cancelled:
+            self.close()
+            raise
+        if self._fileno == -1:
+            raise trio.ClosedResourceError("another task closed this socket")
+        if flow.state is State.CLOSED and flow.error is not None:
+            self._flow = None  # So that another attempt may be made, as on Linux.
+            raise OSError(flow.error.errno, flow.error.strerror)
+
+    def _attach(self, flow: Flow) -> None:
+        self._flow = flow
+        flow.changed = self._changed
+
+    def listen(self, backlog: int = 128) -> None:
+        """Answer SYNs; at most `backlog` connections wait to be accepted (4096 at the most).
+
+        Raises:
+            OSError: EADDRINUSE, EINVAL when connected.
+        """
+        self._check_open()
+        if self._flow is not None:
+            raise os_error(errno.EINVAL)
+        self._host.check_up()
+        if self._listener is not None:
+            self._listener.set_backlog(backlog)
+            return
+        stack = self._host.stack
+        if self._bound is None:
+            self._bound = None, stack.demux.bind(None, 0, reuse=self.reuse_address)
+            self._bound_reuse = self.reuse_address
+        listener = stack.listen(*self._bound, backlog, config=self._config)
+        listener.changed = self._receiving.wake
+        self._listener = listener
+        self._host.listening(self)
+
+    async def accept(self) -> tuple[Socket, tuple[str, int]]:
+        """Return a socket for the next connection, and the peer's address and port.
+
+        Raises:
+            OSError: EINVAL when not listening.
+            trio.BusyResourceError: another task waits in `accept`.
+            trio.ClosedResourceError: the socket was closed meanwhile, or its host's device is gone.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._check_open()
+        if self._listener is None:
+            raise os_error(errno.EINVAL)
+        self._receiving.check_free()
+        waited = False
+        while (connection := self._listener.accept()) is None:
+            await self._receiving.wait()
+            waited = True
+            if self._listener is None:
+                raise trio.ClosedResourceError(
+                    "this socket was closed, or its host's device is gone"
+                )
+        assert isinstance(connection, Flow)
+        sock = Socket(self._host)
+        sock.linger = self.linger
+        sock.notsent_lowat = self.notsent_lowat
+        sock.noted = dict(self.noted)
+        sock._config = connection.config
+        sock._attach(connection)
+        if not waited:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return sock, sock._peer()
+
+    # Closing
+
+    def shutdown(self, flag: int) -> None:
+        """End our half (SHUT_WR), stop reading (SHUT_RD), or both (SHUT_RDWR).
+
+        Raises:
+            OSError: ENOTCONN, EINVAL.
+        """
+        flow = self._connected()
+        if flow.state is State.CLOSED:
+            raise os_error(errno.ENOTCONN)
+        if flag not in (stdlib_socket.SHUT_RD, stdlib_socket.SHUT_WR, stdlib_socket.SHUT_RDWR):
+            raise os_error(errno.EINVAL)
+        if flag != stdlib_socket.SHUT_WR:
+            flow.shutdown_receive()
+            self._receiving.wake()
+        if flag != stdlib_socket.SHUT_RD:
+            self._shut_down_write = True
+            flow.shutdown()
+        self._host.acted(flow)
+
+    def close(self) -> None:
+        """Let go of the connection, or of the port; idempotent.
+
+        What was sent is still delivered, and the teardown goes on without us. The connection is
+        reset instead if data is unread, or with SO_LINGER on and 0 seconds. Tasks that wait in this
+        socket wake with `trio.ClosedResourceError`.
+        """
+        self._let_go(abort=self.linger == 0)
+
+    def abort(self) -> None:
+        """Close with a RST (RFC 9293 section 3.10.5, ABORT): the peer learns of no good end."""
+        self._let_go(abort=True)
+
+    def _let_go(self, *, abort: bool) -> None:
+        if self._fileno == -1:
+            return
+        self._fileno = -1
+        flow, self._flow = self._flow, None
+        if flow is not None:
+            flow.changed = None
+            if abort:
+                flow.abort()
+            else:
+                flow.close()
+            self._host.acted(flow)
+        self._stop_listening()
+        if self._bound is not None:
+            self._host.stack.demux.unbind(*self._bound, reuse=self._bound_reuse)
+            self._bound = None
+        for waiter in (self._receiving, self._sending, self._connecting):
+            waiter.wake()
+
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            assert self._bound is not None
+            self._host.stack.close_listener(*self._bound, self._listener)
+            self._host.not_listening(self)
+            self._listener = None
+            self._host.flush()
+
+    # Within
+
+    def _changed(self) -> None:
+        """The flow changed: wake whoever waits for just that."""
+        flow = self._flow
+        if flow is None:
+            return
+        if self._receiving and flow.readable:
+            self._receiving.wake()
+        if self._sending and self._writable(flow):
+            self._sending.wake()
+        if self._connecting and flow.state not in (State.SYN_SENT, State.SYN_RECEIVED):
+            self._connecting.wake()

@@ -1,0 +1,139 @@
+"""Data, both ways: what a task waits for, and one task at a time in each direction."""
+
+from __future__ import annotations
+
+import errno
+import operator
+import socket as stdlib_socket
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from tunstack.socket.base import os_error
+from tunstack.socket.options import NO_LOWAT
+from tunstack.socket.variants import Variants
+from tunstack.socket.waiter import Waiter
+from tunstack.tcp.state import CAN_SEND
+
+if TYPE_CHECKING:
+    from tunstack.flow import Flow
+    from tunstack.host import Host
+
+_PIECE: Final = 65536
+"""With TCP_NOTSENT_LOWAT one call takes about so much at a time, as on Linux."""
+
+
+class TransferSocket(Variants):
+    """A socket that sends and receives."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        self._receiving = Waiter()
+        self._sending = Waiter()
+
+    def recv(self, buflen: int, flags: int = 0, /) -> Any:
+        """Receive at most `buflen` octets; ``b""`` at the peer's end of stream.
+
+        Raises:
+            OSError: ECONNRESET, ETIMEDOUT..., ENOTCONN.
+            trio.BusyResourceError: another task waits in `recv`.
+        """
+        return self._recv(buflen, flags)
+
+    async def _recv(self, size: int, flags: int = 0) -> bytes:
+        size = operator.index(size)
+        if size < 0:
+            raise ValueError("negative buffersize in recv")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        flow = self._connected()
+        if flags:
+            raise os_error(errno.EOPNOTSUPP)
+        self._receiving.check_free()
+        waited = False
+        while not flow.readable and size:
+            await self._receiving.wait()
+            waited = True
+            self._check_not_closed_meanwhile()
+        data = self._take(flow, size)
+        if not waited:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return data
+
+    def _take(self, flow: Flow, size: int) -> bytes:
+        try:
+            data = flow.receive(size)
+        except OSError as error:
+            flow.error = None  # Told once, as on Linux; from now on it is the end.
+            raise OSError(error.errno, error.strerror) from None
+        self._host.took(flow)
+        return data
+
+    def is_readable(self) -> bool:
+        """Whether `recv`, or `accept`, would return at once."""
+        self._check_open()
+        if self._listener is not None:
+            return len(self._listener) > 0
+        return self._flow is None or self._flow.readable
+
+    async def wait_writable(self) -> None:
+        """Wait until `send` would take something, or fail.
+
+        Raises:
+            trio.BusyResourceError: another task waits to send.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        flow = self._connected()
+        self._sending.check_free()
+        waited = False
+        while not self._writable(flow):
+            await self._sending.wait()
+            waited = True
+            self._check_not_closed_meanwhile()
+        if not waited:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def _writable(self, flow: Flow) -> bool:
+        """Whether to let the application send: not for a few octets, as on Linux."""
+        if flow.state not in CAN_SEND or self._shut_down_write:
+            return True
+        queued = len(flow.sender.buffer)
+        return flow.writable_size * 2 >= queued and flow.sender.unsent < self.notsent_lowat
+
+    def send(self, bytes: Any, flags: int = 0, /) -> Any:
+        """Send what there is room for of `bytes`; returns how many octets that was, at least one.
+
+        Raises:
+            OSError: EPIPE after shutdown, ECONNRESET, ETIMEDOUT..., ENOTCONN.
+            trio.BusyResourceError: another task waits to send.
+        """
+        return self._send(bytes, flags)
+
+    async def _send(self, data: Any, flags: int = 0) -> int:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        flow = self._connected()
+        if flags & ~stdlib_socket.MSG_NOSIGNAL:
+            raise os_error(errno.EOPNOTSUPP)
+        self._sending.check_free()
+        with memoryview(data).cast("B") as view:
+            size = len(view)
+            waited = False
+            while size and not self._writable(flow):
+                await self._sending.wait()
+                waited = True
+                self._check_not_closed_meanwhile()
+            if self.notsent_lowat != NO_LOWAT and size > _PIECE:
+                size = _PIECE
+            sent = self._give(flow, view[:size])
+        if not waited:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return sent
+
+    def _give(self, flow: Flow, data: memoryview) -> int:
+        try:
+            sent = flow.send(data, trio.current_time())
+        except OSError as error:
+            flow.error = None
+            raise OSError(error.errno, error.strerror) from None
+        if sent:
+            self._host.acted(flow)
+        return sent

@@ -1,0 +1,78 @@
+"""The many ways to say receive and send: each comes down to one of the two."""
+
+from __future__ import annotations
+
+import errno
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tunstack.socket.base import BaseSocket, os_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tunstack.socket.base import AddressFormat
+
+
+class Variants(BaseSocket):
+    """The calls of a stream socket that say the same in other words."""
+
+    @abstractmethod
+    async def _recv(self, size: int, flags: int = 0) -> bytes: ...
+
+    @abstractmethod
+    async def _send(self, data: Any, flags: int = 0) -> int: ...
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> Any:
+        """Receive into `buffer`, at most `nbytes` octets of it if not 0; returns how many."""
+        return self._recv_into(buffer, nbytes, flags)
+
+    async def _recv_into(self, buffer: Any, nbytes: int, flags: int) -> int:
+        with memoryview(buffer).cast("B") as view:
+            data = await self._recv(nbytes or len(view), flags)
+            view[: len(data)] = data
+            return len(data)
+
+    def recvfrom(self, bufsize: int, flags: int = 0, /) -> Any:
+        """Receive; returns the data, and None for the address, as Linux does for TCP."""
+        return self._recvfrom(bufsize, flags)
+
+    async def _recvfrom(self, bufsize: int, flags: int) -> tuple[bytes, None]:
+        return await self._recv(bufsize, flags), None
+
+    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> Any:
+        """Receive into `buffer`; returns how many octets, and None."""
+        return self._recvfrom_into(buffer, nbytes, flags)
+
+    async def _recvfrom_into(self, buffer: Any, nbytes: int, flags: int) -> tuple[int, None]:
+        return await self._recv_into(buffer, nbytes, flags), None
+
+    async def sendto(self, *args: Any) -> int:
+        """Send ``(data[, flags], address)``; the address is ignored, as Linux does for TCP."""
+        return await self._send(args[0], args[1] if len(args) > 2 else 0)
+
+    async def sendmsg(
+        self,
+        buffers: Iterable[Any],
+        ancdata: Iterable[Any] = (),
+        flags: int = 0,
+        address: AddressFormat | None = None,
+        /,
+    ) -> int:
+        """Send `buffers` one after another; raises OSError (EOPNOTSUPP) for ancillary data."""
+        if list(ancdata):
+            raise os_error(errno.EOPNOTSUPP)
+        return await self._send(b"".join(buffers), flags)
+
+    def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> Any:
+        """Receive; returns ``(data, [], 0, None)``."""
+        return self._recvmsg(bufsize, flags)
+
+    async def _recvmsg(self, bufsize: int, flags: int) -> tuple[bytes, list[Any], int, None]:
+        return await self._recv(bufsize, flags), [], 0, None
+
+    def recvmsg_into(
+        self, buffers: Iterable[Any], ancbufsize: int = 0, flags: int = 0, /
+    ) -> NoReturn:
+        """Raise OSError (EOPNOTSUPP)."""
+        raise os_error(errno.EOPNOTSUPP)
