@@ -83,7 +83,15 @@ class Host:
         if not interfaces:
             raise ValueError("a host needs at least one address")
         rng = random.SystemRandom() if seed is None else random.Random(seed)
-        self.stack = Stack(interfaces, link.mtu, rng=rng, config=config, limits=limits, tap=tap)
+        self.stack = Stack(
+            interfaces,
+            link.mtu,
+            rng=rng,
+            config=config,
+            limits=limits,
+            tap=tap,
+            offload=link.offload,
+        )
         largest = max(link.mtu, self.stack.config.max_payload)
         self._most_outgoing = min(_MAX_OUTGOING, _MAX_OUTGOING_OCTETS // largest)
         self._manager: Any = None

@@ -42,6 +42,7 @@ async def open_host(
     config: Config | None = None,
     limits: Limits | None = None,
     impair: Wish = None,
+    offload: bool = True,
 ) -> AsyncIterator[Host]:
     """Run a host on a TUN device in the current network namespace.
 
@@ -60,6 +61,8 @@ async def open_host(
         impair: What the path does to packets: a text such as ``"loss=1%,delay=20ms"``, which holds
             each way, or `Impairments`, or a pair of them: for what the host sends, and for what it
             receives. :mod:`tunstack.link.impair` has the whole syntax.
+        offload: Whether the kernel shall leave segmentation and checksums to the device, which
+            saves most of the work; where it cannot, packets come and go one by one all the same.
 
     Raises:
         SetupError: with one line that says what to do.
@@ -67,7 +70,8 @@ async def open_host(
     """
     await trio.lowlevel.checkpoint()
     ways = both_ways(impair)
-    link = _impaired(open_tun(address, name=name, peer=peer, mtu=mtu), ways, seed)
+    device = open_tun(address, name=name, peer=peer, mtu=mtu, offload=offload)
+    link = _impaired(device, ways, seed)
     async with Host(link, [address], seed=seed, tap=tap, config=config, limits=limits) as host:
         yield host
 
@@ -120,10 +124,11 @@ class Namespace:
         config: Config | None = None,
         limits: Limits | None = None,
         impair: Wish = None,
+        offload: bool = True,
     ) -> AsyncIterator[Host]:
         """Run a host on a TUN device in here; the arguments are those of :func:`open_host`."""
         ways = both_ways(impair)
-        tun = await self._kernel.open_tun(address, name=name, peer=peer, mtu=mtu)
+        tun = await self._kernel.open_tun(address, name=name, peer=peer, mtu=mtu, offload=offload)
         link = _impaired(tun, ways, seed)
         async with Host(link, [address], seed=seed, tap=tap, config=config, limits=limits) as host:
             yield host

@@ -36,11 +36,14 @@ from tunstack.tcp.sequence import MASK, within
 from tunstack.tcp.verdict import Verdict
 from tunstack.timers import TimerQueue
 from tunstack.wire import (
+    NOTHING_OFFLOADED,
     Discard,
     Reason,
+    completed,
     decode_datagram,
     decode_icmp,
     decode_segment,
+    decode_vnet,
     encode_icmp,
     encode_segment,
 )
@@ -54,6 +57,8 @@ if TYPE_CHECKING:
     from tunstack.tcp.segment import Segment
 
 _IP_AND_TCP_HEADERS: Final = 40
+_LARGEST_PAYLOAD: Final = 0xFFFF - 20 - 60
+"""Of a segment that the link will cut, beside the largest headers."""
 
 _ICMP_ERRNO: Final = {
     icmp.NET_UNREACHABLE: errno.ENETUNREACH,
@@ -110,6 +115,7 @@ class Stack:
         config: Config | None = None,
         limits: Limits | None = None,
         tap: Callable[[Observation], None] | None = None,
+        offload: bool = False,
     ) -> None:
         """Make an endpoint.
 
@@ -120,11 +126,16 @@ class Stack:
             config: Defaults for connections; its `mss` is cut to what `mtu` allows.
             limits: What bounds it.
             tap: Called with every packet, and what was made of it.
+            offload: Whether packets come and go behind a virtio header: then segments may be larger
+                than the MTU, and whoever needs checksums fills them in.
         """
         self.interfaces = tuple(interfaces)
         self.mtu = mtu
         config = config or Config()
-        self.config = replace(config, mss=min(config.mss, mtu - _IP_AND_TCP_HEADERS))
+        mss = min(config.mss, mtu - _IP_AND_TCP_HEADERS)
+        largest = config.max_payload or (_LARGEST_PAYLOAD if offload else 0)
+        self.config = replace(config, mss=mss, max_payload=largest)
+        self._offload = offload
         self.outgoing: deque[list[Buffer]] = deque()
         self.counters: Counter[str] = Counter()
         self.limits = limits or Limits()
@@ -166,20 +177,26 @@ class Stack:
         self.counters["packets_received"] += 1
         self._process(packet, now, looped=False)
 
-    def _process(self, packet: Buffer, now: float, *, looped: bool) -> None:
+    def _process(self, frame: Buffer, now: float, *, looped: bool) -> None:
+        packet, trusted, gso_size = frame, False, 0
         try:
+            if self._offload:
+                packet, trusted, gso_size = decode_vnet(frame)
             datagram = decode_datagram(packet)
             self._check_addresses(datagram, looped=looped)
             if datagram.protocol == TCP:
-                self._tcp_arrives(datagram, packet, now)
+                sport, dport, segment = decode_segment(datagram, trusted=trusted)
+                segment.gso_size = gso_size
+                name = FourTuple(datagram.dst, dport, datagram.src, sport)
+                self._tcp_arrives(name, segment, frame, now)
             elif datagram.protocol == ICMP:
-                self._icmp_arrives(datagram, packet, now)
+                self._icmp_arrives(datagram, frame, now)
             else:
                 self._answer_icmp(datagram, icmp.protocol_unreachable, now)
                 raise Discard(Reason.UNKNOWN_PROTOCOL)
         except Discard as discard:
             self.counters[discard.reason] += 1
-            self._observe_in(packet, now, f"dropped: {discard.reason.phrase}")
+            self._observe_in(frame, now, f"dropped: {discard.reason.phrase}")
 
     def _check_addresses(self, datagram: Datagram, *, looped: bool) -> None:
         if datagram.dst not in self._local:
@@ -191,12 +208,10 @@ class Stack:
         if datagram.more_fragments or datagram.fragment_offset:
             raise Discard(Reason.FRAGMENT)
 
-    def _tcp_arrives(self, datagram: Datagram, packet: Buffer, now: float) -> None:
-        sport, dport, segment = decode_segment(datagram)
-        name = (datagram.dst, dport, datagram.src, sport)
+    def _tcp_arrives(self, name: FourTuple, segment: Segment, packet: Buffer, now: float) -> None:
         flow = self.demux.find(name)
         if flow is None:
-            flow = self._unmatched(FourTuple(*name), segment, packet, now)
+            flow = self._unmatched(name, segment, packet, now)
             if flow is None:
                 return
         before = flow.state
@@ -383,7 +398,14 @@ class Stack:
     def _send(
         self, name: FourTuple, segment: Segment, now: float, flow: Flow | None = None
     ) -> None:
-        packet = encode_segment(name.local, name.remote, name.local_port, name.remote_port, segment)
+        packet = encode_segment(
+            name.local,
+            name.remote,
+            name.local_port,
+            name.remote_port,
+            segment,
+            offload=self._offload,
+        )
         if segment.note:
             self.counters[segment.note] += 1
         if flow is None:
@@ -399,6 +421,8 @@ class Stack:
         identification = self._rng.getrandbits(16)
         packet = encode_icmp(asked.dst, asked.src, message, identification=identification)
         if sum(map(len, packet)) <= self.mtu:
+            if self._offload:
+                packet.insert(0, NOTHING_OFFLOADED)
             self._emit(asked.src, packet, now)
 
     def _emit(
@@ -416,7 +440,7 @@ class Stack:
         else:
             self.outgoing.append(packet)
         if self.tap is not None:
-            whole = b"".join(packet)
+            whole = self._whole(b"".join(packet))
             self.tap(Observation(self._epoch + now, "out", whole, before, after, note))
 
     def _observe_in(
@@ -429,7 +453,12 @@ class Stack:
     ) -> None:
         if self.tap is not None:
             time = self._epoch + now
-            self.tap(Observation(time, "in", bytes(packet), before, after, str(verdict)))
+            whole = self._whole(packet)
+            self.tap(Observation(time, "in", whole, before, after, str(verdict)))
+
+    def _whole(self, frame: Buffer) -> bytes:
+        """The packet as it would be on a wire, but for its size."""
+        return completed(frame) if self._offload else bytes(frame)
 
     # Timers
 

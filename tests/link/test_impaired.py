@@ -206,6 +206,7 @@ class BrokenLink:
 
     name = "broken0"
     mtu = 1500
+    offload = False
 
     def __init__(self, *, sending: int = 0, receiving: int = 0) -> None:
         self.sending, self.receiving = sending, receiving

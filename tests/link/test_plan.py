@@ -20,6 +20,7 @@ def test_a_plain_wish_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
         24,
         None,
         "/dev/net/tun",
+        False,
     )
 
 
@@ -30,8 +31,9 @@ def test_everything_can_be_given() -> None:
         peer=IPv4Address("198.51.100.5"),
         mtu=1400,
         device_node="/nodes/tun",
+        offload=True,
     )
-    assert wanted == ("tun7", "198.51.100.9", "198.51.100.5", 28, 1400, "/nodes/tun")
+    assert wanted == ("tun7", "198.51.100.9", "198.51.100.5", 28, 1400, "/nodes/tun", True)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ class Valve:
     def __init__(self, link: Link) -> None:
         self.name = link.name
         self.mtu = link.mtu
+        self.offload = link.offload
         self.loses: Callable[[bytes], bool] = lambda packet: False
         self.full = False
         self._link = link

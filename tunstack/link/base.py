@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+
+VNET_HEADER_SIZE: Final = 10
+"""Octets of struct virtio_net_hdr, which comes before each packet where there is offload."""
+LARGEST_FRAME: Final = VNET_HEADER_SIZE + 65535
+"""What a packet may have with it, in octets."""
 
 
 class Link(Protocol):
@@ -16,10 +21,14 @@ class Link(Protocol):
     Attributes:
         name: For people: the device's name.
         mtu: The largest packet it carries, in bytes, IP header included.
+        offload: Whether each packet, both ways, comes behind the 10 octets of a virtio header
+            (struct virtio_net_hdr, as the processor orders octets): then it may be as large as
+            IP allows, to be cut into several of the header's `gso_size`, and lack its checksum.
     """
 
     name: str
     mtu: int
+    offload: bool
 
     def receive(self, limit: int = 256) -> list[Buffer]:
         """Take the packets that wait now, at most `limit`, without blocking.

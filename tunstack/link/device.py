@@ -14,18 +14,29 @@ import fcntl
 import os
 import socket
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tunstack.errors import SetupError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from ipaddress import IPv4Interface
 
 IFF_UP: Final = 0x1
+IFF_TUN: Final = 0x1
+IFF_NO_PI: Final = 0x1000
+IFF_VNET_HDR: Final = 0x4000
 _SIOCGIFCONF: Final = 0x8912
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
 _SIOCGIFNETMASK: Final = 0x891B
+_TUNSETOFFLOAD: Final = 0x400454D0
+_TUNSETVNETHDRSZ: Final = 0x400454D8
+_TCP_OFFLOAD: Final = 0x1 | 0x2 | 0x4 | 0x8
+"""Checksums, TSO for IPv4 and IPv6, and TSO of segments with CWR (linux/if_tun.h)."""
+_UDP_OFFLOAD: Final = 0x20 | 0x40
+_VNET_HEADER_SIZE: Final = 10
 
 # struct ifreq: a name of 16 bytes, and a union as large as its member `struct ifmap`.
 _IFREQ_SIZE: Final = 16 + (24 if struct.calcsize("P") == 8 else 16)
@@ -41,6 +52,7 @@ class TunRequest(NamedTuple):
         prefix: Length of the network prefix of both, in bits.
         mtu: In bytes; None for what the device has (1500 when new).
         node: Path of the device node.
+        offload: Whether the kernel shall leave segmentation and checksums to us, where it can.
     """
 
     name: str
@@ -49,16 +61,18 @@ class TunRequest(NamedTuple):
     prefix: int
     mtu: int | None
     node: str
+    offload: bool = False
 
 
-def make_tun(wanted: TunRequest) -> tuple[int, str, int]:
+def make_tun(wanted: TunRequest) -> tuple[int, str, int, bool]:
     """Make the device, or attach to a persistent one of that name, and bring it up.
 
     A device that has an IPv4 address keeps it, one that is up is not brought up: so a user without
     privileges can attach to a device that was made ready for them.
 
     Returns:
-        A descriptor (which is the caller's to close), the device's name and its MTU in bytes.
+        A descriptor (which is the caller's to close), the device's name, its MTU in bytes, and
+        whether its packets have a virtio header, by which segmentation and checksums are offloaded.
 
     Raises:
         SetupError: with one line that says what to do.
@@ -70,15 +84,17 @@ def make_tun(wanted: TunRequest) -> tuple[int, str, int]:
     held = held_addresses()
     if wanted.name not in (name for name, _ in held):
         _check_overlap(wanted, held)
+
+    def attach(flags: int) -> Any:
+        return pytun.TunTapDevice(name=wanted.name, flags=flags, dev=wanted.node)
+
     try:
-        device = pytun.TunTapDevice(
-            name=wanted.name, flags=pytun.IFF_TUN | pytun.IFF_NO_PI, dev=wanted.node
-        )
+        device, offload = attach_device(attach, wants_offload=wanted.offload)
     except OSError as error:
         raise _attach_error(wanted, error, exists) from error
     try:
         _configure(device, wanted)
-        return os.dup(device.fileno()), device.name, device.mtu
+        return os.dup(device.fileno()), device.name, device.mtu, offload
     except OSError as error:
         raise SetupError(
             f"cannot configure the device {device.name}: {error}: "
@@ -86,6 +102,51 @@ def make_tun(wanted: TunRequest) -> tuple[int, str, int]:
         ) from error
     finally:
         device.close()
+
+
+def attach_device(attach: Callable[[int], Any], *, wants_offload: bool) -> tuple[Any, bool]:
+    """Attach to a device, with offload if it is wanted and the kernel can; else without.
+
+    Args:
+        attach: Makes the device with the flags that it is given, as pytun does.
+        wants_offload: Whether to try.
+
+    Returns:
+        The device, and whether its packets have a virtio header.
+
+    Raises:
+        OSError: the kernel refuses the device even without offload.
+    """
+    plain = IFF_TUN | IFF_NO_PI
+    if wants_offload:
+        with suppress(OSError):  # An old kernel does not know the flag; tell of the rest below.
+            device = attach(plain | IFF_VNET_HDR)
+            if enable_offload(device.fileno()):
+                return device, True
+            device.close()
+    device = attach(plain)
+    with suppress(OSError):  # A persistent device keeps what whoever had it before has set.
+        fcntl.ioctl(device.fileno(), _TUNSETOFFLOAD, 0)
+    return device, False
+
+
+def enable_offload(fd: int) -> bool:
+    """Tell the kernel what it may leave to us; returns whether it does at least TCP.
+
+    From then on it hands over TCP segments of up to 64 KiB with their checksums left out, and takes
+    the same. What comes before each packet is the 10 octets of struct virtio_net_hdr.
+    """
+    try:
+        fcntl.ioctl(fd, _TUNSETVNETHDRSZ, struct.pack("i", _VNET_HEADER_SIZE))
+    except OSError:
+        return False
+    for features in (_TCP_OFFLOAD | _UDP_OFFLOAD, _TCP_OFFLOAD):
+        try:
+            fcntl.ioctl(fd, _TUNSETOFFLOAD, features)
+        except OSError:
+            continue  # UDP since Linux 6.2
+        return True
+    return False
 
 
 def bring_up(name: str) -> None:

@@ -176,10 +176,10 @@ def _reply(channel: socket.socket, *message: Plain, descriptors: tuple[int, ...]
 
 
 def _open_tun(
-    *fields: *tuple[str, str, str, int, int | None, str],
+    *fields: *tuple[str, str, str, int, int | None, str, bool],
 ) -> Answer:
-    descriptor, name, mtu = make_tun(TunRequest(*fields))
-    return (name, mtu), (descriptor,)
+    descriptor, name, mtu, offload = make_tun(TunRequest(*fields))
+    return (name, mtu, offload), (descriptor,)
 
 
 def _open_socket(family: int, kind: int, protocol: int) -> Answer:

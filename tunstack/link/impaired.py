@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, final
 
 import trio
 
+from tunstack.link import gso
 from tunstack.link.impair import Impairments, PacketPath
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class ImpairedLink:
     Attributes:
         name: The link's.
         mtu: The link's.
+        offload: The link's: what is large is cut into the packets that a wire would carry.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class ImpairedLink:
         rng = rng or random.Random()
         self.name = link.name
         self.mtu = link.mtu
+        self.offload = link.offload
         self._link = link
         self._out = PacketPath(outgoing or Impairments(), random.Random(rng.random()))
         self._in = PacketPath(incoming or Impairments(), random.Random(rng.random()))
@@ -80,7 +83,7 @@ class ImpairedLink:
         if self._error is not None:
             raise self._error
         now = trio.current_time()
-        self._out.put(b"".join(packet), now)
+        self._put(self._out, b"".join(packet), now)
         self._deliver(now)
         # Who waits may have to wake earlier than it thought.
         self._alarm.deadline = min(self._alarm.deadline, self._next_event())
@@ -94,7 +97,7 @@ class ImpairedLink:
         self._deliver(now)
         packets: list[Buffer] = []
         while len(packets) < limit and (packet := self._in.first(now)) is not None:
-            packets.append(packet)
+            packets.append(gso.COMPLETE + packet if self.offload else packet)
             self._in.pop()
         if not packets and self._error is not None:
             raise self._error
@@ -138,16 +141,20 @@ class ImpairedLink:
         """Put what waits in the link on its way in; an error waits until that has arrived."""
         try:
             for packet in self._link.receive(_BATCH):
-                self._in.put(packet, now)
+                self._put(self._in, packet, now)
         except OSError as error:
             self._error = self._error or error
+
+    def _put(self, path: PacketPath, frame: Buffer, now: float) -> None:
+        for packet in gso.packets(frame) if self.offload else (frame,):
+            path.put(packet, now)
 
     def _deliver(self, now: float) -> None:
         """Give the link what has arrived at its end."""
         out = self._out
         while (packet := out.first(now)) is not None:
             try:
-                if not self._link.send([packet]):
+                if not self._link.send([gso.COMPLETE, packet] if self.offload else [packet]):
                     self._retry_at = now + _RETRY
                     return
             except OSError as error:

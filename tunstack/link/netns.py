@@ -89,6 +89,7 @@ class NetworkNamespace:
         peer: str | IPv4Address | IPv4Interface | None = None,
         mtu: int | None = None,
         device_node: str | None = None,
+        offload: bool = False,
     ) -> TunLink:
         """Make a TUN device in the namespace; as :func:`tunstack.link.tun.open_tun` does outside.
 
@@ -98,10 +99,12 @@ class NetworkNamespace:
             SetupError: with one line that says what to do.
             trio.ClosedResourceError: the namespace has ended.
         """
-        wanted = plan_tun(address, name=name, peer=peer, mtu=mtu, device_node=device_node)
+        wanted = plan_tun(
+            address, name=name, peer=peer, mtu=mtu, device_node=device_node, offload=offload
+        )
         await trio.lowlevel.checkpoint()
-        (chosen, size), descriptors = self._request("tun", *wanted)
-        link = TunLink(descriptors[0], chosen, size)
+        what, descriptors = self._request("tun", *wanted)
+        link = TunLink(descriptors[0], *what)
         self._opened.append(link)
         return link
 

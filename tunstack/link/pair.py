@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final, final
 
 import trio
 
+from tunstack.link.base import LARGEST_FRAME
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,13 +19,14 @@ CAPACITY: Final = 1000
 """Packets that wait in one direction before :meth:`MemoryLink.send` declines more."""
 
 
-def memory_pair(mtu: int = 1500) -> tuple[MemoryLink, MemoryLink]:
+def memory_pair(mtu: int = 1500, *, offload: bool = False) -> tuple[MemoryLink, MemoryLink]:
     """Make two links that are each other's far end, for tests and simulations under trio.
 
     Nothing is lost, delayed or reordered. Like a cable that is pulled out, closing one end makes
-    what the other end sends vanish; what was sent before can still be received.
+    what the other end sends vanish; what was sent before can still be received. With `offload` what
+    is large stays so, as between two virtual machines.
     """
-    left, right = MemoryLink("memory0", mtu), MemoryLink("memory1", mtu)
+    left, right = MemoryLink("memory0", mtu, offload), MemoryLink("memory1", mtu, offload)
     left._far_end, right._far_end = right, left
     return left, right
 
@@ -32,9 +35,11 @@ def memory_pair(mtu: int = 1500) -> tuple[MemoryLink, MemoryLink]:
 class MemoryLink:
     """One end of a :func:`memory_pair`; a :class:`~tunstack.link.base.Link`."""
 
-    def __init__(self, name: str, mtu: int) -> None:
+    def __init__(self, name: str, mtu: int, offload: bool = False) -> None:
         self.name = name
         self.mtu = mtu
+        self.offload = offload
+        self._largest = LARGEST_FRAME if offload else mtu
         self._far_end: MemoryLink
         self._queue: deque[Buffer] = deque()
         self._closed = False
@@ -60,7 +65,7 @@ class MemoryLink:
         """
         self._check_open()
         whole = b"".join(packet)
-        if len(whole) > self.mtu:
+        if len(whole) > self._largest:
             raise OSError(errno.EMSGSIZE, f"packet of {len(whole)} bytes on an MTU of {self.mtu}")
         far_end = self._far_end
         if far_end._closed:

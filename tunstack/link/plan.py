@@ -21,6 +21,7 @@ def plan_tun(
     peer: str | IPv4Address | IPv4Interface | None = None,
     mtu: int | None = None,
     device_node: str | None = None,
+    offload: bool = False,
 ) -> TunRequest:
     """Check a wish for a TUN device, and fill in what is left open.
 
@@ -32,6 +33,7 @@ def plan_tun(
         mtu: 68 to 65535 bytes; None for what the device has, which is 1500 when it is new.
         device_node: Path of the device node; None for the environment's ``TUNSTACK_TUN_DEVICE``,
             or ``/dev/net/tun``.
+        offload: Whether the kernel shall leave segmentation and checksums to us, where it can.
 
     Raises:
         SetupError: something is wrong with it.
@@ -49,7 +51,13 @@ def plan_tun(
     _check_name(name)
     node = device_node or os.environ.get("TUNSTACK_TUN_DEVICE") or DEVICE_NODE
     return TunRequest(
-        name or "", str(ours.ip), str(theirs), ours.network.prefixlen, mtu, os.path.abspath(node)
+        name or "",
+        str(ours.ip),
+        str(theirs),
+        ours.network.prefixlen,
+        mtu,
+        os.path.abspath(node),
+        offload,
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, final
 
 import trio
 
+from tunstack.link.base import LARGEST_FRAME
 from tunstack.link.device import make_tun
 from tunstack.link.plan import plan_tun
 
@@ -39,16 +40,19 @@ class TunLink:
     Attributes:
         name: The device's name, in whichever namespace it is.
         mtu: The device's MTU in bytes, as it was when the link was made.
+        offload: Whether packets come and go behind a virtio header (IFF_VNET_HDR); see `Link`.
         lost: Packets sent while the device was down.
     """
 
-    def __init__(self, fd: int, name: str, mtu: int) -> None:
+    def __init__(self, fd: int, name: str, mtu: int, offload: bool = False) -> None:
         """Take over `fd`, the descriptor of a TUN device (IFF_TUN | IFF_NO_PI) that is set up."""
         os.set_blocking(fd, False)
         os.set_inheritable(fd, False)
         self.name = name
         self.mtu = mtu
+        self.offload = offload
         self.lost = 0
+        self._largest = LARGEST_FRAME if offload else mtu
         self._fd = fd
 
     def fileno(self) -> int:
@@ -62,7 +66,7 @@ class TunLink:
             OSError: ENODEV when the device was deleted, EBADF when the link was closed.
         """
         packets: list[Buffer] = []
-        fd, size, read = self._fd, self.mtu, os.read
+        fd, size, read = self._fd, self._largest, os.read
         try:
             for _ in range(limit):
                 packets.append(read(fd, size))
@@ -139,6 +143,7 @@ def open_tun(
     peer: str | IPv4Address | IPv4Interface | None = None,
     mtu: int | None = None,
     device_node: str | None = None,
+    offload: bool = False,
 ) -> TunLink:
     """Make a TUN device in the current network namespace, or attach to a persistent one.
 
@@ -149,5 +154,7 @@ def open_tun(
     Raises:
         SetupError: with one line that says what to do.
     """
-    wanted = plan_tun(address, name=name, peer=peer, mtu=mtu, device_node=device_node)
+    wanted = plan_tun(
+        address, name=name, peer=peer, mtu=mtu, device_node=device_node, offload=offload
+    )
     return TunLink(*make_tun(wanted))

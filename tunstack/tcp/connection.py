@@ -472,6 +472,8 @@ class Connection(Narrator):
                 flags |= FIN
             segment = self._segment(what.seq, flags, now, payload, blocks)
             segment.note = what.why and f"retransmission: {what.why}"
+            if what.size > room:
+                segment.gso_size = room
             out.append(segment)
             sender.sent(what, now)
         sender.watch_window(now)

@@ -56,6 +56,8 @@ class Segment:
         ts_val: Timestamps option, TSval; None when the option is absent (RFC 7323 section 3).
         ts_ecr: Timestamps option, TSecr.
         note: Why the core sends it, for captures; not on the wire.
+        gso_size: With segmentation offload, the octets of data in each of the segments that this
+            one stands for (Linux's name for it); 0 when it is one.
     """
 
     seq: int
@@ -71,6 +73,7 @@ class Segment:
     ts_val: int | None = None
     ts_ecr: int = 0
     note: str = ""
+    gso_size: int = 0
 
     @property
     def length(self) -> int:

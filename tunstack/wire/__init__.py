@@ -22,12 +22,17 @@ from tunstack.wire.discard import Discard, Reason
 from tunstack.wire.icmp import decode_icmp, encode_icmp
 from tunstack.wire.ipv4 import decode_datagram, encode_datagram
 from tunstack.wire.tcp import decode_segment, encode_segment
+from tunstack.wire.vnet import NOTHING as NOTHING_OFFLOADED
+from tunstack.wire.vnet import completed, decode_vnet
 
 __all__ = [
     "decode_datagram",
     "encode_datagram",
     "decode_segment",
     "encode_segment",
+    "NOTHING_OFFLOADED",
+    "decode_vnet",
+    "completed",
     "decode_icmp",
     "encode_icmp",
     "Discard",

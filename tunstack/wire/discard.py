@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-_ACRONYMS: Final = {"ip", "tcp", "icmp"}
+_ACRONYMS: Final = {"ip", "tcp", "icmp", "vnet"}
 
 
 class Reason(StrEnum):
@@ -16,6 +16,7 @@ class Reason(StrEnum):
     """
 
     TRUNCATED = "truncated"
+    BAD_VNET_HEADER = "bad_vnet_header"
     BAD_VERSION = "bad_ip_version"
     BAD_HEADER_LENGTH = "bad_ip_header_length"
     BAD_TOTAL_LENGTH = "bad_ip_total_length"

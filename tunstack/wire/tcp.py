@@ -12,7 +12,8 @@ from typing import Final
 import dpkt
 
 from tunstack.ip.datagram import TCP, Address, Buffer, Datagram
-from tunstack.tcp.segment import Segment
+from tunstack.tcp.segment import CWR, Segment
+from tunstack.wire import vnet
 from tunstack.wire.checksum import ones_sum
 from tunstack.wire.discard import Discard, Reason
 from tunstack.wire.ipv4 import MAXIMUM_PACKET
@@ -53,13 +54,17 @@ class _Header(dpkt.tcp.TCP):  # type: ignore[misc]  # dpkt has no types
         dpkt.Packet.unpack(self, view)
 
 
-def decode_segment(datagram: Datagram) -> tuple[int, int, Segment]:
+def decode_segment(datagram: Datagram, *, trusted: bool = False) -> tuple[int, int, Segment]:
     """Parse and validate the TCP segment that is the payload of a whole datagram.
 
     Unknown options are skipped (RFC 9293 MUST-6), known ones with a wrong length too. An option
     whose length cannot be, 0, 1 or beyond the header, ends the reading of options, not the segment
     (MUST-7). Options are handed up as they stand, on segments with SYN or without: what a value
     means there is for the core to say.
+
+    Args:
+        datagram: What carries it.
+        trusted: Whether its checksum is left out, as it has never been on a wire.
 
     Returns:
         The source port, the destination port, and the segment, whose payload is a view.
@@ -71,9 +76,10 @@ def decode_segment(datagram: Datagram) -> tuple[int, int, Segment]:
     size = len(view)
     if size < _MINIMUM_HEADER:
         raise Discard(Reason.TRUNCATED_TCP)
-    pseudo_header = int.from_bytes(datagram.src + datagram.dst, "big") + TCP + size
-    if (pseudo_header + ones_sum(view)) % 0xFFFF:
-        raise Discard(Reason.BAD_TCP_CHECKSUM)
+    if not trusted:
+        pseudo_header = int.from_bytes(datagram.src + datagram.dst, "big") + TCP + size
+        if (pseudo_header + ones_sum(view)) % 0xFFFF:
+            raise Discard(Reason.BAD_TCP_CHECKSUM)
     header = _Header(view)
     offset_and_flags: int = header._off_flags
     header_length = offset_and_flags >> 10 & 0x3C
@@ -141,11 +147,14 @@ def encode_segment(
     ttl: int = 64,
     tos: int = 0,
     identification: int = 0,
+    offload: bool = False,
 ) -> list[Buffer]:
     """Build the IPv4 packet that carries a segment, don't-fragment set.
 
     SACK blocks beyond those that fit beside the other options are left out, the first are sent.
     Fields must be in the range of their header fields: it is not the codec that clamps a window.
+    With `offload` a virtio header comes first, and the checksum is left to whoever needs it, as is
+    cutting the payload into pieces of `gso_size`.
 
     Returns:
         The buffers that make up the packet: both headers as one, then the payload, uncopied, if
@@ -172,20 +181,23 @@ def encode_segment(
         + ttl_and_protocol
         + addresses
     )
-    segment_sum = (
-        addresses
-        + TCP
-        + length
-        + sport
-        + dport
-        + segment.seq
-        + segment.ack
-        + offset_and_flags
-        + segment.wnd
-        + segment.up
-        + int.from_bytes(options, "big")
-        + ones_sum(payload)
-    )
+    pseudo_header = addresses + TCP + length
+    if offload:
+        field = pseudo_header % 0xFFFF
+    else:
+        segment_sum = (
+            pseudo_header
+            + sport
+            + dport
+            + segment.seq
+            + segment.ack
+            + offset_and_flags
+            + segment.wnd
+            + segment.up
+            + int.from_bytes(options, "big")
+            + ones_sum(payload)
+        )
+        field = -segment_sum % 0xFFFF
     # -sum % 0xffff is the complement of the one's-complement sum, as neither sum is ever zero.
     headers = _PACKET.pack(
         version_and_tos,
@@ -202,10 +214,17 @@ def encode_segment(
         segment.ack,
         offset_and_flags,
         segment.wnd,
-        -segment_sum % 0xFFFF,
+        field,
         segment.up,
     )
-    return [headers + options, payload] if len(payload) else [headers + options]
+    headers += options
+    if offload:
+        if segment.gso_size:
+            cwr = segment.flags & CWR != 0
+            headers = vnet.large_segment(len(headers), segment.gso_size, cwr=cwr) + headers
+        else:
+            headers = vnet.NEEDS_TCP_CHECKSUM + headers
+    return [headers, payload] if len(payload) else [headers]
 
 
 def _encode_options(segment: Segment) -> bytes:

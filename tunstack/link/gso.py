@@ -1,0 +1,95 @@
+"""Cut a large segment into the packets that a wire would carry, as a network card does.
+
+Where segmentation is offloaded, what is behind a virtio header may be many packets in one, and
+their checksums may be missing. An impaired path loses and damages packets, so it needs them as they
+would be on a wire: TCP over IPv4 and IPv6, and UDP.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from tunstack.link.base import VNET_HEADER_SIZE
+
+if TYPE_CHECKING:
+    from tunstack.link.base import Buffer
+
+COMPLETE: Final = bytes(VNET_HEADER_SIZE)
+"""The virtio header of a packet to which nothing is left to do."""
+
+_HEADER: Final = Struct("=BBHHHH")
+_NEEDS_CHECKSUM: Final = 1
+_TCP: Final = (1, 4)
+_UDP: Final = 5
+_WITH_CWR: Final = 0x80
+
+_CWR: Final = 0x80
+_PSH_AND_FIN: Final = 0x08 | 0x01
+_PROTOCOLS: Final = {16: 6, 6: 17}
+"""By where its checksum stands in its header."""
+
+
+def packets(frame: Buffer) -> list[bytes]:
+    """Return the packets that `frame` stands for, complete, without virtio headers.
+
+    What is not understood is left as it is: it is for whoever gets it to drop it.
+    """
+    view = memoryview(frame)
+    if len(view) < VNET_HEADER_SIZE:
+        return [bytes(view)]
+    flags, kind, _, size, start, offset = _HEADER.unpack_from(view)
+    packet = view[VNET_HEADER_SIZE:]
+    kind &= ~_WITH_CWR
+    if not flags & _NEEDS_CHECKSUM or start + offset + 2 > len(packet):
+        return [bytes(packet)]
+    if not size or kind not in (*_TCP, _UDP) or offset not in _PROTOCOLS:
+        whole = bytearray(packet)
+        _fill_in(whole, start, offset)
+        return [bytes(whole)]
+    is_tcp = kind in _TCP
+    data = start + ((packet[start + 12] >> 4) * 4 if is_tcp else 8)
+    pieces = []
+    for number, begin in enumerate(range(data, len(packet), size)):
+        piece = bytearray(packet[:data]) + packet[begin : begin + size]
+        last = begin + size >= len(packet)
+        _fit(piece, number, start, number * size if is_tcp else None, last=last)
+        _fill_in(piece, start, offset, pseudo=True)
+        pieces.append(bytes(piece))
+    return pieces or [bytes(packet)]
+
+
+def _fit(piece: bytearray, number: int, start: int, ahead: int | None, *, last: bool) -> None:
+    """Make the headers those of the piece: lengths, identification, and of TCP seq and flags."""
+    if piece[0] >> 4 == 4:
+        piece[2:4] = len(piece).to_bytes(2, "big")
+        piece[4:6] = (int.from_bytes(piece[4:6], "big") + number & 0xFFFF).to_bytes(2, "big")
+        piece[10:12] = b"\0\0"
+        piece[10:12] = (-int.from_bytes(piece[:start], "big") % 0xFFFF).to_bytes(2, "big")
+    else:
+        piece[4:6] = (len(piece) - 40).to_bytes(2, "big")
+    if ahead is None:
+        piece[start + 4 : start + 6] = (len(piece) - start).to_bytes(2, "big")
+        return
+    seq = int.from_bytes(piece[start + 4 : start + 8], "big") + ahead & 0xFFFFFFFF
+    piece[start + 4 : start + 8] = seq.to_bytes(4, "big")
+    if not last:
+        piece[start + 13] &= ~_PSH_AND_FIN & 0xFF
+    if ahead:
+        piece[start + 13] &= ~_CWR & 0xFF
+
+
+def _fill_in(packet: bytearray, start: int, offset: int, *, pseudo: bool = False) -> None:
+    """Put in the checksum; its field holds the sum of the pseudo-header, or that is taken anew."""
+    field = slice(start + offset, start + offset + 2)
+    total = 0
+    if pseudo:
+        addresses = packet[12:20] if packet[0] >> 4 == 4 else packet[8:40]
+        packet[field] = b"\0\0"
+        total = int.from_bytes(addresses, "big") + _PROTOCOLS[offset] + len(packet) - start
+    rest = packet[start:] + bytes(len(packet) - start & 1)
+    total += int.from_bytes(rest, "big")
+    packet[field] = (-total % 0xFFFF or 0xFFFF).to_bytes(2, "big")
+
+
+__all__ = ["COMPLETE", "packets"]
