@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tunstack.ip.demux import FourTuple
+    from tunstack.tcp.prediction import Write
 
 FLOW_SIZE: Final = 4096
 """Octets that a connection takes which holds no data: measured with CPython 3.11, rounded."""
@@ -92,9 +93,10 @@ class Flow(Connection):
         scheduled: The timer queue's note.
         touched: Whether it waits to be asked what it sends.
         observed: The state that the last observation told of.
+        write: Sends one of its segments, lean ones, once it has been an ordinary connection.
     """
 
-    __slots__ = ("accounted", "changed", "four_tuple", "observed", "scheduled", "touched")
+    __slots__ = ("accounted", "changed", "four_tuple", "observed", "scheduled", "touched", "write")
 
     def __init__(self, four_tuple: FourTuple, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -103,6 +105,7 @@ class Flow(Connection):
         self.changed: Callable[[], None] | None = None
         self.scheduled: float | None = None
         self.touched = False
+        self.write: Write | None = None
         self.observed = self.state
 
     @property

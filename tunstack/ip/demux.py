@@ -35,6 +35,12 @@ class FourTuple(NamedTuple):
     remote_port: int
 
     @property
+    def incoming(self) -> bytes:
+        """Addresses and ports as they stand in the packets that come: the remote's first."""
+        ports = self.remote_port.to_bytes(2, "big") + self.local_port.to_bytes(2, "big")
+        return self.remote + self.local + ports
+
+    @property
     def packed(self) -> bytes:
         """All of it as bytes, for keyed hashes."""
         ports = self.local_port.to_bytes(2, "big") + self.remote_port.to_bytes(2, "big")
@@ -60,6 +66,8 @@ class Demultiplexer(Generic[C, L]):
     def __init__(self, rng: RandomSource) -> None:
         self._rng = rng
         self._connections: dict[tuple[Address, int, Address, int], C] = {}
+        self.incoming: dict[bytes, C] = {}
+        """The same connections, by `FourTuple.incoming`."""
         self._listeners: dict[tuple[Address | None, int], L] = {}
         self._ports: dict[int, _Port] = {}
 
@@ -83,12 +91,14 @@ class Demultiplexer(Generic[C, L]):
         if four_tuple in self._connections:
             raise _in_use()
         self._connections[four_tuple] = connection
+        self.incoming[four_tuple.incoming] = connection
         self._ports.setdefault(four_tuple.local_port, _Port()).connections += 1
 
     def remove(self, four_tuple: FourTuple, connection: C) -> None:
         """Remove a connection; no matter if it is gone, or if its name is another's by now."""
         if self._connections.get(four_tuple) is connection:
             del self._connections[four_tuple]
+            del self.incoming[four_tuple.incoming]
             port = self._ports[four_tuple.local_port]
             port.connections -= 1
             self._drop_if_free(four_tuple.local_port, port)

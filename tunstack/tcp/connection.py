@@ -71,6 +71,8 @@ class Connection(Narrator):
         ts_recent: TS.Recent of RFC 7323 section 4.3.
         last_ack_sent: Last.ACK.sent of RFC 7323 section 4.3.
         orphaned: Whether the application has gone, so that nobody will read.
+        ordinary: Whether :mod:`.prediction` may take the short way; whoever changes something in
+            the connection that is not data in order makes it False.
     """
 
     __slots__ = (
@@ -83,6 +85,7 @@ class Connection(Narrator):
         "config",
         "error",
         "last_ack_sent",
+        "ordinary",
         "orphaned",
         "owner",
         "passive",
@@ -121,6 +124,7 @@ class Connection(Narrator):
         self.ts_recent_at = 0.0
         self.last_ack_sent = 0
         self.orphaned = False
+        self.ordinary = False
         self._ts_offset = ts_offset
         self._challenges: ChallengeLimit | None = None
         self._first_buffer = config.receive_buffer
@@ -541,6 +545,11 @@ class Connection(Narrator):
     def finished(self) -> bool:
         """Whether nothing is left to do or to say: the stack may forget it."""
         return self.state in (State.CLOSED, State.LISTEN) and not self._outbox
+
+    @property
+    def undisturbed(self) -> bool:
+        """Whether the application wants it open, and nothing waits to be sent but data."""
+        return not (self.orphaned or self._close_requested or self._outbox or self._syn_due)
 
     @property
     def our_half_closed(self) -> bool:

@@ -61,6 +61,12 @@ class Rack:
         if (sent.time, sent.end) > (self._time, self._end):
             self._time, self._end = sent.time, sent.end
 
+    def delivered_in_order(self, sent: Sent, elapsed: float) -> None:
+        """As :meth:`delivered`, of what was sent once and overtaken by nothing."""
+        self._rtt = elapsed
+        if (sent.time, sent.end) > (self._time, self._end):
+            self._time, self._end = sent.time, sent.end
+
     def duplicate_sack(self, una: int, nxt: int) -> None:
         """A D-SACK came: a retransmission was in vain, so be more patient (step 4)."""
         if self._dsack_until is None or una >= self._dsack_until:

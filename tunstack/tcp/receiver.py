@@ -108,6 +108,13 @@ class Receiver:
         return first_window(self.size)
 
     @property
+    def undisturbed(self) -> bool:
+        """Whether all that came is in order, and nothing was said of its end or of copies."""
+        return not (
+            self.reassembly or self.discarding or self.fin is not None or self._twice is not None
+        )
+
+    @property
     def wnd(self) -> int:
         """RCV.WND: octets from RCV.NXT to the right edge that was offered."""
         return (self.edge - self.nxt) & MASK
@@ -121,7 +128,7 @@ class Receiver:
         """
         if seq == self.nxt and not len(self.reassembly):
             self._advance(data)
-            self._delay_ack(len(data), now)
+            self.delay_ack(len(data), now)
             return True
         # Out of order, or it fills a gap: acknowledge at once (RFC 5681 section 4.2).
         self.ack_now = True
@@ -180,7 +187,7 @@ class Receiver:
 
     # Acknowledgement
 
-    def _delay_ack(self, octets: int, now: float) -> None:
+    def delay_ack(self, octets: int, now: float) -> None:
         """An ACK for every second full-sized segment; otherwise it may wait (SHLD-18, SHLD-19)."""
         self._unacknowledged += octets
         if self._unacknowledged >= 2 * self.mss:

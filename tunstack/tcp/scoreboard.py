@@ -170,6 +170,18 @@ class Scoreboard:
                 delivered.append(sent)
         return delivered
 
+    def acknowledge_in_order(self, position: int) -> Sent:
+        """As :meth:`acknowledge`, where nothing is SACKed, lost or sent again; returns the last."""
+        ranges = self._ranges
+        last = ranges[0]
+        if last.end != position:
+            return self.acknowledge(position)[-1]
+        del ranges[0]
+        self.una = position
+        if position > self.highest:
+            self.highest = position
+        return last
+
     def sack(self, start: int, end: int, grain: int = 1) -> list[Sent]:
         """The peer holds [start, end); returns what is new of that, as it was.
 

@@ -53,7 +53,6 @@ class Sender:
 
     __slots__ = (
         "_config",
-        "_flight",
         "_force",
         "_last_sent",
         "_probe_due",
@@ -62,6 +61,7 @@ class Sender:
         "congestion",
         "early_timer",
         "fin_queued",
+        "flight",
         "iss",
         "max_wnd",
         "mss",
@@ -109,7 +109,8 @@ class Sender:
         self._tail = TailLossProbe()
         self._probe_due = False
         self._force = False
-        self._flight = 0  # What was outstanding when new data was last sent.
+        self.flight = 0
+        """What was outstanding when new data was last sent."""
         self._last_sent = 0.0
 
     # What there is
@@ -123,6 +124,17 @@ class Sender:
     def unsent(self) -> int:
         """Octets in the buffer that were never sent."""
         return max(0, diff(self.buffer.end, self.nxt)) if self.synchronized else len(self.buffer)
+
+    @property
+    def undisturbed(self) -> bool:
+        """Whether no probe is out or due, of a tail or of a window, and no FIN waits."""
+        return not (
+            self.fin_queued
+            or self.persisting
+            or self._probe_due
+            or self._force
+            or self._tail.end is not None
+        )
 
     @property
     def synchronized(self) -> bool:
@@ -230,16 +242,25 @@ class Sender:
             if self.fin_queued and usable > 0:
                 return Transmission(self.nxt, 0, fin=True)
             return None
-        usable = min(usable, self.congestion.cwnd - self.recovery.pipe)
-        size = min(available, usable, limit)
-        if size <= 0:
-            return None
-        if size > room and size < available:
-            size -= size % room
-        if size < room and not self._may_be_small(size, available, outstanding):
+        size = self.new_data_size(limit, room)
+        if not size:
             return None
         fin = self.fin_queued and size == available and usable > size
         return Transmission(self.nxt, size, fin)
+
+    def new_data_size(self, limit: int, room: int) -> int:
+        """How many octets of new data are to go out now as one segment; 0 if none."""
+        outstanding = (self.nxt - self.una) & MASK
+        available = len(self.buffer) - outstanding
+        usable = min(self.wnd - outstanding, self.congestion.cwnd - self.recovery.pipe)
+        size = min(available, usable, limit)
+        if size <= 0:
+            return 0
+        if size > room and size < available:
+            size -= size % room
+        if size < room and not self._may_be_small(size, available, outstanding):
+            return 0
+        return size
 
     def _may_be_small(self, size: int, available: int, outstanding: int) -> bool:
         """Nagle (RFC 9293 section 3.7.4), and no silly windows from our side (3.8.6.2.1)."""
@@ -262,15 +283,20 @@ class Sender:
                 # RFC 6675 section 6: or the timer might not wait for what was just sent again.
                 self.start_timer(now)
         else:
-            if self.nxt == self.una:
-                self.stalled_since = now
-            self.nxt = (what.seq + size) & MASK
-            self._flight = (self.nxt - self.una) & MASK
+            self.sent_new((what.seq + size) & MASK, now)
             self.recovery.sent(size, now)
         if self.timer is None or self.persisting:
             self.start_timer(now)
         if not what.why:
-            self._schedule_probe(now)
+            self.schedule_probe(now)
+
+    def sent_new(self, end: int, now: float) -> None:
+        """What goes up to `end` went out for the first time."""
+        self._last_sent = now
+        if self.nxt == self.una:
+            self.stalled_since = now
+        self.nxt = end
+        self.flight = (end - self.una) & MASK
 
     # Acknowledgement
 
@@ -366,7 +392,7 @@ class Sender:
         """
         congestion = self.congestion
         in_slow_start = congestion.cwnd < congestion.ssthresh
-        used = 2 * self._flight if in_slow_start else self._flight + self.mss
+        used = 2 * self.flight if in_slow_start else self.flight + self.mss
         if self.recovery.phase is Phase.LOSS:
             # RFC 3465 section 2.1: most of it had arrived before the timeout, and left no room.
             octets = min(octets, self.mss)
@@ -426,9 +452,14 @@ class Sender:
         if advance or recovery.recovering or recovery.board.sacked:
             self.early_timer = recovery.reorder_timer
         if advance:
-            self._schedule_probe(now)
+            self.schedule_probe(now)
 
-    def _schedule_probe(self, now: float) -> None:
+    def restart_timers(self, now: float) -> None:
+        """SND.UNA has advanced, and more is outstanding."""
+        self.start_timer(now)
+        self.schedule_probe(now)
+
+    def schedule_probe(self, now: float) -> None:
         """Set the probe timer, if this flight may have a probe (RFC 8985 section 7.2)."""
         recovery = self.recovery
         if not recovery.sack or recovery.recovering or recovery.board.sacked:

@@ -23,6 +23,7 @@ from tunstack.wire.icmp import decode_icmp, encode_icmp
 from tunstack.wire.ipv4 import decode_datagram, encode_datagram
 from tunstack.wire.tcp import decode_segment, encode_segment
 from tunstack.wire.vnet import NOTHING as NOTHING_OFFLOADED
+from tunstack.wire.vnet import SIZE as VNET_SIZE
 from tunstack.wire.vnet import completed, decode_vnet
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "decode_segment",
     "encode_segment",
     "NOTHING_OFFLOADED",
+    "VNET_SIZE",
     "decode_vnet",
     "completed",
     "decode_icmp",

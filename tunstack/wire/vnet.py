@@ -34,6 +34,8 @@ NOTHING: Final = bytes(SIZE)
 NEEDS_TCP_CHECKSUM: Final = HEADER.pack(_NEEDS_CHECKSUM, 0, 0, 0, _IP_HEADER, _TCP_CHECKSUM)
 """That of one TCP segment in an IPv4 packet without options, whose checksum is left out."""
 
+_CHECKSUM_FIELD: Final = NEEDS_TCP_CHECKSUM[6:]
+
 
 def decode_vnet(frame: Buffer) -> tuple[memoryview, bool, int]:
     """Take the header off a frame.
@@ -61,6 +63,16 @@ def decode_vnet(frame: Buffer) -> tuple[memoryview, bool, int]:
     else:
         gso_size = 0
     return packet, needs_checksum or flags & _DATA_VALID != 0, gso_size
+
+
+def is_tcp_over_ipv4(frame: Buffer) -> bool:
+    """Tell whether the header is that of TCP over IPv4 without a checksum, one segment or many."""
+    return frame[:SIZE] == NEEDS_TCP_CHECKSUM or (
+        frame[0] == _NEEDS_CHECKSUM
+        and frame[1] & ~_WITH_CWR == _TCP_V4
+        and frame[6:SIZE] == _CHECKSUM_FIELD
+        and frame[4:6] != b"\0\0"
+    )
 
 
 @lru_cache(maxsize=256)

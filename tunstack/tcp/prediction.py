@@ -1,0 +1,176 @@
+"""Header prediction: the segment that everybody expects, and what it does, in a few lines.
+
+Nearly all segments of a transfer are the next in order, acknowledge something or nothing new, and
+find nothing to repair. For them most of the rules of :mod:`~tunstack.tcp.arrival` come to nothing,
+and what is left stands here, once more and short. It must come to exactly the same: the simulator's
+runs are octet by octet the same with and without it, and tests compare the two.
+
+:func:`is_ordinary` says whether a connection is in such a state; it is asked when something has
+happened to it that is not of this kind, not for each segment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from .congestion import Acknowledgement
+from .recovery import Phase
+from .segment import ACK, PSH
+from .sequence import MASK
+from .state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .connection import Connection
+    from .segment import Buffer
+    from .sender import Sender
+
+Write: TypeAlias = "Callable[[int, int, int, int, int, int, Buffer, int], None]"
+"""Sends a segment: its seq, ack, flags, wnd, TSval, TSecr, data, and gso_size."""
+
+_HALF: Final = 1 << 31
+
+
+def is_ordinary(connection: Connection) -> bool:
+    """Whether nothing is going on in `connection` but an exchange of data in order.
+
+    Established, with timestamps and SACK, nothing lost, out of order, urgent, closed or probed.
+    """
+    sender, receiver = connection.sender, connection.receiver
+    recovery = sender.recovery
+    board = recovery.board
+    return (
+        connection.state is State.ESTABLISHED
+        and connection.timestamps_ok
+        and connection.sack_ok
+        and connection.undisturbed
+        and recovery.phase is Phase.OPEN
+        and not (board.sacked or board.lost or board.resent)
+        and recovery.reorder_timer is None
+        and sender.undisturbed
+        and receiver.undisturbed
+    )
+
+
+def arrives(
+    connection: Connection, seq: int, ack: int, wnd: int, ts_val: int, data: Buffer, now: float
+) -> bool:
+    """Take a segment of an ordinary connection, with ACK and maybe PSH, if it is as expected.
+
+    Args:
+        connection: An ordinary one.
+        seq: SEG.SEQ.
+        ack: SEG.ACK.
+        wnd: SEG.WND, not scaled yet.
+        ts_val: TSval.
+        data: The text, if there is any.
+        now: Seconds.
+
+    Returns:
+        Whether that is what it was, and done; else nothing has changed, and all rules apply.
+    """
+    receiver, sender = connection.receiver, connection.sender
+    advance = (ack - sender.una) & MASK
+    size = len(data)
+    if (
+        seq != receiver.nxt
+        or advance > (sender.nxt - sender.una) & MASK
+        or (ts_val - connection.ts_recent) & MASK >= _HALF
+        or not sender.wnd
+        or not (size or advance)
+        or (size and (size > (receiver.edge - seq) & MASK or receiver.budget.full))
+    ):
+        return False
+    if seq == connection.last_ack_sent:
+        connection.ts_recent = ts_val
+        connection.ts_recent_at = now
+    if advance:
+        _acknowledged(connection, ack, advance, now)
+    wnd <<= sender.shift
+    sender.wnd = wnd
+    sender.wl1 = seq
+    sender.wl2 = ack
+    if wnd > sender.max_wnd:
+        sender.max_wnd = wnd
+    connection.quiet.heard(now)
+    if size:
+        receiver.nxt = (seq + size) & MASK
+        receiver.buffer.append(data)
+        receiver.delay_ack(size, now)
+    return True
+
+
+def _acknowledged(connection: Connection, ack: int, advance: int, now: float) -> None:
+    """SND.UNA advances to `ack`, by so much: `Sender.heard` where nothing was sent again."""
+    sender = connection.sender
+    recovery = sender.recovery
+    board = recovery.board
+    outstanding = (sender.nxt - sender.una) & MASK
+    sender.una = ack
+    sender.stalled_since = now
+    sender.buffer.drop_until(ack)
+    last = board.acknowledge_in_order(board.una + advance)
+    rtt = now - last.time
+    recovery.rack.delivered_in_order(last, rtt)
+    samples = -(-outstanding // (2 * sender.mss))
+    sender.rtt.sample(rtt, 1 / samples if samples > 1 else 1.0)
+    congestion = sender.congestion
+    flight = sender.flight
+    cwnd = congestion.cwnd
+    if (2 * flight if cwnd < congestion.ssthresh else flight + sender.mss) > cwnd:
+        congestion.acknowledged(Acknowledgement(advance, now, rtt, board.una, board.nxt))
+    if ack == sender.nxt:
+        sender.timer = sender.early_timer = None
+    else:
+        sender.early_timer = None
+        sender.restart_timers(now)
+
+
+def transmit(connection: Connection, now: float, write: Write) -> None:
+    """Write what an ordinary connection has to send: new data, or else an ACK if one is due.
+
+    What :meth:`Connection.transmit` does, where there is nothing but that.
+    """
+    sender, receiver = connection.sender, connection.receiver
+    buffer = sender.buffer
+    queued = len(buffer)
+    if queued != (sender.nxt - sender.una) & MASK:
+        room = sender.mss
+        most = connection.config.max_payload
+        limit = most - most % room if most > room else room
+        while size := sender.new_data_size(limit, room):
+            seq = sender.nxt
+            end = (seq + size) & MASK
+            flags = ACK | PSH if end == buffer.end else ACK
+            _write(connection, seq, flags, buffer.slice(seq, size), room, now, write)
+            _sent(sender, end, size, now)
+        if sender.nxt == sender.una:
+            sender.watch_window(now)
+            connection.ordinary = False
+    if receiver.ack_now:
+        _write(connection, sender.nxt, ACK, b"", 0, now, write)
+
+
+def _write(
+    connection: Connection, seq: int, flags: int, data: Buffer, room: int, now: float, write: Write
+) -> None:
+    receiver = connection.receiver
+    nxt = receiver.nxt
+    gso_size = room if len(data) > room else 0
+    ts_val = connection.timestamp(now)
+    write(seq, nxt, flags, receiver.offer(), ts_val, connection.ts_recent, data, gso_size)
+    connection.last_ack_sent = nxt
+    receiver.acknowledged()
+
+
+def _sent(sender: Sender, end: int, size: int, now: float) -> None:
+    """As `Sender.sent`, of new data in a connection that is ordinary."""
+    sender.sent_new(end, now)
+    sender.recovery.board.sent(size, now)
+    if sender.timer is None:
+        sender.start_timer(now)
+    sender.schedule_probe(now)
+
+
+__all__ = ["arrives", "is_ordinary", "transmit"]
