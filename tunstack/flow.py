@@ -111,11 +111,11 @@ class Flow(Connection):
     @property
     def held(self) -> int:
         """Octets of memory that it holds now; of one that is over, what may still be read."""
-        unread = len(self.receiver.buffer)
+        unread = self.receiver.buffer.size
         if self.finished:
             return 0 if self.orphaned else unread
         gaps = self.receiver.reassembly
-        return FLOW_SIZE + unread + len(self.sender.buffer) + gaps.size + GAP_SIZE * len(gaps)
+        return FLOW_SIZE + unread + self.sender.buffer.size + gaps.size + GAP_SIZE * len(gaps)
 
     def info(self) -> TcpInfo:
         """What it is like now."""
@@ -137,7 +137,7 @@ class Flow(Connection):
             rcv_mss=receiver.mss,
             unacked=sender.outstanding,
             notsent=sender.unsent,
-            unread=len(receiver.buffer),
+            unread=receiver.buffer.size,
             out_of_order=receiver.reassembly.size,
             bytes_acked=sender.buffer.acknowledged,
             bytes_received=receiver.buffer.total,

@@ -179,12 +179,15 @@ class Host:
         try:
             while True:
                 await self._link.wait_readable()
-                self._process_batch()
+                while self._process_batch():
+                    # What the tasks do that have just woken may bring the next packets already:
+                    # to look costs less than to have the system tell.
+                    await trio.lowlevel.checkpoint()
         except (OSError, trio.ClosedResourceError) as error:
             self._link_failed(error)
 
-    def _process_batch(self) -> bool:
-        """Process packets that wait, and send what follows; returns whether there may be more."""
+    def _process_batch(self) -> int:
+        """Process packets that wait, and send what follows; returns how many there were."""
         packets = self._link.receive(_BATCH)
         now = trio.current_time()
         for packet in packets:
@@ -193,7 +196,7 @@ class Host:
             except Exception:
                 self._survive("a packet from %s", bytes(packet).hex())
         self._flush(now)
-        return len(packets) == _BATCH
+        return len(packets)
 
     async def _keep_time(self) -> None:
         while True:
@@ -221,7 +224,7 @@ class Host:
             return
         try:
             for _ in range(_BATCHES_BEFORE_TIMERS):
-                if not self._process_batch():
+                if self._process_batch() < _BATCH:
                     return
         except OSError as error:
             self._link_failed(error)
@@ -459,4 +462,9 @@ class Host:
     def took(self, flow: Flow) -> None:
         """An application read from `flow`: there may be room to tell of."""
         if self.stack.took(flow):
-            self.acted(flow)
+            self.gave(flow, trio.current_time())
+
+    def gave(self, flow: Flow, now: float) -> None:
+        """An application gave `flow` data to send, now."""
+        self.stack.gave(flow)
+        self._flush(now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tunstack.flow import FLOW_SIZE
 from tunstack.tcp.budget import Budget
 from tunstack.tcp.state import CAN_RECEIVE, CAN_SEND, State
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from tunstack.flow import Flow
+
+_GRAIN: Final = 4096
+"""Octets: what comes and goes with each request is not worth the accounting."""
 
 COUNTERS: Final = (
     "memory_tight",
@@ -62,6 +66,12 @@ class Memory:
             self._orphans.pop(flow, None)
         elif flow.orphaned:
             self._orphans[flow] = None
+
+    def account_ordinary(self, flow: Flow) -> None:
+        """The same for one in ordinary exchange of data; less than a grain is left for later."""
+        held = FLOW_SIZE + flow.receiver.buffer.size + flow.sender.buffer.size
+        if not -_GRAIN < held - flow.accounted < _GRAIN:
+            self.account(flow)
 
     def _forget(self, flow: Flow) -> None:
         for flows in (self._gaps, self._time_wait, self._orphans):

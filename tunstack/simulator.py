@@ -24,6 +24,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from tunstack.flow import Flow
+from tunstack.link import gso
 from tunstack.link.impair import Impairer, Impairments
 from tunstack.stack import Stack
 from tunstack.tcp.state import CAN_SEND, State
@@ -116,13 +117,14 @@ class Application:
         flow = self.flow
         if self._gone or flow is None or flow.state in (State.SYN_SENT, State.SYN_RECEIVED):
             return
-        acted = False
+        acted = gave = False
+        stack = self._node.stack
         try:
             while self._queue and flow.state in CAN_SEND and flow.writable_size:
                 sent = flow.send(bytes(self._queue[: flow.writable_size]), self._node.now)
                 del self._queue[:sent]
                 self.sent += sent
-                acted = True
+                gave = True
             if self._shutdown and not self._queue and flow.state in CAN_SEND:
                 flow.shutdown()
                 self._shutdown = False
@@ -131,11 +133,13 @@ class Application:
                 data = flow.receive(65536)
                 self.received += data
                 self.ended = not data
-                acted = True
+                gave = stack.took(flow) or gave
         except OSError as error:
             self.error = error
         if acted:
-            self._node.stack.touch(flow)
+            stack.touch(flow)
+        elif gave:
+            stack.gave(flow)
 
 
 class Bottleneck:
@@ -173,11 +177,16 @@ class Node:
         impairments: Impairments,
         config: Config | None,
         bottleneck: Bottleneck | None,
+        *,
+        offload: bool,
+        predict: bool,
     ) -> None:
         self.now = 0.0
         self.bottleneck = bottleneck
         self.address = interface.ip.packed
-        self.stack = Stack([interface], mtu, rng=rng, config=config)
+        self.stack = Stack(
+            [interface], mtu, rng=rng, config=config, offload=offload, predict=predict
+        )
         self.impairer = Impairer(impairments, rng)
 
 
@@ -194,6 +203,9 @@ class Simulator:
         script: Called with the same, each packet that this side sends, and the time, when a run is
             to go as it is told: it returns how many seconds later than others the packet arrives,
             or None for never.
+        offload: Whether the stacks leave segmentation and checksums to the path, which carries
+            packets as a wire does all the same.
+        predict: Whether they predict headers.
 
     Attributes:
         now: The virtual time, in seconds.
@@ -210,15 +222,29 @@ class Simulator:
         config: Config | None = None,
         tap: Callable[[str, Observation], None] | None = None,
         script: Callable[[str, bytes, float], float | None] | None = None,
+        offload: bool = False,
+        predict: bool = True,
     ) -> None:
         rng = Random(seed)
         both = impairments or Impairments()
         there, back = both if isinstance(both, tuple) else (both, both)
         self.now = 0.0
         self.events = 0
-        slow = [bottleneck and Bottleneck(*bottleneck) for _ in range(2)]
-        self.client = Node(CLIENT, mtu, Random(rng.random()), there, config, slow[0])
-        self.server = Node(SERVER, mtu, Random(rng.random()), back, config, slow[1])
+        self._offload = offload
+        ways = ((CLIENT, there), (SERVER, back))
+        self.client, self.server = (
+            Node(
+                interface,
+                mtu,
+                Random(rng.random()),
+                impairments,
+                config,
+                bottleneck and Bottleneck(*bottleneck),
+                offload=offload,
+                predict=predict,
+            )
+            for interface, impairments in ways
+        )
         if tap is not None:
             self.client.stack.tap = lambda observation: tap("client", observation)
             self.server.stack.tap = lambda observation: tap("server", observation)
@@ -309,10 +335,15 @@ class Simulator:
         for node, peer in ((self.client, self.server), (self.server, self.client)):
             node.stack.flush(self.now)
             while node.stack.outgoing:
-                packet = b"".join(node.stack.outgoing.popleft())
-                self._wire.update(b"%.9f" % self.now + packet)
-                for arrival in self._arrivals(node, packet):
-                    self.at(arrival, partial(self._arrive, peer, node.impairer.spoil(packet)))
+                frame = b"".join(node.stack.outgoing.popleft())
+                for packet in gso.packets(frame) if self._offload else (frame,):
+                    self._put(node, peer, packet)
+
+    def _put(self, node: Node, peer: Node, packet: bytes) -> None:
+        """Put a packet of `node` on the path to its peer."""
+        self._wire.update(b"%.9f" % self.now + packet)
+        for arrival in self._arrivals(node, packet):
+            self.at(arrival, partial(self._arrive, peer, node.impairer.spoil(packet)))
 
     def _arrivals(self, node: Node, packet: bytes) -> Iterator[float]:
         """When the copies of a packet arrive at the other side."""
@@ -326,4 +357,6 @@ class Simulator:
                 yield arrival + late
 
     def _arrive(self, node: Node, packet: Buffer) -> None:
+        if self._offload:
+            packet = gso.COMPLETE + packet
         node.stack.packet_arrives(packet, self.now)

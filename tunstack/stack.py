@@ -35,6 +35,7 @@ from tunstack.tcp.isn import InitialNumbers
 from tunstack.tcp.listener import Listener
 from tunstack.tcp.segment import ACK, PSH
 from tunstack.tcp.sequence import MASK, within
+from tunstack.tcp.state import State
 from tunstack.tcp.verdict import Verdict
 from tunstack.timers import TimerQueue
 from tunstack.wire import (
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 
 _IP_AND_TCP_HEADERS: Final = 40
 _SMALL: Final = 2048
+_SMALL_ACCOUNT: Final = 16384
 _LARGEST_PAYLOAD: Final = 0xFFFF - 20 - 60
 """Of a segment that the link will cut, beside the largest headers."""
 
@@ -188,7 +190,7 @@ class Stack:
     def packet_arrives(self, packet: Buffer, now: float) -> None:
         """Process a packet from the link; whatever is in it, it makes nothing raise."""
         self.counters["packets_received"] += 1
-        if not (self._predicts and self.tap is None and self._is_expected(packet, now)):
+        if not (self._predicts and self._is_expected(packet, now)):
             self._process(packet, now, looped=False)
 
     def _is_expected(self, frame: Buffer, now: float) -> bool:
@@ -209,6 +211,8 @@ class Stack:
         if not prediction.arrives(flow, seq, ack, wnd, ts_val, data, now):
             return False
         self._predicted += 1
+        if self.tap is not None:
+            self._observe_in(frame, now, Verdict.ACCEPTED, flow.state.value, flow.state.value)
         if not flow.touched:
             flow.touched = True
             self._touched.append(flow)
@@ -402,8 +406,17 @@ class Stack:
 
     def took(self, flow: Flow) -> bool:
         """The application has read from `flow`; returns whether there is something to send now."""
-        self.memory.account(flow)
+        if not flow.ordinary:
+            self.memory.account(flow)
+        elif flow.accounted > _SMALL_ACCOUNT:
+            self.memory.account_ordinary(flow)
         return flow.receiver.ack_now or self.memory.easing
+
+    def gave(self, flow: Flow) -> None:
+        """The application has given `flow` data to send; else as :meth:`touch`."""
+        if not flow.touched:
+            flow.touched = True
+            self._touched.append(flow)
 
     def flush(self, now: float) -> None:
         """Collect in `outgoing` what the touched flows send; schedule them; tell who waits."""
@@ -422,7 +435,7 @@ class Stack:
         while self._touched:
             flow = self._touched.popleft()
             flow.touched = False
-            if flow.ordinary and self.tap is None:
+            if flow.ordinary:
                 self._flush_ordinary(flow, now)
                 continue
             for segment in flow.transmit(now):
@@ -446,7 +459,7 @@ class Stack:
         self._timers.schedule(flow)
         if flow.changed is not None:
             flow.changed()
-        self.memory.account(flow)
+        self.memory.account_ordinary(flow)
 
     def _writer(self, name: FourTuple) -> Write:
         """Make what sends the lean segments of a connection."""
@@ -455,6 +468,7 @@ class Stack:
         headers = template.headers
         outgoing, looped, counters = self.outgoing, self._looped, self.counters
         to_ourselves = name.remote in self._local
+        established = State.ESTABLISHED.value
 
         def write(
             seq: int,
@@ -465,13 +479,17 @@ class Stack:
             ts_ecr: int,
             data: Buffer,
             gso_size: int,
+            now: float,
         ) -> None:
             header = headers(seq, ack, flags, wnd, ts_val, ts_ecr, data, gso_size)
             counters["packets_sent"] += 1
+            packet: list[Buffer] = [header, data] if data else [header]
             if to_ourselves:
-                looped.append(header + data)
+                looped.append(b"".join(packet))
             else:
-                outgoing.append([header, data] if data else [header])
+                outgoing.append(packet)
+            if self.tap is not None:
+                self._observe_out(packet, now, "", established, established)
 
         return write
 
@@ -519,6 +537,12 @@ class Stack:
             self._looped.append(b"".join(packet))
         else:
             self.outgoing.append(packet)
+        if self.tap is not None:
+            self._observe_out(packet, now, note, before, after)
+
+    def _observe_out(
+        self, packet: list[Buffer], now: float, note: str, before: str | None, after: str | None
+    ) -> None:
         if self.tap is not None:
             whole = self._whole(b"".join(packet))
             self.tap(Observation(self._epoch + now, "out", whole, before, after, note))

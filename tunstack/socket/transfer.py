@@ -96,7 +96,9 @@ class TransferSocket(Variants):
         """Whether to let the application send: not for a few octets, as on Linux."""
         if flow.state not in CAN_SEND or self._shut_down_write:
             return True
-        queued = len(flow.sender.buffer)
+        queued = flow.sender.buffer.size
+        if not queued:
+            return True
         return flow.writable_size * 2 >= queued and flow.sender.unsent < self.notsent_lowat
 
     def send(self, bytes: Any, flags: int = 0, /) -> Any:
@@ -129,11 +131,12 @@ class TransferSocket(Variants):
         return sent
 
     def _give(self, flow: Flow, data: memoryview) -> int:
+        now = trio.current_time()
         try:
-            sent = flow.send(data, trio.current_time())
+            sent = flow.send(data, now)
         except OSError as error:
             flow.error = None
             raise OSError(error.errno, error.strerror) from None
         if sent:
-            self._host.acted(flow)
+            self._host.gave(flow, now)
         return sent

@@ -203,7 +203,7 @@ class Connection(Narrator):
     def readable(self) -> bool:
         """Whether :meth:`receive` would return at once: data, the end, or an error."""
         return (
-            len(self.receiver.buffer) > 0
+            self.receiver.buffer.size > 0
             or self.receiver.finished
             or self.receiver.discarding
             or self.state is State.CLOSED
@@ -214,7 +214,7 @@ class Connection(Narrator):
         """How many octets :meth:`send` would take now."""
         if self.state not in CAN_SEND or self._close_requested:
             return 0
-        return max(0, self.receiver.budget.share(self.sender.size) - len(self.sender.buffer))
+        return max(0, self.receiver.budget.share(self.sender.size) - self.sender.buffer.size)
 
     def send(self, data: Buffer, now: float) -> int:
         """SEND (section 3.10.2): queue `data`, as much as there is room for; returns how much.
@@ -275,7 +275,7 @@ class Connection(Narrator):
         wait goes on for its own reason (MUST-13).
         """
         self.orphaned = True
-        if len(self.receiver.buffer) and self.state is not State.TIME_WAIT:
+        if self.receiver.buffer.size and self.state is not State.TIME_WAIT:
             self.abort()
         else:
             self.shutdown()
@@ -387,7 +387,10 @@ class Connection(Narrator):
 
     def deadline(self) -> float | None:
         """When :meth:`handle_timer` wants to be called, in seconds; None if only events matter."""
-        deadline = self.sender.next_timer
+        sender = self.sender
+        deadline, early = sender.timer, sender.early_timer
+        if early is not None and (deadline is None or early < deadline):
+            deadline = early
         ack_due, quiet = self.receiver.ack_due, self.quiet.at
         if ack_due is not None and (deadline is None or ack_due < deadline):
             deadline = ack_due

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from .congestion import Acknowledgement
 from .recovery import Phase
 from .segment import ACK, PSH
-from .sequence import MASK
+from .sequence import MASK, ge
 from .state import State
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from .segment import Buffer
     from .sender import Sender
 
-Write: TypeAlias = "Callable[[int, int, int, int, int, int, Buffer, int], None]"
-"""Sends a segment: its seq, ack, flags, wnd, TSval, TSecr, data, and gso_size."""
+Write: TypeAlias = "Callable[[int, int, int, int, int, int, Buffer, int, float], None]"
+"""Sends a segment: its seq, ack, flags, wnd, TSval, TSecr, data, gso_size; and the time."""
 
 _HALF: Final = 1 << 31
 
@@ -87,12 +87,13 @@ def arrives(
         connection.ts_recent_at = now
     if advance:
         _acknowledged(connection, ack, advance, now)
-    wnd <<= sender.shift
-    sender.wnd = wnd
-    sender.wl1 = seq
-    sender.wl2 = ack
-    if wnd > sender.max_wnd:
-        sender.max_wnd = wnd
+    if ack != sender.wl2 or ge(seq, sender.wl1):  # An ACK may have come from beyond RCV.NXT.
+        wnd <<= sender.shift
+        sender.wnd = wnd
+        sender.wl1 = seq
+        sender.wl2 = ack
+        if wnd > sender.max_wnd:
+            sender.max_wnd = wnd
     connection.quiet.heard(now)
     if size:
         receiver.nxt = (seq + size) & MASK
@@ -134,8 +135,7 @@ def transmit(connection: Connection, now: float, write: Write) -> None:
     """
     sender, receiver = connection.sender, connection.receiver
     buffer = sender.buffer
-    queued = len(buffer)
-    if queued != (sender.nxt - sender.una) & MASK:
+    if buffer.size != (sender.nxt - sender.una) & MASK:
         room = sender.mss
         most = connection.config.max_payload
         limit = most - most % room if most > room else room
@@ -145,6 +145,8 @@ def transmit(connection: Connection, now: float, write: Write) -> None:
             flags = ACK | PSH if end == buffer.end else ACK
             _write(connection, seq, flags, buffer.slice(seq, size), room, now, write)
             _sent(sender, end, size, now)
+            if end == buffer.end:
+                break
         if sender.nxt == sender.una:
             sender.watch_window(now)
             connection.ordinary = False
@@ -159,7 +161,7 @@ def _write(
     nxt = receiver.nxt
     gso_size = room if len(data) > room else 0
     ts_val = connection.timestamp(now)
-    write(seq, nxt, flags, receiver.offer(), ts_val, connection.ts_recent, data, gso_size)
+    write(seq, nxt, flags, receiver.offer(), ts_val, connection.ts_recent, data, gso_size, now)
     connection.last_ack_sent = nxt
     receiver.acknowledged()
 

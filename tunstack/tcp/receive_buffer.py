@@ -31,22 +31,27 @@ def gather(chunks: deque[Buffer] | list[Buffer], data: Buffer) -> None:
 class ReceiveBuffer:
     """A queue of octets in order."""
 
-    __slots__ = ("_chunks", "_size", "total")
+    __slots__ = ("_chunks", "size", "total")
 
     def __init__(self) -> None:
         self._chunks: deque[Buffer] = deque()
-        self._size = 0
+        self.size = 0
+        """Octets in it, as `len` says; an attribute, as every segment asks."""
         self.total = 0
         """Octets that were ever appended."""
 
     def __len__(self) -> int:
-        return self._size
+        return self.size
 
     def append(self, data: Buffer) -> None:
         """Add `data` at the end, without a copy where it is large."""
-        gather(self._chunks, data)
-        self._size += len(data)
-        self.total += len(data)
+        size = len(data)
+        if self._chunks:
+            gather(self._chunks, data)
+        else:
+            self._chunks.append(data)
+        self.size += size
+        self.total += size
 
     def take(self, limit: int) -> bytes:
         """Remove and return at most `limit` octets from the front; ``b""`` when there are none."""
@@ -57,7 +62,7 @@ class ReceiveBuffer:
         if size > limit:
             first = memoryview(chunks[0])
             chunks[0] = first[limit:]
-            self._size -= limit
+            self.size -= limit
             return bytes(first[:limit])
         pieces = [chunks.popleft()]
         while chunks and size < limit:
@@ -70,10 +75,10 @@ class ReceiveBuffer:
             else:
                 pieces.append(chunks.popleft())
                 size += len(chunk)
-        self._size -= size
+        self.size -= size
         return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
 
     def clear(self) -> None:
         """Drop everything."""
         self._chunks.clear()
-        self._size = 0
+        self.size = 0

@@ -151,7 +151,7 @@ class Receiver:
         return (
             self.budget.full
             and not self.discarding
-            and (seq != self.nxt or len(self.buffer) >= SMALLEST_BUFFER)
+            and (seq != self.nxt or self.buffer.size >= SMALLEST_BUFFER)
         )
 
     def renege(self) -> int:
@@ -227,9 +227,12 @@ class Receiver:
         """
         shift = self.shift
         current = (self.edge - self.nxt) & MASK
-        room = self.size - len(self.buffer)
-        share = self.budget.share(self.size) - len(self.buffer)
-        if share - current >= min(self.size >> 1, self.mss):
+        waiting = self.buffer.size
+        room = share = self.size - waiting
+        if self.budget.tight:
+            share = self.budget.share(self.size) - waiting
+        least = self.size >> 1
+        if share - current >= (least if least < self.mss else self.mss):
             # What is less than the scale can say counts as one: never to offer it would end it all.
             field = min(share >> shift or 1, 0xFFFF)
         else:
@@ -255,5 +258,5 @@ class Receiver:
         current = (self.edge - self.nxt) & MASK
         if current * 2 > self._most_offered:
             return False
-        growth = self.budget.share(self.size) - len(self.buffer) - current
+        growth = self.budget.share(self.size) - self.buffer.size - current
         return growth >= min(self.size >> 1, self.mss) and growth >= current

@@ -20,10 +20,10 @@ class RttEstimator:
         rto: Retransmission timeout, seconds, back-off included.
     """
 
-    __slots__ = ("_base", "_maximum", "_minimum", "min_rtt", "rto", "rttvar", "srtt")
+    __slots__ = ("_base", "_least", "_maximum", "min_rtt", "rto", "rttvar", "srtt")
 
     def __init__(self, initial: float, minimum: float, maximum: float) -> None:
-        self._minimum = minimum
+        self._least = max(CLOCK_GRANULARITY, minimum)
         self._maximum = maximum
         self.srtt: float | None = None
         self.rttvar = 0.0
@@ -48,9 +48,11 @@ class RttEstimator:
             self.srtt += ALPHA * weight * (rtt - self.srtt)
         # Linux keeps the variation's part at 200 ms or more, and so do we: a bare floor under the
         # sum would let the timer fire during a delayed ACK on paths of more than 160 ms.
-        variation = max(CLOCK_GRANULARITY, 4 * self.rttvar, self._minimum)
-        self._base = min(self.srtt + variation, self._maximum)
-        self.rto = self._base
+        variation = 4 * self.rttvar
+        if variation < self._least:
+            variation = self._least
+        base = self.srtt + variation
+        self._base = self.rto = base if base < self._maximum else self._maximum
 
     def back_off(self) -> None:
         """Double the timeout, up to the maximum (RFC 6298 section 5.5)."""

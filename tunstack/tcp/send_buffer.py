@@ -21,7 +21,7 @@ _SMALL: Final = 2048
 class SendBuffer:
     """A queue of octets whose front is SND.UNA (or the first octet of data, before the SYN is)."""
 
-    __slots__ = ("_chunks", "_dropped", "_first", "_starts", "_written", "start")
+    __slots__ = ("_chunks", "_dropped", "_first", "_starts", "_written", "size", "start")
 
     def __init__(self, start: int) -> None:
         self.start = start
@@ -32,9 +32,11 @@ class SendBuffer:
         self._first = 0  # Index of the first chunk that is still needed.
         self._dropped = 0
         self._written = 0
+        self.size = 0
+        """Octets in it, as `len` says; an attribute, as every segment asks."""
 
     def __len__(self) -> int:
-        return self._written - self._dropped
+        return self.size
 
     @property
     def acknowledged(self) -> int:
@@ -44,11 +46,12 @@ class SendBuffer:
     @property
     def end(self) -> int:
         """Sequence number behind the last octet held."""
-        return (self.start + self._written - self._dropped) & MASK
+        return (self.start + self.size) & MASK
 
     def append(self, data: Buffer) -> None:
         """Queue a copy of `data`, which must not be empty."""
         size = len(data)
+        self.size += size
         chunks = self._chunks
         if size < _SMALL and chunks:
             last = chunks[-1]
@@ -64,9 +67,11 @@ class SendBuffer:
 
     def drop_until(self, seq: int) -> None:
         """Drop the octets before `seq`, which lies between `start` and `end`."""
-        self._dropped += (seq - self.start) & MASK
+        size = (seq - self.start) & MASK
+        self._dropped += size
+        self.size -= size
         self.start = seq
-        if self._dropped == self._written:
+        if not self.size:
             self._chunks.clear()
             self._starts.clear()
             self._first = 0

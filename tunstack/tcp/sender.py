@@ -123,7 +123,7 @@ class Sender:
     @property
     def unsent(self) -> int:
         """Octets in the buffer that were never sent."""
-        return max(0, diff(self.buffer.end, self.nxt)) if self.synchronized else len(self.buffer)
+        return max(0, diff(self.buffer.end, self.nxt)) if self.synchronized else self.buffer.size
 
     @property
     def undisturbed(self) -> bool:
@@ -251,9 +251,15 @@ class Sender:
     def new_data_size(self, limit: int, room: int) -> int:
         """How many octets of new data are to go out now as one segment; 0 if none."""
         outstanding = (self.nxt - self.una) & MASK
-        available = len(self.buffer) - outstanding
-        usable = min(self.wnd - outstanding, self.congestion.cwnd - self.recovery.pipe)
-        size = min(available, usable, limit)
+        size = available = self.buffer.size - outstanding
+        if size > limit:
+            size = limit
+        usable = self.wnd - outstanding
+        if size > usable:
+            size = usable
+        usable = self.congestion.cwnd - self.recovery.pipe
+        if size > usable:
+            size = usable
         if size <= 0:
             return 0
         if size > room and size < available:
@@ -474,7 +480,9 @@ class Sender:
 
     def _timer_at(self, now: float, timeout: float) -> float:
         """After an RTO; earlier when it is then time to give up (R2, RFC 9293 section 3.8.3)."""
-        return min(now + self.rtt.rto, max(now, self.stalled_since + timeout))
+        at = now + self.rtt.rto
+        give_up = self.stalled_since + timeout
+        return at if at <= give_up else max(now, give_up)
 
     def watch_window(self, now: float) -> None:
         """Start the persist timer if the windows ask for it: call it after each round of sending.

@@ -38,38 +38,30 @@ _FRAGMENT: Final = 0xBFFF
 _DONT_FRAGMENT: Final = 0x4000
 _OFFSET: Final = HEADERS - 20 << 10
 _NOP_NOP_TIMESTAMPS: Final = 0x0101080A
-_START: Final = vnet.SIZE
-_END: Final = vnet.SIZE + HEADERS
-_IP_HEADER: Final = slice(vnet.SIZE, vnet.SIZE + 20)
 
 
 def read_packet(packet: Buffer) -> Lean | None:
     """Read a packet whose checksum must be right; None for one that is not lean."""
-    size = len(packet)
-    if size < HEADERS:
-        return None
-    headers = _HEADERS.unpack_from(packet)
-    fields = _fields(headers, size)
-    if fields is None or int.from_bytes(packet[:20], "big") % 0xFFFF:
-        return None
-    pseudo_header = int.from_bytes(packet[12:20], "big") + TCP + size - 20
-    if (pseudo_header + ones_sum(memoryview(packet)[20:])) % 0xFFFF:
-        return None
+    fields = _read(packet, 0)
+    if fields is not None:
+        pseudo_header = int.from_bytes(packet[12:20], "big") + TCP + len(packet) - 20
+        if (pseudo_header + ones_sum(memoryview(packet)[20:])) % 0xFFFF:
+            return None
     return fields
 
 
 def read_frame(frame: Buffer) -> Lean | None:
-    """Read a packet behind a virtio header whose checksum was left out; None if it is not lean."""
-    size = len(frame)
-    if size < _END or not vnet.is_tcp_over_ipv4(frame):
-        return None
-    fields = _fields(_HEADERS.unpack_from(frame, _START), size - _START)
-    if fields is None or int.from_bytes(frame[_IP_HEADER], "big") % 0xFFFF:
-        return None
-    return fields
+    """Read a packet behind a virtio header; None if it is not lean."""
+    header = frame[: vnet.SIZE]
+    if header == vnet.NEEDS_TCP_CHECKSUM or vnet.is_large_segment(frame):
+        return _read(frame, vnet.SIZE)
+    return read_packet(memoryview(frame)[vnet.SIZE :]) if header == vnet.NOTHING else None
 
 
-def _fields(headers: tuple[int, ...], size: int) -> Lean | None:
+def _read(frame: Buffer, start: int) -> Lean | None:
+    size = len(frame) - start
+    if size < HEADERS:
+        return None
     (
         version_and_tos,
         total_length,
@@ -85,7 +77,7 @@ def _fields(headers: tuple[int, ...], size: int) -> Lean | None:
         option,
         ts_val,
         ts_ecr,
-    ) = headers
+    ) = _HEADERS.unpack_from(frame, start)
     if (
         version_and_tos != _VERSION_AND_TOS
         or total_length != size
@@ -93,9 +85,10 @@ def _fields(headers: tuple[int, ...], size: int) -> Lean | None:
         or ttl_and_protocol & 0xFF != TCP
         or offset_and_flags >> 10 != _OFFSET >> 10
         or option != _NOP_NOP_TIMESTAMPS
+        or int.from_bytes(frame[start : start + 20], "big") % 0xFFFF
     ):
         return None
-    return names, seq, ack, offset_and_flags & 0xFF, wnd, ts_val, ts_ecr  # type: ignore[return-value]
+    return names, seq, ack, offset_and_flags & 0xFF, wnd, ts_val, ts_ecr
 
 
 class Template:

@@ -65,10 +65,11 @@ def decode_vnet(frame: Buffer) -> tuple[memoryview, bool, int]:
     return packet, needs_checksum or flags & _DATA_VALID != 0, gso_size
 
 
-def is_tcp_over_ipv4(frame: Buffer) -> bool:
-    """Tell whether the header is that of TCP over IPv4 without a checksum, one segment or many."""
-    return frame[:SIZE] == NEEDS_TCP_CHECKSUM or (
-        frame[0] == _NEEDS_CHECKSUM
+def is_large_segment(frame: Buffer) -> bool:
+    """Tell whether the header is that of many segments of TCP over IPv4 in one."""
+    return (
+        len(frame) > SIZE
+        and frame[0] == _NEEDS_CHECKSUM
         and frame[1] & ~_WITH_CWR == _TCP_V4
         and frame[6:SIZE] == _CHECKSUM_FIELD
         and frame[4:6] != b"\0\0"
