@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import operator
 import socket as stdlib_socket
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -44,20 +45,22 @@ class TransferSocket(Variants):
         size = operator.index(size)
         if size < 0:
             raise ValueError("negative buffersize in recv")
-        await trio.lowlevel.checkpoint_if_cancelled()
-        flow = self._connected()
-        if flags:
-            raise os_error(errno.EOPNOTSUPP)
-        self._receiving.check_free()
-        waited = False
-        while not flow.readable and size:
+        flow = self._flow
+        if flow is None or flow.readable or flags or not size:
+            # Nothing to wait for: but a cancellation comes first, and others get their turn.
+            await trio.lowlevel.checkpoint_if_cancelled()
+            flow = self._connected()
+            if flags:
+                raise os_error(errno.EOPNOTSUPP)
+            self._receiving.check_free()
+            if flow.readable or not size:
+                data = self._take(flow, size)
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return data
+        while not flow.readable:
             await self._receiving.wait()
-            waited = True
             self._check_not_closed_meanwhile()
-        data = self._take(flow, size)
-        if not waited:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        return data
+        return self._take(flow, size)
 
     def _take(self, flow: Flow, size: int) -> bytes:
         try:
@@ -116,16 +119,18 @@ class TransferSocket(Variants):
         if flags & ~stdlib_socket.MSG_NOSIGNAL:
             raise os_error(errno.EOPNOTSUPP)
         self._sending.check_free()
-        with memoryview(data).cast("B") as view:
+        waited = False
+        # What a trio stream gives is a view of octets already.
+        given = type(data) is memoryview and data.format == "B" and data.ndim == 1
+        with nullcontext(data) if given else memoryview(data).cast("B") as view:
             size = len(view)
-            waited = False
             while size and not self._writable(flow):
                 await self._sending.wait()
                 waited = True
                 self._check_not_closed_meanwhile()
             if self.notsent_lowat != NO_LOWAT and size > _PIECE:
-                size = _PIECE
-            sent = self._give(flow, view[:size])
+                view = view[:_PIECE]
+            sent = self._give(flow, view)
         if not waited:
             await trio.lowlevel.cancel_shielded_checkpoint()
         return sent
