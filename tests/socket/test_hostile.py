@@ -163,7 +163,8 @@ async def test_it_is_dropped_and_counted_by_its_reason(
 
 
 def test_there_is_a_packet_for_every_reason() -> None:
-    assert {reason for reason, _ in SPOILED} == {*Reason}
+    of_offload = Reason.BAD_VNET_HEADER
+    assert {reason for reason, _ in SPOILED} == {*Reason} - {of_offload}
 
 
 @pytest.mark.rfc("1122:3.2.2.1")

@@ -53,6 +53,7 @@ OWN = {
     "icmp_suppressed",
     "memory_held",
     "half_open",
+    "tcp_predicted",
 }
 
 

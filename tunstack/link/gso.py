@@ -22,8 +22,12 @@ _HEADER: Final = Struct("=BBHHHH")
 _NEEDS_CHECKSUM: Final = 1
 _TCP: Final = (1, 4)
 _UDP: Final = 5
-_WITH_CWR: Final = 0x80
+_WITH_IP_HEADERS: Final = {4: 20, 6: 40}
+"""The least of their headers, by the version of IP."""
+_CWR: Final = 0x80
 
+_IP_HEADERS: Final = {4: 20, 6: 40}
+"""The least of their headers, by the version of IP."""
 _CWR: Final = 0x80
 _PSH_AND_FIN: Final = 0x08 | 0x01
 _PROTOCOLS: Final = {16: 6, 6: 17}
@@ -43,7 +47,8 @@ def packets(frame: Buffer) -> list[bytes]:
     kind &= ~_WITH_CWR
     if not flags & _NEEDS_CHECKSUM or start + offset + 2 > len(packet):
         return [bytes(packet)]
-    if not size or kind not in (*_TCP, _UDP) or offset not in _PROTOCOLS:
+    is_ip = start >= _IP_HEADERS.get(packet[0] >> 4, len(packet))
+    if not size or kind not in (*_TCP, _UDP) or offset not in _PROTOCOLS or not is_ip:
         whole = bytearray(packet)
         _fill_in(whole, start, offset)
         return [bytes(whole)]

@@ -1,0 +1,92 @@
+"""A large segment is cut into the packets that a wire would carry."""
+
+from __future__ import annotations
+
+from struct import pack
+
+import pytest
+
+from tunstack.link import gso
+from tunstack.tcp.segment import ACK, CWR, FIN, PSH, Segment
+from tunstack.wire import decode_datagram, decode_segment, encode_segment
+
+US, THEM = bytes((198, 51, 100, 2)), bytes((198, 51, 100, 1))
+DATA = bytes(range(256)) * 20
+
+
+def cut(segment: Segment) -> list[Segment]:
+    frame = b"".join(encode_segment(US, THEM, 80, 40000, segment, offload=True))
+    return [decode_segment(decode_datagram(packet))[2] for packet in gso.packets(frame)]
+
+
+@pytest.mark.parametrize("size", [1, 1447, 1448, 1449, 2896, 5120])
+def test_the_pieces_have_all_the_data_and_the_right_numbers(size: int) -> None:
+    seq = 0xFFFFFF00  # They wrap.
+    pieces = cut(Segment(seq, 5, ACK, 9, payload=DATA[:size], ts_val=7, gso_size=1448))
+    assert b"".join(piece.payload for piece in pieces) == DATA[:size]
+    assert [piece.seq for piece in pieces] == [(seq + at) % 2**32 for at in range(0, size, 1448)]
+    assert {(piece.ack, piece.wnd, piece.ts_val) for piece in pieces} == {(5, 9, 7)}
+    assert all(len(piece.payload) == 1448 for piece in pieces[:-1])
+
+
+def test_the_flags_of_an_end_are_the_last_ones_and_cwr_is_the_first_ones() -> None:
+    flags = ACK | PSH | FIN | CWR
+    pieces = cut(Segment(1, 5, flags, payload=DATA[:3000], ts_val=7, gso_size=1000))
+    assert [piece.flags for piece in pieces] == [ACK | CWR, ACK, ACK | PSH | FIN]
+
+
+def test_a_single_segment_gets_its_checksum() -> None:
+    (piece,) = cut(Segment(1, 5, ACK, payload=b"odd"))
+    assert piece.payload == b"odd"
+
+
+def test_what_is_whole_is_left_alone() -> None:
+    packet = b"".join(encode_segment(US, THEM, 80, 40000, Segment(1, 5, ACK, payload=b"x")))
+    assert gso.packets(gso.COMPLETE + packet) == [packet]
+
+
+def v6(protocol: int, transport: bytes) -> bytes:
+    addresses = bytes.fromhex("20010db800000000000000000000000120010db8000000000000000000000002")
+    return pack(">IHBB", 6 << 28, len(transport), protocol, 64) + addresses + transport
+
+
+def sum_of(packet: bytes, start: int, addresses: slice, protocol: int) -> int:
+    transport = packet[start:]
+    total = int.from_bytes(packet[addresses], "big") + protocol + len(transport)
+    return (total + int.from_bytes(transport + bytes(len(transport) & 1), "big")) % 0xFFFF
+
+
+def test_tcp_over_ipv6_is_cut_too() -> None:
+    tcp = pack(">HHIIHHHH", 80, 40000, 1, 5, 5 << 12 | ACK | PSH, 9, 0, 0) + DATA[:2500]
+    pieces = gso.packets(pack("=BBHHHH", 1, 4, 60, 1000, 40, 16) + v6(6, tcp))
+    assert [piece[60:] for piece in pieces] == [DATA[:1000], DATA[1000:2000], DATA[2000:2500]]
+    for number, piece in enumerate(pieces):
+        assert int.from_bytes(piece[4:6], "big") == len(piece) - 40
+        assert int.from_bytes(piece[44:48], "big") == 1 + 1000 * number
+        assert sum_of(piece, 40, slice(8, 40), 6) == 0
+
+
+def test_udp_is_cut_too() -> None:
+    udp = pack(">HHHH", 53, 40000, 8 + 2500, 0) + DATA[:2500]
+    header = pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 77, 0, 64, 17, 0, US, THEM)
+    pieces = gso.packets(pack("=BBHHHH", 1, 5, 28, 1000, 20, 6) + header + udp)
+    assert [piece[28:] for piece in pieces] == [DATA[:1000], DATA[1000:2000], DATA[2000:2500]]
+    for number, piece in enumerate(pieces):
+        assert decode_datagram(piece).identification == 77 + number
+        assert int.from_bytes(piece[24:26], "big") == len(piece) - 20
+        assert sum_of(piece, 20, slice(12, 20), 17) == 0
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"short",
+        pack("=BBHHHH", 1, 1, 40, 1000, 60000, 16) + bytes(60),
+        pack("=BBHHHH", 1, 99, 40, 1000, 20, 16) + bytes(60),
+        pack("=BBHHHH", 1, 1, 40, 1000, 20, 3) + bytes(60),
+        pack("=BBHHHH", 1, 1, 40, 1000, 20, 16) + bytes(38),
+    ],
+)
+def test_what_cannot_be_understood_goes_through(frame: bytes) -> None:
+    assert len(gso.packets(frame)) == 1

@@ -1,0 +1,93 @@
+"""The virtio header: what it says, what it cannot say, and what is filled in for who looks."""
+
+from __future__ import annotations
+
+from struct import pack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tunstack.tcp.segment import ACK, CWR, PSH, Segment
+from tunstack.wire import (
+    NOTHING_OFFLOADED,
+    Discard,
+    Reason,
+    completed,
+    decode_datagram,
+    decode_segment,
+    decode_vnet,
+    encode_segment,
+)
+
+if TYPE_CHECKING:
+    from tunstack.ip.datagram import Buffer
+
+US, THEM = bytes((198, 51, 100, 2)), bytes((198, 51, 100, 1))
+PACKET = b"\x45" + bytes(59)
+
+
+def header(
+    flags: int = 1, kind: int = 0, size: int = 0, start: int = 20, offset: int = 16
+) -> bytes:
+    return pack("=BBHHHH", flags, kind, 0, size, start, offset)
+
+
+def sent(segment: Segment) -> bytes:
+    return b"".join(encode_segment(US, THEM, 80, 40000, segment, offload=True))
+
+
+def test_a_segment_goes_out_with_its_checksum_left_to_others() -> None:
+    packet, trusted, gso_size = decode_vnet(sent(Segment(1, 2, ACK, payload=b"data")))
+    assert (trusted, gso_size) == (True, 0)
+    with pytest.raises(Discard, match="bad TCP checksum"):
+        decode_segment(decode_datagram(packet))
+    sport, dport, segment = decode_segment(decode_datagram(packet), trusted=True)
+    assert (sport, dport, segment.seq, segment.payload) == (80, 40000, 1, b"data")
+
+
+@pytest.mark.parametrize("size", [0, 1, 4, 1448])
+def test_what_is_left_out_can_be_filled_in(size: int) -> None:
+    packet = completed(sent(Segment(7, 9, ACK | PSH, 500, payload=b"\xa5" * size, ts_val=1)))
+    _, _, segment = decode_segment(decode_datagram(packet))
+    assert len(segment.payload) == size
+
+
+@pytest.mark.parametrize(("flags", "kind"), [(ACK, 0x01), (ACK | CWR, 0x81)])
+def test_a_large_segment_says_how_it_is_to_be_cut(flags: int, kind: int) -> None:
+    frame = sent(Segment(1, 2, flags, payload=bytes(5000), ts_val=1, gso_size=1448))
+    assert frame[:10] == pack("=BBHHHH", 1, kind, 52, 1448, 20, 16)
+    packet, trusted, gso_size = decode_vnet(frame)
+    assert (len(packet), trusted, gso_size) == (5052, True, 1448)
+
+
+def test_a_packet_to_which_nothing_is_left_to_do_must_be_whole() -> None:
+    packet, trusted, gso_size = decode_vnet(NOTHING_OFFLOADED + PACKET)
+    assert (bytes(packet), trusted, gso_size) == (PACKET, False, 0)
+
+
+def test_a_packet_that_was_verified_already_is_trusted() -> None:
+    assert decode_vnet(header(flags=2, start=0, offset=0) + PACKET)[1:] == (True, 0)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pytest.param(header(start=50) + PACKET, id="the checksum would stand beyond the end"),
+        pytest.param(header(kind=2, size=1000) + PACKET, id="a kind that nobody knows"),
+        pytest.param(header(kind=1, size=0) + PACKET, id="pieces of nothing"),
+        pytest.param(header(start=0xFFFF, offset=0xFFFF) + PACKET, id="far beyond the end"),
+    ],
+)
+def test_a_header_that_cannot_be_is_discarded(frame: Buffer) -> None:
+    with pytest.raises(Discard) as caught:
+        decode_vnet(frame)
+    assert caught.value.reason is Reason.BAD_VNET_HEADER
+    assert completed(frame)  # Whoever looks sees it all the same.
+
+
+@pytest.mark.parametrize("size", range(10))
+def test_half_a_header_is_discarded(size: int) -> None:
+    with pytest.raises(Discard) as caught:
+        decode_vnet(header()[:size])
+    assert caught.value.reason is Reason.TRUNCATED
+    assert completed(header()[:size]) == b""
