@@ -74,7 +74,13 @@ class Judge:
 
     @asynccontextmanager
     async def open_host(
-        self, address: str = f"{OURS}/24", *, mtu: int = 1500, patience: int = 10, **parameters: Any
+        self,
+        address: str = f"{OURS}/24",
+        *,
+        mtu: int = 1500,
+        patience: int = 10,
+        offload: bool = True,
+        **parameters: Any,
     ) -> AsyncIterator[Host]:
         """Run a host that is watched, until the end of the block.
 
@@ -84,12 +90,15 @@ class Judge:
             patience: Seconds before either side sends anything again. By themselves they take 0.2,
                 for which a machine that is busy with other tests may be too slow: that tells
                 nothing about TCP. 0 to leave it at that.
+            offload: Whether segmentation and checksums are left to the device.
             parameters: Of `Config`, where the host differs from the default.
         """
         if patience:
             parameters["rto_min"] = float(patience)
         config, namespace = Config(**parameters), self._namespace
-        async with namespace.open_host(address, mtu=mtu, tap=self.tap, config=config) as host:
+        async with namespace.open_host(
+            address, mtu=mtu, tap=self.tap, config=config, offload=offload
+        ) as host:
             if patience:
                 network = str(host.addresses[0].network)
                 route = ["ip", "route", "change", network, "dev", host.name, "scope", "link"]

@@ -80,6 +80,7 @@ def connect(
     wait: float | None,
     mtu: int | None,
     impair: tuple[Impairments, Impairments],
+    offload: bool,
     pcap: Path | None,
     trace: bool,
     seed: int | None,
@@ -105,6 +106,7 @@ def connect(
                 seed=seed,
                 tap=tap,
                 impair=impair,
+                offload=offload,
             ) as ours,
         ):
             stream = await _open(ours, host, port, wait)

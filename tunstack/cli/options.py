@@ -83,6 +83,12 @@ MTU: Final = click.option(
     metavar="N",
     help="The largest packet, in bytes; 1500 by default, or what a persistent device has.",
 )
+OFFLOAD: Final = click.option(
+    "--offload/--no-offload",
+    default=True,
+    help="Leave segmentation and checksums to the device (the default, where the kernel can), or"
+    " have every packet come and go as on a wire.",
+)
 ADDRESS: Final = click.option(
     "--address",
     required=True,
@@ -102,8 +108,8 @@ DEVICE_NAME: Final = click.option(
 
 
 def watched(command: _Command) -> _Command:
-    """The options of all commands that run a host: --mtu, --impair, --pcap, --trace, --seed."""
-    for option in (SEED, TRACE, PCAP, IMPAIR, MTU):
+    """The options of all commands that run a host: --mtu, --offload, --impair, --pcap..."""
+    for option in (SEED, TRACE, PCAP, IMPAIR, OFFLOAD, MTU):
         command = option(command)
     return command
 

@@ -54,6 +54,7 @@ def run(
     apps: tuple[tuple[App, int], ...],
     mtu: int | None,
     impair: tuple[Impairments, Impairments],
+    offload: bool,
     pcap: Path | None,
     trace: bool,
     seed: int | None,
@@ -74,7 +75,7 @@ def run(
             watching(pcap=pcap, trace=trace, names=("kernel", "tunstack")) as tap,
             tunstack.open_namespace() as namespace,
             namespace.open_host(
-                f"{ADDRESS}/24", mtu=mtu, seed=seed, tap=tap, impair=impair
+                f"{ADDRESS}/24", mtu=mtu, seed=seed, tap=tap, impair=impair, offload=offload
             ) as host,
             trio.open_nursery() as nursery,
         ):

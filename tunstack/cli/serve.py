@@ -45,6 +45,7 @@ def serve(
     device_name: str | None,
     mtu: int | None,
     impair: tuple[Impairments, Impairments],
+    offload: bool,
     pcap: Path | None,
     trace: bool,
     seed: int | None,
@@ -69,6 +70,7 @@ def serve(
                         seed=seed,
                         tap=tap,
                         impair=impair,
+                        offload=offload,
                     ) as host,
                     trio.open_nursery() as serving,
                 ):

@@ -22,9 +22,7 @@ _HEADER: Final = Struct("=BBHHHH")
 _NEEDS_CHECKSUM: Final = 1
 _TCP: Final = (1, 4)
 _UDP: Final = 5
-_WITH_IP_HEADERS: Final = {4: 20, 6: 40}
-"""The least of their headers, by the version of IP."""
-_CWR: Final = 0x80
+_WITH_CWR: Final = 0x80
 
 _IP_HEADERS: Final = {4: 20, 6: 40}
 """The least of their headers, by the version of IP."""
