@@ -12,6 +12,7 @@ Where to look:
 `sender`             SND variables, what to send next, the retransmission and persist timers
 `recovery`           what to send again after a loss; behind it
 `scoreboard`         what is outstanding, and what is known of it
+`departures`         the same by when it was sent, for those that go by time
 `rack`, `tail_probe` what is lost, by time; and how to hear of it when the last one is
 `prr`                how much goes out meanwhile
 `undo`, `frto`       whether nothing was lost after all
