@@ -276,7 +276,7 @@ def test_a_close_is_told_from_an_abort(flags: int, error: int | None) -> None:
 # 3.7.1: the maximum segment size
 
 
-@pytest.mark.rfc("MUST-67", "SHLD-5", "SHLD-6", "MUST-14")
+@pytest.mark.rfc("MUST-67", "SHLD-5", "SHLD-6", "MUST-14", "6691:2")
 @pytest.mark.parametrize("mtu", [68, 576, 1400, 1500, 9000, 65535])
 def test_the_mss_announced_is_what_a_packet_of_the_link_can_bring(mtu: int) -> None:
     """The MTU less both headers without their options (RFC 6691 section 2)."""

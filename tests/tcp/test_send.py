@@ -256,7 +256,7 @@ def test_nodelay_can_be_set_later() -> None:
 # Silly windows (section 3.8.6.2.1, MUST-38)
 
 
-@pytest.mark.rfc("MUST-38")
+@pytest.mark.rfc("MUST-38", "813:4")
 @pytest.mark.parametrize("config", [CONFIG, NODELAY])
 def test_a_small_usable_window_is_not_filled(config: Config) -> None:
     bench = after_a_window_of(1400, config)
@@ -265,7 +265,7 @@ def test_a_small_usable_window_is_not_filled(config: Config) -> None:
     bench.expect_nothing()  # 400 octets would go.
 
 
-@pytest.mark.rfc("MUST-38")
+@pytest.mark.rfc("MUST-38", "813:4")
 def test_half_of_the_largest_window_is_worth_sending() -> None:
     bench = after_a_window_of(600)
     bench.arrive(ACK, wnd=300)
