@@ -64,6 +64,7 @@ class Recovery:
         phase: Where it stands.
         recover: RFC 6582's *recover*, as a position: SND.NXT when the last loss was found.
         sack: Whether the peer sends SACK blocks.
+        flight: Octets that were outstanding when new data was last sent.
         resend_now: Whether the first lost range is to be sent again whatever the window says.
         reorder_timer: When to look for overdue ranges again, in seconds; None if never.
         undone: How many recoveries turned out to be spurious.
@@ -81,6 +82,7 @@ class Recovery:
         "_timed_out_una",
         "_undo",
         "board",
+        "flight",
         "phase",
         "rack",
         "recover",
@@ -106,6 +108,7 @@ class Recovery:
         self.phase = Phase.OPEN
         self.recover = -1
         self.sack = False
+        self.flight = 0
         self.resend_now = False
         self.reorder_timer: float | None = None
         self.undone = 0
@@ -138,7 +141,9 @@ class Recovery:
 
     def sent(self, size: int, now: float) -> None:
         """`size` new octets went out."""
-        self.board.sent(size, now)
+        board = self.board
+        board.sent(size, now)
+        self.flight = board.nxt - board.una
         self._frto.sent_new()
         if self._prr is not None:
             self._prr.sent(size)
@@ -302,9 +307,14 @@ class Recovery:
                 board.lose(sent)
 
     def _begin(self, octets: int, now: float) -> None:
-        """Fast recovery (RFC 6675 section 5, RFC 6582 section 3.2)."""
+        """Fast recovery (RFC 6675 section 5, RFC 6582 section 3.2).
+
+        What was on its way counts as it was when we last sent: in a batch of ACKs, those before the
+        one that tells of the loss have acknowledged much of it, and nothing was sent since. It is
+        what the network carried (RFC 7661 section 4.4 has pipeACK for that).
+        """
         congestion, board = self._congestion, self.board
-        flight = self._flight_size
+        flight = min(self.flight, congestion.cwnd)  # Without what limited transmit has sent.
         self.phase = Phase.RECOVERY
         self.recover = board.nxt
         self._undo = Undo(congestion.cwnd, congestion.ssthresh)
