@@ -50,6 +50,7 @@ class TcpInfo:
         retransmits: Segments sent again, in all.
         timestamps: Whether both sides use timestamps (RFC 7323).
         sack: Whether both sides permit SACK (RFC 2018).
+        ecn: Whether what we send may be marked in place of dropped (RFC 3168).
         snd_wscale: How far the peer's window field is scaled.
         rcv_wscale: How far ours is.
         soft_error: The latest error that did not end the connection, or None.
@@ -77,6 +78,7 @@ class TcpInfo:
     retransmits: int
     timestamps: bool
     sack: bool
+    ecn: bool
     snd_wscale: int
     rcv_wscale: int
     soft_error: OSError | None
@@ -141,6 +143,7 @@ class Flow(Connection):
             retransmits=sender.retransmissions,
             timestamps=self.timestamps_ok,
             sack=self.sack_ok,
+            ecn=self.ecn.capable,
             snd_wscale=sender.shift,
             rcv_wscale=receiver.shift,
             soft_error=self.soft_error,

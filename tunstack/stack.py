@@ -30,6 +30,7 @@ from tunstack.limits import Limits
 from tunstack.memory import Memory
 from tunstack.observation import Observation
 from tunstack.tcp.config import Config
+from tunstack.tcp.ecn import CE
 from tunstack.tcp.isn import InitialNumbers
 from tunstack.tcp.listener import Listener
 from tunstack.tcp.sequence import MASK, within
@@ -72,6 +73,7 @@ _OWN_COUNTERS: Final = (
     "packets_sent",
     "icmp_received",
     "icmp_unmatched",
+    "congestion_marks",
     "retransmission_timeout",
     "retransmission_fast",
     "retransmission_tail_loss_probe",
@@ -200,6 +202,8 @@ class Stack:
             if flow is None:
                 return
         before = flow.state
+        if segment.ecn == CE:
+            self.counters["congestion_marks"] += 1
         verdict = flow.segment_arrives(segment, now)
         self.counters[verdict] += 1
         self.touch(flow)

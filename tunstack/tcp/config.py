@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from . import ecn
 from .congestion import CongestionControl, Cubic
 
 CongestionFactory: TypeAlias = Callable[[], CongestionControl]
@@ -53,6 +54,8 @@ class Config:
         initial_window: In segments of one MSS (RFC 6928 section 2).
         congestion: Makes the congestion control: a class of :mod:`tunstack.tcp.congestion`, or your
             own that does what :class:`~tunstack.tcp.congestion.CongestionControl` says.
+        ecn: Explicit congestion notification (RFC 3168): 0 off, 1 on request and when asked, 2 only
+            when asked. As Linux's tcp_ecn, and with its default.
         max_out_of_order_runs: How many separate runs of octets may wait for a gap to fill.
     """
 
@@ -81,4 +84,5 @@ class Config:
     keepalive_count: int = 9
     initial_window: int = 10
     congestion: CongestionFactory = Cubic
+    ecn: int = ecn.ACCEPT
     max_out_of_order_runs: int = 1024

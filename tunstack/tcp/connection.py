@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Protocol
 from . import arrival
 from .budget import UNLIMITED, Budget
 from .challenge import ChallengeLimit
+from .ecn import ECT_0, Ecn
 from .handshake import handshake
 from .isn import timestamp
 from .narration import Narrator
 from .quiet import Due, QuietTimer
 from .receiver import MAX_WINDOW_SHIFT, Receiver, window_shift
-from .segment import ACK, FIN, PSH, RST, SYN, Segment
+from .segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, Segment
 from .sender import Sender
 from .sequence import MASK
 from .state import CAN_RECEIVE, CAN_SEND, FIN_SENT, State
@@ -71,6 +72,7 @@ class Connection(Narrator):
         ts_recent: TS.Recent of RFC 7323 section 4.3.
         last_ack_sent: Last.ACK.sent of RFC 7323 section 4.3.
         orphaned: Whether the application has gone, so that nobody will read.
+        ecn: What is agreed on about explicit congestion notification.
     """
 
     __slots__ = (
@@ -81,6 +83,7 @@ class Connection(Narrator):
         "_syn_due",
         "_ts_offset",
         "config",
+        "ecn",
         "error",
         "last_ack_sent",
         "orphaned",
@@ -111,6 +114,7 @@ class Connection(Narrator):
         self.owner = owner
         self.sender = Sender(config, iss, config.congestion())
         self.receiver = Receiver(config, budget)
+        self.ecn = Ecn(config.ecn)
         self.passive = False
         self.error: OSError | None = None
         self.soft_error: OSError | None = None
@@ -325,6 +329,7 @@ class Connection(Narrator):
         sender, receiver, config = self.sender, self.receiver, self.config
         self.peer_mss = max(syn.mss or config.default_send_mss, _SMALLEST_MSS)
         self.timestamps_ok = config.timestamps and syn.ts_val is not None
+        self.ecn.agree(syn)
         self.last_ack_sent = receiver.nxt  # Or as good as: our answer is due.
         if syn.ts_val is not None:
             self.ts_recent, self.ts_recent_at = syn.ts_val, now
@@ -472,9 +477,18 @@ class Connection(Narrator):
                 flags |= FIN
             segment = self._segment(what.seq, flags, now, payload, blocks)
             segment.note = what.why and f"retransmission: {what.why}"
+            if what.size and not what.why and self.ecn.capable:
+                self._mark_capable(segment)
             out.append(segment)
             sender.sent(what, now)
         sender.watch_window(now)
+
+    def _mark_capable(self, segment: Segment) -> None:
+        """RFC 3168 section 6.1.2: ECT on new data, and CWR on the first after a reduction."""
+        segment.ecn = ECT_0
+        if self.sender.recovery.cwr_due:
+            self.sender.recovery.cwr_due = False
+            segment.flags |= CWR
 
     def _segment(
         self,
@@ -486,6 +500,8 @@ class Connection(Narrator):
     ) -> Segment:
         """A segment of a synchronized connection; it acknowledges all that came."""
         receiver = self.receiver
+        if self.ecn.echo:
+            flags |= ECE
         segment = Segment(seq, receiver.nxt, flags, receiver.offer(), 0, payload)
         if self.timestamps_ok:
             segment.ts_val = self.timestamp(now)
@@ -510,7 +526,9 @@ class Connection(Narrator):
         config, receiver = self.config, self.receiver
         answer = self.state is State.SYN_RECEIVED
         segment = Segment(self.sender.iss, flags=SYN, mss=config.mss)
-        if self.sender.nxt != self.sender.iss:
+        again = self.sender.nxt != self.sender.iss
+        segment.flags |= self.ecn.answer_flags() if answer else self.ecn.syn_flags(again=again)
+        if again:
             segment.note = "retransmission: timeout" if self.passive or not answer else ""
         segment.wnd = receiver.first_window
         segment.sack_permitted = self.sack_ok if answer else config.sack

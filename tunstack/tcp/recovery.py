@@ -47,6 +47,7 @@ class Heard(NamedTuple):
         dsack: What came twice, if it says so (RFC 2883).
         duplicate: Whether it is a duplicate ACK by RFC 5681 section 2.
         echoed_at: When what its timestamp echoes was sent, in seconds; None without timestamps.
+        marked: Whether it echoes a mark of congestion.
     """
 
     una: int
@@ -54,6 +55,7 @@ class Heard(NamedTuple):
     dsack: tuple[int, int] | None
     duplicate: bool
     echoed_at: float | None
+    marked: bool = False
 
 
 class Recovery:
@@ -67,6 +69,7 @@ class Recovery:
         resend_now: Whether the first lost range is to be sent again whatever the window says.
         reorder_timer: When to look for overdue ranges again, in seconds; None if never.
         undone: How many recoveries turned out to be spurious.
+        cwr_due: Whether the window came down, and the peer is to be told (RFC 3168).
     """
 
     __slots__ = (
@@ -74,6 +77,7 @@ class Recovery:
         "_duplicates",
         "_frto",
         "_held",
+        "_marked_at",
         "_partial_acks",
         "_prr",
         "_rtt",
@@ -81,6 +85,7 @@ class Recovery:
         "_timed_out_una",
         "_undo",
         "board",
+        "cwr_due",
         "phase",
         "rack",
         "recover",
@@ -109,6 +114,8 @@ class Recovery:
         self.resend_now = False
         self.reorder_timer: float | None = None
         self.undone = 0
+        self._marked_at = -1  # SND.NXT, as a position, when the window last came down for a mark.
+        self.cwr_due = False
 
     @property
     def pipe(self) -> int:
@@ -171,6 +178,8 @@ class Recovery:
         if advance and self.recovering:
             self._move_on(ack, octets, now, mss)
         more_lost = self._find_losses(octets, now, mss)
+        if ack.marked:
+            self._heed_mark(advance, now)
         self._set_window(octets, mss if advance and not more_lost else 0, more_lost=more_lost)
         return self._round_trip(delivered, advance, ack.echoed_at, now)
 
@@ -308,7 +317,9 @@ class Recovery:
         self.phase = Phase.RECOVERY
         self.recover = board.nxt
         self._undo = Undo(congestion.cwnd, congestion.ssthresh)
-        congestion.loss(flight, now)
+        if board.una > self._marked_at:  # Once for a window (RFC 3168 section 6.1.2).
+            congestion.loss(flight, now)
+        self.cwr_due = True
         # What had arrived before this ACK is not the recovery's (RFC 9937 section 6).
         self._prr = ProportionalRateReduction(self.pipe + board.lost + octets)
         self.resend_now = True
@@ -359,6 +370,7 @@ class Recovery:
         congestion = self._congestion
         congestion.loss(min(flight, congestion.cwnd), now)
         congestion.cwnd = min(congestion.cwnd, congestion.ssthresh)
+        self.cwr_due = True
 
     # Timers
 
@@ -383,6 +395,7 @@ class Recovery:
         congestion.timeout(self._flight_size, now, repeated=self._timed_out_una == board.una)
         self._timed_out_una = board.una
         self._timed_out_at = now
+        self.cwr_due = True
         self.phase = Phase.LOSS
         self.recover = board.nxt
         self._prr = None
@@ -392,3 +405,23 @@ class Recovery:
         for sent in board:
             if not sent.sacked and (not self.sack or self.rack.overdue(sent, now, self._rtt)):
                 board.lose(sent)
+
+    # Marks
+
+    def _heed_mark(self, advance: int, now: float) -> None:
+        """The peer echoes a mark: reduce, but once for a window of data (RFC 3168 section 6.1.2).
+
+        Not before something sent after the last reduction is acknowledged, as on Linux: until then
+        our CWR may not have arrived.
+        """
+        board, congestion = self.board, self._congestion
+        if board.una > max(self._marked_at, self.recover):
+            # The flight as it was before this ACK, which may stand for many segments.
+            congestion.marked(board.nxt - board.una + advance, now)
+            congestion.cwnd = min(congestion.cwnd, congestion.ssthresh)
+            self._marked_at = board.nxt
+            self.cwr_due = True
+        elif self._undo is not None:
+            # Nothing may have been lost, but something was marked: the reduction stands.
+            self._undo.cwnd = min(self._undo.cwnd, congestion.ssthresh)
+            self._undo.ssthresh = min(self._undo.ssthresh, congestion.ssthresh)

@@ -282,6 +282,7 @@ class Sender:
         sack: tuple[tuple[int, int], ...] = (),
         echoed_at: float | None = None,
         duplicate: bool = False,
+        marked: bool = False,
     ) -> None:
         """Take an acceptable ACK.
 
@@ -292,6 +293,7 @@ class Sender:
             echoed_at: When what the peer's timestamp echoes was sent, if there is one (RFC 7323
                 section 4.1): it measures even what was retransmitted.
             duplicate: Whether it is a duplicate ACK by RFC 5681 section 2.
+            marked: Whether it echoes a mark of congestion (RFC 3168).
         """
         outstanding = (self.nxt - self.una) & MASK
         recovery = self.recovery
@@ -301,7 +303,7 @@ class Sender:
             return
         probe_twice = dsack is not None and self._tail.came_twice(dsack)
         # A probe in vain is no retransmission in vain: that was the price to know.
-        heard = Heard(una, sacks, None if probe_twice else dsack, duplicate, echoed_at)
+        heard = Heard(una, sacks, None if probe_twice else dsack, duplicate, echoed_at, marked)
         advance = una - recovery.board.una
         was_syn = self.una == self.iss
         was_phase = recovery.phase
@@ -315,7 +317,7 @@ class Sender:
             if self.retransmissions > 1:
                 # RFC 6928 section 2, and Linux. One SYN sent again may just mean a long path.
                 self.congestion.set_mss(self.mss, 1)
-        elif advance and was_phase is recovery.phase is not Phase.RECOVERY:
+        elif advance and not marked and was_phase is recovery.phase is not Phase.RECOVERY:
             self._grow(advance, sample, now)
         if recovery.recovering:
             self._tail.forget()  # What was lost is known, and has had its consequences.

@@ -46,6 +46,13 @@ class CongestionControl(Protocol):
         """A loss was detected: set `ssthresh` (RFC 5681 equation 4). Once per window of data."""
         ...
 
+    def marked(self, flight_size: int, now: float) -> None:
+        """The network has marked what it might have dropped (RFC 3168): set `ssthresh`.
+
+        Once per window of data, as for :meth:`loss`, and not beside it.
+        """
+        ...
+
     def timeout(self, flight_size: int, now: float, *, repeated: bool) -> None:
         """The retransmission timer fired: set `cwnd`, and `ssthresh` unless `repeated`.
 

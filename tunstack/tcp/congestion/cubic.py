@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _C: Final = 0.4
 _BETA: Final = 0.7
+_BETA_ECN: Final = 0.85
 _ALPHA: Final = 3 * (1 - _BETA) / (1 + _BETA)
 _UNLIMITED: Final = 1 << 30
 
@@ -117,13 +118,20 @@ class Cubic:
 
     def loss(self, flight_size: int, now: float) -> None:
         """Reduce to 0.7 (section 4.6), and make room for others if it was less than last time."""
+        self._reduce(flight_size, _BETA)
+
+    def marked(self, flight_size: int, now: float) -> None:
+        """Reduce to 0.85: who marks keeps its queue short (RFC 8511). Slow start overshoots."""
+        self._reduce(flight_size, _BETA if self.cwnd < self.ssthresh else _BETA_ECN)
+
+    def _reduce(self, flight_size: int, beta: float) -> None:
         curve = self._curve
         if self._before is None:
             self._before = curve
         cwnd = self.cwnd / self._mss
         w_max = cwnd * (1 + _BETA) / 2 if cwnd < curve.w_max else cwnd  # Section 4.7
         self._curve = _Curve(w_max, 0.0, None, 0.0, cwnd)
-        self.ssthresh = max(round(flight_size * _BETA), 2 * self._mss)
+        self.ssthresh = max(round(flight_size * beta), 2 * self._mss)
 
     def timeout(self, flight_size: int, now: float, *, repeated: bool) -> None:
         """Fall back to one segment, and grow from where slow start ends (section 4.8)."""

@@ -45,6 +45,14 @@ class Reno:
         self.ssthresh = max(flight_size // 2, 2 * self._mss)
         self._avoidance = 0
 
+    def marked(self, flight_size: int, now: float) -> None:
+        """Reduce to 0.8: who marks keeps its queue short (RFC 8511). Slow start overshoots."""
+        if self.cwnd < self.ssthresh:
+            self.loss(flight_size, now)
+        else:
+            self.ssthresh = max(flight_size * 4 // 5, 2 * self._mss)
+            self._avoidance = 0
+
     def timeout(self, flight_size: int, now: float, *, repeated: bool) -> None:
         """Fall back to one segment, the loss window."""
         if not repeated:
