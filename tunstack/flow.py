@@ -17,6 +17,8 @@ FLOW_SIZE: Final = 4096
 """Octets that a connection takes which holds no data: measured with CPython 3.11, rounded."""
 GAP_SIZE: Final = 640
 """Octets that each run of data beyond a gap takes beside the data: measured as well."""
+IP_AND_TCP_HEADERS: Final = 40
+"""Octets, options not counted: what an MTU has before an MSS."""
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -40,6 +42,7 @@ class TcpInfo:
         snd_wnd: The window that the peer offers.
         rcv_wnd: The window that we offer.
         snd_mss: Octets of data that one of our segments can carry.
+        pmtu: The largest packet that the path to the peer is thought to carry.
         rcv_mss: Octets of data that one of the peer's segments can carry.
         unacked: Sent and not acknowledged.
         notsent: Queued and not sent.
@@ -68,6 +71,7 @@ class TcpInfo:
     snd_wnd: int
     rcv_wnd: int
     snd_mss: int
+    pmtu: int
     rcv_mss: int
     unacked: int
     notsent: int
@@ -133,6 +137,7 @@ class Flow(Connection):
             snd_wnd=sender.wnd,
             rcv_wnd=receiver.wnd,
             snd_mss=sender.mss,
+            pmtu=sender.path.known + IP_AND_TCP_HEADERS,
             rcv_mss=receiver.mss,
             unacked=sender.outstanding,
             notsent=sender.unsent,

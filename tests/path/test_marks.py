@@ -16,30 +16,14 @@ from tunstack.tcp.segment import ACK, Segment
 from tunstack.wire import decode_datagram, decode_segment, encode_segment
 
 from .middlebox import Marker, codepoint, marked
+from .simulated import transfer
 
 if TYPE_CHECKING:
-    from tunstack.simulator import Application
     from tunstack.tcp.config import CongestionFactory
 
 DATA: Final = bytes(range(251)) * 4000
 ASKS: Final = Config(ecn=REQUEST)
 PATH: Final = Impairments(delay=0.01)
-
-
-def transfer(
-    simulator: Simulator, *, down: bytes = b"", up: bytes = b""
-) -> tuple[Application, Application]:
-    """Send `up` from the client and `down` from the server, and see all of it arrive."""
-    client, server = simulator.connect()
-    client.send(up)
-    client.shutdown()
-    simulator.run(lambda: server.flow is not None)
-    server.send(down)
-    server.shutdown()
-    simulator.run(lambda: client.done and server.done)
-    assert client.received == down
-    assert server.received == up
-    return client, server
 
 
 @pytest.mark.rfc("3168:6.1")

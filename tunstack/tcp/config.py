@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from . import ecn
+from . import ecn, mtu_probing
 from .congestion import CongestionControl, Cubic
 
 CongestionFactory: TypeAlias = Callable[[], CongestionControl]
@@ -56,6 +56,8 @@ class Config:
             own that does what :class:`~tunstack.tcp.congestion.CongestionControl` says.
         ecn: Explicit congestion notification (RFC 3168): 0 off, 1 on request and when asked, 2 only
             when asked. As Linux's tcp_ecn, and with its default.
+        mtu_probing: Whether to find out by trying how large a segment arrives (RFC 4821): 0 never,
+            1 once a black hole shows, 2 always. As Linux's tcp_mtu_probing, whose default is 0.
         max_out_of_order_runs: How many separate runs of octets may wait for a gap to fill.
     """
 
@@ -85,4 +87,5 @@ class Config:
     initial_window: int = 10
     congestion: CongestionFactory = Cubic
     ecn: int = ecn.ACCEPT
+    mtu_probing: int = mtu_probing.AFTER_BLACK_HOLE
     max_out_of_order_runs: int = 1024

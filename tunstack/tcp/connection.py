@@ -339,7 +339,8 @@ class Connection(Narrator):
             receiver.shift = self._window_shift
         # MUST-16: the smaller of what they take and what fits our link, options deducted.
         options = _TIMESTAMP_SIZE * self.timestamps_ok
-        sender.mss = min(self.peer_mss, config.mss) - options
+        sender.path.agree(min(self.peer_mss, config.mss), options, config.mtu_probing)
+        sender.mss = sender.path.mss
         receiver.mss = config.mss - options
         sender.congestion.set_mss(sender.mss, config.initial_window)
 
@@ -476,7 +477,7 @@ class Connection(Narrator):
             if what.fin:
                 flags |= FIN
             segment = self._segment(what.seq, flags, now, payload, blocks)
-            segment.note = what.why and f"retransmission: {what.why}"
+            segment.note = what.note
             if what.size and not what.why and self.ecn.capable:
                 self._mark_capable(segment)
             out.append(segment)

@@ -38,6 +38,15 @@ class CongestionControl(Protocol):
         """Begin, with the MSS that the handshake found and an initial window (RFC 6928)."""
         ...
 
+    def change_mss(self, mss: int) -> None:
+        """Segments carry `mss` octets from now on: the path is narrower, or wider, than it seemed.
+
+        That is no congestion, and `cwnd` stays what it is; but in the initial slow start it was
+        chosen as a number of segments, and is to remain that number when they become smaller (RFC
+        5681 section 3.1).
+        """
+        ...
+
     def acknowledged(self, ack: Acknowledgement) -> None:
         """Something was newly acknowledged, outside fast recovery, while cwnd was the limit."""
         ...

@@ -65,6 +65,17 @@ class Cubic:
         self._initial = min(initial_segments * mss, max(2 * mss, initial_segments * 1460))
         self.cwnd = self._initial
 
+    def change_mss(self, mss: int) -> None:
+        """Go on with other segments, as many octets of them; in the initial slow start, as many."""
+        if mss < self._mss and self.ssthresh == _UNLIMITED:
+            self.cwnd = self.cwnd * mss // self._mss
+        curve, ratio = self._curve, self._mss / mss
+        self._curve = _Curve(
+            curve.w_max * ratio, 0.0, None, curve.w_est * ratio, curve.cwnd_prior * ratio
+        )
+        self._initial = self._initial * mss // self._mss
+        self._mss = mss
+
     def acknowledged(self, ack: Acknowledgement) -> None:
         """Grow: by slow start, or towards what the curve says for the next round trip."""
         if ack.rtt is not None:
