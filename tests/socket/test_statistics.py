@@ -165,7 +165,7 @@ async def test_connections_are_listed_in_their_order_with_all_that_is_known() ->
         assert 0 <= info.min_rtt <= info.rtt < 1
         assert info.rto >= config.rto_min
         assert info.snd_wnd == theirs.connections()[1].rcv_wnd
-        assert 0 < info.rcv_wnd <= config.receive_buffer
+        assert 0 < info.rcv_wnd <= config.receive_sizes[0]
         assert all(field.name in (TcpInfo.__doc__ or "") for field in fields(TcpInfo))
 
 

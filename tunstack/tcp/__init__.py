@@ -23,6 +23,7 @@ Where to look:
 `rtt`                the retransmission timeout
 `receiver`           RCV variables, window, when to acknowledge
 `reassembly`         what came out of order
+`buffer_tuning`      how large the buffers are, where nobody has set it
 `isn`                numbers that an outsider cannot guess
 `listener`           what listens, and what waits there
 `half_open`          what is in SYN-RECEIVED: few

@@ -356,6 +356,8 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
         receiver.ack_now = True
     if not receiver.accept(seq, payload, now):
         return Verdict.DUPLICATE
+    if receiver.tuning is not None and now >= receiver.tuning.at:
+        receiver.tuning.look(connection, segment, now)
     return Verdict.ACCEPTED
 
 

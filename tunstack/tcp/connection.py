@@ -78,7 +78,7 @@ class Connection(Narrator):
     __slots__ = (
         "_challenges",
         "_close_requested",
-        "_first_buffer",
+        "_largest_buffer",
         "_outbox",
         "_syn_due",
         "_ts_offset",
@@ -127,7 +127,7 @@ class Connection(Narrator):
         self.orphaned = False
         self._ts_offset = ts_offset
         self._challenges: ChallengeLimit | None = None
-        self._first_buffer = config.receive_buffer
+        self._largest_buffer = config.receive_sizes[1]
         self._syn_due = False
         self._close_requested = False
         self.quiet = QuietTimer()
@@ -214,7 +214,7 @@ class Connection(Narrator):
         """How many octets :meth:`send` would take now."""
         if self.state not in CAN_SEND or self._close_requested:
             return 0
-        return max(0, self.receiver.budget.share(self.sender.size) - len(self.sender.buffer))
+        return max(0, self.receiver.budget.share(self.sender.bound) - len(self.sender.buffer))
 
     def send(self, data: Buffer, now: float) -> int:
         """SEND (section 3.10.2): queue `data`, as much as there is room for; returns how much.
@@ -246,11 +246,12 @@ class Connection(Narrator):
 
     def reconfigure(self, config: Config) -> None:
         """Take other parameters: buffers, TCP_NODELAY and the user timeout; the rest is history."""
-        self.config = config
-        self.sender.size = config.send_buffer
+        before, self.config = self.config, config
+        self.sender.size, self.sender.size_max = config.send_sizes
         self.sender.nodelay = config.nodelay
         self.sender.user_timeout = config.user_timeout
-        self.receiver.size = config.receive_buffer
+        if config.receive_sizes != before.receive_sizes:  # Else it stays as large as it has become.
+            self.receiver.set_size(config)
 
     def shutdown(self) -> None:
         """CLOSE our half (section 3.10.4): a FIN follows what is queued. The other stays open."""
@@ -346,7 +347,7 @@ class Connection(Narrator):
 
     @property
     def _window_shift(self) -> int:
-        return window_shift(self._first_buffer)
+        return window_shift(self._largest_buffer)
 
     def timestamp(self, now: float) -> int:
         """TSval now."""

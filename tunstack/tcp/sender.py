@@ -55,7 +55,8 @@ class Sender:
         path: What is known of how large a segment arrives.
         buffer: What the application has sent, from the first octet not acknowledged.
         fin_queued: Whether a FIN follows the last octet of the buffer.
-        size: The bound of what is sent or queued and not acknowledged (SO_SNDBUF).
+        size: The bound of what is sent or queued and not acknowledged (SO_SNDBUF)...
+        size_max: ...which is twice the congestion window where that is more, up to this.
         nodelay: Whether the Nagle algorithm is off.
         timer: When the retransmission or the persist timer fires, in seconds, if one runs.
         early_timer: When to probe for a lost tail, or to look for overdue segments, if at all.
@@ -86,6 +87,7 @@ class Sender:
         "rtt",
         "shift",
         "size",
+        "size_max",
         "stalled_since",
         "timer",
         "una",
@@ -107,7 +109,7 @@ class Sender:
         self.path = PathMtu(config.mss)
         self.buffer = SendBuffer((iss + 1) & MASK)
         self.fin_queued = False
-        self.size = config.send_buffer
+        self.size, self.size_max = config.send_sizes
         self.nodelay = config.nodelay
         self.congestion = congestion
         self.rtt = RttEstimator(config.rto_initial, config.rto_min, config.rto_max)
@@ -137,6 +139,14 @@ class Sender:
     def unsent(self) -> int:
         """Octets in the buffer that were never sent."""
         return max(0, diff(self.buffer.end, self.nxt)) if self.synchronized else len(self.buffer)
+
+    @property
+    def bound(self) -> int:
+        """The bound of what is sent or queued and not acknowledged, as it is now.
+
+        A window of what is on its way, and one of what may follow when that is acknowledged.
+        """
+        return max(self.size, min(2 * self.congestion.cwnd, self.size_max))
 
     @property
     def synchronized(self) -> bool:
