@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.kernel
 
 DATA: Final = bytes(range(251)) * 4000
-WIDE: Final = Config(mss=1460)
-"""For a host behind a narrow device: it knows nothing of that, and takes segments of any size."""
 
 
 @pytest.mark.rfc("1191:6.4")
@@ -27,12 +25,16 @@ WIDE: Final = Config(mss=1460)
 async def test_the_kernel_as_a_router_tells_what_fits(require_tool: Callable[[str], str]) -> None:
     """Between two devices: what it says of the second comes back through the first."""
     require_tool("nstat")
+    require_tool("ip")
     async with open_namespace() as namespace:
         namespace.sysctl("net.ipv4.ip_forward", 1)
         async with (
             namespace.open_host("198.51.100.2/25", mtu=1500) as near,
-            namespace.open_host("198.51.100.130/25", mtu=1000, config=WIDE) as far,
+            namespace.open_host("198.51.100.130/25", mtu=1500) as far,
         ):
+            # Behind its back: it goes on to announce, and to take, segments of any size.
+            narrow = ["ip", "link", "set", "dev", far.name, "mtu", "1000"]
+            await namespace.run_process(narrow)
             (listener,) = await far.open_tcp_listeners(80)
             ours = await near.open_tcp_stream("198.51.100.130", 80)
             theirs = await listener.accept()
