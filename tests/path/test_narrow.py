@@ -119,7 +119,7 @@ def test_a_path_that_gets_narrower_on_the_way_and_loses_as_well(seed: int) -> No
     assert simulator.now < 60.0
 
 
-@pytest.mark.rfc("5927:4.1")
+@pytest.mark.rfc("5927:4.1", "8899:4.6.1")
 def test_a_forged_message_about_a_segment_that_is_not_outstanding_is_ignored() -> None:
     """A blind attacker has to guess the sequence number."""
     simulator = Simulator(seed=1, impairments=PATH)
@@ -162,7 +162,7 @@ def test_a_message_that_lies_about_what_arrives_is_not_believed() -> None:
 # Black holes
 
 
-@pytest.mark.rfc("4821:7.7")
+@pytest.mark.rfc("4821:7.7", "8899:4.3")
 @pytest.mark.parametrize("mtu", [300, 576, 1064, 1400])
 @pytest.mark.parametrize("sack", [True, False])
 def test_a_black_hole_is_crossed(mtu: int, sack: bool) -> None:

@@ -191,7 +191,7 @@ def test_new_data_is_ect_0(numbers: Numbers) -> None:
     bench.expect(ACK | PSH, payload=b"hello", ecn=ECT_0)
 
 
-@pytest.mark.rfc("3168:6.1.5")
+@pytest.mark.rfc("3168:6.1.5", "8311:4.3")
 def test_a_retransmission_is_not(numbers: Numbers) -> None:
     bench = willing(**numbers)
     bench.send(b"hello")
@@ -200,7 +200,7 @@ def test_a_retransmission_is_not(numbers: Numbers) -> None:
     bench.expect(ACK | PSH, payload=b"hello", ecn=NOT_ECT)
 
 
-@pytest.mark.rfc("3168:6.1.4")
+@pytest.mark.rfc("3168:6.1.4", "8311:4.3")
 def test_an_ack_is_not(numbers: Numbers) -> None:
     bench = willing(**numbers)
     bench.arrive(ACK | PSH, payload=b"hello")
@@ -208,7 +208,7 @@ def test_an_ack_is_not(numbers: Numbers) -> None:
     bench.expect(ACK, ecn=NOT_ECT)
 
 
-@pytest.mark.rfc("3168:6.1.6")
+@pytest.mark.rfc("3168:6.1.6", "8311:4.3")
 def test_a_window_probe_is_not() -> None:
     bench = willing()
     bench.arrive(ACK, wnd=0)
@@ -217,6 +217,7 @@ def test_a_window_probe_is_not() -> None:
     bench.expect(ACK, note="window probe", ecn=NOT_ECT)
 
 
+@pytest.mark.rfc("8311:4.3")
 def test_neither_is_a_fin_or_a_reset() -> None:
     bench = willing()
     bench.shutdown()
@@ -467,7 +468,7 @@ def test_undoing_a_loss_does_not_undo_the_mark_before_it() -> None:
 # How much (RFC 8511)
 
 
-@pytest.mark.rfc("8511:3")
+@pytest.mark.rfc("8511:3", "8311:4.1")
 @pytest.mark.parametrize(("kind", "beta"), [(Cubic, 0.85), (Reno, 0.8)])
 def test_a_mark_takes_less_than_a_loss(kind: type[Cubic | Reno], beta: float) -> None:
     """In congestion avoidance."""
@@ -478,7 +479,7 @@ def test_a_mark_takes_less_than_a_loss(kind: type[Cubic | Reno], beta: float) ->
     assert congestion.ssthresh == 100 * MSS * beta
 
 
-@pytest.mark.rfc("8511:3")
+@pytest.mark.rfc("8511:3", "8311:4.1")
 @pytest.mark.parametrize(("kind", "beta"), [(Cubic, 0.7), (Reno, 0.5)])
 def test_in_slow_start_it_takes_as_much(kind: type[Cubic | Reno], beta: float) -> None:
     congestion = kind()

@@ -97,7 +97,7 @@ def timeouts(bench: Bench, count: int) -> list[Segment]:
     return again
 
 
-@pytest.mark.rfc("4821:7.7")
+@pytest.mark.rfc("4821:7.7", "8899:4.3")
 def test_the_third_timeout_of_a_full_segment_makes_it_smaller(numbers: Numbers) -> None:
     bench = bulk(**numbers)
     again = timeouts(bench, 3)
@@ -201,7 +201,7 @@ def fallen_back(**setup: Any) -> Bench:
     return bench
 
 
-@pytest.mark.rfc("4821:7.6.1")
+@pytest.mark.rfc("4821:7.6.1", "8899:4.2")
 def test_a_probe_that_arrives_makes_segments_larger(numbers: Numbers) -> None:
     """It was no black hole: one probe brings everything back."""
     bench = fallen_back(**numbers)
@@ -211,7 +211,7 @@ def test_a_probe_that_arrives_makes_segments_larger(numbers: Numbers) -> None:
     assert bench.connection.sender.path.known == MTU_MSS
 
 
-@pytest.mark.rfc("4821:7.6.2")
+@pytest.mark.rfc("4821:7.6.2", "8899:3")
 def test_a_probe_that_is_lost_is_no_congestion(numbers: Numbers) -> None:
     bench = fallen_back(**numbers)
     congestion = bench.connection.sender.congestion
