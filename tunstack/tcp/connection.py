@@ -246,12 +246,9 @@ class Connection(Narrator):
 
     def reconfigure(self, config: Config) -> None:
         """Take other parameters: buffers, TCP_NODELAY and the user timeout; the rest is history."""
-        before, self.config = self.config, config
-        self.sender.size, self.sender.size_max = config.send_sizes
-        self.sender.nodelay = config.nodelay
-        self.sender.user_timeout = config.user_timeout
-        if config.receive_sizes != before.receive_sizes:  # Else it stays as large as it has become.
-            self.receiver.set_size(config)
+        self.config = config
+        self.sender.reconfigure(config)
+        self.receiver.reconfigure(config)
 
     def shutdown(self) -> None:
         """CLOSE our half (section 3.10.4): a FIN follows what is queued. The other stays open."""

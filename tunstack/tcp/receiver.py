@@ -55,6 +55,7 @@ class Receiver:
     __slots__ = (
         "_delayed_ack",
         "_most_offered",
+        "_sizes",
         "_twice",
         "_unacknowledged",
         "ack_due",
@@ -81,7 +82,7 @@ class Receiver:
         self.edge = 0
         self.shift = 0
         self.mss = config.mss
-        self.set_size(config)
+        self._set_size(config)
         self.budget = budget
         self.buffer = ReceiveBuffer()
         self.reassembly = Reassembly(config.max_out_of_order_runs)
@@ -98,9 +99,14 @@ class Receiver:
         self.ack_due: float | None = None
         self.ack_now = False
 
-    def set_size(self, config: Config) -> None:
-        """Begin, or begin anew, with the size that the configuration says."""
-        self.size, most = config.receive_sizes
+    def reconfigure(self, config: Config) -> None:
+        """Take other parameters, as far as they are not history."""
+        if config.receive_sizes != self._sizes:  # Else it stays as large as it has become.
+            self._set_size(config)
+
+    def _set_size(self, config: Config) -> None:
+        self._sizes = config.receive_sizes
+        self.size, most = self._sizes
         self.tuning = ReceiveTuning(most) if most > self.size else None
 
     def synchronize(self, irs: int) -> None:

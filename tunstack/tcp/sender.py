@@ -128,6 +128,12 @@ class Sender:
         self._flight = 0  # What was outstanding when new data was last sent.
         self.last_sent = 0.0
 
+    def reconfigure(self, config: Config) -> None:
+        """Take other parameters, as far as they are not history."""
+        self.size, self.size_max = config.send_sizes
+        self.nodelay = config.nodelay
+        self.user_timeout = config.user_timeout
+
     # What there is
 
     @property
