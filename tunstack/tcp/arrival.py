@@ -357,7 +357,7 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
     if not receiver.accept(seq, payload, now):
         return Verdict.DUPLICATE
     if receiver.tuning is not None and now >= receiver.tuning.at:
-        receiver.tuning.look(connection, segment, now)
+        receiver.tuning.look(connection, segment.ts_ecr, now)
     return Verdict.ACCEPTED
 
 

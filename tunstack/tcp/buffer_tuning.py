@@ -22,7 +22,6 @@ from .sequence import gt
 
 if TYPE_CHECKING:
     from .connection import Connection
-    from .segment import Segment
 
 FIRST_SIZE: Final = 128 << 10
 """Octets that a buffer may hold before anything is known."""
@@ -52,12 +51,12 @@ class ReceiveTuning:
         self._read = 0
         self._most_read = 0
 
-    def look(self, connection: Connection, segment: Segment, now: float) -> None:
-        """`segment` has arrived with data: see if a round trip is over, and what it brought."""
+    def look(self, connection: Connection, ts_ecr: int, now: float) -> None:
+        """Data has arrived, with this echo: see if a round trip is over, and what it brought."""
         receiver = connection.receiver
         read = receiver.buffer.total - len(receiver.buffer)
         if self._mark is not None:
-            if connection.timestamps_ok and not gt(segment.ts_ecr, self._mark):
+            if connection.timestamps_ok and not gt(ts_ecr, self._mark):
                 return
             self._fit(connection, read - self._read)
         self._read = read

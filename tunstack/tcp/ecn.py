@@ -34,18 +34,19 @@ class Ecn:
     """What one connection has agreed on, and what it owes the peer.
 
     Attributes:
-        capable: Whether new data goes out as ECT.
+        agreed: Whether both sides know of it: marks that arrive are echoed.
+        capable: Whether new data goes out as ECT as well.
         echo: Whether a mark has arrived that the peer has not yet answered with a CWR: all that
             acknowledges carries ECE.
     """
 
-    __slots__ = ("_heeds", "_mode", "_plain", "_requested", "capable", "echo")
+    __slots__ = ("_mode", "_plain", "_requested", "agreed", "capable", "echo")
 
     def __init__(self, mode: int) -> None:
         self._mode = mode
         self._requested = False
         self._plain = False
-        self._heeds = False
+        self.agreed = False
         self.capable = False
         self.echo = False
 
@@ -65,7 +66,7 @@ class Ecn:
 
     def answer_flags(self) -> int:
         """The flags of our SYN,ACK."""
-        return ECE if self._heeds else 0
+        return ECE if self.agreed else 0
 
     def agree(self, syn: Segment) -> None:
         """Take what the peer's SYN, or its SYN,ACK, says; a SYN that comes again counts as well.
@@ -75,12 +76,12 @@ class Ecn:
         """
         setup = syn.flags & _SETUP
         if syn.flags & ACK:
-            self._heeds = self._requested and setup == ECE
+            self.agreed = self._requested and setup == ECE
         else:
             willing = self._mode != OFF and not self._plain
-            self._heeds = willing and setup == _SETUP and syn.ecn == NOT_ECT
+            self.agreed = willing and setup == _SETUP and syn.ecn == NOT_ECT
         # Whoever has sent a SYN without the flags must not send ECT, but hears what is marked.
-        self.capable = self._heeds and not self._plain
+        self.capable = self.agreed and not self._plain
 
     # The receiver (section 6.1.3)
 
@@ -90,7 +91,7 @@ class Ecn:
         Data outside of the window is not to get here (section 6.1.5). CWR comes first: data that
         carries it may have been marked itself.
         """
-        if not self._heeds:
+        if not self.agreed:
             return False
         before = self.echo
         if segment.flags & CWR:
