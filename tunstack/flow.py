@@ -17,6 +17,8 @@ FLOW_SIZE: Final = 4096
 """Octets that a connection takes which holds no data: measured with CPython 3.11, rounded."""
 GAP_SIZE: Final = 640
 """Octets that each run of data beyond a gap takes beside the data: measured as well."""
+IP_AND_TCP_HEADERS: Final = 40
+"""Octets, options not counted: what an MTU has before an MSS."""
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -40,6 +42,7 @@ class TcpInfo:
         snd_wnd: The window that the peer offers.
         rcv_wnd: The window that we offer.
         snd_mss: Octets of data that one of our segments can carry.
+        pmtu: The largest packet that the path to the peer is thought to carry.
         rcv_mss: Octets of data that one of the peer's segments can carry.
         unacked: Sent and not acknowledged.
         notsent: Queued and not sent.
@@ -50,6 +53,7 @@ class TcpInfo:
         retransmits: Segments sent again, in all.
         timestamps: Whether both sides use timestamps (RFC 7323).
         sack: Whether both sides permit SACK (RFC 2018).
+        ecn: Whether what we send may be marked in place of dropped (RFC 3168).
         snd_wscale: How far the peer's window field is scaled.
         rcv_wscale: How far ours is.
         soft_error: The latest error that did not end the connection, or None.
@@ -67,6 +71,7 @@ class TcpInfo:
     snd_wnd: int
     rcv_wnd: int
     snd_mss: int
+    pmtu: int
     rcv_mss: int
     unacked: int
     notsent: int
@@ -77,6 +82,7 @@ class TcpInfo:
     retransmits: int
     timestamps: bool
     sack: bool
+    ecn: bool
     snd_wscale: int
     rcv_wscale: int
     soft_error: OSError | None
@@ -131,6 +137,7 @@ class Flow(Connection):
             snd_wnd=sender.wnd,
             rcv_wnd=receiver.wnd,
             snd_mss=sender.mss,
+            pmtu=sender.path.known + IP_AND_TCP_HEADERS,
             rcv_mss=receiver.mss,
             unacked=sender.outstanding,
             notsent=sender.unsent,
@@ -141,6 +148,7 @@ class Flow(Connection):
             retransmits=sender.retransmissions,
             timestamps=self.timestamps_ok,
             sack=self.sack_ok,
+            ecn=self.ecn.capable,
             snd_wscale=sender.shift,
             rcv_wscale=receiver.shift,
             soft_error=self.soft_error,

@@ -189,7 +189,9 @@ class Simulator:
         impairments: Of the path, each way; or a pair, of the client's packets and the server's.
         mtu: Of the path.
         bottleneck: Its rate in bits per second, each way, and how many packets wait for it.
-        config: What connections begin with, on both sides.
+        config: What connections begin with, on both sides; or a pair, the client's first.
+        middlebox: What stands in the way: called with each packet, it returns the one that goes on
+            and the one that goes back, either of which may be None.
         tap: Called with ``"client"`` or ``"server"`` and each of that side's observations.
         script: Called with the same, each packet that this side sends, and the time, when a run is
             to go as it is told: it returns how many seconds later than others the packet arrives,
@@ -198,6 +200,7 @@ class Simulator:
     Attributes:
         now: The virtual time, in seconds.
         events: How many events were processed.
+        middlebox: What stands in the way; it may be replaced at any time.
     """
 
     def __init__(
@@ -207,7 +210,8 @@ class Simulator:
         impairments: Impairments | tuple[Impairments, Impairments] | None = None,
         mtu: int = 1500,
         bottleneck: tuple[float, int] | None = None,
-        config: Config | None = None,
+        config: Config | tuple[Config, Config] | None = None,
+        middlebox: Callable[[bytes], tuple[bytes | None, bytes | None]] | None = None,
         tap: Callable[[str, Observation], None] | None = None,
         script: Callable[[str, bytes, float], float | None] | None = None,
     ) -> None:
@@ -217,8 +221,10 @@ class Simulator:
         self.now = 0.0
         self.events = 0
         slow = [bottleneck and Bottleneck(*bottleneck) for _ in range(2)]
-        self.client = Node(CLIENT, mtu, Random(rng.random()), there, config, slow[0])
-        self.server = Node(SERVER, mtu, Random(rng.random()), back, config, slow[1])
+        ours, theirs = config if isinstance(config, tuple) else (config, config)
+        self.client = Node(CLIENT, mtu, Random(rng.random()), there, ours, slow[0])
+        self.server = Node(SERVER, mtu, Random(rng.random()), back, theirs, slow[1])
+        self.middlebox = middlebox
         if tap is not None:
             self.client.stack.tap = lambda observation: tap("client", observation)
             self.server.stack.tap = lambda observation: tap("server", observation)
@@ -310,6 +316,13 @@ class Simulator:
             node.stack.flush(self.now)
             while node.stack.outgoing:
                 packet = b"".join(node.stack.outgoing.popleft())
+                if self.middlebox is not None:
+                    onward, answer = self.middlebox(packet)
+                    if answer is not None:
+                        self.at(self.now, partial(self._arrive, node, answer))
+                    if onward is None:
+                        continue
+                    packet = onward
                 self._wire.update(b"%.9f" % self.now + packet)
                 for arrival in self._arrivals(node, packet):
                     self.at(arrival, partial(self._arrive, peer, node.impairer.spoil(packet)))

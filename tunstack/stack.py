@@ -21,15 +21,18 @@ from typing import TYPE_CHECKING, Final
 
 from tunstack import admission, memory
 from tunstack.admission import Admission
-from tunstack.flow import Flow
+from tunstack.flow import IP_AND_TCP_HEADERS, Flow
 from tunstack.ip import address as ip_address
 from tunstack.ip import icmp
 from tunstack.ip.datagram import ICMP, TCP
 from tunstack.ip.demux import Demultiplexer, FourTuple
+from tunstack.ip.path_mtu import PathMtus, reported_mtu
 from tunstack.limits import Limits
 from tunstack.memory import Memory
 from tunstack.observation import Observation
+from tunstack.tcp import sizing
 from tunstack.tcp.config import Config
+from tunstack.tcp.ecn import CE
 from tunstack.tcp.isn import InitialNumbers
 from tunstack.tcp.listener import Listener
 from tunstack.tcp.sequence import MASK, within
@@ -53,8 +56,6 @@ if TYPE_CHECKING:
     from tunstack.ip.datagram import Address, Buffer, Datagram
     from tunstack.tcp.segment import Segment
 
-_IP_AND_TCP_HEADERS: Final = 40
-
 _ICMP_ERRNO: Final = {
     icmp.NET_UNREACHABLE: errno.ENETUNREACH,
     icmp.HOST_UNREACHABLE: errno.EHOSTUNREACH,
@@ -72,8 +73,12 @@ _OWN_COUNTERS: Final = (
     "packets_sent",
     "icmp_received",
     "icmp_unmatched",
+    "congestion_marks",
     "retransmission_timeout",
     "retransmission_fast",
+    "retransmission_too_large",
+    "path_mtu_lowered",
+    "size_probe",
     "retransmission_tail_loss_probe",
     "window_probe",
     "lost_to_full_link",
@@ -98,6 +103,7 @@ class Stack:
         limits: What bounds all of it.
         memory: Who holds how much.
         outgoing: Packets for the link, each as the buffers that make it up.
+        path_mtus: Which paths are narrower than the link.
         counters: How often what happened; the keys are `Reason` and `Verdict` values among others.
     """
 
@@ -124,7 +130,7 @@ class Stack:
         self.interfaces = tuple(interfaces)
         self.mtu = mtu
         config = config or Config()
-        self.config = replace(config, mss=min(config.mss, mtu - _IP_AND_TCP_HEADERS))
+        self.config = replace(config, mss=min(config.mss, mtu - IP_AND_TCP_HEADERS))
         self.outgoing: deque[list[Buffer]] = deque()
         self.counters: Counter[str] = Counter()
         self.limits = limits or Limits()
@@ -154,6 +160,7 @@ class Stack:
         self._touched: deque[Flow] = deque()
         self._due: deque[Flow] = deque()
         self._looped: deque[bytes] = deque()
+        self.path_mtus = PathMtus(mtu)
 
     def set_epoch(self, epoch: float) -> None:
         """Tell what to add to the clock for the time of observations, in seconds."""
@@ -200,6 +207,8 @@ class Stack:
             if flow is None:
                 return
         before = flow.state
+        if segment.ecn == CE:
+            self.counters["congestion_marks"] += 1
         verdict = flow.segment_arrives(segment, now)
         self.counters[verdict] += 1
         self.touch(flow)
@@ -289,13 +298,15 @@ class Stack:
         config: Config | None = None,
     ) -> Flow:
         packed = name.packed
-        return Flow(
+        flow = Flow(
             name,
             config or self.config,
             iss=self._numbers.isn(packed, now) if iss is None else iss,
             ts_offset=self._numbers.timestamp_offset(packed),
             budget=self.memory.budget,
         )
+        flow.sender.path.told = self.path_mtus.get(name.remote) - IP_AND_TCP_HEADERS
+        return flow
 
     def _icmp_arrives(self, datagram: Datagram, packet: Buffer, now: float) -> None:
         message = decode_icmp(datagram)
@@ -306,9 +317,9 @@ class Stack:
             self._send_icmp(datagram, answer, now)
         elif (quote := icmp.quoted_tcp(message)) is not None:
             name = FourTuple(quote.src, quote.sport, quote.dst, quote.dport)
-            self._tcp_error(name, quote.seq, message)
+            self._tcp_error(name, quote.seq, message, now)
 
-    def _tcp_error(self, name: FourTuple, seq: int, message: icmp.IcmpMessage) -> None:
+    def _tcp_error(self, name: FourTuple, seq: int, message: icmp.IcmpMessage, now: float) -> None:
         """An ICMP error about a segment of ours (RFC 9293 section 3.9.2.2)."""
         flow = self.demux.find(name)
         if message.type != icmp.DESTINATION_UNREACHABLE and message.type != icmp.TIME_EXCEEDED:
@@ -318,12 +329,33 @@ class Stack:
             return
         if message.type == icmp.DESTINATION_UNREACHABLE:
             if message.code == icmp.FRAGMENTATION_NEEDED:
+                if (mtu := reported_mtu(message)) is not None:
+                    sizing.too_large(flow.sender, mtu - IP_AND_TCP_HEADERS, seq, now)
+                    self._look_at_path(flow, now)
                 return
             number = _ICMP_ERRNO.get(message.code, errno.EHOSTUNREACH)
         else:
             number = errno.EHOSTUNREACH
         flow.icmp_error(OSError(number, os.strerror(number)))
         self.touch(flow)
+
+    def _look_at_path(self, flow: Flow, now: float) -> None:
+        """If `flow` has learnt that its path is narrow, tell those that use the same one."""
+        path = flow.sender.path
+        if not path.news:
+            return
+        path.news = False
+        self.touch(flow)
+        remote = flow.four_tuple.remote
+        if self.path_mtus.lower(remote, path.told + IP_AND_TCP_HEADERS, now):
+            self.counters["path_mtu_lowered"] += 1
+            self._path_changed(remote)
+
+    def _path_changed(self, remote: Address) -> None:
+        size = self.path_mtus.get(remote) - IP_AND_TCP_HEADERS
+        for flow in self.demux.connections:
+            if flow.four_tuple.remote == remote:
+                sizing.path_changed(flow.sender, size)
 
     def _answer_icmp(
         self,
@@ -437,16 +469,20 @@ class Stack:
         """When :meth:`handle_timers` wants to be called, in seconds; None if never."""
         if self._looped or self._due or self._touched:
             return float("-inf")
-        return self._timers.deadline()
+        timers, paths = self._timers.deadline(), self.path_mtus.deadline()
+        return timers if paths is None else paths if timers is None else min(timers, paths)
 
     def handle_timers(self, now: float) -> None:
         """Do what is due, and deliver what was sent to ourselves; :meth:`flush` after it."""
         for _ in range(len(self._looped)):
             self._process(self._looped.popleft(), now, looped=True)
+        for remote in self.path_mtus.expired(now):
+            self._path_changed(remote)
         self._due.extend(self._timers.due(now))
         while self._due:  # One by one, as in `flush`.
             flow = self._due.popleft()
             flow.handle_timer(now)
+            self._look_at_path(flow, now)
             self.touch(flow)
 
     # The application's side

@@ -35,8 +35,12 @@ OWN = {
     "packets_sent",
     "icmp_received",
     "icmp_unmatched",
+    "congestion_marks",
     "retransmission_timeout",
     "retransmission_fast",
+    "retransmission_too_large",
+    "path_mtu_lowered",
+    "size_probe",
     "retransmission_tail_loss_probe",
     "window_probe",
     "lost_to_full_link",
@@ -140,6 +144,7 @@ async def test_connections_are_listed_in_their_order_with_all_that_is_known() ->
             snd_wnd=info.snd_wnd,
             rcv_wnd=info.rcv_wnd,
             snd_mss=1448,
+            pmtu=1500,
             rcv_mss=1448,
             unacked=0,
             notsent=0,
@@ -150,6 +155,7 @@ async def test_connections_are_listed_in_their_order_with_all_that_is_known() ->
             retransmits=0,
             timestamps=True,
             sack=True,
+            ecn=False,
             snd_wscale=7,
             rcv_wscale=7,
             soft_error=None,
@@ -159,7 +165,7 @@ async def test_connections_are_listed_in_their_order_with_all_that_is_known() ->
         assert 0 <= info.min_rtt <= info.rtt < 1
         assert info.rto >= config.rto_min
         assert info.snd_wnd == theirs.connections()[1].rcv_wnd
-        assert 0 < info.rcv_wnd <= config.receive_buffer
+        assert 0 < info.rcv_wnd <= config.receive_sizes[0]
         assert all(field.name in (TcpInfo.__doc__ or "") for field in fields(TcpInfo))
 
 

@@ -36,7 +36,7 @@ Numbers: TypeAlias = dict[str, Any]
 
 MSS: Final = 1000
 """Octets of data in a full segment, either way: the announced MSS less the timestamps."""
-CONFIG: Final = Config(mss=MSS + 12)
+CONFIG: Final = Config(mss=MSS + 12, mtu_probing=0, receive_buffer=1 << 20, send_buffer=1 << 20)
 AUTO: Final = -1
 """The peer's own clock, and the echo of our latest: what a peer's timestamps say by themselves."""
 
@@ -77,6 +77,7 @@ class Fields(TypedDict, total=False):
     sack: tuple[tuple[int, int], ...]
     ts_val: int | None
     ts_ecr: int
+    ecn: int
     note: str
 
 
@@ -190,6 +191,7 @@ class Bench(Trace):
         wscale: int | None = None,
         sack_permitted: bool = False,
         sack: tuple[tuple[int, int], ...] = (),
+        ecn: int = 0,
     ) -> Verdict:
         """A segment of the peer's arrives; what it does not say follows from what went before.
 
@@ -209,6 +211,7 @@ class Bench(Trace):
             wscale=wscale,
             sack_permitted=sack_permitted,
             sack=tuple((_plus(left, self.iss), _plus(right, self.iss)) for left, right in sack),
+            ecn=ecn,
         )
         if flags & ACK:
             segment.ack = connection.sender.nxt if ack is None else (self.iss + ack) & MASK

@@ -106,6 +106,15 @@ def _buffer_size(value: int) -> int:
     return min(max(value, SMALLEST_BUFFER), LARGEST_BUFFER)
 
 
+def _receive_buffer(sock: BaseSocket) -> int:
+    """What it has grown to by now."""
+    return sock.config.receive_sizes[0] if sock.flow is None else sock.flow.receiver.size
+
+
+def _send_buffer(sock: BaseSocket) -> int:
+    return sock.config.send_sizes[0] if sock.flow is None else sock.flow.sender.bound
+
+
 def _set_receive_buffer(sock: BaseSocket, value: int) -> None:
     sock.change(receive_buffer=_buffer_size(value))
 
@@ -158,8 +167,8 @@ _GETTERS: Final[dict[tuple[int, int], Callable[[BaseSocket], int]]] = {
     (SOL_SOCKET, SO_TYPE): lambda sock: int(sock.type),
     (SOL_SOCKET, SO_PROTOCOL): lambda _: IPPROTO_TCP,
     (SOL_SOCKET, SO_ERROR): lambda sock: sock.take_error(),
-    (SOL_SOCKET, SO_RCVBUF): lambda sock: sock.config.receive_buffer,
-    (SOL_SOCKET, SO_SNDBUF): lambda sock: sock.config.send_buffer,
+    (SOL_SOCKET, SO_RCVBUF): _receive_buffer,
+    (SOL_SOCKET, SO_SNDBUF): _send_buffer,
     (SOL_SOCKET, SO_REUSEADDR): lambda sock: int(sock.reuse_address),
     (IPPROTO_TCP, TCP_NODELAY): lambda sock: int(sock.config.nodelay),
     (IPPROTO_TCP, TCP_MAXSEG): _max_segment,

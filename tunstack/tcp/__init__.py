@@ -17,9 +17,14 @@ Where to look:
 `prr`                how much goes out meanwhile
 `undo`, `frto`       whether nothing was lost after all
 `congestion`         how much may be on its way
+`ecn`                marks where there would have been a loss
+`path_mtu`           how large a segment arrives, as routers tell
+`mtu_probing`        the same where they do not: by trying
+`sizing`             what the sender does about it
 `rtt`                the retransmission timeout
 `receiver`           RCV variables, window, when to acknowledge
 `reassembly`         what came out of order
+`buffer_tuning`      how large the buffers are, where nobody has set it
 `isn`                numbers that an outsider cannot guess
 `listener`           what listens, and what waits there
 `half_open`          what is in SYN-RECEIVED: few

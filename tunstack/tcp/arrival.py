@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
-from .segment import ACK, FIN, RST, SYN, Segment
+from .segment import ACK, ECE, FIN, RST, SYN, Segment
 from .sequence import MASK, diff, ge, gt, le, lt
 from .state import CAN_RECEIVE, State
 from .verdict import Verdict
@@ -126,6 +126,7 @@ def _first_check_sequence(connection: Connection, segment: Segment, now: float) 
             return None
         if connection.state is State.SYN_RECEIVED and flags & SYN:
             # Their SYN again: our SYN,ACK was lost. A bare ACK would not help them; Linux's way.
+            connection.ecn.agree(segment)
             if connection.may_answer(now):
                 connection.send_syn()
             return Verdict.DUPLICATE
@@ -265,6 +266,7 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
             sack=segment.sack,
             echoed_at=connection.echoed_at(segment, now),
             duplicate=_is_duplicate_ack(connection, segment),
+            marked=segment.flags & ECE != 0 and connection.ecn.capable,
         )
         sender.update_window(segment.seq, ack, _scaled_window(connection, segment))
     if connection.state in _CLOSE_STATES and sender.fin_acknowledged:
@@ -350,8 +352,12 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
         return Verdict.OUT_OF_WINDOW
     if receiver.refuses(seq):
         return Verdict.NO_MEMORY  # And no ACK: as if it had been lost, and the peer slows down.
+    if connection.ecn.data_arrived(segment):
+        receiver.ack_now = True
     if not receiver.accept(seq, payload, now):
         return Verdict.DUPLICATE
+    if receiver.tuning is not None and now >= receiver.tuning.at:
+        receiver.tuning.look(connection, segment.ts_ecr, now)
     return Verdict.ACCEPTED
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from . import ecn, mtu_probing
+from .buffer_tuning import sizes
 from .congestion import CongestionControl, Cubic
 
 CongestionFactory: TypeAlias = Callable[[], CongestionControl]
@@ -23,7 +25,11 @@ class Config:
         default_send_mss: Assumed when the peer announces none: 536 for IPv4 (MUST-15).
         max_payload: The largest payload the link takes in one segment; at most one MSS when 0.
         receive_buffer: Bounds what is received and not yet read, and so the window (SO_RCVBUF).
-        send_buffer: Bounds what is sent or queued and not yet acknowledged (SO_SNDBUF).
+            With None it begins with 128 KiB, and grows with what the application reads.
+        receive_buffer_max: How far it grows: Linux's tcp_rmem.
+        send_buffer: Bounds what is sent or queued and not yet acknowledged (SO_SNDBUF). With None
+            that is 128 KiB, or twice the congestion window where that is more.
+        send_buffer_max: How far it grows: Linux's tcp_wmem.
         timestamps: Offer and accept the Timestamps option (RFC 7323 section 3).
         window_scaling: Offer and accept the Window Scale option (RFC 7323 section 2).
         sack: Offer and accept SACK-Permitted (RFC 2018 section 2).
@@ -53,14 +59,20 @@ class Config:
         initial_window: In segments of one MSS (RFC 6928 section 2).
         congestion: Makes the congestion control: a class of :mod:`tunstack.tcp.congestion`, or your
             own that does what :class:`~tunstack.tcp.congestion.CongestionControl` says.
+        ecn: Explicit congestion notification (RFC 3168): 0 off, 1 on request and when asked, 2 only
+            when asked. As Linux's tcp_ecn, and with its default.
+        mtu_probing: Whether to find out by trying how large a segment arrives (RFC 4821): 0 never,
+            1 once a black hole shows, 2 always. As Linux's tcp_mtu_probing, whose default is 0.
         max_out_of_order_runs: How many separate runs of octets may wait for a gap to fill.
     """
 
     mss: int = 65495
     default_send_mss: int = 536
     max_payload: int = 0
-    receive_buffer: int = 1 << 20
-    send_buffer: int = 1 << 20
+    receive_buffer: int | None = None
+    receive_buffer_max: int = 6 << 20
+    send_buffer: int | None = None
+    send_buffer_max: int = 4 << 20
     timestamps: bool = True
     window_scaling: bool = True
     sack: bool = True
@@ -81,4 +93,16 @@ class Config:
     keepalive_count: int = 9
     initial_window: int = 10
     congestion: CongestionFactory = Cubic
+    ecn: int = ecn.ACCEPT
+    mtu_probing: int = mtu_probing.AFTER_BLACK_HOLE
     max_out_of_order_runs: int = 1024
+
+    @property
+    def receive_sizes(self) -> tuple[int, int]:
+        """The receive buffer's size at first, and at most."""
+        return sizes(self.receive_buffer, self.receive_buffer_max)
+
+    @property
+    def send_sizes(self) -> tuple[int, int]:
+        """The send buffer's size at first, and at most."""
+        return sizes(self.send_buffer, self.send_buffer_max)

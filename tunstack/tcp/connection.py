@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Protocol
 from . import arrival
 from .budget import UNLIMITED, Budget
 from .challenge import ChallengeLimit
+from .ecn import ECT_0, Ecn
 from .handshake import handshake
 from .isn import timestamp
 from .narration import Narrator
 from .quiet import Due, QuietTimer
 from .receiver import MAX_WINDOW_SHIFT, Receiver, window_shift
-from .segment import ACK, FIN, PSH, RST, SYN, Segment
+from .segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, Segment
 from .sender import Sender
 from .sequence import MASK
 from .state import CAN_RECEIVE, CAN_SEND, FIN_SENT, State
@@ -71,16 +72,18 @@ class Connection(Narrator):
         ts_recent: TS.Recent of RFC 7323 section 4.3.
         last_ack_sent: Last.ACK.sent of RFC 7323 section 4.3.
         orphaned: Whether the application has gone, so that nobody will read.
+        ecn: What is agreed on about explicit congestion notification.
     """
 
     __slots__ = (
         "_challenges",
         "_close_requested",
-        "_first_buffer",
+        "_largest_buffer",
         "_outbox",
         "_syn_due",
         "_ts_offset",
         "config",
+        "ecn",
         "error",
         "last_ack_sent",
         "orphaned",
@@ -111,6 +114,7 @@ class Connection(Narrator):
         self.owner = owner
         self.sender = Sender(config, iss, config.congestion())
         self.receiver = Receiver(config, budget)
+        self.ecn = Ecn(config.ecn)
         self.passive = False
         self.error: OSError | None = None
         self.soft_error: OSError | None = None
@@ -123,7 +127,7 @@ class Connection(Narrator):
         self.orphaned = False
         self._ts_offset = ts_offset
         self._challenges: ChallengeLimit | None = None
-        self._first_buffer = config.receive_buffer
+        self._largest_buffer = config.receive_sizes[1]
         self._syn_due = False
         self._close_requested = False
         self.quiet = QuietTimer()
@@ -210,7 +214,7 @@ class Connection(Narrator):
         """How many octets :meth:`send` would take now."""
         if self.state not in CAN_SEND or self._close_requested:
             return 0
-        return max(0, self.receiver.budget.share(self.sender.size) - len(self.sender.buffer))
+        return max(0, self.receiver.budget.share(self.sender.bound) - len(self.sender.buffer))
 
     def send(self, data: Buffer, now: float) -> int:
         """SEND (section 3.10.2): queue `data`, as much as there is room for; returns how much.
@@ -243,10 +247,8 @@ class Connection(Narrator):
     def reconfigure(self, config: Config) -> None:
         """Take other parameters: buffers, TCP_NODELAY and the user timeout; the rest is history."""
         self.config = config
-        self.sender.size = config.send_buffer
-        self.sender.nodelay = config.nodelay
-        self.sender.user_timeout = config.user_timeout
-        self.receiver.size = config.receive_buffer
+        self.sender.reconfigure(config)
+        self.receiver.reconfigure(config)
 
     def shutdown(self) -> None:
         """CLOSE our half (section 3.10.4): a FIN follows what is queued. The other stays open."""
@@ -325,6 +327,7 @@ class Connection(Narrator):
         sender, receiver, config = self.sender, self.receiver, self.config
         self.peer_mss = max(syn.mss or config.default_send_mss, _SMALLEST_MSS)
         self.timestamps_ok = config.timestamps and syn.ts_val is not None
+        self.ecn.agree(syn)
         self.last_ack_sent = receiver.nxt  # Or as good as: our answer is due.
         if syn.ts_val is not None:
             self.ts_recent, self.ts_recent_at = syn.ts_val, now
@@ -334,13 +337,14 @@ class Connection(Narrator):
             receiver.shift = self._window_shift
         # MUST-16: the smaller of what they take and what fits our link, options deducted.
         options = _TIMESTAMP_SIZE * self.timestamps_ok
-        sender.mss = min(self.peer_mss, config.mss) - options
+        sender.path.agree(min(self.peer_mss, config.mss), options, config.mtu_probing)
+        sender.mss = sender.path.mss
         receiver.mss = config.mss - options
         sender.congestion.set_mss(sender.mss, config.initial_window)
 
     @property
     def _window_shift(self) -> int:
-        return window_shift(self._first_buffer)
+        return window_shift(self._largest_buffer)
 
     def timestamp(self, now: float) -> int:
         """TSval now."""
@@ -471,10 +475,19 @@ class Connection(Narrator):
             if what.fin:
                 flags |= FIN
             segment = self._segment(what.seq, flags, now, payload, blocks)
-            segment.note = what.why and f"retransmission: {what.why}"
+            segment.note = what.note
+            if what.size and not what.why and self.ecn.capable:
+                self._mark_capable(segment)
             out.append(segment)
             sender.sent(what, now)
         sender.watch_window(now)
+
+    def _mark_capable(self, segment: Segment) -> None:
+        """RFC 3168 section 6.1.2: ECT on new data, and CWR on the first after a reduction."""
+        segment.ecn = ECT_0
+        if self.sender.recovery.cwr_due:
+            self.sender.recovery.cwr_due = False
+            segment.flags |= CWR
 
     def _segment(
         self,
@@ -486,6 +499,8 @@ class Connection(Narrator):
     ) -> Segment:
         """A segment of a synchronized connection; it acknowledges all that came."""
         receiver = self.receiver
+        if self.ecn.echo:
+            flags |= ECE
         segment = Segment(seq, receiver.nxt, flags, receiver.offer(), 0, payload)
         if self.timestamps_ok:
             segment.ts_val = self.timestamp(now)
@@ -510,7 +525,9 @@ class Connection(Narrator):
         config, receiver = self.config, self.receiver
         answer = self.state is State.SYN_RECEIVED
         segment = Segment(self.sender.iss, flags=SYN, mss=config.mss)
-        if self.sender.nxt != self.sender.iss:
+        again = self.sender.nxt != self.sender.iss
+        segment.flags |= self.ecn.answer_flags() if answer else self.ecn.syn_flags(again=again)
+        if again:
             segment.note = "retransmission: timeout" if self.passive or not answer else ""
         segment.wnd = receiver.first_window
         segment.sack_permitted = self.sack_ok if answer else config.sack

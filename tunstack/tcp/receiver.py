@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from .budget import SMALLEST_BUFFER, UNLIMITED, Budget
+from .buffer_tuning import ReceiveTuning
 from .reassembly import Reassembly
 from .receive_buffer import ReceiveBuffer
 from .sequence import MASK, diff
@@ -41,6 +42,7 @@ class Receiver:
         shift: Rcv.Wind.Shift, how far the window field is scaled (RFC 7323 section 2.2).
         mss: Octets of data in the largest segment expected: what we announced, options deducted.
         size: The bound of what is received and not read (SO_RCVBUF).
+        tuning: Makes `size` larger where that is of use; None where it is fixed.
         budget: The memory that it shares with other connections.
         buffer: What has arrived in order.
         reassembly: What has arrived beyond a gap.
@@ -53,6 +55,7 @@ class Receiver:
     __slots__ = (
         "_delayed_ack",
         "_most_offered",
+        "_sizes",
         "_twice",
         "_unacknowledged",
         "ack_due",
@@ -70,6 +73,7 @@ class Receiver:
         "reassembly",
         "shift",
         "size",
+        "tuning",
     )
 
     def __init__(self, config: Config, budget: Budget = UNLIMITED) -> None:
@@ -78,7 +82,7 @@ class Receiver:
         self.edge = 0
         self.shift = 0
         self.mss = config.mss
-        self.size = config.receive_buffer
+        self._set_size(config)
         self.budget = budget
         self.buffer = ReceiveBuffer()
         self.reassembly = Reassembly(config.max_out_of_order_runs)
@@ -94,6 +98,16 @@ class Receiver:
         """Segments that came out of order since the last ACK."""
         self.ack_due: float | None = None
         self.ack_now = False
+
+    def reconfigure(self, config: Config) -> None:
+        """Take other parameters, as far as they are not history."""
+        if config.receive_sizes != self._sizes:  # Else it stays as large as it has become.
+            self._set_size(config)
+
+    def _set_size(self, config: Config) -> None:
+        self._sizes = config.receive_sizes
+        self.size, most = self._sizes
+        self.tuning = ReceiveTuning(most) if most > self.size else None
 
     def synchronize(self, irs: int) -> None:
         """Begin after the peer's SYN, whose sequence number is `irs`."""

@@ -171,9 +171,14 @@ class Scoreboard:
 
     def head(self, size: int) -> list[Sent]:
         """The ranges of the first `size` octets, or of as many as there are."""
-        if not self._ranges:
+        return self.within(self.una, self.una + size)
+
+    def within(self, start: int, end: int) -> list[Sent]:
+        """The ranges of [start, end), or of what is outstanding of that."""
+        start, end = max(start, self.una), min(end, self.nxt)
+        if start >= end:
             return []
-        first, last = self._cut(self.una, min(self.una + size, self.nxt))
+        first, last = self._cut(start, end)
         return self._ranges[first:last]
 
     def last(self) -> Sent | None:

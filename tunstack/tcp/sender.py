@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from . import sizing
 from .congestion import Acknowledgement
+from .path_mtu import PathMtu
 from .recovery import Heard, Phase, Recovery
 from .rtt import RttEstimator
 from .send_buffer import SendBuffer
@@ -19,14 +21,22 @@ if TYPE_CHECKING:
 class Transmission(NamedTuple):
     """What to send: `size` octets from `seq`, and a FIN behind them or not.
 
-    `why` says what calls for it if it was sent before: "fast", "timeout" or "tail loss probe"; else
-    it is empty.
+    `why` says what calls for it if it was sent before: "fast", "timeout", "too large" or "tail loss
+    probe"; else it is empty. `probe`: it is larger than our segments are, to see if it arrives.
     """
 
     seq: int
     size: int
     fin: bool = False
     why: str = ""
+    probe: bool = False
+
+    @property
+    def note(self) -> str:
+        """What it is, if it is anything special."""
+        if self.probe:
+            return "size probe"
+        return self.why and f"retransmission: {self.why}"
 
 
 class Sender:
@@ -42,19 +52,21 @@ class Sender:
         max_wnd: The largest window that the peer has offered.
         shift: Snd.Wind.Shift (RFC 7323 section 2.2).
         mss: Octets of data that fit into one segment, options deducted (MUST-16).
+        path: What is known of how large a segment arrives.
         buffer: What the application has sent, from the first octet not acknowledged.
         fin_queued: Whether a FIN follows the last octet of the buffer.
-        size: The bound of what is sent or queued and not acknowledged (SO_SNDBUF).
+        size: The bound of what is sent or queued and not acknowledged (SO_SNDBUF)...
+        size_max: ...which is twice the congestion window where that is more, up to this.
         nodelay: Whether the Nagle algorithm is off.
         timer: When the retransmission or the persist timer fires, in seconds, if one runs.
         early_timer: When to probe for a lost tail, or to look for overdue segments, if at all.
+        last_sent: When something was last sent, in seconds.
         retransmissions: Segments sent again, over the life of the connection.
     """
 
     __slots__ = (
         "_config",
         "_force",
-        "_last_sent",
         "_probe_due",
         "_tail",
         "buffer",
@@ -62,16 +74,19 @@ class Sender:
         "early_timer",
         "fin_queued",
         "iss",
+        "last_sent",
         "max_wnd",
         "mss",
         "nodelay",
         "nxt",
+        "path",
         "persisting",
         "recovery",
         "retransmissions",
         "rtt",
         "shift",
         "size",
+        "size_max",
         "stalled_since",
         "timer",
         "una",
@@ -90,9 +105,10 @@ class Sender:
         self.max_wnd = 0
         self.shift = 0
         self.mss = config.default_send_mss
+        self.path = PathMtu(config.mss)
         self.buffer = SendBuffer((iss + 1) & MASK)
         self.fin_queued = False
-        self.size = config.send_buffer
+        self.size, self.size_max = config.send_sizes
         self.nodelay = config.nodelay
         self.congestion = congestion
         self.rtt = RttEstimator(config.rto_initial, config.rto_min, config.rto_max)
@@ -108,7 +124,13 @@ class Sender:
         self._tail = TailLossProbe()
         self._probe_due = False
         self._force = False
-        self._last_sent = 0.0
+        self.last_sent = 0.0
+
+    def reconfigure(self, config: Config) -> None:
+        """Take other parameters, as far as they are not history."""
+        self.size, self.size_max = config.send_sizes
+        self.nodelay = config.nodelay
+        self.user_timeout = config.user_timeout
 
     # What there is
 
@@ -121,6 +143,14 @@ class Sender:
     def unsent(self) -> int:
         """Octets in the buffer that were never sent."""
         return max(0, diff(self.buffer.end, self.nxt)) if self.synchronized else len(self.buffer)
+
+    @property
+    def bound(self) -> int:
+        """The bound of what is sent or queued and not acknowledged, as it is now.
+
+        A window of what is on its way, and one of what may follow when that is acknowledged.
+        """
+        return max(self.size, min(2 * self.congestion.cwnd, self.size_max))
 
     @property
     def synchronized(self) -> bool:
@@ -180,11 +210,18 @@ class Sender:
             return None
         if self._probe_due:
             return self._tail_probe(room)
-        new = self._new_transmission(limit, room) if self.recovery.prefers_new else None
-        if new is None and self.recovery.board.lost:
+        if self.recovery.prefers_new:
+            new = self._new_transmission(limit, room)
+            if new is not None:
+                return new
+        if self.recovery.board.lost:
             # Nothing new before all that is lost is on its way again (RFC 6675 NextSeg, rule 1).
             return self._lost_transmission(room)
-        return new or self._new_transmission(limit, room)
+        if self.path.search is not None and (size := sizing.probe_size(self, room)):
+            # Wait until there is room for it in the window, rather than fill that with others.
+            fits = size <= self.congestion.cwnd - self.recovery.pipe
+            return Transmission(self.nxt, size, probe=True) if fits else None
+        return self._new_transmission(limit, room)
 
     def _lost_transmission(self, room: int) -> Transmission | None:
         recovery = self.recovery
@@ -194,7 +231,7 @@ class Sender:
         quota = self.congestion.cwnd - recovery.pipe
         if end - start > quota and not recovery.resend_now:
             return None
-        return self._again(start, end, "timeout" if recovery.phase is Phase.LOSS else "fast")
+        return self._again(start, end, recovery.why)
 
     def _again(self, start: int, end: int, why: str) -> Transmission:
         """Retransmit [start, end): even beyond a window that shrank (SHLD-16, MAY-7)."""
@@ -250,7 +287,7 @@ class Sender:
     def sent(self, what: Transmission, now: float) -> None:
         """`what` went out."""
         self._force = False
-        self._last_sent = now
+        self.last_sent = now
         size = what.size + what.fin
         if what.why:
             self.retransmissions += 1
@@ -264,6 +301,8 @@ class Sender:
                 self.stalled_since = now
             self.nxt = (what.seq + size) & MASK
             self.recovery.sent(size, now)
+            if what.probe or self.mss > self.path.proven:
+                sizing.try_size(self, what)
         if self.timer is None or self.persisting:
             self.start_timer(now)
         if not what.why:
@@ -279,6 +318,7 @@ class Sender:
         sack: tuple[tuple[int, int], ...] = (),
         echoed_at: float | None = None,
         duplicate: bool = False,
+        marked: bool = False,
     ) -> None:
         """Take an acceptable ACK.
 
@@ -289,6 +329,7 @@ class Sender:
             echoed_at: When what the peer's timestamp echoes was sent, if there is one (RFC 7323
                 section 4.1): it measures even what was retransmitted.
             duplicate: Whether it is a duplicate ACK by RFC 5681 section 2.
+            marked: Whether it echoes a mark of congestion (RFC 3168).
         """
         outstanding = (self.nxt - self.una) & MASK
         recovery = self.recovery
@@ -306,13 +347,17 @@ class Sender:
             self._advance(ack, now)
         sample = recovery.heard(heard, now, self.mss)
         self._measure(sample, outstanding)
+        if marked:
+            recovery.heed_mark(advance, now)
+        if self.path.trial is not None:
+            sizing.look_at_trial(self, una, now)
         if was_syn:
             if self.retransmissions:  # RFC 6298 section 5.7
                 self.rtt.restart_after_syn_loss(self._config.rto_after_syn_loss)
             if self.retransmissions > 1:
                 # RFC 6928 section 2, and Linux. One SYN sent again may just mean a long path.
                 self.congestion.set_mss(self.mss, 1)
-        elif advance and was_phase is recovery.phase is not Phase.RECOVERY:
+        elif advance and not marked and was_phase is recovery.phase is not Phase.RECOVERY:
             self._grow(advance, sample, now)
         if recovery.recovering:
             self._tail.forget()  # What was lost is known, and has had its consequences.
@@ -499,7 +544,7 @@ class Sender:
             return "probe"
         if not self.synchronized:
             return "syn"
-        self.recovery.timeout(now, self.mss)
+        sizing.timed_out(self, now, self._config.mtu_probing)
         self.early_timer = None
         self._tail = TailLossProbe()
         self.start_timer(now)
@@ -507,5 +552,5 @@ class Sender:
 
     def restart_if_idle(self, now: float) -> None:
         """Fall back to the initial window after a pause (RFC 5681 section 4.1)."""
-        if self.nxt == self.una and now - self._last_sent > self.rtt.rto:
+        if self.nxt == self.una and now - self.last_sent > self.rtt.rto:
             self.congestion.idle()

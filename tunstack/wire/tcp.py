@@ -41,6 +41,8 @@ _TWO_WORDS: Final = Struct(">II")
 _THREE_WORDS: Final = Struct(">III")
 _PACKET: Final = Struct(">HHHHHH4s4sHHIIHHHH")
 _DONT_FRAGMENT: Final = 0x4000
+_ECN: Final = 0x03
+"""The two bits of the TOS octet that RFC 3168 took."""
 
 
 class _Header(dpkt.tcp.TCP):  # type: ignore[misc]  # dpkt has no types
@@ -89,6 +91,8 @@ def decode_segment(datagram: Datagram) -> tuple[int, int, Segment]:
         header.urp,
         view[header_length:],
     )
+    if datagram.tos & _ECN:
+        segment.ecn = datagram.tos & _ECN
     if header_length != _MINIMUM_HEADER:
         _decode_options(bytes(view[_MINIMUM_HEADER:header_length]), segment)
     return header.sport, header.dport, segment
@@ -144,6 +148,7 @@ def encode_segment(
 ) -> list[Buffer]:
     """Build the IPv4 packet that carries a segment, don't-fragment set.
 
+    The segment's ECN codepoint stands in the low two bits of the TOS octet, beside `tos`.
     SACK blocks beyond those that fit beside the other options are left out, the first are sent.
     Fields must be in the range of their header fields: it is not the codec that clamps a window.
 
@@ -160,7 +165,7 @@ def encode_segment(
     total_length = 20 + length
     if total_length > MAXIMUM_PACKET:
         raise ValueError(f"no IPv4 packet has {total_length} octets")
-    version_and_tos = 0x4500 | tos
+    version_and_tos = 0x4500 | tos | segment.ecn
     ttl_and_protocol = ttl << 8 | TCP
     offset_and_flags = _MINIMUM_HEADER + len(options) << 10 | segment.flags
     addresses = int.from_bytes(src + dst, "big")
