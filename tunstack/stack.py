@@ -200,6 +200,7 @@ class Stack:
             if flow is None:
                 return
         before = flow.state
+        flow.received_tos = datagram.tos
         verdict = flow.segment_arrives(segment, now)
         self.counters[verdict] += 1
         self.touch(flow)
@@ -383,7 +384,16 @@ class Stack:
     def _send(
         self, name: FourTuple, segment: Segment, now: float, flow: Flow | None = None
     ) -> None:
-        packet = encode_segment(name.local, name.remote, name.local_port, name.remote_port, segment)
+        config = self.config if flow is None else flow.config
+        packet = encode_segment(
+            name.local,
+            name.remote,
+            name.local_port,
+            name.remote_port,
+            segment,
+            ttl=config.ttl,
+            tos=config.tos,
+        )
         if segment.note:
             self.counters[segment.note] += 1
         if flow is None:

@@ -150,6 +150,8 @@ async def test_connections_are_listed_in_their_order_with_all_that_is_known() ->
             retransmits=0,
             timestamps=True,
             sack=True,
+            congestion="cubic",
+            rcv_tos=0,
             snd_wscale=7,
             rcv_wscale=7,
             soft_error=None,

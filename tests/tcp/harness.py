@@ -270,6 +270,10 @@ class Bench(Trace):
         self._flush()
         return data
 
+    def reconfigure(self, config: Config) -> None:
+        self.connection.reconfigure(config)
+        self._flush()
+
     def shutdown(self) -> None:
         self.connection.shutdown()
         self._flush()

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from tunstack.socket.base import os_error
-from tunstack.socket.options import NO_LOWAT
+from tunstack.socket.options import NO_LOWAT, os_error
 from tunstack.socket.variants import Variants
 from tunstack.socket.waiter import Waiter
 from tunstack.tcp.state import CAN_SEND
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 _PIECE: Final = 65536
 """With TCP_NOTSENT_LOWAT one call takes about so much at a time, as on Linux."""
+
+_SEND_FLAGS: Final = stdlib_socket.MSG_NOSIGNAL | stdlib_socket.MSG_MORE
 
 
 class TransferSocket(Variants):
@@ -102,6 +103,8 @@ class TransferSocket(Variants):
     def send(self, bytes: Any, flags: int = 0, /) -> Any:
         """Send what there is room for of `bytes`; returns how many octets that was, at least one.
 
+        With the flag ``MSG_MORE`` a segment that it does not fill waits for the next call.
+
         Raises:
             OSError: EPIPE after shutdown, ECONNRESET, ETIMEDOUT..., ENOTCONN.
             trio.BusyResourceError: another task waits to send.
@@ -111,7 +114,7 @@ class TransferSocket(Variants):
     async def _send(self, data: Any, flags: int = 0) -> int:
         await trio.lowlevel.checkpoint_if_cancelled()
         flow = self._connected()
-        if flags & ~stdlib_socket.MSG_NOSIGNAL:
+        if flags & ~_SEND_FLAGS:
             raise os_error(errno.EOPNOTSUPP)
         self._sending.check_free()
         with memoryview(data).cast("B") as view:
@@ -123,17 +126,17 @@ class TransferSocket(Variants):
                 self._check_not_closed_meanwhile()
             if self.notsent_lowat != NO_LOWAT and size > _PIECE:
                 size = _PIECE
-            sent = self._give(flow, view[:size])
+            sent = self._give(flow, view[:size], flags)
         if not waited:
             await trio.lowlevel.cancel_shielded_checkpoint()
         return sent
 
-    def _give(self, flow: Flow, data: memoryview) -> int:
+    def _give(self, flow: Flow, data: memoryview, flags: int) -> int:
         try:
+            flow.sender.more = flags & stdlib_socket.MSG_MORE != 0
             sent = flow.send(data, trio.current_time())
         except OSError as error:
             flow.error = None
             raise OSError(error.errno, error.strerror) from None
-        if sent:
-            self._host.acted(flow)
+        self._host.acted(flow)
         return sent

@@ -259,6 +259,8 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
         return Verdict.OLD_ACK
     sender.answered(now)
     if ge(ack, sender.una):
+        if ack != sender.una:
+            connection.soft_error = None  # It has come right.
         sender.heard(
             ack,
             now,

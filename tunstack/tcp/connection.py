@@ -65,12 +65,17 @@ class Connection(Narrator):
         owner: Who is told when it opens or fails to.
         error: Why it ended, if not as it should: an OSError whose errno is ECONNREFUSED,
             ECONNRESET, ETIMEDOUT, ECONNABORTED, EHOSTUNREACH or ENETUNREACH; else None.
-        soft_error: The latest error that does not end the connection (MUST-47, MUST-56).
+        soft_error: The latest error that does not end the connection (MUST-47, MUST-56), until the
+            peer acknowledges more.
+        reports: How many such errors there were.
+        latest_report: The latest of them.
         sack_ok: Both sides sent SACK-Permitted.
         timestamps_ok: Both sides sent a Timestamps option in their SYN.
         ts_recent: TS.Recent of RFC 7323 section 4.3.
         last_ack_sent: Last.ACK.sent of RFC 7323 section 4.3.
         orphaned: Whether the application has gone, so that nobody will read.
+        linger: How long what was sent may then take to be acknowledged, in seconds (SO_LINGER);
+            None for as long as ever.
     """
 
     __slots__ = (
@@ -83,12 +88,15 @@ class Connection(Narrator):
         "config",
         "error",
         "last_ack_sent",
+        "latest_report",
+        "linger",
         "orphaned",
         "owner",
         "passive",
         "peer_mss",
         "quiet",
         "receiver",
+        "reports",
         "sack_ok",
         "sender",
         "soft_error",
@@ -114,6 +122,8 @@ class Connection(Narrator):
         self.passive = False
         self.error: OSError | None = None
         self.soft_error: OSError | None = None
+        self.reports = 0
+        self.latest_report: OSError | None = None
         self.sack_ok = False
         self.timestamps_ok = False
         self.peer_mss = config.default_send_mss
@@ -121,6 +131,7 @@ class Connection(Narrator):
         self.ts_recent_at = 0.0
         self.last_ack_sent = 0
         self.orphaned = False
+        self.linger: float | None = None
         self._ts_offset = ts_offset
         self._challenges: ChallengeLimit | None = None
         self._first_buffer = config.receive_buffer
@@ -166,6 +177,7 @@ class Connection(Narrator):
         if self._syn_due:  # The ACK came in one batch with a SYN that we were to answer.
             self._syn_due = False
             self.receiver.ack_now = True
+        self.soft_error = None
         close_requested = self._close_requested
         if self.owner is not None:
             self.owner.opened(self)
@@ -241,12 +253,13 @@ class Connection(Narrator):
         return data
 
     def reconfigure(self, config: Config) -> None:
-        """Take other parameters: buffers, TCP_NODELAY and the user timeout; the rest is history."""
+        """Take other parameters; what was settled in the handshake is history."""
+        if config.congestion is not self.config.congestion:
+            self.sender.change_congestion(config.congestion())
         self.config = config
-        self.sender.size = config.send_buffer
-        self.sender.nodelay = config.nodelay
-        self.sender.user_timeout = config.user_timeout
-        self.receiver.size = config.receive_buffer
+        self.sender.reconfigure(config)
+        self.receiver.reconfigure(config)
+        self.quiet.reconfigure(config)
 
     def shutdown(self) -> None:
         """CLOSE our half (section 3.10.4): a FIN follows what is queued. The other stays open."""
@@ -263,14 +276,18 @@ class Connection(Narrator):
         self.receiver.discarding = True
         self.receiver.buffer.clear()
 
-    def close(self) -> None:
+    def close(self, linger: float | None = None) -> None:
         """The application lets go: close our half, and answer any further data with a RST.
+
+        What is not acknowledged within `linger` seconds, if that is given, is not waited for: the
+        connection is reset then.
 
         With received data unread the connection is aborted instead, so that the peer learns that
         data was lost (section 3.6.1, SHLD-3). In TIME-WAIT it can learn nothing any more, and the
         wait goes on for its own reason (MUST-13).
         """
-        self.orphaned = True
+        self.orphaned = self.sender.orphaned = True
+        self.linger = linger
         if len(self.receiver.buffer) and self.state is not State.TIME_WAIT:
             self.abort()
         else:
@@ -305,7 +322,25 @@ class Connection(Narrator):
         if self.state is State.SYN_SENT:
             self.end(error)
         else:
-            self.soft_error = error
+            self.report(error)
+
+    def report(self, error: OSError) -> None:
+        """Something went wrong, and may yet come right (ERROR_REPORT, section 3.9.1.8)."""
+        self.soft_error = self.latest_report = error
+        self.reports += 1
+
+    def _report_silence(self) -> None:
+        """R1 is reached (SHLD-9). What ICMP has told of the reason says more, and stays."""
+        known = self.soft_error
+        attempts = self.sender.unanswered
+        self.report(OSError(errno.ETIMEDOUT, f"No answer to {attempts} attempts"))
+        self.soft_error = known or self.soft_error
+
+    def give_up(self) -> None:
+        """The peer has been silent for too long: end, and say why as well as we know."""
+        timed_out = OSError(errno.ETIMEDOUT, "Connection timed out")
+        known = self.soft_error
+        self.end(known if known is not None and known.errno != errno.ETIMEDOUT else timed_out)
 
     # Arrival (section 3.10.7)
 
@@ -403,9 +438,12 @@ class Connection(Narrator):
         timer = sender.next_timer
         if timer is None or now < timer:
             return
+        unanswered = sender.unanswered
         action = sender.timer_fired(now)
+        if unanswered < self.config.r1 == sender.unanswered:
+            self._report_silence()
         if action == "give up":
-            self.end(self.soft_error or OSError(errno.ETIMEDOUT, "Connection timed out"))
+            self.give_up()
         elif action == "syn":
             self._syn_due = True
         elif action == "probe":
@@ -417,9 +455,9 @@ class Connection(Narrator):
                 self.end(None)
             case Due.PROBE:
                 self._outbox.append(self._probe(now, "keep-alive"))
-            case Due.DEAD:
+            case Due.RESET:
                 self.send_reset(self.sender.nxt)
-                self.end(self.soft_error or OSError(errno.ETIMEDOUT, "Connection timed out"))
+                self.give_up()
             case Due.NOTHING:
                 pass
 

@@ -95,6 +95,13 @@ class Receiver:
         self.ack_due: float | None = None
         self.ack_now = False
 
+    def reconfigure(self, config: Config) -> None:
+        """Take other parameters, as far as they are not history."""
+        self.size = config.receive_buffer
+        self._delayed_ack = config.delayed_ack
+        if not self._delayed_ack and self.ack_due is not None:
+            self.ack_now = True
+
     def synchronize(self, irs: int) -> None:
         """Begin after the peer's SYN, whose sequence number is `irs`."""
         self.irs = irs
@@ -183,7 +190,7 @@ class Receiver:
     def _delay_ack(self, octets: int, now: float) -> None:
         """An ACK for every second full-sized segment; otherwise it may wait (SHLD-18, SHLD-19)."""
         self._unacknowledged += octets
-        if self._unacknowledged >= 2 * self.mss:
+        if self._unacknowledged >= 2 * self.mss or not self._delayed_ack:
             self.ack_now = True
         elif self.ack_due is None:
             self.ack_due = now + self._delayed_ack

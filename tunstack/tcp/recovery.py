@@ -110,6 +110,10 @@ class Recovery:
         self.reorder_timer: float | None = None
         self.undone = 0
 
+    def change_congestion(self, congestion: CongestionControl) -> None:
+        """From now on, tell `congestion` of losses."""
+        self._congestion = congestion
+
     @property
     def pipe(self) -> int:
         """Octets on their way."""

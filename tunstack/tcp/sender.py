@@ -46,8 +46,12 @@ class Sender:
         fin_queued: Whether a FIN follows the last octet of the buffer.
         size: The bound of what is sent or queued and not acknowledged (SO_SNDBUF).
         nodelay: Whether the Nagle algorithm is off.
+        corked: Whether only full segments may go.
+        more: Whether the application has said that more is about to come (MSG_MORE).
+        orphaned: Whether nobody owns the connection any more.
         timer: When the retransmission or the persist timer fires, in seconds, if one runs.
         early_timer: When to probe for a lost tail, or to look for overdue segments, if at all.
+        unanswered: How often in a row the timer sent the same again, or a probe, for nothing.
         retransmissions: Segments sent again, over the life of the connection.
     """
 
@@ -60,13 +64,16 @@ class Sender:
         "_tail",
         "buffer",
         "congestion",
+        "corked",
         "early_timer",
         "fin_queued",
         "iss",
         "max_wnd",
+        "more",
         "mss",
         "nodelay",
         "nxt",
+        "orphaned",
         "persisting",
         "recovery",
         "retransmissions",
@@ -76,6 +83,7 @@ class Sender:
         "stalled_since",
         "timer",
         "una",
+        "unanswered",
         "user_timeout",
         "wl1",
         "wl2",
@@ -95,6 +103,8 @@ class Sender:
         self.fin_queued = False
         self.size = config.send_buffer
         self.nodelay = config.nodelay
+        self.corked = config.cork
+        self.more = False
         self.congestion = congestion
         self.rtt = RttEstimator(config.rto_initial, config.rto_min, config.rto_max)
         self.recovery = Recovery(congestion, self.rtt)
@@ -104,13 +114,32 @@ class Sender:
         """Whether `timer` is the persist timer (RFC 9293 section 3.8.6.1)."""
         self.stalled_since = 0.0
         """When the peer last acknowledged something new, or what is outstanding began to be."""
-        self.user_timeout = config.user_timeout
+        self.user_timeout = config.data_r2
+        self.orphaned = False
+        self.unanswered = 0
         self.retransmissions = 0
         self._tail = TailLossProbe()
         self._probe_due = False
         self._force = False
         self._flight = 0  # What was outstanding when new data was last sent.
         self._last_sent = 0.0
+
+    def reconfigure(self, config: Config) -> None:
+        """Take other parameters, as far as they are not history."""
+        self._config = config
+        self.size = config.send_buffer
+        self.nodelay = config.nodelay
+        self.corked = config.cork
+        self.user_timeout = config.data_r2
+
+    def change_congestion(self, congestion: CongestionControl) -> None:
+        """Go on with another congestion control, from where the present one is."""
+        before = self.congestion
+        if self.synchronized:
+            congestion.set_mss(self.mss, self._config.initial_window)
+            congestion.cwnd, congestion.ssthresh = before.cwnd, before.ssthresh
+        self.congestion = congestion
+        self.recovery.change_congestion(congestion)
 
     # What there is
 
@@ -157,7 +186,7 @@ class Sender:
         else:
             self.retransmissions += 1
             self.recovery.sent_again(0, 1, now)
-        self.timer = self._timer_at(now, self._config.syn_timeout)
+        self.timer = self._timer_at(now, self._config.syn_r2)
 
     def syn_was_sent(self, now: float) -> None:
         """A SYN,ACK of ours is out, and nobody knows since when; a timestamp's echo may tell."""
@@ -234,7 +263,7 @@ class Sender:
         size = min(available, usable, limit)
         if size <= 0:
             return None
-        if size > room and size < available:
+        if size > room and (size < available or self.corked or self.more):
             size -= size % room
         if size < room and not self._may_be_small(size, available, outstanding):
             return None
@@ -246,7 +275,10 @@ class Sender:
         if self._force:
             return True
         if size == available:
-            return self.nodelay or not outstanding or self.fin_queued
+            if self.fin_queued:
+                return True
+            # What is corked waits for the persist timer, which comes to `_force`: so does Linux's.
+            return not (self.corked or self.more) and (self.nodelay or not outstanding)
         return not outstanding and size >= self.max_wnd >> 1
 
     def sent(self, what: Transmission, now: float) -> None:
@@ -328,6 +360,7 @@ class Sender:
         data_end = self.buffer.end
         self.buffer.drop_until(data_end if gt(ack, data_end) else ack)
         self.stalled_since = now
+        self.unanswered = 0
 
     def _sacks(
         self, blocks: tuple[tuple[int, int], ...], ack: int
@@ -461,10 +494,14 @@ class Sender:
     def answered(self, now: float) -> None:
         """The peer acknowledged something, if only a probe: it is alive (MUST-37).
 
-        If it took back its window, it is what we send again that probes it (MUST-35, SHLD-17).
+        If it took back its window, it is what we send again that probes it (MUST-35, SHLD-17). That
+        keeps the connection, unless its owner wants otherwise, or there is none whom it could serve
+        (RFC 6429): a peer that never opens its window must not hold our memory for ever.
         """
         if self.persisting or not self.wnd:
-            self.stalled_since = now
+            self.unanswered = 0
+            if not self.orphaned and self._config.user_timeout is None:
+                self.stalled_since = now
 
     @property
     def next_timer(self) -> float | None:
@@ -488,10 +525,11 @@ class Sender:
         return ""
 
     def _timeout(self, now: float) -> str:
-        timeout = self.user_timeout if self.synchronized else self._config.syn_timeout
+        timeout = self.user_timeout if self.synchronized else self._config.syn_r2
         if now >= self.stalled_since + timeout:  # As `_timer_at` adds it up: no other rounding.
             self.timer = self.early_timer = None
             return "give up"
+        self.unanswered += 1
         self.rtt.back_off()
         if self.persisting:
             self.timer = self._timer_at(now, self.user_timeout)  # SHLD-30
