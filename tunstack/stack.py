@@ -76,6 +76,7 @@ _OWN_COUNTERS: Final = (
     "retransmission_fast",
     "retransmission_tail_loss_probe",
     "window_probe",
+    "keep_alive",
     "lost_to_full_link",
     "internal_errors",
     "icmp_suppressed",
@@ -538,5 +539,5 @@ class Stack:
         own = {*Reason, *Verdict}
         for name, count in counters.items():
             if name not in own:
-                counts[name.replace(": ", "_").replace(" ", "_")] = count
+                counts[name.replace(": ", "_").replace(" ", "_").replace("-", "_")] = count
         return counts

@@ -39,6 +39,7 @@ OWN = {
     "retransmission_fast",
     "retransmission_tail_loss_probe",
     "window_probe",
+    "keep_alive",
     "lost_to_full_link",
     "internal_errors",
     "syncookies_sent",

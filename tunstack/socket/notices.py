@@ -1,4 +1,4 @@
-"""What a program may wait for beside data: that all of it arrived, or that something is wrong."""
+"""What a program may wait for beside data: that all of it arrived, errors, and urgent data."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ class NoticingSocket(TransferSocket):
         self._acknowledged = Waiter()
         self._erring = Waiter()
         self._reports_told = 0
+        self._urgent = Waiter()
+        self._signals_told = 0
 
     async def wait_acknowledged(self) -> None:
         """Wait until the peer has acknowledged all that was sent, and the end of it after shutdown.
@@ -66,6 +68,55 @@ class NoticingSocket(TransferSocket):
             raise os_error(errno.ENOTCONN)
         self._reports_told = flow.reports
         return flow.latest_report
+
+    # Urgent data (RFC 6093)
+
+    async def wait_urgent(self) -> None:
+        """Wait until the peer has announced urgent data, or more of it, since the last call.
+
+        It stands in the stream, or still will; :attr:`urgent_remaining` says how far to read.
+
+        Raises:
+            OSError: ENOTCONN, nothing can come any more.
+            trio.BusyResourceError: another task waits for it, or for its octet.
+        """
+        flow = await self._until(
+            self._urgent,
+            lambda flow: (
+                flow.receiver.urgent_signals > self._signals_told
+                or flow.receiver.finished
+                or flow.state is State.CLOSED
+            ),
+        )
+        if flow.receiver.urgent_signals == self._signals_told:
+            raise os_error(errno.ENOTCONN)
+        self._signals_told = flow.receiver.urgent_signals
+
+    @property
+    def urgent_remaining(self) -> int:
+        """Octets from what is read next to the end of the urgent data; 0 when all of it is read.
+
+        Raises:
+            OSError: ENOTCONN.
+        """
+        return self._connected().receiver.urgent_remaining
+
+    def at_mark(self) -> bool:
+        """Whether what is read next is the last urgent octet; SO_OOBINLINE off, what follows it.
+
+        As `sockatmark` of POSIX. No `recv` goes from before the mark past it.
+
+        Raises:
+            OSError: ENOTCONN.
+        """
+        return self._connected().receiver.at_mark
+
+    async def _recv_urgent(self, size: int) -> bytes:
+        """The octet of ``recv(size, MSG_OOB)``; waits for it if it was only announced so far."""
+        flow = await self._until(self._urgent, lambda flow: not flow.urgent_is_on_its_way)
+        return flow.receiver.take_urgent()[:size]
+
+    # Waiting
 
     async def _until(self, waiter: Waiter, ready: Callable[[Flow], bool]) -> Flow:
         """Wait until the connection is `ready`; a checkpoint."""

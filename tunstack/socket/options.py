@@ -13,6 +13,8 @@ SO_LINGER            off: `close` lets what was sent be delivered, however long 
                      seconds: it resets. On with more: what is not acknowledged by then is given up,
                      and the connection reset. No `close` waits for any of this, as trio's must not;
                      `Socket.wait_acknowledged` before it does what it does elsewhere
+SO_OOBINLINE         on, other than on Linux: urgent data is data (RFC 6093). Off: its last octet is
+                     taken out of the stream, and waits for ``recv(1, MSG_OOB)``
 SO_RCVBUF,           octets, not doubled as Linux's are
 SO_SNDBUF
 SO_REUSEADDR         a port may be bound while connections of an earlier listener use it
@@ -72,6 +74,7 @@ from socket import (
     SO_ERROR,
     SO_KEEPALIVE,
     SO_LINGER,
+    SO_OOBINLINE,
     SO_PROTOCOL,
     SO_RCVBUF,
     SO_REUSEADDR,
@@ -329,6 +332,7 @@ OPTIONS: Final[dict[tuple[int, int], Option]] = {
     (SOL_SOCKET, SO_ERROR): _read_only(lambda sock: sock.take_error()),
     (SOL_SOCKET, SO_KEEPALIVE): _switch("keepalive"),
     (SOL_SOCKET, SO_LINGER): Option(_linger, _set_linger),
+    (SOL_SOCKET, SO_OOBINLINE): _switch("urgent_inline"),
     (SOL_SOCKET, SO_RCVBUF): _buffer("receive_buffer"),
     (SOL_SOCKET, SO_SNDBUF): _buffer("send_buffer"),
     (SOL_SOCKET, SO_REUSEADDR): _number(lambda sock: int(sock.reuse_address), _set_reuse_address),

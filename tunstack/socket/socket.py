@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 class Socket(NoticingSocket):
     """A TCP socket on a :class:`~tunstack.Host`; made by :meth:`tunstack.Host.socket`.
 
-    Beside what trio's have, it knows :meth:`abort`, :meth:`tcp_info`, :meth:`wait_acknowledged` and
-    :meth:`wait_soft_error`.
+    Beside what trio's have, it knows :meth:`abort`, :meth:`tcp_info`, :meth:`wait_acknowledged`,
+    :meth:`wait_soft_error`, and for urgent data :meth:`wait_urgent`, :meth:`at_mark` and
+    :attr:`urgent_remaining`.
     """
 
     def __init__(self, host: Host) -> None:

@@ -18,6 +18,7 @@ Where to look:
 `congestion`         how much may be on its way
 `rtt`                the retransmission timeout
 `receiver`           RCV variables, window, when to acknowledge
+`urgent`             the mark in the stream up to which it is urgent
 `reassembly`         what came out of order
 `isn`                numbers that an outsider cannot guess
 `listener`           what listens, and what waits there

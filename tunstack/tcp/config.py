@@ -62,6 +62,8 @@ class Config:
         congestion: Makes the congestion control: a class of :mod:`tunstack.tcp.congestion`, or your
             own that does what :class:`~tunstack.tcp.congestion.CongestionControl` says.
         max_out_of_order_runs: How many separate runs of octets may wait for a gap to fill.
+        urgent_inline: Whether the peer's urgent data is data like any other (SO_OOBINLINE), as RFC
+            6093 has it; else its last octet is taken out of the stream, as elsewhere by default.
         ttl: Time to live of what is sent, in hops (IP_TTL; MUST-49).
         tos: The Differentiated Services field, and two bits of 0 (IP_TOS; MUST-48).
     """
@@ -95,6 +97,7 @@ class Config:
     initial_window: int = 10
     congestion: CongestionFactory = Cubic
     max_out_of_order_runs: int = 1024
+    urgent_inline: bool = True
     ttl: int = 64
     tos: int = 0
 

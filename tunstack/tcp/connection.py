@@ -26,6 +26,7 @@ from .sender import Sender
 from .sequence import MASK
 from .state import CAN_RECEIVE, CAN_SEND, FIN_SENT, State
 from .teardown import teardown
+from .urgent import mark_urgent
 from .verdict import Verdict
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ class Connection(Narrator):
     def readable(self) -> bool:
         """Whether :meth:`receive` would return at once: data, the end, or an error."""
         return (
-            len(self.receiver.buffer) > 0
+            (len(self.receiver.buffer) > 0 and self.receiver.available > 0)
             or self.receiver.finished
             or self.receiver.discarding
             or self.state is State.CLOSED
@@ -224,8 +225,11 @@ class Connection(Narrator):
             return 0
         return max(0, self.receiver.budget.share(self.sender.size) - len(self.sender.buffer))
 
-    def send(self, data: Buffer, now: float) -> int:
+    def send(self, data: Buffer, now: float, *, urgent: bool = False) -> int:
         """SEND (section 3.10.2): queue `data`, as much as there is room for; returns how much.
+
+        If it is `urgent`, the peer hears at once that there is something to be read soon, up to the
+        end of what was taken, even if its window is closed.
 
         Raises:
             OSError: EPIPE after :meth:`shutdown`; what ended the connection, if it has ended.
@@ -236,6 +240,9 @@ class Connection(Narrator):
         if size:
             self.sender.restart_if_idle(now)
             self.sender.buffer.append(data if size == len(data) else memoryview(data)[:size])
+            if urgent:
+                self.sender.up = self.sender.buffer.end
+                self.sender.urgent_due = True
         return size
 
     def receive(self, limit: int) -> bytes:
@@ -245,12 +252,19 @@ class Connection(Narrator):
             OSError: what ended the connection before its end arrived, once all data is read.
         """
         receiver = self.receiver
-        data = receiver.buffer.take(limit)
+        data = receiver.take(limit)
         if data and self.state in CAN_RECEIVE and receiver.update_is_worthwhile():
             receiver.ack_now = True
         elif not data and self.error is not None and not receiver.finished:
             raise self.error
         return data
+
+    @property
+    def urgent_is_on_its_way(self) -> bool:
+        """Whether an urgent octet was announced, out of line, and may still come."""
+        receiver = self.receiver
+        over = receiver.discarding or self.state is State.CLOSED
+        return not over and receiver.urgent_is_on_its_way
 
     def reconfigure(self, config: Config) -> None:
         """Take other parameters; what was settled in the handshake is history."""
@@ -288,7 +302,7 @@ class Connection(Narrator):
         """
         self.orphaned = self.sender.orphaned = True
         self.linger = linger
-        if len(self.receiver.buffer) and self.state is not State.TIME_WAIT:
+        if self.receiver.unread and self.state is not State.TIME_WAIT:
             self.abort()
         else:
             self.shutdown()
@@ -476,6 +490,8 @@ class Connection(Narrator):
             return out
         if sender.nxt != sender.una or sender.nxt != sender.end:
             self._transmit_data(out, now)
+        if sender.urgent_due:
+            receiver.ack_now = True
         if receiver.ack_now:
             # Without SACK the peer can only count: an ACK for each segment out of order, no fewer.
             count = 1 if self.sack_ok else max(1, receiver.out_of_order)
@@ -496,7 +512,10 @@ class Connection(Narrator):
                 room -= 4 + 8 * len(blocks)
             else:
                 blocks = ()  # Beside less, data goes first: an ACK can follow.
-            limit = max(room, config.max_payload - config.max_payload % room)
+            if sender.up is None:
+                limit = max(room, config.max_payload - config.max_payload % room)
+            else:
+                limit = room  # Whoever cut a larger segment would have to mend its pointer.
             what = sender.next_transmission(limit, room)
             if what is None:
                 break
@@ -529,6 +548,9 @@ class Connection(Narrator):
             segment.ts_val = self.timestamp(now)
             segment.ts_ecr = self.ts_recent
         segment.sack = sack
+        if self.sender.up is not None:
+            mark_urgent(segment, self.sender.up)
+            self.sender.urgent_due = False
         self.last_ack_sent = receiver.nxt
         receiver.acknowledged()
         return segment

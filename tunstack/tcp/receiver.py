@@ -8,6 +8,7 @@ from .budget import SMALLEST_BUFFER, UNLIMITED, Budget
 from .reassembly import Reassembly
 from .receive_buffer import ReceiveBuffer
 from .sequence import MASK, diff
+from .urgent import UrgentReader
 
 if TYPE_CHECKING:
     from .config import Config
@@ -31,7 +32,7 @@ def first_window(buffer: int) -> int:
     return min(buffer, 0xFFFF)
 
 
-class Receiver:
+class Receiver(UrgentReader):
     """RFC 9293 section 3.3.1's RCV variables, and what has come.
 
     Attributes:
@@ -73,6 +74,7 @@ class Receiver:
     )
 
     def __init__(self, config: Config, budget: Budget = UNLIMITED) -> None:
+        super().__init__(config)
         self.irs = 0
         self.nxt = 0
         self.edge = 0
@@ -98,6 +100,7 @@ class Receiver:
     def reconfigure(self, config: Config) -> None:
         """Take other parameters, as far as they are not history."""
         self.size = config.receive_buffer
+        self.urgent_inline = config.urgent_inline
         self._delayed_ack = config.delayed_ack
         if not self._delayed_ack and self.ack_due is not None:
             self.ack_now = True

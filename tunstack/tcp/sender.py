@@ -45,6 +45,8 @@ class Sender:
         buffer: What the application has sent, from the first octet not acknowledged.
         fin_queued: Whether a FIN follows the last octet of the buffer.
         size: The bound of what is sent or queued and not acknowledged (SO_SNDBUF).
+        up: SND.UP: the number that follows our urgent data; None when all of it is acknowledged.
+        urgent_due: Whether the peer is to hear of it now.
         nodelay: Whether the Nagle algorithm is off.
         corked: Whether only full segments may go.
         more: Whether the application has said that more is about to come (MSG_MORE).
@@ -84,6 +86,8 @@ class Sender:
         "timer",
         "una",
         "unanswered",
+        "up",
+        "urgent_due",
         "user_timeout",
         "wl1",
         "wl2",
@@ -105,6 +109,8 @@ class Sender:
         self.nodelay = config.nodelay
         self.corked = config.cork
         self.more = False
+        self.up: int | None = None
+        self.urgent_due = False
         self.congestion = congestion
         self.rtt = RttEstimator(config.rto_initial, config.rto_min, config.rto_max)
         self.recovery = Recovery(congestion, self.rtt)
@@ -275,7 +281,7 @@ class Sender:
         if self._force:
             return True
         if size == available:
-            if self.fin_queued:
+            if self.fin_queued or self.up is not None:
                 return True
             # What is corked waits for the persist timer, which comes to `_force`: so does Linux's.
             return not (self.corked or self.more) and (self.nodelay or not outstanding)
@@ -361,6 +367,8 @@ class Sender:
         self.buffer.drop_until(data_end if gt(ack, data_end) else ack)
         self.stalled_since = now
         self.unanswered = 0
+        if self.up is not None and le(self.up, ack):
+            self.up = None
 
     def _sacks(
         self, blocks: tuple[tuple[int, int], ...], ack: int
