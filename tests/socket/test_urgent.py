@@ -93,6 +93,7 @@ async def test_it_is_waited_for_once_it_is_announced() -> None:
         with fails(errno.EINVAL):
             await server.recv(1, MSG_OOB)
         peer.send(ACK | URG, up=3)
+        await server.wait_urgent()
         async with trio.open_nursery() as nursery:
 
             @nursery.start_soon
@@ -102,6 +103,21 @@ async def test_it_is_waited_for_once_it_is_announced() -> None:
             await wait_all_tasks_blocked()
             peer.send(ACK, b"ab!")
         assert await server.recv(100) == b"ab"
+
+
+@pytest.mark.parametrize("turns", range(3))
+async def test_the_question_and_the_announcement_may_cross(turns: int) -> None:
+    """There is none, or it is waited for; but ``b""`` is the end, and that has not come."""
+    async with host_and_peer() as (host, peer):
+        listener = await listening(host)
+        out_of_line(listener)
+        await peer.connect()
+        server, _ = await listener.accept()
+        peer.send(ACK | URG, up=1)
+        for _ in range(turns):
+            await trio.lowlevel.checkpoint()
+        with trio.move_on_after(1), fails(errno.EINVAL):
+            await server.recv(1, MSG_OOB)
 
 
 async def test_who_reads_is_not_disturbed_by_it(pair: Pair) -> None:

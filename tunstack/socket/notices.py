@@ -120,12 +120,9 @@ class NoticingSocket(TransferSocket):
 
     async def _until(self, waiter: Waiter, ready: Callable[[Flow], bool]) -> Flow:
         """Wait until the connection is `ready`; a checkpoint."""
-        await trio.lowlevel.checkpoint_if_cancelled()
+        await trio.lowlevel.checkpoint()  # Before the look, after which nothing may change.
         flow = self._connected()
         waiter.check_free()
-        if ready(flow):
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            return flow
         self._conditions[waiter] = ready
         try:
             while not ready(flow):
