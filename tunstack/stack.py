@@ -235,7 +235,8 @@ class Stack:
         self.counters[verdict] += 1
         self._observe_in(packet, now, verdict)
         if answer is not None:
-            self._send(name, answer, now)
+            config = self.config if listener is None else listener.config
+            self._send(name, answer, now, config=config)
         return None
 
     def _make_room(self) -> bool:
@@ -372,7 +373,7 @@ class Stack:
             flow = self._touched.popleft()
             flow.touched = False
             for segment in flow.transmit(now):
-                self._send(flow.four_tuple, segment, now, flow)
+                self._send(flow.four_tuple, segment, now, flow, config=flow.config)
             if flow.finished:
                 self.demux.remove(flow.four_tuple, flow)
                 self._timers.forget(flow)
@@ -383,9 +384,14 @@ class Stack:
             self.memory.account(flow)
 
     def _send(
-        self, name: FourTuple, segment: Segment, now: float, flow: Flow | None = None
+        self,
+        name: FourTuple,
+        segment: Segment,
+        now: float,
+        flow: Flow | None = None,
+        *,
+        config: Config,
     ) -> None:
-        config = self.config if flow is None else flow.config
         packet = encode_segment(
             name.local,
             name.remote,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from tunstack import Config, Host, Socket, memory_pair
+from tunstack import Config, Host, Limits, Socket, memory_pair
 from tunstack.ip.datagram import ICMP, TCP, Datagram
 from tunstack.tcp.segment import ACK, FIN, SYN, Segment
 from tunstack.wire import decode_datagram, decode_icmp, decode_segment, encode_icmp, encode_segment
@@ -233,9 +233,20 @@ class Peer:
 
 
 @asynccontextmanager
-async def host_and_peer(**parameters: Any) -> AsyncIterator[tuple[Host, Peer]]:
+async def host_and_peer(
+    *, limits: Limits | None = None, **parameters: Any
+) -> AsyncIterator[tuple[Host, Peer]]:
     """A host that offers no TCP options but the MSS, and the test at the far end of its cable."""
     config = replace(Config(timestamps=False, window_scaling=False, sack=False), **parameters)
     link, far = memory_pair()
-    async with Host(link, [f"{OURS}/24"], seed=1, config=config) as host:
+    async with Host(link, [f"{OURS}/24"], seed=1, config=config, limits=limits) as host:
         yield host, Peer(far)
+
+
+async def accepted(host: Host, peer: Peer) -> Socket:
+    """Our end of a connection that the peer opened."""
+    listener = await listening(host)
+    await peer.connect(mss=1460)
+    server, _ = await listener.accept()
+    listener.close()
+    return server

@@ -16,12 +16,12 @@ from tunstack.tcp.segment import ACK, RST
 
 from .network import (
     SMALL,
+    accepted,
     connected,
     fails,
     fill,
     host_and_peer,
     host_pair,
-    listening,
 )
 
 if TYPE_CHECKING:
@@ -29,18 +29,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from tunstack import Host, Socket
-
     from .network import Peer
-
-
-async def accepted(host: Host, peer: Peer) -> Socket:
-    """Our end of a connection that the peer opened."""
-    listener = await listening(host)
-    await peer.connect(mss=1460)
-    server, _ = await listener.accept()
-    listener.close()
-    return server
 
 
 async def unreachable(peer: Peer) -> None:

@@ -6,15 +6,11 @@ import errno
 import socket
 import struct
 from socket import (
-    IP_TOS,
-    IP_TTL,
-    IPPROTO_IP,
     IPPROTO_TCP,
     MSG_MORE,
     SO_KEEPALIVE,
     SO_LINGER,
     SOL_SOCKET,
-    TCP_CONGESTION,
     TCP_CORK,
     TCP_INFO,
     TCP_KEEPCNT,
@@ -32,14 +28,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-import tunstack
-from tunstack.tcp.segment import ACK, FIN, RST, SYN
+from tunstack.tcp.segment import ACK, FIN, RST
 
 from .network import (
-    OURS,
     PORT,
     SMALL,
     THEIRS,
+    accepted,
     connected,
     fails,
     fill,
@@ -52,18 +47,7 @@ from .network import (
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-    from tunstack import Host, Socket
-
-    from .network import Peer
-
-
-async def accepted(host: Host, peer: Peer) -> Socket:
-    """Our end of a connection that the peer opened."""
-    listener = await listening(host)
-    await peer.connect(mss=1460)
-    server, _ = await listener.accept()
-    listener.close()
-    return server
+    from tunstack import Socket
 
 
 def set_tcp(sock: Socket, **options: int) -> None:
@@ -281,79 +265,6 @@ async def test_tcp_notsent_lowat_lets_only_so_much_wait() -> None:
         assert server.tcp_info().notsent < 10_000
 
 
-# IP
-
-
-@pytest.mark.rfc("MUST-48")
-@pytest.mark.rfc("MUST-49")
-@pytest.mark.rfc("SHLD-21")
-@pytest.mark.rfc("SHLD-22")
-async def test_hops_and_service_are_on_all_that_a_client_sends() -> None:
-    async with host_and_peer() as (host, peer):
-        client = host.socket()
-        client.setsockopt(IPPROTO_IP, IP_TTL, 3)
-        client.setsockopt(IPPROTO_IP, IP_TOS, 0xB8)
-
-        async def expect(flags: int, ttl: int = 3, tos: int = 0xB8) -> None:
-            assert (await peer.segment()).flags & ~0x08 == flags
-            assert peer.latest is not None
-            assert (peer.latest.ttl, peer.latest.tos) == (ttl, tos)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(client.connect, (THEIRS, PORT))
-            await expect(SYN)
-            peer.send(SYN | ACK)
-            await expect(ACK)
-        await client.send(b"x")
-        await expect(ACK)
-        client.setsockopt(IPPROTO_IP, IP_TTL, 255)
-        client.setsockopt(IPPROTO_IP, IP_TOS, 0x20)
-        peer.send()
-        await client.send(b"y")
-        await expect(ACK, 255, 0x20)
-        client.abort()
-        await expect(RST, 255, 0x20)
-
-
-@pytest.mark.rfc("MUST-48")
-@pytest.mark.rfc("MUST-49")
-async def test_a_listeners_hops_and_service_are_on_its_syn_ack_and_on_what_follows() -> None:
-    async with host_and_peer() as (host, peer):
-        listener = await listening(host)
-        listener.setsockopt(IPPROTO_IP, IP_TTL, 9)
-        listener.setsockopt(IPPROTO_IP, IP_TOS, 0x48)
-        await peer.connect()
-        assert peer.latest is not None
-        assert (peer.latest.ttl, peer.latest.tos) == (9, 0x48)
-        server, _ = await listener.accept()
-        await server.send(b"x")
-        await peer.segment()
-        assert (peer.latest.ttl, peer.latest.tos) == (9, 0x48)
-        assert server.getsockopt(IPPROTO_IP, IP_TOS) == 0x48
-
-
-@pytest.mark.rfc("MUST-49")
-async def test_a_hosts_hops_are_its_resets_as_well() -> None:
-    async with host_and_peer(ttl=77) as (_, peer):
-        peer.host_port = 9
-        peer.send(SYN)
-        assert (await peer.segment()).flags == RST | ACK
-        assert peer.latest is not None
-        assert peer.latest.ttl == 77
-
-
-@pytest.mark.rfc("MAY-9")
-async def test_the_service_that_was_received_is_told() -> None:
-    async with host_and_peer() as (host, peer):
-        server = await accepted(host, peer)
-        assert server.tcp_info().rcv_tos == 0
-        for tos in (0xB9, 0x20):
-            peer.tos = tos
-            peer.send(ACK, b"x")
-            await server.recv(1)
-            assert server.tcp_info().rcv_tos == tos
-
-
 # TCP_INFO
 
 
@@ -385,85 +296,3 @@ async def test_tcp_info_without_a_connection_is_its_state(listen: bool, state: i
         if listen:
             sock.listen()
         assert sock.getsockopt(IPPROTO_TCP, TCP_INFO, 152) == bytes([state]) + bytes(151)
-
-
-# Congestion control
-
-
-class Timid(tunstack.Reno):
-    """Reno, but never more than two segments."""
-
-    name = "timid"
-
-    def acknowledged(self, ack: tunstack.Acknowledgement) -> None:
-        super().acknowledged(ack)
-        self.cwnd = min(self.cwnd, 2 * self._mss)
-
-    def set_mss(self, mss: int, initial_segments: int) -> None:
-        super().set_mss(mss, 2)
-
-
-@pytest.mark.rfc("MAY-18")
-async def test_congestion_control_is_asked_for_and_changed_by_name() -> None:
-    async with host_pair() as (ours, theirs):
-        client, server = await connected(ours, theirs)
-        assert client.getsockopt(IPPROTO_TCP, TCP_CONGESTION, 16) == b"cubic".ljust(16, b"\0")
-        client.setsockopt(IPPROTO_TCP, TCP_CONGESTION, b"reno")
-        assert client.getsockopt(IPPROTO_TCP, TCP_CONGESTION, 16) == b"reno".ljust(16, b"\0")
-        assert client.tcp_info().congestion == "reno"
-        client.setsockopt(IPPROTO_TCP, TCP_CONGESTION, b"cubic\0")
-        with fails(errno.ENOENT):
-            client.setsockopt(IPPROTO_TCP, TCP_CONGESTION, b"vegas")
-        assert client.tcp_info().congestion == "cubic"
-        assert server.tcp_info().congestion == "cubic"
-
-
-@pytest.mark.rfc("MAY-18")
-async def test_a_host_has_its_own_and_a_socket_another() -> None:
-    left, right = tunstack.memory_pair()
-    async with (
-        tunstack.Host(left, [f"{OURS}/24"], congestion="reno") as ours,
-        tunstack.Host(right, [f"{THEIRS}/24"], congestion=Timid) as theirs,
-    ):
-        (listener,) = await theirs.open_tcp_listeners(PORT)
-        (other,) = await theirs.open_tcp_listeners(PORT + 1, congestion="cubic")
-        for port, ends, client_has, server_has in (
-            (PORT, None, "reno", "timid"),
-            (PORT + 1, None, "reno", "cubic"),
-            (PORT, Timid, "timid", "timid"),
-        ):
-            client = await ours.open_tcp_stream(THEIRS, port, congestion=ends)
-            server = await (listener if port == PORT else other).accept()
-            for stream, name in ((client, client_has), (server, server_has)):
-                assert isinstance(stream.socket, tunstack.Socket)
-                assert stream.socket.tcp_info().congestion == name
-        sock = ours.socket(congestion="cubic")
-        assert sock.getsockopt(IPPROTO_TCP, TCP_CONGESTION, 5) == b"cubic"
-
-
-@pytest.mark.rfc("MAY-18")
-async def test_ones_own_decides_how_much_is_on_its_way() -> None:
-    async with host_and_peer() as (host, peer):
-        client = host.socket(congestion=Timid)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(client.connect, (THEIRS, PORT))
-            await peer.accept(mss=1000)
-        await client.send(bytes(10_000))
-        for _ in range(5):
-            segments = peer.segments()
-            assert len(segments) == 2
-            peer.expected = segments[-1].seq + 1000
-            peer.send()
-            await wait_all_tasks_blocked()
-
-
-async def test_no_such_congestion_control() -> None:
-    left, _ = tunstack.memory_pair()
-    with pytest.raises(ValueError, match="'vegas'"):
-        tunstack.Host(left, [f"{OURS}/24"], congestion="vegas")
-    async with host_and_peer() as (host, _):
-        with pytest.raises(ValueError, match="'vegas'"):
-            host.socket(congestion="vegas")
-        with pytest.raises(ValueError, match="'vegas'"):
-            await host.open_tcp_listeners(PORT, congestion="vegas")
-        await host.open_tcp_listeners(PORT)  # Nothing was left behind.

@@ -197,6 +197,7 @@ def test_what_icmp_said_is_why_it_ended() -> None:
     assert bench.errno == errno.EHOSTUNREACH
 
 
+@pytest.mark.rfc("MAY-6")
 @pytest.mark.parametrize("payload", [b"", b"?"])
 def test_the_peers_probe_is_answered(numbers: Numbers, payload: bytes) -> None:
     """With an octet of garbage or without (MAY-6): what it repeats was read long ago."""
