@@ -6,6 +6,7 @@ import errno
 import struct
 from socket import (
     IP_TOS,
+    IP_TTL,
     IPPROTO_IP,
     IPPROTO_TCP,
     SO_KEEPALIVE,
@@ -16,13 +17,14 @@ from socket import (
     TCP_KEEPIDLE,
     TCP_KEEPINTVL,
 )
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 import trio
 
 from tunstack import Config
 
+from .judge import KERNEL
 from .sockets import ROLES, connected, exactly, fails
 
 if TYPE_CHECKING:
@@ -34,6 +36,11 @@ if TYPE_CHECKING:
     from .sockets import Role
 
 pytestmark = pytest.mark.kernel
+
+# Of linux/in.h; Python has no names for them.
+_IP_PKTOPTIONS: Final = 9
+_IP_RECVTOS: Final = 13
+_IP_MINTTL: Final = 21
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -90,6 +97,37 @@ async def test_the_service_that_the_kernel_asks_for_is_told(
         assert ours.tcp_info().rcv_tos == 0x48
 
 
+@pytest.mark.rfc("MUST-48")
+async def test_the_kernel_sees_the_service_that_we_ask_for(ns: Namespace, host: Host) -> None:
+    with host.socket() as ours, ns.socket() as listener:
+        listener.setsockopt(IPPROTO_IP, _IP_RECVTOS, 1)
+        await listener.bind((KERNEL, 0))
+        listener.listen()
+        ours.setsockopt(IPPROTO_IP, IP_TOS, 0x48)
+        await ours.connect(listener.getsockname())
+        theirs, _ = await listener.accept()
+        with theirs:
+            message = theirs.getsockopt(IPPROTO_IP, _IP_PKTOPTIONS, 100)
+    assert message[struct.calcsize("@Nii")] == 0x48
+
+
+@pytest.mark.rfc("MUST-49")
+async def test_the_kernel_drops_what_has_come_too_far(
+    ns: Namespace, host: Host, judge: Judge
+) -> None:
+    """RFC 5082: with a TTL of 255 it can only come from next door. It is sent again until then."""
+    async with connected(ns, host, "client") as (ours, theirs):
+        theirs.setsockopt(IPPROTO_IP, _IP_MINTTL, 255)
+        await ours.send(b"near")
+
+        async def dropped() -> bool:
+            return (await judge.kernel())["TcpExt.TCPMinTTLDrop"] > 0
+
+        await until(dropped)
+        ours.setsockopt(IPPROTO_IP, IP_TTL, 255)
+        assert await exactly(theirs, 4) == b"near"
+
+
 @pytest.mark.parametrize("role", ROLES)
 async def test_lingering_for_no_time_resets_the_kernels_end(
     ns: Namespace, host: Host, role: Role
@@ -123,7 +161,7 @@ async def test_lingering_for_a_time_delivers_what_was_sent(ns: Namespace, judge:
     await judge.acquit()
 
 
-@pytest.mark.rfc("MUST-21", "5482:2")
+@pytest.mark.rfc("MUST-21", "5482:3")
 @pytest.mark.parametrize("role", ROLES)
 async def test_a_kernel_that_keeps_its_window_shut_is_left_after_the_user_timeout(
     ns: Namespace, role: Role
