@@ -212,7 +212,7 @@ class Connection(Narrator):
     def readable(self) -> bool:
         """Whether :meth:`receive` would return at once: data, the end, or an error."""
         return (
-            (len(self.receiver.buffer) > 0 and self.receiver.available > 0)
+            self.receiver.available > 0
             or self.receiver.finished
             or self.receiver.discarding
             or self.state is State.CLOSED

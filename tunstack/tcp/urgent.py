@@ -108,7 +108,8 @@ class UrgentReader:
     @property
     def available(self) -> int:
         """How many octets :meth:`take` has for the application."""
-        return len(self.buffer) - self._hidden
+        held = len(self.buffer)
+        return held if self.urgent is None else held - self._hidden
 
     @property
     def unread(self) -> int:
