@@ -140,6 +140,17 @@ def test_another_idle_time_means_the_silence_that_is() -> None:
     expect_probe(bench, bench.now)
 
 
+def test_another_idle_time_leaves_the_probes_that_go_on_alone() -> None:
+    bench = kept(keepalive_idle=10.0, keepalive_interval=2.0, keepalive_count=3)
+    bench.advance(11.0)
+    expect_probe(bench, 10.0)
+    bench.reconfigure(replace(bench.connection.config, keepalive_idle=100.0))
+    bench.advance(5.0)
+    for at in (12.0, 14.0):
+        expect_probe(bench, at)
+    bench.expect(RST, at=16.0)
+
+
 def test_another_count_takes_effect_at_the_next_probe() -> None:
     bench = kept()
     bench.advance(TWO_HOURS + 75.0)

@@ -143,6 +143,22 @@ def test_a_link_that_cuts_large_segments_gets_none() -> None:
         assert segment.seq == 1 + 2001 - up
 
 
+def test_once_it_has_arrived_all_is_as_before() -> None:
+    """Small segments wait for company again, and large ones are cut by the link."""
+    bench = established(config=replace(CONFIG, max_payload=65536))
+    bench.send(b"x", urgent=True)
+    bench.expect(ACK | PSH | URG, up=1, payload=b"x")
+    bench.arrive(ACK)
+    bench.send(b"y")
+    bench.expect(ACK | PSH, payload=b"y")
+    bench.send(b"z")
+    bench.expect_nothing()
+    bench.arrive(ACK)
+    bench.expect(ACK | PSH, payload=b"z")
+    bench.send(bytes(3 * MSS))
+    bench.expect(ACK | PSH, size=3 * MSS)
+
+
 def test_the_end_is_not_urgent() -> None:
     bench = established()
     bench.send(b"x", urgent=True)
