@@ -329,13 +329,18 @@ def test_who_waits_for_data_is_not_woken_for_it_alone() -> None:
     assert bench.receive() == b"data"
 
 
-def test_behind_it_may_be_the_end() -> None:
+@pytest.mark.parametrize("asks", [False, True])
+def test_behind_it_may_be_the_end(asks: bool) -> None:
+    """Who has read up to that has read all there is, and may close without a reset."""
     bench = out_of_line()
     bench.arrive(FIN | ACK | URG, up=1, payload=b"!")
     bench.expect(ACK)
     assert bench.connection.readable
     assert bench.receive() == b""
-    assert urgent_octet(bench) == b"!"
+    if asks:
+        assert urgent_octet(bench) == b"!"
+    bench.close()
+    bench.expect(FIN | ACK)
 
 
 @pytest.mark.parametrize("how", ["end", "reset"])
