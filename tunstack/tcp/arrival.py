@@ -85,7 +85,8 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
     sender.heard(segment.ack, now, echoed_at=connection.echoed_at(segment, now))
     connection.receiver.ack_now = True
     connection.enter(State.ESTABLISHED)
-    _sixth_check_urg(connection, segment)
+    if segment.flags & URG:
+        _sixth_check_urg(connection, segment)
     # Text or FIN in a SYN,ACK: section 3.10.7.3 goes on with the sixth step of the rest.
     return _text_and_fin(connection, segment, (segment.seq + 1) & MASK, now)
 
@@ -101,7 +102,8 @@ def _otherwise(connection: Connection, segment: Segment, now: float) -> Verdict:
     )
     if refusal is not None:
         return refusal
-    _sixth_check_urg(connection, segment)
+    if segment.flags & URG:
+        _sixth_check_urg(connection, segment)
     return _text_and_fin(connection, segment, (segment.seq + (flags & SYN != 0)) & MASK, now)
 
 
@@ -277,7 +279,7 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
 
 def _sixth_check_urg(connection: Connection, segment: Segment) -> None:
     """Whatever the window: text that it keeps out may be announced (MUST-66)."""
-    if segment.flags & URG and connection.state in CAN_RECEIVE:
+    if connection.state in CAN_RECEIVE:
         connection.receiver.urgent_pointer((segment.seq + segment.up) & MASK)
 
 
