@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from tunstack.tcp.congestion import name_of
 from tunstack.tcp.connection import Connection
 
 if TYPE_CHECKING:
@@ -54,9 +55,12 @@ class TcpInfo:
         timestamps: Whether both sides use timestamps (RFC 7323).
         sack: Whether both sides permit SACK (RFC 2018).
         ecn: Whether what we send may be marked in place of dropped (RFC 3168).
+        congestion: The congestion control's name.
+        rcv_tos: The Differentiated Services and ECN octet of what came last (MAY-9).
         snd_wscale: How far the peer's window field is scaled.
         rcv_wscale: How far ours is.
-        soft_error: The latest error that did not end the connection, or None.
+        soft_error: The latest error that did not end the connection, or None; forgotten when the
+            peer acknowledges more.
     """
 
     state: str
@@ -83,6 +87,8 @@ class TcpInfo:
     timestamps: bool
     sack: bool
     ecn: bool
+    congestion: str
+    rcv_tos: int
     snd_wscale: int
     rcv_wscale: int
     soft_error: OSError | None
@@ -98,9 +104,18 @@ class Flow(Connection):
         scheduled: The timer queue's note.
         touched: Whether it waits to be asked what it sends.
         observed: The state that the last observation told of.
+        received_tos: The Differentiated Services and ECN octet of the latest datagram.
     """
 
-    __slots__ = ("accounted", "changed", "four_tuple", "observed", "scheduled", "touched")
+    __slots__ = (
+        "accounted",
+        "changed",
+        "four_tuple",
+        "observed",
+        "received_tos",
+        "scheduled",
+        "touched",
+    )
 
     def __init__(self, four_tuple: FourTuple, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -110,6 +125,7 @@ class Flow(Connection):
         self.scheduled: float | None = None
         self.touched = False
         self.observed = self.state
+        self.received_tos = 0
 
     @property
     def held(self) -> int:
@@ -149,6 +165,8 @@ class Flow(Connection):
             timestamps=self.timestamps_ok,
             sack=self.sack_ok,
             ecn=self.ecn.capable,
+            congestion=name_of(self.config.congestion),
+            rcv_tos=self.received_tos,
             snd_wscale=sender.shift,
             rcv_wscale=receiver.shift,
             soft_error=self.soft_error,

@@ -81,6 +81,7 @@ _OWN_COUNTERS: Final = (
     "size_probe",
     "retransmission_tail_loss_probe",
     "window_probe",
+    "keep_alive",
     "lost_to_full_link",
     "internal_errors",
     "icmp_suppressed",
@@ -209,6 +210,7 @@ class Stack:
         before = flow.state
         if segment.ecn == CE:
             self.counters["congestion_marks"] += 1
+        flow.received_tos = datagram.tos
         verdict = flow.segment_arrives(segment, now)
         self.counters[verdict] += 1
         self.touch(flow)
@@ -242,7 +244,8 @@ class Stack:
         self.counters[verdict] += 1
         self._observe_in(packet, now, verdict)
         if answer is not None:
-            self._send(name, answer, now)
+            config = self.config if listener is None else listener.config
+            self._send(name, answer, now, config=config)
         return None
 
     def _make_room(self) -> bool:
@@ -402,7 +405,7 @@ class Stack:
             flow = self._touched.popleft()
             flow.touched = False
             for segment in flow.transmit(now):
-                self._send(flow.four_tuple, segment, now, flow)
+                self._send(flow.four_tuple, segment, now, flow, config=flow.config)
             if flow.finished:
                 self.demux.remove(flow.four_tuple, flow)
                 self._timers.forget(flow)
@@ -413,9 +416,23 @@ class Stack:
             self.memory.account(flow)
 
     def _send(
-        self, name: FourTuple, segment: Segment, now: float, flow: Flow | None = None
+        self,
+        name: FourTuple,
+        segment: Segment,
+        now: float,
+        flow: Flow | None = None,
+        *,
+        config: Config,
     ) -> None:
-        packet = encode_segment(name.local, name.remote, name.local_port, name.remote_port, segment)
+        packet = encode_segment(
+            name.local,
+            name.remote,
+            name.local_port,
+            name.remote_port,
+            segment,
+            ttl=config.ttl,
+            tos=config.tos,
+        )
         if segment.note:
             self.counters[segment.note] += 1
         if flow is None:
@@ -564,5 +581,5 @@ class Stack:
         own = {*Reason, *Verdict}
         for name, count in counters.items():
             if name not in own:
-                counts[name.replace(": ", "_").replace(" ", "_")] = count
+                counts[name.replace(": ", "_").replace(" ", "_").replace("-", "_")] = count
         return counts

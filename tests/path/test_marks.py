@@ -19,7 +19,7 @@ from .middlebox import Marker, codepoint, marked
 from .simulated import transfer
 
 if TYPE_CHECKING:
-    from tunstack.tcp.config import CongestionFactory
+    from tunstack.tcp.congestion import CongestionFactory
 
 DATA: Final = bytes(range(251)) * 4000
 ASKS: Final = Config(ecn=REQUEST)

@@ -70,6 +70,7 @@ class Fields(TypedDict, total=False):
     seq: int
     ack: int
     wnd: int
+    up: int
     payload: bytes
     mss: int | None
     wscale: int | None
@@ -82,7 +83,7 @@ class Fields(TypedDict, total=False):
 
 
 _ABSENT_UNLESS_NAMED: Final = Fields(
-    payload=b"", mss=None, wscale=None, sack_permitted=False, sack=()
+    up=0, payload=b"", mss=None, wscale=None, sack_permitted=False, sack=()
 )
 
 
@@ -185,6 +186,7 @@ class Bench(Trace):
         ack: int | None = None,
         payload: Buffer = b"",
         wnd: int | None = None,
+        up: int = 0,
         ts_val: int | None = AUTO,
         ts_ecr: int = AUTO,
         mss: int | None = None,
@@ -206,6 +208,7 @@ class Bench(Trace):
             connection.receiver.nxt if seq is None else (self.irs + seq) & MASK,
             flags=flags,
             wnd=self.peer_wnd,
+            up=up,
             payload=payload,
             mss=mss,
             wscale=wscale,
@@ -263,8 +266,8 @@ class Bench(Trace):
         self.connection.open_active()
         self._flush()
 
-    def send(self, data: Buffer) -> int:
-        taken = self.connection.send(data, self.now)
+    def send(self, data: Buffer, *, urgent: bool = False) -> int:
+        taken = self.connection.send(data, self.now, urgent=urgent)
         self._flush()
         return taken
 
@@ -272,6 +275,10 @@ class Bench(Trace):
         data = self.connection.receive(limit)
         self._flush()
         return data
+
+    def reconfigure(self, config: Config) -> None:
+        self.connection.reconfigure(config)
+        self._flush()
 
     def shutdown(self) -> None:
         self.connection.shutdown()

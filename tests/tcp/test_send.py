@@ -195,7 +195,7 @@ def test_what_a_shrinking_window_left_out_is_sent_again(numbers: Numbers) -> Non
 @pytest.mark.rfc("MUST-35", "MUST-37", "SHLD-17")
 def test_a_peer_that_shrinks_its_window_to_nothing_keeps_the_connection() -> None:
     """MUST-35, MUST-37, SHLD-17: our retransmissions are the probes, and it answers them."""
-    bench = established(config=replace(CONFIG, user_timeout=100.0), peer=WITHOUT_SACK)
+    bench = established(config=replace(CONFIG, data_timeout=100.0), peer=WITHOUT_SACK)
     bench.send(b"x")
     bench.expect(ACK | PSH, payload=b"x")
     bench.arrive(ACK, ack=1, wnd=0)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, final
 import trio
 
 from tunstack.flow import Flow
-from tunstack.socket.base import ANY, os_error
-from tunstack.socket.transfer import TransferSocket
+from tunstack.socket.base import ANY
+from tunstack.socket.notices import NoticingSocket
+from tunstack.socket.options import os_error
 from tunstack.socket.waiter import Waiter
 from tunstack.tcp.state import State
 
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 
 
 @final
-class Socket(TransferSocket):
+class Socket(NoticingSocket):
     """A TCP socket on a :class:`~tunstack.Host`; made by :meth:`tunstack.Host.socket`.
 
-    Beside what trio's have, it knows :meth:`abort` and :meth:`tcp_info`.
+    Beside what trio's have, it knows :meth:`abort`, :meth:`tcp_info`, :meth:`wait_acknowledged`,
+    :meth:`wait_soft_error`, and for urgent data :meth:`wait_urgent`, :meth:`at_mark` and
+    :attr:`urgent_remaining`.
     """
 
     def __init__(self, host: Host) -> None:
@@ -155,9 +158,9 @@ class Socket(TransferSocket):
     def close(self) -> None:
         """Let go of the connection, or of the port; idempotent.
 
-        What was sent is still delivered, and the teardown goes on without us. The connection is
-        reset instead if data is unread, or with SO_LINGER on and 0 seconds. Tasks that wait in this
-        socket wake with `trio.ClosedResourceError`.
+        What was sent is still delivered, and the teardown goes on without us; SO_LINGER may say for
+        how long. The connection is reset instead if data is unread, or with SO_LINGER on and 0
+        seconds. Tasks that wait in this socket wake with `trio.ClosedResourceError`.
         """
         self._let_go(abort=self.linger == 0)
 
@@ -175,13 +178,13 @@ class Socket(TransferSocket):
             if abort:
                 flow.abort()
             else:
-                flow.close()
+                flow.close(self.linger)
             self._host.acted(flow)
         self._stop_listening()
         if self._bound is not None:
             self._host.stack.demux.unbind(*self._bound, reuse=self._bound_reuse)
             self._bound = None
-        for waiter in (self._receiving, self._sending, self._connecting):
+        for waiter in (self._receiving, self._sending, self._connecting, *self._conditions):
             waiter.wake()
 
     def _stop_listening(self) -> None:
@@ -205,3 +208,5 @@ class Socket(TransferSocket):
             self._sending.wake()
         if self._connecting and flow.state not in (State.SYN_SENT, State.SYN_RECEIVED):
             self._connecting.wake()
+        if self._conditions:
+            self._notice(flow)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import operator
 import socket as stdlib_socket
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from tunstack.socket.base import os_error
-from tunstack.socket.options import NO_LOWAT
+from tunstack.socket.options import NO_LOWAT, os_error
 from tunstack.socket.variants import Variants
 from tunstack.socket.waiter import Waiter
 from tunstack.tcp.state import CAN_SEND
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _PIECE: Final = 65536
 """With TCP_NOTSENT_LOWAT one call takes about so much at a time, as on Linux."""
+
+_SEND_FLAGS: Final = stdlib_socket.MSG_NOSIGNAL | stdlib_socket.MSG_MORE | stdlib_socket.MSG_OOB
 
 
 class TransferSocket(Variants):
@@ -34,8 +36,11 @@ class TransferSocket(Variants):
     def recv(self, buflen: int, flags: int = 0, /) -> Any:
         """Receive at most `buflen` octets; ``b""`` at the peer's end of stream.
 
+        A call that begins before the last octet of urgent data ends there as well. With the flag
+        ``MSG_OOB`` it returns that octet, if SO_OOBINLINE is off.
+
         Raises:
-            OSError: ECONNRESET, ETIMEDOUT..., ENOTCONN.
+            OSError: ECONNRESET, ETIMEDOUT..., ENOTCONN; with MSG_OOB EINVAL, there is none.
             trio.BusyResourceError: another task waits in `recv`.
         """
         return self._recv(buflen, flags)
@@ -46,6 +51,8 @@ class TransferSocket(Variants):
             raise ValueError("negative buffersize in recv")
         await trio.lowlevel.checkpoint_if_cancelled()
         flow = self._connected()
+        if flags == stdlib_socket.MSG_OOB:
+            return await self._recv_urgent(size)
         if flags:
             raise os_error(errno.EOPNOTSUPP)
         self._receiving.check_free()
@@ -58,6 +65,9 @@ class TransferSocket(Variants):
         if not waited:
             await trio.lowlevel.cancel_shielded_checkpoint()
         return data
+
+    @abstractmethod
+    async def _recv_urgent(self, size: int) -> bytes: ...
 
     def _take(self, flow: Flow, size: int) -> bytes:
         try:
@@ -102,6 +112,10 @@ class TransferSocket(Variants):
     def send(self, bytes: Any, flags: int = 0, /) -> Any:
         """Send what there is room for of `bytes`; returns how many octets that was, at least one.
 
+        With the flag ``MSG_MORE`` a segment that it does not fill waits for the next call. With
+        ``MSG_OOB`` it is urgent, up to the last octet that was taken (RFC 6093: not for new
+        programs).
+
         Raises:
             OSError: EPIPE after shutdown, ECONNRESET, ETIMEDOUT..., ENOTCONN.
             trio.BusyResourceError: another task waits to send.
@@ -111,7 +125,7 @@ class TransferSocket(Variants):
     async def _send(self, data: Any, flags: int = 0) -> int:
         await trio.lowlevel.checkpoint_if_cancelled()
         flow = self._connected()
-        if flags & ~stdlib_socket.MSG_NOSIGNAL:
+        if flags & ~_SEND_FLAGS:
             raise os_error(errno.EOPNOTSUPP)
         self._sending.check_free()
         with memoryview(data).cast("B") as view:
@@ -123,17 +137,18 @@ class TransferSocket(Variants):
                 self._check_not_closed_meanwhile()
             if self.notsent_lowat != NO_LOWAT and size > _PIECE:
                 size = _PIECE
-            sent = self._give(flow, view[:size])
+            sent = self._give(flow, view[:size], flags)
         if not waited:
             await trio.lowlevel.cancel_shielded_checkpoint()
         return sent
 
-    def _give(self, flow: Flow, data: memoryview) -> int:
+    def _give(self, flow: Flow, data: memoryview, flags: int) -> int:
         try:
-            sent = flow.send(data, trio.current_time())
+            flow.sender.more = flags & stdlib_socket.MSG_MORE != 0
+            urgent = flags & stdlib_socket.MSG_OOB != 0
+            sent = flow.send(data, trio.current_time(), urgent=urgent)
         except OSError as error:
             flow.error = None
             raise OSError(error.errno, error.strerror) from None
-        if sent:
-            self._host.acted(flow)
+        self._host.acted(flow)
         return sent

@@ -6,7 +6,8 @@ import errno
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tunstack.socket.base import BaseSocket, os_error
+from tunstack.socket.base import BaseSocket
+from tunstack.socket.options import os_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

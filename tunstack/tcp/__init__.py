@@ -23,6 +23,7 @@ Where to look:
 `sizing`             what the sender does about it
 `rtt`                the retransmission timeout
 `receiver`           RCV variables, window, when to acknowledge
+`urgent`             the mark in the stream up to which it is urgent
 `reassembly`         what came out of order
 `buffer_tuning`      how large the buffers are, where nobody has set it
 `isn`                numbers that an outsider cannot guess

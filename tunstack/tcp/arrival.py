@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
-from .segment import ACK, ECE, FIN, RST, SYN, Segment
+from .segment import ACK, ECE, FIN, RST, SYN, URG, Segment
 from .sequence import MASK, diff, ge, gt, le, lt
 from .state import CAN_RECEIVE, State
 from .verdict import Verdict
@@ -85,6 +85,8 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
     sender.heard(segment.ack, now, echoed_at=connection.echoed_at(segment, now))
     connection.receiver.ack_now = True
     connection.enter(State.ESTABLISHED)
+    if segment.flags & URG:
+        _sixth_check_urg(connection, segment)
     # Text or FIN in a SYN,ACK: section 3.10.7.3 goes on with the sixth step of the rest.
     return _text_and_fin(connection, segment, (segment.seq + 1) & MASK, now)
 
@@ -100,7 +102,8 @@ def _otherwise(connection: Connection, segment: Segment, now: float) -> Verdict:
     )
     if refusal is not None:
         return refusal
-    # Sixth, URG: the pointer is read and left; urgent data is delivered in line (RFC 6093).
+    if segment.flags & URG:
+        _sixth_check_urg(connection, segment)
     return _text_and_fin(connection, segment, (segment.seq + (flags & SYN != 0)) & MASK, now)
 
 
@@ -260,6 +263,8 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
         return Verdict.OLD_ACK
     sender.answered(now)
     if ge(ack, sender.una):
+        if ack != sender.una:
+            connection.soft_error = None  # It has come right.
         sender.heard(
             ack,
             now,
@@ -272,6 +277,12 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
     if connection.state in _CLOSE_STATES and sender.fin_acknowledged:
         _our_fin_is_acknowledged(connection)
     return None
+
+
+def _sixth_check_urg(connection: Connection, segment: Segment) -> None:
+    """Whatever the window: text that it keeps out may be announced (MUST-66)."""
+    if connection.state in CAN_RECEIVE:
+        connection.receiver.urgent_pointer((segment.seq + segment.up) & MASK)
 
 
 def _scaled_window(connection: Connection, segment: Segment) -> int:

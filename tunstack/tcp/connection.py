@@ -27,6 +27,7 @@ from .sender import Sender
 from .sequence import MASK
 from .state import CAN_RECEIVE, CAN_SEND, FIN_SENT, State
 from .teardown import teardown
+from .urgent import mark_urgent
 from .verdict import Verdict
 
 if TYPE_CHECKING:
@@ -66,13 +67,18 @@ class Connection(Narrator):
         owner: Who is told when it opens or fails to.
         error: Why it ended, if not as it should: an OSError whose errno is ECONNREFUSED,
             ECONNRESET, ETIMEDOUT, ECONNABORTED, EHOSTUNREACH or ENETUNREACH; else None.
-        soft_error: The latest error that does not end the connection (MUST-47, MUST-56).
+        soft_error: The latest error that does not end the connection (MUST-47, MUST-56), until the
+            peer acknowledges more.
+        reports: How many such errors there were.
+        latest_report: The latest of them.
         sack_ok: Both sides sent SACK-Permitted.
         timestamps_ok: Both sides sent a Timestamps option in their SYN.
         ts_recent: TS.Recent of RFC 7323 section 4.3.
         last_ack_sent: Last.ACK.sent of RFC 7323 section 4.3.
         orphaned: Whether the application has gone, so that nobody will read.
         ecn: What is agreed on about explicit congestion notification.
+        linger: How long what was sent may then take to be acknowledged, in seconds (SO_LINGER);
+            None for as long as ever.
     """
 
     __slots__ = (
@@ -86,12 +92,15 @@ class Connection(Narrator):
         "ecn",
         "error",
         "last_ack_sent",
+        "latest_report",
+        "linger",
         "orphaned",
         "owner",
         "passive",
         "peer_mss",
         "quiet",
         "receiver",
+        "reports",
         "sack_ok",
         "sender",
         "soft_error",
@@ -118,6 +127,8 @@ class Connection(Narrator):
         self.passive = False
         self.error: OSError | None = None
         self.soft_error: OSError | None = None
+        self.reports = 0
+        self.latest_report: OSError | None = None
         self.sack_ok = False
         self.timestamps_ok = False
         self.peer_mss = config.default_send_mss
@@ -125,6 +136,7 @@ class Connection(Narrator):
         self.ts_recent_at = 0.0
         self.last_ack_sent = 0
         self.orphaned = False
+        self.linger: float | None = None
         self._ts_offset = ts_offset
         self._challenges: ChallengeLimit | None = None
         self._largest_buffer = config.receive_sizes[1]
@@ -170,6 +182,7 @@ class Connection(Narrator):
         if self._syn_due:  # The ACK came in one batch with a SYN that we were to answer.
             self._syn_due = False
             self.receiver.ack_now = True
+        self.soft_error = None
         close_requested = self._close_requested
         if self.owner is not None:
             self.owner.opened(self)
@@ -203,7 +216,7 @@ class Connection(Narrator):
     def readable(self) -> bool:
         """Whether :meth:`receive` would return at once: data, the end, or an error."""
         return (
-            len(self.receiver.buffer) > 0
+            self.receiver.available > 0
             or self.receiver.finished
             or self.receiver.discarding
             or self.state is State.CLOSED
@@ -216,8 +229,11 @@ class Connection(Narrator):
             return 0
         return max(0, self.receiver.budget.share(self.sender.bound) - len(self.sender.buffer))
 
-    def send(self, data: Buffer, now: float) -> int:
+    def send(self, data: Buffer, now: float, *, urgent: bool = False) -> int:
         """SEND (section 3.10.2): queue `data`, as much as there is room for; returns how much.
+
+        If it is `urgent`, the peer hears at once that there is something to be read soon, up to the
+        end of what was taken, even if its window is closed.
 
         Raises:
             OSError: EPIPE after :meth:`shutdown`; what ended the connection, if it has ended.
@@ -228,6 +244,9 @@ class Connection(Narrator):
         if size:
             self.sender.restart_if_idle(now)
             self.sender.buffer.append(data if size == len(data) else memoryview(data)[:size])
+            if urgent:
+                self.sender.up = self.sender.buffer.end
+                self.sender.urgent_due = True
         return size
 
     def receive(self, limit: int) -> bytes:
@@ -237,18 +256,28 @@ class Connection(Narrator):
             OSError: what ended the connection before its end arrived, once all data is read.
         """
         receiver = self.receiver
-        data = receiver.buffer.take(limit)
+        data = receiver.take(limit)
         if data and self.state in CAN_RECEIVE and receiver.update_is_worthwhile():
             receiver.ack_now = True
         elif not data and self.error is not None and not receiver.finished:
             raise self.error
         return data
 
+    @property
+    def urgent_is_on_its_way(self) -> bool:
+        """Whether an urgent octet was announced, out of line, and may still come."""
+        receiver = self.receiver
+        over = receiver.discarding or self.state is State.CLOSED
+        return not over and receiver.urgent_is_on_its_way
+
     def reconfigure(self, config: Config) -> None:
-        """Take other parameters: buffers, TCP_NODELAY and the user timeout; the rest is history."""
+        """Take other parameters; what was settled in the handshake is history."""
+        if config.congestion is not self.config.congestion:
+            self.sender.change_congestion(config.congestion())
         self.config = config
         self.sender.reconfigure(config)
         self.receiver.reconfigure(config)
+        self.quiet.reconfigure(config)
 
     def shutdown(self) -> None:
         """CLOSE our half (section 3.10.4): a FIN follows what is queued. The other stays open."""
@@ -265,15 +294,19 @@ class Connection(Narrator):
         self.receiver.discarding = True
         self.receiver.buffer.clear()
 
-    def close(self) -> None:
+    def close(self, linger: float | None = None) -> None:
         """The application lets go: close our half, and answer any further data with a RST.
+
+        What is not acknowledged within `linger` seconds, if that is given, is not waited for: the
+        connection is reset then.
 
         With received data unread the connection is aborted instead, so that the peer learns that
         data was lost (section 3.6.1, SHLD-3). In TIME-WAIT it can learn nothing any more, and the
         wait goes on for its own reason (MUST-13).
         """
-        self.orphaned = True
-        if len(self.receiver.buffer) and self.state is not State.TIME_WAIT:
+        self.orphaned = self.sender.orphaned = True
+        self.linger = linger
+        if self.receiver.unread and self.state is not State.TIME_WAIT:
             self.abort()
         else:
             self.shutdown()
@@ -307,7 +340,25 @@ class Connection(Narrator):
         if self.state is State.SYN_SENT:
             self.end(error)
         else:
-            self.soft_error = error
+            self.report(error)
+
+    def report(self, error: OSError) -> None:
+        """Something went wrong, and may yet come right (ERROR_REPORT, section 3.9.1.8)."""
+        self.soft_error = self.latest_report = error
+        self.reports += 1
+
+    def _report_silence(self) -> None:
+        """R1 is reached (SHLD-9). What ICMP has told of the reason says more, and stays."""
+        known = self.soft_error
+        attempts = self.sender.unanswered
+        self.report(OSError(errno.ETIMEDOUT, f"No answer to {attempts} attempts"))
+        self.soft_error = known or self.soft_error
+
+    def give_up(self) -> None:
+        """The peer has been silent for too long: end, and say why as well as we know."""
+        timed_out = OSError(errno.ETIMEDOUT, "Connection timed out")
+        known = self.soft_error
+        self.end(known if known is not None and known.errno != errno.ETIMEDOUT else timed_out)
 
     # Arrival (section 3.10.7)
 
@@ -407,9 +458,12 @@ class Connection(Narrator):
         timer = sender.next_timer
         if timer is None or now < timer:
             return
+        unanswered = sender.unanswered
         action = sender.timer_fired(now)
+        if unanswered < self.config.r1 == sender.unanswered:
+            self._report_silence()
         if action == "give up":
-            self.end(self.soft_error or OSError(errno.ETIMEDOUT, "Connection timed out"))
+            self.give_up()
         elif action == "syn":
             self._syn_due = True
         elif action == "probe":
@@ -421,9 +475,9 @@ class Connection(Narrator):
                 self.end(None)
             case Due.PROBE:
                 self._outbox.append(self._probe(now, "keep-alive"))
-            case Due.DEAD:
+            case Due.RESET:
                 self.send_reset(self.sender.nxt)
-                self.end(self.soft_error or OSError(errno.ETIMEDOUT, "Connection timed out"))
+                self.give_up()
             case Due.NOTHING:
                 pass
 
@@ -442,6 +496,8 @@ class Connection(Narrator):
             return out
         if sender.nxt != sender.una or sender.nxt != sender.end:
             self._transmit_data(out, now)
+        if sender.urgent_due:
+            receiver.ack_now = True
         if receiver.ack_now:
             # Without SACK the peer can only count: an ACK for each segment out of order, no fewer.
             count = 1 if self.sack_ok else max(1, receiver.out_of_order)
@@ -462,7 +518,10 @@ class Connection(Narrator):
                 room -= 4 + 8 * len(blocks)
             else:
                 blocks = ()  # Beside less, data goes first: an ACK can follow.
-            limit = max(room, config.max_payload - config.max_payload % room)
+            if sender.up is None:
+                limit = max(room, config.max_payload - config.max_payload % room)
+            else:
+                limit = room  # Whoever cut a larger segment would have to mend its pointer.
             what = sender.next_transmission(limit, room)
             if what is None:
                 break
@@ -506,6 +565,9 @@ class Connection(Narrator):
             segment.ts_val = self.timestamp(now)
             segment.ts_ecr = self.ts_recent
         segment.sack = sack
+        if self.sender.up is not None:
+            mark_urgent(segment, self.sender.up)
+            self.sender.urgent_due = False
         self.last_ack_sent = receiver.nxt
         receiver.acknowledged()
         return segment

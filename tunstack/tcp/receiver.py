@@ -9,6 +9,7 @@ from .buffer_tuning import ReceiveTuning
 from .reassembly import Reassembly
 from .receive_buffer import ReceiveBuffer
 from .sequence import MASK, diff
+from .urgent import UrgentReader
 
 if TYPE_CHECKING:
     from .config import Config
@@ -32,7 +33,7 @@ def first_window(buffer: int) -> int:
     return min(buffer, 0xFFFF)
 
 
-class Receiver:
+class Receiver(UrgentReader):
     """RFC 9293 section 3.3.1's RCV variables, and what has come.
 
     Attributes:
@@ -77,6 +78,7 @@ class Receiver:
     )
 
     def __init__(self, config: Config, budget: Budget = UNLIMITED) -> None:
+        super().__init__(config)
         self.irs = 0
         self.nxt = 0
         self.edge = 0
@@ -103,6 +105,10 @@ class Receiver:
         """Take other parameters, as far as they are not history."""
         if config.receive_sizes != self._sizes:  # Else it stays as large as it has become.
             self._set_size(config)
+        self.urgent_inline = config.urgent_inline
+        self._delayed_ack = config.delayed_ack
+        if not self._delayed_ack and self.ack_due is not None:
+            self.ack_now = True
 
     def _set_size(self, config: Config) -> None:
         self._sizes = config.receive_sizes
@@ -197,7 +203,7 @@ class Receiver:
     def _delay_ack(self, octets: int, now: float) -> None:
         """An ACK for every second full-sized segment; otherwise it may wait (SHLD-18, SHLD-19)."""
         self._unacknowledged += octets
-        if self._unacknowledged >= 2 * self.mss:
+        if self._unacknowledged >= 2 * self.mss or not self._delayed_ack:
             self.ack_now = True
         elif self.ack_due is None:
             self.ack_due = now + self._delayed_ack

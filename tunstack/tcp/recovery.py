@@ -128,6 +128,10 @@ class Recovery:
         self._marked_at = -1  # SND.NXT, as a position, when the window last came down for a mark.
         self.cwr_due = False
 
+    def change_congestion(self, congestion: CongestionControl) -> None:
+        """From now on, tell `congestion` of losses."""
+        self._congestion = congestion
+
     @property
     def pipe(self) -> int:
         """Octets on their way."""

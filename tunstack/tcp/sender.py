@@ -57,10 +57,16 @@ class Sender:
         fin_queued: Whether a FIN follows the last octet of the buffer.
         size: The bound of what is sent or queued and not acknowledged (SO_SNDBUF)...
         size_max: ...which is twice the congestion window where that is more, up to this.
+        up: SND.UP: the number that follows our urgent data; None when all of it is acknowledged.
+        urgent_due: Whether the peer is to hear of it now.
         nodelay: Whether the Nagle algorithm is off.
+        corked: Whether only full segments may go.
+        more: Whether the application has said that more is about to come (MSG_MORE).
+        orphaned: Whether nobody owns the connection any more.
         timer: When the retransmission or the persist timer fires, in seconds, if one runs.
         early_timer: When to probe for a lost tail, or to look for overdue segments, if at all.
         last_sent: When something was last sent, in seconds.
+        unanswered: How often in a row the timer sent the same again, or a probe, for nothing.
         retransmissions: Segments sent again, over the life of the connection.
     """
 
@@ -71,14 +77,17 @@ class Sender:
         "_tail",
         "buffer",
         "congestion",
+        "corked",
         "early_timer",
         "fin_queued",
         "iss",
         "last_sent",
         "max_wnd",
+        "more",
         "mss",
         "nodelay",
         "nxt",
+        "orphaned",
         "path",
         "persisting",
         "recovery",
@@ -90,6 +99,9 @@ class Sender:
         "stalled_since",
         "timer",
         "una",
+        "unanswered",
+        "up",
+        "urgent_due",
         "user_timeout",
         "wl1",
         "wl2",
@@ -110,6 +122,10 @@ class Sender:
         self.fin_queued = False
         self.size, self.size_max = config.send_sizes
         self.nodelay = config.nodelay
+        self.corked = config.cork
+        self.more = False
+        self.up: int | None = None
+        self.urgent_due = False
         self.congestion = congestion
         self.rtt = RttEstimator(config.rto_initial, config.rto_min, config.rto_max)
         self.recovery = Recovery(congestion, self.rtt)
@@ -119,7 +135,9 @@ class Sender:
         """Whether `timer` is the persist timer (RFC 9293 section 3.8.6.1)."""
         self.stalled_since = 0.0
         """When the peer last acknowledged something new, or what is outstanding began to be."""
-        self.user_timeout = config.user_timeout
+        self.user_timeout = config.data_r2
+        self.orphaned = False
+        self.unanswered = 0
         self.retransmissions = 0
         self._tail = TailLossProbe()
         self._probe_due = False
@@ -128,9 +146,20 @@ class Sender:
 
     def reconfigure(self, config: Config) -> None:
         """Take other parameters, as far as they are not history."""
+        self._config = config
         self.size, self.size_max = config.send_sizes
         self.nodelay = config.nodelay
-        self.user_timeout = config.user_timeout
+        self.corked = config.cork
+        self.user_timeout = config.data_r2
+
+    def change_congestion(self, congestion: CongestionControl) -> None:
+        """Go on with another congestion control, from where the present one is."""
+        before = self.congestion
+        if self.synchronized:
+            congestion.set_mss(self.mss, self._config.initial_window)
+            congestion.cwnd, congestion.ssthresh = before.cwnd, before.ssthresh
+        self.congestion = congestion
+        self.recovery.change_congestion(congestion)
 
     # What there is
 
@@ -185,7 +214,7 @@ class Sender:
         else:
             self.retransmissions += 1
             self.recovery.sent_again(0, 1, now)
-        self.timer = self._timer_at(now, self._config.syn_timeout)
+        self.timer = self._timer_at(now, self._config.syn_r2)
 
     def syn_was_sent(self, now: float) -> None:
         """A SYN,ACK of ours is out, and nobody knows since when; a timestamp's echo may tell."""
@@ -269,7 +298,7 @@ class Sender:
         size = min(available, usable, limit)
         if size <= 0:
             return None
-        if size > room and size < available:
+        if size > room and (size < available or self.corked or self.more):
             size -= size % room
         if size < room and not self._may_be_small(size, available, outstanding):
             return None
@@ -281,7 +310,10 @@ class Sender:
         if self._force:
             return True
         if size == available:
-            return self.nodelay or not outstanding or self.fin_queued
+            if self.fin_queued or self.up is not None:
+                return True
+            # What is corked waits for the persist timer, which comes to `_force`: so does Linux's.
+            return not (self.corked or self.more) and (self.nodelay or not outstanding)
         return not outstanding and size >= self.max_wnd >> 1
 
     def sent(self, what: Transmission, now: float) -> None:
@@ -370,6 +402,9 @@ class Sender:
         data_end = self.buffer.end
         self.buffer.drop_until(data_end if gt(ack, data_end) else ack)
         self.stalled_since = now
+        self.unanswered = 0
+        if self.up is not None and le(self.up, ack):
+            self.up = None
 
     def _sacks(
         self, blocks: tuple[tuple[int, int], ...], ack: int
@@ -504,10 +539,14 @@ class Sender:
     def answered(self, now: float) -> None:
         """The peer acknowledged something, if only a probe: it is alive (MUST-37).
 
-        If it took back its window, it is what we send again that probes it (MUST-35, SHLD-17).
+        If it took back its window, it is what we send again that probes it (MUST-35, SHLD-17). That
+        keeps the connection, unless its owner wants otherwise, or there is none whom it could serve
+        (RFC 6429): a peer that never opens its window must not hold our memory for ever.
         """
         if self.persisting or not self.wnd:
-            self.stalled_since = now
+            self.unanswered = 0
+            if not self.orphaned and self._config.user_timeout is None:
+                self.stalled_since = now
 
     @property
     def next_timer(self) -> float | None:
@@ -531,10 +570,11 @@ class Sender:
         return ""
 
     def _timeout(self, now: float) -> str:
-        timeout = self.user_timeout if self.synchronized else self._config.syn_timeout
+        timeout = self.user_timeout if self.synchronized else self._config.syn_r2
         if now >= self.stalled_since + timeout:  # As `_timer_at` adds it up: no other rounding.
             self.timer = self.early_timer = None
             return "give up"
+        self.unanswered += 1
         self.rtt.back_off()
         if self.persisting:
             self.timer = self._timer_at(now, self.user_timeout)  # SHLD-30
