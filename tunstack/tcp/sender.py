@@ -46,6 +46,7 @@ class Sender:
         fin_queued: Whether a FIN follows the last octet of the buffer.
         size: The bound of what is sent or queued and not acknowledged (SO_SNDBUF).
         nodelay: Whether the Nagle algorithm is off.
+        synchronized: Whether our SYN is acknowledged.
         timer: When the retransmission or the persist timer fires, in seconds, if one runs.
         early_timer: When to probe for a lost tail, or to look for overdue segments, if at all.
         retransmissions: Segments sent again, over the life of the connection.
@@ -74,6 +75,7 @@ class Sender:
         "shift",
         "size",
         "stalled_since",
+        "synchronized",
         "timer",
         "una",
         "user_timeout",
@@ -95,6 +97,7 @@ class Sender:
         self.fin_queued = False
         self.size = config.send_buffer
         self.nodelay = config.nodelay
+        self.synchronized = False
         self.congestion = congestion
         self.rtt = RttEstimator(config.rto_initial, config.rto_min, config.rto_max)
         self.recovery = Recovery(congestion, self.rtt)
@@ -123,11 +126,6 @@ class Sender:
     def unsent(self) -> int:
         """Octets in the buffer that were never sent."""
         return max(0, diff(self.buffer.end, self.nxt)) if self.synchronized else len(self.buffer)
-
-    @property
-    def synchronized(self) -> bool:
-        """Whether our SYN is acknowledged."""
-        return self.una != self.iss
 
     @property
     def end(self) -> int:
@@ -303,7 +301,7 @@ class Sender:
         # A probe in vain is no retransmission in vain: that was the price to know.
         heard = Heard(una, sacks, None if probe_twice else dsack, duplicate, echoed_at)
         advance = una - recovery.board.una
-        was_syn = self.una == self.iss
+        was_syn = not self.synchronized
         was_phase = recovery.phase
         if advance:
             self._advance(ack, now)
@@ -325,6 +323,7 @@ class Sender:
 
     def _advance(self, ack: int, now: float) -> None:
         self.una = ack
+        self.synchronized = True
         data_end = self.buffer.end
         self.buffer.drop_until(data_end if gt(ack, data_end) else ack)
         self.stalled_since = now
