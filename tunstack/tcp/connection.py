@@ -30,6 +30,7 @@ from .verdict import Verdict
 
 if TYPE_CHECKING:
     from .config import Config
+    from .fast_open import FastOpen
     from .segment import Buffer
 
 _TIMESTAMP_SIZE = 12
@@ -70,6 +71,7 @@ class Connection(Narrator):
         timestamps_ok: Both sides sent a Timestamps option in their SYN.
         ts_recent: TS.Recent of RFC 7323 section 4.3.
         last_ack_sent: Last.ACK.sent of RFC 7323 section 4.3.
+        fast_open: What RFC 7413 changes in its opening, if anything.
         orphaned: Whether the application has gone, so that nobody will read.
     """
 
@@ -82,6 +84,7 @@ class Connection(Narrator):
         "_ts_offset",
         "config",
         "error",
+        "fast_open",
         "last_ack_sent",
         "orphaned",
         "owner",
@@ -121,6 +124,7 @@ class Connection(Narrator):
         self.ts_recent_at = 0.0
         self.last_ack_sent = 0
         self.orphaned = False
+        self.fast_open: FastOpen | None = None
         self._ts_offset = ts_offset
         self._challenges: ChallengeLimit | None = None
         self._first_buffer = config.receive_buffer
@@ -136,6 +140,10 @@ class Connection(Narrator):
         self.enter(State.SYN_SENT)
         self.tell(handshake(self))
 
+    def withhold_syn(self) -> None:
+        """After :meth:`open_active`: let the SYN wait for data to take along (RFC 7413)."""
+        self._syn_due = False
+
     def open_passive(self) -> None:
         """Passive OPEN: CLOSED to LISTEN. The SYN that it waits for begins its story."""
         self.passive = True
@@ -149,6 +157,21 @@ class Connection(Narrator):
         """Our SYN,ACK went out before this connection was here (:mod:`.cookies`)."""
         self._syn_due = False
         self.sender.syn_was_sent(now)
+
+    @property
+    def accepts_early(self) -> bool:
+        """Whether its application has it before the handshake has ended (RFC 7413 section 4.2)."""
+        return self.passive and self.fast_open is not None and self.fast_open.early
+
+    def opened_early(self) -> None:
+        """The application may have it, in SYN-RECEIVED, and what came with the SYN."""
+        assert self.fast_open is not None
+        self.sender.early = True
+        self.fast_open.opened_early(self)
+
+    def sent_in_syn(self, ack: int) -> bool:
+        """Whether `ack` is of data in our SYN, which then counts as sent."""
+        return self.fast_open is not None and self.fast_open.counts(ack, self.sender)
 
     @property
     def may_open(self) -> bool:
@@ -174,6 +197,8 @@ class Connection(Narrator):
 
     def failed_to_open(self) -> None:
         """Tell the owner that it came to nothing."""
+        if self.fast_open is not None:
+            self.fast_open.failed(self.error)
         if self.owner is not None:
             self.owner.failed_to_open(self)
 
@@ -206,9 +231,18 @@ class Connection(Narrator):
         )
 
     @property
+    def sends_early(self) -> bool:
+        """Whether the application may send though the handshake is under way (RFC 7413)."""
+        return (
+            self.fast_open is not None
+            and self.fast_open.early
+            and (self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED)
+        )
+
+    @property
     def writable_size(self) -> int:
         """How many octets :meth:`send` would take now."""
-        if self.state not in CAN_SEND or self._close_requested:
+        if (self.state not in CAN_SEND and not self.sends_early) or self._close_requested:
             return 0
         return max(0, self.receiver.budget.share(self.sender.size) - len(self.sender.buffer))
 
@@ -219,7 +253,10 @@ class Connection(Narrator):
             OSError: EPIPE after :meth:`shutdown`; what ended the connection, if it has ended.
         """
         if self.state not in CAN_SEND or self._close_requested:
-            raise self.error or OSError(errno.EPIPE, "Broken pipe")
+            if self._close_requested or not self.sends_early:
+                raise self.error or OSError(errno.EPIPE, "Broken pipe")
+            if self.sender.nxt == self.sender.iss:
+                self._syn_due = True  # If it was withheld, it goes now.
         size = min(len(data), self.writable_size)
         if size:
             self.sender.restart_if_idle(now)
@@ -435,7 +472,8 @@ class Connection(Narrator):
             self._syn_due = False
             out.append(self._syn(now))
             sender.syn_sent(now)
-            return out
+            if not sender.early:
+                return out
         if sender.nxt != sender.una or sender.nxt != sender.end:
             self._transmit_data(out, now)
         if receiver.ack_now:
@@ -448,7 +486,7 @@ class Connection(Narrator):
     def _transmit_data(self, out: list[Segment], now: float) -> None:
         sender = self.sender
         config = self.config
-        if not sender.synchronized or self.state is State.CLOSED:
+        if not (sender.synchronized or sender.may_send) or self.state is State.CLOSED:
             return
         while True:
             # Asked for each segment: a D-SACK is reported once (RFC 2883 section 4).
@@ -523,6 +561,8 @@ class Connection(Narrator):
             segment.flags |= ACK
             segment.ack = receiver.nxt
             receiver.acknowledged()
+        if self.fast_open is not None:
+            self.fast_open.dress(segment, self.sender, config, now)
         return segment
 
     def _probe(self, now: float, note: str) -> Segment:

@@ -55,6 +55,8 @@ class Segment:
         sack: SACK blocks as (left edge, right edge) pairs (RFC 2018 section 3).
         ts_val: Timestamps option, TSval; None when the option is absent (RFC 7323 section 3).
         ts_ecr: Timestamps option, TSecr.
+        fast_open: TCP Fast Open option: a cookie, or ``b""`` to ask for one; None when absent (RFC
+            7413 section 4.1.1).
         note: Why the core sends it, for captures; not on the wire.
     """
 
@@ -70,6 +72,7 @@ class Segment:
     sack: tuple[tuple[int, int], ...] = ()
     ts_val: int | None = None
     ts_ecr: int = 0
+    fast_open: bytes | None = None
     note: str = ""
 
     @property

@@ -47,6 +47,7 @@ class Sender:
         size: The bound of what is sent or queued and not acknowledged (SO_SNDBUF).
         nodelay: Whether the Nagle algorithm is off.
         synchronized: Whether our SYN is acknowledged.
+        early: Whether data may go out before our SYN is acknowledged (RFC 7413 section 4.2).
         timer: When the retransmission or the persist timer fires, in seconds, if one runs.
         early_timer: When to probe for a lost tail, or to look for overdue segments, if at all.
         retransmissions: Segments sent again, over the life of the connection.
@@ -61,6 +62,7 @@ class Sender:
         "_tail",
         "buffer",
         "congestion",
+        "early",
         "early_timer",
         "fin_queued",
         "iss",
@@ -98,6 +100,7 @@ class Sender:
         self.size = config.send_buffer
         self.nodelay = config.nodelay
         self.synchronized = False
+        self.early = False
         self.congestion = congestion
         self.rtt = RttEstimator(config.rto_initial, config.rto_min, config.rto_max)
         self.recovery = Recovery(congestion, self.rtt)
@@ -125,7 +128,14 @@ class Sender:
     @property
     def unsent(self) -> int:
         """Octets in the buffer that were never sent."""
-        return max(0, diff(self.buffer.end, self.nxt)) if self.synchronized else len(self.buffer)
+        if self.nxt == self.iss and not self.synchronized:
+            return len(self.buffer)
+        return max(0, diff(self.buffer.end, self.nxt))
+
+    @property
+    def may_send(self) -> bool:
+        """Whether data may go out: our SYN is acknowledged, or that is not to be waited for."""
+        return self.synchronized or (self.early and self.nxt != self.iss)
 
     @property
     def end(self) -> int:
@@ -157,6 +167,11 @@ class Sender:
             self.recovery.sent_again(0, 1, now)
         self.timer = self._timer_at(now, self._config.syn_timeout)
 
+    def sent_in_syn(self, octets: int, at: float) -> None:
+        """As the peer says, the first SYN brought it `octets` of data, at that time."""
+        self.nxt = (self.nxt + octets) & MASK
+        self.recovery.sent(octets, at)
+
     def syn_was_sent(self, now: float) -> None:
         """A SYN,ACK of ours is out, and nobody knows since when; a timestamp's echo may tell."""
         self.syn_sent(now)
@@ -176,7 +191,7 @@ class Sender:
             limit: Octets that one segment may carry; more than `mss` where the link segments.
             room: Octets that one MSS can carry beside the options at hand.
         """
-        if not self.synchronized:
+        if not (self.synchronized or self.may_send):  # The first is quicker to ask.
             return None
         if self._probe_due:
             return self._tail_probe(room)
@@ -234,7 +249,9 @@ class Sender:
             return None
         if size > room and size < available:
             size -= size % room
-        if size < room and not self._may_be_small(size, available, outstanding):
+        if size < room and not self._may_be_small(
+            size, available, outstanding - (not self.synchronized)
+        ):
             return None
         fin = self.fin_queued and size == available and usable > size
         return Transmission(self.nxt, size, fin)
@@ -432,6 +449,8 @@ class Sender:
         recovery = self.recovery
         if not recovery.sack or recovery.recovering or recovery.board.sacked:
             return
+        if not self.synchronized:
+            return  # What is missing may well be our SYN, and that has its timer.
         if self._tail.end is None and self.timer is not None:
             # Less than two full segments: the ACK may be delayed.
             single = self.outstanding < 2 * self.mss
