@@ -31,6 +31,7 @@ from socket import (
 )
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from tunstack.tcp.listener import MAX_BACKLOG
 from tunstack.tcp.state import State
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ if TYPE_CHECKING:
     from tunstack.socket.base import BaseSocket
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+
+# Linux's numbers, where Python has no names, or another system others.
+MSG_FASTOPEN: Final = 0x20000000
+TCP_FASTOPEN: Final = 23
+TCP_FASTOPEN_CONNECT: Final = 30
 
 _LINGER: Final = struct.Struct("ii")
 _INT: Final = struct.Struct("i")
@@ -152,6 +158,20 @@ def _set_reuse_address(sock: BaseSocket, value: int) -> None:
     sock.reuse_address = bool(value)
 
 
+def _set_fast_open(sock: BaseSocket, value: int) -> None:
+    """How many connections may be open before their handshake has ended (RFC 7413); 0 for none."""
+    if value < 0 or sock.flow is not None:
+        raise _invalid()
+    sock.change(fast_open_queue=min(value, MAX_BACKLOG))
+
+
+def _set_fast_open_connect(sock: BaseSocket, value: int) -> None:
+    """Whether `connect` waits for what is sent first, to take it along in the SYN."""
+    if value not in (0, 1) or sock.flow is not None or sock.listening:
+        raise _invalid()
+    sock.change(fast_open_connect=bool(value))
+
+
 _GETTERS: Final[dict[tuple[int, int], Callable[[BaseSocket], int]]] = {
     (SOL_SOCKET, SO_ACCEPTCONN): lambda sock: int(sock.listening),
     (SOL_SOCKET, SO_DOMAIN): lambda sock: int(sock.family),
@@ -165,6 +185,8 @@ _GETTERS: Final[dict[tuple[int, int], Callable[[BaseSocket], int]]] = {
     (IPPROTO_TCP, TCP_MAXSEG): _max_segment,
     (IPPROTO_TCP, TCP_NOTSENT_LOWAT): lambda sock: sock.notsent_lowat,
     (IPPROTO_TCP, TCP_USER_TIMEOUT): _user_timeout,
+    (IPPROTO_TCP, TCP_FASTOPEN): lambda sock: sock.config.fast_open_queue,
+    (IPPROTO_TCP, TCP_FASTOPEN_CONNECT): lambda sock: int(sock.config.fast_open_connect),
 }
 
 _SETTERS: Final[dict[tuple[int, int], Callable[[BaseSocket, int], None]]] = {
@@ -175,6 +197,8 @@ _SETTERS: Final[dict[tuple[int, int], Callable[[BaseSocket, int], None]]] = {
     (IPPROTO_TCP, TCP_MAXSEG): _set_max_segment,
     (IPPROTO_TCP, TCP_NOTSENT_LOWAT): _set_notsent_lowat,
     (IPPROTO_TCP, TCP_USER_TIMEOUT): _set_user_timeout,
+    (IPPROTO_TCP, TCP_FASTOPEN): _set_fast_open,
+    (IPPROTO_TCP, TCP_FASTOPEN_CONNECT): _set_fast_open_connect,
 }
 
 

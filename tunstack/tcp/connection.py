@@ -159,6 +159,11 @@ class Connection(Narrator):
         self.sender.syn_was_sent(now)
 
     @property
+    def awaits_data(self) -> bool:
+        """Whether the SYN could take data along (RFC 7413), for there is a cookie."""
+        return self.fast_open is not None and self.fast_open.awaits_data
+
+    @property
     def accepts_early(self) -> bool:
         """Whether its application has it before the handshake has ended (RFC 7413 section 4.2)."""
         return self.passive and self.fast_open is not None and self.fast_open.early
@@ -290,9 +295,11 @@ class Connection(Narrator):
         if self.state in CAN_SEND and not self._close_requested:
             self._close_requested = True
             self.tell(teardown(self))
-        elif self.state in (State.SYN_SENT, State.LISTEN):
+        elif self.state in (State.SYN_SENT, State.LISTEN) and not len(self.sender.buffer):
             self.end(None)
-        else:  # SYN-RECEIVED: the CLOSE is queued until ESTABLISHED. Elsewhere it has happened.
+        else:
+            # SYN-RECEIVED, or data of Fast Open's in SYN-SENT: the CLOSE is queued until
+            # ESTABLISHED. Elsewhere it has happened.
             self._close_requested = True
 
     def shutdown_receive(self) -> None:

@@ -67,6 +67,11 @@ class FastOpen:
     def __init__(self, *, early: bool) -> None:
         self.early = early
 
+    @property
+    def awaits_data(self) -> bool:
+        """Whether a SYN of ours could take data along."""
+        return False
+
     def dress(self, syn: Segment, sender: Sender, config: Config, now: float) -> None:
         """Put into `syn`, which is going out, for the first time or again, what belongs there."""
 
@@ -114,6 +119,11 @@ class Attempt(FastOpen):
         self._acknowledged = 0
         self._syn_sent_at: float | None = None
         self._data_sent_at = 0.0
+
+    @property
+    def awaits_data(self) -> bool:
+        """Where there is a cookie."""
+        return bool(self.cookie)
 
     def dress(self, syn: Segment, sender: Sender, config: Config, now: float) -> None:
         """A SYN that goes out again is plain: something may not like the other kind (4.2.2)."""
