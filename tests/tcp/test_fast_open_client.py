@@ -20,7 +20,6 @@ from .test_fast_open_cookies import COOKIE, PATH
 if TYPE_CHECKING:
     from .harness import Numbers
 
-OPTIONS = {"mss": MSS + 12, "wscale": 7, "sack_permitted": True}
 TEXT = bytes(n % 251 for n in range(5000))
 
 pytestmark = pytest.mark.rfc("7413:4.2.2")
@@ -47,18 +46,17 @@ def opening(cache: CookieCache, data: bytes = b"", *, now: float = 0.0, **setup:
 def opened(cache: CookieCache, data: bytes, *, size: int | None = None, **setup: Any) -> Bench:
     """A bench whose SYN is out, with `size` octets of `data`."""
     bench = opening(cache, data, **setup)
-    bench.expect(
-        SYN, seq=0, payload=data[:size], fast_open=COOKIE, **OPTIONS | {"wscale": wscale(bench)}
-    )
+    expect_syn(bench, payload=data[:size], fast_open=COOKIE)
     return bench
 
 
-def wscale(bench: Bench) -> int:
-    return bench.connection._window_shift
+def expect_syn(bench: Bench, flags: int = SYN, **fields: Any) -> None:
+    """A SYN with the options that each of ours has, and these fields."""
+    bench.expect(flags, seq=0, mss=MSS + 12, wscale=7, sack_permitted=True, **fields)
 
 
 def expect_plain_syn(bench: Bench, *, note: str = "") -> None:
-    bench.expect(SYN, seq=0, note=note, **OPTIONS | {"wscale": wscale(bench)})
+    expect_syn(bench, note=note)
 
 
 def is_paused(cache: CookieCache, at: float) -> bool:
@@ -69,7 +67,7 @@ def is_paused(cache: CookieCache, at: float) -> bool:
 def test_it_asks_for_a_cookie_and_keeps_it_with_the_mss() -> None:
     cache = CookieCache()
     bench = opening(cache, b"text")
-    bench.expect(SYN, seq=0, fast_open=b"", **OPTIONS | {"wscale": wscale(bench)})
+    expect_syn(bench, fast_open=b"")
     bench.arrive_syn(SYN | ACK, fast_open=COOKIE)
     bench.expect(ACK | PSH, seq=1, payload=b"text")
     assert cache.recall(PATH, 0.0) == (COOKIE, MSS + 12)
@@ -80,7 +78,7 @@ def test_a_server_that_gives_none_is_asked_again_next_time() -> None:
     cache = CookieCache()
     for _ in range(2):
         bench = opening(cache, b"text")
-        bench.expect(SYN, fast_open=b"", **OPTIONS | {"wscale": wscale(bench)})
+        expect_syn(bench, fast_open=b"")
         bench.arrive_syn(SYN | ACK)
         bench.expect(ACK | PSH, seq=1, payload=b"text")
 
@@ -158,7 +156,7 @@ def test_a_syn_that_goes_out_again_is_plain_and_so_is_the_next_connection_s() ->
     again.arrive_syn(SYN | ACK)
     again.expect(ACK | PSH, seq=1, payload=b"text")
     late = opening(cache, b"text", now=10.0 + PAUSE)
-    late.expect(SYN, payload=b"text", fast_open=COOKIE, **OPTIONS | {"wscale": wscale(late)})
+    expect_syn(late, payload=b"text", fast_open=COOKIE)
 
 
 def test_the_first_syn_had_arrived_after_all() -> None:
@@ -261,7 +259,7 @@ def test_a_syn_may_wait_for_data() -> None:
     bench.advance(1000.0)
     bench.expect_nothing()
     bench.send(b"text")
-    bench.expect(SYN, payload=b"text", fast_open=COOKIE, **OPTIONS | {"wscale": wscale(bench)})
+    expect_syn(bench, payload=b"text", fast_open=COOKIE)
     bench.send(b"more")
     bench.arrive_syn(SYN | ACK, ack=5)
     bench.expect(ACK | PSH, seq=5, payload=b"more")
@@ -297,7 +295,7 @@ def test_a_send_buffer_bounds_what_waits_for_the_handshake() -> None:
 def test_data_follows_when_two_syns_cross(numbers: Numbers) -> None:
     bench = opened(acquainted(), b"text", **numbers)
     bench.arrive_syn()
-    bench.expect(SYN | ACK, seq=0, ack=1, **OPTIONS | {"wscale": wscale(bench)})
+    expect_syn(bench, SYN | ACK, ack=1)
     bench.arrive_syn(SYN | ACK)
     bench.expect(ACK | PSH, seq=1, payload=b"text")
 
@@ -306,7 +304,7 @@ def test_data_follows_when_two_syns_cross(numbers: Numbers) -> None:
 def test_data_of_a_syn_that_crossed_another_may_be_acknowledged() -> None:
     bench = opened(acquainted(), b"text")
     bench.arrive_syn()
-    bench.expect(SYN | ACK, seq=0, ack=1, **OPTIONS | {"wscale": wscale(bench)})
+    expect_syn(bench, SYN | ACK, ack=1)
     bench.arrive(ACK, seq=1, ack=5)
     bench.expect_state(State.ESTABLISHED)
     assert bench.connection.sender.buffer.acknowledged == 4

@@ -171,7 +171,7 @@ class Connection(Narrator):
     def opened_early(self) -> None:
         """The application may have it, in SYN-RECEIVED, and what came with the SYN."""
         assert self.fast_open is not None
-        self.sender.early = True
+        self.sender.send_early()
         self.fast_open.opened_early(self)
 
     def sent_in_syn(self, ack: int) -> bool:

@@ -172,6 +172,11 @@ class Sender:
         self.nxt = (self.nxt + octets) & MASK
         self.recovery.sent(octets, at)
 
+    def send_early(self) -> None:
+        """From now on data may follow our SYN without waiting for its ACK."""
+        self.early = True
+        self.wnd += 1  # SND.UNA is the SYN's, which takes no part of the window that was offered.
+
     def syn_was_sent(self, now: float) -> None:
         """A SYN,ACK of ours is out, and nobody knows since when; a timestamp's echo may tell."""
         self.syn_sent(now)
