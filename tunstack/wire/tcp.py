@@ -215,7 +215,12 @@ def encode_segment(
 
 def _encode_options(segment: Segment) -> bytes:
     """Lay out the options as Linux does, each on a word boundary, so that nothing needs padding."""
-    if segment.mss is None and segment.wscale is None and not segment.sack_permitted:
+    if (
+        segment.mss is None
+        and segment.wscale is None
+        and segment.fast_open is None
+        and not segment.sack_permitted
+    ):
         if segment.ts_val is None:
             options = b""
         else:
