@@ -221,6 +221,8 @@ def test_refused_by_who_has_seen_the_data_or_not(ack: int) -> None:
     bench.arrive(RST | ACK, ack=ack)
     assert bench.errno == errno.ECONNREFUSED
     assert is_paused(cache, 5.0)
+    with pytest.raises(ConnectionRefusedError):
+        bench.send(b"more")
 
 
 @pytest.mark.rfc("7413:4.1.3.1")
@@ -289,6 +291,35 @@ def test_a_send_buffer_bounds_what_waits_for_the_handshake() -> None:
     bench.drain()
     assert bench.send(b"more") == 2
     assert bench.send(b"re") == 0
+
+
+def test_data_of_a_syn_is_unsent_until_it_is_acknowledged() -> None:
+    bench = Bench()
+    sender = bench.connection.sender
+    bench.connection.fast_open = Attempt(acquainted(), PATH, Counter(), 0.0)
+    with bench.batch():
+        bench.open_active()
+        bench.send(b"text")
+        assert sender.unsent == 4
+    bench.drain()
+    assert sender.unsent == 4
+    bench.arrive_syn(SYN | ACK, ack=5)
+    bench.drain()
+    assert sender.unsent == 0
+
+
+@pytest.mark.rfc("MUST-10")
+def test_a_syn_that_waits_for_data_is_overtaken_by_the_peer_s() -> None:
+    bench = Bench()
+    bench.connection.fast_open = Attempt(acquainted(), PATH, Counter(), 0.0)
+    with bench.batch():
+        bench.open_active()
+        bench.connection.withhold_syn()
+    bench.arrive_syn()
+    expect_syn(bench, SYN | ACK, ack=1)
+    bench.send(b"text")
+    bench.arrive_syn(SYN | ACK)
+    bench.expect(ACK | PSH, seq=1, payload=b"text")
 
 
 @pytest.mark.rfc("MUST-10")

@@ -311,6 +311,26 @@ def test_nothing_is_accepted_twice() -> None:
     assert flow.receive(100) == REQUEST
 
 
+def test_one_that_is_accepted_needs_no_room_among_those_that_wait() -> None:
+    bakery = Bakery()
+    customer, flow = bakery.served()
+    for peer in bakery.peers(6):
+        peer.syn()
+        peer.ack()
+    assert bakery.listener.full
+    customer.ack(seq=(customer.nxt + 8) & MASK)
+    assert state(flow) is State.ESTABLISHED
+
+
+def test_what_went_out_early_is_not_unsent() -> None:
+    bakery = Bakery()
+    _, flow = bakery.served()
+    flow.send(b"answer", bakery.now)
+    assert flow.info().notsent == 6
+    bakery.act(flow)
+    assert flow.info().notsent == 0
+
+
 def test_more_data_may_end_the_handshake() -> None:
     bakery = Bakery()
     customer, flow = bakery.served()

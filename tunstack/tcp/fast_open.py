@@ -143,7 +143,7 @@ class Attempt(FastOpen):
     def counts(self, ack: int, sender: Sender) -> bool:
         """It may be of a part of it."""
         octets = (ack - sender.nxt) & MASK
-        if self._acknowledged or not 0 < octets <= self._size:
+        if not 0 < octets <= self._size:
             return False
         self._acknowledged = octets
         sender.sent_in_syn(octets, self._data_sent_at)
