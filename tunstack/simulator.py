@@ -114,11 +114,13 @@ class Application:
     def act(self) -> None:
         """Do what the connection allows now."""
         flow = self.flow
-        if self._gone or flow is None or flow.state in (State.SYN_SENT, State.SYN_RECEIVED):
+        if self._gone or flow is None:
+            return
+        if flow.state in (State.SYN_SENT, State.SYN_RECEIVED) and not flow.sends_early:
             return
         acted = False
         try:
-            while self._queue and flow.state in CAN_SEND and flow.writable_size:
+            while self._queue and flow.writable_size:
                 sent = flow.send(bytes(self._queue[: flow.writable_size]), self._node.now)
                 del self._queue[:sent]
                 self.sent += sent
@@ -245,10 +247,13 @@ class Simulator:
         """The client and the server."""
         return self.client, self.server
 
-    def connect(self, config: Config | None = None) -> tuple[Application, Application]:
+    def connect(
+        self, config: Config | None = None, *, early: bool = False
+    ) -> tuple[Application, Application]:
         """Begin a connection; returns the applications of the client and of the server.
 
-        With `config` the client's end begins with that.
+        With `config` the client's end begins with that. With `early` what the client sends before
+        the simulation goes on may travel in its SYN (TCP Fast Open).
         """
         client, server = Application(self.client), Application(self.server)
         stack = self.server.stack
@@ -256,7 +261,9 @@ class Simulator:
             stack.demux.bind(None, PORT, reuse=True)
             self._listener = stack.listen(None, PORT, 128)
             self._listener.changed = self._accept
-        flow = self.client.stack.connect(self.server.address, PORT, self.now, config=config)
+        flow = self.client.stack.connect(
+            self.server.address, PORT, self.now, config=config, early=early
+        )
         self._servers[flow.four_tuple.local_port] = server
         client.attach(flow)
         return client, server

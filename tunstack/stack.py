@@ -30,9 +30,10 @@ from tunstack.ip.path_mtu import PathMtus, reported_mtu
 from tunstack.limits import Limits
 from tunstack.memory import Memory
 from tunstack.observation import Observation
-from tunstack.tcp import sizing
+from tunstack.tcp import fast_open, sizing
 from tunstack.tcp.config import Config
 from tunstack.tcp.ecn import CE
+from tunstack.tcp.fast_open_cookies import CookieCache, CookieMint
 from tunstack.tcp.isn import InitialNumbers
 from tunstack.tcp.listener import Listener
 from tunstack.tcp.sequence import MASK, within
@@ -87,6 +88,7 @@ _OWN_COUNTERS: Final = (
     "icmp_suppressed",
     *admission.COUNTERS,
     *memory.COUNTERS,
+    *fast_open.COUNTERS,
 )
 """Statistics that are neither a `Reason`'s nor a `Verdict`'s, the host's among them."""
 
@@ -156,6 +158,8 @@ class Stack:
             make_room=self._make_room,
             counters=self.counters,
         )
+        self._cookie_mint = CookieMint(secret)
+        self._cookie_cache = CookieCache()
         self.demux: Demultiplexer[Flow, Listener] = Demultiplexer(rng)
         self._timers: TimerQueue[Flow] = TimerQueue()
         self._touched: deque[Flow] = deque()
@@ -240,7 +244,17 @@ class Stack:
             if given_up is not None:
                 assert isinstance(given_up, Flow)
                 self.touch(given_up)
-            return self._begin(name, listener, now, floor)
+            flow = self._begin(name, listener, now, floor)
+            if segment.fast_open is not None:
+                flow.fast_open = fast_open.judge(
+                    self._cookie_mint,
+                    listener,
+                    (name.remote, name.local),
+                    segment,
+                    self.counters,
+                    now,
+                )
+            return flow
         self.counters[verdict] += 1
         self._observe_in(packet, now, verdict)
         if answer is not None:
@@ -528,8 +542,11 @@ class Stack:
         local: Address | None = None,
         local_port: int = 0,
         config: Config | None = None,
+        early: bool = False,
     ) -> Flow:
         """Active OPEN: begin a connection; :meth:`flush` sends its SYN.
+
+        With `early` its SYN takes along data that is sent by then, if RFC 7413 allows it.
 
         Raises:
             OSError: ENETUNREACH for an address that is no single host's (MUST-46), EADDRNOTAVAIL,
@@ -547,6 +564,9 @@ class Stack:
         name = FourTuple(local, port, remote, remote_port)
         flow = self._make_flow(name, now, config=config)
         self.demux.add(name, flow)
+        if early:
+            path = (local, remote)
+            flow.fast_open = fast_open.Attempt(self._cookie_cache, path, self.counters, now)
         flow.open_active()
         self.touch(flow)
         return flow

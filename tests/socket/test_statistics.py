@@ -58,6 +58,13 @@ OWN = {
     "icmp_suppressed",
     "memory_held",
     "half_open",
+    "fast_open_requested",
+    "fast_open_active",
+    "fast_open_active_failed",
+    "fast_open_cookies_given",
+    "fast_open_passive",
+    "fast_open_passive_failed",
+    "fast_open_overflow",
 }
 
 

@@ -79,11 +79,12 @@ class Fields(TypedDict, total=False):
     ts_val: int | None
     ts_ecr: int
     ecn: int
+    fast_open: bytes | None
     note: str
 
 
 _ABSENT_UNLESS_NAMED: Final = Fields(
-    up=0, payload=b"", mss=None, wscale=None, sack_permitted=False, sack=()
+    up=0, payload=b"", mss=None, wscale=None, sack_permitted=False, sack=(), fast_open=None
 )
 
 
@@ -194,6 +195,7 @@ class Bench(Trace):
         sack_permitted: bool = False,
         sack: tuple[tuple[int, int], ...] = (),
         ecn: int = 0,
+        fast_open: bytes | None = None,
     ) -> Verdict:
         """A segment of the peer's arrives; what it does not say follows from what went before.
 
@@ -215,6 +217,7 @@ class Bench(Trace):
             sack_permitted=sack_permitted,
             sack=tuple((_plus(left, self.iss), _plus(right, self.iss)) for left, right in sack),
             ecn=ecn,
+            fast_open=fast_open,
         )
         if flags & ACK:
             segment.ack = connection.sender.nxt if ack is None else (self.iss + ack) & MASK
@@ -227,7 +230,9 @@ class Bench(Trace):
         self._flush()
         return verdict
 
-    def arrive_syn(self, flags: int = SYN, *, ack: int = 1) -> Verdict:
+    def arrive_syn(
+        self, flags: int = SYN, *, ack: int = 1, fast_open: bytes | None = None
+    ) -> Verdict:
         """The peer's SYN, with all that it offers."""
         peer = self.peer
         return self.arrive(
@@ -238,6 +243,7 @@ class Bench(Trace):
             wscale=peer.wscale,
             sack_permitted=peer.sack_permitted,
             ts_val=int(self.now * 1000) if peer.timestamps else None,
+            fast_open=fast_open,
         )
 
     @contextmanager

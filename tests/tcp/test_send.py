@@ -321,3 +321,14 @@ def test_nothing_of_the_queue_goes_out_before_the_handshake_ends() -> None:
     bench.advance(0.5)
     assert bench.connection.sender.unsent == 0
     bench.expect_nothing()
+
+
+def test_numbers_that_come_round_to_our_first_are_no_syn() -> None:
+    """After 4 GiB SND.UNA may stand at ISS again: the connection is open all the same."""
+    bench = established()
+    sender = bench.connection.sender
+    sender.una = sender.nxt = sender.buffer.start = sender.iss
+    bench.send(b"text")
+    bench.expect(ACK | PSH, seq=0, payload=b"text")
+    bench.arrive(ACK)
+    assert sender.una == 4

@@ -100,6 +100,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from tunstack.socket.tcp_info import packed_tcp_info
 from tunstack.tcp.congestion import congestion_control, name_of
+from tunstack.tcp.listener import MAX_BACKLOG
 from tunstack.tcp.state import State
 
 if TYPE_CHECKING:
@@ -109,6 +110,11 @@ if TYPE_CHECKING:
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 Value: TypeAlias = int | Buffer
+
+# Linux's numbers, where Python has no names, or another system others.
+MSG_FASTOPEN: Final = 0x20000000
+TCP_FASTOPEN: Final = 23
+TCP_FASTOPEN_CONNECT: Final = 30
 
 _LINGER: Final = struct.Struct("ii")
 _INT: Final = struct.Struct("i")
@@ -333,6 +339,20 @@ def _set_tos(sock: BaseSocket, number: int) -> None:
     sock.change(tos=number & 0xFC)
 
 
+def _set_fast_open(sock: BaseSocket, number: int) -> None:
+    """How many connections may be open before their handshake has ended (RFC 7413); 0 for none."""
+    if number < 0 or sock.flow is not None:
+        raise os_error(errno.EINVAL)
+    sock.change(fast_open_queue=min(number, MAX_BACKLOG))
+
+
+def _set_fast_open_connect(sock: BaseSocket, number: int) -> None:
+    """Whether `connect` waits for what is sent first, to take it along in the SYN."""
+    if number not in (0, 1) or sock.flow is not None or sock.listening:
+        raise os_error(errno.EINVAL)
+    sock.change(fast_open_connect=bool(number))
+
+
 OPTIONS: Final[dict[tuple[int, int], Option]] = {
     (SOL_SOCKET, SO_ACCEPTCONN): _read_only(lambda sock: int(sock.listening)),
     (SOL_SOCKET, SO_DOMAIN): _read_only(lambda sock: int(sock.family)),
@@ -347,6 +367,10 @@ OPTIONS: Final[dict[tuple[int, int], Option]] = {
     (SOL_SOCKET, SO_REUSEADDR): _number(lambda sock: int(sock.reuse_address), _set_reuse_address),
     (IPPROTO_TCP, TCP_CONGESTION): Option(_congestion, _set_congestion),
     (IPPROTO_TCP, TCP_CORK): _switch("cork"),
+    (IPPROTO_TCP, TCP_FASTOPEN): _number(lambda sock: sock.config.fast_open_queue, _set_fast_open),
+    (IPPROTO_TCP, TCP_FASTOPEN_CONNECT): _number(
+        lambda sock: int(sock.config.fast_open_connect), _set_fast_open_connect
+    ),
     (IPPROTO_TCP, TCP_INFO): _read_only(packed_tcp_info),
     (IPPROTO_TCP, TCP_KEEPIDLE): _count("keepalive_idle", 1, 32767),
     (IPPROTO_TCP, TCP_KEEPINTVL): _count("keepalive_interval", 1, 32767),

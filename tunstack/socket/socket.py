@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket as stdlib_socket
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import trio
 
@@ -38,11 +38,38 @@ class Socket(NoticingSocket):
     async def connect(self, address: AddressFormat) -> None:
         """Connect to ``(host, port)``. When cancelled, the socket is closed.
 
+        With TCP_FASTOPEN_CONNECT, and a cookie from before, it returns at once, and what is sent
+        first goes out with the SYN; if that fails, sending and receiving say so.
+
         Raises:
             OSError: ECONNREFUSED (a RST came), ETIMEDOUT (nothing did, for three minutes),
                 EHOSTUNREACH or ENETUNREACH (ICMP says so), EADDRNOTAVAIL, EISCONN, EALREADY.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
+        early = self._config.fast_open_connect
+        flow = await self._begin(address, early=early)
+        if early and flow.awaits_data:
+            flow.withhold_syn()
+            self._host.acted(flow)
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
+            self._host.acted(flow)
+            await self._until_open(flow)
+
+    async def _send_opening(self, data: Any, flags: int, address: AddressFormat) -> int:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if flags & ~stdlib_socket.MSG_NOSIGNAL:
+            raise os_error(errno.EOPNOTSUPP)
+        if address is None:
+            raise os_error(errno.EDESTADDRREQ)
+        flow = await self._begin(address, early=True)
+        with memoryview(data).cast("B") as view:
+            sent = flow.send(view, trio.current_time())
+        self._host.acted(flow)
+        await self._until_open(flow)
+        return sent
+
+    async def _begin(self, address: AddressFormat, *, early: bool) -> Flow:
         self._check_open()
         remote, port = await self._resolve(address)
         self._check_open()
@@ -61,9 +88,12 @@ class Socket(NoticingSocket):
             local=local,
             local_port=local_port,
             config=self._config,
+            early=early,
         )
         self._attach(flow)
-        self._host.acted(flow)
+        return flow
+
+    async def _until_open(self, flow: Flow) -> None:
         try:
             while flow.state in (State.SYN_SENT, State.SYN_RECEIVED):
                 await self._connecting.wait()

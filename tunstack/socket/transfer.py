@@ -104,7 +104,7 @@ class TransferSocket(Variants):
 
     def _writable(self, flow: Flow) -> bool:
         """Whether to let the application send: not for a few octets, as on Linux."""
-        if flow.state not in CAN_SEND or self._shut_down_write:
+        if (flow.state not in CAN_SEND and not flow.sends_early) or self._shut_down_write:
             return True
         queued = len(flow.sender.buffer)
         return flow.writable_size * 2 >= queued and flow.sender.unsent < self.notsent_lowat

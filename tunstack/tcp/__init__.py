@@ -30,6 +30,8 @@ Where to look:
 `listener`           what listens, and what waits there
 `half_open`          what is in SYN-RECEIVED: few
 `cookies`            how to answer a SYN and remember nothing
+`fast_open`          data in the SYN, for hosts that have met before
+`fast_open_cookies`  what they know each other by
 `challenge`          how often to answer what an attacker could send
 `budget`             the memory that the connections of a host share
 ===================  ==============================================================================

@@ -55,7 +55,11 @@ def _listen(connection: Connection, segment: Segment, now: float) -> Verdict:
     connection.sender.set_window(segment.seq, connection.sender.iss, segment.wnd)
     connection.enter(State.SYN_RECEIVED)
     connection.begin_passive_handshake()
-    # Data and FIN in a SYN are left to be sent again: without RFC 7413 nobody vouches for them.
+    # Data and FIN in a SYN are left to be sent again, but for data that a cookie vouches for.
+    if connection.accepts_early:
+        if len(segment.payload):
+            _text(connection, segment, (segment.seq + 1) & MASK, now)
+        connection.opened_early()
     return Verdict.ACCEPTED
 
 
@@ -64,7 +68,8 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
     sender = connection.sender
     flags = segment.flags
     acknowledges = flags & ACK != 0
-    if acknowledges and segment.ack != sender.nxt:  # SND.UNA < SEG.ACK =< SND.NXT is one number.
+    # SND.UNA < SEG.ACK =< SND.NXT is one number, or more with data in our SYN.
+    if acknowledges and segment.ack != sender.nxt and not connection.sent_in_syn(segment.ack):
         if not flags & RST:
             connection.send_reset(segment.ack)
         return Verdict.UNACCEPTABLE_ACK
@@ -82,6 +87,8 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
     if not acknowledges:
         connection.enter(State.SYN_RECEIVED)
         return Verdict.ACCEPTED
+    if connection.fast_open is not None:
+        connection.fast_open.answered(segment, now, retransmitted=sender.retransmissions > 0)
     sender.heard(segment.ack, now, echoed_at=connection.echoed_at(segment, now))
     connection.receiver.ack_now = True
     connection.enter(State.ESTABLISHED)
@@ -216,9 +223,9 @@ def _second_check_rst(connection: Connection, segment: Segment, now: float) -> V
     state = connection.state
     if state is State.TIME_WAIT and connection.config.rfc1337:
         return Verdict.RESET_IGNORED
-    if state is State.SYN_RECEIVED and connection.passive:
+    if state is State.SYN_RECEIVED and connection.passive and not connection.accepts_early:
         connection.return_to_listen()
-    elif state is State.SYN_RECEIVED:
+    elif state is State.SYN_RECEIVED and not connection.passive:
         connection.end(OSError(errno.ECONNREFUSED, "Connection refused"))
     elif state in (State.CLOSING, State.LAST_ACK, State.TIME_WAIT):
         connection.end(None)
@@ -231,7 +238,11 @@ def _fourth_check_syn(connection: Connection, segment: Segment, now: float) -> V
     """The third, security, is historic. With RFC 5961 section 4: any SYN is challenged."""
     if not segment.flags & SYN or _crossed_syn(connection, segment):
         return None
-    if connection.state is State.SYN_RECEIVED and connection.passive:
+    if (
+        connection.state is State.SYN_RECEIVED
+        and connection.passive
+        and not connection.accepts_early  # Where an application has it, it is like any other.
+    ):
         # Section 3.10.7.4, fourth: back to LISTEN.
         connection.return_to_listen()
         return Verdict.RESET
@@ -245,10 +256,11 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
     sender = connection.sender
     ack = segment.ack
     if connection.state is State.SYN_RECEIVED:
-        if not (gt(ack, sender.una) and le(ack, sender.nxt)):
+        may_be = gt(ack, sender.una) and le(ack, sender.nxt)
+        if not may_be and not connection.sent_in_syn(ack):
             connection.send_reset(ack)
             return Verdict.UNACCEPTABLE_ACK
-        if connection.passive and not connection.may_open:
+        if connection.passive and not connection.accepts_early and not connection.may_open:
             return Verdict.BACKLOG_FULL
         sender.set_window(segment.seq, ack, _scaled_window(connection, segment))
         sender.heard(ack, now, echoed_at=connection.echoed_at(segment, now))

@@ -65,6 +65,10 @@ class Config:
         keepalive_interval: Between probes (TCP_KEEPINTVL).
         keepalive_count: How many go unanswered before the peer is taken for dead (TCP_KEEPCNT).
         initial_window: In segments of one MSS (RFC 6928 section 2).
+        fast_open_queue: How many connections of a listener may be open before their handshake has
+            ended (TCP_FASTOPEN, RFC 7413); 0, as on Linux, for none.
+        fast_open_connect: Whether connections begin with data in the SYN where they can, which then
+            waits for the data (TCP_FASTOPEN_CONNECT).
         congestion: Makes the congestion control: a class of :mod:`tunstack.tcp.congestion`, or your
             own that does what :class:`~tunstack.tcp.congestion.CongestionControl` says.
         ecn: Explicit congestion notification (RFC 3168): 0 off, 1 on request and when asked, 2 only
@@ -107,6 +111,8 @@ class Config:
     keepalive_interval: float = 75.0
     keepalive_count: int = 9
     initial_window: int = 10
+    fast_open_queue: int = 0
+    fast_open_connect: bool = False
     congestion: CongestionFactory = Cubic
     ecn: int = ecn.ACCEPT
     mtu_probing: int = mtu_probing.AFTER_BLACK_HOLE

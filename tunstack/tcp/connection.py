@@ -32,6 +32,7 @@ from .verdict import Verdict
 
 if TYPE_CHECKING:
     from .config import Config
+    from .fast_open import FastOpen
     from .segment import Buffer
 
 _TIMESTAMP_SIZE = 12
@@ -75,6 +76,7 @@ class Connection(Narrator):
         timestamps_ok: Both sides sent a Timestamps option in their SYN.
         ts_recent: TS.Recent of RFC 7323 section 4.3.
         last_ack_sent: Last.ACK.sent of RFC 7323 section 4.3.
+        fast_open: What RFC 7413 changes in its opening, if anything.
         orphaned: Whether the application has gone, so that nobody will read.
         ecn: What is agreed on about explicit congestion notification.
         linger: How long what was sent may then take to be acknowledged, in seconds (SO_LINGER);
@@ -91,6 +93,7 @@ class Connection(Narrator):
         "config",
         "ecn",
         "error",
+        "fast_open",
         "last_ack_sent",
         "latest_report",
         "linger",
@@ -137,6 +140,7 @@ class Connection(Narrator):
         self.last_ack_sent = 0
         self.orphaned = False
         self.linger: float | None = None
+        self.fast_open: FastOpen | None = None
         self._ts_offset = ts_offset
         self._challenges: ChallengeLimit | None = None
         self._largest_buffer = config.receive_sizes[1]
@@ -152,6 +156,10 @@ class Connection(Narrator):
         self.enter(State.SYN_SENT)
         self.tell(handshake(self))
 
+    def withhold_syn(self) -> None:
+        """After :meth:`open_active`: let the SYN wait for data to take along (RFC 7413)."""
+        self._syn_due = False
+
     def open_passive(self) -> None:
         """Passive OPEN: CLOSED to LISTEN. The SYN that it waits for begins its story."""
         self.passive = True
@@ -165,6 +173,26 @@ class Connection(Narrator):
         """Our SYN,ACK went out before this connection was here (:mod:`.cookies`)."""
         self._syn_due = False
         self.sender.syn_was_sent(now)
+
+    @property
+    def awaits_data(self) -> bool:
+        """Whether the SYN could take data along (RFC 7413), for there is a cookie."""
+        return self.fast_open is not None and self.fast_open.awaits_data
+
+    @property
+    def accepts_early(self) -> bool:
+        """Whether its application has it before the handshake has ended (RFC 7413 section 4.2)."""
+        return self.passive and self.fast_open is not None and self.fast_open.early
+
+    def opened_early(self) -> None:
+        """The application may have it, in SYN-RECEIVED, and what came with the SYN."""
+        assert self.fast_open is not None
+        self.sender.send_early()
+        self.fast_open.opened_early(self)
+
+    def sent_in_syn(self, ack: int) -> bool:
+        """Whether `ack` is of data in our SYN, which then counts as sent."""
+        return self.fast_open is not None and self.fast_open.counts(ack, self.sender)
 
     @property
     def may_open(self) -> bool:
@@ -191,6 +219,8 @@ class Connection(Narrator):
 
     def failed_to_open(self) -> None:
         """Tell the owner that it came to nothing."""
+        if self.fast_open is not None:
+            self.fast_open.failed(self.error)
         if self.owner is not None:
             self.owner.failed_to_open(self)
 
@@ -223,9 +253,18 @@ class Connection(Narrator):
         )
 
     @property
+    def sends_early(self) -> bool:
+        """Whether the application may send though the handshake is under way (RFC 7413)."""
+        return (
+            self.fast_open is not None
+            and self.fast_open.early
+            and (self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED)
+        )
+
+    @property
     def writable_size(self) -> int:
         """How many octets :meth:`send` would take now."""
-        if self.state not in CAN_SEND or self._close_requested:
+        if (self.state not in CAN_SEND and not self.sends_early) or self._close_requested:
             return 0
         return max(0, self.receiver.budget.share(self.sender.bound) - len(self.sender.buffer))
 
@@ -239,7 +278,10 @@ class Connection(Narrator):
             OSError: EPIPE after :meth:`shutdown`; what ended the connection, if it has ended.
         """
         if self.state not in CAN_SEND or self._close_requested:
-            raise self.error or OSError(errno.EPIPE, "Broken pipe")
+            if self._close_requested or not self.sends_early:
+                raise self.error or OSError(errno.EPIPE, "Broken pipe")
+            if self.sender.nxt == self.sender.iss:
+                self._syn_due = True  # If it was withheld, it goes now.
         size = min(len(data), self.writable_size)
         if size:
             self.sender.restart_if_idle(now)
@@ -284,9 +326,11 @@ class Connection(Narrator):
         if self.state in CAN_SEND and not self._close_requested:
             self._close_requested = True
             self.tell(teardown(self))
-        elif self.state in (State.SYN_SENT, State.LISTEN):
+        elif self.state in (State.SYN_SENT, State.LISTEN) and not len(self.sender.buffer):
             self.end(None)
-        else:  # SYN-RECEIVED: the CLOSE is queued until ESTABLISHED. Elsewhere it has happened.
+        else:
+            # SYN-RECEIVED, or data of Fast Open's in SYN-SENT: the CLOSE is queued until
+            # ESTABLISHED. Elsewhere it has happened.
             self._close_requested = True
 
     def shutdown_receive(self) -> None:
@@ -493,7 +537,8 @@ class Connection(Narrator):
             self._syn_due = False
             out.append(self._syn(now))
             sender.syn_sent(now)
-            return out
+            if not sender.early:
+                return out
         if sender.nxt != sender.una or sender.nxt != sender.end:
             self._transmit_data(out, now)
         if sender.urgent_due:
@@ -508,7 +553,7 @@ class Connection(Narrator):
     def _transmit_data(self, out: list[Segment], now: float) -> None:
         sender = self.sender
         config = self.config
-        if not sender.synchronized or self.state is State.CLOSED:
+        if not (sender.synchronized or sender.may_send) or self.state is State.CLOSED:
             return
         while True:
             # Asked for each segment: a D-SACK is reported once (RFC 2883 section 4).
@@ -602,6 +647,8 @@ class Connection(Narrator):
             segment.flags |= ACK
             segment.ack = receiver.nxt
             receiver.acknowledged()
+        if self.fast_open is not None:
+            self.fast_open.dress(segment, self.sender, config, now)
         return segment
 
     def _probe(self, now: float, note: str) -> Segment:

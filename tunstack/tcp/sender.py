@@ -63,6 +63,8 @@ class Sender:
         corked: Whether only full segments may go.
         more: Whether the application has said that more is about to come (MSG_MORE).
         orphaned: Whether nobody owns the connection any more.
+        synchronized: Whether our SYN is acknowledged.
+        early: Whether data may go out before our SYN is acknowledged (RFC 7413 section 4.2).
         timer: When the retransmission or the persist timer fires, in seconds, if one runs.
         early_timer: When to probe for a lost tail, or to look for overdue segments, if at all.
         last_sent: When something was last sent, in seconds.
@@ -78,6 +80,7 @@ class Sender:
         "buffer",
         "congestion",
         "corked",
+        "early",
         "early_timer",
         "fin_queued",
         "iss",
@@ -97,6 +100,7 @@ class Sender:
         "size",
         "size_max",
         "stalled_since",
+        "synchronized",
         "timer",
         "una",
         "unanswered",
@@ -126,6 +130,8 @@ class Sender:
         self.more = False
         self.up: int | None = None
         self.urgent_due = False
+        self.synchronized = False
+        self.early = False
         self.congestion = congestion
         self.rtt = RttEstimator(config.rto_initial, config.rto_min, config.rto_max)
         self.recovery = Recovery(congestion, self.rtt)
@@ -171,7 +177,9 @@ class Sender:
     @property
     def unsent(self) -> int:
         """Octets in the buffer that were never sent."""
-        return max(0, diff(self.buffer.end, self.nxt)) if self.synchronized else len(self.buffer)
+        if self.nxt == self.iss and not self.synchronized:
+            return len(self.buffer)
+        return max(0, diff(self.buffer.end, self.nxt))
 
     @property
     def bound(self) -> int:
@@ -182,9 +190,9 @@ class Sender:
         return max(self.size, min(2 * self.congestion.cwnd, self.size_max))
 
     @property
-    def synchronized(self) -> bool:
-        """Whether our SYN is acknowledged."""
-        return self.una != self.iss
+    def may_send(self) -> bool:
+        """Whether data may go out: our SYN is acknowledged, or that is not to be waited for."""
+        return self.synchronized or (self.early and self.nxt != self.iss)
 
     @property
     def end(self) -> int:
@@ -216,6 +224,16 @@ class Sender:
             self.recovery.sent_again(0, 1, now)
         self.timer = self._timer_at(now, self._config.syn_r2)
 
+    def sent_in_syn(self, octets: int, at: float) -> None:
+        """As the peer says, the first SYN brought it `octets` of data, at that time."""
+        self.nxt = (self.nxt + octets) & MASK
+        self.recovery.sent(octets, at)
+
+    def send_early(self) -> None:
+        """From now on data may follow our SYN without waiting for its ACK."""
+        self.early = True
+        self.wnd += 1  # SND.UNA is the SYN's, which takes no part of the window that was offered.
+
     def syn_was_sent(self, now: float) -> None:
         """A SYN,ACK of ours is out, and nobody knows since when; a timestamp's echo may tell."""
         self.syn_sent(now)
@@ -235,7 +253,7 @@ class Sender:
             limit: Octets that one segment may carry; more than `mss` where the link segments.
             room: Octets that one MSS can carry beside the options at hand.
         """
-        if not self.synchronized:
+        if not (self.synchronized or self.may_send):  # The first is quicker to ask.
             return None
         if self._probe_due:
             return self._tail_probe(room)
@@ -300,7 +318,9 @@ class Sender:
             return None
         if size > room and (size < available or self.corked or self.more):
             size -= size % room
-        if size < room and not self._may_be_small(size, available, outstanding):
+        if size < room and not self._may_be_small(
+            size, available, outstanding - (not self.synchronized)
+        ):
             return None
         fin = self.fin_queued and size == available and usable > size
         return Transmission(self.nxt, size, fin)
@@ -373,7 +393,7 @@ class Sender:
         # A probe in vain is no retransmission in vain: that was the price to know.
         heard = Heard(una, sacks, None if probe_twice else dsack, duplicate, echoed_at)
         advance = una - recovery.board.una
-        was_syn = self.una == self.iss
+        was_syn = not self.synchronized
         was_phase = recovery.phase
         if advance:
             self._advance(ack, now)
@@ -399,6 +419,7 @@ class Sender:
 
     def _advance(self, ack: int, now: float) -> None:
         self.una = ack
+        self.synchronized = True
         data_end = self.buffer.end
         self.buffer.drop_until(data_end if gt(ack, data_end) else ack)
         self.stalled_since = now
@@ -511,6 +532,8 @@ class Sender:
         recovery = self.recovery
         if not recovery.sack or recovery.recovering or recovery.board.sacked:
             return
+        if not self.synchronized:
+            return  # What is missing may well be our SYN, and that has its timer.
         if self._tail.end is None and self.timer is not None:
             # Less than two full segments: the ACK may be delayed.
             single = self.outstanding < 2 * self.mss

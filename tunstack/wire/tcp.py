@@ -27,6 +27,7 @@ _WINDOW_SCALE: Final = 3
 _SACK_PERMITTED: Final = 4
 _SACK: Final = 5
 _TIMESTAMPS: Final = 8
+_FAST_OPEN: Final = 34
 
 # Option headers as 32-bit words, laid out as Linux does: padding comes before what needs it.
 _MSS_WORD: Final = 0x02040000
@@ -38,6 +39,8 @@ _NOP_NOP_SACK: Final = 0x01010500
 
 _WORD: Final = Struct(">I")
 _TWO_WORDS: Final = Struct(">II")
+_COOKIE_SIZES: Final = (0, 4, 6, 8, 10, 12, 14, 16)
+"""Octets of a Fast Open cookie, or of the request for one (RFC 7413 section 4.1.1)."""
 _THREE_WORDS: Final = Struct(">III")
 _PACKET: Final = Struct(">HHHHHH4s4sHHIIHHHH")
 _DONT_FRAGMENT: Final = 0x4000
@@ -133,6 +136,8 @@ def _decode_option(kind: int, value: bytes, segment: Segment) -> None:
         segment.wscale = value[0]
     elif kind == _SACK_PERMITTED and not length:
         segment.sack_permitted = True
+    elif kind == _FAST_OPEN and length in _COOKIE_SIZES:
+        segment.fast_open = value
 
 
 def encode_segment(
@@ -215,7 +220,12 @@ def encode_segment(
 
 def _encode_options(segment: Segment) -> bytes:
     """Lay out the options as Linux does, each on a word boundary, so that nothing needs padding."""
-    if segment.mss is None and segment.wscale is None and not segment.sack_permitted:
+    if (
+        segment.mss is None
+        and segment.wscale is None
+        and segment.fast_open is None
+        and not segment.sack_permitted
+    ):
         if segment.ts_val is None:
             options = b""
         else:
@@ -238,6 +248,10 @@ def _encode_handshake_options(segment: Segment) -> bytes:
         options += _WORD.pack(_NOP_NOP_SACK_PERMITTED)
     if segment.wscale is not None:
         options += _WORD.pack(_NOP_WINDOW_SCALE | segment.wscale)
+    if segment.fast_open is not None:
+        # The longest cookie fills the 40 octets, beside all of the above.
+        cookie = bytes((_FAST_OPEN, 2 + len(segment.fast_open))) + segment.fast_open
+        options += cookie + bytes((_NO_OPERATION,)) * (-len(cookie) % 4)
     return options
 
 
