@@ -310,3 +310,14 @@ def test_a_lost_fin_is_sent_again_alone() -> None:
     bench.arrive(ACK, ack=3)
     bench.wait()
     bench.expect(FIN | ACK, seq=3, note="retransmission: tail loss probe")
+
+
+@pytest.mark.rfc("6675:5")
+def test_what_the_ack_that_tells_of_a_loss_acknowledges_is_no_reason_to_fall_back_further() -> None:
+    """The flight is what it was when we last sent: one ACK may stand for many that were lost."""
+    bench = flying(20)
+    bench.advance(RTT)
+    acknowledge(bench, 10, 11, 12, 13, 14)
+    assert phase(bench) is Phase.RECOVERY
+    assert windows(bench)[1] == 10
+    bench.drain()

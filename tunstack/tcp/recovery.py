@@ -67,6 +67,7 @@ class Recovery:
         resend_now: Whether the first lost range is to be sent again whatever the window says.
         reorder_timer: When to look for overdue ranges again, in seconds; None if never.
         undone: How many recoveries turned out to be spurious.
+        flight: How many octets were outstanding when we last sent any.
     """
 
     __slots__ = (
@@ -81,6 +82,7 @@ class Recovery:
         "_timed_out_una",
         "_undo",
         "board",
+        "flight",
         "phase",
         "rack",
         "recover",
@@ -109,6 +111,7 @@ class Recovery:
         self.resend_now = False
         self.reorder_timer: float | None = None
         self.undone = 0
+        self.flight = 0
 
     @property
     def pipe(self) -> int:
@@ -138,7 +141,9 @@ class Recovery:
 
     def sent(self, size: int, now: float) -> None:
         """`size` new octets went out."""
-        self.board.sent(size, now)
+        board = self.board
+        board.sent(size, now)
+        self.flight = board.nxt - board.una
         self._frto.sent_new()
         if self._prr is not None:
             self._prr.sent(size)
@@ -146,7 +151,9 @@ class Recovery:
     def sent_again(self, start: int, end: int, now: float) -> None:
         """[start, end) went out again."""
         self.resend_now = False
-        self.board.sent_again(start, end, now)
+        board = self.board
+        board.sent_again(start, end, now)
+        self.flight = board.nxt - board.una
         if self._prr is not None:
             self._prr.sent(end - start)
         if self._undo is not None and self.recovering:  # Otherwise it is a tail loss probe.
@@ -304,7 +311,10 @@ class Recovery:
     def _begin(self, octets: int, now: float) -> None:
         """Fast recovery (RFC 6675 section 5, RFC 6582 section 3.2)."""
         congestion, board = self._congestion, self.board
-        flight = self._flight_size
+        # FlightSize as it was when we last sent: the ACK that tells of the loss may stand for many,
+        # and acknowledge much else, which is no reason to fall back further (Linux halves cwnd).
+        # Without what limited transmit has sent beyond cwnd (RFC 5681 section 3.2).
+        flight = min(self.flight, congestion.cwnd)
         self.phase = Phase.RECOVERY
         self.recover = board.nxt
         self._undo = Undo(congestion.cwnd, congestion.ssthresh)

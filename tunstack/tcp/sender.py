@@ -53,7 +53,6 @@ class Sender:
 
     __slots__ = (
         "_config",
-        "_flight",
         "_force",
         "_last_sent",
         "_probe_due",
@@ -109,7 +108,6 @@ class Sender:
         self._tail = TailLossProbe()
         self._probe_due = False
         self._force = False
-        self._flight = 0  # What was outstanding when new data was last sent.
         self._last_sent = 0.0
 
     # What there is
@@ -265,7 +263,6 @@ class Sender:
             if self.nxt == self.una:
                 self.stalled_since = now
             self.nxt = (what.seq + size) & MASK
-            self._flight = (self.nxt - self.una) & MASK
             self.recovery.sent(size, now)
         if self.timer is None or self.persisting:
             self.start_timer(now)
@@ -366,7 +363,8 @@ class Sender:
         """
         congestion = self.congestion
         in_slow_start = congestion.cwnd < congestion.ssthresh
-        used = 2 * self._flight if in_slow_start else self._flight + self.mss
+        flight = self.recovery.flight
+        used = 2 * flight if in_slow_start else flight + self.mss
         if self.recovery.phase is Phase.LOSS:
             # RFC 3465 section 2.1: most of it had arrived before the timeout, and left no room.
             octets = min(octets, self.mss)
