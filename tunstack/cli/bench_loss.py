@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -34,9 +36,9 @@ Examples:
 
 @click.command(short_help="Measure goodput across lossy paths.", epilog=_EPILOG)
 @click.option("--quick", is_flag=True, help="Take a minute, a few paths, and be less exact.")
-@click.option("--seconds", type=click.FloatRange(1, 600), help="Of each transfer.  [8]")
-@click.option("--repeats", type=click.IntRange(1, 100), help="Transfers in a lossy cell.  [5]")
-@click.option("--rate", type=click.FloatRange(1, 1000), help="Of the path, in Mbit/s.  [50]")
+@click.option("--seconds", type=click.FloatRange(1, 600), help="Of each transfer.  [6]")
+@click.option("--repeats", type=click.IntRange(1, 100), help="Transfers in a lossy cell.  [3]")
+@click.option("--rate", type=click.FloatRange(1, 1000), help="Of the path, in Mbit/s.  [20]")
 @click.option("--json", "file", type=_FILE, metavar="FILE", help="Write every figure to FILE.")
 @click.option("--plot", type=_FILE, metavar="FILE", help="Draw them into FILE (SVG).")
 def bench_loss(
@@ -95,12 +97,15 @@ async def _run(plan: Plan) -> list[Result]:
 def _report(plan: Plan, results: list[Result]) -> None:
     console = Console()
     for rtt in plan.rtts:
-        title = f"Goodput, RTT {rtt * 1000:g} ms"
+        title = f"RTT {rtt * 1000:g} ms: goodput in Mbit/s (in kernel Reno's)"
         console.print(_table(title, plan, rtt, results, partial(_goodput, results)))
     for rtt in plan.rtts:
-        title = f"Again/lost, RTT {rtt * 1000:g} ms"
+        title = f"RTT {rtt * 1000:g} ms: sent again/lost (twice, timeouts)"
         console.print(_table(title, plan, rtt, results, _repair))
     ran = {result.contender for result in results}
+    load, cores = os.getloadavg()[1], os.cpu_count() or 1
+    if load > 2 * cores:
+        console.print(f"The machine was busy (load {load:.1f}, {cores} cores): run it again.")
     for contender in CONTENDERS:
         if contender not in ran:
             console.print(f"This kernel offers us no {contender.congestion}: no {contender.name}.")
@@ -109,7 +114,8 @@ def _report(plan: Plan, results: list[Result]) -> None:
 def _table(
     title: str, plan: Plan, rtt: float, results: list[Result], describe: Callable[[Result], str]
 ) -> Table:
-    table = Table(title, *(f"{loss * 100:g} %" for loss in plan.losses))
+    losses = [f"{loss * 100:g} %" for loss in plan.losses]
+    table = Table("loss", *losses, title=title, title_justify="left", box=SIMPLE)
     for column in table.columns[1:]:
         column.justify = "right"
     rows: dict[Contender, list[str]] = {}
