@@ -13,7 +13,7 @@ PYTHON ?= $(or $(firstword $(made-with)),python3)
 TOOLS := ab curl ip nmap nsenter nstat ping setpriv socat ss tshark unshare
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance snapshot soak lint format clean
+.PHONY: help demo test conformance snapshot soak bench-loss lint format clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,9 @@ snapshot: $(STAMP) ## renew the simulator's tables and plots, which the tests co
 
 soak: $(STAMP) ## random runs of the simulator: ARGS="--runs 10000", ARGS="--seed 7"
 	$(BIN)/python -m tests.simulator.soak $(ARGS)
+
+bench-loss: $(STAMP) ## goodput across lossy paths beside the kernel's own: ARGS="--quick --plot loss.svg"
+	$(BIN)/tunstack bench-loss $(ARGS)
 
 lint: $(STAMP) ## style, types, and which layer imports which
 	$(BIN)/ruff check

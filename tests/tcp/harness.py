@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypedDict, 
 
 from tunstack.tcp.config import Config
 from tunstack.tcp.connection import Connection
-from tunstack.tcp.segment import ACK, FIN, RST, SYN, Segment
+from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, Segment
 from tunstack.tcp.sequence import MASK
 from tunstack.tcp.state import State
 
@@ -108,10 +108,13 @@ class Trace:
     ) -> Segment:
         """The next segment sent has exactly these flags and fields; `size` stands for a payload.
 
-        Data and options are there only if they are named; other fields may be anything.
+        Data and options are there only if they are named; other fields may be anything. Data may
+        have a PSH that is not named: test_push.py tells when.
         """
         assert self.pending, "nothing was sent"
         sent, segment = self.pending.popleft()
+        if segment.payload:
+            flags |= segment.flags & PSH
         wanted = {**_ABSENT_UNLESS_NAMED, **fields}
         if size is not None:
             wanted["payload"] = segment.payload

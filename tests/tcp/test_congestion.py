@@ -160,6 +160,16 @@ def test_congestion_avoidance_in_a_connection() -> None:
     bench.drain()
 
 
+@pytest.mark.parametrize(("flight", "ssthresh"), [(10, 5), (11, 5), (11.5, 5), (4, 2), (3, 2)])
+def test_a_loss_leaves_half_of_it_in_whole_segments_and_two_at_least(
+    flight: float, ssthresh: int
+) -> None:
+    reno = Reno()
+    reno.set_mss(MSS, 10)
+    reno.loss(int(flight * MSS), 0.0)
+    assert reno.ssthresh == ssthresh * MSS
+
+
 @pytest.mark.rfc("5681:3.1")
 def test_a_loss_begins_the_count_of_congestion_avoidance_anew() -> None:
     reno = Reno()

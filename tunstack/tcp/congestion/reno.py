@@ -48,8 +48,13 @@ class Reno:
             self.cwnd += self._mss
 
     def loss(self, flight_size: int, now: float) -> None:
-        """Halve (RFC 5681 equation 4)."""
-        self.ssthresh = max(flight_size // 2, 2 * self._mss)
+        """Halve (RFC 5681 equation 4).
+
+        To whole segments: of half a one nothing can be sent, but to grow by the next one would take
+        half a one more to be acknowledged, and often a round trip more.
+        """
+        mss = self._mss
+        self.ssthresh = max(flight_size // 2 // mss, 2) * mss
         self._avoidance = 0
 
     def marked(self, flight_size: int, now: float) -> None:
