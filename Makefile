@@ -13,7 +13,7 @@ PYTHON ?= $(or $(firstword $(made-with)),python3)
 TOOLS := ab curl ip nmap nsenter nstat ping setpriv socat ss tshark unshare
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance snapshot plots soak lint format clean
+.PHONY: help demo test conformance snapshot soak bench-loss lint format clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -30,16 +30,16 @@ conformance: $(STAMP) ## what the RFCs require, and which tests show it
 	@.ci/system-tools $(TOOLS)
 	$(BIN)/python -m pytest --conformance --quiet --numprocesses auto --maxprocesses 4 $(ARGS)
 
-snapshot: $(STAMP) ## renew the simulator's tables of goodput and fairness, which the tests compare
+snapshot: $(STAMP) ## renew the simulator's tables and plots, which the tests compare
 	$(BIN)/python -m tests.simulator.verdict
-	@git --no-pager diff --stat tests/simulator/snapshot.txt
-
-plots: $(STAMP) ## draw the classic cases of loss recovery again, below tests/simulator/plots
 	$(BIN)/python -m tests.simulator.cases
-	@git --no-pager diff --stat tests/simulator/plots
+	@git --no-pager diff --stat tests/simulator
 
 soak: $(STAMP) ## random runs of the simulator: ARGS="--runs 10000", ARGS="--seed 7"
 	$(BIN)/python -m tests.simulator.soak $(ARGS)
+
+bench-loss: $(STAMP) ## goodput across lossy paths beside the kernel's own: ARGS="--quick --plot loss.svg"
+	$(BIN)/tunstack bench-loss $(ARGS)
 
 lint: $(STAMP) ## style, types, and which layer imports which
 	$(BIN)/ruff check

@@ -40,6 +40,7 @@ from tunstack.namespace import Namespace, open_host, open_namespace
 from tunstack.observation import Observation
 from tunstack.socket import Socket
 from tunstack.tcp.config import Config
+from tunstack.tcp.congestion import Acknowledgement, CongestionControl, Cubic, Reno
 from tunstack.tcp.state import State
 
 __version__ = "0.1.0"
@@ -52,6 +53,10 @@ __all__ = [
     "Socket",
     "Config",
     "Limits",
+    "CongestionControl",
+    "Acknowledgement",
+    "Cubic",
+    "Reno",
     "TcpInfo",
     "State",
     "Observation",

@@ -6,18 +6,22 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from tunstack.tcp.congestion import name_of
 from tunstack.tcp.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tunstack.ip.demux import FourTuple
+    from tunstack.tcp.config import Config
     from tunstack.tcp.prediction import Write
 
 FLOW_SIZE: Final = 4096
 """Octets that a connection takes which holds no data: measured with CPython 3.11, rounded."""
 GAP_SIZE: Final = 640
 """Octets that each run of data beyond a gap takes beside the data: measured as well."""
+IP_AND_TCP_HEADERS: Final = 40
+"""Octets, options not counted: what an MTU has before an MSS."""
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -41,6 +45,7 @@ class TcpInfo:
         snd_wnd: The window that the peer offers.
         rcv_wnd: The window that we offer.
         snd_mss: Octets of data that one of our segments can carry.
+        pmtu: The largest packet that the path to the peer is thought to carry.
         rcv_mss: Octets of data that one of the peer's segments can carry.
         unacked: Sent and not acknowledged.
         notsent: Queued and not sent.
@@ -51,9 +56,13 @@ class TcpInfo:
         retransmits: Segments sent again, in all.
         timestamps: Whether both sides use timestamps (RFC 7323).
         sack: Whether both sides permit SACK (RFC 2018).
+        ecn: Whether what we send may be marked in place of dropped (RFC 3168).
+        congestion: The congestion control's name.
+        rcv_tos: The Differentiated Services and ECN octet of what came last (MAY-9).
         snd_wscale: How far the peer's window field is scaled.
         rcv_wscale: How far ours is.
-        soft_error: The latest error that did not end the connection, or None.
+        soft_error: The latest error that did not end the connection, or None; forgotten when the
+            peer acknowledges more.
     """
 
     state: str
@@ -68,6 +77,7 @@ class TcpInfo:
     snd_wnd: int
     rcv_wnd: int
     snd_mss: int
+    pmtu: int
     rcv_mss: int
     unacked: int
     notsent: int
@@ -78,6 +88,9 @@ class TcpInfo:
     retransmits: int
     timestamps: bool
     sack: bool
+    ecn: bool
+    congestion: str
+    rcv_tos: int
     snd_wscale: int
     rcv_wscale: int
     soft_error: OSError | None
@@ -94,9 +107,19 @@ class Flow(Connection):
         touched: Whether it waits to be asked what it sends.
         observed: The state that the last observation told of.
         write: Sends one of its segments, lean ones, once it has been an ordinary connection.
+        received_tos: The Differentiated Services and ECN octet of the latest datagram.
     """
 
-    __slots__ = ("accounted", "changed", "four_tuple", "observed", "scheduled", "touched", "write")
+    __slots__ = (
+        "accounted",
+        "changed",
+        "four_tuple",
+        "observed",
+        "received_tos",
+        "scheduled",
+        "touched",
+        "write",
+    )
 
     def __init__(self, four_tuple: FourTuple, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -107,6 +130,12 @@ class Flow(Connection):
         self.touched = False
         self.write: Write | None = None
         self.observed = self.state
+        self.received_tos = 0
+
+    def reconfigure(self, config: Config) -> None:
+        """Take other parameters; what goes into every header may be among them."""
+        super().reconfigure(config)
+        self.write = None
 
     @property
     def held(self) -> int:
@@ -134,6 +163,7 @@ class Flow(Connection):
             snd_wnd=sender.wnd,
             rcv_wnd=receiver.wnd,
             snd_mss=sender.mss,
+            pmtu=sender.path.known + IP_AND_TCP_HEADERS,
             rcv_mss=receiver.mss,
             unacked=sender.outstanding,
             notsent=sender.unsent,
@@ -144,6 +174,9 @@ class Flow(Connection):
             retransmits=sender.retransmissions,
             timestamps=self.timestamps_ok,
             sack=self.sack_ok,
+            ecn=self.ecn.capable,
+            congestion=name_of(self.config.congestion),
+            rcv_tos=self.received_tos,
             snd_wscale=sender.shift,
             rcv_wscale=receiver.shift,
             soft_error=self.soft_error,

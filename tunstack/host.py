@@ -8,6 +8,7 @@ import os
 import random
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from ipaddress import IPv4Interface
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -17,6 +18,7 @@ from tunstack.link.impaired import ImpairedLink
 from tunstack.socket import Socket
 from tunstack.socket.factory import installed
 from tunstack.stack import Stack
+from tunstack.tcp.congestion import congestion_control
 from tunstack.tcp.state import State
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from tunstack.link.base import Link
     from tunstack.observation import Observation
     from tunstack.tcp.config import Config
+    from tunstack.tcp.congestion import CongestionFactory
 
 logger = logging.getLogger("tunstack")
 
@@ -63,9 +66,12 @@ class Host:
         tap: Called with an `Observation` of every packet. It must be quick, and must not raise.
         config: What every connection begins with; by default what suits the link.
         limits: What bounds all of them together.
+        congestion: Its congestion control, instead of the one in `config`: a name, ``"cubic"`` or
+            ``"reno"``, or what makes one of your own, a class that does what
+            :class:`tunstack.tcp.congestion.CongestionControl` says.
 
     Raises:
-        ValueError: no address, or one that is malformed.
+        ValueError: no address, or one that is malformed; no congestion control of that name.
     """
 
     def __init__(
@@ -77,6 +83,7 @@ class Host:
         tap: Callable[[Observation], None] | None = None,
         config: Config | None = None,
         limits: Limits | None = None,
+        congestion: str | CongestionFactory | None = None,
     ) -> None:
         self._link = link
         interfaces = [IPv4Interface(address) for address in addresses]
@@ -92,6 +99,10 @@ class Host:
             tap=tap,
             offload=link.offload,
         )
+        if congestion is not None:
+            self.stack.config = replace(
+                self.stack.config, congestion=congestion_control(congestion)
+            )
         largest = max(link.mtu, self.stack.config.max_payload)
         self._most_outgoing = min(_MAX_OUTGOING, _MAX_OUTGOING_OCTETS // largest)
         self._manager: Any = None
@@ -302,17 +313,29 @@ class Host:
         family: int = trio.socket.AF_INET,
         type: int = trio.socket.SOCK_STREAM,
         proto: int = 0,
+        *,
+        congestion: str | CongestionFactory | None = None,
     ) -> Socket:
         """Make a socket on this host; the counterpart of `trio.socket.socket`.
 
+        Args:
+            family: AF_INET.
+            type: SOCK_STREAM.
+            proto: 0 or IPPROTO_TCP.
+            congestion: The congestion control of its connections; by default the host's.
+
         Raises:
             OSError: EAFNOSUPPORT, EPROTONOSUPPORT: the host speaks TCP over IPv4.
+            ValueError: there is no congestion control of that name.
         """
         if family != trio.socket.AF_INET:
             raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
         if type != trio.socket.SOCK_STREAM or proto not in (0, trio.socket.IPPROTO_TCP):
             raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
-        return Socket(self)
+        sock = Socket(self)
+        if congestion is not None:
+            sock.change(congestion=congestion_control(congestion))
+        return sock
 
     @contextmanager
     def socket_factory(self) -> Iterator[None]:
@@ -330,6 +353,7 @@ class Host:
         port: int,
         *,
         local_address: str | None = None,
+        congestion: str | CongestionFactory | None = None,
     ) -> trio.SocketStream:
         """Connect to `host` and `port`; the counterpart of `trio.open_tcp_stream`.
 
@@ -338,11 +362,13 @@ class Host:
             port: From 1 to 65535.
             local_address: Which of our addresses to connect from; by default the one in the
                 remote's network, or the first.
+            congestion: Its congestion control; by default the host's.
 
         Raises:
             OSError: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL...
+            ValueError: there is no congestion control of that name.
         """
-        sock = self.socket()
+        sock = self.socket(congestion=congestion)
         try:
             if local_address is not None:
                 await sock.bind((local_address, 0))
@@ -363,6 +389,7 @@ class Host:
         *,
         host: str | None = None,
         backlog: int | None = None,
+        congestion: str | CongestionFactory | None = None,
     ) -> list[trio.SocketListener]:
         """Listen on `port`; the counterpart of `trio.open_tcp_listeners`.
 
@@ -370,11 +397,13 @@ class Host:
             port: From 1 to 65535, or 0 for any that is free.
             host: Which of our addresses; all by default.
             backlog: How many connections may wait to be accepted; by default as many as can.
+            congestion: Their congestion control; by default the host's.
 
         Raises:
             OSError: EADDRINUSE, EADDRNOTAVAIL.
+            ValueError: there is no congestion control of that name.
         """
-        sock = self.socket()
+        sock = self.socket(congestion=congestion)
         try:
             sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
             await sock.bind((host or "0.0.0.0", port))
@@ -391,6 +420,7 @@ class Host:
         *,
         host: str | None = None,
         backlog: int | None = None,
+        congestion: str | CongestionFactory | None = None,
         handler_nursery: trio.Nursery | None = None,
         task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -401,6 +431,7 @@ class Host:
 
         Raises:
             OSError: as :meth:`open_tcp_listeners` does; ENETDOWN, the device is gone.
+            ValueError: there is no congestion control of that name.
         """
 
         async def guarded(stream: trio.SocketStream) -> None:
@@ -414,7 +445,9 @@ class Host:
                 else:
                     logger.exception("the handler of a connection on port %d failed", port)
 
-        listeners = await self.open_tcp_listeners(port, host=host, backlog=backlog)
+        listeners = await self.open_tcp_listeners(
+            port, host=host, backlog=backlog, congestion=congestion
+        )
         try:
             await trio.serve_listeners(
                 guarded, listeners, handler_nursery=handler_nursery, task_status=task_status

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tunstack.link.netns import NetworkNamespace
     from tunstack.observation import Observation
     from tunstack.tcp.config import Config
+    from tunstack.tcp.congestion import CongestionFactory
 
 DEFAULT_ADDRESS: Final = "198.51.100.2/24"
 """Ours by default; the kernel's side is 198.51.100.1. Documentation addresses (RFC 5737)."""
@@ -40,6 +41,7 @@ async def open_host(
     seed: int | None = None,
     tap: Callable[[Observation], None] | None = None,
     config: Config | None = None,
+    congestion: str | CongestionFactory | None = None,
     limits: Limits | None = None,
     impair: Wish = None,
     offload: bool = True,
@@ -57,6 +59,7 @@ async def open_host(
         seed: For everything random in the host, so that a run can be repeated.
         tap: Called with an `Observation` of every packet.
         config: What every connection begins with.
+        congestion: Its congestion control, as :class:`Host` takes it.
         limits: What bounds all of them together.
         impair: What the path does to packets: a text such as ``"loss=1%,delay=20ms"``, which holds
             each way, or `Impairments`, or a pair of them: for what the host sends, and for what it
@@ -72,7 +75,15 @@ async def open_host(
     ways = both_ways(impair)
     device = open_tun(address, name=name, peer=peer, mtu=mtu, offload=offload)
     link = _impaired(device, ways, seed)
-    async with Host(link, [address], seed=seed, tap=tap, config=config, limits=limits) as host:
+    async with Host(
+        link,
+        [address],
+        seed=seed,
+        tap=tap,
+        config=config,
+        congestion=congestion,
+        limits=limits,
+    ) as host:
         yield host
 
 
@@ -122,6 +133,7 @@ class Namespace:
         seed: int | None = None,
         tap: Callable[[Observation], None] | None = None,
         config: Config | None = None,
+        congestion: str | CongestionFactory | None = None,
         limits: Limits | None = None,
         impair: Wish = None,
         offload: bool = True,
@@ -130,7 +142,15 @@ class Namespace:
         ways = both_ways(impair)
         tun = await self._kernel.open_tun(address, name=name, peer=peer, mtu=mtu, offload=offload)
         link = _impaired(tun, ways, seed)
-        async with Host(link, [address], seed=seed, tap=tap, config=config, limits=limits) as host:
+        async with Host(
+            link,
+            [address],
+            seed=seed,
+            tap=tap,
+            config=config,
+            congestion=congestion,
+            limits=limits,
+        ) as host:
             yield host
 
     def socket(self, *args: Any, **kwargs: Any) -> trio.socket.SocketType:

@@ -115,12 +115,14 @@ class Application:
     def act(self) -> None:
         """Do what the connection allows now."""
         flow = self.flow
-        if self._gone or flow is None or flow.state in (State.SYN_SENT, State.SYN_RECEIVED):
+        if self._gone or flow is None:
+            return
+        if flow.state in (State.SYN_SENT, State.SYN_RECEIVED) and not flow.sends_early:
             return
         acted = gave = False
         stack = self._node.stack
         try:
-            while self._queue and flow.state in CAN_SEND and flow.writable_size:
+            while self._queue and flow.writable_size:
                 sent = flow.send(bytes(self._queue[: flow.writable_size]), self._node.now)
                 del self._queue[:sent]
                 self.sent += sent
@@ -198,7 +200,9 @@ class Simulator:
         impairments: Of the path, each way; or a pair, of the client's packets and the server's.
         mtu: Of the path.
         bottleneck: Its rate in bits per second, each way, and how many packets wait for it.
-        config: What connections begin with, on both sides.
+        config: What connections begin with, on both sides; or a pair, the client's first.
+        middlebox: What stands in the way: called with each packet, it returns the one that goes on
+            and the one that goes back, either of which may be None.
         tap: Called with ``"client"`` or ``"server"`` and each of that side's observations.
         script: Called with the same, each packet that this side sends, and the time, when a run is
             to go as it is told: it returns how many seconds later than others the packet arrives,
@@ -210,6 +214,7 @@ class Simulator:
     Attributes:
         now: The virtual time, in seconds.
         events: How many events were processed.
+        middlebox: What stands in the way; it may be replaced at any time.
     """
 
     def __init__(
@@ -219,7 +224,8 @@ class Simulator:
         impairments: Impairments | tuple[Impairments, Impairments] | None = None,
         mtu: int = 1500,
         bottleneck: tuple[float, int] | None = None,
-        config: Config | None = None,
+        config: Config | tuple[Config, Config] | None = None,
+        middlebox: Callable[[bytes], tuple[bytes | None, bytes | None]] | None = None,
         tap: Callable[[str, Observation], None] | None = None,
         script: Callable[[str, bytes, float], float | None] | None = None,
         offload: bool = False,
@@ -230,20 +236,22 @@ class Simulator:
         there, back = both if isinstance(both, tuple) else (both, both)
         self.now = 0.0
         self.events = 0
+        self.middlebox = middlebox
         self._offload = offload
-        ways = ((CLIENT, there), (SERVER, back))
+        ours, theirs = config if isinstance(config, tuple) else (config, config)
+        ways = ((CLIENT, there, ours), (SERVER, back, theirs))
         self.client, self.server = (
             Node(
                 interface,
                 mtu,
                 Random(rng.random()),
-                impairments,
-                config,
+                path,
+                begins_with,
                 bottleneck and Bottleneck(*bottleneck),
                 offload=offload,
                 predict=predict,
             )
-            for interface, impairments in ways
+            for interface, path, begins_with in ways
         )
         if tap is not None:
             self.client.stack.tap = lambda observation: tap("client", observation)
@@ -265,10 +273,13 @@ class Simulator:
         """The client and the server."""
         return self.client, self.server
 
-    def connect(self, config: Config | None = None) -> tuple[Application, Application]:
+    def connect(
+        self, config: Config | None = None, *, early: bool = False
+    ) -> tuple[Application, Application]:
         """Begin a connection; returns the applications of the client and of the server.
 
-        With `config` the client's end begins with that.
+        With `config` the client's end begins with that. With `early` what the client sends before
+        the simulation goes on may travel in its SYN (TCP Fast Open).
         """
         client, server = Application(self.client), Application(self.server)
         stack = self.server.stack
@@ -276,7 +287,9 @@ class Simulator:
             stack.demux.bind(None, PORT, reuse=True)
             self._listener = stack.listen(None, PORT, 128)
             self._listener.changed = self._accept
-        flow = self.client.stack.connect(self.server.address, PORT, self.now, config=config)
+        flow = self.client.stack.connect(
+            self.server.address, PORT, self.now, config=config, early=early
+        )
         self._servers[flow.four_tuple.local_port] = server
         client.attach(flow)
         return client, server
@@ -341,6 +354,13 @@ class Simulator:
 
     def _put(self, node: Node, peer: Node, packet: bytes) -> None:
         """Put a packet of `node` on the path to its peer."""
+        if self.middlebox is not None:
+            onward, answer = self.middlebox(packet)
+            if answer is not None:
+                self.at(self.now, partial(self._arrive, node, answer))
+            if onward is None:
+                return
+            packet = onward
         self._wire.update(b"%.9f" % self.now + packet)
         for arrival in self._arrivals(node, packet):
             self.at(arrival, partial(self._arrive, peer, node.impairer.spoil(packet)))

@@ -21,16 +21,19 @@ from typing import TYPE_CHECKING, Final
 
 from tunstack import admission, memory
 from tunstack.admission import Admission
-from tunstack.flow import Flow
+from tunstack.flow import IP_AND_TCP_HEADERS, Flow
 from tunstack.ip import address as ip_address
 from tunstack.ip import icmp
 from tunstack.ip.datagram import ICMP, TCP
 from tunstack.ip.demux import Demultiplexer, FourTuple
+from tunstack.ip.path_mtu import PathMtus, reported_mtu
 from tunstack.limits import Limits
 from tunstack.memory import Memory
 from tunstack.observation import Observation
-from tunstack.tcp import prediction
+from tunstack.tcp import fast_open, prediction, sizing
 from tunstack.tcp.config import Config
+from tunstack.tcp.ecn import CE
+from tunstack.tcp.fast_open_cookies import CookieCache, CookieMint
 from tunstack.tcp.isn import InitialNumbers
 from tunstack.tcp.listener import Listener
 from tunstack.tcp.segment import ACK, PSH
@@ -62,7 +65,6 @@ if TYPE_CHECKING:
     from tunstack.tcp.prediction import Write
     from tunstack.tcp.segment import Segment
 
-_IP_AND_TCP_HEADERS: Final = 40
 _SMALL: Final = 2048
 _SMALL_ACCOUNT: Final = 16384
 _LARGEST_PAYLOAD: Final = 0xFFFF - 20 - 60
@@ -85,15 +87,21 @@ _OWN_COUNTERS: Final = (
     "packets_sent",
     "icmp_received",
     "icmp_unmatched",
+    "congestion_marks",
     "retransmission_timeout",
     "retransmission_fast",
+    "retransmission_too_large",
+    "path_mtu_lowered",
+    "size_probe",
     "retransmission_tail_loss_probe",
     "window_probe",
+    "keep_alive",
     "lost_to_full_link",
     "internal_errors",
     "icmp_suppressed",
     *admission.COUNTERS,
     *memory.COUNTERS,
+    *fast_open.COUNTERS,
 )
 """Statistics that are neither a `Reason`'s nor a `Verdict`'s, the host's among them."""
 
@@ -111,6 +119,7 @@ class Stack:
         limits: What bounds all of it.
         memory: Who holds how much.
         outgoing: Packets for the link, each as the buffers that make it up.
+        path_mtus: Which paths are narrower than the link.
         counters: How often what happened; the keys are `Reason` and `Verdict` values among others.
     """
 
@@ -143,7 +152,7 @@ class Stack:
         self.interfaces = tuple(interfaces)
         self.mtu = mtu
         config = config or Config()
-        mss = min(config.mss, mtu - _IP_AND_TCP_HEADERS)
+        mss = min(config.mss, mtu - IP_AND_TCP_HEADERS)
         largest = config.max_payload or (_LARGEST_PAYLOAD if offload else 0)
         self.config = replace(config, mss=mss, max_payload=largest)
         self._offload = offload
@@ -175,11 +184,14 @@ class Stack:
             make_room=self._make_room,
             counters=self.counters,
         )
+        self._cookie_mint = CookieMint(secret)
+        self._cookie_cache = CookieCache()
         self.demux: Demultiplexer[Flow, Listener] = Demultiplexer(rng)
         self._timers: TimerQueue[Flow] = TimerQueue()
         self._touched: deque[Flow] = deque()
         self._due: deque[Flow] = deque()
         self._looped: deque[bytes] = deque()
+        self.path_mtus = PathMtus(mtu)
 
     def set_epoch(self, epoch: float) -> None:
         """Tell what to add to the clock for the time of observations, in seconds."""
@@ -198,7 +210,7 @@ class Stack:
         fields = self._read(frame)
         if fields is None:
             return False
-        names, seq, ack, flags, wnd, ts_val, _ = fields
+        names, seq, ack, flags, wnd, ts_val, ts_ecr = fields
         flow = self.demux.incoming.get(names)
         if flow is None or not flow.ordinary or flags & ~PSH != ACK:
             return False
@@ -208,9 +220,10 @@ class Stack:
             # A copy of what is small costs less than a view, and lets go of the packet.
             view = frame if size < _SMALL else memoryview(frame)
             data = view[self._data_at :]
-        if not prediction.arrives(flow, seq, ack, wnd, ts_val, data, now):
+        if not prediction.arrives(flow, seq, ack, wnd, ts_val, ts_ecr, data, now):
             return False
         self._predicted += 1
+        flow.received_tos = 0
         if self.tap is not None:
             self._observe_in(frame, now, Verdict.ACCEPTED, flow.state.value, flow.state.value)
         if not flow.touched:
@@ -229,7 +242,7 @@ class Stack:
                 sport, dport, segment = decode_segment(datagram, trusted=trusted)
                 segment.gso_size = gso_size
                 name = FourTuple(datagram.dst, dport, datagram.src, sport)
-                self._tcp_arrives(name, segment, frame, now)
+                self._tcp_arrives(name, segment, datagram.tos, frame, now)
             elif datagram.protocol == ICMP:
                 self._icmp_arrives(datagram, frame, now)
             else:
@@ -249,13 +262,18 @@ class Stack:
         if datagram.more_fragments or datagram.fragment_offset:
             raise Discard(Reason.FRAGMENT)
 
-    def _tcp_arrives(self, name: FourTuple, segment: Segment, packet: Buffer, now: float) -> None:
+    def _tcp_arrives(
+        self, name: FourTuple, segment: Segment, tos: int, packet: Buffer, now: float
+    ) -> None:
         flow = self.demux.find(name)
         if flow is None:
             flow = self._unmatched(name, segment, packet, now)
             if flow is None:
                 return
         before = flow.state
+        if segment.ecn == CE:
+            self.counters["congestion_marks"] += 1
+        flow.received_tos = tos
         verdict = flow.segment_arrives(segment, now)
         self.counters[verdict] += 1
         self.touch(flow)
@@ -285,11 +303,22 @@ class Stack:
             if given_up is not None:
                 assert isinstance(given_up, Flow)
                 self.touch(given_up)
-            return self._begin(name, listener, now, floor)
+            flow = self._begin(name, listener, now, floor)
+            if segment.fast_open is not None:
+                flow.fast_open = fast_open.judge(
+                    self._cookie_mint,
+                    listener,
+                    (name.remote, name.local),
+                    segment,
+                    self.counters,
+                    now,
+                )
+            return flow
         self.counters[verdict] += 1
         self._observe_in(packet, now, verdict)
         if answer is not None:
-            self._send(name, answer, now)
+            config = self.config if listener is None else listener.config
+            self._send(name, answer, now, config=config)
         return None
 
     def _make_room(self) -> bool:
@@ -345,13 +374,15 @@ class Stack:
         config: Config | None = None,
     ) -> Flow:
         packed = name.packed
-        return Flow(
+        flow = Flow(
             name,
             config or self.config,
             iss=self._numbers.isn(packed, now) if iss is None else iss,
             ts_offset=self._numbers.timestamp_offset(packed),
             budget=self.memory.budget,
         )
+        flow.sender.path.told = self.path_mtus.get(name.remote) - IP_AND_TCP_HEADERS
+        return flow
 
     def _icmp_arrives(self, datagram: Datagram, packet: Buffer, now: float) -> None:
         message = decode_icmp(datagram)
@@ -362,9 +393,9 @@ class Stack:
             self._send_icmp(datagram, answer, now)
         elif (quote := icmp.quoted_tcp(message)) is not None:
             name = FourTuple(quote.src, quote.sport, quote.dst, quote.dport)
-            self._tcp_error(name, quote.seq, message)
+            self._tcp_error(name, quote.seq, message, now)
 
-    def _tcp_error(self, name: FourTuple, seq: int, message: icmp.IcmpMessage) -> None:
+    def _tcp_error(self, name: FourTuple, seq: int, message: icmp.IcmpMessage, now: float) -> None:
         """An ICMP error about a segment of ours (RFC 9293 section 3.9.2.2)."""
         flow = self.demux.find(name)
         if message.type != icmp.DESTINATION_UNREACHABLE and message.type != icmp.TIME_EXCEEDED:
@@ -374,12 +405,34 @@ class Stack:
             return
         if message.type == icmp.DESTINATION_UNREACHABLE:
             if message.code == icmp.FRAGMENTATION_NEEDED:
+                if (mtu := reported_mtu(message)) is not None:
+                    sizing.too_large(flow.sender, mtu - IP_AND_TCP_HEADERS, seq, now)
+                    self._look_at_path(flow, now)
                 return
             number = _ICMP_ERRNO.get(message.code, errno.EHOSTUNREACH)
         else:
             number = errno.EHOSTUNREACH
         flow.icmp_error(OSError(number, os.strerror(number)))
         self.touch(flow)
+
+    def _look_at_path(self, flow: Flow, now: float) -> None:
+        """If `flow` has learnt that its path is narrow, tell those that use the same one."""
+        path = flow.sender.path
+        if not path.news:
+            return
+        path.news = False
+        self.touch(flow)
+        remote = flow.four_tuple.remote
+        if self.path_mtus.lower(remote, path.told + IP_AND_TCP_HEADERS, now):
+            self.counters["path_mtu_lowered"] += 1
+            self._path_changed(remote)
+
+    def _path_changed(self, remote: Address) -> None:
+        size = self.path_mtus.get(remote) - IP_AND_TCP_HEADERS
+        for flow in self.demux.connections:
+            if flow.four_tuple.remote == remote:
+                sizing.path_changed(flow.sender, size)
+                flow.ordinary = False
 
     def _answer_icmp(
         self,
@@ -439,7 +492,7 @@ class Stack:
                 self._flush_ordinary(flow, now)
                 continue
             for segment in flow.transmit(now):
-                self._send(flow.four_tuple, segment, now, flow)
+                self._send(flow.four_tuple, segment, now, flow, config=flow.config)
             if flow.finished:
                 self.demux.remove(flow.four_tuple, flow)
                 self._timers.forget(flow)
@@ -451,7 +504,7 @@ class Stack:
             if self._predicts and prediction.is_ordinary(flow):
                 flow.ordinary = True
                 if flow.write is None:
-                    flow.write = self._writer(flow.four_tuple)
+                    flow.write = self._writer(flow.four_tuple, flow.config)
 
     def _flush_ordinary(self, flow: Flow, now: float) -> None:
         assert flow.write is not None
@@ -461,10 +514,17 @@ class Stack:
             flow.changed()
         self.memory.account_ordinary(flow)
 
-    def _writer(self, name: FourTuple) -> Write:
+    def _writer(self, name: FourTuple, config: Config) -> Write:
         """Make what sends the lean segments of a connection."""
         ports = name.local_port.to_bytes(2, "big") + name.remote_port.to_bytes(2, "big")
-        template = lean.Template(name.local, name.remote, ports, offload=self._offload)
+        template = lean.Template(
+            name.local,
+            name.remote,
+            ports,
+            offload=self._offload,
+            ttl=config.ttl,
+            tos=config.tos,
+        )
         headers = template.headers
         outgoing, looped, counters = self.outgoing, self._looped, self.counters
         to_ourselves = name.remote in self._local
@@ -494,7 +554,13 @@ class Stack:
         return write
 
     def _send(
-        self, name: FourTuple, segment: Segment, now: float, flow: Flow | None = None
+        self,
+        name: FourTuple,
+        segment: Segment,
+        now: float,
+        flow: Flow | None = None,
+        *,
+        config: Config,
     ) -> None:
         packet = encode_segment(
             name.local,
@@ -503,6 +569,8 @@ class Stack:
             name.remote_port,
             segment,
             offload=self._offload,
+            ttl=config.ttl,
+            tos=config.tos,
         )
         if segment.note:
             self.counters[segment.note] += 1
@@ -570,16 +638,20 @@ class Stack:
         """When :meth:`handle_timers` wants to be called, in seconds; None if never."""
         if self._looped or self._due or self._touched:
             return float("-inf")
-        return self._timers.deadline()
+        timers, paths = self._timers.deadline(), self.path_mtus.deadline()
+        return timers if paths is None else paths if timers is None else min(timers, paths)
 
     def handle_timers(self, now: float) -> None:
         """Do what is due, and deliver what was sent to ourselves; :meth:`flush` after it."""
         for _ in range(len(self._looped)):
             self._process(self._looped.popleft(), now, looped=True)
+        for remote in self.path_mtus.expired(now):
+            self._path_changed(remote)
         self._due.extend(self._timers.due(now))
         while self._due:  # One by one, as in `flush`.
             flow = self._due.popleft()
             flow.handle_timer(now)
+            self._look_at_path(flow, now)
             self.touch(flow)
 
     # The application's side
@@ -608,8 +680,11 @@ class Stack:
         local: Address | None = None,
         local_port: int = 0,
         config: Config | None = None,
+        early: bool = False,
     ) -> Flow:
         """Active OPEN: begin a connection; :meth:`flush` sends its SYN.
+
+        With `early` its SYN takes along data that is sent by then, if RFC 7413 allows it.
 
         Raises:
             OSError: ENETUNREACH for an address that is no single host's (MUST-46), EADDRNOTAVAIL,
@@ -627,6 +702,9 @@ class Stack:
         name = FourTuple(local, port, remote, remote_port)
         flow = self._make_flow(name, now, config=config)
         self.demux.add(name, flow)
+        if early:
+            path = (local, remote)
+            flow.fast_open = fast_open.Attempt(self._cookie_cache, path, self.counters, now)
         flow.open_active()
         self.touch(flow)
         return flow
@@ -663,5 +741,5 @@ class Stack:
         own = {*Reason, *Verdict}
         for name, count in counters.items():
             if name not in own:
-                counts[name.replace(": ", "_").replace(" ", "_")] = count
+                counts[name.replace(": ", "_").replace(" ", "_").replace("-", "_")] = count
         return counts

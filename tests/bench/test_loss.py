@@ -73,7 +73,30 @@ def test_every_figure_is_in_the_json() -> None:
     assert (ours["rtt"], ours["loss"], ours["path"]) == (0.1, 0.01, str(LOSSY.impairments))
     assert ours["goodputs"] == [3e6, 1e6]
     assert (ours["goodput"], ours["ratio"]) == (2e6, 1.0)
-    assert ours["outcomes"][0] == {"octets": 3_000_000, "path": {"out_lost": 1}, "stack": {}}
+    assert ours["outcomes"][0] == {
+        "octets": 3_000_000,
+        "path": {"out_lost": 1},
+        "sender": {},
+        "receiver": {},
+    }
+
+
+def test_what_was_lost_sent_again_and_came_twice_is_read_from_both_kinds_of_counters() -> None:
+    ours = Outcome(
+        1,
+        {"out_lost": 5, "out_overflowed": 2, "in_lost": 9},
+        {
+            "retransmission_fast": 4,
+            "retransmission_timeout": 3,
+            "retransmission_tail_loss_probe": 1,
+        },
+        {"TcpExt.TCPDSACKOldSent": 2, "TcpExt.TCPDSACKOfoSent": 1, "Tcp.RetransSegs": 9},
+    )
+    assert (ours.lost, ours.sent_again, ours.in_vain, ours.after_timeouts) == (7, 8, 3, 3)
+    theirs = Outcome(
+        1, {}, {"Tcp.RetransSegs": 6, "TcpExt.TCPTimeouts": 1, "TcpExt.TCPDSACKRecv": 4}
+    )
+    assert (theirs.lost, theirs.sent_again, theirs.in_vain, theirs.after_timeouts) == (0, 6, 4, 1)
 
 
 def test_the_plot_has_a_panel_for_each_time_and_a_line_for_each_contender() -> None:
@@ -169,7 +192,8 @@ async def test_it_runs_and_all_contenders_deliver_something() -> None:
     ]
     assert len(results) == 6
     assert all(0 < each.goodput < 10e6 for each in results)
-    assert all(each.outcomes[0].path["out_lost"] > 0 for each in results if each.cell.loss)
+    assert all(each.outcomes[0].lost > 0 for each in results if each.cell.loss)
+    assert all(each.outcomes[0].sent_again > 0 for each in results if each.cell.loss)
     assert done == sorted(done)
     assert done[-1] == 1.0
 

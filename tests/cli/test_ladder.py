@@ -54,6 +54,26 @@ def test_a_whole_connection_in_80_columns(exchange: Exchange) -> None:
     )
 
 
+@pytest.mark.rfc("7413:4.2.2")
+def test_data_in_a_syn_and_cookies() -> None:
+    exchange = Exchange()
+    syn = {"mss": 1460, "wnd": 64240}
+    exchange.receive(SYN, 0, after="SYN-RECEIVED", fast_open=b"", **syn)
+    exchange.send(SYN | ACK, 0, 1, fast_open=b"biscuits", **syn)
+    exchange.receive(SYN, 0, after="SYN-RECEIVED", payload=bytes(78), fast_open=b"12345678", **syn)
+    assert exchange.drawn(names=("kernel", "tunstack")) == expected(
+        """
+        |         #1 kernel 198.51.100.1:40312  198.51.100.2:80 tunstack
+        |   0.000 #1 ── SYN seq 0 win 64240 ─────────────────▶ LISTEN → SYN-RECEIVED
+        |               mss 1460, cookie wanted
+        |   1.000 #1 ◀─ SYN,ACK seq 0 ack 1 win 64240 ──────── SYN-RECEIVED
+        |               mss 1460, cookie 6269736375697473
+        |   2.000 #1 ── SYN seq 0 len 78 win 64240 ──────────▶ SYN-RECEIVED
+        |               mss 1460, cookie 3132333435363738
+        """
+    )
+
+
 def test_no_line_is_wider_than_the_terminal(exchange: Exchange) -> None:
     exchange.fetch(20)
     exchange.receive(ACK, 1, 1, sack=((1, 99999999), (1, 99999999), (1, 99999999), (1, 99999999)))

@@ -41,6 +41,10 @@ SHOWS = {
         "client: heard I end, you have further to go,",
         "client: heard the end",
     ],
+    "own_congestion_control": [
+        "the kernel received 200,000 bytes",
+        "four segments on their way, or five: True",
+    ],
     "conversation": [
         "The inn is tunstack's, the guest the kernel's:",
         *(

@@ -118,7 +118,7 @@ def test_panels_share_the_axis_of_time() -> None:
     red, green = numbers(paths(root, RED)[0]), numbers(paths(root, GREEN)[0])
     assert red[2] == green[0]
     assert red[1] < green[1]
-    assert texts(root).count("4") == 1  # Below the last one alone.
+    assert texts(root).count("4.0") == 1  # Below the last one alone.
 
 
 def test_a_chart_of_nothing_is_drawn_as_well() -> None:

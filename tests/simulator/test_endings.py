@@ -132,7 +132,7 @@ def test_a_path_that_goes_silent_is_given_up(ways: tuple[Impairments, Impairment
     simulator.at(0.1, silence)
     finish(simulator)
     assert (end(client), end(server)) == (errno.ETIMEDOUT, errno.ETIMEDOUT)
-    assert simulator.now > Config().user_timeout
+    assert simulator.now > Config().data_timeout
 
 
 def test_an_outage_is_survived() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from tunstack import Config, Host, Socket, memory_pair
+from tunstack import Config, Host, Limits, Socket, memory_pair
 from tunstack.ip.datagram import ICMP, TCP, Datagram
 from tunstack.tcp.segment import ACK, FIN, SYN, Segment
 from tunstack.wire import decode_datagram, decode_icmp, decode_segment, encode_icmp, encode_segment
@@ -162,6 +162,8 @@ class Peer:
         host_port: The host's; that of the last segment which came.
         nxt: The sequence number that it sends next.
         expected: The one that it expects next.
+        tos: The Differentiated Services and ECN octet of its packets.
+        latest: The last datagram that came.
     """
 
     def __init__(self, link: Link, port: int = PORT) -> None:
@@ -170,12 +172,15 @@ class Peer:
         self.host_port = 0
         self.nxt = 1000
         self.expected = 0
+        self.tos = 0
+        self.latest: Datagram | None = None
 
     async def datagram(self) -> Datagram:
         """The next packet from the host."""
         await self.link.wait_readable()
         (packet,) = self.link.receive(1)
-        return decode_datagram(packet)
+        self.latest = decode_datagram(packet)
+        return self.latest
 
     async def segment(self) -> Segment:
         """The next packet from the host, which must be a segment to `port`."""
@@ -202,7 +207,8 @@ class Peer:
         for name, value in fields.items():
             setattr(segment, name, value)
         ports = self.port, self.host_port
-        return b"".join(encode_segment(THEIRS_PACKED, OURS_PACKED, *ports, segment))
+        packet = encode_segment(THEIRS_PACKED, OURS_PACKED, *ports, segment, tos=self.tos)
+        return b"".join(packet)
 
     def send(self, flags: int = ACK, payload: bytes = b"", **fields: Any) -> None:
         """Send such a packet, and count what it takes of the sequence numbers."""
@@ -228,9 +234,20 @@ class Peer:
 
 
 @asynccontextmanager
-async def host_and_peer(**parameters: Any) -> AsyncIterator[tuple[Host, Peer]]:
+async def host_and_peer(
+    *, limits: Limits | None = None, **parameters: Any
+) -> AsyncIterator[tuple[Host, Peer]]:
     """A host that offers no TCP options but the MSS, and the test at the far end of its cable."""
     config = replace(Config(timestamps=False, window_scaling=False, sack=False), **parameters)
     link, far = memory_pair()
-    async with Host(link, [f"{OURS}/24"], seed=1, config=config) as host:
+    async with Host(link, [f"{OURS}/24"], seed=1, config=config, limits=limits) as host:
         yield host, Peer(far)
+
+
+async def accepted(host: Host, peer: Peer) -> Socket:
+    """Our end of a connection that the peer opened."""
+    listener = await listening(host)
+    await peer.connect(mss=1460)
+    server, _ = await listener.accept()
+    listener.close()
+    return server

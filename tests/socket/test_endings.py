@@ -239,7 +239,7 @@ async def test_so_error_tells_once() -> None:
         assert await server.recv(1) == b""
 
 
-@pytest.mark.rfc("MUST-20", "MUST-21")
+@pytest.mark.rfc("MUST-20", "MUST-21", "5482:3.1")
 async def test_a_peer_that_falls_silent_is_given_up() -> None:
     async with host_and_peer() as (host, peer):
         server = await accepted(host, peer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import trio
@@ -232,7 +232,7 @@ async def test_any_flags_on_a_segment_of_no_connection(exchange: Exchange, flags
     await goes_on(exchange)
 
 
-UNHURRIED = {"delayed_ack": 10.0, "rto_min": 10.0}
+UNHURRIED: Final[dict[str, Any]] = {"delayed_ack": 10.0, "rto_min": 10.0}
 """As hypothesis's tests are left with the real clock."""
 examples = settings(max_examples=60, derandomize=True)
 anything = st.binary(max_size=200)

@@ -6,6 +6,8 @@ import errno
 import socket
 import struct
 from socket import (
+    IP_TOS,
+    IP_TTL,
     IPPROTO_IP,
     IPPROTO_TCP,
     SO_ACCEPTCONN,
@@ -21,10 +23,18 @@ from socket import (
     SO_SNDBUF,
     SO_TYPE,
     SOL_SOCKET,
+    TCP_CONGESTION,
     TCP_CORK,
+    TCP_INFO,
+    TCP_KEEPCNT,
+    TCP_KEEPIDLE,
+    TCP_KEEPINTVL,
+    TCP_LINGER2,
     TCP_MAXSEG,
     TCP_NODELAY,
     TCP_NOTSENT_LOWAT,
+    TCP_QUICKACK,
+    TCP_SYNCNT,
     TCP_USER_TIMEOUT,
 )
 from typing import TYPE_CHECKING
@@ -53,12 +63,12 @@ async def sock() -> AsyncIterator[Socket]:
     ("level", "name", "at_first", "given", "then"),
     [
         (SOL_SOCKET, SO_REUSEADDR, 0, 5, 1),
-        (SOL_SOCKET, SO_RCVBUF, 1 << 20, 70_000, 70_000),
-        (SOL_SOCKET, SO_RCVBUF, 1 << 20, 1, 2304),
-        (SOL_SOCKET, SO_RCVBUF, 1 << 20, 1 << 30, 64 << 20),
-        (SOL_SOCKET, SO_SNDBUF, 1 << 20, 70_000, 70_000),
-        (SOL_SOCKET, SO_SNDBUF, 1 << 20, 1, 2304),
-        (SOL_SOCKET, SO_SNDBUF, 1 << 20, 1 << 30, 64 << 20),
+        (SOL_SOCKET, SO_RCVBUF, 128 << 10, 70_000, 70_000),
+        (SOL_SOCKET, SO_RCVBUF, 128 << 10, 1, 2304),
+        (SOL_SOCKET, SO_RCVBUF, 128 << 10, 1 << 30, 64 << 20),
+        (SOL_SOCKET, SO_SNDBUF, 128 << 10, 70_000, 70_000),
+        (SOL_SOCKET, SO_SNDBUF, 128 << 10, 1, 2304),
+        (SOL_SOCKET, SO_SNDBUF, 128 << 10, 1 << 30, 64 << 20),
         (SOL_SOCKET, SO_KEEPALIVE, 0, 1, 1),
         (SOL_SOCKET, SO_REUSEPORT, 0, 1, 1),
         (IPPROTO_TCP, TCP_NODELAY, 0, 7, 1),
@@ -67,6 +77,19 @@ async def sock() -> AsyncIterator[Socket]:
         (IPPROTO_TCP, TCP_MAXSEG, 1460, 32_767, 1460),
         (IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0xFFFFFFFF, 16_384, 16_384),
         (IPPROTO_TCP, TCP_USER_TIMEOUT, 0, 2500, 2500),
+        (IPPROTO_TCP, TCP_KEEPIDLE, 7200, 60, 60),
+        (IPPROTO_TCP, TCP_KEEPINTVL, 75, 5, 5),
+        (IPPROTO_TCP, TCP_KEEPCNT, 9, 3, 3),
+        (IPPROTO_TCP, TCP_SYNCNT, 7, 2, 2),
+        (IPPROTO_TCP, TCP_LINGER2, 60, 7, 7),
+        (IPPROTO_TCP, TCP_LINGER2, 60, 1000, 120),
+        (IPPROTO_TCP, TCP_LINGER2, 60, -5, -1),
+        (IPPROTO_TCP, TCP_CORK, 0, 1, 1),
+        (IPPROTO_TCP, TCP_QUICKACK, 0, 1, 1),
+        (IPPROTO_IP, IP_TTL, 64, 255, 255),
+        (IPPROTO_IP, IP_TTL, 64, 1, 1),
+        (IPPROTO_IP, IP_TOS, 0, 0xB8, 0xB8),
+        (IPPROTO_IP, IP_TOS, 0, 0xBB, 0xB8),  # The ECN bits are TCP's.
     ],
 )
 async def test_an_option_is_set_and_read_as_a_number_and_as_octets(
@@ -89,11 +112,31 @@ async def test_switches_are_switched_off_as_well(sock: Socket) -> None:
         (SOL_SOCKET, SO_REUSEADDR),
         (SOL_SOCKET, SO_KEEPALIVE),
         (IPPROTO_TCP, TCP_NODELAY),
+        (IPPROTO_TCP, TCP_CORK),
+        (IPPROTO_TCP, TCP_QUICKACK),
         (IPPROTO_TCP, TCP_USER_TIMEOUT),
+        (IPPROTO_IP, IP_TOS),
     ):
         sock.setsockopt(*option, 1000)
+        assert sock.getsockopt(*option) != 0
         sock.setsockopt(*option, 0)
         assert sock.getsockopt(*option) == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "default"),
+    [
+        ((IPPROTO_TCP, TCP_LINGER2), 0, 60),
+        ((IPPROTO_TCP, TCP_USER_TIMEOUT), 0, 0),
+        ((IPPROTO_IP, IP_TTL), -1, 64),
+    ],
+)
+async def test_the_hosts_own_value_is_asked_for_by_name(
+    sock: Socket, option: tuple[int, int], value: int, default: int
+) -> None:
+    sock.setsockopt(*option, 7)
+    sock.setsockopt(*option, value)
+    assert sock.getsockopt(*option) == default
 
 
 async def test_what_a_socket_is(sock: Socket) -> None:
@@ -122,8 +165,9 @@ async def test_linger_is_two_numbers(sock: Socket) -> None:
     [
         (SOL_SOCKET, SO_BROADCAST),
         (SOL_SOCKET, 9999),
-        (IPPROTO_TCP, TCP_CORK),
-        (IPPROTO_IP, socket.IP_TTL),
+        (SOL_SOCKET, socket.SO_BINDTODEVICE),
+        (IPPROTO_TCP, socket.TCP_DEFER_ACCEPT),
+        (IPPROTO_IP, socket.IP_MULTICAST_TTL),
         (12345, 1),
     ],
 )
@@ -134,10 +178,20 @@ async def test_an_unknown_option_is_refused(sock: Socket, level: int, name: int)
         sock.setsockopt(level, name, 1)
 
 
-@pytest.mark.parametrize("name", [SO_ACCEPTCONN, SO_DOMAIN, SO_ERROR, SO_PROTOCOL, SO_TYPE])
-async def test_what_can_only_be_read(sock: Socket, name: int) -> None:
+@pytest.mark.parametrize(
+    ("level", "name"),
+    [
+        (SOL_SOCKET, SO_ACCEPTCONN),
+        (SOL_SOCKET, SO_DOMAIN),
+        (SOL_SOCKET, SO_ERROR),
+        (SOL_SOCKET, SO_PROTOCOL),
+        (SOL_SOCKET, SO_TYPE),
+        (IPPROTO_TCP, TCP_INFO),
+    ],
+)
+async def test_what_can_only_be_read(sock: Socket, level: int, name: int) -> None:
     with fails(errno.ENOPROTOOPT):
-        sock.setsockopt(SOL_SOCKET, name, 1)
+        sock.setsockopt(level, name, 1)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +201,19 @@ async def test_what_can_only_be_read(sock: Socket, name: int) -> None:
         (IPPROTO_TCP, TCP_MAXSEG, 32_768),
         (IPPROTO_TCP, TCP_USER_TIMEOUT, -1),
         (IPPROTO_TCP, TCP_NODELAY, b"\1"),
+        (IPPROTO_TCP, TCP_KEEPIDLE, 0),
+        (IPPROTO_TCP, TCP_KEEPIDLE, 32_768),
+        (IPPROTO_TCP, TCP_KEEPINTVL, 0),
+        (IPPROTO_TCP, TCP_KEEPINTVL, 32_768),
+        (IPPROTO_TCP, TCP_KEEPCNT, 0),
+        (IPPROTO_TCP, TCP_KEEPCNT, 128),
+        (IPPROTO_TCP, TCP_SYNCNT, 0),
+        (IPPROTO_TCP, TCP_SYNCNT, 128),
+        (IPPROTO_TCP, TCP_CONGESTION, 1),
+        (IPPROTO_TCP, TCP_CONGESTION, b""),
+        (IPPROTO_IP, IP_TTL, 0),
+        (IPPROTO_IP, IP_TTL, 256),
+        (IPPROTO_IP, IP_TTL, -2),
         (SOL_SOCKET, SO_RCVBUF, b""),
         (SOL_SOCKET, SO_RCVBUF, None),
     ],

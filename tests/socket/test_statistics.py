@@ -35,10 +35,15 @@ OWN = {
     "packets_sent",
     "icmp_received",
     "icmp_unmatched",
+    "congestion_marks",
     "retransmission_timeout",
     "retransmission_fast",
+    "retransmission_too_large",
+    "path_mtu_lowered",
+    "size_probe",
     "retransmission_tail_loss_probe",
     "window_probe",
+    "keep_alive",
     "lost_to_full_link",
     "internal_errors",
     "syncookies_sent",
@@ -54,6 +59,13 @@ OWN = {
     "memory_held",
     "half_open",
     "tcp_predicted",
+    "fast_open_requested",
+    "fast_open_active",
+    "fast_open_active_failed",
+    "fast_open_cookies_given",
+    "fast_open_passive",
+    "fast_open_passive_failed",
+    "fast_open_overflow",
 }
 
 
@@ -141,6 +153,7 @@ async def test_connections_are_listed_in_their_order_with_all_that_is_known() ->
             snd_wnd=info.snd_wnd,
             rcv_wnd=info.rcv_wnd,
             snd_mss=1448,
+            pmtu=1500,
             rcv_mss=1448,
             unacked=0,
             notsent=0,
@@ -151,6 +164,9 @@ async def test_connections_are_listed_in_their_order_with_all_that_is_known() ->
             retransmits=0,
             timestamps=True,
             sack=True,
+            ecn=False,
+            congestion="cubic",
+            rcv_tos=0,
             snd_wscale=7,
             rcv_wscale=7,
             soft_error=None,
@@ -160,7 +176,7 @@ async def test_connections_are_listed_in_their_order_with_all_that_is_known() ->
         assert 0 <= info.min_rtt <= info.rtt < 1
         assert info.rto >= config.rto_min
         assert info.snd_wnd == theirs.connections()[1].rcv_wnd
-        assert 0 < info.rcv_wnd <= config.receive_buffer
+        assert 0 < info.rcv_wnd <= config.receive_sizes[0]
         assert all(field.name in (TcpInfo.__doc__ or "") for field in fields(TcpInfo))
 
 

@@ -132,7 +132,7 @@ async def test_send_takes_bytes_of_any_kind_and_its_own_copy(pair: Pair) -> None
     assert await client.send(b"!", socket.MSG_NOSIGNAL) == 1
     assert await exactly(server, 9) == b"abcdefgh!"
     with fails(errno.EOPNOTSUPP):
-        await client.send(b"x", socket.MSG_OOB)
+        await client.send(b"x", socket.MSG_DONTROUTE)
     with pytest.raises(TypeError):
         await client.send("text")
 
@@ -250,7 +250,27 @@ async def test_tcp_notsent_lowat_bounds_what_is_queued() -> None:
 async def test_a_large_send_is_taken_at_once_without_lowat() -> None:
     async with host_pair() as (ours, theirs):
         client, _ = await connected(ours, theirs)
-        assert await client.send(bytes(1 << 20)) == 1 << 20
+        assert await client.send(bytes(1 << 20)) == 128 << 10
+
+
+async def test_the_options_tell_what_buffers_have_grown_to_and_fix_them(pair: Pair) -> None:
+    client, server = pair
+    size = 1 << 20
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.SocketStream(client).send_all, bytes(size))
+        assert len(await exactly(server, size)) == size
+    sent = client.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    assert 128 << 10 < sent <= 2 * client.tcp_info().snd_cwnd
+    received = server.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    assert 128 << 10 <= received <= 6 << 20
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 50_000)
+    assert client.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 50_000
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 60_000)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.SocketStream(client).send_all, bytes(size))
+        assert len(await exactly(server, size)) == size
+    assert client.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 50_000
+    assert server.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 60_000
 
 
 async def test_one_task_receives_at_a_time(pair: Pair) -> None:

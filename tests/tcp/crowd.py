@@ -35,7 +35,7 @@ HERE: Final = IPv4Interface("198.51.100.2/24")
 OURS: Final = HERE.ip.packed
 PORT: Final = 80
 MSS: Final = 1460
-CONFIG: Final = Config(mss=MSS)
+CONFIG: Final = Config(mss=MSS, receive_buffer=1 << 20, send_buffer=1 << 20)
 
 
 class Packet(NamedTuple):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypedDict, 
 
 from tunstack.tcp.config import Config
 from tunstack.tcp.connection import Connection
-from tunstack.tcp.segment import ACK, FIN, RST, SYN, Segment
+from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, Segment
 from tunstack.tcp.sequence import MASK
 from tunstack.tcp.state import State
 
@@ -36,7 +36,7 @@ Numbers: TypeAlias = dict[str, Any]
 
 MSS: Final = 1000
 """Octets of data in a full segment, either way: the announced MSS less the timestamps."""
-CONFIG: Final = Config(mss=MSS + 12)
+CONFIG: Final = Config(mss=MSS + 12, mtu_probing=0, receive_buffer=1 << 20, send_buffer=1 << 20)
 AUTO: Final = -1
 """The peer's own clock, and the echo of our latest: what a peer's timestamps say by themselves."""
 
@@ -70,6 +70,7 @@ class Fields(TypedDict, total=False):
     seq: int
     ack: int
     wnd: int
+    up: int
     payload: bytes
     mss: int | None
     wscale: int | None
@@ -77,11 +78,13 @@ class Fields(TypedDict, total=False):
     sack: tuple[tuple[int, int], ...]
     ts_val: int | None
     ts_ecr: int
+    ecn: int
+    fast_open: bytes | None
     note: str
 
 
 _ABSENT_UNLESS_NAMED: Final = Fields(
-    payload=b"", mss=None, wscale=None, sack_permitted=False, sack=()
+    up=0, payload=b"", mss=None, wscale=None, sack_permitted=False, sack=(), fast_open=None
 )
 
 
@@ -105,10 +108,13 @@ class Trace:
     ) -> Segment:
         """The next segment sent has exactly these flags and fields; `size` stands for a payload.
 
-        Data and options are there only if they are named; other fields may be anything.
+        Data and options are there only if they are named; other fields may be anything. Data may
+        have a PSH that is not named: test_push.py tells when.
         """
         assert self.pending, "nothing was sent"
         sent, segment = self.pending.popleft()
+        if segment.payload:
+            flags |= segment.flags & PSH
         wanted = {**_ABSENT_UNLESS_NAMED, **fields}
         if size is not None:
             wanted["payload"] = segment.payload
@@ -184,12 +190,15 @@ class Bench(Trace):
         ack: int | None = None,
         payload: Buffer = b"",
         wnd: int | None = None,
+        up: int = 0,
         ts_val: int | None = AUTO,
         ts_ecr: int = AUTO,
         mss: int | None = None,
         wscale: int | None = None,
         sack_permitted: bool = False,
         sack: tuple[tuple[int, int], ...] = (),
+        ecn: int = 0,
+        fast_open: bytes | None = None,
     ) -> Verdict:
         """A segment of the peer's arrives; what it does not say follows from what went before.
 
@@ -204,11 +213,14 @@ class Bench(Trace):
             connection.receiver.nxt if seq is None else (self.irs + seq) & MASK,
             flags=flags,
             wnd=self.peer_wnd,
+            up=up,
             payload=payload,
             mss=mss,
             wscale=wscale,
             sack_permitted=sack_permitted,
             sack=tuple((_plus(left, self.iss), _plus(right, self.iss)) for left, right in sack),
+            ecn=ecn,
+            fast_open=fast_open,
         )
         if flags & ACK:
             segment.ack = connection.sender.nxt if ack is None else (self.iss + ack) & MASK
@@ -221,7 +233,9 @@ class Bench(Trace):
         self._flush()
         return verdict
 
-    def arrive_syn(self, flags: int = SYN, *, ack: int = 1) -> Verdict:
+    def arrive_syn(
+        self, flags: int = SYN, *, ack: int = 1, fast_open: bytes | None = None
+    ) -> Verdict:
         """The peer's SYN, with all that it offers."""
         peer = self.peer
         return self.arrive(
@@ -232,6 +246,7 @@ class Bench(Trace):
             wscale=peer.wscale,
             sack_permitted=peer.sack_permitted,
             ts_val=int(self.now * 1000) if peer.timestamps else None,
+            fast_open=fast_open,
         )
 
     @contextmanager
@@ -260,8 +275,8 @@ class Bench(Trace):
         self.connection.open_active()
         self._flush()
 
-    def send(self, data: Buffer) -> int:
-        taken = self.connection.send(data, self.now)
+    def send(self, data: Buffer, *, urgent: bool = False) -> int:
+        taken = self.connection.send(data, self.now, urgent=urgent)
         self._flush()
         return taken
 
@@ -269,6 +284,10 @@ class Bench(Trace):
         data = self.connection.receive(limit)
         self._flush()
         return data
+
+    def reconfigure(self, config: Config) -> None:
+        self.connection.reconfigure(config)
+        self._flush()
 
     def shutdown(self) -> None:
         self.connection.shutdown()

@@ -15,6 +15,8 @@ from tunstack.tcp.recovery import Phase
 from tunstack.tcp.segment import FIN, SYN
 from tunstack.wire import decode_datagram, decode_segment
 
+from ..simulator.verdict import CountedCubic
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -92,7 +94,7 @@ class ScriptedTransfer:
         self._size = 1000 if timestamps else 1012
         self._path = Path(script, self._size)
         self.lines: list[str] = []
-        setup = Config(mss=MTU - 40, **config)
+        setup = Config(mss=MTU - 40, congestion=CountedCubic, **config)
         self._simulator = Simulator(seed=3, mtu=MTU, config=setup, tap=self._observe)
         simulator = self._simulator
         simulator.client.impairer = _Straight()  # type: ignore[assignment]
@@ -112,6 +114,13 @@ class ScriptedTransfer:
         assert self._server is not None
         assert self._server.flow is not None
         return self._server.flow
+
+    @property
+    def timeouts(self) -> int:
+        """How often the server's retransmission timer fired."""
+        congestion = self.sender.sender.congestion
+        assert isinstance(congestion, CountedCubic)
+        return congestion.timeouts
 
     def _observe(self, side: str, seen: Observation) -> None:
         if side != "server":

@@ -48,6 +48,7 @@ def cwnd(bench: Bench) -> int:
 # The initial window (RFC 6928)
 
 
+@pytest.mark.rfc("6928:2")
 @pytest.mark.parametrize(
     ("mss", "segments"), [(512, 10), (1012, 10), (1472, 10), (1512, 9), (8012, 2), (60_012, 2)]
 )
@@ -60,6 +61,7 @@ def test_initial_window(mss: int, segments: int) -> None:
     assert len(bench.drain()) == segments
 
 
+@pytest.mark.rfc("6928:2")
 @pytest.mark.parametrize(("sent_again", "segments"), [(0, 10), (1, 10), (2, 1), (3, 1)])
 def test_initial_window_after_a_lost_syn(sent_again: int, segments: int) -> None:
     """RFC 6928 section 2, as on Linux: one segment, but not for a single SYN sent again.
@@ -76,6 +78,7 @@ def test_initial_window_after_a_lost_syn(sent_again: int, segments: int) -> None
     assert len(bench.drain()) == segments
 
 
+@pytest.mark.rfc("6928:2")
 @pytest.mark.parametrize(("sent_again", "segments"), [(0, 10), (1, 10), (2, 1)])
 def test_initial_window_after_a_lost_syn_ack(sent_again: int, segments: int) -> None:
     bench = listening(peer=NO_OPTIONS)
@@ -92,6 +95,7 @@ def test_initial_window_after_a_lost_syn_ack(sent_again: int, segments: int) -> 
 # Slow start and congestion avoidance (RFC 5681 section 3.1)
 
 
+@pytest.mark.rfc("5681:3.1")
 def test_slow_start_doubles_the_window_each_round_trip() -> None:
     bench = far()
     bench.send(TEXT)
@@ -105,6 +109,7 @@ def test_slow_start_doubles_the_window_each_round_trip() -> None:
     bench.drain()
 
 
+@pytest.mark.rfc("3465:2.2")
 def test_slow_start_counts_octets_and_not_acks() -> None:
     """RFC 3465: an ACK may stand for many segments."""
     bench = far()
@@ -114,6 +119,7 @@ def test_slow_start_counts_octets_and_not_acks() -> None:
     assert len(bench.drain()) == 20
 
 
+@pytest.mark.rfc("5681:3.1")
 def test_slow_start_ends_at_the_threshold() -> None:
     """What an ACK brings beyond it counts for congestion avoidance, as on Linux."""
     reno = Reno()
@@ -127,6 +133,7 @@ def test_slow_start_ends_at_the_threshold() -> None:
     assert reno.cwnd == 13 * MSS
 
 
+@pytest.mark.rfc("5681:3.1", "3465:2.1")
 def test_congestion_avoidance_adds_a_segment_each_round_trip() -> None:
     reno = Reno()
     reno.set_mss(MSS, 10)
@@ -138,6 +145,7 @@ def test_congestion_avoidance_adds_a_segment_each_round_trip() -> None:
             acknowledge(reno, MSS)
 
 
+@pytest.mark.rfc("5681:3.1")
 def test_congestion_avoidance_in_a_connection() -> None:
     bench = far()
     congestion = bench.connection.sender.congestion
@@ -152,6 +160,17 @@ def test_congestion_avoidance_in_a_connection() -> None:
     bench.drain()
 
 
+@pytest.mark.parametrize(("flight", "ssthresh"), [(10, 5), (11, 5), (11.5, 5), (4, 2), (3, 2)])
+def test_a_loss_leaves_half_of_it_in_whole_segments_and_two_at_least(
+    flight: float, ssthresh: int
+) -> None:
+    reno = Reno()
+    reno.set_mss(MSS, 10)
+    reno.loss(int(flight * MSS), 0.0)
+    assert reno.ssthresh == ssthresh * MSS
+
+
+@pytest.mark.rfc("5681:3.1")
 def test_a_loss_begins_the_count_of_congestion_avoidance_anew() -> None:
     reno = Reno()
     reno.set_mss(MSS, 10)
@@ -163,6 +182,7 @@ def test_a_loss_begins_the_count_of_congestion_avoidance_anew() -> None:
     assert reno.cwnd == 10 * MSS
 
 
+@pytest.mark.rfc("5681:3.1")
 def test_threshold_is_half_of_the_flight_and_not_of_the_window() -> None:
     """RFC 5681 equation 4: FlightSize."""
     bench = far()
@@ -173,6 +193,7 @@ def test_threshold_is_half_of_the_flight_and_not_of_the_window() -> None:
     assert bench.connection.sender.congestion.ssthresh == 3 * MSS
 
 
+@pytest.mark.rfc("3465:2.1")
 def test_after_a_timeout_an_ack_opens_the_window_by_a_segment() -> None:
     """RFC 3465 section 2.1: most of what it covers had arrived long before."""
     bench = far()
@@ -188,6 +209,7 @@ def test_after_a_timeout_an_ack_opens_the_window_by_a_segment() -> None:
 # When the window was not the limit
 
 
+@pytest.mark.rfc("7661:4.3")
 @pytest.mark.parametrize(("segments", "grows"), [(1, False), (5, False), (6, True)])
 def test_slow_start_needs_a_window_more_than_half_used(segments: int, grows: bool) -> None:
     """RFC 7661: a window that was never filled proves nothing. As on Linux."""
@@ -198,6 +220,7 @@ def test_slow_start_needs_a_window_more_than_half_used(segments: int, grows: boo
     assert cwnd(bench) == (10 + segments * grows) * MSS
 
 
+@pytest.mark.rfc("7661:4.3")
 @pytest.mark.parametrize(("segments", "grows"), [(9, False), (10, True)])
 def test_congestion_avoidance_needs_a_full_window(segments: int, grows: bool) -> None:
     bench = far()
@@ -209,6 +232,7 @@ def test_congestion_avoidance_needs_a_full_window(segments: int, grows: bool) ->
     assert (cwnd(bench) > 10 * MSS) is grows
 
 
+@pytest.mark.rfc("7661:4.3")
 def test_a_small_peer_window_keeps_the_congestion_window_small() -> None:
     bench = established(peer=Offer(wnd=3000))
     for _ in range(20):
@@ -234,6 +258,7 @@ def opened(segments: int) -> Bench:
     return bench
 
 
+@pytest.mark.rfc("5681:4.1")
 @pytest.mark.parametrize(("pause", "segments"), [(0.19, 40), (0.21, 10), (3600.0, 10)])
 def test_after_a_pause_of_more_than_the_rto_the_window_is_the_first_again(
     pause: float, segments: int
@@ -244,6 +269,7 @@ def test_after_a_pause_of_more_than_the_rto_the_window_is_the_first_again(
     assert len(bench.drain()) == segments
 
 
+@pytest.mark.rfc("5681:4.1")
 def test_no_pause_while_something_is_outstanding() -> None:
     bench = opened(40)
     bench.send(TEXT[:MSS])
@@ -257,6 +283,7 @@ def test_no_pause_while_something_is_outstanding() -> None:
     assert len(bench.drain()) == 39
 
 
+@pytest.mark.rfc("5681:4.1")
 def test_a_pause_does_not_widen_a_small_window() -> None:
     bench = far()
     bench.connection.sender.congestion.cwnd = 3 * MSS

@@ -53,7 +53,7 @@ def test_an_answered_probe_keeps_the_connection(numbers: Numbers) -> None:
 
 @pytest.mark.rfc("MUST-20")
 def test_a_silent_peer_is_given_up() -> None:
-    bench = shut(config=replace(CONFIG, user_timeout=100.0))
+    bench = shut(config=replace(CONFIG, data_timeout=100.0))
     bench.advance(99.9)
     assert len(bench.drain()) == 8
     bench.advance(0.1)
@@ -63,7 +63,7 @@ def test_a_silent_peer_is_given_up() -> None:
 
 
 def test_the_timeout_counts_from_the_last_answer() -> None:
-    bench = shut(config=replace(CONFIG, user_timeout=100.0))
+    bench = shut(config=replace(CONFIG, data_timeout=100.0))
     bench.advance(90.0)
     bench.drain()
     bench.arrive(ACK, wnd=0)
@@ -77,7 +77,7 @@ def test_the_timeout_counts_from_the_last_answer() -> None:
 
 def test_the_timeout_counts_from_when_data_began_to_wait() -> None:
     """However long ago anything was heard of the peer."""
-    bench = established(config=replace(CONFIG, user_timeout=100.0))
+    bench = established(config=replace(CONFIG, data_timeout=100.0))
     bench.arrive(ACK, wnd=0)
     bench.advance(3600.0)
     bench.send(b"x")

@@ -310,3 +310,29 @@ def test_a_lost_fin_is_sent_again_alone() -> None:
     bench.arrive(ACK, ack=3)
     bench.wait()
     bench.expect(FIN | ACK, seq=3, note="retransmission: tail loss probe")
+
+
+@pytest.mark.rfc("6675:5")
+def test_what_the_ack_that_tells_of_a_loss_acknowledges_is_no_reason_to_fall_back_further() -> None:
+    """The flight is what it was when we last sent: one ACK may stand for many that were lost."""
+    bench = flying(20)
+    bench.advance(RTT)
+    acknowledge(bench, 10, 11, 12, 13, 14)
+    assert phase(bench) is Phase.RECOVERY
+    assert windows(bench)[1] == 10
+    bench.drain()
+
+
+@pytest.mark.rfc("7661:4.4", "6675:5")
+def test_acks_before_the_loss_in_its_batch_do_not_make_the_flight_small() -> None:
+    """Nothing could be sent between them: twenty were on their way, and not five."""
+    bench = flying(20, queued=60)
+    bench.advance(RTT)
+    with bench.batch():
+        acknowledge(bench, 15)
+        acknowledge(bench, 15, 16)
+        acknowledge(bench, 15, 16, 17)
+        acknowledge(bench, 15, 16, 17, 18)
+    assert phase(bench) is Phase.RECOVERY
+    assert windows(bench)[1] == 10
+    bench.drain()

@@ -385,7 +385,8 @@ def test_what_comes_twice_is_reported_once(numbers: Numbers) -> None:
 def test_what_comes_twice_in_one_batch_is_one_block(numbers: Numbers) -> None:
     """After a spurious timeout of the peer's; it counts what was in vain."""
     bench = established(**numbers)
-    holes(bench, 0, 1, 2)
+    with bench.batch():
+        holes(bench, 0, 1, 2)
     bench.drain()
     with bench.batch():
         holes(bench, 0, 1, 2)

@@ -43,12 +43,14 @@ def estimator(least: float = LEAST) -> RttEstimator:
     return RttEstimator(1.0, least, 120.0)
 
 
+@pytest.mark.rfc("6298:2.1")
 def test_before_any_sample() -> None:
     """Section 2.1."""
     rtt = estimator()
     assert (rtt.rto, rtt.srtt, rtt.min_rtt) == (1.0, None, None)
 
 
+@pytest.mark.rfc("6298:2.2")
 def test_first_sample() -> None:
     """Section 2.2: SRTT = R, RTTVAR = R / 2, RTO = SRTT + 4 RTTVAR."""
     rtt = estimator()
@@ -56,6 +58,7 @@ def test_first_sample() -> None:
     assert (rtt.srtt, rtt.rttvar, rtt.rto) == (0.5, 0.25, 1.5)
 
 
+@pytest.mark.rfc("6298:2.3")
 def test_later_samples() -> None:
     """Section 2.3: beta = 1/4, alpha = 1/8, and RTTVAR from the old SRTT."""
     rtt = estimator()
@@ -70,6 +73,7 @@ def test_later_samples() -> None:
     assert rtt.min_rtt == 0.1
 
 
+@pytest.mark.rfc("6298:2.4")
 def test_least_variation() -> None:
     """Linux's: 200 ms beside SRTT, so that a delayed ACK does not fire the timer."""
     rtt = estimator()
@@ -78,6 +82,7 @@ def test_least_variation() -> None:
     assert rtt.rto == approx(0.3)
 
 
+@pytest.mark.rfc("6298:2.3")
 def test_variation_is_not_less_than_the_clock_can_tell() -> None:
     rtt = estimator(0.0)
     for _ in range(200):
@@ -85,6 +90,7 @@ def test_variation_is_not_less_than_the_clock_can_tell() -> None:
     assert rtt.rto == approx(0.101)
 
 
+@pytest.mark.rfc("6298:2.5")
 def test_most() -> None:
     """Section 2.5."""
     rtt = estimator()
@@ -92,6 +98,7 @@ def test_most() -> None:
     assert rtt.rto == 120.0
 
 
+@pytest.mark.rfc("6298:5.5", "8961:4")
 def test_back_off_doubles_up_to_the_most() -> None:
     """Section 5.5."""
     rtt = estimator()
@@ -103,6 +110,7 @@ def test_back_off_doubles_up_to_the_most() -> None:
     assert timeouts == [3.0, 6.0, 12.0, 24.0, 48.0, 96.0, 120.0]
 
 
+@pytest.mark.rfc("6298:5", "8961:4")
 def test_a_sample_ends_the_back_off() -> None:
     """Section 5, at its end."""
     rtt = estimator()
@@ -112,6 +120,7 @@ def test_a_sample_ends_the_back_off() -> None:
     assert rtt.rto == approx(1.0 + 4 * 0.375)
 
 
+@pytest.mark.rfc("7323:G")
 def test_weight_scales_both_gains() -> None:
     """RFC 7323 appendix G."""
     rtt = estimator()
@@ -124,6 +133,7 @@ def test_weight_scales_both_gains() -> None:
 # What is measured
 
 
+@pytest.mark.rfc("6298:2.2")
 def test_the_handshake_is_measured(numbers: Numbers) -> None:
     bench = syn_sent(**numbers)
     bench.advance(0.3)
@@ -165,6 +175,7 @@ def test_an_ack_that_had_to_wait_for_a_hole_measures_nothing() -> None:
     assert (rtt.srtt, rtt.min_rtt) == (0.0, 0.0)
 
 
+@pytest.mark.rfc("6298:3", "8961:4")
 def test_karn_without_timestamps(numbers: Numbers) -> None:
     """Section 3: what was sent twice is not measured, and the back-off stays."""
     bench = established(peer=NO_OPTIONS, **numbers)
@@ -181,6 +192,7 @@ def test_karn_without_timestamps(numbers: Numbers) -> None:
     bench.expect(ACK | PSH, at=0.6, payload=b"y")  # With what the first loss left.
 
 
+@pytest.mark.rfc("6298:3", "7323:4.1")
 def test_timestamps_measure_even_what_was_sent_twice(numbers: Numbers) -> None:
     """RFC 7323 section 4.1: the echo tells which one is answered."""
     bench = established(peer=WITHOUT_SACK, **numbers)
@@ -194,6 +206,7 @@ def test_timestamps_measure_even_what_was_sent_twice(numbers: Numbers) -> None:
     assert (rtt.srtt, rtt.rto) == (approx(0.002), approx(0.202))
 
 
+@pytest.mark.rfc("6298:3")
 def test_once_all_is_repaired_what_is_sent_once_is_measured_again() -> None:
     bench = established(peer=WITHOUT_SACK)
     rtt = bench.connection.sender.rtt
@@ -218,6 +231,7 @@ def test_once_all_is_repaired_what_is_sent_once_is_measured_again() -> None:
     assert rtt.rto > 0.2
 
 
+@pytest.mark.rfc("7323:4.1")
 def test_an_echo_from_before_the_timeout_is_not_believed(numbers: Numbers) -> None:
     """The ACK was lost, and that of the duplicate echoes what came before: Karn's rule again."""
     bench = established(peer=WITHOUT_SACK, **numbers)
@@ -236,6 +250,7 @@ def test_an_echo_from_before_the_timeout_is_not_believed(numbers: Numbers) -> No
     assert rtt.srtt == approx(0.0125)
 
 
+@pytest.mark.rfc("7323:4.1")
 def test_an_echo_from_the_future_is_not_believed() -> None:
     bench = established(peer=WITHOUT_SACK)
     rtt = bench.connection.sender.rtt
@@ -261,6 +276,7 @@ def test_a_duplicate_ack_is_not_measured() -> None:
 # The timer (section 5)
 
 
+@pytest.mark.rfc("6298:5.4", "6298:5.5", "6298:5.6")
 def test_data_is_sent_again_with_back_off(numbers: Numbers) -> None:
     """Sections 5.4 to 5.6."""
     bench = established(peer=WITHOUT_SACK, **numbers)
@@ -272,6 +288,7 @@ def test_data_is_sent_again_with_back_off(numbers: Numbers) -> None:
     assert bench.connection.sender.retransmissions == 5
 
 
+@pytest.mark.rfc("6298:5.1")
 def test_the_timer_starts_with_the_first_segment_and_not_with_the_second() -> None:
     """Section 5.1."""
     bench = established(peer=WITHOUT_SACK, config=replace(CONFIG, nodelay=True))
@@ -284,6 +301,7 @@ def test_the_timer_starts_with_the_first_segment_and_not_with_the_second() -> No
     bench.expect(ACK | PSH, at=0.2, seq=1, payload=b"onetwo")
 
 
+@pytest.mark.rfc("6298:5.2")
 def test_the_timer_stops_when_all_is_acknowledged() -> None:
     """Section 5.2."""
     bench = established()
@@ -293,6 +311,7 @@ def test_the_timer_stops_when_all_is_acknowledged() -> None:
     assert bench.connection.deadline() is None
 
 
+@pytest.mark.rfc("6298:5.3")
 def test_the_timer_begins_anew_with_an_ack_of_new_data(numbers: Numbers) -> None:
     """Section 5.3."""
     bench = established(peer=WITHOUT_SACK, **numbers)
@@ -305,6 +324,7 @@ def test_the_timer_begins_anew_with_an_ack_of_new_data(numbers: Numbers) -> None
     bench.expect(ACK, at=0.15 + rto, seq=1001, size=MSS)
 
 
+@pytest.mark.rfc("6298:5.3")
 def test_a_duplicate_ack_leaves_the_timer_alone() -> None:
     bench = established(peer=WITHOUT_SACK)
     bench.send(b"x")
@@ -327,6 +347,7 @@ def test_a_late_timer_is_late() -> None:
     bench.expect(ACK | PSH, at=5.4, payload=b"x")
 
 
+@pytest.mark.rfc("6298:5.7")
 @pytest.mark.parametrize(("lost", "rto"), [(0, 1.2), (1, 3.0)])
 def test_after_a_lost_syn_data_begins_with_3_seconds(lost: int, rto: float) -> None:
     """Section 5.7, where no timestamps tell the round trip."""
@@ -339,6 +360,7 @@ def test_after_a_lost_syn_data_begins_with_3_seconds(lost: int, rto: float) -> N
     assert bench.connection.sender.rtt.rto == approx(rto)
 
 
+@pytest.mark.rfc("6298:5.7")
 def test_after_a_lost_syn_timestamps_tell_the_round_trip() -> None:
     bench = syn_sent()
     bench.advance(1.0)
@@ -352,6 +374,7 @@ def test_after_a_lost_syn_timestamps_tell_the_round_trip() -> None:
 # Giving up (section 3.8.3 of RFC 9293)
 
 
+@pytest.mark.rfc("MUST-20", "5482:3.1")
 def test_data_without_an_answer_is_given_up_after_the_user_timeout(numbers: Numbers) -> None:
     """R2 (MUST-20): 924.6 s, which is what Linux's 15 retransmissions add up to."""
     bench = established(peer=WITHOUT_SACK, **numbers)
@@ -365,6 +388,7 @@ def test_data_without_an_answer_is_given_up_after_the_user_timeout(numbers: Numb
     bench.expect_nothing()
 
 
+@pytest.mark.rfc("MUST-21", "5482:3.1")
 def test_user_timeout_can_be_set() -> None:
     """MUST-21."""
     bench = established(peer=WITHOUT_SACK)
@@ -377,6 +401,7 @@ def test_user_timeout_can_be_set() -> None:
     bench.expect_state(S.CLOSED)
 
 
+@pytest.mark.rfc("5482:3.1")
 def test_user_timeout_counts_from_the_last_progress() -> None:
     bench = established(peer=WITHOUT_SACK, config=replace(CONFIG, user_timeout=10.0))
     bench.send(bytes(2 * MSS))
@@ -392,6 +417,7 @@ def test_user_timeout_counts_from_the_last_progress() -> None:
     bench.expect_state(S.CLOSED)
 
 
+@pytest.mark.rfc("5482:3.1")
 def test_user_timeout_counts_from_when_something_was_outstanding() -> None:
     bench = established(peer=WITHOUT_SACK, config=replace(CONFIG, user_timeout=10.0))
     bench.advance(1000.0)
@@ -402,6 +428,7 @@ def test_user_timeout_counts_from_when_something_was_outstanding() -> None:
     bench.expect_state(S.ESTABLISHED)
 
 
+@pytest.mark.rfc("5482:3.1")
 def test_duplicate_acks_are_no_progress() -> None:
     """The peer is alive, but the data does not get there."""
     bench = established(peer=WITHOUT_SACK, config=replace(CONFIG, user_timeout=10.0))

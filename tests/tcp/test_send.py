@@ -195,7 +195,7 @@ def test_what_a_shrinking_window_left_out_is_sent_again(numbers: Numbers) -> Non
 @pytest.mark.rfc("MUST-35", "MUST-37", "SHLD-17")
 def test_a_peer_that_shrinks_its_window_to_nothing_keeps_the_connection() -> None:
     """MUST-35, MUST-37, SHLD-17: our retransmissions are the probes, and it answers them."""
-    bench = established(config=replace(CONFIG, user_timeout=100.0), peer=WITHOUT_SACK)
+    bench = established(config=replace(CONFIG, data_timeout=100.0), peer=WITHOUT_SACK)
     bench.send(b"x")
     bench.expect(ACK | PSH, payload=b"x")
     bench.arrive(ACK, ack=1, wnd=0)
@@ -256,7 +256,7 @@ def test_nodelay_can_be_set_later() -> None:
 # Silly windows (section 3.8.6.2.1, MUST-38)
 
 
-@pytest.mark.rfc("MUST-38")
+@pytest.mark.rfc("MUST-38", "813:4")
 @pytest.mark.parametrize("config", [CONFIG, NODELAY])
 def test_a_small_usable_window_is_not_filled(config: Config) -> None:
     bench = after_a_window_of(1400, config)
@@ -265,7 +265,7 @@ def test_a_small_usable_window_is_not_filled(config: Config) -> None:
     bench.expect_nothing()  # 400 octets would go.
 
 
-@pytest.mark.rfc("MUST-38")
+@pytest.mark.rfc("MUST-38", "813:4")
 def test_half_of_the_largest_window_is_worth_sending() -> None:
     bench = after_a_window_of(600)
     bench.arrive(ACK, wnd=300)
@@ -321,3 +321,14 @@ def test_nothing_of_the_queue_goes_out_before_the_handshake_ends() -> None:
     bench.advance(0.5)
     assert bench.connection.sender.unsent == 0
     bench.expect_nothing()
+
+
+def test_numbers_that_come_round_to_our_first_are_no_syn() -> None:
+    """After 4 GiB SND.UNA may stand at ISS again: the connection is open all the same."""
+    bench = established()
+    sender = bench.connection.sender
+    sender.una = sender.nxt = sender.buffer.start = sender.iss
+    bench.send(b"text")
+    bench.expect(ACK | PSH, seq=0, payload=b"text")
+    bench.arrive(ACK)
+    assert sender.una == 4

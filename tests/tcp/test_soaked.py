@@ -1,4 +1,4 @@
-"""What the soak and the simulated cases have found, one by one (``make soak``, ``make plots``)."""
+"""What the soak (``make soak``) and the simulated cases have found, one by one."""
 
 from __future__ import annotations
 

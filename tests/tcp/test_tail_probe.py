@@ -329,7 +329,7 @@ def test_another_d_sack_is_not_the_probes() -> None:
     bench.advance(RTT)
     acknowledge(bench, 5, dsack=(block(2),))  # The network made two of that.
     later(bench)
-    assert windows(bench) == (2.5, 2.5)
+    assert windows(bench) == (2, 2)  # Whole segments.
 
 
 @pytest.mark.rfc("8985:7.4.2")
@@ -357,10 +357,10 @@ def test_a_probe_that_repaired_a_loss_halves_the_window() -> None:
     acknowledge(bench, 5)
     assert windows(bench)[1] > 1000  # It cannot be told yet.
     later(bench)
-    assert windows(bench) == (2.5, 2.5)
+    assert windows(bench) == (2, 2)  # Whole segments.
     assert phase(bench) is Phase.OPEN
     later(bench, 6)
-    assert windows(bench)[1] == 2.5  # Once.
+    assert windows(bench)[1] == 2  # Once.
 
 
 @pytest.mark.rfc("8985:7.4.1")
@@ -380,6 +380,6 @@ def test_a_probe_that_shows_more_losses_leads_to_fast_recovery() -> None:
     expect_segments(bench, 8, note="fast")
     bench.advance(RTT)
     acknowledge(bench, 10)
-    assert windows(bench)[1] == 2  # The least: three were in flight.
+    assert windows(bench)[1] == 5  # Ten had gone out together.
     later(bench, 10)
-    assert windows(bench)[1] == 2
+    assert windows(bench)[1] == 5

@@ -95,6 +95,7 @@ def test_message_without_data_is_one_buffer() -> None:
     assert len(encode_icmp(OURS, KERNEL, IcmpMessage(0))) == 1
 
 
+@pytest.mark.rfc("1191:4")
 def test_fragmentation_needed_says_what_fits_and_whose_segment_it_was() -> None:
     quote = ipv4_packet(tcp_bytes(sport=80, dport=40000, payload=bytes(100)))[:28]
     body = icmp_bytes(DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED, 1400, quote)
@@ -117,6 +118,7 @@ def test_quote_is_read_whatever_became_of_its_header_on_the_way() -> None:
     )
 
 
+@pytest.mark.rfc("1812:4.3.2.3")
 def test_error_quotes_what_fits_into_576_octets() -> None:
     """RFC 1812 section 4.3.2.3; the total length quoted is that of the whole datagram."""
     quoted = Datagram(KERNEL, OURS, 17, bytes(range(250)) * 5, options=bytes(8))

@@ -21,6 +21,7 @@ from tunstack.ip.datagram import Datagram
 from tunstack.wire import Discard, Reason, decode_datagram, encode_datagram
 
 
+@pytest.mark.rfc("791:3.1")
 @examples
 @given(datagrams)
 def test_what_is_encoded_is_decoded(datagram: Datagram) -> None:
@@ -50,6 +51,7 @@ def test_dpkt_reads_what_is_encoded(datagram: Datagram) -> None:
     assert dpkt.in_cksum(packet[: theirs.hl * 4]) == 0
 
 
+@pytest.mark.rfc("791:3.1")
 @examples
 @given(octets, shorts, octets, addresses, addresses, payloads)
 def test_what_dpkt_builds_is_decoded(
@@ -84,10 +86,12 @@ def test_empty_payload_is_no_buffer() -> None:
     assert len(encode_datagram(Datagram(KERNEL, OURS, 17, b""))) == 1
 
 
+@pytest.mark.rfc("791:3.1")
 def test_octets_beyond_the_total_length_are_cut_off() -> None:
     assert decode_datagram(ipv4_packet(b"payload") + b"padding").payload == b"payload"
 
 
+@pytest.mark.rfc("791:3.1")
 def test_options_are_kept_and_skipped() -> None:
     datagram = decode_datagram(ipv4_packet(b"payload", options=b"\x94\x04\x00\x00"))
     assert (datagram.options, datagram.payload) == (b"\x94\x04\x00\x00", b"payload")
@@ -119,6 +123,7 @@ def test_the_longest_packet_is_carried() -> None:
     assert decode_datagram(b"".join(encode_datagram(datagram))) == datagram
 
 
+@pytest.mark.rfc("791:3.1")
 @pytest.mark.parametrize(
     ("packet", "reason"),
     [
@@ -153,6 +158,7 @@ def test_bad_packet_is_discarded(packet: bytes, reason: Reason) -> None:
     assert caught.value.reason is reason
 
 
+@pytest.mark.rfc("791:3.2")
 def test_fragments_are_told_apart() -> None:
     first = decode_datagram(ipv4_packet(bytes(8), flags=0x2000))
     last = decode_datagram(ipv4_packet(bytes(8), flags=0x0001))

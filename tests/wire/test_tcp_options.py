@@ -19,6 +19,7 @@ WSCALE = b"\x03\x03\x07"
 SACK_PERMITTED = b"\x04\x02"
 SACK = b"\x05\x0a\x00\x00\x00\x64\x00\x00\x00\xc8"
 TIMESTAMPS = b"\x08\x0a\x00\x00\x00\x07\x00\x00\x00\x08"
+FAST_OPEN = b"\x22\x06\xde\xad\xbe\xef"
 UNKNOWN = b"\xfd\x04\xca\xfe"
 
 FIELDS: dict[bytes, dict[str, object]] = {
@@ -27,6 +28,7 @@ FIELDS: dict[bytes, dict[str, object]] = {
     SACK_PERMITTED: {"sack_permitted": True},
     SACK: {"sack": ((100, 200),)},
     TIMESTAMPS: {"ts_val": 7, "ts_ecr": 8},
+    FAST_OPEN: {"fast_open": b"\xde\xad\xbe\xef"},
     UNKNOWN: {},
 }
 ABSENT: dict[str, object] = {
@@ -36,6 +38,7 @@ ABSENT: dict[str, object] = {
     "sack": (),
     "ts_val": None,
     "ts_ecr": 0,
+    "fast_open": None,
 }
 
 
@@ -147,11 +150,31 @@ def test_kind_without_a_length_at_the_very_end(kind: int) -> None:
         pytest.param(b"\x05\x0e" + bytes(12), id="SACK of a block and a half"),
         pytest.param(b"\x08\x06\x00\x00\x00\x07", id="timestamps of 6"),
         pytest.param(b"\x08\x02", id="timestamps of 2"),
+        pytest.param(b"\x22\x04\x00\x00", id="cookie of 2", marks=pytest.mark.rfc("7413:4.1.1")),
+        pytest.param(b"\x22\x07" + bytes(5), id="cookie of 5", marks=pytest.mark.rfc("7413:4.1.1")),
+        pytest.param(
+            b"\x22\x14" + bytes(18), id="cookie of 18", marks=pytest.mark.rfc("7413:4.1.1")
+        ),
     ],
 )
 def test_known_option_with_a_wrong_length_is_skipped(wrong: bytes) -> None:
     after = MSS if wrong[0] == SACK_PERMITTED[0] else SACK_PERMITTED
     assert read(NOP + wrong + after) == of(after)
+
+
+@pytest.mark.rfc("7413:4.1.1")
+@pytest.mark.parametrize("size", [0, 4, 6, 8, 10, 12, 14, 16])
+def test_a_cookie_has_4_to_16_octets_or_none_at_all(size: int) -> None:
+    cookie = bytes(range(size))
+    option = bytes((34, 2 + size)) + cookie
+    assert read(MSS + option) == of(MSS) | {"fast_open": cookie}
+    whole = Segment(
+        1, flags=SYN, mss=1460, wscale=7, sack_permitted=True, ts_val=7, ts_ecr=8, fast_open=cookie
+    )
+    before = MSS + SACK_PERMITTED + TIMESTAMPS + NOP + WSCALE
+    assert sent(whole) == before + option + NOP * (-len(option) % 4)
+    assert len(sent(whole)) <= 40
+    assert sent(Segment(1, flags=SYN, fast_open=cookie)) == option + NOP * (-len(option) % 4)
 
 
 def test_twelve_octets_that_are_not_the_usual_timestamps() -> None:

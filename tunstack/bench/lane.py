@@ -28,6 +28,16 @@ if TYPE_CHECKING:
 PORT: Final = 9000
 _STREAM: Final = Path(__file__).with_name("stream.py")
 _PIECE: Final = 1 << 18
+_SENT_AGAIN: Final = (
+    "Tcp.RetransSegs",
+    "retransmission_fast",
+    "retransmission_timeout",
+    "retransmission_tail_loss_probe",
+)
+_TIMEOUTS: Final = ("TcpExt.TCPTimeouts", "retransmission_timeout")
+_DSACKS_SENT: Final = ("TcpExt.TCPDSACKOldSent", "TcpExt.TCPDSACKOfoSent")
+_CONSTANTS: Final = {f"Tcp.{name}" for name in ("RtoAlgorithm", "RtoMin", "RtoMax", "MaxConn")}
+"""They stand among a kernel's counters."""
 _CONTROLS: Final[dict[str, type[CongestionControl]]] = {"cubic": Cubic, "reno": Reno}
 
 
@@ -54,17 +64,40 @@ class Lane:
 
 @dataclass(slots=True, frozen=True)
 class Outcome:
-    """What came out.
+    """What came out; of the counters those that are not zero.
 
     Attributes:
         octets: Delivered to the receiving application.
         path: What the path did.
-        stack: What tunstack counted, where it took part.
+        sender: What the sender counted, by the names of its kind.
+        receiver: What the receiver counted, likewise.
     """
 
     octets: int
     path: dict[str, int]
-    stack: dict[str, int] = field(default_factory=dict)
+    sender: dict[str, int] = field(default_factory=dict)
+    receiver: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def lost(self) -> int:
+        """Packets of the sender's that the path has lost, at random or for want of room."""
+        return self.path.get("out_lost", 0) + self.path.get("out_overflowed", 0)
+
+    @property
+    def sent_again(self) -> int:
+        """Segments sent again, whatever for."""
+        return sum(self.sender.get(name, 0) for name in _SENT_AGAIN)
+
+    @property
+    def in_vain(self) -> int:
+        """Segments that came twice, as far as the receiver has told by D-SACK."""
+        told = sum(self.receiver.get(name, 0) for name in _DSACKS_SENT)
+        return told or self.sender.get("TcpExt.TCPDSACKRecv", 0)
+
+    @property
+    def after_timeouts(self) -> int:
+        """Of what was sent again, that which a timeout was for; of a kernel, its timeouts."""
+        return sum(self.sender.get(name, 0) for name in _TIMEOUTS)
 
 
 async def run_lane(lane: Lane) -> Outcome:
@@ -82,19 +115,20 @@ async def run_lane(lane: Lane) -> Outcome:
     ) as bridge:
         transfer = _from_us if lane.sender == "tunstack" else _to_us
         octets = await transfer(bridge.host, bridge.kernel, lane)
-        return Outcome(octets, bridge.statistics(), bridge.host.statistics())
+        ours, theirs = _told(bridge.host.statistics()), await _counters(bridge.kernel)
+        ends = (ours, theirs) if lane.sender == "tunstack" else (theirs, ours)
+        return Outcome(octets, _told(bridge.statistics()), *ends)
 
 
 async def _between_kernels(lane: Lane) -> Outcome:
-    async with (
-        tunstack.open_bridge(lane.impair, seed=lane.seed) as bridge,
-        trio.open_nursery() as nursery,
-    ):
-        receiver = await _start_receiver(bridge.right, lane)
-        nursery.start_soon(_send, bridge.left, lane)
-        octets = await _result(receiver)
-        nursery.cancel_scope.cancel()
-        return Outcome(octets, bridge.statistics())
+    async with tunstack.open_bridge(lane.impair, seed=lane.seed) as bridge:
+        async with trio.open_nursery() as nursery:
+            receiver = await _start_receiver(bridge.right, lane)
+            nursery.start_soon(_send, bridge.left, lane)
+            octets = await _result(receiver)
+            nursery.cancel_scope.cancel()
+        ends = await _counters(bridge.left), await _counters(bridge.right)
+        return Outcome(octets, _told(bridge.statistics()), *ends)
 
 
 async def _from_us(host: Host, kernel: Namespace, lane: Lane) -> int:
@@ -142,6 +176,24 @@ async def _result(receiver: trio.Process) -> int:
     octets = int(await _line(receiver))
     await receiver.wait()
     return octets
+
+
+async def _counters(kernel: Namespace) -> dict[str, int]:
+    """What a kernel has counted of TCP."""
+    files = ["cat", "/proc/net/snmp", "/proc/net/netstat"]
+    answer = await kernel.run_process(files, capture_stdout=True)
+    lines = answer.stdout.decode().splitlines()
+    counts: dict[str, int] = {}
+    for names, values in zip(lines[::2], lines[1::2], strict=True):
+        protocol, *columns = names.split()
+        if protocol.startswith("Tcp"):
+            for column, value in zip(columns, values.split()[1:], strict=True):
+                counts[protocol[:-1] + "." + column] = int(value)
+    return _told({name: count for name, count in counts.items() if name not in _CONSTANTS})
+
+
+def _told(counts: dict[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count}
 
 
 async def _line(process: trio.Process) -> str:

@@ -6,7 +6,7 @@ sends an answer swaps the addresses of the datagram that it answers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -51,6 +51,7 @@ class IcmpMessage:
         payload: What follows the header, in a message that quotes nothing.
         quoted: In an error (a type of `ERRORS`) the datagram that it is about, whose payload may
             be cut down to 8 octets; else None.
+        quoted_length: How long that datagram was in all, by its own header; 0 if there is none.
     """
 
     type: int
@@ -58,6 +59,7 @@ class IcmpMessage:
     rest: int = 0
     payload: Buffer = b""
     quoted: Datagram | None = None
+    quoted_length: int = field(default=0, compare=False)
 
     @property
     def identifier(self) -> int:

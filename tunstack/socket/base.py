@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import itertools
 import operator
-import os
 import socket as stdlib_socket
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, cast
 
 import trio
 
-from tunstack.socket.options import NO_LOWAT, get_option, set_option
+from tunstack.socket.options import NO_LOWAT, get_option, os_error, set_option
 from tunstack.tcp.state import State
 
 if TYPE_CHECKING:
@@ -210,12 +209,15 @@ class BaseSocket(trio.socket.SocketType):
         return self._connected().info()
 
     def take_error(self) -> int:
-        """Return and clear SO_ERROR: the errno of what ended the connection, else 0."""
+        """Return and clear SO_ERROR: what ended the connection, or else is wrong with it, or 0."""
         flow = self._flow
-        if flow is None or flow.error is None:
+        if flow is None:
             return 0
-        error, flow.error = flow.error, None
-        return error.errno or 0
+        if flow.error is not None:
+            error, flow.error = flow.error, None
+            return error.errno or 0
+        soft, flow.soft_error = flow.soft_error, None
+        return 0 if soft is None else soft.errno or 0
 
     def change(self, **parameters: Any) -> None:
         """Change parameters of `tunstack.tcp.config.Config`, for this socket's connection alone."""
@@ -256,8 +258,3 @@ class BaseSocket(trio.socket.SocketType):
             self._check_open()
             raise os_error(errno.ENOTCONN)
         return self._flow
-
-
-def os_error(number: int) -> OSError:
-    """An OSError as the system would raise it."""
-    return OSError(number, os.strerror(number))

@@ -1,8 +1,61 @@
 """Socket options, by Linux's names: what each does here, and what it takes.
 
-Options that exist to tune a kernel, and those that this stack does not have yet, are not accepted
-in silence: they raise ENOPROTOOPT, as an unknown option does on Linux. The exceptions are in
-`NOTED`: programs set them as a matter of course, and nothing depends on them.
+At ``SOL_SOCKET``:
+
+===================  ==============================================================================
+SO_ACCEPTCONN        read only: whether it listens
+SO_DOMAIN, SO_TYPE,  read only: AF_INET, SOCK_STREAM, IPPROTO_TCP
+SO_PROTOCOL
+SO_ERROR             read only: what ended the connection; else the latest soft error. Reading it
+                     forgets it
+SO_KEEPALIVE         asks an idle peer whether it is there (RFC 9293 section 3.8.4)
+SO_LINGER            off: `close` lets what was sent be delivered, however long it takes. On with 0
+                     seconds: it resets. On with more: what is not acknowledged by then is given up,
+                     and the connection reset. No `close` waits for any of this, as trio's must not;
+                     `Socket.wait_acknowledged` before it does what it does elsewhere
+SO_OOBINLINE         on, other than on Linux: urgent data is data (RFC 6093). Off: its last octet is
+                     taken out of the stream, and waits for ``recv(1, MSG_OOB)``
+SO_RCVBUF,           octets, not doubled as Linux's are
+SO_SNDBUF
+SO_REUSEADDR         a port may be bound while connections of an earlier listener use it
+SO_REUSEPORT         remembered, without effect
+===================  ==============================================================================
+
+At ``IPPROTO_TCP``:
+
+===================  ==============================================================================
+TCP_CONGESTION       the congestion control's name, in octets: ``b"cubic"``, ``b"reno"``; it may be
+                     changed at any time
+TCP_CORK             only full segments are sent, until it is off again or for 200 ms at the most;
+                     ``MSG_MORE`` does it for one `send`
+TCP_INFO             read only: Linux's ``struct tcp_info``; `Socket.tcp_info` tells more
+TCP_KEEPIDLE         seconds of quiet before the first probe of a keep-alive
+TCP_KEEPINTVL        seconds from one to the next
+TCP_KEEPCNT          how many must go unanswered
+TCP_LINGER2          seconds that a closed connection waits in FIN-WAIT-2, 120 at the most; 0 for
+                     the host's own number, and a negative one to reset it there
+TCP_MAXSEG           the largest segment to announce; once connected, the largest to send
+TCP_NODELAY          small segments do not wait for an ACK (Nagle's algorithm is off)
+TCP_NOTSENT_LOWAT    octets not sent yet, beyond which `send` waits
+TCP_QUICKACK         every batch is acknowledged at once. It stays as it is set, where Linux's soon
+                     has its own mind
+TCP_SYNCNT           how often a SYN is sent again
+TCP_USER_TIMEOUT     milliseconds that data may go unacknowledged, wait for a closed window, or
+                     keep-alive probes unanswered; and a SYN, at the most. 0: the host's defaults
+===================  ==============================================================================
+
+At ``IPPROTO_IP``:
+
+===================  ==============================================================================
+IP_TOS               the Differentiated Services field of what is sent; its ECN bits are TCP's own,
+                     and left as they are. `Socket.tcp_info` tells that of what came
+IP_TTL               the time to live of what is sent, from 1 to 255; -1 for the host's default
+===================  ==============================================================================
+
+What a listener is set to, the connections that it accepts begin with. Options that exist to tune a
+kernel, and those that this stack does not have, are not accepted in silence: they raise
+ENOPROTOOPT, as an unknown option does on Linux. The exceptions are in `NOTED`: programs set them as
+a matter of course, and nothing depends on them.
 """
 
 from __future__ import annotations
@@ -10,13 +63,18 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from math import ceil
 from socket import (
+    IP_TOS,
+    IP_TTL,
+    IPPROTO_IP,
     IPPROTO_TCP,
     SO_ACCEPTCONN,
     SO_DOMAIN,
     SO_ERROR,
     SO_KEEPALIVE,
     SO_LINGER,
+    SO_OOBINLINE,
     SO_PROTOCOL,
     SO_RCVBUF,
     SO_REUSEADDR,
@@ -24,13 +82,25 @@ from socket import (
     SO_SNDBUF,
     SO_TYPE,
     SOL_SOCKET,
+    TCP_CONGESTION,
+    TCP_CORK,
+    TCP_INFO,
+    TCP_KEEPCNT,
+    TCP_KEEPIDLE,
+    TCP_KEEPINTVL,
+    TCP_LINGER2,
     TCP_MAXSEG,
     TCP_NODELAY,
     TCP_NOTSENT_LOWAT,
+    TCP_QUICKACK,
+    TCP_SYNCNT,
     TCP_USER_TIMEOUT,
 )
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from tunstack.socket.tcp_info import packed_tcp_info
+from tunstack.tcp.congestion import congestion_control, name_of
+from tunstack.tcp.listener import MAX_BACKLOG
 from tunstack.tcp.state import State
 
 if TYPE_CHECKING:
@@ -39,9 +109,16 @@ if TYPE_CHECKING:
     from tunstack.socket.base import BaseSocket
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+Value: TypeAlias = int | Buffer
+
+# Linux's numbers, where Python has no names, or another system others.
+MSG_FASTOPEN: Final = 0x20000000
+TCP_FASTOPEN: Final = 23
+TCP_FASTOPEN_CONNECT: Final = 30
 
 _LINGER: Final = struct.Struct("ii")
 _INT: Final = struct.Struct("i")
+_LONGEST_NAME: Final = 16
 
 SMALLEST_BUFFER: Final = 2304
 """Linux's least SO_RCVBUF; smaller values are raised to it."""
@@ -49,9 +126,18 @@ LARGEST_BUFFER: Final = 64 << 20
 """Larger values are cut to it."""
 NO_LOWAT: Final = 0xFFFF_FFFF
 """TCP_NOTSENT_LOWAT when it is off."""
+LONGEST_LINGER2: Final = 120
+"""Seconds, Linux's."""
 
-NOTED: Final = frozenset({(SOL_SOCKET, SO_KEEPALIVE), (SOL_SOCKET, SO_REUSEPORT)})
-"""Remembered and given back, without effect: there is no keep-alive yet, nor load sharing."""
+NOTED: Final = frozenset({(SOL_SOCKET, SO_REUSEPORT)})
+"""Remembered and given back, without effect: there is no load sharing."""
+
+
+class Option(NamedTuple):
+    """How to read an option, and how to set it; None if that cannot be done."""
+
+    get: Callable[[BaseSocket], int | bytes]
+    set: Callable[[BaseSocket, Value], None] | None = None
 
 
 def get_option(sock: BaseSocket, level: int, name: int, size: int) -> int | bytes:
@@ -60,62 +146,114 @@ def get_option(sock: BaseSocket, level: int, name: int, size: int) -> int | byte
     Raises:
         OSError: ENOPROTOOPT.
     """
-    if (level, name) == (SOL_SOCKET, SO_LINGER):
-        linger = sock.linger
-        whole = _LINGER.pack(linger is not None, linger or 0)
-        return whole[:size] if size else _as_int(whole)
-    getter = _GETTERS.get((level, name))
-    if getter is not None:
-        value = getter(sock)
-    elif (level, name) in NOTED:
-        value = sock.noted.get((level, name), 0)
+    if (level, name) in NOTED:
+        value: int | bytes = sock.noted.get((level, name), 0)
+    elif (option := OPTIONS.get((level, name))) is not None:
+        value = option.get(sock)
     else:
-        raise _no_such_option()
-    return _INT.pack(value)[:size] if size else value
+        raise os_error(errno.ENOPROTOOPT)
+    if size:
+        return (_INT.pack(value) if isinstance(value, int) else value)[:size]
+    return _as_int(value)
 
 
-def set_option(sock: BaseSocket, level: int, name: int, value: int | Buffer) -> None:
+def set_option(sock: BaseSocket, level: int, name: int, value: Value) -> None:
     """Set an option.
 
     Raises:
         OSError: ENOPROTOOPT, EINVAL.
     """
-    if (level, name) == (SOL_SOCKET, SO_LINGER):
-        if isinstance(value, int) or len(value) < _LINGER.size:
-            raise _invalid()
-        on, seconds = _LINGER.unpack_from(value)
-        sock.linger = max(0, seconds) if on else None
-        return
-    number = value if isinstance(value, int) else _as_int(value)
-    setter = _SETTERS.get((level, name))
-    if setter is not None:
-        setter(sock, number)
-    elif (level, name) in NOTED:
-        sock.noted[level, name] = number
+    option = OPTIONS.get((level, name))
+    if (level, name) in NOTED:
+        sock.noted[level, name] = _as_int(value)
+    elif option is not None and option.set is not None:
+        option.set(sock, value)
     else:
-        raise _no_such_option()
+        raise os_error(errno.ENOPROTOOPT)
 
 
-def _as_int(value: Buffer) -> int:
+def os_error(number: int) -> OSError:
+    """An OSError as the system would raise it."""
+    return OSError(number, os.strerror(number))
+
+
+def _as_int(value: Value) -> int:
+    if isinstance(value, int):
+        return value
     if len(value) < _INT.size:
-        raise _invalid()
+        raise os_error(errno.EINVAL)
     return int(_INT.unpack_from(value)[0])
 
 
-def _buffer_size(value: int) -> int:
-    return min(max(value, SMALLEST_BUFFER), LARGEST_BUFFER)
+def _check_range(number: int, lowest: int, highest: int) -> None:
+    if not lowest <= number <= highest:
+        raise os_error(errno.EINVAL)
 
 
-def _set_receive_buffer(sock: BaseSocket, value: int) -> None:
-    sock.change(receive_buffer=_buffer_size(value))
+def _receive_buffer(sock: BaseSocket) -> int:
+    """What it has grown to by now."""
+    return sock.config.receive_sizes[0] if sock.flow is None else sock.flow.receiver.size
 
 
-def _set_send_buffer(sock: BaseSocket, value: int) -> None:
-    sock.change(send_buffer=_buffer_size(value))
+def _send_buffer(sock: BaseSocket) -> int:
+    return sock.config.send_sizes[0] if sock.flow is None else sock.flow.sender.bound
 
 
-def _set_nodelay(sock: BaseSocket, value: int) -> None:
-    sock.change(nodelay=bool(value))
+# Kinds of options
+
+
+def _read_only(get: Callable[[BaseSocket], int | bytes]) -> Option:
+    return Option(get)
+
+
+def _number(get: Callable[[BaseSocket], int], set: Callable[[BaseSocket, int], None]) -> Option:
+    return Option(get, lambda sock, value: set(sock, _as_int(value)))
+
+
+def _switch(parameter: str) -> Option:
+    """A parameter of `Config` that is on or off."""
+    return _number(
+        lambda sock: int(getattr(sock.config, parameter)),
+        lambda sock, number: sock.change(**{parameter: bool(number)}),
+    )
+
+
+def _count(parameter: str, lowest: int, highest: int) -> Option:
+    """A parameter of `Config`, in whole numbers; seconds among them."""
+
+    def set(sock: BaseSocket, number: int) -> None:
+        _check_range(number, lowest, highest)
+        sock.change(**{parameter: number})
+
+    return _number(lambda sock: ceil(getattr(sock.config, parameter)), set)
+
+
+def _buffer(parameter: str, get: Callable[[BaseSocket], int]) -> Option:
+    """A parameter of `Config` that fixes the size of a buffer, and what that is now."""
+    return _number(
+        get,
+        lambda sock, number: sock.change(
+            **{parameter: min(max(number, SMALLEST_BUFFER), LARGEST_BUFFER)}
+        ),
+    )
+
+
+# What is of no kind
+
+
+def _linger(sock: BaseSocket) -> bytes:
+    return _LINGER.pack(sock.linger is not None, sock.linger or 0)
+
+
+def _set_linger(sock: BaseSocket, value: Value) -> None:
+    if isinstance(value, int) or len(value) < _LINGER.size:
+        raise os_error(errno.EINVAL)
+    on, seconds = _LINGER.unpack_from(value)
+    sock.linger = max(0, seconds) if on else None
+
+
+def _set_reuse_address(sock: BaseSocket, number: int) -> None:
+    sock.reuse_address = bool(number)
 
 
 def _max_segment(sock: BaseSocket) -> int:
@@ -126,61 +264,126 @@ def _max_segment(sock: BaseSocket) -> int:
     return sock.config.mss
 
 
-def _set_max_segment(sock: BaseSocket, value: int) -> None:
-    if not 88 <= value <= 32767:  # Linux's bounds.
-        raise _invalid()
-    sock.change(mss=min(value, sock.default_config.mss))
+def _set_max_segment(sock: BaseSocket, number: int) -> None:
+    _check_range(number, 88, 32767)  # Linux's bounds.
+    sock.change(mss=min(number, sock.default_config.mss))
 
 
-def _set_notsent_lowat(sock: BaseSocket, value: int) -> None:
-    sock.notsent_lowat = value & 0xFFFF_FFFF
+def _set_notsent_lowat(sock: BaseSocket, number: int) -> None:
+    sock.notsent_lowat = number & 0xFFFF_FFFF
 
 
 def _user_timeout(sock: BaseSocket) -> int:
-    """Milliseconds; 0 for the host's own default."""
-    seconds = sock.config.user_timeout
-    return 0 if seconds == sock.default_config.user_timeout else round(seconds * 1000)
+    return round((sock.config.user_timeout or 0) * 1000)
 
 
-def _set_user_timeout(sock: BaseSocket, value: int) -> None:
-    if value < 0:
-        raise _invalid()
-    sock.change(user_timeout=value / 1000 or sock.default_config.user_timeout)
+def _set_user_timeout(sock: BaseSocket, number: int) -> None:
+    if number < 0:
+        raise os_error(errno.EINVAL)
+    sock.change(user_timeout=number / 1000 or sock.default_config.user_timeout)
 
 
-def _set_reuse_address(sock: BaseSocket, value: int) -> None:
-    sock.reuse_address = bool(value)
+def _syn_count(sock: BaseSocket) -> int:
+    config, count = sock.config, 0
+    while _syn_timeout(sock, count) < config.syn_timeout:
+        count += 1
+    return count
 
 
-_GETTERS: Final[dict[tuple[int, int], Callable[[BaseSocket], int]]] = {
-    (SOL_SOCKET, SO_ACCEPTCONN): lambda sock: int(sock.listening),
-    (SOL_SOCKET, SO_DOMAIN): lambda sock: int(sock.family),
-    (SOL_SOCKET, SO_TYPE): lambda sock: int(sock.type),
-    (SOL_SOCKET, SO_PROTOCOL): lambda _: IPPROTO_TCP,
-    (SOL_SOCKET, SO_ERROR): lambda sock: sock.take_error(),
-    (SOL_SOCKET, SO_RCVBUF): lambda sock: sock.config.receive_buffer,
-    (SOL_SOCKET, SO_SNDBUF): lambda sock: sock.config.send_buffer,
-    (SOL_SOCKET, SO_REUSEADDR): lambda sock: int(sock.reuse_address),
-    (IPPROTO_TCP, TCP_NODELAY): lambda sock: int(sock.config.nodelay),
-    (IPPROTO_TCP, TCP_MAXSEG): _max_segment,
-    (IPPROTO_TCP, TCP_NOTSENT_LOWAT): lambda sock: sock.notsent_lowat,
-    (IPPROTO_TCP, TCP_USER_TIMEOUT): _user_timeout,
+def _set_syn_count(sock: BaseSocket, number: int) -> None:
+    _check_range(number, 1, 127)
+    sock.change(syn_timeout=_syn_timeout(sock, number))
+
+
+def _syn_timeout(sock: BaseSocket, count: int) -> float:
+    """How long it takes, in seconds, until a SYN sent again `count` times is given up."""
+    config = sock.config
+    return sum(min(config.rto_initial * 2.0**n, config.rto_max) for n in range(count + 1))
+
+
+def _linger2(sock: BaseSocket) -> int:
+    return max(-1, ceil(sock.config.fin_wait_2_timeout))
+
+
+def _set_linger2(sock: BaseSocket, number: int) -> None:
+    seconds = min(max(-1, number), LONGEST_LINGER2)
+    sock.change(fin_wait_2_timeout=seconds or sock.default_config.fin_wait_2_timeout)
+
+
+def _set_quick_ack(sock: BaseSocket, number: int) -> None:
+    sock.change(delayed_ack=0.0 if number else sock.default_config.delayed_ack)
+
+
+def _congestion(sock: BaseSocket) -> bytes:
+    return name_of(sock.config.congestion).encode()[:_LONGEST_NAME].ljust(_LONGEST_NAME, b"\0")
+
+
+def _set_congestion(sock: BaseSocket, value: Value) -> None:
+    if isinstance(value, int) or not len(value):
+        raise os_error(errno.EINVAL)
+    name = bytes(value).partition(b"\0")[0].decode(errors="replace")
+    try:
+        sock.change(congestion=congestion_control(name))
+    except ValueError:
+        raise os_error(errno.ENOENT) from None
+
+
+def _set_ttl(sock: BaseSocket, number: int) -> None:
+    if number == -1:
+        number = sock.default_config.ttl
+    _check_range(number, 1, 255)
+    sock.change(ttl=number)
+
+
+def _set_tos(sock: BaseSocket, number: int) -> None:
+    sock.change(tos=number & 0xFC)
+
+
+def _set_fast_open(sock: BaseSocket, number: int) -> None:
+    """How many connections may be open before their handshake has ended (RFC 7413); 0 for none."""
+    if number < 0 or sock.flow is not None:
+        raise os_error(errno.EINVAL)
+    sock.change(fast_open_queue=min(number, MAX_BACKLOG))
+
+
+def _set_fast_open_connect(sock: BaseSocket, number: int) -> None:
+    """Whether `connect` waits for what is sent first, to take it along in the SYN."""
+    if number not in (0, 1) or sock.flow is not None or sock.listening:
+        raise os_error(errno.EINVAL)
+    sock.change(fast_open_connect=bool(number))
+
+
+OPTIONS: Final[dict[tuple[int, int], Option]] = {
+    (SOL_SOCKET, SO_ACCEPTCONN): _read_only(lambda sock: int(sock.listening)),
+    (SOL_SOCKET, SO_DOMAIN): _read_only(lambda sock: int(sock.family)),
+    (SOL_SOCKET, SO_TYPE): _read_only(lambda sock: int(sock.type)),
+    (SOL_SOCKET, SO_PROTOCOL): _read_only(lambda sock: sock.proto),
+    (SOL_SOCKET, SO_ERROR): _read_only(lambda sock: sock.take_error()),
+    (SOL_SOCKET, SO_KEEPALIVE): _switch("keepalive"),
+    (SOL_SOCKET, SO_LINGER): Option(_linger, _set_linger),
+    (SOL_SOCKET, SO_OOBINLINE): _switch("urgent_inline"),
+    (SOL_SOCKET, SO_RCVBUF): _buffer("receive_buffer", _receive_buffer),
+    (SOL_SOCKET, SO_SNDBUF): _buffer("send_buffer", _send_buffer),
+    (SOL_SOCKET, SO_REUSEADDR): _number(lambda sock: int(sock.reuse_address), _set_reuse_address),
+    (IPPROTO_TCP, TCP_CONGESTION): Option(_congestion, _set_congestion),
+    (IPPROTO_TCP, TCP_CORK): _switch("cork"),
+    (IPPROTO_TCP, TCP_FASTOPEN): _number(lambda sock: sock.config.fast_open_queue, _set_fast_open),
+    (IPPROTO_TCP, TCP_FASTOPEN_CONNECT): _number(
+        lambda sock: int(sock.config.fast_open_connect), _set_fast_open_connect
+    ),
+    (IPPROTO_TCP, TCP_INFO): _read_only(packed_tcp_info),
+    (IPPROTO_TCP, TCP_KEEPIDLE): _count("keepalive_idle", 1, 32767),
+    (IPPROTO_TCP, TCP_KEEPINTVL): _count("keepalive_interval", 1, 32767),
+    (IPPROTO_TCP, TCP_KEEPCNT): _count("keepalive_count", 1, 127),
+    (IPPROTO_TCP, TCP_LINGER2): _number(_linger2, _set_linger2),
+    (IPPROTO_TCP, TCP_MAXSEG): _number(_max_segment, _set_max_segment),
+    (IPPROTO_TCP, TCP_NODELAY): _switch("nodelay"),
+    (IPPROTO_TCP, TCP_NOTSENT_LOWAT): _number(lambda sock: sock.notsent_lowat, _set_notsent_lowat),
+    (IPPROTO_TCP, TCP_QUICKACK): _number(
+        lambda sock: int(not sock.config.delayed_ack), _set_quick_ack
+    ),
+    (IPPROTO_TCP, TCP_SYNCNT): _number(_syn_count, _set_syn_count),
+    (IPPROTO_TCP, TCP_USER_TIMEOUT): _number(_user_timeout, _set_user_timeout),
+    (IPPROTO_IP, IP_TOS): _number(lambda sock: sock.config.tos, _set_tos),
+    (IPPROTO_IP, IP_TTL): _number(lambda sock: sock.config.ttl, _set_ttl),
 }
-
-_SETTERS: Final[dict[tuple[int, int], Callable[[BaseSocket, int], None]]] = {
-    (SOL_SOCKET, SO_RCVBUF): _set_receive_buffer,
-    (SOL_SOCKET, SO_SNDBUF): _set_send_buffer,
-    (SOL_SOCKET, SO_REUSEADDR): _set_reuse_address,
-    (IPPROTO_TCP, TCP_NODELAY): _set_nodelay,
-    (IPPROTO_TCP, TCP_MAXSEG): _set_max_segment,
-    (IPPROTO_TCP, TCP_NOTSENT_LOWAT): _set_notsent_lowat,
-    (IPPROTO_TCP, TCP_USER_TIMEOUT): _set_user_timeout,
-}
-
-
-def _no_such_option() -> OSError:
-    return OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
-
-
-def _invalid() -> OSError:
-    return OSError(errno.EINVAL, os.strerror(errno.EINVAL))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import socket as stdlib_socket
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import trio
 
 from tunstack.flow import Flow
-from tunstack.socket.base import ANY, os_error
-from tunstack.socket.transfer import TransferSocket
+from tunstack.socket.base import ANY
+from tunstack.socket.notices import NoticingSocket
+from tunstack.socket.options import os_error
 from tunstack.socket.waiter import Waiter
 from tunstack.tcp.state import State
 
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 
 
 @final
-class Socket(TransferSocket):
+class Socket(NoticingSocket):
     """A TCP socket on a :class:`~tunstack.Host`; made by :meth:`tunstack.Host.socket`.
 
-    Beside what trio's have, it knows :meth:`abort` and :meth:`tcp_info`.
+    Beside what trio's have, it knows :meth:`abort`, :meth:`tcp_info`, :meth:`wait_acknowledged`,
+    :meth:`wait_soft_error`, and for urgent data :meth:`wait_urgent`, :meth:`at_mark` and
+    :attr:`urgent_remaining`.
     """
 
     def __init__(self, host: Host) -> None:
@@ -35,11 +38,38 @@ class Socket(TransferSocket):
     async def connect(self, address: AddressFormat) -> None:
         """Connect to ``(host, port)``. When cancelled, the socket is closed.
 
+        With TCP_FASTOPEN_CONNECT, and a cookie from before, it returns at once, and what is sent
+        first goes out with the SYN; if that fails, sending and receiving say so.
+
         Raises:
             OSError: ECONNREFUSED (a RST came), ETIMEDOUT (nothing did, for three minutes),
                 EHOSTUNREACH or ENETUNREACH (ICMP says so), EADDRNOTAVAIL, EISCONN, EALREADY.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
+        early = self._config.fast_open_connect
+        flow = await self._begin(address, early=early)
+        if early and flow.awaits_data:
+            flow.withhold_syn()
+            self._host.acted(flow)
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
+            self._host.acted(flow)
+            await self._until_open(flow)
+
+    async def _send_opening(self, data: Any, flags: int, address: AddressFormat) -> int:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if flags & ~stdlib_socket.MSG_NOSIGNAL:
+            raise os_error(errno.EOPNOTSUPP)
+        if address is None:
+            raise os_error(errno.EDESTADDRREQ)
+        flow = await self._begin(address, early=True)
+        with memoryview(data).cast("B") as view:
+            sent = flow.send(view, trio.current_time())
+        self._host.acted(flow)
+        await self._until_open(flow)
+        return sent
+
+    async def _begin(self, address: AddressFormat, *, early: bool) -> Flow:
         self._check_open()
         remote, port = await self._resolve(address)
         self._check_open()
@@ -58,9 +88,12 @@ class Socket(TransferSocket):
             local=local,
             local_port=local_port,
             config=self._config,
+            early=early,
         )
         self._attach(flow)
-        self._host.acted(flow)
+        return flow
+
+    async def _until_open(self, flow: Flow) -> None:
         try:
             while flow.state in (State.SYN_SENT, State.SYN_RECEIVED):
                 await self._connecting.wait()
@@ -155,9 +188,9 @@ class Socket(TransferSocket):
     def close(self) -> None:
         """Let go of the connection, or of the port; idempotent.
 
-        What was sent is still delivered, and the teardown goes on without us. The connection is
-        reset instead if data is unread, or with SO_LINGER on and 0 seconds. Tasks that wait in this
-        socket wake with `trio.ClosedResourceError`.
+        What was sent is still delivered, and the teardown goes on without us; SO_LINGER may say for
+        how long. The connection is reset instead if data is unread, or with SO_LINGER on and 0
+        seconds. Tasks that wait in this socket wake with `trio.ClosedResourceError`.
         """
         self._let_go(abort=self.linger == 0)
 
@@ -175,13 +208,13 @@ class Socket(TransferSocket):
             if abort:
                 flow.abort()
             else:
-                flow.close()
+                flow.close(self.linger)
             self._host.acted(flow)
         self._stop_listening()
         if self._bound is not None:
             self._host.stack.demux.unbind(*self._bound, reuse=self._bound_reuse)
             self._bound = None
-        for waiter in (self._receiving, self._sending, self._connecting):
+        for waiter in (self._receiving, self._sending, self._connecting, *self._conditions):
             waiter.wake()
 
     def _stop_listening(self) -> None:
@@ -205,3 +238,5 @@ class Socket(TransferSocket):
             self._sending.wake()
         if self._connecting and flow.state not in (State.SYN_SENT, State.SYN_RECEIVED):
             self._connecting.wake()
+        if self._conditions:
+            self._notice(flow)

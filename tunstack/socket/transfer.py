@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import operator
 import socket as stdlib_socket
+from abc import abstractmethod
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from tunstack.socket.base import os_error
-from tunstack.socket.options import NO_LOWAT
+from tunstack.socket.options import NO_LOWAT, os_error
 from tunstack.socket.variants import Variants
 from tunstack.socket.waiter import Waiter
 from tunstack.tcp.state import CAN_SEND
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _PIECE: Final = 65536
 """With TCP_NOTSENT_LOWAT one call takes about so much at a time, as on Linux."""
+
+_SEND_FLAGS: Final = stdlib_socket.MSG_NOSIGNAL | stdlib_socket.MSG_MORE | stdlib_socket.MSG_OOB
 
 
 class TransferSocket(Variants):
@@ -35,8 +37,11 @@ class TransferSocket(Variants):
     def recv(self, buflen: int, flags: int = 0, /) -> Any:
         """Receive at most `buflen` octets; ``b""`` at the peer's end of stream.
 
+        A call that begins before the last octet of urgent data ends there as well. With the flag
+        ``MSG_OOB`` it returns that octet, if SO_OOBINLINE is off.
+
         Raises:
-            OSError: ECONNRESET, ETIMEDOUT..., ENOTCONN.
+            OSError: ECONNRESET, ETIMEDOUT..., ENOTCONN; with MSG_OOB EINVAL, there is none.
             trio.BusyResourceError: another task waits in `recv`.
         """
         return self._recv(buflen, flags)
@@ -50,6 +55,8 @@ class TransferSocket(Variants):
             # Nothing to wait for: but a cancellation comes first, and others get their turn.
             await trio.lowlevel.checkpoint_if_cancelled()
             flow = self._connected()
+            if flags == stdlib_socket.MSG_OOB:
+                return await self._recv_urgent(size)
             if flags:
                 raise os_error(errno.EOPNOTSUPP)
             self._receiving.check_free()
@@ -61,6 +68,9 @@ class TransferSocket(Variants):
             await self._receiving.wait()
             self._check_not_closed_meanwhile()
         return self._take(flow, size)
+
+    @abstractmethod
+    async def _recv_urgent(self, size: int) -> bytes: ...
 
     def _take(self, flow: Flow, size: int) -> bytes:
         try:
@@ -97,7 +107,7 @@ class TransferSocket(Variants):
 
     def _writable(self, flow: Flow) -> bool:
         """Whether to let the application send: not for a few octets, as on Linux."""
-        if flow.state not in CAN_SEND or self._shut_down_write:
+        if (flow.state not in CAN_SEND and not flow.sends_early) or self._shut_down_write:
             return True
         queued = flow.sender.buffer.size
         if not queued:
@@ -106,6 +116,10 @@ class TransferSocket(Variants):
 
     def send(self, bytes: Any, flags: int = 0, /) -> Any:
         """Send what there is room for of `bytes`; returns how many octets that was, at least one.
+
+        With the flag ``MSG_MORE`` a segment that it does not fill waits for the next call. With
+        ``MSG_OOB`` it is urgent, up to the last octet that was taken (RFC 6093: not for new
+        programs).
 
         Raises:
             OSError: EPIPE after shutdown, ECONNRESET, ETIMEDOUT..., ENOTCONN.
@@ -116,7 +130,7 @@ class TransferSocket(Variants):
     async def _send(self, data: Any, flags: int = 0) -> int:
         await trio.lowlevel.checkpoint_if_cancelled()
         flow = self._connected()
-        if flags & ~stdlib_socket.MSG_NOSIGNAL:
+        if flags & ~_SEND_FLAGS:
             raise os_error(errno.EOPNOTSUPP)
         self._sending.check_free()
         waited = False
@@ -130,18 +144,22 @@ class TransferSocket(Variants):
                 self._check_not_closed_meanwhile()
             if self.notsent_lowat != NO_LOWAT and size > _PIECE:
                 view = view[:_PIECE]
-            sent = self._give(flow, view)
+            sent = self._give(flow, view, flags)
         if not waited:
             await trio.lowlevel.cancel_shielded_checkpoint()
         return sent
 
-    def _give(self, flow: Flow, data: memoryview) -> int:
+    def _give(self, flow: Flow, data: memoryview, flags: int) -> int:
         now = trio.current_time()
+        urgent = flags & stdlib_socket.MSG_OOB != 0
         try:
-            sent = flow.send(data, now)
+            flow.sender.more = flags & stdlib_socket.MSG_MORE != 0
+            sent = flow.send(data, now, urgent=urgent)
         except OSError as error:
             flow.error = None
             raise OSError(error.errno, error.strerror) from None
-        if sent:
+        if urgent or not flow.ordinary:
+            self._host.acted(flow)
+        else:
             self._host.gave(flow, now)
         return sent

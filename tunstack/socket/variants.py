@@ -6,7 +6,8 @@ import errno
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tunstack.socket.base import BaseSocket, os_error
+from tunstack.socket.base import BaseSocket
+from tunstack.socket.options import MSG_FASTOPEN, os_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +23,9 @@ class Variants(BaseSocket):
 
     @abstractmethod
     async def _send(self, data: Any, flags: int = 0) -> int: ...
+
+    @abstractmethod
+    async def _send_opening(self, data: Any, flags: int, address: AddressFormat) -> int: ...
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> Any:
         """Receive into `buffer`, at most `nbytes` octets of it if not 0; returns how many."""
@@ -48,8 +52,15 @@ class Variants(BaseSocket):
         return await self._recv_into(buffer, nbytes, flags), None
 
     async def sendto(self, *args: Any) -> int:
-        """Send ``(data[, flags], address)``; the address is ignored, as Linux does for TCP."""
-        return await self._send(args[0], args[1] if len(args) > 2 else 0)
+        """Send ``(data[, flags], address)``; the address is ignored, as Linux does for TCP.
+
+        With MSG_FASTOPEN, connect to it: what :meth:`connect` and :meth:`send` do, in one round
+        trip less where the two hosts have met before (RFC 7413). Only for what may come twice.
+        """
+        flags = args[1] if len(args) > 2 else 0
+        if flags & MSG_FASTOPEN:
+            return await self._send_opening(args[0], flags & ~MSG_FASTOPEN, args[-1])
+        return await self._send(args[0], flags)
 
     async def sendmsg(
         self,
@@ -59,9 +70,14 @@ class Variants(BaseSocket):
         address: AddressFormat | None = None,
         /,
     ) -> int:
-        """Send `buffers` one after another; raises OSError (EOPNOTSUPP) for ancillary data."""
+        """Send `buffers` one after another; raises OSError (EOPNOTSUPP) for ancillary data.
+
+        MSG_FASTOPEN is :meth:`sendto`'s.
+        """
         if list(ancdata):
             raise os_error(errno.EOPNOTSUPP)
+        if flags & MSG_FASTOPEN:
+            return await self._send_opening(b"".join(buffers), flags & ~MSG_FASTOPEN, address)
         return await self._send(b"".join(buffers), flags)
 
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> Any:

@@ -12,17 +12,26 @@ Where to look:
 `sender`             SND variables, what to send next, the retransmission and persist timers
 `recovery`           what to send again after a loss; behind it
 `scoreboard`         what is outstanding, and what is known of it
+`departures`         the same by when it was sent, for those that go by time
 `rack`, `tail_probe` what is lost, by time; and how to hear of it when the last one is
 `prr`                how much goes out meanwhile
 `undo`, `frto`       whether nothing was lost after all
 `congestion`         how much may be on its way
+`ecn`                marks where there would have been a loss
+`path_mtu`           how large a segment arrives, as routers tell
+`mtu_probing`        the same where they do not: by trying
+`sizing`             what the sender does about it
 `rtt`                the retransmission timeout
 `receiver`           RCV variables, window, when to acknowledge
+`urgent`             the mark in the stream up to which it is urgent
 `reassembly`         what came out of order
+`buffer_tuning`      how large the buffers are, where nobody has set it
 `isn`                numbers that an outsider cannot guess
 `listener`           what listens, and what waits there
 `half_open`          what is in SYN-RECEIVED: few
 `cookies`            how to answer a SYN and remember nothing
+`fast_open`          data in the SYN, for hosts that have met before
+`fast_open_cookies`  what they know each other by
 `challenge`          how often to answer what an attacker could send
 `budget`             the memory that the connections of a host share
 ===================  ==============================================================================

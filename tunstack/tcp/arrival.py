@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
-from .segment import ACK, FIN, RST, SYN, Segment
+from .segment import ACK, ECE, FIN, RST, SYN, URG, Segment
 from .sequence import MASK, diff, ge, gt, le, lt
 from .state import CAN_RECEIVE, State
 from .verdict import Verdict
@@ -55,7 +55,11 @@ def _listen(connection: Connection, segment: Segment, now: float) -> Verdict:
     connection.sender.set_window(segment.seq, connection.sender.iss, segment.wnd)
     connection.enter(State.SYN_RECEIVED)
     connection.begin_passive_handshake()
-    # Data and FIN in a SYN are left to be sent again: without RFC 7413 nobody vouches for them.
+    # Data and FIN in a SYN are left to be sent again, but for data that a cookie vouches for.
+    if connection.accepts_early:
+        if len(segment.payload):
+            _text(connection, segment, (segment.seq + 1) & MASK, now)
+        connection.opened_early()
     return Verdict.ACCEPTED
 
 
@@ -64,7 +68,8 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
     sender = connection.sender
     flags = segment.flags
     acknowledges = flags & ACK != 0
-    if acknowledges and segment.ack != sender.nxt:  # SND.UNA < SEG.ACK =< SND.NXT is one number.
+    # SND.UNA < SEG.ACK =< SND.NXT is one number, or more with data in our SYN.
+    if acknowledges and segment.ack != sender.nxt and not connection.sent_in_syn(segment.ack):
         if not flags & RST:
             connection.send_reset(segment.ack)
         return Verdict.UNACCEPTABLE_ACK
@@ -82,9 +87,13 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
     if not acknowledges:
         connection.enter(State.SYN_RECEIVED)
         return Verdict.ACCEPTED
+    if connection.fast_open is not None:
+        connection.fast_open.answered(segment, now, retransmitted=sender.retransmissions > 0)
     sender.heard(segment.ack, now, echoed_at=connection.echoed_at(segment, now))
     connection.receiver.ack_now = True
     connection.enter(State.ESTABLISHED)
+    if segment.flags & URG:
+        _sixth_check_urg(connection, segment)
     # Text or FIN in a SYN,ACK: section 3.10.7.3 goes on with the sixth step of the rest.
     return _text_and_fin(connection, segment, (segment.seq + 1) & MASK, now)
 
@@ -100,7 +109,8 @@ def _otherwise(connection: Connection, segment: Segment, now: float) -> Verdict:
     )
     if refusal is not None:
         return refusal
-    # Sixth, URG: the pointer is read and left; urgent data is delivered in line (RFC 6093).
+    if segment.flags & URG:
+        _sixth_check_urg(connection, segment)
     return _text_and_fin(connection, segment, (segment.seq + (flags & SYN != 0)) & MASK, now)
 
 
@@ -126,6 +136,7 @@ def _first_check_sequence(connection: Connection, segment: Segment, now: float) 
             return None
         if connection.state is State.SYN_RECEIVED and flags & SYN:
             # Their SYN again: our SYN,ACK was lost. A bare ACK would not help them; Linux's way.
+            connection.ecn.agree(segment)
             if connection.may_answer(now):
                 connection.send_syn()
             return Verdict.DUPLICATE
@@ -212,9 +223,9 @@ def _second_check_rst(connection: Connection, segment: Segment, now: float) -> V
     state = connection.state
     if state is State.TIME_WAIT and connection.config.rfc1337:
         return Verdict.RESET_IGNORED
-    if state is State.SYN_RECEIVED and connection.passive:
+    if state is State.SYN_RECEIVED and connection.passive and not connection.accepts_early:
         connection.return_to_listen()
-    elif state is State.SYN_RECEIVED:
+    elif state is State.SYN_RECEIVED and not connection.passive:
         connection.end(OSError(errno.ECONNREFUSED, "Connection refused"))
     elif state in (State.CLOSING, State.LAST_ACK, State.TIME_WAIT):
         connection.end(None)
@@ -227,7 +238,11 @@ def _fourth_check_syn(connection: Connection, segment: Segment, now: float) -> V
     """The third, security, is historic. With RFC 5961 section 4: any SYN is challenged."""
     if not segment.flags & SYN or _crossed_syn(connection, segment):
         return None
-    if connection.state is State.SYN_RECEIVED and connection.passive:
+    if (
+        connection.state is State.SYN_RECEIVED
+        and connection.passive
+        and not connection.accepts_early  # Where an application has it, it is like any other.
+    ):
         # Section 3.10.7.4, fourth: back to LISTEN.
         connection.return_to_listen()
         return Verdict.RESET
@@ -241,10 +256,11 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
     sender = connection.sender
     ack = segment.ack
     if connection.state is State.SYN_RECEIVED:
-        if not (gt(ack, sender.una) and le(ack, sender.nxt)):
+        may_be = gt(ack, sender.una) and le(ack, sender.nxt)
+        if not may_be and not connection.sent_in_syn(ack):
             connection.send_reset(ack)
             return Verdict.UNACCEPTABLE_ACK
-        if connection.passive and not connection.may_open:
+        if connection.passive and not connection.accepts_early and not connection.may_open:
             return Verdict.BACKLOG_FULL
         sender.set_window(segment.seq, ack, _scaled_window(connection, segment))
         sender.heard(ack, now, echoed_at=connection.echoed_at(segment, now))
@@ -259,17 +275,26 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
         return Verdict.OLD_ACK
     sender.answered(now)
     if ge(ack, sender.una):
+        if ack != sender.una:
+            connection.soft_error = None  # It has come right.
         sender.heard(
             ack,
             now,
             sack=segment.sack,
             echoed_at=connection.echoed_at(segment, now),
             duplicate=_is_duplicate_ack(connection, segment),
+            marked=segment.flags & ECE != 0 and connection.ecn.capable,
         )
         sender.update_window(segment.seq, ack, _scaled_window(connection, segment))
     if connection.state in _CLOSE_STATES and sender.fin_acknowledged:
         _our_fin_is_acknowledged(connection)
     return None
+
+
+def _sixth_check_urg(connection: Connection, segment: Segment) -> None:
+    """Whatever the window: text that it keeps out may be announced (MUST-66)."""
+    if connection.state in CAN_RECEIVE:
+        connection.receiver.urgent_pointer((segment.seq + segment.up) & MASK)
 
 
 def _scaled_window(connection: Connection, segment: Segment) -> int:
@@ -350,8 +375,12 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
         return Verdict.OUT_OF_WINDOW
     if receiver.refuses(seq):
         return Verdict.NO_MEMORY  # And no ACK: as if it had been lost, and the peer slows down.
+    if connection.ecn.data_arrived(segment):
+        receiver.ack_now = True
     if not receiver.accept(seq, payload, now):
         return Verdict.DUPLICATE
+    if receiver.tuning is not None and now >= receiver.tuning.at:
+        receiver.tuning.look(connection, segment.ts_ecr, now)
     return Verdict.ACCEPTED
 
 

@@ -16,20 +16,23 @@ from typing import TYPE_CHECKING, Protocol
 from . import arrival
 from .budget import UNLIMITED, Budget
 from .challenge import ChallengeLimit
+from .ecn import ECT_0, Ecn
 from .handshake import handshake
 from .isn import timestamp
 from .narration import Narrator
 from .quiet import Due, QuietTimer
 from .receiver import MAX_WINDOW_SHIFT, Receiver, window_shift
-from .segment import ACK, FIN, PSH, RST, SYN, Segment
+from .segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, Segment
 from .sender import Sender
 from .sequence import MASK
 from .state import CAN_RECEIVE, CAN_SEND, FIN_SENT, State
 from .teardown import teardown
+from .urgent import mark_urgent
 from .verdict import Verdict
 
 if TYPE_CHECKING:
     from .config import Config
+    from .fast_open import FastOpen
     from .segment import Buffer
 
 _TIMESTAMP_SIZE = 12
@@ -65,26 +68,37 @@ class Connection(Narrator):
         owner: Who is told when it opens or fails to.
         error: Why it ended, if not as it should: an OSError whose errno is ECONNREFUSED,
             ECONNRESET, ETIMEDOUT, ECONNABORTED, EHOSTUNREACH or ENETUNREACH; else None.
-        soft_error: The latest error that does not end the connection (MUST-47, MUST-56).
+        soft_error: The latest error that does not end the connection (MUST-47, MUST-56), until the
+            peer acknowledges more.
+        reports: How many such errors there were.
+        latest_report: The latest of them.
         sack_ok: Both sides sent SACK-Permitted.
         timestamps_ok: Both sides sent a Timestamps option in their SYN.
         ts_recent: TS.Recent of RFC 7323 section 4.3.
         last_ack_sent: Last.ACK.sent of RFC 7323 section 4.3.
+        fast_open: What RFC 7413 changes in its opening, if anything.
         orphaned: Whether the application has gone, so that nobody will read.
         ordinary: Whether :mod:`.prediction` may take the short way; whoever changes something in
             the connection that is not data in order makes it False.
+        ecn: What is agreed on about explicit congestion notification.
+        linger: How long what was sent may then take to be acknowledged, in seconds (SO_LINGER);
+            None for as long as ever.
     """
 
     __slots__ = (
         "_challenges",
         "_close_requested",
-        "_first_buffer",
+        "_largest_buffer",
         "_outbox",
         "_syn_due",
         "_ts_offset",
         "config",
+        "ecn",
         "error",
+        "fast_open",
         "last_ack_sent",
+        "latest_report",
+        "linger",
         "ordinary",
         "orphaned",
         "owner",
@@ -92,6 +106,7 @@ class Connection(Narrator):
         "peer_mss",
         "quiet",
         "receiver",
+        "reports",
         "sack_ok",
         "sender",
         "soft_error",
@@ -114,9 +129,12 @@ class Connection(Narrator):
         self.owner = owner
         self.sender = Sender(config, iss, config.congestion())
         self.receiver = Receiver(config, budget)
+        self.ecn = Ecn(config.ecn)
         self.passive = False
         self.error: OSError | None = None
         self.soft_error: OSError | None = None
+        self.reports = 0
+        self.latest_report: OSError | None = None
         self.sack_ok = False
         self.timestamps_ok = False
         self.peer_mss = config.default_send_mss
@@ -125,9 +143,11 @@ class Connection(Narrator):
         self.last_ack_sent = 0
         self.orphaned = False
         self.ordinary = False
+        self.linger: float | None = None
+        self.fast_open: FastOpen | None = None
         self._ts_offset = ts_offset
         self._challenges: ChallengeLimit | None = None
-        self._first_buffer = config.receive_buffer
+        self._largest_buffer = config.receive_sizes[1]
         self._syn_due = False
         self._close_requested = False
         self.quiet = QuietTimer()
@@ -139,6 +159,10 @@ class Connection(Narrator):
         """Active OPEN: CLOSED to SYN-SENT."""
         self.enter(State.SYN_SENT)
         self.tell(handshake(self))
+
+    def withhold_syn(self) -> None:
+        """After :meth:`open_active`: let the SYN wait for data to take along (RFC 7413)."""
+        self._syn_due = False
 
     def open_passive(self) -> None:
         """Passive OPEN: CLOSED to LISTEN. The SYN that it waits for begins its story."""
@@ -153,6 +177,26 @@ class Connection(Narrator):
         """Our SYN,ACK went out before this connection was here (:mod:`.cookies`)."""
         self._syn_due = False
         self.sender.syn_was_sent(now)
+
+    @property
+    def awaits_data(self) -> bool:
+        """Whether the SYN could take data along (RFC 7413), for there is a cookie."""
+        return self.fast_open is not None and self.fast_open.awaits_data
+
+    @property
+    def accepts_early(self) -> bool:
+        """Whether its application has it before the handshake has ended (RFC 7413 section 4.2)."""
+        return self.passive and self.fast_open is not None and self.fast_open.early
+
+    def opened_early(self) -> None:
+        """The application may have it, in SYN-RECEIVED, and what came with the SYN."""
+        assert self.fast_open is not None
+        self.sender.send_early()
+        self.fast_open.opened_early(self)
+
+    def sent_in_syn(self, ack: int) -> bool:
+        """Whether `ack` is of data in our SYN, which then counts as sent."""
+        return self.fast_open is not None and self.fast_open.counts(ack, self.sender)
 
     @property
     def may_open(self) -> bool:
@@ -170,6 +214,7 @@ class Connection(Narrator):
         if self._syn_due:  # The ACK came in one batch with a SYN that we were to answer.
             self._syn_due = False
             self.receiver.ack_now = True
+        self.soft_error = None
         close_requested = self._close_requested
         if self.owner is not None:
             self.owner.opened(self)
@@ -178,6 +223,8 @@ class Connection(Narrator):
 
     def failed_to_open(self) -> None:
         """Tell the owner that it came to nothing."""
+        if self.fast_open is not None:
+            self.fast_open.failed(self.error)
         if self.owner is not None:
             self.owner.failed_to_open(self)
 
@@ -203,31 +250,49 @@ class Connection(Narrator):
     def readable(self) -> bool:
         """Whether :meth:`receive` would return at once: data, the end, or an error."""
         return (
-            self.receiver.buffer.size > 0
+            self.receiver.available > 0
             or self.receiver.finished
             or self.receiver.discarding
             or self.state is State.CLOSED
         )
 
     @property
+    def sends_early(self) -> bool:
+        """Whether the application may send though the handshake is under way (RFC 7413)."""
+        return (
+            self.fast_open is not None
+            and self.fast_open.early
+            and (self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED)
+        )
+
+    @property
     def writable_size(self) -> int:
         """How many octets :meth:`send` would take now."""
-        if self.state not in CAN_SEND or self._close_requested:
+        if (self.state not in CAN_SEND and not self.sends_early) or self._close_requested:
             return 0
-        return max(0, self.receiver.budget.share(self.sender.size) - self.sender.buffer.size)
+        return max(0, self.receiver.budget.share(self.sender.bound) - self.sender.buffer.size)
 
-    def send(self, data: Buffer, now: float) -> int:
+    def send(self, data: Buffer, now: float, *, urgent: bool = False) -> int:
         """SEND (section 3.10.2): queue `data`, as much as there is room for; returns how much.
+
+        If it is `urgent`, the peer hears at once that there is something to be read soon, up to the
+        end of what was taken, even if its window is closed.
 
         Raises:
             OSError: EPIPE after :meth:`shutdown`; what ended the connection, if it has ended.
         """
         if self.state not in CAN_SEND or self._close_requested:
-            raise self.error or OSError(errno.EPIPE, "Broken pipe")
+            if self._close_requested or not self.sends_early:
+                raise self.error or OSError(errno.EPIPE, "Broken pipe")
+            if self.sender.nxt == self.sender.iss:
+                self._syn_due = True  # If it was withheld, it goes now.
         size = min(len(data), self.writable_size)
         if size:
             self.sender.restart_if_idle(now)
             self.sender.buffer.append(data if size == len(data) else memoryview(data)[:size])
+            if urgent:
+                self.sender.up = self.sender.buffer.end
+                self.sender.urgent_due = True
         return size
 
     def receive(self, limit: int) -> bytes:
@@ -237,29 +302,39 @@ class Connection(Narrator):
             OSError: what ended the connection before its end arrived, once all data is read.
         """
         receiver = self.receiver
-        data = receiver.buffer.take(limit)
+        data = receiver.take(limit)
         if data and self.state in CAN_RECEIVE and receiver.update_is_worthwhile():
             receiver.ack_now = True
         elif not data and self.error is not None and not receiver.finished:
             raise self.error
         return data
 
+    @property
+    def urgent_is_on_its_way(self) -> bool:
+        """Whether an urgent octet was announced, out of line, and may still come."""
+        receiver = self.receiver
+        over = receiver.discarding or self.state is State.CLOSED
+        return not over and receiver.urgent_is_on_its_way
+
     def reconfigure(self, config: Config) -> None:
-        """Take other parameters: buffers, TCP_NODELAY and the user timeout; the rest is history."""
+        """Take other parameters; what was settled in the handshake is history."""
+        if config.congestion is not self.config.congestion:
+            self.sender.change_congestion(config.congestion())
         self.config = config
-        self.sender.size = config.send_buffer
-        self.sender.nodelay = config.nodelay
-        self.sender.user_timeout = config.user_timeout
-        self.receiver.size = config.receive_buffer
+        self.sender.reconfigure(config)
+        self.receiver.reconfigure(config)
+        self.quiet.reconfigure(config)
 
     def shutdown(self) -> None:
         """CLOSE our half (section 3.10.4): a FIN follows what is queued. The other stays open."""
         if self.state in CAN_SEND and not self._close_requested:
             self._close_requested = True
             self.tell(teardown(self))
-        elif self.state in (State.SYN_SENT, State.LISTEN):
+        elif self.state in (State.SYN_SENT, State.LISTEN) and not len(self.sender.buffer):
             self.end(None)
-        else:  # SYN-RECEIVED: the CLOSE is queued until ESTABLISHED. Elsewhere it has happened.
+        else:
+            # SYN-RECEIVED, or data of Fast Open's in SYN-SENT: the CLOSE is queued until
+            # ESTABLISHED. Elsewhere it has happened.
             self._close_requested = True
 
     def shutdown_receive(self) -> None:
@@ -267,15 +342,19 @@ class Connection(Narrator):
         self.receiver.discarding = True
         self.receiver.buffer.clear()
 
-    def close(self) -> None:
+    def close(self, linger: float | None = None) -> None:
         """The application lets go: close our half, and answer any further data with a RST.
+
+        What is not acknowledged within `linger` seconds, if that is given, is not waited for: the
+        connection is reset then.
 
         With received data unread the connection is aborted instead, so that the peer learns that
         data was lost (section 3.6.1, SHLD-3). In TIME-WAIT it can learn nothing any more, and the
         wait goes on for its own reason (MUST-13).
         """
-        self.orphaned = True
-        if self.receiver.buffer.size and self.state is not State.TIME_WAIT:
+        self.orphaned = self.sender.orphaned = True
+        self.linger = linger
+        if self.receiver.unread and self.state is not State.TIME_WAIT:
             self.abort()
         else:
             self.shutdown()
@@ -309,7 +388,25 @@ class Connection(Narrator):
         if self.state is State.SYN_SENT:
             self.end(error)
         else:
-            self.soft_error = error
+            self.report(error)
+
+    def report(self, error: OSError) -> None:
+        """Something went wrong, and may yet come right (ERROR_REPORT, section 3.9.1.8)."""
+        self.soft_error = self.latest_report = error
+        self.reports += 1
+
+    def _report_silence(self) -> None:
+        """R1 is reached (SHLD-9). What ICMP has told of the reason says more, and stays."""
+        known = self.soft_error
+        attempts = self.sender.unanswered
+        self.report(OSError(errno.ETIMEDOUT, f"No answer to {attempts} attempts"))
+        self.soft_error = known or self.soft_error
+
+    def give_up(self) -> None:
+        """The peer has been silent for too long: end, and say why as well as we know."""
+        timed_out = OSError(errno.ETIMEDOUT, "Connection timed out")
+        known = self.soft_error
+        self.end(known if known is not None and known.errno != errno.ETIMEDOUT else timed_out)
 
     # Arrival (section 3.10.7)
 
@@ -329,6 +426,7 @@ class Connection(Narrator):
         sender, receiver, config = self.sender, self.receiver, self.config
         self.peer_mss = max(syn.mss or config.default_send_mss, _SMALLEST_MSS)
         self.timestamps_ok = config.timestamps and syn.ts_val is not None
+        self.ecn.agree(syn)
         self.last_ack_sent = receiver.nxt  # Or as good as: our answer is due.
         if syn.ts_val is not None:
             self.ts_recent, self.ts_recent_at = syn.ts_val, now
@@ -338,13 +436,14 @@ class Connection(Narrator):
             receiver.shift = self._window_shift
         # MUST-16: the smaller of what they take and what fits our link, options deducted.
         options = _TIMESTAMP_SIZE * self.timestamps_ok
-        sender.mss = min(self.peer_mss, config.mss) - options
+        sender.path.agree(min(self.peer_mss, config.mss), options, config.mtu_probing)
+        sender.mss = sender.path.mss
         receiver.mss = config.mss - options
         sender.congestion.set_mss(sender.mss, config.initial_window)
 
     @property
     def _window_shift(self) -> int:
-        return window_shift(self._first_buffer)
+        return window_shift(self._largest_buffer)
 
     def timestamp(self, now: float) -> int:
         """TSval now."""
@@ -410,9 +509,12 @@ class Connection(Narrator):
         timer = sender.next_timer
         if timer is None or now < timer:
             return
+        unanswered = sender.unanswered
         action = sender.timer_fired(now)
+        if unanswered < self.config.r1 == sender.unanswered:
+            self._report_silence()
         if action == "give up":
-            self.end(self.soft_error or OSError(errno.ETIMEDOUT, "Connection timed out"))
+            self.give_up()
         elif action == "syn":
             self._syn_due = True
         elif action == "probe":
@@ -424,9 +526,9 @@ class Connection(Narrator):
                 self.end(None)
             case Due.PROBE:
                 self._outbox.append(self._probe(now, "keep-alive"))
-            case Due.DEAD:
+            case Due.RESET:
                 self.send_reset(self.sender.nxt)
-                self.end(self.soft_error or OSError(errno.ETIMEDOUT, "Connection timed out"))
+                self.give_up()
             case Due.NOTHING:
                 pass
 
@@ -442,9 +544,12 @@ class Connection(Narrator):
             self._syn_due = False
             out.append(self._syn(now))
             sender.syn_sent(now)
-            return out
+            if not sender.early:
+                return out
         if sender.nxt != sender.una or sender.nxt != sender.end:
             self._transmit_data(out, now)
+        if sender.urgent_due:
+            receiver.ack_now = True
         if receiver.ack_now:
             # Without SACK the peer can only count: an ACK for each segment out of order, no fewer.
             count = 1 if self.sack_ok else max(1, receiver.out_of_order)
@@ -455,8 +560,9 @@ class Connection(Narrator):
     def _transmit_data(self, out: list[Segment], now: float) -> None:
         sender = self.sender
         config = self.config
-        if not sender.synchronized or self.state is State.CLOSED:
+        if not (sender.synchronized or sender.may_send) or self.state is State.CLOSED:
             return
+        before = sender.nxt
         while True:
             # Asked for each segment: a D-SACK is reported once (RFC 2883 section 4).
             blocks = self._sack_blocks()
@@ -465,7 +571,10 @@ class Connection(Narrator):
                 room -= 4 + 8 * len(blocks)
             else:
                 blocks = ()  # Beside less, data goes first: an ACK can follow.
-            limit = max(room, config.max_payload - config.max_payload % room)
+            if sender.up is None:
+                limit = max(room, config.max_payload - config.max_payload % room)
+            else:
+                limit = room  # Whoever cut a larger segment would have to mend its pointer.
             what = sender.next_transmission(limit, room)
             if what is None:
                 break
@@ -478,12 +587,25 @@ class Connection(Narrator):
             if what.fin:
                 flags |= FIN
             segment = self._segment(what.seq, flags, now, payload, blocks)
-            segment.note = what.why and f"retransmission: {what.why}"
-            if what.size > room:
+            segment.note = what.note
+            if what.size > room and not what.probe:
                 segment.gso_size = room
+            if what.size and not what.why and self.ecn.capable:
+                self._mark_capable(segment)
             out.append(segment)
             sender.sent(what, now)
+        if (sender.nxt - before) & MASK > sender.mss:
+            # Nothing follows this burst until it is acknowledged: let the peer not wait for more.
+            # As Linux does it, and takes it: that saves most of its delayed ACKs.
+            out[-1].flags |= PSH
         sender.watch_window(now)
+
+    def _mark_capable(self, segment: Segment) -> None:
+        """RFC 3168 section 6.1.2: ECT on new data, and CWR on the first after a reduction."""
+        segment.ecn = ECT_0
+        if self.sender.recovery.cwr_due:
+            self.sender.recovery.cwr_due = False
+            segment.flags |= CWR
 
     def _segment(
         self,
@@ -495,11 +617,16 @@ class Connection(Narrator):
     ) -> Segment:
         """A segment of a synchronized connection; it acknowledges all that came."""
         receiver = self.receiver
+        if self.ecn.echo:
+            flags |= ECE
         segment = Segment(seq, receiver.nxt, flags, receiver.offer(), 0, payload)
         if self.timestamps_ok:
             segment.ts_val = self.timestamp(now)
             segment.ts_ecr = self.ts_recent
         segment.sack = sack
+        if self.sender.up is not None:
+            mark_urgent(segment, self.sender.up)
+            self.sender.urgent_due = False
         self.last_ack_sent = receiver.nxt
         receiver.acknowledged()
         return segment
@@ -519,7 +646,9 @@ class Connection(Narrator):
         config, receiver = self.config, self.receiver
         answer = self.state is State.SYN_RECEIVED
         segment = Segment(self.sender.iss, flags=SYN, mss=config.mss)
-        if self.sender.nxt != self.sender.iss:
+        again = self.sender.nxt != self.sender.iss
+        segment.flags |= self.ecn.answer_flags() if answer else self.ecn.syn_flags(again=again)
+        if again:
             segment.note = "retransmission: timeout" if self.passive or not answer else ""
         segment.wnd = receiver.first_window
         segment.sack_permitted = self.sack_ok if answer else config.sack
@@ -532,6 +661,8 @@ class Connection(Narrator):
             segment.flags |= ACK
             segment.ack = receiver.nxt
             receiver.acknowledged()
+        if self.fast_open is not None:
+            self.fast_open.dress(segment, self.sender, config, now)
         return segment
 
     def _probe(self, now: float, note: str) -> Segment:
@@ -552,7 +683,13 @@ class Connection(Narrator):
     @property
     def undisturbed(self) -> bool:
         """Whether the application wants it open, and nothing waits to be sent but data."""
-        return not (self.orphaned or self._close_requested or self._outbox or self._syn_due)
+        return not (
+            self.orphaned
+            or self._close_requested
+            or self._outbox
+            or self._syn_due
+            or self.soft_error is not None
+        )
 
     @property
     def our_half_closed(self) -> bool:

@@ -76,7 +76,7 @@ class SynCookies:
             cookie & MASK,
             (syn.seq + 1) & MASK,
             SYN | ACK,
-            first_window(config.receive_buffer),
+            first_window(config.receive_sizes[0]),
             mss=config.mss,
         )
         if told != _NO_TIMESTAMP:
@@ -84,7 +84,7 @@ class SynCookies:
             answer.ts_val, answer.ts_ecr = _tell(told, clock), syn.ts_val
             answer.sack_permitted = told & _SACK != 0
             if told & _SHIFT != _NO_SHIFT:
-                answer.wscale = window_shift(config.receive_buffer)
+                answer.wscale = window_shift(config.receive_sizes[1])
         return answer
 
     def recall(self, four_tuple: bytes, ack: Segment, config: Config, now: float) -> Segment | None:
@@ -105,7 +105,7 @@ class SynCookies:
 
     def _hash(self, four_tuple: bytes, irs: int, told: int, config: Config, period: int) -> int:
         # Our own shift as well: a listener's buffer may be another by the time the ACK comes.
-        what = _HASHED.pack(irs, told, window_shift(config.receive_buffer), period & MASK)
+        what = _HASHED.pack(irs, told, window_shift(config.receive_sizes[1]), period & MASK)
         digest = blake2b(four_tuple + what, digest_size=4, key=self._secret, person=_PURPOSE)
         return int.from_bytes(digest.digest(), "big")
 

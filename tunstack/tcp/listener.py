@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from .fast_open import Pending
 from .half_open import HalfOpen
 
 if TYPE_CHECKING:
@@ -35,15 +36,25 @@ class Listener:
         config: What its connections begin with.
         changed: Called when one more is ready.
         half_open: Those whose handshake is under way.
+        fast_open: Those that are open, though their handshake is under way.
         cookies_until: Until when an ACK may bring back a cookie of ours, in seconds.
     """
 
-    __slots__ = ("_ready", "backlog", "changed", "config", "cookies_until", "half_open")
+    __slots__ = (
+        "_ready",
+        "backlog",
+        "changed",
+        "config",
+        "cookies_until",
+        "fast_open",
+        "half_open",
+    )
 
     def __init__(self, backlog: int, config: Config, whole: HalfOpen | None = None) -> None:
         """Begin to listen; `whole` bounds what is half open together with other listeners'."""
         self.backlog = 0
         self.half_open = HalfOpen(0, whole)
+        self.fast_open = Pending()
         self.set_backlog(backlog)
         self.config = config
         self.changed: Callable[[], None] | None = None
@@ -78,7 +89,18 @@ class Listener:
 
     def opened(self, connection: Connection) -> None:
         """It is ESTABLISHED: it may be accepted."""
+        if self.fast_open.opened(connection):
+            return  # Ready it was before, and accepted perhaps.
         self.half_open.discard(connection)
+        self._make_ready(connection)
+
+    def opened_early(self, connection: Connection) -> None:
+        """It may be accepted, though it is not ESTABLISHED yet (RFC 7413)."""
+        self.half_open.discard(connection)
+        self.fast_open.add(connection)
+        self._make_ready(connection)
+
+    def _make_ready(self, connection: Connection) -> None:
         self._ready.append(connection)
         if self.changed is not None:
             self.changed()
@@ -86,6 +108,7 @@ class Listener:
     def failed_to_open(self, connection: Connection) -> None:
         """It is back in LISTEN, or gave up: this listener goes on without it."""
         self.half_open.discard(connection)
+        self.fast_open.failed(connection)
 
     def accept(self) -> Connection | None:
         """The connection that has waited longest, or None."""

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from . import sizing
 from .congestion import Acknowledgement
 from .recovery import Phase
 from .segment import ACK, PSH
+from .sender import Transmission
 from .sequence import MASK, ge
 from .state import State
 
@@ -44,6 +46,7 @@ def is_ordinary(connection: Connection) -> bool:
         connection.state is State.ESTABLISHED
         and connection.timestamps_ok
         and connection.sack_ok
+        and not connection.ecn.agreed
         and connection.undisturbed
         and recovery.phase is Phase.OPEN
         and not (board.sacked or board.lost or board.resent)
@@ -54,7 +57,14 @@ def is_ordinary(connection: Connection) -> bool:
 
 
 def arrives(
-    connection: Connection, seq: int, ack: int, wnd: int, ts_val: int, data: Buffer, now: float
+    connection: Connection,
+    seq: int,
+    ack: int,
+    wnd: int,
+    ts_val: int,
+    ts_ecr: int,
+    data: Buffer,
+    now: float,
 ) -> bool:
     """Take a segment of an ordinary connection, with ACK and maybe PSH, if it is as expected.
 
@@ -64,6 +74,7 @@ def arrives(
         ack: SEG.ACK.
         wnd: SEG.WND, not scaled yet.
         ts_val: TSval.
+        ts_ecr: TSecr.
         data: The text, if there is any.
         now: Seconds.
 
@@ -99,6 +110,9 @@ def arrives(
         receiver.nxt = (seq + size) & MASK
         receiver.buffer.append(data)
         receiver.delay_ack(size, now)
+        tuning = receiver.tuning
+        if tuning is not None and now >= tuning.at:
+            tuning.look(connection, ts_ecr, now)
     return True
 
 
@@ -116,8 +130,10 @@ def _acknowledged(connection: Connection, ack: int, advance: int, now: float) ->
     recovery.rack.delivered_in_order(last, rtt)
     samples = -(-outstanding // (2 * sender.mss))
     sender.rtt.sample(rtt, 1 / samples if samples > 1 else 1.0)
+    if sender.path.trial is not None:
+        sizing.look_at_trial(sender, board.una, now)
     congestion = sender.congestion
-    flight = sender.flight
+    flight = recovery.flight
     cwnd = congestion.cwnd
     if (2 * flight if cwnd < congestion.ssthresh else flight + sender.mss) > cwnd:
         congestion.acknowledged(Acknowledgement(advance, now, rtt, board.una, board.nxt))
@@ -136,22 +152,37 @@ def transmit(connection: Connection, now: float, write: Write) -> None:
     sender, receiver = connection.sender, connection.receiver
     buffer = sender.buffer
     if buffer.size != (sender.nxt - sender.una) & MASK:
-        room = sender.mss
-        most = connection.config.max_payload
-        limit = most - most % room if most > room else room
-        while size := sender.new_data_size(limit, room):
-            seq = sender.nxt
-            end = (seq + size) & MASK
-            flags = ACK | PSH if end == buffer.end else ACK
-            _write(connection, seq, flags, buffer.slice(seq, size), room, now, write)
-            _sent(sender, end, size, now)
-            if end == buffer.end:
-                break
-        if sender.nxt == sender.una:
-            sender.watch_window(now)
-            connection.ordinary = False
+        _transmit_data(connection, now, write)
     if receiver.ack_now:
         _write(connection, sender.nxt, ACK, b"", 0, now, write)
+
+
+def _transmit_data(connection: Connection, now: float, write: Write) -> None:
+    sender = connection.sender
+    buffer = sender.buffer
+    room = sender.mss
+    most = connection.config.max_payload
+    limit = most - most % room if most > room else room
+    una, first, last = sender.una, sender.nxt, buffer.end
+    outstanding = (first - una) & MASK
+    available = buffer.size - outstanding
+    size = sender.new_data_size(limit, room, available, outstanding)
+    while size:
+        seq = sender.nxt
+        end = (seq + size) & MASK
+        data = buffer.slice(seq, size)
+        _sent(sender, end, size, now)
+        outstanding += size
+        available -= size
+        more = sender.new_data_size(limit, room, available, outstanding) if available else 0
+        flags = ACK
+        if end == last or (not more and (end - first) & MASK > room):
+            flags |= PSH  # As `Connection.transmit` has it.
+        _write(connection, seq, flags, data, room, now, write)
+        size = more
+    if sender.nxt == una:
+        sender.watch_window(now)
+        connection.ordinary = False
 
 
 def _write(
@@ -169,7 +200,12 @@ def _write(
 def _sent(sender: Sender, end: int, size: int, now: float) -> None:
     """As `Sender.sent`, of new data in a connection that is ordinary."""
     sender.sent_new(end, now)
-    sender.recovery.board.sent(size, now)
+    recovery = sender.recovery
+    board = recovery.board
+    board.sent(size, now)
+    recovery.flight = board.nxt - board.una
+    if size > sender.path.proven < sender.mss:
+        sizing.try_size(sender, Transmission(0, size))
     if sender.timer is None:
         sender.start_timer(now)
     sender.schedule_probe(now)

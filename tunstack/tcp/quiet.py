@@ -1,17 +1,22 @@
-"""What happens when nothing happens: TIME-WAIT, FIN-WAIT-2 without an owner, and keep-alive.
+"""What happens when nothing happens: TIME-WAIT, FIN-WAIT-2 without an owner, lingering, keep-alive.
 
-All three are waits that end a connection, in states that exclude one another: one timer does.
+All are waits that end a connection, in states that exclude one another: one timer does.
 """
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .state import SYNCHRONIZED, State
 
 if TYPE_CHECKING:
+    from .config import Config
     from .connection import Connection
+
+
+_LINGERING: Final = frozenset({State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK})
+"""States in which something of ours is not acknowledged, after a CLOSE."""
 
 
 class Due(Enum):
@@ -22,8 +27,8 @@ class Due(Enum):
     """It has lasted as long as it should: the connection is over, as foreseen."""
     PROBE = "probe"
     """Ask whether the peer is still there (RFC 9293 section 3.8.4)."""
-    DEAD = "dead"
-    """It is not."""
+    RESET = "reset"
+    """Nobody is there, or it is not waited for: end, and tell whoever may be there after all."""
 
 
 class QuietTimer:
@@ -46,6 +51,11 @@ class QuietTimer:
         self._heard_at = now
         self._probes = 0
 
+    def reconfigure(self, config: Config) -> None:
+        """Whoever changes TCP_KEEPIDLE means the silence that is there now, as on Linux."""
+        if self._state is State.ESTABLISHED and not self._probes:
+            self.at = self._heard_at + config.keepalive_idle
+
     def stop(self) -> None:
         """Nothing is to be waited for any more."""
         self.at = self._state = None
@@ -66,6 +76,10 @@ class QuietTimer:
                 # The RFC lets it wait for ever for a FIN that may never come; Linux does not.
                 self._state = state
                 self.at = now + connection.config.fin_wait_2_timeout
+        elif connection.linger is not None and state in _LINGERING:
+            if self._state is not State.LAST_ACK:  # Which stands for the three of them.
+                self._state = State.LAST_ACK
+                self.at = now + connection.linger
         elif connection.config.keepalive and state in SYNCHRONIZED:
             if self.at is None:
                 self._state = State.ESTABLISHED
@@ -76,10 +90,13 @@ class QuietTimer:
 
     def fired(self, connection: Connection, now: float) -> Due:
         """It fired: say what to do."""
-        if self._state is not State.ESTABLISHED:
-            self.stop()
-            return Due.END
         config = connection.config
+        if self._state is not State.ESTABLISHED:
+            given_up = self._state is State.LAST_ACK or (
+                self._state is State.FIN_WAIT_2 and config.fin_wait_2_timeout < 0
+            )
+            self.stop()
+            return Due.RESET if given_up else Due.END
         sender = connection.sender
         if sender.una != sender.end:
             # Only an idle connection is probed (MUST-26): here the other timers watch the peer.
@@ -88,9 +105,18 @@ class QuietTimer:
         if not self._probes and now < self._heard_at + config.keepalive_idle:
             self.at = self._heard_at + config.keepalive_idle
             return Due.NOTHING
-        if self._probes >= config.keepalive_count:  # Not for one lost probe (MUST-29).
+        if self._gave_no_answer(config, now):
             self.stop()
-            return Due.DEAD
+            return Due.RESET
         self._probes += 1
         self.at = now + config.keepalive_interval
         return Due.PROBE
+
+    def _gave_no_answer(self, config: Config, now: float) -> bool:
+        """Whether that is certain enough: never for one lost probe alone (MUST-29).
+
+        As on Linux, a user timeout decides instead of the count, once a probe went unanswered.
+        """
+        if config.user_timeout is None:
+            return self._probes >= config.keepalive_count
+        return self._probes > 0 and now >= self._heard_at + config.user_timeout

@@ -91,20 +91,11 @@ class Rack:
         patience = self._rtt
         if self.reordering_seen or not certain:  # Step 4.
             patience += self._window(rtt)
-        again: float | None = None
-        for sent in board:
-            if sent.sacked or sent.lost:
-                continue
-            if (sent.time, sent.end) >= (self._time, self._end):
-                if not sent.retransmitted:
-                    break  # All after it were sent later still.
-                continue
-            due = sent.time + patience
-            if due <= now:
-                board.lose(sent)
-            elif again is None or due > again:
-                again = due
-        return again
+        departures = board.departures
+        for sent in departures.overdue(self._time, self._end, patience, now):
+            board.lose(sent)
+        latest = departures.latest(self._time, self._end)
+        return None if latest is None else latest + patience
 
     def overdue(self, sent: Sent, now: float, rtt: RttEstimator) -> bool:
         """Whether `sent` may be taken for lost as the retransmission timer fires (section 6.3)."""

@@ -78,6 +78,17 @@ class ReceiveBuffer:
         self.size -= size
         return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
 
+    def peek(self, offset: int, size: int) -> bytes:
+        """At most `size` octets from `offset` on, which stay where they are."""
+        found = bytearray()
+        for chunk in self._chunks:
+            if offset < len(chunk):
+                found += memoryview(chunk)[offset : offset + size - len(found)]
+                if len(found) == size:
+                    break
+            offset = max(0, offset - len(chunk))
+        return bytes(found)
+
     def clear(self) -> None:
         """Drop everything."""
         self._chunks.clear()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from .budget import SMALLEST_BUFFER, UNLIMITED, Budget
+from .buffer_tuning import ReceiveTuning
 from .reassembly import Reassembly
 from .receive_buffer import ReceiveBuffer
 from .sequence import MASK, diff
+from .urgent import UrgentReader
 
 if TYPE_CHECKING:
     from .config import Config
@@ -31,7 +33,7 @@ def first_window(buffer: int) -> int:
     return min(buffer, 0xFFFF)
 
 
-class Receiver:
+class Receiver(UrgentReader):
     """RFC 9293 section 3.3.1's RCV variables, and what has come.
 
     Attributes:
@@ -41,6 +43,7 @@ class Receiver:
         shift: Rcv.Wind.Shift, how far the window field is scaled (RFC 7323 section 2.2).
         mss: Octets of data in the largest segment expected: what we announced, options deducted.
         size: The bound of what is received and not read (SO_RCVBUF).
+        tuning: Makes `size` larger where that is of use; None where it is fixed.
         budget: The memory that it shares with other connections.
         buffer: What has arrived in order.
         reassembly: What has arrived beyond a gap.
@@ -53,6 +56,7 @@ class Receiver:
     __slots__ = (
         "_delayed_ack",
         "_most_offered",
+        "_sizes",
         "_twice",
         "_unacknowledged",
         "ack_due",
@@ -70,15 +74,17 @@ class Receiver:
         "reassembly",
         "shift",
         "size",
+        "tuning",
     )
 
     def __init__(self, config: Config, budget: Budget = UNLIMITED) -> None:
+        super().__init__(config)
         self.irs = 0
         self.nxt = 0
         self.edge = 0
         self.shift = 0
         self.mss = config.mss
-        self.size = config.receive_buffer
+        self._set_size(config)
         self.budget = budget
         self.buffer = ReceiveBuffer()
         self.reassembly = Reassembly(config.max_out_of_order_runs)
@@ -95,6 +101,20 @@ class Receiver:
         self.ack_due: float | None = None
         self.ack_now = False
 
+    def reconfigure(self, config: Config) -> None:
+        """Take other parameters, as far as they are not history."""
+        if config.receive_sizes != self._sizes:  # Else it stays as large as it has become.
+            self._set_size(config)
+        self.urgent_inline = config.urgent_inline
+        self._delayed_ack = config.delayed_ack
+        if not self._delayed_ack and self.ack_due is not None:
+            self.ack_now = True
+
+    def _set_size(self, config: Config) -> None:
+        self._sizes = config.receive_sizes
+        self.size, most = self._sizes
+        self.tuning = ReceiveTuning(most) if most > self.size else None
+
     def synchronize(self, irs: int) -> None:
         """Begin after the peer's SYN, whose sequence number is `irs`."""
         self.irs = irs
@@ -109,9 +129,13 @@ class Receiver:
 
     @property
     def undisturbed(self) -> bool:
-        """Whether all that came is in order, and nothing was said of its end or of copies."""
+        """Whether all that came is in order, and nothing of it was urgent, its end, or a copy."""
         return not (
-            self.reassembly or self.discarding or self.fin is not None or self._twice is not None
+            self.reassembly
+            or self.discarding
+            or self.fin is not None
+            or self._twice is not None
+            or self.urgent is not None
         )
 
     @property
@@ -190,7 +214,7 @@ class Receiver:
     def delay_ack(self, octets: int, now: float) -> None:
         """An ACK for every second full-sized segment; otherwise it may wait (SHLD-18, SHLD-19)."""
         self._unacknowledged += octets
-        if self._unacknowledged >= 2 * self.mss:
+        if self._unacknowledged >= 2 * self.mss or not self._delayed_ack:
             self.ack_now = True
         elif self.ack_due is None:
             self.ack_due = now + self._delayed_ack

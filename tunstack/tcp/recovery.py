@@ -64,9 +64,15 @@ class Recovery:
         phase: Where it stands.
         recover: RFC 6582's *recover*, as a position: SND.NXT when the last loss was found.
         sack: Whether the peer sends SACK blocks.
+        flight: Octets that were outstanding when new data was last sent.
         resend_now: Whether the first lost range is to be sent again whatever the window says.
         reorder_timer: When to look for overdue ranges again, in seconds; None if never.
         undone: How many recoveries turned out to be spurious.
+        why: What calls for the retransmissions: "fast", "timeout" or "too large".
+        probe: The size probe that is on its way (RFC 4821), as the positions of its edges; None
+            when there is none, and as soon as it is lost, or it may have been.
+        probe_lost: Whether the latest one was lost, and nothing beside it.
+        cwr_due: Whether the window came down, and the peer is to be told (RFC 3168).
     """
 
     __slots__ = (
@@ -74,6 +80,7 @@ class Recovery:
         "_duplicates",
         "_frto",
         "_held",
+        "_marked_at",
         "_partial_acks",
         "_prr",
         "_rtt",
@@ -81,13 +88,18 @@ class Recovery:
         "_timed_out_una",
         "_undo",
         "board",
+        "cwr_due",
+        "flight",
         "phase",
+        "probe",
+        "probe_lost",
         "rack",
         "recover",
         "reorder_timer",
         "resend_now",
         "sack",
         "undone",
+        "why",
     )
 
     def __init__(self, congestion: CongestionControl, rtt: RttEstimator) -> None:
@@ -106,9 +118,19 @@ class Recovery:
         self.phase = Phase.OPEN
         self.recover = -1
         self.sack = False
+        self.flight = 0
         self.resend_now = False
         self.reorder_timer: float | None = None
         self.undone = 0
+        self.why = ""
+        self.probe: tuple[int, int] | None = None
+        self.probe_lost = False
+        self._marked_at = -1  # SND.NXT, as a position, when the window last came down for a mark.
+        self.cwr_due = False
+
+    def change_congestion(self, congestion: CongestionControl) -> None:
+        """From now on, tell `congestion` of losses."""
+        self._congestion = congestion
 
     @property
     def pipe(self) -> int:
@@ -138,7 +160,9 @@ class Recovery:
 
     def sent(self, size: int, now: float) -> None:
         """`size` new octets went out."""
-        self.board.sent(size, now)
+        board = self.board
+        board.sent(size, now)
+        self.flight = board.nxt - board.una
         self._frto.sent_new()
         if self._prr is not None:
             self._prr.sent(size)
@@ -146,6 +170,8 @@ class Recovery:
     def sent_again(self, start: int, end: int, now: float) -> None:
         """[start, end) went out again."""
         self.resend_now = False
+        if self.probe is not None and start < self.probe[1] and end > self.probe[0]:
+            self.probe = None  # What is heard of it will say nothing about its size.
         self.board.sent_again(start, end, now)
         if self._prr is not None:
             self._prr.sent(end - start)
@@ -302,13 +328,23 @@ class Recovery:
                 board.lose(sent)
 
     def _begin(self, octets: int, now: float) -> None:
-        """Fast recovery (RFC 6675 section 5, RFC 6582 section 3.2)."""
+        """Fast recovery (RFC 6675 section 5, RFC 6582 section 3.2).
+
+        What was on its way counts as it was when we last sent: in a batch of ACKs, those before the
+        one that tells of the loss have acknowledged much of it, and nothing was sent since. It is
+        what the network carried (RFC 7661 section 4.4 has pipeACK for that).
+        """
+        if self._lost_only_the_probe():
+            return
         congestion, board = self._congestion, self.board
-        flight = self._flight_size
+        flight = min(self.flight, congestion.cwnd)  # Without what limited transmit has sent.
         self.phase = Phase.RECOVERY
         self.recover = board.nxt
         self._undo = Undo(congestion.cwnd, congestion.ssthresh)
-        congestion.loss(flight, now)
+        if board.una > self._marked_at:  # Once for a window (RFC 3168 section 6.1.2).
+            congestion.loss(flight, now)
+        self.cwr_due = True
+        self.why = "fast"
         # What had arrived before this ACK is not the recovery's (RFC 9937 section 6).
         self._prr = ProportionalRateReduction(self.pipe + board.lost + octets)
         self.resend_now = True
@@ -359,6 +395,7 @@ class Recovery:
         congestion = self._congestion
         congestion.loss(min(flight, congestion.cwnd), now)
         congestion.cwnd = min(congestion.cwnd, congestion.ssthresh)
+        self.cwr_due = True
 
     # Timers
 
@@ -383,6 +420,8 @@ class Recovery:
         congestion.timeout(self._flight_size, now, repeated=self._timed_out_una == board.una)
         self._timed_out_una = board.una
         self._timed_out_at = now
+        self.cwr_due = True
+        self.why = "timeout"
         self.phase = Phase.LOSS
         self.recover = board.nxt
         self._prr = None
@@ -392,3 +431,72 @@ class Recovery:
         for sent in board:
             if not sent.sacked and (not self.sack or self.rack.overdue(sent, now, self._rtt)):
                 board.lose(sent)
+
+    # Marks
+
+    def heed_mark(self, advance: int, now: float) -> None:
+        """The ACK just heard echoes a mark: reduce, once for a window (RFC 3168 section 6.1.2).
+
+        Not before something sent after the last reduction is acknowledged, as on Linux: until then
+        our CWR may not have arrived. `advance`: how many octets this ACK acknowledges.
+        """
+        board, congestion = self.board, self._congestion
+        if board.una > max(self._marked_at, self.recover):
+            # The flight as it was before this ACK, which may stand for many segments.
+            congestion.marked(board.nxt - board.una + advance, now)
+            congestion.cwnd = min(congestion.cwnd, congestion.ssthresh)
+            self._marked_at = board.nxt
+            self.cwr_due = True
+        elif self._undo is not None:
+            # Nothing may have been lost, but something was marked: the reduction stands.
+            self._undo.cwnd = min(self._undo.cwnd, congestion.ssthresh)
+            self._undo.ssthresh = min(self._undo.ssthresh, congestion.ssthresh)
+
+    # Segments that were too large
+
+    def resize(self, mss: int) -> None:
+        """What went out in more than `mss` octets is too large for the path: send it again.
+
+        Nobody was congested, and the window stays (RFC 1191 section 6.4). Until all of it has
+        arrived, other losses are repaired without another thought; as on Linux.
+        """
+        self.lose_larger(mss)
+        if self.board.lost:
+            self._repair()
+
+    def lose_larger(self, mss: int) -> None:
+        """Take for lost what went out in more than `mss` octets, or may have."""
+        for sent in self.board:
+            if not sent.sacked and sent.end - sent.start > mss:
+                self.board.lose(sent)
+
+    def _repair(self) -> None:
+        """Send again what is lost, with the window as it is."""
+        self.phase = Phase.LOSS
+        self.recover = self.board.nxt
+        self.why = "too large"
+        self._undo = None
+        self._frto.stop()
+        self._prr = None
+        self._held = self._duplicates = self._partial_acks = 0
+        self.resend_now = True
+
+    def probe_sent(self, start: int, end: int) -> None:
+        """[start, end), just sent, is larger than our segments are."""
+        self.probe = start, end
+        self.probe_lost = False
+
+    def _lost_only_the_probe(self) -> bool:
+        """See whether just the size probe was lost: that was its size (RFC 4821 section 7.6.2)."""
+        if self.probe is None:
+            return False
+        start, end = self.probe
+        if any(sent.lost and not start <= sent.start < sent.end <= end for sent in self.board):
+            return False
+        for sent in self.board.within(start, end):
+            if not sent.sacked:
+                self.board.lose(sent)
+        self.probe = None
+        self.probe_lost = True
+        self._repair()
+        return True

@@ -12,6 +12,8 @@ from bisect import bisect_right
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from .departures import Departures
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -73,7 +75,18 @@ class Scoreboard:
         highest: Position behind the highest octet known to have arrived.
     """
 
-    __slots__ = ("_ranges", "highest", "lost", "nxt", "resent", "sacked", "una")
+    __slots__ = (
+        "_departures",
+        "_departures_until",
+        "_lost_from",
+        "_ranges",
+        "highest",
+        "lost",
+        "nxt",
+        "resent",
+        "sacked",
+        "una",
+    )
 
     def __init__(self) -> None:
         self._ranges: list[Sent] = []
@@ -83,6 +96,9 @@ class Scoreboard:
         self.lost = 0
         self.resent = 0
         self.highest = 0
+        self._lost_from = 0  # Nothing before it is lost.
+        self._departures: Departures | None = None
+        self._departures_until = 0
 
     def __iter__(self) -> Iterator[Sent]:
         return iter(self._ranges)
@@ -91,6 +107,18 @@ class Scoreboard:
     def pipe(self) -> int:
         """Octets on their way: neither held by the peer nor lost (RFC 6675 section 4)."""
         return self.nxt - self.una - self.sacked - self.lost
+
+    @property
+    def departures(self) -> Departures:
+        """What is on its way, by when it was sent.
+
+        Nobody asks for it while nothing is missing, so it is made when someone asks, and then kept
+        for a window: a peer that leaves gaps and fills them does not have it made each time.
+        """
+        if self._departures is None:
+            self._departures = Departures(sent for sent in self if not (sent.sacked or sent.lost))
+            self._departures_until = self.nxt
+        return self._departures
 
     # Transmission
 
@@ -101,43 +129,56 @@ class Scoreboard:
             self._ranges[-1].end = sent.end
         else:
             self._ranges.append(sent)
+            if self._departures is not None:
+                self._departures.add(sent)
         self.nxt = sent.end
 
     def sent_again(self, start: int, end: int, now: float) -> None:
         """[start, end), not SACKed, went out again."""
         first, last = self._cut(start, end)
+        departures = self._departures
         for sent in self._ranges[first:last]:
             size = sent.end - sent.start
             if sent.lost:
                 sent.lost = False
                 self.lost -= size
                 self.resent += size
-            elif not sent.retransmitted:
-                self.resent += size
+            else:
+                if not sent.retransmitted:
+                    self.resent += size
+                if departures is not None:
+                    departures.remove(sent)
             sent.retransmitted = True
             sent.time = now
+            if departures is not None:
+                departures.add(sent)
         self._join(first, last)
 
     def first_lost(self, most: int) -> tuple[int, int] | None:
         """What waits to be sent again first: as much as lies together, `most` octets of it."""
         if not self.lost:
             return None
-        start: int | None = None
-        end = 0
-        for sent in self._ranges:
-            if sent.lost:
-                start = sent.start if start is None else start
-                end = min(sent.end, start + most)
-            if start is not None and (not sent.lost or end - start == most):
-                break
-        assert start is not None
+        ranges = self._ranges
+        index = max(0, self._index(self._lost_from))
+        while not ranges[index].lost:
+            index += 1
+        start = self._lost_from = ranges[index].start
+        end = start
+        while index < len(ranges) and ranges[index].lost and end - start < most:
+            end = min(ranges[index].end, start + most)
+            index += 1
         return start, end
 
     def head(self, size: int) -> list[Sent]:
         """The ranges of the first `size` octets, or of as many as there are."""
-        if not self._ranges:
+        return self.within(self.una, self.una + size)
+
+    def within(self, start: int, end: int) -> list[Sent]:
+        """The ranges of [start, end), or of what is outstanding of that."""
+        start, end = max(start, self.una), min(end, self.nxt)
+        if start >= end:
             return []
-        first, last = self._cut(self.una, min(self.una + size, self.nxt))
+        first, last = self._cut(start, end)
         return self._ranges[first:last]
 
     def last(self) -> Sent | None:
@@ -152,12 +193,19 @@ class Scoreboard:
         if position > self.highest:
             self.highest = position
         ranges = self._ranges
+        if position >= self._departures_until:
+            self._departures = None
+        departures = self._departures
         count = 0
         for sent in ranges:
             if sent.end > position:
                 break
             count += 1
         gone = ranges[:count]
+        if departures is not None:
+            for sent in ranges[:count]:
+                if not (sent.sacked or sent.lost):
+                    departures.remove(sent)
         del ranges[:count]
         if ranges and ranges[0].start < position:
             gone.append(ranges[0].cut(position))
@@ -174,7 +222,7 @@ class Scoreboard:
         """As :meth:`acknowledge`, where nothing is SACKed, lost or sent again; returns the last."""
         ranges = self._ranges
         last = ranges[0]
-        if last.end != position:
+        if last.end != position or self._departures is not None:
             return self.acknowledge(position)[-1]
         del ranges[0]
         self.una = position
@@ -214,6 +262,8 @@ class Scoreboard:
             return []
         for sent in delivered:
             self._no_longer_missing(sent)
+            if self._departures is not None and not sent.lost:
+                self._departures.remove(sent)
         whole = Sent(start, end, max(sent.time for sent in delivered))
         whole.sacked = True
         self.sacked += sum(sent.end - sent.start for sent in delivered)
@@ -225,13 +275,17 @@ class Scoreboard:
         """Take `sent`, which is not SACKed, for lost."""
         if not sent.lost:
             size = sent.end - sent.start
+            if self._departures is not None:
+                self._departures.remove(sent)
             sent.lost = True
             self.lost += size
+            self._lost_from = min(self._lost_from, sent.start)
             if sent.retransmitted:
                 self.resent -= size
 
     def find_again(self) -> None:
         """Nothing was lost after all: what waits to be sent again is on its way."""
+        self._departures = None
         for sent in self._ranges:
             if sent.lost:
                 sent.lost = False
@@ -244,6 +298,7 @@ class Scoreboard:
 
         Whether that had been sent more than once, and when, nobody remembers: Karn's rule holds.
         """
+        self._departures = None
         for sent in self._ranges:
             if sent.sacked:
                 sent.sacked = False
@@ -269,12 +324,18 @@ class Scoreboard:
         ranges = self._ranges
         first = self._index(start)
         if ranges[first].start < start:
-            ranges.insert(first, ranges[first].cut(start))
+            self._cut_one(first, start)
             first += 1
         last = self._index(end - 1)
         if ranges[last].end > end:
-            ranges.insert(last, ranges[last].cut(end))
+            self._cut_one(last, end)
         return first, last + 1
+
+    def _cut_one(self, index: int, position: int) -> None:
+        before = self._ranges[index].cut(position)
+        self._ranges.insert(index, before)
+        if self._departures is not None and not (before.sacked or before.lost):
+            self._departures.add(before)
 
     def _join(self, first: int, last: int) -> None:
         """Make those of ranges[first:last] one, and with their neighbours, that are alike."""
@@ -284,4 +345,6 @@ class Scoreboard:
             if left.is_like(right):
                 left.end = right.end
                 left.time = max(left.time, right.time)
+                if self._departures is not None and not (right.sacked or right.lost):
+                    self._departures.remove(right)
                 del ranges[index]

@@ -55,6 +55,10 @@ class Segment:
         sack: SACK blocks as (left edge, right edge) pairs (RFC 2018 section 3).
         ts_val: Timestamps option, TSval; None when the option is absent (RFC 7323 section 3).
         ts_ecr: Timestamps option, TSecr.
+        ecn: The codepoint of the IP header, on arrival and departure: `NOT_ECT` to `CE` of
+            :mod:`~tunstack.tcp.ecn` (RFC 3168 section 5).
+        fast_open: TCP Fast Open option: a cookie, or ``b""`` to ask for one; None when absent (RFC
+            7413 section 4.1.1).
         note: Why the core sends it, for captures; not on the wire.
         gso_size: With segmentation offload, the octets of data in each of the segments that this
             one stands for (Linux's name for it); 0 when it is one.
@@ -72,6 +76,8 @@ class Segment:
     sack: tuple[tuple[int, int], ...] = ()
     ts_val: int | None = None
     ts_ecr: int = 0
+    ecn: int = 0
+    fast_open: bytes | None = None
     note: str = ""
     gso_size: int = 0
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from . import sizing
 from .congestion import Acknowledgement
+from .path_mtu import PathMtu
 from .recovery import Heard, Phase, Recovery
 from .rtt import RttEstimator
 from .send_buffer import SendBuffer
@@ -19,14 +21,22 @@ if TYPE_CHECKING:
 class Transmission(NamedTuple):
     """What to send: `size` octets from `seq`, and a FIN behind them or not.
 
-    `why` says what calls for it if it was sent before: "fast", "timeout" or "tail loss probe"; else
-    it is empty.
+    `why` says what calls for it if it was sent before: "fast", "timeout", "too large" or "tail loss
+    probe"; else it is empty. `probe`: it is larger than our segments are, to see if it arrives.
     """
 
     seq: int
     size: int
     fin: bool = False
     why: str = ""
+    probe: bool = False
+
+    @property
+    def note(self) -> str:
+        """What it is, if it is anything special."""
+        if self.probe:
+            return "size probe"
+        return self.why and f"retransmission: {self.why}"
 
 
 class Sender:
@@ -42,40 +52,60 @@ class Sender:
         max_wnd: The largest window that the peer has offered.
         shift: Snd.Wind.Shift (RFC 7323 section 2.2).
         mss: Octets of data that fit into one segment, options deducted (MUST-16).
+        path: What is known of how large a segment arrives.
         buffer: What the application has sent, from the first octet not acknowledged.
         fin_queued: Whether a FIN follows the last octet of the buffer.
-        size: The bound of what is sent or queued and not acknowledged (SO_SNDBUF).
+        size: The bound of what is sent or queued and not acknowledged (SO_SNDBUF)...
+        size_max: ...which is twice the congestion window where that is more, up to this.
+        up: SND.UP: the number that follows our urgent data; None when all of it is acknowledged.
+        urgent_due: Whether the peer is to hear of it now.
         nodelay: Whether the Nagle algorithm is off.
+        corked: Whether only full segments may go.
+        more: Whether the application has said that more is about to come (MSG_MORE).
+        orphaned: Whether nobody owns the connection any more.
+        synchronized: Whether our SYN is acknowledged.
+        early: Whether data may go out before our SYN is acknowledged (RFC 7413 section 4.2).
         timer: When the retransmission or the persist timer fires, in seconds, if one runs.
         early_timer: When to probe for a lost tail, or to look for overdue segments, if at all.
+        last_sent: When something was last sent, in seconds.
+        unanswered: How often in a row the timer sent the same again, or a probe, for nothing.
         retransmissions: Segments sent again, over the life of the connection.
     """
 
     __slots__ = (
         "_config",
         "_force",
-        "_last_sent",
         "_probe_due",
         "_tail",
         "buffer",
         "congestion",
+        "corked",
+        "early",
         "early_timer",
         "fin_queued",
-        "flight",
         "iss",
+        "last_sent",
         "max_wnd",
+        "more",
         "mss",
         "nodelay",
         "nxt",
+        "orphaned",
+        "path",
         "persisting",
         "recovery",
         "retransmissions",
         "rtt",
         "shift",
         "size",
+        "size_max",
         "stalled_since",
+        "synchronized",
         "timer",
         "una",
+        "unanswered",
+        "up",
+        "urgent_due",
         "user_timeout",
         "wl1",
         "wl2",
@@ -91,10 +121,17 @@ class Sender:
         self.max_wnd = 0
         self.shift = 0
         self.mss = config.default_send_mss
+        self.path = PathMtu(config.mss)
         self.buffer = SendBuffer((iss + 1) & MASK)
         self.fin_queued = False
-        self.size = config.send_buffer
+        self.size, self.size_max = config.send_sizes
         self.nodelay = config.nodelay
+        self.corked = config.cork
+        self.more = False
+        self.up: int | None = None
+        self.urgent_due = False
+        self.synchronized = False
+        self.early = False
         self.congestion = congestion
         self.rtt = RttEstimator(config.rto_initial, config.rto_min, config.rto_max)
         self.recovery = Recovery(congestion, self.rtt)
@@ -104,14 +141,31 @@ class Sender:
         """Whether `timer` is the persist timer (RFC 9293 section 3.8.6.1)."""
         self.stalled_since = 0.0
         """When the peer last acknowledged something new, or what is outstanding began to be."""
-        self.user_timeout = config.user_timeout
+        self.user_timeout = config.data_r2
+        self.orphaned = False
+        self.unanswered = 0
         self.retransmissions = 0
         self._tail = TailLossProbe()
         self._probe_due = False
         self._force = False
-        self.flight = 0
-        """What was outstanding when new data was last sent."""
-        self._last_sent = 0.0
+        self.last_sent = 0.0
+
+    def reconfigure(self, config: Config) -> None:
+        """Take other parameters, as far as they are not history."""
+        self._config = config
+        self.size, self.size_max = config.send_sizes
+        self.nodelay = config.nodelay
+        self.corked = config.cork
+        self.user_timeout = config.data_r2
+
+    def change_congestion(self, congestion: CongestionControl) -> None:
+        """Go on with another congestion control, from where the present one is."""
+        before = self.congestion
+        if self.synchronized:
+            congestion.set_mss(self.mss, self._config.initial_window)
+            congestion.cwnd, congestion.ssthresh = before.cwnd, before.ssthresh
+        self.congestion = congestion
+        self.recovery.change_congestion(congestion)
 
     # What there is
 
@@ -123,13 +177,19 @@ class Sender:
     @property
     def unsent(self) -> int:
         """Octets in the buffer that were never sent."""
-        return max(0, diff(self.buffer.end, self.nxt)) if self.synchronized else self.buffer.size
+        if self.nxt == self.iss and not self.synchronized:
+            return self.buffer.size
+        return max(0, diff(self.buffer.end, self.nxt))
 
     @property
     def undisturbed(self) -> bool:
-        """Whether no probe is out or due, of a tail or of a window, and no FIN waits."""
+        """Whether no probe is out or due, of a tail, a window or a path; nothing urgent, no FIN."""
         return not (
             self.fin_queued
+            or self.unanswered
+            or self.urgent_due
+            or self.up is not None
+            or self.path.search is not None
             or self.persisting
             or self._probe_due
             or self._force
@@ -137,9 +197,17 @@ class Sender:
         )
 
     @property
-    def synchronized(self) -> bool:
-        """Whether our SYN is acknowledged."""
-        return self.una != self.iss
+    def bound(self) -> int:
+        """The bound of what is sent or queued and not acknowledged, as it is now.
+
+        A window of what is on its way, and one of what may follow when that is acknowledged.
+        """
+        return max(self.size, min(2 * self.congestion.cwnd, self.size_max))
+
+    @property
+    def may_send(self) -> bool:
+        """Whether data may go out: our SYN is acknowledged, or that is not to be waited for."""
+        return self.synchronized or (self.early and self.nxt != self.iss)
 
     @property
     def end(self) -> int:
@@ -169,7 +237,17 @@ class Sender:
         else:
             self.retransmissions += 1
             self.recovery.sent_again(0, 1, now)
-        self.timer = self._timer_at(now, self._config.syn_timeout)
+        self.timer = self._timer_at(now, self._config.syn_r2)
+
+    def sent_in_syn(self, octets: int, at: float) -> None:
+        """As the peer says, the first SYN brought it `octets` of data, at that time."""
+        self.nxt = (self.nxt + octets) & MASK
+        self.recovery.sent(octets, at)
+
+    def send_early(self) -> None:
+        """From now on data may follow our SYN without waiting for its ACK."""
+        self.early = True
+        self.wnd += 1  # SND.UNA is the SYN's, which takes no part of the window that was offered.
 
     def syn_was_sent(self, now: float) -> None:
         """A SYN,ACK of ours is out, and nobody knows since when; a timestamp's echo may tell."""
@@ -190,15 +268,22 @@ class Sender:
             limit: Octets that one segment may carry; more than `mss` where the link segments.
             room: Octets that one MSS can carry beside the options at hand.
         """
-        if not self.synchronized:
+        if not (self.synchronized or self.may_send):  # The first is quicker to ask.
             return None
         if self._probe_due:
             return self._tail_probe(room)
-        new = self._new_transmission(limit, room) if self.recovery.prefers_new else None
-        if new is None and self.recovery.board.lost:
+        if self.recovery.prefers_new:
+            new = self._new_transmission(limit, room)
+            if new is not None:
+                return new
+        if self.recovery.board.lost:
             # Nothing new before all that is lost is on its way again (RFC 6675 NextSeg, rule 1).
             return self._lost_transmission(room)
-        return new or self._new_transmission(limit, room)
+        if self.path.search is not None and (size := sizing.probe_size(self, room)):
+            # Wait until there is room for it in the window, rather than fill that with others.
+            fits = size <= self.congestion.cwnd - self.recovery.pipe
+            return Transmission(self.nxt, size, probe=True) if fits else None
+        return self._new_transmission(limit, room)
 
     def _lost_transmission(self, room: int) -> Transmission | None:
         recovery = self.recovery
@@ -208,7 +293,7 @@ class Sender:
         quota = self.congestion.cwnd - recovery.pipe
         if end - start > quota and not recovery.resend_now:
             return None
-        return self._again(start, end, "timeout" if recovery.phase is Phase.LOSS else "fast")
+        return self._again(start, end, recovery.why)
 
     def _again(self, start: int, end: int, why: str) -> Transmission:
         """Retransmit [start, end): even beyond a window that shrank (SHLD-16, MAY-7)."""
@@ -242,16 +327,15 @@ class Sender:
             if self.fin_queued and usable > 0:
                 return Transmission(self.nxt, 0, fin=True)
             return None
-        size = self.new_data_size(limit, room)
+        size = self.new_data_size(limit, room, available, outstanding)
         if not size:
             return None
         fin = self.fin_queued and size == available and usable > size
         return Transmission(self.nxt, size, fin)
 
-    def new_data_size(self, limit: int, room: int) -> int:
-        """How many octets of new data are to go out now as one segment; 0 if none."""
-        outstanding = (self.nxt - self.una) & MASK
-        size = available = self.buffer.size - outstanding
+    def new_data_size(self, limit: int, room: int, available: int, outstanding: int) -> int:
+        """How many of `available` new octets are to go out now as one segment; 0 if none."""
+        size = available
         if size > limit:
             size = limit
         usable = self.wnd - outstanding
@@ -262,9 +346,11 @@ class Sender:
             size = usable
         if size <= 0:
             return 0
-        if size > room and size < available:
+        if size > room and (size < available or self.corked or self.more):
             size -= size % room
-        if size < room and not self._may_be_small(size, available, outstanding):
+        if size < room and not self._may_be_small(
+            size, available, outstanding - (not self.synchronized)
+        ):
             return 0
         return size
 
@@ -273,13 +359,16 @@ class Sender:
         if self._force:
             return True
         if size == available:
-            return self.nodelay or not outstanding or self.fin_queued
+            if self.fin_queued or self.up is not None:
+                return True
+            # What is corked waits for the persist timer, which comes to `_force`: so does Linux's.
+            return not (self.corked or self.more) and (self.nodelay or not outstanding)
         return not outstanding and size >= self.max_wnd >> 1
 
     def sent(self, what: Transmission, now: float) -> None:
         """`what` went out."""
         self._force = False
-        self._last_sent = now
+        self.last_sent = now
         size = what.size + what.fin
         if what.why:
             self.retransmissions += 1
@@ -291,6 +380,8 @@ class Sender:
         else:
             self.sent_new((what.seq + size) & MASK, now)
             self.recovery.sent(size, now)
+            if what.probe or self.mss > self.path.proven:
+                sizing.try_size(self, what)
         if self.timer is None or self.persisting:
             self.start_timer(now)
         if not what.why:
@@ -298,11 +389,10 @@ class Sender:
 
     def sent_new(self, end: int, now: float) -> None:
         """What goes up to `end` went out for the first time."""
-        self._last_sent = now
+        self.last_sent = now
         if self.nxt == self.una:
             self.stalled_since = now
         self.nxt = end
-        self.flight = (end - self.una) & MASK
 
     # Acknowledgement
 
@@ -314,6 +404,7 @@ class Sender:
         sack: tuple[tuple[int, int], ...] = (),
         echoed_at: float | None = None,
         duplicate: bool = False,
+        marked: bool = False,
     ) -> None:
         """Take an acceptable ACK.
 
@@ -324,6 +415,7 @@ class Sender:
             echoed_at: When what the peer's timestamp echoes was sent, if there is one (RFC 7323
                 section 4.1): it measures even what was retransmitted.
             duplicate: Whether it is a duplicate ACK by RFC 5681 section 2.
+            marked: Whether it echoes a mark of congestion (RFC 3168).
         """
         outstanding = (self.nxt - self.una) & MASK
         recovery = self.recovery
@@ -335,19 +427,23 @@ class Sender:
         # A probe in vain is no retransmission in vain: that was the price to know.
         heard = Heard(una, sacks, None if probe_twice else dsack, duplicate, echoed_at)
         advance = una - recovery.board.una
-        was_syn = self.una == self.iss
+        was_syn = not self.synchronized
         was_phase = recovery.phase
         if advance:
             self._advance(ack, now)
         sample = recovery.heard(heard, now, self.mss)
         self._measure(sample, outstanding)
+        if marked:
+            recovery.heed_mark(advance, now)
+        if self.path.trial is not None:
+            sizing.look_at_trial(self, una, now)
         if was_syn:
             if self.retransmissions:  # RFC 6298 section 5.7
                 self.rtt.restart_after_syn_loss(self._config.rto_after_syn_loss)
             if self.retransmissions > 1:
                 # RFC 6928 section 2, and Linux. One SYN sent again may just mean a long path.
                 self.congestion.set_mss(self.mss, 1)
-        elif advance and was_phase is recovery.phase is not Phase.RECOVERY:
+        elif advance and not marked and was_phase is recovery.phase is not Phase.RECOVERY:
             self._grow(advance, sample, now)
         if recovery.recovering:
             self._tail.forget()  # What was lost is known, and has had its consequences.
@@ -357,9 +453,13 @@ class Sender:
 
     def _advance(self, ack: int, now: float) -> None:
         self.una = ack
+        self.synchronized = True
         data_end = self.buffer.end
         self.buffer.drop_until(data_end if gt(ack, data_end) else ack)
         self.stalled_since = now
+        self.unanswered = 0
+        if self.up is not None and le(self.up, ack):
+            self.up = None
 
     def _sacks(
         self, blocks: tuple[tuple[int, int], ...], ack: int
@@ -398,7 +498,8 @@ class Sender:
         """
         congestion = self.congestion
         in_slow_start = congestion.cwnd < congestion.ssthresh
-        used = 2 * self.flight if in_slow_start else self.flight + self.mss
+        flight = self.recovery.flight
+        used = 2 * flight if in_slow_start else flight + self.mss
         if self.recovery.phase is Phase.LOSS:
             # RFC 3465 section 2.1: most of it had arrived before the timeout, and left no room.
             octets = min(octets, self.mss)
@@ -470,6 +571,8 @@ class Sender:
         recovery = self.recovery
         if not recovery.sack or recovery.recovering or recovery.board.sacked:
             return
+        if not self.synchronized:
+            return  # What is missing may well be our SYN, and that has its timer.
         if self._tail.end is None and self.timer is not None:
             # Less than two full segments: the ACK may be delayed.
             single = self.outstanding < 2 * self.mss
@@ -500,10 +603,14 @@ class Sender:
     def answered(self, now: float) -> None:
         """The peer acknowledged something, if only a probe: it is alive (MUST-37).
 
-        If it took back its window, it is what we send again that probes it (MUST-35, SHLD-17).
+        If it took back its window, it is what we send again that probes it (MUST-35, SHLD-17). That
+        keeps the connection, unless its owner wants otherwise, or there is none whom it could serve
+        (RFC 6429): a peer that never opens its window must not hold our memory for ever.
         """
         if self.persisting or not self.wnd:
-            self.stalled_since = now
+            self.unanswered = 0
+            if not self.orphaned and self._config.user_timeout is None:
+                self.stalled_since = now
 
     @property
     def next_timer(self) -> float | None:
@@ -527,10 +634,11 @@ class Sender:
         return ""
 
     def _timeout(self, now: float) -> str:
-        timeout = self.user_timeout if self.synchronized else self._config.syn_timeout
+        timeout = self.user_timeout if self.synchronized else self._config.syn_r2
         if now >= self.stalled_since + timeout:  # As `_timer_at` adds it up: no other rounding.
             self.timer = self.early_timer = None
             return "give up"
+        self.unanswered += 1
         self.rtt.back_off()
         if self.persisting:
             self.timer = self._timer_at(now, self.user_timeout)  # SHLD-30
@@ -540,7 +648,7 @@ class Sender:
             return "probe"
         if not self.synchronized:
             return "syn"
-        self.recovery.timeout(now, self.mss)
+        sizing.timed_out(self, now, self._config.mtu_probing)
         self.early_timer = None
         self._tail = TailLossProbe()
         self.start_timer(now)
@@ -548,5 +656,5 @@ class Sender:
 
     def restart_if_idle(self, now: float) -> None:
         """Fall back to the initial window after a pause (RFC 5681 section 4.1)."""
-        if self.nxt == self.una and now - self._last_sent > self.rtt.rto:
+        if self.nxt == self.una and now - self.last_sent > self.rtt.rto:
             self.congestion.idle()

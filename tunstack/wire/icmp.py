@@ -46,6 +46,7 @@ def decode_icmp(datagram: Datagram) -> IcmpMessage:
     if message.type in ERRORS:
         try:
             message.quoted = decode_quote(body)
+            message.quoted_length = int.from_bytes(body[2:4], "big")
         except Discard as error:
             raise Discard(Reason.BAD_ICMP_QUOTE) from error
     else:

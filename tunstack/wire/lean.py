@@ -94,10 +94,24 @@ def _read(frame: Buffer, start: int) -> Lean | None:
 class Template:
     """The headers of one connection's segments, as far as they never change."""
 
-    __slots__ = ("_header_sum", "_names", "_offload", "_pseudo_header", "_ttl_and_protocol")
+    __slots__ = (
+        "_header_sum",
+        "_names",
+        "_offload",
+        "_pseudo_header",
+        "_ttl_and_protocol",
+        "_version_and_tos",
+    )
 
     def __init__(
-        self, local: Address, remote: Address, ports: bytes, *, offload: bool, ttl: int = 64
+        self,
+        local: Address,
+        remote: Address,
+        ports: bytes,
+        *,
+        offload: bool,
+        ttl: int = 64,
+        tos: int = 0,
     ) -> None:
         """Prepare them.
 
@@ -107,12 +121,16 @@ class Template:
             ports: Ours and the peer's, as in a header.
             offload: Whether a virtio header comes first, and the checksum is left out.
             ttl: Time to live.
+            tos: The DSCP and ECN octet.
         """
         addresses = int.from_bytes(local + remote, "big")
         self._names = local + remote + ports
         self._offload = offload
+        self._version_and_tos = _VERSION_AND_TOS | tos
         self._ttl_and_protocol = ttl << 8 | TCP
-        self._header_sum = _VERSION_AND_TOS + _DONT_FRAGMENT + self._ttl_and_protocol + addresses
+        self._header_sum = (
+            self._version_and_tos + _DONT_FRAGMENT + self._ttl_and_protocol + addresses
+        )
         self._pseudo_header = addresses + TCP
         if not offload:
             self._pseudo_header += int.from_bytes(ports[:2], "big") + int.from_bytes(
@@ -153,7 +171,7 @@ class Template:
                 % 0xFFFF
             )
         headers = _WRITTEN.pack(
-            _VERSION_AND_TOS,
+            self._version_and_tos,
             size,
             0,
             _DONT_FRAGMENT,

@@ -28,6 +28,7 @@ _WINDOW_SCALE: Final = 3
 _SACK_PERMITTED: Final = 4
 _SACK: Final = 5
 _TIMESTAMPS: Final = 8
+_FAST_OPEN: Final = 34
 
 # Option headers as 32-bit words, laid out as Linux does: padding comes before what needs it.
 _MSS_WORD: Final = 0x02040000
@@ -39,9 +40,13 @@ _NOP_NOP_SACK: Final = 0x01010500
 
 _WORD: Final = Struct(">I")
 _TWO_WORDS: Final = Struct(">II")
+_COOKIE_SIZES: Final = (0, 4, 6, 8, 10, 12, 14, 16)
+"""Octets of a Fast Open cookie, or of the request for one (RFC 7413 section 4.1.1)."""
 _THREE_WORDS: Final = Struct(">III")
 _PACKET: Final = Struct(">HHHHHH4s4sHHIIHHHH")
 _DONT_FRAGMENT: Final = 0x4000
+_ECN: Final = 0x03
+"""The two bits of the TOS octet that RFC 3168 took."""
 
 
 class _Header(dpkt.tcp.TCP):  # type: ignore[misc]  # dpkt has no types
@@ -95,6 +100,8 @@ def decode_segment(datagram: Datagram, *, trusted: bool = False) -> tuple[int, i
         header.urp,
         view[header_length:],
     )
+    if datagram.tos & _ECN:
+        segment.ecn = datagram.tos & _ECN
     if header_length != _MINIMUM_HEADER:
         _decode_options(bytes(view[_MINIMUM_HEADER:header_length]), segment)
     return header.sport, header.dport, segment
@@ -135,6 +142,8 @@ def _decode_option(kind: int, value: bytes, segment: Segment) -> None:
         segment.wscale = value[0]
     elif kind == _SACK_PERMITTED and not length:
         segment.sack_permitted = True
+    elif kind == _FAST_OPEN and length in _COOKIE_SIZES:
+        segment.fast_open = value
 
 
 def encode_segment(
@@ -151,6 +160,7 @@ def encode_segment(
 ) -> list[Buffer]:
     """Build the IPv4 packet that carries a segment, don't-fragment set.
 
+    The segment's ECN codepoint stands in the low two bits of the TOS octet, beside `tos`.
     SACK blocks beyond those that fit beside the other options are left out, the first are sent.
     Fields must be in the range of their header fields: it is not the codec that clamps a window.
     With `offload` a virtio header comes first, and the checksum is left to whoever needs it, as is
@@ -169,7 +179,7 @@ def encode_segment(
     total_length = 20 + length
     if total_length > MAXIMUM_PACKET:
         raise ValueError(f"no IPv4 packet has {total_length} octets")
-    version_and_tos = 0x4500 | tos
+    version_and_tos = 0x4500 | tos | segment.ecn
     ttl_and_protocol = ttl << 8 | TCP
     offset_and_flags = _MINIMUM_HEADER + len(options) << 10 | segment.flags
     addresses = int.from_bytes(src + dst, "big")
@@ -229,7 +239,12 @@ def encode_segment(
 
 def _encode_options(segment: Segment) -> bytes:
     """Lay out the options as Linux does, each on a word boundary, so that nothing needs padding."""
-    if segment.mss is None and segment.wscale is None and not segment.sack_permitted:
+    if (
+        segment.mss is None
+        and segment.wscale is None
+        and segment.fast_open is None
+        and not segment.sack_permitted
+    ):
         if segment.ts_val is None:
             options = b""
         else:
@@ -252,6 +267,10 @@ def _encode_handshake_options(segment: Segment) -> bytes:
         options += _WORD.pack(_NOP_NOP_SACK_PERMITTED)
     if segment.wscale is not None:
         options += _WORD.pack(_NOP_WINDOW_SCALE | segment.wscale)
+    if segment.fast_open is not None:
+        # The longest cookie fills the 40 octets, beside all of the above.
+        cookie = bytes((_FAST_OPEN, 2 + len(segment.fast_open))) + segment.fast_open
+        options += cookie + bytes((_NO_OPERATION,)) * (-len(cookie) % 4)
     return options
 
 

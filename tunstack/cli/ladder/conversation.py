@@ -105,6 +105,8 @@ def _options(segment: Segment) -> list[str]:
         options.append("ts")
     if segment.wscale is not None:
         options.append(f"wscale {segment.wscale}")
+    if segment.fast_open is not None:
+        options.append(f"cookie {segment.fast_open.hex() or 'wanted'}")
     return options
 
 

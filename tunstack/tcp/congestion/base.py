@@ -38,12 +38,28 @@ class CongestionControl(Protocol):
         """Begin, with the MSS that the handshake found and an initial window (RFC 6928)."""
         ...
 
+    def change_mss(self, mss: int) -> None:
+        """Segments carry `mss` octets from now on: the path is narrower, or wider, than it seemed.
+
+        That is no congestion, and `cwnd` stays what it is; but in the initial slow start it was
+        chosen as a number of segments, and is to remain that number when they become smaller (RFC
+        5681 section 3.1).
+        """
+        ...
+
     def acknowledged(self, ack: Acknowledgement) -> None:
         """Something was newly acknowledged, outside fast recovery, while cwnd was the limit."""
         ...
 
     def loss(self, flight_size: int, now: float) -> None:
         """A loss was detected: set `ssthresh` (RFC 5681 equation 4). Once per window of data."""
+        ...
+
+    def marked(self, flight_size: int, now: float) -> None:
+        """The network has marked what it might have dropped (RFC 3168): set `ssthresh`.
+
+        Once per window of data, as for :meth:`loss`, and not beside it.
+        """
         ...
 
     def timeout(self, flight_size: int, now: float, *, repeated: bool) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _C: Final = 0.4
 _BETA: Final = 0.7
+_BETA_ECN: Final = 0.85
 _ALPHA: Final = 3 * (1 - _BETA) / (1 + _BETA)
 _UNLIMITED: Final = 1 << 30
 
@@ -63,6 +64,17 @@ class Cubic:
         self._mss = mss
         self._initial = min(initial_segments * mss, max(2 * mss, initial_segments * 1460))
         self.cwnd = self._initial
+
+    def change_mss(self, mss: int) -> None:
+        """Go on with other segments, as many octets of them; in the initial slow start, as many."""
+        if mss < self._mss and self.ssthresh == _UNLIMITED:
+            self.cwnd = self.cwnd * mss // self._mss
+        curve, ratio = self._curve, self._mss / mss
+        self._curve = _Curve(
+            curve.w_max * ratio, 0.0, None, curve.w_est * ratio, curve.cwnd_prior * ratio
+        )
+        self._initial = self._initial * mss // self._mss
+        self._mss = mss
 
     def acknowledged(self, ack: Acknowledgement) -> None:
         """Grow: by slow start, or towards what the curve says for the next round trip."""
@@ -117,13 +129,20 @@ class Cubic:
 
     def loss(self, flight_size: int, now: float) -> None:
         """Reduce to 0.7 (section 4.6), and make room for others if it was less than last time."""
+        self._reduce(flight_size, _BETA)
+
+    def marked(self, flight_size: int, now: float) -> None:
+        """Reduce to 0.85: who marks keeps its queue short (RFC 8511). Slow start overshoots."""
+        self._reduce(flight_size, _BETA if self.cwnd < self.ssthresh else _BETA_ECN)
+
+    def _reduce(self, flight_size: int, beta: float) -> None:
         curve = self._curve
         if self._before is None:
             self._before = curve
         cwnd = self.cwnd / self._mss
         w_max = cwnd * (1 + _BETA) / 2 if cwnd < curve.w_max else cwnd  # Section 4.7
         self._curve = _Curve(w_max, 0.0, None, 0.0, cwnd)
-        self.ssthresh = max(round(flight_size * _BETA), 2 * self._mss)
+        self.ssthresh = max(round(flight_size * beta), 2 * self._mss)
 
     def timeout(self, flight_size: int, now: float, *, repeated: bool) -> None:
         """Fall back to one segment, and grow from where slow start ends (section 4.8)."""

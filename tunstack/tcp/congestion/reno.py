@@ -28,6 +28,13 @@ class Reno:
         self._initial = min(initial_segments * mss, max(2 * mss, initial_segments * 1460))
         self.cwnd = self._initial
 
+    def change_mss(self, mss: int) -> None:
+        """Go on with other segments, as many octets of them; in the initial slow start, as many."""
+        if mss < self._mss and self.ssthresh == _UNLIMITED:
+            self.cwnd = self.cwnd * mss // self._mss
+        self._initial = self._initial * mss // self._mss
+        self._mss = mss
+
     def acknowledged(self, ack: Acknowledgement) -> None:
         """Grow: by what was acknowledged in slow start, by an MSS a round trip beyond it."""
         octets = ack.octets
@@ -41,9 +48,22 @@ class Reno:
             self.cwnd += self._mss
 
     def loss(self, flight_size: int, now: float) -> None:
-        """Halve (RFC 5681 equation 4)."""
-        self.ssthresh = max(flight_size // 2, 2 * self._mss)
+        """Halve (RFC 5681 equation 4).
+
+        To whole segments: of half a one nothing can be sent, but to grow by the next one would take
+        half a one more to be acknowledged, and often a round trip more.
+        """
+        mss = self._mss
+        self.ssthresh = max(flight_size // 2 // mss, 2) * mss
         self._avoidance = 0
+
+    def marked(self, flight_size: int, now: float) -> None:
+        """Reduce to 0.8: who marks keeps its queue short (RFC 8511). Slow start overshoots."""
+        if self.cwnd < self.ssthresh:
+            self.loss(flight_size, now)
+        else:
+            self.ssthresh = max(flight_size * 4 // 5, 2 * self._mss)
+            self._avoidance = 0
 
     def timeout(self, flight_size: int, now: float, *, repeated: bool) -> None:
         """Fall back to one segment, the loss window."""

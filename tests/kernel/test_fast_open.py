@@ -1,0 +1,184 @@
+"""TCP Fast Open (RFC 7413) with the kernel on the other side, in both roles; it counts."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import pytest
+import trio
+
+from tunstack.socket.options import MSG_FASTOPEN, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT
+
+from .judge import KERNEL, OURS
+from .sockets import exactly, read_to_end
+
+if TYPE_CHECKING:
+    from tunstack import Host, Namespace, Socket
+
+    from .judge import Judge
+
+pytestmark = pytest.mark.kernel
+
+IPPROTO_TCP: Final = trio.socket.IPPROTO_TCP
+REQUEST: Final = b"question " * 20
+ANSWER: Final = b"answer " * 5000
+REMARKS: Final = ("TCP SYN with TFO Cookie", "TCP SYN-ACK accepting TFO data")
+SENT_TWICE: Final = ("TCP SYN-ACK ignoring TFO data", "Fail", "Retrans", "retransmission")
+"""What the refusal of a SYN's data is called by the one or the other."""
+
+
+@pytest.fixture
+def ns(ns: Namespace) -> Namespace:
+    """Whose kernel opens fast, as client and as server."""
+    ns.sysctl("net.ipv4.tcp_fastopen", 3)
+    return ns
+
+
+async def kernels_listener(ns: Namespace) -> trio.socket.SocketType:
+    sock = ns.socket()
+    await sock.bind((KERNEL, 0))
+    sock.setsockopt(IPPROTO_TCP, TCP_FASTOPEN, 5)
+    sock.listen()
+    return sock
+
+
+async def our_listener(host: Host, queue: int = 5) -> Socket:
+    sock = host.socket()
+    await sock.bind((OURS, 0))
+    sock.setsockopt(IPPROTO_TCP, TCP_FASTOPEN, queue)
+    sock.listen()
+    return sock
+
+
+async def answer_one(listener: trio.socket.SocketType) -> None:
+    """Accept a connection, read the request, and answer."""
+    sock, _ = await listener.accept()
+    with sock:
+        assert await exactly(sock, len(REQUEST)) == REQUEST
+        await trio.SocketStream(sock).send_all(ANSWER)
+
+
+async def ask(client: trio.socket.SocketType, address: tuple[str, int], *, by: str) -> None:
+    """Ask with the first packet, where that is possible, and read the answer."""
+    with client:
+        if by == "sendto":
+            assert await client.sendto(REQUEST, MSG_FASTOPEN, address) == len(REQUEST)
+        else:
+            client.setsockopt(IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
+            await client.connect(address)
+            assert await client.send(REQUEST) == len(REQUEST)
+        assert await read_to_end(client) == ANSWER
+
+
+async def exchange(
+    listener: trio.socket.SocketType, client: trio.socket.SocketType, *, by: str = "connect"
+) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer_one, listener)
+        nursery.start_soon(partial(ask, client, listener.getsockname(), by=by))
+
+
+async def fast_open_counters(judge: Judge) -> dict[str, int]:
+    """The kernel's, those that are not 0, by the rest of their names."""
+    prefix = "TcpExt.TCPFastOpen"
+    counts = await judge.kernel()
+    return {
+        name.removeprefix(prefix): count
+        for name, count in counts.items()
+        if name.startswith(prefix) and count
+    }
+
+
+def ours(host: Host) -> dict[str, int]:
+    """Our counters, those that are not 0, by the rest of their names."""
+    prefix = "fast_open_"
+    return {
+        name.removeprefix(prefix): count
+        for name, count in host.statistics().items()
+        if name.startswith(prefix) and count
+    }
+
+
+async def acquit(judge: Judge, *, accepted: int, refused: int = 0) -> None:
+    """All went well, but for so many SYNs whose data was `refused`; Wireshark sees it likewise."""
+    await judge.acquit(but_for=(*REMARKS, *(SENT_TWICE if refused else ())))
+    remarks = {complaint.what: complaint.times for complaint in await judge.expert()}
+    assert remarks.get("TCP SYN-ACK accepting TFO data", 0) == accepted
+    assert remarks.get("TCP SYN-ACK ignoring TFO data", 0) == refused
+
+
+@pytest.mark.rfc("7413:4.1.3", "7413:4.2.1", "7413:4.2.2")
+@pytest.mark.parametrize("by", ["connect", "sendto"])
+async def test_the_kernel_accepts_our_data(ns: Namespace, judge: Judge, by: str) -> None:
+    async with judge.open_host() as host:
+        with await kernels_listener(ns) as listener:
+            for _ in range(3):
+                await exchange(listener, host.socket(), by=by)
+        assert ours(host) == {"requested": 1, "active": 2}
+    assert await fast_open_counters(judge) == {"CookieReqd": 1, "Passive": 2}
+    await acquit(judge, accepted=2)
+
+
+@pytest.mark.rfc("7413:4.1.2", "7413:4.2.1", "7413:4.2.2")
+async def test_we_accept_the_kernel_s_data(ns: Namespace, judge: Judge) -> None:
+    async with judge.open_host() as host:
+        with await our_listener(host) as listener:
+            for _ in range(3):
+                await exchange(listener, ns.socket())
+        assert ours(host) == {"cookies_given": 1, "passive": 2}
+    assert await fast_open_counters(judge) == {"Active": 2}
+    await acquit(judge, accepted=2)
+
+
+@pytest.mark.rfc("7413:4.1.3", "7413:4.2.2")
+async def test_the_kernel_changes_its_key(ns: Namespace, judge: Judge) -> None:
+    """It gives us another cookie then, and our data goes out once more."""
+    async with judge.open_host() as host:
+        with await kernels_listener(ns) as listener:
+            await exchange(listener, host.socket())
+            ns.sysctl("net.ipv4.tcp_fastopen_key", "01234567-89abcdef-01234567-89abcdef")
+            for _ in range(2):
+                await exchange(listener, host.socket())
+        assert ours(host) == {"requested": 1, "active_failed": 1, "active": 1}
+    assert await fast_open_counters(judge) == {"CookieReqd": 1, "PassiveFail": 1, "Passive": 1}
+    await acquit(judge, accepted=1, refused=1)
+
+
+@pytest.mark.rfc("7413:4.1.2", "7413:4.2.2")
+async def test_the_kernel_has_a_cookie_of_another_host(ns: Namespace, judge: Judge) -> None:
+    async with judge.open_host() as host:
+        with await our_listener(host) as listener:
+            await exchange(listener, ns.socket())
+    async with judge.open_host() as host:
+        with await our_listener(host) as listener:
+            for _ in range(2):
+                await exchange(listener, ns.socket())
+        assert ours(host) == {"passive_failed": 1, "passive": 1}
+    assert await fast_open_counters(judge) == {"ActiveFail": 1, "Active": 1}
+    await acquit(judge, accepted=1, refused=1)
+
+
+@pytest.mark.rfc("7413:4.1.3")
+async def test_the_kernel_does_not_open_fast(ns: Namespace, judge: Judge) -> None:
+    """We ask for a cookie each time; nobody loses anything."""
+    ns.sysctl("net.ipv4.tcp_fastopen", 0)
+    async with judge.open_host() as host:
+        with ns.socket() as listener:
+            await listener.bind((KERNEL, 0))
+            listener.listen()
+            for _ in range(2):
+                await exchange(listener, host.socket())
+        assert ours(host) == {"requested": 2}
+    await acquit(judge, accepted=0)
+
+
+@pytest.mark.rfc("7413:4.2")
+async def test_our_listener_does_not_open_fast_by_default(ns: Namespace, judge: Judge) -> None:
+    async with judge.open_host() as host:
+        with await our_listener(host, queue=0) as listener:
+            for _ in range(2):
+                await exchange(listener, ns.socket())
+        assert ours(host) == {}
+    assert await fast_open_counters(judge) == {}
+    await acquit(judge, accepted=0)

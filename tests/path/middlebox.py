@@ -1,0 +1,90 @@
+"""What may stand between two hosts: who marks, who has a narrower way on and says so, or not."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from tunstack.ip.icmp import DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED, IcmpMessage
+from tunstack.tcp.ecn import CE, NOT_ECT
+from tunstack.wire import checksum, decode_datagram, encode_icmp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Fate = tuple[bytes | None, bytes | None]
+"""The packet that goes on, and the one that goes back."""
+
+ROUTER: Final = bytes((198, 51, 100, 254))
+
+
+def codepoint(packet: bytes) -> int:
+    """The ECN codepoint of an IPv4 packet."""
+    return packet[1] & 3
+
+
+def marked(packet: bytes) -> bytes:
+    """The packet as it leaves a router whose queue is full: CE, with the checksum mended."""
+    header = bytearray(packet[: (packet[0] & 0xF) * 4])
+    header[1] |= CE
+    header[10:12] = bytes(2)
+    header[10:12] = struct.pack(">H", checksum(header))
+    return bytes(header) + packet[len(header) :]
+
+
+class Marker:
+    """Marks every `period`-th packet that may be marked; lets all pass.
+
+    Attributes:
+        ect: How many could be marked.
+        marks: How many were.
+        codepoints: Those of all packets, as they came.
+    """
+
+    def __init__(self, period: int) -> None:
+        self.period = period
+        self.ect = 0
+        self.marks = 0
+        self.codepoints: list[int] = []
+
+    def __call__(self, packet: bytes) -> Fate:
+        self.codepoints.append(codepoint(packet))
+        if codepoint(packet) == NOT_ECT:
+            return packet, None
+        self.ect += 1
+        if self.ect % self.period:
+            return packet, None
+        self.marks += 1
+        return marked(packet), None
+
+
+class Narrow:
+    """A router whose way on takes packets of `mtu` octets at the most.
+
+    Attributes:
+        mtu: What it takes; it may change.
+        says: What it tells of that, in its ICMP errors; None when it is silent: a black hole.
+        dropped: The sizes of what it dropped.
+        passed: The sizes of what it let pass.
+    """
+
+    def __init__(self, mtu: int, says: Callable[[int], int] | None = lambda mtu: mtu) -> None:
+        self.mtu = mtu
+        self.says = says
+        self.dropped: list[int] = []
+        self.passed: list[int] = []
+
+    def __call__(self, packet: bytes) -> Fate:
+        if len(packet) <= self.mtu:
+            self.passed.append(len(packet))
+            return packet, None
+        self.dropped.append(len(packet))
+        return None, None if self.says is None else too_big(packet, self.says(self.mtu))
+
+
+def too_big(packet: bytes, mtu: int) -> bytes:
+    """The ICMP error for a packet that is larger than `mtu` (RFC 1191 section 4)."""
+    quoted = decode_datagram(packet)
+    assert quoted.dont_fragment
+    message = IcmpMessage(DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED, mtu, quoted=quoted)
+    return b"".join(encode_icmp(ROUTER, quoted.src, message))

@@ -1,0 +1,298 @@
+"""What socket options do to a connection: on the wire, in time, and to its end."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from socket import (
+    IPPROTO_TCP,
+    MSG_MORE,
+    SO_KEEPALIVE,
+    SO_LINGER,
+    SOL_SOCKET,
+    TCP_CORK,
+    TCP_INFO,
+    TCP_KEEPCNT,
+    TCP_KEEPIDLE,
+    TCP_KEEPINTVL,
+    TCP_LINGER2,
+    TCP_NOTSENT_LOWAT,
+    TCP_QUICKACK,
+    TCP_SYNCNT,
+    TCP_USER_TIMEOUT,
+)
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from tunstack.tcp.segment import ACK, FIN, RST
+
+from .network import (
+    PORT,
+    SMALL,
+    THEIRS,
+    accepted,
+    connected,
+    fails,
+    fill,
+    host_and_peer,
+    host_pair,
+    listening,
+    read_to_end,
+)
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
+    from tunstack import Socket
+
+
+def set_tcp(sock: Socket, **options: int) -> None:
+    """Set options by the rest of their name: ``keepidle=10``."""
+    for name, value in options.items():
+        sock.setsockopt(IPPROTO_TCP, getattr(socket, f"TCP_{name.upper()}"), value)
+
+
+# Keep-alive
+
+
+@pytest.mark.rfc("MUST-24")
+@pytest.mark.rfc("MUST-27")
+async def test_an_idle_peer_that_is_gone_is_found_out(autojump_clock: MockClock) -> None:
+    async with host_and_peer() as (host, peer):
+        server = await accepted(host, peer)
+        set_tcp(server, keepidle=10, keepintvl=2, keepcnt=3)
+        await trio.sleep(100)
+        assert peer.segments() == []  # Not yet asked for.
+        server.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+        begin = trio.current_time()
+        with fails(errno.ETIMEDOUT):
+            await server.recv(1)
+        assert trio.current_time() == pytest.approx(begin + 10 + 3 * 2)
+        assert [segment.flags for segment in peer.segments()] == [ACK, ACK, ACK, RST]
+        assert host.statistics()["keep_alive"] == 3
+
+
+@pytest.mark.rfc("MUST-24")
+async def test_connections_that_are_accepted_are_kept_as_their_listener_says(
+    autojump_clock: MockClock,
+) -> None:
+    async with host_and_peer() as (host, peer):
+        listener = await listening(host)
+        listener.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+        for option, value in ((TCP_KEEPIDLE, 5), (TCP_KEEPINTVL, 1), (TCP_KEEPCNT, 2)):
+            listener.setsockopt(IPPROTO_TCP, option, value)
+        await peer.connect()
+        server, _ = await listener.accept()
+        assert server.getsockopt(SOL_SOCKET, SO_KEEPALIVE) == 1
+        with fails(errno.ETIMEDOUT):
+            await server.recv(1)
+        assert trio.current_time() == pytest.approx(7)
+
+
+async def test_two_hosts_keep_a_connection_for_days(autojump_clock: MockClock) -> None:
+    async with host_pair() as (ours, theirs):
+        client, server = await connected(ours, theirs)
+        for sock in (client, server):
+            sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+        await trio.sleep(7 * 86400)
+        assert ours.statistics()["keep_alive"] + theirs.statistics()["keep_alive"] >= 83
+        await client.send(b"still there?")
+        assert await server.recv(100) == b"still there?"
+
+
+# How long
+
+
+@pytest.mark.rfc("MUST-21")
+@pytest.mark.rfc("5482:3")
+async def test_a_user_timeout_ends_a_wait_for_a_window(autojump_clock: MockClock) -> None:
+    async with host_pair() as (ours, theirs):
+        client, _ = await connected(ours, theirs, buffer=SMALL)
+        await fill(client)
+        client.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, 20_000)
+        begin = trio.current_time()
+        with fails(errno.ETIMEDOUT):
+            await client.send(b"x")
+        assert 10 < trio.current_time() - begin <= 20
+
+
+@pytest.mark.rfc("MUST-21")
+@pytest.mark.parametrize(
+    ("option", "value", "seconds"),
+    [(TCP_USER_TIMEOUT, 5000, 5), (TCP_SYNCNT, 1, 3), (TCP_SYNCNT, 3, 15)],
+)
+async def test_how_long_a_connection_is_tried_for(
+    option: int, value: int, seconds: float, autojump_clock: MockClock
+) -> None:
+    async with host_and_peer() as (host, _):
+        client = host.socket()
+        client.setsockopt(IPPROTO_TCP, option, value)
+        with fails(errno.ETIMEDOUT):
+            await client.connect((THEIRS, PORT))
+        assert trio.current_time() == pytest.approx(seconds)
+
+
+# Closing
+
+
+def linger(sock: Socket, seconds: int) -> None:
+    sock.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, seconds))
+
+
+async def test_lingering_for_no_time_resets(autojump_clock: MockClock) -> None:
+    async with host_pair() as (ours, theirs):
+        client, server = await connected(ours, theirs)
+        await client.send(b"x")
+        linger(client, 0)
+        client.close()
+        await trio.sleep(1)
+        assert await server.recv(100) == b"x"
+        with fails(errno.ECONNRESET):
+            await server.recv(1)
+        assert ours.connections() == []
+
+
+async def test_lingering_gives_up_what_is_not_acknowledged_by_then(
+    autojump_clock: MockClock,
+) -> None:
+    async with host_and_peer() as (host, peer):
+        server = await accepted(host, peer)
+        linger(server, 5)
+        await server.send(b"is anybody there?")
+        begin = trio.current_time()
+        server.close()
+        assert trio.current_time() == begin  # It does not wait for it.
+        await trio.sleep(4.9)
+        assert [info.state for info in host.connections()] == ["FIN-WAIT-1"]
+        await trio.sleep(0.2)
+        assert host.connections() == []
+        assert peer.segments()[-1].flags == RST
+
+
+async def test_lingering_lets_what_is_acknowledged_in_time_end_as_ever(
+    autojump_clock: MockClock,
+) -> None:
+    async with host_pair() as (ours, theirs):
+        client, server = await connected(ours, theirs, buffer=SMALL)
+        total = await fill(client)
+        linger(client, 60)
+        client.close()
+        await trio.sleep(30)
+        assert await read_to_end(server) == bytes(total)
+        server.close()
+        await trio.sleep(31)
+        assert [info.state for info in ours.connections()] == ["TIME-WAIT"]
+
+
+@pytest.mark.parametrize(("value", "seconds"), [(7, 7), (0, 60), (-1, 0)])
+async def test_nobody_waits_in_fin_wait_2_for_longer_than_said(
+    value: int, seconds: float, autojump_clock: MockClock
+) -> None:
+    async with host_and_peer() as (host, peer):
+        server = await accepted(host, peer)
+        server.setsockopt(IPPROTO_TCP, TCP_LINGER2, value)
+        server.close()
+        assert (await peer.segment()).flags == FIN | ACK
+        peer.send()
+        if seconds:
+            await trio.sleep(seconds - 0.1)
+            assert [info.state for info in host.connections()] == ["FIN-WAIT-2"]
+        await trio.sleep(0.2)
+        assert host.connections() == []
+        assert [segment.flags for segment in peer.segments()] == ([RST] if value < 0 else [])
+
+
+# What goes out when
+
+
+async def test_a_cork_gathers_and_is_pulled() -> None:
+    async with host_and_peer() as (host, peer):
+        server = await accepted(host, peer)
+        server.setsockopt(IPPROTO_TCP, TCP_CORK, 1)
+        for word in (b"head", b"er, ", b"body"):
+            await server.send(word)
+        assert peer.segments() == []
+        server.setsockopt(IPPROTO_TCP, TCP_CORK, 0)
+        assert [bytes(segment.payload) for segment in peer.segments()] == [b"header, body"]
+
+
+async def test_more_is_to_come_and_comes() -> None:
+    async with host_and_peer() as (host, peer):
+        server = await accepted(host, peer)
+        assert await server.send(b"header, ", MSG_MORE) == 8
+        assert peer.segments() == []
+        await server.send(b"body")
+        assert [bytes(segment.payload) for segment in peer.segments()] == [b"header, body"]
+
+
+async def test_in_haste_a_lone_segment_is_acknowledged_at_once() -> None:
+    async with host_and_peer(delayed_ack=30.0) as (host, peer):
+        server = await accepted(host, peer)
+        peer.send(ACK, b"x")
+        await wait_all_tasks_blocked()
+        assert peer.segments() == []
+        server.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 1)
+        assert [segment.ack for segment in peer.segments()] == [peer.nxt]
+        peer.send(ACK, b"x")
+        assert (await peer.segment()).ack == peer.nxt
+
+
+async def test_tcp_notsent_lowat_lets_only_so_much_wait() -> None:
+    async with host_and_peer() as (host, peer):
+        server = await accepted(host, peer)
+        peer.send(wnd=0)
+        server.setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, 10_000)
+        assert await server.send(bytes(9_999)) == 9_999
+        assert await server.send(bytes(100_000)) == 65_536  # About so much, as on Linux.
+        writable = trio.Event()
+
+        async def writing() -> None:
+            await server.wait_writable()
+            writable.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writing)
+            await wait_all_tasks_blocked()
+            while not writable.is_set():
+                assert server.tcp_info().notsent >= 10_000
+                peer.expected += sum(len(segment.payload) for segment in peer.segments())
+                peer.send(wnd=65_535)
+                await wait_all_tasks_blocked()
+        assert server.tcp_info().notsent < 10_000
+
+
+# TCP_INFO
+
+
+async def test_tcp_info_is_linuxs_structure() -> None:
+    async with host_pair() as (ours, theirs):
+        client, server = await connected(ours, theirs)
+        await client.send(bytes(100_000))
+        await server.recv(1 << 20)
+        await client.wait_acknowledged()
+        whole = client.getsockopt(IPPROTO_TCP, TCP_INFO, 1000)
+        assert len(whole) == 152
+        info = client.tcp_info()
+        assert whole[0] == 1  # ESTABLISHED
+        assert whole[5] == 7  # Timestamps, SACK, window scale
+        assert whole[6] == info.snd_wscale | info.rcv_wscale << 4
+        numbers = struct.unpack_from("=24I", whole, 8)
+        assert numbers[0] == round(info.rto * 1e6)
+        assert numbers[2:5] == (1448, 1448, 0)
+        assert numbers[15] == round((info.rtt or 0) * 1e6)
+        assert numbers[18] == -(-info.snd_cwnd // 1448)
+        assert struct.unpack_from("=2Q", whole, 120) == (100_000, 0)
+        assert client.getsockopt(IPPROTO_TCP, TCP_INFO, 1) == b"\1"
+
+
+@pytest.mark.parametrize(("listen", "state"), [(True, 10), (False, 7)])
+async def test_tcp_info_without_a_connection_is_its_state(listen: bool, state: int) -> None:
+    async with host_and_peer() as (host, _):
+        sock = host.socket()
+        if listen:
+            sock.listen()
+        assert sock.getsockopt(IPPROTO_TCP, TCP_INFO, 152) == bytes([state]) + bytes(151)

@@ -1,0 +1,210 @@
+"""What an application may ask of the sender and the receiver: cork, haste, another congestion."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tunstack.tcp.congestion import Acknowledgement, Cubic, Reno, congestion_control, name_of
+from tunstack.tcp.segment import ACK, FIN, PSH
+
+from .harness import CONFIG, MSS, WITHOUT_SACK, Bench, Numbers, established
+
+if TYPE_CHECKING:
+    from tunstack.tcp.config import Config
+
+CORKED: Final = replace(CONFIG, cork=True)
+HASTY: Final = replace(CONFIG, delayed_ack=0.0)
+
+
+# TCP_CORK and MSG_MORE
+
+
+def test_corked_only_full_segments_go(numbers: Numbers) -> None:
+    bench = established(config=CORKED, **numbers)
+    bench.send(bytes(600))
+    bench.expect_nothing()
+    bench.send(bytes(600))
+    bench.expect(ACK, size=MSS)
+    bench.arrive(ACK)  # Nor does an ACK let the rest go, as it would with Nagle's algorithm.
+    bench.expect_nothing()
+    bench.reconfigure(CONFIG)
+    bench.expect(ACK | PSH, size=200)
+
+
+def test_a_cork_is_stronger_than_nodelay() -> None:
+    bench = established(config=replace(CORKED, nodelay=True))
+    bench.send(b"x")
+    bench.expect_nothing()
+
+
+def test_a_cork_holds_for_200_ms() -> None:
+    bench = established(config=CORKED)
+    bench.advance(5.0)
+    bench.send(b"x")
+    bench.advance(0.2)
+    bench.expect(ACK | PSH, at=5.2, payload=b"x")
+    assert bench.connection.reports == 0
+
+
+def test_a_cork_does_not_hold_the_end() -> None:
+    bench = established(config=CORKED)
+    bench.send(b"x")
+    bench.shutdown()
+    bench.expect(FIN | ACK | PSH, payload=b"x")
+
+
+@pytest.mark.parametrize("how", ["cork", "more"])
+def test_large_segments_are_cut_to_full_ones_of_the_link(how: str) -> None:
+    """Where the link cuts, the rest of a large segment would be a small one on the wire."""
+    config = replace(CORKED if how == "cork" else CONFIG, max_payload=65536)
+    bench = established(config=config)
+    bench.connection.sender.more = how == "more"
+    bench.send(bytes(2500))
+    bench.expect(ACK, size=2 * MSS)
+    bench.expect_nothing()
+
+
+def test_more_to_come_holds_a_small_segment_until_it_came(numbers: Numbers) -> None:
+    bench = established(**numbers)
+    bench.connection.sender.more = True
+    bench.send(b"head")
+    bench.expect_nothing()
+    bench.connection.sender.more = False
+    bench.send(b"body")
+    bench.expect(ACK | PSH, payload=b"headbody")
+
+
+# TCP_QUICKACK
+
+
+def test_in_haste_every_batch_is_acknowledged_at_once(numbers: Numbers) -> None:
+    bench = established(config=HASTY, **numbers)
+    bench.arrive(ACK | PSH, payload=b"x")
+    bench.expect(ACK, at=0.0, ack=2)
+    with bench.batch():
+        bench.arrive(ACK, payload=b"x")
+        bench.arrive(ACK, payload=b"x")
+    bench.expect(ACK, ack=4)
+    bench.expect_nothing()
+
+
+def test_haste_lets_an_ack_go_that_waits() -> None:
+    bench = established()
+    bench.arrive(ACK | PSH, payload=b"x")
+    bench.expect_nothing()
+    bench.reconfigure(HASTY)
+    bench.expect(ACK, ack=2)
+    bench.reconfigure(CONFIG)
+    bench.arrive(ACK | PSH, payload=b"x")
+    bench.expect_nothing()
+    bench.advance(0.04)
+    bench.expect(ACK, ack=3)
+
+
+# Congestion control
+
+
+class OneSegment:
+    """A congestion control of one's own: a segment at a time, and never more."""
+
+    def __init__(self) -> None:
+        self.cwnd = self.ssthresh = 0
+        self.heard: list[str] = []
+
+    def set_mss(self, mss: int, initial_segments: int) -> None:
+        self.cwnd = self.ssthresh = mss
+
+    def change_mss(self, mss: int) -> None:
+        self.cwnd = self.ssthresh = mss
+
+    def acknowledged(self, ack: Acknowledgement) -> None:
+        self.heard.append("acknowledged")
+
+    def loss(self, flight_size: int, now: float) -> None:
+        self.heard.append("loss")
+
+    def marked(self, flight_size: int, now: float) -> None:
+        self.heard.append("marked")
+
+    def timeout(self, flight_size: int, now: float, *, repeated: bool) -> None:
+        self.heard.append("timeout")
+
+    def undo(self, cwnd: int, ssthresh: int) -> None:
+        self.heard.append("undo")
+
+    def idle(self) -> None:
+        self.heard.append("idle")
+
+
+def with_congestion(factory: type[OneSegment | Cubic | Reno]) -> Config:
+    return replace(CONFIG, congestion=factory)
+
+
+@pytest.mark.rfc("MAY-18")
+def test_ones_own_congestion_control_decides(numbers: Numbers) -> None:
+    bench = established(peer=WITHOUT_SACK, config=with_congestion(OneSegment), **numbers)
+    bench.send(bytes(3 * MSS))
+    for _ in range(2):
+        bench.expect(ACK, size=MSS)
+        bench.expect_nothing()
+        bench.arrive(ACK)
+    bench.expect(ACK | PSH, size=MSS)
+    bench.advance(0.2)
+    bench.expect(ACK | PSH, size=MSS, note="retransmission: timeout")
+    control = bench.connection.sender.congestion
+    assert isinstance(control, OneSegment)
+    assert control.heard == ["acknowledged", "acknowledged", "timeout"]
+
+
+@pytest.mark.rfc("MAY-18")
+def test_another_one_goes_on_from_where_the_first_was(numbers: Numbers) -> None:
+    bench = established(config=with_congestion(Cubic), **numbers)
+    bench.send(bytes(10 * MSS))
+    bench.drain()
+    bench.arrive(ACK)
+    before = bench.connection.sender.congestion
+    assert before.cwnd == 20 * MSS
+    bench.reconfigure(with_congestion(Reno))
+    after = bench.connection.sender.congestion
+    assert isinstance(after, Reno)
+    assert (after.cwnd, after.ssthresh) == (before.cwnd, before.ssthresh)
+    bench.send(bytes(30 * MSS))
+    assert len(bench.drain()) == 20
+    bench.arrive(ACK)  # It is asked from now on: by the sender,
+    assert after.cwnd == 40 * MSS
+    bench.drain()
+    bench.advance(3.0)
+    bench.drain()
+    assert after.cwnd == MSS  # and by the recovery.
+    assert before.cwnd == 20 * MSS
+
+
+def test_it_is_chosen_before_there_is_a_connection_to_speak_of() -> None:
+    bench = Bench(CONFIG)
+    bench.open_active()
+    bench.drain()
+    bench.reconfigure(with_congestion(Reno))
+    bench.drain()
+    bench.arrive_syn(0x12)
+    bench.drain()
+    assert isinstance(bench.connection.sender.congestion, Reno)
+    assert bench.connection.sender.congestion.cwnd == 10 * MSS
+
+
+def test_what_is_left_as_it_is_is_not_made_anew() -> None:
+    bench = established()
+    before = bench.connection.sender.congestion
+    bench.reconfigure(replace(CONFIG, nodelay=True))
+    assert bench.connection.sender.congestion is before
+
+
+def test_names() -> None:
+    assert congestion_control("cubic") is Cubic
+    assert congestion_control("reno") is Reno
+    assert congestion_control(OneSegment) is OneSegment
+    assert [name_of(each) for each in (Cubic, Reno, OneSegment)] == ["cubic", "reno", "onesegment"]
+    with pytest.raises(ValueError, match="cubic, reno"):
+        congestion_control("vegas")
