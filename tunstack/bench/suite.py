@@ -1,128 +1,314 @@
-"""What is measured, and how: pairs of runs, medians, ratios."""
+"""What the suite measures, and how: groups of cases, pairs of runs."""
 
 from __future__ import annotations
 
-import sys
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, Final
-
-import trio
+from collections import defaultdict
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import tunstack
-from tunstack.apps import APPS
+from tunstack.bench import generators
+from tunstack.bench.rows import Row, Target, make_results
+from tunstack.bench.running import LANES, open_server
+from tunstack.bench.server import HOLD, HTTP
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Awaitable, Callable
 
-SIDES: Final = {"tunstack": "198.51.100.2", "kernel": "127.0.0.1"}
-"""Where each side serves."""
+    from tunstack.bench.generators import Generator
+    from tunstack.bench.rows import Result
+    from tunstack.bench.running import Server
 
-_LOAD: Final = Path(__file__).with_name("load.py")
-_SERVED: Final = ("http", "discard")
+    Measure: TypeAlias = Callable[["Server", "Plan"], Awaitable[dict[str, float]]]
+
+_MEGABIT: Final = 1e6 / 8
+_AT_A_TIME: Final = 16
+"""Connections that ab has open at a time."""
+_BUSY: Final = 16
+_WARM_UP: Final = 0.5
+"""Seconds of a run before the first that counts."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Plan:
+    """How thoroughly.
+
+    Attributes:
+        pairs: Runs that count, in each lane.
+        seconds: Of each run.
+        idle: How many idle connections the busy ones are among, in steps.
+        held: How many connections memory is measured with.
+        crowd: How many connections a crowd is.
+        own: Whether to make do with our own clients.
+    """
+
+    pairs: int = 5
+    seconds: float = 2.0
+    idle: tuple[int, ...] = (10, 1000, 10_000)
+    held: int = 10_000
+    crowd: int = 50_000
+    own: bool = False
+
+
+QUICK: Final = Plan(pairs=2, seconds=1.0, idle=(10, 1000), held=1000, crowd=10_000)
+"""About a minute."""
 
 
 @dataclass(slots=True, frozen=True)
-class Measurement:
-    """One thing to measure.
+class Case:
+    """What is run at once.
 
     Attributes:
-        name: For the table.
-        load: Which of :mod:`tunstack.bench.load`.
-        app: What serves it.
-        amount: Of octets, or of requests; `quick` stands for it in a quick run.
-        connections: How many of them.
-        unit: What a second of it is called.
-        per_unit: How much of `amount` makes one unit.
+        name: For the progress line.
+        measure: Runs it against a server.
+        idle: How many connections are held open meanwhile.
+        alone: Whether it needs a server that nobody has used, and is therefore run only once.
     """
 
     name: str
-    load: str
-    app: str
-    amount: int
-    quick: int
-    unit: str
-    per_unit: float
-    connections: int = 1
+    measure: Measure
+    idle: int = 0
+    alone: bool = False
 
 
-MEASUREMENTS: Final = (
-    Measurement("bulk, kernel to us", "send", "discard", 256 << 20, 32 << 20, "Mbit/s", 1e6 / 8),
-    Measurement("bulk, us to kernel", "receive", "http", 256 << 20, 32 << 20, "Mbit/s", 1e6 / 8),
-    Measurement("requests, 1 connection", "requests", "http", 5000, 1000, "/s", 1),
-    Measurement("requests, 16 connections", "requests", "http", 20000, 2000, "/s", 1, 16),
-)
+@dataclass(slots=True, frozen=True)
+class Group:
+    """What is measured in turns, and the rows that it makes."""
+
+    cases: tuple[Case, ...]
+    rows: tuple[Row, ...]
+
+
+def _bulk(_: Plan) -> Group:
+    cases, rows = [], []
+    for to_us, way in ((True, "to us"), (False, "from us")):
+        for connections in (1, 8):
+            name = f"bulk {way}, {_count(connections)}"
+            run = partial(_measure_bulk, name, to_us=to_us, connections=connections)
+            cases.append(Case(name, run))
+            target = Target("ratio", ">=", 0.5) if connections == 1 else None
+            rows.append(Row(name, "Mbit/s", target))
+    for way in ("to us", "from us"):
+        rows.append(Row(f"CPU {way}, server", "s/GB"))
+        rows.append(Row(f"CPU {way}, server and client", "s/GB"))
+    return Group(tuple(cases), tuple(rows))
+
+
+async def _measure_bulk(
+    name: str, server: Server, plan: Plan, *, to_us: bool, connections: int
+) -> dict[str, float]:
+    figures = await server.load(
+        generators.bulk(server.address, plan.seconds, connections, to_us=to_us)
+    )
+    found = {name: figures["octets"] / figures["seconds"] / _MEGABIT}
+    if connections == 1:
+        gigabytes = figures["octets"] / 1e9
+        way = "to us" if to_us else "from us"
+        found[f"CPU {way}, server"] = figures["server_cpu"] / gigabytes
+        both = figures["server_cpu"] + figures["cpu"]
+        found[f"CPU {way}, server and client"] = both / gigabytes
+    return found
+
+
+def _requests(_: Plan) -> Group:
+    cases, rows = [], []
+    for connections, bound in ((1, 0.6), (16, 0.7), (64, 0.7)):
+        name = f"requests, {_count(connections)}"
+        cases.append(Case(name, partial(_measure_requests, name, connections)))
+        rows.append(Row(name, "/s", Target("ratio", ">=", bound)))
+    return Group(tuple(cases), tuple(rows))
+
+
+async def _measure_requests(
+    name: str, connections: int, server: Server, plan: Plan
+) -> dict[str, float]:
+    load = generators.requests(server.address, plan.seconds, connections, own=plan.own)
+    return await _rate(name, load, server)
+
+
+async def _rate(name: str, load: Generator, server: Server) -> dict[str, float]:
+    return {name: (await server.load(load))["rate"]}
+
+
+def _connections(_: Plan) -> Group:
+    name = "connections, one request each"
+
+    async def measure(server: Server, plan: Plan) -> dict[str, float]:
+        load = generators.connections(server.address, plan.seconds, _AT_A_TIME, own=plan.own)
+        return await _rate(name, load, server)
+
+    return Group((Case(name, measure),), (Row(name, "/s", Target("ratio", ">=", 1.0)),))
+
+
+def _roundtrip(_: Plan) -> Group:
+    names = {"p50": "round trip, p50", "p99": "round trip, p99"}
+
+    async def measure(server: Server, plan: Plan) -> dict[str, float]:
+        figures = await server.load(generators.echoes(server.address, plan.seconds))
+        return {name: figures[key] * 1e6 for key, name in names.items()}
+
+    rows = (
+        Row(names["p50"], "µs", Target("ratio", "<=", 1.5)),
+        Row(names["p99"], "µs"),
+    )
+    return Group((Case("round trip", measure),), rows)
+
+
+def _memory(plan: Plan) -> Group:
+    """Of the server's process: the kernel's own memory, of which its sockets are, is not seen."""
+    cases, rows = [], []
+    for port, what, target in (
+        (HOLD, "stack alone", Target("ours", "<=", 8.0)),
+        (HTTP, "with a task each", None),
+    ):
+        name = f"memory per idle connection, {what}"
+        cases.append(Case(name, partial(_measure_memory, name, port), alone=True))
+        rows.append(Row(name, "KiB", target, compared=False))
+    return Group(tuple(cases), tuple(rows))
+
+
+async def _measure_memory(name: str, port: int, server: Server, plan: Plan) -> dict[str, float]:
+    # The first ones pay for what all share.
+    async with server.holding(port, plan.held // 50):
+        before = (await server.usage())["memory"]
+        async with server.holding(port, plan.held):
+            after = (await server.usage())["memory"]
+    return {name: (after - before) / plan.held / 1024}
+
+
+def _idle(plan: Plan) -> Group:
+    names = {idle: f"requests, {_BUSY} busy among {idle:,} idle" for idle in plan.idle}
+    cases = [
+        Case(name, partial(_measure_requests, name, _BUSY), idle) for idle, name in names.items()
+    ]
+    least, most = names[plan.idle[0]], names[plan.idle[-1]]
+    share = Row(
+        f"what {plan.idle[-1]:,} idle leave of {plan.idle[0]:,}'s",
+        "",
+        Target("ours", ">=", 0.9),
+        share=(most, least),
+        compared=False,
+    )
+    return Group(tuple(cases), (*(Row(name, "/s") for name in names.values()), share))
+
+
+def _crowd(plan: Plan) -> Group:
+    """How one more is served. It takes server processes that may open as many files."""
+    names = {idle: f"requests, one more than {idle:,} idle" for idle in (10, plan.crowd)}
+    cases = [Case(name, partial(_measure_requests, name, 1), idle) for idle, name in names.items()]
+    few, many = names.values()
+    target = Target("ours", ">=", 0.9)
+    share = Row(f"what {plan.crowd:,} idle leave", "", target, share=(many, few), compared=False)
+    return Group(tuple(cases), (Row(few, "/s"), Row(many, "/s"), share))
+
+
+GROUPS: Final = {
+    "bulk": _bulk,
+    "requests": _requests,
+    "connections": _connections,
+    "roundtrip": _roundtrip,
+    "memory": _memory,
+    "idle": _idle,
+    "crowd": _crowd,
+}
+"""By the name for ``--only``."""
+
+USUAL: Final = tuple(name for name in GROUPS if name != "crowd")
+"""What is measured unless something else is asked for: a crowd takes minutes."""
+
+
+def _count(connections: int) -> str:
+    return f"{connections} connection{'s' if connections > 1 else ''}"
 
 
 @dataclass(slots=True)
-class Result:
-    """What came out: rates in the measurement's unit, one for each run, by side."""
+class Progress:
+    """What goes on.
 
-    measurement: Measurement
-    rates: dict[str, list[float]] = field(default_factory=lambda: {side: [] for side in SIDES})
+    Attributes:
+        what: Is run now.
+        done: Of `total` runs.
+        total: Of all of them.
+    """
 
-    def median(self, side: str) -> float:
-        """The median rate of a side."""
-        return median(self.rates[side])
-
-    @property
-    def ratio(self) -> float:
-        """tunstack's median in units of the kernel's."""
-        return self.median("tunstack") / self.median("kernel")
+    what: str
+    done: int
+    total: int
 
 
-@asynccontextmanager
-async def _served() -> AsyncIterator[tunstack.Namespace]:
-    """A namespace in which both sides serve all that is needed."""
-    async with (
-        tunstack.open_namespace() as namespace,
-        namespace.open_host() as host,
-        trio.open_nursery() as nursery,
-    ):
-        for name in _SERVED:
-            app = APPS[name]
-            await nursery.start(host.serve_tcp, app.handler, app.port)
-            sock = namespace.socket()
-            sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
-            await sock.bind((SIDES["kernel"], app.port))
-            sock.listen(4096)
-            nursery.start_soon(trio.serve_listeners, app.handler, [trio.SocketListener(sock)])
-        yield namespace
-        nursery.cancel_scope.cancel()
-
-
-async def run_suite(*, pairs: int, quick: bool, progress: Callable[[str], None]) -> list[Result]:
-    """Measure everything, `pairs` times on each side in turn, after a run of each to warm up.
+async def run_suite(
+    plan: Plan, names: tuple[str, ...], progress: Callable[[Progress], None]
+) -> list[Result]:
+    """Measure, group by group, after a short run of each case to warm up.
 
     Args:
-        pairs: How many runs count on each side.
-        quick: Smaller amounts.
-        progress: Called with what is measured next.
+        plan: How thoroughly.
+        names: Of `GROUPS`.
+        progress: Called before each run.
 
     Raises:
-        tunstack.SetupError: there is no namespace to be had.
+        tunstack.SetupError: there is no namespace, or no device, to be had.
+        GeneratorError: a load failed.
     """
+    groups = [GROUPS[name](plan) for name in names]
+    total = sum(_runs(group, plan) for group in groups)
+    state = Progress("", 0, total)
+
+    def step(what: str) -> None:
+        state.what = what
+        progress(state)
+        state.done += 1
+
     results = []
-    async with _served() as namespace:
-        for measurement in MEASUREMENTS:
-            result = Result(measurement)
-            for number in range(-1, pairs):
-                for side, address in SIDES.items():
-                    progress(f"{measurement.name}: {side}, {max(number, 0) + 1} of {pairs}")
-                    amount = measurement.quick if quick or number < 0 else measurement.amount
-                    seconds = await _load(namespace, measurement, address, amount)
-                    if number >= 0:
-                        result.rates[side].append(amount / seconds / measurement.per_unit)
-            results.append(result)
+    for group in groups:
+        async with tunstack.open_namespace() as namespace:
+            # Ports for as many clients as there may be; and as many half-open connections as there
+            # may be with tunstack, instead of SYN cookies.
+            namespace.sysctl("net.ipv4.ip_local_port_range", "1024 65535")
+            namespace.sysctl("net.core.somaxconn", 65535)
+            runs = await _run_group(namespace, group, plan, step)
+        results += make_results(group.rows, runs)
     return results
 
 
-async def _load(
-    namespace: tunstack.Namespace, measurement: Measurement, address: str, amount: int
-) -> float:
-    arguments = [address, APPS[measurement.app].port, amount, measurement.connections]
-    command = [sys.executable, "-I", "-S", str(_LOAD), measurement.load, *map(str, arguments)]
-    finished = await namespace.run_process(command, capture_stdout=True)
-    return float(finished.stdout)
+def _runs(group: Group, plan: Plan) -> int:
+    return sum(len(LANES) * (1 if case.alone else plan.pairs + 1) for case in group.cases)
+
+
+async def _run_group(
+    namespace: tunstack.Namespace, group: Group, plan: Plan, step: Callable[[str], None]
+) -> dict[str, list[dict[str, float]]]:
+    """Run a group; returns the figures of each pair, by lane."""
+    warming = Plan(seconds=min(_WARM_UP, plan.seconds), own=True)
+    found: dict[str, list[dict[str, float]]] = {lane: [] for lane in LANES}
+    async with AsyncExitStack() as stack:
+        servers: dict[tuple[str, object], Server] = {}
+        for number, key in enumerate(dict.fromkeys(map(_place, group.cases))):
+            idle = key if isinstance(key, int) else 0
+            for lane in LANES:
+                step(f"starting to serve over {lane}")
+                server = await stack.enter_async_context(
+                    open_server(namespace, lane, number, connections=idle)
+                )
+                await stack.enter_async_context(server.holding(HTTP, idle))
+                servers[lane, key] = server
+        for number in range(-1, plan.pairs):
+            figures: dict[str, dict[str, float]] = defaultdict(dict)
+            for case in group.cases:
+                if case.alone and number != 0:
+                    continue
+                for lane in LANES:
+                    step(f"{case.name}: {lane}, {max(number, 0) + 1} of {plan.pairs}")
+                    server = servers[lane, _place(case)]
+                    figures[lane] |= await case.measure(server, plan if number >= 0 else warming)
+            if number >= 0:
+                for lane in LANES:
+                    found[lane].append(figures[lane])
+    return found
+
+
+def _place(case: Case) -> object:
+    """Which server a case needs: cases that may share one have the same."""
+    return case.name if case.alone else case.idle
