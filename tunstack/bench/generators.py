@@ -76,9 +76,9 @@ def echoes(address: str, seconds: float) -> Generator:
     return _own("echoes", address, ECHO, seconds, 1)
 
 
-def hold(address: str, port: int, amount: int) -> Generator:
-    """Connections that do nothing."""
-    return _own("hold", address, port, 0, amount)
+def hold(address: str, port: int, first: int, amount: int) -> Generator:
+    """Connections that do nothing, from port `first` on."""
+    return _own("hold", address, port, first, amount)
 
 
 def _own(what: str, address: str, port: int, seconds: float, connections: int) -> Generator:

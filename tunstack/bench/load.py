@@ -8,7 +8,8 @@ it is the server that is to be measured.
     requests         answers to small HTTP requests on connections that are kept alive
     connections      the same, each on a connection of its own; so many are open at a time
     echoes           the round-trip times of a small message, one after the other
-    hold             opens so many connections, prints, and keeps them until its input ends
+    hold             opens so many connections, prints, and keeps them until its input ends; their
+                     first port stands in the place of SECONDS
 """
 
 from __future__ import annotations
@@ -161,9 +162,17 @@ def percentile(ordered: list[float], share: float) -> float:
     return ordered[max(1, math.ceil(share * len(ordered))) - 1]
 
 
-def hold(address: Address, _: float, connections: int) -> Figures:
-    """Open connections, and keep them."""
-    sockets = [socket.create_connection(address, timeout=30) for _ in range(connections)]
+def hold(address: Address, first: float, connections: int) -> Figures:
+    """Open connections, from the port `first` on, and keep them."""
+    # The kernel can choose the ports, but tries half of all before it takes one of the other half:
+    # milliseconds for each connection of a crowd.
+    sockets = []
+    for port in range(int(first), int(first) + connections):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("", port))
+        sock.connect(address)
+        sockets.append(sock)
     print(json.dumps({"held": len(sockets)}), flush=True)
     sys.stdin.read()
     return {"held": len(sockets)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import sys
@@ -68,14 +69,14 @@ class Result:
     figures: dict[str, list[float]] = field(default_factory=lambda: {lane: [] for lane in LANES})
 
     def median(self, lane: str) -> float:
-        """The median of a lane's figures."""
-        return median(self.figures[lane])
+        """The median of a lane's figures; not a number where it has none."""
+        return median(self.figures[lane]) if self.figures[lane] else math.nan
 
     @property
     def ratio(self) -> float:
         """tunstack's median in units of the kernel's; not a number where that is zero."""
         kernel = self.median("kernel")
-        return self.median("tunstack") / kernel if kernel else float("nan")
+        return self.median("tunstack") / kernel if kernel else math.nan
 
     @property
     def met(self) -> bool | None:
@@ -89,12 +90,12 @@ def make_results(rows: Iterable[Row], runs: Mapping[str, list[dict[str, float]]]
     Args:
         rows: Those of the table.
         runs: The figures of each run by the name of their row, by lane. A figure that only some
-            runs have makes a row with fewer of them; one that none has makes none.
+            runs have makes a row with fewer of them; one that tunstack has not makes none.
     """
     results = []
     for row in rows:
         figures = {lane: _of(row, runs[lane]) for lane in LANES}
-        if all(figures.values()):
+        if figures["tunstack"]:
             results.append(Result(row, figures))
     return results
 
@@ -141,8 +142,8 @@ def as_json(results: Iterable[Result], conditions: Mapping[str, object]) -> str:
             "name": result.row.name,
             "unit": result.row.unit,
             "figures": result.figures,
-            "medians": {lane: result.median(lane) for lane in LANES},
-            "ratio": result.ratio if result.row.compared else None,
+            "medians": {lane: _finite(result.median(lane)) for lane in LANES},
+            "ratio": _finite(result.ratio) if result.row.compared else None,
             "target": None if result.row.target is None else str(result.row.target),
             "met": result.met,
         }
@@ -150,6 +151,11 @@ def as_json(results: Iterable[Result], conditions: Mapping[str, object]) -> str:
     ]
     document = {"machine": describe_machine(), **conditions, "results": rows}
     return json.dumps(document, indent=2) + "\n"
+
+
+def _finite(value: float) -> float | None:
+    """JSON has nothing else."""
+    return value if math.isfinite(value) else None
 
 
 _HEAD: Final = ("measured", "tunstack", "kernel sockets", "ratio", "target", "")
@@ -164,13 +170,16 @@ def _cells(result: Result) -> tuple[str, ...]:
     row = result.row
     return (
         row.name,
-        *(f"{_rounded(result.median(lane))} {row.unit}".strip() for lane in LANES),
-        f"{result.ratio:.2f}" if row.compared else "",
+        *(_with_unit(result.median(lane), row.unit) for lane in LANES),
+        f"{result.ratio:.2f}" if row.compared and math.isfinite(result.ratio) else "",
         "" if row.target is None else str(row.target),
         {None: "", True: "met", False: "missed"}[result.met],
     )
 
 
-def _rounded(value: float) -> str:
-    """Three digits at least, and none of the zeros that say nothing."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def _with_unit(value: float, unit: str) -> str:
+    """Three digits at least."""
+    if not math.isfinite(value):
+        return "-"
+    rounded = f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+    return f"{rounded} {unit}".strip()

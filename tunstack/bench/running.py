@@ -25,6 +25,15 @@ LANES: Final = ("tunstack", "kernel")
 _PATIENCE: Final = 60.0
 """Seconds that a process may take to answer."""
 
+HELD_PORTS: Final = range(1100, 52_000)
+"""The clients' ports for connections that are held, to one server; other clients have the rest."""
+
+MARGIN: Final = 1000
+"""Files that a server may need beside its connections."""
+
+_USUAL: Final = 30_000
+"""Connections that a server bears, with tunstack's own limits, and with kernel sockets' files."""
+
 _HOLDER: Final = 12_000
 """Connections that one client process holds: fewer than the files it may commonly open."""
 
@@ -46,8 +55,8 @@ async def open_server(
     """
     address = f"198.51.100.{16 * number + 2}" if lane == "tunstack" else f"127.0.0.{number + 1}"
     command = [sys.executable, "-m", "tunstack.bench.server", lane, address]
-    if connections > 10_000:
-        command += ["--crowd", "--files", str(connections + 1000)]
+    if connections > _USUAL:
+        command += ["--crowd", "--files", str(connections + MARGIN)]
     async with _process(namespace, command) as process:
         yield Server(namespace, lane, address, process)
 
@@ -97,12 +106,14 @@ class Talker:
 
     async def _line(self) -> dict[str, float]:
         assert self._process.stdout is not None
-        with trio.fail_after(_PATIENCE):
+        with trio.move_on_after(_PATIENCE) as scope:
             while b"\n" not in self._pending:
                 data = await self._process.stdout.receive_some()
                 if not data:
                     raise await self._ended()
                 self._pending += data
+        if scope.cancelled_caught:
+            raise GeneratorError(f"{self._process.args!r} says nothing")
         line, _, self._pending = self._pending.partition(b"\n")
         said = json.loads(line)
         if "error" in said:
@@ -140,9 +151,15 @@ class Server:
         self.address = address
         self._namespace = namespace
         self._talker = talker
+        self._next_port = HELD_PORTS.start
 
     async def usage(self) -> dict[str, float]:
-        """Its CPU seconds so far, and the octets of its resident memory: ``cpu`` and ``memory``."""
+        """How it goes.
+
+        Returns:
+            Its CPU seconds so far as ``cpu``, the octets of its resident memory as ``memory``, and
+            how many connections it has ``accepted``.
+        """
         return await self._talker.ask()
 
     async def load(self, generator: Generator) -> dict[str, float]:
@@ -171,8 +188,11 @@ class Server:
             yield
             return
         here = min(amount, _HOLDER)
-        async with (
-            _process(self._namespace, hold(self.address, port, here).command),
-            self.holding(port, amount - here),
-        ):
-            yield
+        before = (await self.usage())["accepted"]
+        first, self._next_port = self._next_port, self._next_port + here
+        async with _process(self._namespace, hold(self.address, port, first, here).command):
+            # The stack has answered them all by now; the program accepts them in its own time.
+            while (await self.usage())["accepted"] < before + here:  # noqa: ASYNC110
+                await trio.sleep(0.05)
+            async with self.holding(port, amount - here):
+                yield

@@ -1,8 +1,8 @@
 """The server that is measured: one trio program, over tunstack or over kernel sockets.
 
 ``python -m tunstack.bench.server LANE ADDRESS`` runs in the namespace that it was started in. The
-only difference between the lanes is where trio's sockets come from. It prints a line of JSON when it
-listens, and one more for each line that it reads, and ends at the end of its input.
+only difference between the lanes is where trio's sockets come from. It prints a line of JSON when
+it listens, and one more for each line that it reads, and ends at the end of its input.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import time
 from contextlib import asynccontextmanager, suppress
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, final
 
 import trio
 
@@ -75,24 +75,49 @@ SERVICES: Final = {ECHO: echo, SINK: sink, SOURCE: source, HTTP: answer}
 """What runs in a task for each connection; connections to `HOLD` have none."""
 
 
-def _enduring(
-    handler: Callable[[trio.SocketStream], Awaitable[None]],
-) -> Callable[[trio.SocketStream], Awaitable[None]]:
-    """Clients leave when their time is up, in the middle of whatever it is."""
+@final
+class _Reception:
+    """Where connections come in, and are counted."""
 
-    async def handle(stream: trio.SocketStream) -> None:
-        with suppress(trio.BrokenResourceError):
-            await handler(stream)
+    def __init__(self) -> None:
+        self.accepted = 0
 
-    return handle
+    async def serve(
+        self,
+        listeners: list[trio.SocketListener],
+        handler: Callable[[trio.SocketStream], Awaitable[None]],
+    ) -> None:
+        """Run `handler` in a task for each connection."""
 
+        async def handle(stream: trio.SocketStream) -> None:
+            self.accepted += 1
+            # Clients leave when their time is up, in the middle of whatever it is.
+            with suppress(trio.BrokenResourceError):
+                await handler(stream)
 
-async def _hold(listener: trio.SocketListener) -> None:
-    """Accept connections, and do nothing with them."""
-    held = []
-    while True:
-        sock, _ = await listener.socket.accept()
-        held.append(sock)
+        await trio.serve_listeners(handle, listeners)
+
+    async def hold(self, listeners: list[trio.SocketListener]) -> None:
+        """Accept connections, and do nothing with them."""
+        held = []
+        while True:
+            sock, _ = await listeners[0].socket.accept()
+            held.append(sock)
+            self.accepted += 1
+
+    async def report(self) -> None:
+        """Tell how it goes, now and as often as asked."""
+        print(json.dumps(self._usage()), flush=True)
+        async with trio.lowlevel.FdStream(sys.stdin.fileno()) as questions:
+            async for lines in questions:
+                for _ in range(lines.count(b"\n")):
+                    print(json.dumps(self._usage()), flush=True)
+
+    def _usage(self) -> dict[str, float]:
+        gc.collect()
+        with open("/proc/self/statm") as numbers:
+            resident = int(numbers.read().split()[1]) * resource.getpagesize()
+        return {"cpu": time.process_time(), "memory": resident, "accepted": self.accepted}
 
 
 @asynccontextmanager
@@ -110,30 +135,14 @@ async def _lane(lane: str, address: str, *, crowd: bool) -> AsyncIterator[None]:
 
 
 async def _serve(lane: str, address: str, *, crowd: bool) -> None:
+    reception = _Reception()
     async with _lane(lane, address, crowd=crowd), trio.open_nursery() as nursery:
         for port, handler in SERVICES.items():
             listeners = await trio.open_tcp_listeners(port, host=address)
-            nursery.start_soon(trio.serve_listeners, _enduring(handler), listeners)
-        [listener] = await trio.open_tcp_listeners(HOLD, host=address)
-        nursery.start_soon(_hold, listener)
-        await _report()
+            nursery.start_soon(reception.serve, listeners, handler)
+        nursery.start_soon(reception.hold, await trio.open_tcp_listeners(HOLD, host=address))
+        await reception.report()
         nursery.cancel_scope.cancel()
-
-
-async def _report() -> None:
-    """Tell what we have used, as often as asked."""
-    print(json.dumps(_usage()), flush=True)
-    async with trio.lowlevel.FdStream(sys.stdin.fileno()) as questions:
-        async for lines in questions:
-            for _ in range(lines.count(b"\n")):
-                print(json.dumps(_usage()), flush=True)
-
-
-def _usage() -> dict[str, float]:
-    gc.collect()
-    with open("/proc/self/statm") as numbers:
-        resident = int(numbers.read().split()[1]) * resource.getpagesize()
-    return {"cpu": time.process_time(), "memory": resident}
 
 
 def allow_descriptors(wanted: int) -> None:
@@ -151,7 +160,7 @@ def main() -> None:
     parser.add_argument("lane", choices=["tunstack", "kernel"])
     parser.add_argument("address")
     parser.add_argument("--crowd", action="store_true", help="allow for 100,000 connections")
-    parser.add_argument("--files", type=int, default=1024, help="that may be open")
+    parser.add_argument("--files", type=int, default=20_000, help="that may be open")
     arguments = parser.parse_args()
     allow_descriptors(arguments.files)
     try:

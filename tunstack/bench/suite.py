@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections import defaultdict
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import tunstack
 from tunstack.bench import generators
 from tunstack.bench.rows import Row, Target, make_results
-from tunstack.bench.running import LANES, open_server
+from tunstack.bench.running import HELD_PORTS, LANES, MARGIN, open_server
 from tunstack.bench.server import HOLD, HTTP
 
 if TYPE_CHECKING:
@@ -75,10 +76,11 @@ class Case:
 
 @dataclass(slots=True, frozen=True)
 class Group:
-    """What is measured in turns, and the rows that it makes."""
+    """What is measured in turns, and the rows that it makes; over tunstack alone if need be."""
 
     cases: tuple[Case, ...]
     rows: tuple[Row, ...]
+    lanes: tuple[str, ...] = LANES
 
 
 def _bulk(_: Plan) -> Group:
@@ -195,13 +197,15 @@ def _idle(plan: Plan) -> Group:
 
 
 def _crowd(plan: Plan) -> Group:
-    """How one more is served. It takes server processes that may open as many files."""
+    """How one more is served, beside a crowd: which takes no files of tunstack's process."""
     names = {idle: f"requests, one more than {idle:,} idle" for idle in (10, plan.crowd)}
     cases = [Case(name, partial(_measure_requests, name, 1), idle) for idle, name in names.items()]
     few, many = names.values()
     target = Target("ours", ">=", 0.9)
     share = Row(f"what {plan.crowd:,} idle leave", "", target, share=(many, few), compared=False)
-    return Group(tuple(cases), (Row(few, "/s"), Row(many, "/s"), share))
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lanes = LANES if most_files > plan.crowd + MARGIN else ("tunstack",)
+    return Group(tuple(cases), (Row(few, "/s"), Row(many, "/s"), share), lanes)
 
 
 GROUPS: Final = {
@@ -264,9 +268,9 @@ async def run_suite(
     results = []
     for group in groups:
         async with tunstack.open_namespace() as namespace:
-            # Ports for as many clients as there may be; and as many half-open connections as there
-            # may be with tunstack, instead of SYN cookies.
-            namespace.sysctl("net.ipv4.ip_local_port_range", "1024 65535")
+            # Ports beside those of the clients that hold connections; and a backlog as long as
+            # tunstack's.
+            namespace.sysctl("net.ipv4.ip_local_port_range", f"{HELD_PORTS.stop} 65535")
             namespace.sysctl("net.core.somaxconn", 65535)
             runs = await _run_group(namespace, group, plan, step)
         results += make_results(group.rows, runs)
@@ -274,7 +278,11 @@ async def run_suite(
 
 
 def _runs(group: Group, plan: Plan) -> int:
-    return sum(len(LANES) * (1 if case.alone else plan.pairs + 1) for case in group.cases)
+    # Servers have to be started, too.
+    places = set(map(_place, group.cases))
+    return len(group.lanes) * len(places) + sum(
+        len(group.lanes) * (1 if case.alone else plan.pairs + 1) for case in group.cases
+    )
 
 
 async def _run_group(
@@ -287,7 +295,7 @@ async def _run_group(
         servers: dict[tuple[str, object], Server] = {}
         for number, key in enumerate(dict.fromkeys(map(_place, group.cases))):
             idle = key if isinstance(key, int) else 0
-            for lane in LANES:
+            for lane in group.lanes:
                 step(f"starting to serve over {lane}")
                 server = await stack.enter_async_context(
                     open_server(namespace, lane, number, connections=idle)
@@ -299,12 +307,12 @@ async def _run_group(
             for case in group.cases:
                 if case.alone and number != 0:
                     continue
-                for lane in LANES:
+                for lane in group.lanes:
                     step(f"{case.name}: {lane}, {max(number, 0) + 1} of {plan.pairs}")
                     server = servers[lane, _place(case)]
                     figures[lane] |= await case.measure(server, plan if number >= 0 else warming)
             if number >= 0:
-                for lane in LANES:
+                for lane in group.lanes:
                     found[lane].append(figures[lane])
     return found
 
