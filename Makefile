@@ -13,7 +13,7 @@ PYTHON ?= $(or $(firstword $(made-with)),python3)
 TOOLS := ab curl ip nmap nsenter nstat ping setpriv socat ss tshark unshare
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance snapshot plots soak lint format clean
+.PHONY: help demo test conformance snapshot plots soak bench profile lint format clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,15 @@ plots: $(STAMP) ## draw the classic cases of loss recovery again, below tests/si
 soak: $(STAMP) ## random runs of the simulator: ARGS="--runs 10000", ARGS="--seed 7"
 	$(BIN)/python -m tests.simulator.soak $(ARGS)
 
+bench: $(STAMP) ## tunstack beside kernel sockets; five minutes, ARGS="--quick" for one
+	@.ci/system-tools wrk ab iperf3
+	@mkdir -p build
+	$(BIN)/tunstack bench --json build/bench.json --plot build/bench.svg $(ARGS)
+
+profile: $(STAMP) ## where the time goes: profiles of the benchmark's server, below build/profile
+	@.ci/system-tools wrk iperf3
+	$(BIN)/python -m tunstack.bench.profile build/profile $(ARGS)
+
 lint: $(STAMP) ## style, types, and which layer imports which
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -53,7 +62,7 @@ format: $(STAMP) ## put the source in its canonical form
 
 clean: ## remove all that make, the tools and the tests have made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	rm -rf dist
+	rm -rf build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # A new interpreter or another place makes a new environment; a new pyproject.toml updates it.

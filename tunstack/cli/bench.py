@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tunstack.bench.cases import GROUPS, QUICK, USUAL, Plan
 from tunstack.bench.figures import draw
 from tunstack.bench.generators import GeneratorError
 from tunstack.bench.rows import as_json, as_table, describe_machine
-from tunstack.bench.suite import GROUPS, QUICK, USUAL, Plan, run_suite
+from tunstack.bench.suite import run_suite
 from tunstack.cli.running import Failure, execute
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def bench(
     )
 
     async def main() -> int:
+        for each in filter(None, (file, plot)):
+            _write(each, "")  # Five minutes later would be too late to find out.
         try:
             results = await _run(plan, tuple(dict.fromkeys(only)) or USUAL)
         except GeneratorError as error:
