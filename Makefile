@@ -48,7 +48,7 @@ bench: $(STAMP) ## tunstack beside kernel sockets; five minutes, ARGS="--quick" 
 
 profile: $(STAMP) ## where the time goes: profiles of the benchmark's server, below build/profile
 	@.ci/system-tools wrk iperf3
-	$(BIN)/python -m tunstack.bench.profile build/profile $(ARGS)
+	$(BIN)/python -m tunstack.bench.profiling build/profile $(ARGS)
 
 lint: $(STAMP) ## style, types, and which layer imports which
 	$(BIN)/ruff check

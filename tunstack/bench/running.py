@@ -14,7 +14,7 @@ from tunstack.bench.generators import GeneratorError, hold
 from tunstack.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from tunstack.bench.generators import Generator
     from tunstack.namespace import Namespace
@@ -40,7 +40,12 @@ _HOLDER: Final = 12_000
 
 @asynccontextmanager
 async def open_server(
-    namespace: Namespace, lane: str, number: int = 0, *, connections: int = 0
+    namespace: Namespace,
+    lane: str,
+    number: int = 0,
+    *,
+    connections: int = 0,
+    options: Sequence[str] = (),
 ) -> AsyncIterator[Server]:
     """Start a server in the namespace; it ends with the block.
 
@@ -49,12 +54,13 @@ async def open_server(
         lane: One of `LANES`.
         number: To tell several of the same lane apart, from 0 to 15.
         connections: How many it has to bear.
+        options: More options of the server's.
 
     Raises:
         SetupError: it cannot have its device.
     """
     address = f"198.51.100.{16 * number + 2}" if lane == "tunstack" else f"127.0.0.{number + 1}"
-    command = [sys.executable, "-m", "tunstack.bench.server", lane, address]
+    command = [sys.executable, "-m", "tunstack.bench.server", lane, address, *options]
     if connections > _USUAL:
         command += ["--crowd", "--files", str(connections + MARGIN)]
     async with _process(namespace, command) as process:

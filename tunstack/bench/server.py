@@ -8,21 +8,24 @@ it listens, and one more for each line that it reads, and ends at the end of its
 from __future__ import annotations
 
 import argparse
+import cProfile
 import gc
 import json
 import resource
 import sys
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
 import trio
 
 import tunstack
+from tunstack.bench.sampling import fold, sample
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 HOLD: Final = 1
 ECHO: Final = 7
@@ -145,6 +148,21 @@ async def _serve(lane: str, address: str, *, crowd: bool) -> None:
         nursery.cancel_scope.cancel()
 
 
+@contextmanager
+def _profiled(samples: Path | None, calls: Path | None) -> Iterator[None]:
+    """Profile the block, if so wished, into one of these files."""
+    if samples is not None:
+        with sample() as found:
+            yield
+        samples.write_text(fold(found))
+    elif calls is not None:
+        with cProfile.Profile() as profile:
+            yield
+        profile.dump_stats(calls)
+    else:
+        yield
+
+
 def allow_descriptors(wanted: int) -> None:
     """Raise the limit of open files as far as it goes, up to so many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -161,10 +179,13 @@ def main() -> None:
     parser.add_argument("address")
     parser.add_argument("--crowd", action="store_true", help="allow for 100,000 connections")
     parser.add_argument("--files", type=int, default=20_000, help="that may be open")
+    parser.add_argument("--samples", type=Path, help="where to write sampled stacks")
+    parser.add_argument("--calls", type=Path, help="where to write cProfile's profile")
     arguments = parser.parse_args()
     allow_descriptors(arguments.files)
     try:
-        trio.run(lambda: _serve(arguments.lane, arguments.address, crowd=arguments.crowd))
+        with _profiled(arguments.samples, arguments.calls):
+            trio.run(lambda: _serve(arguments.lane, arguments.address, crowd=arguments.crowd))
     except tunstack.SetupError as error:
         print(json.dumps({"error": str(error)}), flush=True)
 
