@@ -175,6 +175,17 @@ class TestServer:
             with pytest.raises(GeneratorError, match=rf"own client over {lane}: Connection.*refus"):
                 await server.load(nobody_there)
 
+    @pytest.mark.parametrize("to_us", [True, False])
+    async def test_iperf3_understands_it(self, lane: str, to_us: bool) -> None:
+        if shutil.which("iperf3") is None:
+            pytest.skip("iperf3 is missing")
+        async with open_namespace() as namespace, open_server(namespace, lane) as server:
+            load = generators.bulk(server.address, 1.0, 3, to_us=to_us)
+            assert load.name == "iperf3"
+            figures = await server.load(load)
+            assert figures["octets"] > 1 << 20
+            assert figures["cpu"] > 0
+
     @pytest.mark.parametrize("program", ["wrk", "ab"])
     async def test_other_programs_understand_its_answers(
         self, lane: str, program: str, monkeypatch: pytest.MonkeyPatch

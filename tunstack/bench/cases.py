@@ -101,7 +101,7 @@ async def _measure_bulk(
     name: str, server: Server, plan: Plan, *, to_us: bool, connections: int
 ) -> dict[str, float]:
     figures = await server.load(
-        generators.bulk(server.address, plan.seconds, connections, to_us=to_us)
+        generators.bulk(server.address, plan.seconds, connections, to_us=to_us, own=plan.own)
     )
     found = {name: figures["octets"] / figures["seconds"] / _MEGABIT}
     if connections == 1:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tunstack.bench.load import AGENT
-from tunstack.bench.server import ECHO, HTTP, SINK, SOURCE
+from tunstack.bench.server import ECHO, HTTP, IPERF, SINK, SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,8 +48,14 @@ class Generator:
         return "own client" if self.command[0] == sys.executable else self.command[0]
 
 
-def bulk(address: str, seconds: float, connections: int, *, to_us: bool) -> Generator:
-    """As many octets as possible, to the server or from it."""
+def bulk(
+    address: str, seconds: float, connections: int, *, to_us: bool, own: bool = False
+) -> Generator:
+    """As many octets as possible, to the server or from it: iperf3's, if there is one."""
+    if not own and shutil.which("iperf3") is not None:
+        command = ["iperf3", "-J", "-c", address, "-p", str(IPERF)]
+        command += [f"-t{math.ceil(seconds)}", f"-P{connections}", *([] if to_us else ["-R"])]
+        return Generator(command, read_iperf)
     what, port = ("send", SINK) if to_us else ("receive", SOURCE)
     return _own(what, address, port, seconds, connections)
 
@@ -91,6 +97,26 @@ def _read_own(printed: str) -> dict[str, float]:
     if "requests" in figures:
         figures["rate"] = figures["requests"] / figures["seconds"]
     return figures
+
+
+def read_iperf(printed: str) -> dict[str, float]:
+    """Read what iperf3 printed.
+
+    Raises:
+        GeneratorError: it failed.
+    """
+    try:
+        found = json.loads(printed)
+        if "error" in found:
+            raise GeneratorError(f"iperf3: {found['error']}")
+        seconds = found["end"]["sum_received"]["seconds"]
+        return {
+            "octets": found["end"]["sum_received"]["bytes"],
+            "seconds": seconds,
+            "cpu": found["end"]["cpu_utilization_percent"]["host_total"] / 100 * seconds,
+        }
+    except (ValueError, KeyError) as error:
+        raise GeneratorError(f"iperf3 printed no {error}") from error
 
 
 def read_wrk(printed: str) -> dict[str, float]:

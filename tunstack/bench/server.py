@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, final
 import trio
 
 import tunstack
+from tunstack.bench.iperf import Iperf, IperfError
 from tunstack.bench.sampling import fold, sample
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ ECHO: Final = 7
 SINK: Final = 9
 SOURCE: Final = 19
 HTTP: Final = 80
+IPERF: Final = 5201
 
 PREFIX: Final = 28
 """Each server's network is as small as this, so that many fit into 198.51.100.0/24."""
@@ -74,7 +76,7 @@ async def answer(stream: trio.SocketStream) -> None:
             pending = b""
 
 
-SERVICES: Final = {ECHO: echo, SINK: sink, SOURCE: source, HTTP: answer}
+SERVICES: Final = {ECHO: echo, SINK: sink, SOURCE: source, HTTP: answer, IPERF: Iperf().serve}
 """What runs in a task for each connection; connections to `HOLD` have none."""
 
 
@@ -95,7 +97,7 @@ class _Reception:
         async def handle(stream: trio.SocketStream) -> None:
             self.accepted += 1
             # Clients leave when their time is up, in the middle of whatever it is.
-            with suppress(trio.BrokenResourceError):
+            with suppress(trio.BrokenResourceError, IperfError):
                 await handler(stream)
 
         await trio.serve_listeners(handle, listeners)

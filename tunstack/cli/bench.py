@@ -47,7 +47,7 @@ Examples:
     metavar="NAME",
     help=f"Measure only this; may be given again: {', '.join(GROUPS)}.",
 )
-@click.option("--own-clients", is_flag=True, help="Do not use wrk and ab.")
+@click.option("--own-clients", is_flag=True, help="Do not use wrk, ab and iperf3.")
 def bench(
     file: Path | None,
     plot: Path | None,
