@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tunstack.bench import generators
-from tunstack.bench.generators import GeneratorError, read_ab, read_wrk
+from tunstack.bench.generators import GeneratorError, read_ab, read_iperf, read_wrk
 from tunstack.bench.load import AGENT, REQUEST, percentile
 from tunstack.bench.server import HTTP
 
@@ -33,6 +33,15 @@ Complete requests:      3581
 Failed requests:        0
 Requests per second:    1790.39 [#/sec] (mean)
 Time per request:       8.937 [ms] (mean)
+"""
+
+
+IPERF = """\
+{"end": {
+    "sum_sent": {"seconds": 2.0, "bytes": 300000000},
+    "sum_received": {"seconds": 2.5, "bytes": 250000000},
+    "cpu_utilization_percent": {"host_total": 40.0, "remote_total": 0}
+}}
 """
 
 
@@ -65,6 +74,30 @@ def test_requests_that_ab_failed_to_make_are_an_error() -> None:
         read_ab(AB.replace("Failed requests:        0", "Failed requests:        12"))
 
 
+def test_of_iperf3_what_was_received_counts_and_what_it_took_itself() -> None:
+    assert read_iperf(IPERF) == {"octets": 250000000, "seconds": 2.5, "cpu": 1.0}
+
+
+def test_what_iperf3_complains_of_is_an_error() -> None:
+    with pytest.raises(GeneratorError, match="iperf3: unable to connect"):
+        read_iperf('{"start": {}, "error": "unable to connect"}')
+
+
+@pytest.mark.parametrize("printed", ["{}", "iperf3: unknown option"])
+def test_nothing_from_iperf3_is_an_error(printed: str) -> None:
+    with pytest.raises(GeneratorError, match="iperf3 printed no"):
+        read_iperf(printed)
+
+
+def test_iperf3_sends_or_is_sent_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", installed("iperf3"))
+    to_us, from_us = (
+        generators.bulk("198.51.100.2", 1.2, 8, to_us=to_us).command for to_us in (True, False)
+    )
+    assert {"-P8", "-t2"} <= set(to_us)
+    assert [*to_us, "-R"] == from_us
+
+
 def test_a_program_that_prints_no_figure_is_an_error() -> None:
     with pytest.raises(GeneratorError, match="wrk printed no requests/sec"):
         read_wrk("unable to connect")
@@ -74,6 +107,11 @@ def test_our_own_client_takes_the_place_of_what_is_not_installed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("shutil.which", installed("ab"))
+    assert generators.programs() == {
+        "bulk": "own client",
+        "requests": "own client",
+        "connections": "ab",
+    }
     by_wrk = generators.requests("198.51.100.2", 2.0, 16)
     by_ab = generators.connections("198.51.100.2", 2.0, 16)
     assert (by_wrk.name, by_ab.name) == ("own client", "ab")
@@ -90,7 +128,8 @@ def test_programs_that_count_in_whole_seconds_get_no_less_than_wanted(
 
 
 def test_our_own_clients_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", installed("wrk", "ab"))
+    monkeypatch.setattr("shutil.which", installed("wrk", "ab", "iperf3"))
+    assert generators.bulk("198.51.100.2", 1.0, 1, to_us=True, own=True).name == "own client"
     assert generators.requests("198.51.100.2", 1.0, 1, own=True).name == "own client"
     assert generators.connections("198.51.100.2", 1.0, 1, own=True).name == "own client"
 

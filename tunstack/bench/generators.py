@@ -48,6 +48,16 @@ class Generator:
         return "own client" if self.command[0] == sys.executable else self.command[0]
 
 
+def programs(*, own: bool = False) -> dict[str, str]:
+    """Name who makes which load here."""
+    loads = {
+        "bulk": bulk("", 1, 1, to_us=True, own=own),
+        "requests": requests("", 1, 1, own=own),
+        "connections": connections("", 1, 1, own=own),
+    }
+    return {what: load.name for what, load in loads.items()}
+
+
 def bulk(
     address: str, seconds: float, connections: int, *, to_us: bool, own: bool = False
 ) -> Generator:

@@ -18,6 +18,7 @@ import json
 import math
 import resource
 import select
+import signal
 import socket
 import sys
 import time
@@ -183,6 +184,7 @@ LOADS = {each.__name__: each for each in (send, receive, requests, connections, 
 
 def main(what: str, host: str, port: str, seconds: str, amount: str) -> None:
     """Run a load, and tell what came out, and the CPU seconds that it took us."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Who started us ends us.
     wanted = int(amount) + 64
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:

@@ -12,6 +12,7 @@ import cProfile
 import gc
 import json
 import resource
+import signal
 import sys
 import time
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -184,6 +185,8 @@ def main() -> None:
     parser.add_argument("--samples", type=Path, help="where to write sampled stacks")
     parser.add_argument("--calls", type=Path, help="where to write cProfile's profile")
     arguments = parser.parse_args()
+    # Who started us ends us, when what it does with its own interrupt is done.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     allow_descriptors(arguments.files)
     try:
         with _profiled(arguments.samples, arguments.calls):

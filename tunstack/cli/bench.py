@@ -14,7 +14,7 @@ from rich.table import Table
 
 from tunstack.bench.cases import GROUPS, QUICK, USUAL, Plan
 from tunstack.bench.figures import draw
-from tunstack.bench.generators import GeneratorError
+from tunstack.bench.generators import GeneratorError, programs
 from tunstack.bench.rows import as_json, as_table, describe_machine
 from tunstack.bench.suite import run_suite
 from tunstack.cli.running import Failure, execute
@@ -78,8 +78,9 @@ def bench(
             results = await _run(plan, tuple(dict.fromkeys(only)) or USUAL)
         except GeneratorError as error:
             raise Failure(f"a measurement failed: {error}", 1) from error
-        _print(results)
-        conditions = {"pairs": plan.pairs, "seconds": plan.seconds}
+        clients = programs(own=plan.own)
+        _print(results, ", ".join(f"{what} by {name}" for what, name in clients.items()))
+        conditions = {"pairs": plan.pairs, "seconds": plan.seconds, "clients": clients}
         if file is not None:
             _write(file, as_json(results, conditions))
         if plot is not None:
@@ -106,8 +107,8 @@ async def _run(plan: Plan, names: tuple[str, ...]) -> list[Result]:
         return await run_suite(plan, names, progress)
 
 
-def _print(results: list[Result]) -> None:
-    """Print the table, in Markdown."""
+def _print(results: list[Result], clients: str) -> None:
+    """Print the table, in Markdown, and what it came about with."""
     head, *rows = as_table(results)
     table = Table(*head, box=box.MARKDOWN)
     for column in table.columns[1:4]:
@@ -121,7 +122,7 @@ def _print(results: list[Result]) -> None:
     machine = describe_machine()
     console.print(
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, "
-        f"Python {machine['python']}; load average {machine['load']}",
+        f"Python {machine['python']}; load average {machine['load']}; {clients}",
         highlight=False,
     )
 
