@@ -57,6 +57,7 @@ def test_every_target_of_the_issue_is_on_its_row() -> None:
 
 def test_a_crowd_has_ports_for_its_clients() -> None:
     assert len(HELD_PORTS) >= Plan().crowd
+    assert not {HOLD, *SERVICES} & set(HELD_PORTS)
 
 
 class FakeServer:

@@ -25,8 +25,12 @@ LANES: Final = ("tunstack", "kernel")
 _PATIENCE: Final = 60.0
 """Seconds that a process may take to answer."""
 
-HELD_PORTS: Final = range(1100, 52_000)
-"""The clients' ports for connections that are held, to one server; other clients have the rest."""
+HELD_PORTS: Final = range(6000, 57_000)
+"""The clients' ports for connections that are held, to one server; other clients have what follows.
+
+They must not meet the ports of `SERVICES`: what listens in the kernel's lane shares its port with
+nobody.
+"""
 
 MARGIN: Final = 1000
 """Files that a server may need beside its connections."""
