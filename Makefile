@@ -10,7 +10,7 @@ made-with := $(file <$(STAMP))
 PYTHON ?= $(or $(firstword $(made-with)),python3)
 
 # What the tests run, beside Python.
-TOOLS := ab curl ip nmap nsenter nstat ping setpriv socat ss tshark unshare
+TOOLS := ab curl ip iperf3 nmap nsenter nstat ping setpriv socat ss tshark unshare wrk
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test conformance snapshot plots soak bench profile lint format clean

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ from tunstack.bench.suite import run_suite
 from tunstack.namespace import open_namespace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from tunstack.bench.suite import Progress
@@ -177,9 +176,10 @@ class TestServer:
                 await server.load(nobody_there)
 
     @pytest.mark.parametrize("to_us", [True, False])
-    async def test_iperf3_understands_it(self, lane: str, to_us: bool) -> None:
-        if shutil.which("iperf3") is None:
-            pytest.skip("iperf3 is missing")
+    async def test_iperf3_understands_it(
+        self, lane: str, to_us: bool, require_tool: Callable[[str], str]
+    ) -> None:
+        require_tool("iperf3")
         async with open_namespace() as namespace, open_server(namespace, lane) as server:
             load = generators.bulk(server.address, 1.0, 3, to_us=to_us)
             assert load.name == "iperf3"
@@ -189,10 +189,9 @@ class TestServer:
 
     @pytest.mark.parametrize("program", ["wrk", "ab"])
     async def test_other_programs_understand_its_answers(
-        self, lane: str, program: str, monkeypatch: pytest.MonkeyPatch
+        self, lane: str, program: str, require_tool: Callable[[str], str]
     ) -> None:
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is missing")
+        require_tool(program)
         make = generators.requests if program == "wrk" else generators.connections
         async with open_namespace() as namespace, open_server(namespace, lane) as server:
             load = make(server.address, 1.0, 2)

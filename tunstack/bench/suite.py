@@ -1,4 +1,9 @@
-"""Running the suite: servers, turns, pairs of runs."""
+"""Running the suite: servers, turns, pairs of runs.
+
+Each group of cases has a private namespace and servers of its own, both lanes' at once. Cases among
+different numbers of idle connections have a server for each number, so that these take turns, too,
+and a machine that gets busier does not pass for the price of a crowd.
+"""
 
 from __future__ import annotations
 
