@@ -10,10 +10,10 @@ made-with := $(file <$(STAMP))
 PYTHON ?= $(or $(firstword $(made-with)),python3)
 
 # What the tests run, beside Python.
-TOOLS := ab curl ip nmap nsenter nstat ping setpriv socat ss tshark unshare
+TOOLS := ab curl ip iperf3 nmap nsenter nstat ping setpriv socat ss tshark unshare wrk
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance snapshot soak bench-loss lint format clean
+.PHONY: help demo test conformance snapshot soak bench bench-loss profile lint format clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,15 @@ soak: $(STAMP) ## random runs of the simulator: ARGS="--runs 10000", ARGS="--see
 bench-loss: $(STAMP) ## goodput across lossy paths beside the kernel's own: ARGS="--quick --plot loss.svg"
 	$(BIN)/tunstack bench-loss $(ARGS)
 
+bench: $(STAMP) ## tunstack beside kernel sockets; five minutes, ARGS="--quick" for one
+	@.ci/system-tools wrk ab iperf3
+	@mkdir -p build
+	$(BIN)/tunstack bench --json build/bench.json --plot build/bench.svg $(ARGS)
+
+profile: $(STAMP) ## where the time goes: profiles of the benchmark's server, below build/profile
+	@.ci/system-tools wrk iperf3
+	$(BIN)/python -m tunstack.bench.profiling build/profile $(ARGS)
+
 lint: $(STAMP) ## style, types, and which layer imports which
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -53,7 +62,7 @@ format: $(STAMP) ## put the source in its canonical form
 
 clean: ## remove all that make, the tools and the tests have made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	rm -rf dist
+	rm -rf build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # A new interpreter or another place makes a new environment; a new pyproject.toml updates it.

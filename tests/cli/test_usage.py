@@ -47,6 +47,8 @@ NETWORK = ("--address", "198.51.100.2/24")
         (["connect", *NETWORK, "--wait", "0", "x", "1"], r"connect: .*'--wait': 0"),
         (["bridge"], r"tunstack bridge: Missing argument 'COMMAND...'"),
         (["bridge", "--impair", "rate=9", "true"], r"bridge: .*'--impair': rate must be bits per"),
+        (["bench", "--only", "luck"], r"tunstack bench: .*'--only': 'luck' is not one of 'bulk', "),
+        (["bench", "--json", "/nowhere/x"], r"bench: cannot write /nowhere/x: No such file"),
         (["bench-loss", "--seconds", "0"], r"tunstack bench-loss: .*'--seconds': 0"),
         (["trace"], r"tunstack trace: Missing argument 'FILE'"),
         (["trace", "/nowhere"], r"tunstack trace: cannot read /nowhere: No such file"),

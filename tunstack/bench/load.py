@@ -1,94 +1,197 @@
-"""The client of the benchmark: plain blocking sockets of the kernel, in a process of its own.
+"""The clients of the benchmark: plain sockets of the kernel, in a process of their own.
 
-Run as a script, ``load.py WHAT HOST PORT AMOUNT [CONNECTIONS]``, it prints how many seconds it
-took. It imports as little as it can, to start quickly.
+Run as a script, ``load.py WHAT HOST PORT SECONDS CONNECTIONS``, it prints what came out as a line
+of JSON. It imports as little as it can, to start quickly, and does little more than system calls:
+it is the server that is to be measured.
+
+    send, receive    so many octets in so many seconds, by all connections together
+    requests         answers to small HTTP requests on connections that are kept alive
+    connections      the same, each on a connection of its own; so many are open at a time
+    echoes           the round-trip times of a small message, one after the other
+    hold             opens so many connections, prints, and keeps them until its input ends; their
+                     first port stands in the place of SECONDS
 """
 
 from __future__ import annotations
 
+import json
+import math
+import resource
 import select
+import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 
-REQUEST = b"GET / HTTP/1.1\r\nHost: benchmark\r\n\r\n"
-_PIECE = 1 << 20
+AGENT = "tunstack-benchmark/1 (a request of about a hundred octets)"
+REQUEST = f"GET / HTTP/1.1\r\nHost: benchmark\r\nUser-Agent: {AGENT}\r\n\r\n".encode()
+_PIECE = 1 << 18
+_MESSAGE = bytes(64)
+_WARM_UP = 50
 
-
-def receive(address: tuple[str, int], amount: int, _: int) -> float:
-    """Fetch `amount` octets from an http app."""
-    buffer = bytearray(_PIECE)
-    with socket.create_connection(address) as sock:
-        sock.sendall(b"GET /bytes/%d HTTP/1.1\r\nHost: benchmark\r\n\r\n" % amount)
-        _head(sock)
-        begin = time.perf_counter()
-        missing = amount
-        while missing > 0:
-            got = sock.recv_into(buffer)
-            if not got:
-                raise ConnectionError(f"the server ended {missing} octets too early")
-            missing -= got
-        return time.perf_counter() - begin
+Address = tuple[str, int]
+Figures = dict[str, float]
 
 
-def _head(sock: socket.socket) -> bytes:
-    """Read up to the end of an answer's head, and no further."""
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        octet = sock.recv(1)
-        if not octet:
-            raise ConnectionError("the server ended within the head of its answer")
-        head += octet
-    return head
-
-
-def send(address: tuple[str, int], amount: int, _: int) -> float:
-    """Send `amount` octets to a discard app, and wait until all are read."""
-    piece = bytes(_PIECE)
-    with socket.create_connection(address) as sock:
-        begin = time.perf_counter()
-        sent = 0
-        while sent < amount:
-            sent += sock.send(piece[: amount - sent])
-        sock.shutdown(socket.SHUT_WR)
-        while sock.recv(4096):
-            pass
-        return time.perf_counter() - begin
-
-
-def requests(address: tuple[str, int], amount: int, connections: int) -> float:
-    """Make `amount` small requests of an http app, over `connections` that are kept alive."""
-    sockets = {}
+def _open(
+    address: Address, connections: int, events: int
+) -> tuple[select.epoll, list[socket.socket]]:
     poll = select.epoll()
+    sockets = []
     for _ in range(connections):
         sock = socket.create_connection(address)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sockets[sock.fileno()] = sock
-        poll.register(sock, select.EPOLLIN)
-    begin = time.perf_counter()
-    started = min(connections, amount)
-    for sock in list(sockets.values())[:started]:
-        sock.send(REQUEST)
+        sock.setblocking(False)
+        sockets.append(sock)
+        poll.register(sock, events)
+    return poll, sockets
+
+
+def send(address: Address, seconds: float, connections: int) -> Figures:
+    """Send for so long, and wait until the server has read it all."""
+    poll, sockets = _open(address, connections, select.EPOLLOUT)
+    by_number = {sock.fileno(): sock for sock in sockets}
+    piece = bytes(_PIECE)
+    octets = 0
+    begin = now = time.perf_counter()
+    while now < begin + seconds:
+        for number, _ in poll.poll(seconds):
+            with suppress(BlockingIOError):
+                octets += by_number[number].send(piece)
+        now = time.perf_counter()
+    for sock in sockets:
+        sock.shutdown(socket.SHUT_WR)
+    for sock in sockets:
+        sock.setblocking(True)
+        if sock.recv(1):
+            raise ConnectionError("the server sent something")
+    return {"octets": octets, "seconds": time.perf_counter() - begin}
+
+
+def receive(address: Address, seconds: float, connections: int) -> Figures:
+    """Read for so long."""
+    poll, sockets = _open(address, connections, select.EPOLLIN)
+    by_number = {sock.fileno(): sock for sock in sockets}
+    buffer = bytearray(_PIECE)
+    octets = 0
+    begin = now = time.perf_counter()
+    while now < begin + seconds:
+        for number, _ in poll.poll(seconds):
+            octets += _some(by_number[number].recv_into(buffer))
+        now = time.perf_counter()
+    return {"octets": octets, "seconds": now - begin}
+
+
+def _some(received: int) -> int:
+    if not received:
+        raise ConnectionError("the server ended a connection that should stay")
+    return received
+
+
+def requests(address: Address, seconds: float, connections: int) -> Figures:
+    """Make requests: the next one on a connection as soon as the last one is answered."""
+    poll, sockets = _open(address, connections, select.EPOLLIN)
+    by_number = {sock.fileno(): sock for sock in sockets}
     answered = 0
-    while answered < amount:
-        for descriptor, _event in poll.poll():
-            sock = sockets[descriptor]
-            # The answers are far smaller than this, and come in one piece.
-            if not sock.recv(65536):
-                raise ConnectionError("the server ended a connection that should be kept alive")
+    begin = now = time.perf_counter()
+    for sock in sockets:
+        sock.send(REQUEST)
+    while now < begin + seconds:
+        for number, _ in poll.poll(seconds):
+            sock = by_number[number]
+            # An answer is far smaller than this, and comes in one piece.
+            _some(len(sock.recv(65536)))
             answered += 1
-            if started < amount:
-                started += 1
-                sock.send(REQUEST)
-    seconds = time.perf_counter() - begin
-    for sock in sockets.values():
-        sock.close()
-    return seconds
+            sock.send(REQUEST)
+        now = time.perf_counter()
+    return {"requests": answered, "seconds": now - begin}
 
 
-LOADS = {"receive": receive, "send": send, "requests": requests}
+def connections(address: Address, seconds: float, most: int) -> Figures:
+    """Connect, request, and read to the end: so many at a time, again and again."""
+    request = REQUEST.replace(b"HTTP/1.1", b"HTTP/1.0")
+    poll = select.epoll()
+    open_: dict[int, socket.socket] = {}
+
+    def connect() -> None:
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.connect_ex(address)
+        open_[sock.fileno()] = sock
+        poll.register(sock, select.EPOLLOUT)
+
+    done = 0
+    begin = now = time.perf_counter()
+    for _ in range(most):
+        connect()
+    while now < begin + seconds:
+        for number, event in poll.poll(seconds):
+            sock = open_[number]
+            if event == select.EPOLLOUT:
+                sock.send(request)
+                poll.modify(number, select.EPOLLIN)
+            elif not sock.recv(65536):
+                done += 1
+                del open_[number]
+                sock.close()
+                connect()
+        now = time.perf_counter()
+    return {"requests": done, "seconds": now - begin}
+
+
+def echoes(address: Address, seconds: float, _: int) -> Figures:
+    """Send a message, wait for it to come back, and so on."""
+    times: list[float] = []
+    clock = time.perf_counter
+    with socket.create_connection(address) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        end = clock() + seconds
+        begin = clock()
+        while begin < end or len(times) <= _WARM_UP:
+            sock.send(_MESSAGE)
+            _some(len(sock.recv(65536)))
+            now = clock()
+            times.append(now - begin)
+            begin = now
+    times = sorted(times[_WARM_UP:])
+    return {"p50": percentile(times, 0.5), "p99": percentile(times, 0.99)}
+
+
+def percentile(ordered: list[float], share: float) -> float:
+    """The least of the values that so large a share of them does not exceed (nearest rank)."""
+    return ordered[max(1, math.ceil(share * len(ordered))) - 1]
+
+
+def hold(address: Address, first: float, connections: int) -> Figures:
+    """Open connections, from the port `first` on, and keep them."""
+    # The kernel can choose the ports, but tries half of all before it takes one of the other half:
+    # milliseconds for each connection of a crowd.
+    sockets = []
+    for port in range(int(first), int(first) + connections):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("", port))
+        sock.connect(address)
+        sockets.append(sock)
+    print(json.dumps({"held": len(sockets)}), flush=True)
+    sys.stdin.read()
+    return {"held": len(sockets)}
+
+
+LOADS = {each.__name__: each for each in (send, receive, requests, connections, echoes, hold)}
+
+
+def main(what: str, host: str, port: str, seconds: str, amount: str) -> None:
+    """Run a load, and tell what came out, and the CPU seconds that it took us."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Who started us ends us.
+    wanted = int(amount) + 64
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(wanted, hard)))
+    figures = LOADS[what]((host, int(port)), float(seconds), int(amount))
+    print(json.dumps(figures | {"cpu": time.process_time()}))
 
 
 if __name__ == "__main__":
-    what, host, port, octets, *more = sys.argv[1:]
-    print(LOADS[what]((host, int(port)), int(octets), int(more[0]) if more else 1))
+    main(*sys.argv[1:])

@@ -1,128 +1,121 @@
-"""What is measured, and how: pairs of runs, medians, ratios."""
+"""Running the suite: servers, turns, pairs of runs.
+
+Each group of cases has a private namespace and servers of its own, both lanes' at once. Cases among
+different numbers of idle connections have a server for each number, so that these take turns, too,
+and a machine that gets busier does not pass for the price of a crowd.
+"""
 
 from __future__ import annotations
 
-import sys
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from statistics import median
+from collections import defaultdict
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import trio
-
-import tunstack
-from tunstack.apps import APPS
+from tunstack.bench.cases import GROUPS, Plan
+from tunstack.bench.rows import make_results
+from tunstack.bench.running import HELD_PORTS, LANES, open_server
+from tunstack.bench.server import HTTP
+from tunstack.namespace import open_namespace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
-SIDES: Final = {"tunstack": "198.51.100.2", "kernel": "127.0.0.1"}
-"""Where each side serves."""
+    from tunstack.bench.cases import Group
+    from tunstack.bench.rows import Result
+    from tunstack.bench.running import Server
+    from tunstack.namespace import Namespace
 
-_LOAD: Final = Path(__file__).with_name("load.py")
-_SERVED: Final = ("http", "discard")
-
-
-@dataclass(slots=True, frozen=True)
-class Measurement:
-    """One thing to measure.
-
-    Attributes:
-        name: For the table.
-        load: Which of :mod:`tunstack.bench.load`.
-        app: What serves it.
-        amount: Of octets, or of requests; `quick` stands for it in a quick run.
-        connections: How many of them.
-        unit: What a second of it is called.
-        per_unit: How much of `amount` makes one unit.
-    """
-
-    name: str
-    load: str
-    app: str
-    amount: int
-    quick: int
-    unit: str
-    per_unit: float
-    connections: int = 1
-
-
-MEASUREMENTS: Final = (
-    Measurement("bulk, kernel to us", "send", "discard", 256 << 20, 32 << 20, "Mbit/s", 1e6 / 8),
-    Measurement("bulk, us to kernel", "receive", "http", 256 << 20, 32 << 20, "Mbit/s", 1e6 / 8),
-    Measurement("requests, 1 connection", "requests", "http", 5000, 1000, "/s", 1),
-    Measurement("requests, 16 connections", "requests", "http", 20000, 2000, "/s", 1, 16),
-)
+_WARM_UP: Final = 0.5
+"""Seconds of a run before the first that counts."""
 
 
 @dataclass(slots=True)
-class Result:
-    """What came out: rates in the measurement's unit, one for each run, by side."""
+class Progress:
+    """What goes on.
 
-    measurement: Measurement
-    rates: dict[str, list[float]] = field(default_factory=lambda: {side: [] for side in SIDES})
+    Attributes:
+        what: Is run now.
+        done: Of `total` runs.
+        total: Of all of them.
+    """
 
-    def median(self, side: str) -> float:
-        """The median rate of a side."""
-        return median(self.rates[side])
-
-    @property
-    def ratio(self) -> float:
-        """tunstack's median in units of the kernel's."""
-        return self.median("tunstack") / self.median("kernel")
+    what: str
+    done: int
+    total: int
 
 
-@asynccontextmanager
-async def _served() -> AsyncIterator[tunstack.Namespace]:
-    """A namespace in which both sides serve all that is needed."""
-    async with (
-        tunstack.open_namespace() as namespace,
-        namespace.open_host() as host,
-        trio.open_nursery() as nursery,
-    ):
-        for name in _SERVED:
-            app = APPS[name]
-            await nursery.start(host.serve_tcp, app.handler, app.port)
-            sock = namespace.socket()
-            sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
-            await sock.bind((SIDES["kernel"], app.port))
-            sock.listen(4096)
-            nursery.start_soon(trio.serve_listeners, app.handler, [trio.SocketListener(sock)])
-        yield namespace
-        nursery.cancel_scope.cancel()
-
-
-async def run_suite(*, pairs: int, quick: bool, progress: Callable[[str], None]) -> list[Result]:
-    """Measure everything, `pairs` times on each side in turn, after a run of each to warm up.
+async def run_suite(
+    plan: Plan, names: tuple[str, ...], progress: Callable[[Progress], None]
+) -> list[Result]:
+    """Measure, group by group, after a short run of each case to warm up.
 
     Args:
-        pairs: How many runs count on each side.
-        quick: Smaller amounts.
-        progress: Called with what is measured next.
+        plan: How thoroughly.
+        names: Of `GROUPS`.
+        progress: Called before each run.
 
     Raises:
-        tunstack.SetupError: there is no namespace to be had.
+        tunstack.SetupError: there is no namespace, or no device, to be had.
+        GeneratorError: a load failed.
     """
+    groups = [GROUPS[name](plan) for name in names]
+    total = sum(_runs(group, plan) for group in groups)
+    state = Progress("", 0, total)
+
+    def step(what: str) -> None:
+        state.what = what
+        progress(state)
+        state.done += 1
+
     results = []
-    async with _served() as namespace:
-        for measurement in MEASUREMENTS:
-            result = Result(measurement)
-            for number in range(-1, pairs):
-                for side, address in SIDES.items():
-                    progress(f"{measurement.name}: {side}, {max(number, 0) + 1} of {pairs}")
-                    amount = measurement.quick if quick or number < 0 else measurement.amount
-                    seconds = await _load(namespace, measurement, address, amount)
-                    if number >= 0:
-                        result.rates[side].append(amount / seconds / measurement.per_unit)
-            results.append(result)
+    for group in groups:
+        async with open_namespace() as namespace:
+            # Ports beside those of the clients that hold connections; and a backlog as long as
+            # tunstack's, where the kernel lets a user's namespace choose.
+            namespace.sysctl("net.ipv4.ip_local_port_range", f"{HELD_PORTS.stop} 65535")
+            with suppress(OSError):
+                namespace.sysctl("net.core.somaxconn", 65535)
+            runs = await _run_group(namespace, group, plan, step)
+        results += make_results(group.rows, runs)
     return results
 
 
-async def _load(
-    namespace: tunstack.Namespace, measurement: Measurement, address: str, amount: int
-) -> float:
-    arguments = [address, APPS[measurement.app].port, amount, measurement.connections]
-    command = [sys.executable, "-I", "-S", str(_LOAD), measurement.load, *map(str, arguments)]
-    finished = await namespace.run_process(command, capture_stdout=True)
-    return float(finished.stdout)
+def _runs(group: Group, plan: Plan) -> int:
+    # Servers have to be started, too.
+    places = {case.place for case in group.cases}
+    return len(group.lanes) * len(places) + sum(
+        len(group.lanes) * (1 if case.alone else plan.pairs + 1) for case in group.cases
+    )
+
+
+async def _run_group(
+    namespace: Namespace, group: Group, plan: Plan, step: Callable[[str], None]
+) -> dict[str, list[dict[str, float]]]:
+    """Run a group; returns the figures of each pair, by lane."""
+    warming = Plan(seconds=min(_WARM_UP, plan.seconds), own=True)
+    found: dict[str, list[dict[str, float]]] = {lane: [] for lane in LANES}
+    async with AsyncExitStack() as stack:
+        servers: dict[tuple[str, str | int], Server] = {}
+        for number, key in enumerate(dict.fromkeys(case.place for case in group.cases)):
+            idle = key if isinstance(key, int) else 0
+            for lane in group.lanes:
+                step(f"starting to serve over {lane}")
+                server = await stack.enter_async_context(
+                    open_server(namespace, lane, number, connections=idle)
+                )
+                await stack.enter_async_context(server.holding(HTTP, idle))
+                servers[lane, key] = server
+        for number in range(-1, plan.pairs):
+            figures: dict[str, dict[str, float]] = defaultdict(dict)
+            for case in group.cases:
+                if case.alone and number != 0:
+                    continue
+                for lane in group.lanes:
+                    step(f"{case.name}: {lane}, {max(number, 0) + 1} of {plan.pairs}")
+                    server = servers[lane, case.place]
+                    figures[lane] |= await case.measure(server, plan if number >= 0 else warming)
+            if number >= 0:
+                for lane in group.lanes:
+                    found[lane].append(figures[lane])
+    return found

@@ -2,90 +2,133 @@
 
 from __future__ import annotations
 
-import json
-import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich import box
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tunstack.bench.cases import GROUPS, QUICK, USUAL, Plan
+from tunstack.bench.figures import draw
+from tunstack.bench.generators import GeneratorError, programs
+from tunstack.bench.rows import as_json, as_table, describe_machine
 from tunstack.bench.suite import run_suite
 from tunstack.cli.running import Failure, execute
 
 if TYPE_CHECKING:
-    from tunstack.bench.suite import Result
+    from tunstack.bench.rows import Result
+    from tunstack.bench.suite import Progress as State
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_WIDTH = 140
 
 _EPILOG = """\b
 Examples:
   tunstack bench
-  tunstack bench --quick --json result.json
+  tunstack bench --quick --json result.json --plot result.svg
+  tunstack bench --only requests --only roundtrip --pairs 10
 """
 
 
 @click.command(short_help="Measure tunstack beside kernel sockets.", epilog=_EPILOG)
+@click.option("--json", "file", type=_FILE, metavar="FILE", help="Write every figure to FILE.")
+@click.option("--plot", type=_FILE, metavar="FILE", help="Draw the ratios into FILE (SVG).")
+@click.option("--quick", is_flag=True, help="Take a minute, and be less exact.")
+@click.option("--pairs", type=click.IntRange(1, 100), help="Runs of each in each lane.  [5]")
+@click.option("--seconds", type=click.FloatRange(0.1, 60), help="Of each run.  [2]")
 @click.option(
-    "--json",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write every figure to FILE.",
+    "--only",
+    multiple=True,
+    type=click.Choice([*GROUPS]),
+    metavar="NAME",
+    help=f"Measure only this; may be given again: {', '.join(GROUPS)}.",
 )
-@click.option("--quick", is_flag=True, help="Take seconds, and be less exact.")
-@click.option(
-    "--pairs",
-    type=click.IntRange(1, 100),
-    default=5,
-    show_default=True,
-    help="How often each side is measured.",
-)
-def bench(file: Path | None, quick: bool, pairs: int) -> int:
+@click.option("--own-clients", is_flag=True, help="Do not use wrk, ab and iperf3.")
+def bench(
+    file: Path | None,
+    plot: Path | None,
+    quick: bool,
+    pairs: int | None,
+    seconds: float | None,
+    only: tuple[str, ...],
+    own_clients: bool,
+) -> int:
     """Measure tunstack and kernel sockets side by side, in turns.
 
-    The same trio program serves over both, in one process and in one private network; what counts
-    is the ratio of the medians. Figures of one machine say little about another's.
+    The same trio program serves over both, in one private network; what counts is the ratio of the
+    medians. Figures of one machine say little about another's. What is called crowd, one busy
+    connection among 50,000 that are idle, is measured only when it is asked for.
     """
+    plan = QUICK if quick else Plan()
+    plan = replace(
+        plan,
+        pairs=pairs or plan.pairs,
+        seconds=seconds or plan.seconds,
+        own=own_clients,
+    )
 
     async def main() -> int:
-        console = Console(stderr=True)
-        with console.status("") as status:
-            results = await run_suite(pairs=pairs, quick=quick, progress=status.update)
-        Console().print(_table(results))
+        for each in filter(None, (file, plot)):
+            _write(each, "")  # Five minutes later would be too late to find out.
+        try:
+            results = await _run(plan, tuple(dict.fromkeys(only)) or USUAL)
+        except GeneratorError as error:
+            raise Failure(f"a measurement failed: {error}", 1) from error
+        clients = programs(own=plan.own)
+        _print(results, ", ".join(f"{what} by {name}" for what, name in clients.items()))
+        conditions = {"pairs": plan.pairs, "seconds": plan.seconds, "clients": clients}
         if file is not None:
-            _write(file, results)
+            _write(file, as_json(results, conditions))
+        if plot is not None:
+            _write(plot, draw(results))
         return 0
 
     return execute("tunstack bench", main)
 
 
-def _table(results: list[Result]) -> Table:
-    table = Table("measured", "tunstack", "kernel sockets", "", "ratio")
-    for column in table.columns[1:]:
+async def _run(plan: Plan, names: tuple[str, ...]) -> list[Result]:
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("starting")
+
+        def progress(state: State) -> None:
+            bar.update(task, description=state.what, completed=state.done, total=state.total)
+
+        return await run_suite(plan, names, progress)
+
+
+def _print(results: list[Result], clients: str) -> None:
+    """Print the table, in Markdown, and what it came about with."""
+    head, *rows = as_table(results)
+    table = Table(*head, box=box.MARKDOWN)
+    for column in table.columns[1:4]:
         column.justify = "right"
-    for result in results:
-        measurement = result.measurement
-        table.add_row(
-            measurement.name,
-            f"{result.median('tunstack'):,.0f}",
-            f"{result.median('kernel'):,.0f}",
-            measurement.unit,
-            f"{result.ratio:.2f}",
-        )
-    return table
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH
+    console.print(table)
+    machine = describe_machine()
+    console.print(
+        f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, "
+        f"Python {machine['python']}; load average {machine['load']}; {clients}",
+        highlight=False,
+    )
 
 
-def _write(file: Path, results: list[Result]) -> None:
-    figures = [
-        {
-            "name": result.measurement.name,
-            "unit": result.measurement.unit,
-            "rates": result.rates,
-            "ratio": result.ratio,
-        }
-        for result in results
-    ]
+def _write(file: Path, text: str) -> None:
     try:
-        file.write_text(json.dumps({"python": sys.version, "results": figures}, indent=2) + "\n")
+        file.write_text(text)
     except OSError as error:
         raise Failure(f"cannot write {file}: {error.strerror}") from error

@@ -1,0 +1,226 @@
+"""What the suite measures: groups of cases that run in turns, and the rows that they make."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from tunstack.bench import generators
+from tunstack.bench.rows import Row, Target
+from tunstack.bench.running import LANES, MARGIN
+from tunstack.bench.server import HOLD, HTTP
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tunstack.bench.generators import Generator
+    from tunstack.bench.running import Server
+
+    Measure: TypeAlias = Callable[["Server", "Plan"], Awaitable[dict[str, float]]]
+
+_MEGABIT: Final = 1e6 / 8
+_AT_A_TIME: Final = 16
+"""Connections that are open at a time while as many as possible are made."""
+_BUSY: Final = 16
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Plan:
+    """How thoroughly.
+
+    Attributes:
+        pairs: Runs that count, in each lane.
+        seconds: Of each run.
+        idle: How many idle connections the busy ones are among, in steps.
+        held: How many connections memory is measured with.
+        crowd: How many connections a crowd is.
+        own: Whether to make do with our own clients.
+    """
+
+    pairs: int = 5
+    seconds: float = 2.0
+    idle: tuple[int, ...] = (10, 1000, 10_000)
+    held: int = 10_000
+    crowd: int = 50_000
+    own: bool = False
+
+
+QUICK: Final = Plan(pairs=2, seconds=1.0, idle=(10, 1000), held=1000, crowd=10_000)
+"""About a minute."""
+
+
+@dataclass(slots=True, frozen=True)
+class Case:
+    """What is run at once.
+
+    Attributes:
+        name: For the progress line.
+        measure: Runs it against a server.
+        idle: How many connections are held open meanwhile.
+        alone: Whether it needs a server that nobody has used, and is therefore run only once.
+    """
+
+    name: str
+    measure: Measure
+    idle: int = 0
+    alone: bool = False
+
+    @property
+    def place(self) -> str | int:
+        """Which server it needs: cases that may share one have the same."""
+        return self.name if self.alone else self.idle
+
+
+@dataclass(slots=True, frozen=True)
+class Group:
+    """What is measured in turns, and the rows that it makes; over tunstack alone if need be."""
+
+    cases: tuple[Case, ...]
+    rows: tuple[Row, ...]
+    lanes: tuple[str, ...] = LANES
+
+
+def _bulk(_: Plan) -> Group:
+    cases, rows = [], []
+    for to_us, way in ((True, "to us"), (False, "from us")):
+        for connections in (1, 8):
+            name = f"bulk {way}, {_count(connections)}"
+            run = partial(_measure_bulk, name, to_us=to_us, connections=connections)
+            cases.append(Case(name, run))
+            target = Target("ratio", ">=", 0.5) if connections == 1 else None
+            rows.append(Row(name, "Mbit/s", target))
+    for way in ("to us", "from us"):
+        rows.append(Row(f"CPU {way}, server", "s/GB"))
+        rows.append(Row(f"CPU {way}, server and client", "s/GB"))
+    return Group(tuple(cases), tuple(rows))
+
+
+async def _measure_bulk(
+    name: str, server: Server, plan: Plan, *, to_us: bool, connections: int
+) -> dict[str, float]:
+    figures = await server.load(
+        generators.bulk(server.address, plan.seconds, connections, to_us=to_us, own=plan.own)
+    )
+    found = {name: figures["octets"] / figures["seconds"] / _MEGABIT}
+    if connections == 1:
+        gigabytes = figures["octets"] / 1e9
+        way = "to us" if to_us else "from us"
+        found[f"CPU {way}, server"] = figures["server_cpu"] / gigabytes
+        both = figures["server_cpu"] + figures["cpu"]
+        found[f"CPU {way}, server and client"] = both / gigabytes
+    return found
+
+
+def _requests(_: Plan) -> Group:
+    cases, rows = [], []
+    for connections, bound in ((1, 0.6), (16, 0.7), (64, 0.7)):
+        name = f"requests, {_count(connections)}"
+        cases.append(Case(name, partial(_measure_requests, name, connections)))
+        rows.append(Row(name, "/s", Target("ratio", ">=", bound)))
+    return Group(tuple(cases), tuple(rows))
+
+
+async def _measure_requests(
+    name: str, connections: int, server: Server, plan: Plan
+) -> dict[str, float]:
+    load = generators.requests(server.address, plan.seconds, connections, own=plan.own)
+    return await _rate(name, load, server)
+
+
+async def _rate(name: str, load: Generator, server: Server) -> dict[str, float]:
+    return {name: (await server.load(load))["rate"]}
+
+
+def _connections(_: Plan) -> Group:
+    name = "connections, one request each"
+
+    async def measure(server: Server, plan: Plan) -> dict[str, float]:
+        load = generators.connections(server.address, plan.seconds, _AT_A_TIME, own=plan.own)
+        return await _rate(name, load, server)
+
+    return Group((Case(name, measure),), (Row(name, "/s", Target("ratio", ">=", 1.0)),))
+
+
+def _roundtrip(_: Plan) -> Group:
+    names = {"p50": "round trip, p50", "p99": "round trip, p99"}
+
+    async def measure(server: Server, plan: Plan) -> dict[str, float]:
+        figures = await server.load(generators.echoes(server.address, plan.seconds))
+        return {name: figures[key] * 1e6 for key, name in names.items()}
+
+    rows = (
+        Row(names["p50"], "µs", Target("ratio", "<=", 1.5)),
+        Row(names["p99"], "µs"),
+    )
+    return Group((Case("round trip", measure),), rows)
+
+
+def _memory(plan: Plan) -> Group:
+    """Of the server's process: the kernel's own memory, of which its sockets are, is not seen."""
+    cases, rows = [], []
+    for port, what, target in (
+        (HOLD, "stack alone", Target("ours", "<=", 8.0)),
+        (HTTP, "with a task each", None),
+    ):
+        name = f"memory per idle connection, {what}"
+        cases.append(Case(name, partial(_measure_memory, name, port), alone=True))
+        rows.append(Row(name, "KiB", target, compared=False))
+    return Group(tuple(cases), tuple(rows))
+
+
+async def _measure_memory(name: str, port: int, server: Server, plan: Plan) -> dict[str, float]:
+    # The first ones pay for what all share.
+    async with server.holding(port, plan.held // 50):
+        before = (await server.usage())["memory"]
+        async with server.holding(port, plan.held):
+            after = (await server.usage())["memory"]
+    return {name: (after - before) / plan.held / 1024}
+
+
+def _idle(plan: Plan) -> Group:
+    names = {idle: f"requests, {_BUSY} busy among {idle:,} idle" for idle in plan.idle}
+    cases = [
+        Case(name, partial(_measure_requests, name, _BUSY), idle) for idle, name in names.items()
+    ]
+    least, most = names[plan.idle[0]], names[plan.idle[-1]]
+    share = Row(
+        f"what {plan.idle[-1]:,} idle leave of {plan.idle[0]:,}'s",
+        "",
+        Target("ours", ">=", 0.9),
+        share=(most, least),
+        compared=False,
+    )
+    return Group(tuple(cases), (*(Row(name, "/s") for name in names.values()), share))
+
+
+def _crowd(plan: Plan) -> Group:
+    """How one more is served, beside a crowd: which takes no files of tunstack's process."""
+    names = {idle: f"requests, one more than {idle:,} idle" for idle in (10, plan.crowd)}
+    cases = [Case(name, partial(_measure_requests, name, 1), idle) for idle, name in names.items()]
+    few, many = names.values()
+    target = Target("ours", ">=", 0.9)
+    share = Row(f"what {plan.crowd:,} idle leave", "", target, share=(many, few), compared=False)
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lanes = LANES if most_files > plan.crowd + MARGIN else ("tunstack",)
+    return Group(tuple(cases), (Row(few, "/s"), Row(many, "/s"), share), lanes)
+
+
+GROUPS: Final = {
+    "bulk": _bulk,
+    "requests": _requests,
+    "connections": _connections,
+    "roundtrip": _roundtrip,
+    "memory": _memory,
+    "idle": _idle,
+    "crowd": _crowd,
+}
+"""By the name for ``--only``."""
+
+USUAL: Final = tuple(name for name in GROUPS if name != "crowd")
+"""What is measured unless something else is asked for: a crowd takes minutes."""
+
+
+def _count(connections: int) -> str:
+    return f"{connections} connection{'s' if connections > 1 else ''}"

@@ -1,0 +1,98 @@
+"""The suite's ratios as an SVG: a bar for each row, on a logarithmic scale, and its target."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+from xml.sax.saxutils import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tunstack.bench.rows import Result
+
+_NAMES: Final = 290
+_WIDTH: Final = 420
+_FIGURES: Final = 190
+_ROW: Final = 26
+_TOP: Final = 56
+_BOTTOM: Final = 34
+_LEAST: Final = 0.01
+"""The lowest ratio that is drawn as what it is."""
+_MET, _MISSED, _PLAIN = "#009E73", "#D55E00", "#56B4E9"  # after Okabe and Ito
+
+
+def draw(results: Iterable[Result]) -> str:
+    """Draw the ratio of each row that has one; 1 is the kernel."""
+    rows = [result for result in results if result.row.compared and math.isfinite(result.ratio)]
+    values = [1.0, *(result.ratio for result in rows), *_bounds(rows)]
+    scale = _Scale(max(min(values), _LEAST) / 1.3, max(values) * 1.3)
+    height = _TOP + _ROW * len(rows) + _BOTTOM
+    width = _NAMES + _WIDTH + _FIGURES
+    bottom = height - _BOTTOM
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"'
+        f' viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">\n',
+        f'<rect width="{width}" height="{height}" fill="white"/>\n',
+        _text(12, 20, "tunstack in units of kernel sockets; the mark is the target", "start"),
+    ]
+    for tick in scale.ticks():
+        x = scale.x(tick)
+        colour = "#000000" if tick == 1 else "#dddddd"
+        parts.append(f'<path d="M{x:.1f} {_TOP - 8}V{bottom}" stroke="{colour}"/>\n')
+        parts.append(_text(x, bottom + 18, f"{tick:g}", "middle"))
+    for number, result in enumerate(rows):
+        parts.append(_bar(result, _TOP + _ROW * number, scale))
+    return "".join([*parts, "</svg>\n"])
+
+
+def _bounds(rows: list[Result]) -> list[float]:
+    targets = [result.row.target for result in rows]
+    return [target.bound for target in targets if target is not None and target.of == "ratio"]
+
+
+class _Scale:
+    """A logarithmic scale of ratios, on which bars begin at 1."""
+
+    def __init__(self, low: float, high: float) -> None:
+        self._low = low
+        self._high = high
+
+    def x(self, value: float) -> float:
+        """How far to the right `value` stands."""
+        value = min(max(value, self._low), self._high)
+        return _NAMES + _WIDTH * math.log(value / self._low) / math.log(self._high / self._low)
+
+    def ticks(self) -> list[float]:
+        """0.1, 0.2, 0.5, 1, 2..., as far as they fit."""
+        first, last = math.floor(math.log10(self._low)), math.ceil(math.log10(self._high))
+        values = [
+            round(digit * 10.0**power, 9) for power in range(first, last + 1) for digit in (1, 2, 5)
+        ]
+        return [value for value in values if self._low <= value <= self._high]
+
+
+def _bar(result: Result, y: float, scale: _Scale) -> str:
+    begin, end = sorted((scale.x(1.0), scale.x(result.ratio)))
+    colour = {True: _MET, False: _MISSED, None: _PLAIN}[result.met]
+    middle = y + _ROW / 2
+    parts = [
+        _text(_NAMES - 10, middle + 4, result.row.name, "end"),
+        f'<rect class="ratio" x="{begin:.1f}" y="{y + 4:.1f}" width="{end - begin:.1f}"'
+        f' height="{_ROW - 8}" fill="{colour}"/>\n',
+        _text(_NAMES + _WIDTH + 10, middle + 4, _words(result), "start"),
+    ]
+    for bound in _bounds([result]):
+        mark = f'<path class="target" d="M{scale.x(bound):.1f} {y}v{_ROW}"'
+        parts.append(f'{mark} stroke="#000000" stroke-width="2" stroke-dasharray="3 2"/>\n')
+    return "".join(parts)
+
+
+def _words(result: Result) -> str:
+    met = {True: ", met", False: ", missed", None: ""}[result.met]
+    target = "" if result.row.target is None else f" (target {result.row.target}{met})"
+    return f"{result.ratio:.2f}{target}"
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>\n'

@@ -1,0 +1,158 @@
+"""Who makes the load: wrk, ab and iperf3 where they are installed, clients of our own where not.
+
+Each function returns a command, and what reads the figures out of what the command prints.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tunstack.bench.load import AGENT
+from tunstack.bench.server import ECHO, HTTP, IPERF, SINK, SOURCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LOAD: Final = Path(__file__).with_name("load.py")
+_ENOUGH: Final = 1_000_000
+"""Requests: more than ab can make in its time."""
+
+
+class GeneratorError(Exception):
+    """A load failed; the message says how."""
+
+
+@dataclass(slots=True, frozen=True)
+class Generator:
+    """A program that makes load.
+
+    Attributes:
+        command: To be run where the server can be reached.
+        read: What it printed, to figures: ``rate`` in requests a second, ``octets`` and
+            ``seconds``, ``p50`` and ``p99`` in seconds, ``cpu`` in seconds if the program tells.
+    """
+
+    command: list[str]
+    read: Callable[[str], dict[str, float]]
+
+    @property
+    def name(self) -> str:
+        """The program's name."""
+        return "own client" if self.command[0] == sys.executable else self.command[0]
+
+
+def programs(*, own: bool = False) -> dict[str, str]:
+    """Name who makes which load here."""
+    loads = {
+        "bulk": bulk("", 1, 1, to_us=True, own=own),
+        "requests": requests("", 1, 1, own=own),
+        "connections": connections("", 1, 1, own=own),
+    }
+    return {what: load.name for what, load in loads.items()}
+
+
+def bulk(
+    address: str, seconds: float, connections: int, *, to_us: bool, own: bool = False
+) -> Generator:
+    """As many octets as possible, to the server or from it: iperf3's, if there is one."""
+    if not own and shutil.which("iperf3") is not None:
+        command = ["iperf3", "-J", "-c", address, "-p", str(IPERF)]
+        command += [f"-t{math.ceil(seconds)}", f"-P{connections}", *([] if to_us else ["-R"])]
+        return Generator(command, read_iperf)
+    what, port = ("send", SINK) if to_us else ("receive", SOURCE)
+    return _own(what, address, port, seconds, connections)
+
+
+def requests(address: str, seconds: float, connections: int, *, own: bool = False) -> Generator:
+    """Small requests on connections that are kept alive: wrk's, if there is one."""
+    if own or shutil.which("wrk") is None:
+        return _own("requests", address, HTTP, seconds, connections)
+    # wrk counts in whole seconds.
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s"]
+    return Generator([*command, "-H", f"User-Agent: {AGENT}", f"http://{address}/"], read_wrk)
+
+
+def connections(address: str, seconds: float, at_a_time: int, *, own: bool = False) -> Generator:
+    """Connections with one request each: ab's, if there is one."""
+    if own or shutil.which("ab") is None:
+        return _own("connections", address, HTTP, seconds, at_a_time)
+    command = ["ab", "-q", f"-c{at_a_time}", f"-t{math.ceil(seconds)}", f"-n{_ENOUGH}"]
+    return Generator([*command, "-H", f"User-Agent: {AGENT}", f"http://{address}/"], read_ab)
+
+
+def echoes(address: str, seconds: float) -> Generator:
+    """Round trips of a small message, one at a time."""
+    return _own("echoes", address, ECHO, seconds, 1)
+
+
+def hold(address: str, port: int, first: int, amount: int) -> Generator:
+    """Connections that do nothing, from port `first` on."""
+    return _own("hold", address, port, first, amount)
+
+
+def _own(what: str, address: str, port: int, seconds: float, connections: int) -> Generator:
+    arguments = [what, address, str(port), str(seconds), str(connections)]
+    return Generator([sys.executable, "-I", "-S", str(_LOAD), *arguments], _read_own)
+
+
+def _read_own(printed: str) -> dict[str, float]:
+    figures: dict[str, float] = json.loads(printed)
+    if "requests" in figures:
+        figures["rate"] = figures["requests"] / figures["seconds"]
+    return figures
+
+
+def read_iperf(printed: str) -> dict[str, float]:
+    """Read what iperf3 printed.
+
+    Raises:
+        GeneratorError: it failed.
+    """
+    try:
+        found = json.loads(printed)
+        if "error" in found:
+            raise GeneratorError(f"iperf3: {found['error']}")
+        seconds = found["end"]["sum_received"]["seconds"]
+        return {
+            "octets": found["end"]["sum_received"]["bytes"],
+            "seconds": seconds,
+            "cpu": found["end"]["cpu_utilization_percent"]["host_total"] / 100 * seconds,
+        }
+    except (ValueError, KeyError) as error:
+        raise GeneratorError(f"iperf3 printed no {error}") from error
+
+
+def read_wrk(printed: str) -> dict[str, float]:
+    """Read what wrk printed.
+
+    Raises:
+        GeneratorError: there is no rate in it, or it was answered badly.
+    """
+    if bad := re.search(r"Socket errors: .*|Non-2xx.*", printed):
+        raise GeneratorError(f"wrk: {bad[0]}")
+    return {"rate": _number("wrk", r"Requests/sec:\s+([\d.]+)", printed)}
+
+
+def read_ab(printed: str) -> dict[str, float]:
+    """Read what ab printed.
+
+    Raises:
+        GeneratorError: there is no rate in it, or requests failed.
+    """
+    if failed := _number("ab", r"Failed requests:\s+(\d+)", printed):
+        raise GeneratorError(f"ab: {failed:.0f} requests failed")
+    return {"rate": _number("ab", r"Requests per second:\s+([\d.]+)", printed)}
+
+
+def _number(program: str, pattern: str, printed: str) -> float:
+    found = re.search(pattern, printed)
+    if found is None:
+        raise GeneratorError(f"{program} printed no {pattern.partition(':')[0].lower()}: {printed}")
+    return float(found[1])

@@ -1,0 +1,199 @@
+"""The server that is measured: one trio program, over tunstack or over kernel sockets.
+
+``python -m tunstack.bench.server LANE ADDRESS`` runs in the namespace that it was started in. The
+only difference between the lanes is where trio's sockets come from. It prints a line of JSON when
+it listens, and one more for each line that it reads, and ends at the end of its input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import gc
+import json
+import resource
+import signal
+import sys
+import time
+from contextlib import asynccontextmanager, contextmanager, suppress
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, final
+
+import trio
+
+import tunstack
+from tunstack.bench.iperf import Iperf, IperfError
+from tunstack.bench.sampling import fold, sample
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+HOLD: Final = 1
+ECHO: Final = 7
+SINK: Final = 9
+SOURCE: Final = 19
+HTTP: Final = 80
+IPERF: Final = 5201
+
+PREFIX: Final = 28
+"""Each server's network is as small as this, so that many fit into 198.51.100.0/24."""
+
+_PIECE: Final = 1 << 18
+_ANSWER: Final = (
+    b"HTTP/1.1 200 OK\r\nServer: tunstack.bench\r\nContent-Type: text/plain\r\n"
+    b"Content-Length: 14\r\n\r\nHello, world!\n"
+)
+
+
+async def sink(stream: trio.SocketStream) -> None:
+    """Take what comes, to the end."""
+    async for _ in stream:
+        pass
+
+
+async def source(stream: trio.SocketStream) -> None:
+    """Send until the peer has had enough."""
+    piece = bytes(_PIECE)
+    while True:
+        await stream.send_all(piece)
+
+
+async def echo(stream: trio.SocketStream) -> None:
+    """Send back what comes."""
+    async for data in stream:
+        await stream.send_all(data)
+
+
+async def answer(stream: trio.SocketStream) -> None:
+    """Answer requests that have no body; the connection stays open for HTTP/1.1."""
+    pending = b""
+    async for data in stream:
+        pending += data
+        if pending.endswith(b"\r\n\r\n"):
+            await stream.send_all(_ANSWER * pending.count(b"\r\n\r\n"))
+            if b"HTTP/1.0\r\n" in pending:
+                return
+            pending = b""
+
+
+SERVICES: Final = {ECHO: echo, SINK: sink, SOURCE: source, HTTP: answer, IPERF: Iperf().serve}
+"""What runs in a task for each connection; connections to `HOLD` have none."""
+
+
+@final
+class _Reception:
+    """Where connections come in, and are counted."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+
+    async def serve(
+        self,
+        listeners: list[trio.SocketListener],
+        handler: Callable[[trio.SocketStream], Awaitable[None]],
+    ) -> None:
+        """Run `handler` in a task for each connection."""
+
+        async def handle(stream: trio.SocketStream) -> None:
+            self.accepted += 1
+            # Clients leave when their time is up, in the middle of whatever it is.
+            with suppress(trio.BrokenResourceError, IperfError):
+                await handler(stream)
+
+        await trio.serve_listeners(handle, listeners)
+
+    async def hold(self, listeners: list[trio.SocketListener]) -> None:
+        """Accept connections, and do nothing with them."""
+        held = []
+        while True:
+            sock, _ = await listeners[0].socket.accept()
+            held.append(sock)
+            self.accepted += 1
+
+    async def report(self) -> None:
+        """Tell how it goes, now and as often as asked."""
+        print(json.dumps(self._usage()), flush=True)
+        async with trio.lowlevel.FdStream(sys.stdin.fileno()) as questions:
+            async for lines in questions:
+                for _ in range(lines.count(b"\n")):
+                    print(json.dumps(self._usage()), flush=True)
+
+    def _usage(self) -> dict[str, float]:
+        gc.collect()
+        with open("/proc/self/statm") as numbers:
+            resident = int(numbers.read().split()[1]) * resource.getpagesize()
+        return {"cpu": time.process_time(), "memory": resident, "accepted": self.accepted}
+
+
+@asynccontextmanager
+async def _lane(lane: str, address: str, *, crowd: bool) -> AsyncIterator[None]:
+    """Have trio make its sockets as the lane does; hosts are opened here and nowhere else."""
+    if lane == "kernel":
+        await trio.lowlevel.checkpoint()
+        yield
+        return
+    peer = str(IPv4Address(address) - 1)
+    limits = tunstack.Limits(connections=1 << 17, memory=1 << 30) if crowd else None
+    async with tunstack.open_host(f"{address}/{PREFIX}", peer=peer, limits=limits) as host:
+        with host.socket_factory():
+            yield
+
+
+async def _serve(lane: str, address: str, *, crowd: bool) -> None:
+    reception = _Reception()
+    async with _lane(lane, address, crowd=crowd), trio.open_nursery() as nursery:
+        for port, handler in SERVICES.items():
+            listeners = await trio.open_tcp_listeners(port, host=address)
+            nursery.start_soon(reception.serve, listeners, handler)
+        nursery.start_soon(reception.hold, await trio.open_tcp_listeners(HOLD, host=address))
+        await reception.report()
+        nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def _profiled(samples: Path | None, calls: Path | None) -> Iterator[None]:
+    """Profile the block, if so wished, into one of these files."""
+    if samples is not None:
+        with sample() as found:
+            yield
+        samples.write_text(fold(found))
+    elif calls is not None:
+        with cProfile.Profile() as profile:
+            yield
+        profile.dump_stats(calls)
+    else:
+        yield
+
+
+def allow_descriptors(wanted: int) -> None:
+    """Raise the limit of open files as far as it goes, up to so many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # Root may raise it further than it is.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), max(hard, wanted)))
+        return
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def main() -> None:
+    """Run as a script."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("lane", choices=["tunstack", "kernel"])
+    parser.add_argument("address")
+    parser.add_argument("--crowd", action="store_true", help="allow for 100,000 connections")
+    parser.add_argument("--files", type=int, default=20_000, help="that may be open")
+    parser.add_argument("--samples", type=Path, help="where to write sampled stacks")
+    parser.add_argument("--calls", type=Path, help="where to write cProfile's profile")
+    arguments = parser.parse_args()
+    # Who started us ends us, when what it does with its own interrupt is done.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    allow_descriptors(arguments.files)
+    try:
+        with _profiled(arguments.samples, arguments.calls):
+            trio.run(lambda: _serve(arguments.lane, arguments.address, crowd=arguments.crowd))
+    except tunstack.SetupError as error:
+        print(json.dumps({"error": str(error)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
