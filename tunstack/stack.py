@@ -36,7 +36,7 @@ from tunstack.tcp.ecn import CE
 from tunstack.tcp.fast_open_cookies import CookieCache, CookieMint
 from tunstack.tcp.isn import InitialNumbers
 from tunstack.tcp.listener import Listener
-from tunstack.tcp.segment import ACK, PSH
+from tunstack.tcp.segment import ACK, PSH, Segment
 from tunstack.tcp.sequence import MASK, within
 from tunstack.tcp.state import State
 from tunstack.tcp.verdict import Verdict
@@ -53,6 +53,7 @@ from tunstack.wire import (
     decode_vnet,
     encode_icmp,
     encode_segment,
+    gso_size,
     lean,
 )
 
@@ -63,10 +64,8 @@ if TYPE_CHECKING:
 
     from tunstack.ip.datagram import Address, Buffer, Datagram
     from tunstack.tcp.prediction import Write
-    from tunstack.tcp.segment import Segment
 
 _SMALL: Final = 2048
-_SMALL_ACCOUNT: Final = 16384
 _LARGEST_PAYLOAD: Final = 0xFFFF - 20 - 60
 """Of a segment that the link will cut, beside the largest headers."""
 
@@ -202,24 +201,21 @@ class Stack:
     def packet_arrives(self, packet: Buffer, now: float) -> None:
         """Process a packet from the link; whatever is in it, it makes nothing raise."""
         self.counters["packets_received"] += 1
-        if not (self._predicts and self._is_expected(packet, now)):
-            self._process(packet, now, looped=False)
+        fields = self._read(packet)
+        if fields is not None:
+            flow = self.demux.incoming.get(fields[0])
+            if flow is not None and flow.four_tuple.remote not in self._local:
+                if not (flow.ordinary and self._is_expected(flow, fields, packet, now)):
+                    self._lean_arrives(flow, fields, packet, now)
+                return
+        self._process(packet, now, looped=False)
 
-    def _is_expected(self, frame: Buffer, now: float) -> bool:
+    def _is_expected(self, flow: Flow, fields: lean.Lean, frame: Buffer, now: float) -> bool:
         """Whether it was the next segment of an ordinary connection: then that has taken it."""
-        fields = self._read(frame)
-        if fields is None:
+        _, seq, ack, flags, wnd, ts_val, ts_ecr = fields
+        if flags & ~PSH != ACK:
             return False
-        names, seq, ack, flags, wnd, ts_val, ts_ecr = fields
-        flow = self.demux.incoming.get(names)
-        if flow is None or not flow.ordinary or flags & ~PSH != ACK:
-            return False
-        size = len(frame)
-        data: Buffer = b""
-        if size > self._data_at:
-            # A copy of what is small costs less than a view, and lets go of the packet.
-            view = frame if size < _SMALL else memoryview(frame)
-            data = view[self._data_at :]
+        data = self._data(frame)
         if not prediction.arrives(flow, seq, ack, wnd, ts_val, ts_ecr, data, now):
             return False
         self._predicted += 1
@@ -230,6 +226,22 @@ class Stack:
             flow.touched = True
             self._touched.append(flow)
         return True
+
+    def _lean_arrives(self, flow: Flow, fields: lean.Lean, frame: Buffer, now: float) -> None:
+        """A segment with a lean header, to which all rules apply."""
+        _, seq, ack, flags, wnd, ts_val, ts_ecr = fields
+        data = self._data(frame)
+        segment = Segment(seq, ack, flags, wnd, 0, data, ts_val=ts_val, ts_ecr=ts_ecr)
+        if self._offload:
+            segment.gso_size = gso_size(frame)
+        self._segment_arrives(flow, segment, 0, frame, now)
+
+    def _data(self, frame: Buffer) -> Buffer:
+        """What follows a lean header: of what is small a copy, which lets go of the packet."""
+        start, size = self._data_at, len(frame)
+        if size == start:
+            return b""
+        return frame[start:] if size < _SMALL else memoryview(frame)[start:]
 
     def _process(self, frame: Buffer, now: float, *, looped: bool) -> None:
         packet, trusted, gso_size = frame, False, 0
@@ -270,6 +282,11 @@ class Stack:
             flow = self._unmatched(name, segment, packet, now)
             if flow is None:
                 return
+        self._segment_arrives(flow, segment, tos, packet, now)
+
+    def _segment_arrives(
+        self, flow: Flow, segment: Segment, tos: int, packet: Buffer, now: float
+    ) -> None:
         before = flow.state
         if segment.ecn == CE:
             self.counters["congestion_marks"] += 1
@@ -461,12 +478,24 @@ class Stack:
         """The application has read from `flow`; returns whether there is something to send now."""
         if not flow.ordinary:
             self.memory.account(flow)
-        elif flow.accounted > _SMALL_ACCOUNT:
+        elif self.memory.budget.tight:
             self.memory.account_ordinary(flow)
+        else:
+            self.memory.account_later(flow)
         return flow.receiver.ack_now or self.memory.easing
 
-    def gave(self, flow: Flow) -> None:
-        """The application has given `flow` data to send; else as :meth:`touch`."""
+    def gave(self, flow: Flow, now: float) -> None:
+        """The application has given `flow` data to send; what goes at once is in `outgoing` then.
+
+        Else as :meth:`touch`: the rest is :meth:`flush`'s.
+        """
+        if flow.ordinary and not flow.touched:
+            assert flow.write is not None
+            prediction.transmit(flow, now, flow.write)
+            if flow.ordinary:
+                self._timers.schedule(flow)
+                self.memory.account_later(flow)
+                return
         if not flow.touched:
             flow.touched = True
             self._touched.append(flow)
