@@ -22,6 +22,7 @@ The layers, each of which imports only those to its right::
 - :mod:`tunstack.wire` turns bytes into validated values and back.
 - :mod:`tunstack.stack` joins them to an endpoint, still sans-IO.
 - :mod:`tunstack.link` carries packets: TUN devices, memory; namespaces and captures.
+- :mod:`tunstack.workers` runs a host in several processes.
 - :mod:`tunstack.host` is the trio event loop, and :mod:`tunstack.socket` trio's socket over it.
 """
 
@@ -41,6 +42,9 @@ from tunstack.observation import Observation
 from tunstack.socket import Socket
 from tunstack.tcp.config import Config
 from tunstack.tcp.state import State
+from tunstack.workers.child import Worker
+from tunstack.workers.opening import open_workers
+from tunstack.workers.parent import Workers
 
 __version__ = "0.1.0"
 
@@ -49,6 +53,9 @@ __all__ = [
     "Namespace",
     "open_host",
     "Host",
+    "open_workers",
+    "Workers",
+    "Worker",
     "Socket",
     "Config",
     "Limits",

@@ -13,6 +13,7 @@ from tunstack.link.impair import both_ways
 from tunstack.link.impaired import ImpairedLink
 from tunstack.link.netns import open_network_namespace
 from tunstack.link.tun import open_tun
+from tunstack.workers.opening import check_impairments, run_workers
 
 if TYPE_CHECKING:
     import subprocess
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from tunstack.link.netns import NetworkNamespace
     from tunstack.observation import Observation
     from tunstack.tcp.config import Config
+    from tunstack.workers.opening import Service
+    from tunstack.workers.parent import Workers
 
 DEFAULT_ADDRESS: Final = "198.51.100.2/24"
 """Ours by default; the kernel's side is 198.51.100.1. Documentation addresses (RFC 5737)."""
@@ -71,12 +74,12 @@ async def open_host(
     await trio.lowlevel.checkpoint()
     ways = both_ways(impair)
     device = open_tun(address, name=name, peer=peer, mtu=mtu, offload=offload)
-    link = _impaired(device, ways, seed)
+    link = impaired_link(device, ways, seed)
     async with Host(link, [address], seed=seed, tap=tap, config=config, limits=limits) as host:
         yield host
 
 
-def _impaired(link: Link, ways: tuple[Impairments, Impairments], seed: int | None) -> Link:
+def impaired_link(link: Link, ways: tuple[Impairments, Impairments], seed: int | None) -> Link:
     """The link with a bad path behind it, if it is bad."""
     if not any(ways):
         return link
@@ -112,6 +115,27 @@ class Namespace:
         return self._kernel.pid
 
     @asynccontextmanager
+    async def open_workers(
+        self,
+        service: Service,
+        workers: int,
+        address: str | IPv4Interface = DEFAULT_ADDRESS,
+        *,
+        name: str | None = None,
+        peer: str | None = None,
+        mtu: int | None = None,
+        offload: bool = True,
+        **options: Any,
+    ) -> AsyncIterator[Workers]:
+        """Run a host in several processes; the arguments are those of :func:`open_workers`."""
+        check_impairments(options.get("impair"))
+        queues = await self._kernel.open_queues(
+            address, workers, name=name, peer=peer, mtu=mtu, offload=offload
+        )
+        async with run_workers(service, queues, address, **options) as crew:
+            yield crew
+
+    @asynccontextmanager
     async def open_host(
         self,
         address: str | IPv4Interface = DEFAULT_ADDRESS,
@@ -129,7 +153,7 @@ class Namespace:
         """Run a host on a TUN device in here; the arguments are those of :func:`open_host`."""
         ways = both_ways(impair)
         tun = await self._kernel.open_tun(address, name=name, peer=peer, mtu=mtu, offload=offload)
-        link = _impaired(tun, ways, seed)
+        link = impaired_link(tun, ways, seed)
         async with Host(link, [address], seed=seed, tap=tap, config=config, limits=limits) as host:
             yield host
 
