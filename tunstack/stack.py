@@ -109,6 +109,7 @@ class Stack:
         counters: How often what happened; the keys are `Reason` and `Verdict` values among others.
         stray: Called with an ICMP error about a flow that is not here, for it may be in another
             process that has the same address; see :meth:`take_stray`.
+        only_listens: Whether :meth:`connect` is refused, as answers might go to such a process.
     """
 
     def __init__(
@@ -147,6 +148,7 @@ class Stack:
         self.memory = Memory(self.limits.memory, self.counters)
         self.tap = tap
         self.stray: Callable[[bytes], None] | None = None
+        self.only_listens = False
         self._epoch = 0.0
         self._addresses = [interface.ip.packed for interface in self.interfaces]
         self._local = frozenset(self._addresses)
@@ -533,8 +535,11 @@ class Stack:
 
         Raises:
             OSError: ENETUNREACH for an address that is no single host's (MUST-46), EADDRNOTAVAIL,
-                EADDRINUSE, ECONNREFUSED for port 0, ENOBUFS when there are too many connections.
+                EADDRINUSE, ECONNREFUSED for port 0, ENOBUFS when there are too many connections,
+                EOPNOTSUPP when we only listen.
         """
+        if self.only_listens:
+            raise OSError(errno.EOPNOTSUPP, "a worker only listens")
         if not ip_address.is_valid_remote(remote, self._broadcasts):
             raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
         if remote_port == 0:

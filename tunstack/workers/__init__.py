@@ -16,8 +16,8 @@ What was decided:
   worker dies, on which depends that everybody else's idle flows stay where they are; and what
   arrives meanwhile waits for the successor. That knows none of the dead one's connections and
   answers with RSTs, as a host does that was restarted (RFC 9293 section 3.5.1).
-- Workers listen, and do not connect: of a flow that *we* begin, the first packet is ours, and when
-  it has been idle the kernel would send it to the queue that its hash says, which is another's.
+- Workers listen, and do not connect: who gets the answer to a SYN of ours is the kernel's choice,
+  and mostly another. So it is refused.
 - An ICMP error comes to one of the workers, whichever flow it is about. When that has no such
   flow, it hands it to the others by way of the parent.
 - Processes are started fresh, with the service pickled, that is by name: a fork of a process that

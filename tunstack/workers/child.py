@@ -100,6 +100,7 @@ async def _work(
             channel.send(Stray(packet))
 
     host.stack.stray = pass_on
+    host.stack.only_listens = True
     async with host, trio.open_nursery() as nursery:
         await nursery.start(service, Worker(host, assignment.number, channel))
         link.open()

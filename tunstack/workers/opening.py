@@ -47,8 +47,8 @@ async def open_workers(
 
     Each worker runs the service on a host of its own; all have the same address. Connections are
     dealt out to them as they come, and stay where they are. A worker that dies takes its own with
-    it and no other's, and is started anew. :mod:`tunstack.workers` says how, and why workers are
-    for listening only. Example::
+    it and no other's, and is started anew. Workers only listen: to connect raises OSError
+    (EOPNOTSUPP); :mod:`tunstack.workers` says why. Example::
 
         async def serve(worker, task_status):        # in a module that can be imported
             await worker.host.serve_tcp(handler, 80, task_status=task_status)
