@@ -124,15 +124,28 @@ class Namespace:
         name: str | None = None,
         peer: str | None = None,
         mtu: int | None = None,
+        seed: int | None = None,
+        config: Config | None = None,
+        limits: Limits | None = None,
+        impair: Wish = None,
         offload: bool = True,
-        **options: Any,
+        told: Callable[[int, Any], None] | None = None,
     ) -> AsyncIterator[Workers]:
         """Run a host in several processes; the arguments are those of :func:`open_workers`."""
-        check_impairments(options.get("impair"))
+        ways = check_impairments(impair)
         queues = await self._kernel.open_queues(
             address, workers, name=name, peer=peer, mtu=mtu, offload=offload
         )
-        async with run_workers(service, queues, address, **options) as crew:
+        async with run_workers(
+            service,
+            queues,
+            address,
+            seed=seed,
+            config=config,
+            limits=limits,
+            ways=ways,
+            told=told,
+        ) as crew:
             yield crew
 
     @asynccontextmanager

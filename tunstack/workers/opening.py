@@ -79,10 +79,10 @@ async def open_workers(
         OSError: ENODEV, the device was deleted meanwhile.
     """
     await trio.lowlevel.checkpoint()
-    check_impairments(impair)
+    ways = check_impairments(impair)
     queues = open_queues(address, workers, name=name, peer=peer, mtu=mtu, offload=offload)
     async with run_workers(
-        service, queues, address, seed=seed, config=config, limits=limits, impair=impair, told=told
+        service, queues, address, seed=seed, config=config, limits=limits, ways=ways, told=told
     ) as crew:
         yield crew
 
@@ -93,11 +93,11 @@ async def run_workers(
     queues: Queues,
     address: str | IPv4Interface,
     *,
-    seed: int | None = None,
-    config: Config | None = None,
-    limits: Limits | None = None,
-    impair: Wish = None,
-    told: Callable[[int, Any], None] | None = None,
+    seed: int | None,
+    config: Config | None,
+    limits: Limits | None,
+    ways: tuple[Impairments, Impairments],
+    told: Callable[[int, Any], None] | None,
 ) -> AsyncIterator[Workers]:
     """Run a worker on each of the queues, which are closed in the end; see :func:`open_workers`."""
     try:
@@ -113,7 +113,7 @@ async def run_workers(
             seed,
             config,
             limits,
-            check_impairments(impair),
+            ways,
         )
     except BaseException:
         queues.close()

@@ -239,7 +239,7 @@ class _Keeper:
             OSError: ENODEV, its device was deleted.
         """
         while True:
-            begun = trio.current_time()
+            begun, self._failure = trio.current_time(), None
             how = await self._live()
             if not self._tried.is_set():  # One that never served is not given a second try.
                 if self._failure is None:
@@ -271,6 +271,8 @@ class _Keeper:
             self._forget()
         status = process.returncode
         assert status is not None
+        if self._failure is not None:
+            return f"cannot serve: {self._failure}"
         if status >= 0:
             return f"(process {process.pid}) ended with status {status}"
         return f"(process {process.pid}) was killed by {_name_of(-status)}"
