@@ -201,9 +201,26 @@ async def test_serve_where_it_cannot_says_why(namespace: tunstack.Namespace) -> 
     assert errors.startswith("tunstack serve: ")
 
 
-async def test_serve_ends_when_nobody_reads_its_lines(namespace: tunstack.Namespace) -> None:
+async def test_serve_in_workers_ends_with_one_line_when_the_device_is_deleted(
+    namespace: tunstack.Namespace,
+) -> None:
+    options = ("--workers", "1", "--device-name", "tun7")
+    async with started(namespace, "serve", "discard", *NETWORK, *options) as (process, line):
+        assert await line() == f"discard on {OURS}:9"
+        await namespace.run_process(["ip", "link", "delete", "tun7"])
+        assert await line() == "tunstack: tun7 failed: [Errno 19] the device tun7 was deleted"
+        assert await line() == "tunstack serve: the device tun7 was deleted"
+        assert await process.wait() == 2
+
+
+@pytest.mark.parametrize("options", [(), ("--workers", "1")], ids=["alone", "in workers"])
+async def test_serve_ends_when_nobody_reads_its_lines(
+    namespace: tunstack.Namespace, options: tuple[str, ...]
+) -> None:
     process = await namespace.open_process(
-        [*TUNSTACK, "serve", "echo", *NETWORK], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*TUNSTACK, "serve", "echo", *NETWORK, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     assert process.stdout is not None
     assert process.stderr is not None

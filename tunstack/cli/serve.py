@@ -13,7 +13,7 @@ from tunstack.apps import APPS, App
 from tunstack.cli.crew import serve_apps
 from tunstack.cli.options import WORKERS, check_workers, on_this_network, read_apps, watched
 from tunstack.cli.reporting import Report, Reported
-from tunstack.cli.running import Unread, execute
+from tunstack.cli.running import Failure, Unread, execute
 from tunstack.cli.watching import watching
 
 if TYPE_CHECKING:
@@ -90,10 +90,13 @@ def serve(
 
     async def in_workers(report: Report, count: int) -> None:
         service = partial(serve_apps, apps=apps, reports=True)
-        async with tunstack.open_workers(service, count, address, told=report.told, **device):
-            for app, port in apps:
-                report.serves(app, address, port)
-            await trio.sleep_forever()
+        try:
+            async with tunstack.open_workers(service, count, address, told=report.told, **device):
+                for app, port in apps:
+                    report.serves(app, address, port)
+                await trio.sleep_forever()
+        except OSError as error:
+            raise Failure(error.strerror or str(error)) from error
 
     async def main() -> int:
         async with trio.open_nursery() as nursery:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 import random
 import socket
+import sys
 from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
@@ -60,7 +62,19 @@ def main(descriptor: int) -> None:
     sock = socket.socket(fileno=descriptor)
     sock.set_inheritable(False)
     with sock:
-        trio.run(_main, Channel(sock))
+        try:
+            trio.run(_main, Channel(sock))
+        except BaseExceptionGroup as group:
+            if group.subgroup(_is_news) is not None:
+                raise
+            sys.exit(1)
+
+
+def _is_news(error: BaseException) -> bool:
+    """Not so the end of the device: the host has told it, and the parent will see it."""
+    if isinstance(error, BaseExceptionGroup):
+        return False
+    return not isinstance(error, OSError) or error.errno != errno.ENETDOWN
 
 
 async def _main(channel: Channel) -> None:

@@ -155,12 +155,21 @@ async def supervised(
     for number, descriptor in enumerate(queues.descriptors):
         own = replace(assignment, number=number, descriptor=descriptor)
         crew.append(_Keeper(own, told, stray))
+    # The nursery is ours: nobody is to get what goes wrong wrapped by it.
     failure: Exception | None = None
     try:
         async with trio.open_nursery() as nursery:
+
+            async def keep(each: _Keeper) -> None:
+                nonlocal failure
+                try:
+                    await each.keep()
+                except OSError as error:
+                    failure = error
+                    nursery.cancel_scope.cancel()
+
             for each in crew:
-                nursery.start_soon(each.keep, name=f"worker {each.number}")
-            # The nursery is ours: what the caller raises is not to come back wrapped by it.
+                nursery.start_soon(keep, each, name=f"worker {each.number}")
             try:
                 for each in crew:
                     await each.started()
