@@ -5,7 +5,9 @@ kernel deals flows out to them), and each worker is a process of its own with a 
 :class:`~tunstack.host.Host` with the same address on it, and the same service. A flow belongs to
 the worker that got its SYN, and no worker knows of another.
 
-    parent      starts the workers, and anew those that die; adds up what they count
+    opening     what is asked for, checked; the device
+    parent      all workers together; adds up what they count
+    keeper      one of them: starts it, and anew when it has died
     child       what runs in a worker's process
     channel     what they tell each other
     backoff     when to start anew what dies again and again
