@@ -209,6 +209,12 @@ class Host:
         self._flush(now)
         return len(packets)
 
+    def take_stray(self, packet: bytes) -> None:
+        """Process what `stack.stray` of another host with our addresses was called with."""
+        now = trio.current_time()
+        self.stack.take_stray(packet, now)
+        self._flush(now)
+
     async def _keep_time(self) -> None:
         while True:
             deadline = self.stack.deadline()

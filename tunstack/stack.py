@@ -104,6 +104,9 @@ _OWN_COUNTERS: Final = (
 )
 """Statistics that are neither a `Reason`'s nor a `Verdict`'s, the host's among them."""
 
+GAUGES: Final = frozenset({"memory_held", "half_open"})
+"""Statistics that tell what is the case now, not how often something happened."""
+
 _ISN_STEP: Final = 1 << 17
 """How far beyond the old connection's numbers a new incarnation's begin, at least."""
 
@@ -120,6 +123,9 @@ class Stack:
         outgoing: Packets for the link, each as the buffers that make it up.
         path_mtus: Which paths are narrower than the link.
         counters: How often what happened; the keys are `Reason` and `Verdict` values among others.
+        stray: Called with an ICMP error about a flow that is not here, for it may be in another
+            process that has the same address; see :meth:`take_stray`.
+        only_listens: Whether :meth:`connect` is refused, as answers might go to such a process.
     """
 
     def __init__(
@@ -164,6 +170,8 @@ class Stack:
         self.limits = limits or Limits()
         self.memory = Memory(self.limits.memory, self.counters)
         self.tap = tap
+        self.stray: Callable[[bytes], None] | None = None
+        self.only_listens = False
         self._epoch = 0.0
         self._addresses = [interface.ip.packed for interface in self.interfaces]
         self._local = frozenset(self._addresses)
@@ -410,7 +418,25 @@ class Stack:
             self._send_icmp(datagram, answer, now)
         elif (quote := icmp.quoted_tcp(message)) is not None:
             name = FourTuple(quote.src, quote.sport, quote.dst, quote.dport)
+            if self.stray is not None and self.demux.find(name) is None:
+                self.stray(bytes(packet))
             self._tcp_error(name, quote.seq, message, now)
+
+    def take_stray(self, packet: Buffer, now: float) -> None:
+        """Look at what came to `stray` of another stack with our address; :meth:`flush` after it.
+
+        Only if it is about a flow of ours is anything done, or counted.
+        """
+        try:
+            datagram = decode_datagram(decode_vnet(packet)[0] if self._offload else packet)
+            message = decode_icmp(datagram)
+        except Discard:
+            return
+        quote = icmp.quoted_tcp(message)
+        if quote is not None:
+            name = FourTuple(quote.src, quote.sport, quote.dst, quote.dport)
+            if self.demux.find(name) is not None:
+                self._tcp_error(name, quote.seq, message, now)
 
     def _tcp_error(self, name: FourTuple, seq: int, message: icmp.IcmpMessage, now: float) -> None:
         """An ICMP error about a segment of ours (RFC 9293 section 3.9.2.2)."""
@@ -717,8 +743,11 @@ class Stack:
 
         Raises:
             OSError: ENETUNREACH for an address that is no single host's (MUST-46), EADDRNOTAVAIL,
-                EADDRINUSE, ECONNREFUSED for port 0, ENOBUFS when there are too many connections.
+                EADDRINUSE, ECONNREFUSED for port 0, ENOBUFS when there are too many connections,
+                EOPNOTSUPP when we only listen.
         """
+        if self.only_listens:
+            raise OSError(errno.EOPNOTSUPP, "a worker only listens")
         if not ip_address.is_valid_remote(remote, self._broadcasts):
             raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
         if remote_port == 0:
@@ -753,8 +782,8 @@ class Stack:
     def statistics(self) -> dict[str, int]:
         """Return all counters by name; those of what never happened are 0.
 
-        Two are no counters but say what is the case now: ``memory_held``, in octets, and
-        ``half_open``.
+        Those of `GAUGES` are no counters but say what is the case now: ``memory_held``, in octets,
+        and ``half_open``.
 
         What the codec and the address checks drop is counted under the `Reason`'s value, what the
         TCP rules make of a segment under ``tcp_`` and the `Verdict`'s name.
