@@ -574,7 +574,7 @@ class Sender:
         recovery = self.recovery
         if not recovery.sack or recovery.recovering or recovery.board.sacked:
             return
-        if not self.synchronized:
+        if not (self.synchronized and self._config.tail_loss_probe):
             return  # What is missing may well be our SYN, and that has its timer.
         if self._tail.end is None and self.timer is not None:
             # Less than two full segments: the ACK may be delayed.
