@@ -13,7 +13,7 @@ PYTHON ?= $(or $(firstword $(made-with)),python3)
 TOOLS := ab curl ip nmap nsenter nstat ping setpriv socat ss tshark unshare
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance snapshot soak lint format clean
+.PHONY: help demo test conformance snapshot soak flood lint format clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,10 @@ snapshot: $(STAMP) ## renew the simulator's tables and plots, which the tests co
 	$(BIN)/python -m tests.simulator.verdict
 	$(BIN)/python -m tests.simulator.cases
 	@git --no-pager diff --stat tests/simulator
+
+flood: $(STAMP) ## what 100,000 spoofed SYNs do to a web server
+	@.ci/system-tools ab
+	@$(BIN)/python -m tests.attack.flood $(ARGS)
 
 soak: $(STAMP) ## random runs of the simulator: ARGS="--runs 10000", ARGS="--seed 7"
 	$(BIN)/python -m tests.simulator.soak $(ARGS)
