@@ -13,10 +13,10 @@ PYTHON ?= $(or $(firstword $(made-with)),python3)
 TOOLS := ab curl ip iperf3 nmap nsenter nstat ping setpriv socat ss tshark unshare wrk
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance snapshot soak bench bench-loss profile lint format clean
+.PHONY: help demo test conformance snapshot soak flood bench bench-loss profile lint format clean
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMP) ## one curl of tunstack's web server, and the exchange explained
 	@.ci/system-tools curl
@@ -34,6 +34,10 @@ snapshot: $(STAMP) ## renew the simulator's tables and plots, which the tests co
 	$(BIN)/python -m tests.simulator.verdict
 	$(BIN)/python -m tests.simulator.cases
 	@git --no-pager diff --stat tests/simulator
+
+flood: $(STAMP) ## what 100,000 spoofed SYNs do to a web server
+	@.ci/system-tools ab
+	@$(BIN)/python -m tests.attack.flood $(ARGS)
 
 soak: $(STAMP) ## random runs of the simulator: ARGS="--runs 10000", ARGS="--seed 7"
 	$(BIN)/python -m tests.simulator.soak $(ARGS)

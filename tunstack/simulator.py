@@ -298,7 +298,13 @@ class Simulator:
         assert self._listener is not None
         while (flow := self._listener.accept()) is not None:
             assert isinstance(flow, Flow)
-            self._servers.pop(flow.four_tuple.remote_port).attach(flow)
+            server = self._servers.pop(flow.four_tuple.remote_port, None)
+            if server is not None:
+                server.attach(flow)
+            else:
+                # A SYN that came twice: with a cookie, that alone opens (RFC 7413 section 2.1).
+                flow.abort()
+                self.server.stack.touch(flow)
 
     def at(self, when: float, call: Callable[[], None]) -> None:
         """Have `call` called at a time of the virtual clock."""

@@ -11,7 +11,7 @@ import trio
 from tunstack.socket.options import MSG_FASTOPEN, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT
 
 from .judge import KERNEL, OURS
-from .sockets import exactly, read_to_end
+from .sockets import exactly, read_to_end, send_all
 
 if TYPE_CHECKING:
     from tunstack import Host, Namespace, Socket
@@ -52,11 +52,15 @@ async def our_listener(host: Host, queue: int = 5) -> Socket:
 
 
 async def answer_one(listener: trio.socket.SocketType) -> None:
-    """Accept a connection, read the request, and answer."""
+    """Accept a connection, read the request, answer, and see the peer's half end as well.
+
+    Else the host might be gone before the peer's FIN is there, and take leave with a RST.
+    """
     sock, _ = await listener.accept()
     with sock:
         assert await exactly(sock, len(REQUEST)) == REQUEST
-        await trio.SocketStream(sock).send_all(ANSWER)
+        await send_all(sock, ANSWER)
+        assert await read_to_end(sock) == b""
 
 
 async def ask(client: trio.socket.SocketType, address: tuple[str, int], *, by: str) -> None:

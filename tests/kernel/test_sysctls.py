@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-
-from tunstack import Config
 
 from .sockets import ROLES, both_ways, connected
 
@@ -99,21 +97,18 @@ async def test_both_ways_with_an_mtu(ns: Namespace, judge: Judge, role: Role, mt
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize(
-    "config",
+    "options",
     [
-        Config(timestamps=False),
-        Config(sack=False),
-        Config(window_scaling=False),
-        Config(timestamps=False, sack=False, window_scaling=False),
+        {"timestamps": False},
+        {"sack": False},
+        {"window_scaling": False},
+        {"timestamps": False, "sack": False, "window_scaling": False},
     ],
     ids=["no timestamps", "no sack", "no window scaling", "none of them"],
 )
 async def test_both_ways_without_options_of_ours(
-    ns: Namespace, judge: Judge, role: Role, config: Config
+    ns: Namespace, judge: Judge, role: Role, options: dict[str, Any]
 ) -> None:
-    async with (
-        ns.open_host(tap=judge.tap, config=config) as host,
-        connected(ns, host, role) as pair,
-    ):
+    async with judge.open_host(**options) as host, connected(ns, host, role) as pair:
         assert await both_ways(pair, DATA) == (DATA, DATA)
     await judge.acquit(but_for=FULL_WINDOWS)

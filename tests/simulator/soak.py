@@ -15,11 +15,12 @@ import multiprocessing
 import sys
 import traceback
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from tests.path.middlebox import Marker
 from tunstack.link.impair import Impairments
 from tunstack.simulator import Application, Simulator
 from tunstack.tcp.config import Config
@@ -138,11 +139,31 @@ def random_path(rng: Random) -> Impairments:
     )
 
 
+def with_extras(rng: Random, config: Config) -> Config:
+    """The same with buffers that grow, ECN, MTU probes, Fast Open and keep-alive, at random.
+
+    Keep-alive asks so often that chance alone cannot make a peer look dead.
+    """
+    return replace(
+        config,
+        receive_buffer=rng.choice((config.receive_buffer, config.receive_buffer, None)),
+        send_buffer=rng.choice((config.send_buffer, config.send_buffer, None)),
+        ecn=rng.choice((0, 1, 2)),
+        mtu_probing=rng.choice((0, 1, 1, 2)),
+        fast_open_queue=rng.choice((0, 1, 16)),
+        keepalive=config.keepalive or rng.random() < 0.2,
+        keepalive_idle=rng.choice((5.0, 60.0, 7200.0)),
+        keepalive_count=100,
+    )
+
+
 class Run:
     """One run: all of it is decided by `seed`."""
 
     def __init__(self, seed: int) -> None:
         rng = Random(seed)
+        # What came later to the soak has chances of its own: old seeds decide the rest as before.
+        extra = Random(f"extras of {seed}")
         # Small packets and small windows make many packets of little data.
         self.mtu = rng.choice((68, 256, 576, 1500, 1500, 9000))
         sizes = (self.mtu // 2, 3 * self.mtu, 30_000, 1 << 20)
@@ -152,21 +173,40 @@ class Run:
             impairments=(random_path(rng), random_path(rng)),
             mtu=self.mtu,
             bottleneck=rng.choice((None, None, (1e6, 10), (1e7, 50))),
-            config=random_config(rng, self.mtu, sizes),
+            config=with_extras(extra, random_config(rng, self.mtu, sizes)),
+            middlebox=Marker(extra.choice((2, 10, 100))),
             tap=self._look,
         )
         self.ends: list[tuple[End, End]] = []
+        early = extra.random() < 0.5
+        if early:
+            self._introduce()
+        began = self.simulator.now
         for number in range(rng.choice((1, 1, 1, 2, 3))):
-            config = random_config(rng, self.mtu, sizes)
+            config = with_extras(extra, random_config(rng, self.mtu, sizes))
             crossing = rng.random() < 0.05
             client, server = (
-                self._crossing(config, number) if crossing else self.simulator.connect(config)
+                self._crossing(config, number)
+                if crossing
+                else self.simulator.connect(config, early=early)
             )
-            self.ends.append((End(f"client {number}", client), End(f"server {number}", server)))
+            pair = End(f"client {number}", client), End(f"server {number}", server)
+            self.ends.append(pair)
+            if early:
+                pair[0].do("send", int(skewed(extra, self.most)))
         both = [end for pair in self.ends for end in pair]
         last = max(self._plan(rng, end) for end in both)
         for end in both:
-            self.simulator.at(last, self._finishing(end))
+            self.simulator.at(began + last, self._finishing(end))
+
+    def _introduce(self) -> None:
+        """A connection without data, by which the client may get a Fast Open cookie."""
+        both = self.simulator.connect(early=True)
+        for application in both:
+            application.shutdown()
+        self.simulator.run(limit=LONGEST)
+        if not all(application.done and application.error is None for application in both):
+            raise SoakError("the first connection did not end")
 
     def _crossing(self, config: Config, number: int) -> tuple[Application, Application]:
         """Both sides open at once (RFC 9293 figure 7)."""
@@ -177,12 +217,14 @@ class Run:
             (one, other, ends[0], ports),
             (other, one, ends[1], ports[::-1]),
         ):
-            flow = node.stack.connect(peer.address, remote, 0.0, local_port=local, config=config)
+            now = self.simulator.now
+            flow = node.stack.connect(peer.address, remote, now, local_port=local, config=config)
             end.attach(flow)
         return ends
 
     def _plan(self, rng: Random, end: End) -> float:
-        """Have an application act at random moments; returns when the last of them is."""
+        """Have an application act at random moments; returns how late the last of them is."""
+        began = self.simulator.now
         length = rng.choice((0.01, 1.0, 10.0))
         actions = rng.choices(PLAIN, k=rng.randrange(8))
         if rng.random() < 0.3:
@@ -190,7 +232,7 @@ class Run:
         when = 0.0
         for action in actions:
             when += skewed(rng, length)
-            self.simulator.at(when, self._acting(end, action, int(skewed(rng, self.most))))
+            self.simulator.at(began + when, self._acting(end, action, int(skewed(rng, self.most))))
         return when
 
     @staticmethod
@@ -219,9 +261,10 @@ class Run:
             StuckError: it does not end.
         """
         simulator = self.simulator
-        simulator.run(limit=LONGEST)
+        began = simulator.now
+        simulator.run(limit=began + LONGEST)
         self._give_up()
-        simulator.run(limit=2 * LONGEST)
+        simulator.run(limit=began + 2 * LONGEST)
         for client, server in self.ends:
             self._check(client, server)
             self._check(server, client)
@@ -233,7 +276,10 @@ class Run:
                 raise SoakError("a timer is left")
             if wrong := [reason for reason in Reason if stack.counters[reason]]:
                 raise SoakError(f"dropped: {', '.join(wrong)}")
-        return Outcome(simulator.digest, Counter(dict(self._tally())))
+        tally = Counter[str]()
+        for name, times in self._tally():
+            tally[name] += times
+        return Outcome(simulator.digest, tally)
 
     def _give_up(self) -> None:
         """Whoever waits for a peer whose RST was lost waits for ever, and has to know himself."""
@@ -275,7 +321,10 @@ class Run:
         yield "segments sent again", sum(flow.sender.retransmissions for flow in flows)
         yield "recoveries undone", sum(flow.sender.recovery.undone for flow in flows)
         for node in simulator.nodes:
-            yield "packets", node.stack.counters["packets_sent"]
+            counters = node.stack.counters
+            yield "packets", counters["packets_sent"]
+            yield "packets marked", counters["congestion_marks"]
+            yield "connections opened fast", counters["fast_open_active"]
 
 
 def soak(seed: int) -> Counter[str]:

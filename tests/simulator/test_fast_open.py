@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,10 +10,12 @@ import pytest
 from tunstack.link.impair import Impairments
 from tunstack.simulator import Simulator
 from tunstack.tcp.config import Config
+from tunstack.tcp.segment import SYN
 
 from .transfers import LONG, assert_received, finish, for_each_seed, texts
 
 if TYPE_CHECKING:
+    from tunstack.observation import Observation
     from tunstack.simulator import Application
 
 pytestmark = pytest.mark.rfc("7413:4.2.2")
@@ -92,3 +95,43 @@ def test_nothing_is_lost_or_comes_twice_on_a_bad_path() -> None:
 
     for_each_seed(range(20), run)
     assert accepted > 10
+
+
+@pytest.mark.parametrize("mtu", [68, 79, 80])
+def test_a_link_with_no_room_for_the_option_goes_without(mtu: int) -> None:
+    """Headers of 40 octets and all the options there are do not fit into 79."""
+    largest = 0
+
+    def look(_: str, seen: Observation) -> None:
+        nonlocal largest
+        largest = max(largest, len(seen.packet))
+
+    config = replace(CONFIG, mss=mtu - 40)
+    simulator = Simulator(seed=1, mtu=mtu, config=config, tap=look)
+    for _ in range(2):
+        client, server = ask(simulator, 300)
+        conclude(simulator, client, server, 300)
+    assert largest == mtu
+    assert counted(simulator, "requested") == (mtu >= 80)
+    finish(simulator)
+
+
+def test_a_syn_that_comes_twice_opens_twice_and_nobody_has_the_second() -> None:
+    """RFC 7413 section 2.1 leaves it to the application; here it meets nobody, and is reset."""
+    syns: list[bytes] = []
+
+    def keep(packet: bytes) -> tuple[bytes | None, bytes | None]:
+        if packet[33] == SYN:
+            syns.append(packet)
+        return packet, None
+
+    simulator = Simulator(seed=1, config=CONFIG, middlebox=keep)
+    for _ in range(2):
+        client, server = ask(simulator)
+        conclude(simulator, client, server, 100)
+    finish(simulator)
+    stack = simulator.server.stack
+    stack.packet_arrives(syns[-1], simulator.now)
+    finish(simulator)
+    assert stack.counters["fast_open_passive"] == 2
+    assert_received(server, texts(100)[0])

@@ -17,6 +17,8 @@ from . import soak
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tunstack.tcp.config import Config
+
 RUNS = 400
 BLOCK = 50
 FEW = range(20)
@@ -34,6 +36,8 @@ def test_the_runs_are_of_every_kind() -> None:
     assert total["connections"] > 60
     assert total["ends closed or aborted"] > 20
     assert total["segments sent again"] > 100
+    assert total["packets marked"] > 20
+    assert total["connections opened fast"] > 5
 
 
 def failures(run: Callable[[int], object]) -> set[str]:
@@ -78,9 +82,9 @@ def test_chance_that_is_not_the_seeds_is_noticed(monkeypatch: pytest.MonkeyPatch
     right = Simulator.connect
     calls = iter(range(1 << 20))
 
-    def wrong(self: Simulator, *args: object) -> object:
+    def wrong(self: Simulator, config: Config | None = None, *, early: bool = False) -> object:
         self.now += next(calls) * 1e-3
-        return right(self, *args)  # type: ignore[arg-type]
+        return right(self, config, early=early)
 
     monkeypatch.setattr(Simulator, "connect", wrong)
     assert "the second run sent other octets" in failures(soak.soak)

@@ -50,7 +50,7 @@ def capable(bench: Bench) -> bool:
 # Agreement (section 6.1.1)
 
 
-@pytest.mark.rfc("3168:6.1.1")
+@pytest.mark.rfc("3168:6.1.1", "SHLD-8")
 def test_an_active_open_asks_if_it_is_to() -> None:
     bench = Bench(ASKING)
     bench.open_active()
@@ -68,7 +68,7 @@ def test_an_active_open_does_not_ask_otherwise(mode: int) -> None:
     assert CONFIG.ecn == ACCEPT
 
 
-@pytest.mark.rfc("3168:6.1.1")
+@pytest.mark.rfc("3168:6.1.1", "SHLD-8")
 @pytest.mark.parametrize("mode", [REQUEST, ACCEPT])
 def test_a_passive_open_agrees_when_asked(mode: int, numbers: Numbers) -> None:
     bench = listening(config=replace(CONFIG, ecn=mode), **numbers)
@@ -184,7 +184,7 @@ def test_one_that_did_not_ask_does_not_agree_to_a_crossing_syn() -> None:
 # What is ECT
 
 
-@pytest.mark.rfc("3168:6.1.2")
+@pytest.mark.rfc("3168:6.1.2", "SHLD-8")
 def test_new_data_is_ect_0(numbers: Numbers) -> None:
     bench = willing(**numbers)
     bench.send(b"hello")
@@ -229,7 +229,7 @@ def test_neither_is_a_fin_or_a_reset() -> None:
 # The receiver (section 6.1.3)
 
 
-@pytest.mark.rfc("3168:6.1.3")
+@pytest.mark.rfc("3168:6.1.3", "SHLD-8")
 def test_a_mark_is_echoed_at_once_and_until_cwr(numbers: Numbers) -> None:
     bench = accepted_and_capable(**numbers)
     bench.arrive(ACK | PSH, payload=b"a", ecn=CE)
@@ -254,7 +254,7 @@ def accepted_and_capable(**setup: Any) -> Bench:
     return bench
 
 
-@pytest.mark.rfc("3168:6.1.3")
+@pytest.mark.rfc("3168:6.1.3", "SHLD-8")
 def test_a_cwr_that_is_marked_itself_ends_nothing() -> None:
     bench = accepted_and_capable()
     bench.arrive(ACK | PSH, payload=b"a", ecn=CE)
@@ -264,7 +264,7 @@ def test_a_cwr_that_is_marked_itself_ends_nothing() -> None:
     bench.expect(ACK | ECE, ack=3)
 
 
-@pytest.mark.rfc("3168:6.1.3")
+@pytest.mark.rfc("3168:6.1.3", "SHLD-8")
 def test_a_mark_out_of_order_counts() -> None:
     bench = accepted_and_capable()
     bench.arrive(ACK | PSH, seq=101, payload=b"a", ecn=CE)
@@ -309,7 +309,7 @@ def test_a_reset_carries_no_echo() -> None:
 # The sender (section 6.1.2)
 
 
-@pytest.mark.rfc("3168:6.1.2")
+@pytest.mark.rfc("3168:6.1.2", "SHLD-8")
 def test_an_echo_brings_the_window_down_and_cwr_goes_out_once(numbers: Numbers) -> None:
     """In slow start by as much as for a loss. Nothing is sent again."""
     bench = in_flight(**numbers)
@@ -328,7 +328,7 @@ def test_an_echo_brings_the_window_down_and_cwr_goes_out_once(numbers: Numbers) 
     assert bench.connection.sender.retransmissions == 0
 
 
-@pytest.mark.rfc("3168:6.1.2")
+@pytest.mark.rfc("3168:6.1.2", "SHLD-8")
 def test_once_for_a_window_of_data(numbers: Numbers) -> None:
     """The echo goes on until the peer sees our CWR: not before that is it news."""
     bench = in_flight(**numbers)
@@ -341,7 +341,7 @@ def test_once_for_a_window_of_data(numbers: Numbers) -> None:
     assert thresholds[WINDOW] == thresholds[WINDOW + 1] == int(7 * MSS * 0.85)
 
 
-@pytest.mark.rfc("3168:6.1.2")
+@pytest.mark.rfc("3168:6.1.2", "SHLD-8")
 def test_the_window_does_not_grow_by_an_ack_that_echoes() -> None:
     bench = in_flight()
     before = cwnd(bench)
@@ -360,7 +360,7 @@ def test_an_echo_means_nothing_to_who_sends_no_ect() -> None:
     assert cwnd(bench) > WINDOW * MSS
 
 
-@pytest.mark.rfc("3168:6.1.2")
+@pytest.mark.rfc("3168:6.1.2", "SHLD-8")
 def test_a_loss_is_told_by_cwr_as_well(numbers: Numbers) -> None:
     """On new data: never on what is sent again."""
     bench = in_flight(**numbers)
@@ -375,7 +375,7 @@ def test_a_loss_is_told_by_cwr_as_well(numbers: Numbers) -> None:
     assert [each.flags & CWR for each in new] == [CWR] + [0] * (len(new) - 1)
 
 
-@pytest.mark.rfc("3168:6.1.2")
+@pytest.mark.rfc("3168:6.1.2", "SHLD-8")
 def test_a_timeout_is_told_by_cwr_as_well(numbers: Numbers) -> None:
     bench = willing(**numbers)
     bench.send(TEXT[:MSS])
@@ -398,7 +398,7 @@ def lose_first(bench: Bench, *, flags: int = ACK) -> None:
             break
 
 
-@pytest.mark.rfc("3168:6.1.2")
+@pytest.mark.rfc("3168:6.1.2", "SHLD-8")
 def test_a_loss_in_the_window_of_a_mark_does_not_count_twice(numbers: Numbers) -> None:
     bench = in_flight(**numbers)
     bench.arrive(ACK | ECE, ack=1 + MSS)
@@ -410,7 +410,7 @@ def test_a_loss_in_the_window_of_a_mark_does_not_count_twice(numbers: Numbers) -
     assert bench.connection.sender.congestion.ssthresh == threshold
 
 
-@pytest.mark.rfc("3168:6.1.2")
+@pytest.mark.rfc("3168:6.1.2", "SHLD-8")
 def test_a_mark_in_the_window_of_a_loss_does_not_count_twice(numbers: Numbers) -> None:
     bench = in_flight(**numbers)
     bench.arrive(ACK, ack=1, sack=((1 + MSS, 1 + 5 * MSS),))
@@ -441,7 +441,7 @@ def test_what_a_spurious_loss_took_is_given_back() -> None:
     assert cwnd(bench) >= WINDOW * MSS
 
 
-@pytest.mark.rfc("3168:6.1.2")
+@pytest.mark.rfc("3168:6.1.2", "SHLD-8")
 def test_but_not_if_something_was_marked_meanwhile() -> None:
     """It stays at what the reduction came to: the mark calls for one."""
     bench = in_flight()

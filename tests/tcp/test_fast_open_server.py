@@ -476,3 +476,16 @@ def test_the_data_of_a_syn_may_be_more_than_the_buffer_takes() -> None:
     customer, flow = bakery.served(bytes(1400))
     assert customer.acknowledged == 1000
     assert len(flow.receive(2000)) == 1000
+
+
+@pytest.mark.rfc("7413:4.2")
+def test_a_syn_whose_data_was_not_taken_may_come_twice() -> None:
+    """Its data is in the window, it is not: section 3.10.7.4 speaks of a SYN that is."""
+    bakery = Bakery()
+    stranger = bakery.peer()
+    customer = Customer(bakery, stranger.address, stranger.sport)
+    first = customer.syn(REQUEST, cookie=b"no such")
+    again = customer.syn(REQUEST, cookie=b"no such")
+    assert (again.seq, again.ack) == (first.seq, first.ack)
+    customer.ack(ACK)
+    assert len(bakery.listener) == 1

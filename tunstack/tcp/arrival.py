@@ -135,11 +135,7 @@ def _first_check_sequence(connection: Connection, segment: Segment, now: float) 
         if _crossed_syn(connection, segment):
             return None
         if connection.state is State.SYN_RECEIVED and flags & SYN:
-            # Their SYN again: our SYN,ACK was lost. A bare ACK would not help them; Linux's way.
-            connection.ecn.agree(segment)
-            if connection.may_answer(now):
-                connection.send_syn()
-            return Verdict.DUPLICATE
+            return _their_syn_again(connection, segment, now)
         if connection.state is State.TIME_WAIT and flags & FIN:
             connection.restart_time_wait(now)
         connection.answer_unacceptable(segment, now)
@@ -156,6 +152,14 @@ def _first_check_sequence(connection: Connection, segment: Segment, now: float) 
         connection.ts_recent = segment.ts_val
         connection.ts_recent_at = now
     return None
+
+
+def _their_syn_again(connection: Connection, segment: Segment, now: float) -> Verdict:
+    """Our SYN,ACK was lost. A bare ACK would not help them; Linux's way."""
+    connection.ecn.agree(segment)
+    if connection.may_answer(now):
+        connection.send_syn()
+    return Verdict.DUPLICATE
 
 
 def _report_duplicate(connection: Connection, segment: Segment) -> None:
@@ -238,6 +242,9 @@ def _fourth_check_syn(connection: Connection, segment: Segment, now: float) -> V
     """The third, security, is historic. With RFC 5961 section 4: any SYN is challenged."""
     if not segment.flags & SYN or _crossed_syn(connection, segment):
         return None
+    if connection.state is State.SYN_RECEIVED and segment.seq == connection.receiver.irs:
+        # Only what follows it is within the window: data that we did not take (RFC 7413).
+        return _their_syn_again(connection, segment, now)
     if (
         connection.state is State.SYN_RECEIVED
         and connection.passive

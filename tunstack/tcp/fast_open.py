@@ -52,7 +52,10 @@ Else whoever knows a cookie could have its victim's RSTs make room, again and ag
 """
 
 _OPTIONS: Final = 40
-"""Room left in a SYN for options, whichever they are."""
+"""Room left in a SYN for options, whichever they are.
+
+Where not even that fits, on links of nearly the smallest MTU there is, a SYN goes without.
+"""
 
 
 class FastOpen:
@@ -130,6 +133,8 @@ class Attempt(FastOpen):
         self._syn_sent_at = now
         if self.cookie is None or sender.nxt != sender.iss or syn.flags & ACK:
             return
+        if config.mss < _OPTIONS:
+            return
         syn.fast_open = self.cookie
         if not self.cookie:
             self._counters["fast_open_requested"] += 1
@@ -189,7 +194,7 @@ class Acceptance(FastOpen):
 
     def dress(self, syn: Segment, sender: Sender, config: Config, now: float) -> None:
         """As on Linux, a SYN,ACK that goes out again has no option either."""
-        if sender.nxt == sender.iss:
+        if sender.nxt == sender.iss and config.mss >= _OPTIONS:
             syn.fast_open = self._cookie
 
     def opened_early(self, connection: Connection) -> None:
