@@ -26,7 +26,7 @@ ROUNDS = 20
 
 
 class Steps:
-    """Counts the lines that tunstack goes through, those of loops each time; no clock is as exact."""
+    """Counts the lines that tunstack goes through, each time: no clock is as exact."""
 
     def __init__(self) -> None:
         self.count = 0
