@@ -117,3 +117,21 @@ def test_so_does_a_new_connection(keepalive: bool) -> None:
     few = steps_of_connections(FEW, keepalive=keepalive)
     assert few > ROUNDS * 100
     assert steps_of_connections(MANY, keepalive=keepalive) == few
+
+
+def steps_of_timers(paths: int) -> int:
+    crowd = Crowd()
+    for number in range(paths):
+        remote = bytes((10, 0, number >> 8, number & 0xFF))
+        assert crowd.stack.path_mtus.lower(remote, 1400, crowd.now)
+    with Steps() as steps:
+        for _ in range(ROUNDS):
+            assert crowd.stack.deadline() is not None
+            crowd.stack.handle_timers(crowd.now)
+    return steps.count
+
+
+def test_a_timer_takes_as_many_steps_however_many_paths_are_narrow() -> None:
+    few = steps_of_timers(FEW)
+    assert few > ROUNDS
+    assert steps_of_timers(MANY) == few
