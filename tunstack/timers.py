@@ -6,7 +6,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Final, Generic, Protocol, TypeVar
 
-_FEW: Final = 64
+_FEW: Final = 8
 """Entries that are of no use any more and not worth the clearing up."""
 
 

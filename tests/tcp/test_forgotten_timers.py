@@ -27,7 +27,7 @@ def test_what_is_forgotten_does_not_stay_until_its_time() -> None:
         passing = Alarm(7200.0 + number)
         queue.schedule(passing)
         queue.forget(passing)
-        assert len(queue) < 100
+        assert len(queue) <= 10
     assert queue.due(10.0) == [lasting]
     assert queue.due(1e9) == []
 
@@ -46,7 +46,7 @@ def test_deadlines_that_come_before_a_distant_one_leave_nothing_behind() -> None
             alarm.when = 7200.0  # What the short timer was for has come.
         now += 1.0
         assert queue.due(now) == []
-        assert len(queue) <= 100
+        assert len(queue) <= 28
     assert queue.due(7200.0) == alarms
     assert queue.due(1e9) == []
     assert len(queue) == 0
@@ -74,7 +74,7 @@ def test_all_others_ring_in_their_order() -> None:
             queue.forget(alarm)
         else:
             kept.append(alarm)
-    assert len(queue) <= 2 * len(kept) + 64
+    assert len(queue) <= 2 * len(kept) + 8
     whens = [alarm.when for alarm in kept if alarm.when is not None]
     assert [alarm.when for alarm in queue.due(100.0)] == sorted(whens)
     assert queue.deadline() is None
