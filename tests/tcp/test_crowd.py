@@ -116,7 +116,8 @@ def test_a_request_takes_as_many_steps_in_a_crowd(keepalive: bool) -> None:
 def test_so_does_a_new_connection(keepalive: bool) -> None:
     few = steps_of_connections(FEW, keepalive=keepalive)
     assert few > ROUNDS * 100
-    assert steps_of_connections(MANY, keepalive=keepalive) == few
+    # Timers of what is over go at their time, or before, when they are more than what is left.
+    assert steps_of_connections(MANY, keepalive=keepalive) == pytest.approx(few, rel=0.01)
 
 
 def steps_of_timers(paths: int) -> int:

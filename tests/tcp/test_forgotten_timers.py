@@ -47,7 +47,8 @@ def test_deadlines_that_come_before_a_distant_one_leave_nothing_behind() -> None
         now += 1.0
         assert queue.due(now) == []
         assert len(queue) <= 28
-    assert queue.due(7200.0) == alarms
+    due = queue.due(7200.0)
+    assert (len(due), set(due)) == (10, set(alarms))
     assert queue.due(1e9) == []
     assert len(queue) == 0
 
