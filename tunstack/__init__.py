@@ -22,6 +22,7 @@ The layers, each of which imports only those to its right::
 - :mod:`tunstack.wire` turns bytes into validated values and back.
 - :mod:`tunstack.stack` joins them to an endpoint, still sans-IO.
 - :mod:`tunstack.link` carries packets: TUN devices, memory; namespaces and captures.
+- :mod:`tunstack.workers` runs a host in several processes.
 - :mod:`tunstack.host` is the trio event loop, and :mod:`tunstack.socket` trio's socket over it.
 """
 
@@ -42,6 +43,9 @@ from tunstack.socket import Socket
 from tunstack.tcp.config import Config
 from tunstack.tcp.congestion import Acknowledgement, CongestionControl, Cubic, Reno
 from tunstack.tcp.state import State
+from tunstack.workers.child import Worker
+from tunstack.workers.opening import open_workers
+from tunstack.workers.parent import Workers
 
 __version__ = "0.1.0"
 
@@ -50,6 +54,9 @@ __all__ = [
     "Namespace",
     "open_host",
     "Host",
+    "open_workers",
+    "Workers",
+    "Worker",
     "Socket",
     "Config",
     "Limits",

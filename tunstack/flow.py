@@ -134,8 +134,9 @@ class Flow(Connection):
 
     def reconfigure(self, config: Config) -> None:
         """Take other parameters; what goes into every header may be among them."""
+        if (config.ttl, config.tos) != (self.config.ttl, self.config.tos):
+            self.write = None
         super().reconfigure(config)
-        self.write = None
 
     @property
     def held(self) -> int:

@@ -209,6 +209,12 @@ class Host:
         self._flush(now)
         return len(packets)
 
+    def take_stray(self, packet: bytes) -> None:
+        """Process what `stack.stray` of another host with our addresses was called with."""
+        now = trio.current_time()
+        self.stack.take_stray(packet, now)
+        self._flush(now)
+
     async def _keep_time(self) -> None:
         while True:
             deadline = self.stack.deadline()
@@ -259,14 +265,7 @@ class Host:
             self.stack.flush(now)
         except Exception:
             self._survive("what is sent by %s", self.name)
-        if self.stack.outgoing:
-            try:
-                self._write()
-            except OSError as error:
-                self._link_failed(error)
-        deadline = self.stack.deadline()
-        if deadline is not None and deadline < self._alarm.deadline:
-            self._alarm.deadline = deadline
+        self._send()
 
     def _write(self) -> None:
         """Give the link what it takes."""
@@ -499,5 +498,20 @@ class Host:
 
     def gave(self, flow: Flow, now: float) -> None:
         """An application gave `flow` data to send, now."""
-        self.stack.gave(flow)
-        self._flush(now)
+        self.stack.gave(flow, now)
+        if flow.touched:
+            self._flush(now)
+        else:
+            self._send()
+
+    def _send(self) -> None:
+        """Give the link what there is, and note until when there is nothing to do."""
+        stack = self.stack
+        if stack.outgoing:
+            try:
+                self._write()
+            except OSError as error:
+                self._link_failed(error)
+        deadline = stack.deadline()
+        if deadline is not None and deadline < self._alarm.deadline:
+            self._alarm.deadline = deadline

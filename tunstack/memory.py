@@ -70,7 +70,16 @@ class Memory:
             self._orphans[flow] = None
 
     def account_ordinary(self, flow: Flow) -> None:
-        """The same for one in ordinary exchange of data; less than a grain is left for later."""
+        """The same for one in ordinary exchange of data."""
+        held = FLOW_SIZE + flow.receiver.buffer.size + flow.sender.buffer.size
+        if held != flow.accounted:
+            self.account(flow)
+
+    def account_later(self, flow: Flow) -> None:
+        """The same for one that will be asked again soon: a small difference can wait till then.
+
+        An answer follows its request, and an acknowledgement the answer.
+        """
         held = FLOW_SIZE + flow.receiver.buffer.size + flow.sender.buffer.size
         if not -_GRAIN < held - flow.accounted < _GRAIN:
             self.account(flow)

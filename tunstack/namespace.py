@@ -13,6 +13,7 @@ from tunstack.link.impair import both_ways
 from tunstack.link.impaired import ImpairedLink
 from tunstack.link.netns import open_network_namespace
 from tunstack.link.tun import open_tun
+from tunstack.workers.opening import check_impairments, run_workers
 
 if TYPE_CHECKING:
     import subprocess
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from tunstack.observation import Observation
     from tunstack.tcp.config import Config
     from tunstack.tcp.congestion import CongestionFactory
+    from tunstack.workers.opening import Service
+    from tunstack.workers.parent import Workers
 
 DEFAULT_ADDRESS: Final = "198.51.100.2/24"
 """Ours by default; the kernel's side is 198.51.100.1. Documentation addresses (RFC 5737)."""
@@ -74,7 +77,7 @@ async def open_host(
     await trio.lowlevel.checkpoint()
     ways = both_ways(impair)
     device = open_tun(address, name=name, peer=peer, mtu=mtu, offload=offload)
-    link = _impaired(device, ways, seed)
+    link = impaired_link(device, ways, seed)
     async with Host(
         link,
         [address],
@@ -87,7 +90,7 @@ async def open_host(
         yield host
 
 
-def _impaired(link: Link, ways: tuple[Impairments, Impairments], seed: int | None) -> Link:
+def impaired_link(link: Link, ways: tuple[Impairments, Impairments], seed: int | None) -> Link:
     """The link with a bad path behind it, if it is bad."""
     if not any(ways):
         return link
@@ -123,6 +126,40 @@ class Namespace:
         return self._kernel.pid
 
     @asynccontextmanager
+    async def open_workers(
+        self,
+        service: Service,
+        workers: int,
+        address: str | IPv4Interface = DEFAULT_ADDRESS,
+        *,
+        name: str | None = None,
+        peer: str | None = None,
+        mtu: int | None = None,
+        seed: int | None = None,
+        config: Config | None = None,
+        limits: Limits | None = None,
+        impair: Wish = None,
+        offload: bool = True,
+        told: Callable[[int, Any], None] | None = None,
+    ) -> AsyncIterator[Workers]:
+        """Run a host in several processes; the arguments are those of :func:`open_workers`."""
+        ways = check_impairments(impair)
+        queues = await self._kernel.open_queues(
+            address, workers, name=name, peer=peer, mtu=mtu, offload=offload
+        )
+        async with run_workers(
+            service,
+            queues,
+            address,
+            seed=seed,
+            config=config,
+            limits=limits,
+            ways=ways,
+            told=told,
+        ) as crew:
+            yield crew
+
+    @asynccontextmanager
     async def open_host(
         self,
         address: str | IPv4Interface = DEFAULT_ADDRESS,
@@ -141,7 +178,7 @@ class Namespace:
         """Run a host on a TUN device in here; the arguments are those of :func:`open_host`."""
         ways = both_ways(impair)
         tun = await self._kernel.open_tun(address, name=name, peer=peer, mtu=mtu, offload=offload)
-        link = _impaired(tun, ways, seed)
+        link = impaired_link(tun, ways, seed)
         async with Host(
             link,
             [address],

@@ -141,7 +141,7 @@ class Application:
         if acted:
             stack.touch(flow)
         elif gave:
-            stack.gave(flow)
+            stack.gave(flow, self._node.now)
 
 
 class Bottleneck:

@@ -36,7 +36,7 @@ from tunstack.tcp.ecn import CE
 from tunstack.tcp.fast_open_cookies import CookieCache, CookieMint
 from tunstack.tcp.isn import InitialNumbers
 from tunstack.tcp.listener import Listener
-from tunstack.tcp.segment import ACK, PSH
+from tunstack.tcp.segment import ACK, PSH, Segment
 from tunstack.tcp.sequence import MASK, within
 from tunstack.tcp.state import State
 from tunstack.tcp.verdict import Verdict
@@ -53,6 +53,7 @@ from tunstack.wire import (
     decode_vnet,
     encode_icmp,
     encode_segment,
+    gso_size,
     lean,
 )
 
@@ -62,10 +63,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from tunstack.ip.datagram import Address, Buffer, Datagram
-    from tunstack.tcp.segment import Segment
 
 _SMALL: Final = 2048
-_SMALL_ACCOUNT: Final = 16384
 _LARGEST_PAYLOAD: Final = 0xFFFF - 20 - 60
 """Of a segment that the link will cut, beside the largest headers."""
 
@@ -104,6 +103,9 @@ _OWN_COUNTERS: Final = (
 )
 """Statistics that are neither a `Reason`'s nor a `Verdict`'s, the host's among them."""
 
+GAUGES: Final = frozenset({"memory_held", "half_open"})
+"""Statistics that tell what is the case now, not how often something happened."""
+
 _ISN_STEP: Final = 1 << 17
 """How far beyond the old connection's numbers a new incarnation's begin, at least."""
 
@@ -120,6 +122,9 @@ class Stack:
         outgoing: Packets for the link, each as the buffers that make it up.
         path_mtus: Which paths are narrower than the link.
         counters: How often what happened; the keys are `Reason` and `Verdict` values among others.
+        stray: Called with an ICMP error about a flow that is not here, for it may be in another
+            process that has the same address; see :meth:`take_stray`.
+        only_listens: Whether :meth:`connect` is refused, as answers might go to such a process.
     """
 
     def __init__(
@@ -164,6 +169,8 @@ class Stack:
         self.limits = limits or Limits()
         self.memory = Memory(self.limits.memory, self.counters)
         self.tap = tap
+        self.stray: Callable[[bytes], None] | None = None
+        self.only_listens = False
         self._epoch = 0.0
         self._addresses = [interface.ip.packed for interface in self.interfaces]
         self._local = frozenset(self._addresses)
@@ -201,24 +208,21 @@ class Stack:
     def packet_arrives(self, packet: Buffer, now: float) -> None:
         """Process a packet from the link; whatever is in it, it makes nothing raise."""
         self.counters["packets_received"] += 1
-        if not (self._predicts and self._is_expected(packet, now)):
-            self._process(packet, now, looped=False)
+        fields = self._read(packet)
+        if fields is not None:
+            flow = self.demux.incoming.get(fields[0])
+            if flow is not None and flow.four_tuple.remote not in self._local:
+                if not (flow.ordinary and self._is_expected(flow, fields, packet, now)):
+                    self._lean_arrives(flow, fields, packet, now)
+                return
+        self._process(packet, now, looped=False)
 
-    def _is_expected(self, frame: Buffer, now: float) -> bool:
+    def _is_expected(self, flow: Flow, fields: lean.Lean, frame: Buffer, now: float) -> bool:
         """Whether it was the next segment of an ordinary connection: then that has taken it."""
-        fields = self._read(frame)
-        if fields is None:
+        _, seq, ack, flags, wnd, ts_val, ts_ecr = fields
+        if flags & ~PSH != ACK:
             return False
-        names, seq, ack, flags, wnd, ts_val, ts_ecr = fields
-        flow = self.demux.incoming.get(names)
-        if flow is None or not flow.ordinary or flags & ~PSH != ACK:
-            return False
-        size = len(frame)
-        data: Buffer = b""
-        if size > self._data_at:
-            # A copy of what is small costs less than a view, and lets go of the packet.
-            view = frame if size < _SMALL else memoryview(frame)
-            data = view[self._data_at :]
+        data = self._data(frame)
         if not prediction.arrives(flow, seq, ack, wnd, ts_val, ts_ecr, data, now):
             return False
         self._predicted += 1
@@ -229,6 +233,22 @@ class Stack:
             flow.touched = True
             self._touched.append(flow)
         return True
+
+    def _lean_arrives(self, flow: Flow, fields: lean.Lean, frame: Buffer, now: float) -> None:
+        """A segment with a lean header, to which all rules apply."""
+        _, seq, ack, flags, wnd, ts_val, ts_ecr = fields
+        data = self._data(frame)
+        segment = Segment(seq, ack, flags, wnd, 0, data, ts_val=ts_val, ts_ecr=ts_ecr)
+        if self._offload:
+            segment.gso_size = gso_size(frame)
+        self._segment_arrives(flow, segment, 0, frame, now)
+
+    def _data(self, frame: Buffer) -> Buffer:
+        """What follows a lean header: of what is small a copy, which lets go of the packet."""
+        start, size = self._data_at, len(frame)
+        if size == start:
+            return b""
+        return frame[start:] if size < _SMALL else memoryview(frame)[start:]
 
     def _process(self, frame: Buffer, now: float, *, looped: bool) -> None:
         packet, trusted, gso_size = frame, False, 0
@@ -269,6 +289,11 @@ class Stack:
             flow = self._unmatched(name, segment, packet, now)
             if flow is None:
                 return
+        self._segment_arrives(flow, segment, tos, packet, now)
+
+    def _segment_arrives(
+        self, flow: Flow, segment: Segment, tos: int, packet: Buffer, now: float
+    ) -> None:
         before = flow.state
         if segment.ecn == CE:
             self.counters["congestion_marks"] += 1
@@ -392,7 +417,25 @@ class Stack:
             self._send_icmp(datagram, answer, now)
         elif (quote := icmp.quoted_tcp(message)) is not None:
             name = FourTuple(quote.src, quote.sport, quote.dst, quote.dport)
+            if self.stray is not None and self.demux.find(name) is None:
+                self.stray(bytes(packet))
             self._tcp_error(name, quote.seq, message, now)
+
+    def take_stray(self, packet: Buffer, now: float) -> None:
+        """Look at what came to `stray` of another stack with our address; :meth:`flush` after it.
+
+        Only if it is about a flow of ours is anything done, or counted.
+        """
+        try:
+            datagram = decode_datagram(decode_vnet(packet)[0] if self._offload else packet)
+            message = decode_icmp(datagram)
+        except Discard:
+            return
+        quote = icmp.quoted_tcp(message)
+        if quote is not None:
+            name = FourTuple(quote.src, quote.sport, quote.dst, quote.dport)
+            if self.demux.find(name) is not None:
+                self._tcp_error(name, quote.seq, message, now)
 
     def _tcp_error(self, name: FourTuple, seq: int, message: icmp.IcmpMessage, now: float) -> None:
         """An ICMP error about a segment of ours (RFC 9293 section 3.9.2.2)."""
@@ -460,12 +503,24 @@ class Stack:
         """The application has read from `flow`; returns whether there is something to send now."""
         if not flow.ordinary:
             self.memory.account(flow)
-        elif flow.accounted > _SMALL_ACCOUNT:
+        elif self.memory.budget.tight:
             self.memory.account_ordinary(flow)
+        else:
+            self.memory.account_later(flow)
         return flow.receiver.ack_now or self.memory.easing
 
-    def gave(self, flow: Flow) -> None:
-        """The application has given `flow` data to send; else as :meth:`touch`."""
+    def gave(self, flow: Flow, now: float) -> None:
+        """The application has given `flow` data to send; what goes at once is in `outgoing` then.
+
+        Else as :meth:`touch`: the rest is :meth:`flush`'s.
+        """
+        if flow.ordinary and not flow.touched:
+            assert flow.write is not None
+            prediction.transmit(flow, now, flow.write)
+            if flow.ordinary:
+                self._timers.schedule(flow)
+                self.memory.account_later(flow)
+                return
         if not flow.touched:
             flow.touched = True
             self._touched.append(flow)
@@ -648,8 +703,11 @@ class Stack:
 
         Raises:
             OSError: ENETUNREACH for an address that is no single host's (MUST-46), EADDRNOTAVAIL,
-                EADDRINUSE, ECONNREFUSED for port 0, ENOBUFS when there are too many connections.
+                EADDRINUSE, ECONNREFUSED for port 0, ENOBUFS when there are too many connections,
+                EOPNOTSUPP when we only listen.
         """
+        if self.only_listens:
+            raise OSError(errno.EOPNOTSUPP, "a worker only listens")
         if not ip_address.is_valid_remote(remote, self._broadcasts):
             raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
         if remote_port == 0:
@@ -684,8 +742,8 @@ class Stack:
     def statistics(self) -> dict[str, int]:
         """Return all counters by name; those of what never happened are 0.
 
-        Two are no counters but say what is the case now: ``memory_held``, in octets, and
-        ``half_open``.
+        Those of `GAUGES` are no counters but say what is the case now: ``memory_held``, in octets,
+        and ``half_open``.
 
         What the codec and the address checks drop is counted under the `Reason`'s value, what the
         TCP rules make of a segment under ``tcp_`` and the `Verdict`'s name.

@@ -107,6 +107,14 @@ def test_the_apps_that_are_asked_for_are_served(
     assert capfd.readouterr().out == "hello\nhello\n"
 
 
+def test_workers_serve_together_and_the_status_is_the_commands(
+    require_tool: Callable[[str], str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    fetch = f"{require_tool('curl')} -sS http://198.51.100.2/bytes/3 | wc -c;"
+    assert main(["run", "--workers", "2", "sh", "-c", fetch * 8 + "exit 7"]) == 7
+    assert capfd.readouterr() == ("3\n" * 8, "")
+
+
 def test_the_ladder_and_the_capture_show_a_whole_connection(
     require_tool: Callable[[str], str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -132,6 +133,66 @@ async def test_serve_prints_a_line_when_a_connection_opens_and_when_it_ends(
     assert b"tun" not in devices.stdout
 
 
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+)
+async def test_serve_in_workers_tells_the_same_and_leaves_nothing(
+    namespace: tunstack.Namespace, number: signal.Signals, status: int
+) -> None:
+    options = ("--workers", "2", "--device-name", "tun7")
+    async with started(namespace, "serve", "echo", "discard", *NETWORK, *options) as (
+        process,
+        line,
+    ):
+        assert await line() == f"echo on {OURS}:7"
+        assert await line() == f"discard on {OURS}:9"
+        for _ in range(8):
+            client = await dial(namespace, 7)
+            name = "{}:{}".format(*client.socket.getsockname())
+            assert await line() == f"{name} echo:7 open"
+            await client.send_all(b"hello")
+            await client.send_eof()
+            assert b"".join([data async for data in client]) == b"hello"
+            assert (await line()).startswith(f"{name} echo:7 closed: 5 bytes in, 5 bytes out, ")
+            await client.aclose()
+        client = await dial(namespace, 9)
+        assert (await line()).endswith("discard:9 open")
+        process.send_signal(number)
+        assert "discard:9 interrupted: 0 bytes in" in await line()
+        assert await line() == "9 connections, 1 of them broken; 40 bytes in, 40 bytes out"
+        assert await process.wait() == status
+        await client.aclose()
+    devices = await namespace.run_process(["cat", "/proc/net/dev"], capture_stdout=True)
+    assert b"tun7" not in devices.stdout
+
+
+async def test_serve_in_workers_replaces_one_that_dies_and_says_so(
+    namespace: tunstack.Namespace,
+) -> None:
+    async with started(namespace, "serve", "discard", *NETWORK, "--workers", "1") as (
+        process,
+        line,
+    ):
+        assert await line() == f"discard on {OURS}:9"
+        (worker,) = await children(process.pid)
+        os.kill(worker, signal.SIGKILL)
+        assert await line() == (
+            f"tunstack: worker 0 (process {worker}) was killed by SIGKILL; it is started anew now"
+        )
+        client = await dial(namespace, 9)
+        assert (await line()).endswith("discard:9 open")
+        await client.aclose()
+
+
+async def children(pid: int) -> list[int]:
+    """The processes that process `pid` has started."""
+    return [
+        int(child)
+        for task in await trio.Path(f"/proc/{pid}/task").iterdir()
+        for child in (await (task / "children").read_text()).split()
+    ]
+
+
 async def test_serve_where_it_cannot_says_why(namespace: tunstack.Namespace) -> None:
     async with namespace.open_host(f"{OURS}/25"):
         status, out, errors = await run(namespace, "serve", "echo", *NETWORK)
@@ -140,9 +201,26 @@ async def test_serve_where_it_cannot_says_why(namespace: tunstack.Namespace) -> 
     assert errors.startswith("tunstack serve: ")
 
 
-async def test_serve_ends_when_nobody_reads_its_lines(namespace: tunstack.Namespace) -> None:
+async def test_serve_in_workers_ends_with_one_line_when_the_device_is_deleted(
+    namespace: tunstack.Namespace,
+) -> None:
+    options = ("--workers", "1", "--device-name", "tun7")
+    async with started(namespace, "serve", "discard", *NETWORK, *options) as (process, line):
+        assert await line() == f"discard on {OURS}:9"
+        await namespace.run_process(["ip", "link", "delete", "tun7"])
+        assert await line() == "tunstack: tun7 failed: [Errno 19] the device tun7 was deleted"
+        assert await line() == "tunstack serve: the device tun7 was deleted"
+        assert await process.wait() == 2
+
+
+@pytest.mark.parametrize("options", [(), ("--workers", "1")], ids=["alone", "in workers"])
+async def test_serve_ends_when_nobody_reads_its_lines(
+    namespace: tunstack.Namespace, options: tuple[str, ...]
+) -> None:
     process = await namespace.open_process(
-        [*TUNSTACK, "serve", "echo", *NETWORK], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*TUNSTACK, "serve", "echo", *NETWORK, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     assert process.stdout is not None
     assert process.stderr is not None

@@ -42,6 +42,16 @@ NETWORK = ("--address", "198.51.100.2/24")
             ["serve", "http", *NETWORK, "--kernel-address", "10.0.0.1"],
             r"serve: the kernel's address 10.0.0.1 is not in 198.51.100.0/24",
         ),
+        (["serve", "http", *NETWORK, "--workers", "0"], r"serve: .*'--workers': 0 is not in the"),
+        (
+            ["serve", "http", *NETWORK, "--workers", "2", "--trace"],
+            r"serve: --trace sees the packets of one process: leave out --workers",
+        ),
+        (
+            ["run", "--workers", "2", "--pcap", "x", "true"],
+            r"run: --pcap sees the packets of one process: leave out --workers",
+        ),
+        (["run", "--workers", "2", "--impair", "rate=1mbit", "true"], r"run: .*a rate would be"),
         (["connect", *NETWORK, "198.51.100.1"], r"tunstack connect: Missing argument 'PORT'"),
         (["connect", *NETWORK, "198.51.100.1", "web"], r"connect: .*'PORT': 'web' is not a valid"),
         (["connect", *NETWORK, "--wait", "0", "x", "1"], r"connect: .*'--wait': 0"),

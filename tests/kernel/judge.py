@@ -94,7 +94,7 @@ class Judge:
             parameters: Of `Config`, where the host differs from the default.
         """
         if patience:
-            parameters["rto_min"] = float(patience)
+            parameters = {"rto_min": float(patience), "tail_loss_probe": False, **parameters}
         config, namespace = Config(**parameters), self._namespace
         async with namespace.open_host(
             address, mtu=mtu, tap=self.tap, config=config, offload=offload

@@ -24,6 +24,13 @@ Pair: TypeAlias = tuple[Socket, trio.socket.SocketType]
 ROLES: Final[tuple[Role, Role]] = ("client", "server")
 """Which of the two our side is: who opens the connection, or who accepts it."""
 
+FLOW_CONTROL: Final = (
+    "window specified by the receiver is now completely full",
+    "Zero Window segment",
+    "TcpExt.PruneCalled",  # Small segments take the kernel more memory than it reckoned with.
+)
+"""What there is to remark on when a sender is faster than whoever reads."""
+
 SMALL: Final = 4096
 """Octets of a buffer that is full soon."""
 

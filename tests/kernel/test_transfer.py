@@ -15,6 +15,7 @@ from tunstack.apps import echo, http
 
 from .judge import KERNEL, OURS
 from .sockets import (
+    FLOW_CONTROL,
     ROLES,
     both_ways,
     connected,
@@ -35,13 +36,6 @@ if TYPE_CHECKING:
     Require = Callable[[str], str]
 
 pytestmark = pytest.mark.kernel
-
-FLOW_CONTROL = (
-    "window specified by the receiver is now completely full",
-    "Zero Window segment",
-    "TcpExt.PruneCalled",  # Small segments take the kernel more memory than it reckoned with.
-)
-"""What there is to remark on when a sender is faster than whoever reads."""
 
 DATA = random.Random(0).randbytes(3 << 20)
 

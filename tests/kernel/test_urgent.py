@@ -102,7 +102,10 @@ async def test_the_kernel_takes_urgent_data_of_any_length(
     ns: Namespace, judge: Judge, role: Role
 ) -> None:
     size = 300_000
-    async with judge.open_host() as host, connected(ns, host, role) as (ours, theirs):
+    async with (
+        judge.open_host(send_buffer=2 * size) as host,
+        connected(ns, host, role) as (ours, theirs),
+    ):
         theirs.setsockopt(SOL_SOCKET, SO_OOBINLINE, 1)
         assert await ours.send(bytes(size), MSG_OOB) == size
         assert await exactly(theirs, size) == bytes(size)

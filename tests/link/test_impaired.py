@@ -346,4 +346,4 @@ async def send(stream: trio.SocketStream, data: bytes) -> None:
 async def test_a_host_on_a_good_path_counts_nothing_of_it() -> None:
     near, _ = memory_pair()
     async with Host(near, ["198.51.100.1/24"]) as host:
-        assert not any(name.startswith("path_") for name in host.statistics())
+        assert not any(name.startswith(("path_in_", "path_out_")) for name in host.statistics())

@@ -65,7 +65,7 @@ def request(crowd: Crowd, peer: Peer, flow: Flow) -> None:
     peer.send(bytes(100))
     flow.receive(1000)
     flow.send(bytes(100), crowd.now)
-    crowd.stack.gave(flow)
+    crowd.stack.gave(flow, crowd.now)
     [answer] = crowd.flush()
     peer.expected = (peer.expected + 100) & MASK
     peer.offer["ts_val"] += 10

@@ -107,6 +107,42 @@ def test_icmp_error_reaches_its_connection_only() -> None:
     assert (flow.state, other.state) == (S.SYN_SENT, S.CLOSED)
 
 
+def test_icmp_error_about_a_flow_that_is_not_here_is_shown_to_who_may_have_it() -> None:
+    """Several stacks with one address, of which the network knows nothing."""
+    (bench, flow), other = connecting(), StackBench()
+    strays: list[bytes] = []
+    other.stack.stray = bench.stack.stray = strays.append
+    report(other, flow, icmp.DESTINATION_UNREACHABLE, 1)
+    assert len(strays) == 1
+    other.stack.take_stray(strays[0], 0.0)
+    bench.stack.take_stray(b"no packet at all", 0.0)
+    assert [*bench.stack.demux.connections] == [flow]
+    bench.stack.take_stray(strays[0], 0.0)
+    bench.flush()
+    assert flow.state is S.CLOSED
+    assert [each.stack.statistics()["icmp_unmatched"] for each in (bench, other)] == [0, 1]
+
+
+def test_icmp_error_about_a_flow_that_is_here_is_nobody_elses() -> None:
+    bench, flow = connecting()
+    strays: list[bytes] = []
+    bench.stack.stray = strays.append
+    report(bench, flow, icmp.DESTINATION_UNREACHABLE, 1, seq=flow.sender.una + 1)
+    report(bench, flow, icmp.DESTINATION_UNREACHABLE, 1)
+    assert flow.state is S.CLOSED
+    assert strays == []
+
+
+def test_a_stack_that_only_listens_does_not_connect() -> None:
+    bench = StackBench()
+    bench.stack.only_listens = True
+    with pytest.raises(OSError, match="only listens") as caught:
+        bench.stack.connect(PEER, 7, bench.now)
+    assert caught.value.errno == errno.EOPNOTSUPP
+    bench.handshake()
+    assert bench.accept() is not None
+
+
 def test_icmp_error_later_is_soft() -> None:
     """MUST-56."""
     bench = StackBench()

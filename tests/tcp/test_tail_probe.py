@@ -53,6 +53,15 @@ def test_after_two_round_trips_the_last_segment_is_sent_again(numbers: Numbers) 
     assert phase(bench) is Phase.OPEN
 
 
+def test_without_probes_the_retransmission_timer_is_waited_for() -> None:
+    bench = flying(5, queued=5)
+    bench.connection.reconfigure(replace(bench.connection.config, tail_loss_probe=False))
+    acknowledge(bench, 1)
+    bench.wait()
+    expect_segments(bench, 1, note="timeout")
+    assert phase(bench) is Phase.LOSS
+
+
 @pytest.mark.rfc("8985:7.2")
 def test_a_lone_segment_may_have_its_ack_delayed() -> None:
     """So 200 ms are added."""

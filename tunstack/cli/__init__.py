@@ -1,9 +1,10 @@
 """The command line: ``tunstack run``, ``serve``, ``connect``, ``trace`` and ``demo``.
 
-One module a command; what they share is in `running` (signals, errors, exit statuses), `options`
-and `watching` (captures and the live ladder). `ladder` draws packets, and knows nothing of the
-rest. It all needs click and rich, which only the extra ``tunstack[cli]`` brings: nothing here but
-:func:`main` may be imported without them.
+One module a command; what they share is in `running` (signals, errors, exit statuses), `options`,
+`watching` (captures and the live ladder), `reporting` (lines about connections) and `crew` (what
+workers do). `ladder` draws packets, and knows nothing of the rest. It all needs click and rich,
+which only the extra ``tunstack[cli]`` brings: nothing here but :func:`main` may be imported without
+them.
 """
 
 from __future__ import annotations

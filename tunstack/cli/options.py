@@ -10,6 +10,7 @@ import click
 from tunstack.apps import App, parse_app
 from tunstack.errors import SetupError
 from tunstack.link.impair import Impairments, both_ways
+from tunstack.link.multiqueue import MOST_QUEUES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +78,13 @@ IMPAIR: Final = click.option(
     help="Make the path a bad one: 'loss=1%,delay=20ms' each way; also jitter, reorder, duplicate,"
     " corrupt, rate=100mbit, limit=1000. With out: or in: before an item, in one direction only.",
 )
+WORKERS: Final = click.option(
+    "--workers",
+    type=click.IntRange(1, MOST_QUEUES),
+    metavar="N",
+    help="Serve in N processes, each with connections of its own; one that dies is started anew."
+    " Not with --pcap and --trace.",
+)
 MTU: Final = click.option(
     "--mtu",
     type=click.IntRange(68, 65535),
@@ -105,6 +113,17 @@ DEVICE_NAME: Final = click.option(
     metavar="NAME",
     help="The TUN device: made if there is none of that name, else a persistent one is used.",
 )
+
+
+def check_workers(workers: int | None, *, pcap: Path | None, trace: bool) -> None:
+    """Refuse what cannot be had together with workers.
+
+    Raises:
+        click.UsageError: it was asked for.
+    """
+    if workers is not None and (pcap is not None or trace):
+        option = "--trace" if pcap is None else "--pcap"
+        raise click.UsageError(f"{option} sees the packets of one process: leave out --workers")
 
 
 def watched(command: _Command) -> _Command:

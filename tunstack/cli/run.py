@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -10,7 +11,8 @@ import trio
 
 import tunstack
 from tunstack.apps import APPS, App
-from tunstack.cli.options import read_apps, watched
+from tunstack.cli.crew import serve_apps
+from tunstack.cli.options import WORKERS, check_workers, read_apps, watched
 from tunstack.cli.running import execute, in_foreground, run_inside, settle
 from tunstack.cli.watching import watching
 
@@ -49,6 +51,7 @@ cannot be executed; 2 when the network could not be made.
     help=f"Serve this on {ADDRESS}, http by default; may be repeated. Apps: {', '.join(APPS)}.",
 )
 @watched
+@WORKERS
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
     apps: tuple[tuple[App, int], ...],
@@ -58,6 +61,7 @@ def run(
     pcap: Path | None,
     trace: bool,
     seed: int | None,
+    workers: int | None,
     command: tuple[str, ...],
 ) -> int:
     """Run COMMAND in a private network, with tunstack at 198.51.100.2.
@@ -68,9 +72,20 @@ def run(
     """
     apps = apps or ((APPS["http"], APPS["http"].port),)
     running = False
+    check_workers(workers, pcap=pcap, trace=trace)
 
-    async def main() -> int:
+    async def run_and_settle(
+        namespace: tunstack.Namespace, host: tunstack.Host | tunstack.Workers
+    ) -> int:
         nonlocal running
+        running = True
+        status = await run_inside(namespace, command, ADDRESS)
+        running = False
+        with trio.move_on_after(_SETTLE_SECONDS):
+            await settle(host)
+        return status
+
+    async def in_this_process() -> int:
         async with (
             watching(pcap=pcap, trace=trace, names=("kernel", "tunstack")) as tap,
             tunstack.open_namespace() as namespace,
@@ -81,13 +96,22 @@ def run(
         ):
             for app, port in apps:
                 await nursery.start(host.serve_tcp, app.handler, port)
-            running = True
-            status = await run_inside(namespace, command, ADDRESS)
-            running = False
-            with trio.move_on_after(_SETTLE_SECONDS):
-                await settle(host)
+            status = await run_and_settle(namespace, host)
             nursery.cancel_scope.cancel()
         return status
+
+    async def in_workers(count: int) -> int:
+        service = partial(serve_apps, apps=apps, reports=False)
+        async with (
+            tunstack.open_namespace() as namespace,
+            namespace.open_workers(
+                service, count, f"{ADDRESS}/24", mtu=mtu, seed=seed, impair=impair, offload=offload
+            ) as crew,
+        ):
+            return await run_and_settle(namespace, crew)
+
+    async def main() -> int:
+        return await (in_this_process() if workers is None else in_workers(workers))
 
     def is_for_the_command(number: int) -> bool:
         # The terminal has sent it an interrupt of its own; what that means is its decision.

@@ -15,7 +15,7 @@ from tunstack.errors import SetupError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    from tunstack import Host, Namespace
+    from tunstack import Host, Namespace, TcpInfo, Workers
 
 USAGE: Final = 2
 """The exit status for a mistake of the user's."""
@@ -135,16 +135,21 @@ async def run_inside(namespace: Namespace, command: tuple[str, ...], host: str) 
     return 128 - result.returncode if result.returncode < 0 else result.returncode
 
 
-async def settle(host: Host) -> None:
+async def settle(host: Host | Workers) -> None:
     """Wait until every connection has ended, as far as the peer is concerned.
 
     An application is done before its last packets are, and the host that owes them must not leave.
     """
     # Once, at the end of a command: not worth an event in the host.
     while any(  # noqa: ASYNC110
-        each.state != "TIME-WAIT" for each in host.connections()
+        each.state != "TIME-WAIT" for each in await _connections(host)
     ):
         await trio.sleep(0.005)
+
+
+async def _connections(host: Host | Workers) -> list[TcpInfo]:
+    answer = host.connections()
+    return answer if isinstance(answer, list) else await answer
 
 
 def in_foreground() -> bool:

@@ -2,6 +2,8 @@
 
     base        the `Link` protocol: receive and send packets without blocking, wait, close
     tun         a TUN device, by `readv` and `writev` on its descriptor
+    multiqueue  a TUN device with a queue for each of several processes
+    gated       any link, from which nothing is received before somebody says so
     pair        two links back to back in memory
     impair      what a bad path does to packets, decided without any I/O
     spec        the same as people write it

@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 
 IFF_UP: Final = 0x1
 IFF_TUN: Final = 0x1
+IFF_MULTI_QUEUE: Final = 0x100
 IFF_NO_PI: Final = 0x1000
 IFF_VNET_HDR: Final = 0x4000
 _SIOCGIFCONF: Final = 0x8912
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
 _SIOCGIFNETMASK: Final = 0x891B
+_SIOCETHTOOL: Final = 0x8946
+_ETHTOOL_GLINK: Final = 0x0A
 _TUNSETOFFLOAD: Final = 0x400454D0
 _TUNSETVNETHDRSZ: Final = 0x400454D8
 _TCP_OFFLOAD: Final = 0x1 | 0x2 | 0x4 | 0x8
@@ -64,11 +67,15 @@ class TunRequest(NamedTuple):
     offload: bool = False
 
 
-def make_tun(wanted: TunRequest) -> tuple[int, str, int, bool]:
+def make_tun(wanted: TunRequest, more_flags: int = 0) -> tuple[int, str, int, bool]:
     """Make the device, or attach to a persistent one of that name, and bring it up.
 
     A device that has an IPv4 address keeps it, one that is up is not brought up: so a user without
     privileges can attach to a device that was made ready for them.
+
+    Args:
+        wanted: What it is to be like.
+        more_flags: Flags of TUNSETIFF beside those that every device of ours has.
 
     Returns:
         A descriptor (which is the caller's to close), the device's name, its MTU in bytes, and
@@ -86,12 +93,12 @@ def make_tun(wanted: TunRequest) -> tuple[int, str, int, bool]:
         _check_overlap(wanted, held)
 
     def attach(flags: int) -> Any:
-        return pytun.TunTapDevice(name=wanted.name, flags=flags, dev=wanted.node)
+        return pytun.TunTapDevice(name=wanted.name, flags=flags | more_flags, dev=wanted.node)
 
     try:
         device, offload = attach_device(attach, wants_offload=wanted.offload)
     except OSError as error:
-        raise _attach_error(wanted, error, exists) from error
+        raise _attach_error(wanted, error, exists, more_flags) from error
     try:
         _configure(device, wanted)
         return os.dup(device.fileno()), device.name, device.mtu, offload
@@ -158,6 +165,21 @@ def bring_up(name: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
         flags = _flags(control, name)
         fcntl.ioctl(control, _SIOCSIFFLAGS, _ifreq(name, struct.pack("H", flags | IFF_UP)))
+
+
+def is_in_use(name: str) -> bool:
+    """Whether there is an interface `name` with a carrier: a TUN device that someone has open.
+
+    IFF_RUNNING tells the same, but up to a second late.
+    """
+    answer = array.array("I", (_ETHTOOL_GLINK, 0))  # struct ethtool_value
+    request = _ifreq(name, struct.pack("P", answer.buffer_info()[0]))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+        try:
+            fcntl.ioctl(control, _SIOCETHTOOL, request)
+        except OSError:  # no such interface
+            return False
+    return bool(answer[1])
 
 
 def held_addresses() -> list[tuple[str, IPv4Interface]]:
@@ -249,7 +271,7 @@ def _check_node(node: str) -> None:
         raise SetupError(advice) from error
 
 
-def _attach_error(wanted: TunRequest, error: OSError, exists: bool) -> SetupError:
+def _attach_error(wanted: TunRequest, error: OSError, exists: bool, more_flags: int) -> SetupError:
     """Say what went wrong when the kernel refused the device."""
     if error.errno == errno.EBUSY:
         return SetupError(
@@ -266,8 +288,9 @@ def _attach_error(wanted: TunRequest, error: OSError, exists: bool) -> SetupErro
             "(tunstack.open_namespace, 'tunstack run'), or run as root (CAP_NET_ADMIN)"
         )
     if exists:
+        who = "several processes" if more_flags & IFF_MULTI_QUEUE else "one program"
         return SetupError(
-            f"{wanted.name} exists and is no TUN device that one program can attach to: "
+            f"{wanted.name} exists and is no TUN device that {who} can attach to: "
             "choose another name"
         )
     return SetupError(

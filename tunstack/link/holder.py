@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tunstack.errors import SetupError
 from tunstack.link.device import TunRequest, bring_up, make_tun
+from tunstack.link.multiqueue import make_queues
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,6 +183,11 @@ def _open_tun(
     return (name, mtu, offload), (descriptor,)
 
 
+def _open_queues(count: int, *fields: *tuple[str, str, str, int, int | None, str, bool]) -> Answer:
+    descriptors, name, mtu, offload = make_queues(TunRequest(*fields), count)
+    return (name, mtu, offload), descriptors
+
+
 def _open_socket(family: int, kind: int, protocol: int) -> Answer:
     return None, (socket.socket(family, kind, protocol).detach(),)
 
@@ -197,6 +203,7 @@ def _sysctl(name: str, value: str | None) -> Answer:
 
 _OPERATIONS: Final[dict[str, Callable[..., Answer]]] = {
     "tun": _open_tun,
+    "queues": _open_queues,
     "socket": _open_socket,
     "sysctl": _sysctl,
 }

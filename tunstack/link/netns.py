@@ -26,6 +26,7 @@ import trio
 
 from tunstack.errors import SetupError
 from tunstack.link.holder import MESSAGE_SIZE, kill_members
+from tunstack.link.multiqueue import MOST_QUEUES, Queues, check_count
 from tunstack.link.plan import plan_tun
 from tunstack.link.starting import start_process
 from tunstack.link.tun import TunLink
@@ -107,6 +108,31 @@ class NetworkNamespace:
         link = TunLink(descriptors[0], *what)
         self._opened.append(link)
         return link
+
+    async def open_queues(
+        self,
+        address: str | IPv4Interface,
+        count: int,
+        *,
+        name: str | None = None,
+        peer: str | IPv4Address | IPv4Interface | None = None,
+        mtu: int | None = None,
+        device_node: str | None = None,
+        offload: bool = False,
+    ) -> Queues:
+        """Make a device with queues; as :func:`tunstack.link.multiqueue.open_queues` does outside.
+
+        Raises:
+            SetupError: with one line that says what to do.
+            trio.ClosedResourceError: the namespace has ended.
+        """
+        check_count(count)
+        wanted = plan_tun(
+            address, name=name, peer=peer, mtu=mtu, device_node=device_node, offload=offload
+        )
+        await trio.lowlevel.checkpoint()
+        what, descriptors = self._request("queues", count, *wanted)
+        return Queues(tuple(descriptors), *what)
 
     def socket(
         self,
@@ -214,13 +240,13 @@ class NetworkNamespace:
         # thread must not inherit the descriptor.
         try:
             message, control, _, _ = self._channel.recvmsg(
-                MESSAGE_SIZE, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC
+                MESSAGE_SIZE, socket.CMSG_SPACE(4 * MOST_QUEUES), socket.MSG_CMSG_CLOEXEC
             )
         except OSError:
             raise _lost() from None
         if not message:
             raise _lost()
-        descriptors = [int.from_bytes(data, sys.byteorder) for _, _, data in control if data]
+        descriptors = [each for _, _, data in control for each in memoryview(data).cast("i")]
         outcome, *values = marshal.loads(message)
         if outcome == "setup":
             raise SetupError(values[0])

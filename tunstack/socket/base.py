@@ -7,6 +7,7 @@ import itertools
 import operator
 import socket as stdlib_socket
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, cast
 
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
     from tunstack.tcp.listener import Listener
 
 AddressFormat: TypeAlias = Any
+
+
+@lru_cache(maxsize=64)
+def _changed(config: Config, parameters: tuple[tuple[str, Any], ...]) -> Config:
+    """Change `parameters`; every stream of trio's sets the same ones, connection by connection."""
+    if all(getattr(config, name) == value for name, value in parameters):
+        return config
+    return replace(config, **dict(parameters))
+
 
 _descriptors: Final = itertools.count(1 << 30)
 """Numbers for `fileno`: no real descriptor's, so that nobody can mistake one for the other."""
@@ -221,12 +231,17 @@ class BaseSocket(trio.socket.SocketType):
 
     def change(self, **parameters: Any) -> None:
         """Change parameters of `tunstack.tcp.config.Config`, for this socket's connection alone."""
-        self._config = replace(self._config, **parameters)
+        before = self._config
+        self._config = _changed(before, tuple(parameters.items()))
+        if self._config is before:
+            return
         if self._listener is not None:
             self._listener.config = self._config
-        if self._flow is not None:
-            self._flow.reconfigure(self._config)
-            self._host.acted(self._flow)
+        flow = self._flow
+        if flow is not None:
+            flow.reconfigure(self._config)
+            if flow.sender.unsent or parameters.keys() != {"nodelay"}:
+                self._host.acted(flow)
 
     @property
     def config(self) -> Config:

@@ -6,7 +6,6 @@ import errno
 import operator
 import socket as stdlib_socket
 from abc import abstractmethod
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -23,7 +22,10 @@ if TYPE_CHECKING:
 _PIECE: Final = 65536
 """With TCP_NOTSENT_LOWAT one call takes about so much at a time, as on Linux."""
 
-_SEND_FLAGS: Final = stdlib_socket.MSG_NOSIGNAL | stdlib_socket.MSG_MORE | stdlib_socket.MSG_OOB
+# As plain numbers: Python takes its time over operations of its flags.
+_OUT_OF_BAND: Final = int(stdlib_socket.MSG_OOB)
+_MORE: Final = int(stdlib_socket.MSG_MORE)
+_SEND_FLAGS: Final = int(stdlib_socket.MSG_NOSIGNAL) | _MORE | _OUT_OF_BAND
 
 
 class TransferSocket(Variants):
@@ -55,7 +57,7 @@ class TransferSocket(Variants):
             # Nothing to wait for: but a cancellation comes first, and others get their turn.
             await trio.lowlevel.checkpoint_if_cancelled()
             flow = self._connected()
-            if flags == stdlib_socket.MSG_OOB:
+            if flags == _OUT_OF_BAND:
                 return await self._recv_urgent(size)
             if flags:
                 raise os_error(errno.EOPNOTSUPP)
@@ -128,32 +130,34 @@ class TransferSocket(Variants):
         return self._send(bytes, flags)
 
     async def _send(self, data: Any, flags: int = 0) -> int:
+        if type(data) is memoryview and data.format == "B" and data.ndim == 1:
+            return await self._send_view(data, flags)  # As trio's streams give it.
+        with memoryview(data).cast("B") as view:
+            return await self._send_view(view, flags)
+
+    async def _send_view(self, data: memoryview, flags: int) -> int:
         await trio.lowlevel.checkpoint_if_cancelled()
         flow = self._connected()
-        if flags & ~_SEND_FLAGS:
+        if flags and flags & ~_SEND_FLAGS:
             raise os_error(errno.EOPNOTSUPP)
         self._sending.check_free()
         waited = False
-        # What a trio stream gives is a view of octets already.
-        given = type(data) is memoryview and data.format == "B" and data.ndim == 1
-        with nullcontext(data) if given else memoryview(data).cast("B") as view:
-            size = len(view)
-            while size and not self._writable(flow):
-                await self._sending.wait()
-                waited = True
-                self._check_not_closed_meanwhile()
-            if self.notsent_lowat != NO_LOWAT and size > _PIECE:
-                view = view[:_PIECE]
-            sent = self._give(flow, view, flags)
+        while len(data) and not self._writable(flow):
+            await self._sending.wait()
+            waited = True
+            self._check_not_closed_meanwhile()
+        if self.notsent_lowat != NO_LOWAT and len(data) > _PIECE:
+            data = data[:_PIECE]
+        sent = self._give(flow, data, flags)
         if not waited:
             await trio.lowlevel.cancel_shielded_checkpoint()
         return sent
 
     def _give(self, flow: Flow, data: memoryview, flags: int) -> int:
         now = trio.current_time()
-        urgent = flags & stdlib_socket.MSG_OOB != 0
+        urgent = flags != 0 and flags & _OUT_OF_BAND != 0
+        flow.sender.more = flags != 0 and flags & _MORE != 0
         try:
-            flow.sender.more = flags & stdlib_socket.MSG_MORE != 0
             sent = flow.send(data, now, urgent=urgent)
         except OSError as error:
             flow.error = None

@@ -377,7 +377,8 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
         return Verdict.NO_MEMORY  # And no ACK: as if it had been lost, and the peer slows down.
     if connection.ecn.data_arrived(segment):
         receiver.ack_now = True
-    if not receiver.accept(seq, payload, now):
+    segments = -(-len(payload) // segment.gso_size) if segment.gso_size else 1
+    if not receiver.accept(seq, payload, now, segments):
         return Verdict.DUPLICATE
     if receiver.tuning is not None and now >= receiver.tuning.at:
         receiver.tuning.look(connection, segment.ts_ecr, now)

@@ -19,6 +19,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from .rtt import CLOCK_GRANULARITY
 from .sequence import gt
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class ReceiveTuning:
         rtt = connection.sender.rtt.min_rtt
         if rtt is None:
             rtt = 0.0 if connection.timestamps_ok else _UNKNOWN_RTT
-        self.at = now + rtt
+        # The clock of timestamps ticks no faster than that.
+        self.at = now + (rtt if rtt > CLOCK_GRANULARITY else CLOCK_GRANULARITY)
 
     def _fit(self, connection: Connection, size: int) -> None:
         """The application has read `size` octets in a round trip."""

@@ -33,6 +33,8 @@ class Config:
         timestamps: Offer and accept the Timestamps option (RFC 7323 section 3).
         window_scaling: Offer and accept the Window Scale option (RFC 7323 section 2).
         sack: Offer and accept SACK-Permitted (RFC 2018 section 2).
+        tail_loss_probe: Ask after the end of a flight of which nothing is heard, before the
+            retransmission timer does (RFC 8985 section 7); Linux's tcp_early_retrans.
         nodelay: Switch the Nagle algorithm off (TCP_NODELAY; MUST-17).
         cork: Send full segments only, for 200 ms or an RTO at the most (TCP_CORK).
         rto_initial: Before any measurement (RFC 6298 section 2.1).
@@ -92,6 +94,7 @@ class Config:
     timestamps: bool = True
     window_scaling: bool = True
     sack: bool = True
+    tail_loss_probe: bool = True
     nodelay: bool = False
     cork: bool = False
     rto_initial: float = 1.0

@@ -270,7 +270,11 @@ class Connection(Narrator):
         """How many octets :meth:`send` would take now."""
         if (self.state not in CAN_SEND and not self.sends_early) or self._close_requested:
             return 0
-        return max(0, self.receiver.budget.share(self.sender.bound) - self.sender.buffer.size)
+        bound, budget = self.sender.bound, self.receiver.budget
+        if budget.tight:
+            bound = budget.share(bound)
+        room = bound - self.sender.buffer.size
+        return room if room > 0 else 0
 
     def send(self, data: Buffer, now: float, *, urgent: bool = False) -> int:
         """SEND (section 3.10.2): queue `data`, as much as there is room for; returns how much.
@@ -286,10 +290,14 @@ class Connection(Narrator):
                 raise self.error or OSError(errno.EPIPE, "Broken pipe")
             if self.sender.nxt == self.sender.iss:
                 self._syn_due = True  # If it was withheld, it goes now.
-        size = min(len(data), self.writable_size)
+        size = len(data)
+        room = self.writable_size
+        if size > room:
+            size = room
+            data = memoryview(data)[:size]
         if size:
             self.sender.restart_if_idle(now)
-            self.sender.buffer.append(data if size == len(data) else memoryview(data)[:size])
+            self.sender.buffer.append(data)
             if urgent:
                 self.sender.up = self.sender.buffer.end
                 self.sender.urgent_due = True

@@ -145,10 +145,17 @@ class Receiver(UrgentReader):
 
     # Arrival
 
-    def accept(self, seq: int, data: Buffer, now: float) -> bool:
+    def accept(self, seq: int, data: Buffer, now: float, segments: int = 1) -> bool:
         """Take data that lies within the window, in or out of order.
 
-        Returns whether it brought anything new.
+        Args:
+            seq: Of its first octet.
+            data: What it is.
+            now: Seconds.
+            segments: How many segments it was on its way, or would have been on a wire.
+
+        Returns:
+            Whether it brought anything new.
         """
         if seq == self.nxt and not len(self.reassembly):
             self._advance(data)
@@ -157,7 +164,7 @@ class Receiver(UrgentReader):
         # Out of order, or it fills a gap: acknowledge at once (RFC 5681 section 4.2).
         self.ack_now = True
         if seq != self.nxt:
-            self.out_of_order += 1
+            self.out_of_order += segments
             if self.reassembly.insert(seq, data):
                 return True
             self.came_again(seq, len(data))

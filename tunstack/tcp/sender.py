@@ -202,7 +202,10 @@ class Sender:
 
         A window of what is on its way, and one of what may follow when that is acknowledged.
         """
-        return max(self.size, min(2 * self.congestion.cwnd, self.size_max))
+        size = 2 * self.congestion.cwnd
+        if size > self.size_max:
+            size = self.size_max
+        return size if size > self.size else self.size
 
     @property
     def may_send(self) -> bool:
@@ -571,14 +574,15 @@ class Sender:
         recovery = self.recovery
         if not recovery.sack or recovery.recovering or recovery.board.sacked:
             return
-        if not self.synchronized:
+        if not (self.synchronized and self._config.tail_loss_probe):
             return  # What is missing may well be our SYN, and that has its timer.
         if self._tail.end is None and self.timer is not None:
             # Less than two full segments: the ACK may be delayed.
             single = self.outstanding < 2 * self.mss
             at = now + self._tail.timeout(self.rtt, single=single)
             # Instead of the timeout if that would come first; but not instead of giving up.
-            at = min(at, self.timer)
+            if at > self.timer:
+                at = self.timer
             self.early_timer = at if at < self.stalled_since + self.user_timeout else None
 
     def _timer_at(self, now: float, timeout: float) -> float:

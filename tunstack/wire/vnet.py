@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from struct import Struct
+from sys import byteorder
 from typing import TYPE_CHECKING, Final
 
 from tunstack.wire.discard import Discard, Reason
@@ -74,6 +75,11 @@ def is_large_segment(frame: Buffer) -> bool:
         and frame[6:SIZE] == _CHECKSUM_FIELD
         and frame[4:6] != b"\0\0"
     )
+
+
+def gso_size(frame: Buffer) -> int:
+    """Return the octets of data in each of the segments that a frame stands for; 0 if it is one."""
+    return int.from_bytes(frame[4:6], byteorder) if frame[1] else 0
 
 
 @lru_cache(maxsize=256)

@@ -1,0 +1,93 @@
+"""What a worker and its parent tell each other."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from tunstack.workers.channel import Answer, Ask, Channel, Message, Ready, Stray, Told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def channels() -> Iterator[tuple[Channel, Channel]]:
+    left, right = map(Channel, socket.socketpair())
+    yield left, right
+    left.close()
+    right.close()
+
+
+async def test_messages_come_in_order_and_whole(channels: tuple[Channel, Channel]) -> None:
+    left, right = channels
+    messages: list[Message] = [Ready(), Told({"a": 1}), Ask("statistics"), Answer([None] * 10_000)]
+    for message in messages:
+        left.send(message)
+    assert [await right.receive() for _ in messages] == messages
+    right.send(Ready())
+    assert await left.receive() == Ready()
+
+
+async def test_what_is_larger_than_the_sockets_buffer_passes(
+    channels: tuple[Channel, Channel],
+) -> None:
+    left, right = channels
+    received: list[Message | None] = []
+
+    async def receive() -> None:
+        received.append(await right.receive())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await trio.to_thread.run_sync(left.send, Told(bytes(2_000_000)))
+    assert received == [Told(bytes(2_000_000))]
+
+
+async def test_a_cancelled_receive_loses_nothing(channels: tuple[Channel, Channel]) -> None:
+    left, right = channels
+    left._socket.send(b"\0")
+    with trio.move_on_after(0.01) as scope:
+        await right.receive()
+    assert scope.cancelled_caught
+    left._socket.close()
+    assert await right.receive() is None
+    assert right._buffer == b"\0"
+
+
+async def test_the_end_comes_after_what_was_sent_and_the_other_way_stays_open(
+    channels: tuple[Channel, Channel],
+) -> None:
+    left, right = channels
+    left.send(Ready())
+    left.end()
+    assert [await right.receive() for _ in range(3)] == [Ready(), None, None]
+    right.send(Told("more"))
+    assert await left.receive() == Told("more")
+
+
+async def test_to_send_to_who_is_gone_does_nothing(channels: tuple[Channel, Channel]) -> None:
+    left, right = channels
+    right.close()
+    left.send(Ready())
+    left.offer(Ready())
+    assert await left.receive() is None
+
+
+async def test_what_is_offered_is_dropped_where_there_is_no_room(
+    channels: tuple[Channel, Channel],
+) -> None:
+    left, right = channels
+    packets = [bytes([number % 256]) * 1000 for number in range(2000)]
+    for packet in packets:
+        left.offer(Stray(packet))
+    left.end()
+    received = []
+    while (message := await right.receive()) is not None:
+        assert isinstance(message, Stray)
+        received.append(message.packet)
+    assert 0 < len(received) < len(packets)
+    assert received == packets[: len(received)]

@@ -1,0 +1,38 @@
+"""What the workers of ``serve`` and ``run`` do, each in its own process."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from tunstack.cli.reporting import RemoteReport, Reported
+
+if TYPE_CHECKING:
+    import tunstack
+    from tunstack.apps import App
+
+
+async def serve_apps(
+    worker: tunstack.Worker,
+    *,
+    apps: tuple[tuple[App, int], ...],
+    reports: bool,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve the apps, each on its port.
+
+    Args:
+        worker: Whose host serves them.
+        apps: What to serve, and where.
+        reports: Whether to tell of each connection.
+        task_status: Told when all of them are served.
+    """
+    logging.basicConfig(format="tunstack: %(message)s")
+    report = RemoteReport(worker)
+    async with trio.open_nursery() as nursery:
+        for app, port in apps:
+            handler = Reported(app, port, report) if reports else app.handler
+            await nursery.start(worker.host.serve_tcp, handler, port)
+        task_status.started()

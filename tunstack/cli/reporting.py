@@ -1,0 +1,124 @@
+"""What is told of connections while they are served, and of all of them in the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+import trio
+
+from tunstack.cli.counting import CountedStream, describe
+
+if TYPE_CHECKING:
+    import tunstack
+    from tunstack.apps import App
+
+
+class Report:
+    """The lines that are printed, and what was served in all.
+
+    Args:
+        scope: Cancelled when nobody reads the lines any more.
+
+    Attributes:
+        unread: Whether that is so.
+    """
+
+    def __init__(self, scope: trio.CancelScope) -> None:
+        self._scope = scope
+        self._connections = self._broken = self._received = self._sent = 0
+        self.unread = False
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        if self.unread:
+            return
+        try:
+            click.echo(line)
+        except BrokenPipeError:
+            self.unread = True
+            self._scope.cancel()
+
+    def serves(self, app: App, address: str, port: int) -> None:
+        """Print what is served, and where."""
+        self.say(f"{app.name} on {address.partition('/')[0]}:{port}")
+
+    def count(self, received: int, sent: int, *, broken: bool) -> None:
+        """Add a connection that has ended, with the octets of either way."""
+        self._connections += 1
+        self._broken += broken
+        self._received += received
+        self._sent += sent
+
+    def told(self, _number: int, what: tuple[Any, ...]) -> None:
+        """Do what a worker's `RemoteReport` says."""
+        match what:
+            case ("say", line):
+                self.say(line)
+            case ("count", received, sent, broken):
+                self.count(received, sent, broken=broken)
+
+    def sum_up(self) -> None:
+        """Print the totals, if there were connections."""
+        if self._connections:
+            plural = "" if self._connections == 1 else "s"
+            self.say(
+                f"{self._connections} connection{plural}, {self._broken} of them broken;"
+                f" {self._received} bytes in, {self._sent} bytes out"
+            )
+
+
+class RemoteReport:
+    """The report of a worker, which the parent writes; see :class:`Report`."""
+
+    def __init__(self, worker: tunstack.Worker) -> None:
+        self._worker = worker
+
+    def say(self, line: str) -> None:
+        """Have a line printed."""
+        self._worker.tell(("say", line))
+
+    def count(self, received: int, sent: int, *, broken: bool) -> None:
+        """Have a connection added that has ended."""
+        self._worker.tell(("count", received, sent, broken))
+
+
+class Reported:
+    """A handler that runs an app's, and reports how each connection begins and ends."""
+
+    def __init__(self, app: App, port: int, report: Report | RemoteReport) -> None:
+        self._label = f"{app.name}:{port}"
+        self._handler = app.handler
+        self._report = report
+
+    async def __call__(self, stream: trio.SocketStream) -> None:
+        """Serve one connection."""
+        who = f"{_peer_of(stream)} {self._label}"
+        counted = CountedStream(stream)
+        begun = trio.current_time()
+        self._report.say(f"{who} open")
+        how = "closed"
+        try:
+            await self._handler(counted)
+        except trio.Cancelled:
+            how = "interrupted"
+            raise
+        except BaseException as error:
+            how = f"failed: {error!r}"
+            raise
+        finally:
+            if counted.broken is not None:
+                how = describe(counted.broken)
+            self._report.count(counted.received, counted.sent, broken=how != "closed")
+            self._report.say(
+                f"{who} {how}: {counted.received} bytes in, {counted.sent} bytes out,"
+                f" {trio.current_time() - begun:.3f} s"
+            )
+
+
+def _peer_of(stream: trio.SocketStream) -> str:
+    try:
+        address, port = stream.socket.getpeername()[:2]
+    except OSError:  # It has reset the connection before its turn came.
+        return "(gone)"
+    return f"{address}:{port}"
