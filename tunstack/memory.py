@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from tunstack.flow import FLOW_SIZE
@@ -40,10 +41,11 @@ class Memory:
         self.budget = Budget(limit)
         self._counters = counters
         self._was_tight = False
-        # Dictionaries for their order: who came first goes first.
-        self._gaps: dict[Flow, None] = {}
-        self._time_wait: dict[Flow, None] = {}
-        self._orphans: dict[Flow, None] = {}
+        # Who came first goes first. A plain dictionary looks for its first entry among those that
+        # were deleted before it: 16 µs with 32,768 in TIME-WAIT, for each new connection.
+        self._gaps: OrderedDict[Flow, None] = OrderedDict()
+        self._time_wait: OrderedDict[Flow, None] = OrderedDict()
+        self._orphans: OrderedDict[Flow, None] = OrderedDict()
 
     def account(self, flow: Flow) -> None:
         """Take note of what `flow` holds now."""

@@ -63,7 +63,6 @@ if TYPE_CHECKING:
     from random import Random
 
     from tunstack.ip.datagram import Address, Buffer, Datagram
-    from tunstack.tcp.prediction import Write
 
 _SMALL: Final = 2048
 _LARGEST_PAYLOAD: Final = 0xFFFF - 20 - 60
@@ -559,7 +558,7 @@ class Stack:
             if self._predicts and prediction.is_ordinary(flow):
                 flow.ordinary = True
                 if flow.write is None:
-                    flow.write = self._writer(flow.four_tuple, flow.config)
+                    flow.write = _Writer(self, flow.four_tuple, flow.config).write
 
     def _flush_ordinary(self, flow: Flow, now: float) -> None:
         assert flow.write is not None
@@ -568,45 +567,6 @@ class Stack:
         if flow.changed is not None:
             flow.changed()
         self.memory.account_ordinary(flow)
-
-    def _writer(self, name: FourTuple, config: Config) -> Write:
-        """Make what sends the lean segments of a connection."""
-        ports = name.local_port.to_bytes(2, "big") + name.remote_port.to_bytes(2, "big")
-        template = lean.Template(
-            name.local,
-            name.remote,
-            ports,
-            offload=self._offload,
-            ttl=config.ttl,
-            tos=config.tos,
-        )
-        headers = template.headers
-        outgoing, looped, counters = self.outgoing, self._looped, self.counters
-        to_ourselves = name.remote in self._local
-        established = State.ESTABLISHED.value
-
-        def write(
-            seq: int,
-            ack: int,
-            flags: int,
-            wnd: int,
-            ts_val: int,
-            ts_ecr: int,
-            data: Buffer,
-            gso_size: int,
-            now: float,
-        ) -> None:
-            header = headers(seq, ack, flags, wnd, ts_val, ts_ecr, data, gso_size)
-            counters["packets_sent"] += 1
-            packet: list[Buffer] = [header, data] if data else [header]
-            if to_ourselves:
-                looped.append(b"".join(packet))
-            else:
-                outgoing.append(packet)
-            if self.tap is not None:
-                self._observe_out(packet, now, "", established, established)
-
-        return write
 
     def _send(
         self,
@@ -801,3 +761,51 @@ class Stack:
             if name not in own:
                 counts[name.replace(": ", "_").replace(" ", "_").replace("-", "_")] = count
         return counts
+
+
+class _Writer:
+    """What sends the lean segments of a connection.
+
+    An object, and no function within one, as there is one for each connection: its variables would
+    take half a kilobyte more.
+    """
+
+    __slots__ = ("_looped", "_stack", "_template")
+
+    def __init__(self, stack: Stack, name: FourTuple, config: Config) -> None:
+        ports = name.local_port.to_bytes(2, "big") + name.remote_port.to_bytes(2, "big")
+        self._stack = stack
+        self._looped = name.remote in stack._local
+        self._template = lean.Template(
+            name.local,
+            name.remote,
+            ports,
+            offload=stack._offload,
+            ttl=config.ttl,
+            tos=config.tos,
+        )
+
+    def write(
+        self,
+        seq: int,
+        ack: int,
+        flags: int,
+        wnd: int,
+        ts_val: int,
+        ts_ecr: int,
+        data: Buffer,
+        gso_size: int,
+        now: float,
+    ) -> None:
+        """Send a segment."""
+        stack = self._stack
+        header = self._template.headers(seq, ack, flags, wnd, ts_val, ts_ecr, data, gso_size)
+        stack.counters["packets_sent"] += 1
+        packet: list[Buffer] = [header, data] if data else [header]
+        if self._looped:
+            stack._looped.append(b"".join(packet))
+        else:
+            stack.outgoing.append(packet)
+        if stack.tap is not None:
+            established = State.ESTABLISHED.value
+            stack._observe_out(packet, now, "", established, established)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
+
+_FEW: Final = 8
+"""Entries that are of no use any more and not worth the clearing up."""
 
 
 class Timed(Protocol):
@@ -30,12 +33,17 @@ class TimerQueue(Generic[T]):
     Deadlines mostly move away: each ACK starts the retransmission timer anew. So a later deadline
     changes nothing here; the entry is looked at when its old time comes, and put back. That makes
     the common case a comparison, and leaves an idle connection no work at all.
+
+    An earlier deadline makes one more entry, and what is over has one that nobody needs. Such
+    entries go as soon as they are more than half of all: else they would stay until a time at which
+    there once might have been something to do, two hours away for a connection that is kept alive.
     """
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, T]] = []
         self._order = count()
-        self._forgotten = 0
+        self._scheduled = 0
+        """How many of the entries are the one that counts of what they are for."""
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -44,23 +52,26 @@ class TimerQueue(Generic[T]):
         """Take note of its deadline, which may have moved."""
         deadline = timed.deadline()
         if deadline is not None and (timed.scheduled is None or deadline < timed.scheduled):
+            if timed.scheduled is None:
+                self._scheduled += 1
             timed.scheduled = deadline
             heappush(self._heap, (deadline, next(self._order), timed))
+            self._clear_up()
 
     def forget(self, timed: T) -> None:
-        """It is over, and will have no deadline again.
+        """It is over, and will have no deadline again."""
+        if timed.scheduled is not None:
+            timed.scheduled = None
+            self._scheduled -= 1
+            self._clear_up()
 
-        Its entry goes as soon as half of all are like it: else what lived for a moment would be
-        kept until a time at which it once might have had something to do.
-        """
-        if timed.scheduled is None:
+    def _clear_up(self) -> None:
+        if len(self._heap) <= 2 * self._scheduled + _FEW:
             return
-        timed.scheduled = None
-        self._forgotten += 1
-        if self._forgotten * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].scheduled == entry[0]]
-            heapify(self._heap)
-            self._forgotten = 0
+        # One that came back to a deadline that it had before has two entries that look alike.
+        entries = {entry[2]: entry for entry in self._heap if entry[2].scheduled == entry[0]}
+        self._heap = [*entries.values()]
+        heapify(self._heap)
 
     def deadline(self) -> float | None:
         """When to call :meth:`due`, in seconds; it may find nothing then."""
@@ -68,13 +79,13 @@ class TimerQueue(Generic[T]):
 
     def due(self, now: float) -> list[T]:
         """Remove and return those whose deadline has come."""
-        heap = self._heap
         due: list[T] = []
-        while heap and heap[0][0] <= now:
-            at, _, timed = heappop(heap)
+        while self._heap and self._heap[0][0] <= now:
+            at, _, timed = heappop(self._heap)
             if timed.scheduled != at:
                 continue  # It was scheduled for an earlier time since, and has been looked at.
             timed.scheduled = None
+            self._scheduled -= 1
             deadline = timed.deadline()
             if deadline is not None and deadline <= now:
                 due.append(timed)

@@ -14,13 +14,13 @@ from tunstack import cli
 from tunstack.bench import generators, suite
 from tunstack.bench.cases import GROUPS, USUAL, Plan
 from tunstack.bench.generators import GeneratorError
-from tunstack.bench.running import HELD_PORTS, open_server
+from tunstack.bench.running import HELD_PORTS, LANES, open_server
 from tunstack.bench.server import ECHO, HOLD, SERVICES
 from tunstack.bench.suite import run_suite
 from tunstack.namespace import open_namespace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from tunstack.bench.suite import Progress
@@ -42,7 +42,9 @@ def test_every_target_of_the_issue_is_on_its_row() -> None:
     rows = [row for name in GROUPS for row in GROUPS[name](Plan()).rows]
     assert {row.name: str(row.target) for row in rows if row.target} == {
         "bulk to us, 1 connection": ">= 0.5",
+        "bulk to us, times --no-offload": "ours >= 5",
         "bulk from us, 1 connection": ">= 0.5",
+        "bulk from us, times --no-offload": "ours >= 5",
         "requests, 1 connection": ">= 0.6",
         "requests, 16 connections": ">= 0.7",
         "requests, 64 connections": ">= 0.7",
@@ -52,6 +54,12 @@ def test_every_target_of_the_issue_is_on_its_row() -> None:
         "what 10,000 idle leave of 10's": "ours >= 0.9",
         "what 50,000 idle leave": "ours >= 0.9",
     }
+
+
+def test_without_offload_there_is_nothing_to_compare_that_with() -> None:
+    names = [row.name for row in GROUPS["bulk"](Plan(offload=False)).rows]
+    assert "bulk to us, 1 connection" in names
+    assert not [name for name in names if "--no-offload" in name]
 
 
 def test_a_crowd_has_ports_for_its_clients() -> None:
@@ -64,6 +72,7 @@ class FakeServer:
 
     def __init__(self, lane: str, number: int, log: list[str]) -> None:
         self.address = f"{lane} {number}"
+        self.options: Sequence[str] = ()
         self._log = log
         self.idle = 0
 
@@ -71,7 +80,9 @@ class FakeServer:
         await trio.lowlevel.checkpoint()
         *_, what, address, _port, seconds, connections = generator.command
         self._log.append(f"{what} {connections} {address} {self.idle} {seconds}")
-        return {"rate": 100.0 if "tunstack" in address else 200.0}
+        rate = 100.0 if "tunstack" in address else 200.0
+        octets = 1e9 if "--no-offload" in self.options else 6e9
+        return {"rate": rate, "octets": octets, "seconds": 8.0, "cpu": 1.0, "server_cpu": 3.0}
 
     @asynccontextmanager
     async def holding(self, port: int, amount: int) -> AsyncIterator[None]:
@@ -94,9 +105,12 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     @asynccontextmanager
     async def no_server(
-        namespace: Namespace, lane: str, number: int, *, connections: int
+        namespace: Namespace, lane: str, number: int, *, connections: int, options: Sequence[str]
     ) -> AsyncIterator[FakeServer]:
-        yield FakeServer(lane, number, done)
+        server = FakeServer(lane, number, done)
+        server.options = options
+        done.extend(f"{lane} {number} {option}" for option in options)
+        yield server
 
     monkeypatch.setattr(suite, "open_namespace", no_namespace)
     monkeypatch.setattr(suite, "open_server", no_server)
@@ -135,6 +149,35 @@ async def test_each_number_of_idle_connections_has_a_server_of_its_own(log: list
     assert (results[-1].median("tunstack"), results[-1].met) == (1.0, True)
 
 
+async def test_tunstack_without_offload_takes_its_turn_where_one_connection_is_measured(
+    log: list[str],
+) -> None:
+    results = {each.row.name: each for each in await run_suite(LEAST, ("bulk",), lambda _: None)}
+    assert log[0] == "tunstack 1 --no-offload"
+    assert log[-10:] == [
+        f"{what} {connections} {server} 0 0.1"
+        for what in ("send", "receive")
+        for connections, server in (
+            *((1, server) for server in ("tunstack 0", "kernel 0", "tunstack 1")),
+            *((8, server) for server in ("tunstack 0", "kernel 0")),
+        )
+    ]
+    for way in ("to us", "from us"):
+        times = results[f"bulk {way}, times --no-offload"]
+        assert (times.figures, times.met) == ({"tunstack": [6.0], "kernel": []}, True)
+    assert results["bulk to us, --no-offload"].figures == {"tunstack": [1000.0], "kernel": []}
+    assert results["CPU to us, server"].figures == {"tunstack": [0.5], "kernel": [0.5]}
+
+
+@pytest.mark.parametrize(("name", "servers"), [("connections", 1), ("idle", 2), ("bulk", 1)])
+async def test_tunstack_goes_without_offload_everywhere_if_so_wished(
+    name: str, servers: int, log: list[str]
+) -> None:
+    await run_suite(replace(LEAST, offload=False), (name,), lambda _: None)
+    options = [line for line in log if line.endswith("--no-offload")]
+    assert options == [f"tunstack {number} --no-offload" for number in range(servers)]
+
+
 async def test_where_the_kernel_may_not_open_as_many_files_tunstack_is_measured_alone(
     log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,7 +196,8 @@ async def test_it_runs_and_every_row_has_a_figure_in_both_lanes() -> None:
     assert [each.row.name for each in results] == wanted
     for each in results:
         if "memory" not in each.row.name:  # So few connections may fit into what there is.
-            assert all(figures[0] > 0 for figures in each.figures.values())
+            lanes = ("tunstack",) if "--no-offload" in each.row.name else LANES
+            assert all(each.figures[lane][0] > 0 for lane in lanes)
 
 
 @pytest.mark.kernel
@@ -205,11 +249,12 @@ def test_the_command_prints_a_table_and_writes_files(
 ) -> None:
     data, image = tmp_path / "bench.json", tmp_path / "bench.svg"
     command = ["bench", "--only", "roundtrip", "--pairs", "1", "--seconds", "0.1", "--own-clients"]
+    command.append("--no-offload")
     assert cli.main([*command, "--json", str(data), "--plot", str(image)]) == 0
     printed = capsys.readouterr().out
     assert "| round trip, p50 |" in printed
     assert "kernel sockets" in printed
     document = json.loads(data.read_text())
     assert [row["name"] for row in document["results"]] == ["round trip, p50", "round trip, p99"]
-    assert document["pairs"] == 1
+    assert (document["pairs"], document["offload"]) == (1, False)
     assert image.read_text().startswith("<svg")

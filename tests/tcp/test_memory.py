@@ -142,6 +142,19 @@ def test_what_waits_to_be_accepted_counts_too(end: str) -> None:
     assert held(crowd) == 0
 
 
+def test_a_connection_that_holds_nothing_takes_about_what_is_counted_for_it() -> None:
+    count = 500
+    crowd, _, flows = crowded(64 * MIB, 50)
+    gc.collect()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    flows += [crowd.connected()[1] for _ in range(count)]
+    gc.collect()
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert FLOW_SIZE * 0.8 < taken / count < FLOW_SIZE * 1.2
+
+
 @pytest.mark.parametrize("size", [1, 100, SEGMENT])
 @pytest.mark.parametrize("gap", [0, 1])
 def test_the_account_is_honest(size: int, gap: int) -> None:

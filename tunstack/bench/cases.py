@@ -37,6 +37,7 @@ class Plan:
         held: How many connections memory is measured with.
         crowd: How many connections a crowd is.
         own: Whether to make do with our own clients.
+        offload: Whether tunstack has the kernel cut segments, where that can be had.
     """
 
     pairs: int = 5
@@ -45,6 +46,7 @@ class Plan:
     held: int = 10_000
     crowd: int = 50_000
     own: bool = False
+    offload: bool = True
 
 
 QUICK: Final = Plan(pairs=2, seconds=1.0, idle=(10, 1000), held=1000, crowd=10_000)
@@ -60,16 +62,20 @@ class Case:
         measure: Runs it against a server.
         idle: How many connections are held open meanwhile.
         alone: Whether it needs a server that nobody has used, and is therefore run only once.
+        plain: Whether it is tunstack without offload that is measured, and nothing else.
     """
 
     name: str
     measure: Measure
     idle: int = 0
     alone: bool = False
+    plain: bool = False
 
     @property
     def place(self) -> str | int:
         """Which server it needs: cases that may share one have the same."""
+        if self.plain:
+            return "--no-offload"
         return self.name if self.alone else self.idle
 
 
@@ -81,32 +87,51 @@ class Group:
     rows: tuple[Row, ...]
     lanes: tuple[str, ...] = LANES
 
+    def lanes_of(self, case: Case) -> tuple[str, ...]:
+        """Those in which a case is run, in turns."""
+        return ("tunstack",) if case.plain else self.lanes
 
-def _bulk(_: Plan) -> Group:
+
+def _bulk(plan: Plan) -> Group:
     cases, rows = [], []
-    for to_us, way in ((True, "to us"), (False, "from us")):
+    compared: list[Row] = []
+    for way in ("to us", "from us"):
         for connections in (1, 8):
             name = f"bulk {way}, {_count(connections)}"
-            run = partial(_measure_bulk, name, to_us=to_us, connections=connections)
+            one = connections == 1
+            run = partial(_measure_bulk, name, way, connections=connections, cpu=one)
             cases.append(Case(name, run))
-            target = Target("ratio", ">=", 0.5) if connections == 1 else None
+            target = Target("ratio", ">=", 0.5) if one else None
             rows.append(Row(name, "Mbit/s", target))
+            if one and plan.offload:
+                plain = f"bulk {way}, --no-offload"
+                run = partial(_measure_bulk, plain, way, connections=1, cpu=False)
+                cases.append(Case(plain, run, plain=True))
+                compared += _against_plain(f"bulk {way}, times --no-offload", name, plain)
+    rows += compared
     for way in ("to us", "from us"):
         rows.append(Row(f"CPU {way}, server", "s/GB"))
         rows.append(Row(f"CPU {way}, server and client", "s/GB"))
     return Group(tuple(cases), tuple(rows))
 
 
+def _against_plain(name: str, offloaded: str, plain: str) -> tuple[Row, Row]:
+    """What there is without offload, and how many times that there is with it."""
+    times = Row(name, "", Target("ours", ">=", 5.0), share=(offloaded, plain), compared=False)
+    return Row(plain, "Mbit/s", compared=False), times
+
+
 async def _measure_bulk(
-    name: str, server: Server, plan: Plan, *, to_us: bool, connections: int
+    name: str, way: str, server: Server, plan: Plan, *, connections: int, cpu: bool
 ) -> dict[str, float]:
     figures = await server.load(
-        generators.bulk(server.address, plan.seconds, connections, to_us=to_us, own=plan.own)
+        generators.bulk(
+            server.address, plan.seconds, connections, to_us=way == "to us", own=plan.own
+        )
     )
     found = {name: figures["octets"] / figures["seconds"] / _MEGABIT}
-    if connections == 1:
+    if cpu:
         gigabytes = figures["octets"] / 1e9
-        way = "to us" if to_us else "from us"
         found[f"CPU {way}, server"] = figures["server_cpu"] / gigabytes
         both = figures["server_cpu"] + figures["cpu"]
         found[f"CPU {way}, server and client"] = both / gigabytes

@@ -127,7 +127,7 @@ class _Reception:
 
 
 @asynccontextmanager
-async def _lane(lane: str, address: str, *, crowd: bool) -> AsyncIterator[None]:
+async def _lane(lane: str, address: str, *, crowd: bool, offload: bool) -> AsyncIterator[None]:
     """Have trio make its sockets as the lane does; hosts are opened here and nowhere else."""
     if lane == "kernel":
         await trio.lowlevel.checkpoint()
@@ -135,14 +135,19 @@ async def _lane(lane: str, address: str, *, crowd: bool) -> AsyncIterator[None]:
         return
     peer = str(IPv4Address(address) - 1)
     limits = tunstack.Limits(connections=1 << 17, memory=1 << 30) if crowd else None
-    async with tunstack.open_host(f"{address}/{PREFIX}", peer=peer, limits=limits) as host:
+    async with tunstack.open_host(
+        f"{address}/{PREFIX}", peer=peer, limits=limits, offload=offload
+    ) as host:
         with host.socket_factory():
             yield
 
 
-async def _serve(lane: str, address: str, *, crowd: bool) -> None:
+async def _serve(lane: str, address: str, *, crowd: bool, offload: bool) -> None:
     reception = _Reception()
-    async with _lane(lane, address, crowd=crowd), trio.open_nursery() as nursery:
+    async with (
+        _lane(lane, address, crowd=crowd, offload=offload),
+        trio.open_nursery() as nursery,
+    ):
         for port, handler in SERVICES.items():
             listeners = await trio.open_tcp_listeners(port, host=address)
             nursery.start_soon(reception.serve, listeners, handler)
@@ -181,6 +186,7 @@ def main() -> None:
     parser.add_argument("lane", choices=["tunstack", "kernel"])
     parser.add_argument("address")
     parser.add_argument("--crowd", action="store_true", help="allow for 100,000 connections")
+    parser.add_argument("--no-offload", action="store_true", help="as tunstack's own option")
     parser.add_argument("--files", type=int, default=20_000, help="that may be open")
     parser.add_argument("--samples", type=Path, help="where to write sampled stacks")
     parser.add_argument("--calls", type=Path, help="where to write cProfile's profile")
@@ -190,7 +196,10 @@ def main() -> None:
     allow_descriptors(arguments.files)
     try:
         with _profiled(arguments.samples, arguments.calls):
-            trio.run(lambda: _serve(arguments.lane, arguments.address, crowd=arguments.crowd))
+            crowd, offload = arguments.crowd, not arguments.no_offload
+            trio.run(
+                lambda: _serve(arguments.lane, arguments.address, crowd=crowd, offload=offload)
+            )
     except tunstack.SetupError as error:
         print(json.dumps({"error": str(error)}), flush=True)
 

@@ -83,9 +83,9 @@ async def run_suite(
 
 def _runs(group: Group, plan: Plan) -> int:
     # Servers have to be started, too.
-    places = {case.place for case in group.cases}
-    return len(group.lanes) * len(places) + sum(
-        len(group.lanes) * (1 if case.alone else plan.pairs + 1) for case in group.cases
+    places = {case.place: case for case in group.cases}
+    return sum(len(group.lanes_of(case)) for case in places.values()) + sum(
+        len(group.lanes_of(case)) * (1 if case.alone else plan.pairs + 1) for case in group.cases
     )
 
 
@@ -97,21 +97,23 @@ async def _run_group(
     found: dict[str, list[dict[str, float]]] = {lane: [] for lane in LANES}
     async with AsyncExitStack() as stack:
         servers: dict[tuple[str, str | int], Server] = {}
-        for number, key in enumerate(dict.fromkeys(case.place for case in group.cases)):
-            idle = key if isinstance(key, int) else 0
-            for lane in group.lanes:
+        places = {case.place: case for case in group.cases}
+        for number, (key, case) in enumerate(places.items()):
+            plain = case.plain or not plan.offload
+            for lane in group.lanes_of(case):
                 step(f"starting to serve over {lane}")
+                options = ("--no-offload",) if plain and lane == "tunstack" else ()
                 server = await stack.enter_async_context(
-                    open_server(namespace, lane, number, connections=idle)
+                    open_server(namespace, lane, number, connections=case.idle, options=options)
                 )
-                await stack.enter_async_context(server.holding(HTTP, idle))
+                await stack.enter_async_context(server.holding(HTTP, case.idle))
                 servers[lane, key] = server
         for number in range(-1, plan.pairs):
             figures: dict[str, dict[str, float]] = defaultdict(dict)
             for case in group.cases:
                 if case.alone and number != 0:
                     continue
-                for lane in group.lanes:
+                for lane in group.lanes_of(case):
                     step(f"{case.name}: {lane}, {max(number, 0) + 1} of {plan.pairs}")
                     server = servers[lane, case.place]
                     figures[lane] |= await case.measure(server, plan if number >= 0 else warming)

@@ -47,6 +47,7 @@ Examples:
     metavar="NAME",
     help=f"Measure only this; may be given again: {', '.join(GROUPS)}.",
 )
+@click.option("--no-offload", is_flag=True, help="Have tunstack cut all segments itself.")
 @click.option("--own-clients", is_flag=True, help="Do not use wrk, ab and iperf3.")
 def bench(
     file: Path | None,
@@ -55,6 +56,7 @@ def bench(
     pairs: int | None,
     seconds: float | None,
     only: tuple[str, ...],
+    no_offload: bool,
     own_clients: bool,
 ) -> int:
     """Measure tunstack and kernel sockets side by side, in turns.
@@ -69,6 +71,7 @@ def bench(
         pairs=pairs or plan.pairs,
         seconds=seconds or plan.seconds,
         own=own_clients,
+        offload=not no_offload,
     )
 
     async def main() -> int:
@@ -79,8 +82,14 @@ def bench(
         except GeneratorError as error:
             raise Failure(f"a measurement failed: {error}", 1) from error
         clients = programs(own=plan.own)
-        _print(results, ", ".join(f"{what} by {name}" for what, name in clients.items()))
-        conditions = {"pairs": plan.pairs, "seconds": plan.seconds, "clients": clients}
+        by = ", ".join(f"{what} by {name}" for what, name in clients.items())
+        _print(results, by if plan.offload else f"{by}; --no-offload")
+        conditions = {
+            "pairs": plan.pairs,
+            "seconds": plan.seconds,
+            "offload": plan.offload,
+            "clients": clients,
+        }
         if file is not None:
             _write(file, as_json(results, conditions))
         if plot is not None:

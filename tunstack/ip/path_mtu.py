@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ class PathMtus:
 
     def expired(self, now: float) -> list[Address]:
         """Forget what is too old, and return whose paths those were."""
-        old = [remote for remote, (_, until) in self._known.items() if until <= now]
-        for remote in old:
-            del self._known[remote]
+        known = self._known
+        old = [remote for remote, _ in takewhile(lambda each: each[1][1] <= now, known.items())]
+        if old:  # Anew, as a dictionary looks for its first entry among those that were deleted.
+            self._known = dict(islice(known.items(), len(old), None))
         return old

@@ -26,6 +26,9 @@ class _Curve(NamedTuple):
     cwnd_prior: float
 
 
+_NEW: Final = _Curve(0.0, 0.0, None, 0.0, 0.0)
+
+
 class Cubic:
     """The window as a cubic function of the time since it was last reduced.
 
@@ -52,7 +55,7 @@ class Cubic:
         self.ssthresh = _UNLIMITED
         self._mss = 0
         self._initial = 0
-        self._curve = _Curve(0.0, 0.0, None, 0.0, 0.0)
+        self._curve = _NEW
         self._before: _Curve | None = None
         self._carry = 0.0
         self._rtt: float | None = None
@@ -154,7 +157,8 @@ class Cubic:
     def idle(self) -> None:
         """Return to the initial window, no more (RFC 5681 section 4.1)."""
         self.cwnd = min(self.cwnd, self._initial)
-        self._curve = self._curve._replace(epoch=None)
+        if self._curve.epoch is not None:
+            self._curve = self._curve._replace(epoch=None)
 
     def undo(self, cwnd: int, ssthresh: int) -> None:
         """The loss was none: back to what was (section 4.9)."""
