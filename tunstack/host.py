@@ -498,7 +498,10 @@ class Host:
 
     def gave(self, flow: Flow, now: float) -> None:
         """An application gave `flow` data to send, now."""
-        self.stack.gave(flow, now)
+        try:
+            self.stack.gave(flow, now)
+        except Exception:
+            self._survive("what is sent by %s", self.name)
         if flow.touched:
             self._flush(now)
         else:

@@ -33,12 +33,19 @@ async def host(ns: Namespace) -> AsyncIterator[Host]:
 
 
 @pytest.fixture
+def offload() -> bool:
+    """Whether segmentation and checksums are left to the device; some modules try both."""
+    return True
+
+
+@pytest.fixture
 async def judge(
-    ns: Namespace, tmp_path: Path, require_tool: Callable[[str], str]
+    ns: Namespace, tmp_path: Path, require_tool: Callable[[str], str], offload: bool
 ) -> AsyncIterator[Judge]:
     """It opens the host that is to be judged."""
     # The kernel's tail loss probes (RFC 8985) go out after two round trips of silence, here a few
     # milliseconds: that would be a judgement on how busy the machine is.
     ns.sysctl("net.ipv4.tcp_early_retrans", 0)
-    async with judged(ns, tmp_path / "capture.pcapng", require_tool("tshark")) as judge:
+    capture = tmp_path / "capture.pcapng"
+    async with judged(ns, capture, require_tool("tshark"), offload=offload) as judge:
         yield judge

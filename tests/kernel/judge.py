@@ -60,13 +60,17 @@ class Judge:
         namespace: Whose counters are read.
         capture: Where the packets are kept.
         tshark: Path of the program.
+        offload: Whether its hosts leave segmentation and checksums to the device.
 
     Attributes:
         comments: What the host made of each packet, as it stands in the capture.
     """
 
-    def __init__(self, namespace: Namespace, capture: Path, tshark: str) -> None:
+    def __init__(
+        self, namespace: Namespace, capture: Path, tshark: str, *, offload: bool = True
+    ) -> None:
         self._namespace = namespace
+        self._offload = offload
         self._capture = capture
         self._tshark = tshark
         self._writer = PcapngWriter(capture)
@@ -79,7 +83,7 @@ class Judge:
         *,
         mtu: int = 1500,
         patience: int = 10,
-        offload: bool = True,
+        offload: bool | None = None,
         **parameters: Any,
     ) -> AsyncIterator[Host]:
         """Run a host that is watched, until the end of the block.
@@ -90,14 +94,19 @@ class Judge:
             patience: Seconds before either side sends anything again. By themselves they take 0.2,
                 for which a machine that is busy with other tests may be too slow: that tells
                 nothing about TCP. 0 to leave it at that.
-            offload: Whether segmentation and checksums are left to the device.
+            offload: Whether segmentation and checksums are left to the device; by default as the
+                judge has it.
             parameters: Of `Config`, where the host differs from the default.
         """
         if patience:
             parameters = {"rto_min": float(patience), "tail_loss_probe": False, **parameters}
         config, namespace = Config(**parameters), self._namespace
         async with namespace.open_host(
-            address, mtu=mtu, tap=self.tap, config=config, offload=offload
+            address,
+            mtu=mtu,
+            tap=self.tap,
+            config=config,
+            offload=self._offload if offload is None else offload,
         ) as host:
             if patience:
                 network = str(host.addresses[0].network)
@@ -172,9 +181,11 @@ class Judge:
 
 
 @asynccontextmanager
-async def judged(namespace: Namespace, capture: Path, tshark: str) -> AsyncIterator[Judge]:
+async def judged(
+    namespace: Namespace, capture: Path, tshark: str, *, offload: bool
+) -> AsyncIterator[Judge]:
     """A judge for the time of the block."""
-    judge = Judge(namespace, capture, tshark)
+    judge = Judge(namespace, capture, tshark, offload=offload)
     try:
         yield judge
     finally:

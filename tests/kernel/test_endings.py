@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.kernel
 
+
+@pytest.fixture(params=[True, False], ids=["offload", "no-offload"])
+def offload(request: pytest.FixtureRequest) -> bool:
+    """All of it in both modes."""
+    return bool(request.param)
+
+
 LINGER_0 = (SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
 
 

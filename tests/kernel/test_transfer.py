@@ -37,6 +37,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.kernel
 
+
+@pytest.fixture(params=[True, False], ids=["offload", "no-offload"])
+def offload(request: pytest.FixtureRequest) -> bool:
+    """All of it in both modes."""
+    return bool(request.param)
+
+
 DATA = random.Random(0).randbytes(3 << 20)
 
 

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.kernel, pytest.mark.parametrize("role", ROLES)]
 
 
+@pytest.fixture(params=[True, False], ids=["offload", "no-offload"])
+def offload(request: pytest.FixtureRequest) -> bool:
+    """All of it in both modes."""
+    return bool(request.param)
+
+
 @pytest.mark.rfc("MUST-30", "MUST-62", "6093:3.1")
 async def test_the_kernel_finds_our_urgent_octet(ns: Namespace, judge: Judge, role: Role) -> None:
     """And where it stands, if it was asked to leave it in the stream (SIOCATMARK)."""

@@ -232,11 +232,14 @@ class Socket(NoticingSocket):
         flow = self._flow
         if flow is None:
             return
-        if self._receiving and flow.readable:
+        if self._receiving.task is not None and flow.readable:
             self._receiving.wake()
-        if self._sending and self._writable(flow):
+        if self._sending.task is not None and self._writable(flow):
             self._sending.wake()
-        if self._connecting and flow.state not in (State.SYN_SENT, State.SYN_RECEIVED):
+        if self._connecting.task is not None and flow.state not in (
+            State.SYN_SENT,
+            State.SYN_RECEIVED,
+        ):
             self._connecting.wake()
         if self._conditions:
             self._notice(flow)

@@ -8,17 +8,18 @@ import trio
 class Waiter:
     """A place for one task, and no more: two that read the same socket would share its data."""
 
-    __slots__ = ("_task",)
+    __slots__ = ("task",)
 
     def __init__(self) -> None:
-        self._task: trio.lowlevel.Task | None = None
+        self.task: trio.lowlevel.Task | None = None
+        """Who waits here."""
 
     def __bool__(self) -> bool:
-        return self._task is not None
+        return self.task is not None
 
     def check_free(self) -> None:
         """Raise `trio.BusyResourceError` if a task waits here."""
-        if self._task is not None:
+        if self.task is not None:
             raise trio.BusyResourceError("another task is already using this socket")
 
     async def wait(self) -> None:
@@ -28,16 +29,16 @@ class Waiter:
             trio.BusyResourceError: another task waits here.
         """
         self.check_free()
-        self._task = trio.lowlevel.current_task()
+        self.task = trio.lowlevel.current_task()
 
         def abort(_: object) -> trio.lowlevel.Abort:
-            self._task = None
+            self.task = None
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     def wake(self) -> None:
         """Wake the task that waits here, if one does."""
-        if self._task is not None:
-            task, self._task = self._task, None
+        if self.task is not None:
+            task, self.task = self.task, None
             trio.lowlevel.reschedule(task)

@@ -249,12 +249,10 @@ class Connection(Narrator):
     @property
     def readable(self) -> bool:
         """Whether :meth:`receive` would return at once: data, the end, or an error."""
-        return (
-            self.receiver.available > 0
-            or self.receiver.finished
-            or self.receiver.discarding
-            or self.state is State.CLOSED
-        )
+        receiver = self.receiver
+        if receiver.buffer.size and (receiver.urgent is None or receiver.available):
+            return True
+        return receiver.finished or receiver.discarding or self.state is State.CLOSED
 
     @property
     def sends_early(self) -> bool:

@@ -90,7 +90,7 @@ class UrgentReader:
     @property
     def read_nxt(self) -> int:
         """The sequence number of the octet that the application reads next."""
-        return (self.nxt - self.finished - len(self.buffer)) & MASK
+        return (self.nxt - self.finished - self.buffer.size) & MASK
 
     def urgent_pointer(self, up: int) -> None:
         """A segment says that the urgent data ends before the octet `up` (section 3.10.7.4, sixth).
@@ -108,14 +108,14 @@ class UrgentReader:
     @property
     def available(self) -> int:
         """How many octets :meth:`take` has for the application."""
-        held = len(self.buffer)
+        held = self.buffer.size
         return held if self.urgent is None else held - self._hidden
 
     @property
     def unread(self) -> int:
         """How many octets the application has not got in either way."""
         mark = self.urgent
-        return len(self.buffer) - (mark is not None and mark.given and self._hidden)
+        return self.buffer.size - (mark is not None and mark.given and self._hidden)
 
     @property
     def _hidden(self) -> bool:
@@ -123,7 +123,7 @@ class UrgentReader:
         return (
             mark is not None
             and not self.urgent_inline
-            and mark.hides(self.read_nxt, len(self.buffer))
+            and mark.hides(self.read_nxt, self.buffer.size)
         )
 
     @property
@@ -146,9 +146,9 @@ class UrgentReader:
         ahead = mark.ahead(self.read_nxt)
         if ahead > 0:
             return self.buffer.take(min(limit, ahead))
-        mark.passed = len(self.buffer) > 0
+        mark.passed = self.buffer.size > 0
         if not self.urgent_inline:
-            if len(self.buffer) < 2 and not self.finished:
+            if self.buffer.size < 2 and not self.finished:
                 mark.passed = False
                 return b""  # There is nothing but the octet: it may still be asked for.
             octet = self.buffer.take(1)
@@ -163,7 +163,7 @@ class UrgentReader:
         mark = self.urgent
         if mark is None or mark.given or mark.passed or self.urgent_inline:
             return False
-        return not mark.hides(self.read_nxt, len(self.buffer)) and not self.finished
+        return not mark.hides(self.read_nxt, self.buffer.size) and not self.finished
 
     def take_urgent(self) -> bytes:
         """The last urgent octet, out of line; ``b""`` if it has not come.
@@ -177,7 +177,7 @@ class UrgentReader:
         if mark.passed:
             self.urgent = None
             return mark.octet
-        if not mark.hides(self.read_nxt, len(self.buffer)):
+        if not mark.hides(self.read_nxt, self.buffer.size):
             return b""
         mark.given = True
         return self.buffer.peek(mark.ahead(self.read_nxt), 1)
