@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tunstack.flow import FLOW_SIZE
-from tunstack.tcp.budget import Budget
 from tunstack.tcp.state import CAN_RECEIVE, CAN_SEND, State
 
 if TYPE_CHECKING:
@@ -13,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from tunstack.flow import Flow
+    from tunstack.tcp.budget import Budget
+    from tunstack.time_wait import TimeWaits
 
 _GRAIN: Final = 4096
 """Octets: what comes and goes with each request is not worth the accounting."""
@@ -36,8 +37,9 @@ class Memory:
         budget: The sum, and the flags that connections look at.
     """
 
-    def __init__(self, limit: int, counters: Counter[str]) -> None:
-        self.budget = Budget(limit)
+    def __init__(self, budget: Budget, waits: TimeWaits, counters: Counter[str]) -> None:
+        self.budget = budget
+        self._waits = waits
         self._counters = counters
         self._was_tight = False
         # Dictionaries for their order: who came first goes first.
@@ -55,7 +57,7 @@ class Memory:
                 self._was_tight = True
                 self._counters["memory_tight"] += 1
         if flow.finished:
-            self._forget(flow)
+            self._drop(flow)
             return
         if flow.receiver.reassembly:
             self._gaps[flow] = None
@@ -73,7 +75,13 @@ class Memory:
         if not -_GRAIN < held - flow.accounted < _GRAIN:
             self.account(flow)
 
-    def _forget(self, flow: Flow) -> None:
+    def forget(self, flow: Flow) -> None:
+        """`flow` is over, or something else is in its place: it holds nothing."""
+        self._drop(flow)
+        self.budget.add(-flow.accounted)
+        flow.accounted = 0
+
+    def _drop(self, flow: Flow) -> None:
         for flows in (self._gaps, self._time_wait, self._orphans):
             flows.pop(flow, None)
 
@@ -84,8 +92,17 @@ class Memory:
             flow = next(iter(self._gaps))
             self._counters["out_of_order_pruned"] += flow.receiver.renege()
             self.account(flow)
+        while budget.full and self.give_up_wait():
+            pass
         while budget.full and (ended := self.give_up_one()) is not None:
             yield ended
+
+    def give_up_wait(self) -> bool:
+        """Forget who is longest in TIME-WAIT, of those without an owner; False if there is none."""
+        if not self._waits.give_up_oldest():
+            return False
+        self._counters["time_wait_pruned"] += 1
+        return True
 
     def give_up_one(self) -> Flow | None:
         """End the connection that is missed least, and return it; None if all are in use.
@@ -103,9 +120,7 @@ class Memory:
             flow.abort()
         else:
             return None
-        self._forget(flow)
-        self.budget.add(-flow.accounted)
-        flow.accounted = 0  # What is unread of it counts again when it is asked next.
+        self.forget(flow)  # What is unread of it counts again when it is asked next.
         return flow
 
     @property
