@@ -35,7 +35,8 @@ class TimerQueue(Generic[T]):
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, T]] = []
         self._order = count()
-        self._forgotten = 0
+        self._stale = 0
+        """Entries that stand for nothing any more."""
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -43,24 +44,34 @@ class TimerQueue(Generic[T]):
     def schedule(self, timed: T) -> None:
         """Take note of its deadline, which may have moved."""
         deadline = timed.deadline()
-        if deadline is not None and (timed.scheduled is None or deadline < timed.scheduled):
+        if deadline is None:
+            return
+        scheduled = timed.scheduled
+        if scheduled is None or deadline < scheduled:
             timed.scheduled = deadline
             heappush(self._heap, (deadline, next(self._order), timed))
+            if scheduled is not None:
+                self._one_more_is_stale()
 
     def forget(self, timed: T) -> None:
-        """It is over, and will have no deadline again.
+        """It is over, and will have no deadline again."""
+        if timed.scheduled is not None:
+            timed.scheduled = None
+            self._one_more_is_stale()
 
-        Its entry goes as soon as half of all are like it: else what lived for a moment would be
-        kept until a time at which it once might have had something to do.
+    def _one_more_is_stale(self) -> None:
+        """Stale entries go as soon as they are more than half of all.
+
+        Else what lived for a moment would be kept until a time at which it once might have had
+        something to do; and one whose timers are short and long by turns, as with delayed ACKs and
+        keep-alive, would leave an entry for each turn.
         """
-        if timed.scheduled is None:
-            return
-        timed.scheduled = None
-        self._forgotten += 1
-        if self._forgotten * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].scheduled == entry[0]]
-            heapify(self._heap)
-            self._forgotten = 0
+        self._stale += 1
+        heap = self._heap
+        if self._stale * 2 > len(heap):
+            heap[:] = [entry for entry in heap if entry[2].scheduled == entry[0]]
+            heapify(heap)
+            self._stale = 0
 
     def deadline(self) -> float | None:
         """When to call :meth:`due`, in seconds; it may find nothing then."""
@@ -73,6 +84,7 @@ class TimerQueue(Generic[T]):
         while heap and heap[0][0] <= now:
             at, _, timed = heappop(heap)
             if timed.scheduled != at:
+                self._stale = max(0, self._stale - 1)
                 continue  # It was scheduled for an earlier time since, and has been looked at.
             timed.scheduled = None
             deadline = timed.deadline()
