@@ -274,7 +274,7 @@ class Stack:
     def _tcp_arrives(
         self, name: FourTuple, segment: Segment, tos: int, packet: Buffer, now: float
     ) -> None:
-        flow = self.demux.find(name) or self.time_waits.wake(name)
+        flow = self.demux.find(name) or self._wake(name)
         if flow is None:
             flow = self._unmatched(name, segment, packet, now)
             if flow is None:
@@ -291,6 +291,12 @@ class Stack:
             self._observe_in(packet, now, verdict, before.value, flow.state.value)
         if verdict is Verdict.NEW_INCARNATION:
             self._reincarnate(flow, segment, packet, now)
+
+    def _wake(self, name: FourTuple) -> Flow | None:
+        flow = self.time_waits.wake(name)
+        if flow is not None:
+            self.touch(flow)  # At once: whatever becomes of the segment, it is to have its timer.
+        return flow
 
     def _unmatched(
         self,

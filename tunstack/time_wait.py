@@ -243,9 +243,9 @@ class TimeWaits:
 
     def take(self, flow: Flow) -> bool:
         """Put a small object in place of a flow that only waits; False if it is gone already."""
+        wait = TimeWait(flow)
         if not self._demux.leave(flow.four_tuple, flow):
             return False
-        wait = TimeWait(flow)
         flow.end_stories()  # They refer to it: it would take a garbage collection to free it.
         queue = self._queue
         self._by_name[wait.name] = wait

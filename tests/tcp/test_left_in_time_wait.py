@@ -268,6 +268,21 @@ def test_challenges_stay_limited() -> None:
     assert len(peer.ack(RST, seq=(peer.nxt + 1) & MASK)) == 1
 
 
+def test_a_bug_of_ours_leaves_it_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd = Crowd()
+    peer = left(crowd)
+
+    def wrong(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Flow, "segment_arrives", wrong)
+        with pytest.raises(ZeroDivisionError):
+            peer.ack()
+    crowd.advance(WAIT)
+    assert states(crowd) == []
+
+
 def test_segments_without_end_leave_nothing_behind() -> None:
     crowd = Crowd()
     crowd.stack.tap = None
