@@ -32,6 +32,10 @@ class TcpInfo:
 
     Times are in seconds; sizes in octets, cwnd included (Linux counts segments there).
 
+    Of a connection in TIME-WAIT that the application has closed little is kept: the names, the
+    windows and their scales, what was agreed on, `rcv_mss` and `rcv_tos`. The rest is None, 0 or
+    ``""`` then.
+
     Attributes:
         state: RFC 9293's name, as ``"ESTABLISHED"``.
         local: Our address and port.
@@ -102,6 +106,7 @@ class Flow(Connection):
     Attributes:
         accounted: What it was last known to hold, in octets (:mod:`tunstack.memory`).
         four_tuple: Its name.
+        number: Which of the stack's connections it is, in the order in which they began.
         changed: Called when something happened that an application may wait for.
         scheduled: The timer queue's note.
         touched: Whether it waits to be asked what it sends.
@@ -114,6 +119,7 @@ class Flow(Connection):
         "accounted",
         "changed",
         "four_tuple",
+        "number",
         "observed",
         "received_tos",
         "scheduled",
@@ -125,6 +131,7 @@ class Flow(Connection):
         super().__init__(*args, **kwargs)
         self.accounted = 0
         self.four_tuple = four_tuple
+        self.number = 0
         self.changed: Callable[[], None] | None = None
         self.scheduled: float | None = None
         self.touched = False

@@ -297,6 +297,7 @@ class Host:
         for flow in [*self.stack.demux.connections]:
             flow.end(self._broken)
             self.stack.touch(flow)
+        self.stack.time_waits.clear()
         self.stack.flush(trio.current_time())
         self.stack.outgoing.clear()
 
@@ -460,7 +461,7 @@ class Host:
 
     def connections(self) -> list[TcpInfo]:
         """List all connections, those in TIME-WAIT included, in the order in which they began."""
-        return [flow.info() for flow in self.stack.demux.connections]
+        return self.stack.connections()
 
     def statistics(self) -> dict[str, int]:
         """Count what happened since the host began, packets that were dropped by reason.

@@ -16,7 +16,8 @@ class Limits:
 
     Attributes:
         memory: Octets that all connections hold together: what is received and not read, what is
-            sent and not acknowledged, what came out of order, and about 4 KiB for each of them.
+            sent and not acknowledged, what came out of order, and about 4 KiB for each of them, or
+            320 octets for one in TIME-WAIT that the application has closed.
             From three quarters of it on, windows and send buffers do not grow. At the limit, what
             came out of order is dropped, the oldest first; then go connections in TIME-WAIT, and
             those that the application has closed and whose peer does not take the rest. As long as

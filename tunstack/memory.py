@@ -6,7 +6,6 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from tunstack.flow import FLOW_SIZE
-from tunstack.tcp.budget import Budget
 from tunstack.tcp.state import CAN_RECEIVE, CAN_SEND, State
 
 if TYPE_CHECKING:
@@ -14,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from tunstack.flow import Flow
+    from tunstack.tcp.budget import Budget
+    from tunstack.time_wait import TimeWaits
 
 _GRAIN: Final = 4096
 """Octets: what comes and goes with each request is not worth the accounting."""
@@ -37,8 +38,9 @@ class Memory:
         budget: The sum, and the flags that connections look at.
     """
 
-    def __init__(self, limit: int, counters: Counter[str]) -> None:
-        self.budget = Budget(limit)
+    def __init__(self, budget: Budget, waits: TimeWaits, counters: Counter[str]) -> None:
+        self.budget = budget
+        self._waits = waits
         self._counters = counters
         self._was_tight = False
         # Who came first goes first. A plain dictionary looks for its first entry among those that
@@ -57,7 +59,7 @@ class Memory:
                 self._was_tight = True
                 self._counters["memory_tight"] += 1
         if flow.finished:
-            self._forget(flow)
+            self._drop(flow)
             return
         if flow.receiver.reassembly:
             self._gaps[flow] = None
@@ -84,7 +86,13 @@ class Memory:
         if not -_GRAIN < held - flow.accounted < _GRAIN:
             self.account(flow)
 
-    def _forget(self, flow: Flow) -> None:
+    def forget(self, flow: Flow) -> None:
+        """`flow` is over, or something else is in its place: it holds nothing."""
+        self._drop(flow)
+        self.budget.add(-flow.accounted)
+        flow.accounted = 0
+
+    def _drop(self, flow: Flow) -> None:
         for flows in (self._gaps, self._time_wait, self._orphans):
             flows.pop(flow, None)
 
@@ -95,8 +103,17 @@ class Memory:
             flow = next(iter(self._gaps))
             self._counters["out_of_order_pruned"] += flow.receiver.renege()
             self.account(flow)
+        while budget.full and self.give_up_wait():
+            pass
         while budget.full and (ended := self.give_up_one()) is not None:
             yield ended
+
+    def give_up_wait(self) -> bool:
+        """Forget who is longest in TIME-WAIT, of those without an owner; False if there is none."""
+        if not self._waits.give_up_oldest():
+            return False
+        self._counters["time_wait_pruned"] += 1
+        return True
 
     def give_up_one(self) -> Flow | None:
         """End the connection that is missed least, and return it; None if all are in use.
@@ -114,9 +131,7 @@ class Memory:
             flow.abort()
         else:
             return None
-        self._forget(flow)
-        self.budget.add(-flow.accounted)
-        flow.accounted = 0  # What is unread of it counts again when it is asked next.
+        self.forget(flow)  # What is unread of it counts again when it is asked next.
         return flow
 
     @property

@@ -90,6 +90,7 @@ class Application:
         """Let go of the connection; what it has taken by now it is to deliver."""
         self._gone = True
         if self.flow is not None:
+            self.flow.changed = None
             self.flow.close()
             self._node.stack.touch(self.flow)
 
@@ -141,7 +142,7 @@ class Application:
         if acted:
             stack.touch(flow)
         elif gave:
-            stack.gave(flow, self._node.now)
+            stack.note(flow)
 
 
 class Bottleneck:

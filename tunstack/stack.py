@@ -14,9 +14,11 @@ order of calls:
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 from collections import Counter, deque
 from dataclasses import replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from tunstack import admission, memory
@@ -31,6 +33,7 @@ from tunstack.limits import Limits
 from tunstack.memory import Memory
 from tunstack.observation import Observation
 from tunstack.tcp import fast_open, prediction, sizing
+from tunstack.tcp.budget import Budget
 from tunstack.tcp.config import Config
 from tunstack.tcp.ecn import CE
 from tunstack.tcp.fast_open_cookies import CookieCache, CookieMint
@@ -40,6 +43,7 @@ from tunstack.tcp.segment import ACK, PSH, Segment
 from tunstack.tcp.sequence import MASK, within
 from tunstack.tcp.state import State
 from tunstack.tcp.verdict import Verdict
+from tunstack.time_wait import TimeWaits
 from tunstack.timers import TimerQueue
 from tunstack.wire import (
     NOTHING_OFFLOADED,
@@ -62,6 +66,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Interface
     from random import Random
 
+    from tunstack.flow import TcpInfo
     from tunstack.ip.datagram import Address, Buffer, Datagram
 
 _SMALL: Final = 2048
@@ -119,6 +124,7 @@ class Stack:
         config: What every connection begins with.
         limits: What bounds all of it.
         memory: Who holds how much.
+        time_waits: Connections in TIME-WAIT that nobody owns, which `demux` has not.
         outgoing: Packets for the link, each as the buffers that make it up.
         path_mtus: Which paths are narrower than the link.
         counters: How often what happened; the keys are `Reason` and `Verdict` values among others.
@@ -167,7 +173,10 @@ class Stack:
         self.outgoing: deque[list[Buffer]] = deque()
         self.counters: Counter[str] = Counter()
         self.limits = limits or Limits()
-        self.memory = Memory(self.limits.memory, self.counters)
+        self.demux: Demultiplexer[Flow, Listener] = Demultiplexer(rng)
+        budget = Budget(self.limits.memory)
+        self.time_waits = TimeWaits(self.demux, self.config, budget)
+        self.memory = Memory(budget, self.time_waits, self.counters)
         self.tap = tap
         self.stray: Callable[[bytes], None] | None = None
         self.only_listens = False
@@ -192,7 +201,7 @@ class Stack:
         )
         self._cookie_mint = CookieMint(secret)
         self._cookie_cache = CookieCache()
-        self.demux: Demultiplexer[Flow, Listener] = Demultiplexer(rng)
+        self._order = itertools.count()
         self._timers: TimerQueue[Flow] = TimerQueue()
         self._touched: deque[Flow] = deque()
         self._due: deque[Flow] = deque()
@@ -284,7 +293,7 @@ class Stack:
     def _tcp_arrives(
         self, name: FourTuple, segment: Segment, tos: int, packet: Buffer, now: float
     ) -> None:
-        flow = self.demux.find(name)
+        flow = self.demux.find(name) or self._wake(name)
         if flow is None:
             flow = self._unmatched(name, segment, packet, now)
             if flow is None:
@@ -306,6 +315,12 @@ class Stack:
             self._observe_in(packet, now, verdict, before.value, flow.state.value)
         if verdict is Verdict.NEW_INCARNATION:
             self._reincarnate(flow, segment, packet, now)
+
+    def _wake(self, name: FourTuple) -> Flow | None:
+        flow = self.time_waits.wake(name)
+        if flow is not None:
+            self.touch(flow)  # At once: whatever becomes of the segment, it is to have its timer.
+        return flow
 
     def _unmatched(
         self,
@@ -347,7 +362,9 @@ class Stack:
 
     def _make_room(self) -> bool:
         """Whether there may be one connection more; that may take the end of another."""
-        if len(self.demux.connections) < self.limits.connections:
+        if len(self.demux.connections) + len(self.time_waits) < self.limits.connections:
+            return True
+        if self.memory.give_up_wait():
             return True
         ended = self.memory.give_up_one()
         if ended is None:
@@ -405,6 +422,7 @@ class Stack:
             ts_offset=self._numbers.timestamp_offset(packed),
             budget=self.memory.budget,
         )
+        flow.number = next(self._order)
         flow.sender.path.told = self.path_mtus.get(name.remote) - IP_AND_TCP_HEADERS
         return flow
 
@@ -521,6 +539,10 @@ class Stack:
                 self._timers.schedule(flow)
                 self.memory.account_later(flow)
                 return
+        self.note(flow)
+
+    def note(self, flow: Flow) -> None:
+        """As :meth:`touch`, where nothing happened but that the application gave or took data."""
         if not flow.touched:
             flow.touched = True
             self._touched.append(flow)
@@ -550,6 +572,10 @@ class Stack:
             if flow.finished:
                 self.demux.remove(flow.four_tuple, flow)
                 self._timers.forget(flow)
+            elif flow.changed is None and flow.only_waits and self.time_waits.take(flow):
+                self._timers.forget(flow)
+                self.memory.forget(flow)
+                continue
             else:
                 self._timers.schedule(flow)
             if flow.changed is not None:
@@ -653,8 +679,11 @@ class Stack:
         """When :meth:`handle_timers` wants to be called, in seconds; None if never."""
         if self._looped or self._due or self._touched:
             return float("-inf")
-        timers, paths = self._timers.deadline(), self.path_mtus.deadline()
-        return timers if paths is None else paths if timers is None else min(timers, paths)
+        first = self._timers.deadline()
+        for at in (self.path_mtus.deadline(), self.time_waits.deadline()):
+            if at is not None and (first is None or at < first):
+                first = at
+        return first
 
     def handle_timers(self, now: float) -> None:
         """Do what is due, and deliver what was sent to ourselves; :meth:`flush` after it."""
@@ -662,6 +691,7 @@ class Stack:
             self._process(self._looped.popleft(), now, looped=True)
         for remote in self.path_mtus.expired(now):
             self._path_changed(remote)
+        self.time_waits.expire(now)
         self._due.extend(self._timers.due(now))
         while self._due:  # One by one, as in `flush`.
             flow = self._due.popleft()
@@ -738,6 +768,13 @@ class Stack:
     def is_local(self, address: Address) -> bool:
         """Whether the address is one of ours."""
         return address in self._local
+
+    def connections(self) -> list[TcpInfo]:
+        """All connections, those in TIME-WAIT included, in the order in which they began."""
+        flows, waits = self.demux.connections, self.time_waits
+        infos = [(flow.number, flow.info()) for flow in flows]
+        infos += [(wait.number, wait.info()) for wait in waits]
+        return [info for _, info in sorted(infos, key=itemgetter(0))]
 
     def statistics(self) -> dict[str, int]:
         """Return all counters by name; those of what never happened are 0.

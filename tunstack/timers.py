@@ -66,7 +66,7 @@ class TimerQueue(Generic[T]):
             self._clear_up()
 
     def _clear_up(self) -> None:
-        if len(self._heap) <= 2 * self._scheduled + _FEW:
+        if self._scheduled and len(self._heap) <= 2 * self._scheduled + _FEW:
             return
         # One that came back to a deadline that it had before has two entries that look alike.
         entries = {entry[2]: entry for entry in self._heap if entry[2].scheduled == entry[0]}

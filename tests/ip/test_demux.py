@@ -51,6 +51,44 @@ def test_name_is_taken_once(demux: Demux) -> None:
     assert demux.find(NAME) == "one"
 
 
+def test_a_name_goes_there_and_back() -> None:
+    assert FourTuple.from_incoming(NAME.incoming) == NAME
+
+
+def test_what_is_left_of_a_connection_keeps_its_name_and_its_port(demux: Demux) -> None:
+    demux.add(NAME, "one")
+    assert demux.leave(NAME, "one")
+    demux.waiting = {NAME.incoming}
+    assert not demux.leave(NAME, "one")
+    assert demux.find(NAME) is None
+    assert NAME.incoming not in demux.incoming
+    with pytest.raises(OSError, match="in use"):
+        demux.add(NAME, "two")
+    with pytest.raises(OSError, match="in use"):
+        demux.bind(ANY, PORT, reuse=False)
+    demux.waiting = ()
+    demux.free(PORT)
+    assert demux.bind(ANY, PORT, reuse=False) == PORT
+    demux.add(NAME, "two")
+
+
+def test_it_comes_back_as_another(demux: Demux) -> None:
+    demux.add(NAME, "one")
+    demux.leave(NAME, "one")
+    demux.come_back(NAME, "like it")
+    assert demux.find(NAME) == demux.incoming[NAME.incoming] == "like it"
+    demux.remove(NAME, "like it")
+    assert demux.bind(ANY, PORT, reuse=False) == PORT
+
+
+def test_a_port_is_chosen_whose_name_is_free(demux: Demux) -> None:
+    taken = [FourTuple(A, port, PEER, PORT).incoming for port in EPHEMERAL_PORTS if port != 50000]
+    for port in EPHEMERAL_PORTS:
+        demux.add(FourTuple(A, port, OTHER, PORT), "elsewhere")
+    demux.waiting = frozenset(taken)
+    assert demux.ephemeral_port(A, PEER, PORT) == 50000
+
+
 def test_removal_spares_a_successor(demux: Demux) -> None:
     """A new incarnation may have taken the name by then; and again is no matter."""
     demux.add(NAME, "old")

@@ -12,11 +12,7 @@ from tunstack.tcp.config import Config
 
 
 def run(seed: int, *, predict: bool, offload: bool) -> tuple[str, int]:
-    """A connection with pauses both ways; returns the digest, and how many were predicted.
-
-    Of two connections one might send before the other in the same moment, and the path's chance
-    would be another's.
-    """
+    """Two connections with pauses both ways; returns the digest, and how many were predicted."""
     rng = Random(seed)
     paths = (random_path(rng), random_path(rng))
     config = Config(
@@ -29,7 +25,7 @@ def run(seed: int, *, predict: bool, offload: bool) -> tuple[str, int]:
     simulator = Simulator(
         seed=seed, impairments=paths, config=config, predict=predict, offload=offload
     )
-    pairs = [simulator.connect()]
+    pairs = [simulator.connect() for _ in range(2)]
     for pair in pairs:
         for end in pair:
             at = 0.0

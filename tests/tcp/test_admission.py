@@ -15,7 +15,7 @@ from tunstack.tcp.listener import HALF_OPEN
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN
 from tunstack.tcp.state import State
 
-from .crowd import CONFIG, OURS, PORT, Crowd, state
+from .crowd import CONFIG, OURS, PORT, Crowd, Peer, state
 
 S = State
 
@@ -150,25 +150,25 @@ def test_a_reset_still_ends_a_handshake_that_may_not_end_well() -> None:
 # All connections together
 
 
-def time_wait(crowd: Crowd) -> None:
+def time_wait(crowd: Crowd) -> Peer:
     peer, flow = crowd.connected()
     flow.close()
     crowd.act(flow)
     peer.expected += 1
     peer.ack(FIN | ACK)
     assert state(flow) is S.TIME_WAIT
+    return peer
 
 
 def test_one_connection_more_takes_the_place_of_the_oldest_in_time_wait() -> None:
     crowd = Crowd(limits=Limits(connections=3))
     time_wait(crowd)
-    time_wait(crowd)
-    oldest, younger = crowd.stack.demux.connections
+    younger = time_wait(crowd)
     crowd.connected()
     peer, _ = crowd.connected()
-    assert state(oldest) is S.CLOSED
-    assert state(younger) is S.TIME_WAIT
-    assert len(crowd.stack.demux.connections) == 3
+    listed = crowd.stack.connections()
+    assert [info.state for info in listed] == ["TIME-WAIT", "ESTABLISHED", "ESTABLISHED"]
+    assert listed[0].remote[0].packed == younger.address
     assert crowd.statistics["time_wait_pruned"] == 1
     assert peer.ack() == []
 

@@ -53,6 +53,31 @@ def test_deadlines_that_come_before_a_distant_one_leave_nothing_behind() -> None
     assert len(queue) == 0
 
 
+def test_who_is_forgotten_goes_with_all_its_entries() -> None:
+    """As a connection does that had a timer for its SYN, and then a shorter one for data."""
+    queue: TimerQueue[Alarm] = TimerQueue()
+    for number in range(1000):
+        passing = Alarm(7200.0 + number)
+        queue.schedule(passing)
+        passing.when = 3600.0 + number
+        queue.schedule(passing)
+        queue.forget(passing)
+        assert len(queue) <= 10
+
+
+def test_short_and_long_by_turns_does_not_add_up() -> None:
+    """Delayed ACKs and keep-alive: the entry for the one is stale, and the other makes a new."""
+    queue: TimerQueue[Alarm] = TimerQueue()
+    alarm = Alarm(7200.0)
+    for turn in range(1000):
+        alarm.when = turn + 7200.0
+        queue.schedule(alarm)
+        alarm.when = turn + 0.04
+        queue.schedule(alarm)
+        assert queue.due(turn + 0.04) == [alarm]
+        assert len(queue) <= 10
+
+
 def test_what_is_not_scheduled_is_forgotten_too() -> None:
     queue: TimerQueue[Alarm] = TimerQueue()
     alarm = Alarm(None)

@@ -6,7 +6,8 @@ import errno
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Container
+    from typing import Self
 
     from tunstack.ip.datagram import Address
 
@@ -40,6 +41,14 @@ class FourTuple(NamedTuple):
         ports = self.remote_port.to_bytes(2, "big") + self.local_port.to_bytes(2, "big")
         return self.remote + self.local + ports
 
+    @classmethod
+    def from_incoming(cls, name: bytes) -> Self:
+        """What `incoming` has made `name` of."""
+        size = len(name) // 2 - 2
+        remote_port = int.from_bytes(name[-4:-2], "big")
+        local_port = int.from_bytes(name[-2:], "big")
+        return cls(name[size : 2 * size], local_port, name[:size], remote_port)
+
     @property
     def packed(self) -> bytes:
         """All of it as bytes, for keyed hashes."""
@@ -68,6 +77,8 @@ class Demultiplexer(Generic[C, L]):
         self._connections: dict[tuple[Address, int, Address, int], C] = {}
         self.incoming: dict[bytes, C] = {}
         """The same connections, by `FourTuple.incoming`."""
+        self.waiting: Container[bytes] = ()
+        """Names, as `FourTuple.incoming`, that are taken by what is left of connections."""
         self._listeners: dict[tuple[Address | None, int], L] = {}
         self._ports: dict[int, _Port] = {}
 
@@ -88,20 +99,36 @@ class Demultiplexer(Generic[C, L]):
         Raises:
             OSError: EADDRINUSE, there is one with this name.
         """
-        if four_tuple in self._connections:
+        incoming = four_tuple.incoming
+        if four_tuple in self._connections or incoming in self.waiting:
             raise _in_use()
         self._connections[four_tuple] = connection
-        self.incoming[four_tuple.incoming] = connection
+        self.incoming[incoming] = connection
         self._ports.setdefault(four_tuple.local_port, _Port()).connections += 1
 
     def remove(self, four_tuple: FourTuple, connection: C) -> None:
         """Remove a connection; no matter if it is gone, or if its name is another's by now."""
-        if self._connections.get(four_tuple) is connection:
-            del self._connections[four_tuple]
-            del self.incoming[four_tuple.incoming]
-            port = self._ports[four_tuple.local_port]
-            port.connections -= 1
-            self._drop_if_free(four_tuple.local_port, port)
+        if self.leave(four_tuple, connection):
+            self.free(four_tuple.local_port)
+
+    def leave(self, four_tuple: FourTuple, connection: C) -> bool:
+        """Remove a connection, and leave its port taken until :meth:`free`; False if it is gone."""
+        if self._connections.get(four_tuple) is not connection:
+            return False
+        del self._connections[four_tuple]
+        del self.incoming[four_tuple.incoming]
+        return True
+
+    def come_back(self, four_tuple: FourTuple, connection: C) -> None:
+        """Undo :meth:`leave`, for another connection perhaps."""
+        self._connections[four_tuple] = connection
+        self.incoming[four_tuple.incoming] = connection
+
+    def free(self, local_port: int) -> None:
+        """What has left a connection's port taken is over."""
+        port = self._ports[local_port]
+        port.connections -= 1
+        self._drop_if_free(local_port, port)
 
     # Listeners
 
@@ -168,10 +195,10 @@ class Demultiplexer(Generic[C, L]):
         for number in range(len(EPHEMERAL_PORTS)):
             port = EPHEMERAL_PORTS[(first + number) % len(EPHEMERAL_PORTS)]
             entry = self._ports.get(port)
-            if entry is None or (
-                not entry.bound
-                and FourTuple(local, port, remote, remote_port) not in self._connections
-            ):
+            if entry is None:
+                return port
+            name = FourTuple(local, port, remote, remote_port)
+            if not (entry.bound or name in self._connections or name.incoming in self.waiting):
                 return port
         raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
 

@@ -14,18 +14,23 @@ PERIOD: Final = 5.0
 
 
 class ChallengeLimit:
-    """Counts challenge ACKs."""
+    """Counts challenge ACKs.
 
-    __slots__ = ("_begin", "_count")
+    Attributes:
+        begin: When the present period began, in seconds.
+        count: How many were asked for since.
+    """
+
+    __slots__ = ("begin", "count")
 
     def __init__(self) -> None:
-        self._begin = float("-inf")
-        self._count = 0
+        self.begin = float("-inf")
+        self.count = 0
 
     def allows(self, now: float) -> bool:
         """Whether another one may be sent `now`, in seconds; if so, it is counted."""
-        if now - self._begin >= PERIOD:
-            self._begin = now
-            self._count = 0
-        self._count += 1
-        return self._count <= PER_PERIOD
+        if now - self.begin >= PERIOD:
+            self.begin = now
+            self.count = 0
+        self.count += 1
+        return self.count <= PER_PERIOD

@@ -74,24 +74,25 @@ class Connection(Narrator):
         latest_report: The latest of them.
         sack_ok: Both sides sent SACK-Permitted.
         timestamps_ok: Both sides sent a Timestamps option in their SYN.
+        ts_offset: What is added to the clock for our timestamps.
         ts_recent: TS.Recent of RFC 7323 section 4.3.
         last_ack_sent: Last.ACK.sent of RFC 7323 section 4.3.
         fast_open: What RFC 7413 changes in its opening, if anything.
         orphaned: Whether the application has gone, so that nobody will read.
         ordinary: Whether :mod:`.prediction` may take the short way; whoever changes something in
             the connection that is not data in order makes it False.
+        challenges: How often an attacker was answered; None if never.
         ecn: What is agreed on about explicit congestion notification.
         linger: How long what was sent may then take to be acknowledged, in seconds (SO_LINGER);
             None for as long as ever.
     """
 
     __slots__ = (
-        "_challenges",
         "_close_requested",
         "_largest_buffer",
         "_outbox",
         "_syn_due",
-        "_ts_offset",
+        "challenges",
         "config",
         "ecn",
         "error",
@@ -111,6 +112,7 @@ class Connection(Narrator):
         "sender",
         "soft_error",
         "timestamps_ok",
+        "ts_offset",
         "ts_recent",
         "ts_recent_at",
     )
@@ -145,8 +147,8 @@ class Connection(Narrator):
         self.ordinary = False
         self.linger: float | None = None
         self.fast_open: FastOpen | None = None
-        self._ts_offset = ts_offset
-        self._challenges: ChallengeLimit | None = None
+        self.ts_offset = ts_offset
+        self.challenges: ChallengeLimit | None = None
         self._largest_buffer = config.receive_sizes[1]
         self._syn_due = False
         self._close_requested = False
@@ -360,10 +362,12 @@ class Connection(Narrator):
         """
         self.orphaned = self.sender.orphaned = True
         self.linger = linger
-        if self.receiver.unread and self.state is not State.TIME_WAIT:
+        if self.state is State.TIME_WAIT:
+            self.receiver.buffer.clear()  # Nobody will read it.
+        elif self.receiver.unread:
             self.abort()
-        else:
-            self.shutdown()
+            return
+        self.shutdown()
 
     def abort(self) -> None:
         """ABORT (section 3.10.5): send a RST where the peer has a connection, and end."""
@@ -453,7 +457,7 @@ class Connection(Narrator):
 
     def timestamp(self, now: float) -> int:
         """TSval now."""
-        return timestamp(now, self._ts_offset)
+        return timestamp(now, self.ts_offset)
 
     def echoed_at(self, segment: Segment, now: float) -> float | None:
         """When what `segment` echoes was sent, in seconds; None without timestamps."""
@@ -468,9 +472,9 @@ class Connection(Narrator):
 
     def may_answer(self, now: float) -> bool:
         """Whether to answer, once more, what an attacker could send (RFC 5961 section 7)."""
-        if self._challenges is None:
-            self._challenges = ChallengeLimit()
-        return self._challenges.allows(now)
+        if self.challenges is None:
+            self.challenges = ChallengeLimit()
+        return self.challenges.allows(now)
 
     def challenge(self, now: float) -> None:
         """Answer with an ACK that states where we are, but not without end (RFC 5961)."""
@@ -685,6 +689,17 @@ class Connection(Narrator):
     def finished(self) -> bool:
         """Whether nothing is left to do or to say: the stack may forget it."""
         return self.state in (State.CLOSED, State.LISTEN) and not self._outbox
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether it is in TIME-WAIT, nobody owns it, and it has said all: little of it matters."""
+        receiver = self.receiver
+        return (
+            self.state is State.TIME_WAIT
+            and self.orphaned
+            and self.quiet.at is not None
+            and not (self._outbox or receiver.ack_now or receiver.buffer.size)
+        )
 
     @property
     def undisturbed(self) -> bool:

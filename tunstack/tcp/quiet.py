@@ -65,6 +65,11 @@ class QuietTimer:
         self._state = State.TIME_WAIT
         self.at = now + 2 * connection.config.msl
 
+    def resume_time_wait(self, ends: float) -> None:
+        """Wait on, until `ends`, in place of an earlier timer."""
+        self._state = State.TIME_WAIT
+        self.at = ends
+
     def watch(self, connection: Connection, now: float) -> None:
         """Start or stop it, as the state asks: call it after each batch."""
         state = connection.state

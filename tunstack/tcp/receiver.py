@@ -122,6 +122,13 @@ class Receiver(UrgentReader):
         self.edge = (self.nxt + self.first_window) & MASK
         self._most_offered = self.first_window
 
+    def all_was_heard(self, nxt: int, edge: int) -> None:
+        """A FIN was the last number before `nxt`; `edge` is of the window that was offered."""
+        self.nxt = nxt
+        self.edge = edge
+        self.fin = (nxt - 1) & MASK
+        self.finished = True
+
     @property
     def first_window(self) -> int:
         """The window that our SYN offers."""

@@ -257,6 +257,11 @@ class Sender:
         self.syn_sent(now)
         self.recovery.sent_again(0, 1, now)  # Karn: the time that its ACK took measures nothing.
 
+    def all_was_said(self) -> None:
+        """A FIN was the last number before `iss`, and is acknowledged: nothing will follow."""
+        self.synchronized = self.fin_queued = self.orphaned = True
+        self.buffer = SendBuffer((self.iss - 1) & MASK)
+
     def forget_syn(self) -> None:
         """No SYN is under way any more: the connection is back in LISTEN."""
         self.nxt = self.iss

@@ -130,5 +130,9 @@ class StateMachine:
         self.state = state
         self._state_changed()
 
+    def be_again(self, state: State) -> None:
+        """Be in the state in which an earlier object for the same connection was; no change."""
+        self.state = state
+
     def _state_changed(self) -> None:
         """Called after each change; the connection resumes the coroutine that waits for it."""
