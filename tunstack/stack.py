@@ -588,7 +588,14 @@ class Stack:
 
     def _flush_ordinary(self, flow: Flow, now: float) -> None:
         assert flow.write is not None
-        prediction.transmit(flow, now, flow.write)
+        receiver = flow.receiver
+        if receiver.ack_now and flow.awaited and receiver.buffer.size:
+            # Whoever waits for it reads it now, and then the ACK has more room to tell of: as on
+            # Linux, one ACK and not two. If not, it is delayed as others are.
+            if receiver.ack_due is None:
+                receiver.ack_due = now + flow.config.delayed_ack
+        else:
+            prediction.transmit(flow, now, flow.write)
         self._timers.schedule(flow)
         if flow.changed is not None:
             flow.changed()

@@ -160,6 +160,8 @@ class TimeWait:
             flow.challenges.begin = kept.challenged_since
             flow.challenges.count = kept.challenges
         _restore_halves(flow, kept)
+        # It sends no data any more, but what it hears, of marks for one, is passed on.
+        flow.sender.congestion.set_mss(flow.sender.mss, config.initial_window)
         flow.quiet.resume_time_wait(self.ends)
         flow.be_again(State.TIME_WAIT)
         flow.observed = State.TIME_WAIT

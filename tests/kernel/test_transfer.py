@@ -116,7 +116,8 @@ async def test_socat_has_its_data_echoed(
 
 async def test_socat_serves_us(ns: Namespace, judge: Judge, require_tool: Require) -> None:
     async with judge.open_host() as host, trio.open_nursery() as nursery:
-        command = [require_tool("socat"), "TCP-LISTEN:7,reuseaddr", "PIPE"]
+        # Not PIPE, on which socat itself waits for ever once it is full.
+        command = [require_tool("socat"), "TCP-LISTEN:7,reuseaddr", "EXEC:cat"]
         nursery.start_soon(ns.run_process, command)
         await until_listening(ns, 7)
         stream = await host.open_tcp_stream(KERNEL, 7)

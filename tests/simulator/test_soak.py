@@ -109,3 +109,8 @@ def test_a_failure_is_told_with_the_command_that_repeats_it(
     assert "seed 3 failed: python -m tests.simulator.soak --seed 3\n" in said
     assert "5 of 5 runs, 1 failed, 0 s\n" in said
     assert "4 runs" in said
+
+
+def test_a_mark_that_is_echoed_in_time_wait_harms_nobody() -> None:
+    """What is left of the connection has no congestion control; what is made of it again, has."""
+    soak.soak(5728)

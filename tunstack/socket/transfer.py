@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tunstack.host import Host
 
 _PIECE: Final = 65536
-"""With TCP_NOTSENT_LOWAT one call takes about so much at a time, as on Linux."""
+"""With TCP_NOTSENT_LOWAT one call takes about so much more than what can go out at once."""
 
 # As plain numbers: Python takes its time over operations of its flags.
 _OUT_OF_BAND: Final = int(stdlib_socket.MSG_OOB)
@@ -66,9 +66,13 @@ class TransferSocket(Variants):
                 data = self._take(flow, size)
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 return data
-        while not flow.readable:
-            await self._receiving.wait()
-            self._check_not_closed_meanwhile()
+        try:
+            while not flow.readable:
+                flow.awaited = True
+                await self._receiving.wait()
+                self._check_not_closed_meanwhile()
+        finally:
+            flow.awaited = False
         return self._take(flow, size)
 
     @abstractmethod
@@ -147,7 +151,7 @@ class TransferSocket(Variants):
             waited = True
             self._check_not_closed_meanwhile()
         if self.notsent_lowat != NO_LOWAT and len(data) > _PIECE:
-            data = data[:_PIECE]
+            data = data[: max(_PIECE, flow.sender.usable)]
         sent = self._give(flow, data, flags)
         if not waited:
             await trio.lowlevel.cancel_shielded_checkpoint()

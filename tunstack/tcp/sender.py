@@ -182,6 +182,11 @@ class Sender:
         return max(0, diff(self.buffer.end, self.nxt))
 
     @property
+    def usable(self) -> int:
+        """How many octets the windows let go out now."""
+        return min(self.wnd, self.congestion.cwnd) - ((self.nxt - self.una) & MASK)
+
+    @property
     def undisturbed(self) -> bool:
         """Whether no probe is out or due, of a tail, a window or a path; nothing urgent, no FIN."""
         return not (
@@ -343,6 +348,8 @@ class Sender:
 
     def new_data_size(self, limit: int, room: int, available: int, outstanding: int) -> int:
         """How many of `available` new octets are to go out now as one segment; 0 if none."""
+        if room < limit and available < limit and outstanding >= 2 * limit and self._can_wait:
+            return 0
         size = available
         if size > limit:
             size = limit
@@ -361,6 +368,16 @@ class Sender:
         ):
             return 0
         return size
+
+    @property
+    def _can_wait(self) -> bool:
+        """Whether what would be a small part of a large segment may wait for more, or for an ACK.
+
+        So much is on its way that an ACK is as well, and its place in the queue is lost to nobody:
+        where a segment of 64 KiB costs no more than one of an octet, that halves the work. Linux
+        defers for the same reason (tcp_tso_should_defer).
+        """
+        return not (self.fin_queued or self._force or self.recovery.recovering)
 
     def _may_be_small(self, size: int, available: int, outstanding: int) -> bool:
         """Nagle (RFC 9293 section 3.7.4), and no silly windows from our side (3.8.6.2.1)."""
