@@ -9,7 +9,10 @@ Where to look:
 `handshake`          how a connection opens: a coroutine that reads like the exchange
 `teardown`           how it closes, each half on its own: another
 `narration`          what those two await: changes of state
-`sender`             SND variables, what to send next, the retransmission and persist timers
+`sender`             what to send next, and what an acknowledgement changes
+`send_variables`     what it knows: the SND variables, what is queued, how fast it may go
+`send_timers`        retransmission, persist timer, probes
+`sack_blocks`        what the peer says that it has
 `recovery`           what to send again after a loss; behind it
 `scoreboard`         what is outstanding, and what is known of it
 `departures`         the same by when it was sent, for those that go by time
