@@ -4,6 +4,10 @@ Where to look:
 
 ===================  ==============================================================================
 `connection`         one connection and its entry points: segments in and out, timers, calls
+`control_block`      what it knows
+`transmitter`        the segments that it sends
+`syn_options`        what the SYNs of both sides settle
+`ending`             what may end it
 `arrival`            what to do with a segment that arrives, for every state (section 3.10.7)
 `state`              the eleven states, and the table of permitted transitions
 `handshake`          how a connection opens: a coroutine that reads like the exchange
