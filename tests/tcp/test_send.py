@@ -87,10 +87,27 @@ def test_a_segment_is_smaller_by_the_sack_blocks_it_carries(numbers: Numbers) ->
 def test_large_segments_are_multiples_of_the_mss(space: int) -> None:
     """Where the link cuts them itself."""
     bench = established(config=replace(NODELAY, max_payload=space))
-    bench.send(TEXT[:9500])
+    bench.send(TEXT[:9000])
     bench.expect(ACK, payload=TEXT[:4000])
-    bench.expect(ACK, payload=TEXT[4000:8000])
-    bench.expect(ACK | PSH, payload=TEXT[8000:9500])
+    bench.expect(ACK | PSH, payload=TEXT[4000:8000])
+    bench.expect_nothing()
+    bench.arrive(ACK, ack=4001)
+    bench.expect(ACK | PSH, payload=TEXT[8000:9000])
+
+
+def test_a_part_of_a_large_segment_waits_for_an_ack_where_two_large_ones_are_on_their_way() -> None:
+    """But not where one is, nor before a FIN, and not once it is a large one itself."""
+    bench = established(config=replace(NODELAY, max_payload=4000))
+    bench.send(TEXT[:4100])
+    bench.expect(ACK, payload=TEXT[:4000])
+    bench.expect(ACK | PSH, payload=TEXT[4000:4100])
+    bench.send(TEXT[4100:8200])
+    bench.expect(ACK | PSH, payload=TEXT[4100:8100])
+    bench.expect_nothing()
+    bench.send(TEXT[8200:9000])
+    bench.expect_nothing()
+    bench.shutdown()
+    bench.expect(ACK | PSH | FIN, payload=TEXT[8100:9000])
 
 
 def test_large_segments_fill_the_windows_in_multiples_of_the_mss() -> None:

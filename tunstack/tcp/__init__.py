@@ -4,12 +4,19 @@ Where to look:
 
 ===================  ==============================================================================
 `connection`         one connection and its entry points: segments in and out, timers, calls
+`control_block`      what it knows
+`transmitter`        the segments that it sends
+`syn_options`        what the SYNs of both sides settle
+`ending`             what may end it
 `arrival`            what to do with a segment that arrives, for every state (section 3.10.7)
 `state`              the eleven states, and the table of permitted transitions
 `handshake`          how a connection opens: a coroutine that reads like the exchange
 `teardown`           how it closes, each half on its own: another
 `narration`          what those two await: changes of state
-`sender`             SND variables, what to send next, the retransmission and persist timers
+`sender`             what to send next, and what an acknowledgement changes
+`send_variables`     what it knows: the SND variables, what is queued, how fast it may go
+`send_timers`        retransmission, persist timer, probes
+`sack_blocks`        what the peer says that it has
 `recovery`           what to send again after a loss; behind it
 `scoreboard`         what is outstanding, and what is known of it
 `departures`         the same by when it was sent, for those that go by time

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from .segment import ACK, ECE, FIN, RST, SYN, URG, Segment
 from .sequence import MASK, diff, ge, gt, le, lt
 from .state import CAN_RECEIVE, State
+from .syn_options import agree_on_options
 from .verdict import Verdict
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _listen(connection: Connection, segment: Segment, now: float) -> Verdict:
     if not segment.flags & SYN or segment.flags & (RST | ACK):
         return Verdict.IGNORED
     connection.receiver.synchronize(segment.seq)
-    connection.agree_on_options(segment, now)
+    agree_on_options(connection, segment, now)
     connection.sender.set_window(segment.seq, connection.sender.iss, segment.wnd)
     connection.enter(State.SYN_RECEIVED)
     connection.begin_passive_handshake()
@@ -81,7 +82,7 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
     if not flags & SYN:
         return Verdict.IGNORED
     connection.receiver.synchronize(segment.seq)
-    connection.agree_on_options(segment, now)
+    agree_on_options(connection, segment, now)
     # The window of a SYN is never scaled (RFC 7323 section 2.2).
     sender.set_window(segment.seq, segment.ack, segment.wnd)
     if not acknowledges:

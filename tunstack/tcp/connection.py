@@ -1,4 +1,4 @@
-"""One TCP connection: the TCB, its entry points, and the segments that it sends.
+"""One TCP connection: its entry points.
 
 Sans-IO: time comes in as ``now`` (seconds, from any monotonic clock), segments go in by
 :meth:`Connection.segment_arrives` and come out of :meth:`Connection.transmit`, and
@@ -14,31 +14,20 @@ import errno
 from typing import TYPE_CHECKING, Protocol
 
 from . import arrival
-from .budget import UNLIMITED, Budget
 from .challenge import ChallengeLimit
-from .ecn import ECT_0, Ecn
+from .ending import Ending
 from .handshake import handshake
-from .isn import timestamp
-from .narration import Narrator
-from .quiet import Due, QuietTimer
-from .receiver import MAX_WINDOW_SHIFT, Receiver, window_shift
-from .segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, Segment
-from .sender import Sender
+from .quiet import Due
+from .segment import SYN
 from .sequence import MASK
 from .state import CAN_RECEIVE, CAN_SEND, FIN_SENT, State
 from .teardown import teardown
-from .urgent import mark_urgent
+from .transmitter import Transmitter
 from .verdict import Verdict
 
 if TYPE_CHECKING:
     from .config import Config
-    from .fast_open import FastOpen
-    from .segment import Buffer
-
-_TIMESTAMP_SIZE = 12
-_SACK_SIZE = 4 + 3 * 8
-_SMALLEST_MSS = 48
-"""Linux's: room for a few octets beside the most options that we send. A peer may ask for less."""
+    from .segment import Buffer, Segment
 
 
 class Owner(Protocol):
@@ -57,103 +46,13 @@ class Owner(Protocol):
         ...
 
 
-class Connection(Narrator):
-    """The transmission control block of RFC 9293 section 3.3.1, with its two halves.
+class Connection(Transmitter, Ending):
+    """One connection: a control block, and what may be done with it.
 
-    Attributes:
-        config: The parameters it began with.
-        sender: The sending half.
-        receiver: The receiving half.
-        passive: Whether it came from a passive OPEN (MUST-11).
-        owner: Who is told when it opens or fails to.
-        error: Why it ended, if not as it should: an OSError whose errno is ECONNREFUSED,
-            ECONNRESET, ETIMEDOUT, ECONNABORTED, EHOSTUNREACH or ENETUNREACH; else None.
-        soft_error: The latest error that does not end the connection (MUST-47, MUST-56), until the
-            peer acknowledges more.
-        reports: How many such errors there were.
-        latest_report: The latest of them.
-        sack_ok: Both sides sent SACK-Permitted.
-        timestamps_ok: Both sides sent a Timestamps option in their SYN.
-        ts_offset: What is added to the clock for our timestamps.
-        ts_recent: TS.Recent of RFC 7323 section 4.3.
-        last_ack_sent: Last.ACK.sent of RFC 7323 section 4.3.
-        fast_open: What RFC 7413 changes in its opening, if anything.
-        orphaned: Whether the application has gone, so that nobody will read.
-        ordinary: Whether :mod:`.prediction` may take the short way; whoever changes something in
-            the connection that is not data in order makes it False.
-        challenges: How often an attacker was answered; None if never.
-        ecn: What is agreed on about explicit congestion notification.
-        linger: How long what was sent may then take to be acknowledged, in seconds (SO_LINGER);
-            None for as long as ever.
+    What it sends is made in :mod:`.transmitter`; what ends it stands in :mod:`.ending`.
     """
 
-    __slots__ = (
-        "_close_requested",
-        "_largest_buffer",
-        "_outbox",
-        "_syn_due",
-        "challenges",
-        "config",
-        "ecn",
-        "error",
-        "fast_open",
-        "last_ack_sent",
-        "latest_report",
-        "linger",
-        "ordinary",
-        "orphaned",
-        "owner",
-        "passive",
-        "peer_mss",
-        "quiet",
-        "receiver",
-        "reports",
-        "sack_ok",
-        "sender",
-        "soft_error",
-        "timestamps_ok",
-        "ts_offset",
-        "ts_recent",
-        "ts_recent_at",
-    )
-
-    def __init__(
-        self,
-        config: Config,
-        *,
-        iss: int,
-        ts_offset: int = 0,
-        owner: Owner | None = None,
-        budget: Budget = UNLIMITED,
-    ) -> None:
-        super().__init__()
-        self.config = config
-        self.owner = owner
-        self.sender = Sender(config, iss, config.congestion())
-        self.receiver = Receiver(config, budget)
-        self.ecn = Ecn(config.ecn)
-        self.passive = False
-        self.error: OSError | None = None
-        self.soft_error: OSError | None = None
-        self.reports = 0
-        self.latest_report: OSError | None = None
-        self.sack_ok = False
-        self.timestamps_ok = False
-        self.peer_mss = config.default_send_mss
-        self.ts_recent = 0
-        self.ts_recent_at = 0.0
-        self.last_ack_sent = 0
-        self.orphaned = False
-        self.ordinary = False
-        self.linger: float | None = None
-        self.fast_open: FastOpen | None = None
-        self.ts_offset = ts_offset
-        self.challenges: ChallengeLimit | None = None
-        self._largest_buffer = config.receive_sizes[1]
-        self._syn_due = False
-        self._close_requested = False
-        self.quiet = QuietTimer()
-        self._outbox: list[Segment] = []
+    __slots__ = ()
 
     # Opening (section 3.10.1)
 
@@ -236,15 +135,6 @@ class Connection(Narrator):
         self.sender.forget_syn()
         self.receiver.acknowledged()
         self.enter(State.LISTEN)
-
-    def send_fin(self) -> None:
-        """Queue a FIN behind all data (section 3.10.4)."""
-        self.sender.fin_queued = True
-        self.enter(State.LAST_ACK if self.state is State.CLOSE_WAIT else State.FIN_WAIT_1)
-
-    def start_time_wait(self) -> None:
-        """The wait of 2 MSL begins now, whenever the next call that knows the time comes."""
-        self.sender.stop_timers()
 
     # The application's calls (section 3.10)
 
@@ -333,91 +223,6 @@ class Connection(Narrator):
         self.receiver.reconfigure(config)
         self.quiet.reconfigure(config)
 
-    def shutdown(self) -> None:
-        """CLOSE our half (section 3.10.4): a FIN follows what is queued. The other stays open."""
-        if self.state in CAN_SEND and not self._close_requested:
-            self._close_requested = True
-            self.tell(teardown(self))
-        elif self.state in (State.SYN_SENT, State.LISTEN) and not len(self.sender.buffer):
-            self.end(None)
-        else:
-            # SYN-RECEIVED, or data of Fast Open's in SYN-SENT: the CLOSE is queued until
-            # ESTABLISHED. Elsewhere it has happened.
-            self._close_requested = True
-
-    def shutdown_receive(self) -> None:
-        """Read no more: what is there and what comes is acknowledged and dropped, as Linux does."""
-        self.receiver.discarding = True
-        self.receiver.buffer.clear()
-
-    def close(self, linger: float | None = None) -> None:
-        """The application lets go: close our half, and answer any further data with a RST.
-
-        What is not acknowledged within `linger` seconds, if that is given, is not waited for: the
-        connection is reset then.
-
-        With received data unread the connection is aborted instead, so that the peer learns that
-        data was lost (section 3.6.1, SHLD-3). In TIME-WAIT it can learn nothing any more, and the
-        wait goes on for its own reason (MUST-13).
-        """
-        self.orphaned = self.sender.orphaned = True
-        self.linger = linger
-        if self.state is State.TIME_WAIT:
-            self.receiver.buffer.clear()  # Nobody will read it.
-        elif self.receiver.unread:
-            self.abort()
-            return
-        self.shutdown()
-
-    def abort(self) -> None:
-        """ABORT (section 3.10.5): send a RST where the peer has a connection, and end."""
-        self.orphaned = True
-        if self.state not in (State.CLOSED, State.LISTEN, State.SYN_SENT, State.TIME_WAIT):
-            self.send_reset(self.sender.nxt)
-        self.end(OSError(errno.ECONNABORTED, "Connection aborted"))
-
-    def end(self, error: OSError | None) -> None:
-        """Delete the connection: to CLOSED, because of `error` if there is one. Idempotent."""
-        if self.state is State.CLOSED:
-            return
-        self.error = error
-        self.sender.stop_timers()
-        self.receiver.ack_due = None
-        self.receiver.ack_now = False
-        self._syn_due = False
-        self.quiet.stop()
-        self.enter(State.CLOSED)
-        self.end_stories()
-
-    def icmp_error(self, error: OSError) -> None:
-        """An ICMP error came about a segment of ours (section 3.9.2.2).
-
-        In SYN-SENT it ends the attempt, as on Linux and by RFC 5461 section 4: whoever waits for
-        a connection wants to know. Later it is only noted (MUST-56).
-        """
-        if self.state is State.SYN_SENT:
-            self.end(error)
-        else:
-            self.report(error)
-
-    def report(self, error: OSError) -> None:
-        """Something went wrong, and may yet come right (ERROR_REPORT, section 3.9.1.8)."""
-        self.soft_error = self.latest_report = error
-        self.reports += 1
-
-    def _report_silence(self) -> None:
-        """R1 is reached (SHLD-9). What ICMP has told of the reason says more, and stays."""
-        known = self.soft_error
-        attempts = self.sender.unanswered
-        self.report(OSError(errno.ETIMEDOUT, f"No answer to {attempts} attempts"))
-        self.soft_error = known or self.soft_error
-
-    def give_up(self) -> None:
-        """The peer has been silent for too long: end, and say why as well as we know."""
-        timed_out = OSError(errno.ETIMEDOUT, "Connection timed out")
-        known = self.soft_error
-        self.end(known if known is not None and known.errno != errno.ETIMEDOUT else timed_out)
-
     # Arrival (section 3.10.7)
 
     def segment_arrives(self, segment: Segment, now: float) -> Verdict:
@@ -431,44 +236,12 @@ class Connection(Narrator):
         """The peer's FIN came again: 2 MSL from now (section 3.10.7.4, eighth)."""
         self.quiet.restart_time_wait(self, now)
 
-    def agree_on_options(self, syn: Segment, now: float) -> None:
-        """Take what the peer's SYN offers, and use what we offer as well (RFC 7323, RFC 2018)."""
-        sender, receiver, config = self.sender, self.receiver, self.config
-        self.peer_mss = max(syn.mss or config.default_send_mss, _SMALLEST_MSS)
-        self.timestamps_ok = config.timestamps and syn.ts_val is not None
-        self.ecn.agree(syn)
-        self.last_ack_sent = receiver.nxt  # Or as good as: our answer is due.
-        if syn.ts_val is not None:
-            self.ts_recent, self.ts_recent_at = syn.ts_val, now
-        self.sack_ok = sender.recovery.sack = config.sack and syn.sack_permitted
-        if config.window_scaling and syn.wscale is not None:
-            sender.shift = min(syn.wscale, MAX_WINDOW_SHIFT)
-            receiver.shift = self._window_shift
-        # MUST-16: the smaller of what they take and what fits our link, options deducted.
-        options = _TIMESTAMP_SIZE * self.timestamps_ok
-        sender.path.agree(min(self.peer_mss, config.mss), options, config.mtu_probing)
-        sender.mss = sender.path.mss
-        receiver.mss = config.mss - options
-        sender.congestion.set_mss(sender.mss, config.initial_window)
-
-    @property
-    def _window_shift(self) -> int:
-        return window_shift(self._largest_buffer)
-
-    def timestamp(self, now: float) -> int:
-        """TSval now."""
-        return timestamp(now, self.ts_offset)
-
     def echoed_at(self, segment: Segment, now: float) -> float | None:
         """When what `segment` echoes was sent, in seconds; None without timestamps."""
         if not self.timestamps_ok or segment.ts_val is None:
             return None
         age = (self.timestamp(now) - segment.ts_ecr) & MASK
         return now - age / 1000 if age < 1 << 31 else None
-
-    def send_reset(self, seq: int) -> None:
-        """Send a RST with sequence number `seq`, and go on."""
-        self._outbox.append(Segment(seq, flags=RST))
 
     def may_answer(self, now: float) -> bool:
         """Whether to answer, once more, what an attacker could send (RFC 5961 section 7)."""
@@ -542,148 +315,7 @@ class Connection(Narrator):
             case Due.NOTHING:
                 pass
 
-    # Transmission
-
-    def transmit(self, now: float) -> list[Segment]:
-        """Everything that is to be sent now, in order; empty when there is nothing."""
-        out = self._outbox
-        self._outbox = []
-        self.quiet.watch(self, now)
-        sender, receiver = self.sender, self.receiver
-        if self._syn_due:
-            self._syn_due = False
-            out.append(self._syn(now))
-            sender.syn_sent(now)
-            if not sender.early:
-                return out
-        if sender.nxt != sender.una or sender.nxt != sender.end:
-            self._transmit_data(out, now)
-        if sender.urgent_due:
-            receiver.ack_now = True
-        if receiver.ack_now:
-            # Without SACK the peer can only count: an ACK for each segment out of order, no fewer.
-            count = 1 if self.sack_ok else max(1, receiver.out_of_order)
-            blocks = self._sack_blocks()
-            out += [self._segment(sender.nxt, ACK, now, b"", blocks) for _ in range(count)]
-        return out
-
-    def _transmit_data(self, out: list[Segment], now: float) -> None:
-        sender = self.sender
-        config = self.config
-        if not (sender.synchronized or sender.may_send) or self.state is State.CLOSED:
-            return
-        before = sender.nxt
-        while True:
-            # Asked for each segment: a D-SACK is reported once (RFC 2883 section 4).
-            blocks = self._sack_blocks()
-            room = sender.mss
-            if blocks and room >= 4 * _SACK_SIZE:
-                room -= 4 + 8 * len(blocks)
-            else:
-                blocks = ()  # Beside less, data goes first: an ACK can follow.
-            if sender.up is None:
-                limit = max(room, config.max_payload - config.max_payload % room)
-            else:
-                limit = room  # Whoever cut a larger segment would have to mend its pointer.
-            what = sender.next_transmission(limit, room)
-            if what is None:
-                break
-            flags = ACK
-            payload: Buffer = b""
-            if what.size:
-                payload = sender.buffer.slice(what.seq, what.size)
-                if (what.seq + what.size) & MASK == sender.buffer.end:
-                    flags |= PSH  # MUST-61: nothing more is queued.
-            if what.fin:
-                flags |= FIN
-            segment = self._segment(what.seq, flags, now, payload, blocks)
-            segment.note = what.note
-            if what.size > room and not what.probe:
-                segment.gso_size = room
-            if what.size and not what.why and self.ecn.capable:
-                self._mark_capable(segment)
-            out.append(segment)
-            sender.sent(what, now)
-        if (sender.nxt - before) & MASK > sender.mss:
-            # Nothing follows this burst until it is acknowledged: let the peer not wait for more.
-            # As Linux does it, and takes it: that saves most of its delayed ACKs.
-            out[-1].flags |= PSH
-        sender.watch_window(now)
-
-    def _mark_capable(self, segment: Segment) -> None:
-        """RFC 3168 section 6.1.2: ECT on new data, and CWR on the first after a reduction."""
-        segment.ecn = ECT_0
-        if self.sender.recovery.cwr_due:
-            self.sender.recovery.cwr_due = False
-            segment.flags |= CWR
-
-    def _segment(
-        self,
-        seq: int,
-        flags: int,
-        now: float,
-        payload: Buffer = b"",
-        sack: tuple[tuple[int, int], ...] = (),
-    ) -> Segment:
-        """A segment of a synchronized connection; it acknowledges all that came."""
-        receiver = self.receiver
-        if self.ecn.echo:
-            flags |= ECE
-        segment = Segment(seq, receiver.nxt, flags, receiver.offer(), 0, payload)
-        if self.timestamps_ok:
-            segment.ts_val = self.timestamp(now)
-            segment.ts_ecr = self.ts_recent
-        segment.sack = sack
-        if self.sender.up is not None:
-            mark_urgent(segment, self.sender.up)
-            self.sender.urgent_due = False
-        self.last_ack_sent = receiver.nxt
-        receiver.acknowledged()
-        return segment
-
-    def _sack_blocks(self) -> tuple[tuple[int, int], ...]:
-        """As many as fit: three beside timestamps, else four (RFC 2018 section 3).
-
-        Where packets are tiny, fewer: data has to find room beside them.
-        """
-        if not self.sack_ok:
-            return ()
-        most = 3 if self.timestamps_ok else 4
-        return self.receiver.sack_blocks(min(most, (self.sender.mss - 5) >> 3))
-
-    def _syn(self, now: float) -> Segment:
-        """A SYN, or a SYN,ACK; its options look like Linux's. The window in it is never scaled."""
-        config, receiver = self.config, self.receiver
-        answer = self.state is State.SYN_RECEIVED
-        segment = Segment(self.sender.iss, flags=SYN, mss=config.mss)
-        again = self.sender.nxt != self.sender.iss
-        segment.flags |= self.ecn.answer_flags() if answer else self.ecn.syn_flags(again=again)
-        if again:
-            segment.note = "retransmission: timeout" if self.passive or not answer else ""
-        segment.wnd = receiver.first_window
-        segment.sack_permitted = self.sack_ok if answer else config.sack
-        if self.timestamps_ok if answer else config.timestamps:
-            segment.ts_val = self.timestamp(now)
-            segment.ts_ecr = self.ts_recent if answer else 0
-        if receiver.shift if answer else config.window_scaling:
-            segment.wscale = self._window_shift
-        if answer:
-            segment.flags |= ACK
-            segment.ack = receiver.nxt
-            receiver.acknowledged()
-        if self.fast_open is not None:
-            self.fast_open.dress(segment, self.sender, config, now)
-        return segment
-
-    def _probe(self, now: float, note: str) -> Segment:
-        """A probe as Linux sends it: an old sequence number, which must be answered.
-
-        RFC 9293 section 3.8.6.1 lets a probe be new data or a retransmission; this takes none of
-        the data into the peer's accounts before there is room for it.
-        """
-        segment = self._segment((self.sender.una - 1) & MASK, ACK, now)
-        segment.note = note
-        return segment
+    # How it stands
 
     @property
     def finished(self) -> bool:

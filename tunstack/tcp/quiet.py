@@ -12,7 +12,7 @@ from .state import SYNCHRONIZED, State
 
 if TYPE_CHECKING:
     from .config import Config
-    from .connection import Connection
+    from .control_block import ControlBlock
 
 
 _LINGERING: Final = frozenset({State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK})
@@ -60,7 +60,7 @@ class QuietTimer:
         """Nothing is to be waited for any more."""
         self.at = self._state = None
 
-    def restart_time_wait(self, connection: Connection, now: float) -> None:
+    def restart_time_wait(self, connection: ControlBlock, now: float) -> None:
         """2 MSL from now (section 3.10.7.4, eighth)."""
         self._state = State.TIME_WAIT
         self.at = now + 2 * connection.config.msl
@@ -70,7 +70,7 @@ class QuietTimer:
         self._state = State.TIME_WAIT
         self.at = ends
 
-    def watch(self, connection: Connection, now: float) -> None:
+    def watch(self, connection: ControlBlock, now: float) -> None:
         """Start or stop it, as the state asks: call it after each batch."""
         state = connection.state
         if state is State.TIME_WAIT:
@@ -93,7 +93,7 @@ class QuietTimer:
         elif self.at is not None:
             self.stop()
 
-    def fired(self, connection: Connection, now: float) -> Due:
+    def fired(self, connection: ControlBlock, now: float) -> Due:
         """It fired: say what to do."""
         config = connection.config
         if self._state is not State.ESTABLISHED:

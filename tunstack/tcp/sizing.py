@@ -13,6 +13,7 @@ from .rack import DUPLICATE_THRESHOLD
 from .sequence import MASK
 
 if TYPE_CHECKING:
+    from .send_variables import SendVariables
     from .sender import Sender, Transmission
 
 
@@ -36,7 +37,7 @@ def path_changed(sender: Sender, mss: int) -> None:
     _take_mss(sender)
 
 
-def timed_out(sender: Sender, now: float, probing: int) -> None:
+def timed_out(sender: SendVariables, now: float, probing: int) -> None:
     """The retransmission timer fired: that was congestion, or segments that are too large.
 
     `probing` is the configuration's.
@@ -61,7 +62,7 @@ def timed_out(sender: Sender, now: float, probing: int) -> None:
         recovery.lose_larger(sender.mss)
 
 
-def _resize(sender: Sender) -> None:
+def _resize(sender: SendVariables) -> None:
     """The path is narrower: send again at once what did not fit (RFC 1191 section 6.4)."""
     _take_mss(sender)
     sender.path.trial = sender.recovery.probe = None
@@ -69,7 +70,7 @@ def _resize(sender: Sender) -> None:
     sender.recovery.resize(sender.mss)
 
 
-def _take_mss(sender: Sender) -> None:
+def _take_mss(sender: SendVariables) -> None:
     mss = sender.path.mss
     if sender.path.agreed and mss != sender.mss:
         sender.mss = mss

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 from .state import State
 
 if TYPE_CHECKING:
-    from .connection import Connection
+    from .ending import Ending
 
 
-async def teardown(connection: Connection) -> None:
+async def teardown(connection: Ending) -> None:
     """End our half of `connection`, in ESTABLISHED or CLOSE-WAIT; then see it to its end."""
     connection.send_fin()  # Behind all data still queued. Now in FIN-WAIT-1, or in LAST-ACK.
     await connection.until_left(State.FIN_WAIT_1)  # Our FIN is acknowledged, or theirs crossed it.
