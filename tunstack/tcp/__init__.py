@@ -9,6 +9,7 @@ Where to look:
 `syn_options`        what the SYNs of both sides settle
 `ending`             what may end it
 `arrival`            what to do with a segment that arrives, for every state (section 3.10.7)
+`prediction`         the short way for a segment that is as everybody expects it
 `state`              the eleven states, and the table of permitted transitions
 `handshake`          how a connection opens: a coroutine that reads like the exchange
 `teardown`           how it closes, each half on its own: another
