@@ -4,7 +4,8 @@
 order of calls:
 
 1. any number of calls that go in: :meth:`Stack.packet_arrives`, :meth:`Stack.handle_timers`, or an
-   application's call on a flow followed by :meth:`Stack.touch`;
+   application's call on a flow followed by :meth:`Stack.touch`; where it only gave data, or took
+   some, by :meth:`Stack.gave` or :meth:`Stack.took`, which leave the flow its short way;
 2. :meth:`Stack.flush`, which asks each flow that was touched what it sends: one ACK per connection
    and batch (RFC 9293 MUST-58, MUST-59), and one notice per application;
 3. take what is in `outgoing`;
@@ -57,8 +58,8 @@ from tunstack.wire import (
     decode_vnet,
     encode_icmp,
     encode_segment,
-    gso_size,
     lean,
+    read_gso_size,
 )
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from tunstack.ip.datagram import Address, Buffer, Datagram
 
 _SMALL: Final = 2048
+"""Octets of a packet whose data is copied rather than looked at in place."""
 _LARGEST_PAYLOAD: Final = 0xFFFF - 20 - 60
 """Of a segment that the link will cut, beside the largest headers."""
 
@@ -238,9 +240,7 @@ class Stack:
         flow.received_tos = 0
         if self.tap is not None:
             self._observe_in(frame, now, Verdict.ACCEPTED, flow.state.value, flow.state.value)
-        if not flow.touched:
-            flow.touched = True
-            self._touched.append(flow)
+        self.note(flow)
         return True
 
     def _lean_arrives(self, flow: Flow, fields: lean.Lean, frame: Buffer, now: float) -> None:
@@ -249,7 +249,7 @@ class Stack:
         data = self._data(frame)
         segment = Segment(seq, ack, flags, wnd, 0, data, ts_val=ts_val, ts_ecr=ts_ecr)
         if self._offload:
-            segment.gso_size = gso_size(frame)
+            segment.gso_size = read_gso_size(frame)
         self._segment_arrives(flow, segment, 0, frame, now)
 
     def _data(self, frame: Buffer) -> Buffer:
@@ -513,9 +513,7 @@ class Stack:
     def touch(self, flow: Flow) -> None:
         """Have `flow` asked, at the next :meth:`flush`, what it sends and when it wants a call."""
         flow.ordinary = False
-        if not flow.touched:
-            flow.touched = True
-            self._touched.append(flow)
+        self.note(flow)
 
     def took(self, flow: Flow) -> bool:
         """The application has read from `flow`; returns whether there is something to send now."""

@@ -28,7 +28,7 @@ from tunstack.wire.ipv4 import decode_datagram, encode_datagram
 from tunstack.wire.tcp import decode_segment, encode_segment
 from tunstack.wire.vnet import NOTHING as NOTHING_OFFLOADED
 from tunstack.wire.vnet import SIZE as VNET_SIZE
-from tunstack.wire.vnet import completed, decode_vnet, gso_size
+from tunstack.wire.vnet import completed, decode_vnet, read_gso_size
 
 __all__ = [
     "decode_datagram",
@@ -39,7 +39,7 @@ __all__ = [
     "VNET_SIZE",
     "decode_vnet",
     "completed",
-    "gso_size",
+    "read_gso_size",
     "decode_icmp",
     "encode_icmp",
     "Discard",

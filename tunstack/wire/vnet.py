@@ -77,7 +77,7 @@ def is_large_segment(frame: Buffer) -> bool:
     )
 
 
-def gso_size(frame: Buffer) -> int:
+def read_gso_size(frame: Buffer) -> int:
     """Return the octets of data in each of the segments that a frame stands for; 0 if it is one."""
     return int.from_bytes(frame[4:6], byteorder) if frame[1] else 0
 
