@@ -76,8 +76,8 @@ async def open_host(
     """
     await trio.lowlevel.checkpoint()
     ways = both_ways(impair)
-    device = open_tun(address, name=name, peer=peer, mtu=mtu, offload=offload)
-    link = impaired_link(device, ways, seed)
+    tun = open_tun(address, name=name, peer=peer, mtu=mtu, offload=offload)
+    link = impaired_link(tun, ways, seed)
     async with Host(
         link,
         [address],

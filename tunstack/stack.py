@@ -22,7 +22,6 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from tunstack import admission, memory
 from tunstack.admission import Admission
 from tunstack.flow import IP_AND_TCP_HEADERS, Flow
 from tunstack.ip import address as ip_address
@@ -33,6 +32,7 @@ from tunstack.ip.path_mtu import PathMtus, reported_mtu
 from tunstack.limits import Limits
 from tunstack.memory import Memory
 from tunstack.observation import Observation
+from tunstack.statistics import collected
 from tunstack.tcp import fast_open, prediction, sizing
 from tunstack.tcp.budget import Budget
 from tunstack.tcp.config import Config
@@ -74,44 +74,6 @@ _SMALL: Final = 2048
 """Octets of a packet whose data is copied rather than looked at in place."""
 _LARGEST_PAYLOAD: Final = 0xFFFF - 20 - 60
 """Of a segment that the link will cut, beside the largest headers."""
-
-_ICMP_ERRNO: Final = {
-    icmp.NET_UNREACHABLE: errno.ENETUNREACH,
-    icmp.HOST_UNREACHABLE: errno.EHOSTUNREACH,
-    icmp.PROTOCOL_UNREACHABLE: errno.ENOPROTOOPT,
-    icmp.PORT_UNREACHABLE: errno.ECONNREFUSED,
-    6: errno.ENETUNREACH,  # Destination network unknown (RFC 1122 section 3.2.2.1)
-    7: errno.EHOSTDOWN,
-    9: errno.ENETUNREACH,  # Communication with the network is prohibited
-    11: errno.ENETUNREACH,
-}
-"""As Linux converts the codes of Destination Unreachable; the rest become EHOSTUNREACH."""
-
-_OWN_COUNTERS: Final = (
-    "packets_received",
-    "packets_sent",
-    "icmp_received",
-    "icmp_unmatched",
-    "congestion_marks",
-    "retransmission_timeout",
-    "retransmission_fast",
-    "retransmission_too_large",
-    "path_mtu_lowered",
-    "size_probe",
-    "retransmission_tail_loss_probe",
-    "window_probe",
-    "keep_alive",
-    "lost_to_full_link",
-    "internal_errors",
-    "icmp_suppressed",
-    *admission.COUNTERS,
-    *memory.COUNTERS,
-    *fast_open.COUNTERS,
-)
-"""Statistics that are neither a `Reason`'s nor a `Verdict`'s, the host's among them."""
-
-GAUGES: Final = frozenset({"memory_held", "half_open"})
-"""Statistics that tell what is the case now, not how often something happened."""
 
 _ISN_STEP: Final = 1 << 17
 """How far beyond the old connection's numbers a new incarnation's begin, at least."""
@@ -463,16 +425,13 @@ class Stack:
         if flow is None or not within(seq, flow.sender.una, flow.sender.outstanding):
             self.counters["icmp_unmatched"] += 1  # RFC 5927 section 4.1: a guess, or too late.
             return
-        if message.type == icmp.DESTINATION_UNREACHABLE:
-            if message.code == icmp.FRAGMENTATION_NEEDED:
-                if (mtu := reported_mtu(message)) is not None:
-                    sizing.too_large(flow.sender, mtu - IP_AND_TCP_HEADERS, seq, now)
-                    self._look_at_path(flow, now)
-                return
-            number = _ICMP_ERRNO.get(message.code, errno.EHOSTUNREACH)
-        else:
-            number = errno.EHOSTUNREACH
-        flow.icmp_error(OSError(number, os.strerror(number)))
+        unreachable = message.type == icmp.DESTINATION_UNREACHABLE
+        if unreachable and message.code == icmp.FRAGMENTATION_NEEDED:
+            if (mtu := reported_mtu(message)) is not None:
+                sizing.too_large(flow.sender, mtu - IP_AND_TCP_HEADERS, seq, now)
+                self._look_at_path(flow, now)
+            return
+        flow.icmp_error(icmp.as_os_error(message))
         self.touch(flow)
 
     def _look_at_path(self, flow: Flow, now: float) -> None:
@@ -784,25 +743,14 @@ class Stack:
     def statistics(self) -> dict[str, int]:
         """Return all counters by name; those of what never happened are 0.
 
-        Those of `GAUGES` are no counters but say what is the case now: ``memory_held``, in octets,
-        and ``half_open``.
-
-        What the codec and the address checks drop is counted under the `Reason`'s value, what the
-        TCP rules make of a segment under ``tcp_`` and the `Verdict`'s name.
+        What they are called, and which of them are no counters, :mod:`tunstack.statistics` says.
         """
-        counters = self.counters
-        counts = dict.fromkeys(_OWN_COUNTERS, 0)
-        counts |= {reason.value: counters[reason] for reason in Reason}
-        counts |= {f"tcp_{verdict.name.lower()}": counters[verdict] for verdict in Verdict}
-        counts["tcp_accepted"] += self._predicted
-        counts["tcp_predicted"] = self._predicted
-        counts["memory_held"] = self.memory.budget.used
-        counts["half_open"] = len(self._admission.half_open)
-        own = {*Reason, *Verdict}
-        for name, count in counters.items():
-            if name not in own:
-                counts[name.replace(": ", "_").replace(" ", "_").replace("-", "_")] = count
-        return counts
+        return collected(
+            self.counters,
+            predicted=self._predicted,
+            memory_held=self.memory.budget.used,
+            half_open=len(self._admission.half_open),
+        )
 
 
 class _Writer:

@@ -32,9 +32,16 @@ async def host(ns: Namespace) -> AsyncIterator[Host]:
         yield host
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked for it with segmentation and checksums left to the device, and not."""
+    both = metafunc.definition.get_closest_marker("both_modes") is not None
+    if both and "offload" in metafunc.fixturenames:
+        metafunc.parametrize("offload", [True, False], ids=["offload", "no-offload"])
+
+
 @pytest.fixture
 def offload() -> bool:
-    """Whether segmentation and checksums are left to the device; some modules try both."""
+    """Whether segmentation and checksums are left to the device; `both_modes` tries either."""
     return True
 
 

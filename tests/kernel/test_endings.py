@@ -28,13 +28,7 @@ if TYPE_CHECKING:
     from .judge import Judge
     from .sockets import Role
 
-pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture(params=[True, False], ids=["offload", "no-offload"])
-def offload(request: pytest.FixtureRequest) -> bool:
-    """All of it in both modes."""
-    return bool(request.param)
+pytestmark = [pytest.mark.kernel, pytest.mark.both_modes]
 
 
 LINGER_0 = (SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))

@@ -35,13 +35,7 @@ if TYPE_CHECKING:
 
     Require = Callable[[str], str]
 
-pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture(params=[True, False], ids=["offload", "no-offload"])
-def offload(request: pytest.FixtureRequest) -> bool:
-    """All of it in both modes."""
-    return bool(request.param)
+pytestmark = [pytest.mark.kernel, pytest.mark.both_modes]
 
 
 DATA = random.Random(0).randbytes(3 << 20)

@@ -16,13 +16,11 @@ if TYPE_CHECKING:
     from .judge import Judge
     from .sockets import Role
 
-pytestmark = [pytest.mark.kernel, pytest.mark.parametrize("role", ROLES)]
-
-
-@pytest.fixture(params=[True, False], ids=["offload", "no-offload"])
-def offload(request: pytest.FixtureRequest) -> bool:
-    """All of it in both modes."""
-    return bool(request.param)
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.both_modes,
+    pytest.mark.parametrize("role", ROLES),
+]
 
 
 @pytest.mark.rfc("MUST-30", "MUST-62", "6093:3.1")

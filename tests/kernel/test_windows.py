@@ -18,13 +18,7 @@ if TYPE_CHECKING:
     from .judge import Judge
     from .sockets import Role
 
-pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture(params=[True, False], ids=["offload", "no-offload"])
-def offload(request: pytest.FixtureRequest) -> bool:
-    """All of it in both modes."""
-    return bool(request.param)
+pytestmark = [pytest.mark.kernel, pytest.mark.both_modes]
 
 
 DATA = random.Random(1).randbytes(1 << 20)

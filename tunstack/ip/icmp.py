@@ -6,6 +6,8 @@ sends an answer swaps the addresses of the datagram that it answers.
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -152,3 +154,24 @@ def quoted_tcp(message: IcmpMessage) -> TcpQuote | None:
     if len(quoted.payload) < _TCP_QUOTE.size:
         return None
     return TcpQuote(quoted.src, quoted.dst, *_TCP_QUOTE.unpack_from(quoted.payload))
+
+
+_ERRNO: Final = {
+    NET_UNREACHABLE: errno.ENETUNREACH,
+    HOST_UNREACHABLE: errno.EHOSTUNREACH,
+    PROTOCOL_UNREACHABLE: errno.ENOPROTOOPT,
+    PORT_UNREACHABLE: errno.ECONNREFUSED,
+    6: errno.ENETUNREACH,  # Destination network unknown (RFC 1122 section 3.2.2.1)
+    7: errno.EHOSTDOWN,
+    9: errno.ENETUNREACH,  # Communication with the network is prohibited
+    11: errno.ENETUNREACH,
+}
+"""As Linux converts the codes of Destination Unreachable; the rest become EHOSTUNREACH."""
+
+
+def as_os_error(message: IcmpMessage) -> OSError:
+    """What an application is told of an ICMP error (RFC 1122 section 4.2.3.9, as Linux does)."""
+    number = errno.EHOSTUNREACH
+    if message.type == DESTINATION_UNREACHABLE:
+        number = _ERRNO.get(message.code, number)
+    return OSError(number, os.strerror(number))

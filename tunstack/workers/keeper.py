@@ -17,7 +17,7 @@ import trio
 
 from tunstack.errors import SetupError
 from tunstack.link.multiqueue import is_deleted
-from tunstack.stack import GAUGES
+from tunstack.statistics import GAUGES
 from tunstack.workers.backoff import Backoff
 from tunstack.workers.channel import (
     Answer,
