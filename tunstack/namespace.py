@@ -77,17 +77,30 @@ async def open_host(
     await trio.lowlevel.checkpoint()
     ways = both_ways(impair)
     tun = open_tun(address, name=name, peer=peer, mtu=mtu, offload=offload)
-    link = impaired_link(tun, ways, seed)
-    async with Host(
-        link,
+    async with _host_on(tun, address, ways, seed, tap, config, congestion, limits) as host:
+        yield host
+
+
+def _host_on(
+    tun: Link,
+    address: str | IPv4Interface,
+    ways: tuple[Impairments, Impairments],
+    seed: int | None,
+    tap: Callable[[Observation], None] | None,
+    config: Config | None,
+    congestion: str | CongestionFactory | None,
+    limits: Limits | None,
+) -> Host:
+    """Make the host that a device leads to, wherever that is."""
+    return Host(
+        impaired_link(tun, ways, seed),
         [address],
         seed=seed,
         tap=tap,
         config=config,
         congestion=congestion,
         limits=limits,
-    ) as host:
-        yield host
+    )
 
 
 def impaired_link(link: Link, ways: tuple[Impairments, Impairments], seed: int | None) -> Link:
@@ -178,16 +191,7 @@ class Namespace:
         """Run a host on a TUN device in here; the arguments are those of :func:`open_host`."""
         ways = both_ways(impair)
         tun = await self._kernel.open_tun(address, name=name, peer=peer, mtu=mtu, offload=offload)
-        link = impaired_link(tun, ways, seed)
-        async with Host(
-            link,
-            [address],
-            seed=seed,
-            tap=tap,
-            config=config,
-            congestion=congestion,
-            limits=limits,
-        ) as host:
+        async with _host_on(tun, address, ways, seed, tap, config, congestion, limits) as host:
             yield host
 
     def socket(self, *args: Any, **kwargs: Any) -> trio.socket.SocketType:

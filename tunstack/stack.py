@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from tunstack.flow import TcpInfo
     from tunstack.ip.datagram import Address, Buffer, Datagram
 
+_ESTABLISHED: Final = State.ESTABLISHED.value
+
 _SMALL: Final = 2048
 """Octets of a packet whose data is copied rather than looked at in place."""
 _LARGEST_PAYLOAD: Final = 0xFFFF - 20 - 60
@@ -201,7 +203,7 @@ class Stack:
         self._predicted += 1
         flow.received_tos = 0
         if self.tap is not None:
-            self._observe_in(frame, now, Verdict.ACCEPTED, flow.state.value, flow.state.value)
+            self._observe_in(frame, now, Verdict.ACCEPTED, _ESTABLISHED, _ESTABLISHED)
         self.note(flow)
         return True
 
@@ -611,12 +613,6 @@ class Stack:
         else:
             self.outgoing.append(packet)
         if self.tap is not None:
-            self._observe_out(packet, now, note, before, after)
-
-    def _observe_out(
-        self, packet: list[Buffer], now: float, note: str, before: str | None, after: str | None
-    ) -> None:
-        if self.tap is not None:
             whole = self._whole(b"".join(packet))
             self.tap(Observation(self._epoch + now, "out", whole, before, after, note))
 
@@ -760,12 +756,12 @@ class _Writer:
     take half a kilobyte more.
     """
 
-    __slots__ = ("_looped", "_stack", "_template")
+    __slots__ = ("_remote", "_stack", "_template")
 
     def __init__(self, stack: Stack, name: FourTuple, config: Config) -> None:
         ports = name.local_port.to_bytes(2, "big") + name.remote_port.to_bytes(2, "big")
         self._stack = stack
-        self._looped = name.remote in stack._local
+        self._remote = name.remote
         self._template = lean.Template(
             name.local,
             name.remote,
@@ -788,14 +784,6 @@ class _Writer:
         now: float,
     ) -> None:
         """Send a segment."""
-        stack = self._stack
         header = self._template.headers(seq, ack, flags, wnd, ts_val, ts_ecr, data, gso_size)
-        stack.counters["packets_sent"] += 1
         packet: list[Buffer] = [header, data] if data else [header]
-        if self._looped:
-            stack._looped.append(b"".join(packet))
-        else:
-            stack.outgoing.append(packet)
-        if stack.tap is not None:
-            established = State.ESTABLISHED.value
-            stack._observe_out(packet, now, "", established, established)
+        self._stack._emit(self._remote, packet, now, "", _ESTABLISHED, _ESTABLISHED)
