@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tunstack.flow import Flow, TcpInfo
     from tunstack.limits import Limits
-    from tunstack.link.base import Link
+    from tunstack.link.base import Buffer, Link
     from tunstack.observation import Observation
     from tunstack.tcp.config import Config
     from tunstack.tcp.congestion import CongestionFactory
@@ -497,6 +497,19 @@ class Host:
         if self.stack.took(flow):
             self.gave(flow, trio.current_time())
 
+    def answer(self, flow: Flow, data: Buffer, now: float) -> bool:
+        """Send `data`, if it can go out at once, and is all that there is; else do nothing."""
+        stack = self.stack
+        if not stack.answer(flow, data, now):
+            return False
+        try:
+            self._write()
+        except OSError as error:
+            self._link_failed(error)
+        if stack.hurried:
+            self._set_alarm()
+        return True
+
     def gave(self, flow: Flow, now: float) -> None:
         """An application gave `flow` data to send, now."""
         try:
@@ -516,6 +529,9 @@ class Host:
                 self._write()
             except OSError as error:
                 self._link_failed(error)
-        deadline = stack.deadline()
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        deadline = self.stack.deadline()
         if deadline is not None and deadline < self._alarm.deadline:
             self._alarm.deadline = deadline

@@ -23,7 +23,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from tunstack.admission import Admission
-from tunstack.flow import IP_AND_TCP_HEADERS, Flow
+from tunstack.flow import FLOW_SIZE, IP_AND_TCP_HEADERS, Flow
 from tunstack.ip import address as ip_address
 from tunstack.ip import icmp
 from tunstack.ip.datagram import ICMP, TCP
@@ -73,9 +73,12 @@ if TYPE_CHECKING:
 _ESTABLISHED: Final = State.ESTABLISHED.value
 
 _SMALL: Final = 2048
-"""Octets of a packet whose data is copied rather than looked at in place."""
+"""Octets of a packet whose data is copied rather than looked at in place: that lets go of it."""
 _LARGEST_PAYLOAD: Final = 0xFFFF - 20 - 60
 """Of a segment that the link will cut, beside the largest headers."""
+
+_LITTLE: Final = 2048
+"""Octets that come and go with a small request, which makes no difference to the accounts."""
 
 _ISN_STEP: Final = 1 << 17
 """How far beyond the old connection's numbers a new incarnation's begin, at least."""
@@ -186,42 +189,53 @@ class Stack:
         fields = self._read(packet)
         if fields is not None:
             flow = self.demux.incoming.get(fields[0])
-            if flow is not None and flow.four_tuple.remote not in self._local:
-                if not (flow.ordinary and self._is_expected(flow, fields, packet, now)):
-                    self._lean_arrives(flow, fields, packet, now)
-                return
+            if flow is not None:
+                _, seq, ack, flags, wnd, ts_val, ts_ecr = fields
+                start = self._data_at
+                data = packet[start:] if len(packet) < _SMALL else memoryview(packet)[start:]
+                if (
+                    flow.ordinary
+                    and flags & ~PSH == ACK
+                    and prediction.arrives(flow, seq, ack, wnd, ts_val, ts_ecr, data, now)
+                ):
+                    self._was_expected(flow, packet, now)
+                    return
+                if flow.four_tuple.remote not in self._local:
+                    self._lean_arrives(flow, fields, data, packet, now)
+                    return
         self._process(packet, now, looped=False)
 
-    def _is_expected(self, flow: Flow, fields: lean.Lean, frame: Buffer, now: float) -> bool:
-        """Whether it was the next segment of an ordinary connection: then that has taken it."""
-        _, seq, ack, flags, wnd, ts_val, ts_ecr = fields
-        if flags & ~PSH != ACK:
-            return False
-        data = self._data(frame)
-        if not prediction.arrives(flow, seq, ack, wnd, ts_val, ts_ecr, data, now):
-            return False
+    def _was_expected(self, flow: Flow, frame: Buffer, now: float) -> None:
+        """It was the next segment of an ordinary connection, which has taken it."""
         self._predicted += 1
         flow.received_tos = 0
         if self.tap is not None:
             self._observe_in(frame, now, Verdict.ACCEPTED, _ESTABLISHED, _ESTABLISHED)
-        self.note(flow)
-        return True
+        receiver, sender = flow.receiver, flow.sender
+        if (
+            flow.awaited
+            and not receiver.ack_now
+            and receiver.buffer.size
+            and sender.buffer.size == (sender.nxt - sender.una) & MASK
+        ):
+            # There is nothing to send, and whoever waits for it reads it now, and may answer.
+            due, scheduled = receiver.ack_due, flow.scheduled
+            if scheduled is None or (due is not None and due < scheduled):
+                self._timers.schedule(flow)
+            if flow.changed is not None:
+                flow.changed()
+        else:
+            self.note(flow)
 
-    def _lean_arrives(self, flow: Flow, fields: lean.Lean, frame: Buffer, now: float) -> None:
+    def _lean_arrives(
+        self, flow: Flow, fields: lean.Lean, data: Buffer, frame: Buffer, now: float
+    ) -> None:
         """A segment with a lean header, to which all rules apply."""
         _, seq, ack, flags, wnd, ts_val, ts_ecr = fields
-        data = self._data(frame)
         segment = Segment(seq, ack, flags, wnd, 0, data, ts_val=ts_val, ts_ecr=ts_ecr)
         if self._offload:
             segment.gso_size = read_gso_size(frame)
         self._segment_arrives(flow, segment, 0, frame, now)
-
-    def _data(self, frame: Buffer) -> Buffer:
-        """What follows a lean header: of what is small a copy, which lets go of the packet."""
-        start, size = self._data_at, len(frame)
-        if size == start:
-            return b""
-        return frame[start:] if size < _SMALL else memoryview(frame)[start:]
 
     def _process(self, frame: Buffer, now: float, *, looped: bool) -> None:
         packet, trusted, gso_size = frame, False, 0
@@ -482,9 +496,28 @@ class Stack:
             self.memory.account(flow)
         elif self.memory.budget.tight:
             self.memory.account_ordinary(flow)
-        else:
+        elif flow.accounted > FLOW_SIZE + _LITTLE:
             self.memory.account_later(flow)
         return flow.receiver.ack_now or self.memory.easing
+
+    def answer(self, flow: Flow, data: Buffer, now: float) -> bool:
+        """The application gives `flow` data that goes out at once: it is in `outgoing` then.
+
+        Returns:
+            Whether that was so; else nothing is done, and :meth:`Flow.send` is to be called.
+        """
+        if not flow.ordinary or flow.touched:
+            return False
+        assert flow.write is not None
+        if not prediction.answer(flow, data, now, flow.write):
+            return False
+        sender, scheduled = flow.sender, flow.scheduled
+        due = sender.early_timer or sender.timer
+        if scheduled is None or (due is not None and due < scheduled):
+            self._timers.schedule(flow)
+        if len(data) + flow.receiver.buffer.size > _LITTLE:
+            self.memory.account_later(flow)
+        return True
 
     def gave(self, flow: Flow, now: float) -> None:
         """The application has given `flow` data to send; what goes at once is in `outgoing` then.
@@ -540,7 +573,11 @@ class Stack:
             if flow.changed is not None:
                 flow.changed()
             self.memory.account(flow)
-            if self._predicts and prediction.is_ordinary(flow):
+            if (
+                self._predicts
+                and prediction.is_ordinary(flow)
+                and flow.four_tuple.remote not in self._local
+            ):
                 flow.ordinary = True
                 if flow.write is None:
                     flow.write = _Writer(self, flow.four_tuple, flow.config).write
@@ -634,6 +671,11 @@ class Stack:
         return completed(frame) if self._offload else bytes(frame)
 
     # Timers
+
+    @property
+    def hurried(self) -> bool:
+        """Whether :meth:`deadline` may have come nearer since it was asked."""
+        return self._timers.hurried
 
     def deadline(self) -> float | None:
         """When :meth:`handle_timers` wants to be called, in seconds; None if never."""
@@ -786,4 +828,9 @@ class _Writer:
         """Send a segment."""
         header = self._template.headers(seq, ack, flags, wnd, ts_val, ts_ecr, data, gso_size)
         packet: list[Buffer] = [header, data] if data else [header]
-        self._stack._emit(self._remote, packet, now, "", _ESTABLISHED, _ESTABLISHED)
+        stack = self._stack
+        if stack.tap is None:
+            stack.counters["packets_sent"] += 1
+            stack.outgoing.append(packet)
+        else:
+            stack._emit(self._remote, packet, now, "", _ESTABLISHED, _ESTABLISHED)

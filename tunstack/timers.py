@@ -42,6 +42,8 @@ class TimerQueue(Generic[T]):
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, T]] = []
         self._order = count()
+        self.hurried = False
+        """Whether something was put in since :meth:`deadline` was last asked."""
         self._scheduled = 0
         """How many of the entries are the one that counts of what they are for."""
 
@@ -55,6 +57,7 @@ class TimerQueue(Generic[T]):
             if timed.scheduled is None:
                 self._scheduled += 1
             timed.scheduled = deadline
+            self.hurried = True
             heappush(self._heap, (deadline, next(self._order), timed))
             self._clear_up()
 
@@ -75,6 +78,7 @@ class TimerQueue(Generic[T]):
 
     def deadline(self) -> float | None:
         """When to call :meth:`due`, in seconds; it may find nothing then."""
+        self.hurried = False
         return self._heap[0][0] if self._heap else None
 
     def due(self, now: float) -> list[T]:

@@ -66,11 +66,13 @@ class TransferSocket(Variants):
                 data = self._take(flow, size)
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 return data
+        flow.awaited = True
         try:
-            while not flow.readable:
-                flow.awaited = True
+            while True:
                 await self._receiving.wait()
                 self._check_not_closed_meanwhile()
+                if flow.readable:
+                    break
         finally:
             flow.awaited = False
         return self._take(flow, size)
@@ -131,11 +133,11 @@ class TransferSocket(Variants):
             OSError: EPIPE after shutdown, ECONNRESET, ETIMEDOUT..., ENOTCONN.
             trio.BusyResourceError: another task waits to send.
         """
+        if type(bytes) is memoryview and bytes.format == "B" and bytes.ndim == 1:
+            return self._send_view(bytes, flags)  # As trio's streams give it.
         return self._send(bytes, flags)
 
     async def _send(self, data: Any, flags: int = 0) -> int:
-        if type(data) is memoryview and data.format == "B" and data.ndim == 1:
-            return await self._send_view(data, flags)  # As trio's streams give it.
         with memoryview(data).cast("B") as view:
             return await self._send_view(view, flags)
 
@@ -161,6 +163,8 @@ class TransferSocket(Variants):
         now = trio.current_time()
         urgent = flags != 0 and flags & _OUT_OF_BAND != 0
         flow.sender.more = flags != 0 and flags & _MORE != 0
+        if not urgent and self._host.answer(flow, data, now):
+            return len(data)
         try:
             sent = flow.send(data, now, urgent=urgent)
         except OSError as error:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from . import sizing
 from .congestion import Acknowledgement
+from .isn import timestamp
 from .recovery import Phase
 from .segment import ACK, PSH
 from .sender import Transmission
@@ -48,6 +49,7 @@ def is_ordinary(connection: Connection) -> bool:
         and connection.sack_ok
         and not connection.ecn.agreed
         and connection.undisturbed
+        and not connection.quiet.probes
         and recovery.phase is Phase.OPEN
         and not (board.sacked or board.lost or board.resent)
         and recovery.reorder_timer is None
@@ -105,7 +107,7 @@ def arrives(
         sender.wl2 = ack
         if wnd > sender.max_wnd:
             sender.max_wnd = wnd
-    connection.quiet.heard(now)
+    connection.quiet.heard_at = now
     if size:
         receiver.nxt = (seq + size) & MASK
         receiver.buffer.append(data)
@@ -142,6 +144,41 @@ def _acknowledged(connection: Connection, ack: int, advance: int, now: float) ->
     else:
         sender.early_timer = None
         sender.restart_timers(now)
+
+
+def answer(connection: Connection, data: Buffer, now: float, write: Write) -> bool:
+    """Queue and write `data`, if it goes out at once, whole, as the only thing on its way.
+
+    What :meth:`Connection.send` and :func:`transmit` do for it: most answers to small requests, and
+    most requests, are such data.
+
+    Returns:
+        Whether that was so, and is done; else nothing has changed.
+    """
+    sender = connection.sender
+    seq, size = sender.nxt, len(data)
+    if (
+        sender.una != seq
+        or sender.buffer.size
+        or not 0 < size <= sender.mss
+        or size > sender.size
+        or size > sender.wnd
+        or size > sender.congestion.cwnd
+        or size > sender.path.proven
+        or sender.corked
+        or sender.more
+        or now - sender.last_sent > sender.rtt.rto
+        or connection.receiver.budget.tight
+    ):
+        return False
+    chunk = sender.buffer.put(data)
+    sender.last_sent = sender.stalled_since = now
+    sender.nxt = (seq + size) & MASK
+    sender.recovery.board.sent(size, now)
+    sender.recovery.flight = size
+    sender.start_flight(now)
+    _write(connection, seq, ACK | PSH, chunk, size, now, write)
+    return True
 
 
 def transmit(connection: Connection, now: float, write: Write) -> None:
@@ -191,7 +228,7 @@ def _write(
     receiver = connection.receiver
     nxt = receiver.nxt
     gso_size = room if len(data) > room else 0
-    ts_val = connection.timestamp(now)
+    ts_val = timestamp(now, connection.ts_offset)
     write(seq, nxt, flags, receiver.offer(), ts_val, connection.ts_recent, data, gso_size, now)
     connection.last_ack_sent = nxt
     receiver.acknowledged()
@@ -211,4 +248,4 @@ def _sent(sender: Sender, end: int, size: int, now: float) -> None:
     sender.schedule_probe(now)
 
 
-__all__ = ["arrives", "is_ordinary", "transmit"]
+__all__ = ["answer", "arrives", "is_ordinary", "transmit"]

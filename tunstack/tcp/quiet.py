@@ -36,25 +36,27 @@ class QuietTimer:
 
     Attributes:
         at: When it fires, in seconds; None when it does not run.
+        heard_at: When the peer last sent something acceptable, in seconds.
+        probes: How often it was probed since.
     """
 
-    __slots__ = ("_heard_at", "_probes", "_state", "at")
+    __slots__ = ("_state", "at", "heard_at", "probes")
 
     def __init__(self) -> None:
         self.at: float | None = None
         self._state: State | None = None
-        self._heard_at = 0.0
-        self._probes = 0
+        self.heard_at = 0.0
+        self.probes = 0
 
     def heard(self, now: float) -> None:
         """The peer has sent something acceptable."""
-        self._heard_at = now
-        self._probes = 0
+        self.heard_at = now
+        self.probes = 0
 
     def reconfigure(self, config: Config) -> None:
         """Whoever changes TCP_KEEPIDLE means the silence that is there now, as on Linux."""
-        if self._state is State.ESTABLISHED and not self._probes:
-            self.at = self._heard_at + config.keepalive_idle
+        if self._state is State.ESTABLISHED and not self.probes:
+            self.at = self.heard_at + config.keepalive_idle
 
     def stop(self) -> None:
         """Nothing is to be waited for any more."""
@@ -88,7 +90,7 @@ class QuietTimer:
         elif connection.config.keepalive and state in SYNCHRONIZED:
             if self.at is None:
                 self._state = State.ESTABLISHED
-                self._heard_at = now
+                self.heard_at = now
                 self.at = now + connection.config.keepalive_idle
         elif self.at is not None:
             self.stop()
@@ -107,13 +109,13 @@ class QuietTimer:
             # Only an idle connection is probed (MUST-26): here the other timers watch the peer.
             self.at = now + config.keepalive_idle
             return Due.NOTHING
-        if not self._probes and now < self._heard_at + config.keepalive_idle:
-            self.at = self._heard_at + config.keepalive_idle
+        if not self.probes and now < self.heard_at + config.keepalive_idle:
+            self.at = self.heard_at + config.keepalive_idle
             return Due.NOTHING
         if self._gave_no_answer(config, now):
             self.stop()
             return Due.RESET
-        self._probes += 1
+        self.probes += 1
         self.at = now + config.keepalive_interval
         return Due.PROBE
 
@@ -123,5 +125,5 @@ class QuietTimer:
         As on Linux, a user timeout decides instead of the count, once a probe went unanswered.
         """
         if config.user_timeout is None:
-            return self._probes >= config.keepalive_count
-        return self._probes > 0 and now >= self._heard_at + config.user_timeout
+            return self.probes >= config.keepalive_count
+        return self.probes > 0 and now >= self.heard_at + config.user_timeout

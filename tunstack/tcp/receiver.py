@@ -272,13 +272,15 @@ class Receiver(UrgentReader):
         least = self.size >> 1
         if share - current >= (least if least < self.mss else self.mss):
             # What is less than the scale can say counts as one: never to offer it would end it all.
-            field = min(share >> shift or 1, 0xFFFF)
+            field = share >> shift or 1
         else:
             # An edge once offered stands: round up what the field cannot say exactly. Not without
             # end, though, or a peer that sends an octet at a time would never fill the buffer.
-            field = min(-(-current >> shift), 0xFFFF)
+            field = -(-current >> shift)
             if field << shift >= room + (1 << shift):
                 return current >> shift
+        if field > 0xFFFF:
+            field = 0xFFFF
         offered = field << shift
         if offered > current:
             self.edge = (self.nxt + offered) & MASK

@@ -65,12 +65,21 @@ class SendBuffer:
         self._starts.append(self._written)
         self._written += size
 
+    def put(self, data: Buffer) -> bytes:
+        """Queue a copy of `data`, which is all that there is then, and return the copy."""
+        chunk = bytes(data)
+        self._chunks.append(chunk)
+        self._starts.append(self._written)
+        self.size = len(chunk)
+        self._written += self.size
+        return chunk
+
     def drop_until(self, seq: int) -> None:
         """Drop the octets before `seq`, which lies between `start` and `end`."""
         size = (seq - self.start) & MASK
+        self.start = seq
         self._dropped += size
         self.size -= size
-        self.start = seq
         if not self.size:
             self._chunks.clear()
             self._starts.clear()

@@ -49,6 +49,19 @@ class SendTimers(SendVariables):
         self.start_timer(now)
         self.schedule_probe(now)
 
+    def start_flight(self, now: float) -> None:
+        """Start both timers for a lone small segment, in a connection that is ordinary."""
+        rtt = self.rtt
+        timer, give_up = now + rtt.rto, now + self.user_timeout
+        if timer > give_up:
+            timer = give_up
+        self.timer = timer
+        if self._config.tail_loss_probe:
+            early = now + self._tail.timeout(rtt, single=True)
+            if early > timer:
+                early = timer
+            self.early_timer = early if early < give_up else None
+
     def schedule_probe(self, now: float) -> None:
         """Set the probe timer, if this flight may have a probe (RFC 8985 section 7.2)."""
         recovery = self.recovery

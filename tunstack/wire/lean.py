@@ -37,13 +37,14 @@ Reader: TypeAlias = "Callable[[Buffer], Lean | None]"
 HEADERS: Final = 52
 """Octets of both headers with the timestamps."""
 
-_HEADERS: Final = Struct(">HHxxHHxx12sIIHHHHIII")
+_HEADERS: Final = Struct(">HHxxIxx12sIIHHxxxxIII")
 _WRITTEN: Final = Struct(">HHHHHH12sIIHHHHIII")
 _VERSION_AND_TOS: Final = 0x4500
-_FRAGMENT: Final = 0xBFFF
-"""All of the flags and the offset but don't-fragment."""
+_FRAGMENT_AND_PROTOCOL: Final = 0xBFFF00FF
+"""Of the flags and the offset all but don't-fragment; of the TTL and the protocol the latter."""
 _DONT_FRAGMENT: Final = 0x4000
 _OFFSET: Final = HEADERS - 20 << 10
+_OFFSET_AND_URG: Final = 0xFC00 | URG
 _NOP_NOP_TIMESTAMPS: Final = 0x0101080A
 
 
@@ -72,15 +73,12 @@ def _read(frame: Buffer, start: int) -> Lean | None:
     (
         version_and_tos,
         total_length,
-        fragment,
-        ttl_and_protocol,
+        fragment_and_protocol,
         names,
         seq,
         ack,
         offset_and_flags,
         wnd,
-        _,
-        _,
         option,
         ts_val,
         ts_ecr,
@@ -88,10 +86,8 @@ def _read(frame: Buffer, start: int) -> Lean | None:
     if (
         version_and_tos != _VERSION_AND_TOS
         or total_length != size
-        or fragment & _FRAGMENT
-        or ttl_and_protocol & 0xFF != TCP
-        or offset_and_flags >> 10 != _OFFSET >> 10
-        or offset_and_flags & URG
+        or fragment_and_protocol & _FRAGMENT_AND_PROTOCOL != TCP
+        or offset_and_flags & _OFFSET_AND_URG != _OFFSET
         or option != _NOP_NOP_TIMESTAMPS
         or int.from_bytes(frame[start : start + 20], "big") % 0xFFFF
     ):
