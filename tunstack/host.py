@@ -492,11 +492,6 @@ class Host:
         self.stack.touch(flow)
         self._flush(trio.current_time())
 
-    def took(self, flow: Flow) -> None:
-        """An application read from `flow`: there may be room to tell of."""
-        if self.stack.took(flow):
-            self.gave(flow, trio.current_time())
-
     def answer(self, flow: Flow, data: Buffer, now: float) -> bool:
         """Send `data`, if it can go out at once, and is all that there is; else do nothing."""
         stack = self.stack

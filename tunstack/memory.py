@@ -36,13 +36,14 @@ class Memory:
 
     Attributes:
         budget: The sum, and the flags that connections look at.
+        was_tight: Whether it was tight, and :meth:`ease` has not told since that it is not.
     """
 
     def __init__(self, budget: Budget, waits: TimeWaits, counters: Counter[str]) -> None:
         self.budget = budget
         self._waits = waits
         self._counters = counters
-        self._was_tight = False
+        self.was_tight = False
         # Who came first goes first. A plain dictionary looks for its first entry among those that
         # were deleted before it: 16 µs with 32,768 in TIME-WAIT, for each new connection.
         self._gaps: OrderedDict[Flow, None] = OrderedDict()
@@ -55,8 +56,8 @@ class Memory:
         if held != flow.accounted:
             self.budget.add(held - flow.accounted)
             flow.accounted = held
-            if self.budget.tight and not self._was_tight:
-                self._was_tight = True
+            if self.budget.tight and not self.was_tight:
+                self.was_tight = True
                 self._counters["memory_tight"] += 1
         if flow.finished:
             self._drop(flow)
@@ -137,7 +138,7 @@ class Memory:
     @property
     def easing(self) -> bool:
         """Whether memory was tight, and is not any more: :meth:`ease` tells who may go on."""
-        return self._was_tight and not self.budget.tight
+        return self.was_tight and not self.budget.tight
 
     def ease(self, flows: Collection[Flow]) -> Iterator[Flow]:
         """Which of `flows` may do more now that memory is not tight any more.
@@ -145,7 +146,7 @@ class Memory:
         Peers whose window had closed hear of it; without that, they would notice with their next
         probe. Applications that wait to send are to be told.
         """
-        self._was_tight = False
+        self.was_tight = False
         for flow in flows:
             if flow.state in CAN_RECEIVE and flow.receiver.update_is_worthwhile():
                 flow.receiver.ack_now = True

@@ -498,7 +498,7 @@ class Stack:
             self.memory.account_ordinary(flow)
         elif flow.accounted > FLOW_SIZE + _LITTLE:
             self.memory.account_later(flow)
-        return flow.receiver.ack_now or self.memory.easing
+        return flow.receiver.ack_now or (self.memory.was_tight and self.memory.easing)
 
     def answer(self, flow: Flow, data: Buffer, now: float) -> bool:
         """The application gives `flow` data that goes out at once: it is in `outgoing` then.
@@ -827,7 +827,8 @@ class _Writer:
     ) -> None:
         """Send a segment."""
         header = self._template.headers(seq, ack, flags, wnd, ts_val, ts_ecr, data, gso_size)
-        packet: list[Buffer] = [header, data] if data else [header]
+        # To copy little costs less than to have it gathered.
+        packet: list[Buffer] = [header + data] if len(data) < _SMALL else [header, data]
         stack = self._stack
         if stack.tap is None:
             stack.counters["packets_sent"] += 1

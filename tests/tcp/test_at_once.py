@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Interface
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .crowd import Crowd, Packet
+from tunstack.flow import Flow
+from tunstack.stack import Stack
+from tunstack.tcp.config import Config
+
+from .crowd import Crowd
 
 if TYPE_CHECKING:
-    from tunstack.flow import Flow
+    from collections.abc import Callable
+
+    from .crowd import Packet
 
 
 def exchange(*, at_once: bool, **fields: Any) -> tuple[Crowd, Flow]:
@@ -62,3 +70,141 @@ def test_a_window_that_is_closed_is_probed_all_the_same() -> None:
     assert not flow.ordinary
     assert flow.sender.persisting
     assert crowd.advance(1.0)
+
+
+class Pair:
+    """Two stacks with one connection between them, which applications use as sockets do."""
+
+    def __init__(self, seed: int, *, predict: bool, **settings: Any) -> None:
+        self.now = 0.0
+        self.answers = 0
+        self.frames: list[bytes] = []
+        config = Config(**settings)
+        self.stacks = [
+            Stack(
+                [IPv4Interface(address)],
+                1500,
+                rng=Random(seed + number),
+                config=config,
+                offload=True,
+                predict=predict,
+            )
+            for number, address in enumerate(("198.51.100.1/24", "198.51.100.2/24"))
+        ]
+        client, server = self.stacks
+        port = server.demux.bind(None, 9000, reuse=False)
+        listener = server.listen(None, port, 1)
+        connected = client.connect(server.interfaces[0].ip.packed, port, self.now)
+        self.carry()
+        accepted = listener.accept()
+        assert isinstance(accepted, Flow)
+        self.flows = [connected, accepted]
+        for flow in self.flows:
+            flow.changed = lambda: None
+
+    def carry(self, loss: float = 0.0, rng: Random | None = None) -> None:
+        """Let a millisecond pass, and carry what there is to carry, but what is lost."""
+        self.now += 0.001
+        for _ in range(4):
+            for stack, other in zip(self.stacks, reversed(self.stacks), strict=True):
+                if (at := stack.deadline()) is not None and at <= self.now:
+                    stack.handle_timers(self.now)
+                stack.flush(self.now)
+                while stack.outgoing:
+                    frame = b"".join(stack.outgoing.popleft())
+                    self.frames.append(frame)
+                    if rng is None or rng.random() >= loss:
+                        other.packet_arrives(frame, self.now)
+                other.flush(self.now)
+
+    def give(self, side: int, data: bytes) -> None:
+        stack, flow = self.stacks[side], self.flows[side]
+        before = len(stack.outgoing)
+        if stack.answer(flow, data, self.now):
+            self.answers += 1
+            assert len(stack.outgoing) == before + 1
+            return
+        flow.send(data, self.now)
+        stack.gave(flow, self.now)
+        stack.flush(self.now)
+
+    def take(self, side: int, size: int) -> bytes:
+        stack, flow = self.stacks[side], self.flows[side]
+        data = flow.receive(size)
+        if stack.took(flow):
+            stack.gave(flow, self.now)
+            stack.flush(self.now)
+        return data
+
+    def exchange(self, seed: int) -> list[object]:
+        """Do what applications may do, as `seed` has it; returns all that can be seen of it.
+
+        By every second seed they take turns, and wait for each other: what is less than two full
+        segments then, as more would have its ACK held for who waits (`test_holding_back.py`).
+        """
+        rng = Random(seed)
+        waits = seed % 2 == 0
+        loss = 0.0 if waits else rng.choice((0.0, 0.0, 0.02))
+        sizes = (1, 75, 1448) if waits else (1, 75, 1448, 1449, 3000)
+        seen: list[object] = []
+        for turn in range(120):
+            side = turn % 2 if waits else rng.randrange(2)
+            for flow in self.flows:
+                flow.awaited = waits
+            for _ in range(1 if waits else rng.choice((1, 1, 1, 2))):
+                self.give(side, rng.randbytes(rng.choice(sizes)))
+            if rng.random() < 0.1:
+                self.now += rng.choice((0.05, 0.3, 2.0))
+            self.carry(loss, rng)
+            if waits or rng.random() < 0.8:
+                seen.append(self.take(1 - side, 65536 if waits else rng.choice((10, 65536))))
+            seen += [flow.info() for flow in self.flows]
+            # Of those that stand in the queues some may be too early: what counts is their own.
+            seen += [flow.deadline() for flow in self.flows]
+        return [*seen, *self.frames]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_an_answer_is_what_all_the_rules_would_have_sent(seed: int) -> None:
+    """The same frames at the same times, and the same state after each, with losses and pauses."""
+    settings = {
+        "nodelay": seed % 3 > 0,
+        "receive_buffer": (1 << 18, 4096)[seed % 5 == 4],
+        "tail_loss_probe": seed % 7 > 0,
+    }
+    short = Pair(seed, predict=True, **settings)
+    assert short.exchange(seed) == Pair(seed, predict=False, **settings).exchange(seed)
+    assert short.answers
+
+
+HINDRANCES: dict[str, Callable[[Flow], object]] = {
+    "it is corked": lambda flow: setattr(flow.sender, "corked", True),
+    "more is to come": lambda flow: setattr(flow.sender, "more", True),
+    "something is queued": lambda flow: flow.sender.buffer.append(b"earlier"),
+    "something is on its way": lambda flow: setattr(flow.sender, "nxt", flow.sender.nxt + 1),
+    "the send buffer is smaller": lambda flow: setattr(flow.sender, "size", 99),
+    "the window is smaller": lambda flow: setattr(flow.sender, "wnd", 99),
+    "cwnd is smaller": lambda flow: setattr(flow.sender.congestion, "cwnd", 99),
+    "the path is not known to carry it": lambda flow: setattr(flow.sender.path, "proven", 99),
+    "a segment cannot carry it": lambda flow: setattr(flow.sender, "mss", 99),
+    "it was idle": lambda flow: setattr(flow.sender, "last_sent", -1.0),
+    "memory is tight": lambda flow: setattr(flow.receiver.budget, "tight", True),
+    "it is not ordinary": lambda flow: setattr(flow, "ordinary", False),
+    "it is to be asked": lambda flow: setattr(flow, "touched", True),
+}
+
+
+@pytest.mark.parametrize("hindrance", HINDRANCES)
+def test_it_is_left_to_the_rules_where(hindrance: str) -> None:
+    crowd, flow = exchange(at_once=True)
+    HINDRANCES[hindrance](flow)
+    before = flow.info()
+    assert not crowd.stack.answer(flow, bytes(100), crowd.now)
+    assert flow.info() == before
+    assert not crowd.stack.outgoing
+
+
+def test_nothing_is_sent_where_nothing_is_given() -> None:
+    crowd, flow = exchange(at_once=True)
+    assert not crowd.stack.answer(flow, b"", crowd.now)
+    assert crowd.stack.answer(flow, b"x", crowd.now)

@@ -86,7 +86,9 @@ class TransferSocket(Variants):
         except OSError as error:
             flow.error = None  # Told once, as on Linux; from now on it is the end.
             raise OSError(error.errno, error.strerror) from None
-        self._host.took(flow)
+        host = self._host
+        if host.stack.took(flow):
+            host.gave(flow, trio.current_time())
         return data
 
     def is_readable(self) -> bool:

@@ -227,11 +227,12 @@ class Receiver(UrgentReader):
 
     def delay_ack(self, octets: int, now: float) -> None:
         """An ACK for every second full-sized segment; otherwise it may wait (SHLD-18, SHLD-19)."""
-        self._unacknowledged += octets
-        if self._unacknowledged >= 2 * self.mss or not self._delayed_ack:
+        self._unacknowledged = octets = self._unacknowledged + octets
+        delay = self._delayed_ack
+        if octets >= 2 * self.mss or not delay:
             self.ack_now = True
         elif self.ack_due is None:
-            self.ack_due = now + self._delayed_ack
+            self.ack_due = now + delay
 
     def came_again(self, seq: int, size: int) -> None:
         """`size` octets from `seq` were there already: tell the peer (D-SACK, RFC 2883)."""

@@ -38,20 +38,22 @@ class RttEstimator:
             rtt: Seconds. The caller keeps to Karn's rule.
             weight: Scales the gains when a window brings many samples (RFC 7323 appendix G).
         """
-        if self.min_rtt is None or rtt < self.min_rtt:
+        least, srtt, rttvar = self.min_rtt, self.srtt, self.rttvar
+        if least is None or rtt < least:
             self.min_rtt = rtt
-        if self.srtt is None:
-            self.srtt = rtt
-            self.rttvar = rtt / 2
+        if srtt is None:
+            srtt = rtt
+            rttvar = rtt / 2
         else:
-            self.rttvar += BETA * weight * (abs(self.srtt - rtt) - self.rttvar)
-            self.srtt += ALPHA * weight * (rtt - self.srtt)
+            rttvar += BETA * weight * (abs(srtt - rtt) - rttvar)
+            srtt += ALPHA * weight * (rtt - srtt)
+        self.srtt, self.rttvar = srtt, rttvar
         # Linux keeps the variation's part at 200 ms or more, and so do we: a bare floor under the
         # sum would let the timer fire during a delayed ACK on paths of more than 160 ms.
-        variation = 4 * self.rttvar
+        variation = 4 * rttvar
         if variation < self._least:
             variation = self._least
-        base = self.srtt + variation
+        base = srtt + variation
         self._base = self.rto = base if base < self._maximum else self._maximum
 
     def back_off(self) -> None:

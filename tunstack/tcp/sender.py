@@ -46,6 +46,7 @@ class Sender(SendTimers):
 
     def syn_sent(self, now: float) -> None:
         """A SYN went out, for the first time or again."""
+        self.last_sent = now
         if self.nxt == self.iss:
             self.nxt = (self.iss + 1) & MASK
             self.recovery.sent(1, now)
