@@ -130,8 +130,8 @@ def _acknowledged(connection: Connection, ack: int, advance: int, now: float) ->
     last = board.acknowledge_in_order(board.una + advance)
     rtt = now - last.time
     recovery.rack.delivered_in_order(last, rtt)
-    samples = -(-outstanding // (2 * sender.mss))
-    sender.rtt.sample(rtt, 1 / samples if samples > 1 else 1.0)
+    few = 2 * sender.mss
+    sender.rtt.sample(rtt, 1.0 if outstanding <= few else 1 / -(-outstanding // few))
     if sender.path.trial is not None:
         sizing.look_at_trial(sender, board.una, now)
     congestion = sender.congestion

@@ -64,8 +64,9 @@ class Rack:
     def delivered_in_order(self, sent: Sent, elapsed: float) -> None:
         """As :meth:`delivered`, of what was sent once and overtaken by nothing."""
         self._rtt = elapsed
-        if (sent.time, sent.end) > (self._time, self._end):
-            self._time, self._end = sent.time, sent.end
+        time, end = sent.time, sent.end
+        if time > self._time or (time == self._time and end > self._end):
+            self._time, self._end = time, end
 
     def duplicate_sack(self, una: int, nxt: int) -> None:
         """A D-SACK came: a retransmission was in vain, so be more patient (step 4)."""

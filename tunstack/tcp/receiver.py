@@ -270,8 +270,8 @@ class Receiver(UrgentReader):
         room = share = self.size - waiting
         if self.budget.tight:
             share = self.budget.share(self.size) - waiting
-        least = self.size >> 1
-        if share - current >= (least if least < self.mss else self.mss):
+        growth = share - current
+        if growth >= self.mss or growth >= self.size >> 1:
             # What is less than the scale can say counts as one: never to offer it would end it all.
             field = share >> shift or 1
         else:
