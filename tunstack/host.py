@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import trio
 
 from tunstack.link.impaired import ImpairedLink
+from tunstack.polling import Polling
 from tunstack.socket import Socket
 from tunstack.socket.factory import installed
 from tunstack.stack import Stack
@@ -188,9 +189,19 @@ class Host:
 
     async def _receive(self) -> None:
         try:
+            polling = Polling()
             while True:
+                asleep_since = trio.current_time()
                 await self._link.wait_readable()
-                while self._process_batch():
+                polling.slept(trio.current_time() - asleep_since)
+                in_vain = 0
+                while True:
+                    if self._process_batch():
+                        in_vain = 0
+                    elif in_vain == polling.looks:
+                        break
+                    else:
+                        in_vain += 1
                     # What the tasks do that have just woken may bring the next packets already:
                     # to look costs less than to have the system tell.
                     await trio.lowlevel.checkpoint()
