@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import trio
 
 from tunstack import Host
 from tunstack.polling import Polling
+
+if TYPE_CHECKING:
+    from tunstack.link.base import Buffer
 
 SOON, LATE = 20e-6, 1e-3
 
@@ -52,7 +57,7 @@ class SlowLink:
     def fileno(self) -> int:
         return -1
 
-    def receive(self, limit: int = 256) -> list[bytes]:
+    def receive(self, limit: int = 256) -> list[Buffer]:
         self.left -= 1
         if self.left > 0:
             return []
