@@ -59,6 +59,7 @@ from tunstack.wire import (
     encode_icmp,
     encode_segment,
     lean,
+    lean_syn,
     read_gso_size,
 )
 
@@ -133,6 +134,7 @@ class Stack:
         self.config = replace(config, mss=mss, max_payload=largest)
         self._offload = offload
         self._read = lean.read_frame if offload else lean.read_packet
+        self._read_syn = lean_syn.read_syn_frame if offload else lean_syn.read_syn_packet
         self._data_at = lean.HEADERS + (VNET_SIZE if offload else 0)
         self._predicts = predict
         self._predicted = 0
@@ -226,10 +228,17 @@ class Stack:
     def _process(self, frame: Buffer, now: float, *, looped: bool) -> None:
         packet, trusted, gso_size = frame, False, 0
         try:
+            if (syn := self._read_syn(frame)) is not None:
+                name = FourTuple.from_incoming(syn[0])
+                self._check_addresses(name.remote, name.local, looped=looped)
+                self._tcp_arrives(name, syn[1], 0, frame, now)
+                return
             if self._offload:
                 packet, trusted, gso_size = decode_vnet(frame)
             datagram = decode_datagram(packet)
-            self._check_addresses(datagram, looped=looped)
+            self._check_addresses(datagram.src, datagram.dst, looped=looped)
+            if datagram.more_fragments or datagram.fragment_offset:
+                raise Discard(Reason.FRAGMENT)
             if datagram.protocol == TCP:
                 sport, dport, segment = decode_segment(datagram, trusted=trusted)
                 segment.gso_size = gso_size
@@ -244,15 +253,13 @@ class Stack:
             self.counters[discard.reason] += 1
             self._observe_in(frame, now, f"dropped: {discard.reason.phrase}")
 
-    def _check_addresses(self, datagram: Datagram, *, looped: bool) -> None:
-        if datagram.dst not in self._local:
+    def _check_addresses(self, src: Address, dst: Address, *, looped: bool) -> None:
+        if dst not in self._local:
             raise Discard(Reason.NOT_OUR_ADDRESS)
-        if ip_address.is_martian_source(datagram.src, self._broadcasts):
+        if ip_address.is_martian_source(src, self._broadcasts):
             raise Discard(Reason.BAD_SOURCE)
-        if datagram.src in self._local and not looped:
+        if src in self._local and not looped:
             raise Discard(Reason.BAD_SOURCE)  # Only what we send ourselves comes from us.
-        if datagram.more_fragments or datagram.fragment_offset:
-            raise Discard(Reason.FRAGMENT)
 
     def _tcp_arrives(
         self, name: FourTuple, segment: Segment, tos: int, packet: Buffer, now: float
@@ -581,12 +588,11 @@ class Stack:
         )
         if segment.note:
             self.counters[segment.note] += 1
-        if flow is None:
+        if flow is None or self.tap is None:
             self._emit(name.remote, packet, now, segment.note)
         else:
-            self._emit(
-                name.remote, packet, now, segment.note, flow.observed.value, flow.state.value
-            )
+            before, after = flow.observed.value, flow.state.value
+            self._emit(name.remote, packet, now, segment.note, before, after)
             flow.observed = flow.state
 
     def _send_icmp(self, asked: Datagram, message: icmp.IcmpMessage, now: float) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .receiver import MAX_WINDOW_SHIFT, window_shift
 from .segment import ACK, SYN, Segment
-from .state import State
+from .state import SYN_RECEIVED
 
 if TYPE_CHECKING:
     from .control_block import ControlBlock
@@ -19,7 +19,7 @@ _SMALLEST_MSS = 48
 def our_syn(connection: ControlBlock, now: float) -> Segment:
     """A SYN, or a SYN,ACK; its options look like Linux's. The window in it is never scaled."""
     config, receiver, ecn = connection.config, connection.receiver, connection.ecn
-    answer = connection.state is State.SYN_RECEIVED
+    answer = connection.state is SYN_RECEIVED
     segment = Segment(connection.sender.iss, flags=SYN, mss=config.mss)
     again = connection.sender.nxt != connection.sender.iss
     segment.flags |= ecn.answer_flags() if answer else ecn.syn_flags(again=again)
