@@ -40,9 +40,9 @@ from tunstack.tcp.ecn import CE
 from tunstack.tcp.fast_open_cookies import CookieCache, CookieMint
 from tunstack.tcp.isn import InitialNumbers
 from tunstack.tcp.listener import Listener
-from tunstack.tcp.segment import ACK, PSH, Segment
+from tunstack.tcp.segment import ACK, PSH, SYN, Segment
 from tunstack.tcp.sequence import MASK, within
-from tunstack.tcp.state import State
+from tunstack.tcp.state import SYN_RECEIVED, State
 from tunstack.tcp.verdict import Verdict
 from tunstack.time_wait import TimeWaits
 from tunstack.timers import TimerQueue
@@ -72,6 +72,9 @@ if TYPE_CHECKING:
     from tunstack.ip.datagram import Address, Buffer, Datagram
 
 _ESTABLISHED: Final = State.ESTABLISHED.value
+_TIME_WAIT: Final = State.TIME_WAIT.value
+_ACCEPTED: Final = Verdict.ACCEPTED
+_NEW_INCARNATION: Final = Verdict.NEW_INCARNATION
 
 _SMALL: Final = 2048
 """Octets of a packet whose data is copied rather than looked at in place."""
@@ -205,7 +208,7 @@ class Stack:
         self._predicted += 1
         flow.received_tos = 0
         if self.tap is not None:
-            self._observe_in(frame, now, Verdict.ACCEPTED, _ESTABLISHED, _ESTABLISHED)
+            self._observe_in(frame, now, _ACCEPTED, _ESTABLISHED, _ESTABLISHED)
         self.note(flow)
         return True
 
@@ -264,9 +267,11 @@ class Stack:
     def _tcp_arrives(
         self, name: FourTuple, segment: Segment, tos: int, packet: Buffer, now: float
     ) -> None:
-        flow = self.demux.find(name) or self._wake(name)
+        flow = self.demux.find(name)
         if flow is None:
-            flow = self._unmatched(name, segment, packet, now)
+            if segment.flags & SYN and self._replaces_wait(name, segment, packet, now):
+                return
+            flow = self._wake(name) or self._unmatched(name, segment, packet, now)
             if flow is None:
                 return
         self._segment_arrives(flow, segment, tos, packet, now)
@@ -281,10 +286,14 @@ class Stack:
         verdict = flow.segment_arrives(segment, now)
         self.counters[verdict] += 1
         self.touch(flow)
+        if before is SYN_RECEIVED and self._predicts and prediction.is_ordinary(flow):
+            # It has just opened, and what asks for an answer may be in the same batch.
+            flow.quiet.watch(flow, now)
+            self._may_go_the_short_way(flow)
         if self.tap is not None:
             flow.observed = flow.state
             self._observe_in(packet, now, verdict, before.value, flow.state.value)
-        if verdict is Verdict.NEW_INCARNATION:
+        if verdict is _NEW_INCARNATION:
             self._reincarnate(flow, segment, packet, now)
 
     def _wake(self, name: FourTuple) -> Flow | None:
@@ -370,9 +379,32 @@ class Stack:
         old.end(None)
         self.demux.remove(old.four_tuple, old)
         self.touch(old)
+        self._begin_anew(old.four_tuple, old.sender.nxt, syn, packet, now)
+
+    def _replaces_wait(self, name: FourTuple, syn: Segment, packet: Buffer, now: float) -> bool:
+        """Whether `syn` has reopened what nobody owns: as :meth:`_reincarnate`, without the old.
+
+        A client that does not wait for it comes back with the same port before a minute is over.
+        """
+        if self.demux.find_listener(name.local, name.local_port) is None:
+            return False
+        nxt = self.time_waits.replace(name, syn)
+        if nxt is None:
+            return False
+        if syn.ecn == CE:
+            self.counters["congestion_marks"] += 1
+        self.counters[_NEW_INCARNATION] += 1
+        self._observe_in(packet, now, _NEW_INCARNATION, _TIME_WAIT, _TIME_WAIT)
+        self._begin_anew(name, nxt, syn, packet, now)
+        return True
+
+    def _begin_anew(
+        self, name: FourTuple, nxt: int, syn: Segment, packet: Buffer, now: float
+    ) -> None:
+        """After a connection of the same name, whose SND.NXT was `nxt`."""
         # Larger than any number that the old one used (RFC 9293 section 3.6.1).
-        floor = (old.sender.nxt + _ISN_STEP) & MASK
-        flow = self._unmatched(old.four_tuple, syn, packet, now, floor)
+        floor = (nxt + _ISN_STEP) & MASK
+        flow = self._unmatched(name, syn, packet, now, floor)
         if flow is not None:
             flow.segment_arrives(syn, now)
             self.touch(flow)
@@ -548,9 +580,12 @@ class Stack:
                 flow.changed()
             self.memory.account(flow)
             if self._predicts and prediction.is_ordinary(flow):
-                flow.ordinary = True
-                if flow.write is None:
-                    flow.write = _Writer(self, flow.four_tuple, flow.config).write
+                self._may_go_the_short_way(flow)
+
+    def _may_go_the_short_way(self, flow: Flow) -> None:
+        flow.ordinary = True
+        if flow.write is None:
+            flow.write = _Writer(self, flow.four_tuple, flow.config).write
 
     def _flush_ordinary(self, flow: Flow, now: float) -> None:
         assert flow.write is not None

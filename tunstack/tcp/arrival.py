@@ -209,14 +209,24 @@ def _is_old_duplicate(connection: Connection, ts_val: int, now: float) -> bool:
 
 
 def _is_new_incarnation(connection: Connection, segment: Segment) -> bool:
-    """Whether a SYN in TIME-WAIT may open a new connection (section 3.6.1 MAY-2, RFC 6191)."""
-    if connection.state is not TIME_WAIT or segment.flags & (SYN | ACK | RST) != SYN:
+    """Whether it opens a new connection where this one is in TIME-WAIT."""
+    ts_recent = connection.ts_recent if connection.timestamps_ok else None
+    return connection.state is TIME_WAIT and opens_anew(segment, ts_recent, connection.receiver.nxt)
+
+
+def opens_anew(segment: Segment, ts_recent: int | None, rcv_nxt: int) -> bool:
+    """Whether it is a SYN that may open a new connection (section 3.6.1 MAY-2, RFC 6191).
+
+    Args:
+        segment: What has come in TIME-WAIT.
+        ts_recent: TS.Recent; None if the old connection had no timestamps.
+        rcv_nxt: The old connection's RCV.NXT.
+    """
+    if segment.flags & (SYN | ACK | RST) != SYN:
         return False
-    if connection.timestamps_ok and segment.ts_val is not None:
-        if segment.ts_val != connection.ts_recent:
-            return gt(segment.ts_val, connection.ts_recent)
-        return gt(segment.seq, connection.receiver.nxt)
-    return gt(segment.seq, connection.receiver.nxt)
+    if ts_recent is not None and segment.ts_val is not None and segment.ts_val != ts_recent:
+        return gt(segment.ts_val, ts_recent)
+    return gt(segment.seq, rcv_nxt)
 
 
 def _crossed_syn(connection: Connection, segment: Segment) -> bool:
@@ -418,4 +428,4 @@ def _fin_is_received(connection: Connection) -> None:
         raise AssertionError(f"FIN in {state}")
 
 
-__all__ = ["reset_for", "segment_arrives"]
+__all__ = ["opens_anew", "reset_for", "segment_arrives"]
