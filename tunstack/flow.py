@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from tunstack.tcp.budget import UNLIMITED, Budget
 from tunstack.tcp.congestion import name_of
 from tunstack.tcp.connection import Connection
 
@@ -129,8 +130,16 @@ class Flow(Connection):
         "write",
     )
 
-    def __init__(self, four_tuple: FourTuple, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        four_tuple: FourTuple,
+        config: Config,
+        *,
+        iss: int,
+        ts_offset: int = 0,
+        budget: Budget = UNLIMITED,
+    ) -> None:
+        super().__init__(config, iss=iss, ts_offset=ts_offset, budget=budget)
         self.accounted = 0
         self.awaited = False
         self.four_tuple = four_tuple
@@ -144,7 +153,8 @@ class Flow(Connection):
 
     def reconfigure(self, config: Config) -> None:
         """Take other parameters; what goes into every header may be among them."""
-        if (config.ttl, config.tos) != (self.config.ttl, self.config.tos):
+        before = self.config
+        if config.ttl != before.ttl or config.tos != before.tos:
             self.write = None
         super().reconfigure(config)
 

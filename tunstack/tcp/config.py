@@ -124,6 +124,10 @@ class Config:
     ttl: int = 64
     tos: int = 0
 
+    def __hash__(self) -> int:
+        """Of a few fields: hosts have few configurations, and all would take a microsecond."""
+        return hash((self.mss, self.nodelay, self.congestion))
+
     @property
     def receive_sizes(self) -> tuple[int, int]:
         """The receive buffer's size at first, and at most."""

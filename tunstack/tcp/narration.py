@@ -20,12 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator
 
 
-@types.coroutine
-def _change_of_state() -> Generator[None, None, None]:
-    """Wait until the state machine changes: the one thing that a story awaits."""
-    yield
-
-
 class Narrator(StateMachine):
     """A state machine that tells a story as its states change."""
 
@@ -41,14 +35,15 @@ class Narrator(StateMachine):
         """Begin `story`, or let it follow the one that is being told."""
         if self._story is None:
             self._story = story
-            self._resume()
+            self._state_changed()
         else:
             self._next_story = story
 
-    async def until_left(self, *states: State) -> None:
-        """Wait until the state is none of `states`; return at once when it is none of them now."""
-        while self.state in states:
-            await _change_of_state()
+    @types.coroutine
+    def until_left(self, state: State) -> Generator[None, None, None]:
+        """Wait until the state is another than `state`: the one thing that a story awaits."""
+        while self.state is state:
+            yield
 
     def end_stories(self) -> None:
         """Drop whatever is untold; idempotent."""
@@ -60,9 +55,7 @@ class Narrator(StateMachine):
         self._next_story = None
 
     def _state_changed(self) -> None:
-        self._resume()
-
-    def _resume(self) -> None:
+        """Go on with the story, if there is one."""
         # A story that changes the state itself is not resumed within itself: until_left looks at
         # the state before it waits, so no change is missed.
         while self._story is not None and not self._telling:
