@@ -286,8 +286,8 @@ class Stack:
         verdict = flow.segment_arrives(segment, now)
         self.counters[verdict] += 1
         self.touch(flow)
-        if before is SYN_RECEIVED and self._predicts and prediction.is_ordinary(flow):
-            # It has just opened, and what asks for an answer may be in the same batch.
+        if before is SYN_RECEIVED and self._predicts and self._awaits_request(flow):
+            # It has just opened, and a request may be in the same batch.
             flow.quiet.watch(flow, now)
             self._may_go_the_short_way(flow)
         if self.tap is not None:
@@ -295,6 +295,9 @@ class Stack:
             self._observe_in(packet, now, verdict, before.value, flow.state.value)
         if verdict is _NEW_INCARNATION:
             self._reincarnate(flow, segment, packet, now)
+
+    def _awaits_request(self, flow: Flow) -> bool:
+        return not flow.sender.buffer.size and prediction.is_ordinary(flow)
 
     def _wake(self, name: FourTuple) -> Flow | None:
         flow = self.time_waits.wake(name)

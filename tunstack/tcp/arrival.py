@@ -294,7 +294,10 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
         if connection.passive and not connection.accepts_early and not connection.may_open:
             return Verdict.BACKLOG_FULL
         sender.set_window(segment.seq, ack, _scaled_window(connection, segment))
-        sender.heard(ack, now, echoed_at=connection.echoed_at(segment, now))
+        if sender.steady:
+            sender.heard_in_order(ack, now)
+        else:
+            sender.heard(ack, now, echoed_at=connection.echoed_at(segment, now))
         connection.enter(ESTABLISHED)
         return None
     if gt(ack, sender.nxt):
@@ -308,18 +311,32 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
     if ge(ack, sender.una):
         if ack != sender.una:
             connection.soft_error = None  # It has come right.
-        sender.heard(
-            ack,
-            now,
-            sack=segment.sack,
-            echoed_at=connection.echoed_at(segment, now),
-            duplicate=ack == sender.una and _is_duplicate_ack(connection, segment),
-            marked=segment.flags & ECE != 0 and connection.ecn.capable,
-        )
+        _hear(connection, segment, now)
         sender.update_window(segment.seq, ack, _scaled_window(connection, segment))
     if connection.state in _CLOSE_STATES and sender.fin_acknowledged:
         _our_fin_is_acknowledged(connection)
     return None
+
+
+def _hear(connection: Connection, segment: Segment, now: float) -> None:
+    """Let the sender know of an ACK that is not old."""
+    sender = connection.sender
+    ack = segment.ack
+    if not segment.sack and not segment.flags & ECE:
+        if ack == sender.una:
+            if ack == sender.nxt:
+                return  # Nothing is outstanding of which it could tell.
+        elif sender.steady:
+            sender.heard_in_order(ack, now)
+            return
+    sender.heard(
+        ack,
+        now,
+        sack=segment.sack,
+        echoed_at=connection.echoed_at(segment, now),
+        duplicate=ack == sender.una and _is_duplicate_ack(connection, segment),
+        marked=segment.flags & ECE != 0 and connection.ecn.capable,
+    )
 
 
 def _sixth_check_urg(connection: Connection, segment: Segment) -> None:

@@ -35,7 +35,7 @@ class Narrator(StateMachine):
         """Begin `story`, or let it follow the one that is being told."""
         if self._story is None:
             self._story = story
-            self._state_changed()
+            self._resume()
         else:
             self._next_story = story
 
@@ -54,8 +54,7 @@ class Narrator(StateMachine):
         self._story = self._story if self._telling else None
         self._next_story = None
 
-    def _state_changed(self) -> None:
-        """Go on with the story, if there is one."""
+    def _resume(self) -> None:
         # A story that changes the state itself is not resumed within itself: until_left looks at
         # the state before it waits, so no change is missed.
         while self._story is not None and not self._telling:
@@ -68,3 +67,5 @@ class Narrator(StateMachine):
                 return
             finally:
                 self._telling = False
+
+    _state_changed = _resume

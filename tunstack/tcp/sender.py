@@ -5,7 +5,7 @@ Its variables are in :mod:`.send_variables`, its timers in :mod:`.send_timers`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from . import sizing
 from .congestion import Acknowledgement
@@ -14,6 +14,8 @@ from .sack_blocks import read_blocks
 from .send_buffer import SendBuffer
 from .send_timers import SendTimers
 from .sequence import MASK, ge, gt, le
+
+_OPEN: Final = Phase.OPEN
 
 
 class Transmission(NamedTuple):
@@ -287,6 +289,36 @@ class Sender(SendTimers):
             self._tail.forget()  # What was lost is known, and has had its consequences.
         elif self._tail.acknowledged(una, duplicate=duplicate and not sack, came_twice=probe_twice):
             recovery.tail_was_lost(self._tail.flight, now)
+        self._set_timers(advance, now)
+
+    @property
+    def steady(self) -> bool:
+        """Whether nothing was sent again, lost, SACKed or is a probe: so :meth:`heard_in_order`."""
+        recovery = self.recovery
+        board = recovery.board
+        return (
+            recovery.phase is _OPEN
+            and recovery.sack
+            and not (board.sacked or board.lost or board.resent)
+            and recovery.reorder_timer is None
+            and self._tail.end is None
+            and self.path.trial is None
+        )
+
+    def heard_in_order(self, ack: int, now: float) -> None:
+        """As :meth:`heard` of an ACK that advances, and tells of nothing else, while `steady`."""
+        was_syn = not self.synchronized
+        outstanding = (self.nxt - self.una) & MASK
+        advance = (ack - self.una) & MASK
+        recovery = self.recovery
+        board = recovery.board
+        self._advance(ack, now)
+        last = board.acknowledge_in_order(board.una + advance)
+        rtt = now - last.time
+        recovery.rack.delivered_in_order(last, rtt)
+        self._measure(rtt, outstanding)
+        if not was_syn:
+            self._grow(advance, rtt, now)
         self._set_timers(advance, now)
 
     def _advance(self, ack: int, now: float) -> None:

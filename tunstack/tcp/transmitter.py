@@ -83,6 +83,8 @@ class Transmitter(ControlBlock):
                 self._mark_capable(segment)
             out.append(segment)
             sender.sent(what, now)
+            if what.fin and not sender.recovery.board.lost:
+                break
         if (sender.nxt - before) & MASK > sender.mss:
             # Nothing follows this burst until it is acknowledged: let the peer not wait for more.
             # As Linux does it, and takes it: that saves most of its delayed ACKs.
