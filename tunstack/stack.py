@@ -232,9 +232,9 @@ class Stack:
         packet, trusted, gso_size = frame, False, 0
         try:
             if (syn := self._read_syn(frame)) is not None:
-                name = FourTuple.from_incoming(syn[0])
-                self._check_addresses(name.remote, name.local, looped=looped)
-                self._tcp_arrives(name, syn[1], 0, frame, now)
+                name, segment = syn
+                self._check_addresses(name[:4], name[4:8], looped=looped)
+                self._tcp_arrives(name, segment, 0, frame, now)
                 return
             if self._offload:
                 packet, trusted, gso_size = decode_vnet(frame)
@@ -245,7 +245,7 @@ class Stack:
             if datagram.protocol == TCP:
                 sport, dport, segment = decode_segment(datagram, trusted=trusted)
                 segment.gso_size = gso_size
-                name = FourTuple(datagram.dst, dport, datagram.src, sport)
+                name = FourTuple(datagram.dst, dport, datagram.src, sport).incoming
                 self._tcp_arrives(name, segment, datagram.tos, frame, now)
             elif datagram.protocol == ICMP:
                 self._icmp_arrives(datagram, frame, now)
@@ -265,13 +265,16 @@ class Stack:
             raise Discard(Reason.BAD_SOURCE)  # Only what we send ourselves comes from us.
 
     def _tcp_arrives(
-        self, name: FourTuple, segment: Segment, tos: int, packet: Buffer, now: float
+        self, incoming: bytes, segment: Segment, tos: int, packet: Buffer, now: float
     ) -> None:
-        flow = self.demux.find(name)
-        if flow is None:
-            if segment.flags & SYN and self._replaces_wait(name, segment, packet, now):
+        flow = self.demux.incoming.get(incoming)
+        if flow is None and incoming in self.demux.waiting:
+            if segment.flags & SYN and self._replaces_wait(incoming, segment, packet, now):
                 return
-            flow = self._wake(name) or self._unmatched(name, segment, packet, now)
+            flow = self._wake(incoming)
+        if flow is None:
+            name = FourTuple.from_incoming(incoming)
+            flow = self._unmatched(name, segment, packet, now)
             if flow is None:
                 return
         self._segment_arrives(flow, segment, tos, packet, now)
@@ -299,10 +302,9 @@ class Stack:
     def _awaits_request(self, flow: Flow) -> bool:
         return not flow.sender.buffer.size and prediction.is_ordinary(flow)
 
-    def _wake(self, name: FourTuple) -> Flow | None:
-        flow = self.time_waits.wake(name)
-        if flow is not None:
-            self.touch(flow)  # At once: whatever becomes of the segment, it is to have its timer.
+    def _wake(self, incoming: bytes) -> Flow:
+        flow = self.time_waits.wake(incoming)
+        self.touch(flow)  # At once: whatever becomes of the segment, it is to have its timer.
         return flow
 
     def _unmatched(
@@ -384,14 +386,15 @@ class Stack:
         self.touch(old)
         self._begin_anew(old.four_tuple, old.sender.nxt, syn, packet, now)
 
-    def _replaces_wait(self, name: FourTuple, syn: Segment, packet: Buffer, now: float) -> bool:
+    def _replaces_wait(self, incoming: bytes, syn: Segment, packet: Buffer, now: float) -> bool:
         """Whether `syn` has reopened what nobody owns: as :meth:`_reincarnate`, without the old.
 
         A client that does not wait for it comes back with the same port before a minute is over.
         """
+        name = FourTuple.from_incoming(incoming)
         if self.demux.find_listener(name.local, name.local_port) is None:
             return False
-        nxt = self.time_waits.replace(name, syn)
+        nxt = self.time_waits.replace(incoming, syn)
         if nxt is None:
             return False
         if syn.ecn == CE:

@@ -260,24 +260,20 @@ class TimeWaits:
         self._budget.add(WAIT_SIZE)
         return True
 
-    def wake(self, name: FourTuple) -> Flow | None:
-        """The flow of that name, which is here no more then; None if there is none."""
-        wait = self._by_name.get(name.incoming)
-        if wait is None:
-            return None
+    def wake(self, incoming: bytes) -> Flow:
+        """The flow of a name that is here, and then no more."""
+        wait = self._by_name[incoming]
         self._drop(wait)
         flow = wait.flow(self._config, self._budget)
         self._demux.come_back(flow.four_tuple, flow)
         return flow
 
-    def replace(self, name: FourTuple, syn: Segment) -> int | None:
-        """If `syn` may open a new connection in place of one here, forget that.
+    def replace(self, incoming: bytes, syn: Segment) -> int | None:
+        """If `syn` may open a new connection in place of the one of that name, forget that.
 
         Returns its SND.NXT then; else None.
         """
-        wait = self._by_name.get(name.incoming)
-        if wait is None:
-            return None
+        wait = self._by_name[incoming]
         kept = wait.kept
         ts_recent = kept.ts_recent if kept.timestamps else None
         if not opens_anew(syn, ts_recent, kept.rcv_nxt):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from .budget import SMALLEST_BUFFER, UNLIMITED, Budget
 from .buffer_tuning import ReceiveTuning
-from .reassembly import Reassembly
+from .reassembly import NOTHING, Reassembly
 from .receive_buffer import ReceiveBuffer
 from .sequence import MASK, diff
 from .urgent import UrgentReader
@@ -22,6 +23,7 @@ _LARGEST_WINDOW: Final = 4 << 20
 """The window that the scale is chosen for, however small SO_RCVBUF is now: it may grow later."""
 
 
+@lru_cache(maxsize=64)
 def window_shift(buffer: int) -> int:
     """The window scale that a SYN offers, for a receive buffer of `buffer` octets."""
     window = max(buffer, _LARGEST_WINDOW)
@@ -55,6 +57,7 @@ class Receiver(UrgentReader):
 
     __slots__ = (
         "_delayed_ack",
+        "_max_runs",
         "_most_offered",
         "_sizes",
         "_twice",
@@ -87,7 +90,8 @@ class Receiver(UrgentReader):
         self._set_size(config)
         self.budget = budget
         self.buffer = ReceiveBuffer()
-        self.reassembly = Reassembly(config.max_out_of_order_runs)
+        self.reassembly = NOTHING
+        self._max_runs = config.max_out_of_order_runs
         self.fin: int | None = None
         self.finished = False
         self.discarding = False
@@ -172,6 +176,8 @@ class Receiver(UrgentReader):
         self.ack_now = True
         if seq != self.nxt:
             self.out_of_order += segments
+            if self.reassembly is NOTHING:
+                self.reassembly = Reassembly(self._max_runs)
             if self.reassembly.insert(seq, data):
                 return True
             self.came_again(seq, len(data))

@@ -107,7 +107,7 @@ class Recovery:
         self._rtt = rtt
         self._prr: ProportionalRateReduction | None = None
         self._undo: Undo | None = None
-        self._frto = ForwardRto()
+        self._frto: ForwardRto | None = None  # While it is judged whether a timeout was spurious.
         self._held = 0
         self._duplicates = 0
         self._partial_acks = 0
@@ -145,7 +145,7 @@ class Recovery:
     @property
     def prefers_new(self) -> bool:
         """Whether new data is to go before what is lost, to see what its ACK tells (F-RTO)."""
-        return self._frto.wants_new_data
+        return self._frto is not None and self._frto.wants_new_data
 
     @property
     def impatient(self) -> bool:
@@ -163,7 +163,8 @@ class Recovery:
         board = self.board
         board.sent(size, now)
         self.flight = board.nxt - board.una
-        self._frto.sent_new()
+        if self._frto is not None:
+            self._frto.sent_new()
         if self._prr is not None:
             self._prr.sent(size)
 
@@ -261,7 +262,8 @@ class Recovery:
         if not self.recovering or not (delivered or ack.duplicate):
             return False
         advanced = ack.una > before
-        if self._frto.heard(ack.una, self.board.nxt, delivered, advanced=advanced):
+        frto = self._frto
+        if frto is not None and frto.heard(ack.una, self.board.nxt, delivered, advanced=advanced):
             return True
         first = next((sent for sent in delivered if sent.start == before), None)
         return advanced and first is not None and undo.echo_is_older(ack.echoed_at, first)
@@ -381,7 +383,7 @@ class Recovery:
     def _end(self) -> None:
         self.phase = Phase.OPEN
         self.resend_now = False
-        self._frto.stop()
+        self._frto = None
         self._prr = None
         self._held = 0
         self._duplicates = 0
@@ -411,11 +413,11 @@ class Recovery:
             return
         if first.sacked:
             board.forget_sacks()  # The peer has reneged, or it would have acknowledged this.
-        self._frto.stop()
+        self._frto = None
         if self._undo is None or not self.recovering:
             self._undo = Undo(congestion.cwnd, congestion.ssthresh)
             if self.sack:
-                self._frto.begin()
+                self._frto = ForwardRto()
         self._undo.timed_out = True
         congestion.timeout(self._flight_size, now, repeated=self._timed_out_una == board.una)
         self._timed_out_una = board.una
@@ -476,7 +478,7 @@ class Recovery:
         self.recover = self.board.nxt
         self.why = "too large"
         self._undo = None
-        self._frto.stop()
+        self._frto = None
         self._prr = None
         self._held = self._duplicates = self._partial_acks = 0
         self.resend_now = True
