@@ -161,11 +161,13 @@ class Flow(Connection):
     @property
     def held(self) -> int:
         """Octets of memory that it holds now; of one that is over, what may still be read."""
-        unread = self.receiver.buffer.size
+        receiver = self.receiver
+        unread = receiver.buffer.size
         if self.finished:
             return 0 if self.orphaned else unread
-        gaps = self.receiver.reassembly
-        return FLOW_SIZE + unread + self.sender.buffer.size + gaps.size + GAP_SIZE * len(gaps)
+        size = FLOW_SIZE + unread + self.sender.buffer.size
+        gaps = receiver.reassembly
+        return size + gaps.size + GAP_SIZE * len(gaps) if gaps.size else size
 
     def info(self) -> TcpInfo:
         """What it is like now."""

@@ -142,7 +142,7 @@ class Receiver(UrgentReader):
     def undisturbed(self) -> bool:
         """Whether all that came is in order, and nothing of it was urgent, its end, or a copy."""
         return not (
-            self.reassembly
+            self.reassembly.size
             or self.discarding
             or self.fin is not None
             or self._twice is not None
@@ -168,7 +168,7 @@ class Receiver(UrgentReader):
         Returns:
             Whether it brought anything new.
         """
-        if seq == self.nxt and not len(self.reassembly):
+        if seq == self.nxt and not self.reassembly.size:
             self._advance(data)
             self.delay_ack(len(data), now)
             return True
@@ -250,7 +250,7 @@ class Receiver(UrgentReader):
         """At most `limit` SACK blocks: what came twice, then what is held, the latest first."""
         if self._twice is not None:
             return (self._twice, *self.reassembly.blocks(limit - 1))
-        return self.reassembly.blocks(limit) if self.reassembly else ()
+        return self.reassembly.blocks(limit) if self.reassembly.size else ()
 
     def acknowledged(self) -> None:
         """An ACK of all that came has gone out, alone or with data."""

@@ -319,13 +319,18 @@ class Sender(SendTimers):
         self._measure(rtt, outstanding)
         if not was_syn:
             self._grow(advance, rtt, now)
-        self._set_timers(advance, now)
+        if ack != self.nxt or self.persisting:
+            self._set_timers(advance, now)
+        else:
+            self.timer = self.early_timer = None
 
     def _advance(self, ack: int, now: float) -> None:
         self.una = ack
         self.synchronized = True
-        data_end = self.buffer.end
-        self.buffer.drop_until(data_end if gt(ack, data_end) else ack)
+        buffer = self.buffer
+        if buffer.size:
+            data_end = buffer.end
+            buffer.drop_until(data_end if gt(ack, data_end) else ack)
         self.stalled_since = now
         self.unanswered = 0
         if self.up is not None and le(self.up, ack):
@@ -351,8 +356,8 @@ class Sender(SendTimers):
     def _measure(self, rtt: float | None, outstanding: int) -> None:
         """Take a sample, weighed by how many a window brings (RFC 7323 appendix G)."""
         if rtt is not None:
-            samples = max(1, -(-outstanding // (2 * self.mss)))
-            self.rtt.sample(rtt, 1 / samples)
+            samples = -(-outstanding // (2 * self.mss))
+            self.rtt.sample(rtt, 1 / samples if samples > 1 else 1.0)
 
     def update_window(self, seq: int, ack: int, wnd: int) -> None:
         """Take SEG.WND, scaled, unless it is older than what we have (RFC 9293 3.10.7.4, fifth).
