@@ -17,6 +17,7 @@ The send buffer is as simple as twice the congestion window (:attr:`.sender.Send
 from __future__ import annotations
 
 from functools import lru_cache
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from .rtt import CLOCK_GRANULARITY
@@ -48,7 +49,7 @@ class ReceiveTuning:
 
     def __init__(self, most: int) -> None:
         """Never make it larger than `most` octets."""
-        self.at = float("-inf")
+        self.at = -inf
         self._most = most
         self._mark: int | None = None
         self._read = 0

@@ -45,6 +45,7 @@ class Receiver(UrgentReader):
         shift: Rcv.Wind.Shift, how far the window field is scaled (RFC 7323 section 2.2).
         mss: Octets of data in the largest segment expected: what we announced, options deducted.
         size: The bound of what is received and not read (SO_RCVBUF).
+        sizes: What the configuration says of that: at first, and at most.
         tuning: Makes `size` larger where that is of use; None where it is fixed.
         budget: The memory that it shares with other connections.
         buffer: What has arrived in order.
@@ -59,7 +60,6 @@ class Receiver(UrgentReader):
         "_delayed_ack",
         "_max_runs",
         "_most_offered",
-        "_sizes",
         "_twice",
         "_unacknowledged",
         "ack_due",
@@ -77,6 +77,7 @@ class Receiver(UrgentReader):
         "reassembly",
         "shift",
         "size",
+        "sizes",
         "tuning",
     )
 
@@ -107,7 +108,7 @@ class Receiver(UrgentReader):
 
     def reconfigure(self, config: Config) -> None:
         """Take other parameters, as far as they are not history."""
-        if config.receive_sizes != self._sizes:  # Else it stays as large as it has become.
+        if config.receive_sizes != self.sizes:  # Else it stays as large as it has become.
             self._set_size(config)
         self.urgent_inline = config.urgent_inline
         self._delayed_ack = config.delayed_ack
@@ -115,8 +116,8 @@ class Receiver(UrgentReader):
             self.ack_now = True
 
     def _set_size(self, config: Config) -> None:
-        self._sizes = config.receive_sizes
-        self.size, most = self._sizes
+        self.sizes = config.receive_sizes
+        self.size, most = self.sizes
         self.tuning = ReceiveTuning(most) if most > self.size else None
 
     def synchronize(self, irs: int) -> None:

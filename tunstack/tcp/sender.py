@@ -16,6 +16,8 @@ from .send_timers import SendTimers
 from .sequence import MASK, ge, gt, le
 
 _OPEN: Final = Phase.OPEN
+_RECOVERY: Final = Phase.RECOVERY
+_LOSS: Final = Phase.LOSS
 
 
 class Transmission(NamedTuple):
@@ -283,7 +285,7 @@ class Sender(SendTimers):
             if self.retransmissions > 1:
                 # RFC 6928 section 2, and Linux. One SYN sent again may just mean a long path.
                 self.congestion.set_mss(self.mss, 1)
-        elif advance and not marked and was_phase is recovery.phase is not Phase.RECOVERY:
+        elif advance and not marked and was_phase is recovery.phase is not _RECOVERY:
             self._grow(advance, sample, now)
         if recovery.recovering:
             self._tail.forget()  # What was lost is known, and has had its consequences.
@@ -345,7 +347,7 @@ class Sender(SendTimers):
         in_slow_start = congestion.cwnd < congestion.ssthresh
         flight = self.recovery.flight
         used = 2 * flight if in_slow_start else flight + self.mss
-        if self.recovery.phase is Phase.LOSS:
+        if self.recovery.phase is _LOSS:
             # RFC 3465 section 2.1: most of it had arrived before the timeout, and left no room.
             octets = min(octets, self.mss)
         elif used <= congestion.cwnd:
