@@ -217,7 +217,7 @@ class Sender(SendTimers):
         else:
             self.sent_new((what.seq + size) & MASK, now)
             self.recovery.sent(size, now)
-            if what.probe or self.mss > self.path.proven:
+            if what.probe or what.size > self.path.proven < self.mss:
                 sizing.try_size(self, what)
         if self.timer is None or self.persisting:
             self.start_timer(now)
