@@ -16,7 +16,6 @@ The send buffer is as simple as twice the congestion window (:attr:`.sender.Send
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -32,7 +31,6 @@ _UNKNOWN_RTT: Final = 0.1
 """Seconds, for a peer without timestamps whose SYN was lost."""
 
 
-@lru_cache(maxsize=64)
 def sizes(fixed: int | None, most: int) -> tuple[int, int]:
     """The first and the largest size of a buffer that is `fixed`, or grows up to `most`."""
     return (min(FIRST_SIZE, most), most) if fixed is None else (fixed, fixed)
