@@ -289,18 +289,13 @@ class Stack:
         verdict = flow.segment_arrives(segment, now)
         self.counters[verdict] += 1
         self.touch(flow)
-        if before is SYN_RECEIVED and self._predicts and self._awaits_request(flow):
-            # It has just opened, and a request may be in the same batch.
-            flow.quiet.watch(flow, now)
-            self._may_go_the_short_way(flow)
+        if before is SYN_RECEIVED and not flow.sender.buffer.size and self._may_go_short_way(flow):
+            flow.quiet.watch(flow, now)  # It has just opened: a request may be in the same batch.
         if self.tap is not None:
             flow.observed = flow.state
             self._observe_in(packet, now, verdict, before.value, flow.state.value)
         if verdict is _NEW_INCARNATION:
             self._reincarnate(flow, segment, packet, now)
-
-    def _awaits_request(self, flow: Flow) -> bool:
-        return not flow.sender.buffer.size and prediction.is_ordinary(flow)
 
     def _wake(self, incoming: bytes) -> Flow:
         flow = self.time_waits.wake(incoming)
@@ -599,13 +594,20 @@ class Stack:
             if flow.changed is not None:
                 flow.changed()
             self.memory.account(flow)
-            if self._predicts and prediction.is_ordinary(flow):
-                self._may_go_the_short_way(flow)
+            self._may_go_short_way(flow)
 
-    def _may_go_the_short_way(self, flow: Flow) -> None:
+    def _may_go_short_way(self, flow: Flow) -> bool:
+        """See if `flow` is ordinary, and returns whether it is; what we send ourselves never is."""
+        if (
+            not prediction.is_ordinary(flow)
+            or not self._predicts
+            or flow.four_tuple.remote in self._local
+        ):
+            return False
         flow.ordinary = True
         if flow.write is None:
             flow.write = _Writer(self, flow.four_tuple, flow.config).write
+        return True
 
     def _flush_ordinary(self, flow: Flow, now: float) -> None:
         assert flow.write is not None
