@@ -5,8 +5,9 @@ else; it carries no data, in an IPv4 packet without options that is no fragment.
 :mod:`~tunstack.wire.lean` does for the segments that follow it, this checks all that dpkt's reader
 and its validation check, and leaves to them what is any different; the tests compare the two.
 
-With Python 3.11 on one core of an ordinary server it takes 2.0 microseconds where dpkt's reading
-takes 11.5. A short connection, from its SYN to TIME-WAIT, takes about 100 in the whole stack.
+With Python 3.11 on one core of an ordinary server it takes 1.3 microseconds where dpkt's reading,
+and the validation of it, take 6.3. A connection with one small request and its answer, from the
+SYN to TIME-WAIT, takes the whole stack 92.
 """
 
 from __future__ import annotations
