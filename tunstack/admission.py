@@ -53,6 +53,9 @@ class Decision(NamedTuple):
     syn: Segment | None = None
 
 
+_WELCOME: Final = Decision(None)
+
+
 class Admission:
     """The doorkeeper of a stack.
 
@@ -105,7 +108,8 @@ class Admission:
             # Whoever had a connection before is real; and a cookie's number could be an old one.
             if not reopens and self._wants_cookie(listener):
                 return self._send_cookie(listener, name, segment, now)
-            return Decision(self._refusal(listener) or self._no_room())
+            refusal = self._refusal(listener) or self._no_room()
+            return _WELCOME if refusal is None else Decision(refusal)
         if listener is not None and kind == ACK and now < listener.cookies_until:
             syn = self._cookies.recall(name.packed, segment, listener.config, now)
             if syn is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from tunstack.tcp.budget import UNLIMITED, Budget
 from tunstack.tcp.congestion import name_of
 from tunstack.tcp.connection import Connection
 
@@ -129,8 +130,16 @@ class Flow(Connection):
         "write",
     )
 
-    def __init__(self, four_tuple: FourTuple, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        four_tuple: FourTuple,
+        config: Config,
+        *,
+        iss: int,
+        ts_offset: int = 0,
+        budget: Budget = UNLIMITED,
+    ) -> None:
+        super().__init__(config, iss=iss, ts_offset=ts_offset, budget=budget)
         self.accounted = 0
         self.awaited = False
         self.four_tuple = four_tuple
@@ -144,18 +153,21 @@ class Flow(Connection):
 
     def reconfigure(self, config: Config) -> None:
         """Take other parameters; what goes into every header may be among them."""
-        if (config.ttl, config.tos) != (self.config.ttl, self.config.tos):
+        before = self.config
+        if config.ttl != before.ttl or config.tos != before.tos:
             self.write = None
         super().reconfigure(config)
 
     @property
     def held(self) -> int:
         """Octets of memory that it holds now; of one that is over, what may still be read."""
-        unread = self.receiver.buffer.size
+        receiver = self.receiver
+        unread = receiver.buffer.size
         if self.finished:
             return 0 if self.orphaned else unread
-        gaps = self.receiver.reassembly
-        return FLOW_SIZE + unread + self.sender.buffer.size + gaps.size + GAP_SIZE * len(gaps)
+        size = FLOW_SIZE + unread + self.sender.buffer.size
+        gaps = receiver.reassembly
+        return size + gaps.size + GAP_SIZE * len(gaps) if gaps.size else size
 
     def info(self) -> TcpInfo:
         """What it is like now."""

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from tunstack.flow import FLOW_SIZE
-from tunstack.tcp.state import CAN_RECEIVE, CAN_SEND, State
+from tunstack.tcp.state import CAN_RECEIVE, CAN_SEND, TIME_WAIT
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -62,11 +62,11 @@ class Memory:
         if flow.finished:
             self._drop(flow)
             return
-        if flow.receiver.reassembly:
+        if flow.receiver.reassembly.size:
             self._gaps[flow] = None
         elif flow in self._gaps:
             del self._gaps[flow]
-        if flow.state is State.TIME_WAIT:
+        if flow.state is TIME_WAIT:
             self._time_wait[flow] = None
             self._orphans.pop(flow, None)
         elif flow.orphaned:
@@ -94,8 +94,9 @@ class Memory:
         flow.accounted = 0
 
     def _drop(self, flow: Flow) -> None:
-        for flows in (self._gaps, self._time_wait, self._orphans):
-            flows.pop(flow, None)
+        self._gaps.pop(flow, None)
+        self._time_wait.pop(flow, None)
+        self._orphans.pop(flow, None)
 
     def relieve(self) -> Iterator[Flow]:
         """Memory is full: give up what can be; yields the flows that have ended by that."""

@@ -40,9 +40,9 @@ from tunstack.tcp.ecn import CE
 from tunstack.tcp.fast_open_cookies import CookieCache, CookieMint
 from tunstack.tcp.isn import InitialNumbers
 from tunstack.tcp.listener import Listener
-from tunstack.tcp.segment import ACK, PSH, Segment
+from tunstack.tcp.segment import ACK, PSH, SYN, Segment
 from tunstack.tcp.sequence import MASK, within
-from tunstack.tcp.state import State
+from tunstack.tcp.state import SYN_RECEIVED, State
 from tunstack.tcp.verdict import Verdict
 from tunstack.time_wait import TimeWaits
 from tunstack.timers import TimerQueue
@@ -59,6 +59,7 @@ from tunstack.wire import (
     encode_icmp,
     encode_segment,
     lean,
+    lean_syn,
     read_gso_size,
 )
 
@@ -71,6 +72,9 @@ if TYPE_CHECKING:
     from tunstack.ip.datagram import Address, Buffer, Datagram
 
 _ESTABLISHED: Final = State.ESTABLISHED.value
+_TIME_WAIT: Final = State.TIME_WAIT.value
+_ACCEPTED: Final = Verdict.ACCEPTED
+_NEW_INCARNATION: Final = Verdict.NEW_INCARNATION
 
 _SMALL: Final = 2048
 """Octets of a packet whose data is copied rather than looked at in place: that lets go of it."""
@@ -136,6 +140,7 @@ class Stack:
         self.config = replace(config, mss=mss, max_payload=largest)
         self._offload = offload
         self._read = lean.read_frame if offload else lean.read_packet
+        self._read_syn = lean_syn.read_syn_frame if offload else lean_syn.read_syn_packet
         self._data_at = lean.HEADERS + (VNET_SIZE if offload else 0)
         self._predicts = predict
         self._predicted = 0
@@ -210,7 +215,7 @@ class Stack:
         self._predicted += 1
         flow.received_tos = 0
         if self.tap is not None:
-            self._observe_in(frame, now, Verdict.ACCEPTED, _ESTABLISHED, _ESTABLISHED)
+            self._observe_in(frame, now, _ACCEPTED, _ESTABLISHED, _ESTABLISHED)
         receiver, sender = flow.receiver, flow.sender
         if (
             flow.awaited
@@ -240,14 +245,21 @@ class Stack:
     def _process(self, frame: Buffer, now: float, *, looped: bool) -> None:
         packet, trusted, gso_size = frame, False, 0
         try:
+            if (syn := self._read_syn(frame)) is not None:
+                name, segment = syn
+                self._check_addresses(name[:4], name[4:8], looped=looped)
+                self._tcp_arrives(name, segment, 0, frame, now)
+                return
             if self._offload:
                 packet, trusted, gso_size = decode_vnet(frame)
             datagram = decode_datagram(packet)
-            self._check_addresses(datagram, looped=looped)
+            self._check_addresses(datagram.src, datagram.dst, looped=looped)
+            if datagram.more_fragments or datagram.fragment_offset:
+                raise Discard(Reason.FRAGMENT)
             if datagram.protocol == TCP:
                 sport, dport, segment = decode_segment(datagram, trusted=trusted)
                 segment.gso_size = gso_size
-                name = FourTuple(datagram.dst, dport, datagram.src, sport)
+                name = FourTuple(datagram.dst, dport, datagram.src, sport).incoming
                 self._tcp_arrives(name, segment, datagram.tos, frame, now)
             elif datagram.protocol == ICMP:
                 self._icmp_arrives(datagram, frame, now)
@@ -258,21 +270,24 @@ class Stack:
             self.counters[discard.reason] += 1
             self._observe_in(frame, now, f"dropped: {discard.reason.phrase}")
 
-    def _check_addresses(self, datagram: Datagram, *, looped: bool) -> None:
-        if datagram.dst not in self._local:
+    def _check_addresses(self, src: Address, dst: Address, *, looped: bool) -> None:
+        if dst not in self._local:
             raise Discard(Reason.NOT_OUR_ADDRESS)
-        if ip_address.is_martian_source(datagram.src, self._broadcasts):
+        if ip_address.is_martian_source(src, self._broadcasts):
             raise Discard(Reason.BAD_SOURCE)
-        if datagram.src in self._local and not looped:
+        if src in self._local and not looped:
             raise Discard(Reason.BAD_SOURCE)  # Only what we send ourselves comes from us.
-        if datagram.more_fragments or datagram.fragment_offset:
-            raise Discard(Reason.FRAGMENT)
 
     def _tcp_arrives(
-        self, name: FourTuple, segment: Segment, tos: int, packet: Buffer, now: float
+        self, incoming: bytes, segment: Segment, tos: int, packet: Buffer, now: float
     ) -> None:
-        flow = self.demux.find(name) or self._wake(name)
+        flow = self.demux.incoming.get(incoming)
+        if flow is None and incoming in self.demux.waiting:
+            if segment.flags & SYN and self._replaces_wait(incoming, segment, packet, now):
+                return
+            flow = self._wake(incoming)
         if flow is None:
+            name = FourTuple.from_incoming(incoming)
             flow = self._unmatched(name, segment, packet, now)
             if flow is None:
                 return
@@ -288,16 +303,17 @@ class Stack:
         verdict = flow.segment_arrives(segment, now)
         self.counters[verdict] += 1
         self.touch(flow)
+        if before is SYN_RECEIVED and not flow.sender.buffer.size and self._may_go_short_way(flow):
+            flow.quiet.watch(flow, now)  # It has just opened: a request may be in the same batch.
         if self.tap is not None:
             flow.observed = flow.state
             self._observe_in(packet, now, verdict, before.value, flow.state.value)
-        if verdict is Verdict.NEW_INCARNATION:
+        if verdict is _NEW_INCARNATION:
             self._reincarnate(flow, segment, packet, now)
 
-    def _wake(self, name: FourTuple) -> Flow | None:
-        flow = self.time_waits.wake(name)
-        if flow is not None:
-            self.touch(flow)  # At once: whatever becomes of the segment, it is to have its timer.
+    def _wake(self, incoming: bytes) -> Flow:
+        flow = self.time_waits.wake(incoming)
+        self.touch(flow)  # At once: whatever becomes of the segment, it is to have its timer.
         return flow
 
     def _unmatched(
@@ -377,9 +393,33 @@ class Stack:
         old.end(None)
         self.demux.remove(old.four_tuple, old)
         self.touch(old)
+        self._begin_anew(old.four_tuple, old.sender.nxt, syn, packet, now)
+
+    def _replaces_wait(self, incoming: bytes, syn: Segment, packet: Buffer, now: float) -> bool:
+        """Whether `syn` has reopened what nobody owns: as :meth:`_reincarnate`, without the old.
+
+        A client that does not wait for it comes back with the same port before a minute is over.
+        """
+        name = FourTuple.from_incoming(incoming)
+        if self.demux.find_listener(name.local, name.local_port) is None:
+            return False
+        nxt = self.time_waits.replace(incoming, syn)
+        if nxt is None:
+            return False
+        if syn.ecn == CE:
+            self.counters["congestion_marks"] += 1
+        self.counters[_NEW_INCARNATION] += 1
+        self._observe_in(packet, now, _NEW_INCARNATION, _TIME_WAIT, _TIME_WAIT)
+        self._begin_anew(name, nxt, syn, packet, now)
+        return True
+
+    def _begin_anew(
+        self, name: FourTuple, nxt: int, syn: Segment, packet: Buffer, now: float
+    ) -> None:
+        """After a connection of the same name, whose SND.NXT was `nxt`."""
         # Larger than any number that the old one used (RFC 9293 section 3.6.1).
-        floor = (old.sender.nxt + _ISN_STEP) & MASK
-        flow = self._unmatched(old.four_tuple, syn, packet, now, floor)
+        floor = (nxt + _ISN_STEP) & MASK
+        flow = self._unmatched(name, syn, packet, now, floor)
         if flow is not None:
             flow.segment_arrives(syn, now)
             self.touch(flow)
@@ -560,7 +600,21 @@ class Stack:
                 self._flush_ordinary(flow, now)
                 continue
             for segment in flow.transmit(now):
-                self._send(flow.four_tuple, segment, now, flow, config=flow.config)
+                if flow.write is not None and self.tap is None and segment.lean:
+                    assert segment.ts_val is not None
+                    flow.write(
+                        segment.seq,
+                        segment.ack,
+                        segment.flags,
+                        segment.wnd,
+                        segment.ts_val,
+                        segment.ts_ecr,
+                        segment.payload,
+                        segment.gso_size,
+                        now,
+                    )
+                else:
+                    self._send(flow.four_tuple, segment, now, flow, config=flow.config)
             if flow.finished:
                 self.demux.remove(flow.four_tuple, flow)
                 self._timers.forget(flow)
@@ -573,14 +627,20 @@ class Stack:
             if flow.changed is not None:
                 flow.changed()
             self.memory.account(flow)
-            if (
-                self._predicts
-                and prediction.is_ordinary(flow)
-                and flow.four_tuple.remote not in self._local
-            ):
-                flow.ordinary = True
-                if flow.write is None:
-                    flow.write = _Writer(self, flow.four_tuple, flow.config).write
+            self._may_go_short_way(flow)
+
+    def _may_go_short_way(self, flow: Flow) -> bool:
+        """See if `flow` is ordinary, and returns whether it is; what we send ourselves never is."""
+        if (
+            not prediction.is_ordinary(flow)
+            or not self._predicts
+            or flow.four_tuple.remote in self._local
+        ):
+            return False
+        flow.ordinary = True
+        if flow.write is None:
+            flow.write = _Writer(self, flow.four_tuple, flow.config).write
+        return True
 
     def _flush_ordinary(self, flow: Flow, now: float) -> None:
         assert flow.write is not None
@@ -618,12 +678,11 @@ class Stack:
         )
         if segment.note:
             self.counters[segment.note] += 1
-        if flow is None:
+        if flow is None or self.tap is None:
             self._emit(name.remote, packet, now, segment.note)
         else:
-            self._emit(
-                name.remote, packet, now, segment.note, flow.observed.value, flow.state.value
-            )
+            before, after = flow.observed.value, flow.state.value
+            self._emit(name.remote, packet, now, segment.note, before, after)
             flow.observed = flow.state
 
     def _send_icmp(self, asked: Datagram, message: icmp.IcmpMessage, now: float) -> None:

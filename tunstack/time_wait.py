@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tunstack.flow import Flow, TcpInfo
 from tunstack.ip.demux import FourTuple
+from tunstack.tcp.arrival import opens_anew
 from tunstack.tcp.challenge import ChallengeLimit
 from tunstack.tcp.state import State
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tunstack.ip.demux import Demultiplexer
     from tunstack.tcp.budget import Budget
     from tunstack.tcp.config import Config
+    from tunstack.tcp.segment import Segment
 
 WAIT_SIZE: Final = 320
 """Octets that a connection takes then: measured with CPython 3.11, rounded."""
@@ -258,15 +260,26 @@ class TimeWaits:
         self._budget.add(WAIT_SIZE)
         return True
 
-    def wake(self, name: FourTuple) -> Flow | None:
-        """The flow of that name, which is here no more then; None if there is none."""
-        wait = self._by_name.get(name.incoming)
-        if wait is None:
-            return None
+    def wake(self, incoming: bytes) -> Flow:
+        """The flow of a name that is here, and then no more."""
+        wait = self._by_name[incoming]
         self._drop(wait)
         flow = wait.flow(self._config, self._budget)
         self._demux.come_back(flow.four_tuple, flow)
         return flow
+
+    def replace(self, incoming: bytes, syn: Segment) -> int | None:
+        """If `syn` may open a new connection in place of the one of that name, forget that.
+
+        Returns its SND.NXT then; else None.
+        """
+        wait = self._by_name[incoming]
+        kept = wait.kept
+        ts_recent = kept.ts_recent if kept.timestamps else None
+        if not opens_anew(syn, ts_recent, kept.rcv_nxt):
+            return None
+        self._end(wait)
+        return kept.snd_nxt
 
     def give_up_oldest(self) -> bool:
         """Forget the one whose wait ends first; returns whether there was one."""

@@ -52,6 +52,16 @@ def test_what_is_left_out_can_be_filled_in(size: int) -> None:
     assert len(segment.payload) == size
 
 
+def test_a_checksum_of_0_is_filled_in_as_0_but_for_udp() -> None:
+    """In UDP alone that would say that there is none, and 0xffff is the same number (RFC 768)."""
+    segment = Segment(7, 9, ACK, 0, ts_val=1)
+    segment.wnd = int.from_bytes(completed(sent(segment))[36:38], "big")
+    packet = completed(sent(segment))
+    assert packet[36:38] == bytes(2)
+    assert packet == b"".join(encode_segment(US, THEM, 80, 40000, segment))
+    assert completed(pack("=BBHHHH", 1, 0, 0, 0, 20, 6) + bytes(28))[26:28] == b"\xff\xff"
+
+
 @pytest.mark.parametrize(("flags", "kind"), [(ACK, 0x01), (ACK | CWR, 0x81)])
 def test_a_large_segment_says_how_it_is_to_be_cut(flags: int, kind: int) -> None:
     frame = sent(Segment(1, 2, flags, payload=bytes(5000), ts_val=1, gso_size=1448))

@@ -38,8 +38,7 @@ class FourTuple(NamedTuple):
     @property
     def incoming(self) -> bytes:
         """Addresses and ports as they stand in the packets that come: the remote's first."""
-        ports = self.remote_port.to_bytes(2, "big") + self.local_port.to_bytes(2, "big")
-        return self.remote + self.local + ports
+        return _incoming(*self)
 
     @classmethod
     def from_incoming(cls, name: bytes) -> Self:
@@ -54,6 +53,10 @@ class FourTuple(NamedTuple):
         """All of it as bytes, for keyed hashes."""
         ports = self.local_port.to_bytes(2, "big") + self.remote_port.to_bytes(2, "big")
         return self.local + self.remote + ports
+
+
+def _incoming(local: Address, local_port: int, remote: Address, remote_port: int) -> bytes:
+    return remote + local + (remote_port << 16 | local_port).to_bytes(4, "big")
 
 
 class _Port:
@@ -74,9 +77,8 @@ class Demultiplexer(Generic[C, L]):
 
     def __init__(self, rng: RandomSource) -> None:
         self._rng = rng
-        self._connections: dict[tuple[Address, int, Address, int], C] = {}
         self.incoming: dict[bytes, C] = {}
-        """The same connections, by `FourTuple.incoming`."""
+        """All connections, by `FourTuple.incoming`: the name that their packets bring along."""
         self.waiting: Container[bytes] = ()
         """Names, as `FourTuple.incoming`, that are taken by what is left of connections."""
         self._listeners: dict[tuple[Address | None, int], L] = {}
@@ -85,13 +87,13 @@ class Demultiplexer(Generic[C, L]):
     @property
     def connections(self) -> Collection[C]:
         """All connections, in the order in which they were added."""
-        return self._connections.values()
+        return self.incoming.values()
 
     # Connections
 
     def find(self, four_tuple: tuple[Address, int, Address, int]) -> C | None:
         """Return the connection of a four-tuple, or of a plain tuple of its fields; or None."""
-        return self._connections.get(four_tuple)
+        return self.incoming.get(_incoming(*four_tuple))
 
     def add(self, four_tuple: FourTuple, connection: C) -> None:
         """Add a connection.
@@ -100,11 +102,13 @@ class Demultiplexer(Generic[C, L]):
             OSError: EADDRINUSE, there is one with this name.
         """
         incoming = four_tuple.incoming
-        if four_tuple in self._connections or incoming in self.waiting:
+        if incoming in self.incoming or incoming in self.waiting:
             raise _in_use()
-        self._connections[four_tuple] = connection
         self.incoming[incoming] = connection
-        self._ports.setdefault(four_tuple.local_port, _Port()).connections += 1
+        port = self._ports.get(four_tuple.local_port)
+        if port is None:
+            port = self._ports[four_tuple.local_port] = _Port()
+        port.connections += 1
 
     def remove(self, four_tuple: FourTuple, connection: C) -> None:
         """Remove a connection; no matter if it is gone, or if its name is another's by now."""
@@ -113,15 +117,14 @@ class Demultiplexer(Generic[C, L]):
 
     def leave(self, four_tuple: FourTuple, connection: C) -> bool:
         """Remove a connection, and leave its port taken until :meth:`free`; False if it is gone."""
-        if self._connections.get(four_tuple) is not connection:
+        incoming = four_tuple.incoming
+        if self.incoming.get(incoming) is not connection:
             return False
-        del self._connections[four_tuple]
-        del self.incoming[four_tuple.incoming]
+        del self.incoming[incoming]
         return True
 
     def come_back(self, four_tuple: FourTuple, connection: C) -> None:
         """Undo :meth:`leave`, for another connection perhaps."""
-        self._connections[four_tuple] = connection
         self.incoming[four_tuple.incoming] = connection
 
     def free(self, local_port: int) -> None:
@@ -197,8 +200,8 @@ class Demultiplexer(Generic[C, L]):
             entry = self._ports.get(port)
             if entry is None:
                 return port
-            name = FourTuple(local, port, remote, remote_port)
-            if not (entry.bound or name in self._connections or name.incoming in self.waiting):
+            name = _incoming(local, port, remote, remote_port)
+            if not (entry.bound or name in self.incoming or name in self.waiting):
                 return port
         raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, cast
 
 import trio
 
+from tunstack.ip.address import text
 from tunstack.socket.options import NO_LOWAT, get_option, os_error, set_option
 from tunstack.tcp.state import State
 
@@ -145,9 +146,9 @@ class BaseSocket(trio.socket.SocketType):
         self._check_open()
         if self._flow is not None:
             name = self._flow.four_tuple
-            return str(IPv4Address(name.local)), name.local_port
+            return text(name.local), name.local_port
         address, port = self._bound or (None, 0)
-        return str(ANY if address is None else IPv4Address(address)), port
+        return str(ANY) if address is None else text(address), port
 
     def getpeername(self) -> tuple[str, int]:
         """Return the peer's address and port; raises OSError (ENOTCONN)."""
@@ -159,7 +160,7 @@ class BaseSocket(trio.socket.SocketType):
     def _peer(self) -> tuple[str, int]:
         assert self._flow is not None
         name = self._flow.four_tuple
-        return str(IPv4Address(name.remote)), name.remote_port
+        return text(name.remote), name.remote_port
 
     async def bind(self, address: AddressFormat) -> None:
         """Take a local address and port; ``"0.0.0.0"`` and 0 stand for any.

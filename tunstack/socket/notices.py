@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import trio
@@ -25,11 +26,22 @@ class NoticingSocket(TransferSocket):
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self._conditions: dict[Waiter, Callable[[Flow], bool]] = {}
-        self._acknowledged = Waiter()
-        self._erring = Waiter()
         self._reports_told = 0
-        self._urgent = Waiter()
         self._signals_told = 0
+
+    # Few ever wait for any of these: so there is a place for it when somebody does.
+
+    @cached_property
+    def _acknowledged(self) -> Waiter:
+        return Waiter()
+
+    @cached_property
+    def _erring(self) -> Waiter:
+        return Waiter()
+
+    @cached_property
+    def _urgent(self) -> Waiter:
+        return Waiter()
 
     async def wait_acknowledged(self) -> None:
         """Wait until the peer has acknowledged all that was sent, and the end of it after shutdown.

@@ -164,10 +164,10 @@ def set_option(sock: BaseSocket, level: int, name: int, value: Value) -> None:
         OSError: ENOPROTOOPT, EINVAL.
     """
     option = OPTIONS.get((level, name))
-    if (level, name) in NOTED:
-        sock.noted[level, name] = _as_int(value)
-    elif option is not None and option.set is not None:
+    if option is not None and option.set is not None:
         option.set(sock, value)
+    elif (level, name) in NOTED:
+        sock.noted[level, name] = _as_int(value)
     else:
         raise os_error(errno.ENOPROTOOPT)
 

@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING, Final
 
 from .segment import ACK, ECE, FIN, RST, SYN, URG, Segment
 from .sequence import MASK, diff, ge, gt, le, lt
-from .state import CAN_RECEIVE, State
+from .state import (
+    CAN_RECEIVE,
+    CLOSE_WAIT,
+    CLOSED,
+    CLOSING,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
+    LAST_ACK,
+    LISTEN,
+    SYN_RECEIVED,
+    SYN_SENT,
+    TIME_WAIT,
+)
 from .syn_options import agree_on_options
 from .verdict import Verdict
 
@@ -22,7 +35,8 @@ if TYPE_CHECKING:
 _PAWS_INVALID_AFTER: Final = 24 * 86400.0
 """Seconds after which TS.Recent says nothing any more (RFC 7323 section 5.5)."""
 
-_CLOSE_STATES: Final = frozenset({State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK})
+_ACCEPTED: Final = Verdict.ACCEPTED
+_CLOSE_STATES: Final = frozenset({FIN_WAIT_1, CLOSING, LAST_ACK})
 
 
 def reset_for(segment: Segment) -> Segment | None:
@@ -36,15 +50,14 @@ def reset_for(segment: Segment) -> Segment | None:
 
 def segment_arrives(connection: Connection, segment: Segment, now: float) -> Verdict:
     """Process `segment` and say what became of it; what is to be sent, `transmit` collects."""
-    match connection.state:
-        case State.LISTEN:
-            return _listen(connection, segment, now)
-        case State.SYN_SENT:
-            return _syn_sent(connection, segment, now)
-        case State.CLOSED:
-            return Verdict.IGNORED
-        case _:
-            return _otherwise(connection, segment, now)
+    state = connection.state
+    if state is LISTEN:
+        return _listen(connection, segment, now)
+    if state is SYN_SENT:
+        return _syn_sent(connection, segment, now)
+    if state is CLOSED:
+        return Verdict.IGNORED
+    return _otherwise(connection, segment, now)
 
 
 def _listen(connection: Connection, segment: Segment, now: float) -> Verdict:
@@ -54,14 +67,14 @@ def _listen(connection: Connection, segment: Segment, now: float) -> Verdict:
     connection.receiver.synchronize(segment.seq)
     agree_on_options(connection, segment, now)
     connection.sender.set_window(segment.seq, connection.sender.iss, segment.wnd)
-    connection.enter(State.SYN_RECEIVED)
+    connection.enter(SYN_RECEIVED)
     connection.begin_passive_handshake()
     # Data and FIN in a SYN are left to be sent again, but for data that a cookie vouches for.
     if connection.accepts_early:
         if len(segment.payload):
             _text(connection, segment, (segment.seq + 1) & MASK, now)
         connection.opened_early()
-    return Verdict.ACCEPTED
+    return _ACCEPTED
 
 
 def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
@@ -86,13 +99,13 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
     # The window of a SYN is never scaled (RFC 7323 section 2.2).
     sender.set_window(segment.seq, segment.ack, segment.wnd)
     if not acknowledges:
-        connection.enter(State.SYN_RECEIVED)
-        return Verdict.ACCEPTED
+        connection.enter(SYN_RECEIVED)
+        return _ACCEPTED
     if connection.fast_open is not None:
         connection.fast_open.answered(segment, now, retransmitted=sender.retransmissions > 0)
     sender.heard(segment.ack, now, echoed_at=connection.echoed_at(segment, now))
     connection.receiver.ack_now = True
-    connection.enter(State.ESTABLISHED)
+    connection.enter(ESTABLISHED)
     if segment.flags & URG:
         _sixth_check_urg(connection, segment)
     # Text or FIN in a SYN,ACK: section 3.10.7.3 goes on with the sixth step of the rest.
@@ -102,15 +115,16 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
 def _otherwise(connection: Connection, segment: Segment, now: float) -> Verdict:
     """Section 3.10.7.4: every other state."""
     flags = segment.flags
-    refusal = (
-        _first_check_sequence(connection, segment, now)
-        or _second_check_rst(connection, segment, now)
-        or _fourth_check_syn(connection, segment, now)
-        or _fifth_check_ack(connection, segment, now)
-    )
+    refusal = _first_check_sequence(connection, segment, now)
+    if refusal is None and flags & RST:
+        refusal = _second_check_rst(connection, segment, now)
+    if refusal is None and flags & SYN:
+        refusal = _fourth_check_syn(connection, segment, now)
+    if refusal is None:
+        refusal = _fifth_check_ack(connection, segment, now)
     if refusal is not None:
         return refusal
-    if segment.flags & URG:
+    if flags & URG:
         _sixth_check_urg(connection, segment)
     return _text_and_fin(connection, segment, (segment.seq + (flags & SYN != 0)) & MASK, now)
 
@@ -128,16 +142,17 @@ def _first_check_sequence(connection: Connection, segment: Segment, now: float) 
             connection.answer_unacceptable(segment, now)
             _report_duplicate(connection, segment)
             return Verdict.OLD_TIMESTAMP
-    if _is_new_incarnation(connection, segment):
+    if flags & SYN and _is_new_incarnation(connection, segment):
         return Verdict.NEW_INCARNATION
-    if not _is_acceptable(segment, receiver.nxt, receiver.wnd):
+    # What begins at RCV.NXT is acceptable by any of the table's rows.
+    if segment.seq != receiver.nxt and not _is_acceptable(segment, receiver.nxt, receiver.wnd):
         if flags & RST:
             return Verdict.RESET_IGNORED
         if _crossed_syn(connection, segment):
             return None
-        if connection.state is State.SYN_RECEIVED and flags & SYN:
+        if connection.state is SYN_RECEIVED and flags & SYN:
             return _their_syn_again(connection, segment, now)
-        if connection.state is State.TIME_WAIT and flags & FIN:
+        if connection.state is TIME_WAIT and flags & FIN:
             connection.restart_time_wait(now)
         connection.answer_unacceptable(segment, now)
         _report_duplicate(connection, segment)
@@ -194,14 +209,24 @@ def _is_old_duplicate(connection: Connection, ts_val: int, now: float) -> bool:
 
 
 def _is_new_incarnation(connection: Connection, segment: Segment) -> bool:
-    """Whether a SYN in TIME-WAIT may open a new connection (section 3.6.1 MAY-2, RFC 6191)."""
-    if connection.state is not State.TIME_WAIT or segment.flags & (SYN | ACK | RST) != SYN:
+    """Whether it opens a new connection where this one is in TIME-WAIT."""
+    ts_recent = connection.ts_recent if connection.timestamps_ok else None
+    return connection.state is TIME_WAIT and opens_anew(segment, ts_recent, connection.receiver.nxt)
+
+
+def opens_anew(segment: Segment, ts_recent: int | None, rcv_nxt: int) -> bool:
+    """Whether it is a SYN that may open a new connection (section 3.6.1 MAY-2, RFC 6191).
+
+    Args:
+        segment: What has come in TIME-WAIT.
+        ts_recent: TS.Recent; None if the old connection had no timestamps.
+        rcv_nxt: The old connection's RCV.NXT.
+    """
+    if segment.flags & (SYN | ACK | RST) != SYN:
         return False
-    if connection.timestamps_ok and segment.ts_val is not None:
-        if segment.ts_val != connection.ts_recent:
-            return gt(segment.ts_val, connection.ts_recent)
-        return gt(segment.seq, connection.receiver.nxt)
-    return gt(segment.seq, connection.receiver.nxt)
+    if ts_recent is not None and segment.ts_val is not None and segment.ts_val != ts_recent:
+        return gt(segment.ts_val, ts_recent)
+    return gt(segment.seq, rcv_nxt)
 
 
 def _crossed_syn(connection: Connection, segment: Segment) -> bool:
@@ -211,28 +236,26 @@ def _crossed_syn(connection: Connection, segment: Segment) -> bool:
     the one that SYN-RECEIVED waits for (RFC 9293 figure 7, line 6).
     """
     return (
-        connection.state is State.SYN_RECEIVED
+        connection.state is SYN_RECEIVED
         and not connection.passive
         and segment.flags & (SYN | ACK) == SYN | ACK
         and segment.seq == connection.receiver.irs
     )
 
 
-def _second_check_rst(connection: Connection, segment: Segment, now: float) -> Verdict | None:
+def _second_check_rst(connection: Connection, segment: Segment, now: float) -> Verdict:
     """With RFC 5961 section 3: only a RST exactly at RCV.NXT resets; another is challenged."""
-    if not segment.flags & RST:
-        return None
     if segment.seq != connection.receiver.nxt:
         connection.challenge(now)
         return Verdict.CHALLENGED_RESET
     state = connection.state
-    if state is State.TIME_WAIT and connection.config.rfc1337:
+    if state is TIME_WAIT and connection.config.rfc1337:
         return Verdict.RESET_IGNORED
-    if state is State.SYN_RECEIVED and connection.passive and not connection.accepts_early:
+    if state is SYN_RECEIVED and connection.passive and not connection.accepts_early:
         connection.return_to_listen()
-    elif state is State.SYN_RECEIVED and not connection.passive:
+    elif state is SYN_RECEIVED and not connection.passive:
         connection.end(OSError(errno.ECONNREFUSED, "Connection refused"))
-    elif state in (State.CLOSING, State.LAST_ACK, State.TIME_WAIT):
+    elif state in (CLOSING, LAST_ACK, TIME_WAIT):
         connection.end(None)
     else:
         connection.end(OSError(errno.ECONNRESET, "Connection reset by peer"))
@@ -241,13 +264,13 @@ def _second_check_rst(connection: Connection, segment: Segment, now: float) -> V
 
 def _fourth_check_syn(connection: Connection, segment: Segment, now: float) -> Verdict | None:
     """The third, security, is historic. With RFC 5961 section 4: any SYN is challenged."""
-    if not segment.flags & SYN or _crossed_syn(connection, segment):
+    if _crossed_syn(connection, segment):
         return None
-    if connection.state is State.SYN_RECEIVED and segment.seq == connection.receiver.irs:
+    if connection.state is SYN_RECEIVED and segment.seq == connection.receiver.irs:
         # Only what follows it is within the window: data that we did not take (RFC 7413).
         return _their_syn_again(connection, segment, now)
     if (
-        connection.state is State.SYN_RECEIVED
+        connection.state is SYN_RECEIVED
         and connection.passive
         and not connection.accepts_early  # Where an application has it, it is like any other.
     ):
@@ -263,7 +286,7 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
         return Verdict.NO_ACK
     sender = connection.sender
     ack = segment.ack
-    if connection.state is State.SYN_RECEIVED:
+    if connection.state is SYN_RECEIVED:
         may_be = gt(ack, sender.una) and le(ack, sender.nxt)
         if not may_be and not connection.sent_in_syn(ack):
             connection.send_reset(ack)
@@ -271,8 +294,11 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
         if connection.passive and not connection.accepts_early and not connection.may_open:
             return Verdict.BACKLOG_FULL
         sender.set_window(segment.seq, ack, _scaled_window(connection, segment))
-        sender.heard(ack, now, echoed_at=connection.echoed_at(segment, now))
-        connection.enter(State.ESTABLISHED)
+        if sender.steady:
+            sender.heard_in_order(ack, now)
+        else:
+            sender.heard(ack, now, echoed_at=connection.echoed_at(segment, now))
+        connection.enter(ESTABLISHED)
         return None
     if gt(ack, sender.nxt):
         connection.challenge(now)
@@ -285,18 +311,32 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
     if ge(ack, sender.una):
         if ack != sender.una:
             connection.soft_error = None  # It has come right.
-        sender.heard(
-            ack,
-            now,
-            sack=segment.sack,
-            echoed_at=connection.echoed_at(segment, now),
-            duplicate=_is_duplicate_ack(connection, segment),
-            marked=segment.flags & ECE != 0 and connection.ecn.capable,
-        )
+        _hear(connection, segment, now)
         sender.update_window(segment.seq, ack, _scaled_window(connection, segment))
     if connection.state in _CLOSE_STATES and sender.fin_acknowledged:
         _our_fin_is_acknowledged(connection)
     return None
+
+
+def _hear(connection: Connection, segment: Segment, now: float) -> None:
+    """Let the sender know of an ACK that is not old."""
+    sender = connection.sender
+    ack = segment.ack
+    if not segment.sack and not segment.flags & ECE:
+        if ack == sender.una:
+            if ack == sender.nxt:
+                return  # Nothing is outstanding of which it could tell.
+        elif sender.steady:
+            sender.heard_in_order(ack, now)
+            return
+    sender.heard(
+        ack,
+        now,
+        sack=segment.sack,
+        echoed_at=connection.echoed_at(segment, now),
+        duplicate=ack == sender.una and _is_duplicate_ack(connection, segment),
+        marked=segment.flags & ECE != 0 and connection.ecn.capable,
+    )
 
 
 def _sixth_check_urg(connection: Connection, segment: Segment) -> None:
@@ -311,11 +351,10 @@ def _scaled_window(connection: Connection, segment: Segment) -> int:
 
 
 def _is_duplicate_ack(connection: Connection, segment: Segment) -> bool:
-    """RFC 5681 section 2."""
+    """RFC 5681 section 2, of one that acknowledges SND.UNA."""
     sender = connection.sender
     return (
-        segment.ack == sender.una
-        and sender.nxt != sender.una
+        sender.nxt != sender.una
         and not len(segment.payload)
         and not segment.flags & (SYN | FIN)
         and segment.wnd << sender.shift == sender.wnd
@@ -323,24 +362,24 @@ def _is_duplicate_ack(connection: Connection, segment: Segment) -> bool:
 
 
 def _our_fin_is_acknowledged(connection: Connection) -> None:
-    match connection.state:
-        case State.FIN_WAIT_1:
-            connection.enter(State.FIN_WAIT_2)
-        case State.CLOSING:
-            connection.enter(State.TIME_WAIT)
-        case _:
-            connection.end(None)  # LAST-ACK
+    state = connection.state
+    if state is FIN_WAIT_1:
+        connection.enter(FIN_WAIT_2)
+    elif state is CLOSING:
+        connection.enter(TIME_WAIT)
+    else:
+        connection.end(None)  # LAST-ACK
 
 
 def _text_and_fin(connection: Connection, segment: Segment, seq: int, now: float) -> Verdict:
     """Seventh and eighth, for text whose first octet is `seq`."""
-    verdict = Verdict.ACCEPTED
+    verdict = _ACCEPTED
     fin = segment.flags & FIN != 0
     if not len(segment.payload) and not fin:
         return verdict
     if connection.state not in CAN_RECEIVE:
         # After the peer's FIN nothing more can come: an old FIN again, or nonsense.
-        if connection.state is State.TIME_WAIT and fin:
+        if connection.state is TIME_WAIT and fin:
             connection.restart_time_wait(now)
         connection.receiver.ack_now = True
         return Verdict.DUPLICATE
@@ -390,20 +429,20 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
         return Verdict.DUPLICATE
     if receiver.tuning is not None and now >= receiver.tuning.at:
         receiver.tuning.look(connection, segment.ts_ecr, now)
-    return Verdict.ACCEPTED
+    return _ACCEPTED
 
 
 def _fin_is_received(connection: Connection) -> None:
     """Eighth: everything up to the peer's FIN has come."""
-    match connection.state:
-        case State.ESTABLISHED:
-            connection.enter(State.CLOSE_WAIT)
-        case State.FIN_WAIT_1:  # Its ACK of ours, if it brought one, has moved us on already.
-            connection.enter(State.CLOSING)
-        case State.FIN_WAIT_2:
-            connection.enter(State.TIME_WAIT)
-        case state:
-            raise AssertionError(f"FIN in {state}")
+    state = connection.state
+    if state is ESTABLISHED:
+        connection.enter(CLOSE_WAIT)
+    elif state is FIN_WAIT_1:  # Its ACK of ours, if it brought one, has moved us on already.
+        connection.enter(CLOSING)
+    elif state is FIN_WAIT_2:
+        connection.enter(TIME_WAIT)
+    else:
+        raise AssertionError(f"FIN in {state}")
 
 
-__all__ = ["reset_for", "segment_arrives"]
+__all__ = ["opens_anew", "reset_for", "segment_arrives"]

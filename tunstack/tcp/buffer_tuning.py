@@ -16,7 +16,7 @@ The send buffer is as simple as twice the congestion window (:attr:`.sender.Send
 
 from __future__ import annotations
 
-from functools import lru_cache
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from .rtt import CLOCK_GRANULARITY
@@ -31,7 +31,6 @@ _UNKNOWN_RTT: Final = 0.1
 """Seconds, for a peer without timestamps whose SYN was lost."""
 
 
-@lru_cache(maxsize=64)
 def sizes(fixed: int | None, most: int) -> tuple[int, int]:
     """The first and the largest size of a buffer that is `fixed`, or grows up to `most`."""
     return (min(FIRST_SIZE, most), most) if fixed is None else (fixed, fixed)
@@ -48,7 +47,7 @@ class ReceiveTuning:
 
     def __init__(self, most: int) -> None:
         """Never make it larger than `most` octets."""
-        self.at = float("-inf")
+        self.at = -inf
         self._most = most
         self._mark: int | None = None
         self._read = 0

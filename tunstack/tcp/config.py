@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import ecn, mtu_probing
@@ -124,23 +124,25 @@ class Config:
     ttl: int = 64
     tos: int = 0
 
-    @property
-    def receive_sizes(self) -> tuple[int, int]:
-        """The receive buffer's size at first, and at most."""
-        return sizes(self.receive_buffer, self.receive_buffer_max)
+    # What follows from the others, worked out once: each connection asks several times.
 
-    @property
-    def send_sizes(self) -> tuple[int, int]:
-        """The send buffer's size at first, and at most."""
-        return sizes(self.send_buffer, self.send_buffer_max)
+    receive_sizes: tuple[int, int] = field(init=False, repr=False, compare=False)
+    """The receive buffer's size at first, and at most."""
+    send_sizes: tuple[int, int] = field(init=False, repr=False, compare=False)
+    """The send buffer's size at first, and at most."""
+    data_r2: float = field(init=False, repr=False, compare=False)
+    """How long data may go unacknowledged, the user's wish considered."""
+    syn_r2: float = field(init=False, repr=False, compare=False)
+    """How long a SYN may, the user's wish considered."""
 
-    @property
-    def data_r2(self) -> float:
-        """How long data may go unacknowledged, the user's wish considered."""
-        return self.data_timeout if self.user_timeout is None else self.user_timeout
-
-    @property
-    def syn_r2(self) -> float:
-        """How long a SYN may, the user's wish considered."""
+    def __post_init__(self) -> None:
         wish = self.user_timeout
-        return self.syn_timeout if wish is None else min(wish, self.syn_timeout)
+        note = object.__setattr__  # It is frozen from here on.
+        note(self, "receive_sizes", sizes(self.receive_buffer, self.receive_buffer_max))
+        note(self, "send_sizes", sizes(self.send_buffer, self.send_buffer_max))
+        note(self, "data_r2", self.data_timeout if wish is None else wish)
+        note(self, "syn_r2", self.syn_timeout if wish is None else min(wish, self.syn_timeout))
+
+    def __hash__(self) -> int:
+        """Of a few fields: hosts have few configurations, and all would take a microsecond."""
+        return hash((self.mss, self.nodelay, self.congestion))

@@ -11,7 +11,7 @@ batch is empty, then `deadline`. One `transmit` after many segments sends one AC
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from . import arrival
 from .challenge import ChallengeLimit
@@ -20,7 +20,16 @@ from .handshake import handshake
 from .quiet import Due
 from .segment import SYN
 from .sequence import MASK
-from .state import CAN_RECEIVE, CAN_SEND, FIN_SENT, State
+from .state import (
+    CAN_RECEIVE,
+    CAN_SEND,
+    CLOSED,
+    FIN_SENT,
+    LISTEN,
+    SYN_RECEIVED,
+    SYN_SENT,
+    TIME_WAIT,
+)
 from .teardown import teardown
 from .transmitter import Transmitter
 from .verdict import Verdict
@@ -28,6 +37,9 @@ from .verdict import Verdict
 if TYPE_CHECKING:
     from .config import Config
     from .segment import Buffer, Segment
+
+
+_ACCEPTED: Final = Verdict.ACCEPTED
 
 
 class Owner(Protocol):
@@ -58,7 +70,7 @@ class Connection(Transmitter, Ending):
 
     def open_active(self) -> None:
         """Active OPEN: CLOSED to SYN-SENT."""
-        self.enter(State.SYN_SENT)
+        self.enter(SYN_SENT)
         self.tell(handshake(self))
 
     def withhold_syn(self) -> None:
@@ -68,7 +80,7 @@ class Connection(Transmitter, Ending):
     def open_passive(self) -> None:
         """Passive OPEN: CLOSED to LISTEN. The SYN that it waits for begins its story."""
         self.passive = True
-        self.enter(State.LISTEN)
+        self.enter(LISTEN)
 
     def begin_passive_handshake(self) -> None:
         """A SYN has taken us from LISTEN to SYN-RECEIVED."""
@@ -134,7 +146,7 @@ class Connection(Transmitter, Ending):
         self._syn_due = False
         self.sender.forget_syn()
         self.receiver.acknowledged()
-        self.enter(State.LISTEN)
+        self.enter(LISTEN)
 
     # The application's calls (section 3.10)
 
@@ -144,7 +156,7 @@ class Connection(Transmitter, Ending):
         receiver = self.receiver
         if receiver.buffer.size and (receiver.urgent is None or receiver.available):
             return True
-        return receiver.finished or receiver.discarding or self.state is State.CLOSED
+        return receiver.finished or receiver.discarding or self.state is CLOSED
 
     @property
     def sends_early(self) -> bool:
@@ -152,7 +164,7 @@ class Connection(Transmitter, Ending):
         return (
             self.fast_open is not None
             and self.fast_open.early
-            and (self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED)
+            and (self.state is SYN_SENT or self.state is SYN_RECEIVED)
         )
 
     @property
@@ -211,7 +223,7 @@ class Connection(Transmitter, Ending):
     def urgent_is_on_its_way(self) -> bool:
         """Whether an urgent octet was announced, out of line, and may still come."""
         receiver = self.receiver
-        over = receiver.discarding or self.state is State.CLOSED
+        over = receiver.discarding or self.state is CLOSED
         return not over and receiver.urgent_is_on_its_way
 
     def reconfigure(self, config: Config) -> None:
@@ -228,7 +240,7 @@ class Connection(Transmitter, Ending):
     def segment_arrives(self, segment: Segment, now: float) -> Verdict:
         """Process a segment by the rules of :mod:`tunstack.tcp.arrival`."""
         verdict = arrival.segment_arrives(self, segment, now)
-        if verdict is Verdict.ACCEPTED:
+        if verdict is _ACCEPTED:
             self.quiet.heard(now)
         return verdict
 
@@ -320,14 +332,15 @@ class Connection(Transmitter, Ending):
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do or to say: the stack may forget it."""
-        return self.state in (State.CLOSED, State.LISTEN) and not self._outbox
+        state = self.state
+        return (state is CLOSED or state is LISTEN) and not self._outbox
 
     @property
     def only_waits(self) -> bool:
         """Whether it is in TIME-WAIT, nobody owns it, and it has said all: little of it matters."""
         receiver = self.receiver
         return (
-            self.state is State.TIME_WAIT
+            self.state is TIME_WAIT
             and self.orphaned
             and self.quiet.at is not None
             and not (self._outbox or receiver.ack_now or receiver.buffer.size)

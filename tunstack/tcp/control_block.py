@@ -116,7 +116,7 @@ class ControlBlock(Narrator):
         self.fast_open: FastOpen | None = None
         self.ts_offset = ts_offset
         self.challenges: ChallengeLimit | None = None
-        self.largest_buffer = config.receive_sizes[1]
+        self.largest_buffer = self.receiver.sizes[1]
         self._syn_due = False
         self._close_requested = False
         self.quiet = QuietTimer()

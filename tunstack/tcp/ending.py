@@ -6,7 +6,7 @@ import errno
 
 from .control_block import ControlBlock
 from .segment import RST, Segment
-from .state import CAN_SEND, State
+from .state import CAN_SEND, CLOSE_WAIT, CLOSED, FIN_WAIT_1, LAST_ACK, LISTEN, SYN_SENT, TIME_WAIT
 from .teardown import teardown
 
 
@@ -22,7 +22,7 @@ class Ending(ControlBlock):
         if self.state in CAN_SEND and not self._close_requested:
             self._close_requested = True
             self.tell(teardown(self))
-        elif self.state in (State.SYN_SENT, State.LISTEN) and not len(self.sender.buffer):
+        elif self.state in (SYN_SENT, LISTEN) and not len(self.sender.buffer):
             self.end(None)
         else:
             # SYN-RECEIVED, or data of Fast Open's in SYN-SENT: the CLOSE is queued until
@@ -32,7 +32,7 @@ class Ending(ControlBlock):
     def send_fin(self) -> None:
         """Queue a FIN behind all data (section 3.10.4)."""
         self.sender.fin_queued = True
-        self.enter(State.LAST_ACK if self.state is State.CLOSE_WAIT else State.FIN_WAIT_1)
+        self.enter(LAST_ACK if self.state is CLOSE_WAIT else FIN_WAIT_1)
 
     def start_time_wait(self) -> None:
         """The wait of 2 MSL begins now, whenever the next call that knows the time comes."""
@@ -57,7 +57,7 @@ class Ending(ControlBlock):
         """
         self.orphaned = self.sender.orphaned = True
         self.linger = linger
-        if self.state is State.TIME_WAIT:
+        if self.state is TIME_WAIT:
             self.receiver.buffer.clear()  # Nobody will read it.
         elif self.receiver.unread:
             self.abort()
@@ -67,7 +67,7 @@ class Ending(ControlBlock):
     def abort(self) -> None:
         """ABORT (section 3.10.5): send a RST where the peer has a connection, and end."""
         self.orphaned = True
-        if self.state not in (State.CLOSED, State.LISTEN, State.SYN_SENT, State.TIME_WAIT):
+        if self.state not in (CLOSED, LISTEN, SYN_SENT, TIME_WAIT):
             self.send_reset(self.sender.nxt)
         self.end(OSError(errno.ECONNABORTED, "Connection aborted"))
 
@@ -77,7 +77,7 @@ class Ending(ControlBlock):
 
     def end(self, error: OSError | None) -> None:
         """Delete the connection: to CLOSED, because of `error` if there is one. Idempotent."""
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             return
         self.error = error
         self.sender.stop_timers()
@@ -85,7 +85,7 @@ class Ending(ControlBlock):
         self.receiver.ack_now = False
         self._syn_due = False
         self.quiet.stop()
-        self.enter(State.CLOSED)
+        self.enter(CLOSED)
         self.end_stories()
 
     # What goes wrong
@@ -96,7 +96,7 @@ class Ending(ControlBlock):
         In SYN-SENT it ends the attempt, as on Linux and by RFC 5461 section 4: whoever waits for
         a connection wants to know. Later it is only noted (MUST-56).
         """
-        if self.state is State.SYN_SENT:
+        if self.state is SYN_SENT:
             self.end(error)
         else:
             self.report(error)

@@ -29,16 +29,9 @@ class ForwardRto:
     __slots__ = ("_recovery_point", "_step")
 
     def __init__(self) -> None:
-        self._step = _Step.OFF
-        self._recovery_point = 0
-
-    def begin(self) -> None:
         """The timer fired, and nothing was being recovered before."""
         self._step = _Step.WAIT
-
-    def stop(self) -> None:
-        """It cannot be told any more."""
-        self._step = _Step.OFF
+        self._recovery_point = 0
 
     @property
     def wants_new_data(self) -> bool:

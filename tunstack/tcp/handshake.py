@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .state import State
+from .state import ESTABLISHED, SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -25,14 +25,14 @@ async def handshake(connection: Connection) -> None:
     The SYN is repeated by the retransmission timer until it is answered; who gives up, and why,
     stands in ``connection.error``.
     """
-    if connection.state is State.SYN_SENT:
+    if connection.state is SYN_SENT:
         connection.send_syn()
         # To ESTABLISHED, if their SYN acknowledges ours. If the two crossed, to SYN-RECEIVED.
-        await connection.until_left(State.SYN_SENT)
-    if connection.state is State.SYN_RECEIVED:
+        await connection.until_left(SYN_SENT)
+    if connection.state is SYN_RECEIVED:
         connection.send_syn()  # With an ACK of theirs; ours is not acknowledged yet.
-        await connection.until_left(State.SYN_RECEIVED)
-    if connection.state is State.ESTABLISHED:
+        await connection.until_left(SYN_RECEIVED)
+    if connection.state is ESTABLISHED:
         connection.opened()
     else:
         connection.failed_to_open()

@@ -20,12 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator
 
 
-@types.coroutine
-def _change_of_state() -> Generator[None, None, None]:
-    """Wait until the state machine changes: the one thing that a story awaits."""
-    yield
-
-
 class Narrator(StateMachine):
     """A state machine that tells a story as its states change."""
 
@@ -45,10 +39,11 @@ class Narrator(StateMachine):
         else:
             self._next_story = story
 
-    async def until_left(self, *states: State) -> None:
-        """Wait until the state is none of `states`; return at once when it is none of them now."""
-        while self.state in states:
-            await _change_of_state()
+    @types.coroutine
+    def until_left(self, state: State) -> Generator[None, None, None]:
+        """Wait until the state is another than `state`: the one thing that a story awaits."""
+        while self.state is state:
+            yield
 
     def end_stories(self) -> None:
         """Drop whatever is untold; idempotent."""
@@ -58,9 +53,6 @@ class Narrator(StateMachine):
                 story.close()
         self._story = self._story if self._telling else None
         self._next_story = None
-
-    def _state_changed(self) -> None:
-        self._resume()
 
     def _resume(self) -> None:
         # A story that changes the state itself is not resumed within itself: until_left looks at
@@ -75,3 +67,5 @@ class Narrator(StateMachine):
                 return
             finally:
                 self._telling = False
+
+    _state_changed = _resume

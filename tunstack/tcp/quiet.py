@@ -8,14 +8,23 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from .state import SYNCHRONIZED, State
+from .state import (
+    CLOSING,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
+    LAST_ACK,
+    SYNCHRONIZED,
+    TIME_WAIT,
+    State,
+)
 
 if TYPE_CHECKING:
     from .config import Config
     from .control_block import ControlBlock
 
 
-_LINGERING: Final = frozenset({State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK})
+_LINGERING: Final = frozenset({FIN_WAIT_1, CLOSING, LAST_ACK})
 """States in which something of ours is not acknowledged, after a CLOSE."""
 
 
@@ -55,7 +64,7 @@ class QuietTimer:
 
     def reconfigure(self, config: Config) -> None:
         """Whoever changes TCP_KEEPIDLE means the silence that is there now, as on Linux."""
-        if self._state is State.ESTABLISHED and not self.probes:
+        if self._state is ESTABLISHED and not self.probes:
             self.at = self.heard_at + config.keepalive_idle
 
     def stop(self) -> None:
@@ -64,32 +73,32 @@ class QuietTimer:
 
     def restart_time_wait(self, connection: ControlBlock, now: float) -> None:
         """2 MSL from now (section 3.10.7.4, eighth)."""
-        self._state = State.TIME_WAIT
+        self._state = TIME_WAIT
         self.at = now + 2 * connection.config.msl
 
     def resume_time_wait(self, ends: float) -> None:
         """Wait on, until `ends`, in place of an earlier timer."""
-        self._state = State.TIME_WAIT
+        self._state = TIME_WAIT
         self.at = ends
 
     def watch(self, connection: ControlBlock, now: float) -> None:
         """Start or stop it, as the state asks: call it after each batch."""
         state = connection.state
-        if state is State.TIME_WAIT:
-            if self._state is not State.TIME_WAIT:
+        if state is TIME_WAIT:
+            if self._state is not TIME_WAIT:
                 self.restart_time_wait(connection, now)
-        elif state is State.FIN_WAIT_2 and connection.orphaned:
-            if self._state is not State.FIN_WAIT_2:
+        elif state is FIN_WAIT_2 and connection.orphaned:
+            if self._state is not FIN_WAIT_2:
                 # The RFC lets it wait for ever for a FIN that may never come; Linux does not.
                 self._state = state
                 self.at = now + connection.config.fin_wait_2_timeout
         elif connection.linger is not None and state in _LINGERING:
-            if self._state is not State.LAST_ACK:  # Which stands for the three of them.
-                self._state = State.LAST_ACK
+            if self._state is not LAST_ACK:  # Which stands for the three of them.
+                self._state = LAST_ACK
                 self.at = now + connection.linger
         elif connection.config.keepalive and state in SYNCHRONIZED:
             if self.at is None:
-                self._state = State.ESTABLISHED
+                self._state = ESTABLISHED
                 self.heard_at = now
                 self.at = now + connection.config.keepalive_idle
         elif self.at is not None:
@@ -98,9 +107,9 @@ class QuietTimer:
     def fired(self, connection: ControlBlock, now: float) -> Due:
         """It fired: say what to do."""
         config = connection.config
-        if self._state is not State.ESTABLISHED:
-            given_up = self._state is State.LAST_ACK or (
-                self._state is State.FIN_WAIT_2 and config.fin_wait_2_timeout < 0
+        if self._state is not ESTABLISHED:
+            given_up = self._state is LAST_ACK or (
+                self._state is FIN_WAIT_2 and config.fin_wait_2_timeout < 0
             )
             self.stop()
             return Due.RESET if given_up else Due.END

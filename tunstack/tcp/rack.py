@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Rack:
     )
 
     def __init__(self) -> None:
-        self._time = float("-inf")
+        self._time = -inf
         self._end = 0
         self._rtt = 0.0
         self._multiplier = 1

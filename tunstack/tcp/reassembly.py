@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .receive_buffer import gather
 from .sequence import MASK, diff
@@ -131,3 +131,7 @@ class Reassembly:
         self._runs.clear()
         self._latest.clear()
         self.size = 0
+
+
+NOTHING: Final = Reassembly(0)
+"""That of a connection to which nothing has come out of order yet: it takes nothing."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from .budget import SMALLEST_BUFFER, UNLIMITED, Budget
 from .buffer_tuning import ReceiveTuning
-from .reassembly import Reassembly
+from .reassembly import NOTHING, Reassembly
 from .receive_buffer import ReceiveBuffer
 from .sequence import MASK, diff
 from .urgent import UrgentReader
@@ -22,6 +23,7 @@ _LARGEST_WINDOW: Final = 4 << 20
 """The window that the scale is chosen for, however small SO_RCVBUF is now: it may grow later."""
 
 
+@lru_cache(maxsize=64)
 def window_shift(buffer: int) -> int:
     """The window scale that a SYN offers, for a receive buffer of `buffer` octets."""
     window = max(buffer, _LARGEST_WINDOW)
@@ -43,6 +45,7 @@ class Receiver(UrgentReader):
         shift: Rcv.Wind.Shift, how far the window field is scaled (RFC 7323 section 2.2).
         mss: Octets of data in the largest segment expected: what we announced, options deducted.
         size: The bound of what is received and not read (SO_RCVBUF).
+        sizes: What the configuration says of that: at first, and at most.
         tuning: Makes `size` larger where that is of use; None where it is fixed.
         budget: The memory that it shares with other connections.
         buffer: What has arrived in order.
@@ -55,8 +58,8 @@ class Receiver(UrgentReader):
 
     __slots__ = (
         "_delayed_ack",
+        "_max_runs",
         "_most_offered",
-        "_sizes",
         "_twice",
         "_unacknowledged",
         "ack_due",
@@ -74,6 +77,7 @@ class Receiver(UrgentReader):
         "reassembly",
         "shift",
         "size",
+        "sizes",
         "tuning",
     )
 
@@ -87,7 +91,8 @@ class Receiver(UrgentReader):
         self._set_size(config)
         self.budget = budget
         self.buffer = ReceiveBuffer()
-        self.reassembly = Reassembly(config.max_out_of_order_runs)
+        self.reassembly = NOTHING
+        self._max_runs = config.max_out_of_order_runs
         self.fin: int | None = None
         self.finished = False
         self.discarding = False
@@ -103,7 +108,7 @@ class Receiver(UrgentReader):
 
     def reconfigure(self, config: Config) -> None:
         """Take other parameters, as far as they are not history."""
-        if config.receive_sizes != self._sizes:  # Else it stays as large as it has become.
+        if config.receive_sizes != self.sizes:  # Else it stays as large as it has become.
             self._set_size(config)
         self.urgent_inline = config.urgent_inline
         self._delayed_ack = config.delayed_ack
@@ -111,8 +116,8 @@ class Receiver(UrgentReader):
             self.ack_now = True
 
     def _set_size(self, config: Config) -> None:
-        self._sizes = config.receive_sizes
-        self.size, most = self._sizes
+        self.sizes = config.receive_sizes
+        self.size, most = self.sizes
         self.tuning = ReceiveTuning(most) if most > self.size else None
 
     def synchronize(self, irs: int) -> None:
@@ -138,7 +143,7 @@ class Receiver(UrgentReader):
     def undisturbed(self) -> bool:
         """Whether all that came is in order, and nothing of it was urgent, its end, or a copy."""
         return not (
-            self.reassembly
+            self.reassembly.size
             or self.discarding
             or self.fin is not None
             or self._twice is not None
@@ -164,7 +169,7 @@ class Receiver(UrgentReader):
         Returns:
             Whether it brought anything new.
         """
-        if seq == self.nxt and not len(self.reassembly):
+        if seq == self.nxt and not self.reassembly.size:
             self._advance(data)
             self.delay_ack(len(data), now)
             return True
@@ -172,6 +177,8 @@ class Receiver(UrgentReader):
         self.ack_now = True
         if seq != self.nxt:
             self.out_of_order += segments
+            if self.reassembly is NOTHING:
+                self.reassembly = Reassembly(self._max_runs)
             if self.reassembly.insert(seq, data):
                 return True
             self.came_again(seq, len(data))
@@ -245,7 +252,7 @@ class Receiver(UrgentReader):
         """At most `limit` SACK blocks: what came twice, then what is held, the latest first."""
         if self._twice is not None:
             return (self._twice, *self.reassembly.blocks(limit - 1))
-        return self.reassembly.blocks(limit) if self.reassembly else ()
+        return self.reassembly.blocks(limit) if self.reassembly.size else ()
 
     def acknowledged(self) -> None:
         """An ACK of all that came has gone out, alone or with data."""

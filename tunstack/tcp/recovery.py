@@ -38,6 +38,11 @@ class Phase(Enum):
     """After a timeout: slow start from one segment."""
 
 
+_OPEN: Final = Phase.OPEN
+_RECOVERY: Final = Phase.RECOVERY
+_LOSS: Final = Phase.LOSS
+
+
 class Heard(NamedTuple):
     """What an ACK says about what we sent; positions are the scoreboard's.
 
@@ -107,7 +112,7 @@ class Recovery:
         self._rtt = rtt
         self._prr: ProportionalRateReduction | None = None
         self._undo: Undo | None = None
-        self._frto = ForwardRto()
+        self._frto: ForwardRto | None = None  # While it is judged whether a timeout was spurious.
         self._held = 0
         self._duplicates = 0
         self._partial_acks = 0
@@ -115,7 +120,7 @@ class Recovery:
         self._timed_out_at = 0.0
         self.board = Scoreboard()
         self.rack = Rack()
-        self.phase = Phase.OPEN
+        self.phase = _OPEN
         self.recover = -1
         self.sack = False
         self.flight = 0
@@ -140,12 +145,12 @@ class Recovery:
     @property
     def recovering(self) -> bool:
         """Whether a loss is being repaired."""
-        return self.phase is not Phase.OPEN
+        return self.phase is not _OPEN
 
     @property
     def prefers_new(self) -> bool:
         """Whether new data is to go before what is lost, to see what its ACK tells (F-RTO)."""
-        return self._frto.wants_new_data
+        return self._frto is not None and self._frto.wants_new_data
 
     @property
     def impatient(self) -> bool:
@@ -163,7 +168,8 @@ class Recovery:
         board = self.board
         board.sent(size, now)
         self.flight = board.nxt - board.una
-        self._frto.sent_new()
+        if self._frto is not None:
+            self._frto.sent_new()
         if self._prr is not None:
             self._prr.sent(size)
 
@@ -242,10 +248,10 @@ class Recovery:
             # All but the segment that filled the gap had drawn a duplicate ACK before.
             held = max(0, self._held - max(0, advance - mss))
             octets -= self._held - held
-            self._held = held if self.phase is Phase.RECOVERY else 0
+            self._held = held if self.phase is _RECOVERY else 0
             self._duplicates = 0
             return max(octets, 0)
-        if not duplicate or self.phase is Phase.LOSS:
+        if not duplicate or self.phase is _LOSS:
             return 0  # After a timeout they may well be echoes of our own retransmissions.
         self._duplicates += 1
         if self._duplicates >= DUPLICATE_THRESHOLD and not (self.recovering or self._passed):
@@ -261,7 +267,8 @@ class Recovery:
         if not self.recovering or not (delivered or ack.duplicate):
             return False
         advanced = ack.una > before
-        if self._frto.heard(ack.una, self.board.nxt, delivered, advanced=advanced):
+        frto = self._frto
+        if frto is not None and frto.heard(ack.una, self.board.nxt, delivered, advanced=advanced):
             return True
         first = next((sent for sent in delivered if sent.start == before), None)
         return advanced and first is not None and undo.echo_is_older(ack.echoed_at, first)
@@ -284,7 +291,7 @@ class Recovery:
         board = self.board
         if not self.sack:
             enough = self._duplicates >= DUPLICATE_THRESHOLD
-            if enough and self.phase is Phase.OPEN and self._passed:
+            if enough and self.phase is _OPEN and self._passed:
                 self._lose_first(mss)
                 self._begin(octets, now)
                 return True
@@ -299,7 +306,7 @@ class Recovery:
             self.reorder_timer = self.rack.detect(
                 board, now, self._rtt, certain=self.recovering or enough
             )
-        if board.lost and self.phase is Phase.OPEN:
+        if board.lost and self.phase is _OPEN:
             self._begin(octets, now)
         return board.lost > before
 
@@ -338,7 +345,7 @@ class Recovery:
             return
         congestion, board = self._congestion, self.board
         flight = min(self.flight, congestion.cwnd)  # Without what limited transmit has sent.
-        self.phase = Phase.RECOVERY
+        self.phase = _RECOVERY
         self.recover = board.nxt
         self._undo = Undo(congestion.cwnd, congestion.ssthresh)
         if board.una > self._marked_at:  # Once for a window (RFC 3168 section 6.1.2).
@@ -354,19 +361,19 @@ class Recovery:
     def _flight_size(self) -> int:
         """FlightSize, without what limited transmit has sent beyond cwnd (RFC 5681 section 3.2)."""
         flight = self.board.nxt - self.board.una
-        return min(flight, self._congestion.cwnd) if self.phase is Phase.OPEN else flight
+        return min(flight, self._congestion.cwnd) if self.phase is _OPEN else flight
 
     def _move_on(self, ack: Heard, octets: int, now: float, mss: int) -> None:
         """SND.UNA has advanced: the recovery is over, or goes on with the next hole."""
         if ack.una >= self.recover:
             self.rack.recovered()
-            if self.phase is Phase.RECOVERY:
+            if self.phase is _RECOVERY:
                 self._congestion.cwnd = self._window_after_recovery(mss)
             self._end()
             if self.sack and (self.board.lost or self.board.resent):
                 # Something was lost that was sent since: that is another loss, and counts as one.
                 self._begin(octets, now)
-        elif not self.sack and self.phase is Phase.RECOVERY:
+        elif not self.sack and self.phase is _RECOVERY:
             self._lose_first(mss)  # A partial ACK: the next hole begins here.
             self.resend_now = True
             self._partial_acks += 1
@@ -379,9 +386,9 @@ class Recovery:
         return min(ssthresh, max(self.board.nxt - self.board.una, mss) + mss)
 
     def _end(self) -> None:
-        self.phase = Phase.OPEN
+        self.phase = _OPEN
         self.resend_now = False
-        self._frto.stop()
+        self._frto = None
         self._prr = None
         self._held = 0
         self._duplicates = 0
@@ -411,18 +418,18 @@ class Recovery:
             return
         if first.sacked:
             board.forget_sacks()  # The peer has reneged, or it would have acknowledged this.
-        self._frto.stop()
+        self._frto = None
         if self._undo is None or not self.recovering:
             self._undo = Undo(congestion.cwnd, congestion.ssthresh)
             if self.sack:
-                self._frto.begin()
+                self._frto = ForwardRto()
         self._undo.timed_out = True
         congestion.timeout(self._flight_size, now, repeated=self._timed_out_una == board.una)
         self._timed_out_una = board.una
         self._timed_out_at = now
         self.cwr_due = True
         self.why = "timeout"
-        self.phase = Phase.LOSS
+        self.phase = _LOSS
         self.recover = board.nxt
         self._prr = None
         self._held = self._duplicates = self._partial_acks = 0
@@ -472,11 +479,11 @@ class Recovery:
 
     def _repair(self) -> None:
         """Send again what is lost, with the window as it is."""
-        self.phase = Phase.LOSS
+        self.phase = _LOSS
         self.recover = self.board.nxt
         self.why = "too large"
         self._undo = None
-        self._frto.stop()
+        self._frto = None
         self._prr = None
         self._held = self._duplicates = self._partial_acks = 0
         self.resend_now = True

@@ -23,7 +23,7 @@ class RttEstimator:
     __slots__ = ("_base", "_least", "_maximum", "min_rtt", "rto", "rttvar", "srtt")
 
     def __init__(self, initial: float, minimum: float, maximum: float) -> None:
-        self._least = max(CLOCK_GRANULARITY, minimum)
+        self._least = minimum if minimum > CLOCK_GRANULARITY else CLOCK_GRANULARITY
         self._maximum = maximum
         self.srtt: float | None = None
         self.rttvar = 0.0

@@ -31,6 +31,7 @@ _FLAG_NAMES: Final = (
     (ECE, "ECE"),
     (CWR, "CWR"),
 )
+_UNUSUAL: Final = SYN | URG | CWR
 
 
 def flag_names(flags: int) -> str:
@@ -80,6 +81,13 @@ class Segment:
     fast_open: bytes | None = None
     note: str = ""
     gso_size: int = 0
+
+    @property
+    def lean(self) -> bool:
+        """Whether it has timestamps, and nothing else that not every segment has."""
+        return not (
+            self.ts_val is None or self.flags & _UNUSUAL or self.sack or self.ecn or self.note
+        )
 
     @property
     def length(self) -> int:

@@ -5,7 +5,7 @@ Its variables are in :mod:`.send_variables`, its timers in :mod:`.send_timers`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from . import sizing
 from .congestion import Acknowledgement
@@ -14,6 +14,10 @@ from .sack_blocks import read_blocks
 from .send_buffer import SendBuffer
 from .send_timers import SendTimers
 from .sequence import MASK, ge, gt, le
+
+_OPEN: Final = Phase.OPEN
+_RECOVERY: Final = Phase.RECOVERY
+_LOSS: Final = Phase.LOSS
 
 
 class Transmission(NamedTuple):
@@ -214,7 +218,7 @@ class Sender(SendTimers):
         else:
             self.sent_new((what.seq + size) & MASK, now)
             self.recovery.sent(size, now)
-            if what.probe or self.mss > self.path.proven:
+            if what.probe or what.size > self.path.proven < self.mss:
                 sizing.try_size(self, what)
         if self.timer is None or self.persisting:
             self.start_timer(now)
@@ -282,7 +286,7 @@ class Sender(SendTimers):
             if self.retransmissions > 1:
                 # RFC 6928 section 2, and Linux. One SYN sent again may just mean a long path.
                 self.congestion.set_mss(self.mss, 1)
-        elif advance and not marked and was_phase is recovery.phase is not Phase.RECOVERY:
+        elif advance and not marked and was_phase is recovery.phase is not _RECOVERY:
             self._grow(advance, sample, now)
         if recovery.recovering:
             self._tail.forget()  # What was lost is known, and has had its consequences.
@@ -290,11 +294,46 @@ class Sender(SendTimers):
             recovery.tail_was_lost(self._tail.flight, now)
         self._set_timers(advance, now)
 
+    @property
+    def steady(self) -> bool:
+        """Whether nothing was sent again, lost, SACKed or is a probe: so :meth:`heard_in_order`."""
+        recovery = self.recovery
+        board = recovery.board
+        return (
+            recovery.phase is _OPEN
+            and recovery.sack
+            and not (board.sacked or board.lost or board.resent)
+            and recovery.reorder_timer is None
+            and self._tail.end is None
+            and self.path.trial is None
+        )
+
+    def heard_in_order(self, ack: int, now: float) -> None:
+        """As :meth:`heard` of an ACK that advances, and tells of nothing else, while `steady`."""
+        was_syn = not self.synchronized
+        outstanding = (self.nxt - self.una) & MASK
+        advance = (ack - self.una) & MASK
+        recovery = self.recovery
+        board = recovery.board
+        self._advance(ack, now)
+        last = board.acknowledge_in_order(board.una + advance)
+        rtt = now - last.time
+        recovery.rack.delivered_in_order(last, rtt)
+        self._measure(rtt, outstanding)
+        if not was_syn:
+            self._grow(advance, rtt, now)
+        if ack != self.nxt or self.persisting:
+            self._set_timers(advance, now)
+        else:
+            self.timer = self.early_timer = None
+
     def _advance(self, ack: int, now: float) -> None:
         self.una = ack
         self.synchronized = True
-        data_end = self.buffer.end
-        self.buffer.drop_until(data_end if gt(ack, data_end) else ack)
+        buffer = self.buffer
+        if buffer.size:
+            data_end = buffer.end
+            buffer.drop_until(data_end if gt(ack, data_end) else ack)
         self.stalled_since = now
         self.unanswered = 0
         if self.up is not None and le(self.up, ack):
@@ -309,7 +348,7 @@ class Sender(SendTimers):
         in_slow_start = congestion.cwnd < congestion.ssthresh
         flight = self.recovery.flight
         used = 2 * flight if in_slow_start else flight + self.mss
-        if self.recovery.phase is Phase.LOSS:
+        if self.recovery.phase is _LOSS:
             # RFC 3465 section 2.1: most of it had arrived before the timeout, and left no room.
             octets = min(octets, self.mss)
         elif used <= congestion.cwnd:
@@ -320,8 +359,8 @@ class Sender(SendTimers):
     def _measure(self, rtt: float | None, outstanding: int) -> None:
         """Take a sample, weighed by how many a window brings (RFC 7323 appendix G)."""
         if rtt is not None:
-            samples = max(1, -(-outstanding // (2 * self.mss)))
-            self.rtt.sample(rtt, 1 / samples)
+            samples = -(-outstanding // (2 * self.mss))
+            self.rtt.sample(rtt, 1 / samples if samples > 1 else 1.0)
 
     def update_window(self, seq: int, ack: int, wnd: int) -> None:
         """Take SEG.WND, scaled, unless it is older than what we have (RFC 9293 3.10.7.4, fifth).

@@ -38,6 +38,21 @@ class State(Enum):
         return self.value
 
 
+# The states once more, by name alone: to look a member up in its class takes Python 3.11 ten times
+# as long, and each segment has several to compare with.
+LISTEN: Final = State.LISTEN
+SYN_SENT: Final = State.SYN_SENT
+SYN_RECEIVED: Final = State.SYN_RECEIVED
+ESTABLISHED: Final = State.ESTABLISHED
+FIN_WAIT_1: Final = State.FIN_WAIT_1
+FIN_WAIT_2: Final = State.FIN_WAIT_2
+CLOSE_WAIT: Final = State.CLOSE_WAIT
+CLOSING: Final = State.CLOSING
+LAST_ACK: Final = State.LAST_ACK
+TIME_WAIT: Final = State.TIME_WAIT
+CLOSED: Final = State.CLOSED
+
+
 class Transition(NamedTuple):
     """One permitted change of state, what causes it, and where the RFC says so."""
 
@@ -47,59 +62,54 @@ class Transition(NamedTuple):
     section: str
 
 
-S = State
 TRANSITIONS: Final[tuple[Transition, ...]] = (
-    Transition(S.CLOSED, S.LISTEN, "passive OPEN", "3.10.1"),
-    Transition(S.CLOSED, S.SYN_SENT, "active OPEN / SYN", "3.10.1"),
-    Transition(S.LISTEN, S.SYN_RECEIVED, "rcv SYN / SYN,ACK", "3.10.7.2"),
-    Transition(S.LISTEN, S.CLOSED, "CLOSE", "3.10.4"),
-    Transition(S.SYN_SENT, S.ESTABLISHED, "rcv SYN,ACK / ACK", "3.10.7.3"),
-    Transition(S.SYN_SENT, S.SYN_RECEIVED, "rcv SYN / SYN,ACK", "3.10.7.3"),
-    Transition(S.SYN_SENT, S.CLOSED, "rcv RST, CLOSE or timeout", "3.10.7.3"),
-    Transition(S.SYN_RECEIVED, S.ESTABLISHED, "rcv ACK of SYN", "3.10.7.4"),
-    Transition(S.SYN_RECEIVED, S.LISTEN, "rcv RST, after passive OPEN", "3.10.7.4"),
-    Transition(S.SYN_RECEIVED, S.CLOSED, "rcv RST, ABORT or timeout", "3.10.7.4"),
-    Transition(S.ESTABLISHED, S.FIN_WAIT_1, "CLOSE / FIN", "3.10.4"),
-    Transition(S.ESTABLISHED, S.CLOSE_WAIT, "rcv FIN / ACK", "3.10.7.4"),
-    Transition(S.ESTABLISHED, S.CLOSED, "rcv RST, ABORT or timeout", "3.10.7.4"),
-    Transition(S.FIN_WAIT_1, S.FIN_WAIT_2, "rcv ACK of FIN", "3.10.7.4"),
-    Transition(S.FIN_WAIT_1, S.CLOSING, "rcv FIN / ACK", "3.10.7.4"),
-    Transition(S.FIN_WAIT_1, S.CLOSED, "rcv RST, ABORT or timeout", "3.10.7.4"),
-    Transition(S.FIN_WAIT_2, S.TIME_WAIT, "rcv FIN / ACK", "3.10.7.4"),
-    Transition(S.FIN_WAIT_2, S.CLOSED, "rcv RST, ABORT or timeout", "3.10.7.4"),
-    Transition(S.CLOSE_WAIT, S.LAST_ACK, "CLOSE / FIN", "3.10.4"),
-    Transition(S.CLOSE_WAIT, S.CLOSED, "rcv RST, ABORT or timeout", "3.10.7.4"),
-    Transition(S.CLOSING, S.TIME_WAIT, "rcv ACK of FIN", "3.10.7.4"),
-    Transition(S.CLOSING, S.CLOSED, "rcv RST, ABORT or timeout", "3.10.7.4"),
-    Transition(S.LAST_ACK, S.CLOSED, "rcv ACK of FIN, RST, ABORT or timeout", "3.10.7.4"),
-    Transition(S.TIME_WAIT, S.CLOSED, "2 MSL of quiet, rcv RST or a new SYN", "3.10.8"),
+    Transition(CLOSED, LISTEN, "passive OPEN", "3.10.1"),
+    Transition(CLOSED, SYN_SENT, "active OPEN / SYN", "3.10.1"),
+    Transition(LISTEN, SYN_RECEIVED, "rcv SYN / SYN,ACK", "3.10.7.2"),
+    Transition(LISTEN, CLOSED, "CLOSE", "3.10.4"),
+    Transition(SYN_SENT, ESTABLISHED, "rcv SYN,ACK / ACK", "3.10.7.3"),
+    Transition(SYN_SENT, SYN_RECEIVED, "rcv SYN / SYN,ACK", "3.10.7.3"),
+    Transition(SYN_SENT, CLOSED, "rcv RST, CLOSE or timeout", "3.10.7.3"),
+    Transition(SYN_RECEIVED, ESTABLISHED, "rcv ACK of SYN", "3.10.7.4"),
+    Transition(SYN_RECEIVED, LISTEN, "rcv RST, after passive OPEN", "3.10.7.4"),
+    Transition(SYN_RECEIVED, CLOSED, "rcv RST, ABORT or timeout", "3.10.7.4"),
+    Transition(ESTABLISHED, FIN_WAIT_1, "CLOSE / FIN", "3.10.4"),
+    Transition(ESTABLISHED, CLOSE_WAIT, "rcv FIN / ACK", "3.10.7.4"),
+    Transition(ESTABLISHED, CLOSED, "rcv RST, ABORT or timeout", "3.10.7.4"),
+    Transition(FIN_WAIT_1, FIN_WAIT_2, "rcv ACK of FIN", "3.10.7.4"),
+    Transition(FIN_WAIT_1, CLOSING, "rcv FIN / ACK", "3.10.7.4"),
+    Transition(FIN_WAIT_1, CLOSED, "rcv RST, ABORT or timeout", "3.10.7.4"),
+    Transition(FIN_WAIT_2, TIME_WAIT, "rcv FIN / ACK", "3.10.7.4"),
+    Transition(FIN_WAIT_2, CLOSED, "rcv RST, ABORT or timeout", "3.10.7.4"),
+    Transition(CLOSE_WAIT, LAST_ACK, "CLOSE / FIN", "3.10.4"),
+    Transition(CLOSE_WAIT, CLOSED, "rcv RST, ABORT or timeout", "3.10.7.4"),
+    Transition(CLOSING, TIME_WAIT, "rcv ACK of FIN", "3.10.7.4"),
+    Transition(CLOSING, CLOSED, "rcv RST, ABORT or timeout", "3.10.7.4"),
+    Transition(LAST_ACK, CLOSED, "rcv ACK of FIN, RST, ABORT or timeout", "3.10.7.4"),
+    Transition(TIME_WAIT, CLOSED, "2 MSL of quiet, rcv RST or a new SYN", "3.10.8"),
 )
-del S
-
 _PERMITTED: Final = frozenset((row.before, row.after) for row in TRANSITIONS)
 
 SYNCHRONIZED: Final = frozenset(
     {
-        State.ESTABLISHED,
-        State.FIN_WAIT_1,
-        State.FIN_WAIT_2,
-        State.CLOSE_WAIT,
-        State.CLOSING,
-        State.LAST_ACK,
-        State.TIME_WAIT,
+        ESTABLISHED,
+        FIN_WAIT_1,
+        FIN_WAIT_2,
+        CLOSE_WAIT,
+        CLOSING,
+        LAST_ACK,
+        TIME_WAIT,
     }
 )
 """States in which both sides agree on sequence numbers (RFC 9293 section 3.5.1)."""
 
-CAN_RECEIVE: Final = frozenset({State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2})
+CAN_RECEIVE: Final = frozenset({ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2})
 """States in which the peer's half is open, so that data may arrive."""
 
-CAN_SEND: Final = frozenset({State.ESTABLISHED, State.CLOSE_WAIT})
+CAN_SEND: Final = frozenset({ESTABLISHED, CLOSE_WAIT})
 """States in which our half is open, so that the application may send."""
 
-FIN_SENT: Final = frozenset(
-    {State.FIN_WAIT_1, State.FIN_WAIT_2, State.CLOSING, State.LAST_ACK, State.TIME_WAIT}
-)
+FIN_SENT: Final = frozenset({FIN_WAIT_1, FIN_WAIT_2, CLOSING, LAST_ACK, TIME_WAIT})
 """States in which our half is closed: the FIN is sent, or waits behind the data."""
 
 
@@ -117,7 +127,7 @@ class StateMachine:
     __slots__ = ("state",)
 
     def __init__(self) -> None:
-        self.state = State.CLOSED
+        self.state = CLOSED
 
     def enter(self, state: State) -> None:
         """Change to `state`.

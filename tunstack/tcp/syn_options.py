@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .receiver import MAX_WINDOW_SHIFT, window_shift
 from .segment import ACK, SYN, Segment
-from .state import State
+from .state import SYN_RECEIVED
 
 if TYPE_CHECKING:
     from .control_block import ControlBlock
@@ -18,14 +18,13 @@ _SMALLEST_MSS = 48
 
 def our_syn(connection: ControlBlock, now: float) -> Segment:
     """A SYN, or a SYN,ACK; its options look like Linux's. The window in it is never scaled."""
-    config, receiver, ecn = connection.config, connection.receiver, connection.ecn
-    answer = connection.state is State.SYN_RECEIVED
-    segment = Segment(connection.sender.iss, flags=SYN, mss=config.mss)
-    again = connection.sender.nxt != connection.sender.iss
-    segment.flags |= ecn.answer_flags() if answer else ecn.syn_flags(again=again)
+    config, sender, receiver = connection.config, connection.sender, connection.receiver
+    answer = connection.state is SYN_RECEIVED
+    again = sender.nxt != sender.iss
+    flags = connection.ecn.answer_flags() if answer else connection.ecn.syn_flags(again=again)
+    segment = Segment(sender.iss, 0, SYN | flags, receiver.first_window, mss=config.mss)
     if again:
         segment.note = "retransmission: timeout" if connection.passive or not answer else ""
-    segment.wnd = receiver.first_window
     segment.sack_permitted = connection.sack_ok if answer else config.sack
     if connection.timestamps_ok if answer else config.timestamps:
         segment.ts_val = connection.timestamp(now)
@@ -37,7 +36,7 @@ def our_syn(connection: ControlBlock, now: float) -> Segment:
         segment.ack = receiver.nxt
         receiver.acknowledged()
     if connection.fast_open is not None:
-        connection.fast_open.dress(segment, connection.sender, config, now)
+        connection.fast_open.dress(segment, sender, config, now)
     return segment
 
 

@@ -8,7 +8,7 @@ from .control_block import ControlBlock
 from .ecn import ECT_0
 from .segment import ACK, CWR, ECE, FIN, PSH, Segment
 from .sequence import MASK
-from .state import State
+from .state import CLOSED
 from .syn_options import our_syn
 from .urgent import mark_urgent
 
@@ -49,7 +49,7 @@ class Transmitter(ControlBlock):
     def _transmit_data(self, out: list[Segment], now: float) -> None:
         sender = self.sender
         config = self.config
-        if not (sender.synchronized or sender.may_send) or self.state is State.CLOSED:
+        if not (sender.synchronized or sender.may_send) or self.state is CLOSED:
             return
         before = sender.nxt
         while True:
@@ -83,6 +83,8 @@ class Transmitter(ControlBlock):
                 self._mark_capable(segment)
             out.append(segment)
             sender.sent(what, now)
+            if what.fin and not sender.recovery.board.lost:
+                break
         if (sender.nxt - before) & MASK > sender.mss:
             # Nothing follows this burst until it is acknowledged: let the peer not wait for more.
             # As Linux does it, and takes it: that saves most of its delayed ACKs.

@@ -105,6 +105,8 @@ def completed(frame: Buffer) -> bytes:
     if flags & _NEEDS_CHECKSUM and start + offset + 2 <= len(packet):
         # What stands in the field is the sum of the pseudo-header.
         rest = packet[start:] + bytes(len(packet) - start & 1)
-        field = -int.from_bytes(rest, "big") % 0xFFFF or 0xFFFF
+        field = -int.from_bytes(rest, "big") % 0xFFFF
+        if not field and offset != _TCP_CHECKSUM:
+            field = 0xFFFF  # In UDP alone a 0 says that there is none (RFC 768).
         packet[start + offset : start + offset + 2] = field.to_bytes(2, "big")
     return bytes(packet)

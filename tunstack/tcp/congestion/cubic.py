@@ -60,7 +60,7 @@ class Cubic:
         self._carry = 0.0
         self._rtt: float | None = None
         self._last_ack = 0.0
-        self._hystart = HyStart()
+        self._hystart: HyStart | None = None
 
     def set_mss(self, mss: int, initial_segments: int) -> None:
         """Begin, with the initial window of RFC 6928."""
@@ -93,6 +93,8 @@ class Cubic:
             # No further than the threshold: one ACK may stand for many segments.
             self.cwnd = min(self.cwnd + ack.octets, self.ssthresh)
             return
+        if self._hystart is None:
+            self._hystart = HyStart()
         self.cwnd += self._hystart.growth(ack)
         if self._hystart.finished:
             self.ssthresh = self.cwnd
