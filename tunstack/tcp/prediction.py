@@ -14,13 +14,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from . import sizing
-from .congestion import Acknowledgement
 from .isn import timestamp
 from .recovery import Phase
 from .segment import ACK, PSH
 from .sender import Transmission
 from .sequence import MASK, ge
-from .state import State
+from .state import ESTABLISHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +32,7 @@ Write: TypeAlias = "Callable[[int, int, int, int, int, int, Buffer, int, float],
 """Sends a segment: its seq, ack, flags, wnd, TSval, TSecr, data, gso_size; and the time."""
 
 _HALF: Final = 1 << 31
+_OPEN: Final = Phase.OPEN
 
 
 def is_ordinary(connection: Connection) -> bool:
@@ -44,13 +44,13 @@ def is_ordinary(connection: Connection) -> bool:
     recovery = sender.recovery
     board = recovery.board
     return (
-        connection.state is State.ESTABLISHED
+        connection.state is ESTABLISHED
         and connection.timestamps_ok
         and connection.sack_ok
         and not connection.ecn.agreed
         and connection.undisturbed
         and not connection.quiet.probes
-        and recovery.phase is Phase.OPEN
+        and recovery.phase is _OPEN
         and not (board.sacked or board.lost or board.resent)
         and recovery.reorder_timer is None
         and sender.undisturbed
@@ -121,24 +121,14 @@ def arrives(
 def _acknowledged(connection: Connection, ack: int, advance: int, now: float) -> None:
     """SND.UNA advances to `ack`, by so much: `Sender.heard` where nothing was sent again."""
     sender = connection.sender
-    recovery = sender.recovery
-    board = recovery.board
     outstanding = (sender.nxt - sender.una) & MASK
     sender.una = ack
     sender.stalled_since = now
     sender.buffer.drop_until(ack)
-    last = board.acknowledge_in_order(board.una + advance)
-    rtt = now - last.time
-    recovery.rack.delivered_in_order(last, rtt)
-    few = 2 * sender.mss
-    sender.rtt.sample(rtt, 1.0 if outstanding <= few else 1 / -(-outstanding // few))
+    rtt = sender.delivered_in_order(advance, outstanding, now)
     if sender.path.trial is not None:
-        sizing.look_at_trial(sender, board.una, now)
-    congestion = sender.congestion
-    flight = recovery.flight
-    cwnd = congestion.cwnd
-    if (2 * flight if cwnd < congestion.ssthresh else flight + sender.mss) > cwnd:
-        congestion.acknowledged(Acknowledgement(advance, now, rtt, board.una, board.nxt))
+        sizing.look_at_trial(sender, sender.recovery.board.una, now)
+    sender.grow(advance, rtt, now)
     if ack == sender.nxt:
         sender.timer = sender.early_timer = None
     else:

@@ -287,7 +287,7 @@ class Sender(SendTimers):
                 # RFC 6928 section 2, and Linux. One SYN sent again may just mean a long path.
                 self.congestion.set_mss(self.mss, 1)
         elif advance and not marked and was_phase is recovery.phase is not _RECOVERY:
-            self._grow(advance, sample, now)
+            self.grow(advance, sample, now)
         if recovery.recovering:
             self._tail.forget()  # What was lost is known, and has had its consequences.
         elif self._tail.acknowledged(una, duplicate=duplicate and not sack, came_twice=probe_twice):
@@ -313,19 +313,25 @@ class Sender(SendTimers):
         was_syn = not self.synchronized
         outstanding = (self.nxt - self.una) & MASK
         advance = (ack - self.una) & MASK
-        recovery = self.recovery
-        board = recovery.board
         self._advance(ack, now)
-        last = board.acknowledge_in_order(board.una + advance)
-        rtt = now - last.time
-        recovery.rack.delivered_in_order(last, rtt)
-        self._measure(rtt, outstanding)
+        rtt = self.delivered_in_order(advance, outstanding, now)
         if not was_syn:
-            self._grow(advance, rtt, now)
+            self.grow(advance, rtt, now)
         if ack != self.nxt or self.persisting:
             self._set_timers(advance, now)
         else:
             self.timer = self.early_timer = None
+
+    def delivered_in_order(self, advance: int, outstanding: int, now: float) -> float:
+        """Of what was `outstanding` so much has arrived; returns the round-trip time."""
+        recovery = self.recovery
+        board = recovery.board
+        last = board.acknowledge_in_order(board.una + advance)
+        rtt = now - last.time
+        recovery.rack.delivered_in_order(last, rtt)
+        few = 2 * self.mss
+        self.rtt.sample(rtt, 1.0 if outstanding <= few else 1 / -(-outstanding // few))
+        return rtt
 
     def _advance(self, ack: int, now: float) -> None:
         self.una = ack
@@ -339,7 +345,7 @@ class Sender(SendTimers):
         if self.up is not None and le(self.up, ack):
             self.up = None
 
-    def _grow(self, octets: int, rtt: float | None, now: float) -> None:
+    def grow(self, octets: int, rtt: float | None, now: float) -> None:
         """Open cwnd if it was what limited us; a window never filled proves nothing (RFC 7661).
 
         What counts is how far it was filled when we sent: ACKs may come many in a batch.
