@@ -107,7 +107,6 @@ class Flow(Connection):
         accounted: What it was last known to hold, in octets (:mod:`tunstack.memory`).
         four_tuple: Its name.
         number: Which of the stack's connections it is, in the order in which they began.
-        awaited: Whether an application waits for data, and will read it as soon as it is there.
         changed: Called when something happened that an application may wait for.
         scheduled: The timer queue's note.
         touched: Whether it waits to be asked what it sends.
@@ -118,7 +117,6 @@ class Flow(Connection):
 
     __slots__ = (
         "accounted",
-        "awaited",
         "changed",
         "four_tuple",
         "number",
@@ -132,7 +130,6 @@ class Flow(Connection):
     def __init__(self, four_tuple: FourTuple, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.accounted = 0
-        self.awaited = False
         self.four_tuple = four_tuple
         self.number = 0
         self.changed: Callable[[], None] | None = None

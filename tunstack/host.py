@@ -43,6 +43,9 @@ _MAX_OUTGOING_OCTETS: Final = 16 << 20
 _BATCH: Final = 64
 """Packets processed before anything is sent: more would make the peer's loss probes impatient."""
 
+_TURNS: Final = 64
+"""How many applications have, at most, to read what a batch brought."""
+
 _BATCHES_BEFORE_TIMERS: Final = 16
 """How many may come before a timer: twice as many packets as a new device has room for."""
 
@@ -99,6 +102,7 @@ class Host:
             tap=tap,
             offload=link.offload,
         )
+        self.stack.lets_read = True
         if congestion is not None:
             self.stack.config = replace(
                 self.stack.config, congestion=congestion_control(congestion)
@@ -194,8 +198,32 @@ class Host:
                     # What the tasks do that have just woken may bring the next packets already:
                     # to look costs less than to have the system tell.
                     await trio.lowlevel.checkpoint()
+                    if self.stack.behind:
+                        await self._let_read()
         except (OSError, trio.ClosedResourceError) as error:
             self._link_failed(error)
+
+    async def _let_read(self) -> None:
+        """Give applications turns to read what has come, before more of it is taken in.
+
+        In a turn they read a piece, of 64 KiB in trio's streams, and a batch is many pieces. If the
+        next batch came first, the buffers would fill up: then all data has left the processor's
+        caches when it is read, and each piece that is read opens a window that is closed. But who
+        does not read, or not at once, holds nobody up.
+        """
+        stack = self.stack
+        unread, idle = stack.unread, 0
+        for _ in range(_TURNS):
+            if not unread or idle > 1:  # We may come before them, and then after.
+                break
+            await trio.lowlevel.checkpoint()
+            left = stack.unread
+            idle = idle + 1 if left >= unread else 0
+            unread = left
+        while stack.behind:
+            flow = stack.behind.pop()
+            if flow.receiver.ack_now:  # It has waited long enough for more room to tell of.
+                self.gave(flow, trio.current_time())
 
     def _process_batch(self) -> int:
         """Process packets that wait, and send what follows; returns how many there were."""

@@ -74,6 +74,10 @@ _ESTABLISHED: Final = State.ESTABLISHED.value
 
 _SMALL: Final = 2048
 """Octets of a packet whose data is copied rather than looked at in place."""
+_MUCH: Final = 1 << 14
+"""Octets that an application may need more than one turn to read."""
+_MOST_BEHIND: Final = 64
+"""As many as a batch can have data for."""
 _LARGEST_PAYLOAD: Final = 0xFFFF - 20 - 60
 """Of a segment that the link will cut, beside the largest headers."""
 
@@ -91,6 +95,10 @@ class Stack:
         limits: What bounds all of it.
         memory: Who holds how much.
         time_waits: Connections in TIME-WAIT that nobody owns, which `demux` has not.
+        lets_read: Whether whoever drives the stack will give applications time to read, after each
+            :meth:`flush`: then ACKs may wait for that.
+        behind: The connections that need it, for much of what came has not been read; whoever has
+            given them time takes them out, and else the latest are there.
         outgoing: Packets for the link, each as the buffers that make it up.
         path_mtus: Which paths are narrower than the link.
         counters: How often what happened; the keys are `Reason` and `Verdict` values among others.
@@ -172,6 +180,8 @@ class Stack:
         self._touched: deque[Flow] = deque()
         self._due: deque[Flow] = deque()
         self._looped: deque[bytes] = deque()
+        self.lets_read = False
+        self.behind: deque[Flow] = deque(maxlen=_MOST_BEHIND)
         self.path_mtus = PathMtus(mtu)
 
     def set_epoch(self, epoch: float) -> None:
@@ -486,6 +496,11 @@ class Stack:
             self.memory.account_later(flow)
         return flow.receiver.ack_now or self.memory.easing
 
+    @property
+    def unread(self) -> int:
+        """Octets that the applications of those in `behind` have not read."""
+        return sum([flow.receiver.buffer.size for flow in self.behind])
+
     def gave(self, flow: Flow, now: float) -> None:
         """The application has given `flow` data to send; what goes at once is in `outgoing` then.
 
@@ -548,9 +563,14 @@ class Stack:
     def _flush_ordinary(self, flow: Flow, now: float) -> None:
         assert flow.write is not None
         receiver = flow.receiver
-        if receiver.ack_now and flow.awaited and receiver.buffer.size:
-            # Whoever waits for it reads it now, and then the ACK has more room to tell of: as on
-            # Linux, one ACK and not two. If not, it is delayed as others are.
+        unread = receiver.buffer.size
+        hold = receiver.ack_now and unread * 2 > receiver.size and self.lets_read
+        if hold or unread >= _MUCH:
+            self.behind.append(flow)
+        if hold:
+            # When it is read, the ACK has more room to tell of: one ACK then, and not two. As on
+            # Linux, whose ACKs go out at once as long as the window does not become smaller by
+            # them, and else with the next read, or when they have been delayed as others are.
             if receiver.ack_due is None:
                 receiver.ack_due = now + flow.config.delayed_ack
         else:

@@ -66,13 +66,9 @@ class TransferSocket(Variants):
                 data = self._take(flow, size)
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 return data
-        try:
-            while not flow.readable:
-                flow.awaited = True
-                await self._receiving.wait()
-                self._check_not_closed_meanwhile()
-        finally:
-            flow.awaited = False
+        while not flow.readable:
+            await self._receiving.wait()
+            self._check_not_closed_meanwhile()
         return self._take(flow, size)
 
     @abstractmethod
