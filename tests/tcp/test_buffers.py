@@ -132,6 +132,43 @@ def test_many_acknowledged_chunks_are_let_go() -> None:
     assert sum(map(len, buffer._chunks)) < 8192
 
 
+def test_what_nobody_can_change_is_not_copied() -> None:
+    buffer = SendBuffer(0)
+    data = text(10_000)
+    with memoryview(data)[1000:9000] as view:  # So do trio's streams.
+        buffer.append(view)
+    found = buffer.slice(0, 8000)
+    assert isinstance(found, memoryview)
+    assert found.obj is data
+    assert found == data[1000:9000]
+
+
+def test_what_may_change_is_copied() -> None:
+    buffer = SendBuffer(0)
+    data = bytearray(text(10_000))
+    buffer.append(memoryview(data))
+    data[:] = bytes(10_000)
+    assert buffer.slice(0, 10_000) == text(10_000)
+
+
+def test_a_part_of_something_large_is_copied() -> None:
+    """Else that would have to stay, all of it, and uncounted."""
+    buffer = SendBuffer(0)
+    data = text(10_000)
+    buffer.append(memoryview(data)[:4999])
+    found = buffer.slice(0, 4999)
+    assert found == data[:4999]
+    assert type(found) is bytes
+
+
+def test_octets_that_lie_apart_are_copied() -> None:
+    buffer = SendBuffer(0)
+    data = text(10_000)
+    buffer.append(memoryview(data)[::2])
+    assert buffer.slice(0, 5000) == data[::2]
+    assert b"".join([buffer.slice(1, 4000)]) == data[2:8002:2]
+
+
 def test_small_writes_are_gathered() -> None:
     """A chunk costs more than its octets."""
     buffer = SendBuffer(0)
