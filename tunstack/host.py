@@ -102,7 +102,6 @@ class Host:
             tap=tap,
             offload=link.offload,
         )
-        self.stack.lets_read = True
         if congestion is not None:
             self.stack.config = replace(
                 self.stack.config, congestion=congestion_control(congestion)
@@ -194,17 +193,17 @@ class Host:
         try:
             while True:
                 await self._link.wait_readable()
-                while self._process_batch():
+                while self._process_batch(turns_follow=True):
                     # What the tasks do that have just woken may bring the next packets already:
                     # to look costs less than to have the system tell.
                     await trio.lowlevel.checkpoint()
-                    if self.stack.behind:
-                        await self._let_read()
+                    if self.stack.awaiting:
+                        await self._give_turns()
         except (OSError, trio.ClosedResourceError) as error:
             self._link_failed(error)
 
-    async def _let_read(self) -> None:
-        """Give applications turns to read what has come, before more of it is taken in.
+    async def _give_turns(self) -> None:
+        """Let applications read what has come, before more of it is taken in.
 
         In a turn they read a piece, of 64 KiB in trio's streams, and a batch is many pieces. If the
         next batch came first, the buffers would fill up: then all data has left the processor's
@@ -220,21 +219,26 @@ class Host:
             left = stack.unread
             idle = idle + 1 if left >= unread else 0
             unread = left
-        while stack.behind:
-            flow = stack.behind.pop()
-            if flow.receiver.ack_now:  # It has waited long enough for more room to tell of.
-                self.gave(flow, trio.current_time())
+        now = trio.current_time()
+        while stack.awaiting:
+            flow = stack.awaiting.pop()
+            if flow.ordinary:  # Else something else has happened to it, and it has been asked.
+                self.gave(flow, now)
 
-    def _process_batch(self) -> int:
+    def _process_batch(self, *, turns_follow: bool = False) -> int:
         """Process packets that wait, and send what follows; returns how many there were."""
         packets = self._link.receive(_BATCH)
+        if not packets:
+            return 0
         now = trio.current_time()
         for packet in packets:
             try:
                 self.stack.packet_arrives(packet, now)
             except Exception:
                 self._survive("a packet from %s", bytes(packet).hex())
+        self.stack.turns_follow = turns_follow
         self._flush(now)
+        self.stack.turns_follow = False
         return len(packets)
 
     def take_stray(self, packet: bytes) -> None:

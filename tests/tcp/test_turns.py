@@ -1,4 +1,4 @@
-"""An ACK waits for the application only where reading makes a difference to what it says."""
+"""What is sent waits for the application to have a turn, where that makes it fewer segments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PIECE = MSS - 12
 def ordinary() -> tuple[Crowd, Peer, Flow]:
     """A connection of which nothing is to be said but that data comes."""
     crowd = Crowd(replace(CONFIG, receive_buffer=SIZE))
-    crowd.stack.lets_read = True
+    crowd.stack.turns_follow = True
     peer, flow = crowd.connected()
     assert flow.ordinary
     return crowd, peer, flow
@@ -47,7 +47,7 @@ def test_what_fills_more_is_acknowledged_when_it_is_read() -> None:
     crowd, peer, flow = ordinary()
     fill(crowd, peer, SIZE // 2 - 2 * PIECE)
     assert peer.send(bytes(4 * PIECE)) == []
-    assert flow in crowd.stack.behind
+    assert flow in crowd.stack.awaiting
     flow.receive(SIZE)
     assert crowd.stack.took(flow)
     crowd.stack.gave(flow, crowd.now)
@@ -57,23 +57,62 @@ def test_what_fills_more_is_acknowledged_when_it_is_read() -> None:
     assert crowd.advance(1.0) == []
 
 
-@pytest.mark.rfc("MUST-40", "SHLD-18")
-def test_what_nobody_reads_is_acknowledged_after_40_ms() -> None:
-    crowd, peer, _flow = ordinary()
+@pytest.mark.rfc("MUST-58")
+def test_what_nobody_reads_is_acknowledged_after_the_turns() -> None:
+    crowd, peer, flow = ordinary()
     fill(crowd, peer, SIZE // 2 - 2 * PIECE)
     assert peer.send(bytes(4 * PIECE)) == []
-    assert crowd.advance(0.039) == []
-    [packet] = crowd.advance(0.001)
+    crowd.stack.gave(flow, crowd.now)
+    [packet] = crowd.flush()
     assert packet.segment.ack == peer.nxt
+    assert crowd.advance(1.0) == []
 
 
-def test_without_time_to_read_nothing_waits_for_it() -> None:
+def test_without_turns_nothing_waits_for_them() -> None:
     crowd, peer, _flow = ordinary()
-    crowd.stack.lets_read = False
+    crowd.stack.turns_follow = False
     fill(crowd, peer, SIZE - 2 * PIECE)
 
 
 def test_who_has_little_to_read_is_not_behind() -> None:
     crowd, peer, _flow = ordinary()
     peer.send(b"request")
-    assert not crowd.stack.behind
+    assert not crowd.stack.awaiting
+
+
+def with_a_rest() -> tuple[Crowd, Peer, Flow]:
+    """Two large segments are on their way, and a small rest waits for their ACK."""
+    crowd = Crowd(replace(CONFIG, max_payload=4 * PIECE, nodelay=True))
+    crowd.stack.turns_follow = True
+    peer, flow = crowd.connected()
+    sent = given(crowd, flow, 8 * PIECE + 100)
+    assert sent == [4 * PIECE, 4 * PIECE]
+    return crowd, peer, flow
+
+
+def given(crowd: Crowd, flow: Flow, size: int) -> list[int]:
+    """The application gives so much, or has a turn; returns the sizes of what goes out then."""
+    flow.send(bytes(size), crowd.now)
+    crowd.stack.gave(flow, crowd.now)
+    return [len(packet.segment.payload) for packet in crowd.flush()]
+
+
+def test_the_rest_of_large_segments_waits_for_what_follows_it() -> None:
+    """When they are acknowledged, it would be a segment by itself, and so would be the next one."""
+    crowd, peer, flow = with_a_rest()
+    assert peer.ack(ack=flow.sender.nxt) == []
+    assert given(crowd, flow, 5 * PIECE) == [4 * PIECE, PIECE + 100]
+
+
+def test_the_rest_of_large_segments_waits_for_one_turn_only() -> None:
+    crowd, peer, flow = with_a_rest()
+    assert peer.ack(ack=flow.sender.nxt) == []
+    assert crowd.stack.awaiting == [flow]
+    assert given(crowd, flow, 0) == [100]
+
+
+def test_the_rest_of_large_segments_takes_an_ack_along() -> None:
+    _crowd, peer, flow = with_a_rest()
+    [segment] = peer.ack(ack=flow.sender.nxt, payload=bytes(2 * PIECE))
+    assert len(segment.payload) == 100
+    assert segment.ack == flow.receiver.nxt
