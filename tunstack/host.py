@@ -43,7 +43,7 @@ _MAX_OUTGOING_OCTETS: Final = 16 << 20
 _BATCH: Final = 64
 """Packets processed before anything is sent: more would make the peer's loss probes impatient."""
 
-_TURNS: Final = 64
+_TURNS: Final = 32
 """How many applications have, at most, to read what a batch brought."""
 
 _BATCHES_BEFORE_TIMERS: Final = 16
@@ -273,7 +273,7 @@ class Host:
             return
         try:
             for _ in range(_BATCHES_BEFORE_TIMERS):
-                if self._process_batch() < _BATCH:
+                if not self._process_batch():
                     return
         except OSError as error:
             self._link_failed(error)

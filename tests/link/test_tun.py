@@ -341,3 +341,17 @@ def test_memory_of_large_packets_is_used_again() -> None:
         far.close()
     """)
     assert int(faults) < 500  # of 2,560
+
+
+def test_of_large_packets_fewer_are_received_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what follows them has not long to wait."""
+    monkeypatch.setattr("tunstack.link.tun._ENOUGH", 100_000)
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    link = TunLink(near.detach(), "pair", 1500, offload=True)
+    with far:
+        for size in (60_000, 60_000, 100, 100, 100):
+            far.send(bytes(size))
+        assert [len(packet) for packet in link.receive()] == [60_000, 60_000]
+        assert [len(packet) for packet in link.receive(2)] == [100, 100]
+        assert [len(packet) for packet in link.receive()] == [100]
+    link.close()
