@@ -44,6 +44,9 @@ _MAX_OUTGOING_OCTETS: Final = 16 << 20
 _BATCH: Final = 64
 """Packets processed before anything is sent: more would make the peer's loss probes impatient."""
 
+_TURNS: Final = 32
+"""How many applications have, at most, to read what a batch brought."""
+
 _BATCHES_BEFORE_TIMERS: Final = 16
 """How many may come before a timer: twice as many packets as a new device has room for."""
 
@@ -196,7 +199,7 @@ class Host:
                 polling.slept(trio.current_time() - asleep_since)
                 in_vain = 0
                 while True:
-                    if self._process_batch():
+                    if self._process_batch(turns_follow=True):
                         in_vain = 0
                     elif in_vain == polling.looks:
                         break
@@ -205,19 +208,48 @@ class Host:
                     # What the tasks do that have just woken may bring the next packets already:
                     # to look costs less than to have the system tell.
                     await trio.lowlevel.checkpoint()
+                    if self.stack.awaiting:
+                        await self._give_turns()
         except (OSError, trio.ClosedResourceError) as error:
             self._link_failed(error)
 
-    def _process_batch(self) -> int:
+    async def _give_turns(self) -> None:
+        """Let applications read what has come, before more of it is taken in.
+
+        In a turn they read a piece, of 64 KiB in trio's streams, and a batch is many pieces. If the
+        next batch came first, the buffers would fill up: then all data has left the processor's
+        caches when it is read, and each piece that is read opens a window that is closed. But who
+        does not read, or not at once, holds nobody up.
+        """
+        stack = self.stack
+        unread, idle = stack.unread, 0
+        for _ in range(_TURNS):
+            if not unread or idle > 1:  # We may come before them, and then after.
+                break
+            await trio.lowlevel.checkpoint()
+            left = stack.unread
+            idle = idle + 1 if left >= unread else 0
+            unread = left
+        now = trio.current_time()
+        while stack.awaiting:
+            flow = stack.awaiting.pop()
+            if flow.ordinary:  # Else something else has happened to it, and it has been asked.
+                self.gave(flow, now)
+
+    def _process_batch(self, *, turns_follow: bool = False) -> int:
         """Process packets that wait, and send what follows; returns how many there were."""
         packets = self._link.receive(_BATCH)
+        if not packets:
+            return 0
         now = trio.current_time()
         for packet in packets:
             try:
                 self.stack.packet_arrives(packet, now)
             except Exception:
                 self._survive("a packet from %s", bytes(packet).hex())
+        self.stack.turns_follow = turns_follow
         self._flush(now)
+        self.stack.turns_follow = False
         return len(packets)
 
     def take_stray(self, packet: bytes) -> None:
@@ -252,7 +284,7 @@ class Host:
             return
         try:
             for _ in range(_BATCHES_BEFORE_TIMERS):
-                if self._process_batch() < _BATCH:
+                if not self._process_batch():
                     return
         except OSError as error:
             self._link_failed(error)

@@ -78,6 +78,8 @@ _NEW_INCARNATION: Final = Verdict.NEW_INCARNATION
 
 _SMALL: Final = 2048
 """Octets of a packet whose data is copied rather than looked at in place: that lets go of it."""
+_MUCH: Final = 1 << 14
+"""Octets that an application may need more than one turn to read."""
 _LARGEST_PAYLOAD: Final = 0xFFFF - 20 - 60
 """Of a segment that the link will cut, beside the largest headers."""
 
@@ -98,6 +100,10 @@ class Stack:
         limits: What bounds all of it.
         memory: Who holds how much.
         time_waits: Connections in TIME-WAIT that nobody owns, which `demux` has not.
+        turns_follow: Whether applications get turns after the :meth:`flush` that follows: then
+            :meth:`flush` lets wait what had better wait for that.
+        awaiting: The connections whose applications are to have a turn first, for there is much to
+            read, or something waits; who has given them turns calls :meth:`gave` for each.
         outgoing: Packets for the link, each as the buffers that make it up.
         path_mtus: Which paths are narrower than the link.
         counters: How often what happened; the keys are `Reason` and `Verdict` values among others.
@@ -180,6 +186,8 @@ class Stack:
         self._touched: deque[Flow] = deque()
         self._due: deque[Flow] = deque()
         self._looped: deque[bytes] = deque()
+        self.turns_follow = False
+        self.awaiting: list[Flow] = []
         self.path_mtus = PathMtus(mtu)
 
     def set_epoch(self, epoch: float) -> None:
@@ -220,7 +228,7 @@ class Stack:
         if (
             flow.awaited
             and not receiver.ack_now
-            and receiver.buffer.size
+            and 0 < receiver.buffer.size < _MUCH
             and sender.buffer.size == (sender.nxt - sender.una) & MASK
         ):
             # There is nothing to send, and whoever waits for it reads it now, and may answer.
@@ -559,6 +567,11 @@ class Stack:
             self.memory.account_later(flow)
         return True
 
+    @property
+    def unread(self) -> int:
+        """Octets that the applications of those in `awaiting` have not read."""
+        return sum([flow.receiver.buffer.size for flow in self.awaiting])
+
     def gave(self, flow: Flow, now: float) -> None:
         """The application has given `flow` data to send; what goes at once is in `outgoing` then.
 
@@ -644,18 +657,33 @@ class Stack:
 
     def _flush_ordinary(self, flow: Flow, now: float) -> None:
         assert flow.write is not None
-        receiver = flow.receiver
-        if receiver.ack_now and flow.awaited and receiver.buffer.size:
-            # Whoever waits for it reads it now, and then the ACK has more room to tell of: as on
-            # Linux, one ACK and not two. If not, it is delayed as others are.
-            if receiver.ack_due is None:
-                receiver.ack_due = now + flow.config.delayed_ack
-        else:
+        if not (self.turns_follow and self._waits(flow)):
             prediction.transmit(flow, now, flow.write)
         self._timers.schedule(flow)
         if flow.changed is not None:
             flow.changed()
         self.memory.account_ordinary(flow)
+
+    def _waits(self, flow: Flow) -> bool:
+        """Whether what `flow` has to send is better sent when its application has had a turn.
+
+        So it is with an ACK while the window is narrow: when the data is read, it has more room to
+        tell of, and that is one ACK, and not two. Linux has it wait for the reader as well where it
+        would tell of a smaller window than the one before, and where it would not, sends it now.
+
+        And so it is with the small rest of large segments: whoever gave that much may go on.
+        """
+        receiver, sender = flow.receiver, flow.sender
+        unread, unsent = receiver.buffer.size, sender.buffer.size
+        if unsent:
+            unsent -= (sender.nxt - sender.una) & MASK
+        if unsent:
+            waits = unsent < flow.config.max_payload and not receiver.ack_now
+        else:
+            waits = receiver.ack_now and unread * 2 > receiver.size
+        if waits or unread >= _MUCH:
+            self.awaiting.append(flow)
+        return waits
 
     def _send(
         self,

@@ -313,3 +313,45 @@ def test_open_tun_makes_a_device_in_the_current_namespace() -> None:
         trio.run(main)
     """)
     assert json.loads(printed) == [0, ["lo", "here"], ["lo"]]
+
+
+def test_memory_of_large_packets_is_used_again() -> None:
+    """Else each of a batch would cost sixteen page faults, each time."""
+    faults = run("""
+        import os, resource, socket
+        from tunstack.link.tun import TunLink
+
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        link = TunLink(near.detach(), "pair", 1500, offload=True)
+        packet = bytes(65000)
+
+        def batch():
+            packets = []
+            for _ in range(16):
+                far.send(packet)
+                packets += link.receive()
+            assert len(packets) == 16
+
+        batch()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(10):
+            batch()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+        link.close()
+        far.close()
+    """)
+    assert int(faults) < 500  # of 2,560
+
+
+def test_of_large_packets_fewer_are_received_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what follows them has not long to wait."""
+    monkeypatch.setattr("tunstack.link.tun._ENOUGH", 100_000)
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    link = TunLink(near.detach(), "pair", 1500, offload=True)
+    with far:
+        for size in (60_000, 60_000, 100, 100, 100):
+            far.send(bytes(size))
+        assert [len(packet) for packet in link.receive()] == [60_000, 60_000]
+        assert [len(packet) for packet in link.receive(2)] == [100, 100]
+        assert [len(packet) for packet in link.receive()] == [100]
+    link.close()

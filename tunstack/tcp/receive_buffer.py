@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 _SMALL: Final = 1024
 _GATHERED: Final = 16384
+_LARGE: Final = 32768
+"""Octets of a chunk that is handed over by itself, to whoever asks for less than two of them."""
 
 
 def gather(chunks: list[Buffer], data: Buffer) -> None:
@@ -55,7 +57,11 @@ class ReceiveBuffer:
         self.total += size
 
     def take(self, limit: int) -> bytes:
-        """Remove and return at most `limit` octets from the front; ``b""`` when there are none."""
+        """Remove and return at most `limit` octets from the front; ``b""`` when there are none.
+
+        It is less than there is where that spares a second copy of a large segment: the next call
+        takes as much again.
+        """
         chunks = self._chunks
         if not chunks:
             return b""
@@ -63,6 +69,9 @@ class ReceiveBuffer:
             self._chunks = []
             self.size = 0
             return bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
+        if _LARGE <= (size := len(chunks[0])) <= limit < 2 * size:
+            self.size -= size
+            return bytes(chunks.pop(0))
         whole, left = 0, limit
         while (size := len(chunks[whole])) <= left:
             left -= size

@@ -18,6 +18,12 @@ _SMALL: Final = 2048
 """Chunks below this are gathered into larger ones: a chunk costs more than its octets."""
 
 
+def _is_constant(view: memoryview) -> bool:
+    """Whether a view need not be copied: nobody can change it, and it keeps little else alive."""
+    whole = view.obj
+    return type(whole) is bytes and len(whole) <= 2 * len(view) and view.contiguous
+
+
 class SendBuffer:
     """A queue of octets whose front is SND.UNA (or the first octet of data, before the SYN is)."""
 
@@ -27,7 +33,7 @@ class SendBuffer:
         self.start = start
         """Sequence number of the first octet held."""
         # Stream positions do not wrap: those of chunks, of the front, and of the end.
-        self._chunks: list[bytes | bytearray] = []
+        self._chunks: list[Buffer] = []
         self._starts: list[int] = []
         self._first = 0  # Index of the first chunk that is still needed.
         self._dropped = 0
@@ -49,7 +55,7 @@ class SendBuffer:
         return (self.start + self.size) & MASK
 
     def append(self, data: Buffer) -> None:
-        """Queue a copy of `data`, which must not be empty."""
+        """Queue `data`, which must not be empty: a copy of it, if it can change."""
         size = len(data)
         self.size += size
         chunks = self._chunks
@@ -60,6 +66,8 @@ class SendBuffer:
                 self._written += size
                 return
             chunks.append(bytearray(data))
+        elif size >= _SMALL and type(data) is memoryview and _is_constant(data):
+            chunks.append(data[:])  # Its owner may release the one that it has.
         else:  # The lone small write of a request or an answer stays as it is: it goes out now.
             chunks.append(bytes(data))
         self._starts.append(self._written)

@@ -1,0 +1,118 @@
+"""What is sent waits for the application to have a turn, where that makes it fewer segments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .crowd import CONFIG, MSS, Crowd, Peer
+
+if TYPE_CHECKING:
+    from tunstack.flow import Flow
+
+SIZE = 40_960
+PIECE = MSS - 12
+"""Octets in a full segment, beside timestamps."""
+
+
+def ordinary() -> tuple[Crowd, Peer, Flow]:
+    """A connection of which nothing is to be said but that data comes."""
+    crowd = Crowd(replace(CONFIG, receive_buffer=SIZE))
+    crowd.stack.turns_follow = True
+    peer, flow = crowd.connected()
+    assert flow.ordinary
+    return crowd, peer, flow
+
+
+def fill(crowd: Crowd, peer: Peer, octets: int) -> None:
+    """Data comes, batch by batch, and waits; all of it is acknowledged."""
+    for _ in range(0, octets, 2 * PIECE):
+        [ack] = peer.send(bytes(2 * PIECE))
+        assert ack.ack == peer.nxt
+    assert crowd.advance(1.0) == []
+
+
+@pytest.mark.rfc("SHLD-19", "MUST-58")
+def test_what_fits_in_half_of_the_buffer_is_acknowledged_at_once() -> None:
+    crowd, peer, flow = ordinary()
+    fill(crowd, peer, SIZE // 2 - 2 * PIECE)
+    assert flow.receiver.buffer.size > SIZE // 4
+
+
+@pytest.mark.rfc("MUST-58")
+def test_what_fills_more_is_acknowledged_when_it_is_read() -> None:
+    """One ACK, with the room that there is then; two would say little more than one."""
+    crowd, peer, flow = ordinary()
+    fill(crowd, peer, SIZE // 2 - 2 * PIECE)
+    assert peer.send(bytes(4 * PIECE)) == []
+    assert flow in crowd.stack.awaiting
+    flow.receive(SIZE)
+    assert crowd.stack.took(flow)
+    crowd.stack.gave(flow, crowd.now)
+    [packet] = crowd.flush()
+    assert packet.segment.ack == peer.nxt
+    assert packet.segment.wnd << flow.receiver.shift >= SIZE
+    assert crowd.advance(1.0) == []
+
+
+@pytest.mark.rfc("MUST-58")
+def test_what_nobody_reads_is_acknowledged_after_the_turns() -> None:
+    crowd, peer, flow = ordinary()
+    fill(crowd, peer, SIZE // 2 - 2 * PIECE)
+    assert peer.send(bytes(4 * PIECE)) == []
+    crowd.stack.gave(flow, crowd.now)
+    [packet] = crowd.flush()
+    assert packet.segment.ack == peer.nxt
+    assert crowd.advance(1.0) == []
+
+
+def test_without_turns_nothing_waits_for_them() -> None:
+    crowd, peer, _flow = ordinary()
+    crowd.stack.turns_follow = False
+    fill(crowd, peer, SIZE - 2 * PIECE)
+
+
+def test_who_has_little_to_read_is_not_behind() -> None:
+    crowd, peer, _flow = ordinary()
+    peer.send(b"request")
+    assert not crowd.stack.awaiting
+
+
+def with_a_rest() -> tuple[Crowd, Peer, Flow]:
+    """Two large segments are on their way, and a small rest waits for their ACK."""
+    crowd = Crowd(replace(CONFIG, max_payload=4 * PIECE, nodelay=True))
+    crowd.stack.turns_follow = True
+    peer, flow = crowd.connected()
+    sent = given(crowd, flow, 8 * PIECE + 100)
+    assert sent == [4 * PIECE, 4 * PIECE]
+    return crowd, peer, flow
+
+
+def given(crowd: Crowd, flow: Flow, size: int) -> list[int]:
+    """The application gives so much, or has a turn; returns the sizes of what goes out then."""
+    flow.send(bytes(size), crowd.now)
+    crowd.stack.gave(flow, crowd.now)
+    return [len(packet.segment.payload) for packet in crowd.flush()]
+
+
+def test_the_rest_of_large_segments_waits_for_what_follows_it() -> None:
+    """When they are acknowledged, it would be a segment by itself, and so would be the next one."""
+    crowd, peer, flow = with_a_rest()
+    assert peer.ack(ack=flow.sender.nxt) == []
+    assert given(crowd, flow, 5 * PIECE) == [4 * PIECE, PIECE + 100]
+
+
+def test_the_rest_of_large_segments_waits_for_one_turn_only() -> None:
+    crowd, peer, flow = with_a_rest()
+    assert peer.ack(ack=flow.sender.nxt) == []
+    assert crowd.stack.awaiting == [flow]
+    assert given(crowd, flow, 0) == [100]
+
+
+def test_the_rest_of_large_segments_takes_an_ack_along() -> None:
+    _crowd, peer, flow = with_a_rest()
+    [segment] = peer.ack(ack=flow.sender.nxt, payload=bytes(2 * PIECE))
+    assert len(segment.payload) == 100
+    assert segment.ack == flow.receiver.nxt
