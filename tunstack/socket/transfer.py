@@ -8,7 +8,8 @@ import socket as stdlib_socket
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
-import trio
+from trio import current_time
+from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 
 from tunstack.socket.options import NO_LOWAT, os_error
 from tunstack.socket.variants import Variants
@@ -55,7 +56,7 @@ class TransferSocket(Variants):
         flow = self._flow
         if flow is None or flow.readable or flags or not size:
             # Nothing to wait for: but a cancellation comes first, and others get their turn.
-            await trio.lowlevel.checkpoint_if_cancelled()
+            await checkpoint_if_cancelled()
             flow = self._connected()
             if flags == _OUT_OF_BAND:
                 return await self._recv_urgent(size)
@@ -64,13 +65,14 @@ class TransferSocket(Variants):
             self._receiving.check_free()
             if flow.readable or not size:
                 data = self._take(flow, size)
-                await trio.lowlevel.cancel_shielded_checkpoint()
+                await cancel_shielded_checkpoint()
                 return data
         flow.awaited = True
         try:
             while True:
                 await self._receiving.wait()
-                self._check_not_closed_meanwhile()
+                if self._fileno == -1:
+                    self._check_not_closed_meanwhile()
                 if flow.readable:
                     break
         finally:
@@ -88,7 +90,7 @@ class TransferSocket(Variants):
             raise OSError(error.errno, error.strerror) from None
         host = self._host
         if host.stack.took(flow):
-            host.gave(flow, trio.current_time())
+            host.gave(flow, current_time())
         return data
 
     def is_readable(self) -> bool:
@@ -104,7 +106,7 @@ class TransferSocket(Variants):
         Raises:
             trio.BusyResourceError: another task waits to send.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
+        await checkpoint_if_cancelled()
         flow = self._connected()
         self._sending.check_free()
         waited = False
@@ -113,7 +115,7 @@ class TransferSocket(Variants):
             waited = True
             self._check_not_closed_meanwhile()
         if not waited:
-            await trio.lowlevel.cancel_shielded_checkpoint()
+            await cancel_shielded_checkpoint()
 
     def _writable(self, flow: Flow) -> bool:
         """Whether to let the application send: not for a few octets, as on Linux."""
@@ -144,13 +146,15 @@ class TransferSocket(Variants):
             return await self._send_view(view, flags)
 
     async def _send_view(self, data: memoryview, flags: int) -> int:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        flow = self._connected()
+        await checkpoint_if_cancelled()
+        flow = self._flow or self._connected()
         if flags and flags & ~_SEND_FLAGS:
             raise os_error(errno.EOPNOTSUPP)
-        self._sending.check_free()
+        if self._sending.task is not None:
+            self._sending.check_free()
         waited = False
-        while len(data) and not self._writable(flow):
+        # Nothing queued, nothing to wait for: it is quicker to ask than `_writable`.
+        while flow.sender.buffer.size and len(data) and not self._writable(flow):
             await self._sending.wait()
             waited = True
             self._check_not_closed_meanwhile()
@@ -158,14 +162,14 @@ class TransferSocket(Variants):
             data = data[: max(_PIECE, flow.sender.usable)]
         sent = self._give(flow, data, flags)
         if not waited:
-            await trio.lowlevel.cancel_shielded_checkpoint()
+            await cancel_shielded_checkpoint()
         return sent
 
     def _give(self, flow: Flow, data: memoryview, flags: int) -> int:
-        now = trio.current_time()
+        now = current_time()
         urgent = flags != 0 and flags & _OUT_OF_BAND != 0
         flow.sender.more = flags != 0 and flags & _MORE != 0
-        if not urgent and self._host.answer(flow, data, now):
+        if flow.ordinary and not urgent and self._host.answer(flow, data, now):
             return len(data)
         try:
             sent = flow.send(data, now, urgent=urgent)

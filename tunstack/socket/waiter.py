@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import trio
+from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
 
 
 class Waiter:
@@ -28,17 +29,19 @@ class Waiter:
         Raises:
             trio.BusyResourceError: another task waits here.
         """
-        self.check_free()
-        self.task = trio.lowlevel.current_task()
+        if self.task is not None:
+            self.check_free()
+        self.task = current_task()
 
-        def abort(_: object) -> trio.lowlevel.Abort:
+        def abort(_: object) -> Abort:
             self.task = None
-            return trio.lowlevel.Abort.SUCCEEDED
+            return Abort.SUCCEEDED
 
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        await wait_task_rescheduled(abort)
 
     def wake(self) -> None:
         """Wake the task that waits here, if one does."""
-        if self.task is not None:
-            task, self.task = self.task, None
-            trio.lowlevel.reschedule(task)
+        task = self.task
+        if task is not None:
+            self.task = None
+            reschedule(task)

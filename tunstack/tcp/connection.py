@@ -212,7 +212,7 @@ class Connection(Transmitter, Ending):
             OSError: what ended the connection before its end arrived, once all data is read.
         """
         receiver = self.receiver
-        data = receiver.take(limit)
+        data = receiver.buffer.take(limit) if receiver.urgent is None else receiver.take(limit)
         if data and self.state in CAN_RECEIVE and receiver.update_is_worthwhile():
             receiver.ack_now = True
         elif not data and self.error is not None and not receiver.finished:
