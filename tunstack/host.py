@@ -124,7 +124,7 @@ class Host:
     @property
     def addresses(self) -> tuple[IPv4Interface, ...]:
         """Its own addresses, with their networks."""
-        return self.stack.interfaces
+        return self.stack.addresses.interfaces
 
     @property
     def name(self) -> str:
@@ -139,7 +139,7 @@ class Host:
     # Life
 
     async def __aenter__(self) -> Host:
-        self.stack.set_epoch(time.time() - trio.current_time())
+        self.stack.output.epoch = time.time() - trio.current_time()
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
         self._nursery.start_soon(self._receive, name=f"receive from {self.name}")
@@ -253,9 +253,9 @@ class Host:
         return len(packets)
 
     def take_stray(self, packet: bytes) -> None:
-        """Process what `stack.stray` of another host with our addresses was called with."""
+        """Process what `stack.paths.stray` of another host with our addresses was called with."""
         now = trio.current_time()
-        self.stack.take_stray(packet, now)
+        self.stack.paths.take_stray(packet, now)
         self._flush(now)
 
     async def _keep_time(self) -> None:

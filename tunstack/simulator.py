@@ -255,8 +255,8 @@ class Simulator:
             for interface, path, begins_with in ways
         )
         if tap is not None:
-            self.client.stack.tap = lambda observation: tap("client", observation)
-            self.server.stack.tap = lambda observation: tap("server", observation)
+            self.client.stack.output.tap = lambda observation: tap("client", observation)
+            self.server.stack.output.tap = lambda observation: tap("server", observation)
         self._script = script
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
@@ -286,9 +286,9 @@ class Simulator:
         stack = self.server.stack
         if self._listener is None:
             stack.demux.bind(None, PORT, reuse=True)
-            self._listener = stack.listen(None, PORT, 128)
+            self._listener = stack.opening.listen(None, PORT, 128)
             self._listener.changed = self._accept
-        flow = self.client.stack.connect(
+        flow = self.client.stack.opening.connect(
             self.server.address, PORT, self.now, config=config, early=early
         )
         self._servers[flow.four_tuple.local_port] = server

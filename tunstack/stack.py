@@ -10,54 +10,46 @@ order of calls:
    and batch (RFC 9293 MUST-58, MUST-59), and one notice per application;
 3. take what is in `outgoing`;
 4. :meth:`Stack.deadline` says when to call `handle_timers`.
+
+What comes in finds its connection here, and each connection its turn. How connections begin is in
+:mod:`tunstack.opening`; ICMP, and what it tells of paths, in :mod:`tunstack.paths`; all that leaves
+goes by :mod:`tunstack.output`.
 """
 
 from __future__ import annotations
 
-import errno
-import itertools
-import os
 from collections import Counter, deque
 from dataclasses import replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from tunstack.admission import Admission
+from tunstack.addresses import Addresses
 from tunstack.flow import FLOW_SIZE, IP_AND_TCP_HEADERS, Flow
-from tunstack.ip import address as ip_address
-from tunstack.ip import icmp
 from tunstack.ip.datagram import ICMP, TCP
 from tunstack.ip.demux import Demultiplexer, FourTuple
-from tunstack.ip.path_mtu import PathMtus, reported_mtu
 from tunstack.limits import Limits
 from tunstack.memory import Memory
-from tunstack.observation import Observation
+from tunstack.opening import Opening
+from tunstack.output import Output
+from tunstack.paths import Paths
 from tunstack.statistics import collected
-from tunstack.tcp import fast_open, prediction, sizing
+from tunstack.tcp import prediction
 from tunstack.tcp.budget import Budget
 from tunstack.tcp.config import Config
 from tunstack.tcp.ecn import CE
-from tunstack.tcp.fast_open_cookies import CookieCache, CookieMint
-from tunstack.tcp.isn import InitialNumbers
-from tunstack.tcp.listener import Listener
 from tunstack.tcp.segment import ACK, PSH, SYN, Segment
-from tunstack.tcp.sequence import MASK, within
+from tunstack.tcp.sequence import MASK
 from tunstack.tcp.state import SYN_RECEIVED, State
 from tunstack.tcp.verdict import Verdict
 from tunstack.time_wait import TimeWaits
 from tunstack.timers import TimerQueue
 from tunstack.wire import (
-    NOTHING_OFFLOADED,
     VNET_SIZE,
     Discard,
     Reason,
-    completed,
     decode_datagram,
-    decode_icmp,
     decode_segment,
     decode_vnet,
-    encode_icmp,
-    encode_segment,
     lean,
     lean_syn,
     read_gso_size,
@@ -69,10 +61,11 @@ if TYPE_CHECKING:
     from random import Random
 
     from tunstack.flow import TcpInfo
-    from tunstack.ip.datagram import Address, Buffer, Datagram
+    from tunstack.ip.datagram import Buffer
+    from tunstack.observation import Observation
+    from tunstack.tcp.listener import Listener
 
 _ESTABLISHED: Final = State.ESTABLISHED.value
-_TIME_WAIT: Final = State.TIME_WAIT.value
 _ACCEPTED: Final = Verdict.ACCEPTED
 _NEW_INCARNATION: Final = Verdict.NEW_INCARNATION
 
@@ -86,18 +79,25 @@ _LARGEST_PAYLOAD: Final = 0xFFFF - 20 - 60
 _LITTLE: Final = 2048
 """Octets that come and go with a small request, which makes no difference to the accounts."""
 
-_ISN_STEP: Final = 1 << 17
-"""How far beyond the old connection's numbers a new incarnation's begin, at least."""
+
+def _fitted(config: Config, mtu: int, *, offload: bool) -> Config:
+    """Return `config` with segments that a link of `mtu` carries, large ones where it cuts them."""
+    largest = config.max_payload or (_LARGEST_PAYLOAD if offload else 0)
+    mss = min(config.mss, mtu - IP_AND_TCP_HEADERS)
+    return replace(config, mss=mss, max_payload=largest)
 
 
 class Stack:
     """A TCP/IP endpoint with one or more addresses on one link.
 
     Attributes:
-        interfaces: Our addresses, each with the prefix of its network.
         mtu: The largest packet that the link carries, in octets.
-        config: What every connection begins with.
         limits: What bounds all of it.
+        addresses: Ours.
+        opening: Begins connections, in both roles.
+        paths: ICMP, and how narrow each path is.
+        output: The way out, and who is told of what comes and goes.
+        demux: All connections and listeners, by name.
         memory: Who holds how much.
         time_waits: Connections in TIME-WAIT that nobody owns, which `demux` has not.
         turns_follow: Whether applications get turns after the :meth:`flush` that follows: then
@@ -105,11 +105,7 @@ class Stack:
         awaiting: The connections whose applications are to have a turn first, for there is much to
             read, or something waits; who has given them turns calls :meth:`gave` for each.
         outgoing: Packets for the link, each as the buffers that make it up.
-        path_mtus: Which paths are narrower than the link.
         counters: How often what happened; the keys are `Reason` and `Verdict` values among others.
-        stray: Called with an ICMP error about a flow that is not here, for it may be in another
-            process that has the same address; see :meth:`take_stray`.
-        only_listens: Whether :meth:`connect` is refused, as answers might go to such a process.
     """
 
     def __init__(
@@ -138,61 +134,58 @@ class Stack:
             predict: Whether segments that are as expected go the short way (`tcp.prediction`); it
                 changes nothing but the time that they take.
         """
-        self.interfaces = tuple(interfaces)
         self.mtu = mtu
-        config = config or Config()
-        mss = min(config.mss, mtu - IP_AND_TCP_HEADERS)
-        largest = config.max_payload or (_LARGEST_PAYLOAD if offload else 0)
-        self.config = replace(config, mss=mss, max_payload=largest)
+        self.limits = limits or Limits()
+        self.addresses = Addresses(interfaces)
+        self.counters: Counter[str] = Counter()
+        self.demux: Demultiplexer[Flow, Listener] = Demultiplexer(rng)
+        self.output = Output(self.addresses.local, self.counters, tap, offload=offload)
+        self.outgoing = self.output.packets
+        config = _fitted(config or Config(), mtu, offload=offload)
+        budget = Budget(self.limits.memory)
+        self.time_waits = TimeWaits(self.demux, config, budget)
+        self.memory = Memory(budget, self.time_waits, self.counters)
+        self.paths = Paths(
+            mtu,
+            self.addresses,
+            self.demux,
+            self.output,
+            rng=rng,
+            touch=self.touch,
+            offload=offload,
+        )
+        self.opening = Opening(
+            config,
+            self.limits,
+            rng.randbytes(32),
+            addresses=self.addresses,
+            demux=self.demux,
+            memory=self.memory,
+            time_waits=self.time_waits,
+            paths=self.paths,
+            output=self.output,
+            touch=self.touch,
+        )
+        self.turns_follow = False
+        self.awaiting: list[Flow] = []
         self._offload = offload
         self._read = lean.read_frame if offload else lean.read_packet
         self._read_syn = lean_syn.read_syn_frame if offload else lean_syn.read_syn_packet
         self._data_at = lean.HEADERS + (VNET_SIZE if offload else 0)
         self._predicts = predict
         self._predicted = 0
-        self.outgoing: deque[list[Buffer]] = deque()
-        self.counters: Counter[str] = Counter()
-        self.limits = limits or Limits()
-        self.demux: Demultiplexer[Flow, Listener] = Demultiplexer(rng)
-        budget = Budget(self.limits.memory)
-        self.time_waits = TimeWaits(self.demux, self.config, budget)
-        self.memory = Memory(budget, self.time_waits, self.counters)
-        self.tap = tap
-        self.stray: Callable[[bytes], None] | None = None
-        self.only_listens = False
-        self._epoch = 0.0
-        self._addresses = [interface.ip.packed for interface in self.interfaces]
-        self._local = frozenset(self._addresses)
-        self._broadcasts = frozenset(
-            broadcast
-            for interface in self.interfaces
-            if (broadcast := ip_address.subnet_broadcast(interface)) is not None
-        )
-        self._rng = rng
-        secret = rng.randbytes(32)
-        self._numbers = InitialNumbers(secret)
-        self._admission = Admission(
-            self.limits,
-            secret,
-            numbers=self._numbers,
-            budget=self.memory.budget,
-            make_room=self._make_room,
-            counters=self.counters,
-        )
-        self._cookie_mint = CookieMint(secret)
-        self._cookie_cache = CookieCache()
-        self._order = itertools.count()
         self._timers: TimerQueue[Flow] = TimerQueue()
         self._touched: deque[Flow] = deque()
         self._due: deque[Flow] = deque()
-        self._looped: deque[bytes] = deque()
-        self.turns_follow = False
-        self.awaiting: list[Flow] = []
-        self.path_mtus = PathMtus(mtu)
 
-    def set_epoch(self, epoch: float) -> None:
-        """Tell what to add to the clock for the time of observations, in seconds."""
-        self._epoch = epoch
+    @property
+    def config(self) -> Config:
+        """What every connection begins with."""
+        return self.opening.config
+
+    @config.setter
+    def config(self, config: Config) -> None:
+        self.opening.config = config
 
     # Packets
 
@@ -213,7 +206,7 @@ class Stack:
                 ):
                     self._was_expected(flow, packet, now)
                     return
-                if flow.four_tuple.remote not in self._local:
+                if flow.four_tuple.remote not in self.addresses.local:
                     self._lean_arrives(flow, fields, data, packet, now)
                     return
         self._process(packet, now, looped=False)
@@ -222,8 +215,8 @@ class Stack:
         """It was the next segment of an ordinary connection, which has taken it."""
         self._predicted += 1
         flow.received_tos = 0
-        if self.tap is not None:
-            self._observe_in(frame, now, _ACCEPTED, _ESTABLISHED, _ESTABLISHED)
+        if self.output.tap is not None:
+            self.output.observe_in(frame, now, _ACCEPTED, _ESTABLISHED, _ESTABLISHED)
         receiver, sender = flow.receiver, flow.sender
         if (
             flow.awaited
@@ -255,13 +248,13 @@ class Stack:
         try:
             if (syn := self._read_syn(frame)) is not None:
                 name, segment = syn
-                self._check_addresses(name[:4], name[4:8], looped=looped)
+                self.addresses.check(name[:4], name[4:8], looped=looped)
                 self._tcp_arrives(name, segment, 0, frame, now)
                 return
             if self._offload:
                 packet, trusted, gso_size = decode_vnet(frame)
             datagram = decode_datagram(packet)
-            self._check_addresses(datagram.src, datagram.dst, looped=looped)
+            self.addresses.check(datagram.src, datagram.dst, looped=looped)
             if datagram.more_fragments or datagram.fragment_offset:
                 raise Discard(Reason.FRAGMENT)
             if datagram.protocol == TCP:
@@ -270,33 +263,25 @@ class Stack:
                 name = FourTuple(datagram.dst, dport, datagram.src, sport).incoming
                 self._tcp_arrives(name, segment, datagram.tos, frame, now)
             elif datagram.protocol == ICMP:
-                self._icmp_arrives(datagram, frame, now)
+                self.paths.icmp_arrives(datagram, frame, now)
             else:
-                self._answer_icmp(datagram, icmp.protocol_unreachable, now)
+                self.paths.refuse(datagram, self.opening.admission.icmp_errors, now)
                 raise Discard(Reason.UNKNOWN_PROTOCOL)
         except Discard as discard:
             self.counters[discard.reason] += 1
-            self._observe_in(frame, now, f"dropped: {discard.reason.phrase}")
-
-    def _check_addresses(self, src: Address, dst: Address, *, looped: bool) -> None:
-        if dst not in self._local:
-            raise Discard(Reason.NOT_OUR_ADDRESS)
-        if ip_address.is_martian_source(src, self._broadcasts):
-            raise Discard(Reason.BAD_SOURCE)
-        if src in self._local and not looped:
-            raise Discard(Reason.BAD_SOURCE)  # Only what we send ourselves comes from us.
+            self.output.observe_in(frame, now, f"dropped: {discard.reason.phrase}")
 
     def _tcp_arrives(
         self, incoming: bytes, segment: Segment, tos: int, packet: Buffer, now: float
     ) -> None:
         flow = self.demux.incoming.get(incoming)
         if flow is None and incoming in self.demux.waiting:
-            if segment.flags & SYN and self._replaces_wait(incoming, segment, packet, now):
+            if segment.flags & SYN and self.opening.replaces_wait(incoming, segment, packet, now):
                 return
             flow = self._wake(incoming)
         if flow is None:
             name = FourTuple.from_incoming(incoming)
-            flow = self._unmatched(name, segment, packet, now)
+            flow = self.opening.unmatched(name, segment, packet, now)
             if flow is None:
                 return
         self._segment_arrives(flow, segment, tos, packet, now)
@@ -313,223 +298,16 @@ class Stack:
         self.touch(flow)
         if before is SYN_RECEIVED and not flow.sender.buffer.size and self._may_go_short_way(flow):
             flow.quiet.watch(flow, now)  # It has just opened: a request may be in the same batch.
-        if self.tap is not None:
+        if self.output.tap is not None:
             flow.observed = flow.state
-            self._observe_in(packet, now, verdict, before.value, flow.state.value)
+            self.output.observe_in(packet, now, verdict, before.value, flow.state.value)
         if verdict is _NEW_INCARNATION:
-            self._reincarnate(flow, segment, packet, now)
+            self.opening.reincarnate(flow, segment, packet, now)
 
     def _wake(self, incoming: bytes) -> Flow:
         flow = self.time_waits.wake(incoming)
         self.touch(flow)  # At once: whatever becomes of the segment, it is to have its timer.
         return flow
-
-    def _unmatched(
-        self,
-        name: FourTuple,
-        segment: Segment,
-        packet: Buffer,
-        now: float,
-        floor: int | None = None,
-    ) -> Flow | None:
-        """A segment of no connection: a new one's first, or an occasion for a RST (3.10.7.1-2)."""
-        listener = self.demux.find_listener(name.local, name.local_port)
-        reopens = floor is not None
-        verdict, answer, syn = self._admission.judge(listener, name, segment, now, reopens=reopens)
-        if verdict is None:
-            assert listener is not None
-            if syn is not None:
-                return self._begin_by_cookie(name, listener, syn, segment, now)
-            given_up = self._admission.give_up_half_open(listener)
-            if given_up is not None:
-                assert isinstance(given_up, Flow)
-                self.touch(given_up)
-            flow = self._begin(name, listener, now, floor)
-            if segment.fast_open is not None:
-                flow.fast_open = fast_open.judge(
-                    self._cookie_mint,
-                    listener,
-                    (name.remote, name.local),
-                    segment,
-                    self.counters,
-                    now,
-                )
-            return flow
-        self.counters[verdict] += 1
-        self._observe_in(packet, now, verdict)
-        if answer is not None:
-            config = self.config if listener is None else listener.config
-            self._send(name, answer, now, config=config)
-        return None
-
-    def _make_room(self) -> bool:
-        """Whether there may be one connection more; that may take the end of another."""
-        if len(self.demux.connections) + len(self.time_waits) < self.limits.connections:
-            return True
-        if self.memory.give_up_wait():
-            return True
-        ended = self.memory.give_up_one()
-        if ended is None:
-            return False
-        self.demux.remove(ended.four_tuple, ended)
-        self.touch(ended)
-        return True
-
-    def _begin(self, name: FourTuple, listener: Listener, now: float, iss: int | None) -> Flow:
-        flow = self._make_flow(name, now, iss=iss, config=listener.config)
-        flow.owner = listener
-        flow.open_passive()
-        listener.begin(flow)
-        self.demux.add(name, flow)
-        return flow
-
-    def _begin_by_cookie(
-        self, name: FourTuple, listener: Listener, syn: Segment, ack: Segment, now: float
-    ) -> Flow:
-        """Go through the handshake as if the SYN had been kept: `ack` is all that is missing."""
-        flow = self._begin(name, listener, now, (ack.ack - 1) & MASK)
-        flow.segment_arrives(syn, now)
-        flow.answered_by_cookie(now)
-        return flow
-
-    def _reincarnate(self, old: Flow, syn: Segment, packet: Buffer, now: float) -> None:
-        """A SYN that may reopen a connection in TIME-WAIT: from here on there is only the new."""
-        if self.demux.find_listener(old.four_tuple.local, old.four_tuple.local_port) is None:
-            # Nobody can: it is like any other segment (section 3.10.7.4, fourth).
-            old.challenge(now)
-            return
-        old.end(None)
-        self.demux.remove(old.four_tuple, old)
-        self.touch(old)
-        self._begin_anew(old.four_tuple, old.sender.nxt, syn, packet, now)
-
-    def _replaces_wait(self, incoming: bytes, syn: Segment, packet: Buffer, now: float) -> bool:
-        """Whether `syn` has reopened what nobody owns: as :meth:`_reincarnate`, without the old.
-
-        A client that does not wait for it comes back with the same port before a minute is over.
-        """
-        name = FourTuple.from_incoming(incoming)
-        if self.demux.find_listener(name.local, name.local_port) is None:
-            return False
-        nxt = self.time_waits.replace(incoming, syn)
-        if nxt is None:
-            return False
-        if syn.ecn == CE:
-            self.counters["congestion_marks"] += 1
-        self.counters[_NEW_INCARNATION] += 1
-        self._observe_in(packet, now, _NEW_INCARNATION, _TIME_WAIT, _TIME_WAIT)
-        self._begin_anew(name, nxt, syn, packet, now)
-        return True
-
-    def _begin_anew(
-        self, name: FourTuple, nxt: int, syn: Segment, packet: Buffer, now: float
-    ) -> None:
-        """After a connection of the same name, whose SND.NXT was `nxt`."""
-        # Larger than any number that the old one used (RFC 9293 section 3.6.1).
-        floor = (nxt + _ISN_STEP) & MASK
-        flow = self._unmatched(name, syn, packet, now, floor)
-        if flow is not None:
-            flow.segment_arrives(syn, now)
-            self.touch(flow)
-
-    def _make_flow(
-        self,
-        name: FourTuple,
-        now: float,
-        *,
-        iss: int | None = None,
-        config: Config | None = None,
-    ) -> Flow:
-        packed = name.packed
-        flow = Flow(
-            name,
-            config or self.config,
-            iss=self._numbers.isn(packed, now) if iss is None else iss,
-            ts_offset=self._numbers.timestamp_offset(packed),
-            budget=self.memory.budget,
-        )
-        flow.number = next(self._order)
-        flow.sender.path.told = self.path_mtus.get(name.remote) - IP_AND_TCP_HEADERS
-        return flow
-
-    def _icmp_arrives(self, datagram: Datagram, packet: Buffer, now: float) -> None:
-        message = decode_icmp(datagram)
-        self.counters["icmp_received"] += 1
-        self._observe_in(packet, now, "accepted")
-        answer = icmp.reply_to(datagram, message, broadcasts=self._broadcasts)
-        if answer is not None:
-            self._send_icmp(datagram, answer, now)
-        elif (quote := icmp.quoted_tcp(message)) is not None:
-            name = FourTuple(quote.src, quote.sport, quote.dst, quote.dport)
-            if self.stray is not None and self.demux.find(name) is None:
-                self.stray(bytes(packet))
-            self._tcp_error(name, quote.seq, message, now)
-
-    def take_stray(self, packet: Buffer, now: float) -> None:
-        """Look at what came to `stray` of another stack with our address; :meth:`flush` after it.
-
-        Only if it is about a flow of ours is anything done, or counted.
-        """
-        try:
-            datagram = decode_datagram(decode_vnet(packet)[0] if self._offload else packet)
-            message = decode_icmp(datagram)
-        except Discard:
-            return
-        quote = icmp.quoted_tcp(message)
-        if quote is not None:
-            name = FourTuple(quote.src, quote.sport, quote.dst, quote.dport)
-            if self.demux.find(name) is not None:
-                self._tcp_error(name, quote.seq, message, now)
-
-    def _tcp_error(self, name: FourTuple, seq: int, message: icmp.IcmpMessage, now: float) -> None:
-        """An ICMP error about a segment of ours (RFC 9293 section 3.9.2.2)."""
-        flow = self.demux.find(name)
-        if message.type != icmp.DESTINATION_UNREACHABLE and message.type != icmp.TIME_EXCEEDED:
-            return  # Source Quench and the rest: MUST-55.
-        if flow is None or not within(seq, flow.sender.una, flow.sender.outstanding):
-            self.counters["icmp_unmatched"] += 1  # RFC 5927 section 4.1: a guess, or too late.
-            return
-        unreachable = message.type == icmp.DESTINATION_UNREACHABLE
-        if unreachable and message.code == icmp.FRAGMENTATION_NEEDED:
-            if (mtu := reported_mtu(message)) is not None:
-                sizing.too_large(flow.sender, mtu - IP_AND_TCP_HEADERS, seq, now)
-                self._look_at_path(flow, now)
-            return
-        flow.icmp_error(icmp.as_os_error(message))
-        self.touch(flow)
-
-    def _look_at_path(self, flow: Flow, now: float) -> None:
-        """If `flow` has learnt that its path is narrow, tell those that use the same one."""
-        path = flow.sender.path
-        if not path.news:
-            return
-        path.news = False
-        self.touch(flow)
-        remote = flow.four_tuple.remote
-        if self.path_mtus.lower(remote, path.told + IP_AND_TCP_HEADERS, now):
-            self.counters["path_mtu_lowered"] += 1
-            self._path_changed(remote)
-
-    def _path_changed(self, remote: Address) -> None:
-        size = self.path_mtus.get(remote) - IP_AND_TCP_HEADERS
-        for flow in self.demux.connections:
-            if flow.four_tuple.remote == remote:
-                sizing.path_changed(flow.sender, size)
-                flow.ordinary = False
-
-    def _answer_icmp(
-        self,
-        datagram: Datagram,
-        make: Callable[..., icmp.IcmpMessage | None],
-        now: float,
-    ) -> None:
-        message = make(datagram, broadcasts=self._broadcasts)
-        if message is None:
-            return
-        if self._admission.icmp_errors.allows(datagram.src, now):
-            self._send_icmp(datagram, message, now)
-        else:
-            self.counters["icmp_suppressed"] += 1
 
     # Transmission
 
@@ -613,7 +391,7 @@ class Stack:
                 self._flush_ordinary(flow, now)
                 continue
             for segment in flow.transmit(now):
-                if flow.write is not None and self.tap is None and segment.lean:
+                if flow.write is not None and self.output.tap is None and segment.lean:
                     assert segment.ts_val is not None
                     flow.write(
                         segment.seq,
@@ -627,7 +405,7 @@ class Stack:
                         now,
                     )
                 else:
-                    self._send(flow.four_tuple, segment, now, flow, config=flow.config)
+                    self.output.send(flow.four_tuple, segment, now, flow, config=flow.config)
             if flow.finished:
                 self.demux.remove(flow.four_tuple, flow)
                 self._timers.forget(flow)
@@ -647,12 +425,12 @@ class Stack:
         if (
             not prediction.is_ordinary(flow)
             or not self._predicts
-            or flow.four_tuple.remote in self._local
+            or flow.four_tuple.remote in self.addresses.local
         ):
             return False
         flow.ordinary = True
         if flow.write is None:
-            flow.write = _Writer(self, flow.four_tuple, flow.config).write
+            flow.write = self.output.writer(flow.four_tuple, flow.config)
         return True
 
     def _flush_ordinary(self, flow: Flow, now: float) -> None:
@@ -685,78 +463,6 @@ class Stack:
             self.awaiting.append(flow)
         return waits
 
-    def _send(
-        self,
-        name: FourTuple,
-        segment: Segment,
-        now: float,
-        flow: Flow | None = None,
-        *,
-        config: Config,
-    ) -> None:
-        packet = encode_segment(
-            name.local,
-            name.remote,
-            name.local_port,
-            name.remote_port,
-            segment,
-            offload=self._offload,
-            ttl=config.ttl,
-            tos=config.tos,
-        )
-        if segment.note:
-            self.counters[segment.note] += 1
-        if flow is None or self.tap is None:
-            self._emit(name.remote, packet, now, segment.note)
-        else:
-            before, after = flow.observed.value, flow.state.value
-            self._emit(name.remote, packet, now, segment.note, before, after)
-            flow.observed = flow.state
-
-    def _send_icmp(self, asked: Datagram, message: icmp.IcmpMessage, now: float) -> None:
-        # It may be fragmented on its way: pieces of two must not be mixed up (RFC 6864).
-        identification = self._rng.getrandbits(16)
-        packet = encode_icmp(asked.dst, asked.src, message, identification=identification)
-        if sum(map(len, packet)) <= self.mtu:
-            if self._offload:
-                packet.insert(0, NOTHING_OFFLOADED)
-            self._emit(asked.src, packet, now)
-
-    def _emit(
-        self,
-        dst: Address,
-        packet: list[Buffer],
-        now: float,
-        note: str = "",
-        before: str | None = None,
-        after: str | None = None,
-    ) -> None:
-        self.counters["packets_sent"] += 1
-        if dst in self._local:
-            self._looped.append(b"".join(packet))
-        else:
-            self.outgoing.append(packet)
-        if self.tap is not None:
-            whole = self._whole(b"".join(packet))
-            self.tap(Observation(self._epoch + now, "out", whole, before, after, note))
-
-    def _observe_in(
-        self,
-        packet: Buffer,
-        now: float,
-        verdict: str,
-        before: str | None = None,
-        after: str | None = None,
-    ) -> None:
-        if self.tap is not None:
-            time = self._epoch + now
-            whole = self._whole(packet)
-            self.tap(Observation(time, "in", whole, before, after, str(verdict)))
-
-    def _whole(self, frame: Buffer) -> bytes:
-        """The packet as it would be on a wire, but for its size."""
-        return completed(frame) if self._offload else bytes(frame)
-
     # Timers
 
     @property
@@ -766,97 +472,28 @@ class Stack:
 
     def deadline(self) -> float | None:
         """When :meth:`handle_timers` wants to be called, in seconds; None if never."""
-        if self._looped or self._due or self._touched:
+        if self.output.looped or self._due or self._touched:
             return float("-inf")
         first = self._timers.deadline()
-        for at in (self.path_mtus.deadline(), self.time_waits.deadline()):
+        for at in (self.paths.mtus.deadline(), self.time_waits.deadline()):
             if at is not None and (first is None or at < first):
                 first = at
         return first
 
     def handle_timers(self, now: float) -> None:
         """Do what is due, and deliver what was sent to ourselves; :meth:`flush` after it."""
-        for _ in range(len(self._looped)):
-            self._process(self._looped.popleft(), now, looped=True)
-        for remote in self.path_mtus.expired(now):
-            self._path_changed(remote)
+        for _ in range(len(self.output.looped)):
+            self._process(self.output.looped.popleft(), now, looped=True)
+        self.paths.expire(now)
         self.time_waits.expire(now)
         self._due.extend(self._timers.due(now))
         while self._due:  # One by one, as in `flush`.
             flow = self._due.popleft()
             flow.handle_timer(now)
-            self._look_at_path(flow, now)
+            self.paths.look_at(flow, now)
             self.touch(flow)
 
     # The application's side
-
-    def listen(
-        self, local: Address | None, port: int, backlog: int, config: Config | None = None
-    ) -> Listener:
-        """Passive OPEN on a port that is bound; raises OSError (EADDRINUSE)."""
-        listener = Listener(backlog, config or self.config, self._admission.half_open)
-        self.demux.listen(local, port, listener)
-        return listener
-
-    def close_listener(self, local: Address | None, port: int, listener: Listener) -> None:
-        """End a listener; what waits in it is reset."""
-        self.demux.unlisten(local, port)
-        for connection in listener.close():
-            assert isinstance(connection, Flow)
-            self.touch(connection)
-
-    def connect(
-        self,
-        remote: Address,
-        remote_port: int,
-        now: float,
-        *,
-        local: Address | None = None,
-        local_port: int = 0,
-        config: Config | None = None,
-        early: bool = False,
-    ) -> Flow:
-        """Active OPEN: begin a connection; :meth:`flush` sends its SYN.
-
-        With `early` its SYN takes along data that is sent by then, if RFC 7413 allows it.
-
-        Raises:
-            OSError: ENETUNREACH for an address that is no single host's (MUST-46), EADDRNOTAVAIL,
-                EADDRINUSE, ECONNREFUSED for port 0, ENOBUFS when there are too many connections,
-                EOPNOTSUPP when we only listen.
-        """
-        if self.only_listens:
-            raise OSError(errno.EOPNOTSUPP, "a worker only listens")
-        if not ip_address.is_valid_remote(remote, self._broadcasts):
-            raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
-        if remote_port == 0:
-            raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-        if not self._make_room():
-            raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
-        if local is None:
-            local = self.source_for(remote)
-        port = local_port or self.demux.ephemeral_port(local, remote, remote_port)
-        name = FourTuple(local, port, remote, remote_port)
-        flow = self._make_flow(name, now, config=config)
-        self.demux.add(name, flow)
-        if early:
-            path = (local, remote)
-            flow.fast_open = fast_open.Attempt(self._cookie_cache, path, self.counters, now)
-        flow.open_active()
-        self.touch(flow)
-        return flow
-
-    def source_for(self, remote: Address) -> Address:
-        """Our address in the network of `remote`; the first, if there is none (MUST-44)."""
-        at = ip_address.ip_address(remote)
-        for interface, packed in zip(self.interfaces, self._addresses, strict=True):
-            if at in interface.network:
-                return packed
-        return self._addresses[0]
-
-    def is_local(self, address: Address) -> bool:
-        """Whether the address is one of ours."""
-        return address in self._local
 
     def connections(self) -> list[TcpInfo]:
         """All connections, those in TIME-WAIT included, in the order in which they began."""
@@ -874,51 +511,5 @@ class Stack:
             self.counters,
             predicted=self._predicted,
             memory_held=self.memory.budget.used,
-            half_open=len(self._admission.half_open),
+            half_open=len(self.opening.admission.half_open),
         )
-
-
-class _Writer:
-    """What sends the lean segments of a connection.
-
-    An object, and no function within one, as there is one for each connection: its variables would
-    take half a kilobyte more.
-    """
-
-    __slots__ = ("_remote", "_stack", "_template")
-
-    def __init__(self, stack: Stack, name: FourTuple, config: Config) -> None:
-        ports = name.local_port.to_bytes(2, "big") + name.remote_port.to_bytes(2, "big")
-        self._stack = stack
-        self._remote = name.remote
-        self._template = lean.Template(
-            name.local,
-            name.remote,
-            ports,
-            offload=stack._offload,
-            ttl=config.ttl,
-            tos=config.tos,
-        )
-
-    def write(
-        self,
-        seq: int,
-        ack: int,
-        flags: int,
-        wnd: int,
-        ts_val: int,
-        ts_ecr: int,
-        data: Buffer,
-        gso_size: int,
-        now: float,
-    ) -> None:
-        """Send a segment."""
-        header = self._template.headers(seq, ack, flags, wnd, ts_val, ts_ecr, data, gso_size)
-        # To copy little costs less than to have it gathered.
-        packet: list[Buffer] = [header + data] if len(data) < _SMALL else [header, data]
-        stack = self._stack
-        if stack.tap is None:
-            stack.counters["packets_sent"] += 1
-            stack.outgoing.append(packet)
-        else:
-            stack._emit(self._remote, packet, now, "", _ESTABLISHED, _ESTABLISHED)

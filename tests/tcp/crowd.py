@@ -79,7 +79,7 @@ class Crowd:
 
     def listen(self, port: int, backlog: int = 5) -> Listener:
         self.stack.demux.bind(None, port, reuse=True)
-        return self.stack.listen(None, port, backlog)
+        return self.stack.opening.listen(None, port, backlog)
 
     def peer(self, *, port: int = PORT, **offer: Any) -> Peer:
         """Somebody new, who will talk to `port`; `offer` is what its SYN says."""

@@ -41,7 +41,7 @@ class StackBench(Trace):
         super().__init__()
         self.stack = Stack([HERE], 1500, rng=Random(seed), config=config)
         self.stack.demux.bind(None, PORT, reuse=True)
-        self.listener = self.stack.listen(None, PORT, backlog)
+        self.listener = self.stack.opening.listen(None, PORT, backlog)
         self.now = 0.0
         self.origins: dict[int, Origin] = {}
 

@@ -93,8 +93,8 @@ class Pair:
         ]
         client, server = self.stacks
         port = server.demux.bind(None, 9000, reuse=False)
-        listener = server.listen(None, port, 1)
-        connected = client.connect(server.interfaces[0].ip.packed, port, self.now)
+        listener = server.opening.listen(None, port, 1)
+        connected = client.opening.connect(server.addresses.interfaces[0].ip.packed, port, self.now)
         self.carry()
         accepted = listener.accept()
         assert isinstance(accepted, Flow)

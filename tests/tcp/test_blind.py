@@ -137,7 +137,7 @@ def test_an_icmp_error_is_believed_if_it_quotes_what_is_outstanding(
 @pytest.mark.parametrize("guess", [0, 1, -1])
 def test_only_who_knows_the_number_of_our_syn_ends_an_attempt(guess: int) -> None:
     crowd = Crowd()
-    flow = crowd.stack.connect(SOMEBODY, 7, crowd.now)
+    flow = crowd.stack.opening.connect(SOMEBODY, 7, crowd.now)
     crowd.flush()
     icmp_error(crowd, Segment((flow.sender.iss + guess) & MASK, flags=SYN), flow)
     if guess:
@@ -253,7 +253,7 @@ def test_ports_of_our_own_connections_cannot_be_guessed() -> None:
     crowd = Crowd(limits=Limits(connections=2000))
     ports = []
     for _ in range(400):
-        flow = crowd.stack.connect(SOMEBODY, 7, crowd.now)
+        flow = crowd.stack.opening.connect(SOMEBODY, 7, crowd.now)
         ports.append(flow.four_tuple.local_port)
     assert all(port in EPHEMERAL_PORTS for port in ports)
     assert len(set(ports)) == 400

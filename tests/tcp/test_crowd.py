@@ -53,7 +53,7 @@ class Steps:
 def crowded(idle: int, *, keepalive: bool) -> Crowd:
     """A stack with so many connections on which nothing happens."""
     crowd = Crowd(Config(keepalive=keepalive), limits=Limits(connections=2 * MANY))
-    crowd.stack.tap = None
+    crowd.stack.output.tap = None
     for _ in range(idle):
         crowd.connected()
     crowd.advance(10.0)  # What the handshakes have left to do is done.
@@ -124,7 +124,7 @@ def steps_of_timers(paths: int) -> int:
     crowd = Crowd()
     for number in range(paths):
         remote = bytes((10, 0, number >> 8, number & 0xFF))
-        assert crowd.stack.path_mtus.lower(remote, 1400, crowd.now)
+        assert crowd.stack.paths.mtus.lower(remote, 1400, crowd.now)
     with Steps() as steps:
         for _ in range(ROUNDS):
             assert crowd.stack.deadline() is not None

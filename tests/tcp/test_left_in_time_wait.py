@@ -111,7 +111,7 @@ def test_what_was_not_read_does_not_keep_it() -> None:
 
 def test_it_is_as_small_as_it_is_accounted_for_and_needs_no_garbage_collection() -> None:
     crowd = Crowd(limits=Limits(connections=10_000))
-    crowd.stack.tap = None
+    crowd.stack.output.tap = None
     for _ in range(10):
         left(crowd)
     count = 1000
@@ -285,7 +285,7 @@ def test_a_bug_of_ours_leaves_it_in_its_place(monkeypatch: pytest.MonkeyPatch) -
 
 def test_segments_without_end_leave_nothing_behind() -> None:
     crowd = Crowd()
-    crowd.stack.tap = None
+    crowd.stack.output.tap = None
     peer, other = left(crowd), left(crowd)
     gc.collect()
     tracemalloc.start()
@@ -308,7 +308,7 @@ def test_its_name_is_taken_and_its_port_too() -> None:
     crowd = Crowd()
     peer = crowd.peer()
     stack = crowd.stack
-    flow = stack.connect(peer.address, 7, crowd.now, local_port=40000)
+    flow = stack.opening.connect(peer.address, 7, crowd.now, local_port=40000)
     [syn] = crowd.flush()
     peer.port, peer.sport, peer.expected = 40000, 7, (syn.segment.seq + 1) & MASK
     peer.nxt = (peer.isn + 1) & MASK
@@ -316,7 +316,7 @@ def test_its_name_is_taken_and_its_port_too() -> None:
     close(crowd, peer, flow)
     assert len(stack.time_waits) == 1
     with pytest.raises(OSError, match="in use"):
-        stack.connect(peer.address, 7, crowd.now, local_port=40000)
+        stack.opening.connect(peer.address, 7, crowd.now, local_port=40000)
     with pytest.raises(OSError, match="in use"):
         stack.demux.bind(None, 40000, reuse=False)
     crowd.advance(WAIT)

@@ -37,7 +37,7 @@ def held(crowd: Crowd) -> int:
 def crowded(limit: int, count: int, *, backlog: int = 4096) -> tuple[Crowd, list[Peer], list[Flow]]:
     """A stack with a memory of `limit` octets, and `count` connections that hold nothing yet."""
     crowd = Crowd(limits=Limits(memory=limit), backlog=backlog)
-    crowd.stack.tap = None
+    crowd.stack.output.tap = None
     pairs = [crowd.connected() for _ in range(count)]
     return crowd, [peer for peer, _ in pairs], [flow for _, flow in pairs]
 
@@ -129,7 +129,7 @@ def test_what_waits_to_be_accepted_counts_too(end: str) -> None:
     peer.ack(RST)
     assert held(crowd) == 5000
     if end == "closed with its listener":
-        crowd.stack.close_listener(None, 80, crowd.listener)
+        crowd.stack.opening.close_listener(None, 80, crowd.listener)
         crowd.flush()
     else:
         flow = crowd.accept()

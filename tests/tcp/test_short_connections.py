@@ -35,7 +35,7 @@ def exchange(*, tapped: bool = False, predict: bool = True, offload: bool = Fals
         for seed, home in enumerate((SERVER, CLIENT))
     )
     server.demux.bind(None, PORT, reuse=True)
-    listener = server.listen(None, PORT, 5)
+    listener = server.opening.listen(None, PORT, 5)
     sent: list[bytes] = []
     now = 1.0
 
@@ -54,7 +54,7 @@ def exchange(*, tapped: bool = False, predict: bool = True, offload: bool = Fals
                 other.flush(now)
 
     for number in range(6):
-        ours = client.connect(SERVER.ip.packed, PORT, now, local_port=4000 + number % 3)
+        ours = client.opening.connect(SERVER.ip.packed, PORT, now, local_port=4000 + number % 3)
         settle()
         ours.send(REQUEST, now)
         client.touch(ours)

@@ -30,7 +30,7 @@ OURS: Final = HERE.ip.packed
 
 def connecting() -> tuple[StackBench, Flow]:
     bench = StackBench()
-    flow = bench.stack.connect(PEER, 7, bench.now, local_port=40000)
+    flow = bench.stack.opening.connect(PEER, 7, bench.now, local_port=40000)
     bench.flush()
     bench.drain()
     return bench, flow
@@ -100,7 +100,7 @@ def test_icmp_error_about_what_is_not_outstanding_is_a_guess(beside: int) -> Non
 def test_icmp_error_reaches_its_connection_only() -> None:
     """MUST-54."""
     bench, flow = connecting()
-    other = bench.stack.connect(PEER, 8, bench.now, local_port=40000)
+    other = bench.stack.opening.connect(PEER, 8, bench.now, local_port=40000)
     bench.flush()
     bench.drain()
     report(bench, other, icmp.DESTINATION_UNREACHABLE, 1)
@@ -111,13 +111,13 @@ def test_icmp_error_about_a_flow_that_is_not_here_is_shown_to_who_may_have_it() 
     """Several stacks with one address, of which the network knows nothing."""
     (bench, flow), other = connecting(), StackBench()
     strays: list[bytes] = []
-    other.stack.stray = bench.stack.stray = strays.append
+    other.stack.paths.stray = bench.stack.paths.stray = strays.append
     report(other, flow, icmp.DESTINATION_UNREACHABLE, 1)
     assert len(strays) == 1
-    other.stack.take_stray(strays[0], 0.0)
-    bench.stack.take_stray(b"no packet at all", 0.0)
+    other.stack.paths.take_stray(strays[0], 0.0)
+    bench.stack.paths.take_stray(b"no packet at all", 0.0)
     assert [*bench.stack.demux.connections] == [flow]
-    bench.stack.take_stray(strays[0], 0.0)
+    bench.stack.paths.take_stray(strays[0], 0.0)
     bench.flush()
     assert flow.state is S.CLOSED
     assert [each.stack.statistics()["icmp_unmatched"] for each in (bench, other)] == [0, 1]
@@ -126,7 +126,7 @@ def test_icmp_error_about_a_flow_that_is_not_here_is_shown_to_who_may_have_it() 
 def test_icmp_error_about_a_flow_that_is_here_is_nobody_elses() -> None:
     bench, flow = connecting()
     strays: list[bytes] = []
-    bench.stack.stray = strays.append
+    bench.stack.paths.stray = strays.append
     report(bench, flow, icmp.DESTINATION_UNREACHABLE, 1, seq=flow.sender.una + 1)
     report(bench, flow, icmp.DESTINATION_UNREACHABLE, 1)
     assert flow.state is S.CLOSED
@@ -135,9 +135,9 @@ def test_icmp_error_about_a_flow_that_is_here_is_nobody_elses() -> None:
 
 def test_a_stack_that_only_listens_does_not_connect() -> None:
     bench = StackBench()
-    bench.stack.only_listens = True
+    bench.stack.opening.only_listens = True
     with pytest.raises(OSError, match="only listens") as caught:
-        bench.stack.connect(PEER, 7, bench.now)
+        bench.stack.opening.connect(PEER, 7, bench.now)
     assert caught.value.errno == errno.EOPNOTSUPP
     bench.handshake()
     assert bench.accept() is not None
@@ -167,7 +167,7 @@ def test_open_to_no_single_host_is_refused(remote: tuple[int, ...]) -> None:
     """MUST-46."""
     bench = StackBench()
     with pytest.raises(OSError, match="unreachable") as error:
-        bench.stack.connect(bytes(remote), 7, bench.now)
+        bench.stack.opening.connect(bytes(remote), 7, bench.now)
     assert error.value.errno == errno.ENETUNREACH
     assert len(bench.stack.demux.connections) == 0
 
@@ -176,7 +176,7 @@ def test_port_of_an_open_attempt_can_be_listened_on() -> None:
     """MUST-42."""
     bench, flow = connecting()
     bench.stack.demux.bind(None, 40000, reuse=True)
-    listener = bench.stack.listen(None, 40000, 5)
+    listener = bench.stack.opening.listen(None, 40000, 5)
     bench.arrive(SYN, sport=7, dport=40000, seq=100)  # Crosses ours: it is for the attempt.
     bench.drain()
     assert flow.state is S.SYN_RECEIVED
@@ -189,16 +189,16 @@ def test_port_of_an_open_attempt_can_be_listened_on() -> None:
 def test_open_to_port_0_is_refused() -> None:
     bench = StackBench()
     with pytest.raises(ConnectionRefusedError):
-        bench.stack.connect(PEER, 0, bench.now)
+        bench.stack.opening.connect(PEER, 0, bench.now)
 
 
 def test_the_address_in_the_network_of_the_peer_is_chosen() -> None:
     """MUST-44; the first where none is."""
     interfaces = [IPv4Interface("198.51.100.130/28"), IPv4Interface("198.51.100.2/28")]
     stack = Stack(interfaces, 1500, rng=Random(1))
-    assert stack.source_for(PEER) == OURS
-    assert stack.source_for(bytes((198, 51, 100, 135))) == interfaces[0].ip.packed
-    assert stack.source_for(bytes((198, 51, 100, 200))) == interfaces[0].ip.packed
+    assert stack.addresses.source_for(PEER) == OURS
+    assert stack.addresses.source_for(bytes((198, 51, 100, 135))) == interfaces[0].ip.packed
+    assert stack.addresses.source_for(bytes((198, 51, 100, 200))) == interfaces[0].ip.packed
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_stray_ack_to_a_listener_draws_a_reset() -> None:
 def test_a_connection_to_ourselves() -> None:
     """What goes to our own address does not touch the link."""
     bench = StackBench()
-    flow = bench.stack.connect(OURS, PORT, bench.now)
+    flow = bench.stack.opening.connect(OURS, PORT, bench.now)
     bench.advance(0.001)
     assert flow.state is S.ESTABLISHED
     accepted = bench.accept()
@@ -272,8 +272,8 @@ def test_a_connection_to_ourselves() -> None:
 def test_observations_tell_what_was_made_of_each_packet() -> None:
     bench = StackBench()
     seen: list[Observation] = []
-    bench.stack.tap = seen.append
-    bench.stack.set_epoch(1000.0)
+    bench.stack.output.tap = seen.append
+    bench.stack.output.epoch = 1000.0
     bench.now = 5.0
     bench.arrive_syn()
     bench.drain()

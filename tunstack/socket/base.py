@@ -175,7 +175,7 @@ class BaseSocket(trio.socket.SocketType):
         local, port = await self._resolve(address)
         stack = self._host.stack
         where = None if local == ANY.packed else local
-        if where is not None and not stack.is_local(where):
+        if where is not None and where not in stack.addresses.local:
             raise os_error(errno.EADDRNOTAVAIL)
         port = stack.demux.bind(where, port, reuse=self.reuse_address)
         self._bound = where, port

@@ -80,8 +80,8 @@ class Socket(NoticingSocket):
         self._host.check_up()
         local, local_port = self._bound or (None, 0)
         if remote == ANY.packed:  # As on Linux: this host itself.
-            remote = local or self._host.stack.source_for(remote)
-        flow = self._host.stack.connect(
+            remote = local or self._host.stack.addresses.source_for(remote)
+        flow = self._host.stack.opening.connect(
             remote,
             port,
             trio.current_time(),
@@ -127,7 +127,7 @@ class Socket(NoticingSocket):
         if self._bound is None:
             self._bound = None, stack.demux.bind(None, 0, reuse=self.reuse_address)
             self._bound_reuse = self.reuse_address
-        listener = stack.listen(*self._bound, backlog, config=self._config)
+        listener = stack.opening.listen(*self._bound, backlog, config=self._config)
         listener.changed = self._receiving.wake
         self._listener = listener
         self._host.listening(self)
@@ -220,7 +220,7 @@ class Socket(NoticingSocket):
     def _stop_listening(self) -> None:
         if self._listener is not None:
             assert self._bound is not None
-            self._host.stack.close_listener(*self._bound, self._listener)
+            self._host.stack.opening.close_listener(*self._bound, self._listener)
             self._host.not_listening(self)
             self._listener = None
             self._host.flush()
