@@ -211,7 +211,7 @@ async def test_what_a_full_link_never_takes_is_lost_and_sent_again(
     monkeypatch: pytest.MonkeyPatch, bound: str, number: int
 ) -> None:
     """The queue for it is bounded, in packets and in octets."""
-    monkeypatch.setattr(f"tunstack.host._MAX_OUTGOING{bound}", number)
+    monkeypatch.setattr(f"tunstack.loop._MAX_OUTGOING{bound}", number)
     link, far = memory_pair()
     valve = Valve(link)
     async with Host(valve, [f"{OURS}/24"]) as ours, Host(far, [f"{THEIRS}/24"]) as theirs:
