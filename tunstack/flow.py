@@ -108,7 +108,6 @@ class Flow(Connection):
         accounted: What it was last known to hold, in octets (:mod:`tunstack.memory`).
         four_tuple: Its name.
         number: Which of the stack's connections it is, in the order in which they began.
-        awaited: Whether an application waits for data, and will read it as soon as it is there.
         changed: Called when something happened that an application may wait for.
         scheduled: The timer queue's note.
         touched: Whether it waits to be asked what it sends.
@@ -119,7 +118,6 @@ class Flow(Connection):
 
     __slots__ = (
         "accounted",
-        "awaited",
         "changed",
         "four_tuple",
         "number",
@@ -141,7 +139,6 @@ class Flow(Connection):
     ) -> None:
         super().__init__(config, iss=iss, ts_offset=ts_offset, budget=budget)
         self.accounted = 0
-        self.awaited = False
         self.four_tuple = four_tuple
         self.number = 0
         self.changed: Callable[[], None] | None = None

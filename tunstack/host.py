@@ -89,6 +89,7 @@ class Host(Loop):
         )
         if congestion is not None:
             stack.config = replace(stack.config, congestion=congestion_control(congestion))
+        stack.only_wakes = True
         super().__init__(link, stack)
         self._manager: Any = None
         self._nursery: trio.Nursery | None = None

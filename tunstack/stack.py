@@ -100,6 +100,8 @@ class Stack:
         demux: All connections and listeners, by name.
         memory: Who holds how much.
         time_waits: Connections in TIME-WAIT that nobody owns, which `demux` has not.
+        only_wakes: Whether a flow's `changed` does no more than wake who waits: then it may be
+            called in the middle of a batch, for each packet, and else only in :meth:`flush`.
         turns_follow: Whether applications get turns after the :meth:`flush` that follows: then
             :meth:`flush` lets wait what had better wait for that.
         awaiting: The connections whose applications are to have a turn first, for there is much to
@@ -166,6 +168,7 @@ class Stack:
             output=self.output,
             touch=self.touch,
         )
+        self.only_wakes = False
         self.turns_follow = False
         self.awaiting: list[Flow] = []
         self._offload = offload
@@ -219,19 +222,20 @@ class Stack:
             self.output.observe_in(frame, now, _ACCEPTED, _ESTABLISHED, _ESTABLISHED)
         receiver, sender = flow.receiver, flow.sender
         if (
-            flow.awaited
-            and not receiver.ack_now
-            and 0 < receiver.buffer.size < _MUCH
-            and sender.buffer.size == (sender.nxt - sender.una) & MASK
+            not self.only_wakes
+            or receiver.ack_now
+            or receiver.buffer.size >= _MUCH
+            or sender.buffer.size != (sender.nxt - sender.una) & MASK
         ):
-            # There is nothing to send, and whoever waits for it reads it now, and may answer.
-            due, scheduled = receiver.ack_due, flow.scheduled
-            if scheduled is None or (due is not None and due < scheduled):
-                self._timers.schedule(flow)
-            if flow.changed is not None:
-                flow.changed()
-        else:
             self.note(flow)
+            return
+        # There is nothing to send: so there is nothing that would have to wait for the others.
+        due, scheduled = receiver.ack_due, flow.scheduled
+        if scheduled is None or (due is not None and due < scheduled):
+            self._timers.schedule(flow)
+        self.memory.account_ordinary(flow)
+        if flow.changed is not None:
+            flow.changed()
 
     def _lean_arrives(
         self, flow: Flow, fields: lean.Lean, data: Buffer, frame: Buffer, now: float

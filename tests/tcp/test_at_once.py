@@ -99,7 +99,8 @@ class Pair:
         accepted = listener.accept()
         assert isinstance(accepted, Flow)
         self.flows = [connected, accepted]
-        for flow in self.flows:
+        for stack, flow in zip(self.stacks, self.flows, strict=True):
+            stack.only_wakes = True
             flow.changed = lambda: None
 
     def carry(self, loss: float = 0.0, rng: Random | None = None) -> None:
@@ -137,27 +138,19 @@ class Pair:
         return data
 
     def exchange(self, seed: int) -> list[object]:
-        """Do what applications may do, as `seed` has it; returns all that can be seen of it.
-
-        By every second seed they take turns, and wait for each other: what is less than two full
-        segments then, as more would have its ACK held for who waits (`test_holding_back.py`).
-        """
+        """Do what applications may do, as `seed` has it; returns all that can be seen of it."""
         rng = Random(seed)
-        waits = seed % 2 == 0
-        loss = 0.0 if waits else rng.choice((0.0, 0.0, 0.02))
-        sizes = (1, 75, 1448) if waits else (1, 75, 1448, 1449, 3000)
+        loss = rng.choice((0.0, 0.0, 0.02))
         seen: list[object] = []
-        for turn in range(120):
-            side = turn % 2 if waits else rng.randrange(2)
-            for flow in self.flows:
-                flow.awaited = waits
-            for _ in range(1 if waits else rng.choice((1, 1, 1, 2))):
-                self.give(side, rng.randbytes(rng.choice(sizes)))
+        for _ in range(120):
+            side = rng.randrange(2)
+            for _ in range(rng.choice((1, 1, 1, 2))):
+                self.give(side, rng.randbytes(rng.choice((1, 75, 1448, 1449, 3000))))
             if rng.random() < 0.1:
                 self.now += rng.choice((0.05, 0.3, 2.0))
             self.carry(loss, rng)
-            if waits or rng.random() < 0.8:
-                seen.append(self.take(1 - side, 65536 if waits else rng.choice((10, 65536))))
+            if rng.random() < 0.8:
+                seen.append(self.take(1 - side, rng.choice((10, 65536))))
             seen += [flow.info() for flow in self.flows]
             # Of those that stand in the queues some may be too early: what counts is their own.
             seen += [flow.deadline() for flow in self.flows]

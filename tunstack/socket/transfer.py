@@ -67,17 +67,12 @@ class TransferSocket(Variants):
                 data = self._take(flow, size)
                 await cancel_shielded_checkpoint()
                 return data
-        flow.awaited = True
-        try:
-            while True:
-                await self._receiving.wait()
-                if self._fileno == -1:
-                    self._check_not_closed_meanwhile()
-                if flow.readable:
-                    break
-        finally:
-            flow.awaited = False
-        return self._take(flow, size)
+        while True:
+            await self._receiving.wait()
+            if self._fileno == -1:
+                self._check_not_closed_meanwhile()
+            if flow.readable:
+                return self._take(flow, size)
 
     @abstractmethod
     async def _recv_urgent(self, size: int) -> bytes: ...
