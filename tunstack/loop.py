@@ -28,6 +28,9 @@ _MAX_OUTGOING_OCTETS: Final = 16 << 20
 _BATCH: Final = 64
 """Packets processed before anything is sent: more would make the peer's loss probes impatient."""
 
+_FEW: Final = 2
+"""Packets of a batch after which answers need not be gathered."""
+
 _TURNS: Final = 32
 """How many applications have, at most, to read what a batch brought."""
 
@@ -51,6 +54,7 @@ class Loop(ABC):
         self._blocked = trio.lowlevel.ParkingLot()
         self._broken: OSError | None = None
         self._ended = False
+        self._gathering = False
 
     @property
     def name(self) -> str:
@@ -74,7 +78,8 @@ class Loop(ABC):
                 polling.slept(trio.current_time() - asleep_since)
                 in_vain = 0
                 while True:
-                    if self._process_batch(turns_follow=True):
+                    count = self._process_batch(turns_follow=True)
+                    if count:
                         in_vain = 0
                     elif in_vain == polling.looks:
                         break
@@ -82,11 +87,29 @@ class Loop(ABC):
                         in_vain += 1
                     # What the tasks do that have just woken may bring the next packets already:
                     # to look costs less than to have the system tell.
-                    await trio.lowlevel.checkpoint()
+                    if count > _FEW:
+                        await self._gather()
+                    else:
+                        await trio.lowlevel.checkpoint()
                     if self.stack.awaiting:
                         await self._give_turns()
         except (OSError, trio.ClosedResourceError) as error:
             self._link_failed(error)
+
+    async def _gather(self) -> None:
+        """Let those whom a batch has woken answer, and send what they answer together.
+
+        A packet may wake who waits for it at the other end, and that takes as long as all else that
+        is done with it: so let it be one for many. In one turn we may come before some of them, and
+        there are two. What waits for so long are answers to small requests; the rest goes at once.
+        """
+        self._gathering = True
+        try:
+            for _ in range(2):
+                await trio.lowlevel.checkpoint()
+                self._write()
+        finally:
+            self._gathering = False
 
     async def _give_turns(self) -> None:
         """Let applications read what has come, before more of it is taken in.
@@ -228,10 +251,11 @@ class Loop(ABC):
         stack = self.stack
         if not stack.answer(flow, data, now):
             return False
-        try:
-            self._write()
-        except OSError as error:
-            self._link_failed(error)
+        if not self._gathering:
+            try:
+                self._write()
+            except OSError as error:
+                self._link_failed(error)
         if stack.hurried:
             self._set_alarm()
         return True
