@@ -87,7 +87,7 @@ class Loop(ABC):
                         in_vain += 1
                     # What the tasks do that have just woken may bring the next packets already:
                     # to look costs less than to have the system tell.
-                    if count > _FEW:
+                    if count > _FEW and not self.stack.awaiting:  # Else there is much to read.
                         await self._gather()
                     else:
                         await trio.lowlevel.checkpoint()
@@ -101,15 +101,16 @@ class Loop(ABC):
 
         A packet may wake who waits for it at the other end, and that takes as long as all else that
         is done with it: so let it be one for many. In one turn we may come before some of them, and
-        there are two. What waits for so long are answers to small requests; the rest goes at once.
+        there are two.
         """
         self._gathering = True
         try:
-            for _ in range(2):
-                await trio.lowlevel.checkpoint()
-                self._write()
+            await trio.lowlevel.checkpoint()
+            self._write()
+            await trio.lowlevel.checkpoint()
         finally:
             self._gathering = False
+            self._write()  # Be it that the host ends, with a few words to everybody.
 
     async def _give_turns(self) -> None:
         """Let applications read what has come, before more of it is taken in.
@@ -210,7 +211,7 @@ class Loop(ABC):
     def _send(self) -> None:
         """Give the link what there is, and note until when there is nothing to do."""
         stack = self.stack
-        if stack.outgoing:
+        if stack.outgoing and not self._gathering:
             try:
                 self._write()
             except OSError as error:

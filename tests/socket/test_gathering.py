@@ -5,14 +5,17 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
-from .network import Valve, connected, host_pair
+from tunstack import Host, memory_pair
+
+from .network import OURS, THEIRS, Valve, connected, host_pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tunstack import Host, Socket
+    from tunstack import Socket
     from tunstack.link.base import Buffer
 
 
@@ -65,3 +68,21 @@ async def test_answers_to_a_batch_go_out_in_two_bursts() -> None:
         trio.lowlevel.remove_instrument(steps)
         assert sum(steps.bursts) == requests
         assert len(steps.bursts) <= 2
+
+
+async def test_a_host_that_ends_meanwhile_resets_its_connections_all_the_same() -> None:
+    """By the very application that the batch has woken."""
+    link, far = memory_pair()
+    valve = Valve(link)
+    async with Host(valve, [f"{OURS}/24"]) as ours:
+        async with Host(far, [f"{THEIRS}/24"]) as theirs:
+            pairs = [await connected(ours, theirs) for _ in range(8)]
+            valve.full = True
+            for near, _ in pairs:
+                await near.send(b"request")
+            valve.empty()
+            await pairs[0][1].recv(100)
+            assert theirs._gathering
+        for near, _ in pairs:
+            with pytest.raises(ConnectionResetError):
+                await near.recv(100)
