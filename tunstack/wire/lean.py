@@ -7,10 +7,10 @@ headers; whatever is unusual, or wrong, is not for this reader, and dpkt's tells
 tests compare the two on every input that this one accepts. Only a port of 0 it lets pass: there is
 no connection that has it.
 
-With Python 3.11 on one core of an ordinary server it takes 1.4 microseconds where dpkt's reading,
-and the validation of it, take 10. With dpkt alone for every packet 16 connections were answered
-11,800 small requests a second; with this reader, header prediction and direct sending 23,000, where
-trio over kernel sockets had 45,000 to 52,000.
+With Python 3.11 on one core of an ordinary server it takes 1.1 microseconds where dpkt's reading,
+and the validation of it, take 8. With dpkt alone for every packet 16 connections were answered
+11,800 small requests a second; with this reader, header prediction and answers that go their short
+way 28,000, where trio over kernel sockets had 37,000 to 48,000.
 """
 
 from __future__ import annotations
