@@ -31,6 +31,10 @@ _BATCH: Final = 64
 _FEW: Final = 2
 """Packets of a batch after which answers need not be gathered."""
 
+_GATHERING: Final = 0.005
+"""Seconds in which answers are gathered. Many applications need no more for their turns together;
+one that takes its time may need a hundred times as much."""
+
 _TURNS: Final = 32
 """How many applications have, at most, to read what a batch brought."""
 
@@ -54,7 +58,8 @@ class Loop(ABC):
         self._blocked = trio.lowlevel.ParkingLot()
         self._broken: OSError | None = None
         self._ended = False
-        self._gathering = False
+        self._gathers_until = float("-inf")
+        self._gathered: list[Flow] = []
 
     @property
     def name(self) -> str:
@@ -101,16 +106,17 @@ class Loop(ABC):
 
         A packet may wake who waits for it at the other end, and that takes as long as all else that
         is done with it: so let it be one for many. In one turn we may come before some of them, and
-        there are two.
+        there are two. What is no small answer goes at once, and all that waits with it; and so does
+        what comes later than in the first milliseconds.
         """
-        self._gathering = True
+        self._gathers_until = trio.current_time() + _GATHERING
         try:
             await trio.lowlevel.checkpoint()
-            self._write()
+            self._give(trio.current_time())
             await trio.lowlevel.checkpoint()
         finally:
-            self._gathering = False
-            self._write()  # Be it that the host ends, with a few words to everybody.
+            self._gathers_until = float("-inf")
+            self._give(trio.current_time())  # Be it that the host ends, and nobody else does.
 
     async def _give_turns(self) -> None:
         """Let applications read what has come, before more of it is taken in.
@@ -167,6 +173,8 @@ class Loop(ABC):
             )
             with self._alarm:
                 await trio.sleep_forever()
+            if self._gathered:
+                self._give(trio.current_time())
             self._catch_up()
             now = trio.current_time()
             try:
@@ -206,17 +214,23 @@ class Loop(ABC):
             self.stack.flush(now)
         except Exception:
             self._survive("what is sent by %s", self.name)
-        self._send()
+        self._send(now)
 
-    def _send(self) -> None:
+    def _send(self, now: float) -> None:
         """Give the link what there is, and note until when there is nothing to do."""
-        stack = self.stack
-        if stack.outgoing and not self._gathering:
-            try:
-                self._write()
-            except OSError as error:
-                self._link_failed(error)
+        if self.stack.outgoing:
+            self._give(now)
         self._set_alarm()
+
+    def _give(self, now: float) -> None:
+        """Give the link what there is, what was gathered included."""
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            self.stack.leave(gathered, now)
+        try:
+            self._write()
+        except OSError as error:
+            self._link_failed(error)
 
     def _write(self) -> None:
         """Give the link what it takes."""
@@ -252,11 +266,10 @@ class Loop(ABC):
         stack = self.stack
         if not stack.answer(flow, data, now):
             return False
-        if not self._gathering:
-            try:
-                self._write()
-            except OSError as error:
-                self._link_failed(error)
+        if now < self._gathers_until:
+            self._gathered.append(flow)
+        else:
+            self._give(now)
         if stack.hurried:
             self._set_alarm()
         return True
@@ -270,7 +283,7 @@ class Loop(ABC):
         if flow.touched:
             self._flush(now)
         else:
-            self._send()
+            self._send(now)
 
     def check_up(self) -> None:
         """Raise OSError (ENETDOWN) if the host has ended, or its device is gone."""

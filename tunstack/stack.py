@@ -56,7 +56,7 @@ from tunstack.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from ipaddress import IPv4Interface
     from random import Random
 
@@ -76,6 +76,8 @@ _MUCH: Final = 1 << 14
 _LARGEST_PAYLOAD: Final = 0xFFFF - 20 - 60
 """Of a segment that the link will cut, beside the largest headers."""
 
+_LATE: Final = 0.01
+"""Seconds after which it makes a difference that a segment has waited for its way out."""
 _LITTLE: Final = 2048
 """Octets that come and go with a small request, which makes no difference to the accounts."""
 
@@ -348,6 +350,12 @@ class Stack:
         if len(data) + flow.receiver.buffer.size > _LITTLE:
             self.memory.account_later(flow)
         return True
+
+    def leave(self, flows: Iterable[Flow], now: float) -> None:
+        """What :meth:`answer` sent for `flows`, and has waited in `outgoing`, leaves now."""
+        for flow in flows:
+            if flow.ordinary and now - flow.sender.last_sent > _LATE:
+                prediction.leaves_late(flow, now)
 
     @property
     def unread(self) -> int:

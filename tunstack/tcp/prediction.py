@@ -171,6 +171,15 @@ def answer(connection: Connection, data: Buffer, now: float, write: Write) -> bo
     return True
 
 
+def leaves_late(connection: Connection, now: float) -> None:
+    """What :func:`answer` wrote, and nothing since, leaves only now: no ACK is overdue for it."""
+    sender = connection.sender
+    if sender.nxt != sender.una:
+        sender.last_sent = sender.stalled_since = now
+        sender.recovery.board.leaves_late(now)
+        sender.start_flight(now)
+
+
 def transmit(connection: Connection, now: float, write: Write) -> None:
     """Write what an ordinary connection has to send: new data, or else an ACK if one is due.
 
@@ -238,4 +247,4 @@ def _sent(sender: Sender, end: int, size: int, now: float) -> None:
     sender.schedule_probe(now)
 
 
-__all__ = ["answer", "arrives", "is_ordinary", "transmit"]
+__all__ = ["answer", "arrives", "is_ordinary", "leaves_late", "transmit"]

@@ -133,6 +133,10 @@ class Scoreboard:
                 self._departures.add(sent)
         self.nxt = sent.end
 
+    def leaves_late(self, now: float) -> None:
+        """What was sent last, when nothing else was outstanding, leaves only now."""
+        self._ranges[-1].time = now
+
     def sent_again(self, start: int, end: int, now: float) -> None:
         """[start, end), not SACKed, went out again."""
         first, last = self._cut(start, end)
