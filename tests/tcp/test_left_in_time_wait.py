@@ -76,14 +76,20 @@ def test_all_are_listed_in_the_order_in_which_they_began() -> None:
     assert states(crowd).count("TIME-WAIT") == 3
 
 
-def test_as_long_as_there_is_an_owner_all_of_it_is_left() -> None:
-    """It may ask for what it wants to know, and read what came before the end."""
+def with_something_unread() -> tuple[Crowd, Peer, Flow]:
+    """A connection whose both halves have ended, the peer's with something to read."""
     crowd = Crowd()
     peer, flow = crowd.connected()
     flow.shutdown()
     crowd.act(flow)
     peer.expected += 1
     peer.ack(FIN | ACK, b"the rest")
+    return crowd, peer, flow
+
+
+def test_as_long_as_there_is_an_owner_all_of_it_is_left() -> None:
+    """It may ask for what it wants to know, and read what came before the end."""
+    crowd, peer, flow = with_something_unread()
     assert crowd.flow(peer) is flow
     assert flow.receive(100) == b"the rest"
     flow.changed = lambda: None
@@ -97,12 +103,7 @@ def test_as_long_as_there_is_an_owner_all_of_it_is_left() -> None:
 
 
 def test_what_was_not_read_does_not_keep_it() -> None:
-    crowd = Crowd()
-    peer, flow = crowd.connected()
-    flow.shutdown()
-    crowd.act(flow)
-    peer.expected += 1
-    peer.ack(FIN | ACK, b"the rest")
+    crowd, peer, flow = with_something_unread()
     flow.close()
     assert crowd.act(flow) == []
     assert crowd.flow(peer) is None

@@ -13,6 +13,8 @@ from tunstack.tcp.segment import ACK, CWR, ECE, FIN, RST, SYN, URG, Segment
 from tunstack.wire import Discard, decode_datagram, decode_segment, decode_vnet, encode_segment
 from tunstack.wire.lean_syn import SIZE, SynReader, read_syn_frame, read_syn_packet
 
+from .damage import damaged
+
 US, THEM = bytes((198, 51, 100, 2)), bytes((198, 51, 100, 1))
 PORTS = (40000, 80)
 NAMES = THEM + US + b"\x9c\x40\x00\x50"
@@ -65,16 +67,7 @@ def test_what_it_accepts_dpkt_accepts_and_reads_alike(
     segment: Segment, offload: bool, data: st.DataObject
 ) -> None:
     """Whatever was changed on the way, wherever, and cut off; one change may mend another's sum."""
-    frame = bytearray(whole(segment, offload=offload))
-    for _ in range(data.draw(st.integers(1, 3))):
-        index = data.draw(st.integers(0, len(frame) - 1))
-        other = data.draw(st.integers(0, 255))
-        partner = index + data.draw(st.sampled_from((0, 2, -2)))
-        if partner != index and 0 <= partner < len(frame):
-            frame[index], frame[partner] = frame[partner], frame[index]
-        else:
-            frame[index] = other
-    for packet in (bytes(frame), bytes(frame[: data.draw(st.integers(0, len(frame)))])):
+    for packet in damaged(whole(segment, offload=offload), data):
         found = reader(offload)(packet)
         if found is not None:
             assert found == by_dpkt(packet, offload)
