@@ -38,8 +38,8 @@ one that takes its time may need a hundred times as much."""
 _TURNS: Final = 32
 """How many applications have, at most, to read what a batch brought."""
 
-_BATCHES_BEFORE_TIMERS: Final = 16
-"""How many may come before a timer: twice as many packets as a new device has room for."""
+_BEFORE_TIMERS: Final = 1000
+"""Packets that may come before a timer: twice as many as a new device has room for."""
 
 
 class Loop(ABC):
@@ -192,9 +192,9 @@ class Loop(ABC):
         if self._broken is not None:
             return
         try:
-            for _ in range(_BATCHES_BEFORE_TIMERS):
-                if not self._process_batch():
-                    return
+            left = _BEFORE_TIMERS
+            while left > 0 and (count := self._process_batch()):
+                left -= count
         except OSError as error:
             self._link_failed(error)
 
