@@ -63,6 +63,20 @@ class Output:
         config: Config,
     ) -> None:
         """Send a segment of `flow`, or of no connection."""
+        if flow is not None and flow.write is not None and self.tap is None and segment.lean:
+            assert segment.ts_val is not None
+            flow.write(
+                segment.seq,
+                segment.ack,
+                segment.flags,
+                segment.wnd,
+                segment.ts_val,
+                segment.ts_ecr,
+                segment.payload,
+                segment.gso_size,
+                now,
+            )
+            return
         packet = encode_segment(
             name.local,
             name.remote,

@@ -403,21 +403,7 @@ class Stack:
                 self._flush_ordinary(flow, now)
                 continue
             for segment in flow.transmit(now):
-                if flow.write is not None and self.output.tap is None and segment.lean:
-                    assert segment.ts_val is not None
-                    flow.write(
-                        segment.seq,
-                        segment.ack,
-                        segment.flags,
-                        segment.wnd,
-                        segment.ts_val,
-                        segment.ts_ecr,
-                        segment.payload,
-                        segment.gso_size,
-                        now,
-                    )
-                else:
-                    self.output.send(flow.four_tuple, segment, now, flow, config=flow.config)
+                self.output.send(flow.four_tuple, segment, now, flow, config=flow.config)
             if flow.finished:
                 self.demux.remove(flow.four_tuple, flow)
                 self._timers.forget(flow)
