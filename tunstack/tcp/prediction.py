@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from . import sizing
 from .isn import timestamp
-from .recovery import Phase
 from .segment import ACK, PSH
 from .sender import Transmission
 from .sequence import MASK, ge
@@ -32,7 +31,6 @@ Write: TypeAlias = "Callable[[int, int, int, int, int, int, Buffer, int, float],
 """Sends a segment: its seq, ack, flags, wnd, TSval, TSecr, data, gso_size; and the time."""
 
 _HALF: Final = 1 << 31
-_OPEN: Final = Phase.OPEN
 
 
 def is_ordinary(connection: Connection) -> bool:
@@ -41,8 +39,6 @@ def is_ordinary(connection: Connection) -> bool:
     Established, with timestamps and SACK, nothing lost, out of order, urgent, closed or probed.
     """
     sender, receiver = connection.sender, connection.receiver
-    recovery = sender.recovery
-    board = recovery.board
     return (
         connection.state is ESTABLISHED
         and connection.timestamps_ok
@@ -50,9 +46,7 @@ def is_ordinary(connection: Connection) -> bool:
         and not connection.ecn.agreed
         and connection.undisturbed
         and not connection.quiet.probes
-        and recovery.phase is _OPEN
-        and not (board.sacked or board.lost or board.resent)
-        and recovery.reorder_timer is None
+        and sender.recovery.undisturbed
         and sender.undisturbed
         and receiver.undisturbed
     )

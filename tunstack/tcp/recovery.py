@@ -143,6 +143,16 @@ class Recovery:
         return self.board.pipe - self._held
 
     @property
+    def undisturbed(self) -> bool:
+        """Whether nothing is known to be missing, nor was sent again, nor is looked at by timer."""
+        board = self.board
+        return (
+            self.phase is _OPEN
+            and not (board.sacked or board.lost or board.resent)
+            and self.reorder_timer is None
+        )
+
+    @property
     def recovering(self) -> bool:
         """Whether a loss is being repaired."""
         return self.phase is not _OPEN

@@ -15,7 +15,6 @@ from .send_buffer import SendBuffer
 from .send_timers import SendTimers
 from .sequence import MASK, ge, gt, le
 
-_OPEN: Final = Phase.OPEN
 _RECOVERY: Final = Phase.RECOVERY
 _LOSS: Final = Phase.LOSS
 
@@ -275,7 +274,8 @@ class Sender(SendTimers):
         if advance:
             self._advance(ack, now)
         sample = recovery.heard(heard, now, self.mss)
-        self._measure(sample, outstanding)
+        if sample is not None:
+            self._measure(sample, outstanding)
         if marked:
             recovery.heed_mark(advance, now)
         if self.path.trial is not None:
@@ -298,12 +298,9 @@ class Sender(SendTimers):
     def steady(self) -> bool:
         """Whether nothing was sent again, lost, SACKed or is a probe: so :meth:`heard_in_order`."""
         recovery = self.recovery
-        board = recovery.board
         return (
-            recovery.phase is _OPEN
-            and recovery.sack
-            and not (board.sacked or board.lost or board.resent)
-            and recovery.reorder_timer is None
+            recovery.sack
+            and recovery.undisturbed
             and self._tail.end is None
             and self.path.trial is None
         )
@@ -329,8 +326,7 @@ class Sender(SendTimers):
         last = board.acknowledge_in_order(board.una + advance)
         rtt = now - last.time
         recovery.rack.delivered_in_order(last, rtt)
-        few = 2 * self.mss
-        self.rtt.sample(rtt, 1.0 if outstanding <= few else 1 / -(-outstanding // few))
+        self._measure(rtt, outstanding)
         return rtt
 
     def _advance(self, ack: int, now: float) -> None:
@@ -362,11 +358,10 @@ class Sender(SendTimers):
         board = self.recovery.board
         congestion.acknowledged(Acknowledgement(octets, now, rtt, board.una, board.nxt))
 
-    def _measure(self, rtt: float | None, outstanding: int) -> None:
+    def _measure(self, rtt: float, outstanding: int) -> None:
         """Take a sample, weighed by how many a window brings (RFC 7323 appendix G)."""
-        if rtt is not None:
-            samples = -(-outstanding // (2 * self.mss))
-            self.rtt.sample(rtt, 1 / samples if samples > 1 else 1.0)
+        few = 2 * self.mss
+        self.rtt.sample(rtt, 1.0 if outstanding <= few else 1 / -(-outstanding // few))
 
     def update_window(self, seq: int, ack: int, wnd: int) -> None:
         """Take SEG.WND, scaled, unless it is older than what we have (RFC 9293 3.10.7.4, fifth).
