@@ -13,17 +13,20 @@ this program sends::
 
 The layers, each of which imports only those to its right::
 
-    cli, apps -> namespace, host, socket -> stack -> wire -> tcp, ip
-                               host -> link
+    cli, apps -> namespace, host, socket -> loop, stack -> wire -> tcp, ip
+                               host, loop -> link
 
 - :mod:`tunstack.tcp` is RFC 9293, sans-IO: read :mod:`~tunstack.tcp.arrival` for the rules, and
   :mod:`~tunstack.tcp.handshake` and :mod:`~tunstack.tcp.teardown` for the story.
 - :mod:`tunstack.ip` has addresses, ICMP and the demultiplexer, sans-IO.
 - :mod:`tunstack.wire` turns bytes into validated values and back.
-- :mod:`tunstack.stack` joins them to an endpoint, still sans-IO.
+- :mod:`tunstack.stack` joins them to an endpoint, still sans-IO; beside it are what it is made of:
+  :mod:`~tunstack.opening` begins connections, :mod:`~tunstack.paths` has ICMP and what it tells,
+  :mod:`~tunstack.output` what leaves, :mod:`~tunstack.time_wait` what is over but for the wait.
 - :mod:`tunstack.link` carries packets: TUN devices, memory; namespaces and captures.
 - :mod:`tunstack.workers` runs a host in several processes.
-- :mod:`tunstack.host` is the trio event loop, and :mod:`tunstack.socket` trio's socket over it.
+- :mod:`tunstack.loop` is the trio event loop between a link and a stack, :mod:`tunstack.host` what
+  people use of it, and :mod:`tunstack.socket` trio's socket over that.
 """
 
 from __future__ import annotations

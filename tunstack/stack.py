@@ -5,7 +5,8 @@ order of calls:
 
 1. any number of calls that go in: :meth:`Stack.packet_arrives`, :meth:`Stack.handle_timers`, or an
    application's call on a flow followed by :meth:`Stack.touch`; where it only gave data, or took
-   some, by :meth:`Stack.gave` or :meth:`Stack.took`, which leave the flow its short way;
+   some, by :meth:`Stack.gave` or :meth:`Stack.took`, which leave the flow its short way, or, for
+   data that can go out at once, :meth:`Stack.answer` in place of that call;
 2. :meth:`Stack.flush`, which asks each flow that was touched what it sends: one ACK per connection
    and batch (RFC 9293 MUST-58, MUST-59), and one notice per application;
 3. take what is in `outgoing`;

@@ -17,7 +17,7 @@ TCP, where `dpkt.ip.IP` takes 4.4 to read them and believes them; 1.4 and 4.1 to
 dpkt takes 15 and 27. The difference that the data makes is its checksum.
 
 That barred the way to tens of thousands of small requests a second, so the commonest header has a
-lean reader and writer beside dpkt (:mod:`~tunstack.wire.lean`): 1.4 and 0.8. So has, for short
+lean reader and writer beside dpkt (:mod:`~tunstack.wire.lean`): 1.1 and 0.8. So has, for short
 connections, the usual SYN a reader (:mod:`~tunstack.wire.lean_syn`), and no other. Where the device
 segments, what it is told of that stands in a virtio header (:mod:`~tunstack.wire.vnet`).
 """
