@@ -89,7 +89,7 @@ def test_at_random(first: int) -> None:
 def test_an_abort_in_the_middle_is_told_to_the_peer() -> None:
     def run(seed: int) -> None:
         simulator = Simulator(seed=seed, impairments=CLEAN)
-        there, back = texts(1 << 18)
+        there, back = texts(1 << 20)
         client, server = simulator.connect()
         client.send(there)
         server.send(back)
@@ -121,7 +121,7 @@ def test_data_for_whoever_closed_draws_a_reset() -> None:
 @pytest.mark.parametrize("ways", [(SILENCE, CLEAN), (CLEAN, SILENCE), (SILENCE, SILENCE)])
 def test_a_path_that_goes_silent_is_given_up(ways: tuple[Impairments, Impairments]) -> None:
     simulator = Simulator(seed=1, impairments=CLEAN)
-    there, back = texts(1 << 18)
+    there, back = texts(1 << 20)
     client, server = simulator.connect()
     client.send(there)
     server.send(back)

@@ -116,10 +116,7 @@ class TransferSocket(Variants):
         """Whether to let the application send: not for a few octets, as on Linux."""
         if (flow.state not in CAN_SEND and not flow.sends_early) or self._shut_down_write:
             return True
-        queued = flow.sender.buffer.size
-        if not queued:
-            return True
-        return flow.writable_size * 2 >= queued and flow.sender.unsent < self.notsent_lowat
+        return flow.wants_data(self.notsent_lowat)
 
     def send(self, bytes: Any, flags: int = 0, /) -> Any:
         """Send what there is room for of `bytes`; returns how many octets that was, at least one.

@@ -178,6 +178,21 @@ class Connection(Transmitter, Ending):
         room = bound - self.sender.buffer.size
         return room if room > 0 else 0
 
+    def wants_data(self, lowat: int) -> bool:
+        """Whether to wake a writer (Linux's sk_stream_is_writeable): not for a few octets.
+
+        Args:
+            lowat: TCP_NOTSENT_LOWAT, the octets not sent yet beyond which it waits.
+        """
+        sender = self.sender
+        queued = sender.buffer.size
+        if not queued:
+            return True
+        if self.writable_size * 2 < queued:
+            return False
+        # A rest that waits for the writer must not have the writer wait for it.
+        return sender.unsent < lowat or sender.deferring
+
     def send(self, data: Buffer, now: float, *, urgent: bool = False) -> int:
         """SEND (section 3.10.2): queue `data`, as much as there is room for; returns how much.
 
@@ -288,6 +303,9 @@ class Connection(Transmitter, Ending):
         ack_due, quiet = self.receiver.ack_due, self.quiet.at
         if ack_due is not None and (deadline is None or ack_due < deadline):
             deadline = ack_due
+        deferred = sender.deferred_until
+        if deferred and (deadline is None or deferred < deadline):
+            deadline = deferred
         if quiet is not None and (deadline is None or quiet < deadline):
             deadline = quiet
         return deadline
@@ -301,6 +319,8 @@ class Connection(Transmitter, Ending):
         if receiver.ack_due is not None and now >= receiver.ack_due:
             receiver.ack_now = True
         sender = self.sender
+        if sender.deferring:
+            sender.end_deferral(now)
         timer = sender.next_timer
         if timer is None or now < timer:
             return

@@ -117,6 +117,7 @@ def _acknowledged(connection: Connection, ack: int, advance: int, now: float) ->
     sender = connection.sender
     outstanding = (sender.nxt - sender.una) & MASK
     sender.una = ack
+    sender.deferred_until = 0.0
     sender.stalled_since = now
     sender.buffer.drop_until(ack)
     rtt = sender.delivered_in_order(advance, outstanding, now)
@@ -158,6 +159,9 @@ def answer(connection: Connection, data: Buffer, now: float, write: Write) -> bo
     chunk = sender.buffer.put(data)
     sender.last_sent = sender.stalled_since = now
     sender.nxt = (seq + size) & MASK
+    if size < sender.mss:
+        sender.small_end = sender.nxt
+    sender.deferred_until = None
     sender.recovery.board.sent(size, now)
     sender.recovery.flight = size
     sender.start_flight(now)
@@ -196,7 +200,7 @@ def _transmit_data(connection: Connection, now: float, write: Write) -> None:
     una, first, last = sender.una, sender.nxt, buffer.end
     outstanding = (first - una) & MASK
     available = buffer.size - outstanding
-    size = sender.new_data_size(limit, room, available, outstanding)
+    size = sender.new_data_size(limit, room, available, outstanding, now)
     while size:
         seq = sender.nxt
         end = (seq + size) & MASK
@@ -204,7 +208,9 @@ def _transmit_data(connection: Connection, now: float, write: Write) -> None:
         _sent(sender, end, size, now)
         outstanding += size
         available -= size
-        more = sender.new_data_size(limit, room, available, outstanding) if available else 0
+        more = (
+            sender.new_data_size(limit, room, available, outstanding, now) if available else 0
+        )
         flags = ACK
         if end == last or (not more and (end - first) & MASK > room):
             flags |= PSH  # As `Connection.transmit` has it.
@@ -230,6 +236,8 @@ def _write(
 def _sent(sender: Sender, end: int, size: int, now: float) -> None:
     """As `Sender.sent`, of new data in a connection that is ordinary."""
     sender.sent_new(end, now)
+    if size % sender.mss:
+        sender.small_end = end
     recovery = sender.recovery
     board = recovery.board
     board.sent(size, now)

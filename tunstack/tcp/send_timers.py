@@ -26,8 +26,13 @@ class SendTimers(SendVariables):
 
     def stop_timers(self) -> None:
         """Stop them all: there is nobody to send to any more."""
-        self.timer = self.early_timer = None
+        self.timer = self.early_timer = self.deferred_until = None
         self.persisting = False
+
+    def end_deferral(self, now: float) -> None:
+        """See if a rest has waited for more for long enough."""
+        if self.deferred_until is not None and now >= self.deferred_until:
+            self.deferred_until = 0.0
 
     def _set_timers(self, advance: int, now: float) -> None:
         """After an ACK: RFC 6298 section 5.2 and 5.3, RFC 8985 sections 6.2 and 7.2."""

@@ -45,6 +45,9 @@ class SendVariables:
         timer: When the retransmission or the persist timer fires, in seconds, if one runs.
         early_timer: When to probe for a lost tail, or to look for overdue segments, if at all.
         last_sent: When something was last sent, in seconds.
+        deferred_until: Until when a rest waits for more, in seconds; 0 once it waits no longer, and
+            None when what comes next may wait.
+        small_end: The number behind the last segment that was not a full one (Linux's snd_sml).
         unanswered: How often in a row the timer sent the same again, or a probe, for nothing.
         retransmissions: Segments sent again, over the life of the connection.
     """
@@ -57,6 +60,7 @@ class SendVariables:
         "buffer",
         "congestion",
         "corked",
+        "deferred_until",
         "early",
         "early_timer",
         "fin_queued",
@@ -76,6 +80,7 @@ class SendVariables:
         "shift",
         "size",
         "size_max",
+        "small_end",
         "stalled_since",
         "synchronized",
         "timer",
@@ -126,6 +131,8 @@ class SendVariables:
         self._probe_due = False
         self._force = False
         self.last_sent = 0.0
+        self.deferred_until: float | None = None
+        self.small_end = iss
 
     def reconfigure(self, config: Config) -> None:
         """Take other parameters, as far as they are not history."""

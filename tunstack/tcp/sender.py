@@ -15,6 +15,10 @@ from .send_buffer import SendBuffer
 from .send_timers import SendTimers
 from .sequence import MASK, ge, gt, le
 
+DEFERRAL: Final = 0.001
+"""Seconds that the rest of a large segment waits, at most, for more: what a host's clock tells
+apart. Linux defers nothing once so long has passed since the last segment."""
+
 _RECOVERY: Final = Phase.RECOVERY
 _LOSS: Final = Phase.LOSS
 
@@ -86,19 +90,20 @@ class Sender(SendTimers):
         self.recovery = Recovery(self.congestion, self.rtt)
         self.rtt.end_back_off()
 
-    def next_transmission(self, limit: int, room: int) -> Transmission | None:
+    def next_transmission(self, limit: int, room: int, now: float) -> Transmission | None:
         """What to send now, or None; call :meth:`sent` when it went out, and ask again.
 
         Args:
             limit: Octets that one segment may carry; more than `mss` where the link segments.
             room: Octets that one MSS can carry beside the options at hand.
+            now: Seconds.
         """
         if not (self.synchronized or self.may_send):  # The first is quicker to ask.
             return None
         if self._probe_due:
             return self._tail_probe(room)
         if self.recovery.prefers_new:
-            new = self._new_transmission(limit, room)
+            new = self._new_transmission(limit, room, now)
             if new is not None:
                 return new
         if self.recovery.board.lost:
@@ -108,7 +113,7 @@ class Sender(SendTimers):
             # Wait until there is room for it in the window, rather than fill that with others.
             fits = size <= self.congestion.cwnd - self.recovery.pipe
             return Transmission(self.nxt, size, probe=True) if fits else None
-        return self._new_transmission(limit, room)
+        return self._new_transmission(limit, room, now)
 
     def _lost_transmission(self, room: int) -> Transmission | None:
         recovery = self.recovery
@@ -141,7 +146,7 @@ class Sender(SendTimers):
         self._tail.sent(board.nxt, self.outstanding, retransmission=True)
         return self._again(max(last.start, last.end - room), last.end, "tail loss probe")
 
-    def _new_transmission(self, limit: int, room: int) -> Transmission | None:
+    def _new_transmission(self, limit: int, room: int, now: float) -> Transmission | None:
         available = (self.buffer.end - self.nxt) & MASK
         if available > 1 << 31:  # Our FIN is behind us.
             return None
@@ -152,16 +157,16 @@ class Sender(SendTimers):
             if self.fin_queued and usable > 0:
                 return Transmission(self.nxt, 0, fin=True)
             return None
-        size = self.new_data_size(limit, room, available, outstanding)
+        size = self.new_data_size(limit, room, available, outstanding, now)
         if not size:
             return None
         fin = self.fin_queued and size == available and usable > size
         return Transmission(self.nxt, size, fin)
 
-    def new_data_size(self, limit: int, room: int, available: int, outstanding: int) -> int:
+    def new_data_size(
+        self, limit: int, room: int, available: int, outstanding: int, now: float
+    ) -> int:
         """How many of `available` new octets are to go out now as one segment; 0 if none."""
-        if room < limit and available < limit and outstanding >= 2 * limit and self._can_wait:
-            return 0
         size = available
         if size > limit:
             size = limit
@@ -179,27 +184,46 @@ class Sender(SendTimers):
             size, available, outstanding - (not self.synchronized)
         ):
             return 0
+        if size < limit and size == available and outstanding >= 2 * limit > 2 * room:
+            return 0 if self._defers(now) else size
         return size
 
-    @property
-    def _can_wait(self) -> bool:
-        """Whether what would be a small part of a large segment may wait for more, or for an ACK.
+    def _defers(self, now: float) -> bool:
+        """Whether what would be a small part of a large segment waits for more of it.
 
-        So much is on its way that an ACK is as well, and its place in the queue is lost to nobody:
-        where a segment of 64 KiB costs no more than one of an octet, that halves the work. Linux
-        defers for the same reason (tcp_tso_should_defer).
+        Where a segment of 64 KiB costs no more than one of an octet, that halves the work; Linux
+        defers for the same reason (tcp_tso_should_defer). Nothing but the application's next call
+        can fill it, so what it waits for is that; it ends with the next ACK, which comes soon as so
+        much is on its way, and at the latest after `DEFERRAL`. The application may go on meanwhile
+        (:attr:`deferring`), or each would wait for the other.
         """
-        return not (self.fin_queued or self._force or self.recovery.recovering)
+        if self.fin_queued or self._force or self.recovery.recovering:
+            return False
+        if self.deferred_until is None:
+            self.deferred_until = now + DEFERRAL
+        return now < self.deferred_until
+
+    @property
+    def deferring(self) -> bool:
+        """Whether what is unsent waits for nothing but more data."""
+        return self.deferred_until is not None and self.deferred_until > 0.0
 
     def _may_be_small(self, size: int, available: int, outstanding: int) -> bool:
-        """Nagle (RFC 9293 section 3.7.4), and no silly windows from our side (3.8.6.2.1)."""
+        """Nagle (RFC 9293 section 3.7.4), and no silly windows from our side (3.8.6.2.1).
+
+        With Minshall's modification, as on Linux and FreeBSD: it waits for the ACK of a small
+        segment, and not for that of full ones, so that one write is never cut in two by a delayed
+        ACK.
+        """
         if self._force:
             return True
         if size == available:
             if self.fin_queued or self.up is not None:
                 return True
             # What is corked waits for the persist timer, which comes to `_force`: so does Linux's.
-            return not (self.corked or self.more) and (self.nodelay or not outstanding)
+            if self.corked or self.more:
+                return False
+            return self.nodelay or not 0 < (self.small_end - self.una) & MASK <= outstanding
         return not outstanding and size >= self.max_wnd >> 1
 
     def sent(self, what: Transmission, now: float) -> None:
@@ -216,6 +240,8 @@ class Sender(SendTimers):
                 self.start_timer(now)
         else:
             self.sent_new((what.seq + size) & MASK, now)
+            if what.size % self.mss:
+                self.small_end = self.nxt
             self.recovery.sent(size, now)
             if what.probe or what.size > self.path.proven < self.mss:
                 sizing.try_size(self, what)
@@ -227,6 +253,7 @@ class Sender(SendTimers):
     def sent_new(self, end: int, now: float) -> None:
         """What goes up to `end` went out for the first time."""
         self.last_sent = now
+        self.deferred_until = None
         if self.nxt == self.una:
             self.stalled_since = now
         self.nxt = end
@@ -331,6 +358,7 @@ class Sender(SendTimers):
 
     def _advance(self, ack: int, now: float) -> None:
         self.una = ack
+        self.deferred_until = 0.0
         self.synchronized = True
         buffer = self.buffer
         if buffer.size:

@@ -64,7 +64,7 @@ class Transmitter(ControlBlock):
                 limit = max(room, config.max_payload - config.max_payload % room)
             else:
                 limit = room  # Whoever cut a larger segment would have to mend its pointer.
-            what = sender.next_transmission(limit, room)
+            what = sender.next_transmission(limit, room, now)
             if what is None:
                 break
             flags = ACK
