@@ -41,6 +41,9 @@ CLIENT: Final = IPv4Interface("198.51.100.1/24")
 SERVER: Final = IPv4Interface("198.51.100.2/24")
 PORT: Final = 7
 
+_PIECE: Final = 65536
+"""Octets that an application with a low-water mark gives at a time."""
+
 
 class StuckError(AssertionError):
     """The simulation came to its end, in events or in time, before what it was run for."""
@@ -54,19 +57,24 @@ class Application:
         sent: How many octets the connection has taken.
         received: What was read.
         reading: Whether it reads what is there.
+        lowat: How many octets may be unsent when it gives more, 64 KiB at a time
+            (TCP_NOTSENT_LOWAT; trio's streams have 16 KiB); None to give all that is taken.
         ended: Whether the peer's end of stream was read.
         error: The error that reading or sending met, if any.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, soon: Callable[[Callable[[], None]], None]) -> None:
         self._node = node
+        self._soon = soon
         self._queue = bytearray()
         self._shutdown = False
         self._gone = False
+        self._turn_due = False
         self.flow: Flow | None = None
         self.sent = 0
         self.received = bytearray()
         self.reading = True
+        self.lowat: int | None = None
         self.ended = False
         self.error: OSError | None = None
 
@@ -123,11 +131,14 @@ class Application:
         acted = gave = False
         stack = self._node.stack
         try:
-            while self._queue and flow.writable_size:
-                sent = flow.send(bytes(self._queue[: flow.writable_size]), self._node.now)
+            while self._queue and (size := self._piece(flow)):
+                sent = flow.send(bytes(self._queue[:size]), self._node.now)
                 del self._queue[:sent]
                 self.sent += sent
                 gave = True
+                if self.lowat is not None:
+                    self._go_on()
+                    break
             if self._shutdown and not self._queue and flow.state in CAN_SEND:
                 flow.shutdown()
                 self._shutdown = False
@@ -143,6 +154,27 @@ class Application:
             stack.touch(flow)
         elif gave:
             stack.note(flow)
+
+    @property
+    def left(self) -> int:
+        """Octets that the connection has not taken yet."""
+        return len(self._queue)
+
+    def _piece(self, flow: Flow) -> int:
+        """How many octets to give now."""
+        if self.lowat is None:
+            return flow.writable_size
+        return _PIECE if flow.wants_data(self.lowat) else 0
+
+    def _go_on(self) -> None:
+        """Act again in this moment, when what was given has been sent: a task's next turn."""
+        if self._queue and not self._turn_due:
+            self._turn_due = True
+            self._soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_due = False
+        self.act()
 
 
 class Bottleneck:
@@ -282,7 +314,8 @@ class Simulator:
         With `config` the client's end begins with that. With `early` what the client sends before
         the simulation goes on may travel in its SYN (TCP Fast Open).
         """
-        client, server = Application(self.client), Application(self.server)
+        client = Application(self.client, self._soon)
+        server = Application(self.server, self._soon)
         stack = self.server.stack
         if self._listener is None:
             stack.demux.bind(None, PORT, reuse=True)
@@ -306,6 +339,9 @@ class Simulator:
                 # A SYN that came twice: with a cookie, that alone opens (RFC 7413 section 2.1).
                 flow.abort()
                 self.server.stack.touch(flow)
+
+    def _soon(self, call: Callable[[], None]) -> None:
+        self.at(self.now, call)
 
     def at(self, when: float, call: Callable[[], None]) -> None:
         """Have `call` called at a time of the virtual clock."""

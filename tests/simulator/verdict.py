@@ -237,6 +237,51 @@ def shares(one: Config, other: Config) -> list[str]:
     return [figure(got[0]), figure(got[1]), figure(sum(got)), f"{jain:.3f}"]
 
 
+STREAM_LOWAT: Final = 16384
+ANSWERS: Final = {"135 kB": 135_000, "1 MB": 1_000_000, "5 MB": 5_000_000}
+PATHS: Final = tuple((rate, time) for rate in (100e6, 1e9) for time in (0.02, 0.066, 0.2))
+
+
+def utilisation(*, offload: bool) -> str:
+    """How much of the path one answer makes use of, by rate, round-trip time and size."""
+    how = "with large segments (offload)" if offload else "without offload"
+    return table(
+        f"One answer {how}, as trio's streams write it (TCP_NOTSENT_LOWAT 16 KiB):\n"
+        "a round trip and its octets at the full rate, in per cent of the time that it took",
+        ("", *ANSWERS),
+        (
+            (
+                f"{rate / 1e6:g} Mbit/s",
+                (
+                    f"{time * 1000:g} ms",
+                    *(answer(rate, time, size, offload=offload) for size in ANSWERS.values()),
+                ),
+            )
+            for rate, time in PATHS
+        ),
+    )
+
+
+def answer(rate: float, rtt: float, size: int, *, offload: bool) -> str:
+    """One answer to one request, over a queue of one bandwidth-delay product."""
+    simulator = Simulator(
+        seed=1,
+        impairments=Impairments(delay=rtt / 2),
+        bottleneck=(rate, max(QUEUE, round(rate * rtt / 8 / 1500))),
+        config=replace(CUBIC, nodelay=True),
+        offload=offload,
+    )
+    client, server = simulator.connect()
+    server.lowat = STREAM_LOWAT
+    client.send(b"?")
+    simulator.run(lambda: bool(server.received))
+    began = simulator.now - rtt / 2  # When the client asked.
+    server.send(bytes(size))
+    simulator.run(lambda: len(client.received) == size)
+    ideal = rtt + size * (1500 / 1448) * 8 / rate
+    return f"{ideal / (simulator.now - began) * 100:.0f} %"
+
+
 SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "head": lambda: HEAD,
     "Reno": lambda: against_loss("Reno", RENO),
@@ -244,6 +289,8 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "disorder": against_disorder,
     "lacking": without_something,
     "fairness": fairness,
+    "utilisation": lambda: utilisation(offload=True),
+    "utilisation without offload": lambda: utilisation(offload=False),
 }
 
 

@@ -208,3 +208,70 @@ def test_names() -> None:
     assert [name_of(each) for each in (Cubic, Reno, OneSegment)] == ["cubic", "reno", "onesegment"]
     with pytest.raises(ValueError, match="cubic, reno"):
         congestion_control("vegas")
+
+
+# Deferral: the rest of a large segment waits for more of it
+
+
+LARGE: Final = replace(CONFIG, max_payload=3 * MSS, nodelay=True, send_buffer=100_000)
+"""Segments of three, and room for many."""
+
+
+def with_a_rest_deferred(**numbers: int) -> Bench:
+    """Two large segments are on their way; a rest of 700 octets is not."""
+    bench = established(config=LARGE, **numbers)
+    bench.send(bytes(6 * MSS + 700))
+    bench.expect(ACK, size=3 * MSS)
+    bench.expect(ACK | PSH, size=3 * MSS)
+    bench.expect_nothing()
+    assert bench.connection.wants_data(1)
+    return bench
+
+
+def test_a_rest_goes_with_what_fills_it() -> None:
+    bench = with_a_rest_deferred()
+    bench.arrive(ACK, ack=1)  # Nothing new.
+    bench.expect_nothing()
+    bench.send(bytes(2 * MSS + 300))
+    bench.expect(ACK | PSH, size=3 * MSS)
+    bench.expect_nothing()
+    assert bench.connection.deadline() != pytest.approx(0.001), "nothing is due any more"
+
+
+def test_a_rest_waits_for_a_millisecond_at_most(numbers: Numbers) -> None:
+    bench = with_a_rest_deferred(**numbers)
+    assert bench.connection.deadline() == pytest.approx(0.001)
+    bench.advance(0.0005)
+    bench.send(bytes(100))  # What comes meanwhile makes it wait no longer,
+    bench.expect_nothing()
+    bench.advance(0.0005)
+    bench.expect(ACK | PSH, at=0.001, size=800)
+    assert bench.connection.wants_data(1)
+    bench.send(bytes(100))  # and begins a time of its own.
+    bench.expect_nothing()
+    bench.advance(0.001)
+    bench.expect(ACK | PSH, at=0.002, size=100)
+
+
+def test_a_rest_goes_with_the_next_ack(numbers: Numbers) -> None:
+    bench = with_a_rest_deferred(**numbers)
+    bench.arrive(ACK, ack=1 + MSS)
+    bench.expect(ACK | PSH, at=0.0, size=700)
+
+
+@pytest.mark.parametrize("how", ["end", "less is on its way", "a window that closes"])
+def test_what_else_ends_a_deferral(how: str) -> None:
+    bench = with_a_rest_deferred()
+    if how == "end":
+        bench.shutdown()
+        bench.expect(FIN | ACK | PSH, at=0.0, size=700)
+    elif how == "less is on its way":
+        bench.arrive(ACK, ack=1 + 6 * MSS)
+        bench.expect(ACK | PSH, at=0.0, size=700)
+    else:
+        bench.arrive(ACK, ack=1, wnd=6 * MSS)  # Then it is that which it waits for.
+        bench.advance(0.001)
+        bench.expect_nothing()
+        deadline = bench.connection.deadline()
+        assert deadline is not None
+        assert deadline > 0.01, "and nothing is asked for again and again"

@@ -208,9 +208,7 @@ def _transmit_data(connection: Connection, now: float, write: Write) -> None:
         _sent(sender, end, size, now)
         outstanding += size
         available -= size
-        more = (
-            sender.new_data_size(limit, room, available, outstanding, now) if available else 0
-        )
+        more = sender.new_data_size(limit, room, available, outstanding, now) if available else 0
         flags = ACK
         if end == last or (not more and (end - first) & MASK > room):
             flags |= PSH  # As `Connection.transmit` has it.

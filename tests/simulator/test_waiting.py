@@ -1,0 +1,131 @@
+"""Nothing that may go waits for a better moment without end: the path is used while there is data.
+
+On a path that loses nothing, no octet that the windows and Nagle's algorithm let go waits longer
+than a quarter of the round trip, however it was written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tunstack.link.impair import Impairments
+from tunstack.simulator import Simulator
+from tunstack.tcp.config import Config
+
+if TYPE_CHECKING:
+    from tunstack.simulator import Application
+
+LARGE: Final = 45 * 1448
+"""Octets of the largest segment that a link cuts into full ones, with timestamps."""
+STREAM_LOWAT: Final = 16384
+"""What trio's streams set."""
+ALL_AT_ONCE: Final = None
+
+SIZES: Final = (
+    1,
+    1449,
+    LARGE + 1,
+    2 * LARGE + 1,
+    135_000,
+    3 * LARGE,
+    3 * LARGE + 20_000,
+    1_000_003,
+)
+"""Of answers: what is left beside full large segments is nothing, little, or much."""
+
+
+class Watch:
+    """How long, at most, an application's data stood still that could have gone."""
+
+    def __init__(self, simulator: Simulator, application: Application, rtt: float) -> None:
+        self.longest = 0.0
+        self._simulator = simulator
+        self._application = application
+        self._every = rtt / 64
+        self._ready_since: float | None = None
+        self._look()
+
+    def _look(self) -> None:
+        now, flow = self._simulator.now, self._application.flow
+        if flow is None or not self._may_go():
+            self._ready_since = None
+        else:
+            if self._ready_since is None:
+                self._ready_since = now
+            since = max(self._ready_since, flow.sender.last_sent)
+            self.longest = max(self.longest, now - since)
+        self._simulator.at(now + self._every, self._look)
+
+    def _may_go(self) -> bool:
+        flow = self._application.flow
+        assert flow is not None
+        sender = flow.sender
+        waiting = sender.unsent + self._application.left
+        if not waiting or not sender.synchronized:
+            return False
+        if waiting < sender.mss and not sender.nodelay and sender.outstanding:
+            return False  # Nagle's algorithm may hold it.
+        return sender.usable >= min(sender.mss, waiting)
+
+
+def longest_wait(
+    rtt: float,
+    sizes: tuple[int, ...],
+    *,
+    lowat: int | None,
+    offload: bool,
+    config: Config,
+    rate: float | None = None,
+) -> float:
+    """The longest wait of a server that sends answers of these sizes, one after the other."""
+    simulator = Simulator(
+        seed=1,
+        impairments=Impairments(delay=rtt / 2),
+        bottleneck=None if rate is None else (rate, 1_000_000),
+        offload=offload,
+        config=config,
+    )
+    client, server = simulator.connect()
+    server.lowat = lowat
+    watch = Watch(simulator, server, rtt)
+    total = 0
+    for size in sizes:
+        server.send(bytes(size))
+        total += size
+        simulator.run(lambda total=total: len(client.received) == total)  # type: ignore[misc]
+        simulator.run(lambda until=simulator.now + 2 * rtt: simulator.now >= until)  # type: ignore[misc]
+    assert server.sent == total
+    return watch.longest
+
+
+@pytest.mark.parametrize("offload", [True, False], ids=["offload", "plain"])
+@pytest.mark.parametrize("rtt", [0.004, 0.02, 0.066, 0.2])
+@pytest.mark.parametrize("lowat", [STREAM_LOWAT, 1, ALL_AT_ONCE], ids=["stream", "least", "all"])
+def test_nothing_waits_longer_than_a_quarter_of_the_round_trip(
+    rtt: float, lowat: int | None, offload: bool
+) -> None:
+    config = Config(nodelay=lowat is not ALL_AT_ONCE)
+    assert longest_wait(rtt, SIZES, lowat=lowat, offload=offload, config=config) <= rtt / 4
+
+
+@pytest.mark.parametrize("rate", [100e6, 1e9])
+@pytest.mark.parametrize("offload", [True, False], ids=["offload", "plain"])
+def test_nor_does_it_behind_a_bottleneck(rate: float, offload: bool) -> None:
+    """Where ACKs come one by one, and not all at once."""
+    config = Config(nodelay=True)
+    assert (
+        longest_wait(
+            0.066, (5_000_001,), lowat=STREAM_LOWAT, offload=offload, config=config, rate=rate
+        )
+        <= 0.066 / 4
+    )
+
+
+def test_nor_where_the_peer_reads_slowly() -> None:
+    """A window that opens by little."""
+    config = replace(Config(nodelay=True), receive_buffer=100_000)
+    wait = longest_wait(0.02, SIZES, lowat=STREAM_LOWAT, offload=True, config=config)
+    assert wait <= 0.005
