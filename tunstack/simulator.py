@@ -63,9 +63,8 @@ class Application:
         error: The error that reading or sending met, if any.
     """
 
-    def __init__(self, node: Node, soon: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, node: Node) -> None:
         self._node = node
-        self._soon = soon
         self._queue = bytearray()
         self._shutdown = False
         self._gone = False
@@ -170,7 +169,7 @@ class Application:
         """Act again in this moment, when what was given has been sent: a task's next turn."""
         if self._queue and not self._turn_due:
             self._turn_due = True
-            self._soon(self._turn)
+            self._node.soon(self._turn)
 
     def _turn(self) -> None:
         self._turn_due = False
@@ -212,12 +211,14 @@ class Node:
         impairments: Impairments,
         config: Config | None,
         bottleneck: Bottleneck | None,
+        soon: Callable[[Callable[[], None]], None],
         *,
         offload: bool,
         predict: bool,
     ) -> None:
         self.now = 0.0
         self.bottleneck = bottleneck
+        self.soon = soon
         self.address = interface.ip.packed
         self.stack = Stack(
             [interface], mtu, rng=rng, config=config, offload=offload, predict=predict
@@ -281,6 +282,7 @@ class Simulator:
                 path,
                 begins_with,
                 bottleneck and Bottleneck(*bottleneck),
+                self._soon,
                 offload=offload,
                 predict=predict,
             )
@@ -314,8 +316,7 @@ class Simulator:
         With `config` the client's end begins with that. With `early` what the client sends before
         the simulation goes on may travel in its SYN (TCP Fast Open).
         """
-        client = Application(self.client, self._soon)
-        server = Application(self.server, self._soon)
+        client, server = Application(self.client), Application(self.server)
         stack = self.server.stack
         if self._listener is None:
             stack.demux.bind(None, PORT, reuse=True)

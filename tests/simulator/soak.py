@@ -195,6 +195,10 @@ class Run:
             self.ends.append(pair)
             if early:
                 pair[0].do("send", int(skewed(extra, self.most)))
+        for pair in self.ends:
+            lowat = extra.choice((None, None, 1, 16384))
+            for end in pair:
+                end.application.lowat = lowat
         both = [end for pair in self.ends for end in pair]
         last = max(self._plan(rng, end) for end in both)
         for end in both:
