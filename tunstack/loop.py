@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from tunstack.polling import Polling
+from tunstack.turns import Turns
 
 if TYPE_CHECKING:
     from tunstack.flow import Flow
@@ -33,7 +34,7 @@ _FEW: Final = 2
 
 _GATHERING: Final = 0.005
 """Seconds in which answers are gathered. Many applications need no more for their turns together;
-one that takes its time may need a hundred times as much."""
+one that takes its time may need a hundred times as much (:mod:`tunstack.turns`)."""
 
 _TURNS: Final = 32
 """How many applications have, at most, to read what a batch brought."""
@@ -76,14 +77,15 @@ class Loop(ABC):
 
     async def _receive(self) -> None:
         try:
-            polling = Polling()
+            polling, turns = Polling(), Turns()
             while True:
                 asleep_since = trio.current_time()
                 await self._link.wait_readable()
                 polling.slept(trio.current_time() - asleep_since)
                 in_vain = 0
                 while True:
-                    count = self._process_batch(turns_follow=True)
+                    may_wait = turns.are_short
+                    count = self._process_batch(turns_follow=may_wait)
                     if count:
                         in_vain = 0
                     elif in_vain == polling.looks:
@@ -92,10 +94,13 @@ class Loop(ABC):
                         in_vain += 1
                     # What the tasks do that have just woken may bring the next packets already:
                     # to look costs less than to have the system tell.
-                    if count > _FEW and not self.stack.awaiting:  # Else there is much to read.
+                    began = trio.current_time()
+                    if may_wait and count > _FEW and not self.stack.awaiting:  # Much to read.
                         await self._gather()
                     else:
                         await trio.lowlevel.checkpoint()
+                    if count:
+                        turns.took(trio.current_time() - began)
                     if self.stack.awaiting:
                         await self._give_turns()
         except (OSError, trio.ClosedResourceError) as error:

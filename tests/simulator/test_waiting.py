@@ -124,6 +124,23 @@ def test_nor_does_it_behind_a_bottleneck(rate: float, offload: bool) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(nodelay=True, initial_window=1),
+        Config(nodelay=True, mtu_probing=2, mss=1000),
+        Config(nodelay=True, delayed_ack=0.2),
+        Config(nodelay=True, timestamps=False, sack=False),
+        Config(nodelay=True, window_scaling=False),
+    ],
+    ids=["small window", "size probes", "late ACKs", "no options", "no scaling"],
+)
+@pytest.mark.parametrize("offload", [True, False], ids=["offload", "plain"])
+def test_nor_by_another_configuration(config: Config, offload: bool) -> None:
+    wait = longest_wait(0.066, SIZES, lowat=STREAM_LOWAT, offload=offload, config=config)
+    assert wait <= 0.066 / 4
+
+
 def test_nor_where_the_peer_reads_slowly() -> None:
     """A window that opens by little."""
     config = replace(Config(nodelay=True), receive_buffer=100_000)

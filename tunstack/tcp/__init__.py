@@ -44,6 +44,24 @@ Where to look:
 `budget`             the memory that the connections of a host share
 ===================  ==============================================================================
 
+What may go and is held back, what ends the wait, and when it ends at the latest:
+
+=====================================  ===========================================  ================
+a small segment (Nagle, Minshall)      the ACK of the small one before it, a FIN,   the peer's
+                                       TCP_NODELAY                                  delayed ACK
+what is corked (TCP_CORK, MSG_MORE)    a full segment, a FIN, the next call         200 ms
+the rest of a large segment            more data, an ACK, a FIN                     1 ms (DEFERRAL)
+less than half of a small window       the window, an ACK of all that is on its     the persist
+                                       way                                          timer
+a size probe larger than cwnd's room   an ACK                                       the round trip
+an ACK of less than two segments       the second segment, data of ours             40 ms
+the news of a wider window             reading, until it can double; any segment    the peer's probe
+a writer above its low-water mark      ACKs; never what waits for the writer        as those
+=====================================  ===========================================  ================
+
+No two of them wait for each other: what waits for the application (the rest, the cork) lets the
+application go on. What the host holds for the applications' turns, :mod:`tunstack.turns` says.
+
 The core decides, the coroutine narrates. The rules for an arriving segment depend on the state, and
 stand in one place, in the RFC's order; the life of a connection is a story, and reads like one. The
 coroutines are resumed by the state machine at the moment of a change: they cost about a
