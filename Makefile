@@ -13,7 +13,7 @@ PYTHON ?= $(or $(firstword $(made-with)),python3)
 TOOLS := ab curl ip iperf3 nmap nsenter nstat ping setpriv socat ss tshark unshare wrk
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance snapshot soak flood bench bench-loss profile lint format clean
+.PHONY: help demo test conformance snapshot soak flood bench bench-loss instructions profile lint format clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,10 @@ bench: $(STAMP) ## tunstack beside kernel sockets; five minutes, ARGS="--quick" 
 	@.ci/system-tools wrk ab iperf3
 	@mkdir -p build
 	$(BIN)/tunstack bench --json build/bench.json --plot build/bench.svg $(ARGS)
+
+instructions: $(STAMP) ## instructions that the core takes, by valgrind; renews the table for review
+	@.ci/system-tools valgrind
+	$(BIN)/python -m tests.instructions
 
 profile: $(STAMP) ## where the time goes: profiles of the benchmark's server, below build/profile
 	@.ci/system-tools wrk iperf3

@@ -1,0 +1,85 @@
+"""``make instructions``: count them, and write the table that is compared in review.
+
+    python -m tests.instructions
+
+Each kind of exchange is played twice as often in one run as in another, under valgrind: the
+difference is what they take, without what Python takes to start. The counts depend on the
+interpreter and on the processor's kind, so the table names them, and no test compares them.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from .replay import KINDS
+
+TABLE: Final = Path(__file__).with_name("table.txt")
+COUNTS: Final = {"request": 500, "connection": 100, "segment": 200}
+NAMES: Final = {
+    "request": "a small request and its answer",
+    "connection": "a short connection: handshake, request, answer, both FINs",
+    "segment": "a segment of 65,160 octets to us, and its reading",
+}
+
+
+def instructions(kind: str, count: int, folder: Path) -> int:
+    """How many it takes to play a recording of so many."""
+    file = folder / f"{kind}-{count}"
+    module = [sys.executable, "-m", "tests.instructions.replay"]
+    subprocess.run([*module, "record", kind, str(count), str(file)], check=True)
+    done = subprocess.run(
+        [
+            *(
+                "valgrind",
+                "--tool=cachegrind",
+                "--cache-sim=no",
+                f"--cachegrind-out-file={file}.out",
+            ),
+            *(*module, "play", kind, str(file)),
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONMALLOC": "pymalloc"},
+    )
+    found = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
+    assert found is not None, done.stderr
+    return int(found[1].replace(",", ""))
+
+
+def measure() -> dict[str, int]:
+    """Instructions of one exchange of each kind."""
+    result = {}
+    with TemporaryDirectory() as folder:
+        for kind in KINDS:
+            count = COUNTS[kind]
+            print(f"counting: {NAMES[kind]}", file=sys.stderr, flush=True)
+            few, many = (instructions(kind, each, Path(folder)) for each in (count, 2 * count))
+            result[kind] = (many - few) // count
+    return result
+
+
+def main() -> None:
+    """Count, print the table, and keep it."""
+    figures = measure()
+    machine = f"CPython {platform.python_version()}, {sysconfig.get_platform()}"
+    lines = [
+        f"Instructions of the core, pure Python ({machine}). `make instructions` writes this.",
+        "",
+    ]
+    lines += [f"{figures[kind]:>10,}  {NAMES[kind]}" for kind in KINDS]
+    TABLE.write_text("\n".join(lines) + "\n")
+    print(TABLE.read_text(), end="")
+
+
+if __name__ == "__main__":
+    main()

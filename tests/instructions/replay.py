@@ -1,0 +1,227 @@
+"""Exchanges that are recorded once, and the server's side of them played again.
+
+    python -m tests.instructions.replay record request 1000 FILE
+    python -m tests.instructions.replay play request FILE
+
+What the server does is what a host does for its applications, in the same calls, but for trio and
+the device: so the instructions that it takes are the core's, and the same in each run.
+"""
+
+from __future__ import annotations
+
+import gc
+import marshal
+import sys
+from ipaddress import IPv4Interface
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tunstack.flow import Flow
+from tunstack.stack import Stack
+from tunstack.tcp.config import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SERVER: Final = IPv4Interface("198.51.100.2/24")
+CLIENT: Final = IPv4Interface("198.51.100.1/24")
+PORT: Final = 80
+REQUEST: Final = b"GET / HTTP/1.1\r\nHost: 198.51.100.2\r\n\r\n"
+ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + bytes(100)
+BULK: Final = bytes(65160)
+
+_STEP: Final = 50e-6
+"""Seconds between a packet and its answer."""
+
+
+class Batch(NamedTuple):
+    """What reaches the server at one moment."""
+
+    now: float
+    packets: tuple[bytes, ...]
+
+
+class Server:
+    """A stack, and an application that answers each request; it closes after it if `closes`."""
+
+    def __init__(self, *, closes: bool, offload: bool) -> None:
+        self.stack = Stack(
+            [SERVER], 1500, rng=Random(1), config=Config(nodelay=True), offload=offload
+        )
+        self.stack.only_wakes = True
+        self.stack.demux.bind(None, PORT, reuse=True)
+        self._listener = self.stack.opening.listen(None, PORT, 128)
+        self._listener.changed = self._accept
+        self._closes = closes
+        self._woken: list[Flow] = []
+        self.received = 0
+
+    def play(self, batch: Batch) -> list[bytes]:
+        """Take what has come, let the application act, and return what is sent."""
+        stack, now = self.stack, batch.now
+        for packet in batch.packets:
+            stack.packet_arrives(packet, now)
+        stack.turns_follow = True
+        stack.flush(now)
+        stack.turns_follow = False
+        while self._woken:
+            self._act(self._woken.pop(), now)
+        while stack.awaiting:
+            stack.gave(stack.awaiting.pop(), now)
+        stack.flush(now)
+        stack.deadline()
+        sent = [b"".join(packet) for packet in stack.outgoing]
+        stack.outgoing.clear()
+        return sent
+
+    def _accept(self) -> None:
+        while (flow := self._listener.accept()) is not None:
+            assert isinstance(flow, Flow)
+            flow.changed = self._waker(flow)
+            if flow.readable:
+                self._woken.append(flow)
+
+    def _waker(self, flow: Flow) -> Callable[[], None]:
+        def wake() -> None:
+            if flow.readable:
+                self._woken.append(flow)
+
+        return wake
+
+    def _act(self, flow: Flow, now: float) -> None:
+        stack = self.stack
+        data = flow.receive(65536)
+        if stack.took(flow):
+            stack.note(flow)
+        self.received += len(data)
+        if not data:
+            return self._let_go(flow)
+        if not data.endswith(b"\r\n\r\n"):
+            return None
+        if not stack.answer(flow, ANSWER, now):
+            flow.send(ANSWER, now)
+            if flow.ordinary:
+                stack.gave(flow, now)
+            else:
+                stack.touch(flow)
+        if self._closes:
+            flow.shutdown()
+            stack.touch(flow)
+            stack.flush(now)
+        return None
+
+    def _let_go(self, flow: Flow) -> None:
+        flow.changed = None
+        flow.close()
+        self.stack.touch(flow)
+
+
+class Client:
+    """A stack whose packets are recorded."""
+
+    def __init__(self, *, offload: bool) -> None:
+        self.stack = Stack(
+            [CLIENT], 1500, rng=Random(2), config=Config(nodelay=True), offload=offload
+        )
+
+    def connect(self, now: float) -> Flow:
+        """Begin a connection."""
+        return self.stack.opening.connect(SERVER.ip.packed, PORT, now)
+
+
+class Recording:
+    """Client and server in lockstep: what the client sends is what will be played."""
+
+    def __init__(self, *, closes: bool, offload: bool) -> None:
+        self.batches: list[Batch] = []
+        self.now = 1.0
+        self.client = Client(offload=offload)
+        self.server = Server(closes=closes, offload=offload)
+
+    def settle(self) -> None:
+        """Carry packets until nobody has any."""
+        stack = self.client.stack
+        while True:
+            stack.flush(self.now)
+            if not stack.outgoing:
+                return
+            self.now += _STEP
+            batch = Batch(self.now, tuple(b"".join(packet) for packet in stack.outgoing))
+            stack.outgoing.clear()
+            self.batches.append(batch)
+            self.now += _STEP
+            for packet in self.server.play(batch):
+                stack.packet_arrives(packet, self.now)
+
+    def give(self, flow: Flow, data: bytes) -> None:
+        """Have the client send `data`."""
+        flow.send(data, self.now)
+        self.client.stack.touch(flow)
+        self.settle()
+
+
+def requests(count: int) -> list[Batch]:
+    """One connection with so many small requests, each with its answer."""
+    recording = Recording(closes=False, offload=True)
+    flow = recording.client.connect(recording.now)
+    recording.settle()
+    for _ in range(count):
+        recording.give(flow, REQUEST)
+        assert flow.receive(65536) == ANSWER
+    return recording.batches
+
+
+def connections(count: int) -> list[Batch]:
+    """So many connections, each with one request; the server closes first."""
+    recording = Recording(closes=True, offload=True)
+    for _ in range(count):
+        flow = recording.client.connect(recording.now)
+        recording.settle()
+        recording.give(flow, REQUEST)
+        assert flow.receive(65536) == ANSWER
+        flow.close()
+        recording.client.stack.touch(flow)
+        recording.settle()
+    return recording.batches
+
+
+def segments(count: int) -> list[Batch]:
+    """So many large segments to the server."""
+    recording = Recording(closes=False, offload=True)
+    flow = recording.client.connect(recording.now)
+    recording.settle()
+    for _ in range(count):
+        recording.give(flow, BULK)
+    return recording.batches
+
+
+KINDS: Final[dict[str, Callable[[int], list[Batch]]]] = {
+    "request": requests,
+    "connection": connections,
+    "segment": segments,
+}
+
+
+def play(kind: str, batches: list[Batch]) -> int:
+    """Play a recording to a new server; returns how many octets its application has read."""
+    server = Server(closes=kind == "connection", offload=True)
+    for batch in batches:
+        server.play(batch)
+    return server.received
+
+
+def main() -> None:
+    """Record into a file, or play what is in it."""
+    what, kind, *rest = sys.argv[1:]
+    if what == "record":
+        count, file = rest
+        Path(file).write_bytes(marshal.dumps([tuple(each) for each in KINDS[kind](int(count))]))
+    else:
+        batches = [Batch(*each) for each in marshal.loads(Path(rest[0]).read_bytes())]
+        gc.freeze()
+        print(play(kind, batches))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""What is counted is what it is said to be."""
+
+from __future__ import annotations
+
+import pytest
+
+from .__main__ import NAMES, TABLE
+from .replay import BULK, KINDS, REQUEST, play
+
+
+@pytest.mark.parametrize(
+    ("kind", "octets"),
+    [("request", len(REQUEST)), ("connection", len(REQUEST)), ("segment", len(BULK))],
+)
+def test_a_recording_that_is_played_reaches_the_application(kind: str, octets: int) -> None:
+    """Whose stack has the same numbers: else it would answer with a RST."""
+    assert play(kind, KINDS[kind](5)) == 5 * octets
+
+
+def test_the_table_has_a_figure_for_each_kind() -> None:
+    lines = TABLE.read_text().splitlines()[2:]
+    assert [line[12:] for line in lines] == [NAMES[kind] for kind in KINDS]
+    assert all(int(line[:10].replace(",", "")) > 10_000 for line in lines)
