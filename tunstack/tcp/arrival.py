@@ -132,16 +132,17 @@ def _otherwise(connection: Connection, segment: Segment, now: float) -> Verdict:
 def _first_check_sequence(connection: Connection, segment: Segment, now: float) -> Verdict | None:
     receiver = connection.receiver
     flags = segment.flags
-    if connection.timestamps_ok and not flags & RST:
-        if segment.ts_val is None:
-            # A SYN is answered whatever it lacks (RFC 5961 section 4): a peer that has begun anew
-            # must hear of us, to reset us, and RFC 6191 lets one without reopen TIME-WAIT.
-            if not flags & SYN:
-                return Verdict.NO_TIMESTAMP
-        elif _is_old_duplicate(connection, segment.ts_val, now):
-            connection.answer_unacceptable(segment, now)
-            _report_duplicate(connection, segment)
-            return Verdict.OLD_TIMESTAMP
+    # A segment without a timestamp passes, as on Linux, where RFC 7323 section 3.2 would have it
+    # dropped: keep-alives of some systems have none, and some middleboxes strip the option.
+    if (
+        connection.timestamps_ok
+        and segment.ts_val is not None
+        and not flags & RST
+        and _is_old_duplicate(connection, segment.ts_val, now)
+    ):
+        connection.answer_unacceptable(segment, now)
+        _report_duplicate(connection, segment)
+        return Verdict.OLD_TIMESTAMP
     if flags & SYN and _is_new_incarnation(connection, segment):
         return Verdict.NEW_INCARNATION
     # What begins at RCV.NXT is acceptable by any of the table's rows.
@@ -428,7 +429,8 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
     if not receiver.accept(seq, payload, now, segments):
         return Verdict.DUPLICATE
     if receiver.tuning is not None and now >= receiver.tuning.at:
-        receiver.tuning.look(connection, segment.ts_ecr, now)
+        echoes = connection.timestamps_ok and segment.ts_val is not None
+        receiver.tuning.look(connection, segment.ts_ecr if echoes else None, now)
     return _ACCEPTED
 
 
