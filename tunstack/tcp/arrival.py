@@ -86,6 +86,7 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
     if acknowledges and segment.ack != sender.nxt and not connection.sent_in_syn(segment.ack):
         if not flags & RST:
             connection.send_reset(segment.ack)
+            connection.send_syn_at_once()
         return Verdict.UNACCEPTABLE_ACK
     if flags & RST:
         if not acknowledges:
