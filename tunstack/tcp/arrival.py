@@ -61,8 +61,8 @@ def segment_arrives(connection: Connection, segment: Segment, now: float) -> Ver
 
 
 def _listen(connection: Connection, segment: Segment, now: float) -> Verdict:
-    """Section 3.10.7.2; a RST or an ACK never gets here."""
-    if not segment.flags & SYN or segment.flags & (RST | ACK):
+    """Section 3.10.7.2; what is no SYN, or has a RST, an ACK or a FIN, never gets here."""
+    if segment.flags & (SYN | RST | ACK | FIN) != SYN:
         return Verdict.IGNORED
     connection.receiver.synchronize(segment.seq)
     agree_on_options(connection, segment, now)
@@ -224,7 +224,7 @@ def opens_anew(segment: Segment, ts_recent: int | None, rcv_nxt: int) -> bool:
         ts_recent: TS.Recent; None if the old connection had no timestamps.
         rcv_nxt: The old connection's RCV.NXT.
     """
-    if segment.flags & (SYN | ACK | RST) != SYN:
+    if segment.flags & (SYN | ACK | RST | FIN) != SYN:
         return False
     if ts_recent is not None and segment.ts_val is not None and segment.ts_val != ts_recent:
         return gt(segment.ts_val, ts_recent)
