@@ -152,6 +152,22 @@ class Paths:
     def refuse(self, datagram: Datagram, limit: PeerRateLimit, now: float) -> None:
         """Tell the sender that nobody here speaks its protocol, if that is not said too often."""
         message = icmp.protocol_unreachable(datagram, broadcasts=self._broadcasts)
+        self._send_error(datagram, message, limit, now)
+
+    def refuse_options(
+        self, datagram: Datagram, pointer: int, limit: PeerRateLimit, now: float
+    ) -> None:
+        """Tell the sender which octet of its header is wrong, if that is not said too often."""
+        message = icmp.parameter_problem(datagram, pointer, broadcasts=self._broadcasts)
+        self._send_error(datagram, message, limit, now)
+
+    def _send_error(
+        self,
+        datagram: Datagram,
+        message: icmp.IcmpMessage | None,
+        limit: PeerRateLimit,
+        now: float,
+    ) -> None:
         if message is None:
             return
         if limit.allows(datagram.src, now):

@@ -28,6 +28,7 @@ from tunstack.addresses import Addresses
 from tunstack.flow import FLOW_SIZE, IP_AND_TCP_HEADERS, Flow
 from tunstack.ip.datagram import ICMP, TCP
 from tunstack.ip.demux import Demultiplexer, FourTuple
+from tunstack.ip.options import fault
 from tunstack.limits import Limits
 from tunstack.memory import Memory
 from tunstack.opening import Opening
@@ -262,6 +263,10 @@ class Stack:
                 packet, trusted, gso_size = decode_vnet(frame)
             datagram = decode_datagram(packet)
             self.addresses.check(datagram.src, datagram.dst, looped=looped)
+            if datagram.options and (wrong := fault(datagram.options)) is not None:
+                limit = self.opening.admission.icmp_errors
+                self.paths.refuse_options(datagram, wrong, limit, now)
+                raise Discard(Reason.BAD_IP_OPTIONS)
             if datagram.more_fragments or datagram.fragment_offset:
                 raise Discard(Reason.FRAGMENT)
             if datagram.protocol == TCP:

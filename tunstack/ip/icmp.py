@@ -115,18 +115,25 @@ def port_unreachable(
     datagram: Datagram, *, broadcasts: Collection[Address] = ()
 ) -> IcmpMessage | None:
     """Return the error for a datagram to a port where nobody listens; None if it may draw none."""
-    return _unreachable(PORT_UNREACHABLE, datagram, broadcasts)
+    return _error(DESTINATION_UNREACHABLE, PORT_UNREACHABLE, 0, datagram, broadcasts)
 
 
 def protocol_unreachable(
     datagram: Datagram, *, broadcasts: Collection[Address] = ()
 ) -> IcmpMessage | None:
     """Return the error for a datagram of an unknown protocol; None if it may draw none."""
-    return _unreachable(PROTOCOL_UNREACHABLE, datagram, broadcasts)
+    return _error(DESTINATION_UNREACHABLE, PROTOCOL_UNREACHABLE, 0, datagram, broadcasts)
 
 
-def _unreachable(
-    code: int, datagram: Datagram, broadcasts: Collection[Address]
+def parameter_problem(
+    datagram: Datagram, pointer: int, *, broadcasts: Collection[Address] = ()
+) -> IcmpMessage | None:
+    """Return the error for a header whose octet `pointer` is wrong; None if it may draw none."""
+    return _error(PARAMETER_PROBLEM, 0, pointer << 24, datagram, broadcasts)
+
+
+def _error(
+    kind: int, code: int, rest: int, datagram: Datagram, broadcasts: Collection[Address]
 ) -> IcmpMessage | None:
     """Apply RFC 1122 section 3.2.2: what no ICMP error may ever be about."""
     about_an_error = datagram.protocol == ICMP and (
@@ -134,7 +141,7 @@ def _unreachable(
     )
     if about_an_error or datagram.fragment_offset or not _may_answer(datagram, broadcasts):
         return None
-    return IcmpMessage(DESTINATION_UNREACHABLE, code, quoted=datagram)
+    return IcmpMessage(kind, code, rest, quoted=datagram)
 
 
 def _may_answer(datagram: Datagram, broadcasts: Collection[Address]) -> bool:
