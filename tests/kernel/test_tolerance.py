@@ -176,7 +176,7 @@ async def test_an_icmp_error_about_a_syn(
             if number is None:
                 await sock.connect((THERE, 80))
             else:
-                with fails(number):
+                with trio.fail_after(10), fails(number):
                     await sock.connect((THERE, 80))
 
         datagram = await at.datagram()
