@@ -45,9 +45,10 @@ class StackBench(Trace):
         backlog: int = 5,
         seed: int = 1,
         limits: Limits | None = None,
+        mtu: int = 1500,
     ) -> None:
         super().__init__()
-        self.stack = Stack([HERE], 1500, rng=Random(seed), config=config, limits=limits)
+        self.stack = Stack([HERE], mtu, rng=Random(seed), config=config, limits=limits)
         self.stack.demux.bind(None, PORT, reuse=True)
         self.listener = self.stack.opening.listen(None, PORT, backlog)
         self.now = 0.0
