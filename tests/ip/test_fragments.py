@@ -77,13 +77,12 @@ def test_those_of_two_datagrams_are_not_mixed(other: dict[str, Any]) -> None:
     "bad",
     [
         fragment(8, 24),
-        fragment(0, 8),
         fragment(0, 24),
         fragment(32, 48, 80),
         fragment(40, 48, 80),
         fragment(16, 24, 24),
     ],
-    ids=["over two", "a part of one", "around one", "over the end", "beyond", "an earlier end"],
+    ids=["over two", "around one", "over the end", "beyond", "an earlier end"],
 )
 def test_one_that_does_not_fit_ends_them_all(bad: Datagram) -> None:
     """As on Linux: who sends such wants two hosts to read two different things."""
@@ -93,6 +92,16 @@ def test_one_that_does_not_fit_ends_them_all(bad: Datagram) -> None:
     assert fragments.add(bad, 0.0) is None
     assert (fragments.held, fragments.dropped) == (0, 3)
     assert fragments.add(fragment(16, 24), 0.0) is None
+
+
+@pytest.mark.parametrize("part", [(0, 8), (8, 16), (0, 16), (24, 32), (32, 40)])
+def test_a_part_of_one_is_ignored(part: tuple[int, int]) -> None:
+    fragments = Fragments()
+    for start, end in ((0, 16), (24, 40), part):
+        assert fragments.add(fragment(start, end), 0.0) is None
+    whole = fragments.add(fragment(16, 24), 0.0)
+    assert whole == fragment(0, 40)
+    assert fragments.dropped == 0
 
 
 @pytest.mark.parametrize(

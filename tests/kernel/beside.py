@@ -131,24 +131,25 @@ class Endpoint:
 
 @asynccontextmanager
 async def endpoint(
-    who: Who, *, config: Config | None = None, **sysctls: str | int
+    who: Who, *, mtu: int = 1500, config: Config | None = None, **sysctls: str | int
 ) -> AsyncIterator[Endpoint]:
     """Whoever is tried, until the end of the block.
 
     Args:
         who: That is.
+        mtu: Of its link.
         config: The host's, if it is ours.
         sysctls: Parameters of ``net.ipv4``, if it is the kernel.
     """
     async with AsyncExitStack() as stack:
         if who == "ours":
-            link, far = memory_pair()
+            link, far = memory_pair(mtu)
             host = Host(link, [f"{HERE}/24"], seed=1, config=config)
             at = Endpoint(far, (await stack.enter_async_context(host)).socket)
         else:
             namespace = await stack.enter_async_context(open_network_namespace())
             for name, value in sysctls.items():
                 namespace.sysctl(f"net.ipv4.{name}", value)
-            at = Endpoint(await namespace.open_tun(f"{THERE}/24"), namespace.socket)
+            at = Endpoint(await namespace.open_tun(f"{THERE}/24", mtu=mtu), namespace.socket)
         stack.callback(at.close)
         yield at

@@ -282,3 +282,43 @@ async def test_ip_options_that_are_malformed_are_dropped_and_answered(who: Who) 
 def icmp_of(datagram: Datagram) -> IcmpMessage:
     assert datagram.protocol == ICMP, datagram
     return decode_icmp(datagram)
+
+
+# Fragments, where the link is so narrow that there must be some
+
+
+FRAGMENTS: dict[str, tuple[list[tuple[int, int]], bool]] = {
+    "in order": ([(0, 24), (24, 40)], True),
+    "in the other order": ([(24, 40), (0, 24)], True),
+    "the first twice": ([(0, 24), (0, 24), (24, 40)], True),
+    "the last twice": ([(24, 40), (24, 40), (0, 24)], True),
+    "the begin of one again": ([(0, 24), (0, 16), (24, 40)], True),
+    "the end of one again": ([(0, 24), (16, 24), (24, 40)], True),
+    "one that overlaps": ([(0, 24), (16, 32), (24, 40)], False),
+    "one around another": ([(8, 16), (0, 24), (24, 40)], False),
+    "a longer one again": ([(0, 16), (0, 24), (24, 40)], False),
+    "one beyond the last": ([(24, 40), (40, 48), (0, 24)], False),
+    "the last before another": ([(48, 56), (0, 24), (24, 40)], False),
+}
+
+
+async def test_fragments_are_put_together_or_dropped(who: Who) -> None:
+    async with endpoint(who, mtu=68) as at:
+        for number, (what, (parts, whole)) in enumerate(FRAGMENTS.items()):
+            segment = Segment(100, flags=SYN, wnd=1000, payload=bytes(20))
+            packet = b"".join(encode_segment(THERE_PACKED, HERE_PACKED, 4000 + number, 80, segment))
+            datagram = replace(decode_datagram(packet), identification=number, dont_fragment=False)
+            data = bytes(datagram.payload) + bytes(40)
+            for start, end in parts:
+                fragment = replace(
+                    datagram,
+                    payload=data[start:end],
+                    more_fragments=end != 40,
+                    fragment_offset=start,
+                )
+                at.inject(encode_datagram(fragment))
+            if whole:
+                _, to, answer = await at.heard()
+                assert (to, answer.flags, answer.ack) == (4000 + number, RST | ACK, 121), what
+            else:
+                await at.expect_silence()

@@ -7,7 +7,7 @@ links need none of this: there the stack drops what comes in fragments.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from dataclasses import replace
 from typing import Final
@@ -70,10 +70,10 @@ class _Partial:
         before = self.starts[at - 1] + len(self.pieces[at - 1]) if at else 0
         return before <= start and (at == len(self.starts) or end <= self.starts[at])
 
-    def has(self, start: int, data: bytes) -> bool:
-        """Whether it is here already: the network has doubled it."""
-        at = bisect_left(self.starts, start)
-        return at < len(self.starts) and self.starts[at] == start and self.pieces[at] == data
+    def has(self, start: int, end: int) -> bool:
+        """Whether one that is here has all of it: the network has doubled it."""
+        at = bisect_right(self.starts, start) - 1
+        return at >= 0 and start < end <= self.starts[at] + len(self.pieces[at])
 
     def add(self, fragment: Datagram, data: bytes) -> Datagram | None:
         """Take a fragment that fits; returns the whole if it is complete."""
@@ -110,7 +110,8 @@ class Fragments:
     def add(self, fragment: Datagram, now: float) -> Datagram | None:
         """Take a fragment; returns the whole datagram once all of it is here.
 
-        One that overlaps others ends them all, as on Linux: nobody sends such in good faith.
+        As on Linux, one that is a part of another is ignored, and any other overlap ends them all:
+        nobody sends such in good faith.
         """
         self._expire(now)
         key = (fragment.src, fragment.dst, fragment.protocol, fragment.identification)
@@ -118,7 +119,7 @@ class Fragments:
         start = fragment.fragment_offset
         end, last = start + len(data), not fragment.more_fragments
         partial = self._partial.get(key)
-        if partial is not None and partial.has(start, data):
+        if partial is not None and partial.has(start, end):
             return None
         if not data or end > _LARGEST or (len(data) & 7 and not last):
             self.dropped += 1
