@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from trio.socket import SO_REUSEADDR, SOL_SOCKET
+from trio.socket import IPPROTO_TCP, SO_REUSEADDR, SOL_SOCKET, TCP_FASTOPEN
 
 from tests.ip.ip_options import CASES
 from tunstack import Config
@@ -102,6 +102,25 @@ async def test_a_listener_is_silent_about_what_is_no_syn(who: Who) -> None:
             _, to, answer = await at.heard()
             assert (to, answer.flags) == (4000 + flags, RST | ACK)
             assert answer.ack == 100 + bool(flags & FIN) + bool(flags & SYN)
+
+
+async def test_a_fin_beside_a_syn_is_not_forgiven_for_a_cookie(who: Who) -> None:
+    config = Config(fast_open_queue=16)
+    async with endpoint(who, config=config, tcp_fastopen=3) as at:
+        listener = await at.listen()
+        listener.setsockopt(IPPROTO_TCP, TCP_FASTOPEN, 16)
+        at.say(4000, 80, Segment(100, flags=SYN, wnd=1000, mss=1460, fast_open=b""))
+        _, _, answer = await at.heard()
+        at.say(4000, 80, Segment(101, flags=RST))
+        syn = Segment(100, flags=SYN, wnd=1000, mss=1460, payload=b"abc")
+        syn.fast_open = answer.fast_open
+        assert syn.fast_open
+        at.say(4001, 80, replace(syn, flags=SYN | FIN))
+        await at.expect_silence()
+        at.say(4002, 80, syn)
+        _, to, answer = await at.heard()
+        assert (to, answer.flags, answer.ack) == (4002, SYN | ACK, 104)
+        await at.accept(listener)
 
 
 # A SYN of its own

@@ -407,15 +407,18 @@ def test_a_syn_within_the_window_is_challenged() -> None:
     assert state(flow) is State.SYN_RECEIVED
 
 
-def test_a_fin_in_a_syn_is_left() -> None:
+def test_a_syn_with_a_fin_is_dropped_whatever_its_cookie() -> None:
+    """As on Linux, which has no T/TCP either."""
     bakery = Bakery()
     customer = bakery.customer()
-    customer.syn(REQUEST, flags=FIN)
-    assert customer.acknowledged == len(REQUEST)
-    flow = bakery.accept()
-    assert flow.receive(100) == REQUEST
+    syn = Segment(customer.isn, 0, SYN | FIN, 65535, payload=REQUEST, **customer.offer)
+    syn.fast_open = customer.cookie
+    assert customer.arrive(syn) == []
+    assert len(bakery.stack.demux.connections) == len(bakery.listener) == 0
+    customer.syn(REQUEST)  # Without it, it is as good as ever.
+    assert bakery.accept().receive(100) == REQUEST
     customer.ack(FIN | ACK, seq=(customer.nxt + 8) & MASK)
-    assert state(flow) is State.CLOSE_WAIT
+    assert [info.state for info in bakery.stack.connections()] == ["CLOSE-WAIT"]
 
 
 def test_a_close_waits_for_the_handshake() -> None:

@@ -69,7 +69,7 @@ def _listen(connection: Connection, segment: Segment, now: float) -> Verdict:
     connection.sender.set_window(segment.seq, connection.sender.iss, segment.wnd)
     connection.enter(SYN_RECEIVED)
     connection.begin_passive_handshake()
-    # Data and FIN in a SYN are left to be sent again, but for data that a cookie vouches for.
+    # Data in a SYN is left to be sent again, but for that which a cookie vouches for.
     if connection.accepts_early:
         if len(segment.payload):
             _text(connection, segment, (segment.seq + 1) & MASK, now)
