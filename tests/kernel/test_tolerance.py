@@ -15,6 +15,7 @@ from tests.ip.ip_options import CASES
 from tunstack import Config
 from tunstack.ip import icmp
 from tunstack.ip.datagram import ICMP, TCP, Datagram
+from tunstack.ip.demux import EPHEMERAL_PORTS
 from tunstack.ip.icmp import IcmpMessage
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
 from tunstack.tcp.sequence import MASK
@@ -210,18 +211,19 @@ async def test_an_icmp_error_about_a_syn(
 # Again from the port of a connection that it has closed
 
 
-async def left(at: Endpoint, *, reuse: bool, timestamps: bool) -> None:
-    """It opens a connection from port 5000, and closes it first."""
+async def left(at: Endpoint, *, reuse: bool, timestamps: bool, port: int = 5000) -> None:
+    """It opens a connection from `port`, bound to it if that is 5000, and closes it first."""
     sock = at.socket()
     sock.setsockopt(SOL_SOCKET, SO_REUSEADDR, reuse)
-    await sock.bind((HERE, 5000))
+    if port == 5000:
+        await sock.bind((HERE, 5000))
     await answered(at, sock, timestamps=timestamps)
     sock.close()
     _, _, fin = await at.heard()
     while not fin.flags & FIN:
         _, _, fin = await at.heard()
     ack = Segment(901, (fin.seq + 1) & MASK, ACK | FIN, 6000)
-    at.say(80, 5000, replace(ack, ts_val=501, ts_ecr=fin.ts_val or 0) if timestamps else ack)
+    at.say(80, port, replace(ack, ts_val=501, ts_ecr=fin.ts_val or 0) if timestamps else ack)
     _, _, last = await at.heard()
     assert (last.flags, last.ack) == (ACK, 902)
 
@@ -229,11 +231,11 @@ async def left(at: Endpoint, *, reuse: bool, timestamps: bool) -> None:
 async def answered(at: Endpoint, sock: trio.socket.SocketType, *, timestamps: bool) -> Segment:
     """`sock` connects to THERE, port 80; returns its SYN."""
     async with connecting(at, sock):
-        _, _, syn = await at.heard()
+        port, _, syn = await at.heard()
         answer = Segment(900, (syn.seq + 1) & MASK, SYN | ACK, 6000)
         if timestamps:
             answer = replace(answer, ts_val=500, ts_ecr=syn.ts_val or 0)
-        at.say(80, 5000, answer)
+        at.say(80, port, answer)
     return syn
 
 
@@ -264,6 +266,20 @@ async def test_without_so_reuseaddr_the_port_is_taken(who: Who) -> None:
         await left(at, reuse=False, timestamps=True)
         with fails(errno.EADDRINUSE):
             await at.socket().bind((HERE, 5000))
+
+
+async def test_a_port_is_chosen_again_after_a_second_if_there_is_no_other(who: Who) -> None:
+    """On Linux if tcp_tw_reuse is 1."""
+    async with endpoint(who, tcp_tw_reuse=1, ip_local_port_range="40000 40000") as at:
+        if who == "ours":
+            for port in EPHEMERAL_PORTS:
+                if port != 40000:
+                    await at.socket().bind((HERE, port))
+        await left(at, reuse=False, timestamps=True, port=40000)
+        with fails(errno.EADDRNOTAVAIL):
+            await at.socket().connect((THERE, 80))
+        await trio.sleep(1.2)
+        await answered(at, at.socket(), timestamps=True)
 
 
 async def test_no_two_connections_have_one_name(who: Who) -> None:
