@@ -28,6 +28,8 @@ from tunstack.addresses import Addresses
 from tunstack.flow import FLOW_SIZE, IP_AND_TCP_HEADERS, Flow
 from tunstack.ip.datagram import ICMP, TCP
 from tunstack.ip.demux import Demultiplexer, FourTuple
+from tunstack.ip.fragments import UNFRAGMENTED, Fragments
+from tunstack.ip.options import fault
 from tunstack.limits import Limits
 from tunstack.memory import Memory
 from tunstack.opening import Opening
@@ -62,7 +64,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from tunstack.flow import TcpInfo
-    from tunstack.ip.datagram import Buffer
+    from tunstack.ip.datagram import Buffer, Datagram
     from tunstack.observation import Observation
     from tunstack.tcp.listener import Listener
 
@@ -171,6 +173,7 @@ class Stack:
             output=self.output,
             touch=self.touch,
         )
+        self._fragments = Fragments() if mtu < UNFRAGMENTED else None
         self.only_wakes = False
         self.turns_follow = False
         self.awaiting: list[Flow] = []
@@ -262,8 +265,15 @@ class Stack:
                 packet, trusted, gso_size = decode_vnet(frame)
             datagram = decode_datagram(packet)
             self.addresses.check(datagram.src, datagram.dst, looped=looped)
+            if datagram.options and (wrong := fault(datagram.options)) is not None:
+                limit = self.opening.admission.icmp_errors
+                self.paths.refuse_options(datagram, wrong, limit, now)
+                raise Discard(Reason.BAD_IP_OPTIONS)
             if datagram.more_fragments or datagram.fragment_offset:
-                raise Discard(Reason.FRAGMENT)
+                whole = self._fragment_arrives(datagram, frame, now)
+                if whole is None:
+                    return
+                datagram, trusted, gso_size = whole, False, 0
             if datagram.protocol == TCP:
                 sport, dport, segment = decode_segment(datagram, trusted=trusted)
                 segment.gso_size = gso_size
@@ -277,6 +287,19 @@ class Stack:
         except Discard as discard:
             self.counters[discard.reason] += 1
             self.output.observe_in(frame, now, f"dropped: {discard.reason.phrase}")
+
+    def _fragment_arrives(self, fragment: Datagram, frame: Buffer, now: float) -> Datagram | None:
+        """Return the datagram that it completes, if it does."""
+        fragments = self._fragments
+        if fragments is None:
+            raise Discard(Reason.FRAGMENT)
+        before = fragments.dropped
+        whole = fragments.add(fragment, now)
+        dropped = fragments.dropped - before
+        self.counters[Reason.FRAGMENT] += dropped
+        if whole is None:
+            self.output.observe_in(frame, now, "fragment dropped" if dropped else "fragment kept")
+        return whole
 
     def _tcp_arrives(
         self, incoming: bytes, segment: Segment, tos: int, packet: Buffer, now: float

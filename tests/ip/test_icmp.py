@@ -15,9 +15,11 @@ from tunstack.ip.icmp import (
     ECHO_REQUEST,
     ERRORS,
     HOST_UNREACHABLE,
+    PARAMETER_PROBLEM,
     PORT_UNREACHABLE,
     PROTOCOL_UNREACHABLE,
     IcmpMessage,
+    parameter_problem,
     port_unreachable,
     protocol_unreachable,
     quoted_tcp,
@@ -81,6 +83,7 @@ def test_no_error_about_a_datagram_to_many(address: str) -> None:
     datagram = replace(UDP_DATAGRAM, dst=packed(address))
     assert port_unreachable(datagram, broadcasts=BROADCASTS) is None
     assert protocol_unreachable(datagram, broadcasts=BROADCASTS) is None
+    assert parameter_problem(datagram, 20, broadcasts=BROADCASTS) is None
 
 
 @pytest.mark.rfc("1122:3.2.2")
@@ -89,6 +92,13 @@ def test_no_error_to_what_is_no_single_host(address: str) -> None:
     datagram = replace(UDP_DATAGRAM, src=packed(address))
     assert port_unreachable(datagram, broadcasts=BROADCASTS) is None
     assert protocol_unreachable(datagram, broadcasts=BROADCASTS) is None
+
+
+@pytest.mark.rfc("1122:3.2.2.5")
+def test_a_parameter_problem_points_at_an_octet() -> None:
+    message = parameter_problem(UDP_DATAGRAM, 23, broadcasts=BROADCASTS)
+    assert message == IcmpMessage(PARAMETER_PROBLEM, 0, 23 << 24, quoted=UDP_DATAGRAM)
+    assert message.pointer == 23
 
 
 @pytest.mark.rfc("1122:3.2.2")

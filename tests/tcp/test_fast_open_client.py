@@ -112,6 +112,8 @@ def test_more_than_was_sent_cannot_be_acknowledged() -> None:
     bench = opened(acquainted(), b"text")
     bench.arrive_syn(SYN | ACK, ack=6)
     bench.expect(RST, seq=6)
+    [again] = bench.drain()
+    assert (again.segment.flags, again.segment.note) == (SYN, "retransmission: challenged")
     bench.expect_state(State.SYN_SENT)
 
 

@@ -305,23 +305,13 @@ def test_segments_without_end_leave_nothing_behind() -> None:
 # Others
 
 
-def test_its_name_is_taken_and_its_port_too() -> None:
+def test_a_syn_with_a_fin_opens_nothing_anew() -> None:
+    """It is challenged, as any SYN that is none of a new connection's."""
     crowd = Crowd()
-    peer = crowd.peer()
-    stack = crowd.stack
-    flow = stack.opening.connect(peer.address, 7, crowd.now, local_port=40000)
-    [syn] = crowd.flush()
-    peer.port, peer.sport, peer.expected = 40000, 7, (syn.segment.seq + 1) & MASK
-    peer.nxt = (peer.isn + 1) & MASK
-    peer.arrive(Segment(peer.isn, peer.expected, SYN | ACK, 65535))
-    close(crowd, peer, flow)
-    assert len(stack.time_waits) == 1
-    with pytest.raises(OSError, match="in use"):
-        stack.opening.connect(peer.address, 7, crowd.now, local_port=40000)
-    with pytest.raises(OSError, match="in use"):
-        stack.demux.bind(None, 40000, reuse=False)
-    crowd.advance(WAIT)
-    stack.demux.bind(None, 40000, reuse=False)
+    peer = left(crowd)
+    [answer] = peer.ack(SYN | FIN, seq=(peer.nxt + 1000) & MASK)
+    assert answer.flags == ACK
+    assert states(crowd) == ["TIME-WAIT"]
 
 
 def test_an_icmp_error_about_it_is_of_no_use() -> None:

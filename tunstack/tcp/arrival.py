@@ -61,15 +61,15 @@ def segment_arrives(connection: Connection, segment: Segment, now: float) -> Ver
 
 
 def _listen(connection: Connection, segment: Segment, now: float) -> Verdict:
-    """Section 3.10.7.2; a RST or an ACK never gets here."""
-    if not segment.flags & SYN or segment.flags & (RST | ACK):
+    """Section 3.10.7.2; what is no SYN, or has a RST, an ACK or a FIN, never gets here."""
+    if segment.flags & (SYN | RST | ACK | FIN) != SYN:
         return Verdict.IGNORED
     connection.receiver.synchronize(segment.seq)
     agree_on_options(connection, segment, now)
     connection.sender.set_window(segment.seq, connection.sender.iss, segment.wnd)
     connection.enter(SYN_RECEIVED)
     connection.begin_passive_handshake()
-    # Data and FIN in a SYN are left to be sent again, but for data that a cookie vouches for.
+    # Data in a SYN is left to be sent again, but for that which a cookie vouches for.
     if connection.accepts_early:
         if len(segment.payload):
             _text(connection, segment, (segment.seq + 1) & MASK, now)
@@ -86,6 +86,7 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
     if acknowledges and segment.ack != sender.nxt and not connection.sent_in_syn(segment.ack):
         if not flags & RST:
             connection.send_reset(segment.ack)
+            connection.send_syn_at_once()
         return Verdict.UNACCEPTABLE_ACK
     if flags & RST:
         if not acknowledges:
@@ -132,16 +133,17 @@ def _otherwise(connection: Connection, segment: Segment, now: float) -> Verdict:
 def _first_check_sequence(connection: Connection, segment: Segment, now: float) -> Verdict | None:
     receiver = connection.receiver
     flags = segment.flags
-    if connection.timestamps_ok and not flags & RST:
-        if segment.ts_val is None:
-            # A SYN is answered whatever it lacks (RFC 5961 section 4): a peer that has begun anew
-            # must hear of us, to reset us, and RFC 6191 lets one without reopen TIME-WAIT.
-            if not flags & SYN:
-                return Verdict.NO_TIMESTAMP
-        elif _is_old_duplicate(connection, segment.ts_val, now):
-            connection.answer_unacceptable(segment, now)
-            _report_duplicate(connection, segment)
-            return Verdict.OLD_TIMESTAMP
+    # A segment without a timestamp passes, as on Linux, where RFC 7323 section 3.2 would have it
+    # dropped: keep-alives of some systems have none, and some middleboxes strip the option.
+    if (
+        connection.timestamps_ok
+        and segment.ts_val is not None
+        and not flags & RST
+        and _is_old_duplicate(connection, segment.ts_val, now)
+    ):
+        connection.answer_unacceptable(segment, now)
+        _report_duplicate(connection, segment)
+        return Verdict.OLD_TIMESTAMP
     if flags & SYN and _is_new_incarnation(connection, segment):
         return Verdict.NEW_INCARNATION
     # What begins at RCV.NXT is acceptable by any of the table's rows.
@@ -222,7 +224,7 @@ def opens_anew(segment: Segment, ts_recent: int | None, rcv_nxt: int) -> bool:
         ts_recent: TS.Recent; None if the old connection had no timestamps.
         rcv_nxt: The old connection's RCV.NXT.
     """
-    if segment.flags & (SYN | ACK | RST) != SYN:
+    if segment.flags & (SYN | ACK | RST | FIN) != SYN:
         return False
     if ts_recent is not None and segment.ts_val is not None and segment.ts_val != ts_recent:
         return gt(segment.ts_val, ts_recent)
@@ -428,7 +430,8 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
     if not receiver.accept(seq, payload, now, segments):
         return Verdict.DUPLICATE
     if receiver.tuning is not None and now >= receiver.tuning.at:
-        receiver.tuning.look(connection, segment.ts_ecr, now)
+        echoes = connection.timestamps_ok and segment.ts_val is not None
+        receiver.tuning.look(connection, segment.ts_ecr if echoes else None, now)
     return _ACCEPTED
 
 

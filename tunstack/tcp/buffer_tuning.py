@@ -53,19 +53,22 @@ class ReceiveTuning:
         self._read = 0
         self._most_read = 0
 
-    def look(self, connection: Connection, ts_ecr: int, now: float) -> None:
-        """Data has arrived, with this echo: see if a round trip is over, and what it brought."""
+    def look(self, connection: Connection, ts_ecr: int | None, now: float) -> None:
+        """Data has arrived: see if a round trip is over, and what it brought.
+
+        `ts_ecr` is what it echoes; None without a timestamp.
+        """
         receiver = connection.receiver
         read = receiver.buffer.total - len(receiver.buffer)
         if self._mark is not None:
-            if connection.timestamps_ok and not gt(ts_ecr, self._mark):
+            if ts_ecr is not None and not gt(ts_ecr, self._mark):
                 return
             self._fit(connection, read - self._read)
         self._read = read
         self._mark = connection.timestamp(now)
         rtt = connection.sender.rtt.min_rtt
         if rtt is None:
-            rtt = 0.0 if connection.timestamps_ok else _UNKNOWN_RTT
+            rtt = _UNKNOWN_RTT if ts_ecr is None else 0.0
         # The clock of timestamps ticks no faster than that.
         self.at = now + (rtt if rtt > CLOCK_GRANULARITY else CLOCK_GRANULARITY)
 

@@ -122,6 +122,15 @@ class Connection(Transmitter, Ending):
         """Send a SYN; with an ACK, in SYN-RECEIVED."""
         self._syn_due = True
 
+    def send_syn_at_once(self) -> None:
+        """The peer had an old connection of this name, which our RST ends: the SYN follows it.
+
+        Linux repeats it two ticks of its clock later; as there, once, and not after a timeout.
+        """
+        sender = self.sender
+        if sender.nxt != sender.iss and not (sender.retransmissions or sender.unanswered):
+            self._syn_due = True
+
     def opened(self) -> None:
         """Tell the owner that the connection is there; do what was asked for meanwhile."""
         if self._syn_due:  # The ACK came in one batch with a SYN that we were to answer.

@@ -23,8 +23,9 @@ def our_syn(connection: ControlBlock, now: float) -> Segment:
     again = sender.nxt != sender.iss
     flags = connection.ecn.answer_flags() if answer else connection.ecn.syn_flags(again=again)
     segment = Segment(sender.iss, 0, SYN | flags, receiver.first_window, mss=config.mss)
-    if again:
-        segment.note = "retransmission: timeout" if connection.passive or not answer else ""
+    if again and (connection.passive or not answer):
+        timed_out = connection.passive or sender.unanswered
+        segment.note = f"retransmission: {'timeout' if timed_out else 'challenged'}"
     segment.sack_permitted = connection.sack_ok if answer else config.sack
     if connection.timestamps_ok if answer else config.timestamps:
         segment.ts_val = connection.timestamp(now)

@@ -15,8 +15,6 @@ class Verdict(StrEnum):
     """Section 3.10.7.4, first: not acceptable; it was answered with an ACK."""
     OLD_TIMESTAMP = "old timestamp (PAWS)"
     """RFC 7323 section 5: an old duplicate; it was answered with an ACK."""
-    NO_TIMESTAMP = "no timestamp"
-    """RFC 7323 section 3.2: dropped, for timestamps were agreed on."""
     NO_ACK = "no ACK bit"
     """Section 3.10.7.4, fifth: dropped."""
     OLD_ACK = "old ACK"
