@@ -37,7 +37,7 @@ def test_a_whole_connection_in_80_columns(exchange: Exchange) -> None:
     exchange.teardown(78, 100)
     assert exchange.drawn(names=("kernel", "tunstack")) == expected(
         """
-        |         #1 kernel 198.51.100.1:40312  198.51.100.2:80 tunstack
+        |      ms #1 kernel 198.51.100.1:40312  198.51.100.2:80 tunstack
         |   0.000 #1 ── SYN seq 0 win 64240 ─────────────────▶ LISTEN → SYN-RECEIVED
         |               mss 1460, sackOK, ts, wscale 7
         |   1.000 #1 ◀─ SYN,ACK seq 0 ack 1 win 64240 ──────── SYN-RECEIVED
@@ -63,7 +63,7 @@ def test_data_in_a_syn_and_cookies() -> None:
     exchange.receive(SYN, 0, after="SYN-RECEIVED", payload=bytes(78), fast_open=b"12345678", **syn)
     assert exchange.drawn(names=("kernel", "tunstack")) == expected(
         """
-        |         #1 kernel 198.51.100.1:40312  198.51.100.2:80 tunstack
+        |      ms #1 kernel 198.51.100.1:40312  198.51.100.2:80 tunstack
         |   0.000 #1 ── SYN seq 0 win 64240 ─────────────────▶ LISTEN → SYN-RECEIVED
         |               mss 1460, cookie wanted
         |   1.000 #1 ◀─ SYN,ACK seq 0 ack 1 win 64240 ──────── SYN-RECEIVED
@@ -142,7 +142,7 @@ def test_a_connection_joined_midway_begins_with_1_and_with_windows_as_they_are()
     exchange.send(ACK, 7000, 5010)
     assert exchange.drawn(states=False, names=("kernel", "tunstack")) == expected(
         """
-        |         #1 kernel 198.51.100.1:40312                    198.51.100.2:80 tunstack
+        |      ms #1 kernel 198.51.100.1:40312                    198.51.100.2:80 tunstack
         |               (its beginning was not seen: windows are as on the wire)
         |   0.000 #1 ── PSH,ACK seq 1 len 10 ack 1 win 502 ─────────────────────▶
         |   1.000 #1 ◀─ ACK seq 1 ack 11 win 502 ────────────────────────────────
@@ -158,7 +158,7 @@ def test_a_refused_connection() -> None:
     exchange.send(RST | ACK, 0, 1, wnd=0)
     assert exchange.drawn() == expected(
         """
-        |         #1 198.51.100.1:40312        198.51.100.2:80
+        |      ms #1 198.51.100.1:40312        198.51.100.2:80
         |   0.000 #1 ── SYN seq 0 win 502 ───────────────────▶
         |               ! refused: nobody listens
         |   1.000 #1 ◀─ RST,ACK seq 0 ack 1 win 0 ────────────
@@ -173,7 +173,7 @@ def test_our_own_connection_has_us_on_the_right_all_the_same() -> None:
     exchange.receive(SYN | ACK, 0, 1, after="ESTABLISHED")
     assert exchange.drawn() == expected(
         """
-        |         #1 198.51.100.1:40312        198.51.100.2:80
+        |      ms #1 198.51.100.1:40312        198.51.100.2:80
         |   0.000 #1 ◀─ SYN seq 0 win 502 ──────────────────── CLOSED → SYN-SENT
         |   1.000 #1 ── SYN,ACK seq 0 ack 1 win 502 ─────────▶ SYN-SENT → ESTABLISHED
         """
@@ -193,6 +193,7 @@ def test_what_is_not_tcp_is_one_line() -> None:
     exchange.add("in", b"\x45\x00", verdict="dropped: truncated")
     assert exchange.drawn() == expected(
         """
+        |      ms
         |   0.000    ── ICMP echo request id 7 seq 1 len 56 ─▶
         |   1.000    ◀─ ICMP echo reply id 7 seq 1 len 56 ────
         |   2.000    ── UDP port 53 to 1024 len 4 ───────────▶
@@ -211,6 +212,7 @@ def test_ipv6_is_shown_only_in_full() -> None:
     assert exchange.drawn() == ""
     assert exchange.drawn(full=True) == expected(
         """
+        |      ms
         |   0.000    ── 48 bytes: IPv6 ──────────────────────▶
         |               ! dropped: bad IP version
         """
@@ -236,7 +238,7 @@ def test_the_same_ports_again_with_another_number_are_another_connection(
     exchange.isn["in"] += 5_000_000
     exchange.receive(SYN, 0, after="SYN-RECEIVED")
     headings = [line for line in exchange.drawn().splitlines() if "198.51.100.1" in line]
-    assert [heading.split()[0] for heading in headings] == ["#1", "#2"]
+    assert [heading.split()[:2] for heading in headings] == [["ms", "#1"], ["ms", "#2"]]
 
 
 def test_a_repeated_syn_is_the_same_connection() -> None:
@@ -271,7 +273,7 @@ class TestWithoutComments:
         exchange.send(ACK, 1, 1)
         assert self.drawn(exchange) == expected(
             """
-            |         #1 198.51.100.2:80                           198.51.100.1:40312
+            |      ms #1 198.51.100.2:80                           198.51.100.1:40312
             |   0.000 #1 ── SYN seq 0 win 502 ──────────────────────────────────────▶
             |   1.000 #1 ◀─ SYN,ACK seq 0 ack 1 win 502 ─────────────────────────────
             |   2.000 #1 ── ACK seq 1 ack 1 win 502 ────────────────────────────────▶
@@ -287,7 +289,7 @@ class TestWithoutComments:
         exchange = Exchange()
         exchange.add("in", ping(reply=False))
         exchange.add("out", ping(reply=True))
-        assert [line[12] for line in self.drawn(exchange).splitlines()] == ["─", "◀"]
+        assert [line[12] for line in self.drawn(exchange).splitlines()[1:]] == ["─", "◀"]
 
 
 def test_the_state_of_a_connection_that_ends_in_reset_is_closed(exchange: Exchange) -> None:

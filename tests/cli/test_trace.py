@@ -63,7 +63,7 @@ def test_our_side_stands_on_the_right_also_where_we_opened(
     exchange.receive(SYN | ACK, 0, 1, after="ESTABLISHED")
     assert main(["trace", str(capture(exchange))]) == 0
     heading, first, second = capfd.readouterr().out.splitlines()
-    assert heading.split()[1:] == ["peer", "198.51.100.1:40312", "198.51.100.2:80", "tunstack"]
+    assert heading.split()[2:] == ["peer", "198.51.100.1:40312", "198.51.100.2:80", "tunstack"]
     assert "◀─ SYN" in first
     assert "── SYN,ACK" in second
 
@@ -84,8 +84,9 @@ def test_full_and_only(
     path = str(capture(exchange))
     assert main(["trace", "--full", path]) == 0
     assert capfd.readouterr().out.count("#1 ") == 1 + len(exchange.observations)
-    assert main(["trace", "--only", "81", path]) == 0
-    assert capfd.readouterr().out == ""
+    assert main(["trace", "--only", "81", "--only", "82", path]) == 2
+    expected = f"tunstack trace: {path} has no packets from or to port 81 or 82\n"
+    assert capfd.readouterr() == ("", expected)
 
 
 def test_what_comes_before_the_damage_is_drawn(

@@ -7,15 +7,18 @@ import sys
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 import trio
 
 import tunstack
 from tunstack.bridge import LEFT, RIGHT
-from tunstack.cli.options import IMPAIR, MTU, SEED
-from tunstack.cli.running import Failure, execute, in_foreground, run_inside
+from tunstack.cli.files import open_output
+from tunstack.cli.options import IMPAIR, MTU, SEED, stdout_beside
+from tunstack.cli.parameters import OUTPUT
+from tunstack.cli.running import execute, in_foreground, run_inside
+from tunstack.cli.status import Failure
 
 if TYPE_CHECKING:
     from tunstack.link.impair import Impairments
@@ -32,12 +35,12 @@ Examples:
   tunstack bridge --impair out:loss=5% --pcap x.pcapng --server 'nc -l -p 9000 >f' -- \\
       sh -c 'nc -N $TUNSTACK_HOST 9000 </usr/bin/python3'
 
-The exit status is COMMAND's, as with `tunstack run`.
+The exit status is COMMAND's, as with `tunstack run`. With --pcap -, what it and the server print
+is on standard error.
 """
 
 
 @click.command(
-    short_help="Run a command across a bad path to another kernel.",
     epilog=_EPILOG,
     context_settings={"allow_interspersed_args": False},
 )
@@ -50,9 +53,10 @@ The exit status is COMMAND's, as with `tunstack run`.
 @MTU
 @click.option(
     "--pcap",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OUTPUT,
     metavar="FILE",
-    help="Write all packets to FILE (pcapng), each with what becomes of it on the path.",
+    help="Write all packets to FILE (pcapng), each with what becomes of it on the path; - is"
+    " standard output.",
 )
 @SEED
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -60,7 +64,7 @@ def bridge(
     impair: tuple[Impairments, Impairments],
     server: str | None,
     mtu: int | None,
-    pcap: Path | None,
+    pcap: str | None,
     seed: int | None,
     command: tuple[str, ...],
 ) -> int:
@@ -71,21 +75,23 @@ def bridge(
     TUNSTACK_HOST. In the end standard error tells what the path did.
     """
     running = False
+    stdout = stdout_beside(pcap)
 
     async def main() -> int:
         nonlocal running
         with ExitStack() as stack:
-            capture = None if pcap is None else stack.enter_context(_opened(pcap))
+            capture = None if pcap is None else stack.enter_context(open_output(pcap))
             async with (
                 tunstack.open_bridge(impair, seed=seed, mtu=mtu or 1500, capture=capture) as joined,
                 trio.open_nursery() as nursery,
             ):
                 if server is not None:
-                    run = partial(joined.right.run_process, ["sh", "-c", server], check=False)
+                    shell = ["sh", "-c", server]
+                    run = partial(joined.right.run_process, shell, stdout=stdout, check=False)
                     await _wait_until_it_listens(joined.right, await nursery.start(run))
                 begun = trio.current_time()
                 running = True
-                status = await run_inside(joined.left, command, RIGHT)
+                status = await run_inside(joined.left, command, RIGHT, stdout=stdout)
                 running = False
                 _report(joined.statistics(), trio.current_time() - begun)
                 nursery.cancel_scope.cancel()
@@ -95,13 +101,6 @@ def bridge(
         return number == signal.SIGINT and running and in_foreground()
 
     return execute("tunstack bridge", main, ignore=is_for_the_command)
-
-
-def _opened(path: Path) -> BinaryIO:
-    try:
-        return open(path, "wb")
-    except OSError as error:
-        raise Failure(f"cannot write {path}: {error.strerror}") from None
 
 
 async def _wait_until_it_listens(namespace: tunstack.Namespace, server: trio.Process) -> None:

@@ -14,12 +14,12 @@ import trio
 import tunstack
 from tunstack.cli.counting import describe, error_number
 from tunstack.cli.options import on_this_network, watched
-from tunstack.cli.running import Failure, execute, leaves, settle
+from tunstack.cli.parameters import STANDARD, Number
+from tunstack.cli.running import execute, leaves, settle
+from tunstack.cli.status import UNREAD, Failure
 from tunstack.cli.watching import watching
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tunstack.link.impair import Impairments
 
 OTHER: Final = 1
@@ -27,7 +27,7 @@ REFUSED: Final = 3
 RESET: Final = 4
 TIMED_OUT: Final = 5
 UNREACHABLE: Final = 6
-BROKEN_PIPE: Final = 141
+BROKEN_PIPE: Final = UNREAD
 
 _STATUS: Final = {
     errno.ECONNREFUSED: REFUSED,
@@ -60,13 +60,13 @@ Exit status:
 """
 
 
-@click.command(short_help="Connect from an address, as netcat does.", epilog=_EPILOG)
+@click.command(epilog=_EPILOG)
 @click.argument("host")
 @click.argument("port", type=click.IntRange(1, 65535))
 @on_this_network
 @click.option(
     "--wait",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     metavar="SECONDS",
     help="Give up when the connection is not open after so long.",
 )
@@ -81,7 +81,7 @@ def connect(
     mtu: int | None,
     impair: tuple[Impairments, Impairments],
     offload: bool,
-    pcap: Path | None,
+    pcap: str | None,
     trace: bool,
     seed: int | None,
 ) -> int:
@@ -94,10 +94,14 @@ def connect(
     A TUN device leads from the current network namespace to tunstack: that takes root, or the
     capability CAP_NET_ADMIN. The kernel is HOST, or has a route to it and forwards.
     """
+    if pcap == STANDARD:
+        raise click.UsageError(
+            "standard output has what the connection brings: name a file for --pcap"
+        )
 
     async def main() -> int:
         async with (
-            watching(pcap=pcap, trace=trace) as tap,
+            watching("tunstack connect", pcap=pcap, trace=trace) as tap,
             tunstack.open_host(
                 address,
                 name=device_name,
