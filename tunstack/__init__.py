@@ -31,9 +31,7 @@ The layers, each of which imports only those to its right::
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
-
+TYPE_CHECKING = False  # as type checkers know it, without importing typing
 if TYPE_CHECKING:
     from tunstack.bridge import Bridge, HostBridge, open_bridge, open_host_bridge
     from tunstack.errors import SetupError
@@ -85,7 +83,7 @@ __all__ = [
     "SetupError",
 ]
 
-_WHERE: Final = {
+_WHERE = {
     name: module
     for module, names in {
         "bridge": (
@@ -125,11 +123,14 @@ _WHERE: Final = {
 }
 """The module of each public name: imported when the name is asked for first, and not before.
 
-``tunstack --version`` shall not import a host, nor a program that wants a `Config` all of trio.
+``tunstack --version`` shall not import a host, nor a program that wants a `Config` all of trio; and
+the less is imported before the command line has its say, the less an interrupt can hit.
 """
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
     module = _WHERE.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

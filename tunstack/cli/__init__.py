@@ -11,11 +11,7 @@ them.
 
 from __future__ import annotations
 
-import signal
-import sys
-from importlib.util import find_spec
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as type checkers know it, without importing typing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -33,6 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is None:
         _die_of_interrupts()
+        _fill_standard_descriptors()
+    import sys
+    from importlib.util import find_spec
+
     for package in ("click", "rich"):
         if find_spec(package) is None:
             message = f"the command line needs {package}: pip install 'tunstack[cli]'"
@@ -43,10 +43,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(arguments)
 
 
+def _fill_standard_descriptors() -> None:
+    """Put nothing where a standard stream is closed, lest a device or a capture comes to be it."""
+    import os
+
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
 def _die_of_interrupts() -> None:
     """Have Ctrl-C end the process as it ends any other, until a command says what it means.
 
-    Python's own way, an exception at any point of an import, ends in a traceback.
+    Python's own way, an exception at any point of an import, ends in a traceback: that is why this
+    module imports nothing before it.
     """
+    import signal
+
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import sys
 from contextlib import ExitStack
@@ -14,11 +16,11 @@ import trio
 
 import tunstack
 from tunstack.bridge import LEFT, RIGHT
-from tunstack.cli.files import open_output
+from tunstack.cli.files import open_output, output_title
 from tunstack.cli.options import IMPAIR, MTU, SEED, stdout_beside
 from tunstack.cli.parameters import OUTPUT
 from tunstack.cli.running import execute, in_foreground, run_inside
-from tunstack.cli.status import Failure
+from tunstack.cli.status import Failure, Unread, complain
 
 if TYPE_CHECKING:
     from tunstack.link.impair import Impairments
@@ -85,6 +87,7 @@ def bridge(
                 tunstack.open_bridge(impair, seed=seed, mtu=mtu or 1500, capture=capture) as joined,
                 trio.open_nursery() as nursery,
             ):
+                _check_capture(joined.statistics(), pcap)
                 if server is not None:
                     shell = ["sh", "-c", server]
                     run = partial(joined.right.run_process, shell, stdout=stdout, check=False)
@@ -93,7 +96,11 @@ def bridge(
                 running = True
                 status = await run_inside(joined.left, command, RIGHT, stdout=stdout)
                 running = False
-                _report(joined.statistics(), trio.current_time() - begun)
+                counts = joined.statistics()
+                _report(counts, trio.current_time() - begun)
+                if missing := counts.get("unrecorded"):
+                    why = os.strerror(counts["unrecorded_errno"])
+                    complain("tunstack bridge", f"the capture lacks {missing} packets: {why}")
                 nursery.cancel_scope.cancel()
         return status
 
@@ -127,6 +134,19 @@ def _listens(namespace: tunstack.Namespace) -> bool:
         if any(row.split()[3] == _LISTEN for row in rows):
             return True
     return False
+
+
+def _check_capture(statistics: dict[str, int], pcap: str | None) -> None:
+    """See that a capture could be begun.
+
+    Raises:
+        Failure: it could not.
+        Unread: nobody reads it.
+    """
+    if pcap is not None and (number := statistics.get("unrecorded_errno")):
+        if number == errno.EPIPE:
+            raise Unread
+        raise Failure(f"cannot write {output_title(pcap)}: {os.strerror(number)}")
 
 
 def _report(statistics: dict[str, int], seconds: float) -> None:

@@ -203,5 +203,7 @@ async def converse(stream: trio.abc.HalfCloseableStream, ends: Ends) -> None:
         if any(isinstance(error, BrokenPipeError) for error in errors):
             raise Failure("nobody reads standard output any more", BROKEN_PIPE) from None
         if all(isinstance(error, trio.BrokenResourceError) for error in errors):
-            raise errors[0] from errors[0].__cause__
+            # Of two tasks, one is told why; the other that there is no connection any more.
+            why = min(errors, key=lambda error: error_number(error) == errno.ENOTCONN)
+            raise why from why.__cause__
         raise

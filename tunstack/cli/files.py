@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 from tunstack.cli.parameters import STANDARD
@@ -21,6 +22,8 @@ def read_packets(name: str, skipped: Counter[str]) -> Iterator[CapturedPacket]:
     if name != STANDARD:
         yield from read_capture(name, skipped=skipped)
         return
+    if sys.stdin is None:
+        raise ValueError("cannot read standard input: it is closed")
     with os.fdopen(os.dup(0), "rb") as file:
         yield from read_capture(file, title=input_title(name), skipped=skipped)
 
@@ -41,6 +44,8 @@ def open_output(name: str) -> BinaryIO:
     Raises:
         Failure: it cannot be opened.
     """
+    if name == STANDARD and sys.stdout is None:
+        raise Failure("cannot write standard output: it is closed")
     try:
         return os.fdopen(os.dup(1), "wb") if name == STANDARD else open(name, "wb")
     except OSError as error:

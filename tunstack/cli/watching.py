@@ -11,7 +11,7 @@ import trio
 
 from tunstack.cli.files import open_output, output_title
 from tunstack.cli.ladder import Ladder, step_from_observation, symbols_for
-from tunstack.cli.status import Failure, complain
+from tunstack.cli.status import Failure, Unread, complain
 from tunstack.cli.terminal import console, print_lines
 from tunstack.link.pcapng import PcapngWriter
 
@@ -65,6 +65,7 @@ class _Capture:
 
     Raises:
         Failure: the file cannot be written from the beginning.
+        Unread: nobody reads it.
     """
 
     def __init__(self, path: str | PathLike[str], program: str = "tunstack") -> None:
@@ -73,6 +74,9 @@ class _Capture:
         self._file = open_output(name)
         try:
             self._writer: PcapngWriter | None = PcapngWriter(self._file)
+        except BrokenPipeError:
+            self.close()
+            raise Unread from None
         except OSError as error:
             self.close()
             raise Failure(f"cannot write {output_title(name)}: {error.strerror}") from None

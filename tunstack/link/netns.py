@@ -315,7 +315,7 @@ def _check_command(program: str, env: Mapping[str, str] | None, cwd: str | None)
 def _why_not(wanted: str, folders: list[str], program: str) -> OSError:
     """What exec says of a program that it cannot execute, as the shells distinguish it."""
     number = errno.ENOENT
-    for folder in folders:
+    for folder in folders if program else ():
         try:
             os.stat(os.path.join(folder, wanted))
         except OSError as error:
