@@ -13,7 +13,7 @@ from rich.table import Table
 from tunstack.bench.cases import GROUPS, QUICK, USUAL, Plan
 from tunstack.bench.figures import draw
 from tunstack.bench.generators import GeneratorError, programs
-from tunstack.bench.rows import as_json, as_table, describe_machine
+from tunstack.bench.rows import as_json, as_table, machine_text
 from tunstack.bench.suite import run_suite
 from tunstack.cli.files import check_outputs, write_output
 from tunstack.cli.parameters import OUTPUT, STANDARD, Number, refuse_to_share
@@ -95,11 +95,8 @@ def bench(
             raise Failure(f"a measurement failed: {error}", 1) from error
         clients = programs(own=plan.own)
         by = ", ".join(f"{what} by {name}" for what, name in clients.items())
-        _print(
-            results,
-            by if plan.offload else f"{by}; --no-offload",
-            stderr=STANDARD in (file, plot),
-        )
+        made_by = f"{machine_text()}; {by}" + ("" if plan.offload else "; --no-offload")
+        _print(results, made_by, stderr=STANDARD in (file, plot))
         conditions = {
             "pairs": plan.pairs,
             "seconds": plan.seconds,
@@ -109,7 +106,7 @@ def bench(
         if file is not None:
             write_output(file, as_json(results, conditions))
         if plot is not None:
-            write_output(plot, draw(results))
+            write_output(plot, draw(results, made_by))
         return 0
 
     return execute("tunstack bench", main)
@@ -132,7 +129,7 @@ async def _run(plan: Plan, names: tuple[str, ...]) -> list[Result]:
         return await run_suite(plan, names, progress)
 
 
-def _print(results: list[Result], clients: str, *, stderr: bool) -> None:
+def _print(results: list[Result], made_by: str, *, stderr: bool) -> None:
     """Print the table, in Markdown, and what it came about with."""
     head, *rows = as_table(results)
     table = Table(*head, box=box.MARKDOWN)
@@ -144,8 +141,4 @@ def _print(results: list[Result], clients: str, *, stderr: bool) -> None:
     if not page.is_terminal:
         page.width = _WIDTH
     page.print(table)
-    machine = describe_machine()
-    page.print(
-        f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, "
-        f"Python {machine['python']}; load average {machine['load']}; {clients}",
-    )
+    page.print(made_by)

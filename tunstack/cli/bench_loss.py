@@ -15,6 +15,7 @@ from rich.table import Table
 from tunstack.bench.crew import LaneError
 from tunstack.bench.loss import CONTENDERS, QUICK, Plan, as_json, ratio, run_plan
 from tunstack.bench.plot import draw
+from tunstack.bench.rows import machine_text
 from tunstack.cli.files import check_outputs, write_output
 from tunstack.cli.parameters import OUTPUT, STANDARD, Number, refuse_to_share
 from tunstack.cli.running import execute
@@ -88,7 +89,7 @@ def bench_loss(
         if file is not None:
             write_output(file, as_json(plan, results))
         if plot is not None:
-            write_output(plot, draw(results))
+            write_output(plot, draw(results, machine_text()))
         return 0
 
     return execute("tunstack bench-loss", main)
