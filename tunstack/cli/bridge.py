@@ -32,10 +32,10 @@ _LISTEN: Final = "0A"
 _EPILOG = f"""\b
 Examples:
   tunstack bridge --impair delay=10ms -- ping -c 3 {RIGHT}
-  tunstack bridge --impair loss=1%,delay=10ms,rate=100mbit --server 'iperf3 -s' -- \\
-      iperf3 -c {RIGHT} -C reno
-  tunstack bridge --impair out:loss=5% --pcap x.pcapng --server 'nc -l -p 9000 >f' -- \\
-      sh -c 'nc -N $TUNSTACK_HOST 9000 </usr/bin/python3'
+  tunstack bridge --impair loss=1%,delay=10ms,rate=100mbit \\
+      --server 'iperf3 -s' -- iperf3 -c {RIGHT} -C reno
+  tunstack bridge --impair out:loss=5% --pcap x.pcapng \\
+      --server 'nc -l -p 9000 >f' -- sh -c 'nc -N {RIGHT} 9000 </bin/sh'
 
 The exit status is COMMAND's, as with `tunstack run`. With --pcap -, what it and the server print
 is on standard error.

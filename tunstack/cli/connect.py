@@ -43,9 +43,11 @@ _CHUNK: Final = 65536
 _EPILOG = f"""\b
 Examples:
   echo hello | sudo tunstack connect --address 10.9.0.2/24 10.9.0.1 7
-  printf 'GET / HTTP/1.0\\r\\n\\r\\n' | sudo tunstack connect --address 10.9.0.2/24 10.9.0.1 80
+  printf 'GET / HTTP/1.0\\r\\n\\r\\n' |
+      sudo tunstack connect --address 10.9.0.2/24 10.9.0.1 80
   tunstack run -- sh -c 'nc -l -p 9000 & sleep 1;
-      echo hello | tunstack connect --address 198.51.100.130/25 198.51.100.129 9000'
+      echo hello |
+      tunstack connect --address 198.51.100.130/25 198.51.100.129 9000'
 
 \b
 Exit status:
@@ -95,9 +97,7 @@ def connect(
     capability CAP_NET_ADMIN. The kernel is HOST, or has a route to it and forwards.
     """
     if pcap == STANDARD:
-        raise click.UsageError(
-            "standard output has what the connection brings: name a file for --pcap"
-        )
+        raise click.UsageError("--pcap needs a file: standard output has what comes")
 
     async def main() -> int:
         async with (

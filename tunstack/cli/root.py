@@ -39,7 +39,7 @@ _EPILOG = """\b
 Examples:
   tunstack demo
   tunstack run -- curl http://198.51.100.2/
-  tunstack run --trace --serve echo -- sh -c 'echo hello | nc -N $TUNSTACK_HOST 7'
+  tunstack run --trace -- ping -c 3 198.51.100.2
   tunstack COMMAND --help
 """
 

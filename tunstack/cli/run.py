@@ -26,10 +26,11 @@ _EPILOG = f"""\b
 Examples:
   tunstack run -- curl http://{ADDRESS}/
   tunstack run --trace -- ping -c 3 {ADDRESS}
-  tunstack run --pcap x.pcapng -- curl -sS -o f http://{ADDRESS}/bytes/1000000
+  tunstack run --pcap x.pcapng -- curl -o f http://{ADDRESS}/bytes/1000000
   tunstack run --pcap - -- curl http://{ADDRESS}/ | tunstack trace -
-  tunstack run --impair loss=1%,delay=20ms -- curl -o f http://{ADDRESS}/bytes/1000000
-  tunstack run --serve echo --serve http:8080 -- sh    (look around, then exit)
+  tunstack run --impair loss=1%,delay=20ms -- ab -n 9 http://{ADDRESS}/
+  tunstack run --trace --serve echo -- socat - TCP:{ADDRESS}:7
+  tunstack run --serve echo --serve http:8080 -- sh   (look around, then exit)
 
 The exit status is COMMAND's: 128+N when signal N ended it, 127 when it was not found, 126 when it
 cannot be executed; 2 when the network could not be made. With --pcap -, what COMMAND prints is on

@@ -39,14 +39,16 @@ class _Device(TypedDict):
 
 _EPILOG = f"""\b
 Examples:
-  sudo tunstack serve http --address 198.51.100.2/24     then: curl http://198.51.100.2/
+  sudo tunstack serve http --address 198.51.100.2/24
+      then: curl http://198.51.100.2/
   sudo tunstack serve http --workers 4 --address 198.51.100.2/24
-  sudo tunstack serve echo chargen http:8080 --address 10.9.0.2/24 --device-name tun7
-  tunstack run -- sh -c 'tunstack serve echo --address 198.51.100.130/25 & sh'     without root
+  sudo tunstack serve echo http:8080 --address 10.9.0.2/24 --device-name tun7
+  tunstack run -- sh -c 'tunstack serve echo --address 198.51.100.130/25 & sh'
+      without root
 
 \b
 Apps:
-{chr(10).join(f"  {app.name:<8} {app.port:>3}  {app.summary}" for app in APPS.values())}
+{chr(10).join(f"  {app.name:<7} {app.port:>2}  {app.summary}" for app in APPS.values())}
 
 It serves until a signal ends it, and then exits with 130 (SIGINT) or 143 (SIGTERM); with 2 when it
 could not begin.

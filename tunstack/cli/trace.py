@@ -22,7 +22,8 @@ _ENOUGH_TO_JUDGE: Final = 1000  # packets, to tell whether tunstack wrote the ca
 
 _EPILOG = """\b
 Examples:
-  tunstack run --pcap x.pcapng -- curl http://198.51.100.2/ && tunstack trace x.pcapng
+  tunstack run --pcap x.pcapng -- curl http://198.51.100.2/
+  tunstack trace x.pcapng
   tunstack trace --color --full --only 80 x.pcapng | less -R
   tunstack run --pcap - -- curl http://198.51.100.2/ | tunstack trace -
   tcpdump -w other.pcap -i eth0 tcp   (any capture of IP packets will do)

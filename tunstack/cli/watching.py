@@ -12,7 +12,7 @@ import trio
 from tunstack.cli.files import open_output, output_title
 from tunstack.cli.ladder import Ladder, step_from_observation, symbols_for
 from tunstack.cli.status import Failure, Unread, complain
-from tunstack.cli.terminal import console, print_lines
+from tunstack.cli.terminal import console, print_lines, report_left_out
 from tunstack.link.pcapng import PcapngWriter
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ async def watching(
         yield None
         return
     capture = None if pcap is None else _Capture(pcap, program)
-    watcher = _Watcher(capture, names if trace else None)
+    watcher = _Watcher(capture, names if trace else None, program)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watcher.draw_as_it_grows)
@@ -104,9 +104,13 @@ class _Watcher:
     Args:
         capture: Where to write, or None.
         names: Of the ladder's columns; None for no ladder.
+        program: What to begin messages with.
     """
 
-    def __init__(self, capture: _Capture | None, names: tuple[str, str] | None) -> None:
+    def __init__(
+        self, capture: _Capture | None, names: tuple[str, str] | None, program: str
+    ) -> None:
+        self._program = program
         self._capture = capture
         self._seen: deque[Observation] = deque()
         self._ladder: Ladder | None = None
@@ -138,6 +142,7 @@ class _Watcher:
         self._draw()
         if self._ladder is not None:
             print_lines(self._console, self._ladder.flush())
+            report_left_out(self._program, self._ladder.left_out)
         if self._capture is not None:
             self._capture.close()
 
