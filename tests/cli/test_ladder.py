@@ -81,6 +81,35 @@ def test_no_line_is_wider_than_the_terminal(exchange: Exchange) -> None:
     assert max(map(len, exchange.drawn().splitlines())) <= 80
 
 
+def test_what_says_nothing_new_does_not_wrap(exchange: Exchange) -> None:
+    """A segment's `win`, and then its `ack`, if this side's last row to show one had the same."""
+    for seq in (1, 60_000, 1_000_000):
+        exchange.send(PSH | ACK, seq, 1, payload=bytes(1448))
+    exchange.send(PSH | ACK, 10_000_000, 79, payload=bytes(14480))
+    exchange.send(PSH | ACK, 10_014_480, 79, payload=bytes(14480), wnd=501)
+    exchange.send(PSH | ACK, 10_028_960, 79, payload=bytes(14480), wnd=501)
+    shown = exchange.drawn(full=True).splitlines()[6:]
+    assert "\n".join(shown) == expected(
+        """
+        |   3.000 #1 ◀─ PSH,ACK seq 1 len 1448 win 16064 ───── ESTABLISHED
+        |   4.000 #1 ◀─ PSH,ACK seq 60000 len 1448 ack 1 ───── ESTABLISHED
+        |   5.000 #1 ◀─ PSH,ACK seq 1000000 len 1448 ack 1 ─── ESTABLISHED
+        |   6.000 #1 ◀─ PSH,ACK seq 10000000 len 14480 ─────── ESTABLISHED
+        |               ack 79
+        |   7.000 #1 ◀─ PSH,ACK seq 10014480 len 14480 ─────── ESTABLISHED
+        |               win 16032
+        |   8.000 #1 ◀─ PSH,ACK seq 10028960 len 14480 ─────── ESTABLISHED
+        """
+    )
+
+
+def test_what_one_side_said_is_new_from_the_other(exchange: Exchange) -> None:
+    exchange.send(PSH | ACK, 1_000_000, 1, payload=bytes(60_000), wnd=64256 >> 5)
+    lines = exchange.drawn(full=True).splitlines()
+    assert "ACK seq 1 ack 1 win 64256 " in lines[-3]  # the kernel's
+    assert lines[-1].strip() == "win 64256"
+
+
 def test_a_wide_terminal_has_room_for_everything_on_the_arrow(exchange: Exchange) -> None:
     exchange.fetch()
     assert exchange.drawn(width=120).splitlines()[7] == (

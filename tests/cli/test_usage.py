@@ -110,7 +110,7 @@ def test_mistakes(arguments: list[str], says: str, capfd: pytest.CaptureFixture[
     assert re.search(says, printed.err), printed.err
 
 
-COMMANDS = (
+COMMANDS: tuple[list[str], ...] = (
     [],
     ["run"],
     ["serve"],

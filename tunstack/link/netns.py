@@ -184,7 +184,7 @@ class NetworkNamespace:
         user namespace it sees itself as root.
 
         Raises:
-            OSError: FileNotFoundError or PermissionError for the command itself.
+            OSError: FileNotFoundError, PermissionError, NotADirectoryError: the command itself.
             subprocess.CalledProcessError: it failed, and ``check=False`` was not given.
             trio.ClosedResourceError: the namespace has ended.
         """
@@ -206,7 +206,7 @@ class NetworkNamespace:
         """Start a program in the namespace, as `trio.lowlevel.open_process` does.
 
         Raises:
-            OSError: FileNotFoundError or PermissionError for the command itself.
+            OSError: FileNotFoundError, PermissionError, NotADirectoryError: the command itself.
             trio.ClosedResourceError: the namespace has ended.
         """
         given = _as_list(command, options)
