@@ -41,6 +41,7 @@ def printed_to_a_full_disk(*arguments: object) -> tuple[int, str]:
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
+            env={key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"},
         )
     return done.returncode, done.stderr
 
