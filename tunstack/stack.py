@@ -225,7 +225,7 @@ class Stack:
         self._predicted += 1
         flow.received_tos = 0
         if self.output.tap is not None:
-            self.output.observe_in(frame, now, _ACCEPTED, _ESTABLISHED, _ESTABLISHED)
+            self.output.observe_in(frame, now, _ACCEPTED, _ESTABLISHED, _ESTABLISHED, flow)
         receiver, sender = flow.receiver, flow.sender
         if (
             not self.only_wakes
@@ -330,7 +330,7 @@ class Stack:
             flow.quiet.watch(flow, now)  # It has just opened: a request may be in the same batch.
         if self.output.tap is not None:
             flow.observed = flow.state
-            self.output.observe_in(packet, now, verdict, before.value, flow.state.value)
+            self.output.observe_in(packet, now, verdict, before.value, flow.state.value, flow)
         if verdict is _NEW_INCARNATION:
             self.opening.reincarnate(flow, segment, packet, now)
 

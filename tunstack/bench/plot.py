@@ -10,20 +10,28 @@ if TYPE_CHECKING:
     from tunstack.bench.loss import Result
 
 _WIDTH: Final = 420
-_HEIGHT: Final = 320
+_HEIGHT: Final = 366
 _LEFT: Final = 60
-_TOP: Final = 40
+_TOP: Final = 66
 _RIGHT: Final = 20
-_BOTTOM: Final = 50
+_BOTTOM: Final = 70
 _LEGEND: Final = 170
 _LEAST: Final = 1e4
 """Bits per second, below which a goodput is drawn as so much: the scale has no zero."""
+_TITLE: Final = (
+    "Goodput in Mbit/s over loss (logarithmic): more is better. Dashed: tunstack at one end"
+)
 # Distinct for people with any colour vision (Okabe and Ito), and dashed where not of the kernel.
 _COLOURS: Final = ("#000000", "#E69F00", "#56B4E9", "#D55E00", "#CC79A7", "#009E73")
 
 
-def draw(results: list[Result]) -> str:
-    """Draw goodput over loss, a panel for each round-trip time, a line for each contender."""
+def draw(results: list[Result], made_by: str = "") -> str:
+    """Draw goodput over loss, a panel for each round-trip time, a line for each contender.
+
+    Args:
+        results: What was measured.
+        made_by: On what machine.
+    """
     rtts = list(dict.fromkeys(result.cell.rtt for result in results))
     goodputs = [result.goodput for result in results]
     low = 10 ** math.floor(math.log10(max(min(goodputs), _LEAST)))
@@ -39,7 +47,9 @@ def draw(results: list[Result]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{_HEIGHT}"'
         f' viewBox="0 0 {width} {_HEIGHT}" font-family="sans-serif" font-size="12">\n'
         f'<rect width="{width}" height="{_HEIGHT}" fill="white"/>\n'
+        + _text(12, 22, _TITLE, "start")
         + "".join([*parts, legend])
+        + _text(12, _HEIGHT - 10, made_by, "start")
         + "</svg>\n"
     )
 
@@ -71,7 +81,7 @@ def _panel(results: list[Result], losses: list[float], scale: _Scale, number: in
         f'<g transform="translate({_WIDTH * number} 0)">\n',
         _text(_LEFT, _TOP - 16, f"round-trip time {results[0].cell.rtt * 1000:g} ms", "start"),
         _text(_LEFT - 8, _TOP - 16, "Mbit/s", "end"),
-        _text((_LEFT + right) / 2, _HEIGHT - 12, "loss in each direction", "middle"),
+        _text((_LEFT + right) / 2, _HEIGHT - 32, "loss in each direction", "middle"),
     ]
     for tick in scale.ticks():
         y = scale.y(tick)
@@ -109,4 +119,7 @@ def _legend(results: list[Result], left: float) -> str:
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>\n'
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="#222222">'
+        f"{escape(text)}</text>\n"
+    )

@@ -5,26 +5,28 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tunstack.bench.crew import LaneError
 from tunstack.bench.loss import CONTENDERS, QUICK, Plan, as_json, ratio, run_plan
 from tunstack.bench.plot import draw
-from tunstack.cli.running import Failure, execute
+from tunstack.bench.rows import machine_text
+from tunstack.cli.files import check_outputs, write_output
+from tunstack.cli.parameters import OUTPUT, STANDARD, Number, refuse_to_share
+from tunstack.cli.running import execute
+from tunstack.cli.status import Failure
+from tunstack.cli.terminal import console
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tunstack.bench.loss import Contender, Result
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
 
 _EPILOG = """\b
 Examples:
@@ -34,20 +36,31 @@ Examples:
 """
 
 
-@click.command(short_help="Measure goodput across lossy paths.", epilog=_EPILOG)
+@click.command(epilog=_EPILOG)
 @click.option("--quick", is_flag=True, help="Take a minute, a few paths, and be less exact.")
-@click.option("--seconds", type=click.FloatRange(1, 600), help="Of each transfer.  [6]")
+@click.option("--seconds", type=Number(1, 600), help="Of each transfer.  [6]")
 @click.option("--repeats", type=click.IntRange(1, 100), help="Transfers in a lossy cell.  [3]")
-@click.option("--rate", type=click.FloatRange(1, 1000), help="Of the path, in Mbit/s.  [20]")
-@click.option("--json", "file", type=_FILE, metavar="FILE", help="Write every figure to FILE.")
-@click.option("--plot", type=_FILE, metavar="FILE", help="Draw them into FILE (SVG).")
+@click.option("--rate", type=Number(1, 1000), help="Of the path, in Mbit/s.  [20]")
+@click.option(
+    "--json",
+    "file",
+    type=OUTPUT,
+    metavar="FILE",
+    help="Write every figure to FILE, or to standard output: -.",
+)
+@click.option(
+    "--plot",
+    type=OUTPUT,
+    metavar="FILE",
+    help="Draw them into FILE (SVG), or on standard output: -.",
+)
 def bench_loss(
     quick: bool,
     seconds: float | None,
     repeats: int | None,
     rate: float | None,
-    file: Path | None,
-    plot: Path | None,
+    file: str | None,
+    plot: str | None,
 ) -> int:
     """Measure goodput across lossy paths, tunstack's and the kernel's.
 
@@ -57,6 +70,7 @@ def bench_loss(
     again and how many packets the path had lost, how many came twice, and how many timeouts there
     were. It all takes about five minutes.
     """
+    refuse_to_share(json=file, plot=plot)
     plan = QUICK if quick else Plan()
     plan = replace(
         plan,
@@ -66,15 +80,16 @@ def bench_loss(
     )
 
     async def main() -> int:
+        check_outputs(file, plot)
         try:
             results = await _run(plan)
         except LaneError as error:
             raise Failure(f"a transfer failed: {error}", 1) from error
-        _report(plan, results)
+        _report(plan, results, stderr=STANDARD in (file, plot))
         if file is not None:
-            _write(file, as_json(plan, results))
+            write_output(file, as_json(plan, results))
         if plot is not None:
-            _write(plot, draw(results))
+            write_output(plot, draw(results, machine_text()))
         return 0
 
     return execute("tunstack bench-loss", main)
@@ -86,7 +101,7 @@ async def _run(plan: Plan) -> list[Result]:
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=console(stderr=True),
         transient=True,
     )
     with bar:
@@ -94,21 +109,21 @@ async def _run(plan: Plan) -> list[Result]:
         return await run_plan(plan, lambda done: bar.update(task, completed=done))
 
 
-def _report(plan: Plan, results: list[Result]) -> None:
-    console = Console()
+def _report(plan: Plan, results: list[Result], *, stderr: bool) -> None:
+    page = console(stderr=stderr, soft_wrap=False)
     for rtt in plan.rtts:
         title = f"RTT {rtt * 1000:g} ms: goodput in Mbit/s (in kernel Reno's)"
-        console.print(_table(title, plan, rtt, results, partial(_goodput, results)))
+        page.print(_table(title, plan, rtt, results, partial(_goodput, results)))
     for rtt in plan.rtts:
         title = f"RTT {rtt * 1000:g} ms: sent again/lost (twice, timeouts)"
-        console.print(_table(title, plan, rtt, results, _repair))
+        page.print(_table(title, plan, rtt, results, _repair))
     ran = {result.contender for result in results}
     load, cores = os.getloadavg()[1], os.cpu_count() or 1
     if load > 2 * cores:
-        console.print(f"The machine was busy (load {load:.1f}, {cores} cores): run it again.")
+        page.print(f"The machine was busy (load {load:.1f}, {cores} cores): run it again.")
     for contender in CONTENDERS:
         if contender not in ran:
-            console.print(f"This kernel offers us no {contender.congestion}: no {contender.name}.")
+            page.print(f"This kernel offers us no {contender.congestion}: no {contender.name}.")
 
 
 def _table(
@@ -138,10 +153,3 @@ def _repair(result: Result) -> str:
         for what in ("sent_again", "lost", "in_vain", "after_timeouts")
     )
     return f"{again}/{lost} ({twice}, {timeouts})"
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text)
-    except OSError as error:
-        raise Failure(f"cannot write {file}: {error.strerror}") from error
