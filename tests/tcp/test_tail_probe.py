@@ -372,6 +372,19 @@ def test_a_probe_that_repaired_a_loss_halves_the_window() -> None:
     assert windows(bench)[1] == 2  # Once.
 
 
+@pytest.mark.rfc("8985:7.4.2", "5681:3.1")
+def test_the_ack_that_tells_of_the_repair_opens_the_window_from_there() -> None:
+    """It is not before the reduction that it counts: it would count for nothing."""
+    bench = probed(4)
+    bench.advance(RTT)
+    acknowledge(bench, 4)
+    bench.send(TEXT[4 * MSS : 8 * MSS])
+    bench.drain()
+    bench.advance(RTT)
+    acknowledge(bench, 8)
+    assert windows(bench) == (3, 2)  # Four segments, where two would do for one more.
+
+
 @pytest.mark.rfc("8985:7.4.1")
 def test_a_probe_that_shows_more_losses_leads_to_fast_recovery() -> None:
     """The last three are lost: the probe's SACK tells of the others. One reduction, no timeout."""

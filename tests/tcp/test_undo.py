@@ -148,6 +148,18 @@ def test_an_old_echo_undoes_a_timeout(numbers: Numbers) -> None:
     assert bench.connection.sender.retransmissions == 1
 
 
+@pytest.mark.rfc("3522:3.2", "5681:3.1")
+@pytest.mark.parametrize("make", [mistaken, timed_out])
+def test_the_ack_that_undoes_it_opens_the_window_as_any_other(make: Any) -> None:
+    """By a segment: most of what it covers has been sent for already."""
+    bench = make(peer=STAMPING)
+    bench.advance(RTT / 5)
+    acknowledge(bench, 4, ts_ecr=100)
+    assert undone(bench) == 1
+    assert windows(bench) == (11, UNLIMITED)
+    bench.drain()
+
+
 @pytest.mark.rfc("3522:3.2")
 def test_an_echo_of_what_the_timeout_sent_again_undoes_nothing() -> None:
     bench = timed_out(peer=STAMPING)
@@ -271,7 +283,7 @@ def test_old_data_that_arrives_after_new_was_sent_undoes_a_timeout(numbers: Numb
     acknowledge(bench, 1)
     assert numbers_of(bench) == [new, new + 1]
     acknowledge(bench, 2)
-    as_before(bench)
+    as_before(bench, 11)  # By this ACK as well.
     assert all(number > new for number in numbers_of(bench))
     assert bench.connection.sender.retransmissions == 1
 

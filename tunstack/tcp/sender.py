@@ -15,6 +15,7 @@ from .send_buffer import SendBuffer
 from .send_timers import SendTimers
 from .sequence import MASK, ge, gt, le
 
+_OPEN: Final = Phase.OPEN
 _RECOVERY: Final = Phase.RECOVERY
 _LOSS: Final = Phase.LOSS
 
@@ -270,7 +271,7 @@ class Sender(SendTimers):
         heard = Heard(una, sacks, None if probe_twice else dsack, duplicate, echoed_at)
         advance = una - recovery.board.una
         was_syn = not self.synchronized
-        was_phase = recovery.phase
+        was, undone = recovery.phase, recovery.undone
         if advance:
             self._advance(ack, now)
         sample = recovery.heard(heard, now, self.mss)
@@ -286,12 +287,12 @@ class Sender(SendTimers):
             if self.retransmissions > 1:
                 # RFC 6928 section 2, and Linux. One SYN sent again may just mean a long path.
                 self.congestion.set_mss(self.mss, 1)
-        elif advance and not marked and was_phase is recovery.phase is not _RECOVERY:
-            self.grow(advance, sample, now)
         if recovery.recovering:
             self._tail.forget()  # What was lost is known, and has had its consequences.
         elif self._tail.acknowledged(una, duplicate=duplicate and not sack, came_twice=probe_twice):
             recovery.tail_was_lost(self._tail.flight, now)
+        if advance and not marked and not was_syn:
+            self._open_window(advance, sample, now, was, undone=recovery.undone > undone)
         self._set_timers(advance, now)
 
     @property
@@ -341,6 +342,25 @@ class Sender(SendTimers):
         if self.up is not None and le(self.up, ack):
             self.up = None
 
+    def _open_window(
+        self, advance: int, rtt: float | None, now: float, was: Phase, *, undone: bool
+    ) -> None:
+        """Open cwnd for an ACK that advances; the recovery was in phase `was` before it.
+
+        In slow start after a timeout by one segment at most for each ACK (RFC 3465 section 2.1):
+        most of what it covers had arrived before, and left no room. The ACK that ends it counts as
+        a segment, whatever it covers (RFC 5681 section 3.1): where a lone one was lost, no other
+        follows. So does the one that shows that nothing was lost. The one that ends fast recovery
+        leaves the window where PRR, or RFC 6582 section 3.2, has it, with that ACK in it.
+        """
+        phase = self.recovery.phase
+        if was is phase is _OPEN:
+            self.grow(advance, rtt, now)
+        elif undone:
+            self.grow(min(advance, self.mss), rtt, now)
+        elif was is _LOSS and phase is not _RECOVERY:
+            self._tell_congestion(self.mss if phase is _OPEN else min(advance, self.mss), rtt, now)
+
     def grow(self, octets: int, rtt: float | None, now: float) -> None:
         """Open cwnd if it was what limited us; a window never filled proves nothing (RFC 7661).
 
@@ -350,13 +370,12 @@ class Sender(SendTimers):
         in_slow_start = congestion.cwnd < congestion.ssthresh
         flight = self.recovery.flight
         used = 2 * flight if in_slow_start else flight + self.mss
-        if self.recovery.phase is _LOSS:
-            # RFC 3465 section 2.1: most of it had arrived before the timeout, and left no room.
-            octets = min(octets, self.mss)
-        elif used <= congestion.cwnd:
-            return
+        if used > congestion.cwnd:
+            self._tell_congestion(octets, rtt, now)
+
+    def _tell_congestion(self, octets: int, rtt: float | None, now: float) -> None:
         board = self.recovery.board
-        congestion.acknowledged(Acknowledgement(octets, now, rtt, board.una, board.nxt))
+        self.congestion.acknowledged(Acknowledgement(octets, now, rtt, board.una, board.nxt))
 
     def _measure(self, rtt: float, outstanding: int) -> None:
         """Take a sample, weighed by how many a window brings (RFC 7323 appendix G)."""
