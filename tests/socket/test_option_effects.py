@@ -28,7 +28,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tunstack.tcp.segment import ACK, FIN, RST
+from tunstack.tcp.segment import ACK, FIN, RST, URG
 
 from .network import (
     PORT,
@@ -229,6 +229,33 @@ async def test_more_is_to_come_and_comes() -> None:
         assert [bytes(segment.payload) for segment in peer.segments()] == [b"header, body"]
 
 
+@pytest.mark.parametrize("again", [False, True])
+async def test_setting_nodelay_sends_what_a_cork_holds(again: bool) -> None:
+    """As tcp(7) has it, and even if it was set; what comes after is held as before."""
+    async with host_and_peer() as (host, peer):
+        server = await accepted(host, peer)
+        set_tcp(server, nodelay=again, cork=1)
+        await server.send(b"held")
+        assert peer.segments() == []
+        set_tcp(server, keepidle=60)  # Another option sends nothing.
+        set_tcp(server, nodelay=0)
+        assert peer.segments() == []
+        set_tcp(server, nodelay=1)
+        assert [bytes(segment.payload) for segment in peer.segments()] == [b"held"]
+        await server.send(b"held as well")
+        assert peer.segments() == []
+
+
+@pytest.mark.parametrize("option", [{"nodelay": 1}, {"cork": 0}], ids=str)
+async def test_an_option_sends_what_was_to_be_followed_by_more(option: dict[str, int]) -> None:
+    async with host_and_peer() as (host, peer):
+        server = await accepted(host, peer)
+        await server.send(b"header", MSG_MORE)
+        assert peer.segments() == []
+        set_tcp(server, **option)
+        assert [bytes(segment.payload) for segment in peer.segments()] == [b"header"]
+
+
 async def test_in_haste_a_lone_segment_is_acknowledged_at_once() -> None:
     async with host_and_peer(delayed_ack=30.0) as (host, peer):
         server = await accepted(host, peer)
@@ -263,6 +290,43 @@ async def test_tcp_notsent_lowat_lets_only_so_much_wait() -> None:
                 peer.send(wnd=65_535)
                 await wait_all_tasks_blocked()
         assert server.tcp_info().notsent < 10_000
+
+
+@pytest.mark.parametrize(
+    ("level", "option", "value"),
+    [(IPPROTO_TCP, TCP_NOTSENT_LOWAT, -1), (SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)],
+)
+async def test_more_room_lets_who_waits_for_it_send(level: int, option: int, value: int) -> None:
+    async with host_and_peer(send_buffer=SMALL) as (host, peer):
+        server = await accepted(host, peer)
+        peer.send(wnd=0)
+        await wait_all_tasks_blocked()
+        if option == TCP_NOTSENT_LOWAT:
+            server.setsockopt(SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+            set_tcp(server, notsent_lowat=1000)
+        await server.send(bytes(SMALL))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.send, b"x")
+            await wait_all_tasks_blocked()
+            assert server.tcp_info().notsent == SMALL
+            server.setsockopt(level, option, value)
+            await wait_all_tasks_blocked()
+            assert server.tcp_info().notsent == SMALL + 1
+
+
+async def test_an_urgent_octet_put_back_in_line_is_read_by_who_waits() -> None:
+    async with host_and_peer() as (host, peer):
+        server = await accepted(host, peer)
+        server.setsockopt(SOL_SOCKET, socket.SO_OOBINLINE, 0)
+        peer.send(ACK | URG, b"!", up=1)
+        async with trio.open_nursery() as nursery:
+
+            async def reading() -> None:
+                assert await server.recv(10) == b"!"
+
+            nursery.start_soon(reading)
+            await wait_all_tasks_blocked()
+            server.setsockopt(SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
 
 # TCP_INFO

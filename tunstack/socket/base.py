@@ -244,6 +244,17 @@ class BaseSocket(trio.socket.SocketType):
             if flow.sender.unsent or parameters.keys() != {"nodelay"}:
                 self._host.acted(flow)
 
+    def push(self, *, small: bool) -> None:
+        """Send what waits for more to come; what is `small` too, though Nagle's rule holds it."""
+        flow = self._flow
+        if flow is None:
+            return
+        if small:
+            flow.sender.push()
+        flow.sender.more = False
+        if flow.sender.unsent:
+            self._host.acted(flow)
+
     @property
     def config(self) -> Config:
         """What its connection begins, or goes on, with."""

@@ -205,9 +205,10 @@ class Sender(SendTimers):
 
     def sent(self, what: Transmission, now: float) -> None:
         """`what` went out."""
-        self._force = False
         self.last_sent = now
         size = what.size + what.fin
+        if self._force and ge((what.seq + size) & MASK, self._force_until):
+            self._force = False
         if what.why:
             self.retransmissions += 1
             start = self.position(what.seq)
