@@ -234,7 +234,20 @@ def test_a_fin_is_part_of_the_last_segment() -> None:
         bench.shutdown()
     bench.drain()
     bench.wait()
-    bench.expect(FIN | ACK | PSH, seq=7, payload=TEXT[6 : MSS + 5], note=f"retransmission: {PROBE}")
+    bench.expect(FIN | ACK | PSH, seq=6, payload=TEXT[5 : MSS + 5], note=f"retransmission: {PROBE}")
+
+
+@pytest.mark.rfc("8985:7.3")
+@pytest.mark.parametrize("segments", [1, 3])
+def test_a_full_segment_goes_again_with_its_fin(segments: int) -> None:
+    """The FIN takes no octet's place."""
+    bench = connected()
+    with bench.batch():
+        bench.send(TEXT[: segments * MSS])
+        bench.shutdown()
+    bench.drain()
+    bench.wait()
+    bench.expect(FIN | ACK | PSH, seq=seq(segments - 1), size=MSS, note=f"retransmission: {PROBE}")
 
 
 @pytest.mark.rfc("8985:7.3")

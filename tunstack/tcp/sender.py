@@ -68,6 +68,7 @@ class Sender(SendTimers):
     def send_early(self) -> None:
         """From now on data may follow our SYN without waiting for its ACK."""
         self.early = True
+        self.recovery.send_early()
         self.wnd += 1  # SND.UNA is the SYN's, which takes no part of the window that was offered.
 
     def syn_was_sent(self, now: float) -> None:
@@ -113,10 +114,13 @@ class Sender(SendTimers):
 
     def _lost_transmission(self, room: int) -> Transmission | None:
         recovery = self.recovery
-        lost = recovery.board.first_lost(room)
+        board, fin = recovery.board, recovery.fin
+        lost = board.first_lost(room + fin)
         assert lost is not None
         start, end = lost
-        quota = self.congestion.cwnd - recovery.pipe
+        if end < board.nxt:
+            end = min(end, start + room)
+        quota = self.congestion.cwnd - recovery.pipe + fin
         if end - start > quota and not recovery.resend_now:
             return None
         return self._again(start, end, recovery.why)
@@ -140,6 +144,8 @@ class Sender(SendTimers):
         if last is None:
             return None
         self._tail.sent(board.nxt, self.outstanding, retransmission=True)
+        if last.end == board.nxt:
+            room += self.recovery.fin
         return self._again(max(last.start, last.end - room), last.end, "tail loss probe")
 
     def _new_transmission(self, limit: int, room: int) -> Transmission | None:
@@ -219,6 +225,8 @@ class Sender(SendTimers):
         else:
             self.sent_new((what.seq + size) & MASK, now)
             self.recovery.sent(size, now)
+            if what.fin:
+                self.recovery.fin = True
             if what.probe or what.size > self.path.proven < self.mss:
                 sizing.try_size(self, what)
         if self.timer is None or self.persisting:
@@ -333,7 +341,9 @@ class Sender(SendTimers):
 
     def _advance(self, ack: int, now: float) -> None:
         self.una = ack
-        self.synchronized = True
+        if not self.synchronized:
+            self.synchronized = True
+            self.recovery.syn_arrived()
         buffer = self.buffer
         if buffer.size:
             data_end = buffer.end
