@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,6 +24,10 @@ from tunstack.ip.icmp import (
     quoted_tcp,
     reply_to,
 )
+from tunstack.wire import encode_icmp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KERNEL = packed("198.51.100.1")
 OURS = packed("198.51.100.2")
@@ -63,6 +68,13 @@ def test_echo_request_to_many_is_not_answered(address: str) -> None:
 def test_echo_request_from_no_single_host_is_not_answered(address: str) -> None:
     datagram = replace(PING, src=packed(address))
     assert reply_to(datagram, REQUEST, broadcasts=BROADCASTS) is None
+
+
+@pytest.mark.parametrize("about", [port_unreachable, protocol_unreachable])
+def test_the_second_word_of_an_unreachable_is_zero(about: Callable[..., IcmpMessage]) -> None:
+    """RFC 792: unused; in one kind, the MTU of the next hop (RFC 1191)."""
+    packet = b"".join(encode_icmp(OURS, KERNEL, about(UDP_DATAGRAM)))
+    assert packet[24:28] == bytes(4)
 
 
 def test_unreachable_quotes_the_datagram() -> None:
