@@ -24,7 +24,7 @@ from tunstack.ip.icmp import (
     quoted_tcp,
     reply_to,
 )
-from tunstack.wire import encode_icmp
+from tunstack.wire import decode_datagram, decode_icmp, encode_icmp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,6 +139,16 @@ def test_error_about_a_segment_names_its_connection_and_place() -> None:
     assert quote == (OURS, KERNEL, 80, 40000, 0xDEADBEEF)
     assert quote is not None
     assert (quote.src, quote.sport, quote.seq) == (OURS, 80, 0xDEADBEEF)
+
+
+@pytest.mark.parametrize("tos", [0x02, 0x03, 0xB8])
+def test_error_about_a_segment_names_it_whatever_its_service(tos: int) -> None:
+    """ECN-capable or marked (RFC 3168), or of a service that was asked for."""
+    packet = b"".join(encode_icmp(KERNEL, OURS, error_about(replace(QUOTE, tos=tos))))
+    message = decode_icmp(decode_datagram(packet))
+    assert message.quoted is not None
+    assert message.quoted.tos == tos
+    assert quoted_tcp(message) == (OURS, KERNEL, 80, 40000, 0xDEADBEEF)
 
 
 @pytest.mark.parametrize(

@@ -311,6 +311,33 @@ def test_duplicates_of_what_was_recovered_begin_no_other(numbers: Numbers) -> No
     expect_segments(bench, 13, note="fast")
 
 
+@pytest.mark.rfc("9937:6.2")
+def test_what_the_third_duplicate_tells_of_is_the_first_that_counts(numbers: Numbers) -> None:
+    """Eight are on their way then; one of ten has arrived: half a segment more may be."""
+    bench = lost(**numbers)
+    assert bench.connection.sender.congestion.cwnd == 8.5 * MSS
+    assert bench.connection.sender.recovery.pipe == 9 * MSS  # The retransmission did not wait.
+    duplicate_acks(bench, 1)
+    assert bench.connection.sender.congestion.cwnd == 8 * MSS  # Two of ten: one, and it is out.
+
+
+@pytest.mark.rfc("3042:2", "6582:3.2")
+def test_the_third_duplicate_of_what_was_recovered_lets_nothing_go(numbers: Numbers) -> None:
+    """Limited transmit is for two, though no recovery begins."""
+    bench = lost(**numbers)
+    duplicate_acks(bench, 6)
+    expect_segments(bench, 12, 13)
+    bench.arrive(ACK, ack=seq(12))
+    expect_segments(bench, 14)
+    duplicate_acks(bench, 1, ack=seq(12))
+    expect_segments(bench, 15)
+    duplicate_acks(bench, 1, ack=seq(12))
+    expect_segments(bench, 16)
+    duplicate_acks(bench, 3, ack=seq(12))
+    bench.expect_nothing()
+    assert phase(bench) is Phase.OPEN
+
+
 # Timeout
 
 

@@ -384,6 +384,16 @@ def test_what_is_behind_one_that_was_taken_is_data_when_the_next_is_announced() 
     assert bench.receive() == b"cd"
 
 
+def test_one_that_was_taken_is_data_again_while_there_is_some_before_it() -> None:
+    """As on Linux, where only the next octet can go; none of the others does."""
+    bench = out_of_line()
+    bench.arrive(ACK | PSH | URG, up=2, payload=b"x!more")
+    assert urgent_octet(bench) == b"!"
+    bench.arrive(ACK | PSH | URG, up=3, payload=b"ab?")
+    bench.drain()
+    assert bench.receive() == b"x!moreab"
+
+
 def test_one_that_was_not_taken_is_read_with_what_is_behind_it() -> None:
     bench = out_of_line()
     bench.arrive(ACK | PSH | URG, up=1, payload=b"!more")
