@@ -99,6 +99,12 @@ class BaseSocket(trio.socket.SocketType):
         return self._shut_down_write
 
     @property
+    def backlog(self) -> tuple[int, int]:
+        """How many connections wait for `accept`, and how many may."""
+        listener = self._listener
+        return (0, 0) if listener is None else (len(listener), listener.backlog)
+
+    @property
     def listening(self) -> bool:
         """Whether it listens (SO_ACCEPTCONN)."""
         return self._listener is not None
