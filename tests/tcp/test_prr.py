@@ -19,6 +19,7 @@ from .flight import (
     SACKING,
     TEXT,
     acknowledge,
+    block,
     connected,
     expect_segments,
     flying,
@@ -138,6 +139,22 @@ def test_pipe_is_what_is_neither_sacked_nor_lost(numbers: Numbers) -> None:
         pipe.append(recovery(bench).pipe // MSS)
     # Two were replaced by new ones, the lost one by itself, and then half of what arrives.
     assert pipe == [10, 10, 9, 8]
+
+
+@pytest.mark.rfc("6675:4", "2018:5")
+def test_what_an_overtaken_ack_says_of_data_beyond_is_heard(numbers: Numbers) -> None:
+    """Its blocks count from SND.UNA on; of the round trip it tells nothing."""
+    bench = flying(10, **numbers)
+    bench.advance(RTT)
+    acknowledge(bench, 4)
+    bench.drain()
+    srtt = bench.connection.sender.rtt.srtt
+    bench.advance(RTT)
+    bench.arrive(ACK, ack=seq(1), sack=(block(2, 4), block(6, 7)))
+    assert recovery(bench).board.sacked == 3 * MSS
+    assert recovery(bench).board.una == seq(4)
+    assert bench.connection.sender.rtt.srtt == srtt
+    bench.drain()
 
 
 @pytest.mark.rfc("9937:6.2", "6675:5")

@@ -209,6 +209,20 @@ def test_it_does_after_the_recovery_is_over_as_well() -> None:
     bench.drain()
 
 
+@pytest.mark.rfc("3708:3", "2883:4")
+def test_it_does_though_later_acks_have_overtaken_it(numbers: Numbers) -> None:
+    """It is told once. What its ACK says of data is old, and the time that it took no measure."""
+    bench = mistaken(**numbers)
+    acknowledge(bench, 12)
+    bench.drain()
+    srtt, wnd = bench.connection.sender.rtt.srtt, bench.connection.sender.wnd
+    bench.advance(RTT)
+    acknowledge(bench, 10, dsack=(block(0),), wnd=5)
+    as_before(bench)
+    bench.drain()
+    assert (bench.connection.sender.rtt.srtt, bench.connection.sender.wnd) == (srtt, wnd)
+
+
 @pytest.mark.rfc("3708:3")
 def test_a_d_sack_of_a_part_undoes_nothing() -> None:
     """Two were sent again, and one of them had been lost."""

@@ -13,7 +13,7 @@ from .recovery import Heard, Phase, Recovery
 from .sack_blocks import read_blocks
 from .send_buffer import SendBuffer
 from .send_timers import SendTimers
-from .sequence import MASK, ge, gt, le
+from .sequence import MASK, ge, gt, le, lt
 
 _OPEN: Final = Phase.OPEN
 _RECOVERY: Final = Phase.RECOVERY
@@ -261,7 +261,7 @@ class Sender(SendTimers):
         """Take an acceptable ACK.
 
         Args:
-            ack: SEG.ACK, with SND.UNA =< SEG.ACK =< SND.NXT.
+            ack: SEG.ACK, with SND.UNA =< SEG.ACK =< SND.NXT; or older, for the SACK blocks' sake.
             now: Seconds.
             sack: The SACK blocks beside it.
             echoed_at: When what the peer's timestamp echoes was sent, if there is one (RFC 7323
@@ -272,6 +272,9 @@ class Sender(SendTimers):
         outstanding = (self.nxt - self.una) & MASK
         recovery = self.recovery
         sacks, dsack = read_blocks(sack, ack, self) if sack and recovery.sack else ((), None)
+        overtaken = lt(ack, self.una)
+        if overtaken:
+            ack = self.una
         una = self.position(ack)
         if una == recovery.board.una and not sacks and dsack is None and not duplicate:
             return
@@ -284,7 +287,7 @@ class Sender(SendTimers):
         if advance:
             self._advance(ack, now)
         sample = recovery.heard(heard, now, self.mss)
-        if sample is not None:
+        if sample is not None and not overtaken:  # Else it took a way that others did not.
             self._measure(sample, outstanding)
         if marked:
             recovery.heed_mark(advance, now)
