@@ -288,7 +288,16 @@ def test_no_more_than_the_initial_window_goes_out() -> None:
     _, flow = bakery.served()
     flow.send(bytes(100_000), bakery.now)
     sent = bakery.act(flow)
-    assert [len(out.segment.payload) for out in sent] == [SEGMENT] * 9  # Beside the SYN,ACK.
+    assert [len(out.segment.payload) for out in sent] == [SEGMENT] * 10  # Beside the SYN,ACK.
+
+
+def test_the_syn_is_no_part_of_what_is_on_its_way_when_it_is_acknowledged() -> None:
+    bakery = Bakery()
+    customer, flow = bakery.served()
+    flow.send(bytes(100_000), bakery.now)
+    bakery.act(flow)
+    customer.ack(seq=(customer.nxt + len(REQUEST)) & MASK)
+    assert flow.sender.recovery.pipe == flow.sender.outstanding == 10 * SEGMENT
 
 
 def test_no_more_than_the_window_of_the_syn_goes_out() -> None:

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import pytest
 
+from tunstack.link.impair import Impairments
+from tunstack.simulator import Simulator
 from tunstack.tcp.segment import ACK, PSH
 from tunstack.tcp.state import State
 from tunstack.tcp.verdict import Verdict
@@ -17,6 +19,8 @@ from .harness import CONFIG, MSS, NO_OPTIONS, Bench, Numbers, Offer, established
 S = State
 TEXT: Final = bytes(n % 251 for n in range(30_000))
 DELAY: Final = 0.04
+PATIENT: Final = replace(CONFIG, quick_acks=0)
+"""Its first ACKs may wait as long as later ones."""
 
 
 def unscaled(buffer: int, **setup: Any) -> Bench:
@@ -30,7 +34,7 @@ def unscaled(buffer: int, **setup: Any) -> Bench:
 @pytest.mark.rfc("SHLD-18", "MUST-40")
 def test_an_ack_may_wait_40_ms(numbers: Numbers) -> None:
     """SHLD-18, MUST-40."""
-    bench = established(**numbers)
+    bench = established(config=PATIENT, **numbers)
     bench.advance(1.0)
     bench.arrive(ACK | PSH, payload=b"x")
     bench.expect_nothing()
@@ -39,9 +43,42 @@ def test_an_ack_may_wait_40_ms(numbers: Numbers) -> None:
     assert bench.connection.deadline() is None
 
 
+@pytest.mark.rfc("SHLD-18", "MUST-40")
+def test_the_first_16_acks_of_a_connection_wait_5_ms() -> None:
+    """Those that need not wait at all do not count."""
+    bench = established()
+    for number in range(20):
+        bench.arrive(ACK, payload=bytes(2 * MSS))
+        bench.expect(ACK, at=bench.now)
+        begin = bench.now
+        bench.arrive(ACK | PSH, payload=b"x")
+        bench.wait()
+        bench.expect(ACK, at=begin + (0.005 if number < 16 else DELAY))
+
+
+def test_they_wait_no_longer_than_others() -> None:
+    bench = established(config=replace(CONFIG, delayed_ack=0.001))
+    bench.arrive(ACK | PSH, payload=b"x")
+    bench.wait()
+    bench.expect(ACK, at=0.001)
+
+
+@pytest.mark.parametrize("predict", [True, False])
+def test_who_writes_in_two_parts_is_not_kept_waiting(predict: bool) -> None:
+    """Nagle's algorithm holds the second until the first is acknowledged (RFC 9293 3.7.4)."""
+    simulator = Simulator(seed=1, impairments=Impairments(delay=0.01), predict=predict)
+    client, server = simulator.connect()
+    simulator.run(lambda: client.flow is not None and client.flow.sender.synchronized)
+    begin = simulator.now
+    client.send(b"header")
+    client.send(b"body")
+    simulator.run(lambda: len(server.received) == 10)
+    assert simulator.now - begin < 3 * 0.01 + 0.006
+
+
 @pytest.mark.rfc("MUST-40")
 def test_more_data_does_not_prolong_the_delay() -> None:
-    bench = established()
+    bench = established(config=PATIENT)
     bench.arrive(ACK, payload=b"x")
     bench.advance(0.03)
     bench.arrive(ACK, payload=b"y")

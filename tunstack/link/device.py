@@ -2,8 +2,9 @@
 
 This runs in the stack's own process for :func:`tunstack.link.tun.open_tun`, and in the holder of a
 private namespace (:mod:`tunstack.link.holder`), which must start fast: so pytun does what it can,
-`ioctl` the few things that pytun has no words for in IPv4 (see netdevice(7)), and pyroute2, whose
-import takes longer than all the rest together, is not needed.
+`ioctl` the few things that pytun has no words for in IPv4 (see netdevice(7)), one netlink message
+what needs no more rights than that, and pyroute2, whose import takes longer than all the rest
+together, is not needed.
 """
 
 from __future__ import annotations
@@ -31,6 +32,12 @@ IFF_VNET_HDR: Final = 0x4000
 _SIOCGIFCONF: Final = 0x8912
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
+
+# A link's request by rtnetlink(7): struct nlmsghdr, struct ifinfomsg, and one attribute, u32.
+_LINK_REQUEST: Final = struct.Struct("=IHHII BxHiII HHI")
+_RTM_NEWLINK: Final = 16
+_NLM_F_REQUEST_ACK: Final = 0x5
+_IFLA_TXQLEN: Final = 13
 _SIOCGIFNETMASK: Final = 0x891B
 _SIOCETHTOOL: Final = 0x8946
 _ETHTOOL_GLINK: Final = 0x0A
@@ -67,6 +74,15 @@ class TunRequest(NamedTuple):
     offload: bool = False
 
 
+QUEUE_LENGTH: Final = 16_384
+"""Packets for us that a device of ours holds before it drops any.
+
+A new one holds 500, less than a window: where several senders fill theirs while our process waits
+to run, it dropped 8,600 of 63,900. The largest window that opens by itself, 6 MiB, is 4,345
+segments of an MTU of 1500, and 11,738 of the smallest usual one, 576.
+"""
+
+
 def make_tun(wanted: TunRequest, more_flags: int = 0) -> tuple[int, str, int, bool]:
     """Make the device, or attach to a persistent one of that name, and bring it up.
 
@@ -101,6 +117,8 @@ def make_tun(wanted: TunRequest, more_flags: int = 0) -> tuple[int, str, int, bo
         raise _attach_error(wanted, error, exists, more_flags) from error
     try:
         _configure(device, wanted)
+        if not exists:
+            _set_queue_length(device.name)
         return os.dup(device.fileno()), device.name, device.mtu, offload
     except OSError as error:
         raise SetupError(
@@ -165,6 +183,25 @@ def bring_up(name: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
         flags = _flags(control, name)
         fcntl.ioctl(control, _SIOCSIFFLAGS, _ifreq(name, struct.pack("H", flags | IFF_UP)))
+
+
+def _set_queue_length(name: str) -> None:
+    """Let the kernel hold `QUEUE_LENGTH` packets until we read them, as `ip link` does.
+
+    There is an ioctl for it, but only for root outside of all user namespaces.
+
+    Raises:
+        OSError: there is no such interface, or no permission.
+    """
+    header = _LINK_REQUEST.size, _RTM_NEWLINK, _NLM_F_REQUEST_ACK, 0, 0
+    interface = socket.AF_UNSPEC, 0, socket.if_nametoindex(name), 0, 0
+    request = _LINK_REQUEST.pack(*header, *interface, 8, _IFLA_TXQLEN, QUEUE_LENGTH)
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+    with socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE) as control:
+        control.send(request)
+        (error,) = struct.unpack_from("=i", control.recv(4096), 16)  # struct nlmsgerr
+    if error:
+        raise OSError(-error, os.strerror(-error))
 
 
 def is_in_use(name: str) -> bool:

@@ -99,6 +99,12 @@ class BaseSocket(trio.socket.SocketType):
         return self._shut_down_write
 
     @property
+    def backlog(self) -> tuple[int, int]:
+        """How many connections wait for `accept`, and how many may."""
+        listener = self._listener
+        return (0, 0) if listener is None else (len(listener), listener.backlog)
+
+    @property
     def listening(self) -> bool:
         """Whether it listens (SO_ACCEPTCONN)."""
         return self._listener is not None
@@ -243,6 +249,17 @@ class BaseSocket(trio.socket.SocketType):
             flow.reconfigure(self._config)
             if flow.sender.unsent or parameters.keys() != {"nodelay"}:
                 self._host.acted(flow)
+
+    def push(self, *, small: bool) -> None:
+        """Send what waits for more to come; what is `small` too, though Nagle's rule holds it."""
+        flow = self._flow
+        if flow is None:
+            return
+        if small:
+            flow.sender.push()
+        flow.sender.more = False
+        if flow.sender.unsent:
+            self._host.acted(flow)
 
     @property
     def config(self) -> Config:

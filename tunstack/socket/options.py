@@ -35,7 +35,8 @@ TCP_KEEPCNT          how many must go unanswered
 TCP_LINGER2          seconds that a closed connection waits in FIN-WAIT-2, 120 at the most; 0 for
                      the host's own number, and a negative one to reset it there
 TCP_MAXSEG           the largest segment to announce; once connected, the largest to send
-TCP_NODELAY          small segments do not wait for an ACK (Nagle's algorithm is off)
+TCP_NODELAY          small segments do not wait for an ACK (Nagle's algorithm is off). Setting it
+                     sends all that is queued, what TCP_CORK or ``MSG_MORE`` holds included
 TCP_NOTSENT_LOWAT    octets not sent yet, beyond which `send` waits
 TCP_QUICKACK         every batch is acknowledged at once. It stays as it is set, where Linux's soon
                      has its own mind
@@ -271,6 +272,20 @@ def _set_max_segment(sock: BaseSocket, number: int) -> None:
 
 def _set_notsent_lowat(sock: BaseSocket, number: int) -> None:
     sock.notsent_lowat = number & 0xFFFF_FFFF
+    if sock.flow is not None and sock.flow.changed is not None:
+        sock.flow.changed()  # Whoever waits to send may do so now, as on Linux.
+
+
+def _set_nodelay(sock: BaseSocket, number: int) -> None:
+    sock.change(nodelay=bool(number))
+    if number:
+        sock.push(small=True)
+
+
+def _set_cork(sock: BaseSocket, number: int) -> None:
+    sock.change(cork=bool(number))
+    if not number:
+        sock.push(small=False)
 
 
 def _user_timeout(sock: BaseSocket) -> int:
@@ -366,7 +381,7 @@ OPTIONS: Final[dict[tuple[int, int], Option]] = {
     (SOL_SOCKET, SO_SNDBUF): _buffer("send_buffer", _send_buffer),
     (SOL_SOCKET, SO_REUSEADDR): _number(lambda sock: int(sock.reuse_address), _set_reuse_address),
     (IPPROTO_TCP, TCP_CONGESTION): Option(_congestion, _set_congestion),
-    (IPPROTO_TCP, TCP_CORK): _switch("cork"),
+    (IPPROTO_TCP, TCP_CORK): _number(lambda sock: int(sock.config.cork), _set_cork),
     (IPPROTO_TCP, TCP_FASTOPEN): _number(lambda sock: sock.config.fast_open_queue, _set_fast_open),
     (IPPROTO_TCP, TCP_FASTOPEN_CONNECT): _number(
         lambda sock: int(sock.config.fast_open_connect), _set_fast_open_connect
@@ -377,7 +392,7 @@ OPTIONS: Final[dict[tuple[int, int], Option]] = {
     (IPPROTO_TCP, TCP_KEEPCNT): _count("keepalive_count", 1, 127),
     (IPPROTO_TCP, TCP_LINGER2): _number(_linger2, _set_linger2),
     (IPPROTO_TCP, TCP_MAXSEG): _number(_max_segment, _set_max_segment),
-    (IPPROTO_TCP, TCP_NODELAY): _switch("nodelay"),
+    (IPPROTO_TCP, TCP_NODELAY): _number(lambda sock: int(sock.config.nodelay), _set_nodelay),
     (IPPROTO_TCP, TCP_NOTSENT_LOWAT): _number(lambda sock: sock.notsent_lowat, _set_notsent_lowat),
     (IPPROTO_TCP, TCP_QUICKACK): _number(
         lambda sock: int(not sock.config.delayed_ack), _set_quick_ack

@@ -315,6 +315,11 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
             connection.soft_error = None  # It has come right.
         _hear(connection, segment, now)
         sender.update_window(segment.seq, ack, _scaled_window(connection, segment))
+    elif segment.sack:
+        # Later ACKs have overtaken it, but a D-SACK is told once (RFC 2883 section 4), and undoes a
+        # recovery. The other blocks are hardly ever news: in the simulator nothing is faster for
+        # them. Linux hears both.
+        sender.heard(ack, now, sack=segment.sack)
     if connection.state in _CLOSE_STATES and sender.fin_acknowledged:
         _our_fin_is_acknowledged(connection)
     return None

@@ -43,6 +43,7 @@ class Config:
         rto_after_syn_loss: The timeout that data begins with (RFC 6298 section 5.7).
         delayed_ack: How long an ACK may wait for company; less than 0.5 s (MUST-40). Linux's 40 ms.
             With 0, every batch is acknowledged at once (TCP_QUICKACK).
+        quick_acks: How many of the first that might wait for so long wait for 5 ms at the most.
         syn_timeout: R2 for a SYN: at least three minutes (MUST-23).
         data_timeout: R2 for data: how long it may go unacknowledged (MUST-20; SHLD-11 asks for 100
             s or more). The default is what Linux's 15 retransmissions add up to.
@@ -102,6 +103,7 @@ class Config:
     rto_max: float = 120.0
     rto_after_syn_loss: float = 3.0
     delayed_ack: float = 0.04
+    quick_acks: int = 16
     syn_timeout: float = 180.0
     data_timeout: float = 924.6
     r1: int = 3

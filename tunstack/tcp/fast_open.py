@@ -63,12 +63,14 @@ class FastOpen:
 
     Attributes:
         early: Whether the application may send before the handshake has ended.
+        syn_data: Whether data in a SYN was acknowledged, by the peer or by us.
     """
 
-    __slots__ = ("early",)
+    __slots__ = ("early", "syn_data")
 
     def __init__(self, *, early: bool) -> None:
         self.early = early
+        self.syn_data = False
 
     @property
     def awaits_data(self) -> bool:
@@ -159,6 +161,7 @@ class Attempt(FastOpen):
         if self.cookie is None or self._syn_sent_at is None:
             return
         if self._acknowledged:
+            self.syn_data = True
             self._counters["fast_open_active"] += 1
         elif self._size:
             self._counters["fast_open_active_failed"] += 1
@@ -199,6 +202,7 @@ class Acceptance(FastOpen):
 
     def opened_early(self, connection: Connection) -> None:
         """Let the listener have it."""
+        self.syn_data = connection.receiver.buffer.total > 0
         if self._listener is not None:
             self._listener.opened_early(connection)
 

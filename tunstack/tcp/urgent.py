@@ -26,16 +26,14 @@ if TYPE_CHECKING:
 _FARTHEST: Final = 0xFFFF
 
 
-def mark_urgent(segment: Segment, up: int) -> bool:
+def mark_urgent(segment: Segment, up: int) -> None:
     """Tell the peer where the urgent data ends, SND.UP, if that is ahead of `segment`.
 
     What the field cannot say, it says as far as it can; later segments will say more (MUST-31).
     """
-    if not lt(segment.seq, up):
-        return False
-    segment.flags |= URG
-    segment.up = min((up - segment.seq) & MASK, _FARTHEST)
-    return True
+    if lt(segment.seq, up):
+        segment.flags |= URG
+        segment.up = min((up - segment.seq) & MASK, _FARTHEST)
 
 
 class UrgentMark:
