@@ -255,8 +255,8 @@ def _second_check_rst(connection: Connection, segment: Segment, now: float) -> V
         connection.return_to_listen()
     elif state is SYN_RECEIVED and not connection.passive:
         connection.end(OSError(errno.ECONNREFUSED, "Connection refused"))
-    elif state in (CLOSING, LAST_ACK, TIME_WAIT):
-        connection.end(None)
+    elif state is TIME_WAIT or (state in (CLOSING, LAST_ACK) and not connection.sender.buffer.size):
+        connection.end(None)  # All of our data has arrived.
     else:
         connection.end(OSError(errno.ECONNRESET, "Connection reset by peer"))
     return Verdict.RESET
