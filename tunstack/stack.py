@@ -299,8 +299,9 @@ class Stack:
         before = flow.state
         if segment.ecn == CE:
             self.counters["congestion_marks"] += 1
-        flow.received_tos = tos
         verdict = flow.segment_arrives(segment, now)
+        if verdict is _ACCEPTED:
+            flow.received_tos = tos
         self.counters[verdict] += 1
         self.touch(flow)
         if before is SYN_RECEIVED and not flow.sender.buffer.size and self._may_go_short_way(flow):

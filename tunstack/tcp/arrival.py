@@ -83,7 +83,7 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
     flags = segment.flags
     acknowledges = flags & ACK != 0
     # SND.UNA < SEG.ACK =< SND.NXT is one number, or more with data in our SYN.
-    if acknowledges and segment.ack != sender.nxt and not connection.sent_in_syn(segment.ack):
+    if acknowledges and segment.ack != sender.nxt and not connection.covers_syn(segment.ack):
         if not flags & RST:
             connection.send_reset(segment.ack)
         return Verdict.UNACCEPTABLE_ACK
@@ -94,6 +94,8 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
         return Verdict.RESET
     if not flags & SYN:
         return Verdict.IGNORED
+    if acknowledges and segment.ack != sender.nxt:
+        connection.sent_in_syn(segment.ack)
     connection.receiver.synchronize(segment.seq)
     agree_on_options(connection, segment, now)
     # The window of a SYN is never scaled (RFC 7323 section 2.2).
@@ -124,6 +126,15 @@ def _otherwise(connection: Connection, segment: Segment, now: float) -> Verdict:
         refusal = _fifth_check_ack(connection, segment, now)
     if refusal is not None:
         return refusal
+    # Only now, as on Linux: a TSval that nobody's ACK vouches for would have PAWS drop all others.
+    # RFC 7323 section 4.3: from a segment that spans Last.ACK.sent.
+    if (
+        connection.timestamps_ok
+        and segment.ts_val is not None
+        and le(segment.seq, connection.last_ack_sent)
+    ):
+        connection.ts_recent = segment.ts_val
+        connection.ts_recent_at = now
     if flags & URG:
         _sixth_check_urg(connection, segment)
     return _text_and_fin(connection, segment, (segment.seq + (flags & SYN != 0)) & MASK, now)
@@ -150,24 +161,31 @@ def _first_check_sequence(connection: Connection, segment: Segment, now: float) 
             return Verdict.RESET_IGNORED
         if _crossed_syn(connection, segment):
             return None
-        if connection.state is SYN_RECEIVED and flags & SYN:
+        if connection.state is SYN_RECEIVED and _is_their_syn(connection, segment):
             return _their_syn_again(connection, segment, now)
-        if connection.state is TIME_WAIT and flags & FIN:
+        if connection.state is TIME_WAIT and _is_their_fin(connection, segment):
             connection.restart_time_wait(now)
         connection.answer_unacceptable(segment, now)
         _report_duplicate(connection, segment)
         # Its ACK and window are not looked at: they are older than what we know.
         behind = lt(segment.seq, receiver.nxt)
         return Verdict.DUPLICATE if behind else Verdict.OUT_OF_WINDOW
-    if (
-        connection.timestamps_ok
-        and segment.ts_val is not None
-        and le(segment.seq, connection.last_ack_sent)
-    ):
-        # RFC 7323 section 4.3: only from a segment that spans Last.ACK.sent.
-        connection.ts_recent = segment.ts_val
-        connection.ts_recent_at = now
     return None
+
+
+def _is_their_syn(connection: Connection, segment: Segment) -> bool:
+    """Whether it is the SYN that has brought us to SYN-RECEIVED, sent again."""
+    return segment.flags & (SYN | ACK) == SYN and segment.seq == connection.receiver.irs
+
+
+def _is_their_fin(connection: Connection, segment: Segment) -> bool:
+    """Whether it is the FIN that came before, and has an ACK that the peer may have sent."""
+    sender = connection.sender
+    return (
+        segment.flags & (FIN | ACK) == FIN | ACK
+        and (segment.seq + segment.length) & MASK == connection.receiver.nxt
+        and 0 <= diff(sender.nxt, segment.ack) <= sender.max_wnd
+    )
 
 
 def _their_syn_again(connection: Connection, segment: Segment, now: float) -> Verdict:
@@ -266,7 +284,7 @@ def _fourth_check_syn(connection: Connection, segment: Segment, now: float) -> V
     """The third, security, is historic. With RFC 5961 section 4: any SYN is challenged."""
     if _crossed_syn(connection, segment):
         return None
-    if connection.state is SYN_RECEIVED and segment.seq == connection.receiver.irs:
+    if connection.state is SYN_RECEIVED and _is_their_syn(connection, segment):
         # Only what follows it is within the window: data that we did not take (RFC 7413).
         return _their_syn_again(connection, segment, now)
     if (

@@ -107,6 +107,10 @@ class Connection(Transmitter, Ending):
         self.sender.send_early()
         self.fast_open.opened_early(self)
 
+    def covers_syn(self, ack: int) -> bool:
+        """Whether `ack` may be of data in our SYN."""
+        return self.fast_open is not None and self.fast_open.covers(ack, self.sender)
+
     def sent_in_syn(self, ack: int) -> bool:
         """Whether `ack` is of data in our SYN, which then counts as sent."""
         return self.fast_open is not None and self.fast_open.counts(ack, self.sender)
