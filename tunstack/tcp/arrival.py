@@ -333,6 +333,9 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
         sender.update_window(segment.seq, ack, _scaled_window(connection, segment))
     if connection.state in _CLOSE_STATES and sender.fin_acknowledged:
         _our_fin_is_acknowledged(connection)
+    elif connection.state is TIME_WAIT and segment.seq != connection.receiver.nxt:
+        # Nothing but their FIN can come: who says more is told where we are, as on Linux.
+        connection.answer_unacceptable(segment, now)
     return None
 
 
@@ -404,8 +407,9 @@ def _text_and_fin(connection: Connection, segment: Segment, seq: int, now: float
     receiver = connection.receiver
     if len(segment.payload):
         if connection.orphaned and gt((seq + len(segment.payload)) & MASK, receiver.nxt):
-            # SHLD-3, and what Linux does: the peer must learn that nobody reads this.
-            connection.send_reset(connection.sender.nxt)
+            # SHLD-3, and what Linux does: the peer must learn that nobody reads this. It has not
+            # seen our FIN, perhaps: a RST with the number after that, it would only challenge.
+            connection.send_reset(connection.sender.una)
             connection.end(OSError(errno.ECONNABORTED, "Data arrived after close"))
             return Verdict.AFTER_CLOSE
         verdict = _text(connection, segment, seq, now)

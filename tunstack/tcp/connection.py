@@ -326,7 +326,7 @@ class Connection(Transmitter, Ending):
             case Due.PROBE:
                 self._outbox.append(self._probe(now, "keep-alive"))
             case Due.RESET:
-                self.send_reset(self.sender.nxt)
+                self.send_reset(self._reset_seq())
                 self.give_up()
             case Due.NOTHING:
                 pass
