@@ -447,8 +447,9 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
     if connection.ecn.data_arrived(segment):
         receiver.ack_now = True
     segments = -(-len(payload) // segment.gso_size) if segment.gso_size else 1
-    if not receiver.accept(seq, payload, now, segments):
-        return Verdict.DUPLICATE
+    if not receiver.accept(seq, payload, now, segments, told=behind > 0):
+        # All of it is held, or as many ranges as may be.
+        return Verdict.DUPLICATE if receiver.reassembly.twice else Verdict.NO_MEMORY
     if receiver.tuning is not None and now >= receiver.tuning.at:
         receiver.tuning.look(connection, segment.ts_ecr, now)
     return _ACCEPTED

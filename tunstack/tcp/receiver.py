@@ -157,7 +157,9 @@ class Receiver(UrgentReader):
 
     # Arrival
 
-    def accept(self, seq: int, data: Buffer, now: float, segments: int = 1) -> bool:
+    def accept(
+        self, seq: int, data: Buffer, now: float, segments: int = 1, *, told: bool = False
+    ) -> bool:
         """Take data that lies within the window, in or out of order.
 
         Args:
@@ -165,6 +167,8 @@ class Receiver(UrgentReader):
             data: What it is.
             now: Seconds.
             segments: How many segments it was on its way, or would have been on a wire.
+            told: Whether another part of its segment was reported to have come before: only the
+                first such part is (RFC 2883 section 4.2.2).
 
         Returns:
             Whether it brought anything new.
@@ -179,14 +183,22 @@ class Receiver(UrgentReader):
             self.out_of_order += segments
             if self.reassembly is NOTHING:
                 self.reassembly = Reassembly(self._max_runs)
-            if self.reassembly.insert(seq, data):
-                return True
-            self.came_again(seq, len(data))
-            return False
+            kept = self.reassembly.insert(seq, data)
+            self._report_overlap()
+            return kept
         self._advance(data)
-        for chunk in self.reassembly.take(self.nxt):
+        chunks = self.reassembly.take(self.nxt)
+        if not told:
+            self._report_overlap()
+        for chunk in chunks:
             self._advance(chunk)
         return True
+
+    def _report_overlap(self) -> None:
+        """The latest data had something in common with what is held (RFC 2883 section 4.2)."""
+        twice = self.reassembly.twice
+        if twice is not None:
+            self.came_again(twice[0], (twice[1] - twice[0]) & MASK)
 
     def refuses(self, seq: int) -> bool:
         """Whether data at `seq` is to be dropped, since it would wait and memory has run out.
