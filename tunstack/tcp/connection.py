@@ -160,7 +160,7 @@ class Connection(Transmitter, Ending):
         receiver = self.receiver
         if receiver.buffer.size and (receiver.urgent is None or receiver.available):
             return True
-        return receiver.finished or receiver.discarding or self.state is CLOSED
+        return receiver.finished or receiver.shut_down or self.state is CLOSED
 
     @property
     def sends_early(self) -> bool:
@@ -227,7 +227,7 @@ class Connection(Transmitter, Ending):
     def urgent_is_on_its_way(self) -> bool:
         """Whether an urgent octet was announced, out of line, and may still come."""
         receiver = self.receiver
-        over = receiver.discarding or self.state is CLOSED
+        over = receiver.shut_down or self.state is CLOSED
         return not over and receiver.urgent_is_on_its_way
 
     def reconfigure(self, config: Config) -> None:

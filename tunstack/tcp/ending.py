@@ -50,9 +50,11 @@ class Ending(ControlBlock):
         self.sender.stop_timers()
 
     def shutdown_receive(self) -> None:
-        """Read no more: what is there and what comes is acknowledged and dropped, as Linux does."""
-        self.receiver.discarding = True
-        self.receiver.buffer.clear()
+        """Wait for no more: as on Linux, what is there or comes may be read, and no read waits.
+
+        The peer notices nothing of it, unless nobody reads and the window closes.
+        """
+        self.receiver.shut_down = True
 
     # Both
 

@@ -66,7 +66,6 @@ class Receiver(UrgentReader):
         "ack_now",
         "budget",
         "buffer",
-        "discarding",
         "edge",
         "fin",
         "finished",
@@ -76,6 +75,7 @@ class Receiver(UrgentReader):
         "out_of_order",
         "reassembly",
         "shift",
+        "shut_down",
         "size",
         "sizes",
         "tuning",
@@ -95,8 +95,8 @@ class Receiver(UrgentReader):
         self._max_runs = config.max_out_of_order_runs
         self.fin: int | None = None
         self.finished = False
-        self.discarding = False
-        """Whether the application shut this half down: data is acknowledged and dropped."""
+        self.shut_down = False
+        """Whether the application shut this half down: it waits for nothing any more."""
         self._delayed_ack = config.delayed_ack
         self._most_offered = 0
         self._twice: tuple[int, int] | None = None
@@ -144,7 +144,6 @@ class Receiver(UrgentReader):
         """Whether all that came is in order, and nothing of it was urgent, its end, or a copy."""
         return not (
             self.reassembly.size
-            or self.discarding
             or self.fin is not None
             or self._twice is not None
             or self.urgent is not None
@@ -205,11 +204,7 @@ class Receiver(UrgentReader):
 
         What the application reads as fast as it comes, in order, is still taken.
         """
-        return (
-            self.budget.full
-            and not self.discarding
-            and (seq != self.nxt or self.buffer.size >= SMALLEST_BUFFER)
-        )
+        return self.budget.full and (seq != self.nxt or self.buffer.size >= SMALLEST_BUFFER)
 
     def renege(self) -> int:
         """Drop what came out of order, though it was SACKed; returns how many octets that were.
@@ -222,8 +217,7 @@ class Receiver(UrgentReader):
 
     def _advance(self, data: Buffer) -> None:
         self.nxt = (self.nxt + len(data)) & MASK
-        if not self.discarding:
-            self.buffer.append(data)
+        self.buffer.append(data)
 
     def accept_fin(self, seq: int) -> None:
         """Note the FIN at `seq`; the ACK of a FIN is never delayed."""
