@@ -446,8 +446,7 @@ class Stack:
         """Whether what `flow` has to send is better sent when its application has had a turn.
 
         So it is with an ACK while the window is narrow: when the data is read, it has more room to
-        tell of, and that is one ACK, and not two. Linux has it wait for the reader as well where it
-        would tell of a smaller window than the one before, and where it would not, sends it now.
+        tell of, and that is one ACK, and not two.
 
         And so it is with the small rest of large segments: whoever gave that much may go on.
         """

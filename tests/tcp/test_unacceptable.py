@@ -145,7 +145,7 @@ def test_the_service_of_what_is_not_acceptable_is_not_noted(
     crowd = Crowd()
     peer, flow = crowd.connected()
 
-    def arrive(tos: int, seq: int = 0, ack: int = 0, **others: int) -> None:
+    def arrive(tos: int, seq: int = 0, ack: int = 0, **others: Any) -> None:
         numbers = (peer.nxt + seq) & MASK, (peer.expected + ack) & MASK
         segment = replace(Segment(*numbers, ACK, 500, ts_val=5000, payload=b"x"), **others)
         ports = peer.sport, peer.port

@@ -115,7 +115,7 @@ class TransferSocket(Variants):
             await cancel_shielded_checkpoint()
 
     def _writable(self, flow: Flow) -> bool:
-        """Whether to let the application send: not for a few octets, as on Linux."""
+        """Whether to let the application send: not for a few octets."""
         if (flow.state not in CAN_SEND and not flow.sends_early) or self._shut_down_write:
             return True
         queued = flow.sender.buffer.size

@@ -43,7 +43,7 @@ COUNTERS: Final = (
     "fast_open_passive_failed",
     "fast_open_overflow",
 )
-"""What is counted here; the names in the statistics, which mean what Linux's TCPFastOpen* do."""
+"""What is counted here; the names in the statistics."""
 
 RESET_COUNTS: Final = 60.0
 """Seconds for which a connection still counts as pending if it was reset (section 5.1).

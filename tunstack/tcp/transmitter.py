@@ -96,7 +96,6 @@ class Transmitter(ControlBlock):
                 break
         if (sender.nxt - before) & MASK > sender.mss:
             # Nothing follows this burst until it is acknowledged: let the peer not wait for more.
-            # As Linux does it, and takes it: that saves most of its delayed ACKs.
             out[-1].flags |= PSH
         sender.watch_window(now)
 
