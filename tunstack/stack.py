@@ -40,7 +40,7 @@ from tunstack.tcp.config import Config
 from tunstack.tcp.ecn import CE
 from tunstack.tcp.segment import ACK, PSH, SYN, Segment
 from tunstack.tcp.sequence import MASK
-from tunstack.tcp.state import SYN_RECEIVED, State
+from tunstack.tcp.state import CLOSED, SYN_RECEIVED, State
 from tunstack.tcp.verdict import Verdict
 from tunstack.time_wait import TimeWaits
 from tunstack.timers import TimerQueue
@@ -282,6 +282,10 @@ class Stack:
         self, incoming: bytes, segment: Segment, tos: int, packet: Buffer, now: float
     ) -> None:
         flow = self.demux.incoming.get(incoming)
+        if flow is not None and flow.state is CLOSED and segment.flags & SYN:
+            # It has ended in this very batch, by a RST: whoever begins anew need not wait for that.
+            self.demux.remove(flow.four_tuple, flow)
+            flow = None
         if flow is None and incoming in self.demux.waiting:
             if segment.flags & SYN and self.opening.replaces_wait(incoming, segment, packet, now):
                 return
