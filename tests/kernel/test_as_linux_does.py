@@ -7,11 +7,7 @@ of the kernel's or one of ours. The claims are the names of the probes.
 from __future__ import annotations
 
 import errno
-import re
-import struct
-from contextlib import ExitStack, asynccontextmanager
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import trio
@@ -27,100 +23,27 @@ from trio.socket import (
     SOL_SOCKET,
     TCP_CORK,
     TCP_FASTOPEN,
-    TCP_INFO,
     TCP_KEEPIDLE,
     TCP_LINGER2,
     TCP_MAXSEG,
-    TCP_NODELAY,
 )
 
-from tunstack import Config, Host, memory_pair
-from tunstack.ip import icmp, path_mtu
-from tunstack.ip.demux import EPHEMERAL_PORTS
+from tunstack.ip import icmp
 from tunstack.ip.icmp import IcmpMessage
-from tunstack.link.netns import open_network_namespace
-from tunstack.tcp import mtu_probing, syn_options
-from tunstack.tcp.budget import SMALLEST_BUFFER
-from tunstack.tcp.ecn import REQUEST
-from tunstack.tcp.listener import MAX_BACKLOG
-from tunstack.tcp.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment
+from tunstack.tcp.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
 
 from ..socket.network import OURS, THEIRS, Peer
+from .near import PORT, WAIT, Near, linux, tcp_info, tunstack, unacknowledged
 from .test_endings import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from tunstack import Namespace
 
 pytestmark = pytest.mark.kernel
 
-PORT: Final = 4711
-WAIT: Final = 5.0
-"""Seconds that a packet may take on a busy machine."""
 SACKING: Final[dict[str, Any]] = {"mss": 1460, "sack_permitted": True}
-
-
-class Near(NamedTuple):
-    """One end, whoever it is."""
-
-    make_socket: Callable[[], trio.socket.SocketType]
-    peer: Peer
-    at_the_end: ExitStack
-
-    def socket(self) -> trio.socket.SocketType:
-        return self.at_the_end.enter_context(self.make_socket())
-
-    async def listening(self, backlog: int = 5) -> trio.socket.SocketType:
-        sock = self.socket()
-        await sock.bind((OURS, PORT))
-        sock.listen(backlog)
-        return sock
-
-    async def accepted(self, **syn: Any) -> trio.socket.SocketType:
-        """A connection that the peer has opened; `syn` is what its SYN offers."""
-        with await self.listening() as listener:
-            self.peer.host_port = PORT
-            self.peer.send(SYN, **{"mss": 1460, **syn})
-            answer = await self.segment()
-            assert answer.flags == SYN | ACK
-            self.peer.send(ts_val=syn.get("ts_val"), ts_ecr=answer.ts_val or 0)
-            sock, _ = await listener.accept()
-        self.at_the_end.enter_context(sock)
-        sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-        return sock
-
-    async def segment(self) -> Segment:
-        with trio.fail_after(WAIT):
-            return await self.peer.segment()
-
-    async def silent(self, seconds: float = 0.1) -> bool:
-        with trio.move_on_after(seconds):
-            await self.peer.segment()
-            return False
-        return True
-
-
-@asynccontextmanager
-async def linux() -> AsyncIterator[Near]:
-    async with open_network_namespace() as ns:
-        ns.sysctl("net.ipv6.conf.default.disable_ipv6", 1)
-        ns.sysctl("net.ipv4.tcp_early_retrans", 0)
-        ns.sysctl("net.ipv4.tcp_ecn", REQUEST)
-        ns.sysctl("net.ipv4.tcp_fastopen", 3)
-        link = await ns.open_tun(f"{THEIRS}/24", peer=OURS)
-        with ExitStack() as stack:
-            yield Near(ns.socket, Peer(link, 9), stack)
-
-
-@asynccontextmanager
-async def tunstack() -> AsyncIterator[Near]:
-    link, far = memory_pair()
-    config = Config(tail_loss_probe=False, ecn=REQUEST)
-    async with Host(link, [f"{OURS}/24"], config=config) as host:
-        with ExitStack() as stack:
-            yield Near(host.socket, Peer(far, 9), stack)
-
 
 PROBES: Final[list[Callable[[Near], Awaitable[None]]]] = []
 """What is tried on both."""
@@ -506,17 +429,6 @@ async def the_timeout_is_200_ms_above_the_round_trip_time(near: Near) -> None:
     assert rto - srtt >= 199_000
 
 
-def tcp_info(sock: trio.socket.SocketType, offset: int) -> int:
-    """A number in ``struct tcp_info``."""
-    (number,) = struct.unpack_from("I", sock.getsockopt(IPPROTO_TCP, TCP_INFO, 256), offset)
-    assert isinstance(number, int)
-    return number
-
-
-def unacknowledged(sock: trio.socket.SocketType) -> int:
-    return tcp_info(sock, 24)
-
-
 def kinds_of(options: bytes) -> list[int]:
     """The kinds of TCP options, in their order."""
     kinds, at = [], 0
@@ -528,59 +440,7 @@ def kinds_of(options: bytes) -> list[int]:
 
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.__name__)
 @pytest.mark.parametrize("end", [linux, tunstack], ids=["linux", "tunstack"])
-async def test_claim(end: Callable[[], Any], probe: Any) -> None:
-    async with end() as near:
+async def test_claim(end: Callable[[Namespace], Any], probe: Any, ns: Namespace) -> None:
+    async with end(ns) as near:
         with trio.fail_after(4 * WAIT):
             await probe(near)
-
-
-# Numbers
-
-DEFAULTS: Final = {field.name: field.default for field in fields(Config)}
-SYSCTLS: Final[dict[str, object]] = {
-    "net.core.somaxconn": MAX_BACKLOG,
-    "net.ipv4.ip_local_port_range": f"{EPHEMERAL_PORTS[0]}\t{EPHEMERAL_PORTS[-1]}",
-    "net.ipv4.route.min_pmtu": path_mtu.SMALLEST_BELIEVED,
-    "net.ipv4.tcp_base_mss": mtu_probing.BASE,
-    "net.ipv4.tcp_ecn": DEFAULTS["ecn"],
-    "net.ipv4.tcp_fin_timeout": DEFAULTS["fin_wait_2_timeout"],
-    "net.ipv4.tcp_min_snd_mss": syn_options.SMALLEST_MSS,
-    "net.ipv4.tcp_mtu_probe_floor": mtu_probing.SMALLEST,
-    "net.ipv4.tcp_mtu_probing": mtu_probing.OFF,
-    "net.ipv4.tcp_probe_threshold": mtu_probing.CLOSE_ENOUGH,
-    "net.ipv4.tcp_retries2": 15,
-    "net.ipv4.tcp_rfc1337": int(bool(DEFAULTS["rfc1337"])),
-}
-"""A namespace's own defaults."""
-
-
-@pytest.mark.parametrize("name", SYSCTLS)
-async def test_number_is_linuxs(name: str, ns: Namespace) -> None:
-    assert ns.sysctl(name).split() == str(SYSCTLS[name]).removesuffix(".0").split()
-
-
-@pytest.mark.parametrize("name", ["rmem", "wmem"])
-async def test_the_least_buffer_is_linuxs(name: str, ns: Namespace) -> None:
-    assert int(ns.sysctl(f"net.ipv4.tcp_{name}").split()[0]) == SMALLEST_BUFFER
-
-
-async def test_time_wait_is_as_long_as_linuxs() -> None:
-    async with open_network_namespace() as ns:
-        ns.sysctl("net.ipv6.conf.default.disable_ipv6", 1)
-        link = await ns.open_tun(f"{THEIRS}/24", peer=OURS)
-        with ExitStack() as stack:
-            near = Near(ns.socket, Peer(link, 9), stack)
-            sock = await near.accepted()
-            sock.close()
-            await near.segment()
-            near.peer.send(FIN | ACK)
-            await near.segment()
-            shown = await ns.run_process(["ss", "-Htano"], capture_stdout=True)
-    assert re.search(r"timewait,(1min|5\dsec)", shown.stdout.decode())
-    assert 2 * Config().msl == 60.0
-
-
-def test_data_is_given_up_when_linuxs_retransmissions_are_over() -> None:
-    """15 of them, the first after 200 ms, each after twice the time, but at most 120 s."""
-    total = sum(min(0.2 * 2**count, 120.0) for count in range(16))
-    assert DEFAULTS["data_timeout"] == pytest.approx(total, abs=0.1)
