@@ -113,7 +113,8 @@ class Flow(Connection):
         touched: Whether it waits to be asked what it sends.
         observed: The state that the last observation told of.
         write: Sends one of its segments, lean ones, once it has been an ordinary connection.
-        received_tos: The Differentiated Services and ECN octet of the latest datagram.
+        received_tos: The Differentiated Services and ECN octet of the latest datagram whose
+            segment was accepted.
     """
 
     __slots__ = (

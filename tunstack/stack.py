@@ -42,7 +42,7 @@ from tunstack.tcp.config import Config
 from tunstack.tcp.ecn import CE
 from tunstack.tcp.segment import ACK, PSH, SYN, Segment
 from tunstack.tcp.sequence import MASK
-from tunstack.tcp.state import SYN_RECEIVED, State
+from tunstack.tcp.state import CLOSED, SYN_RECEIVED, State
 from tunstack.tcp.verdict import Verdict
 from tunstack.time_wait import TimeWaits
 from tunstack.timers import TimerQueue
@@ -305,6 +305,10 @@ class Stack:
         self, incoming: bytes, segment: Segment, tos: int, packet: Buffer, now: float
     ) -> None:
         flow = self.demux.incoming.get(incoming)
+        if flow is not None and flow.state is CLOSED and segment.flags & SYN:
+            # It has ended in this very batch, by a RST: whoever begins anew need not wait for that.
+            self.demux.remove(flow.four_tuple, flow)
+            flow = None
         if flow is None and incoming in self.demux.waiting:
             if segment.flags & SYN and self.opening.replaces_wait(incoming, segment, packet, now):
                 return
@@ -322,8 +326,9 @@ class Stack:
         before = flow.state
         if segment.ecn == CE:
             self.counters["congestion_marks"] += 1
-        flow.received_tos = tos
         verdict = flow.segment_arrives(segment, now)
+        if verdict is _ACCEPTED:
+            flow.received_tos = tos
         self.counters[verdict] += 1
         self.touch(flow)
         if before is SYN_RECEIVED and not flow.sender.buffer.size and self._may_go_short_way(flow):
@@ -468,8 +473,7 @@ class Stack:
         """Whether what `flow` has to send is better sent when its application has had a turn.
 
         So it is with an ACK while the window is narrow: when the data is read, it has more room to
-        tell of, and that is one ACK, and not two. Linux has it wait for the reader as well where it
-        would tell of a smaller window than the one before, and where it would not, sends it now.
+        tell of, and that is one ACK, and not two.
 
         And so it is with the small rest of large segments: whoever gave that much may go on.
         """

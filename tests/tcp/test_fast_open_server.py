@@ -446,14 +446,14 @@ def test_a_close_with_its_data_unread_resets() -> None:
     bakery = Bakery()
     _, flow = bakery.served()
     flow.close()
-    assert [out.segment.flags for out in bakery.act(flow)] == [RST]
+    assert [out.segment.flags for out in bakery.act(flow)] == [RST | ACK]
 
 
 def test_a_listener_takes_those_with_it_that_nobody_has_accepted() -> None:
     bakery = Bakery()
     bakery.customer().syn(REQUEST)
     bakery.stack.opening.close_listener(None, PORT, bakery.listener)
-    assert [out.segment.flags for out in bakery.flush()] == [RST]
+    assert [out.segment.flags for out in bakery.flush()] == [RST | ACK]
     assert not bakery.stack.demux.connections
 
 

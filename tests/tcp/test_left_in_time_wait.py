@@ -259,6 +259,50 @@ def test_a_reset_ends_it_unless_it_is_protected() -> None:
     assert crowd.stack.counters[Verdict.RESET_IGNORED] == 1
 
 
+@pytest.mark.parametrize("small", [True, False], ids=["what is left", "the whole"])
+@pytest.mark.parametrize(
+    ("flags", "ahead", "payload", "answered"),
+    [
+        (ACK, 0, b"", False),  # Their last ACK, or another: nobody waits for an answer.
+        (ACK, 1, b"", True),
+        (ACK, 60_000, b"", True),
+        (ACK, -2, b"", True),
+        (ACK, 5_000_000, b"", True),
+        (ACK | PSH, 0, b"x", True),
+        (ACK | PSH, 1, b"x", True),
+        (FIN | ACK, 1, b"", True),
+        (URG | ACK, 1, b"", True),
+    ],
+)
+def test_what_is_not_at_rcv_nxt_draws_an_ack(
+    flags: int,
+    ahead: int,
+    payload: bytes,
+    answered: bool,
+    small: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """RFC 9293 section 3.10.7.4, fifth; as on Linux."""
+    if not small:
+        monkeypatch.setattr(TimeWaits, "take", lambda *_: False)
+    crowd = Crowd()
+    peer = left(crowd)
+    assert (crowd.flow(peer) is None) is small
+    answers = peer.ack(flags, payload, seq=(peer.nxt + ahead) & MASK)
+    assert [(each.flags, each.seq, each.ack) for each in answers] == [
+        (ACK, peer.expected, peer.nxt)
+    ] * answered
+    assert states(crowd) == ["TIME-WAIT"]
+
+
+@pytest.mark.rfc("5961:7")
+def test_two_ends_in_time_wait_do_not_answer_each_other_for_ever() -> None:
+    crowd = Crowd()
+    peer = left(crowd)
+    answers = [peer.ack(seq=(peer.nxt + 1) & MASK) for _ in range(20)]
+    assert [len(each) for each in answers] == [1] * 10 + [0] * 10
+
+
 @pytest.mark.rfc("5961:7")
 def test_challenges_stay_limited() -> None:
     crowd = Crowd()

@@ -16,7 +16,6 @@ from tunstack.tcp.budget import SMALL_BUFFER, SMALLEST_BUFFER, Budget
 from tunstack.tcp.segment import ACK, FIN, RST
 from tunstack.tcp.sequence import MASK, diff
 from tunstack.tcp.state import State
-from tunstack.tcp.verdict import Verdict
 
 from .crowd import CONFIG, MSS, Crowd, state
 
@@ -390,17 +389,6 @@ def test_send_buffers_are_smaller_when_memory_is_short(share: float, octets: int
     assert flow.writable_size == octets
     assert flow.send(bytes(2 << 20), crowd.now) == octets
     assert flow.writable_size == 0
-
-
-def test_nothing_is_dropped_that_the_application_does_not_read_anyway() -> None:
-    """After shutdown for reading data is acknowledged and forgotten: it takes no memory."""
-    crowd, (peer,), (flow,) = crowded(MIB, 1)
-    crowd.stack.memory.budget.add(2 * MIB)
-    flow.shutdown_receive()
-    for _ in range(10):
-        peer.send(bytes(SEGMENT))
-    assert crowd.stack.counters[Verdict.NO_MEMORY] == 0
-    assert flow.receiver.nxt == peer.nxt
 
 
 def test_one_connection_cannot_hold_more_than_its_buffers() -> None:

@@ -408,6 +408,64 @@ def test_a_segment_that_came_before_puts_its_block_first() -> None:
     bench.expect(ACK, sack=(block(1), block(1), block(3)))
 
 
+HELD: Final = ((1001, 2001), (3001, 4001))
+"""What is there already, beyond RCV.NXT, which is 1."""
+
+OVERLAPS: Final[dict[str, tuple[int, int, int, tuple[tuple[int, int], ...]]]] = {
+    "in order, over one range": (1, 2501, 2501, ((1001, 2001), (3001, 4001))),
+    "in order, into a range": (1, 1501, 2001, ((1001, 1501), (3001, 4001))),
+    "in order, to the end of a range": (1, 2001, 2001, ((1001, 2001), (3001, 4001))),
+    "in order, into the second range": (1, 3501, 4001, ((1001, 2001),)),
+    "in order, over both": (1, 5001, 5001, ((1001, 2001),)),
+    "in order, up to a range": (1, 1001, 2001, ((3001, 4001),)),
+    "behind, into a range": (-499, 1501, 2001, ((-499, 1), (3001, 4001))),
+    "behind, over both": (-499, 5001, 5001, ((-499, 1),)),
+    "the left edge of a range": (501, 1501, 1, ((1001, 1501), (501, 2001), (3001, 4001))),
+    "the right edge of a range": (1501, 2501, 1, ((1501, 2001), (1001, 2501), (3001, 4001))),
+    "both edges of a range": (501, 2501, 1, ((1001, 2001), (501, 2501), (3001, 4001))),
+    "one range and the next": (1501, 3501, 1, ((1501, 2001), (1001, 4001))),
+    "between two ranges, into the next": (
+        2501,
+        3501,
+        1,
+        ((3001, 3501), (2501, 4001), (1001, 2001)),
+    ),
+    "over both ranges": (501, 4501, 1, ((1001, 2001), (501, 4501))),
+    "within a range": (1201, 1301, 1, ((1201, 1301), (1001, 2001), (3001, 4001))),
+    "between two ranges": (2001, 3001, 1, ((1001, 4001),)),
+}
+"""What comes, from where to where; what is acknowledged then, and the SACK option."""
+
+
+@pytest.mark.rfc("2883:4.2", "2883:4.2.1", "2883:4.2.2", "2883:4.2.3")
+@pytest.mark.parametrize("case", OVERLAPS)
+def test_what_comes_twice_in_part_is_reported(case: str, numbers: Numbers) -> None:
+    """The first part that did, and in the second block what is held around it."""
+    start, end, ack, sack = OVERLAPS[case]
+    bench = established(**numbers)
+    with bench.batch():
+        for left, right in reversed(HELD):
+            bench.arrive(ACK, seq=left, payload=TEXT[left - 1 : right - 1])
+    bench.drain()
+    text = bytes(max(0, 1 - start)) + TEXT[max(0, start - 1) : end - 1]
+    assert bench.arrive(ACK, seq=start, payload=text) in (Verdict.ACCEPTED, Verdict.DUPLICATE)
+    bench.expect(ACK, ack=ack, sack=tuple((left % 2**32, right) for left, right in sack))
+    assert bench.receive() == TEXT[: ack - 1]
+    bench.drain()
+    bench.arrive(ACK, seq=9001, payload=b"x")
+    [(_, segment)] = bench.drain()
+    assert segment.sack[0] == (9001, 9002)  # It is reported once.
+
+
+def test_what_is_dropped_since_too_much_waits_did_not_come_twice() -> None:
+    bench = established(config=replace(CONFIG, max_out_of_order_runs=2))
+    with bench.batch():
+        holes(bench, 1, 3)
+    bench.drain()
+    assert bench.arrive(ACK, seq=block(5)[0], payload=bytes(MSS)) is Verdict.NO_MEMORY
+    bench.expect(ACK, ack=1, sack=(block(3), block(1)))
+
+
 @pytest.mark.rfc("2883:4.1")
 def test_what_comes_twice_is_reported_once(numbers: Numbers) -> None:
     bench = established(**numbers)
@@ -480,7 +538,7 @@ def test_runs_are_bounded() -> None:
     reassembly = bench.connection.receiver.reassembly
     assert (len(reassembly), reassembly.size) == (10, 10)
     bench.arrive(ACK, seq=1, payload=TEXT[:42])
-    bench.expect(ACK, ack=43)
+    bench.expect(ACK, ack=43, sack=((3, 4),))
     assert (len(reassembly), reassembly.size) == (0, 0)
 
 

@@ -335,3 +335,31 @@ def test_info_tells_of_a_connection() -> None:
     assert (info.snd_mss, info.rcv_mss, info.snd_cwnd) == (536, 1012, 5360)
     assert (info.timestamps, info.sack, info.snd_wscale, info.rcv_wscale) == (False, False, 0, 0)
     assert (info.rtt, info.rto, info.retransmits) == (0.0, 0.2, 0)
+
+
+@pytest.mark.parametrize("ours", [False, True], ids=["their RST", "our own"])
+def test_a_syn_in_one_batch_with_the_reset_before_it_is_answered(ours: bool) -> None:
+    """As of a client that meets its old connection: it resets that, and repeats its SYN at once."""
+    bench = StackBench()
+    bench.handshake()
+    flow = bench.accept()
+    assert flow is not None
+
+    def packet(segment: Segment) -> bytes:
+        return b"".join(encode_segment(PEER, HERE.ip.packed, 4000, PORT, segment))
+
+    if ours:
+        flow.abort()
+        bench.stack.touch(flow)
+    else:
+        reset = Segment(flow.receiver.nxt, flags=RST)
+        bench.stack.packet_arrives(packet(reset), bench.now)
+    bench.stack.packet_arrives(packet(Segment(900_000, flags=SYN, wnd=65535)), bench.now)
+    bench.flush()
+    flags = [sent.segment.flags for sent in bench.drain()]
+    assert sorted(flags) == sorted([SYN | ACK] + [RST] * ours)
+    [again] = bench.stack.demux.connections
+    assert again is not flow
+    assert again.state is S.SYN_RECEIVED
+    bench.advance(0.5)
+    assert flow.state is S.CLOSED

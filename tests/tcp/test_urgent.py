@@ -424,7 +424,7 @@ def test_it_can_be_put_back_in_line() -> None:
     assert bench.receive() == b"b"
 
 
-def test_who_does_not_read_any_more_gets_none() -> None:
+def test_who_waits_for_nothing_any_more_does_not_wait_for_it() -> None:
     bench = out_of_line()
     bench.arrive(ACK | URG, up=3)
     bench.connection.shutdown_receive()
@@ -432,6 +432,7 @@ def test_who_does_not_read_any_more_gets_none() -> None:
     bench.arrive(ACK | PSH, payload=b"abcdef")
     bench.advance(1.0)
     bench.drain()
+    assert [bench.receive(), bench.receive(), bench.receive()] == [b"ab", b"def", b""]
     assert remaining(bench) == 0
 
 

@@ -56,6 +56,7 @@ class BaseSocket(trio.socket.SocketType):
         self._bound: tuple[Address | None, int] | None = None
         self._bound_reuse = False
         self._shut_down_write = False
+        self._error_told = False
         self._config = host.stack.config
         self.linger: int | None = None
         """SO_LINGER's seconds when it is on, else None. With 0, `close` aborts."""
@@ -230,9 +231,9 @@ class BaseSocket(trio.socket.SocketType):
         flow = self._flow
         if flow is None:
             return 0
-        if flow.error is not None:
-            error, flow.error = flow.error, None
-            return error.errno or 0
+        if flow.error is not None and not self._error_told:
+            self._error_told = True
+            return flow.error.errno or 0
         soft, flow.soft_error = flow.soft_error, None
         return 0 if soft is None else soft.errno or 0
 

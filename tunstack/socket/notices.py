@@ -57,8 +57,10 @@ class NoticingSocket(TransferSocket):
             trio.BusyResourceError: another task waits for it.
         """
         flow = await self._until(self._acknowledged, _is_acknowledged)
-        if flow.error is not None:
+        if flow.error is not None:  # Be it that `recv`, or SO_ERROR, has told of it already.
             raise OSError(flow.error.errno, flow.error.strerror)
+        if flow.sender.una != flow.sender.end:
+            raise os_error(errno.ECONNRESET)  # The data has arrived, but not the end of it.
 
     async def wait_soft_error(self) -> OSError:
         """Wait for the next error that does not end the connection, and return it.

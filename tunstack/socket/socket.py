@@ -102,12 +102,14 @@ class Socket(NoticingSocket):
             raise
         if self._fileno == -1:
             raise trio.ClosedResourceError("another task closed this socket")
-        if flow.state is State.CLOSED and flow.error is not None:
+        if flow.state is State.CLOSED:
             self._flow = None  # So that another attempt may be made, as on Linux.
-            raise OSError(flow.error.errno, flow.error.strerror)
+            error = flow.error or os_error(errno.ECONNABORTED)  # Else `shutdown` ended it.
+            raise OSError(error.errno, error.strerror)
 
     def _attach(self, flow: Flow) -> None:
         self._flow = flow
+        self._error_told = False
         flow.changed = self._changed
 
     def listen(self, backlog: int = 128) -> None:

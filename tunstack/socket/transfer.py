@@ -81,7 +81,9 @@ class TransferSocket(Variants):
         try:
             data = flow.receive(size)
         except OSError as error:
-            flow.error = None  # Told once, as on Linux; from now on it is the end.
+            if self._error_told:
+                return b""  # Told once, as on Linux; from now on it is the end.
+            self._error_told = True
             raise OSError(error.errno, error.strerror) from None
         host = self._host
         if host.stack.took(flow):
@@ -113,7 +115,7 @@ class TransferSocket(Variants):
             await cancel_shielded_checkpoint()
 
     def _writable(self, flow: Flow) -> bool:
-        """Whether to let the application send: not for a few octets, as on Linux."""
+        """Whether to let the application send: not for a few octets."""
         if (flow.state not in CAN_SEND and not flow.sends_early) or self._shut_down_write:
             return True
         return flow.wants_data(self.notsent_lowat)
@@ -166,7 +168,9 @@ class TransferSocket(Variants):
         try:
             sent = flow.send(data, now, urgent=urgent)
         except OSError as error:
-            flow.error = None
+            if self._error_told:
+                raise os_error(errno.EPIPE) from None
+            self._error_told = flow.error is not None
             raise OSError(error.errno, error.strerror) from None
         if urgent or not flow.ordinary:
             self._host.acted(flow)

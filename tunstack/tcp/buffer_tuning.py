@@ -6,7 +6,7 @@ buffer for the longest and fattest would be a waste for all others, and a small 
 The receive buffer, and the window with it, begins small, and is kept at twice of what the
 application has read in a round trip: that is enough for the sender to go on at this rate while a
 loss is repaired. It is twice that while the rate grows, for that is what slow start does to it in
-the next one. This is dynamic right-sizing, as Linux does it. A round trip is over when the peer
+the next one. This is known as dynamic right-sizing. A round trip is over when the peer
 echoes a timestamp of ours from after its begin, so nothing has to be measured; without timestamps
 the round-trip time that the handshake found has to do. Nothing is looked at but once in a round
 trip.

@@ -26,10 +26,10 @@ class Config:
         max_payload: The largest payload the link takes in one segment; at most one MSS when 0.
         receive_buffer: Bounds what is received and not yet read, and so the window (SO_RCVBUF).
             With None it begins with 128 KiB, and grows with what the application reads.
-        receive_buffer_max: How far it grows: Linux's tcp_rmem.
+        receive_buffer_max: How far it grows; on Linux the third number of tcp_rmem says it.
         send_buffer: Bounds what is sent or queued and not yet acknowledged (SO_SNDBUF). With None
             that is 128 KiB, or twice the congestion window where that is more.
-        send_buffer_max: How far it grows: Linux's tcp_wmem.
+        send_buffer_max: How far it grows; on Linux the third number of tcp_wmem says it.
         timestamps: Offer and accept the Timestamps option (RFC 7323 section 3).
         window_scaling: Offer and accept the Window Scale option (RFC 7323 section 2).
         sack: Offer and accept SACK-Permitted (RFC 2018 section 2).

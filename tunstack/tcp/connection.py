@@ -107,6 +107,10 @@ class Connection(Transmitter, Ending):
         self.sender.send_early()
         self.fast_open.opened_early(self)
 
+    def covers_syn(self, ack: int) -> bool:
+        """Whether `ack` may be of data in our SYN."""
+        return self.fast_open is not None and self.fast_open.covers(ack, self.sender)
+
     def sent_in_syn(self, ack: int) -> bool:
         """Whether `ack` is of data in our SYN, which then counts as sent."""
         return self.fast_open is not None and self.fast_open.counts(ack, self.sender)
@@ -165,7 +169,7 @@ class Connection(Transmitter, Ending):
         receiver = self.receiver
         if receiver.buffer.size and (receiver.urgent is None or receiver.available):
             return True
-        return receiver.finished or receiver.discarding or self.state is CLOSED
+        return receiver.finished or receiver.shut_down or self.state is CLOSED
 
     @property
     def sends_early(self) -> bool:
@@ -247,7 +251,7 @@ class Connection(Transmitter, Ending):
     def urgent_is_on_its_way(self) -> bool:
         """Whether an urgent octet was announced, out of line, and may still come."""
         receiver = self.receiver
-        over = receiver.discarding or self.state is CLOSED
+        over = receiver.shut_down or self.state is CLOSED
         return not over and receiver.urgent_is_on_its_way
 
     def reconfigure(self, config: Config) -> None:
@@ -351,7 +355,7 @@ class Connection(Transmitter, Ending):
             case Due.PROBE:
                 self._outbox.append(self._probe(now, "keep-alive"))
             case Due.RESET:
-                self.send_reset(self.sender.nxt)
+                self.send_reset(self._reset_seq())
                 self.give_up()
             case Due.NOTHING:
                 pass

@@ -43,7 +43,7 @@ COUNTERS: Final = (
     "fast_open_passive_failed",
     "fast_open_overflow",
 )
-"""What is counted here; the names in the statistics, which mean what Linux's TCPFastOpen* do."""
+"""What is counted here; the names in the statistics."""
 
 RESET_COUNTS: Final = 60.0
 """Seconds for which a connection still counts as pending if it was reset (section 5.1).
@@ -79,6 +79,10 @@ class FastOpen:
 
     def dress(self, syn: Segment, sender: Sender, config: Config, now: float) -> None:
         """Put into `syn`, which is going out, for the first time or again, what belongs there."""
+
+    def covers(self, ack: int, sender: Sender) -> bool:
+        """Whether `ack` may be of data in our SYN."""
+        return False
 
     def counts(self, ack: int, sender: Sender) -> bool:
         """Whether `ack` is of data in our SYN; if so, `sender` has sent it from now on."""
@@ -147,12 +151,15 @@ class Attempt(FastOpen):
         if self._size:
             syn.payload = sender.buffer.slice(sender.buffer.start, self._size)
 
-    def counts(self, ack: int, sender: Sender) -> bool:
+    def covers(self, ack: int, sender: Sender) -> bool:
         """It may be of a part of it."""
-        octets = (ack - sender.nxt) & MASK
-        if not 0 < octets <= self._size:
+        return 0 < (ack - sender.nxt) & MASK <= self._size
+
+    def counts(self, ack: int, sender: Sender) -> bool:
+        """The peer has taken so much of it."""
+        if not self.covers(ack, sender):
             return False
-        self._acknowledged = octets
+        self._acknowledged = octets = (ack - sender.nxt) & MASK
         sender.sent_in_syn(octets, self._data_sent_at)
         return True
 

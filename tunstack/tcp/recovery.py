@@ -467,7 +467,7 @@ class Recovery:
     def heed_mark(self, advance: int, now: float) -> None:
         """The ACK just heard echoes a mark: reduce, once for a window (RFC 3168 section 6.1.2).
 
-        Not before something sent after the last reduction is acknowledged, as on Linux: until then
+        Not before something sent after the last reduction is acknowledged: until then
         our CWR may not have arrived. `advance`: how many octets this ACK acknowledges.
         """
         board, congestion = self.board, self._congestion
@@ -488,7 +488,7 @@ class Recovery:
         """What went out in more than `mss` octets is too large for the path: send it again.
 
         Nobody was congested, and the window stays (RFC 1191 section 6.4). Until all of it has
-        arrived, other losses are repaired without another thought; as on Linux.
+        arrived, other losses are repaired without another thought.
         """
         self.lose_larger(mss)
         if self.board.lost:

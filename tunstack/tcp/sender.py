@@ -160,7 +160,7 @@ class Sender(SendTimers):
         outstanding = (self.nxt - self.una) & MASK
         usable = self.wnd - outstanding  # Negative when the window shrank (MUST-34).
         if not available:
-            # Not strict about cwnd, as Linux is not: the FIN brings no load.
+            # Not strict about cwnd: the FIN brings no load, and the peer may end sooner.
             if self.fin_queued and usable > 0:
                 return Transmission(self.nxt, 0, fin=True)
             return None
@@ -324,7 +324,7 @@ class Sender(SendTimers):
             if self.retransmissions:  # RFC 6298 section 5.7
                 self.rtt.restart_after_syn_loss(self._config.rto_after_syn_loss)
             if self.retransmissions > 1:
-                # RFC 6928 section 2, and Linux. One SYN sent again may just mean a long path.
+                # RFC 6928 section 2. One SYN sent again may just mean a long path.
                 self.congestion.set_mss(self.mss, 1)
         if recovery.recovering:
             self._tail.forget()  # What was lost is known, and has had its consequences.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .control_block import ControlBlock
 
 _TIMESTAMP_SIZE = 12
-_SMALLEST_MSS = 48
+SMALLEST_MSS = 48
 """Linux's: room for a few octets beside the most options that we send. A peer may ask for less."""
 
 
@@ -44,7 +44,7 @@ def our_syn(connection: ControlBlock, now: float) -> Segment:
 def agree_on_options(connection: ControlBlock, syn: Segment, now: float) -> None:
     """Take what the peer's SYN offers, and use what we offer as well (RFC 7323, RFC 2018)."""
     sender, receiver, config = connection.sender, connection.receiver, connection.config
-    connection.peer_mss = max(syn.mss or config.default_send_mss, _SMALLEST_MSS)
+    connection.peer_mss = max(syn.mss or config.default_send_mss, SMALLEST_MSS)
     connection.timestamps_ok = config.timestamps and syn.ts_val is not None
     connection.ecn.agree(syn)
     connection.last_ack_sent = receiver.nxt  # Or as good as: our answer is due.
