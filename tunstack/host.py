@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Interface
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, Literal, final
 
 import trio
 
@@ -37,6 +37,9 @@ logger = logging.getLogger("tunstack")
 
 _FAREWELL: Final = 1.0
 """Seconds that closed connections have, at the end of a host, to hear that their FIN arrived."""
+
+_SOCKET_FLAGS: Final = trio.socket.SOCK_NONBLOCK | trio.socket.SOCK_CLOEXEC
+"""What may come with a socket's type; here all are so."""
 
 _UNHEARD: Final = frozenset({State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK})
 
@@ -172,7 +175,7 @@ class Host(Loop):
 
         Args:
             family: AF_INET.
-            type: SOCK_STREAM.
+            type: SOCK_STREAM; SOCK_NONBLOCK and SOCK_CLOEXEC with it change nothing.
             proto: 0 or IPPROTO_TCP.
             congestion: The congestion control of its connections; by default the host's.
 
@@ -180,23 +183,41 @@ class Host(Loop):
             OSError: EAFNOSUPPORT, EPROTONOSUPPORT: the host speaks TCP over IPv4.
             ValueError: there is no congestion control of that name.
         """
-        if family != trio.socket.AF_INET:
-            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
-        if type != trio.socket.SOCK_STREAM or proto not in (0, trio.socket.IPPROTO_TCP):
-            raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
+        self.check_speaks(family, type, proto)
+        self.check_up()
         sock = Socket(self)
         if congestion is not None:
             sock.change(congestion=congestion_control(congestion))
         return sock
 
-    @contextmanager
-    def socket_factory(self) -> Iterator[None]:
-        """Within the block, every `trio.socket.socket` of this trio run is on this host.
+    def check_speaks(self, family: int, type: int, proto: int) -> None:
+        """Raise what :meth:`socket` raises for what the host does not speak."""
+        if family != trio.socket.AF_INET:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        kind = type & ~_SOCKET_FLAGS
+        if kind != trio.socket.SOCK_STREAM or proto not in (0, trio.socket.IPPROTO_TCP):
+            raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
 
-        So any library that uses trio talks through it, unchanged. Sockets of families that are not
-        ours, and names that want a look-up, are left to the kernel.
+    @contextmanager
+    def socket_factory(self, *, others: Literal["refuse", "kernel"] = "refuse") -> Iterator[None]:
+        """Within the block, every socket of the internet of this trio run is on this host.
+
+        So any library that uses trio talks through it, unchanged: what it makes with
+        `trio.socket.socket`, and what it makes with `socket.socket` and hands to
+        `trio.socket.from_stdlib_socket`. UNIX and netlink sockets and the like, and what already
+        has a descriptor, are the kernel's. So are names that want a look-up, and what other threads
+        do; see :mod:`tunstack.socket.factory`.
+
+        Args:
+            others: What becomes of families and types of the internet that the host does not speak
+                (IPv6, UDP, raw sockets). ``"refuse"`` raises OSError, EAFNOSUPPORT or
+                EPROTONOSUPPORT, so that nothing goes by the machine's own network unseen;
+                ``"kernel"`` makes them the machine's.
+
+        Raises:
+            ValueError: `others` is neither.
         """
-        with installed(self):
+        with installed(self, others):
             yield
 
     async def open_tcp_stream(

@@ -41,6 +41,12 @@ SHOWS = {
         "client: heard I end, you have further to go,",
         "client: heard the end",
     ],
+    "with_anyio": ["host: TO ITSELF", "kernel: FROM THE KERNEL"],
+    "with_httpcore": ["200: you are 198.51.100.2"],
+    "with_httpx": ["200: you are 198.51.100.2"],
+    "with_hypercorn": ["curl got: /page for 198.51.100.1"],
+    "with_quart_trio": ['curl got: {"hello":"kernel"}'],
+    "with_trio_websocket": ["the host: HELLO FROM THE KERNEL"],
     "own_congestion_control": [
         "the kernel received 200,000 bytes",
         "four segments on their way, or five: True",
@@ -61,6 +67,9 @@ SHOWS = {
     ],
 }
 
+NEEDS = {"quart_trio": ["hypercorn"]}
+"""What a library needs beside itself to be used."""
+
 
 def test_every_example_is_run() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(SHOWS)
@@ -68,7 +77,7 @@ def test_every_example_is_run() -> None:
 
 @pytest.mark.parametrize("name", sorted(SHOWS))
 def test_an_example_shows_what_it_says(name: str, require_tool: Callable[[str], str]) -> None:
-    if name == "http_server":
+    if name in ("http_server", "with_hypercorn", "with_quart_trio"):
         require_tool("curl")
     result = subprocess.run(
         [sys.executable, "-W", "error", EXAMPLES / f"{name}.py"],
@@ -91,4 +100,17 @@ def test_an_example_shows_what_it_says(name: str, require_tool: Callable[[str], 
 @pytest.mark.parametrize("name", sorted(SHOWS))
 def test_an_example_uses_only_what_is_public(name: str) -> None:
     imports = re.findall(r"^(?:import|from) (\S+)", (EXAMPLES / f"{name}.py").read_text(), re.M)
-    assert set(imports) - sys.stdlib_module_names == {"trio", "tunstack"}
+    packages = {each.partition(".")[0] for each in imports}
+    library = name.removeprefix("with_")
+    assert packages - sys.stdlib_module_names - {library} <= {
+        "trio",
+        "tunstack",
+        *NEEDS.get(library, ()),
+    }
+    assert not re.search(r"\._", (EXAMPLES / f"{name}.py").read_text())
+
+
+@pytest.mark.parametrize("name", sorted(each for each in SHOWS if each.startswith("with_")))
+def test_it_takes_little_to_use_a_library(name: str) -> None:
+    """The library as it is installed, and 40 lines."""
+    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 40

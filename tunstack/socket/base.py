@@ -170,9 +170,27 @@ class BaseSocket(trio.socket.SocketType):
         """
         await trio.lowlevel.checkpoint()
         self._check_open()
+        self._check_unnamed()
+        self._take_name(*await self._resolve(address))
+
+    def bind_now(self, address: AddressFormat) -> None:
+        """Do what :meth:`bind` does, as a plain call: to look up a name holds up everything."""
+        self._check_open()
+        self._check_unnamed()
+        known = self._parse(address)
+        if known is None:
+            name, port = address
+            known = IPv4Address(stdlib_socket.gethostbyname(name)).packed, port
+        self._take_name(*known)
+
+    def _check_unnamed(self) -> None:
         if self._bound is not None or self._flow is not None:
             raise os_error(errno.EINVAL)
-        local, port = await self._resolve(address)
+
+    def _take_name(self, local: Address, port: int) -> None:
+        self._check_open()
+        self._check_unnamed()
+        self._host.check_up()
         stack = self._host.stack
         where = None if local == ANY.packed else local
         if where is not None and where not in stack.addresses.local:
@@ -182,6 +200,16 @@ class BaseSocket(trio.socket.SocketType):
         self._bound_reuse = self.reuse_address
 
     async def _resolve(self, address: AddressFormat) -> tuple[Address, int]:
+        known = self._parse(address)
+        if known is not None:
+            return known
+        host, port = address
+        found = await trio.socket.getaddrinfo(host, port, self.family, self.type)
+        return IPv4Address(cast("str", found[0][4][0])).packed, port
+
+    @staticmethod
+    def _parse(address: AddressFormat) -> tuple[Address, int] | None:
+        """The address and port; None if there is a name that must be looked up."""
         if not isinstance(address, tuple) or len(address) != 2:
             raise ValueError("address should be a (host, port) tuple")
         host, port = address
@@ -195,8 +223,7 @@ class BaseSocket(trio.socket.SocketType):
                 return IPv4Address(host).packed, port
             except ValueError:
                 pass
-        found = await trio.socket.getaddrinfo(host, port, self.family, self.type)
-        return IPv4Address(cast("str", found[0][4][0])).packed, port
+        return None
 
     # Options
 
