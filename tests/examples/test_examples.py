@@ -67,8 +67,15 @@ SHOWS = {
     ],
 }
 
-NEEDS = {"quart_trio": ["hypercorn"]}
-"""What a library needs beside itself to be used."""
+LIBRARIES = {
+    "with_anyio": ["anyio"],
+    "with_httpcore": ["httpcore"],
+    "with_httpx": ["httpx"],
+    "with_hypercorn": ["hypercorn"],
+    "with_quart_trio": ["hypercorn", "quart_trio"],
+    "with_trio_websocket": ["trio_websocket"],
+}
+"""What an example shows the use of; no other needs more than trio and tunstack."""
 
 
 def test_every_example_is_run() -> None:
@@ -100,17 +107,12 @@ def test_an_example_shows_what_it_says(name: str, require_tool: Callable[[str], 
 @pytest.mark.parametrize("name", sorted(SHOWS))
 def test_an_example_uses_only_what_is_public(name: str) -> None:
     imports = re.findall(r"^(?:import|from) (\S+)", (EXAMPLES / f"{name}.py").read_text(), re.M)
-    packages = {each.partition(".")[0] for each in imports}
-    library = name.removeprefix("with_")
-    assert packages - sys.stdlib_module_names - {library} <= {
-        "trio",
-        "tunstack",
-        *NEEDS.get(library, ()),
-    }
+    packages = {each.partition(".")[0] for each in imports} - sys.stdlib_module_names
+    assert packages == {"trio", "tunstack", *LIBRARIES.get(name, ())}
     assert not re.search(r"\._", (EXAMPLES / f"{name}.py").read_text())
 
 
-@pytest.mark.parametrize("name", sorted(each for each in SHOWS if each.startswith("with_")))
+@pytest.mark.parametrize("name", sorted(LIBRARIES))
 def test_it_takes_little_to_use_a_library(name: str) -> None:
     """The library as it is installed, and 40 lines."""
     assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 40
