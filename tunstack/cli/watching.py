@@ -12,7 +12,8 @@ from rich.text import Text
 
 from tunstack.cli.ladder import Ladder, Line, step_from_observation, symbols_for
 from tunstack.cli.running import Failure, Unread, complain
-from tunstack.link.pcapng import PcapngWriter
+from tunstack.link.forking import not_for_children
+from tunstack.link.pcapng import PcapngWriter, write_to_nobody
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -84,6 +85,7 @@ class _Capture:
             self._file = open(path, "wb")  # noqa: SIM115 - it outlives this call
         except OSError as error:
             raise Failure(f"cannot write {path}: {error.strerror}") from None
+        not_for_children(self._file, write_to_nobody)
         try:
             self._writer: PcapngWriter | None = PcapngWriter(self._file)
         except OSError as error:
