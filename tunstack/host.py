@@ -155,7 +155,7 @@ class Host(Loop):
         try:
             await self._manager.__aexit__(None, None, None)
         finally:
-            self._ended = True
+            self.ended = True
             self._link_failed(RuntimeError(f"the host on {self.name} has ended"))
             try:
                 self._link.close()

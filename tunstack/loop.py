@@ -47,6 +47,7 @@ class Loop(ABC):
 
     Attributes:
         stack: The endpoint.
+        ended: Whether its block has ended.
     """
 
     def __init__(self, link: Link, stack: Stack) -> None:
@@ -57,7 +58,7 @@ class Loop(ABC):
         self._alarm = trio.CancelScope()
         self._blocked = trio.lowlevel.ParkingLot()
         self._broken: OSError | None = None
-        self._ended = False
+        self.ended = False
         self._gathers_until = float("-inf")
         self._gathered: list[Flow] = []
 
@@ -308,7 +309,7 @@ class Loop(ABC):
         """The device is gone: nobody can be reached any more."""
         if self._broken is not None:
             return
-        if not self._ended:
+        if not self.ended:
             logger.error("%s failed: %s", self.name, error)
         self._broken = OSError(errno.ENETDOWN, f"{os.strerror(errno.ENETDOWN)}: {error}")
         self.stack.outgoing.clear()

@@ -117,10 +117,12 @@ class BaseSocket(trio.socket.SocketType):
 
     def get_inheritable(self) -> bool:
         """Return False: no child process can have it."""
+        self._check_open()
         return False
 
     def set_inheritable(self, inheritable: bool) -> None:
         """Do nothing for False; raise OSError (EOPNOTSUPP) for True."""
+        self._check_open()
         if inheritable:
             raise os_error(errno.EOPNOTSUPP)
 
@@ -248,6 +250,7 @@ class BaseSocket(trio.socket.SocketType):
 
     def take_error(self) -> int:
         """Return and clear SO_ERROR: what ended the connection, or else is wrong with it, or 0."""
+        self._check_open()
         flow = self._flow
         if flow is None:
             return 0
@@ -289,15 +292,18 @@ class BaseSocket(trio.socket.SocketType):
     # Within
 
     def _check_open(self) -> None:
+        """Raise OSError: EBADF, it is closed; ENETDOWN, its host has ended."""
         if self._fileno == -1:
             raise os_error(errno.EBADF)
+        if self._host.ended:
+            self._host.check_up()
 
     def _check_not_closed_meanwhile(self) -> None:
         if self._fileno == -1:
             raise trio.ClosedResourceError("another task closed this socket")
 
     def _connected(self) -> Flow:
+        self._check_open()
         if self._flow is None:
-            self._check_open()
             raise os_error(errno.ENOTCONN)
         return self._flow

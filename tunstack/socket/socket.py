@@ -65,7 +65,7 @@ class Socket(NoticingSocket):
 
     async def _send_opening(self, data: Any, flags: int, address: AddressFormat) -> int:
         await trio.lowlevel.checkpoint_if_cancelled()
-        if flags & ~stdlib_socket.MSG_NOSIGNAL:
+        if flags & ~(stdlib_socket.MSG_NOSIGNAL | stdlib_socket.MSG_DONTWAIT):
             raise os_error(errno.EOPNOTSUPP)
         if address is None:
             raise os_error(errno.EDESTADDRREQ)
