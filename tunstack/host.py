@@ -252,8 +252,8 @@ class Host(Loop):
         So any library that uses trio talks through it, unchanged: what it makes with
         `trio.socket.socket`, and what it makes with `socket.socket` and hands to
         `trio.socket.from_stdlib_socket`. UNIX and netlink sockets and the like, and what already
-        has a descriptor, are the kernel's. So are names that want a look-up, and what other threads
-        do; see :mod:`tunstack.socket.factory`.
+        has a descriptor, are the kernel's. So are names that want a look-up, and what is done in
+        threads that are not trio's; see :mod:`tunstack.socket.factory`.
 
         Args:
             others: What becomes of families and types of the internet that the host does not speak

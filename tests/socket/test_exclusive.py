@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from tunstack import Socket
+from tunstack.link.device import held_addresses
 from tunstack.socket.stdlib import StdlibSocket
 
 from .network import OURS, PORT, THEIRS, connected, fails, host_and_peer, host_pair
@@ -209,6 +210,44 @@ async def test_other_threads_and_runs_have_the_kernels() -> None:
             thread.start()
             thread.join()
     assert kinds == [socket.socket, kernels]
+
+
+async def test_a_thread_of_trios_is_refused_the_internet() -> None:
+    """A host's socket cannot block, and the kernel's is not wanted."""
+    async with host_and_peer() as (host, _):
+        with host.socket_factory():
+            for family in (socket.AF_INET, socket.AF_INET6):
+                with fails(errno.EAFNOSUPPORT), nothing_is_the_kernels():
+                    await trio.to_thread.run_sync(socket.socket, family)
+            unix = await trio.to_thread.run_sync(socket.socket, socket.AF_UNIX)
+            unix.close()
+        with host.socket_factory(others="kernel"):
+            kernels = await trio.to_thread.run_sync(socket.socket)
+            kernels.close()
+        kernels = await trio.to_thread.run_sync(socket.socket)
+        kernels.close()
+
+
+async def test_a_task_that_outlives_the_block_has_the_kernels_in_threads() -> None:
+    async with host_and_peer() as (host, _), trio.open_nursery() as nursery:
+        over = trio.Event()
+
+        async def work() -> None:
+            await over.wait()
+            kernels = await trio.to_thread.run_sync(socket.socket)
+            kernels.close()
+
+        with host.socket_factory():
+            nursery.start_soon(work)
+            await trio.lowlevel.checkpoint()
+        over.set()
+
+
+async def test_devices_can_be_made_and_looked_at_within_the_block() -> None:
+    """That takes sockets of the kernel's, for requests about its interfaces."""
+    async with host_and_peer() as (host, _):
+        with host.socket_factory():
+            assert held_addresses() is not None
 
 
 # What trio and anyio do of themselves

@@ -7,9 +7,11 @@ while the block of any host lasts, these are replaced:
 
 ==================================  ===============================================================
 `socket.socket`                     within a trio run that has a block, a socket of TCP over IPv4 is
-                                    the host's (:mod:`tunstack.socket.stdlib`). Other threads and
-                                    runs see no difference. Only `__new__` and `__init__` of the
-                                    class change, so that it does not matter who imported it when
+                                    the host's (:mod:`tunstack.socket.stdlib`). In a thread of
+                                    `trio.to_thread` it is refused: it would block, as a host's
+                                    cannot. Other threads and runs see no difference. Only `__new__`
+                                    and `__init__` of the class change, so that it does not matter
+                                    who imported it when
 `trio.socket.from_stdlib_socket`    makes a host's socket one for trio
 `trio.socket.getaddrinfo`           leaves out addresses of families that the host lacks, if there
                                     are others; a machine without IPv6 does the same
@@ -24,6 +26,7 @@ import errno
 import os
 import socket as stdlib_socket
 from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, final
 
@@ -60,9 +63,13 @@ class SocketFactory(trio.abc.SocketFactory):
     Args:
         host: The host.
         others: What becomes of families and types of the internet that the host does not speak.
+
+    Attributes:
+        in_force: Whether its block lasts.
     """
 
     def __init__(self, host: Host, others: Others = "refuse") -> None:
+        self.in_force = True
         self._host = host
         self._others = others
 
@@ -98,6 +105,14 @@ class SocketFactory(trio.abc.SocketFactory):
             raise
         return True
 
+    def check_thread(self, family: int) -> None:
+        """Raise OSError (EAFNOSUPPORT) for what a thread must not make."""
+        if family in _INTERNET and self._others == "refuse":
+            raise OSError(
+                errno.EAFNOSUPPORT,
+                f"{os.strerror(errno.EAFNOSUPPORT)}: a host's socket cannot be used in a thread",
+            )
+
     def within_reach(self, found: list[Any]) -> list[Any]:
         """Leave out addresses of families that are refused, unless there are no others."""
         if self._others == "kernel":
@@ -116,18 +131,24 @@ def installed(host: Host, others: Others) -> Iterator[None]:
         raise ValueError(f"others is 'refuse' or 'kernel', not {others!r}")
     factory = SocketFactory(host, others)
     before = trio.socket.set_custom_socket_factory(factory)
-    surrounding = _current()
+    surrounding, of_context = _current(), _of_context.get()
     _factory.set(factory)
+    _of_context.set(factory)
     _replacement.begin()
     try:
         yield
     finally:
         _replacement.end()
+        factory.in_force = False  # There are copies of the context.
+        _of_context.set(of_context)
         _factory.set(surrounding)
         trio.socket.set_custom_socket_factory(before)
 
 
 _factory: Final = trio.lowlevel.RunVar[SocketFactory | None]("tunstack socket factory", None)
+
+_of_context: Final = ContextVar[SocketFactory | None]("tunstack socket factory", default=None)
+"""The same for the threads of `trio.to_thread`: they have the context of who started them."""
 
 
 def _current() -> SocketFactory | None:
@@ -164,13 +185,16 @@ def _new(cls: type[stdlib_socket.socket], *args: Any, **kwargs: Any) -> Any:
 
 def _init(self: stdlib_socket.socket, *args: Any, **kwargs: Any) -> None:
     """`socket.socket.__init__`: classes derived from it cannot be the host's, but are refused."""
-    factory = _current()
-    if factory is not None:
-        wanted = _wanted(*args, **kwargs)
-        if wanted is not None and factory.speaks(*wanted):
+    in_run = trio.lowlevel.in_trio_run()
+    factory = _factory.get() if in_run else _of_context.get()
+    wanted = _wanted(*args, **kwargs)
+    if factory is not None and factory.in_force and wanted is not None:
+        if not in_run:
+            factory.check_thread(wanted[0])
+        elif factory.speaks(*wanted):
             raise OSError(
                 errno.EAFNOSUPPORT,
-                f"{os.strerror(errno.EAFNOSUPPORT)}: a host's socket cannot be a {type(self)}",
+                f"{os.strerror(errno.EAFNOSUPPORT)}: a host's socket cannot be a {type(self).__name__}",
             )
     _original_init(self, *args, **kwargs)
 
