@@ -192,9 +192,10 @@ def _init(self: stdlib_socket.socket, *args: Any, **kwargs: Any) -> None:
         if not in_run:
             factory.check_thread(wanted[0])
         elif factory.speaks(*wanted):
+            kind = type(self).__name__
             raise OSError(
                 errno.EAFNOSUPPORT,
-                f"{os.strerror(errno.EAFNOSUPPORT)}: a host's socket cannot be a {type(self).__name__}",
+                f"{os.strerror(errno.EAFNOSUPPORT)}: a host's socket cannot be a {kind}",
             )
     _original_init(self, *args, **kwargs)
 
