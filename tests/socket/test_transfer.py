@@ -173,19 +173,22 @@ async def test_to_peek_opens_no_window() -> None:
 
 
 @pytest.mark.parametrize("flag", [socket.MSG_DONTWAIT, socket.MSG_CMSG_CLOEXEC])
-async def test_flags_without_effect_are_taken(pair: Pair, flag: int) -> None:
+@pytest.mark.parametrize("kernels", [False, True])
+async def test_flags_without_effect_are_taken(pair: Pair, flag: int, kernels: bool) -> None:
     """Sockets of trio do not block, whatever they are told, and their calls wait all the same."""
-    client, server = pair
-    assert await client.send(b"a", socket.MSG_DONTWAIT) == 1
-    assert await server.recv(100, flag) == b"a"
-    async with trio.open_nursery() as nursery:
+    left, right = trio.socket.socketpair()
+    with left, right:
+        client, server = (left, right) if kernels else pair
+        assert await client.send(b"a", socket.MSG_DONTWAIT) == 1
+        assert await server.recv(100, flag) == b"a"
+        async with trio.open_nursery() as nursery:
 
-        @nursery.start_soon
-        async def receive() -> None:
-            assert await server.recv(100, flag) == b"b"
+            @nursery.start_soon
+            async def receive() -> None:
+                assert await server.recv(100, flag) == b"b"
 
-        await wait_all_tasks_blocked()
-        assert await client.sendmsg([b"b"], (), socket.MSG_DONTWAIT) == 1
+            await wait_all_tasks_blocked()
+            assert await client.sendmsg([b"b"], (), socket.MSG_DONTWAIT) == 1
 
 
 async def test_who_sends_nothing_gets_in_nobodys_way() -> None:
