@@ -28,7 +28,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tunstack.tcp.segment import ACK, FIN, RST, URG
+from tunstack import State
+from tunstack.tcp.segment import ACK, FIN, RST, SYN, URG
 
 from .network import (
     PORT,
@@ -410,3 +411,101 @@ async def test_tcp_info_of_a_listener_tells_who_waits_and_how_many_may() -> None
 async def test_tcp_info_without_a_connection_is_its_state() -> None:
     async with host_and_peer() as (host, _):
         assert host.socket().getsockopt(IPPROTO_TCP, TCP_INFO, 152) == b"\x07" + bytes(151)
+
+
+LINUX_STATES = {
+    "ESTABLISHED": 1,
+    "SYN-SENT": 2,
+    "SYN-RECEIVED": 3,
+    "FIN-WAIT-1": 4,
+    "FIN-WAIT-2": 5,
+    "TIME-WAIT": 6,
+    "CLOSED": 7,
+    "CLOSE-WAIT": 8,
+    "LAST-ACK": 9,
+    "LISTEN": 10,
+    "CLOSING": 11,
+}
+"""The numbers of include/net/tcp_states.h."""
+
+
+class Watch:
+    """What TCP_INFO says of a socket's state, step by step."""
+
+    def __init__(self, sock: Socket) -> None:
+        self.sock = sock
+        self.states: list[int] = []
+
+    async def look(self) -> None:
+        """Note the state, when all that can happen has happened."""
+        await wait_all_tasks_blocked()
+        self.states.append(self.sock.getsockopt(IPPROTO_TCP, TCP_INFO, 8)[0])
+
+    def saw(self, *names: str) -> set[str]:
+        assert self.states == [LINUX_STATES[name] for name in names]
+        return set(names)
+
+
+async def both_open_and_both_close() -> set[str]:
+    async with host_and_peer() as (host, peer), trio.open_nursery() as nursery:
+        watch = Watch(host.socket())
+        await watch.look()
+        nursery.start_soon(watch.sock.connect, (THEIRS, PORT))
+        await peer.segment()
+        await watch.look()
+        peer.send(SYN)
+        await watch.look()
+        await peer.segment()
+        peer.send()
+        await watch.look()
+        watch.sock.shutdown(socket.SHUT_WR)
+        await watch.look()
+        peer.send(FIN | ACK)
+        await watch.look()
+        peer.segments()
+        peer.expected += 1
+        peer.send()
+        await watch.look()
+        await trio.sleep(61)
+        await watch.look()
+    return watch.saw(
+        *("CLOSED", "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED"),
+        *("FIN-WAIT-1", "CLOSING", "TIME-WAIT", "CLOSED"),
+    )
+
+
+async def we_close_first() -> set[str]:
+    async with host_and_peer() as (host, peer):
+        watch = Watch(await accepted(host, peer))
+        watch.sock.shutdown(socket.SHUT_WR)
+        await peer.segment()
+        await watch.look()
+        peer.send()
+        await watch.look()
+        peer.send(FIN | ACK)
+        await watch.look()
+    return watch.saw("FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT")
+
+
+async def the_peer_closes_first() -> set[str]:
+    async with host_and_peer() as (host, peer):
+        watch = Watch(await accepted(host, peer))
+        peer.send(FIN | ACK)
+        await watch.look()
+        peer.segments()
+        watch.sock.shutdown(socket.SHUT_WR)
+        await peer.segment()
+        await watch.look()
+        peer.send()
+        await watch.look()
+    return watch.saw("CLOSE-WAIT", "LAST-ACK", "CLOSED")
+
+
+async def test_tcp_info_has_linuxs_number_of_every_state() -> None:
+    async with host_and_peer() as (host, _):
+        watch = Watch(await listening(host))
+        await watch.look()
+    seen = watch.saw("LISTEN")
+    for story in (both_open_and_both_close, we_close_first, the_peer_closes_first):
+        seen |= await story()
+    assert seen == set(LINUX_STATES) == {state.value for state in State}

@@ -173,10 +173,10 @@ class Peer:
         mine = (self.address, self.sport, self.port)
         return [out.segment for out in sent if (out.datagram.dst, out.dport, out.sport) == mine]
 
-    def syn(self) -> Segment | None:
-        """It sends its SYN; returns the answer, if there is one."""
+    def syn(self, *, flags: int = 0) -> Segment | None:
+        """It sends its SYN, with other `flags` as well; returns the answer, if there is one."""
         self.nxt = (self.isn + 1) & MASK
-        answers = self.arrive(Segment(self.isn, flags=SYN, wnd=65535, **self.offer))
+        answers = self.arrive(Segment(self.isn, flags=SYN | flags, wnd=65535, **self.offer))
         self.answer = answers[0] if answers else None
         if self.answer is not None:
             self.expected = (self.answer.seq + 1) & MASK

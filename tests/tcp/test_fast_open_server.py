@@ -74,11 +74,11 @@ class Customer(Peer):
         self.window = 65535
         self.answers: list[Segment] = []
 
-    def syn(self, data: bytes = b"", *, cookie: bytes | None = None) -> Segment:
+    def syn(self, data: bytes = b"", *, cookie: bytes | None = None, flags: int = 0) -> Segment:
         """It sends a SYN with its cookie, or another, and data; returns the SYN,ACK."""
         self.nxt = (self.isn + 1) & MASK
         what = self.cookie if cookie is None else cookie
-        syn = Segment(self.isn, 0, SYN, self.window, payload=data, **self.offer)
+        syn = Segment(self.isn, 0, SYN | flags, self.window, payload=data, **self.offer)
         syn.fast_open = what
         self.answers = self.arrive(syn)
         self.answer = self.answers[0]

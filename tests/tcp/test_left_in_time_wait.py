@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from operator import attrgetter
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tunstack.flow import FLOW_SIZE, Flow
+from tunstack.flow import FLOW_SIZE, Flow, TcpInfo
 from tunstack.limits import Limits
-from tunstack.tcp.segment import ACK, ECE, FIN, PSH, RST, SYN, URG, Segment
+from tunstack.tcp.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment
 from tunstack.tcp.sequence import MASK
 from tunstack.tcp.verdict import Verdict
 from tunstack.time_wait import WAIT_SIZE, TimeWaits
+from tunstack.wire import encode_segment
 
 from .crowd import CONFIG, OURS, PORT, Crowd
 from .test_blind import icmp_error
@@ -63,6 +64,53 @@ def test_no_flow_is_left_and_still_it_is_listed() -> None:
     assert (info.remote[0].packed, info.remote[1]) == (peer.address, peer.sport)
     assert (info.timestamps, info.sack, info.snd_wscale, info.rcv_wscale) == (True, True, 7, 7)
     assert (info.rtt, info.snd_cwnd, info.bytes_acked, info.congestion) == (None, 0, 0, "")
+
+
+@pytest.mark.parametrize("ecn", [True, False])
+@pytest.mark.parametrize(
+    "offer", [{}, {"wscale": 3}, {"ts_val": None}, {"sack_permitted": False}, {"wscale": None}]
+)
+def test_what_is_kept_is_told_and_the_rest_is_nothing(offer: dict[str, Any], ecn: bool) -> None:
+    """As `TcpInfo` says: the names, the windows, what was agreed on, `rcv_mss` and `rcv_tos`."""
+    crowd = Crowd()
+    peer = crowd.peer(**offer)
+    peer.syn(flags=ECE | CWR if ecn else 0)
+    peer.ack()
+    flow = crowd.accept()
+    peer.send(bytes(700), wnd=1000)
+    peer.send(bytes(300), wnd=1000)
+    assert len(flow.receive(2000)) == 1000
+    before = flow.info()
+    assert before.ecn == ecn
+    flow.close()
+    crowd.act(flow)
+    fin = Segment(peer.nxt, (peer.expected + 1) & MASK, FIN | ACK, 2000)
+    if before.timestamps:
+        fin.ts_val, fin.ts_ecr = peer.offer["ts_val"], 0
+    packet = encode_segment(peer.address, OURS, peer.sport, PORT, fin, tos=0xB8)
+    [last] = crowd.packet(b"".join(packet))
+    assert crowd.flow(peer) is None
+    [info] = crowd.stack.connections()
+    nothing: dict[str, Any] = {
+        field.name: {"rtt": None, "min_rtt": None, "soft_error": None, "congestion": ""}.get(
+            field.name, 0
+        )
+        for field in fields(TcpInfo)
+    }
+    kept = {
+        name: getattr(before, name)
+        for name in (
+            *("local", "remote", "timestamps", "sack", "ecn", "rcv_mss"),
+            *("snd_wscale", "rcv_wscale"),
+        )
+    }
+    own = {
+        "state": "TIME-WAIT",
+        "snd_wnd": 2000 << before.snd_wscale,  # As the peer's FIN has it.
+        "rcv_wnd": last.segment.wnd << before.rcv_wscale,
+        "rcv_tos": 0xB8,
+    }
+    assert asdict(info) == nothing | kept | own
 
 
 def test_all_are_listed_in_the_order_in_which_they_began() -> None:

@@ -15,7 +15,7 @@ import fcntl
 import os
 import socket
 import struct
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tunstack.errors import SetupError
@@ -174,13 +174,21 @@ def enable_offload(fd: int) -> bool:
     return False
 
 
+def _control() -> closing[socket.SocketType]:
+    """A socket of the kernel's for requests about interfaces.
+
+    Not a `socket.socket`, which a host's socket factory replaces within its block.
+    """
+    return closing(socket.SocketType(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC))
+
+
 def bring_up(name: str) -> None:
     """Set the interface `name` up, as `ip link set NAME up` does.
 
     Raises:
         OSError: there is no such interface, or no permission.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+    with _control() as control:
         flags = _flags(control, name)
         fcntl.ioctl(control, _SIOCSIFFLAGS, _ifreq(name, struct.pack("H", flags | IFF_UP)))
 
@@ -211,7 +219,7 @@ def is_in_use(name: str) -> bool:
     """
     answer = array.array("I", (_ETHTOOL_GLINK, 0))  # struct ethtool_value
     request = _ifreq(name, struct.pack("P", answer.buffer_info()[0]))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+    with _control() as control:
         try:
             fcntl.ioctl(control, _SIOCETHTOOL, request)
         except OSError:  # no such interface
@@ -223,7 +231,7 @@ def held_addresses() -> list[tuple[str, IPv4Interface]]:
     """List the IPv4 addresses that this namespace has, each with its interface's name."""
     from ipaddress import IPv4Interface
 
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+    with _control() as control:
         buffer = array.array("B", bytes(_IFREQ_SIZE * 1024))
         request = struct.pack("iP", len(buffer), buffer.buffer_info()[0])
         (used,) = struct.unpack_from("i", fcntl.ioctl(control, _SIOCGIFCONF, request))
@@ -262,7 +270,7 @@ def _configure(device: Any, wanted: TunRequest) -> None:
             f"{wanted.address} is not reached through {name}, which has {held[0]}: "
             f"choose an address of {held[0].network}"
         )
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+    with _control() as control:
         is_up = _flags(control, name) & IFF_UP
     if not is_up:
         device.up()
@@ -335,7 +343,7 @@ def _attach_error(wanted: TunRequest, error: OSError, exists: bool, more_flags: 
     )
 
 
-def _flags(control: socket.socket, name: str) -> int:
+def _flags(control: socket.SocketType, name: str) -> int:
     reply = fcntl.ioctl(control, _SIOCGIFFLAGS, _ifreq(name, b""))
     (flags,) = struct.unpack_from("H", reply, 16)
     return int(flags)

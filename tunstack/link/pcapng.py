@@ -16,6 +16,8 @@ from typing import IO, TYPE_CHECKING, Final, final
 
 from dpkt import pcapng
 
+from tunstack.link.forking import not_for_children
+
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
@@ -73,6 +75,7 @@ class PcapngWriter:
         self._file: IO[bytes]
         if isinstance(target, (str, os.PathLike)):
             self._file = open(target, "wb")  # noqa: SIM115 - open for as long as the writer is
+            not_for_children(self._file, write_to_nobody)
         else:
             self._file = target
         section = pcapng.SectionHeaderBlockLE(
@@ -137,6 +140,15 @@ class PcapngWriter:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def write_to_nobody(file: IO[bytes]) -> None:
+    """Put /dev/null in place of an open file: what writes to it need not know."""
+    if file.closed:
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, file.fileno(), inheritable=False)
+    os.close(null)
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,10 +125,10 @@ class NoticingSocket(TransferSocket):
         """
         return self._connected().receiver.at_mark
 
-    async def _recv_urgent(self, size: int) -> bytes:
+    async def _recv_urgent(self, size: int, *, peek: bool) -> bytes:
         """The octet of ``recv(size, MSG_OOB)``; waits for it if it was only announced so far."""
         flow = await self._until(self._urgent, lambda flow: not flow.urgent_is_on_its_way)
-        return flow.receiver.take_urgent()[:size]
+        return flow.receiver.take_urgent(peek=peek)[:size]
 
     # Waiting
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket as stdlib_socket
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
 import trio
@@ -12,6 +13,7 @@ from tunstack.flow import Flow
 from tunstack.socket.base import ANY
 from tunstack.socket.notices import NoticingSocket
 from tunstack.socket.options import os_error
+from tunstack.socket.stdlib import StdlibSocket
 from tunstack.socket.waiter import Waiter
 from tunstack.tcp.state import State
 
@@ -32,6 +34,11 @@ class Socket(NoticingSocket):
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self._connecting = Waiter()
+
+    @cached_property
+    def _sock(self) -> StdlibSocket:
+        """trio's own sockets have one by that name, a `socket.socket`; anyio asks for it."""
+        return StdlibSocket.of(self)
 
     # Opening
 
@@ -58,7 +65,7 @@ class Socket(NoticingSocket):
 
     async def _send_opening(self, data: Any, flags: int, address: AddressFormat) -> int:
         await trio.lowlevel.checkpoint_if_cancelled()
-        if flags & ~stdlib_socket.MSG_NOSIGNAL:
+        if flags & ~(stdlib_socket.MSG_NOSIGNAL | stdlib_socket.MSG_DONTWAIT):
             raise os_error(errno.EOPNOTSUPP)
         if address is None:
             raise os_error(errno.EDESTADDRREQ)

@@ -26,7 +26,13 @@ _PIECE: Final = 65536
 # As plain numbers: Python takes its time over operations of its flags.
 _OUT_OF_BAND: Final = int(stdlib_socket.MSG_OOB)
 _MORE: Final = int(stdlib_socket.MSG_MORE)
-_SEND_FLAGS: Final = int(stdlib_socket.MSG_NOSIGNAL) | _MORE | _OUT_OF_BAND
+_PEEK: Final = int(stdlib_socket.MSG_PEEK)
+_AS_EVER: Final = int(
+    stdlib_socket.MSG_DONTWAIT | stdlib_socket.MSG_NOSIGNAL | stdlib_socket.MSG_CMSG_CLOEXEC
+)
+"""Flags that change nothing: sockets of trio never block, their calls wait all the same, and there
+are neither signals nor descriptors to receive."""
+_SEND_FLAGS: Final = _AS_EVER | _MORE | _OUT_OF_BAND
 
 
 class TransferSocket(Variants):
@@ -41,7 +47,8 @@ class TransferSocket(Variants):
         """Receive at most `buflen` octets; ``b""`` at the peer's end of stream.
 
         A call that begins before the last octet of urgent data ends there as well. With the flag
-        ``MSG_OOB`` it returns that octet, if SO_OOBINLINE is off.
+        ``MSG_OOB`` it returns that octet, if SO_OOBINLINE is off. With ``MSG_PEEK`` what it returns
+        stays where it is. ``MSG_DONTWAIT`` changes nothing, as for trio's own sockets.
 
         Raises:
             OSError: ECONNRESET, ETIMEDOUT..., ENOTCONN; with MSG_OOB EINVAL, there is none.
@@ -57,14 +64,16 @@ class TransferSocket(Variants):
         if flow is None or flow.readable or flags or not size:
             # Nothing to wait for: but a cancellation comes first, and others get their turn.
             await checkpoint_if_cancelled()
-            flow = self._connected()
-            if flags == _OUT_OF_BAND:
-                return await self._recv_urgent(size)
+            flow = self._flow or self._connected()
             if flags:
-                raise os_error(errno.EOPNOTSUPP)
+                flags &= ~_AS_EVER
+                if flags & ~_PEEK == _OUT_OF_BAND:
+                    return await self._recv_urgent(size, peek=flags & _PEEK != 0)
+                if flags & ~_PEEK:
+                    raise os_error(errno.EOPNOTSUPP)
             self._receiving.check_free()
             if flow.readable or not size:
-                data = self._take(flow, size)
+                data = self._take(flow, size, flags)
                 await cancel_shielded_checkpoint()
                 return data
         while True:
@@ -72,20 +81,24 @@ class TransferSocket(Variants):
             if self._fileno == -1:
                 self._check_not_closed_meanwhile()
             if flow.readable:
-                return self._take(flow, size)
+                return self._take(flow, size, flags)
 
     @abstractmethod
-    async def _recv_urgent(self, size: int) -> bytes: ...
+    async def _recv_urgent(self, size: int, *, peek: bool) -> bytes: ...
 
-    def _take(self, flow: Flow, size: int) -> bytes:
+    def _take(self, flow: Flow, size: int, flags: int) -> bytes:
+        host = self._host
         try:
-            data = flow.receive(size)
+            if host.ended:  # What is unread is lost.
+                if flow.error is not None:
+                    raise flow.error
+                host.check_up()
+            data = flow.peek(size) if flags else flow.receive(size)
         except OSError as error:
             if self._error_told:
                 return b""  # Told once, as on Linux; from now on it is the end.
             self._error_told = True
             raise OSError(error.errno, error.strerror) from None
-        host = self._host
         if host.stack.took(flow):
             host.gave(flow, current_time())
         return data

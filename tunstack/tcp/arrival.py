@@ -311,8 +311,13 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
         if not may_be and not connection.sent_in_syn(ack):
             connection.send_reset(ack)
             return Verdict.UNACCEPTABLE_ACK
-        if connection.passive and not connection.accepts_early and not connection.may_open:
-            return Verdict.BACKLOG_FULL
+        if connection.passive and not connection.accepts_early:
+            if not connection.may_open:
+                return Verdict.BACKLOG_FULL
+            if sender.unanswered < connection.config.defer_accept and not (
+                segment.payload or segment.flags & FIN
+            ):
+                return Verdict.DEFERRED
         sender.set_window(segment.seq, ack, _scaled_window(connection, segment))
         if sender.steady:
             sender.heard_in_order(ack, now)

@@ -68,6 +68,8 @@ class Config:
         keepalive_interval: Between probes (TCP_KEEPINTVL).
         keepalive_count: How many go unanswered before the peer is taken for dead (TCP_KEEPCNT).
         initial_window: In segments of one MSS (RFC 6928 section 2).
+        defer_accept: How often a listener sends a SYN,ACK again while it waits for data, and does
+            not take a bare ACK for the end of the handshake (TCP_DEFER_ACCEPT); 0 for not at all.
         fast_open_queue: How many connections of a listener may be open before their handshake has
             ended (TCP_FASTOPEN, RFC 7413); 0, as on Linux, for none.
         fast_open_connect: Whether connections begin with data in the SYN where they can, which then
@@ -116,6 +118,7 @@ class Config:
     keepalive_interval: float = 75.0
     keepalive_count: int = 9
     initial_window: int = 10
+    defer_accept: int = 0
     fast_open_queue: int = 0
     fast_open_connect: bool = False
     congestion: CongestionFactory = Cubic

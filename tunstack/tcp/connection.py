@@ -247,6 +247,13 @@ class Connection(Transmitter, Ending):
             raise self.error
         return data
 
+    def peek(self, limit: int) -> bytes:
+        """As :meth:`receive`, but that what it returns is there to be received again (MSG_PEEK)."""
+        data = self.receiver.peek(limit)
+        if not data and self.error is not None and not self.receiver.finished:
+            raise self.error
+        return data
+
     @property
     def urgent_is_on_its_way(self) -> bool:
         """Whether an urgent octet was announced, out of line, and may still come."""

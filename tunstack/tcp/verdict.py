@@ -32,6 +32,8 @@ class Verdict(StrEnum):
     AFTER_CLOSE = "data after close: reset sent"
     """Section 3.6.1: nobody is left to read it."""
     BACKLOG_FULL = "dropped: backlog full"
+    DEFERRED = "dropped: no data yet"
+    """The listener wants data with the ACK that ends the handshake (TCP_DEFER_ACCEPT)."""
     SYN_COOKIE = "answered with a SYN cookie"
     """RFC 4987 section 3.6: as many as may be are half open; nothing is remembered of it."""
     TOO_MANY = "dropped: too many connections"
