@@ -107,7 +107,7 @@ class Memory:
             self.account(flow)
         while budget.full and self.give_up_wait():
             pass
-        while budget.full and (ended := self.give_up_one()) is not None:
+        while budget.full and (ended := self._give_up_orphan()) is not None:
             yield ended
 
     def give_up_wait(self) -> bool:
@@ -120,20 +120,29 @@ class Memory:
     def give_up_one(self) -> Flow | None:
         """End the connection that is missed least, and return it; None if all are in use.
 
-        That is the one that is longest in TIME-WAIT; else the one whose application went first:
-        what it has not delivered by then is lost, and its peer hears so.
+        That is the one that is longest in TIME-WAIT, though its application has not closed it yet;
+        else the one whose application went first.
         """
-        if self._time_wait:
-            flow = next(iter(self._time_wait))
-            self._counters["time_wait_pruned"] += 1
-            flow.end(None)
-        elif self._orphans:
-            flow = next(iter(self._orphans))
-            self._counters["orphans_pruned"] += 1
-            flow.abort()
-        else:
+        if not self._time_wait:
+            return self._give_up_orphan()
+        flow = next(iter(self._time_wait))
+        self._counters["time_wait_pruned"] += 1
+        flow.end(None)
+        self.account(flow)
+        return flow
+
+    def _give_up_orphan(self) -> Flow | None:
+        """End the one whose application went first, and return it; None if there is none.
+
+        What it has not delivered by then is lost, and its peer hears so. Unlike one in TIME-WAIT
+        that has an owner, it takes no memory any more when it has ended.
+        """
+        if not self._orphans:
             return None
-        self.forget(flow)  # What is unread of it counts again when it is asked next.
+        flow = next(iter(self._orphans))
+        self._counters["orphans_pruned"] += 1
+        flow.abort()
+        self.forget(flow)
         return flow
 
     @property

@@ -103,7 +103,8 @@ class Socket(NoticingSocket):
         if self._fileno == -1:
             raise trio.ClosedResourceError("another task closed this socket")
         if flow.state is State.CLOSED and flow.error is not None:
-            self._flow = None  # So that another attempt may be made, as on Linux.
+            self._flow = flow.changed = None  # So another attempt may be made, as on Linux.
+            self._host.acted(flow)
             raise OSError(flow.error.errno, flow.error.strerror)
 
     def _attach(self, flow: Flow) -> None:

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from .receive_buffer import gather
+from .receive_buffer import gather, own
 from .sequence import MASK, diff
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Reassembly:
             self._touch(run)
             if overlap >= len(data):
                 return False
-            data = memoryview(data)[overlap:] if overlap else data
+            data = own(memoryview(data)[overlap:]) if overlap else data
             gather(run.chunks, data)
             run.end = end
             index -= 1
@@ -97,7 +97,7 @@ class Reassembly:
                     self.size -= size
                     continue
                 if overlap:
-                    chunk = memoryview(chunk)[overlap:]
+                    chunk = own(memoryview(chunk)[overlap:])
                     self.size -= overlap
                     overlap = 0
                 gather(run.chunks, chunk)
@@ -117,7 +117,7 @@ class Reassembly:
                 if stale >= size:
                     stale -= size
                     continue
-                taken.append(memoryview(chunk)[stale:] if stale else chunk)
+                taken.append(own(memoryview(chunk)[stale:]) if stale else chunk)
                 nxt = (nxt + size - stale) & MASK
                 stale = 0
         return taken

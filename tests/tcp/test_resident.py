@@ -1,0 +1,314 @@
+"""What is accounted bounds what is resident: a host filled to its limit, by each way there is.
+
+Each way lets peers, or an application, hold as much as they can for as little as it is counted.
+"""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tunstack.limits import Limits
+from tunstack.tcp.segment import ACK, FIN, RST, URG
+from tunstack.tcp.sequence import MASK
+from tunstack.tcp.state import State
+
+from .crowd import CONFIG, MSS, OURS, PORT, Crowd, state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tunstack.flow import Flow
+
+    from .crowd import Peer
+
+LIMIT: Final = 1 << 20
+CONSTANT: Final = 128 << 10
+"""Octets that filling a host may take beside what is accounted, however large its memory is."""
+SEGMENT: Final = MSS - 12
+LARGE: Final = 45 * SEGMENT
+"""Octets of a segment that the link has put together."""
+CROWDED: Final = replace(CONFIG, receive_buffer=1 << 16, send_buffer=1 << 16, urgent_inline=False)
+
+
+def largest(crowd: Crowd) -> int:
+    """Octets of data in the largest segment that a link brings."""
+    return LARGE if crowd.offload else SEGMENT
+
+
+def open_window(peer: Peer, flow: Flow) -> int:
+    """Octets that the peer may send."""
+    return flow.receiver.wnd
+
+
+# What a peer, and the application, do with one connection
+
+
+def unread(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    while (room := flow.receiver.wnd) and not crowd.stack.memory.budget.full:
+        peer.send(bytes(min(room, largest(crowd))))
+
+
+def unread_in_small_pieces(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    for size in (1, 100, 1023, 1024, 1):
+        for _ in range(20):
+            peer.send(bytes(size))
+
+
+def unread_with_padding(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    """The packet is longer than its header says."""
+    for size in (1, 2000):
+        segment = peer.next(payload=bytes(size))
+        crowd.packet(peer.packet(segment) + bytes(60_000 if crowd.offload else 1400))
+        peer.nxt = (peer.nxt + size) & MASK
+
+
+def almost_read(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    """The application reads all but an octet, and that stays."""
+    size = largest(crowd)
+    peer.send(bytes(size))
+    flow.receive(size - 1)
+    crowd.stack.took(flow)
+    crowd.act(flow)
+
+
+def hidden(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    """The last octet is urgent, and out of line: whoever reads the stream does not get it."""
+    size = largest(crowd)
+    peer.send(bytes(size), flags=ACK | URG, up=size)
+    assert len(flow.receive(size)) == size - 1
+    crowd.stack.took(flow)
+    crowd.act(flow)
+
+
+def unsent(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    peer.ack(wnd=0)
+    flow.send(bytes(1 << 20), crowd.now)
+    crowd.act(flow)
+
+
+def unsent_in_small_pieces(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    peer.ack(wnd=0)
+    for size in (1, 100, 2047, 2048, 1):
+        for _ in range(10):
+            flow.send(bytes(size), crowd.now)
+    crowd.act(flow)
+
+
+def unsent_part_of_more(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    """Of what the application has, the last part is kept."""
+    peer.ack(wnd=0)
+    whole = bytes(100_000)
+    flow.send(memoryview(whole)[50_001:], crowd.now)
+    crowd.act(flow)
+
+
+def acknowledge_all_but(crowd: Crowd, peer: Peer, flow: Flow, rest: int) -> None:
+    """The application gives what it may; the peer acknowledges it, but not the last of it."""
+    left = flow.send(bytes(flow.writable_size), crowd.now)
+    crowd.act(flow)
+    while left > rest:
+        got = min(left - rest, flow.sender.outstanding)
+        peer.expected = (peer.expected + got) & MASK
+        left -= got
+        peer.ack()
+    peer.ack(wnd=0)
+
+
+def unacknowledged(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    acknowledge_all_but(crowd, peer, flow, 1)
+
+
+def half_unacknowledged(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    acknowledge_all_but(crowd, peer, flow, 50_000)
+
+
+def selectively_acknowledged(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    """The peer claims to hold every second octet."""
+    flow.send(bytes(20_000), crowd.now)
+    crowd.act(flow)
+    for start in range(1, 600, 6):
+        blocks = tuple(
+            ((peer.expected + start + at) & MASK, (peer.expected + start + at + 1) & MASK)
+            for at in (0, 2, 4)
+        )
+        peer.ack(sack=blocks)
+
+
+def out_of_order(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    size = largest(crowd)
+    at = 1
+    while at + size < flow.receiver.wnd:
+        peer.beyond(at, bytes(size))
+        at += size + 1
+
+
+def out_of_order_in_small_pieces(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    for number in range(200):
+        peer.beyond(1 + number * 3, bytes(2))
+
+
+def overlapping_on_the_left(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    """Each segment brings little more than what was there."""
+    size, new = largest(crowd), 1024
+    peer.send(bytes(new))
+    back = 0
+    while back + new + size < 65000 and back + new < size:
+        back += new
+        peer.ack(payload=bytes(back + new), seq=(peer.nxt - back) & MASK)
+        peer.nxt = (peer.nxt + new) & MASK
+    for _ in range(20):
+        back = size - new
+        if flow.receiver.wnd < new or flow.receiver.buffer.total < back:
+            break
+        peer.ack(payload=bytes(size), seq=(peer.nxt - back) & MASK)
+        peer.nxt = (peer.nxt + new) & MASK
+
+
+def overlapping_on_the_right(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    """Each segment reaches beyond the window, and little of it lies within."""
+    new = 1024 if crowd.offload else 100
+    for _ in range(8):
+        if flow.receiver.wnd < new:
+            return
+        beyond = flow.receiver.wnd - new
+        peer.beyond(beyond, bytes(largest(crowd)))
+        peer.send(bytes(beyond % largest(crowd) or new))
+        flow.receive(1 << 20)
+        crowd.stack.took(flow)
+
+
+def overlapping_beyond_a_gap(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    """As on the left, and nothing of it is in order."""
+    size, new = largest(crowd), 1024
+    peer.beyond(1, bytes(new))
+    end = 1 + new
+    while end + new < flow.receiver.wnd:
+        start = max(1, end + new - size)
+        peer.beyond(start, bytes(end + new - start))
+        end += new
+
+
+def covered_but_for_an_octet(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    """A large segment arrives over many small ones beyond a gap, from the left."""
+    size = largest(crowd)
+    for _ in range(2):
+        peer.beyond(2, bytes(size))
+        peer.beyond(1, bytes(size))
+        peer.beyond(0, bytes(2))
+        peer.nxt = (peer.nxt + 2 + size - 0) & MASK
+
+
+def finished_unread(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    """The connection is over, and its socket is not."""
+    peer.send(b"x")
+    flow.send(bytes(100_000), crowd.now)
+    crowd.act(flow)
+    peer.beyond(1, bytes(largest(crowd)))
+    peer.ack(RST)
+
+
+def closed_and_stuck(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    peer.ack(wnd=0)
+    flow.send(bytes(5000), crowd.now)
+    flow.close()
+    crowd.act(flow)
+
+
+def time_wait_owned(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    """The application has shut down its half, and not closed it."""
+    flow.shutdown()
+    crowd.act(flow)
+    peer.expected = (peer.expected + 1) & MASK
+    peer.ack(FIN | ACK)
+    assert state(flow) is State.TIME_WAIT
+
+
+def time_wait(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    flow.close()
+    crowd.act(flow)
+    peer.expected = (peer.expected + 1) & MASK
+    peer.ack(FIN | ACK)
+
+
+def nothing(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    """It just is there."""
+
+
+WAYS: Final[tuple[Callable[[Crowd, Peer, Flow], None], ...]] = (
+    nothing,
+    unread,
+    unread_in_small_pieces,
+    unread_with_padding,
+    almost_read,
+    hidden,
+    unsent,
+    unsent_in_small_pieces,
+    unsent_part_of_more,
+    unacknowledged,
+    half_unacknowledged,
+    selectively_acknowledged,
+    out_of_order,
+    out_of_order_in_small_pieces,
+    overlapping_on_the_left,
+    overlapping_on_the_right,
+    overlapping_beyond_a_gap,
+    covered_but_for_an_octet,
+    finished_unread,
+    closed_and_stuck,
+    time_wait_owned,
+    time_wait,
+)
+
+
+def wakes_nobody() -> None:
+    """A socket's application does something else."""
+
+
+def taken(before: int) -> int:
+    """Octets that Python has taken since it had `before`."""
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0] - before
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("offload", [False, True], ids=["plain", "offload"])
+def test_what_is_accounted_bounds_what_is_resident(
+    way: Callable[[Crowd, Peer, Flow], None], offload: bool
+) -> None:
+    """Just before it is full, and when nobody is let in any more."""
+    crowd = Crowd(CROWDED, limits=Limits(memory=LIMIT), backlog=4096, offload=offload)
+    crowd.stack.output.tap = None
+    budget, counters = crowd.stack.memory.budget, crowd.stack.counters
+    peers = crowd.peers(300)
+    sockets: list[Flow] = []
+    most = 0
+    gc.collect()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    try:
+        for peer in peers:
+            if counters["out_of_order_pruned"] or budget.full or peer.syn() is None:
+                break
+            peer.ack()
+            flow = crowd.accept()
+            flow.changed = wakes_nobody
+            way(crowd, peer, flow)
+            if flow.orphaned:
+                flow.changed = None
+                crowd.act(flow)
+            else:
+                sockets.append(flow)
+            del flow
+            peer.answer, crowd.latest = None, []
+            if not most and budget.used > budget.limit * 7 // 8:
+                most = taken(before)
+                assert most < budget.used * 1.5 + CONSTANT
+        most = taken(before)
+        assert most < budget.used * 1.5 + CONSTANT
+    finally:
+        tracemalloc.stop()
