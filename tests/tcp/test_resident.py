@@ -17,7 +17,7 @@ from tunstack.tcp.segment import ACK, FIN, RST, URG
 from tunstack.tcp.sequence import MASK
 from tunstack.tcp.state import State
 
-from .crowd import CONFIG, MSS, OURS, PORT, Crowd, state
+from .crowd import CONFIG, MSS, Crowd, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +30,10 @@ LIMIT: Final = 1 << 20
 CONSTANT: Final = 128 << 10
 """Octets that filling a host may take beside what is accounted, however large its memory is."""
 SEGMENT: Final = MSS - 12
-LARGE: Final = 45 * SEGMENT
+LARGE: Final = 20 * SEGMENT
 """Octets of a segment that the link has put together."""
+NEW: Final = 1100
+"""Octets of a segment that are new: so many are not copied because they are few."""
 CROWDED: Final = replace(CONFIG, receive_buffer=1 << 16, send_buffer=1 << 16, urgent_inline=False)
 
 
@@ -40,17 +42,15 @@ def largest(crowd: Crowd) -> int:
     return LARGE if crowd.offload else SEGMENT
 
 
-def open_window(peer: Peer, flow: Flow) -> int:
-    """Octets that the peer may send."""
-    return flow.receiver.wnd
-
-
 # What a peer, and the application, do with one connection
 
 
 def unread(crowd: Crowd, peer: Peer, flow: Flow) -> None:
-    while (room := flow.receiver.wnd) and not crowd.stack.memory.budget.full:
-        peer.send(bytes(min(room, largest(crowd))))
+    left = flow.receiver.wnd
+    while left:
+        size = min(left, largest(crowd))
+        peer.send(bytes(size))
+        left -= size
 
 
 def unread_in_small_pieces(crowd: Crowd, peer: Peer, flow: Flow) -> None:
@@ -124,7 +124,7 @@ def unacknowledged(crowd: Crowd, peer: Peer, flow: Flow) -> None:
 
 
 def half_unacknowledged(crowd: Crowd, peer: Peer, flow: Flow) -> None:
-    acknowledge_all_but(crowd, peer, flow, 50_000)
+    acknowledge_all_but(crowd, peer, flow, 25_000)
 
 
 def selectively_acknowledged(crowd: Crowd, peer: Peer, flow: Flow) -> None:
@@ -154,53 +154,39 @@ def out_of_order_in_small_pieces(crowd: Crowd, peer: Peer, flow: Flow) -> None:
 
 def overlapping_on_the_left(crowd: Crowd, peer: Peer, flow: Flow) -> None:
     """Each segment brings little more than what was there."""
-    size, new = largest(crowd), 1024
-    peer.send(bytes(new))
-    back = 0
-    while back + new + size < 65000 and back + new < size:
-        back += new
-        peer.ack(payload=bytes(back + new), seq=(peer.nxt - back) & MASK)
-        peer.nxt = (peer.nxt + new) & MASK
-    for _ in range(20):
-        back = size - new
-        if flow.receiver.wnd < new or flow.receiver.buffer.total < back:
-            break
-        peer.ack(payload=bytes(size), seq=(peer.nxt - back) & MASK)
-        peer.nxt = (peer.nxt + new) & MASK
+    size = largest(crowd)
+    peer.send(bytes(size))
+    for _ in range(min(flow.receiver.wnd // NEW, 30)):
+        peer.ack(payload=bytes(size), seq=(peer.nxt + NEW - size) & MASK)
+        peer.nxt = (peer.nxt + NEW) & MASK
 
 
 def overlapping_on_the_right(crowd: Crowd, peer: Peer, flow: Flow) -> None:
-    """Each segment reaches beyond the window, and little of it lies within."""
-    new = 1024 if crowd.offload else 100
-    for _ in range(8):
-        if flow.receiver.wnd < new:
-            return
-        beyond = flow.receiver.wnd - new
-        peer.beyond(beyond, bytes(largest(crowd)))
-        peer.send(bytes(beyond % largest(crowd) or new))
-        flow.receive(1 << 20)
-        crowd.stack.took(flow)
+    """Of each segment little lies within the window."""
+    peer.beyond(flow.receiver.wnd - NEW, bytes(largest(crowd)))
 
 
 def overlapping_beyond_a_gap(crowd: Crowd, peer: Peer, flow: Flow) -> None:
     """As on the left, and nothing of it is in order."""
-    size, new = largest(crowd), 1024
-    peer.beyond(1, bytes(new))
-    end = 1 + new
-    while end + new < flow.receiver.wnd:
-        start = max(1, end + new - size)
-        peer.beyond(start, bytes(end + new - start))
-        end += new
-
-
-def covered_but_for_an_octet(crowd: Crowd, peer: Peer, flow: Flow) -> None:
-    """A large segment arrives over many small ones beyond a gap, from the left."""
     size = largest(crowd)
-    for _ in range(2):
-        peer.beyond(2, bytes(size))
-        peer.beyond(1, bytes(size))
-        peer.beyond(0, bytes(2))
-        peer.nxt = (peer.nxt + 2 + size - 0) & MASK
+    for start in range(1, flow.receiver.wnd - size, NEW):
+        peer.beyond(start, bytes(size))
+
+
+def covered_from_the_left(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    """Each segment covers most of the one before it, beyond a gap."""
+    size = largest(crowd)
+    for start in range(flow.receiver.wnd - size, 0, -NEW):
+        peer.beyond(start, bytes(size))
+
+
+def covered_in_order(crowd: Crowd, peer: Peer, flow: Flow) -> None:
+    """What fills a gap covers most of what lies beyond it."""
+    size = largest(crowd)
+    for _ in range(flow.receiver.wnd // (size + NEW)):
+        peer.beyond(NEW, bytes(size))
+        peer.send(bytes(size))
+        peer.nxt = (peer.nxt + NEW) & MASK
 
 
 def finished_unread(crowd: Crowd, peer: Peer, flow: Flow) -> None:
@@ -257,7 +243,8 @@ WAYS: Final[tuple[Callable[[Crowd, Peer, Flow], None], ...]] = (
     overlapping_on_the_left,
     overlapping_on_the_right,
     overlapping_beyond_a_gap,
-    covered_but_for_an_octet,
+    covered_from_the_left,
+    covered_in_order,
     finished_unread,
     closed_and_stuck,
     time_wait_owned,
