@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.link.in_a_child import run
 from tunstack.limits import Limits
+from tunstack.output import MOST_LOOPED
 from tunstack.tcp.segment import ACK, FIN, RST, URG
 from tunstack.tcp.sequence import MASK
 from tunstack.tcp.state import State
 
-from .crowd import CONFIG, MSS, Crowd, state
+from .crowd import CONFIG, MSS, OURS, PORT, Crowd, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -299,3 +301,69 @@ def test_what_is_accounted_bounds_what_is_resident(
         assert most < budget.used * 1.5 + CONSTANT
     finally:
         tracemalloc.stop()
+
+
+def test_what_is_on_its_way_to_ourselves_is_bounded_and_what_is_lost_comes_again() -> None:
+    """A copy of what is accounted, of all connections at once: so there is room for so much."""
+    crowd = Crowd(CONFIG, limits=Limits(memory=1 << 30), backlog=4096, offload=True)
+    crowd.stack.output.tap = None
+    looped = crowd.stack.output.looped
+
+    def flush() -> None:
+        crowd.flush()
+        assert sum(map(len, looped)) <= MOST_LOOPED
+
+    for number in range(1, 300):
+        crowd.stack.output.emit(OURS, [bytes(1 << 16)], crowd.now)
+        assert sum(map(len, looped)) <= MOST_LOOPED
+        lost = number - len(looped)
+    assert crowd.statistics["lost_to_full_link"] == lost > 0
+    client = crowd.stack.opening.connect(OURS, PORT, crowd.now)
+    flush()
+    assert crowd.statistics["lost_to_full_link"] == lost + 1
+    crowd.advance(5)
+    server = crowd.accept()
+    assert client.state is State.ESTABLISHED
+    client.send(b"it came again", crowd.now)
+    crowd.act(client)
+    crowd.advance(5)
+    assert server.receive(100) == b"it came again"
+
+
+SCRIPT: Final = """
+    import gc
+    import tests.tcp.test_resident as resident
+
+    def resident_size():
+        gc.collect()
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * 4096
+
+    way = getattr(resident, "{way}")
+    crowd = resident.Crowd(
+        resident.CROWDED, limits=resident.Limits(memory=8 << 20), backlog=4096, offload=True
+    )
+    crowd.stack.output.tap = None
+    peers, sockets = crowd.peers(4096), []
+    before = resident_size()
+    for peer in peers:
+        if crowd.stack.memory.budget.full or peer.syn() is None:
+            break
+        peer.ack()
+        sockets.append(crowd.accept())
+        sockets[-1].changed = resident.wakes_nobody
+        way(crowd, peer, sockets[-1])
+    crowd.latest = []
+    print(crowd.stack.statistics()["memory_held"], resident_size() - before)
+"""
+
+
+@pytest.mark.parametrize(
+    "way", [overlapping_on_the_left, unacknowledged], ids=lambda way: way.__name__
+)
+def test_what_is_accounted_bounds_what_the_system_gives_the_process(
+    way: Callable[[Crowd, Peer, Flow], None],
+) -> None:
+    held, size = map(int, run(SCRIPT.format(way=way.__name__)).split())
+    assert held >= 8 << 20
+    assert size < held * 1.5 + (2 << 20)
