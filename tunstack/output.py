@@ -25,6 +25,11 @@ _UNLIMITED: Final = 1 << 30
 """A slow start threshold that no loss has set yet."""
 _SMALL: Final = 2048
 """Octets of data that are copied behind their headers: that costs less than to have it gathered."""
+MOST_LOOPED: Final = 16 << 20
+"""Octets that may be on their way to ourselves; what comes after them is lost, as on a wire.
+
+Nobody accounts for them, and all connections together may send much more at once.
+"""
 
 
 class Output:
@@ -49,6 +54,7 @@ class Output:
         """Make one for a stack with the addresses `local`, with or without a virtio header."""
         self.packets: deque[list[Buffer]] = deque()
         self.looped: deque[bytes] = deque()
+        self._looped_size = 0
         self.tap = tap
         self.epoch = 0.0
         self.counters = counters
@@ -111,12 +117,25 @@ class Output:
         """Send a packet; the rest is for observers."""
         self.counters["packets_sent"] += 1
         if dst in self._local:
-            self.looped.append(b"".join(packet))
+            self._loop(b"".join(packet))
         else:
             self.packets.append(packet)
         if self.tap is not None:
             whole = self._whole(b"".join(packet))
             self.tap(Observation(self.epoch + now, "out", whole, before, after, note, windows))
+
+    def _loop(self, packet: bytes) -> None:
+        if self._looped_size + len(packet) > MOST_LOOPED:
+            self.counters["lost_to_full_link"] += 1
+            return
+        self._looped_size += len(packet)
+        self.looped.append(packet)
+
+    def take_looped(self) -> bytes:
+        """Take the first packet of those that are for ourselves."""
+        packet = self.looped.popleft()
+        self._looped_size -= len(packet)
+        return packet
 
     def observe_in(
         self,

@@ -509,7 +509,7 @@ class Stack:
     def handle_timers(self, now: float) -> None:
         """Do what is due, and deliver what was sent to ourselves; :meth:`flush` after it."""
         for _ in range(len(self.output.looped)):
-            self._process(self.output.looped.popleft(), now, looped=True)
+            self._process(self.output.take_looped(), now, looped=True)
         self.paths.expire(now)
         self.time_waits.expire(now)
         self._due.extend(self._timers.due(now))

@@ -109,10 +109,10 @@ def test_what_may_still_be_read_counts_until_it_is() -> None:
     peer.send(bytes(3000))
     peer.ack(RST)
     assert crowd.flow(peer) is None
-    assert held(crowd) == 3000
+    assert held(crowd) == FLOW_SIZE + 3000
     flow.receive(1000)
     crowd.stack.took(flow)
-    assert held(crowd) == 2000
+    assert held(crowd) == FLOW_SIZE + 2000
     flow.close()
     crowd.act(flow)
     assert held(crowd) == 0
@@ -126,7 +126,7 @@ def test_what_waits_to_be_accepted_counts_too(end: str) -> None:
     peer.ack()
     peer.send(bytes(5000))
     peer.ack(RST)
-    assert held(crowd) == 5000
+    assert held(crowd) == FLOW_SIZE + 5000
     if end == "closed with its listener":
         crowd.stack.opening.close_listener(None, 80, crowd.listener)
         crowd.flush()
@@ -314,6 +314,52 @@ def test_time_wait_and_orphans_go_before_anything_is_refused() -> None:
     assert state(stuck[1]) is S.CLOSED
     assert crowd.statistics["time_wait_pruned"] == crowd.statistics["orphans_pruned"] == 1
     assert all(flow.state is S.ESTABLISHED for _, flow in others)
+
+
+def in_time_wait_and_owned(crowd: Crowd) -> Flow:
+    """A connection whose application has shut down its half, has the peer's end, and not closed."""
+    peer, flow = crowd.connected()
+    flow.changed = lambda: None
+    flow.shutdown()
+    crowd.act(flow)
+    peer.expected = (peer.expected + 1) & MASK
+    peer.send(b"unread", flags=FIN | ACK)
+    assert state(flow) is S.TIME_WAIT
+    return flow
+
+
+def test_time_wait_that_is_owned_is_not_cut_short_for_memory() -> None:
+    """To end it would free nothing while the application has its socket."""
+    crowd, peers, flows = crowded(4 * MIB, 200)
+    owned = in_time_wait_and_owned(crowd)
+    peers[-1].ack(wnd=0)
+    flows[-1].send(bytes(100_000), crowd.now)
+    flows[-1].close()
+    crowd.act(flows[-1])
+    fill(crowd, peers[:-1])
+    peers[0].send(bytes(SEGMENT))
+    assert (state(owned), state(flows[-1])) == (S.TIME_WAIT, S.CLOSED)
+    assert crowd.statistics["orphans_pruned"] == 1
+    assert "time_wait_pruned" not in crowd.statistics
+    assert owned.receive(100) == b"unread"
+
+
+def test_time_wait_that_is_owned_makes_room_for_a_new_connection() -> None:
+    """The oldest of them; what it has not read can still be read, and counts until it is closed."""
+    crowd = Crowd(limits=Limits(connections=3))
+    first, second = in_time_wait_and_owned(crowd), in_time_wait_and_owned(crowd)
+    crowd.connected()
+    before = held(crowd)
+    crowd.connected()
+    assert (state(first), state(second)) == (S.CLOSED, S.TIME_WAIT)
+    assert crowd.statistics["time_wait_pruned"] == 1
+    assert held(crowd) == before + FLOW_SIZE
+    assert first.receive(100) == b"unread"
+    assert first.receive(100) == b""
+    first.changed = None
+    first.close()
+    crowd.act(first)
+    assert held(crowd) == before - len(b"unread")
 
 
 # Windows and send buffers

@@ -110,7 +110,8 @@ class Socket(NoticingSocket):
         if self._fileno == -1:
             raise trio.ClosedResourceError("another task closed this socket")
         if flow.state is State.CLOSED:
-            self._flow = None  # So that another attempt may be made, as on Linux.
+            self._detach(flow)  # So that another attempt may be made, as on Linux.
+            self._host.acted(flow)
             error = flow.error or os_error(errno.ECONNABORTED)  # Else `shutdown` ended it.
             raise OSError(error.errno, error.strerror)
 
@@ -118,6 +119,18 @@ class Socket(NoticingSocket):
         self._flow = flow
         self._error_told = False
         flow.changed = self._changed
+        self._host.stack.memory.attach()
+
+    def _detach(self, flow: Flow) -> None:
+        self._flow = flow.changed = None
+        self._host.stack.memory.detach()
+
+    def __del__(self) -> None:
+        """What nobody has closed is not held any more, if its connection has ended."""
+        flow = getattr(self, "_flow", None)
+        if flow is not None:
+            self._detach(flow)
+            self._host.stack.memory.forget(flow)
 
     def listen(self, backlog: int = 128) -> None:
         """Answer SYNs; at most `backlog` connections wait to be accepted (4096 at the most).
@@ -211,9 +224,9 @@ class Socket(NoticingSocket):
         if self._fileno == -1:
             return
         self._fileno = -1
-        flow, self._flow = self._flow, None
+        flow = self._flow
         if flow is not None:
-            flow.changed = None
+            self._detach(flow)
             if abort:
                 flow.abort()
             else:

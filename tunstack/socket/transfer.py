@@ -14,6 +14,7 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 from tunstack.socket.options import NO_LOWAT, os_error
 from tunstack.socket.variants import Variants
 from tunstack.socket.waiter import Waiter
+from tunstack.tcp.budget import SMALLEST_BUFFER
 from tunstack.tcp.state import CAN_SEND
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ class TransferSocket(Variants):
     async def _recv_urgent(self, size: int, *, peek: bool) -> bytes: ...
 
     def _take(self, flow: Flow, size: int, flags: int) -> bytes:
+        if size > SMALLEST_BUFFER and flow.receiver.budget.tight:
+            size = SMALLEST_BUFFER  # What an application has, and cannot pass on, nobody counts.
         host = self._host
         try:
             if host.ended:  # What is unread is lost.

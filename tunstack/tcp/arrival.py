@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
+from .receive_buffer import own
 from .segment import ACK, ECE, FIN, RST, SYN, URG, Segment
 from .sequence import MASK, diff, ge, gt, le, lt
 from .state import (
@@ -456,6 +457,8 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
         return Verdict.OUT_OF_WINDOW
     if receiver.refuses(seq):
         return Verdict.NO_MEMORY  # And no ACK: as if it had been lost, and the peer slows down.
+    if (behind > 0 or beyond > 0) and type(payload) is memoryview:
+        payload = own(payload)
     if connection.ecn.data_arrived(segment):
         receiver.ack_now = True
     segments = -(-len(payload) // segment.gso_size) if segment.gso_size else 1

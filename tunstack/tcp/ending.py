@@ -108,6 +108,8 @@ class Ending(ControlBlock):
             return
         self.error = error
         self.sender.stop_timers()
+        self.sender.forget_data()
+        self.receiver.reassembly.clear()
         self.receiver.ack_due = None
         self.receiver.ack_now = False
         self._syn_due = False

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from .receive_buffer import gather
+from .receive_buffer import gather, own
 from .sequence import MASK, diff
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Reassembly:
                 return False
             if overlap:
                 self.twice = seq, run.end
-                data = memoryview(data)[overlap:]
+                data = own(memoryview(data)[overlap:])
             gather(run.chunks, data)
             run.end = end
             index -= 1
@@ -105,7 +105,7 @@ class Reassembly:
                     self.size -= size
                     continue
                 if overlap:
-                    chunk = memoryview(chunk)[overlap:]
+                    chunk = own(memoryview(chunk)[overlap:])
                     self.size -= overlap
                     overlap = 0
                 gather(run.chunks, chunk)
@@ -129,7 +129,7 @@ class Reassembly:
                 if stale >= size:
                     stale -= size
                     continue
-                taken.append(memoryview(chunk)[stale:] if stale else chunk)
+                taken.append(own(memoryview(chunk)[stale:]) if stale else chunk)
                 nxt = (nxt + size - stale) & MASK
                 stale = 0
         return taken

@@ -221,6 +221,11 @@ class SendVariables:
         """Whether all was acknowledged, the FIN as well."""
         return self.fin_queued and self.una == self.end
 
+    def forget_data(self) -> None:
+        """Let go of what will not be sent any more; the numbers stay for whoever asks."""
+        self.buffer.forget()
+        self.recovery.board.forget()
+
     def position(self, seq: int) -> int:
         """Where `seq`, not before SND.UNA, stands on the scoreboard."""
         return self.recovery.board.una + ((seq - self.una) & MASK)
