@@ -19,8 +19,8 @@ from tunstack.tcp.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable
 
+    from tunstack.eviction import Eviction
     from tunstack.ip.demux import FourTuple
     from tunstack.limits import Limits
     from tunstack.tcp.budget import Budget
@@ -71,10 +71,10 @@ class Admission:
         *,
         numbers: InitialNumbers,
         budget: Budget,
-        make_room: Callable[[], bool],
+        eviction: Eviction,
         counters: Counter[str],
     ) -> None:
-        """Make one; `make_room` says if one more connection may be, and sees to it."""
+        """Make one; `eviction` says if one more connection may be, and sees to it."""
         self.half_open = HalfOpen(limits.half_open)
         self.icmp_errors = PeerRateLimit(limits.icmp_errors, secret)
         self._resets = PeerRateLimit(limits.resets, secret)
@@ -82,7 +82,7 @@ class Admission:
         self._cookies = SynCookies(secret)
         self._numbers = numbers
         self._budget = budget
-        self._make_room = make_room
+        self._eviction = eviction
         self._counters = counters
 
     def judge(
@@ -106,15 +106,27 @@ class Admission:
         kind = segment.flags & (SYN | ACK | RST)
         if listener is not None and kind == SYN:
             # Whoever had a connection before is real; and a cookie's number could be an old one.
-            if not reopens and self._wants_cookie(listener):
+            if listener.full:
+                return Decision(Verdict.BACKLOG_FULL)
+            refusal = None
+            if reopens or not self._wants_cookie(listener):
+                refusal = self._no_room(name, now, proven=self._policy == "never")
+                if refusal is None:
+                    return _WELCOME
+            elif self._budget.full:
+                refusal = Verdict.NO_MEMORY
+            if refusal is None:
                 return self._send_cookie(listener, name, segment, now)
-            refusal = self._refusal(listener) or self._no_room()
-            return _WELCOME if refusal is None else Decision(refusal)
+            if reopens or not self._eviction.could(refusal, name.remote, now):
+                return Decision(refusal)
+            return self._send_cookie(listener, name, segment, now)
         if listener is not None and kind == ACK and now < listener.cookies_until:
             syn = self._cookies.recall(name.packed, segment, listener.config, now)
             if syn is not None:
                 self._counters["syncookies_received"] += 1
-                return Decision(self._refusal(listener) or self._no_room(), syn=syn)
+                if listener.full:
+                    return Decision(Verdict.BACKLOG_FULL)
+                return Decision(self._no_room(name, now, proven=True), syn=syn)
             self._counters["syncookies_failed"] += 1
         return self._reset(name, segment, now)
 
@@ -126,13 +138,8 @@ class Admission:
             oldest.end(None)
         return oldest
 
-    def _refusal(self, listener: Listener) -> Verdict | None:
-        if listener.full:
-            return Verdict.BACKLOG_FULL
-        return Verdict.NO_MEMORY if self._budget.full else None
-
-    def _no_room(self) -> Verdict | None:
-        return None if self._make_room() else Verdict.TOO_MANY
+    def _no_room(self, name: FourTuple, now: float, *, proven: bool) -> Verdict | None:
+        return self._eviction.make_room(name.remote, now, proven=proven)
 
     def _wants_cookie(self, listener: Listener) -> bool:
         if self._policy == "when full":
@@ -142,9 +149,6 @@ class Admission:
     def _send_cookie(
         self, listener: Listener, name: FourTuple, syn: Segment, now: float
     ) -> Decision:
-        refusal = self._refusal(listener)
-        if refusal is not None:
-            return Decision(refusal)
         listener.cookies_until = now + LIFETIME
         self._counters["syncookies_sent"] += 1
         packed = name.packed

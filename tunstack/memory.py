@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from tunstack.flow import FLOW_SIZE
+from tunstack.peers import Peers
 from tunstack.tcp.state import CAN_RECEIVE, CAN_SEND, TIME_WAIT
 
 if TYPE_CHECKING:
@@ -36,11 +37,24 @@ class Memory:
 
     Attributes:
         budget: The sum, and the flags that connections look at.
+        peers: Who has how much of it.
+        orphans_over: Whether there are more orphans than there may be: :meth:`relieve` ends some.
         was_tight: Whether it was tight, and :meth:`ease` has not told since that it is not.
     """
 
-    def __init__(self, budget: Budget, waits: TimeWaits, counters: Counter[str]) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        waits: TimeWaits,
+        counters: Counter[str],
+        *,
+        orphans: int,
+    ) -> None:
+        """Begin with nothing; there may be so many `orphans`."""
         self.budget = budget
+        self.peers: Peers[Flow] = Peers()
+        self.orphans_over = False
+        self._most_orphans = orphans
         self._waits = waits
         self._counters = counters
         self.was_tight = False
@@ -48,19 +62,30 @@ class Memory:
         # were deleted before it: 16 µs with 32,768 in TIME-WAIT, for each new connection.
         self._gaps: OrderedDict[Flow, None] = OrderedDict()
         self._time_wait: OrderedDict[Flow, None] = OrderedDict()
-        self._orphans: OrderedDict[Flow, None] = OrderedDict()
+
+    def enter(self, flow: Flow) -> None:
+        """`flow` begins, or is there again."""
+        flow.peer = self.peers.join(flow.four_tuple.remote, flow)
 
     def account(self, flow: Flow) -> None:
         """Take note of what `flow` holds now."""
         held = flow.held
         if held != flow.accounted:
-            self.budget.add(held - flow.accounted)
+            change = held - flow.accounted
+            self.budget.add(change)
             flow.accounted = held
+            peer = flow.peer
+            if peer is not None:
+                peer.held += change
+                if held >= flow.heavy_from or peer.held >= peer.hoards_from:
+                    self.peers.grew(peer, flow)
             if self.budget.tight and not self.was_tight:
                 self.was_tight = True
                 self._counters["memory_tight"] += 1
         if flow.finished:
             self._drop(flow)
+            if not held:
+                self._leave(flow)
             return
         if flow.receiver.reassembly.size:
             self._gaps[flow] = None
@@ -68,9 +93,11 @@ class Memory:
             del self._gaps[flow]
         if flow.state is TIME_WAIT:
             self._time_wait[flow] = None
-            self._orphans.pop(flow, None)
-        elif flow.orphaned:
-            self._orphans[flow] = None
+            if flow.peer is not None:
+                self.peers.adopt(flow.peer, flow)
+        elif flow.orphaned and flow.peer is not None:
+            self.peers.orphan(flow.peer, flow)
+            self.orphans_over = self.peers.orphans > self._most_orphans
 
     def account_ordinary(self, flow: Flow) -> None:
         """The same for one in ordinary exchange of data."""
@@ -90,17 +117,29 @@ class Memory:
     def forget(self, flow: Flow) -> None:
         """`flow` is over, or something else is in its place: it holds nothing."""
         self._drop(flow)
+        self._leave(flow)
         self.budget.add(-flow.accounted)
         flow.accounted = 0
 
     def _drop(self, flow: Flow) -> None:
         self._gaps.pop(flow, None)
         self._time_wait.pop(flow, None)
-        self._orphans.pop(flow, None)
+        if flow.peer is not None:
+            self.peers.adopt(flow.peer, flow)
+
+    def _leave(self, flow: Flow) -> None:
+        if flow.peer is not None:
+            self.peers.leave(flow.peer, flow)
+            flow.peer = None
 
     def relieve(self) -> Iterator[Flow]:
-        """Memory is full: give up what can be; yields the flows that have ended by that."""
+        """It is too much: give up what can be; yields the flows that have ended by that."""
         budget = self.budget
+        while self.orphans_over:
+            yield self._give_up_orphan()
+            self.orphans_over = self.peers.orphans > self._most_orphans
+        if not self.budget.full:
+            return
         while self._gaps and budget.used > budget.ease:
             flow = next(iter(self._gaps))
             self._counters["out_of_order_pruned"] += flow.receiver.renege()
@@ -120,20 +159,27 @@ class Memory:
     def give_up_one(self) -> Flow | None:
         """End the connection that is missed least, and return it; None if all are in use.
 
-        That is the one that is longest in TIME-WAIT; else the one whose application went first:
-        what it has not delivered by then is lost, and its peer hears so.
+        That is the one that is longest in TIME-WAIT; else, of the peer that has most of those whose
+        application has gone, the oldest: what it has not delivered by then is lost, and its peer
+        hears so.
         """
         if self._time_wait:
             flow = next(iter(self._time_wait))
             self._counters["time_wait_pruned"] += 1
             flow.end(None)
-        elif self._orphans:
-            flow = next(iter(self._orphans))
-            self._counters["orphans_pruned"] += 1
-            flow.abort()
+        elif self.peers.orphans:
+            return self._give_up_orphan()
         else:
             return None
         self.forget(flow)  # What is unread of it counts again when it is asked next.
+        return flow
+
+    def _give_up_orphan(self) -> Flow:
+        flow = self.peers.oldest_orphan()
+        assert flow is not None
+        self._counters["orphans_pruned"] += 1
+        flow.abort()
+        self.forget(flow)
         return flow
 
     @property

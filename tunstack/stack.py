@@ -149,7 +149,7 @@ class Stack:
         config = _fitted(config or Config(), mtu, offload=offload)
         budget = Budget(self.limits.memory)
         self.time_waits = TimeWaits(self.demux, config, budget)
-        self.memory = Memory(budget, self.time_waits, self.counters)
+        self.memory = Memory(budget, self.time_waits, self.counters, orphans=self.limits.orphans)
         self.paths = Paths(
             mtu,
             self.addresses,
@@ -313,6 +313,7 @@ class Stack:
 
     def _wake(self, incoming: bytes) -> Flow:
         flow = self.time_waits.wake(incoming)
+        self.memory.enter(flow)
         self.touch(flow)  # At once: whatever becomes of the segment, it is to have its timer.
         return flow
 
@@ -386,7 +387,7 @@ class Stack:
     def flush(self, now: float) -> None:
         """Collect in `outgoing` what the touched flows send; schedule them; tell who waits."""
         self._flush(now)
-        if self.memory.budget.full:
+        if self.memory.budget.full or self.memory.orphans_over:
             for flow in self.memory.relieve():
                 self.touch(flow)
             self._flush(now)

@@ -135,6 +135,11 @@ class SendVariables:
         self.corked = config.cork
         self.user_timeout = config.data_r2
 
+    def orphan(self) -> None:
+        """Nobody owns the connection any more: what is left is not tried for as long."""
+        self.orphaned = True
+        self.user_timeout = self._config.orphan_r2
+
     def change_congestion(self, congestion: CongestionControl) -> None:
         """Go on with another congestion control, from where the present one is."""
         before = self.congestion
