@@ -11,7 +11,7 @@ from tunstack.tcp.state import CAN_RECEIVE, CAN_SEND, TIME_WAIT
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from tunstack.flow import Flow
     from tunstack.tcp.budget import Budget
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _GRAIN: Final = 4096
 """Octets: what comes and goes with each request is not worth the accounting."""
+
+_EASED: Final = 64
+"""How many connections are looked at in one go when memory is not tight any more."""
 
 COUNTERS: Final = (
     "memory_tight",
@@ -62,6 +65,7 @@ class Memory:
         # were deleted before it: 16 µs with 32,768 in TIME-WAIT, for each new connection.
         self._gaps: OrderedDict[Flow, None] = OrderedDict()
         self._time_wait: OrderedDict[Flow, None] = OrderedDict()
+        self._held_back: OrderedDict[Flow, None] = OrderedDict()  # Those that did not grow.
 
     def enter(self, flow: Flow) -> None:
         """`flow` begins, or is there again."""
@@ -82,6 +86,8 @@ class Memory:
             if self.budget.tight and not self.was_tight:
                 self.was_tight = True
                 self._counters["memory_tight"] += 1
+        if self.was_tight:
+            self._held_back[flow] = None
         if flow.finished:
             self._drop(flow)
             if not held:
@@ -124,6 +130,7 @@ class Memory:
     def _drop(self, flow: Flow) -> None:
         self._gaps.pop(flow, None)
         self._time_wait.pop(flow, None)
+        self._held_back.pop(flow, None)
         if flow.peer is not None:
             self.peers.adopt(flow.peer, flow)
 
@@ -187,16 +194,18 @@ class Memory:
         """Whether memory was tight, and is not any more: :meth:`ease` tells who may go on."""
         return self.was_tight and not self.budget.tight
 
-    def ease(self, flows: Collection[Flow]) -> Iterator[Flow]:
-        """Which of `flows` may do more now that memory is not tight any more.
+    def ease(self) -> Iterator[Flow]:
+        """Who may do more now that memory is not tight any more: some of them at a time.
 
+        Only those are looked at to which something happened meanwhile: nobody else has noticed.
         Peers whose window had closed hear of it; without that, they would notice with their next
         probe. Applications that wait to send are to be told.
         """
-        self.was_tight = False
-        for flow in flows:
+        for _ in range(min(_EASED, len(self._held_back))):
+            flow, _ = self._held_back.popitem(last=False)
             if flow.state in CAN_RECEIVE and flow.receiver.update_is_worthwhile():
                 flow.receiver.ack_now = True
                 yield flow
             elif flow.state in CAN_SEND and flow.changed is not None:
                 yield flow
+        self.was_tight = bool(self._held_back)

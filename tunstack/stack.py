@@ -154,6 +154,7 @@ class Stack:
             mtu,
             self.addresses,
             self.demux,
+            self.memory.peers,
             self.output,
             rng=rng,
             touch=self.touch,
@@ -392,7 +393,7 @@ class Stack:
                 self.touch(flow)
             self._flush(now)
         if self.memory.easing:
-            for flow in self.memory.ease(self.demux.connections):
+            for flow in self.memory.ease():
                 self.touch(flow)
             self._flush(now)
 
@@ -472,13 +473,18 @@ class Stack:
 
     def deadline(self) -> float | None:
         """When :meth:`handle_timers` wants to be called, in seconds; None if never."""
-        if self.output.looped or self._due or self._touched:
+        if self.output.looped or self._due or self._touched or self._unfinished:
             return float("-inf")
         first = self._timers.deadline()
         for at in (self.paths.mtus.deadline(), self.time_waits.deadline()):
             if at is not None and (first is None or at < first):
                 first = at
         return first
+
+    @property
+    def _unfinished(self) -> bool:
+        """Whether something is done bit by bit that would take long, and is not done yet."""
+        return self.paths.telling or (self.memory.was_tight and self.memory.easing)
 
     def handle_timers(self, now: float) -> None:
         """Do what is due, and deliver what was sent to ourselves; :meth:`flush` after it."""
