@@ -137,6 +137,7 @@ class Paths:
         if self.mtus.lower(remote, path.told + IP_AND_TCP_HEADERS, now):
             self._output.counters["path_mtu_lowered"] += 1
             self._changed(remote)
+            self._tell_some()
 
     def expire(self, now: float) -> None:
         """Forget what was said too long ago, and go on with telling."""
@@ -150,15 +151,14 @@ class Paths:
         return bool(self._untold)
 
     def _changed(self, remote: Address) -> None:
-        """What is known of a path has changed: tell all that use it, some of them at once.
+        """What is known of a path has changed: tell all that use it, some at a time.
 
-        The others are told from the last one on, so that whoever takes the place of one that ends
+        They are told from the last one on, so that whoever takes the place of one that ends
         was told already. Another change begins anew: the latest is what counts.
         """
         peer = self._peers.find(remote)
         if peer is not None:
             self._untold[remote] = len(peer.members)
-            self._tell_some()
 
     def _tell_some(self) -> None:
         if not self._untold:
