@@ -86,7 +86,7 @@ class Memory:
             if self.budget.tight and not self.was_tight:
                 self.was_tight = True
                 self._counters["memory_tight"] += 1
-        if self.was_tight:
+        if self.budget.tight:
             self._held_back[flow] = None
         if flow.finished:
             self._drop(flow)

@@ -368,6 +368,7 @@ def test_all_hear_in_the_end_that_their_path_is_narrow_and_that_it_may_be_wider(
     many.crowd.advance(0.0)
     del many.flows[7]
     assert {flow.info().pmtu for flow in many.flows} == {1300}
+    del many.flows[298]  # It will not have been answered by then, and tries smaller ones.
     many.crowd.advance(601.0)
     assert {flow.info().pmtu for flow in many.flows} == {1500}
 
@@ -489,6 +490,13 @@ def an_acknowledgement(count: int) -> Act:
     return arrives(with_holes(count), ack=seq(2))
 
 
+def a_block_of_much_that_was_sent_again_together(count: int) -> Act:
+    bench = with_holes(count)
+    bench.now += RTT
+    sacked(bench, [2])
+    return arrives(bench, sack=held_blocks([4]))
+
+
 def a_duplicate_report(count: int) -> Act:
     return arrives(resent(count), sack=((seq(count), seq(count + 1)), (1, seq(2 * count))))
 
@@ -532,6 +540,7 @@ def data_beyond_a_gap(count: int) -> Act:
         a_new_block,
         a_new_block_at_the_beginning,
         a_block_of_much_that_is_on_its_way,
+        a_block_of_much_that_was_sent_again_together,
         an_acknowledgement,
         a_duplicate_report,
         a_duplicate_report_of_the_first,
