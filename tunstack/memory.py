@@ -83,11 +83,11 @@ class Memory:
                 peer.held += change
                 if held >= flow.heavy_from or peer.held >= peer.hoards_from:
                     self.peers.grew(peer, flow)
-            if self.budget.tight and not self.was_tight:
-                self.was_tight = True
-                self._counters["memory_tight"] += 1
-        if self.budget.tight:
-            self._held_back[flow] = None
+            if self.budget.tight:
+                self._held_back[flow] = None
+                if not self.was_tight:
+                    self.was_tight = True
+                    self._counters["memory_tight"] += 1
         if flow.finished:
             self._drop(flow)
             if not held:

@@ -27,6 +27,8 @@ _HOARD: Final = 1 << 16
 """Octets: what a peer holds below this makes none."""
 _CROWD: Final = 2
 """Connections: everybody may have one."""
+_ORPHANED: Final = 2
+"""Orphans: the same."""
 
 
 def peer_key(address: bytes) -> bytes:
@@ -90,7 +92,7 @@ class Peer(Generic[M]):
         self.held = 0
         self.hoards_from = _HOARD
         self.crowds_from = _CROWD
-        self.orphans_from = 1
+        self.orphans_from = _ORPHANED
         self._hand = 0
         self._heavy: _HeavyMembers[M] | None = None
 
@@ -224,20 +226,16 @@ class _Orphans(_Levels[Peer[M]]):
 
 
 class Peers(Generic[M]):
-    """All who have connections here.
-
-    Attributes:
-        orphans: How many connections there are that the application has closed.
-    """
+    """All who have connections here."""
 
     def __init__(self) -> None:
-        self.orphans = 0
+        self._oldest: OrderedDict[M, None] = OrderedDict()  # All orphans.
         self._by_key: dict[bytes, Peer[M]] = {}
         self._everyone: list[M] = []
         self._hand = 0
         self._hoards: _Hoards[M] = _Hoards(_HOARD)
         self._crowds: _Crowds[M] = _Crowds(_CROWD)
-        self._orphans: _Orphans[M] = _Orphans(1)
+        self._orphans: _Orphans[M] = _Orphans(_ORPHANED)
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -245,6 +243,11 @@ class Peers(Generic[M]):
     def find(self, address: bytes) -> Peer[M] | None:
         """Who is at `address`, if it has any connection."""
         return self._by_key.get(peer_key(address))
+
+    @property
+    def orphans(self) -> int:
+        """How many connections there are that the application has closed."""
+        return len(self._oldest)
 
     # What changes
 
@@ -263,8 +266,7 @@ class Peers(Generic[M]):
         return peer
 
     def leave(self, peer: Peer[M], member: M) -> None:
-        """A connection of `peer` is over."""
-        self.adopt(peer, member)
+        """A connection of `peer`, which is no orphan, or none any more, is over."""
         peer.remove(member)
         peer.held -= member.accounted
         last = self._everyone.pop()
@@ -273,9 +275,12 @@ class Peers(Generic[M]):
             last.place_of_all = member.place_of_all
         if not peer.members:
             del self._by_key[peer.key]
-            self._hoards.drop(peer)
-            self._crowds.drop(peer)
-            self._orphans.drop(peer)
+            if peer.hoards_from > _HOARD:  # Else it was never put in.
+                self._hoards.drop(peer)
+            if peer.crowds_from > _CROWD:
+                self._crowds.drop(peer)
+            if peer.orphans_from > _ORPHANED:
+                self._orphans.drop(peer)
 
     def grew(self, peer: Peer[M], member: M) -> None:
         """`peer` holds `hoards_from` octets or more, or `member` `heavy_from`."""
@@ -286,27 +291,28 @@ class Peers(Generic[M]):
 
     def orphan(self, peer: Peer[M], member: M) -> None:
         """The application has closed `member`; no matter if that is known."""
+        if member in self._oldest:
+            return
+        self._oldest[member] = None
         orphans = peer.orphans
         if orphans is None:
             orphans = peer.orphans = OrderedDict()
-        if member not in orphans:
-            orphans[member] = None
-            self.orphans += 1
-            if len(orphans) >= peer.orphans_from:
-                self._orphans.put(peer)
+        orphans[member] = None
+        if len(orphans) >= peer.orphans_from:
+            self._orphans.put(peer)
 
     def adopt(self, peer: Peer[M], member: M) -> None:
         """`member` is no orphan any more; no matter if it never was."""
-        if peer.orphans is not None and member in peer.orphans:
+        if member in self._oldest and peer.orphans is not None:
+            del self._oldest[member]
             del peer.orphans[member]
-            self.orphans -= 1
 
     # Who has most
 
     def oldest_orphan(self) -> M | None:
-        """The oldest orphan of the peer that has most of them."""
+        """The oldest orphan of who has most of them; of all, if nobody has more than one."""
         peer = self._orphans.heaviest(lambda peer: len(peer.orphans or ()))
-        return None if peer is None else next(iter(peer.orphans or ()), None)
+        return next(iter(self._oldest if peer is None else peer.orphans or ()), None)
 
     def largest_crowd(self) -> Peer[M] | None:
         """Who has most connections; None if nobody has more than one."""

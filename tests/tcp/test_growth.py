@@ -381,7 +381,7 @@ def test_all_who_were_held_back_hear_in_the_end_that_there_is_memory() -> None:
     for number, (peer, flow) in enumerate(zip(many.peers, many.flows, strict=True)):
         flow.send(bytes(100_000), many.crowd.now)
         peer.send(b"something")
-        flow.changed = lambda number=number: told.append(number)  # type: ignore[misc]
+        flow.changed = lambda number=number: told.append(number)
     budget.add(-budget.ease // 2)
     many.crowd.flush()
     assert 0 < len(told) < 300
