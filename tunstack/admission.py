@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tunstack.flow import Flow
 from tunstack.ip.ratelimit import PeerRateLimit
+from tunstack.peers import LOOKS
 from tunstack.tcp.arrival import reset_for
 from tunstack.tcp.cookies import LIFETIME, SynCookies
 from tunstack.tcp.half_open import HalfOpen
@@ -54,6 +56,12 @@ class Decision(NamedTuple):
 
 
 _WELCOME: Final = Decision(None)
+
+
+def _others(connection: Connection) -> int:
+    """How many connections its peer has."""
+    peer = connection.peer if isinstance(connection, Flow) else None
+    return 0 if peer is None else len(peer.members)
 
 
 class Admission:
@@ -131,12 +139,18 @@ class Admission:
         return self._reset(name, segment, now)
 
     def give_up_half_open(self, listener: Listener) -> Connection | None:
-        """End the oldest half-open connection, and return it, if there is no room for one more."""
-        oldest = listener.half_open.oldest if listener.half_open.full else None
-        if oldest is not None:
-            self._counters["half_open_dropped"] += 1
-            oldest.end(None)
-        return oldest
+        """End a half-open connection, and return it, if there is no room for one more.
+
+        Of some of the oldest it is one of the peer that has most connections, and of those the
+        oldest: one address that begins many does not drive out what others have begun.
+        """
+        oldest = listener.half_open.oldest(LOOKS) if listener.half_open.full else []
+        if not oldest:
+            return None
+        chosen = max(oldest, key=_others)
+        self._counters["half_open_dropped"] += 1
+        chosen.end(None)
+        return chosen
 
     def _no_room(self, name: FourTuple, now: float, *, proven: bool) -> Verdict | None:
         return self._eviction.make_room(name.remote, now, proven=proven)

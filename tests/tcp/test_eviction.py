@@ -212,6 +212,17 @@ def test_our_own_connections_may_take_a_place_too() -> None:
     assert len(hog.alive) == 19
 
 
+def test_one_address_that_begins_many_drives_out_nobody_elses_handshake() -> None:
+    crowd = Crowd(limits=Limits(half_open=10, syncookies="never"), backlog=100)
+    other = crowd.peer()
+    assert other.syn() is not None
+    for number in range(100):
+        Peer(crowd, HOG, 1024 + number, PORT, {}).syn()
+    assert crowd.statistics["half_open_dropped"] == 91
+    other.ack()
+    assert state(crowd.accept()) is S.ESTABLISHED
+
+
 # Limits by peer
 
 
