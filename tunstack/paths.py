@@ -41,6 +41,8 @@ class Paths:
 
     Attributes:
         mtus: Which paths are narrower than the link.
+        untold: By address, how many are still to be told that their path has changed: while there
+            are any, call :meth:`expire` soon.
         stray: Called with an ICMP error about a flow that is not here, for it may be in another
             process that has the same address; see :meth:`take_stray`.
     """
@@ -64,7 +66,7 @@ class Paths:
         self._broadcasts = addresses.broadcasts
         self._demux = demux
         self._peers = peers
-        self._untold: dict[Address, int] = {}
+        self.untold: dict[Address, int] = {}
         self._output = output
         self._rng = rng
         self._touch = touch
@@ -145,11 +147,6 @@ class Paths:
             self._changed(remote)
         self._tell_some()
 
-    @property
-    def telling(self) -> bool:
-        """Whether there are more to tell of a change: call :meth:`expire` for that, soon."""
-        return bool(self._untold)
-
     def _changed(self, remote: Address) -> None:
         """What is known of a path has changed: tell all that use it, some at a time.
 
@@ -158,12 +155,12 @@ class Paths:
         """
         peer = self._peers.find(remote)
         if peer is not None:
-            self._untold[remote] = len(peer.members)
+            self.untold[remote] = len(peer.members)
 
     def _tell_some(self) -> None:
-        if not self._untold:
+        if not self.untold:
             return
-        remote, left = next(iter(self._untold.items()))
+        remote, left = next(iter(self.untold.items()))
         peer = self._peers.find(remote)
         members = [] if peer is None else peer.members
         left = min(left, len(members))
@@ -174,9 +171,9 @@ class Paths:
                 sizing.path_changed(flow.sender, size)
                 flow.ordinary = False
         if first:
-            self._untold[remote] = first
+            self.untold[remote] = first
         else:
-            del self._untold[remote]
+            del self.untold[remote]
 
     # What we say
 

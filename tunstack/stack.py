@@ -473,18 +473,15 @@ class Stack:
 
     def deadline(self) -> float | None:
         """When :meth:`handle_timers` wants to be called, in seconds; None if never."""
-        if self.output.looped or self._due or self._touched or self._unfinished:
+        if self.output.looped or self._due or self._touched:
             return float("-inf")
+        if self.paths.untold or (self.memory.was_tight and self.memory.easing):
+            return float("-inf")  # It is done bit by bit.
         first = self._timers.deadline()
         for at in (self.paths.mtus.deadline(), self.time_waits.deadline()):
             if at is not None and (first is None or at < first):
                 first = at
         return first
-
-    @property
-    def _unfinished(self) -> bool:
-        """Whether something is done bit by bit that would take long, and is not done yet."""
-        return self.paths.telling or (self.memory.was_tight and self.memory.easing)
 
     def handle_timers(self, now: float) -> None:
         """Do what is due, and deliver what was sent to ourselves; :meth:`flush` after it."""

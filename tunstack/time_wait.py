@@ -306,6 +306,8 @@ class TimeWaits:
 
     def deadline(self) -> float | None:
         """When to call :meth:`expire`, in seconds; None if never."""
+        if not self._others:
+            return self._queue[0].ends if self._queue else None
         first = self._first
         return None if first is None else first.ends
 
