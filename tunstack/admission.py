@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tunstack.flow import Flow
 from tunstack.ip.ratelimit import PeerRateLimit
+from tunstack.peers import LOOKS
 from tunstack.tcp.arrival import reset_for
 from tunstack.tcp.cookies import LIFETIME, SynCookies
 from tunstack.tcp.half_open import HalfOpen
@@ -19,8 +21,8 @@ from tunstack.tcp.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable
 
+    from tunstack.eviction import Eviction
     from tunstack.ip.demux import FourTuple
     from tunstack.limits import Limits
     from tunstack.tcp.budget import Budget
@@ -56,6 +58,12 @@ class Decision(NamedTuple):
 _WELCOME: Final = Decision(None)
 
 
+def _others(connection: Connection) -> int:
+    """How many connections its peer has."""
+    peer = connection.peer if isinstance(connection, Flow) else None
+    return 0 if peer is None else len(peer.members)
+
+
 class Admission:
     """The doorkeeper of a stack.
 
@@ -71,10 +79,10 @@ class Admission:
         *,
         numbers: InitialNumbers,
         budget: Budget,
-        make_room: Callable[[], bool],
+        eviction: Eviction,
         counters: Counter[str],
     ) -> None:
-        """Make one; `make_room` says if one more connection may be, and sees to it."""
+        """Make one; `eviction` says if one more connection may be, and sees to it."""
         self.half_open = HalfOpen(limits.half_open)
         self.icmp_errors = PeerRateLimit(limits.icmp_errors, secret)
         self._resets = PeerRateLimit(limits.resets, secret)
@@ -82,7 +90,7 @@ class Admission:
         self._cookies = SynCookies(secret)
         self._numbers = numbers
         self._budget = budget
-        self._make_room = make_room
+        self._eviction = eviction
         self._counters = counters
 
     def judge(
@@ -110,33 +118,46 @@ class Admission:
             return Decision(Verdict.IGNORED)
         if listener is not None and kind == SYN:
             # Whoever had a connection before is real; and a cookie's number could be an old one.
-            if not reopens and self._wants_cookie(listener):
+            if listener.full:
+                return Decision(Verdict.BACKLOG_FULL)
+            refusal = None
+            if reopens or not self._wants_cookie(listener):
+                refusal = self._no_room(name, now, proven=self._policy == "never")
+                if refusal is None:
+                    return _WELCOME
+            elif self._budget.full:
+                refusal = Verdict.NO_MEMORY
+            if refusal is None:
                 return self._send_cookie(listener, name, segment, now)
-            refusal = self._refusal(listener) or self._no_room()
-            return _WELCOME if refusal is None else Decision(refusal)
+            if reopens or not self._eviction.could(refusal, name.remote, now):
+                return Decision(refusal)
+            return self._send_cookie(listener, name, segment, now)
         if listener is not None and kind == ACK and now < listener.cookies_until:
             syn = self._cookies.recall(name.packed, segment, listener.config, now)
             if syn is not None:
                 self._counters["syncookies_received"] += 1
-                return Decision(self._refusal(listener) or self._no_room(), syn=syn)
+                if listener.full:
+                    return Decision(Verdict.BACKLOG_FULL)
+                return Decision(self._no_room(name, now, proven=True), syn=syn)
             self._counters["syncookies_failed"] += 1
         return self._reset(name, segment, now)
 
     def give_up_half_open(self, listener: Listener) -> Connection | None:
-        """End the oldest half-open connection, and return it, if there is no room for one more."""
-        oldest = listener.half_open.oldest if listener.half_open.full else None
-        if oldest is not None:
-            self._counters["half_open_dropped"] += 1
-            oldest.end(None)
-        return oldest
+        """End a half-open connection, and return it, if there is no room for one more.
 
-    def _refusal(self, listener: Listener) -> Verdict | None:
-        if listener.full:
-            return Verdict.BACKLOG_FULL
-        return Verdict.NO_MEMORY if self._budget.full else None
+        Of some of the oldest it is one of the peer that has most connections, and of those the
+        oldest: one address that begins many does not drive out what others have begun.
+        """
+        oldest = listener.half_open.oldest(LOOKS) if listener.half_open.full else []
+        if not oldest:
+            return None
+        chosen = max(oldest, key=_others)
+        self._counters["half_open_dropped"] += 1
+        chosen.end(None)
+        return chosen
 
-    def _no_room(self) -> Verdict | None:
-        return None if self._make_room() else Verdict.TOO_MANY
+    def _no_room(self, name: FourTuple, now: float, *, proven: bool) -> Verdict | None:
+        return self._eviction.make_room(name.remote, now, proven=proven)
 
     def _wants_cookie(self, listener: Listener) -> bool:
         if self._policy == "when full":
@@ -146,9 +167,6 @@ class Admission:
     def _send_cookie(
         self, listener: Listener, name: FourTuple, syn: Segment, now: float
     ) -> Decision:
-        refusal = self._refusal(listener)
-        if refusal is not None:
-            return Decision(refusal)
         listener.cookies_until = now + LIFETIME
         self._counters["syncookies_sent"] += 1
         packed = name.packed

@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from tunstack.peers import HEAVY
 from tunstack.tcp.budget import UNLIMITED, Budget
 from tunstack.tcp.congestion import name_of
 from tunstack.tcp.connection import Connection
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tunstack.ip.demux import FourTuple
+    from tunstack.peers import Peer
     from tunstack.tcp.config import Config
     from tunstack.tcp.prediction import Write
 
@@ -114,6 +116,8 @@ class Flow(Connection):
         scheduled: The timer queue's note.
         touched: Whether it waits to be asked what it sends.
         observed: The state that the last observation told of.
+        peer: Whose it is, as long as the stack has it (:mod:`tunstack.peers`); beside it what that
+            module notes in `heavy_from`, `place` and `place_of_all`.
         write: Sends one of its segments, lean ones, once it has been an ordinary connection.
         received_tos: The Differentiated Services and ECN octet of the latest datagram whose
             segment was accepted.
@@ -123,8 +127,12 @@ class Flow(Connection):
         "accounted",
         "changed",
         "four_tuple",
+        "heavy_from",
         "number",
         "observed",
+        "peer",
+        "place",
+        "place_of_all",
         "received_tos",
         "scheduled",
         "touched",
@@ -144,6 +152,9 @@ class Flow(Connection):
         self.accounted = 0
         self.four_tuple = four_tuple
         self.number = 0
+        self.peer: Peer[Flow] | None = None
+        self.heavy_from = HEAVY
+        self.place = self.place_of_all = 0
         self.changed: Callable[[], None] | None = None
         self.scheduled: float | None = None
         self.touched = False
@@ -157,6 +168,12 @@ class Flow(Connection):
         if config.ttl != before.ttl or config.tos != before.tos:
             self.write = None
         super().reconfigure(config)
+
+    @property
+    def active_at(self) -> float:
+        """When something was last heard of the peer, or sent to it, in seconds."""
+        heard, sent = self.quiet.heard_at, self.sender.last_sent
+        return heard if heard > sent else sent
 
     @property
     def held(self) -> int:

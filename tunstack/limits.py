@@ -8,6 +8,15 @@ from typing import Final, Literal, TypeAlias, get_args
 SynCookiePolicy: TypeAlias = Literal["when full", "always", "never"]
 
 _POLICIES: Final = get_args(SynCookiePolicy)
+_POSITIVE: Final = (
+    "memory",
+    "connections",
+    "orphans",
+    "peer_connections",
+    "half_open",
+    "resets",
+    "icmp_errors",
+)
 
 
 @dataclass(slots=True, frozen=True)
@@ -25,8 +34,22 @@ class Limits:
             that is not enough, new connections, and data that would have to wait behind other
             data, are dropped, as if the network had lost them.
         connections: How many there may be, in whatever state. One more takes the place of the
-            oldest in TIME-WAIT; if there is none, of the oldest that the application has closed;
-            else its SYN is dropped.
+            oldest in TIME-WAIT; if there is none, of the oldest that the application has closed, of
+            the peer that has most of those; else see `evict`.
+        orphans: How many of them may be orphans: closed by the application, and not in TIME-WAIT.
+            Beyond that the oldest of the peer that has most is reset. How long each is tried for
+            is `Config.orphan_retries`'.
+        peer_connections: How many one peer may have, those in TIME-WAIT aside, which make way for
+            anybody; what comes beyond is dropped. A peer is an IPv4 address (or an IPv6 /64). With
+            None, as many as the host, as long as no other peer wants any.
+        evict: Whether a connection in use is given up when the host is full, so that no peer shuts
+            out the others: for one of a peer that has less, one of the peer that has most, the one
+            idle longest. When it is memory that is full, and a peer holds more than a sixteenth of
+            it, and most of all, its connections that hold most. And where no peer has more than the
+            one that comes, one that has been idle for a minute. It is reset, and its application
+            gets ECONNABORTED. No SYN does that, which may be forged: it is answered by a cookie,
+            whose ACK does; with `syncookies` ``"never"`` the SYN must. With False, new connections
+            are dropped as long as the host is full.
         half_open: How many of them may be in SYN-RECEIVED, for all listeners together. Each has a
             bound of its own besides: its backlog, but 256 at the least and 1024 at the most.
         syncookies: What becomes of a SYN when as many are half open as may be. ``"when full"``: it
@@ -43,14 +66,18 @@ class Limits:
 
     memory: int = 256 << 20
     connections: int = 32768
+    orphans: int = 8192
+    peer_connections: int | None = None
+    evict: bool = True
     half_open: int = 4096
     syncookies: SynCookiePolicy = "when full"
     resets: int = 1000
     icmp_errors: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("memory", "connections", "half_open", "resets", "icmp_errors"):
-            if getattr(self, name) < 1:
+        for name in _POSITIVE:
+            number = getattr(self, name)
+            if number is not None and number < 1:
                 raise ValueError(f"limits: {name} must be positive")
         if self.syncookies not in _POLICIES:
             raise ValueError(f"limits: syncookies must be one of {', '.join(_POLICIES)}")

@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from tunstack.admission import Admission
+from tunstack.eviction import Eviction
 from tunstack.flow import Flow
 from tunstack.ip import address as ip_address
 from tunstack.ip.demux import FourTuple
@@ -67,14 +68,21 @@ class Opening:
         """Make it; `touch` is called with flows that have something to do."""
         self.config = config
         self.only_listens = False
-        self._limits = limits
+        self._eviction = Eviction(
+            limits,
+            demux=demux,
+            memory=memory,
+            time_waits=time_waits,
+            counters=output.counters,
+            touch=touch,
+        )
         self._numbers = InitialNumbers(secret)
         self.admission = Admission(
             limits,
             secret,
             numbers=self._numbers,
             budget=memory.budget,
-            make_room=self._make_room,
+            eviction=self._eviction,
             counters=output.counters,
         )
         self._cookie_mint = CookieMint(secret)
@@ -157,6 +165,7 @@ class Opening:
         flow.open_passive()
         listener.begin(flow)
         self._demux.add(name, flow)
+        self._memory.enter(flow)
         return flow
 
     def _begin_by_cookie(
@@ -242,7 +251,7 @@ class Opening:
             raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
         if remote_port == 0:
             raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-        if not self._make_room():
+        if self._eviction.make_place(remote, now, proven=True) is not None:
             raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
         if local is None:
             local = self._addresses.source_for(remote)
@@ -258,6 +267,7 @@ class Opening:
         iss = None if nxt is None else (nxt + _ISN_STEP) & MASK
         flow = self._make_flow(name, now, iss=iss, config=config)
         self._demux.add(name, flow)
+        self._memory.enter(flow)
         if early:
             path = (local, remote)
             counters = self._output.counters
@@ -298,18 +308,6 @@ class Opening:
             budget=self._memory.budget,
         )
         flow.number = next(self._order)
+        flow.quiet.heard_at = now
         flow.sender.path.told = self._paths.size_for(name.remote)
         return flow
-
-    def _make_room(self) -> bool:
-        """Whether there may be one connection more; that may take the end of another."""
-        if len(self._demux.connections) + len(self._time_waits) < self._limits.connections:
-            return True
-        if self._memory.give_up_wait():
-            return True
-        ended = self._memory.give_up_one()
-        if ended is None:
-            return False
-        self._demux.remove(ended.four_tuple, ended)
-        self._touch(ended)
-        return True

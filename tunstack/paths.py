@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tunstack.flow import IP_AND_TCP_HEADERS
 from tunstack.ip import icmp
@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from tunstack.ip.demux import Demultiplexer
     from tunstack.ip.ratelimit import PeerRateLimit
     from tunstack.output import Output
+    from tunstack.peers import Peers
     from tunstack.tcp.listener import Listener
+
+_TOLD: Final = 64
+"""How many connections are told of a change of their path in one go."""
 
 
 class Paths:
@@ -37,6 +41,8 @@ class Paths:
 
     Attributes:
         mtus: Which paths are narrower than the link.
+        untold: By address, how many are still to be told that their path has changed: while there
+            are any, call :meth:`expire` soon.
         stray: Called with an ICMP error about a flow that is not here, for it may be in another
             process that has the same address; see :meth:`take_stray`.
     """
@@ -46,6 +52,7 @@ class Paths:
         mtu: int,
         addresses: Addresses,
         demux: Demultiplexer[Flow, Listener],
+        peers: Peers[Flow],
         output: Output,
         *,
         rng: Random,
@@ -58,6 +65,8 @@ class Paths:
         self._mtu = mtu
         self._broadcasts = addresses.broadcasts
         self._demux = demux
+        self._peers = peers
+        self.untold: dict[Address, int] = {}
         self._output = output
         self._rng = rng
         self._touch = touch
@@ -134,18 +143,41 @@ class Paths:
         if self.mtus.lower(remote, path.told + IP_AND_TCP_HEADERS, now):
             self._output.counters["path_mtu_lowered"] += 1
             self._changed(remote)
+            self._tell_some()
 
     def expire(self, now: float) -> None:
-        """Forget what was said too long ago."""
+        """Forget what was said too long ago, and go on with telling."""
         for remote in self.mtus.expired(now):
             self._changed(remote)
+        self._tell_some()
 
     def _changed(self, remote: Address) -> None:
+        """What is known of a path has changed: tell all that use it, some at a time.
+
+        They are told from the last one on, so that whoever takes the place of one that ends
+        was told already. Another change begins anew: the latest is what counts.
+        """
+        peer = self._peers.find(remote)
+        if peer is not None:
+            self.untold[remote] = len(peer.members)
+
+    def _tell_some(self) -> None:
+        if not self.untold:
+            return
+        remote, left = next(iter(self.untold.items()))
+        peer = self._peers.find(remote)
+        members = [] if peer is None else peer.members
+        left = min(left, len(members))
+        first = max(0, left - _TOLD)
         size = self.size_for(remote)
-        for flow in self._demux.connections:
-            if flow.four_tuple.remote == remote:
+        for flow in members[first:left]:
+            if flow.four_tuple.remote == remote:  # Of IPv6 they may be several.
                 sizing.path_changed(flow.sender, size)
                 flow.ordinary = False
+        if first:
+            self.untold[remote] = first
+        else:
+            del self.untold[remote]
 
     # What we say
 

@@ -151,11 +151,12 @@ class Stack:
         config = _fitted(config or Config(), mtu, offload=offload)
         budget = Budget(self.limits.memory)
         self.time_waits = TimeWaits(self.demux, config, budget)
-        self.memory = Memory(budget, self.time_waits, self.counters)
+        self.memory = Memory(budget, self.time_waits, self.counters, orphans=self.limits.orphans)
         self.paths = Paths(
             mtu,
             self.addresses,
             self.demux,
+            self.memory.peers,
             self.output,
             rng=rng,
             touch=self.touch,
@@ -341,6 +342,7 @@ class Stack:
 
     def _wake(self, incoming: bytes) -> Flow:
         flow = self.time_waits.wake(incoming)
+        self.memory.enter(flow)
         self.touch(flow)  # At once: whatever becomes of the segment, it is to have its timer.
         return flow
 
@@ -414,12 +416,12 @@ class Stack:
     def flush(self, now: float) -> None:
         """Collect in `outgoing` what the touched flows send; schedule them; tell who waits."""
         self._flush(now)
-        if self.memory.budget.full:
+        if self.memory.budget.full or self.memory.orphans_over:
             for flow in self.memory.relieve():
                 self.touch(flow)
             self._flush(now)
         if self.memory.easing:
-            for flow in self.memory.ease(self.demux.connections):
+            for flow in self.memory.ease():
                 self.touch(flow)
             self._flush(now)
 
@@ -500,6 +502,8 @@ class Stack:
         """When :meth:`handle_timers` wants to be called, in seconds; None if never."""
         if self.output.looped or self._due or self._touched:
             return float("-inf")
+        if self.paths.untold or (self.memory.was_tight and self.memory.easing):
+            return float("-inf")  # It is done bit by bit.
         first = self._timers.deadline()
         for at in (self.paths.mtus.deadline(), self.time_waits.deadline()):
             if at is not None and (first is None or at < first):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tunstack import admission, memory
+from tunstack import admission, eviction, memory
 from tunstack.tcp import fast_open
 from tunstack.tcp.verdict import Verdict
 from tunstack.wire import Reason
@@ -36,6 +36,7 @@ _OWN_COUNTERS: Final = (
     "icmp_suppressed",
     *admission.COUNTERS,
     *memory.COUNTERS,
+    *eviction.COUNTERS,
     *fast_open.COUNTERS,
 )
 """Statistics that are neither a `Reason`'s nor a `Verdict`'s, the host's among them."""

@@ -8,11 +8,11 @@ the rules, gets a flow again when a segment comes, and that is replaced again af
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import deque
 from dataclasses import replace
+from heapq import heapify, heappop, heappush
 from ipaddress import ip_address
-from operator import attrgetter
+from itertools import count
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -37,7 +37,6 @@ _REUSE_DELAY: Final = 1.0
 """Seconds: Linux's tcp_tw_reuse_delay."""
 
 _FEW: Final = 16
-_ENDS: Final = attrgetter("ends")
 
 
 class _Kept(NamedTuple):
@@ -230,7 +229,7 @@ class TimeWaits:
     """All connections of a stack in TIME-WAIT that nobody owns.
 
     They stand in the order in which they end. As nearly all wait equally long, the next one goes to
-    the end of it; the queue is searched for the place of those that do not.
+    the end of it; those that do not, such as one that a segment has woken, have a heap beside it.
     """
 
     def __init__(self, demux: Demultiplexer[Flow, Any], config: Config, budget: Budget) -> None:
@@ -240,6 +239,9 @@ class TimeWaits:
         self._by_name: dict[bytes, TimeWait] = {}
         self._queue: deque[TimeWait] = deque()
         """Beside those in `_by_name`, some that are over; but the first is not."""
+        self._others: list[tuple[float, int, TimeWait]] = []
+        """The same, as a heap, of those that end before the last of the queue."""
+        self._order = count()
         demux.waiting = self._by_name
 
     def __len__(self) -> int:
@@ -259,7 +261,7 @@ class TimeWaits:
         if not queue or queue[-1].ends <= wait.ends:
             queue.append(wait)
         else:
-            insort(queue, wait, key=_ENDS)
+            heappush(self._others, (wait.ends, next(self._order), wait))
         self._budget.add(WAIT_SIZE)
         return True
 
@@ -309,10 +311,19 @@ class TimeWaits:
 
     def give_up_oldest(self) -> bool:
         """Forget the one whose wait ends first; returns whether there was one."""
-        if not self._queue:
+        first = self._first
+        if first is None:
             return False
-        self._end(self._queue[0])
+        self._end(first)
         return True
+
+    @property
+    def _first(self) -> TimeWait | None:
+        """The one whose wait ends first."""
+        queue, others = self._queue, self._others
+        if others and (not queue or others[0][0] < queue[0].ends):
+            return others[0][2]
+        return queue[0] if queue else None
 
     def clear(self) -> None:
         """Forget them all."""
@@ -321,12 +332,15 @@ class TimeWaits:
 
     def deadline(self) -> float | None:
         """When to call :meth:`expire`, in seconds; None if never."""
-        return self._queue[0].ends if self._queue else None
+        if not self._others:
+            return self._queue[0].ends if self._queue else None
+        first = self._first
+        return None if first is None else first.ends
 
     def expire(self, now: float) -> None:
         """Forget those whose wait is over."""
-        while self._queue and self._queue[0].ends <= now:
-            self._end(self._queue[0])
+        while (first := self._first) is not None and first.ends <= now:
+            self._end(first)
 
     def _end(self, wait: TimeWait) -> None:
         self._drop(wait)
@@ -338,6 +352,12 @@ class TimeWaits:
         queue, by_name = self._queue, self._by_name
         while queue and by_name.get(queue[0].name) is not queue[0]:
             queue.popleft()
+        others = self._others
+        while others and by_name.get(others[0][2].name) is not others[0][2]:
+            heappop(others)
         # Segments may come without end, and each makes a new object of an old one.
         if len(queue) > 2 * len(by_name) + _FEW:
             self._queue = deque(each for each in queue if by_name.get(each.name) is each)
+        if len(others) > 2 * len(by_name) + _FEW:
+            self._others = [each for each in others if by_name.get(each[2].name) is each[2]]
+            heapify(self._others)

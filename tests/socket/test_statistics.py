@@ -55,6 +55,8 @@ OWN = {
     "out_of_order_pruned",
     "time_wait_pruned",
     "orphans_pruned",
+    "connections_evicted",
+    "peer_limited",
     "resets_suppressed",
     "icmp_suppressed",
     "memory_held",

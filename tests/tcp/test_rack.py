@@ -395,8 +395,8 @@ def test_of_a_large_range_a_timeout_takes_the_first_segment_for_lost_if_the_rest
     board.sent(5 * MSS, 1.0)
     rack = Rack()
     rack.delivered(Sent(0, 10, 0.5), 0, 1.4, None, rtt)  # A round trip of 0.9 seconds.
-    assert not rack.overdue(next(iter(board)), 1.8, rtt)
-    assert rack.overdue(next(iter(board)), 1.925, rtt)
+    assert rack.timed_out(board, 1.8, rtt) == []
+    assert rack.timed_out(board, 1.925, rtt) == [*board]
 
 
 @pytest.mark.rfc("8985:6.3")

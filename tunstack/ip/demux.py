@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 EPHEMERAL_PORTS: Final = range(32768, 61000)
 """Linux's net.ipv4.ip_local_port_range."""
+
+_PROBES: Final = 16
+"""Ports that are tried for one that can be shared, before one is taken that nobody uses."""
 
 
 class RandomSource(Protocol):
@@ -59,14 +63,29 @@ def _incoming(local: Address, local_port: int, remote: Address, remote_port: int
     return remote + local + (remote_port << 16 | local_port).to_bytes(4, "big")
 
 
-class _Port:
-    """A local port in use: by connections, by sockets that are bound to it, or both."""
+class _Port(Generic[L]):
+    """A local port in use: by connections, by sockets that are bound to it, or both.
 
-    __slots__ = ("bound", "connections")
+    Attributes:
+        connections: How many of them there are.
+        bound: How many sockets are bound to which of our addresses.
+        alone: How many of those do not share it.
+        listening: Who listens at which address.
+    """
+
+    __slots__ = ("alone", "bound", "connections", "listening")
 
     def __init__(self) -> None:
         self.connections = 0
-        self.bound: list[tuple[Address | None, bool]] = []
+        self.bound: Counter[Address | None] = Counter()
+        self.alone: Counter[Address | None] = Counter()
+        self.listening: dict[Address | None, L] = {}
+
+    def refuses(self, address: Address | None, *, reuse: bool) -> bool:
+        """Whether one more socket may not be bound at `address`."""
+        if reuse:
+            return _overlaps(self.alone, address) or _overlaps(self.listening, address)
+        return _overlaps(self.bound, address) or (self.connections > 0 and not self.bound)
 
 
 class Demultiplexer(Generic[C, L]):
@@ -81,8 +100,8 @@ class Demultiplexer(Generic[C, L]):
         """All connections, by `FourTuple.incoming`: the name that their packets bring along."""
         self.waiting: Container[bytes] = ()
         """Names, as `FourTuple.incoming`, that are taken by what is left of connections."""
-        self._listeners: dict[tuple[Address | None, int], L] = {}
-        self._ports: dict[int, _Port] = {}
+        self._ports: dict[int, _Port[L]] = {}
+        self._taken = bytearray(len(EPHEMERAL_PORTS))
 
     @property
     def connections(self) -> Collection[C]:
@@ -105,10 +124,7 @@ class Demultiplexer(Generic[C, L]):
         if incoming in self.incoming or incoming in self.waiting:
             raise _not_available()
         self.incoming[incoming] = connection
-        port = self._ports.get(four_tuple.local_port)
-        if port is None:
-            port = self._ports[four_tuple.local_port] = _Port()
-        port.connections += 1
+        self._port(four_tuple.local_port).connections += 1
 
     def remove(self, four_tuple: FourTuple, connection: C) -> None:
         """Remove a connection; no matter if it is gone, or if its name is another's by now."""
@@ -137,8 +153,11 @@ class Demultiplexer(Generic[C, L]):
 
     def find_listener(self, address: Address, port: int) -> L | None:
         """Return the listener for a SYN to `address` and `port`: the closest match, or None."""
-        listener = self._listeners.get((address, port))
-        return self._listeners.get((None, port)) if listener is None else listener
+        entry = self._ports.get(port)
+        if entry is None:
+            return None
+        listener = entry.listening.get(address)
+        return entry.listening.get(None) if listener is None else listener
 
     def listen(self, address: Address | None, port: int, listener: L) -> None:
         """Add a listener on a port that is bound.
@@ -146,14 +165,16 @@ class Demultiplexer(Generic[C, L]):
         Raises:
             OSError: EADDRINUSE, somebody listens there.
         """
-        taken = {at for at, number in self._listeners if number == port}
-        if taken and (address is None or None in taken or address in taken):
+        listening = self._port(port).listening
+        if _overlaps(listening, address):
             raise _in_use()
-        self._listeners[address, port] = listener
+        listening[address] = listener
 
     def unlisten(self, address: Address | None, port: int) -> None:
         """Remove a listener."""
-        del self._listeners[address, port]
+        entry = self._ports[port]
+        del entry.listening[address]
+        self._drop_if_free(port, entry)
 
     # Ports
 
@@ -169,20 +190,20 @@ class Demultiplexer(Generic[C, L]):
         if port == 0:
             port = self._free_port()
         entry = self._ports.get(port)
-        if entry is not None:
-            listening = {at for at, number in self._listeners if number == port}
-            for at, shares in entry.bound:
-                if _overlap(at, address) and not (reuse and shares and at not in listening):
-                    raise _in_use()
-            if entry.connections and not entry.bound and not reuse:
-                raise _in_use()
-        self._ports.setdefault(port, _Port()).bound.append((address, reuse))
+        if entry is not None and entry.refuses(address, reuse=reuse):
+            raise _in_use()
+        entry = self._port(port)
+        entry.bound[address] += 1
+        if not reuse:
+            entry.alone[address] += 1
         return port
 
     def unbind(self, address: Address | None, port: int, *, reuse: bool) -> None:
         """Give back what :meth:`bind` took."""
         entry = self._ports[port]
-        entry.bound.remove((address, reuse))
+        _count_down(entry.bound, address)
+        if not reuse:
+            _count_down(entry.alone, address)
         self._drop_if_free(port, entry)
 
     def ephemeral_port(
@@ -205,6 +226,8 @@ class Demultiplexer(Generic[C, L]):
         first = self._rng.randrange(len(EPHEMERAL_PORTS))
         last_resort: int | None = None
         for number in range(len(EPHEMERAL_PORTS)):
+            if number == _PROBES and (unused := self._unused(first)) is not None:
+                return unused
             port = EPHEMERAL_PORTS[(first + number) % len(EPHEMERAL_PORTS)]
             entry = self._ports.get(port)
             if entry is None:
@@ -221,20 +244,42 @@ class Demultiplexer(Generic[C, L]):
         raise _not_available()
 
     def _free_port(self) -> int:
-        first = self._rng.randrange(len(EPHEMERAL_PORTS))
-        for number in range(len(EPHEMERAL_PORTS)):
-            port = EPHEMERAL_PORTS[(first + number) % len(EPHEMERAL_PORTS)]
-            if port not in self._ports:
-                return port
-        raise _in_use()
+        unused = self._unused(self._rng.randrange(len(EPHEMERAL_PORTS)))
+        if unused is None:
+            raise _in_use()
+        return unused
 
-    def _drop_if_free(self, number: int, port: _Port) -> None:
-        if not port.connections and not port.bound:
+    def _unused(self, first: int) -> int | None:
+        """The first port from the ephemeral one number `first` on that nobody uses, or None."""
+        place = self._taken.find(0, first)
+        if place < 0:
+            place = self._taken.find(0)
+        return None if place < 0 else EPHEMERAL_PORTS[place]
+
+    def _port(self, number: int) -> _Port[L]:
+        port = self._ports.get(number)
+        if port is None:
+            port = self._ports[number] = _Port()
+            if number in EPHEMERAL_PORTS:
+                self._taken[number - EPHEMERAL_PORTS.start] = 1
+        return port
+
+    def _drop_if_free(self, number: int, port: _Port[L]) -> None:
+        if not (port.connections or port.bound or port.listening):
             del self._ports[number]
+            if number in EPHEMERAL_PORTS:
+                self._taken[number - EPHEMERAL_PORTS.start] = 0
 
 
-def _overlap(one: Address | None, other: Address | None) -> bool:
-    return one is None or other is None or one == other
+def _overlaps(taken: Collection[Address | None], address: Address | None) -> bool:
+    """Whether any of `taken` is `address`, or one of both is all addresses."""
+    return len(taken) > 0 and (address is None or None in taken or address in taken)
+
+
+def _count_down(counts: Counter[Address | None], address: Address | None) -> None:
+    counts[address] -= 1
+    if not counts[address]:
+        del counts[address]
 
 
 def _not_available() -> OSError:

@@ -47,6 +47,11 @@ class Config:
         syn_timeout: R2 for a SYN: at least three minutes (MUST-23).
         data_timeout: R2 for data: how long it may go unacknowledged (MUST-20; SHLD-11 asks for 100
             s or more). The default is what Linux's 15 retransmissions add up to.
+        orphan_retries: How often the same is sent again for a connection that the application has
+            closed, or a window of zero probed without an answer: Linux's 8 (tcp_orphan_retries). Of
+            data that is a time, as with `data_timeout`: what so many add up to when they begin with
+            `rto_min`, 102.2 s. A peer that answers, and keeps its window shut, is given up when the
+            probes are `rto_max` apart. `user_timeout` replaces the time.
         r1: How many retransmissions of one segment the application hears of, as a soft error
             (SHLD-9); three at the least (SHLD-10).
         user_timeout: What the application wants instead (TCP_USER_TIMEOUT, RFC 5482; MUST-21); None
@@ -108,6 +113,7 @@ class Config:
     quick_acks: int = 16
     syn_timeout: float = 180.0
     data_timeout: float = 924.6
+    orphan_retries: int = 8
     r1: int = 3
     user_timeout: float | None = None
     msl: float = 30.0
@@ -137,6 +143,8 @@ class Config:
     """The send buffer's size at first, and at most."""
     data_r2: float = field(init=False, repr=False, compare=False)
     """How long data may go unacknowledged, the user's wish considered."""
+    orphan_r2: float = field(init=False, repr=False, compare=False)
+    """The same when the application has closed the connection."""
     syn_r2: float = field(init=False, repr=False, compare=False)
     """How long a SYN may, the user's wish considered."""
 
@@ -146,6 +154,8 @@ class Config:
         note(self, "receive_sizes", sizes(self.receive_buffer, self.receive_buffer_max))
         note(self, "send_sizes", sizes(self.send_buffer, self.send_buffer_max))
         note(self, "data_r2", self.data_timeout if wish is None else wish)
+        orphans = min(self.data_timeout, ((2 << self.orphan_retries) - 1) * self.rto_min)
+        note(self, "orphan_r2", orphans if wish is None else wish)
         note(self, "syn_r2", self.syn_timeout if wish is None else min(wish, self.syn_timeout))
 
     def __hash__(self) -> int:

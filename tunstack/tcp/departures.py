@@ -2,12 +2,14 @@
 
 A list in order of time, as RFC 8985 section 5.2 suggests, would do if nothing were ever split. Here
 the ranges that were sent at one moment are a set, and the moments are sorted. A moment of which
-nothing is left stays in the list until someone comes across it: each is removed once.
+nothing is left stays in the list until someone comes across it: each is removed once. So it is with
+the ranges of one moment, which may be thousands when what went out as one was split.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -16,7 +18,59 @@ if TYPE_CHECKING:
     from .scoreboard import Sent
 
 _FEW: Final = 64
-"""So many moments may be stale before anyone counts."""
+"""So many moments, or ends, may be stale before anyone counts."""
+_MANY: Final = 16
+"""With so many ranges of one moment it is worth while to have them in order."""
+
+
+class _Moment(set["Sent"]):
+    """The ranges that were sent at one moment, and when there are many, which end first."""
+
+    __slots__ = ("_ends",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        # A range may have another end by now, or be here no more.
+        self._ends: list[tuple[int, int, Sent]] | None = None
+
+    def join(self, sent: Sent) -> None:
+        """Add `sent`."""
+        self.add(sent)
+        if self._ends is not None:
+            heappush(self._ends, (sent.end, id(sent), sent))
+
+    def ends_before(self, position: int) -> bool:
+        """Whether any range ends before `position`."""
+        if len(self) < _MANY and self._ends is None:
+            return any(sent.end < position for sent in self)
+        first = self._first()
+        return first is not None and first.end < position
+
+    def take_before(self, position: int) -> list[Sent]:
+        """The ranges that end before `position`; whoever asks removes them."""
+        if len(self) < _MANY and self._ends is None:
+            return [sent for sent in self if sent.end < position]
+        found: list[Sent] = []
+        while (first := self._first()) is not None and first.end < position:
+            assert self._ends is not None
+            heappop(self._ends)
+            found.append(first)
+        return found
+
+    def _first(self) -> Sent | None:
+        """The range that ends first."""
+        ends = self._ends
+        if ends is None or len(ends) > 2 * len(self) + _FEW:
+            ends = self._ends = [(sent.end, id(sent), sent) for sent in self]
+            heapify(ends)
+        while ends:
+            end, _, sent = ends[0]
+            if sent in self and sent.end == end:
+                return sent
+            heappop(ends)
+            if sent in self:
+                heappush(ends, (sent.end, id(sent), sent))
+        return None
 
 
 class Departures:
@@ -29,9 +83,12 @@ class Departures:
     __slots__ = ("_moments", "_sent")
 
     def __init__(self, ranges: Iterable[Sent]) -> None:
-        self._sent: dict[float, set[Sent]] = {}
+        self._sent: dict[float, _Moment] = {}
         for sent in ranges:
-            self._sent.setdefault(sent.time, set()).add(sent)
+            moment = self._sent.get(sent.time)
+            if moment is None:
+                moment = self._sent[sent.time] = _Moment()
+            moment.add(sent)
         self._moments = sorted(self._sent)
 
     def add(self, sent: Sent) -> None:
@@ -39,9 +96,10 @@ class Departures:
         time = sent.time
         together = self._sent.get(time)
         if together is not None:
-            together.add(sent)
+            together.join(sent)
             return
-        self._sent[time] = {sent}
+        self._sent[time] = together = _Moment()
+        together.add(sent)
         moments = self._moments
         if not moments or moments[-1] < time:
             moments.append(time)
@@ -80,7 +138,7 @@ class Departures:
                 done += 1
                 found += together or ()
             else:
-                found += [sent for sent in together if sent.end < end]
+                found += together.take_before(end)
         del self._moments[:done]
         return found
 
@@ -94,6 +152,6 @@ class Departures:
             together = self._sent.get(moment)
             if together is None:
                 del moments[index]
-            elif moment < time or any(sent.end < end for sent in together):
+            elif moment < time or together.ends_before(end):
                 return moment
         return None

@@ -68,7 +68,8 @@ class Ending(ControlBlock):
         data was lost (section 3.6.1, SHLD-3). In TIME-WAIT it can learn nothing any more, and the
         wait goes on for its own reason (MUST-13).
         """
-        self.orphaned = self.sender.orphaned = True
+        self.orphaned = True
+        self.sender.orphan()
         self.linger = linger
         if self.state is TIME_WAIT:
             self.receiver.buffer.clear()  # Nobody will read it.
@@ -86,6 +87,18 @@ class Ending(ControlBlock):
         elif self.state not in (CLOSED, LISTEN, SYN_SENT, TIME_WAIT):
             self.send_reset(self._reset_seq())
         self.end(OSError(errno.ECONNABORTED, "Connection aborted"))
+
+    def give_way(self) -> None:
+        """The host is full, and takes this one's place for another: end it, whoever uses it.
+
+        The peer is told by a RST. What was not read is dropped, and its reader gets the error.
+        """
+        if self.state not in (CLOSED, LISTEN, SYN_SENT, TIME_WAIT):
+            self.send_reset(self.sender.nxt)
+        if self.receiver.buffer.size:
+            self.receiver.buffer.clear()
+            self.receiver.finished = False  # For it is not the end that follows what was read.
+        self.end(OSError(errno.ECONNABORTED, "Connection given up: the host is full"))
 
     def send_reset(self, seq: int) -> None:
         """Send a RST with sequence number `seq`, and go on."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ class HalfOpen:
         self.limit = limit
         self.whole = whole
         # In the order of their arrival, and found without a search.
-        self._connections: dict[Connection, None] = {}
+        self._connections: OrderedDict[Connection, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -35,11 +37,13 @@ class HalfOpen:
         """Whether there is no room for one more, here or in the whole."""
         return len(self._connections) >= self.limit or (self.whole is not None and self.whole.full)
 
-    @property
-    def oldest(self) -> Connection | None:
-        """The one that has waited longest where there is no room: the one to give up, if any."""
+    def oldest(self, count: int) -> list[Connection]:
+        """Those that have waited longest where there is no room, the oldest first, at most so many.
+
+        One of them is to be given up.
+        """
         crowded = self.whole if self.whole is not None and self.whole.full else self
-        return next(iter(crowded._connections), None)
+        return [*islice(crowded._connections, count)]
 
     def add(self, connection: Connection) -> None:
         """A SYN has begun one more."""

@@ -99,9 +99,9 @@ class Rack:
         latest = departures.latest(self._time, self._end)
         return None if latest is None else latest + patience
 
-    def overdue(self, sent: Sent, now: float, rtt: RttEstimator) -> bool:
-        """Whether `sent` may be taken for lost as the retransmission timer fires (section 6.3)."""
-        return sent.time + self._rtt + self._window(rtt) <= now
+    def timed_out(self, board: Scoreboard, now: float, rtt: RttEstimator) -> list[Sent]:
+        """What may be taken for lost as the retransmission timer fires (section 6.3)."""
+        return board.departures.overdue(inf, 0, self._rtt + self._window(rtt), now)
 
     def _window(self, rtt: RttEstimator) -> float:
         """The reordering window, in seconds (step 4)."""

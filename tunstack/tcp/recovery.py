@@ -9,6 +9,7 @@ What turns out not to have been lost is undone. When to send, and what new data 
 from __future__ import annotations
 
 from enum import Enum
+from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -458,9 +459,12 @@ class Recovery:
         self._held = self._duplicates = self._partial_acks = 0
         self.resend_now = True
         self._lose_first(mss)
-        for sent in board:
-            if not sent.sacked and (not self.sack or self.rack.overdue(sent, now, self._rtt)):
-                board.lose(sent)
+        if self.sack:
+            missing = self.rack.timed_out(board, now, self._rtt)
+        else:
+            missing = board.departures.overdue(inf, 0, -inf, now)  # All that is on its way.
+        for sent in missing:
+            board.lose(sent)
 
     # Marks
 
@@ -523,7 +527,7 @@ class Recovery:
         if self.probe is None:
             return False
         start, end = self.probe
-        if any(sent.lost and not start <= sent.start < sent.end <= end for sent in self.board):
+        if self.board.lost > self.board.lost_within(start, end):
             return False
         for sent in self.board.within(start, end):
             if not sent.sacked:

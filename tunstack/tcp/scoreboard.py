@@ -9,6 +9,7 @@ not wrap: they count sequence numbers from the initial one on.
 from __future__ import annotations
 
 from bisect import bisect_right
+from heapq import heappop, heappush
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -78,7 +79,7 @@ class Scoreboard:
     __slots__ = (
         "_departures",
         "_departures_until",
-        "_lost_from",
+        "_lost_at",
         "_ranges",
         "highest",
         "lost",
@@ -96,7 +97,8 @@ class Scoreboard:
         self.lost = 0
         self.resent = 0
         self.highest = 0
-        self._lost_from = 0  # Nothing before it is lost.
+        # A heap: in each range that is lost there is one of these positions, or more.
+        self._lost_at: list[int] = []
         self._departures: Departures | None = None
         self._departures_until = 0
 
@@ -169,13 +171,13 @@ class Scoreboard:
     def first_lost(self, most: int) -> tuple[int, int] | None:
         """What waits to be sent again first: as much as lies together, `most` octets of it."""
         if not self.lost:
+            self._lost_at.clear()
             return None
-        ranges = self._ranges
-        index = max(0, self._index(self._lost_from))
-        while not ranges[index].lost:
-            index += 1
-        start = self._lost_from = ranges[index].start
-        end = start
+        ranges, at = self._ranges, self._lost_at
+        while at[0] < self.una or not ranges[self._index(at[0])].lost:
+            heappop(at)
+        index = self._index(at[0])
+        start = end = ranges[index].start
         while index < len(ranges) and ranges[index].lost and end - start < most:
             end = min(ranges[index].end, start + most)
             index += 1
@@ -221,6 +223,8 @@ class Scoreboard:
         del ranges[:count]
         if ranges and ranges[0].start < position:
             gone.append(ranges[0].cut(position))
+            if ranges[0].lost:
+                heappush(self._lost_at, position)
         delivered = []
         for sent in gone:
             if sent.sacked:
@@ -291,18 +295,23 @@ class Scoreboard:
                 self._departures.remove(sent)
             sent.lost = True
             self.lost += size
-            self._lost_from = min(self._lost_from, sent.start)
+            heappush(self._lost_at, sent.start)
             if sent.retransmitted:
                 self.resent -= size
 
     def find_again(self) -> None:
         """Nothing was lost after all: what waits to be sent again is on its way."""
-        self._departures = None
-        for sent in self._ranges:
+        for position in self._lost_at:
+            if position < self.una:
+                continue
+            sent = self._ranges[self._index(position)]
             if sent.lost:
                 sent.lost = False
                 if sent.retransmitted:
                     self.resent += sent.end - sent.start
+                if self._departures is not None:
+                    self._departures.add(sent)
+        self._lost_at.clear()
         self.lost = 0
 
     def forget_sacks(self) -> None:
@@ -311,13 +320,27 @@ class Scoreboard:
         Whether that had been sent more than once, and when, nobody remembers: Karn's rule holds.
         """
         self._departures = None
+        left = self.sacked
         for sent in self._ranges:
             if sent.sacked:
                 sent.sacked = False
                 sent.retransmitted = True
+                left -= sent.end - sent.start
+                if not left:
+                    break
         self.resent += self.sacked
         self.sacked = 0
         self.highest = self.una
+
+    def lost_within(self, start: int, end: int) -> int:
+        """How many octets of [start, end) are lost."""
+        ranges, index, lost = self._ranges, max(0, self._index(start)), 0
+        while index < len(ranges) and ranges[index].start < end:
+            sent = ranges[index]
+            if sent.lost:
+                lost += max(0, min(sent.end, end) - max(sent.start, start))
+            index += 1
+        return lost
 
     def _no_longer_missing(self, sent: Sent) -> None:
         size = sent.end - sent.start
@@ -345,6 +368,8 @@ class Scoreboard:
 
     def _cut_one(self, index: int, position: int) -> None:
         before = self._ranges[index].cut(position)
+        if before.lost:
+            heappush(self._lost_at, position)
         self._ranges.insert(index, before)
         if self._departures is not None and not (before.sacked or before.lost):
             self._departures.add(before)

@@ -89,6 +89,30 @@ class SendTimers(SendVariables):
         give_up = self.stalled_since + timeout
         return at if at <= give_up else max(now, give_up)
 
+    @property
+    def _probing_time(self) -> float:
+        """How long a window may stay shut; an orphan's probes are counted besides, as on Linux."""
+        return self._config.data_r2 if self.orphaned else self.user_timeout
+
+    def _is_over(self, now: float) -> bool:
+        """Whether it is time to give up (R2), as the timer fires.
+
+        An orphan is given up earlier, as on Linux: when the time between attempts has reached its
+        maximum, and when `orphan_retries` probes of a shut window were not answered.
+        """
+        config, since = self._config, self.stalled_since
+        if not self.synchronized:
+            return now >= since + config.syn_r2
+        timeout = self._probing_time if self.persisting else self.user_timeout
+        if now >= since + timeout:  # As `_timer_at` adds it up: no other rounding.
+            return True
+        if not self.orphaned or not (self.persisting or config.user_timeout is None):
+            return False
+        if self.persisting and self.unanswered >= config.orphan_retries:
+            return True
+        # Not if it was `timeout` that ended the wait so early.
+        return self.rtt.rto >= config.rto_max and now >= since + config.rto_max / 2
+
     def watch_window(self, now: float) -> None:
         """Start the persist timer if the windows ask for it: call it after each round of sending.
 
@@ -100,7 +124,7 @@ class SendTimers(SendVariables):
         if held_back and not self.persisting:
             self.persisting = True
             self.stalled_since = now
-            self.timer = self._timer_at(now, self.user_timeout)  # SHLD-29
+            self.timer = self._timer_at(now, self._probing_time)  # SHLD-29
 
     def answered(self, now: float) -> None:
         """The peer acknowledged something, if only a probe: it is alive (MUST-37).
@@ -136,14 +160,13 @@ class SendTimers(SendVariables):
         return ""
 
     def _timeout(self, now: float) -> str:
-        timeout = self.user_timeout if self.synchronized else self._config.syn_r2
-        if now >= self.stalled_since + timeout:  # As `_timer_at` adds it up: no other rounding.
+        if self._is_over(now):
             self.timer = self.early_timer = None
             return "give up"
         self.unanswered += 1
         self.rtt.back_off()
         if self.persisting:
-            self.timer = self._timer_at(now, self.user_timeout)  # SHLD-30
+            self.timer = self._timer_at(now, self._probing_time)  # SHLD-30
             if self.wnd > 0:
                 self._force = True  # Small, but it has waited long enough.
                 self._force_until = self.nxt

@@ -152,6 +152,11 @@ class SendVariables:
             self._force = True
             self._force_until = self.buffer.end
 
+    def orphan(self) -> None:
+        """Nobody owns the connection any more: what is left is not tried for as long."""
+        self.orphaned = True
+        self.user_timeout = self._config.orphan_r2
+
     def change_congestion(self, congestion: CongestionControl) -> None:
         """Go on with another congestion control, from where the present one is."""
         before = self.congestion

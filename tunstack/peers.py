@@ -1,0 +1,338 @@
+"""Who has how much of a host: connections and octets by peer, and who is given up when it is full.
+
+A peer is an IPv4 address, or the /64 of an IPv6 one: the least that one customer of a network has.
+
+No search goes through all connections: what has most is found within a factor of two, by the
+position of its highest bit, and of those that are alike a few are looked at, others the next time.
+Nothing is noted when a segment arrives but what it adds to its peer's sum.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+LOOKS: Final = 32
+"""How many are looked at where one is to be chosen of those that have about as much."""
+
+_IPV6_SIZE: Final = 16
+_NETWORK_SIZE: Final = 8
+HEAVY: Final = 1 << 14
+"""Octets: what a connection holds below this makes no difference."""
+_HOARD: Final = 1 << 16
+"""Octets: what a peer holds below this makes none."""
+_CROWD: Final = 2
+"""Connections: everybody may have one."""
+_ORPHANED: Final = 2
+"""Orphans: the same."""
+
+
+def peer_key(address: bytes) -> bytes:
+    """Who is at `address`: the address itself, or of IPv6 its /64."""
+    return address[:_NETWORK_SIZE] if len(address) == _IPV6_SIZE else address
+
+
+class Member(Protocol):
+    """A connection, as far as it matters here.
+
+    Attributes:
+        accounted: What it holds, in octets.
+        heavy_from: What it would have to hold to count as heavier than it was last taken for.
+        place: Where it stands in the list of its peer.
+        place_of_all: Where it stands in the list of all.
+    """
+
+    accounted: int
+    heavy_from: int
+    place: int
+    place_of_all: int
+
+    @property
+    def active_at(self) -> float:
+        """When something was last heard of the peer, or sent to it, in seconds."""
+        ...
+
+
+T = TypeVar("T")
+M = TypeVar("M", bound=Member)
+
+
+class Peer(Generic[M]):
+    """What one peer has.
+
+    Attributes:
+        key: `peer_key` of its addresses.
+        members: Its connections, but for those in TIME-WAIT that nobody owns.
+        orphans: Those of them that the application has closed, the oldest first.
+        held: Octets that they hold together.
+        hoards_from, crowds_from, orphans_from: As `Member.heavy_from`, of octets, connections, and
+            orphans.
+    """
+
+    __slots__ = (
+        "_hand",
+        "_heavy",
+        "crowds_from",
+        "held",
+        "hoards_from",
+        "key",
+        "members",
+        "orphans",
+        "orphans_from",
+    )
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.members: list[M] = []
+        self.orphans: OrderedDict[M, None] | None = None
+        self.held = 0
+        self.hoards_from = _HOARD
+        self.crowds_from = _CROWD
+        self.orphans_from = _ORPHANED
+        self._hand = 0
+        self._heavy: _HeavyMembers[M] | None = None
+
+    def add(self, member: M) -> None:
+        """One more."""
+        member.place = len(self.members)
+        self.members.append(member)
+
+    def remove(self, member: M) -> None:
+        """One less."""
+        last = self.members.pop()
+        if last is not member:
+            self.members[member.place] = last
+            last.place = member.place
+        if self._heavy is not None:
+            self._heavy.drop(member)
+
+    def grew(self, member: M) -> None:
+        """`member` holds `heavy_from` octets, or more."""
+        if self._heavy is None:
+            self._heavy = _HeavyMembers(HEAVY)
+        self._heavy.put(member)
+
+    def idle_longest(self) -> M:
+        """The one that has been idle longest, of some; others the next time."""
+        chosen, self._hand = _idle_longest(self.members, self._hand)
+        return chosen
+
+    def heaviest(self) -> M:
+        """The one that holds most, within a factor of two, and of those who is idle longest."""
+        heavy = self._heavy and self._heavy.heaviest(lambda member: -member.active_at)
+        return heavy or self.idle_longest()
+
+
+class _Levels(ABC, Generic[T]):
+    """Things by weight: the heaviest is found at once, within a factor of two.
+
+    What has become lighter stays where it was until someone comes across it: what goes up and down
+    all the time is moved once.
+    """
+
+    def __init__(self, unit: int) -> None:
+        """Take note of what weighs `unit`, or more."""
+        self._unit = unit
+        self._levels: dict[int, OrderedDict[T, None]] = {}
+        self._at: dict[T, int] = {}
+
+    @abstractmethod
+    def weight(self, item: T) -> int:
+        """What `item` weighs."""
+
+    @abstractmethod
+    def note(self, item: T, weight: int) -> None:
+        """:meth:`put` is to be called again when `item` weighs as much."""
+
+    def put(self, item: T) -> None:
+        """`item` has become heavier."""
+        level = (self.weight(item) // self._unit).bit_length()
+        if level > self._at.get(item, 0):
+            self._move(item, level)
+
+    def drop(self, item: T) -> None:
+        """Forget `item`; no matter if it is not here."""
+        level = self._at.pop(item, None)
+        if level is not None:
+            self._take_out(item, level)
+
+    def heaviest(self, score: Callable[[T], float]) -> T | None:
+        """Of the heaviest the one with the greatest `score`, which some are asked for."""
+        found: list[T] = []
+        for _ in range(LOOKS):
+            if not self._levels:
+                break
+            level = max(self._levels)
+            together = self._levels[level]
+            item = next(iter(together))
+            now = (self.weight(item) // self._unit).bit_length()
+            if now < level:
+                self._move(item, now)
+                continue
+            if found and item is found[0]:
+                break
+            together.move_to_end(item)
+            found.append(item)
+        return max(found, key=score, default=None)
+
+    def _move(self, item: T, level: int) -> None:
+        self.drop(item)
+        if level:
+            self._at[item] = level
+            self._levels.setdefault(level, OrderedDict())[item] = None
+        self.note(item, self._unit << level)
+
+    def _take_out(self, item: T, level: int) -> None:
+        together = self._levels[level]
+        del together[item]
+        if not together:
+            del self._levels[level]
+
+
+class _HeavyMembers(_Levels[M]):
+    def weight(self, item: M) -> int:
+        return item.accounted
+
+    def note(self, item: M, weight: int) -> None:
+        item.heavy_from = weight
+
+
+class _Hoards(_Levels[Peer[M]]):
+    def weight(self, item: Peer[M]) -> int:
+        return item.held
+
+    def note(self, item: Peer[M], weight: int) -> None:
+        item.hoards_from = weight
+
+
+class _Crowds(_Levels[Peer[M]]):
+    def weight(self, item: Peer[M]) -> int:
+        return len(item.members)
+
+    def note(self, item: Peer[M], weight: int) -> None:
+        item.crowds_from = weight
+
+
+class _Orphans(_Levels[Peer[M]]):
+    def weight(self, item: Peer[M]) -> int:
+        return len(item.orphans or ())
+
+    def note(self, item: Peer[M], weight: int) -> None:
+        item.orphans_from = weight
+
+
+class Peers(Generic[M]):
+    """All who have connections here."""
+
+    def __init__(self) -> None:
+        self._oldest: OrderedDict[M, None] = OrderedDict()  # All orphans.
+        self._by_key: dict[bytes, Peer[M]] = {}
+        self._everyone: list[M] = []
+        self._hand = 0
+        self._hoards: _Hoards[M] = _Hoards(_HOARD)
+        self._crowds: _Crowds[M] = _Crowds(_CROWD)
+        self._orphans: _Orphans[M] = _Orphans(_ORPHANED)
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def find(self, address: bytes) -> Peer[M] | None:
+        """Who is at `address`, if it has any connection."""
+        return self._by_key.get(peer_key(address))
+
+    @property
+    def orphans(self) -> int:
+        """How many connections there are that the application has closed."""
+        return len(self._oldest)
+
+    # What changes
+
+    def join(self, address: bytes, member: M) -> Peer[M]:
+        """A connection with `address` begins; returns whose it is."""
+        key = peer_key(address)
+        peer = self._by_key.get(key)
+        if peer is None:
+            peer = self._by_key[key] = Peer(key)
+        peer.add(member)
+        peer.held += member.accounted
+        if len(peer.members) >= peer.crowds_from:
+            self._crowds.put(peer)
+        member.place_of_all = len(self._everyone)
+        self._everyone.append(member)
+        return peer
+
+    def leave(self, peer: Peer[M], member: M) -> None:
+        """A connection of `peer`, which is no orphan, or none any more, is over."""
+        peer.remove(member)
+        peer.held -= member.accounted
+        last = self._everyone.pop()
+        if last is not member:
+            self._everyone[member.place_of_all] = last
+            last.place_of_all = member.place_of_all
+        if not peer.members:
+            del self._by_key[peer.key]
+            if peer.hoards_from > _HOARD:  # Else it was never put in.
+                self._hoards.drop(peer)
+            if peer.crowds_from > _CROWD:
+                self._crowds.drop(peer)
+            if peer.orphans_from > _ORPHANED:
+                self._orphans.drop(peer)
+
+    def grew(self, peer: Peer[M], member: M) -> None:
+        """`peer` holds `hoards_from` octets or more, or `member` `heavy_from`."""
+        if member.accounted >= member.heavy_from:
+            peer.grew(member)
+        if peer.held >= peer.hoards_from:
+            self._hoards.put(peer)
+
+    def orphan(self, peer: Peer[M], member: M) -> None:
+        """The application has closed `member`; no matter if that is known."""
+        if member in self._oldest:
+            return
+        self._oldest[member] = None
+        orphans = peer.orphans
+        if orphans is None:
+            orphans = peer.orphans = OrderedDict()
+        orphans[member] = None
+        if len(orphans) >= peer.orphans_from:
+            self._orphans.put(peer)
+
+    def adopt(self, peer: Peer[M], member: M) -> None:
+        """`member` is no orphan any more; no matter if it never was."""
+        if member in self._oldest and peer.orphans is not None:
+            del self._oldest[member]
+            del peer.orphans[member]
+
+    # Who has most
+
+    def oldest_orphan(self) -> M | None:
+        """The oldest orphan of who has most of them; of all, if nobody has more than one."""
+        peer = self._orphans.heaviest(lambda peer: len(peer.orphans or ()))
+        return next(iter(self._oldest if peer is None else peer.orphans or ()), None)
+
+    def largest_crowd(self) -> Peer[M] | None:
+        """Who has most connections; None if nobody has more than one."""
+        return self._crowds.heaviest(lambda peer: len(peer.members))
+
+    def largest_hoard(self) -> Peer[M] | None:
+        """Who holds most; None if nobody holds much."""
+        return self._hoards.heaviest(lambda peer: peer.held)
+
+    def idle_longest(self) -> M | None:
+        """Of all connections the one that has been idle longest, of some; others the next time."""
+        if not self._everyone:
+            return None
+        chosen, self._hand = _idle_longest(self._everyone, self._hand)
+        return chosen
+
+
+def _idle_longest(members: Sequence[M], hand: int) -> tuple[M, int]:
+    """Of `LOOKS` members from `hand` on the one idle longest, and where to go on the next time."""
+    first = hand % len(members)
+    some = [*members[first : first + LOOKS]]
+    some += members[: min(first, LOOKS - len(some))]
+    return min(some, key=lambda member: member.active_at), first + len(some)
