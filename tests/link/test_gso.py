@@ -86,7 +86,27 @@ def test_udp_is_cut_too() -> None:
         pack("=BBHHHH", 1, 99, 40, 1000, 20, 16) + bytes(60),
         pack("=BBHHHH", 1, 1, 40, 1000, 20, 3) + bytes(60),
         pack("=BBHHHH", 1, 1, 40, 1000, 20, 16) + bytes(38),
+        pack("=BBHHHH", 1, 1, 40, 1000, 20, 6) + b"\x45" + bytes(27),  # TCP, but UDP's checksum
     ],
 )
 def test_what_cannot_be_understood_goes_through(frame: bytes) -> None:
     assert len(gso.packets(frame)) == 1
+    assert gso.wire_size(frame) == (1, len(gso.packets(frame)[0]))
+
+
+@pytest.mark.parametrize("size", [0, 1, 1447, 1448, 1449, 2896, 5120])
+@pytest.mark.parametrize("gso_size", [0, 1, 1448])
+def test_the_size_on_a_wire_is_that_of_the_pieces(size: int, gso_size: int) -> None:
+    segment = Segment(1, 5, ACK | CWR, payload=DATA[:size], ts_val=7, gso_size=gso_size)
+    frame = b"".join(encode_segment(US, THEM, 80, 40000, segment, offload=True))
+    pieces = gso.packets(frame)
+    assert gso.wire_size(frame) == (len(pieces), sum(map(len, pieces)))
+
+
+@pytest.mark.parametrize("size", [1, 999, 1000, 1001])
+def test_the_size_on_a_wire_of_udp_and_of_ipv6_too(size: int) -> None:
+    udp = v6(17, pack(">HHHH", 53, 40000, 8 + size, 0) + DATA[:size])
+    frame = pack("=BBHHHH", 1, 5, 48, 100, 40, 6) + udp
+    pieces = gso.packets(frame)
+    assert len(pieces) == -(-size // 100)
+    assert gso.wire_size(frame) == (len(pieces), sum(map(len, pieces)))

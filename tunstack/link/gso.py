@@ -20,16 +20,32 @@ COMPLETE: Final = bytes(VNET_HEADER_SIZE)
 
 _HEADER: Final = Struct("=BBHHHH")
 _NEEDS_CHECKSUM: Final = 1
-_TCP: Final = (1, 4)
-_UDP: Final = 5
 _WITH_CWR: Final = 0x80
 
 _IP_HEADERS: Final = {4: 20, 6: 40}
 """The least of their headers, by the version of IP."""
 _CWR: Final = 0x80
 _PSH_AND_FIN: Final = 0x08 | 0x01
-_PROTOCOLS: Final = {16: 6, 6: 17}
+_TCP_PROTOCOL: Final = 6
+_UDP_PROTOCOL: Final = 17
+_PROTOCOLS: Final = {16: _TCP_PROTOCOL, 6: _UDP_PROTOCOL}
 """By where its checksum stands in its header."""
+_KINDS: Final = {1: _TCP_PROTOCOL, 4: _TCP_PROTOCOL, 5: _UDP_PROTOCOL}
+"""By the kind of segmentation that a virtio header asks for."""
+
+
+def wire_size(frame: Buffer) -> tuple[int, int]:
+    """Return how many packets a wire would carry for `frame`, and how many octets they have.
+
+    The same as cutting it by :func:`packets` and adding up, without touching the data.
+    """
+    whole = max(len(frame) - VNET_HEADER_SIZE, 0)
+    cut = _read_cut(frame)
+    if cut is None:
+        return 1, whole if len(frame) >= VNET_HEADER_SIZE else len(frame)
+    headers, size = cut
+    count = max(-((headers - whole) // size), 1)
+    return count, whole + (count - 1) * headers
 
 
 def packets(frame: Buffer) -> list[bytes]:
@@ -40,18 +56,17 @@ def packets(frame: Buffer) -> list[bytes]:
     view = memoryview(frame)
     if len(view) < VNET_HEADER_SIZE:
         return [bytes(view)]
-    flags, kind, _, size, start, offset = _HEADER.unpack_from(view)
+    flags, _, _, _, start, offset = _HEADER.unpack_from(view)
     packet = view[VNET_HEADER_SIZE:]
-    kind &= ~_WITH_CWR
     if not flags & _NEEDS_CHECKSUM or start + offset + 2 > len(packet):
         return [bytes(packet)]
-    is_ip = start >= _IP_HEADERS.get(packet[0] >> 4, len(packet))
-    if not size or kind not in (*_TCP, _UDP) or offset not in _PROTOCOLS or not is_ip:
+    cut = _read_cut(view)
+    if cut is None:
         whole = bytearray(packet)
         _fill_in(whole, start, offset)
         return [bytes(whole)]
-    is_tcp = kind in _TCP
-    data = start + ((packet[start + 12] >> 4) * 4 if is_tcp else 8)
+    data, size = cut
+    is_tcp = _PROTOCOLS[offset] == _TCP_PROTOCOL
     pieces = []
     for number, begin in enumerate(range(data, len(packet), size)):
         piece = bytearray(packet[:data]) + packet[begin : begin + size]
@@ -60,6 +75,25 @@ def packets(frame: Buffer) -> list[bytes]:
         _fill_in(piece, start, offset, pseudo=True)
         pieces.append(bytes(piece))
     return pieces or [bytes(packet)]
+
+
+def _read_cut(frame: Buffer) -> tuple[int, int] | None:
+    """Where the data to be cut begins in the packet, and the size of a piece; None if it is not.
+
+    It is not where that is not asked for, and where the packet is none that can be understood.
+    """
+    if len(frame) < VNET_HEADER_SIZE:
+        return None
+    flags, kind, _, size, start, offset = _HEADER.unpack_from(frame)
+    end = VNET_HEADER_SIZE + start
+    protocol = _KINDS.get(kind & ~_WITH_CWR)
+    if not (size and flags & _NEEDS_CHECKSUM) or _PROTOCOLS.get(offset) != protocol:
+        return None
+    if end + offset + 2 > len(frame):
+        return None
+    if start < _IP_HEADERS.get(frame[VNET_HEADER_SIZE] >> 4, len(frame)):
+        return None
+    return start + ((frame[end + 12] >> 4) * 4 if protocol == _TCP_PROTOCOL else 8), size
 
 
 def _fit(piece: bytearray, number: int, start: int, ahead: int | None, *, last: bool) -> None:
@@ -95,4 +129,4 @@ def _fill_in(packet: bytearray, start: int, offset: int, *, pseudo: bool = False
     packet[field] = (-total % 0xFFFF or 0xFFFF).to_bytes(2, "big")
 
 
-__all__ = ["COMPLETE", "packets"]
+__all__ = ["COMPLETE", "packets", "wire_size"]
