@@ -4,8 +4,10 @@ A tight loop, in an interpreter of its own with as few imports as possible, so t
 it and it disturbs nobody: a TUN device on either side, or a packet socket, which is read and
 written in the same way. `select` and not epoll, since it sleeps by the microsecond.
 
-With offload on both sides, a frame of up to 64 KiB behind its virtio header crosses as it is, with
-the time and the room in the queue that its packets would take on a wire.
+With offload on both sides, frames of up to 64 KiB cross behind their virtio headers, with the time
+and the room in the queue that their packets would take on a wire. One that would keep the
+bottleneck for longer than a millisecond is cut into several, so that what it holds does not arrive
+later by more than that, and finds no room only as far as there is none.
 
 The socket to the parent carries one question, of any content, and its answer: what was done, as
 `marshal` writes a dictionary. When that socket ends, so does the process.
@@ -26,7 +28,7 @@ from select import select
 from typing import TYPE_CHECKING, Final
 
 from tunstack.link.base import LARGEST_FRAME
-from tunstack.link.gso import packets, wire_size
+from tunstack.link.gso import frames, packets, wire_size
 from tunstack.link.impair import Impairments, PacketPath
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ _BATCH: Final = 64
 """Packets read from one side before what is due on the other one is looked at again."""
 _GRAIN: Final = 0.0001
 """The shortest sleep, in seconds: what comes and falls due within it is moved together."""
+_LONGEST: Final = 0.001
+"""Seconds that a frame of several packets may keep the bottleneck."""
 _REFUSED: Final = frozenset({errno.EINVAL, errno.EIO, errno.ENETDOWN, errno.ECONNREFUSED})
 """A damaged packet that is none any more; a device that is down."""
 _GONE: Final = frozenset({errno.EBADFD, errno.EFAULT, errno.ENODEV, errno.EPIPE, errno.ECONNRESET})
@@ -129,25 +133,32 @@ class Way:
         Raises:
             BrokenPipeError: the source is gone.
         """
-        source, largest, offload = self.source, self._largest, self._offload
-        put, recorder = self.path.put, self._recorder
+        source, largest, put = self.source, self._largest, self._put
         now = time.monotonic()
         try:
             for _ in range(_BATCH):
                 packet = os.read(source, largest)
                 if not packet:  # the other end of a packet socket was closed
                     raise BrokenPipeError
-                if offload:
-                    count, size = wire_size(packet)
-                    arrivals = put(packet, now, size, count)
-                else:
-                    arrivals = put(packet, now)
-                if recorder is not None:
-                    recorder.record(self, packets(packet) if offload else [packet], arrivals, now)
+                put(packet, now)
         except BlockingIOError:
             pass
         except OSError as error:
             raise _explained(error) from error
+
+    def _put(self, packet: bytes, now: float) -> None:
+        path, recorder = self.path, self._recorder
+        if not self._offload:
+            arrivals = path.put(packet, now)
+            if recorder is not None:
+                recorder.record(self, [packet], arrivals, now)
+            return
+        rate = path.impairer.impairments.rate
+        for frame in [packet] if rate == math.inf else frames(packet, int(rate / 8 * _LONGEST)):
+            count, size = wire_size(frame)
+            arrivals = path.put(frame, now, size, count)
+            if recorder is not None:
+                recorder.record(self, packets(frame), arrivals, now)
 
     def deliver(self, now: float) -> None:
         """Write what is due.

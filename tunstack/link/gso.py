@@ -48,6 +48,35 @@ def wire_size(frame: Buffer) -> tuple[int, int]:
     return count, whole + (count - 1) * headers
 
 
+def frames(frame: Buffer, most: int) -> list[Buffer]:
+    """Cut `frame` into frames that take at most `most` octets on a wire, or are one packet each.
+
+    They are behind virtio headers as it is, and stand for the same packets.
+    """
+    count, octets = wire_size(frame)
+    each = max(most * count // octets, 1) if octets > most else count
+    cut = _read_cut(frame)
+    if each >= count or cut is None:
+        return [frame]
+    view = memoryview(frame)
+    data, size = cut
+    flags, kind, hdr_len, _, start, offset = _HEADER.unpack_from(view)
+    headers, rest = view[VNET_HEADER_SIZE:][:data], view[VNET_HEADER_SIZE + data :]
+    pieces: list[Buffer] = []
+    for first in range(0, count, each):
+        payload = rest[first * size : (first + each) * size]
+        single = len(payload) <= size
+        vnet = (flags, 0, hdr_len, 0) if single else (flags, kind, hdr_len, size)
+        piece = bytearray(headers) + payload
+        ahead = first * size if _PROTOCOLS[offset] == _TCP_PROTOCOL else None
+        _fit(piece, first, start, ahead, last=first + each >= count)
+        field = slice(start + offset, start + offset + 2)
+        total = _sum_pseudo(piece, start, offset) % 0xFFFF
+        piece[field] = total.to_bytes(2, "big")
+        pieces.append(_HEADER.pack(*vnet, start, offset) + piece)
+    return pieces
+
+
 def packets(frame: Buffer) -> list[bytes]:
     """Return the packets that `frame` stands for, complete, without virtio headers.
 
@@ -121,12 +150,16 @@ def _fill_in(packet: bytearray, start: int, offset: int, *, pseudo: bool = False
     field = slice(start + offset, start + offset + 2)
     total = 0
     if pseudo:
-        addresses = packet[12:20] if packet[0] >> 4 == 4 else packet[8:40]
         packet[field] = b"\0\0"
-        total = int.from_bytes(addresses, "big") + _PROTOCOLS[offset] + len(packet) - start
+        total = _sum_pseudo(packet, start, offset)
     rest = packet[start:] + bytes(len(packet) - start & 1)
     total += int.from_bytes(rest, "big")
     packet[field] = (-total % 0xFFFF or 0xFFFF).to_bytes(2, "big")
 
 
-__all__ = ["COMPLETE", "packets", "wire_size"]
+def _sum_pseudo(packet: bytearray, start: int, offset: int) -> int:
+    addresses = packet[12:20] if packet[0] >> 4 == 4 else packet[8:40]
+    return int.from_bytes(addresses, "big") + _PROTOCOLS[offset] + len(packet) - start
+
+
+__all__ = ["COMPLETE", "frames", "packets", "wire_size"]
