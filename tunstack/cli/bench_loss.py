@@ -142,7 +142,7 @@ def _report_fast(plan: FastPlan, results: list[FastResult]) -> None:
     console = Console()
     columns = ["RTT", *(f"{rtt * 1000:g} ms" for rtt in plan.rtts)]
     describe: dict[str, Callable[[FastResult], str]] = {
-        "goodput in % of what the path can bring": lambda result: f"{result.share * 100:.1f}",
+        "goodput in %": lambda result: f"{result.share * 100:.1f}",
         _REPAIR: lambda result: _repair(result.outcomes),
     }
     for what, cell in describe.items():
