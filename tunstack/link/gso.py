@@ -54,12 +54,12 @@ def frames(frame: Buffer, most: int) -> list[Buffer]:
     They are behind virtio headers as it is, and stand for the same packets.
     """
     count, octets = wire_size(frame)
-    each = max(most * count // octets, 1) if octets > most else count
     cut = _read_cut(frame)
-    if each >= count or cut is None:
+    if cut is None or count == 1 or octets <= most:
         return [frame]
-    view = memoryview(frame)
     data, size = cut
+    each = max(most // (data + size), 1)
+    view = memoryview(frame)
     flags, kind, hdr_len, _, start, offset = _HEADER.unpack_from(view)
     headers, rest = view[VNET_HEADER_SIZE:][:data], view[VNET_HEADER_SIZE + data :]
     pieces: list[Buffer] = []
