@@ -190,7 +190,8 @@ class Connection(Transmitter, Ending):
             return True
         # What the peer holds beyond a gap is outstanding, but keeps nobody from sending more.
         most = sender.congestion.cwnd + sender.unsent
-        if self.writable_size * 2 < (queued if queued < most else most):
+        room = self.writable_size
+        if not room or room * 2 < (queued if queued < most else most):
             return False
         # A rest that waits for the writer must not have the writer wait for it.
         return sender.unsent < lowat or sender.deferring
