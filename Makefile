@@ -6,7 +6,9 @@
 
 BIN := .venv/bin
 STAMP := .venv/.made-with
-made-with := $(file <$(STAMP))
+# The demo needs the command line only: it makes do with less, where there is not more anyway.
+DEMO_STAMP := .venv/.made-for-the-demo-with
+made-with := $(or $(file <$(STAMP)),$(file <$(DEMO_STAMP)))
 PYTHON ?= $(or $(firstword $(made-with)),python3)
 
 # What the tests run, beside Python.
@@ -18,7 +20,7 @@ TOOLS := ab curl ip iperf3 nmap nsenter nstat ping setpriv socat ss tshark unsha
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: $(STAMP) ## one curl of tunstack's web server, and the exchange explained
+demo: $(or $(wildcard $(STAMP)),$(DEMO_STAMP)) ## one curl of tunstack's web server, and the exchange explained
 	@.ci/system-tools curl
 	@$(BIN)/tunstack demo $(ARGS)
 
@@ -75,10 +77,12 @@ clean: ## remove all that make, the tools and the tests have made
 
 # A new interpreter or another place makes a new environment; a new pyproject.toml updates it.
 ifneq ($(made-with) $(wildcard $(BIN)/python),$(PYTHON) $(CURDIR) $(BIN)/python)
-.PHONY: $(STAMP)
-$(STAMP): clear := --clear
+.PHONY: $(STAMP) $(DEMO_STAMP)
+$(STAMP) $(DEMO_STAMP): clear := --clear
 endif
 
-$(STAMP): pyproject.toml .ci/venv
-	@.ci/venv '$(PYTHON)' $(clear)
+$(STAMP): extra := dev
+$(DEMO_STAMP): extra := cli
+$(STAMP) $(DEMO_STAMP): pyproject.toml .ci/venv
+	@.ci/venv '$(PYTHON)' $(extra) $(clear)
 	@echo '$(PYTHON) $(CURDIR)' >$@

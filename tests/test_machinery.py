@@ -99,6 +99,54 @@ def test_a_machine_without_apt_is_told_what_to_install(tmp_path: Path) -> None:
     assert "no apt-get here; to install by hand" in machine.system_tools("nonesuch")
 
 
+@pytest.mark.parametrize(("target", "extra"), [("demo", "cli"), ("test", "dev")])
+def test_make_installs_what_a_target_needs_and_not_more(
+    target: str, extra: str, tmp_path: Path, require_tool: Callable[[str], str]
+) -> None:
+    checkout = a_checkout(tmp_path)
+    steps = steps_of(require_tool("make"), target, checkout)
+    assert f".ci/venv 'python3' {extra} --clear" in steps
+    stamp = {"cli": ".made-for-the-demo-with", "dev": ".made-with"}[extra]
+    assert f"echo 'python3 {checkout}' >.venv/{stamp}" in steps
+
+
+def test_the_demo_uses_what_the_tests_need_and_the_tests_add_to_what_the_demo_needs(
+    tmp_path: Path, require_tool: Callable[[str], str]
+) -> None:
+    make, checkout = require_tool("make"), a_checkout(tmp_path)
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    (checkout / ".venv" / "bin" / "python").touch()
+    (checkout / ".venv" / ".made-for-the-demo-with").write_text(f"python3 {checkout}\n")
+    assert not any(step.startswith(".ci/venv") for step in steps_of(make, "demo", checkout))
+    assert ".ci/venv 'python3' dev" in steps_of(make, "test", checkout)
+    (checkout / ".venv" / ".made-with").write_text(f"python3 {checkout}\n")
+    for target in ("demo", "test"):
+        assert not any(step.startswith(".ci/venv") for step in steps_of(make, target, checkout))
+
+
+def a_checkout(directory: Path) -> Path:
+    """What make looks at, and no environment."""
+    root = SYSTEM_TOOLS.parent.parent
+    for name in ("Makefile", "pyproject.toml", ".ci/venv", ".ci/system-tools"):
+        (directory / name).parent.mkdir(exist_ok=True)
+        shutil.copy(root / name, directory / name)
+    return directory
+
+
+def steps_of(make: str, target: str, checkout: Path) -> list[str]:
+    """What make would do for a target, a line each."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    done = subprocess.run(
+        [make, "--dry-run", target],
+        cwd=checkout,
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return [step.strip() for step in done.stdout.splitlines()]
+
+
 def test_a_missing_program_skips_the_test_and_says_how_to_get_it(
     require_tool: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,24 +31,26 @@ The layers, each of which imports only those to its right::
 
 from __future__ import annotations
 
-from tunstack.bridge import Bridge, HostBridge, open_bridge, open_host_bridge
-from tunstack.errors import SetupError
-from tunstack.flow import TcpInfo
-from tunstack.host import Host
-from tunstack.limits import Limits
-from tunstack.link.base import Link
-from tunstack.link.impair import Impairments
-from tunstack.link.impaired import ImpairedLink
-from tunstack.link.pair import memory_pair
-from tunstack.namespace import Namespace, open_host, open_namespace
-from tunstack.observation import Observation
-from tunstack.socket import Socket
-from tunstack.tcp.config import Config
-from tunstack.tcp.congestion import Acknowledgement, CongestionControl, Cubic, Reno
-from tunstack.tcp.state import State
-from tunstack.workers.child import Worker
-from tunstack.workers.opening import open_workers
-from tunstack.workers.parent import Workers
+TYPE_CHECKING = False  # as type checkers know it, without importing typing
+if TYPE_CHECKING:
+    from tunstack.bridge import Bridge, HostBridge, open_bridge, open_host_bridge
+    from tunstack.errors import SetupError
+    from tunstack.flow import TcpInfo
+    from tunstack.host import Host
+    from tunstack.limits import Limits
+    from tunstack.link.base import Link
+    from tunstack.link.impair import Impairments
+    from tunstack.link.impaired import ImpairedLink
+    from tunstack.link.pair import memory_pair
+    from tunstack.namespace import Namespace, open_host, open_namespace
+    from tunstack.observation import Observation
+    from tunstack.socket import Socket
+    from tunstack.tcp.config import Config
+    from tunstack.tcp.congestion import Acknowledgement, CongestionControl, Cubic, Reno
+    from tunstack.tcp.state import State
+    from tunstack.workers.child import Worker
+    from tunstack.workers.opening import open_workers
+    from tunstack.workers.parent import Workers
 
 __version__ = "0.1.0"
 
@@ -80,3 +82,61 @@ __all__ = [
     "HostBridge",
     "SetupError",
 ]
+
+_WHERE = {
+    name: module
+    for module, names in {
+        "bridge": (
+            "Bridge",
+            "HostBridge",
+            "open_bridge",
+            "open_host_bridge",
+        ),
+        "errors": ("SetupError",),
+        "flow": ("TcpInfo",),
+        "host": ("Host",),
+        "limits": ("Limits",),
+        "link.base": ("Link",),
+        "link.impair": ("Impairments",),
+        "link.impaired": ("ImpairedLink",),
+        "link.pair": ("memory_pair",),
+        "namespace": (
+            "Namespace",
+            "open_host",
+            "open_namespace",
+        ),
+        "observation": ("Observation",),
+        "socket": ("Socket",),
+        "tcp.config": ("Config",),
+        "tcp.congestion": (
+            "Acknowledgement",
+            "CongestionControl",
+            "Cubic",
+            "Reno",
+        ),
+        "tcp.state": ("State",),
+        "workers.child": ("Worker",),
+        "workers.opening": ("open_workers",),
+        "workers.parent": ("Workers",),
+    }.items()
+    for name in names
+}
+"""The module of each public name: imported when the name is asked for first, and not before.
+
+``tunstack --version`` shall not import a host, nor a program that wants a `Config` all of trio; and
+the less is imported before the command line has its say, the less an interrupt can hit.
+"""
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    module = _WHERE.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, "__version__"})

@@ -14,7 +14,7 @@ from tunstack.tcp.arrival import reset_for
 from tunstack.tcp.cookies import LIFETIME, SynCookies
 from tunstack.tcp.half_open import HalfOpen
 from tunstack.tcp.isn import timestamp
-from tunstack.tcp.segment import ACK, RST, SYN
+from tunstack.tcp.segment import ACK, FIN, RST, SYN
 from tunstack.tcp.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -104,6 +104,10 @@ class Admission:
             reopens: Whether it is a SYN that has ended a connection in TIME-WAIT.
         """
         kind = segment.flags & (SYN | ACK | RST)
+        if listener is not None and (not kind or segment.flags & (SYN | FIN | ACK) == SYN | FIN):
+            # Section 3.10.7.2, fourth, drops the first; the other nobody sends in good faith, and
+            # Linux drops it as well.
+            return Decision(Verdict.IGNORED)
         if listener is not None and kind == SYN:
             # Whoever had a connection before is real; and a cookie's number could be an old one.
             if not reopens and self._wants_cookie(listener):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal, final
 from tunstack.errors import SetupError
 from tunstack.host import Host
 from tunstack.link.bridge import open_crossing
+from tunstack.link.forking import not_for_children
 from tunstack.link.impair import both_ways
 from tunstack.link.tun import TunLink
 from tunstack.namespace import Namespace, open_namespace
@@ -208,4 +209,5 @@ def _packet_link(mtu: int, *, offload: bool) -> tuple[TunLink, socket.socket]:
     for each in (near, far):
         each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
     far.setblocking(False)
+    not_for_children(far, socket.socket.close)
     return TunLink(near.detach(), "bridge", mtu, offload), far

@@ -21,6 +21,8 @@ FLOW_SIZE: Final = 4096
 """Octets that a connection takes which holds no data: measured with CPython 3.11, rounded."""
 GAP_SIZE: Final = 640
 """Octets that each run of data beyond a gap takes beside the data: measured as well."""
+RANGE_SIZE: Final = 200
+"""Octets that each range of the scoreboard takes: measured as well."""
 IP_AND_TCP_HEADERS: Final = 40
 """Octets, options not counted: what an MTU has before an MSS."""
 
@@ -113,7 +115,8 @@ class Flow(Connection):
         touched: Whether it waits to be asked what it sends.
         observed: The state that the last observation told of.
         write: Sends one of its segments, lean ones, once it has been an ordinary connection.
-        received_tos: The Differentiated Services and ECN octet of the latest datagram.
+        received_tos: The Differentiated Services and ECN octet of the latest datagram whose
+            segment was accepted.
     """
 
     __slots__ = (
@@ -157,12 +160,17 @@ class Flow(Connection):
 
     @property
     def held(self) -> int:
-        """Octets of memory that it holds now; of one that is over, what may still be read."""
-        receiver = self.receiver
-        unread = receiver.buffer.size
+        """Octets of memory that it holds now; of one that is over, until it is read and closed."""
+        receiver, sender = self.receiver, self.sender
+        size = FLOW_SIZE + receiver.buffer.size
         if self.finished:
-            return 0 if self.orphaned else unread
-        size = FLOW_SIZE + unread + self.sender.buffer.size
+            # Until its socket is closed, if it has one.
+            is_kept = self.changed is not None or receiver.buffer.size
+            return size if is_kept and not self.orphaned else 0
+        sent = sender.buffer.size
+        # Few ranges of many octets need not be counted: that is every honest peer's case.
+        ranges = RANGE_SIZE * (len(sender.recovery.board) - 1) - (sent >> 2)
+        size += sent + ranges if ranges > 0 else sent
         gaps = receiver.reassembly
         return size + gaps.size + GAP_SIZE * len(gaps) if gaps.size else size
 

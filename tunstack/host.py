@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Interface
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, Literal, final
 
 import trio
 
@@ -38,6 +38,9 @@ logger = logging.getLogger("tunstack")
 _FAREWELL: Final = 1.0
 """Seconds that closed connections have, at the end of a host, to hear that their FIN arrived."""
 
+_SOCKET_FLAGS: Final = trio.socket.SOCK_NONBLOCK | trio.socket.SOCK_CLOEXEC
+"""What may come with a socket's type; here all are so."""
+
 _UNHEARD: Final = frozenset({State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK})
 
 
@@ -48,11 +51,15 @@ class Host(Loop):
     When the block ends, what the application closed has a second to finish its teardown; then all
     that is still open is reset, and the link is closed.
 
+    What a `tap` raises, and what a link raises that is no OSError, cancels the block and comes out
+    of it; in an `ExceptionGroup` with what the block itself raised, if it did.
+
     Args:
         link: What carries its packets; the host closes it.
         addresses: Its own, each with the length of its network's prefix: ``"198.51.100.2/24"``.
         seed: For everything random in it, so that a run can be repeated; unpredictable if None.
-        tap: Called with an `Observation` of every packet. It must be quick, and must not raise.
+        tap: Called with an `Observation` of every packet. It must be quick. If it raises, it is not
+            called again.
         config: What every connection begins with; by default what suits the link.
         limits: What bounds all of them together.
         congestion: Its congestion control, instead of the one in `config`: a name, ``"cubic"`` or
@@ -84,13 +91,15 @@ class Host(Loop):
             rng=rng,
             config=config,
             limits=limits,
-            tap=tap,
+            tap=None if tap is None else self._guarded(tap),
             offload=link.offload,
         )
         if congestion is not None:
             stack.config = replace(stack.config, congestion=congestion_control(congestion))
         stack.only_wakes = True
         super().__init__(link, stack)
+        self._failures: list[BaseException] = []
+        self._link_raises = False
         self._manager: Any = None
         self._nursery: trio.Nursery | None = None
         self._listeners: set[Socket] = set()
@@ -124,22 +133,34 @@ class Host(Loop):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._nursery is not None
         try:
             if exc is None:
                 await self._see_off()
         finally:
-            self._reset_all()
-            # The nursery is ours, and gets neither to wrap the caller's exception nor, where the
-            # caller was cancelled too, to put Cancelled in its place.
-            self._nursery.cancel_scope.shield = True
-            self._nursery.cancel_scope.cancel()
+            await self._end()
+            if self._failures:
+                errors = [*self._failures, *_without_cancelled(exc)]
+                if len(errors) == 1:
+                    raise errors[0]
+                raise BaseExceptionGroup(f"the host on {self.name} failed", errors) from None
+
+    async def _end(self) -> None:
+        """Reset what is open, end the tasks, and close the link."""
+        assert self._nursery is not None
+        self._reset_all()
+        # The nursery is ours, and gets neither to wrap the caller's exception nor, where the
+        # caller was cancelled too, to put Cancelled in its place.
+        self._nursery.cancel_scope.shield = True
+        self._nursery.cancel_scope.cancel()
+        try:
+            await self._manager.__aexit__(None, None, None)
+        finally:
+            self.ended = True
+            self._link_failed(RuntimeError(f"the host on {self.name} has ended"))
             try:
-                await self._manager.__aexit__(None, None, None)
-            finally:
-                self._ended = True
-                self._link_failed(RuntimeError(f"the host on {self.name} has ended"))
                 self._link.close()
+            except Exception as error:
+                self._failures.append(error)
 
     async def _see_off(self) -> None:
         """Let teardowns that are under way come to where nothing of ours is unheard."""
@@ -149,6 +170,35 @@ class Host(Loop):
                 flow.state in _UNHEARD for flow in self.stack.demux.connections
             ):
                 await trio.sleep(0.005)
+
+    def _guarded(self, tap: Callable[[Observation], None]) -> Callable[[Observation], None]:
+        def call(observation: Observation) -> None:
+            try:
+                tap(observation)
+            except Exception as error:
+                self.stack.output.tap = None
+                self._fail(error)
+
+        return call
+
+    def _fail(self, error: Exception) -> None:
+        """Have the block end with the error."""
+        self._failures.append(error)
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+
+    def _raised(self, error: Exception) -> None:
+        """What the link has raised is the first of its kind, or follows from that."""
+        if self._broken is not None or self._link_raises:
+            self.stack.outgoing.clear()
+            return
+        self._link_raises = True
+        self.stack.outgoing.clear()
+        self._fail(
+            error
+        )  # Before there are errors of sockets, for which the block is not to blame.
+        self._reset_all()
+        self._link_failed(error)
 
     def _reset_all(self) -> None:
         self._catch_up()  # A FIN that waits in the device is a good end, and not to be reset.
@@ -172,7 +222,7 @@ class Host(Loop):
 
         Args:
             family: AF_INET.
-            type: SOCK_STREAM.
+            type: SOCK_STREAM; SOCK_NONBLOCK and SOCK_CLOEXEC with it change nothing.
             proto: 0 or IPPROTO_TCP.
             congestion: The congestion control of its connections; by default the host's.
 
@@ -180,23 +230,41 @@ class Host(Loop):
             OSError: EAFNOSUPPORT, EPROTONOSUPPORT: the host speaks TCP over IPv4.
             ValueError: there is no congestion control of that name.
         """
-        if family != trio.socket.AF_INET:
-            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
-        if type != trio.socket.SOCK_STREAM or proto not in (0, trio.socket.IPPROTO_TCP):
-            raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
+        self.check_speaks(family, type, proto)
+        self.check_up()
         sock = Socket(self)
         if congestion is not None:
             sock.change(congestion=congestion_control(congestion))
         return sock
 
-    @contextmanager
-    def socket_factory(self) -> Iterator[None]:
-        """Within the block, every `trio.socket.socket` of this trio run is on this host.
+    def check_speaks(self, family: int, type: int, proto: int) -> None:
+        """Raise what :meth:`socket` raises for what the host does not speak."""
+        if family != trio.socket.AF_INET:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        kind = type & ~_SOCKET_FLAGS
+        if kind != trio.socket.SOCK_STREAM or proto not in (0, trio.socket.IPPROTO_TCP):
+            raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
 
-        So any library that uses trio talks through it, unchanged. Sockets of families that are not
-        ours, and names that want a look-up, are left to the kernel.
+    @contextmanager
+    def socket_factory(self, *, others: Literal["refuse", "kernel"] = "refuse") -> Iterator[None]:
+        """Within the block, every socket of the internet of this trio run is on this host.
+
+        So any library that uses trio talks through it, unchanged: what it makes with
+        `trio.socket.socket`, and what it makes with `socket.socket` and hands to
+        `trio.socket.from_stdlib_socket`. UNIX and netlink sockets and the like, and what already
+        has a descriptor, are the kernel's. So are names that want a look-up, and what is done in
+        threads that are not trio's; see :mod:`tunstack.socket.factory`.
+
+        Args:
+            others: What becomes of families and types of the internet that the host does not speak
+                (IPv6, UDP, raw sockets). ``"refuse"`` raises OSError, EAFNOSUPPORT or
+                EPROTONOSUPPORT, so that nothing goes by the machine's own network unseen;
+                ``"kernel"`` makes them the machine's.
+
+        Raises:
+            ValueError: `others` is neither.
         """
-        with installed(self):
+        with installed(self, others):
             yield
 
     async def open_tcp_stream(
@@ -342,3 +410,10 @@ class Host(Loop):
     def not_listening(self, sock: Socket) -> None:
         """Forget it."""
         self._listeners.discard(sock)
+
+
+def _without_cancelled(error: BaseException | None) -> list[BaseException]:
+    """What a block raised of itself, and not because it was cancelled."""
+    if isinstance(error, BaseExceptionGroup):
+        error = error.split(trio.Cancelled)[1]
+    return [] if error is None or isinstance(error, trio.Cancelled) else [error]

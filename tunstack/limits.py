@@ -16,11 +16,12 @@ class Limits:
 
     Attributes:
         memory: Octets that all connections hold together: what is received and not read, what is
-            sent and not acknowledged, what came out of order, and about 4 KiB for each of them, or
-            320 octets for one in TIME-WAIT that the application has closed.
+            sent and not acknowledged, what came out of order, and about 4 KiB for each of them,
+            until its socket is closed, or 320 octets for one in TIME-WAIT that the application has
+            closed. What the process takes for them is no more than half as much again.
             From three quarters of it on, windows and send buffers do not grow. At the limit, what
-            came out of order is dropped, the oldest first; then go connections in TIME-WAIT, and
-            those that the application has closed and whose peer does not take the rest. As long as
+            came out of order is dropped, the oldest first; then go those in TIME-WAIT, and others,
+            that the application has closed and whose peer does not take the rest. As long as
             that is not enough, new connections, and data that would have to wait behind other
             data, are dropped, as if the network had lost them.
         connections: How many there may be, in whatever state. One more takes the place of the

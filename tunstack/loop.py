@@ -48,6 +48,7 @@ class Loop(ABC):
 
     Attributes:
         stack: The endpoint.
+        ended: Whether its block has ended.
     """
 
     def __init__(self, link: Link, stack: Stack) -> None:
@@ -58,7 +59,7 @@ class Loop(ABC):
         self._alarm = trio.CancelScope()
         self._blocked = trio.lowlevel.ParkingLot()
         self._broken: OSError | None = None
-        self._ended = False
+        self.ended = False
         self._gathers_until = float("-inf")
         self._gathered: list[Flow] = []
 
@@ -103,8 +104,8 @@ class Loop(ABC):
                         turns.took(trio.current_time() - began)
                     if self.stack.awaiting:
                         await self._give_turns()
-        except (OSError, trio.ClosedResourceError) as error:
-            self._link_failed(error)
+        except Exception as error:
+            self._link_raised(error)
 
     async def _gather(self) -> None:
         """Let those whom a batch has woken answer, and send what they answer together.
@@ -200,8 +201,8 @@ class Loop(ABC):
             left = _BEFORE_TIMERS
             while left > 0 and (count := self._process_batch()):
                 left -= count
-        except OSError as error:
-            self._link_failed(error)
+        except Exception as error:
+            self._link_raised(error)
 
     def _set_alarm(self) -> None:
         deadline = self.stack.deadline()
@@ -234,8 +235,8 @@ class Loop(ABC):
             self.stack.leave(gathered, now)
         try:
             self._write()
-        except OSError as error:
-            self._link_failed(error)
+        except Exception as error:
+            self._link_raised(error)
 
     def _write(self) -> None:
         """Give the link what it takes."""
@@ -256,8 +257,8 @@ class Loop(ABC):
                 while self.stack.outgoing:
                     await self._link.wait_writable()
                     self._write()
-        except (OSError, trio.ClosedResourceError) as error:
-            self._link_failed(error)
+        except Exception as error:
+            self._link_raised(error)
 
     # For sockets
 
@@ -302,11 +303,18 @@ class Loop(ABC):
         self.stack.counters["internal_errors"] += 1
         logger.exception("internal error in " + what, *args)
 
+    def _link_raised(self, error: Exception) -> None:
+        """The link raised: by the errors that it may raise, its device is gone."""
+        if isinstance(error, (OSError, trio.ClosedResourceError)):
+            self._link_failed(error)
+        else:
+            self._raised(error)
+
     def _link_failed(self, error: Exception) -> None:
         """The device is gone: nobody can be reached any more."""
         if self._broken is not None:
             return
-        if not self._ended:
+        if not self.ended:
             logger.error("%s failed: %s", self.name, error)
         self._broken = OSError(errno.ENETDOWN, f"{os.strerror(errno.ENETDOWN)}: {error}")
         self.stack.outgoing.clear()
@@ -317,6 +325,10 @@ class Loop(ABC):
         self.stack.time_waits.clear()
         self.stack.flush(trio.current_time())
         self.stack.outgoing.clear()
+
+    @abstractmethod
+    def _raised(self, error: Exception) -> None:
+        """Somebody's own link raised what no link may raise."""
 
     @abstractmethod
     def _close_listeners(self) -> None:

@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+
+@dataclass(slots=True, frozen=True)
+class Windows:
+    """What a connection's congestion control allows, in octets.
+
+    Attributes:
+        cwnd: The congestion window.
+        ssthresh: The slow start threshold; None before the first loss.
+        mss: Octets of data that a segment can carry.
+    """
+
+    cwnd: int
+    ssthresh: int | None
+    mss: int
+
+    def __str__(self) -> str:
+        threshold = "" if self.ssthresh is None else f", ssthresh {self.ssthresh}"
+        return f"cwnd {self.cwnd}{threshold}, mss {self.mss}"
 
 
 @dataclass(slots=True, frozen=True)
@@ -19,6 +38,9 @@ class Observation:
         after: The state after it; None when no connection was concerned or when it was deleted.
         verdict: What was decided, for people: ``"accepted"``, ``"dropped: bad TCP checksum"``,
             ``"out of window"``, ``"retransmission: timeout"``. May be empty for outgoing packets.
+        windows: What our congestion control allows from then on; None when it is not asked: before
+            the handshake is over, and where no connection was concerned. Two observations that
+            differ in nothing else are equal.
     """
 
     time: float
@@ -27,11 +49,13 @@ class Observation:
     before: str | None = None
     after: str | None = None
     verdict: str = ""
+    windows: Windows | None = field(default=None, compare=False)
 
     @property
     def comment(self) -> str:
-        """One line for a capture: ``"SYN-SENT -> ESTABLISHED: accepted"``."""
+        """One line for a capture: ``"SYN-SENT -> ESTABLISHED: accepted; cwnd 14480, mss 1448"``."""
         states = self.before or ""
         if self.after is not None and self.after != self.before:
             states = f"{self.before or 'none'} -> {self.after}"
-        return ": ".join(part for part in (states, self.verdict) if part)
+        told = ": ".join(part for part in (states, self.verdict) if part)
+        return "; ".join(part for part in (told, str(self.windows or "")) if part)

@@ -176,9 +176,7 @@ class Opening:
             # Nobody can: it is like any other segment (section 3.10.7.4, fourth).
             old.challenge(now)
             return
-        old.end(None)
-        self._demux.remove(old.four_tuple, old)
-        self._touch(old)
+        self._end(old)
         self._begin_anew(old.four_tuple, old.sender.nxt, syn, packet, now)
 
     def replaces_wait(self, incoming: bytes, syn: Segment, packet: Buffer, now: float) -> bool:
@@ -199,6 +197,11 @@ class Opening:
         output.observe_in(packet, now, _NEW_INCARNATION, _TIME_WAIT, _TIME_WAIT)
         self._begin_anew(name, nxt, syn, packet, now)
         return True
+
+    def _end(self, old: Flow) -> None:
+        old.end(None)
+        self._demux.remove(old.four_tuple, old)
+        self._touch(old)
 
     def _begin_anew(
         self, name: FourTuple, nxt: int, syn: Segment, packet: Buffer, now: float
@@ -229,9 +232,9 @@ class Opening:
         With `early` its SYN takes along data that is sent by then, if RFC 7413 allows it.
 
         Raises:
-            OSError: ENETUNREACH for an address that is no single host's (MUST-46), EADDRNOTAVAIL,
-                EADDRINUSE, ECONNREFUSED for port 0, ENOBUFS when there are too many connections,
-                EOPNOTSUPP when we only listen.
+            OSError: ENETUNREACH for an address that is no single host's (MUST-46), EADDRNOTAVAIL
+                where there is one of this name, or no port left, ECONNREFUSED for port 0, ENOBUFS
+                when there are too many connections, EOPNOTSUPP when we only listen.
         """
         if self.only_listens:
             raise OSError(errno.EOPNOTSUPP, "a worker only listens")
@@ -243,9 +246,17 @@ class Opening:
             raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
         if local is None:
             local = self._addresses.source_for(remote)
-        port = local_port or self._demux.ephemeral_port(local, remote, remote_port)
+        port = local_port or self._demux.ephemeral_port(
+            local,
+            remote,
+            remote_port,
+            reusable=lambda name: self._time_waits.is_reusable(name, now),
+        )
         name = FourTuple(local, port, remote, remote_port)
-        flow = self._make_flow(name, now, config=config)
+        timestamps = (config or self.config).timestamps
+        nxt = self._after_time_wait(name) if timestamps else None
+        iss = None if nxt is None else (nxt + _ISN_STEP) & MASK
+        flow = self._make_flow(name, now, iss=iss, config=config)
         self._demux.add(name, flow)
         if early:
             path = (local, remote)
@@ -254,6 +265,19 @@ class Opening:
         flow.open_active()
         self._touch(flow)
         return flow
+
+    def _after_time_wait(self, name: FourTuple) -> int | None:
+        """Where we have ended a connection of this name, end its TIME-WAIT: it has timestamps.
+
+        Returns its SND.NXT; None if there is none that gives way.
+        """
+        old = self._demux.find(name)
+        if old is None:
+            return self._time_waits.give_way(name.incoming)
+        if old.state is not State.TIME_WAIT or not old.timestamps_ok:
+            return None
+        self._end(old)
+        return old.sender.nxt
 
     # Both
 

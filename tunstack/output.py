@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from tunstack.observation import Observation
+from tunstack.observation import Observation, Windows
 from tunstack.tcp.state import ESTABLISHED
 from tunstack.wire import completed, encode_segment, lean
 
@@ -21,8 +21,15 @@ if TYPE_CHECKING:
     from tunstack.tcp.segment import Segment
 
 _ESTABLISHED: Final = ESTABLISHED.value
+_UNLIMITED: Final = 1 << 30
+"""A slow start threshold that no loss has set yet."""
 _SMALL: Final = 2048
 """Octets of data that are copied behind their headers: that costs less than to have it gathered."""
+MOST_LOOPED: Final = 16 << 20
+"""Octets that may be on their way to ourselves; what comes after them is lost, as on a wire.
+
+Nobody accounts for them, and all connections together may send much more at once.
+"""
 
 
 class Output:
@@ -47,6 +54,7 @@ class Output:
         """Make one for a stack with the addresses `local`, with or without a virtio header."""
         self.packets: deque[list[Buffer]] = deque()
         self.looped: deque[bytes] = deque()
+        self._looped_size = 0
         self.tap = tap
         self.epoch = 0.0
         self.counters = counters
@@ -93,7 +101,7 @@ class Output:
             self.emit(name.remote, packet, now, segment.note)
         else:
             before, after = flow.observed.value, flow.state.value
-            self.emit(name.remote, packet, now, segment.note, before, after)
+            self.emit(name.remote, packet, now, segment.note, before, after, _windows(flow))
             flow.observed = flow.state
 
     def emit(
@@ -104,16 +112,30 @@ class Output:
         note: str = "",
         before: str | None = None,
         after: str | None = None,
+        windows: Windows | None = None,
     ) -> None:
         """Send a packet; the rest is for observers."""
         self.counters["packets_sent"] += 1
         if dst in self._local:
-            self.looped.append(b"".join(packet))
+            self._loop(b"".join(packet))
         else:
             self.packets.append(packet)
         if self.tap is not None:
             whole = self._whole(b"".join(packet))
-            self.tap(Observation(self.epoch + now, "out", whole, before, after, note))
+            self.tap(Observation(self.epoch + now, "out", whole, before, after, note, windows))
+
+    def _loop(self, packet: bytes) -> None:
+        if self._looped_size + len(packet) > MOST_LOOPED:
+            self.counters["lost_to_full_link"] += 1
+            return
+        self._looped_size += len(packet)
+        self.looped.append(packet)
+
+    def take_looped(self) -> bytes:
+        """Take the first packet of those that are for ourselves."""
+        packet = self.looped.popleft()
+        self._looped_size -= len(packet)
+        return packet
 
     def observe_in(
         self,
@@ -122,11 +144,14 @@ class Output:
         verdict: str,
         before: str | None = None,
         after: str | None = None,
+        flow: Flow | None = None,
     ) -> None:
-        """Tell of a packet that came, and what was made of it."""
+        """Tell of a packet that came, what was made of it, and of which connection."""
         if self.tap is not None:
-            whole = self._whole(packet)
-            self.tap(Observation(self.epoch + now, "in", whole, before, after, str(verdict)))
+            whole, windows = self._whole(packet), None if flow is None else _windows(flow)
+            self.tap(
+                Observation(self.epoch + now, "in", whole, before, after, str(verdict), windows)
+            )
 
     def _whole(self, frame: Buffer) -> bytes:
         """The packet as it would be on a wire, but for its size."""
@@ -135,6 +160,15 @@ class Output:
     def writer(self, name: FourTuple, config: Config) -> Write:
         """Return what sends the lean segments of a connection, to somebody else than us."""
         return _Writer(self, name, config, offload=self._offload).write
+
+
+def _windows(flow: Flow) -> Windows | None:
+    """What is told of a connection's congestion control."""
+    sender = flow.sender
+    if not sender.synchronized:
+        return None
+    cwnd, ssthresh = sender.congestion.cwnd, sender.congestion.ssthresh
+    return Windows(cwnd, ssthresh if ssthresh < _UNLIMITED else None, sender.mss)
 
 
 class _Writer:

@@ -98,8 +98,9 @@ class Paths:
     def _tcp_error(self, name: FourTuple, seq: int, message: icmp.IcmpMessage, now: float) -> None:
         """An ICMP error about a segment of ours (RFC 9293 section 3.9.2.2)."""
         flow = self._demux.find(name)
-        if message.type != icmp.DESTINATION_UNREACHABLE and message.type != icmp.TIME_EXCEEDED:
-            return  # Source Quench and the rest: MUST-55.
+        error = icmp.as_os_error(message)
+        if error is None:
+            return
         if flow is None or not within(seq, flow.sender.una, flow.sender.outstanding):
             # RFC 5927 section 4.1: a guess, or too late.
             self._output.counters["icmp_unmatched"] += 1
@@ -110,7 +111,10 @@ class Paths:
                 sizing.too_large(flow.sender, mtu - IP_AND_TCP_HEADERS, seq, now)
                 self.look_at(flow, now)
             return
-        flow.icmp_error(icmp.as_os_error(message))
+        if message.type == icmp.TIME_EXCEEDED and message.code == icmp.REASSEMBLY_TIME_EXCEEDED:
+            flow.report(error)  # One segment is lost, and goes again: as on Linux, nothing ends.
+        else:
+            flow.icmp_error(error)
         self._touch(flow)
 
     # How narrow paths are
@@ -148,6 +152,22 @@ class Paths:
     def refuse(self, datagram: Datagram, limit: PeerRateLimit, now: float) -> None:
         """Tell the sender that nobody here speaks its protocol, if that is not said too often."""
         message = icmp.protocol_unreachable(datagram, broadcasts=self._broadcasts)
+        self._send_error(datagram, message, limit, now)
+
+    def refuse_options(
+        self, datagram: Datagram, pointer: int, limit: PeerRateLimit, now: float
+    ) -> None:
+        """Tell the sender which octet of its header is wrong, if that is not said too often."""
+        message = icmp.parameter_problem(datagram, pointer, broadcasts=self._broadcasts)
+        self._send_error(datagram, message, limit, now)
+
+    def _send_error(
+        self,
+        datagram: Datagram,
+        message: icmp.IcmpMessage | None,
+        limit: PeerRateLimit,
+        now: float,
+    ) -> None:
         if message is None:
             return
         if limit.allows(datagram.src, now):

@@ -28,6 +28,8 @@ from tunstack.addresses import Addresses
 from tunstack.flow import FLOW_SIZE, IP_AND_TCP_HEADERS, Flow
 from tunstack.ip.datagram import ICMP, TCP
 from tunstack.ip.demux import Demultiplexer, FourTuple
+from tunstack.ip.fragments import UNFRAGMENTED, Fragments
+from tunstack.ip.options import fault
 from tunstack.limits import Limits
 from tunstack.memory import Memory
 from tunstack.opening import Opening
@@ -40,7 +42,7 @@ from tunstack.tcp.config import Config
 from tunstack.tcp.ecn import CE
 from tunstack.tcp.segment import ACK, PSH, SYN, Segment
 from tunstack.tcp.sequence import MASK
-from tunstack.tcp.state import SYN_RECEIVED, State
+from tunstack.tcp.state import CLOSED, SYN_RECEIVED, State
 from tunstack.tcp.verdict import Verdict
 from tunstack.time_wait import TimeWaits
 from tunstack.timers import TimerQueue
@@ -62,7 +64,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from tunstack.flow import TcpInfo
-    from tunstack.ip.datagram import Buffer
+    from tunstack.ip.datagram import Buffer, Datagram
     from tunstack.observation import Observation
     from tunstack.tcp.listener import Listener
 
@@ -171,6 +173,7 @@ class Stack:
             output=self.output,
             touch=self.touch,
         )
+        self._fragments = Fragments() if mtu < UNFRAGMENTED else None
         self.only_wakes = False
         self.turns_follow = False
         self.awaiting: list[Flow] = []
@@ -222,7 +225,7 @@ class Stack:
         self._predicted += 1
         flow.received_tos = 0
         if self.output.tap is not None:
-            self.output.observe_in(frame, now, _ACCEPTED, _ESTABLISHED, _ESTABLISHED)
+            self.output.observe_in(frame, now, _ACCEPTED, _ESTABLISHED, _ESTABLISHED, flow)
         receiver, sender = flow.receiver, flow.sender
         if (
             not self.only_wakes
@@ -262,8 +265,15 @@ class Stack:
                 packet, trusted, gso_size = decode_vnet(frame)
             datagram = decode_datagram(packet)
             self.addresses.check(datagram.src, datagram.dst, looped=looped)
+            if datagram.options and (wrong := fault(datagram.options)) is not None:
+                limit = self.opening.admission.icmp_errors
+                self.paths.refuse_options(datagram, wrong, limit, now)
+                raise Discard(Reason.BAD_IP_OPTIONS)
             if datagram.more_fragments or datagram.fragment_offset:
-                raise Discard(Reason.FRAGMENT)
+                whole = self._fragment_arrives(datagram, frame, now)
+                if whole is None:
+                    return
+                datagram, trusted, gso_size = whole, False, 0
             if datagram.protocol == TCP:
                 sport, dport, segment = decode_segment(datagram, trusted=trusted)
                 segment.gso_size = gso_size
@@ -278,10 +288,27 @@ class Stack:
             self.counters[discard.reason] += 1
             self.output.observe_in(frame, now, f"dropped: {discard.reason.phrase}")
 
+    def _fragment_arrives(self, fragment: Datagram, frame: Buffer, now: float) -> Datagram | None:
+        """Return the datagram that it completes, if it does."""
+        fragments = self._fragments
+        if fragments is None:
+            raise Discard(Reason.FRAGMENT)
+        before = fragments.dropped
+        whole = fragments.add(fragment, now)
+        dropped = fragments.dropped - before
+        self.counters[Reason.FRAGMENT] += dropped
+        if whole is None:
+            self.output.observe_in(frame, now, "fragment dropped" if dropped else "fragment kept")
+        return whole
+
     def _tcp_arrives(
         self, incoming: bytes, segment: Segment, tos: int, packet: Buffer, now: float
     ) -> None:
         flow = self.demux.incoming.get(incoming)
+        if flow is not None and flow.state is CLOSED and segment.flags & SYN:
+            # It has ended in this very batch, by a RST: whoever begins anew need not wait for that.
+            self.demux.remove(flow.four_tuple, flow)
+            flow = None
         if flow is None and incoming in self.demux.waiting:
             if segment.flags & SYN and self.opening.replaces_wait(incoming, segment, packet, now):
                 return
@@ -299,15 +326,16 @@ class Stack:
         before = flow.state
         if segment.ecn == CE:
             self.counters["congestion_marks"] += 1
-        flow.received_tos = tos
         verdict = flow.segment_arrives(segment, now)
+        if verdict is _ACCEPTED:
+            flow.received_tos = tos
         self.counters[verdict] += 1
         self.touch(flow)
         if before is SYN_RECEIVED and not flow.sender.buffer.size and self._may_go_short_way(flow):
             flow.quiet.watch(flow, now)  # It has just opened: a request may be in the same batch.
         if self.output.tap is not None:
             flow.observed = flow.state
-            self.output.observe_in(packet, now, verdict, before.value, flow.state.value)
+            self.output.observe_in(packet, now, verdict, before.value, flow.state.value, flow)
         if verdict is _NEW_INCARNATION:
             self.opening.reincarnate(flow, segment, packet, now)
 
@@ -445,8 +473,7 @@ class Stack:
         """Whether what `flow` has to send is better sent when its application has had a turn.
 
         So it is with an ACK while the window is narrow: when the data is read, it has more room to
-        tell of, and that is one ACK, and not two. Linux has it wait for the reader as well where it
-        would tell of a smaller window than the one before, and where it would not, sends it now.
+        tell of, and that is one ACK, and not two.
 
         And so it is with the small rest of large segments: whoever gave that much may go on.
         """
@@ -482,7 +509,7 @@ class Stack:
     def handle_timers(self, now: float) -> None:
         """Do what is due, and deliver what was sent to ourselves; :meth:`flush` after it."""
         for _ in range(len(self.output.looped)):
-            self._process(self.output.looped.popleft(), now, looped=True)
+            self._process(self.output.take_looped(), now, looped=True)
         self.paths.expire(now)
         self.time_waits.expire(now)
         self._due.extend(self._timers.due(now))

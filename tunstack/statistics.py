@@ -23,6 +23,7 @@ _OWN_COUNTERS: Final = (
     "icmp_unmatched",
     "congestion_marks",
     "retransmission_timeout",
+    "retransmission_challenged",
     "retransmission_fast",
     "retransmission_too_large",
     "path_mtu_lowered",

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 WAIT_SIZE: Final = 320
 """Octets that a connection takes then: measured with CPython 3.11, rounded."""
 
+_REUSE_DELAY: Final = 1.0
+"""Seconds: Linux's tcp_tw_reuse_delay."""
+
 _FEW: Final = 16
 _ENDS: Final = attrgetter("ends")
 
@@ -280,6 +283,29 @@ class TimeWaits:
             return None
         self._end(wait)
         return kept.snd_nxt
+
+    def give_way(self, incoming: bytes) -> int | None:
+        """Forget the one of that name, if there is one and we may open a new one in its place.
+
+        So it is with timestamps: PAWS keeps what is left of the old one out of the new, at the peer
+        and here. Linux allows it at once, too, for a port that the application has chosen.
+
+        Returns its SND.NXT then; else None.
+        """
+        wait = self._by_name.get(incoming)
+        if wait is None or not wait.kept.timestamps:
+            return None
+        self._end(wait)
+        return wait.kept.snd_nxt
+
+    def is_reusable(self, incoming: bytes, now: float) -> bool:
+        """Whether :meth:`give_way` is an option for a port that nobody has asked for.
+
+        As by Linux's tcp_tw_reuse, not in the first second.
+        """
+        wait = self._by_name[incoming]
+        kept = wait.kept
+        return kept.timestamps and now >= wait.ends - 2 * kept.msl + _REUSE_DELAY
 
     def give_up_oldest(self) -> bool:
         """Forget the one whose wait ends first; returns whether there was one."""

@@ -61,6 +61,28 @@ async def test_chargen_stops_for_a_reader_that_ends_without_reading() -> None:
             await chargen.handler(server)
 
 
+async def test_chargen_does_not_end_its_half_of_a_connection_that_is_broken() -> None:
+    """It would be told that there is no connection: a second error, which says less."""
+    ended: list[bool] = []
+
+    client, server = trio.testing.memory_stream_pair()
+
+    async def receive_some(max_bytes: int | None = None) -> bytearray:
+        await trio.lowlevel.checkpoint()
+        raise trio.BrokenResourceError
+
+    async def send_eof() -> None:
+        await trio.lowlevel.checkpoint()
+        ended.append(True)
+
+    server.receive_stream.receive_some = receive_some  # type: ignore[method-assign]
+    server.send_eof = send_eof  # type: ignore[method-assign]
+    with trio.fail_after(5):
+        await chargen.handler(server)
+    assert not ended
+    await client.aclose()
+
+
 @pytest.mark.parametrize("name", sorted(APPS))
 async def test_a_peer_that_is_gone_ends_a_handler_without_an_error(name: str) -> None:
     async with served(APPS[name].handler) as client:

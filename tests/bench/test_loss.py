@@ -125,6 +125,15 @@ def test_the_plot_has_a_panel_for_each_time_and_a_line_for_each_contender() -> N
         assert marks[0][1] > marks[2][1]  # twice as much stands higher
 
 
+def test_the_plot_says_what_it_shows_and_which_way_is_better() -> None:
+    image = ET.fromstring(draw([result(FAST, REFERENCE, 1_000_000)], "a machine, 2 cores"))
+    texts = [text.text or "" for text in image.iter("{http://www.w3.org/2000/svg}text")]
+    assert "a machine, 2 cores" in texts
+    assert "Mbit/s" in texts
+    assert "loss in each direction" in texts
+    assert any("more is better" in text and "Dashed: tunstack" in text for text in texts)
+
+
 def test_the_plot_of_one_figure_and_of_none_delivered_can_be_drawn() -> None:
     for octets in (0, 1_000_000):
         ET.fromstring(draw([result(FAST, REFERENCE, octets)]))

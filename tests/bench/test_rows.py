@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from tunstack.bench.cases import GROUPS, Plan
 from tunstack.bench.figures import draw
 from tunstack.bench.rows import Result, Row, Target, as_json, as_table, make_results
 
@@ -135,6 +136,28 @@ def test_the_plot_has_a_bar_for_each_ratio_and_a_mark_for_each_target() -> None:
     assert "0.35 (target >= 0.7, missed)" in texts
     assert "2.00" in texts
     assert "memory" not in texts
+
+
+def test_the_plot_says_what_is_on_its_axis_and_what_its_colours_mean() -> None:
+    rows = [result(RATE, [35.0], [100.0]), result(TIME, [120.0], [100.0])]
+    image = ET.fromstring(draw(rows, "a machine, 2 cores; requests by wrk"))
+    texts = [text.text or "" for text in image.iter(f"{SVG}text")]
+    for expected in ("target met", "target missed", "without a target", "target"):
+        assert expected in texts
+    assert "a machine, 2 cores; requests by wrk" in texts
+    assert any("divided by that of kernel sockets (logarithmic" in text for text in texts)
+    assert "→ more is better, ← less is better" in texts
+    assert (texts[texts.index("requests") + 1], texts[texts.index("round trip") + 1]) == ("→", "←")
+    height = float(image.attrib["height"])
+    assert all(0 < float(text.attrib["y"]) < height for text in image.iter(f"{SVG}text"))
+
+
+def test_less_is_better_of_what_is_spent() -> None:
+    rows = [row for group in GROUPS.values() for row in group(Plan()).rows]
+    assert {row.unit for row in rows if row.less_is_better} == {"s/GB", "µs", "KiB"}
+    for row in rows:
+        if row.target is not None:
+            assert (row.target.sign == "<=") == row.less_is_better
 
 
 @pytest.mark.parametrize("ratio", [1e-9, 1.0, 1e6])

@@ -11,7 +11,7 @@ import trio.testing
 
 from tunstack.cli.connect import BROKEN_PIPE, converse
 from tunstack.cli.counting import describe
-from tunstack.cli.running import Failure
+from tunstack.cli.status import Failure
 
 
 class Person:

@@ -46,6 +46,19 @@ async def test_it_remembers_what_broke_it(method: str) -> None:
     assert (counted.broken, counted.sent) == (error, 0)
 
 
+async def test_the_first_error_is_what_broke_it() -> None:
+    """Those that follow only say that it is gone."""
+    stream = _Broken(broken(errno.ECONNRESET))
+    counted = CountedStream(stream)
+    with pytest.raises(trio.BrokenResourceError):
+        await counted.receive_some()
+    stream._error = broken(errno.ENOTCONN)
+    with pytest.raises(trio.BrokenResourceError):
+        await counted.send_eof()
+    assert counted.broken is not None
+    assert describe(counted.broken) == "reset by peer"
+
+
 class _Broken(trio.abc.HalfCloseableStream):
     def __init__(self, error: trio.BrokenResourceError) -> None:
         self._error = error

@@ -37,7 +37,7 @@ def test_a_whole_connection_in_80_columns(exchange: Exchange) -> None:
     exchange.teardown(78, 100)
     assert exchange.drawn(names=("kernel", "tunstack")) == expected(
         """
-        |         #1 kernel 198.51.100.1:40312  198.51.100.2:80 tunstack
+        |      ms #1 kernel 198.51.100.1:40312  198.51.100.2:80 tunstack
         |   0.000 #1 ── SYN seq 0 win 64240 ─────────────────▶ LISTEN → SYN-RECEIVED
         |               mss 1460, sackOK, ts, wscale 7
         |   1.000 #1 ◀─ SYN,ACK seq 0 ack 1 win 64240 ──────── SYN-RECEIVED
@@ -63,7 +63,7 @@ def test_data_in_a_syn_and_cookies() -> None:
     exchange.receive(SYN, 0, after="SYN-RECEIVED", payload=bytes(78), fast_open=b"12345678", **syn)
     assert exchange.drawn(names=("kernel", "tunstack")) == expected(
         """
-        |         #1 kernel 198.51.100.1:40312  198.51.100.2:80 tunstack
+        |      ms #1 kernel 198.51.100.1:40312  198.51.100.2:80 tunstack
         |   0.000 #1 ── SYN seq 0 win 64240 ─────────────────▶ LISTEN → SYN-RECEIVED
         |               mss 1460, cookie wanted
         |   1.000 #1 ◀─ SYN,ACK seq 0 ack 1 win 64240 ──────── SYN-RECEIVED
@@ -79,6 +79,35 @@ def test_no_line_is_wider_than_the_terminal(exchange: Exchange) -> None:
     exchange.receive(ACK, 1, 1, sack=((1, 99999999), (1, 99999999), (1, 99999999), (1, 99999999)))
     exchange.teardown(78, 2000)
     assert max(map(len, exchange.drawn().splitlines())) <= 80
+
+
+def test_what_says_nothing_new_does_not_wrap(exchange: Exchange) -> None:
+    """A segment's `win`, and then its `ack`, if this side's last row to show one had the same."""
+    for seq in (1, 60_000, 1_000_000):
+        exchange.send(PSH | ACK, seq, 1, payload=bytes(1448))
+    exchange.send(PSH | ACK, 10_000_000, 79, payload=bytes(14480))
+    exchange.send(PSH | ACK, 10_014_480, 79, payload=bytes(14480), wnd=501)
+    exchange.send(PSH | ACK, 10_028_960, 79, payload=bytes(14480), wnd=501)
+    shown = exchange.drawn(full=True).splitlines()[6:]
+    assert "\n".join(shown) == expected(
+        """
+        |   3.000 #1 ◀─ PSH,ACK seq 1 len 1448 win 16064 ───── ESTABLISHED
+        |   4.000 #1 ◀─ PSH,ACK seq 60000 len 1448 ack 1 ───── ESTABLISHED
+        |   5.000 #1 ◀─ PSH,ACK seq 1000000 len 1448 ack 1 ─── ESTABLISHED
+        |   6.000 #1 ◀─ PSH,ACK seq 10000000 len 14480 ─────── ESTABLISHED
+        |               ack 79
+        |   7.000 #1 ◀─ PSH,ACK seq 10014480 len 14480 ─────── ESTABLISHED
+        |               win 16032
+        |   8.000 #1 ◀─ PSH,ACK seq 10028960 len 14480 ─────── ESTABLISHED
+        """
+    )
+
+
+def test_what_one_side_said_is_new_from_the_other(exchange: Exchange) -> None:
+    exchange.send(PSH | ACK, 1_000_000, 1, payload=bytes(60_000), wnd=64256 >> 5)
+    lines = exchange.drawn(full=True).splitlines()
+    assert "ACK seq 1 ack 1 win 64256 " in lines[-3]  # the kernel's
+    assert lines[-1].strip() == "win 64256"
 
 
 def test_a_wide_terminal_has_room_for_everything_on_the_arrow(exchange: Exchange) -> None:
@@ -142,7 +171,7 @@ def test_a_connection_joined_midway_begins_with_1_and_with_windows_as_they_are()
     exchange.send(ACK, 7000, 5010)
     assert exchange.drawn(states=False, names=("kernel", "tunstack")) == expected(
         """
-        |         #1 kernel 198.51.100.1:40312                    198.51.100.2:80 tunstack
+        |      ms #1 kernel 198.51.100.1:40312                    198.51.100.2:80 tunstack
         |               (its beginning was not seen: windows are as on the wire)
         |   0.000 #1 ── PSH,ACK seq 1 len 10 ack 1 win 502 ─────────────────────▶
         |   1.000 #1 ◀─ ACK seq 1 ack 11 win 502 ────────────────────────────────
@@ -158,7 +187,7 @@ def test_a_refused_connection() -> None:
     exchange.send(RST | ACK, 0, 1, wnd=0)
     assert exchange.drawn() == expected(
         """
-        |         #1 198.51.100.1:40312        198.51.100.2:80
+        |      ms #1 198.51.100.1:40312        198.51.100.2:80
         |   0.000 #1 ── SYN seq 0 win 502 ───────────────────▶
         |               ! refused: nobody listens
         |   1.000 #1 ◀─ RST,ACK seq 0 ack 1 win 0 ────────────
@@ -173,7 +202,7 @@ def test_our_own_connection_has_us_on_the_right_all_the_same() -> None:
     exchange.receive(SYN | ACK, 0, 1, after="ESTABLISHED")
     assert exchange.drawn() == expected(
         """
-        |         #1 198.51.100.1:40312        198.51.100.2:80
+        |      ms #1 198.51.100.1:40312        198.51.100.2:80
         |   0.000 #1 ◀─ SYN seq 0 win 502 ──────────────────── CLOSED → SYN-SENT
         |   1.000 #1 ── SYN,ACK seq 0 ack 1 win 502 ─────────▶ SYN-SENT → ESTABLISHED
         """
@@ -193,6 +222,7 @@ def test_what_is_not_tcp_is_one_line() -> None:
     exchange.add("in", b"\x45\x00", verdict="dropped: truncated")
     assert exchange.drawn() == expected(
         """
+        |      ms
         |   0.000    ── ICMP echo request id 7 seq 1 len 56 ─▶
         |   1.000    ◀─ ICMP echo reply id 7 seq 1 len 56 ────
         |   2.000    ── UDP port 53 to 1024 len 4 ───────────▶
@@ -211,6 +241,7 @@ def test_ipv6_is_shown_only_in_full() -> None:
     assert exchange.drawn() == ""
     assert exchange.drawn(full=True) == expected(
         """
+        |      ms
         |   0.000    ── 48 bytes: IPv6 ──────────────────────▶
         |               ! dropped: bad IP version
         """
@@ -236,7 +267,7 @@ def test_the_same_ports_again_with_another_number_are_another_connection(
     exchange.isn["in"] += 5_000_000
     exchange.receive(SYN, 0, after="SYN-RECEIVED")
     headings = [line for line in exchange.drawn().splitlines() if "198.51.100.1" in line]
-    assert [heading.split()[0] for heading in headings] == ["#1", "#2"]
+    assert [heading.split()[:2] for heading in headings] == [["ms", "#1"], ["ms", "#2"]]
 
 
 def test_a_repeated_syn_is_the_same_connection() -> None:
@@ -271,7 +302,7 @@ class TestWithoutComments:
         exchange.send(ACK, 1, 1)
         assert self.drawn(exchange) == expected(
             """
-            |         #1 198.51.100.2:80                           198.51.100.1:40312
+            |      ms #1 198.51.100.2:80                           198.51.100.1:40312
             |   0.000 #1 ── SYN seq 0 win 502 ──────────────────────────────────────▶
             |   1.000 #1 ◀─ SYN,ACK seq 0 ack 1 win 502 ─────────────────────────────
             |   2.000 #1 ── ACK seq 1 ack 1 win 502 ────────────────────────────────▶
@@ -287,7 +318,7 @@ class TestWithoutComments:
         exchange = Exchange()
         exchange.add("in", ping(reply=False))
         exchange.add("out", ping(reply=True))
-        assert [line[12] for line in self.drawn(exchange).splitlines()] == ["─", "◀"]
+        assert [line[12] for line in self.drawn(exchange).splitlines()[1:]] == ["─", "◀"]
 
 
 def test_the_state_of_a_connection_that_ends_in_reset_is_closed(exchange: Exchange) -> None:

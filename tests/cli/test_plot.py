@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.exchange import Exchange
+from tests.cli.exchange import Exchange, ping
 from tunstack.cli import main
 from tunstack.link.pcapng import PcapngWriter
+from tunstack.observation import Windows
 from tunstack.tcp.segment import ACK, PSH, SYN
 
 if TYPE_CHECKING:
@@ -106,6 +111,101 @@ def test_a_capture_without_a_connection_says_so(
     path = capture(Exchange())
     assert main(["plot", str(path)]) == 2
     assert capfd.readouterr().err == f"tunstack plot: {path} has no TCP connection\n"
+
+
+def test_what_comes_before_the_damage_is_plotted(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = capture(exchange())
+    os.truncate(path, path.stat().st_size - 7)
+    assert main(["plot", "-o", "-", str(path)]) == 2
+    printed = capfd.readouterr()
+    assert "2 kB in 0.042 s" in title(printed.out)
+    assert printed.err == f"tunstack plot: {path}: truncated capture\n"
+
+
+def test_what_is_left_out_is_counted_and_named(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    other = exchange()
+    other.add("in", b"\x60" + bytes(47))
+    other.add("in", ping(reply=False))
+    other.add("out", ping(reply=True))
+    assert main(["plot", "-o", "-", str(capture(other))]) == 0
+    assert capfd.readouterr().err == "tunstack plot: 3 packets are left out: 2 ICMP, 1 IPv6\n"
+
+
+def test_a_capture_from_standard_input_is_plotted_on_standard_output(
+    capture: Callable[..., Path],
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tunstack", "plot", "-"],
+        check=True,
+        input=capture(exchange()).read_bytes(),
+        capture_output=True,
+    )
+    assert title(done.stdout.decode()).startswith("198.51.100.2:80 to 198.51.100.1:40312")
+    assert done.stderr == b""
+
+
+def test_the_capture_is_not_overwritten(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = capture(exchange())
+    before = path.read_bytes()
+    assert main(["plot", "-o", str(path), str(path)]) == 2
+    says = f"tunstack plot: {path} is the capture: name another file with -o\n"
+    assert capfd.readouterr() == ("", says)
+    assert path.read_bytes() == before
+
+
+def test_the_congestion_window_is_plotted_where_our_side_sends(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    told = exchange()
+    before = Windows(14600, None, 1460)
+    after = Windows(7300, 7300, 1460)
+    half = len(told.observations) // 2
+    told.observations = [
+        replace(seen, windows=before if number < half else after)
+        for number, seen in enumerate(told.observations)
+    ]
+    path = str(capture(told))
+    assert main(["plot", "-o", "-", path]) == 0
+    svg = capfd.readouterr().out
+    for name in ("congestion window", "threshold", "not acknowledged", "segments"):
+        assert f">{name}</text>" in svg
+    assert main(["plot", "-o", "-", "--reverse", path]) == 0  # the kernel's window is not known
+    assert "congestion window" not in capfd.readouterr().out
+
+
+def test_the_congestion_window_is_not_plotted_where_nobody_tells_it(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plot", "-o", "-", str(capture(exchange()))]) == 0
+    assert "congestion window" not in capfd.readouterr().out
+
+
+def test_what_is_small_is_in_octets_and_milliseconds(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = str(capture(exchange()))
+    assert main(["plot", "-o", "-", path]) == 0
+    svg = capfd.readouterr().out
+    for text in ("time, ms", "40", "sequence number, octets", "1,500"):
+        assert f">{text}</text>" in svg
+
+
+def test_what_is_large_is_in_kilobytes_and_seconds(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    large = Exchange()
+    large.handshake()
+    large.fetch(segments=600)
+    assert main(["plot", "-o", "-", str(capture(large))]) == 0
+    svg = capfd.readouterr().out
+    for text in ("time, s", "1.0", "sequence number, kB", "50"):
+        assert f">{text}</text>" in svg
 
 
 def test_a_file_that_cannot_be_written_is_told(

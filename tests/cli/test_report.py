@@ -40,6 +40,29 @@ async def test_a_peer_that_is_gone_before_its_turn_has_no_name(
     assert total == "1 connection, 1 of them broken; 0 bytes in, 0 bytes out"
 
 
+@pytest.mark.parametrize("name", ["chargen", "echo", "discard", "http"])
+async def test_a_reset_is_called_one_and_what_was_acknowledged_is_counted(
+    name: str, listener: trio.SocketListener, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = b"GET /bytes/99999999 HTTP/1.1\r\nHost: x\r\n\r\n"
+    client = await trio.testing.open_stream_to_socket_listener(listener)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    taken = b""
+    async with await listener.accept() as stream, trio.open_nursery() as nursery:
+        nursery.start_soon(Reported(APPS[name], 7, Report(trio.CancelScope())), stream)
+        await client.send_all(request)
+        for _ in range(0 if name == "discard" else 3):
+            taken += await client.receive_some(1000 if name != "echo" else 10)
+        await client.aclose()
+    closed = capsys.readouterr().out.splitlines()[-1]
+    match = re.fullmatch(r"\S+ \S+ (.*): (\d+) bytes in, (\d+) bytes out, \S+ s", closed)
+    assert match is not None, closed
+    assert match[1] == "reset by peer"
+    assert int(match[2]) in (0, len(request)) if name == "chargen" else len(request)
+    assert int(match[3]) >= len(taken)
+    assert bool(int(match[3])) == (name != "discard")
+
+
 async def test_a_handler_that_fails_is_told_of_and_its_error_goes_on(
     listener: trio.SocketListener, capsys: pytest.CaptureFixture[str]
 ) -> None:

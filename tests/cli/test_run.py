@@ -37,6 +37,9 @@ def test_the_exit_status_is_the_commands(script: str, status: int) -> None:
         ("no-such-command", 127, "no-such-command: no such command"),
         ("./no/such", 127, "./no/such: no such command"),
         (__file__, 126, f"{__file__} cannot be executed: Permission denied"),
+        ("/tmp", 126, "/tmp cannot be executed: Permission denied"),
+        ("/etc/passwd/x", 126, "/etc/passwd/x cannot be executed: Not a directory"),
+        ("", 127, ": no such command"),
     ],
 )
 def test_a_command_that_cannot_be_run(
@@ -132,8 +135,10 @@ def test_the_ladder_and_the_capture_show_a_whole_connection(
         "LAST-ACK → CLOSED",
     ):
         assert text in ladder
+    assert "tunstack run: 1 packet is left out: 1 IPv6 router solicitation\n" in ladder
     comments = [packet.comment for packet in read_capture(file)]
     assert "LISTEN -> SYN-RECEIVED: accepted" in comments
+    assert "SYN-RECEIVED -> ESTABLISHED: accepted; cwnd 13480, mss 1348" in comments
     assert main(["trace", str(file)]) == 0
     assert "LAST-ACK → CLOSED" in capfd.readouterr().out
 

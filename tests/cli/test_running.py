@@ -8,7 +8,8 @@ import signal
 import pytest
 import trio
 
-from tunstack.cli.running import Failure, execute, leaves
+from tunstack.cli.running import execute, leaves
+from tunstack.cli.status import Failure
 from tunstack.errors import SetupError
 
 

@@ -177,7 +177,8 @@ async def test_serve_in_workers_replaces_one_that_dies_and_says_so(
         (worker,) = await children(process.pid)
         os.kill(worker, signal.SIGKILL)
         assert await line() == (
-            f"tunstack: worker 0 (process {worker}) was killed by SIGKILL; it is started anew now"
+            f"tunstack serve: worker 0 (process {worker}) was killed by SIGKILL;"
+            " it is started anew now"
         )
         client = await dial(namespace, 9)
         assert (await line()).endswith("discard:9 open")
@@ -208,7 +209,7 @@ async def test_serve_in_workers_ends_with_one_line_when_the_device_is_deleted(
     async with started(namespace, "serve", "discard", *NETWORK, *options) as (process, line):
         assert await line() == f"discard on {OURS}:9"
         await namespace.run_process(["ip", "link", "delete", "tun7"])
-        assert await line() == "tunstack: tun7 failed: [Errno 19] the device tun7 was deleted"
+        assert await line() == "tunstack serve: tun7 failed: [Errno 19] the device tun7 was deleted"
         assert await line() == "tunstack serve: the device tun7 was deleted"
         assert await process.wait() == 2
 

@@ -9,7 +9,7 @@ import pytest
 from tests.cli.exchange import KERNEL, OURS, Exchange, ping
 from tunstack.cli.ladder import Step, read_packet, step_from_capture, step_from_observation
 from tunstack.ip.icmp import IcmpMessage
-from tunstack.observation import Observation
+from tunstack.observation import Observation, Windows
 from tunstack.tcp.segment import ACK, PSH, Segment
 from tunstack.tcp.state import State
 from tunstack.wire import encode_icmp, encode_segment
@@ -90,3 +90,50 @@ def test_a_comment_from_elsewhere_is_a_note_and_no_state(comment: str, packet: b
         assert (step.before, step.after, step.verdict) == ("SYN-SENT", "SYN-SENT", "")
     else:
         assert (step.before, step.after, step.verdict) == (None, None, comment)
+
+
+@pytest.mark.parametrize(
+    "told", ["", "ESTABLISHED", "ESTABLISHED: accepted", "accepted", "SYN-SENT"]
+)
+@pytest.mark.parametrize("windows", [Windows(14480, None, 1448), Windows(2896, 7240, 1448)])
+def test_the_congestion_window_is_read_back_from_the_comment(
+    told: str, windows: Windows, packet: bytes
+) -> None:
+    without = step_from_capture(1.0, packet, told)
+    step = step_from_capture(1.0, packet, "; ".join(filter(None, (told, str(windows)))))
+    assert step.windows == windows
+    assert replace(step, windows=None) == without
+
+
+def ipv6(protocol: int, payload: bytes) -> bytes:
+    return (
+        b"\x60\0\0\0"
+        + len(payload).to_bytes(2, "big")
+        + bytes((protocol, 255, *[0] * 32))
+        + payload
+    )
+
+
+@pytest.mark.parametrize(
+    ("packet", "kind"),
+    [
+        (ipv6(58, b"\x85\0\0\0"), "IPv6 router solicitation"),
+        (ipv6(0, bytes((58, 0, *[0] * 6)) + b"\x8f\0"), "IPv6 multicast listener report"),
+        (ipv6(58, b"\x87"), "IPv6 neighbour solicitation"),
+        (ipv6(58, b"\xc8"), "IPv6 ICMP type 200"),
+        (ipv6(6, bytes(20)), "IPv6 TCP"),
+        (ipv6(17, bytes(8)), "IPv6 UDP"),
+        (ipv6(58, b""), "IPv6"),
+        (ipv6(0, b"\x3a"), "IPv6"),
+        (ipv6(47, bytes(8)), "IPv6"),
+        (b"\x60", "IPv6"),
+    ],
+)
+def test_ipv6_has_a_name_though_it_is_not_read(packet: bytes, kind: str) -> None:
+    step = read_packet(0.0, packet)
+    assert (step.kind, step.text) == (kind, f"{len(packet)} bytes: {kind}")
+
+
+def test_what_is_no_tcp_has_a_name() -> None:
+    assert read_packet(0.0, ping(reply=True)).kind == "ICMP"
+    assert read_packet(0.0, b"\x45").kind == "truncated"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import struct
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -63,7 +65,7 @@ def test_our_side_stands_on_the_right_also_where_we_opened(
     exchange.receive(SYN | ACK, 0, 1, after="ESTABLISHED")
     assert main(["trace", str(capture(exchange))]) == 0
     heading, first, second = capfd.readouterr().out.splitlines()
-    assert heading.split()[1:] == ["peer", "198.51.100.1:40312", "198.51.100.2:80", "tunstack"]
+    assert heading.split()[2:] == ["peer", "198.51.100.1:40312", "198.51.100.2:80", "tunstack"]
     assert "◀─ SYN" in first
     assert "── SYN,ACK" in second
 
@@ -84,8 +86,9 @@ def test_full_and_only(
     path = str(capture(exchange))
     assert main(["trace", "--full", path]) == 0
     assert capfd.readouterr().out.count("#1 ") == 1 + len(exchange.observations)
-    assert main(["trace", "--only", "81", path]) == 0
-    assert capfd.readouterr().out == ""
+    assert main(["trace", "--only", "81", "--only", "82", path]) == 2
+    expected = f"tunstack trace: {path} has no packets from or to port 81 or 82\n"
+    assert capfd.readouterr() == ("", expected)
 
 
 def test_what_comes_before_the_damage_is_drawn(
@@ -105,6 +108,90 @@ def test_a_capture_without_packets_says_so(
     path = capture(Exchange())
     assert main(["trace", str(path)]) == 2
     assert capfd.readouterr().err == f"tunstack trace: {path} has no IP packets\n"
+
+
+def router_solicitation() -> bytes:
+    """What a kernel sends on every new device (RFC 4861 section 4.1)."""
+    return bytes.fromhex(
+        "6000000000083aff fe800000000000000000000000000001 ff020000000000000000000000000002"
+        "85007b3600000000".replace(" ", "")
+    )
+
+
+def test_what_is_left_out_is_counted_and_named(
+    exchange: Exchange, capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    without = capture(exchange)
+    assert main(["trace", str(without)]) == 0
+    page = capfd.readouterr().out
+    for _ in range(2):
+        exchange.add("in", router_solicitation(), verdict="dropped: bad IP version")
+    assert main(["trace", str(capture(exchange))]) == 0
+    left_out = "tunstack trace: 2 packets are left out: 2 IPv6 router solicitation\n"
+    assert capfd.readouterr() == (page, left_out)
+    assert main(["trace", "--full", str(capture(exchange))]) == 0
+    printed = capfd.readouterr()
+    assert printed.out.count("48 bytes: IPv6 router solicitation") == 2
+    assert printed.err == ""
+
+
+def test_frames_that_are_not_ip_are_counted_and_named(
+    tmp_path: Path, exchange: Exchange, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.pcap"
+    ip = exchange.observations[0].packet
+    frames = [bytes(12) + b"\x08\x00" + ip, bytes(12) + b"\x08\x06" + bytes(28)]
+    frames += [bytes(12) + b"\x88\xcc" + bytes(20)] * 2
+    path.write_bytes(
+        struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+        + b"".join(struct.pack("<4I", 0, 0, len(each), len(each)) + each for each in frames)
+    )
+    assert main(["trace", str(path)]) == 0
+    assert capfd.readouterr().err == (
+        "tunstack trace: 3 packets are left out: 2 ethertype 0x88cc, 1 ARP\n"
+    )
+
+
+def test_a_capture_of_which_nothing_is_shown_says_so(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    exchange = Exchange()
+    exchange.add("in", router_solicitation())
+    path = capture(exchange)
+    assert main(["trace", str(path)]) == 2
+    assert capfd.readouterr() == (
+        "",
+        "tunstack trace: 1 packet is left out: 1 IPv6 router solicitation\n"
+        f"tunstack trace: {path} has no packets of IPv4\n",
+    )
+
+
+def test_colours_are_had_by_wish(
+    exchange: Exchange, capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = str(capture(exchange))
+    assert main(["trace", path]) == 0
+    plain = capfd.readouterr().out
+    assert "\x1b" not in plain
+    assert main(["trace", "--color", path]) == 0
+    coloured = capfd.readouterr().out
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+
+
+def test_no_colours_are_had_by_wish_where_there_would_be_some(
+    exchange: Exchange,
+    capture: Callable[..., Path],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = str(capture(exchange))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    assert main(["trace", path]) == 0
+    assert "\x1b[" in capfd.readouterr().out
+    assert main(["trace", "--no-color", path]) == 0
+    assert "\x1b" not in capfd.readouterr().out
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from importlib import metadata
 
@@ -55,10 +56,39 @@ NETWORK = ("--address", "198.51.100.2/24")
         (["connect", *NETWORK, "198.51.100.1"], r"tunstack connect: Missing argument 'PORT'"),
         (["connect", *NETWORK, "198.51.100.1", "web"], r"connect: .*'PORT': 'web' is not a valid"),
         (["connect", *NETWORK, "--wait", "0", "x", "1"], r"connect: .*'--wait': 0"),
+        (
+            ["connect", *NETWORK, "--wait", "nan", "x", "1"],
+            r"connect: .*'--wait': nan is not a f",
+        ),
+        (
+            ["connect", *NETWORK, "--wait", "inf", "x", "1"],
+            r"connect: .*'--wait': inf is not a f",
+        ),
+        (["connect", *NETWORK, "--pcap", "-", "x", "1"], r"connect: --pcap needs a file: standard"),
+        (["run", "--impair", "delay=1e400s", "true"], r"run: .*'--impair': delay must be a time"),
+        (["run", "--impair", "rate=1e400bit", "true"], r"run: .*'--impair': rate must be bits"),
+        (
+            ["run", "--impair", "delay=1e999999999999999999s", "true"],
+            r"run: .*'--impair': delay must be a time in s, ms or us, as in delay=20ms, not '1e99",
+        ),
+        (["run", "--pcap", "new/", "true"], r"run: .*'--pcap': 'new/' is a directory: name a file"),
+        (["bridge", "--pcap", "new/", "true"], r"bridge: .*'--pcap': 'new/' is a directory"),
         (["bridge"], r"tunstack bridge: Missing argument 'COMMAND...'"),
         (["bridge", "--impair", "rate=9", "true"], r"bridge: .*'--impair': rate must be bits per"),
         (["bench", "--only", "luck"], r"tunstack bench: .*'--only': 'luck' is not one of 'bulk', "),
         (["bench", "--json", "/nowhere/x"], r"bench: cannot write /nowhere/x: No such file"),
+        (["bench", "--json", "new/"], r"bench: .*'--json': 'new/' is a directory: name a file"),
+        (["bench", "--plot", ""], r"bench: .*'--plot': the name of a file is missing"),
+        (["bench", "--seconds", "nan"], r"bench: .*'--seconds': nan is not a finite number"),
+        (
+            ["bench", "--json", "-", "--plot", "-"],
+            r"bench: --json and --plot cannot both be",
+        ),
+        (["bench-loss", "--json", "-", "--plot", "-"], r"loss: --json and --plot cannot both be"),
+        (["bench-loss", "--json", "/nowhere/x"], r"bench-loss: cannot write /nowhere/x: No such"),
+        (["bench-loss", "--plot", "new/"], r"bench-loss: .*'--plot': 'new/' is a directory"),
+        (["bench-loss", "--seconds", "nan"], r"bench-loss: .*'--seconds': nan is not a finite"),
+        (["bench-loss", "--rate", "nan"], r"bench-loss: .*'--rate': nan is not a finite number"),
         (["bench-loss", "--seconds", "0"], r"tunstack bench-loss: .*'--seconds': 0"),
         (["trace"], r"tunstack trace: Missing argument 'FILE'"),
         (["trace", "/nowhere"], r"tunstack trace: cannot read /nowhere: No such file"),
@@ -68,6 +98,7 @@ NETWORK = ("--address", "198.51.100.2/24")
         (["plot"], r"tunstack plot: Missing argument 'FILE'"),
         (["plot", "/nowhere"], r"tunstack plot: cannot read /nowhere: No such file"),
         (["plot", __file__], r"test_usage.py is no capture: neither pcap nor pcapng"),
+        (["plot", "-o", "new/", "x"], r"plot: .*'--output': 'new/' is a directory: name a file"),
         (["plot", "--connection", "0", "x"], r"tunstack plot: .*'--connection': 0 is not in"),
     ],
 )
@@ -79,26 +110,56 @@ def test_mistakes(arguments: list[str], says: str, capfd: pytest.CaptureFixture[
     assert re.search(says, printed.err), printed.err
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        [],
-        ["run"],
-        ["serve"],
-        ["connect"],
-        ["trace"],
-        ["plot"],
-        ["demo"],
-        ["bridge"],
-        ["bench"],
-        ["bench-loss"],
-    ],
+COMMANDS: tuple[list[str], ...] = (
+    [],
+    ["run"],
+    ["serve"],
+    ["connect"],
+    ["trace"],
+    ["plot"],
+    ["demo"],
+    ["bridge"],
+    ["bench"],
+    ["bench-loss"],
 )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_examples(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--help"]) == 0
     page = capsys.readouterr().out
     assert page.startswith(" ".join(["Usage: tunstack", *command]))
     assert re.search(r"\n  Examples?:\n {4}.*tunstack ", page)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_80_columns_wide_and_has_a_short_name(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "-h"]) == 0
+    page = capsys.readouterr().out
+    assert [line for line in page.splitlines() if len(line) > 80] == []
+    assert main([*command, "--help"]) == 0
+    assert capsys.readouterr().out == page
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], []])
+def test_a_version_and_a_help_page_need_no_host(arguments: list[str]) -> None:
+    """That is what takes long to import."""
+    script = (
+        "import sys; from tunstack.cli import main; status = main(sys.argv[1:]); "
+        "heavy = {'trio', 'rich', 'dpkt', 'tunstack.host', 'tunstack.bench'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else status)"
+    )
+    subprocess.run([sys.executable, "-c", script, *arguments], check=True, stdout=subprocess.PIPE)
+
+
+def test_trace_and_plot_need_no_host_either() -> None:
+    script = (
+        "import sys, tunstack.cli.trace, tunstack.cli.plot; "
+        "sys.exit('trio' in sys.modules or 'tunstack.host' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_connect_documents_its_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:

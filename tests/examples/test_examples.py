@@ -41,6 +41,12 @@ SHOWS = {
         "client: heard I end, you have further to go,",
         "client: heard the end",
     ],
+    "with_anyio": ["host: TO ITSELF", "kernel: FROM THE KERNEL"],
+    "with_httpcore": ["200: you are 198.51.100.2"],
+    "with_httpx": ["200: you are 198.51.100.2"],
+    "with_hypercorn": ["curl got: /page for 198.51.100.1"],
+    "with_quart_trio": ['curl got: {"hello":"kernel"}'],
+    "with_trio_websocket": ["the host: HELLO FROM THE KERNEL"],
     "own_congestion_control": [
         "the kernel received 200,000 bytes",
         "four segments on their way, or five: True",
@@ -61,6 +67,16 @@ SHOWS = {
     ],
 }
 
+LIBRARIES = {
+    "with_anyio": ["anyio"],
+    "with_httpcore": ["httpcore"],
+    "with_httpx": ["httpx"],
+    "with_hypercorn": ["hypercorn"],
+    "with_quart_trio": ["hypercorn", "quart_trio"],
+    "with_trio_websocket": ["trio_websocket"],
+}
+"""What an example shows the use of; no other needs more than trio and tunstack."""
+
 
 def test_every_example_is_run() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(SHOWS)
@@ -68,7 +84,7 @@ def test_every_example_is_run() -> None:
 
 @pytest.mark.parametrize("name", sorted(SHOWS))
 def test_an_example_shows_what_it_says(name: str, require_tool: Callable[[str], str]) -> None:
-    if name == "http_server":
+    if name in ("http_server", "with_hypercorn", "with_quart_trio"):
         require_tool("curl")
     result = subprocess.run(
         [sys.executable, "-W", "error", EXAMPLES / f"{name}.py"],
@@ -91,4 +107,12 @@ def test_an_example_shows_what_it_says(name: str, require_tool: Callable[[str], 
 @pytest.mark.parametrize("name", sorted(SHOWS))
 def test_an_example_uses_only_what_is_public(name: str) -> None:
     imports = re.findall(r"^(?:import|from) (\S+)", (EXAMPLES / f"{name}.py").read_text(), re.M)
-    assert set(imports) - sys.stdlib_module_names == {"trio", "tunstack"}
+    packages = {each.partition(".")[0] for each in imports} - sys.stdlib_module_names
+    assert packages == {"trio", "tunstack", *LIBRARIES.get(name, ())}
+    assert not re.search(r"\._", (EXAMPLES / f"{name}.py").read_text())
+
+
+@pytest.mark.parametrize("name", sorted(LIBRARIES))
+def test_it_takes_little_to_use_a_library(name: str) -> None:
+    """The library as it is installed, and 40 lines."""
+    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 40

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,14 +16,20 @@ from tunstack.ip.icmp import (
     ECHO_REQUEST,
     ERRORS,
     HOST_UNREACHABLE,
+    PARAMETER_PROBLEM,
     PORT_UNREACHABLE,
     PROTOCOL_UNREACHABLE,
     IcmpMessage,
+    parameter_problem,
     port_unreachable,
     protocol_unreachable,
     quoted_tcp,
     reply_to,
 )
+from tunstack.wire import decode_datagram, decode_icmp, encode_icmp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KERNEL = packed("198.51.100.1")
 OURS = packed("198.51.100.2")
@@ -65,6 +72,13 @@ def test_echo_request_from_no_single_host_is_not_answered(address: str) -> None:
     assert reply_to(datagram, REQUEST, broadcasts=BROADCASTS) is None
 
 
+@pytest.mark.parametrize("about", [port_unreachable, protocol_unreachable])
+def test_the_second_word_of_an_unreachable_is_zero(about: Callable[..., IcmpMessage]) -> None:
+    """RFC 792: unused; in one kind, the MTU of the next hop (RFC 1191)."""
+    packet = b"".join(encode_icmp(OURS, KERNEL, about(UDP_DATAGRAM)))
+    assert packet[24:28] == bytes(4)
+
+
 def test_unreachable_quotes_the_datagram() -> None:
     assert port_unreachable(UDP_DATAGRAM, broadcasts=BROADCASTS) == IcmpMessage(
         DESTINATION_UNREACHABLE, PORT_UNREACHABLE, quoted=UDP_DATAGRAM
@@ -81,6 +95,7 @@ def test_no_error_about_a_datagram_to_many(address: str) -> None:
     datagram = replace(UDP_DATAGRAM, dst=packed(address))
     assert port_unreachable(datagram, broadcasts=BROADCASTS) is None
     assert protocol_unreachable(datagram, broadcasts=BROADCASTS) is None
+    assert parameter_problem(datagram, 20, broadcasts=BROADCASTS) is None
 
 
 @pytest.mark.rfc("1122:3.2.2")
@@ -89,6 +104,13 @@ def test_no_error_to_what_is_no_single_host(address: str) -> None:
     datagram = replace(UDP_DATAGRAM, src=packed(address))
     assert port_unreachable(datagram, broadcasts=BROADCASTS) is None
     assert protocol_unreachable(datagram, broadcasts=BROADCASTS) is None
+
+
+@pytest.mark.rfc("1122:3.2.2.5")
+def test_a_parameter_problem_points_at_an_octet() -> None:
+    message = parameter_problem(UDP_DATAGRAM, 23, broadcasts=BROADCASTS)
+    assert message == IcmpMessage(PARAMETER_PROBLEM, 0, 23 << 24, quoted=UDP_DATAGRAM)
+    assert message.pointer == 23
 
 
 @pytest.mark.rfc("1122:3.2.2")
@@ -127,6 +149,16 @@ def test_error_about_a_segment_names_its_connection_and_place() -> None:
     assert quote == (OURS, KERNEL, 80, 40000, 0xDEADBEEF)
     assert quote is not None
     assert (quote.src, quote.sport, quote.seq) == (OURS, 80, 0xDEADBEEF)
+
+
+@pytest.mark.parametrize("tos", [0x02, 0x03, 0xB8])
+def test_error_about_a_segment_names_it_whatever_its_service(tos: int) -> None:
+    """ECN-capable or marked (RFC 3168), or of a service that was asked for."""
+    packet = b"".join(encode_icmp(KERNEL, OURS, error_about(replace(QUOTE, tos=tos))))
+    message = decode_icmp(decode_datagram(packet))
+    assert message.quoted is not None
+    assert message.quoted.tos == tos
+    assert quoted_tcp(message) == (OURS, KERNEL, 80, 40000, 0xDEADBEEF)
 
 
 @pytest.mark.parametrize(

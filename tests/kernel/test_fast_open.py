@@ -75,6 +75,30 @@ async def ask(client: trio.socket.SocketType, address: tuple[str, int], *, by: s
         assert await read_to_end(client) == ANSWER
 
 
+@pytest.mark.parametrize("role", ["client", "server"])
+async def test_both_ends_tell_by_tcp_info_that_the_syn_had_data(
+    ns: Namespace, host: Host, role: str
+) -> None:
+    """TCPI_OPT_SYN_DATA: not of the first connection, which fetches the cookie."""
+    make = kernels_listener(ns) if role == "client" else our_listener(host)
+    with await make as listener:
+        for syn_data in (False, True):
+            client = host.socket() if role == "client" else ns.socket()
+            with client:
+                await client.sendto(b"x", MSG_FASTOPEN, listener.getsockname())
+                server, _ = await listener.accept()
+                with server:
+                    assert await exactly(server, 1) == b"x"
+                    await server.send(b"y")
+                    assert await exactly(client, 1) == b"y"
+                    for end in (client, server):
+                        options = end.getsockopt(IPPROTO_TCP, trio.socket.TCP_INFO, 8)[5]
+                        assert bool(options & 32) is syn_data
+                    await send_all(client, b"")
+                    await send_all(server, b"")
+                    assert await read_to_end(client) == await read_to_end(server) == b""
+
+
 async def exchange(
     listener: trio.socket.SocketType, client: trio.socket.SocketType, *, by: str = "connect"
 ) -> None:

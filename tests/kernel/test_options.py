@@ -41,6 +41,14 @@ pytestmark = pytest.mark.kernel
 _IP_PKTOPTIONS: Final = 9
 _IP_RECVTOS: Final = 13
 _IP_MINTTL: Final = 21
+_TCP_INFO_LAYOUT: Final = struct.Struct("=8B24I4Q4I")
+_TCP_INFO: Final = """
+    state phase retransmits probes backoff options wscale flags
+    rto ato snd_mss rcv_mss unacked sacked lost retrans fackets
+    last_data_sent last_ack_sent last_data_recv last_ack_recv
+    pmtu rcv_ssthresh rtt rttvar ssthresh cwnd advmss reordering rcv_rtt rcv_space total_retrans
+    pacing max_pacing acked received segs_out segs_in notsent min_rtt
+"""
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -174,6 +182,23 @@ async def test_a_kernel_that_keeps_its_window_shut_is_left_after_the_user_timeou
         with trio.fail_after(30), fails(errno.ETIMEDOUT):
             while True:
                 await ours.send(bytes(65536))
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_tcp_info_of_a_new_connection_is_what_the_kernels_is(
+    ns: Namespace, host: Host, role: Role
+) -> None:
+    """In all that neither the clock nor a buffer's size has a part in, and that both fill in."""
+    alike = "state phase retransmits probes backoff options snd_mss unacked sacked lost retrans "
+    alike += "fackets pmtu ssthresh cwnd advmss reordering total_retrans max_pacing notsent"
+    async with connected(ns, host, role) as ends:
+        ours, theirs = (
+            dict(zip(_TCP_INFO.split(), _TCP_INFO_LAYOUT.unpack(info), strict=True))
+            for info in (end.getsockopt(IPPROTO_TCP, TCP_INFO, 152) for end in ends)
+        )
+        assert {name: ours[name] for name in alike.split()} == {
+            name: theirs[name] for name in alike.split()
+        }
 
 
 async def test_the_kernel_reads_tcp_info_of_its_end_as_we_do_of_ours(

@@ -87,13 +87,36 @@ async def test_both_ways(
 
 
 @pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("mtu", [120, 576, 1280, 9000, 65535])
+@pytest.mark.parametrize("mtu", [88, 120, 576, 1280, 9000, 65535])
 async def test_both_ways_with_an_mtu(ns: Namespace, judge: Judge, role: Role, mtu: int) -> None:
     size = min(len(DATA), mtu * 500)
     async with judge.open_host(mtu=mtu) as host, connected(ns, host, role) as pair:
         data = DATA[:size]
         assert await both_ways(pair, data) == (data, data)
     await judge.acquit(but_for=FULL_WINDOWS)
+
+
+@pytest.mark.both_modes
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("mtu", [68, 80, 87])
+async def test_both_ways_with_an_mtu_at_which_the_kernel_fragments(
+    ns: Namespace, judge: Judge, role: Role, mtu: int, offload: bool
+) -> None:
+    """It makes no segment smaller than 88 octets in all, and lets nobody change that.
+
+    Its first ones have the DF bit, and it drops them itself, and recovers as from any loss.
+    """
+    with pytest.raises(OSError, match="Invalid argument"):
+        ns.sysctl("net.ipv4.tcp_min_snd_mss", 47)
+    async with judge.open_host(mtu=mtu, patience=0) as host, connected(ns, host, role) as pair:
+        data = DATA[:30_000]
+        assert await both_ways(pair, data) == (data, data)
+        ours = host.statistics()
+    counts = await judge.kernel()
+    assert counts["Ip.FragOKs"] > 0
+    assert counts["Tcp.InErrs"] == counts["Ip.InHdrErrors"] == counts["TcpExt.PAWSEstab"] == 0
+    assert [name for name, count in ours.items() if count and name.startswith("bad_")] == []
+    assert ours["fragment"] == 0
 
 
 @pytest.mark.parametrize("role", ROLES)

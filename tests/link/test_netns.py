@@ -136,6 +136,12 @@ async def test_a_command_that_is_not_there_is_told_from_one_that_fails(
     (tmp_path / "data").write_text("no program")
     with pytest.raises(PermissionError, match="data"):
         await namespace.run_process([str(tmp_path / "data")])
+    with pytest.raises(PermissionError, match="data"):
+        await namespace.run_process(["data"], env={"PATH": f"/nowhere:{tmp_path}"})
+    with pytest.raises(PermissionError):
+        await namespace.run_process([str(tmp_path)])
+    with pytest.raises(NotADirectoryError, match="data/x"):
+        await namespace.run_process([str(tmp_path / "data" / "x")])
     with pytest.raises(FileNotFoundError, match="missing"):
         await namespace.run_process(["./missing"], cwd=str(tmp_path))
     with pytest.raises(ValueError, match="empty"):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import struct
 import subprocess
+from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dpkt
 import pytest
@@ -202,6 +203,49 @@ def test_what_is_no_ip_packet_is_skipped(tmp_path: Path, linktype: int, frame: b
     path = tmp_path / "x.pcap"
     path.write_bytes(pcap([frame], linktype))
     assert list(read_capture(path)) == []
+
+
+def test_what_is_skipped_is_counted_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "x.pcap"
+    tagged = bytes(12) + b"\x81\x00\x00\x01"
+    frames = [
+        bytes(12) + b"\x08\x06" + bytes(28),
+        tagged + b"\x08\x06" + bytes(28),
+        tagged + b"\x08\x00" + ECHO,
+        bytes(12) + b"\x88\xcc" + bytes(28),
+        bytes(6),
+    ]
+    path.write_bytes(pcap(frames, 1))
+    skipped: Counter[str] = Counter()
+    assert [packet.packet for packet in read_capture(path, skipped=skipped)] == [ECHO]
+    assert skipped == {"ARP": 2, "ethertype 0x88cc": 1, "not IP": 1}
+
+
+def test_a_capture_is_read_from_a_pipe_that_brings_it_octet_by_octet() -> None:
+    class Pipe(io.RawIOBase):
+        """Brings one octet at a time."""
+
+        def __init__(self, content: bytes) -> None:
+            self._content = io.BytesIO(content)
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any) -> int:
+            data = self._content.read(1)
+            buffer[: len(data)] = data
+            return len(data)
+
+    written = io.BytesIO()
+    writer = PcapngWriter(written)
+    writer.write(ECHO, TIME, "one")
+    writer.write(ECHO, TIME, "two")
+    for content in (written.getvalue(), pcap([ECHO, ECHO], 101)):
+        pipe = io.BufferedReader(Pipe(content))
+        assert [packet.packet for packet in read_capture(pipe)] == [ECHO, ECHO]
+    damaged = io.BufferedReader(Pipe(written.getvalue()[:-3]))
+    with pytest.raises(ValueError, match="standard input: truncated capture"):
+        list(read_capture(damaged, title="standard input"))
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"GIF89a" + bytes(100), bytes(100)])

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import socket
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -15,6 +16,7 @@ from trio.testing import wait_all_tasks_blocked
 from tunstack.errors import SetupError
 from tunstack.link.netns import NetworkNamespace, open_network_namespace
 from tunstack.link.tun import TunLink, open_tun
+from tunstack.tcp.config import Config
 
 from .in_a_child import run
 from .packets import echo_request, ipv4
@@ -75,6 +77,24 @@ async def test_what_the_kernel_sends_to_our_address_comes_out_in_order(
     assert [packet[28] for packet in packets] == list(range(100))
     assert {len(packet) for packet in packets} == {1500}
     assert link.receive() == []
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("offload", [False, True])
+async def test_the_queue_to_us_holds_the_largest_window(
+    namespace: NetworkNamespace, offload: bool
+) -> None:
+    """Also in the segments of the smallest usual MTU, while nobody reads."""
+    segments = -(-Config().receive_buffer_max // (576 - 40))
+    link = await namespace.open_tun(f"{OURS}/24", offload=offload)
+    with closing(link):
+        sender = namespace.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        for _ in range(segments):
+            await sender.sendto(b"datagram", (OURS, 9))
+        received = 0
+        while packets := link.receive(limit=1000):
+            received += sum(bytes(packet).endswith(b"datagram") for packet in packets)
+        assert received == segments
 
 
 @pytest.mark.kernel

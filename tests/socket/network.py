@@ -237,8 +237,12 @@ class Peer:
 async def host_and_peer(
     *, limits: Limits | None = None, **parameters: Any
 ) -> AsyncIterator[tuple[Host, Peer]]:
-    """A host that offers no TCP options but the MSS, and the test at the far end of its cable."""
-    config = replace(Config(timestamps=False, window_scaling=False, sack=False), **parameters)
+    """A host that offers no TCP options but the MSS, and the test at the far end of its cable.
+
+    Its ACKs may wait as long as they ever do, so that an answer is alone however slow the machine.
+    """
+    plain = Config(timestamps=False, window_scaling=False, sack=False, quick_acks=0)
+    config = replace(plain, **parameters)
     link, far = memory_pair()
     async with Host(link, [f"{OURS}/24"], seed=1, config=config, limits=limits) as host:
         yield host, Peer(far)

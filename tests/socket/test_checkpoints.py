@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,6 +51,9 @@ CALLS: list[Callable[[Socket], Awaitable[object]]] = [
     lambda sock: sock.recvfrom(1),
     lambda sock: sock.recvfrom_into(bytearray(1)),
     lambda sock: sock.recvmsg(1),
+    lambda sock: sock.recvmsg_into([bytearray(1)]),
+    lambda sock: sock.recv(1, socket.MSG_PEEK),
+    lambda sock: sock.recv(1, socket.MSG_DONTWAIT),
     lambda sock: sock.send(b"x"),
     lambda sock: sock.send(b""),
     lambda sock: sock.sendto(b"x", (THEIRS, PORT)),

@@ -29,18 +29,6 @@ async def test_what_trio_makes_within_the_block_is_on_the_host() -> None:
         assert [info.state for info in ours.connections()] == []
 
 
-async def test_what_is_not_ours_is_the_kernels() -> None:
-    async with host_pair() as (ours, _):
-        with ours.socket_factory():
-            for family, kind in (
-                (socket.AF_UNIX, socket.SOCK_STREAM),
-                (socket.AF_INET, socket.SOCK_DGRAM),
-            ):
-                with trio.socket.socket(family, kind) as sock:
-                    assert not isinstance(sock, Socket)
-                    assert (sock.family, sock.type) == (family, kind)
-
-
 async def test_after_the_block_all_is_as_before() -> None:
     async with host_pair() as (ours, theirs):
         with pytest.raises(KeyError), ours.socket_factory():  # noqa: PT012

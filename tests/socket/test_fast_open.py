@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from tunstack.socket.options import MSG_FASTOPEN, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT
 from tunstack.tcp.segment import ACK, FIN, RST, SYN
@@ -213,3 +213,17 @@ async def test_too_late() -> None:
         for option in (TCP_FASTOPEN, TCP_FASTOPEN_CONNECT):
             with fails(errno.EINVAL):
                 client.setsockopt(IPPROTO_TCP, option, 1)
+
+
+async def test_a_connect_that_need_not_wait_is_a_checkpoint_all_the_same() -> None:
+    async with host_and_peer() as (host, peer):
+        await get_cookie(host, peer)
+        with assert_checkpoints():
+            await early(host).connect((THEIRS, PORT))
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            sock = early(host)
+            await sock.connect((THEIRS, PORT))
+        assert scope.cancelled_caught
+        await sock.bind(("", 0))  # Nothing was begun.
+        assert peer.segments() == []

@@ -18,11 +18,12 @@ from tunstack.ip.icmp import (
     DESTINATION_UNREACHABLE,
     ECHO_REPLY,
     ECHO_REQUEST,
+    PARAMETER_PROBLEM,
     PROTOCOL_UNREACHABLE,
     IcmpMessage,
 )
 from tunstack.tcp.segment import ACK, RST, SYN, Segment
-from tunstack.wire import Reason, encode_icmp, encode_segment
+from tunstack.wire import Reason, decode_datagram, encode_icmp, encode_segment
 from tunstack.wire.checksum import checksum
 from tunstack.wire.ipv4 import encode_datagram
 
@@ -99,6 +100,7 @@ SPOILED: list[tuple[Reason, Callable[[Peer], bytes]]] = [
     (Reason.BAD_TOTAL_LENGTH, lambda peer: changed(peer.packet(), {3: 19})),
     (Reason.BAD_IP_CHECKSUM, lambda peer: peer.packet()[:8] + b"\1" + peer.packet()[9:]),
     (Reason.BAD_IP_FLAGS, lambda peer: changed(peer.packet(), {6: 0x80})),
+    (Reason.BAD_IP_OPTIONS, lambda peer: with_options(peer, b"\7\0\0\0")),
     (Reason.TRUNCATED_TCP, lambda peer: between(THEIRS_PACKED, OURS_PACKED, TCP)),
     (Reason.BAD_TCP_CHECKSUM, lambda peer: peer.packet(ACK, b"data")[:-1] + b"!"),
     (Reason.BAD_TCP_OFFSET, lambda peer: with_offset(peer, 4)),
@@ -119,6 +121,13 @@ SPOILED: list[tuple[Reason, Callable[[Peer], bytes]]] = [
     (Reason.FRAGMENT, lambda peer: changed(peer.packet(ACK, b"data"), {6: 0, 7: 1})),
     (Reason.UNKNOWN_PROTOCOL, lambda peer: between(THEIRS_PACKED, OURS_PACKED)),
 ]
+
+
+def with_options(peer: Peer, options: bytes) -> bytes:
+    """A packet with these options in its IP header."""
+    datagram = decode_datagram(peer.packet(ACK, b"data"))
+    datagram.options = options
+    return b"".join(encode_datagram(datagram))
 
 
 def with_offset(peer: Peer, words: int) -> bytes:
@@ -168,8 +177,9 @@ def test_there_is_a_packet_for_every_reason() -> None:
 
 
 @pytest.mark.rfc("1122:3.2.2.1")
-async def test_an_unknown_protocol_is_answered_and_nothing_else_is(exchange: Exchange) -> None:
-    """RFC 1122 section 3.2.2.1; errors of transmission are nobody's business."""
+@pytest.mark.rfc("1122:3.2.2.5")
+async def test_what_its_sender_can_mend_is_answered_and_nothing_else_is(exchange: Exchange) -> None:
+    """An unknown protocol, and options that are wrong; errors of transmission are nobody's."""
     _, peer, _ = exchange
     for reason, spoiled in SPOILED:
         peer.link.send([spoiled(peer)])
@@ -178,6 +188,11 @@ async def test_an_unknown_protocol_is_answered_and_nothing_else_is(exchange: Exc
             assert (answer.type, answer.code) == (DESTINATION_UNREACHABLE, PROTOCOL_UNREACHABLE)
             assert answer.quoted is not None
             assert answer.quoted.protocol == 253
+        elif reason is Reason.BAD_IP_OPTIONS:
+            answer = await peer.icmp()
+            assert (answer.type, answer.code, answer.pointer) == (PARAMETER_PROBLEM, 0, 20)
+            assert answer.quoted is not None
+            assert answer.quoted.options == b"\7\0\0\0"
         else:
             await wait_all_tasks_blocked()
             assert peer.link.receive() == []

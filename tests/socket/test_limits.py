@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import asynccontextmanager
 from random import Random
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
 from tunstack import Config, Host, Limits, Socket, memory_pair
+from tunstack.flow import FLOW_SIZE
+from tunstack.memory import SOCKET_SIZE
+from tunstack.tcp.budget import SMALLEST_BUFFER
 
 from .network import OURS, PORT, THEIRS, listening, read_to_end
 
@@ -113,3 +118,49 @@ async def test_downloads_that_nobody_takes_wait_and_one_that_is_taken_goes_on(
 
             for near, _ in pairs:
                 nursery.start_soon(take, near)
+
+
+async def test_a_socket_counts_until_it_lets_go_of_its_connection(
+    autojump_clock: MockClock,
+) -> None:
+    """Closed, refused, or forgotten by everybody when its connection was over."""
+    async with small_server() as (client, server):
+        listener = await listening(server)
+        near, far = await exchange_begins(client, listener)
+        assert server.statistics()["memory_held"] == FLOW_SIZE + SOCKET_SIZE
+        near.abort()
+        await trio.sleep(1)
+        assert client.statistics()["memory_held"] == 0
+        assert server.connections() == []
+        assert server.statistics()["memory_held"] == FLOW_SIZE + SOCKET_SIZE
+        del far
+        gc.collect()
+        assert server.statistics()["memory_held"] == 0
+        near = client.socket()
+        with pytest.raises(ConnectionRefusedError):
+            await near.connect((THEIRS, PORT + 1))
+        assert client.statistics()["memory_held"] == 0
+
+
+async def test_when_memory_is_short_an_application_gets_little_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    """What it has in its hands, and perhaps cannot pass on, nobody counts."""
+    async with small_server() as (client, server):
+        listener = await listening(server)
+        near, far = await exchange_begins(client, listener)
+        await near.send(bytes(30_000))
+        await trio.sleep(1)
+        assert len(await far.recv(10_000)) == 10_000
+        held = server.stack.memory.budget
+        held.add(held.ease - held.used)
+        assert len(await far.recv(10_000)) == SMALLEST_BUFFER
+        assert len(await read_some(far, 15_904)) == 15_904
+        held.add(-held.used)
+
+
+async def read_some(sock: Socket, size: int) -> bytes:
+    pieces = b""
+    while len(pieces) < size:
+        pieces += await sock.recv(size - len(pieces))
+    return pieces

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 import struct
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tunstack import Host, State, memory_pair
-from tunstack.tcp.segment import ACK, RST, SYN
+from tunstack.tcp.segment import ACK, FIN, RST, SYN
 
 from .network import (
     OURS,
@@ -352,3 +353,43 @@ async def test_what_a_listener_was_told_holds_for_its_connections() -> None:
         for option, value in options.items():
             assert server.getsockopt(*option) == value
         assert server.getsockopt(*LINGER_0[:2], 8) == LINGER_0[2]
+
+
+# TCP_DEFER_ACCEPT
+
+
+async def defers(host: Host, seconds: int) -> Socket:
+    listener = await listening(host)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, seconds)
+    return listener
+
+
+@pytest.mark.parametrize("flags", [ACK, ACK | FIN])
+async def test_who_says_nothing_is_not_accepted_until_it_does(flags: int) -> None:
+    """TCP_DEFER_ACCEPT: the ACK that would end the handshake needs data with it, or the end."""
+    async with host_and_peer() as (host, peer):
+        listener = await defers(host, 10)
+        await peer.connect(mss=1460)
+        await trio.sleep(0.5)
+        assert not listener.is_readable()
+        assert host.statistics()["tcp_deferred"] == 1
+        peer.send(flags, b"" if flags & FIN else b"hello")
+        server, _ = await listener.accept()
+        assert await server.recv(100) == (b"" if flags & FIN else b"hello")
+
+
+@pytest.mark.parametrize(("seconds", "number"), [(1, 1), (3, 2), (10, 4)])
+async def test_a_connection_without_data_is_accepted_after_that_time(
+    seconds: int, number: int
+) -> None:
+    """When its SYN,ACK was sent again so often as these seconds allow, and acknowledged again."""
+    async with host_and_peer() as (host, peer):
+        listener = await defers(host, seconds)
+        await peer.connect(mss=1460)
+        with trio.fail_after(100):
+            for _ in range(number):
+                assert not listener.is_readable()
+                assert (await peer.segment()).flags == SYN | ACK
+                peer.send()
+            await listener.accept()
+        assert trio.current_time() == pytest.approx(2**number - 1)

@@ -28,7 +28,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tunstack.tcp.segment import ACK, FIN, RST
+from tunstack import State
+from tunstack.tcp.segment import ACK, FIN, RST, SYN, URG
 
 from .network import (
     PORT,
@@ -229,6 +230,33 @@ async def test_more_is_to_come_and_comes() -> None:
         assert [bytes(segment.payload) for segment in peer.segments()] == [b"header, body"]
 
 
+@pytest.mark.parametrize("again", [False, True])
+async def test_setting_nodelay_sends_what_a_cork_holds(again: bool) -> None:
+    """As tcp(7) has it, and even if it was set; what comes after is held as before."""
+    async with host_and_peer() as (host, peer):
+        server = await accepted(host, peer)
+        set_tcp(server, nodelay=again, cork=1)
+        await server.send(b"held")
+        assert peer.segments() == []
+        set_tcp(server, keepidle=60)  # Another option sends nothing.
+        set_tcp(server, nodelay=0)
+        assert peer.segments() == []
+        set_tcp(server, nodelay=1)
+        assert [bytes(segment.payload) for segment in peer.segments()] == [b"held"]
+        await server.send(b"held as well")
+        assert peer.segments() == []
+
+
+@pytest.mark.parametrize("option", [{"nodelay": 1}, {"cork": 0}], ids=str)
+async def test_an_option_sends_what_was_to_be_followed_by_more(option: dict[str, int]) -> None:
+    async with host_and_peer() as (host, peer):
+        server = await accepted(host, peer)
+        await server.send(b"header", MSG_MORE)
+        assert peer.segments() == []
+        set_tcp(server, **option)
+        assert [bytes(segment.payload) for segment in peer.segments()] == [b"header"]
+
+
 async def test_in_haste_a_lone_segment_is_acknowledged_at_once() -> None:
     async with host_and_peer(delayed_ack=30.0) as (host, peer):
         server = await accepted(host, peer)
@@ -265,6 +293,43 @@ async def test_tcp_notsent_lowat_lets_only_so_much_wait() -> None:
         assert server.tcp_info().notsent < 10_000
 
 
+@pytest.mark.parametrize(
+    ("level", "option", "value"),
+    [(IPPROTO_TCP, TCP_NOTSENT_LOWAT, -1), (SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)],
+)
+async def test_more_room_lets_who_waits_for_it_send(level: int, option: int, value: int) -> None:
+    async with host_and_peer(send_buffer=SMALL) as (host, peer):
+        server = await accepted(host, peer)
+        peer.send(wnd=0)
+        await wait_all_tasks_blocked()
+        if option == TCP_NOTSENT_LOWAT:
+            server.setsockopt(SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+            set_tcp(server, notsent_lowat=1000)
+        await server.send(bytes(SMALL))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.send, b"x")
+            await wait_all_tasks_blocked()
+            assert server.tcp_info().notsent == SMALL
+            server.setsockopt(level, option, value)
+            await wait_all_tasks_blocked()
+            assert server.tcp_info().notsent == SMALL + 1
+
+
+async def test_an_urgent_octet_put_back_in_line_is_read_by_who_waits() -> None:
+    async with host_and_peer() as (host, peer):
+        server = await accepted(host, peer)
+        server.setsockopt(SOL_SOCKET, socket.SO_OOBINLINE, 0)
+        peer.send(ACK | URG, b"!", up=1)
+        async with trio.open_nursery() as nursery:
+
+            async def reading() -> None:
+                assert await server.recv(10) == b"!"
+
+            nursery.start_soon(reading)
+            await wait_all_tasks_blocked()
+            server.setsockopt(SOL_SOCKET, socket.SO_OOBINLINE, 1)
+
+
 # TCP_INFO
 
 
@@ -284,15 +349,163 @@ async def test_tcp_info_is_linuxs_structure() -> None:
         assert numbers[0] == round(info.rto * 1e6)
         assert numbers[2:5] == (1448, 1448, 0)
         assert numbers[15] == round((info.rtt or 0) * 1e6)
-        assert numbers[18] == -(-info.snd_cwnd // 1448)
+        assert numbers[18] == info.snd_cwnd // 1448
         assert struct.unpack_from("=2Q", whole, 120) == (100_000, 0)
         assert client.getsockopt(IPPROTO_TCP, TCP_INFO, 1) == b"\1"
 
 
-@pytest.mark.parametrize(("listen", "state"), [(True, 10), (False, 7)])
-async def test_tcp_info_without_a_connection_is_its_state(listen: bool, state: int) -> None:
+def outstanding(sock: Socket) -> tuple[int, ...]:
+    """Of TCP_INFO: the phase, and of segments how many are unacked, sacked, lost and resent."""
+    info = sock.getsockopt(IPPROTO_TCP, TCP_INFO, 152)
+    return info[1], *struct.unpack_from("=4I", info, 24)
+
+
+async def test_tcp_info_counts_what_is_outstanding_as_linux_does() -> None:
+    """What was sent again for lost stays lost; without SACK each duplicate ACK stands for one."""
+    async with host_and_peer() as (host, peer):
+        server = await accepted(host, peer)
+        await server.send(bytes(5 * 1460))
+        await wait_all_tasks_blocked()
+        assert outstanding(server) == (0, 5, 0, 0, 0)
+        for _ in range(2):
+            peer.send()
+        await wait_all_tasks_blocked()
+        assert outstanding(server) == (1, 5, 2, 0, 0)
+        peer.send()
+        await wait_all_tasks_blocked()
+        assert outstanding(server) == (3, 5, 3, 1, 1)
+        peer.expected += 5 * 1460
+        peer.send()
+        await wait_all_tasks_blocked()
+        assert outstanding(server) == (0, 0, 0, 0, 0)
+
+
+async def test_tcp_info_counts_a_fin_beside_data_as_nothing_and_tells_since_when(
+    autojump_clock: MockClock,
+) -> None:
+    async with host_and_peer() as (host, peer):
+        server = await accepted(host, peer)
+        set_tcp(server, cork=1)
+        await server.send(bytes(1459), MSG_MORE)
+        await server.send(b"x", MSG_MORE)
+        server.shutdown(socket.SHUT_WR)
+        assert outstanding(server)[1] == 1
+        peer.send(wnd=0)
+        await trio.sleep(3)
+        info = server.getsockopt(IPPROTO_TCP, TCP_INFO, 152)
+        times = struct.unpack_from("=4I", info, 44)
+        assert times[3] == pytest.approx(3000, abs=1)  # Since the peer was heard.
+        assert 0 < times[0] < 3000  # It was sent again meanwhile.
+
+
+async def test_tcp_info_of_a_listener_tells_who_waits_and_how_many_may() -> None:
+    async with host_and_peer() as (host, peer):
+        listener = await listening(host, backlog=7)
+        await peer.connect()
+        await wait_all_tasks_blocked()
+        assert outstanding(listener)[1:3] == (1, 7)
+        (await listener.accept())[0].close()
+        assert outstanding(listener)[1:3] == (0, 7)
+
+
+async def test_tcp_info_without_a_connection_is_its_state() -> None:
     async with host_and_peer() as (host, _):
-        sock = host.socket()
-        if listen:
-            sock.listen()
-        assert sock.getsockopt(IPPROTO_TCP, TCP_INFO, 152) == bytes([state]) + bytes(151)
+        assert host.socket().getsockopt(IPPROTO_TCP, TCP_INFO, 152) == b"\x07" + bytes(151)
+
+
+LINUX_STATES = {
+    "ESTABLISHED": 1,
+    "SYN-SENT": 2,
+    "SYN-RECEIVED": 3,
+    "FIN-WAIT-1": 4,
+    "FIN-WAIT-2": 5,
+    "TIME-WAIT": 6,
+    "CLOSED": 7,
+    "CLOSE-WAIT": 8,
+    "LAST-ACK": 9,
+    "LISTEN": 10,
+    "CLOSING": 11,
+}
+"""The numbers of include/net/tcp_states.h."""
+
+
+class Watch:
+    """What TCP_INFO says of a socket's state, step by step."""
+
+    def __init__(self, sock: Socket) -> None:
+        self.sock = sock
+        self.states: list[int] = []
+
+    async def look(self) -> None:
+        """Note the state, when all that can happen has happened."""
+        await wait_all_tasks_blocked()
+        self.states.append(self.sock.getsockopt(IPPROTO_TCP, TCP_INFO, 8)[0])
+
+    def saw(self, *names: str) -> set[str]:
+        assert self.states == [LINUX_STATES[name] for name in names]
+        return set(names)
+
+
+async def both_open_and_both_close() -> set[str]:
+    async with host_and_peer() as (host, peer), trio.open_nursery() as nursery:
+        watch = Watch(host.socket())
+        await watch.look()
+        nursery.start_soon(watch.sock.connect, (THEIRS, PORT))
+        await peer.segment()
+        await watch.look()
+        peer.send(SYN)
+        await watch.look()
+        await peer.segment()
+        peer.send()
+        await watch.look()
+        watch.sock.shutdown(socket.SHUT_WR)
+        await watch.look()
+        peer.send(FIN | ACK)
+        await watch.look()
+        peer.segments()
+        peer.expected += 1
+        peer.send()
+        await watch.look()
+        await trio.sleep(61)
+        await watch.look()
+    return watch.saw(
+        *("CLOSED", "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED"),
+        *("FIN-WAIT-1", "CLOSING", "TIME-WAIT", "CLOSED"),
+    )
+
+
+async def we_close_first() -> set[str]:
+    async with host_and_peer() as (host, peer):
+        watch = Watch(await accepted(host, peer))
+        watch.sock.shutdown(socket.SHUT_WR)
+        await peer.segment()
+        await watch.look()
+        peer.send()
+        await watch.look()
+        peer.send(FIN | ACK)
+        await watch.look()
+    return watch.saw("FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT")
+
+
+async def the_peer_closes_first() -> set[str]:
+    async with host_and_peer() as (host, peer):
+        watch = Watch(await accepted(host, peer))
+        peer.send(FIN | ACK)
+        await watch.look()
+        peer.segments()
+        watch.sock.shutdown(socket.SHUT_WR)
+        await peer.segment()
+        await watch.look()
+        peer.send()
+        await watch.look()
+    return watch.saw("CLOSE-WAIT", "LAST-ACK", "CLOSED")
+
+
+async def test_tcp_info_has_linuxs_number_of_every_state() -> None:
+    async with host_and_peer() as (host, _):
+        watch = Watch(await listening(host))
+        await watch.look()
+    seen = watch.saw("LISTEN")
+    for story in (both_open_and_both_close, we_close_first, the_peer_closes_first):
+        seen |= await story()
+    assert seen == set(LINUX_STATES) == {state.value for state in State}

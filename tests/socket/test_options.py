@@ -25,6 +25,7 @@ from socket import (
     SOL_SOCKET,
     TCP_CONGESTION,
     TCP_CORK,
+    TCP_DEFER_ACCEPT,
     TCP_INFO,
     TCP_KEEPCNT,
     TCP_KEEPIDLE,
@@ -75,7 +76,16 @@ async def sock() -> AsyncIterator[Socket]:
         (IPPROTO_TCP, TCP_MAXSEG, 1460, 1000, 1000),
         (IPPROTO_TCP, TCP_MAXSEG, 1460, 88, 88),
         (IPPROTO_TCP, TCP_MAXSEG, 1460, 32_767, 1460),
-        (IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0xFFFFFFFF, 16_384, 16_384),
+        (IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0, 16_384, 16_384),
+        (IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0, -1, -1),
+        (IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0, 0xFFFF_FFFF, -1),
+        (IPPROTO_TCP, TCP_DEFER_ACCEPT, 0, 1, 1),
+        (IPPROTO_TCP, TCP_DEFER_ACCEPT, 0, 8, 15),
+        (IPPROTO_TCP, TCP_DEFER_ACCEPT, 0, -8, 0),
+        (IPPROTO_TCP, TCP_KEEPIDLE, 7200, 32_767, 32_767),
+        (IPPROTO_TCP, TCP_KEEPINTVL, 75, 32_767, 32_767),
+        (IPPROTO_TCP, TCP_KEEPCNT, 9, 127, 127),
+        (IPPROTO_TCP, TCP_SYNCNT, 7, 127, 127),
         (IPPROTO_TCP, TCP_USER_TIMEOUT, 0, 2500, 2500),
         (IPPROTO_TCP, TCP_KEEPIDLE, 7200, 60, 60),
         (IPPROTO_TCP, TCP_KEEPINTVL, 75, 5, 5),
@@ -127,6 +137,7 @@ async def test_switches_are_switched_off_as_well(sock: Socket) -> None:
     ("option", "value", "default"),
     [
         ((IPPROTO_TCP, TCP_LINGER2), 0, 60),
+        ((IPPROTO_TCP, TCP_MAXSEG), 0, 1460),
         ((IPPROTO_TCP, TCP_USER_TIMEOUT), 0, 0),
         ((IPPROTO_IP, IP_TTL), -1, 64),
     ],
@@ -134,7 +145,7 @@ async def test_switches_are_switched_off_as_well(sock: Socket) -> None:
 async def test_the_hosts_own_value_is_asked_for_by_name(
     sock: Socket, option: tuple[int, int], value: int, default: int
 ) -> None:
-    sock.setsockopt(*option, 7)
+    sock.setsockopt(*option, 97)
     sock.setsockopt(*option, value)
     assert sock.getsockopt(*option) == default
 
@@ -166,7 +177,7 @@ async def test_linger_is_two_numbers(sock: Socket) -> None:
         (SOL_SOCKET, SO_BROADCAST),
         (SOL_SOCKET, 9999),
         (SOL_SOCKET, socket.SO_BINDTODEVICE),
-        (IPPROTO_TCP, socket.TCP_DEFER_ACCEPT),
+        (IPPROTO_TCP, socket.TCP_WINDOW_CLAMP),
         (IPPROTO_IP, socket.IP_MULTICAST_TTL),
         (12345, 1),
     ],

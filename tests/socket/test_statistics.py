@@ -38,6 +38,7 @@ OWN = {
     "congestion_marks",
     "retransmission_timeout",
     "retransmission_fast",
+    "retransmission_challenged",
     "retransmission_too_large",
     "path_mtu_lowered",
     "size_probe",

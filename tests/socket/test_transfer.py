@@ -26,7 +26,7 @@ from .network import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from tunstack import Socket
     from tunstack.link.base import Link
@@ -71,7 +71,7 @@ async def test_recv_refuses_what_makes_no_sense(pair: Pair) -> None:
     with pytest.raises(TypeError):
         await client.recv("1")  # type: ignore[arg-type]
     with fails(errno.EOPNOTSUPP):
-        await client.recv(1, socket.MSG_PEEK)
+        await client.recv(1, socket.MSG_ERRQUEUE)
 
 
 async def test_the_end_comes_after_all_data_and_stays(pair: Pair) -> None:
@@ -100,8 +100,120 @@ async def test_recvmsg_gives_data_and_nothing_beside_it(pair: Pair) -> None:
     client, server = pair
     await client.send(b"abc")
     assert await server.recvmsg(2) == (b"ab", [], 0, None)
-    with fails(errno.EOPNOTSUPP):
-        server.recvmsg_into([bytearray(10)])
+
+
+async def test_recvmsg_into_fills_one_buffer_after_another(pair: Pair) -> None:
+    client, server = pair
+    await client.send(b"abcdef")
+    buffers = bytearray(2), bytearray(0), bytearray(3)
+    assert await server.recvmsg_into(buffers) == (5, [], 0, None)
+    assert list(map(bytes, buffers)) == [b"ab", b"", b"cde"]
+    assert await server.recvmsg_into(buffers, 0, socket.MSG_PEEK) == (1, [], 0, None)
+    assert await server.recvmsg_into([memoryview(buffers[2])]) == (1, [], 0, None)
+    assert list(map(bytes, buffers)) == [b"fb", b"", b"fde"]
+
+
+PEEKS: list[Callable[[Socket, int], Awaitable[Any]]] = [
+    lambda sock, size: sock.recv(size, socket.MSG_PEEK),
+    lambda sock, size: sock.recvfrom(size, socket.MSG_PEEK),
+    lambda sock, size: sock.recvmsg(size, 0, socket.MSG_PEEK),
+]
+
+
+@pytest.mark.parametrize("peek", PEEKS)
+async def test_what_is_peeked_at_is_there_to_be_read(
+    pair: Pair, peek: Callable[[Socket, int], Awaitable[Any]]
+) -> None:
+    client, server = pair
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    await client.send(b"abc")
+    await client.send(b"def")
+    await wait_all_tasks_blocked()
+    for size, expected in ((2, b"ab"), (4, b"abcd"), (100, b"abcdef"), (0, b"")):
+        seen = await peek(server, size)
+        assert (seen if isinstance(seen, bytes) else seen[0]) == expected
+    assert await server.recv(1) == b"a"
+    assert await server.recv(100, socket.MSG_PEEK) == b"bcdef"
+    assert await server.recv(100) == b"bcdef"
+
+
+async def test_to_peek_waits_for_data_and_sees_the_end_and_errors(pair: Pair) -> None:
+    client, server = pair
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def peek() -> None:
+            assert await server.recv(100, socket.MSG_PEEK) == b"x"
+
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            await server.recv(100, socket.MSG_PEEK)
+        await client.send(b"x")
+    client.shutdown(trio.socket.SHUT_WR)
+    assert await server.recv(100) == b"x"
+    assert await server.recv(100, socket.MSG_PEEK) == await server.recv(100) == b""
+    server.abort()
+    await wait_all_tasks_blocked()
+    with fails(errno.ECONNRESET):
+        await client.recv(1, socket.MSG_PEEK)
+
+
+async def test_to_peek_opens_no_window() -> None:
+    async with host_and_peer(receive_buffer=SMALL) as (host, peer):
+        listener = await listening(host)
+        await peer.connect(mss=1460)
+        server, _ = await listener.accept()
+        for _ in range(4):
+            peer.send(ACK, bytes(SMALL // 4))
+        await trio.sleep(1)
+        assert peer.segments()[-1].wnd == 0
+        assert await server.recv(SMALL, socket.MSG_PEEK) == bytes(SMALL)
+        await wait_all_tasks_blocked()
+        assert peer.segments() == []
+
+
+@pytest.mark.parametrize("flag", [socket.MSG_DONTWAIT, socket.MSG_CMSG_CLOEXEC])
+@pytest.mark.parametrize("kernels", [False, True])
+async def test_flags_without_effect_are_taken(pair: Pair, flag: int, kernels: bool) -> None:
+    """Sockets of trio do not block, whatever they are told, and their calls wait all the same."""
+    left, right = trio.socket.socketpair()
+    with left, right:
+        client, server = (left, right) if kernels else pair
+        assert await client.send(b"a", socket.MSG_DONTWAIT) == 1
+        assert await server.recv(100, flag) == b"a"
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def receive() -> None:
+                assert await server.recv(100, flag) == b"b"
+
+            await wait_all_tasks_blocked()
+            assert await client.sendmsg([b"b"], (), socket.MSG_DONTWAIT) == 1
+
+
+async def test_who_sends_nothing_gets_in_nobodys_way() -> None:
+    """Nor is what two send mixed: the second is refused, whatever it has to say."""
+    async with host_pair() as (ours, theirs):
+        client, server = await connected(ours, theirs, buffer=SMALL)
+        total = await fill(client)
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def first() -> None:
+                await trio.SocketStream(client).send_all(b"1" * SMALL)
+
+            await wait_all_tasks_blocked()
+            for second in (b"", b"2", b"2" * SMALL):
+                with pytest.raises(trio.BusyResourceError):
+                    await client.send(second)
+                with pytest.raises(trio.BusyResourceError):
+                    await client.sendmsg([second])
+            with pytest.raises(trio.BusyResourceError):
+                await client.wait_writable()
+            assert await exactly(server, total + SMALL) == bytes(total) + b"1" * SMALL
+        assert await client.send(b"") == 0
+        assert await client.send(b"3") == 1
+        assert await server.recv(100) == b"3"
 
 
 async def test_sendmsg_sends_buffers_one_after_another(pair: Pair) -> None:

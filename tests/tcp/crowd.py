@@ -22,10 +22,10 @@ from tunstack.stack import Stack
 from tunstack.tcp.config import Config
 from tunstack.tcp.segment import ACK, PSH, SYN, Segment
 from tunstack.tcp.sequence import MASK
-from tunstack.wire import decode_datagram, decode_segment, encode_segment
+from tunstack.wire import decode_datagram, decode_segment, decode_vnet, encode_segment
 
 if TYPE_CHECKING:
-    from tunstack.ip.datagram import Datagram
+    from tunstack.ip.datagram import Buffer, Datagram
     from tunstack.limits import Limits
     from tunstack.observation import Observation
     from tunstack.tcp.listener import Listener
@@ -67,12 +67,20 @@ class Crowd:
         limits: Limits | None = None,
         backlog: int = 5,
         seed: int = 1,
+        offload: bool = False,
     ) -> None:
         self.now = 1000.0
+        self.offload = offload
         self.observed: list[Observation] = []
         self.latest: list[Packet] = []
         self.stack = Stack(
-            [HERE], 1500, rng=Random(seed), config=config, limits=limits, tap=self.observed.append
+            [HERE],
+            1500,
+            rng=Random(seed),
+            config=config,
+            limits=limits,
+            tap=self.observed.append,
+            offload=offload,
         )
         self.listener = self.listen(PORT, backlog)
         self._peers = 0
@@ -116,9 +124,12 @@ class Crowd:
         self.stack.flush(self.now)
         sent = []
         while self.stack.outgoing:
-            datagram = decode_datagram(b"".join(self.stack.outgoing.popleft()))
+            packet: Buffer = b"".join(self.stack.outgoing.popleft())
+            if self.offload:
+                packet = decode_vnet(packet)[0]
+            datagram = decode_datagram(packet)
             if datagram.protocol == TCP:
-                sent.append(Packet(datagram, *decode_segment(datagram)))
+                sent.append(Packet(datagram, *decode_segment(datagram, trusted=self.offload)))
         self.latest = sent
         return sent
 
@@ -166,17 +177,23 @@ class Peer:
         self.expected = 0
         self.answer: Segment | None = None
 
+    def packet(self, segment: Segment) -> bytes:
+        """The packet, or frame, in which a segment of its arrives."""
+        offload = self.crowd.offload
+        return b"".join(
+            encode_segment(self.address, OURS, self.sport, self.port, segment, offload=offload)
+        )
+
     def arrive(self, segment: Segment) -> list[Segment]:
         """A segment of its arrives as it stands; returns what it gets for that."""
-        packet = encode_segment(self.address, OURS, self.sport, self.port, segment)
-        sent = self.crowd.packet(b"".join(packet))
+        sent = self.crowd.packet(self.packet(segment))
         mine = (self.address, self.sport, self.port)
         return [out.segment for out in sent if (out.datagram.dst, out.dport, out.sport) == mine]
 
-    def syn(self) -> Segment | None:
-        """It sends its SYN; returns the answer, if there is one."""
+    def syn(self, *, flags: int = 0) -> Segment | None:
+        """It sends its SYN, with other `flags` as well; returns the answer, if there is one."""
         self.nxt = (self.isn + 1) & MASK
-        answers = self.arrive(Segment(self.isn, flags=SYN, wnd=65535, **self.offer))
+        answers = self.arrive(Segment(self.isn, flags=SYN | flags, wnd=65535, **self.offer))
         self.answer = answers[0] if answers else None
         if self.answer is not None:
             self.expected = (self.answer.seq + 1) & MASK
@@ -184,14 +201,18 @@ class Peer:
 
     def ack(self, flags: int = ACK, payload: bytes = b"", **fields: Any) -> list[Segment]:
         """It sends the next segment in order, but for what `fields` say."""
+        return self.arrive(replace(self.next(flags, payload), **fields))
+
+    def next(self, flags: int = ACK, payload: bytes = b"") -> Segment:
+        """The next segment in order."""
         segment = Segment(self.nxt, self.expected, flags, 65535, payload=payload)
         if self.answer is not None and self.answer.ts_val is not None:
             segment.ts_val, segment.ts_ecr = self.offer["ts_val"], self.answer.ts_val
-        return self.arrive(replace(segment, **fields))
+        return segment
 
-    def send(self, payload: bytes, **fields: Any) -> list[Segment]:
+    def send(self, payload: bytes, *, flags: int = ACK | PSH, **fields: Any) -> list[Segment]:
         """It sends data in order."""
-        answers = self.ack(ACK | PSH, payload, **fields)
+        answers = self.ack(flags, payload, **fields)
         self.nxt = (self.nxt + len(payload)) & MASK
         return answers
 

@@ -16,6 +16,7 @@ from .harness import CONFIG, Sent, Trace
 
 if TYPE_CHECKING:
     from tunstack.flow import Flow
+    from tunstack.limits import Limits
     from tunstack.tcp.config import Config
 
 HERE: Final = IPv4Interface("198.51.100.2/24")
@@ -37,9 +38,17 @@ class StackBench(Trace):
     Sequence numbers are relative to the latest SYNs between the two ports; timestamps are not.
     """
 
-    def __init__(self, config: Config = CONFIG, *, backlog: int = 5, seed: int = 1) -> None:
+    def __init__(
+        self,
+        config: Config = CONFIG,
+        *,
+        backlog: int = 5,
+        seed: int = 1,
+        limits: Limits | None = None,
+        mtu: int = 1500,
+    ) -> None:
         super().__init__()
-        self.stack = Stack([HERE], 1500, rng=Random(seed), config=config)
+        self.stack = Stack([HERE], mtu, rng=Random(seed), config=config, limits=limits)
         self.stack.demux.bind(None, PORT, reuse=True)
         self.listener = self.stack.opening.listen(None, PORT, backlog)
         self.now = 0.0

@@ -63,6 +63,20 @@ def test_the_window_follows_what_is_read_in_a_round_trip(numbers: Numbers, peer:
     assert bench.connection.receiver.wnd == 640 * MSS // 128 * 128
 
 
+def test_it_grows_though_somebody_strips_the_timestamps_that_were_agreed_on() -> None:
+    """What echoes nothing tells of no round trip: the one that was measured has to do."""
+    bench = tuned()
+    for segments in (20, 40, 60):
+        bench.advance(RTT)
+        bench.drain()
+        with bench.batch():
+            for _ in range(segments):
+                bench.arrive(ACK, payload=bytes(MSS), ts_val=None)
+                bench.connection.receive(MSS)
+        bench.drain()
+    assert bench.connection.receiver.size == 4 * 40 * MSS
+
+
 def test_it_is_twice_of_it_where_it_grows_slowly() -> None:
     bench = tuned()
     for segments in (100, 100, 110, 120, 120):

@@ -251,6 +251,11 @@ class Covered:
         self._there[offset : offset + size] = b"\x01" * size
         return new
 
+    def twice(self, offset: int, end: int) -> tuple[int, int] | None:
+        """Of what is there already between the two, the first octets."""
+        found = re.search(b"\x01+", self._there[offset:end])
+        return None if found is None else (offset + found.start(), offset + found.end())
+
     def size(self, start: int = 0) -> int:
         return sum(self._there[start:])
 
@@ -263,6 +268,10 @@ class Covered:
         return LENGTH if gap < 0 else gap
 
 
+def relative(span: tuple[int, int] | None, start: int) -> tuple[int, int] | None:
+    return None if span is None else (diff(span[0], start), diff(span[1], start))
+
+
 @examples
 @given(starts, scattered())
 def test_overlapping_pieces_become_the_stream(start: int, pieces: list[tuple[int, int]]) -> None:
@@ -270,7 +279,9 @@ def test_overlapping_pieces_become_the_stream(start: int, pieces: list[tuple[int
     reassembly = Reassembly(1024)
     covered = Covered()
     for offset, size in pieces:
+        twice = covered.twice(offset, offset + size)
         kept = reassembly.insert((start + offset) % 2**32, STREAM[offset : offset + size])
+        assert relative(reassembly.twice, start) == twice
         assert kept is covered.add(offset, size)
         runs = covered.runs()
         assert reassembly.size == covered.size()
@@ -300,6 +311,7 @@ def test_take_drops_what_lies_before(start: int, pieces: list[tuple[int, int]], 
         covered.add(offset, size)
     end = covered.end(nxt)
     assert b"".join(reassembly.take((start + nxt) % 2**32)) == STREAM[nxt:end]
+    assert relative(reassembly.twice, start) == covered.twice(0, nxt)
     assert reassembly.size == covered.size(end)
     assert reassembly.take((start + end) % 2**32) == []
 
@@ -316,6 +328,7 @@ def test_blocks_are_in_the_order_of_arrival() -> None:
 def test_too_many_runs_are_refused_but_those_there_may_grow() -> None:
     reassembly = Reassembly(3)
     assert [reassembly.insert(offset, b"x") for offset in (2, 4, 6, 8)] == [True, True, True, False]
+    assert reassembly.twice is None
     assert reassembly.insert(7, b"xy")
     assert reassembly.size == 5
     assert reassembly.insert(3, b"xyz")

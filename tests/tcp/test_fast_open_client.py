@@ -102,6 +102,16 @@ def test_data_that_is_not_acknowledged_goes_out_after_the_handshake(numbers: Num
     assert bench.connection.sender.retransmissions == 0
 
 
+def test_only_a_syn_says_how_much_of_it_arrived(numbers: Numbers) -> None:
+    """An ACK alone is ignored. If it were believed, the SYN,ACK that says less would be refused."""
+    bench = opened(acquainted(), b"text", **numbers)
+    bench.arrive(ACK, seq=1, ack=5)
+    bench.expect_nothing()
+    bench.arrive_syn(SYN | ACK)
+    bench.expect(ACK | PSH, seq=1, ack=1, payload=b"text")
+    bench.expect_state(State.ESTABLISHED)
+
+
 def test_the_rest_goes_out_after_the_handshake_if_a_part_is_acknowledged() -> None:
     bench = opened(acquainted(), b"text", peer=Offer())
     bench.arrive_syn(SYN | ACK, ack=3)
@@ -112,6 +122,8 @@ def test_more_than_was_sent_cannot_be_acknowledged() -> None:
     bench = opened(acquainted(), b"text")
     bench.arrive_syn(SYN | ACK, ack=6)
     bench.expect(RST, seq=6)
+    [again] = bench.drain()
+    assert (again.segment.flags, again.segment.note) == (SYN, "retransmission: challenged")
     bench.expect_state(State.SYN_SENT)
 
 

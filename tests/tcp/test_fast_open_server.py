@@ -74,7 +74,7 @@ class Customer(Peer):
         self.window = 65535
         self.answers: list[Segment] = []
 
-    def syn(self, data: bytes = b"", *, flags: int = 0, cookie: bytes | None = None) -> Segment:
+    def syn(self, data: bytes = b"", *, cookie: bytes | None = None, flags: int = 0) -> Segment:
         """It sends a SYN with its cookie, or another, and data; returns the SYN,ACK."""
         self.nxt = (self.isn + 1) & MASK
         what = self.cookie if cookie is None else cookie
@@ -288,7 +288,16 @@ def test_no_more_than_the_initial_window_goes_out() -> None:
     _, flow = bakery.served()
     flow.send(bytes(100_000), bakery.now)
     sent = bakery.act(flow)
-    assert [len(out.segment.payload) for out in sent] == [SEGMENT] * 9  # Beside the SYN,ACK.
+    assert [len(out.segment.payload) for out in sent] == [SEGMENT] * 10  # Beside the SYN,ACK.
+
+
+def test_the_syn_is_no_part_of_what_is_on_its_way_when_it_is_acknowledged() -> None:
+    bakery = Bakery()
+    customer, flow = bakery.served()
+    flow.send(bytes(100_000), bakery.now)
+    bakery.act(flow)
+    customer.ack(seq=(customer.nxt + len(REQUEST)) & MASK)
+    assert flow.sender.recovery.pipe == flow.sender.outstanding == 10 * SEGMENT
 
 
 def test_no_more_than_the_window_of_the_syn_goes_out() -> None:
@@ -407,15 +416,18 @@ def test_a_syn_within_the_window_is_challenged() -> None:
     assert state(flow) is State.SYN_RECEIVED
 
 
-def test_a_fin_in_a_syn_is_left() -> None:
+def test_a_syn_with_a_fin_is_dropped_whatever_its_cookie() -> None:
+    """As on Linux, which has no T/TCP either."""
     bakery = Bakery()
     customer = bakery.customer()
-    customer.syn(REQUEST, flags=FIN)
-    assert customer.acknowledged == len(REQUEST)
-    flow = bakery.accept()
-    assert flow.receive(100) == REQUEST
+    syn = Segment(customer.isn, 0, SYN | FIN, 65535, payload=REQUEST, **customer.offer)
+    syn.fast_open = customer.cookie
+    assert customer.arrive(syn) == []
+    assert len(bakery.stack.demux.connections) == len(bakery.listener) == 0
+    customer.syn(REQUEST)  # Without it, it is as good as ever.
+    assert bakery.accept().receive(100) == REQUEST
     customer.ack(FIN | ACK, seq=(customer.nxt + 8) & MASK)
-    assert state(flow) is State.CLOSE_WAIT
+    assert [info.state for info in bakery.stack.connections()] == ["CLOSE-WAIT"]
 
 
 def test_a_close_waits_for_the_handshake() -> None:
@@ -434,14 +446,14 @@ def test_a_close_with_its_data_unread_resets() -> None:
     bakery = Bakery()
     _, flow = bakery.served()
     flow.close()
-    assert [out.segment.flags for out in bakery.act(flow)] == [RST]
+    assert [out.segment.flags for out in bakery.act(flow)] == [RST | ACK]
 
 
 def test_a_listener_takes_those_with_it_that_nobody_has_accepted() -> None:
     bakery = Bakery()
     bakery.customer().syn(REQUEST)
     bakery.stack.opening.close_listener(None, PORT, bakery.listener)
-    assert [out.segment.flags for out in bakery.flush()] == [RST]
+    assert [out.segment.flags for out in bakery.flush()] == [RST | ACK]
     assert not bakery.stack.demux.connections
 
 

@@ -77,6 +77,20 @@ def test_more_to_come_holds_a_small_segment_until_it_came(numbers: Numbers) -> N
     bench.expect(ACK | PSH, payload=b"headbody")
 
 
+@pytest.mark.parametrize("max_payload", [MSS, 65536])
+def test_what_is_let_go_are_all_segments_queued_by_then(max_payload: int) -> None:
+    """Those that a closed window holds follow when it opens; what is sent for later is held."""
+    bench = established(config=replace(CORKED, max_payload=max_payload))
+    bench.arrive(ACK, wnd=MSS)
+    bench.send(bytes(2500))
+    bench.expect(ACK, size=MSS)
+    bench.connection.sender.push()
+    bench.arrive(ACK, wnd=65535)
+    assert sum(len(sent.segment.payload) for sent in bench.drain()) == 1500
+    bench.send(b"x")
+    bench.expect_nothing()
+
+
 # TCP_QUICKACK
 
 

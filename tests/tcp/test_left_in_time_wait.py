@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from operator import attrgetter
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tunstack.flow import FLOW_SIZE, Flow
+from tunstack.flow import FLOW_SIZE, Flow, TcpInfo
 from tunstack.limits import Limits
-from tunstack.tcp.segment import ACK, ECE, FIN, PSH, RST, SYN, URG, Segment
+from tunstack.tcp.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment
 from tunstack.tcp.sequence import MASK
 from tunstack.tcp.verdict import Verdict
 from tunstack.time_wait import WAIT_SIZE, TimeWaits
+from tunstack.wire import encode_segment
 
 from .crowd import CONFIG, OURS, PORT, Crowd
 from .test_blind import icmp_error
@@ -63,6 +64,53 @@ def test_no_flow_is_left_and_still_it_is_listed() -> None:
     assert (info.remote[0].packed, info.remote[1]) == (peer.address, peer.sport)
     assert (info.timestamps, info.sack, info.snd_wscale, info.rcv_wscale) == (True, True, 7, 7)
     assert (info.rtt, info.snd_cwnd, info.bytes_acked, info.congestion) == (None, 0, 0, "")
+
+
+@pytest.mark.parametrize("ecn", [True, False])
+@pytest.mark.parametrize(
+    "offer", [{}, {"wscale": 3}, {"ts_val": None}, {"sack_permitted": False}, {"wscale": None}]
+)
+def test_what_is_kept_is_told_and_the_rest_is_nothing(offer: dict[str, Any], ecn: bool) -> None:
+    """As `TcpInfo` says: the names, the windows, what was agreed on, `rcv_mss` and `rcv_tos`."""
+    crowd = Crowd()
+    peer = crowd.peer(**offer)
+    peer.syn(flags=ECE | CWR if ecn else 0)
+    peer.ack()
+    flow = crowd.accept()
+    peer.send(bytes(700), wnd=1000)
+    peer.send(bytes(300), wnd=1000)
+    assert len(flow.receive(2000)) == 1000
+    before = flow.info()
+    assert before.ecn == ecn
+    flow.close()
+    crowd.act(flow)
+    fin = Segment(peer.nxt, (peer.expected + 1) & MASK, FIN | ACK, 2000)
+    if before.timestamps:
+        fin.ts_val, fin.ts_ecr = peer.offer["ts_val"], 0
+    packet = encode_segment(peer.address, OURS, peer.sport, PORT, fin, tos=0xB8)
+    [last] = crowd.packet(b"".join(packet))
+    assert crowd.flow(peer) is None
+    [info] = crowd.stack.connections()
+    nothing: dict[str, Any] = {
+        field.name: {"rtt": None, "min_rtt": None, "soft_error": None, "congestion": ""}.get(
+            field.name, 0
+        )
+        for field in fields(TcpInfo)
+    }
+    kept = {
+        name: getattr(before, name)
+        for name in (
+            *("local", "remote", "timestamps", "sack", "ecn", "rcv_mss"),
+            *("snd_wscale", "rcv_wscale"),
+        )
+    }
+    own = {
+        "state": "TIME-WAIT",
+        "snd_wnd": 2000 << before.snd_wscale,  # As the peer's FIN has it.
+        "rcv_wnd": last.segment.wnd << before.rcv_wscale,
+        "rcv_tos": 0xB8,
+    }
+    assert asdict(info) == nothing | kept | own
 
 
 def test_all_are_listed_in_the_order_in_which_they_began() -> None:
@@ -259,6 +307,50 @@ def test_a_reset_ends_it_unless_it_is_protected() -> None:
     assert crowd.stack.counters[Verdict.RESET_IGNORED] == 1
 
 
+@pytest.mark.parametrize("small", [True, False], ids=["what is left", "the whole"])
+@pytest.mark.parametrize(
+    ("flags", "ahead", "payload", "answered"),
+    [
+        (ACK, 0, b"", False),  # Their last ACK, or another: nobody waits for an answer.
+        (ACK, 1, b"", True),
+        (ACK, 60_000, b"", True),
+        (ACK, -2, b"", True),
+        (ACK, 5_000_000, b"", True),
+        (ACK | PSH, 0, b"x", True),
+        (ACK | PSH, 1, b"x", True),
+        (FIN | ACK, 1, b"", True),
+        (URG | ACK, 1, b"", True),
+    ],
+)
+def test_what_is_not_at_rcv_nxt_draws_an_ack(
+    flags: int,
+    ahead: int,
+    payload: bytes,
+    answered: bool,
+    small: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """RFC 9293 section 3.10.7.4, fifth; as on Linux."""
+    if not small:
+        monkeypatch.setattr(TimeWaits, "take", lambda *_: False)
+    crowd = Crowd()
+    peer = left(crowd)
+    assert (crowd.flow(peer) is None) is small
+    answers = peer.ack(flags, payload, seq=(peer.nxt + ahead) & MASK)
+    assert [(each.flags, each.seq, each.ack) for each in answers] == [
+        (ACK, peer.expected, peer.nxt)
+    ] * answered
+    assert states(crowd) == ["TIME-WAIT"]
+
+
+@pytest.mark.rfc("5961:7")
+def test_two_ends_in_time_wait_do_not_answer_each_other_for_ever() -> None:
+    crowd = Crowd()
+    peer = left(crowd)
+    answers = [peer.ack(seq=(peer.nxt + 1) & MASK) for _ in range(20)]
+    assert [len(each) for each in answers] == [1] * 10 + [0] * 10
+
+
 @pytest.mark.rfc("5961:7")
 def test_challenges_stay_limited() -> None:
     crowd = Crowd()
@@ -305,23 +397,13 @@ def test_segments_without_end_leave_nothing_behind() -> None:
 # Others
 
 
-def test_its_name_is_taken_and_its_port_too() -> None:
+def test_a_syn_with_a_fin_opens_nothing_anew() -> None:
+    """It is challenged, as any SYN that is none of a new connection's."""
     crowd = Crowd()
-    peer = crowd.peer()
-    stack = crowd.stack
-    flow = stack.opening.connect(peer.address, 7, crowd.now, local_port=40000)
-    [syn] = crowd.flush()
-    peer.port, peer.sport, peer.expected = 40000, 7, (syn.segment.seq + 1) & MASK
-    peer.nxt = (peer.isn + 1) & MASK
-    peer.arrive(Segment(peer.isn, peer.expected, SYN | ACK, 65535))
-    close(crowd, peer, flow)
-    assert len(stack.time_waits) == 1
-    with pytest.raises(OSError, match="in use"):
-        stack.opening.connect(peer.address, 7, crowd.now, local_port=40000)
-    with pytest.raises(OSError, match="in use"):
-        stack.demux.bind(None, 40000, reuse=False)
-    crowd.advance(WAIT)
-    stack.demux.bind(None, 40000, reuse=False)
+    peer = left(crowd)
+    [answer] = peer.ack(SYN | FIN, seq=(peer.nxt + 1000) & MASK)
+    assert answer.flags == ACK
+    assert states(crowd) == ["TIME-WAIT"]
 
 
 def test_an_icmp_error_about_it_is_of_no_use() -> None:

@@ -6,8 +6,9 @@ from typing import Final
 
 import pytest
 
+from tunstack.limits import Limits
 from tunstack.tcp.listener import MAX_BACKLOG, Listener
-from tunstack.tcp.segment import ACK, PSH, RST, SYN
+from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, URG
 from tunstack.tcp.state import State
 from tunstack.tcp.verdict import Verdict
 
@@ -33,6 +34,29 @@ def test_each_syn_begets_a_connection() -> None:
         bench.expect(SYN | ACK, seq=0, ack=1, mss=1012)
     assert len(bench.stack.demux.connections) == 2
     assert len(bench.listener) == 0
+
+
+@pytest.mark.parametrize(
+    "flags", [0, FIN, PSH, URG, FIN | PSH | URG, SYN | FIN, SYN | FIN | PSH | URG], ids=bin
+)
+@pytest.mark.parametrize("cookies", [False, True])
+def test_what_is_no_syn_of_a_connection_draws_nothing(flags: int, cookies: bool) -> None:
+    """Section 3.10.7.2, fourth, and Linux: not even a RST, which would tell who is there."""
+    bench = StackBench(limits=Limits(syncookies="always" if cookies else "when full"))
+    bench.arrive(flags, payload=b"text")
+    bench.expect_nothing()
+    assert len(bench.stack.demux.connections) == 0
+    assert bench.stack.counters[Verdict.IGNORED] == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "ack"), [(0, 4), (FIN, 5), (SYN | FIN, 6), (FIN | PSH | URG, 5)], ids=str
+)
+def test_where_nobody_listens_it_draws_a_reset(flags: int, ack: int) -> None:
+    """Section 3.10.7.1: SEG.SEQ + SEG.LEN, control bits included."""
+    bench = StackBench()
+    bench.arrive(flags, dport=PORT + 1, payload=b"text")
+    bench.expect(RST | ACK, seq=0, ack=ack)
 
 
 def test_connections_are_accepted_in_the_order_in_which_they_opened() -> None:
@@ -149,7 +173,7 @@ def test_closing_a_listener_resets_what_waits() -> None:
     accepted = bench.accept()
     bench.stack.opening.close_listener(None, PORT, bench.listener)
     bench.flush()
-    assert sorted(sent.segment.flags for sent in bench.drain()) == [RST, RST]
+    assert sorted(sent.segment.flags for sent in bench.drain()) == [RST, RST | ACK]
     assert [*bench.stack.demux.connections] == [accepted]
     bench.arrive(SYN, sport=5000)
     bench.expect(RST | ACK, seq=0, ack=1)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tunstack.tcp import sizing
 from tunstack.tcp.config import Config
 from tunstack.tcp.mtu_probing import AFTER_BLACK_HOLE, ALWAYS, BASE, OFF, SMALLEST, MtuSearch, below
 from tunstack.tcp.segment import ACK, Segment
@@ -209,6 +210,26 @@ def test_a_probe_that_arrives_makes_segments_larger(numbers: Numbers) -> None:
     assert [len(segment.payload) for segment in probes] == [FULL]
     assert bench.connection.sender.mss == FULL
     assert bench.connection.sender.path.known == MTU_MSS
+
+
+@pytest.mark.rfc("5927:7.2", "8899:4.6.1")
+@pytest.mark.parametrize("about", ["segment", "probe"])
+def test_after_a_black_hole_a_router_is_believed_at_once(about: str) -> None:
+    """Full segments had arrived; but the path has changed since, and that proves nothing now."""
+    bench = bulk(size=2_000_000)
+    bench.drain()
+    bench.arrive(ACK)
+    sender = bench.connection.sender
+    assert sender.path.proven == FULL
+    assert len(timeouts(bench, 3)[-1].payload) == SMALL
+    seq, size = (sender.una - bench.iss) & MASK, SMALL - 100
+    if about == "probe":
+        while "size probe" not in (notes := {each.segment.note: each for each in bench.drain()}):
+            bench.arrive(ACK)
+        seq, size = notes["size probe"].segment.seq, SMALL + 100
+    sizing.too_large(sender, size + 12, (bench.iss + seq) & MASK, bench.now)
+    assert sender.path.told == size + 12
+    assert sender.path.news
 
 
 @pytest.mark.rfc("4821:7.6.2", "8899:3")

@@ -381,9 +381,52 @@ def test_reset_without_ack_does_not_refuse() -> None:
 def test_unacceptable_ack_in_syn_sent_draws_a_reset(flags: int, ack: int, numbers: Numbers) -> None:
     """Section 3.10.7.3, first: <SEQ=SEG.ACK><CTL=RST>."""
     bench = syn_sent(**numbers)
+    bench.wait()
+    bench.drain()
     assert bench.arrive(flags, seq=0, ack=ack) is Verdict.UNACCEPTABLE_ACK
     bench.expect(RST, seq=ack % 2**32)
     bench.expect_state(S.SYN_SENT)
+
+
+def test_a_challenged_syn_is_repeated_behind_the_reset(numbers: Numbers) -> None:
+    """The peer has an old connection of this name (RFC 9293 figure 9), and now it has none."""
+    bench = syn_sent(**numbers)
+    bench.advance(0.03)
+    assert bench.arrive(ACK, seq=500, ack=70) is Verdict.UNACCEPTABLE_ACK
+    bench.expect(RST, seq=70)
+    bench.expect(
+        SYN,
+        seq=0,
+        mss=1012,
+        wscale=7,
+        sack_permitted=True,
+        note="retransmission: challenged",
+    )
+    bench.advance(0.03)
+    bench.arrive_syn(SYN | ACK)
+    bench.expect(ACK, seq=1, ack=1)
+    bench.expect_state(S.ESTABLISHED)
+
+
+def test_a_syn_is_repeated_at_once_only_once_and_then_by_its_timer() -> None:
+    """As on Linux: what challenges it may not be what a RST ends, or forged."""
+    bench = syn_sent()
+    bench.arrive(ACK, seq=500, ack=70)
+    assert [sent.segment.flags for sent in bench.drain()] == [RST, SYN]
+    for _ in range(3):
+        bench.arrive(ACK, seq=500, ack=70)
+        bench.expect(RST, seq=70)
+    bench.wait()
+    [syn] = bench.drain()
+    assert (syn.at, syn.segment.note) == (1.0, "retransmission: timeout")
+
+
+def test_a_syn_that_waits_for_data_is_not_sent_for_what_challenges_it() -> None:
+    bench = Bench()
+    bench.connection.open_active()
+    bench.connection.withhold_syn()
+    assert bench.arrive(ACK, seq=500, ack=70) is Verdict.UNACCEPTABLE_ACK
+    bench.expect(RST, seq=70)
 
 
 @pytest.mark.parametrize("ack", [0, 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -13,9 +14,13 @@ from tunstack.tcp.recovery import Phase
 from tunstack.tcp.segment import ACK, FIN, PSH
 
 from .flight import (
+    RENO,
     RTT,
     SACKING,
+    TEXT,
     acknowledge,
+    block,
+    connected,
     expect_segments,
     flying,
     numbers_of,
@@ -25,7 +30,7 @@ from .flight import (
     seq,
     windows,
 )
-from .harness import MSS, Numbers, established
+from .harness import MSS, NO_OPTIONS, Numbers, established
 
 FLIGHT: Final = 100
 """Segments; an MSS of one octet makes octets of them."""
@@ -134,6 +139,22 @@ def test_pipe_is_what_is_neither_sacked_nor_lost(numbers: Numbers) -> None:
         pipe.append(recovery(bench).pipe // MSS)
     # Two were replaced by new ones, the lost one by itself, and then half of what arrives.
     assert pipe == [10, 10, 9, 8]
+
+
+@pytest.mark.rfc("6675:4", "2018:5")
+def test_what_an_overtaken_ack_says_of_data_beyond_is_heard(numbers: Numbers) -> None:
+    """Its blocks count from SND.UNA on; of the round trip it tells nothing."""
+    bench = flying(10, **numbers)
+    bench.advance(RTT)
+    acknowledge(bench, 4)
+    bench.drain()
+    srtt = bench.connection.sender.rtt.srtt
+    bench.advance(RTT)
+    bench.arrive(ACK, ack=seq(1), sack=(block(2, 4), block(6, 7)))
+    assert recovery(bench).board.sacked == 3 * MSS
+    assert recovery(bench).board.una == seq(4)
+    assert bench.connection.sender.rtt.srtt == srtt
+    bench.drain()
 
 
 @pytest.mark.rfc("9937:6.2", "6675:5")
@@ -294,6 +315,58 @@ def test_a_fin_is_repaired_like_any_other_number() -> None:
     bench.expect(ACK | PSH, seq=1, payload=b"x", note="retransmission: fast")
     bench.arrive(ACK, ack=3)
     assert bench.connection.sender.fin_acknowledged
+
+
+@pytest.mark.parametrize("way", ["timeout", "partial ACK"])
+def test_a_full_segment_is_repaired_with_its_fin(way: str) -> None:
+    """As one segment, by whatever way its loss is found: the FIN takes no octet's place."""
+    peer = NO_OPTIONS if way == "partial ACK" else SACKING
+    bench = connected(peer=peer, config=replace(RENO, tail_loss_probe=False))
+    with bench.batch():
+        bench.send(TEXT[: 5 * MSS])
+        bench.shutdown()
+    bench.drain()
+    bench.advance(RTT)
+    if way == "timeout":
+        bench.arrive(ACK, ack=seq(4))
+        bench.wait()
+    else:
+        for _ in range(3):
+            bench.arrive(ACK, ack=1)
+        expect_segments(bench, 0, note="fast")
+        bench.arrive(ACK, ack=seq(4))
+    why = "retransmission: timeout" if way == "timeout" else "retransmission: fast"
+    bench.expect(FIN | ACK | PSH, seq=seq(4), size=MSS, note=why)
+
+
+def test_of_full_segments_none_is_too_large_for_its_fin() -> None:
+    bench = flying(3, queued=3)
+    bench.advance(0.001)
+    bench.connection.sender.congestion.cwnd = 4 * MSS
+    with bench.batch():
+        bench.send(bytes(MSS))
+        bench.shutdown()
+    bench.drain()
+    recovery(bench).lose_larger(MSS)
+    assert recovery(bench).board.lost == 3 * MSS  # Sent together: that may have been one.
+
+
+def test_a_fin_takes_no_room_in_the_window() -> None:
+    """The last of eleven is not overdue when the others are: with its FIN it is one segment."""
+    bench = flying(10, queued=10, config=replace(RENO, tail_loss_probe=False))
+    bench.connection.sender.congestion.cwnd = 11 * MSS
+    deadline = bench.connection.deadline()
+    assert deadline is not None
+    bench.run_until(deadline - 0.01)
+    with bench.batch():
+        bench.send(bytes(MSS))
+        bench.shutdown()
+    bench.expect(FIN | ACK, size=MSS)
+    bench.wait()
+    assert numbers_of(bench) == [0]
+    bench.arrive(ACK, ack=seq(1))
+    assert windows(bench)[0] == 2
+    assert numbers_of(bench) == [1]
 
 
 @pytest.mark.rfc("6675:5")

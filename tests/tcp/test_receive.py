@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import pytest
 
+from tunstack.link.impair import Impairments
+from tunstack.simulator import Simulator
 from tunstack.tcp.segment import ACK, PSH
 from tunstack.tcp.state import State
 from tunstack.tcp.verdict import Verdict
@@ -17,6 +19,8 @@ from .harness import CONFIG, MSS, NO_OPTIONS, Bench, Numbers, Offer, established
 S = State
 TEXT: Final = bytes(n % 251 for n in range(30_000))
 DELAY: Final = 0.04
+PATIENT: Final = replace(CONFIG, quick_acks=0)
+"""Its first ACKs may wait as long as later ones."""
 
 
 def unscaled(buffer: int, **setup: Any) -> Bench:
@@ -30,7 +34,7 @@ def unscaled(buffer: int, **setup: Any) -> Bench:
 @pytest.mark.rfc("SHLD-18", "MUST-40")
 def test_an_ack_may_wait_40_ms(numbers: Numbers) -> None:
     """SHLD-18, MUST-40."""
-    bench = established(**numbers)
+    bench = established(config=PATIENT, **numbers)
     bench.advance(1.0)
     bench.arrive(ACK | PSH, payload=b"x")
     bench.expect_nothing()
@@ -39,9 +43,42 @@ def test_an_ack_may_wait_40_ms(numbers: Numbers) -> None:
     assert bench.connection.deadline() is None
 
 
+@pytest.mark.rfc("SHLD-18", "MUST-40")
+def test_the_first_16_acks_of_a_connection_wait_5_ms() -> None:
+    """Those that need not wait at all do not count."""
+    bench = established()
+    for number in range(20):
+        bench.arrive(ACK, payload=bytes(2 * MSS))
+        bench.expect(ACK, at=bench.now)
+        begin = bench.now
+        bench.arrive(ACK | PSH, payload=b"x")
+        bench.wait()
+        bench.expect(ACK, at=begin + (0.005 if number < 16 else DELAY))
+
+
+def test_they_wait_no_longer_than_others() -> None:
+    bench = established(config=replace(CONFIG, delayed_ack=0.001))
+    bench.arrive(ACK | PSH, payload=b"x")
+    bench.wait()
+    bench.expect(ACK, at=0.001)
+
+
+@pytest.mark.parametrize("predict", [True, False])
+def test_who_writes_in_two_parts_is_not_kept_waiting(predict: bool) -> None:
+    """Nagle's algorithm holds the second until the first is acknowledged (RFC 9293 3.7.4)."""
+    simulator = Simulator(seed=1, impairments=Impairments(delay=0.01), predict=predict)
+    client, server = simulator.connect()
+    simulator.run(lambda: client.flow is not None and client.flow.sender.synchronized)
+    begin = simulator.now
+    client.send(b"header")
+    client.send(b"body")
+    simulator.run(lambda: len(server.received) == 10)
+    assert simulator.now - begin < 3 * 0.01 + 0.006
+
+
 @pytest.mark.rfc("MUST-40")
 def test_more_data_does_not_prolong_the_delay() -> None:
-    bench = established()
+    bench = established(config=PATIENT)
     bench.arrive(ACK, payload=b"x")
     bench.advance(0.03)
     bench.arrive(ACK, payload=b"y")
@@ -371,6 +408,64 @@ def test_a_segment_that_came_before_puts_its_block_first() -> None:
     bench.expect(ACK, sack=(block(1), block(1), block(3)))
 
 
+HELD: Final = ((1001, 2001), (3001, 4001))
+"""What is there already, beyond RCV.NXT, which is 1."""
+
+OVERLAPS: Final[dict[str, tuple[int, int, int, tuple[tuple[int, int], ...]]]] = {
+    "in order, over one range": (1, 2501, 2501, ((1001, 2001), (3001, 4001))),
+    "in order, into a range": (1, 1501, 2001, ((1001, 1501), (3001, 4001))),
+    "in order, to the end of a range": (1, 2001, 2001, ((1001, 2001), (3001, 4001))),
+    "in order, into the second range": (1, 3501, 4001, ((1001, 2001),)),
+    "in order, over both": (1, 5001, 5001, ((1001, 2001),)),
+    "in order, up to a range": (1, 1001, 2001, ((3001, 4001),)),
+    "behind, into a range": (-499, 1501, 2001, ((-499, 1), (3001, 4001))),
+    "behind, over both": (-499, 5001, 5001, ((-499, 1),)),
+    "the left edge of a range": (501, 1501, 1, ((1001, 1501), (501, 2001), (3001, 4001))),
+    "the right edge of a range": (1501, 2501, 1, ((1501, 2001), (1001, 2501), (3001, 4001))),
+    "both edges of a range": (501, 2501, 1, ((1001, 2001), (501, 2501), (3001, 4001))),
+    "one range and the next": (1501, 3501, 1, ((1501, 2001), (1001, 4001))),
+    "between two ranges, into the next": (
+        2501,
+        3501,
+        1,
+        ((3001, 3501), (2501, 4001), (1001, 2001)),
+    ),
+    "over both ranges": (501, 4501, 1, ((1001, 2001), (501, 4501))),
+    "within a range": (1201, 1301, 1, ((1201, 1301), (1001, 2001), (3001, 4001))),
+    "between two ranges": (2001, 3001, 1, ((1001, 4001),)),
+}
+"""What comes, from where to where; what is acknowledged then, and the SACK option."""
+
+
+@pytest.mark.rfc("2883:4.2", "2883:4.2.1", "2883:4.2.2", "2883:4.2.3")
+@pytest.mark.parametrize("case", OVERLAPS)
+def test_what_comes_twice_in_part_is_reported(case: str, numbers: Numbers) -> None:
+    """The first part that did, and in the second block what is held around it."""
+    start, end, ack, sack = OVERLAPS[case]
+    bench = established(**numbers)
+    with bench.batch():
+        for left, right in reversed(HELD):
+            bench.arrive(ACK, seq=left, payload=TEXT[left - 1 : right - 1])
+    bench.drain()
+    text = bytes(max(0, 1 - start)) + TEXT[max(0, start - 1) : end - 1]
+    assert bench.arrive(ACK, seq=start, payload=text) in (Verdict.ACCEPTED, Verdict.DUPLICATE)
+    bench.expect(ACK, ack=ack, sack=tuple((left % 2**32, right) for left, right in sack))
+    assert bench.receive() == TEXT[: ack - 1]
+    bench.drain()
+    bench.arrive(ACK, seq=9001, payload=b"x")
+    [(_, segment)] = bench.drain()
+    assert segment.sack[0] == (9001, 9002)  # It is reported once.
+
+
+def test_what_is_dropped_since_too_much_waits_did_not_come_twice() -> None:
+    bench = established(config=replace(CONFIG, max_out_of_order_runs=2))
+    with bench.batch():
+        holes(bench, 1, 3)
+    bench.drain()
+    assert bench.arrive(ACK, seq=block(5)[0], payload=bytes(MSS)) is Verdict.NO_MEMORY
+    bench.expect(ACK, ack=1, sack=(block(3), block(1)))
+
+
 @pytest.mark.rfc("2883:4.1")
 def test_what_comes_twice_is_reported_once(numbers: Numbers) -> None:
     bench = established(**numbers)
@@ -443,7 +538,7 @@ def test_runs_are_bounded() -> None:
     reassembly = bench.connection.receiver.reassembly
     assert (len(reassembly), reassembly.size) == (10, 10)
     bench.arrive(ACK, seq=1, payload=TEXT[:42])
-    bench.expect(ACK, ack=43)
+    bench.expect(ACK, ack=43, sack=((3, 4),))
     assert (len(reassembly), reassembly.size) == (0, 0)
 
 

@@ -15,7 +15,7 @@ from tunstack.tcp.congestion import Reno
 from tunstack.tcp.recovery import Phase
 from tunstack.tcp.segment import ACK, FIN, PSH
 
-from .harness import CONFIG, MSS, NO_OPTIONS, WITHOUT_SACK, Bench, Numbers, established
+from .harness import CONFIG, MSS, NO_OPTIONS, WITHOUT_SACK, Bench, Numbers, Offer, established
 
 RENO: Final = replace(CONFIG, congestion=Reno)
 TEXT: Final = bytes(n % 251 for n in range(40_000))
@@ -311,6 +311,33 @@ def test_duplicates_of_what_was_recovered_begin_no_other(numbers: Numbers) -> No
     expect_segments(bench, 13, note="fast")
 
 
+@pytest.mark.rfc("9937:6.2")
+def test_what_the_third_duplicate_tells_of_is_the_first_that_counts(numbers: Numbers) -> None:
+    """Eight are on their way then; one of ten has arrived: half a segment more may be."""
+    bench = lost(**numbers)
+    assert bench.connection.sender.congestion.cwnd == 8.5 * MSS
+    assert bench.connection.sender.recovery.pipe == 9 * MSS  # The retransmission did not wait.
+    duplicate_acks(bench, 1)
+    assert bench.connection.sender.congestion.cwnd == 8 * MSS  # Two of ten: one, and it is out.
+
+
+@pytest.mark.rfc("3042:2", "6582:3.2")
+def test_the_third_duplicate_of_what_was_recovered_lets_nothing_go(numbers: Numbers) -> None:
+    """Limited transmit is for two, though no recovery begins."""
+    bench = lost(**numbers)
+    duplicate_acks(bench, 6)
+    expect_segments(bench, 12, 13)
+    bench.arrive(ACK, ack=seq(12))
+    expect_segments(bench, 14)
+    duplicate_acks(bench, 1, ack=seq(12))
+    expect_segments(bench, 15)
+    duplicate_acks(bench, 1, ack=seq(12))
+    expect_segments(bench, 16)
+    duplicate_acks(bench, 3, ack=seq(12))
+    bench.expect_nothing()
+    assert phase(bench) is Phase.OPEN
+
+
 # Timeout
 
 
@@ -376,7 +403,26 @@ def test_after_a_timeout_what_has_arrived_is_not_sent_again(numbers: Numbers) ->
     bench.arrive(ACK, ack=seq(10))  # Only the first was lost.
     assert phase(bench) is Phase.OPEN
     assert bench.connection.sender.retransmissions == 1
-    expect_segments(bench, 10)
+    assert windows(bench) == (2, 5)  # That ACK counts for one segment.
+    expect_segments(bench, 10, 11)
+
+
+@pytest.mark.rfc("5681:3.1")
+@pytest.mark.parametrize("peer", [Offer(), WITHOUT_SACK], ids=["sack", "no-sack"])
+@pytest.mark.parametrize("size", [MSS, 100])
+def test_after_a_timeout_of_a_lone_segment_two_leave(peer: Offer, size: int) -> None:
+    """Its ACK opens the window though it ends the recovery, and a segment counts as one."""
+    bench = established(config=RENO, peer=peer)
+    bench.send(TEXT[:size])
+    while phase(bench) is not Phase.LOSS:  # The tail loss probe, if there is one, is lost as well.
+        bench.drain()
+        bench.wait()
+    bench.drain()
+    assert windows(bench) == (1, 2)
+    bench.arrive(ACK)
+    assert windows(bench) == (2, 2)
+    bench.send(TEXT[: 10 * MSS])
+    assert [len(sent.segment.payload) for sent in bench.drain()] == [MSS, MSS]
 
 
 def test_the_end_of_what_was_outstanding_is_cut_where_it_was() -> None:

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from tunstack.tcp.segment import ACK
-from tunstack.wire import encode_segment
+from tunstack.tcp.segment import ACK, PSH, SYN, Segment
+from tunstack.wire import decode_datagram, encode_datagram, encode_segment
 
 from .harness import CONFIG, Offer, established
+from .stack_bench import HERE, PEER, PORT, StackBench
 
 
 @pytest.mark.rfc("2018:3")
@@ -26,3 +27,77 @@ def test_sack_blocks_never_make_an_ack_too_large(mtu: int, timestamps: bool) -> 
         assert len(packet) <= mtu
     if mtu == 1500:
         assert len(ack.sack) == (3 if timestamps else 4)
+
+
+def in_fragments(segment: Segment, mtu: int) -> list[bytes]:
+    """The peer's segment as Linux sends it over a link on which it does not fit."""
+    whole = decode_datagram(b"".join(encode_segment(PEER, HERE.ip.packed, 4000, PORT, segment)))
+    room = (mtu - 20) & ~7
+    return [
+        b"".join(
+            encode_datagram(
+                replace(
+                    whole,
+                    payload=whole.payload[start : start + room],
+                    dont_fragment=False,
+                    more_fragments=start + room < len(whole.payload),
+                    fragment_offset=start,
+                )
+            )
+        )
+        for start in range(0, len(whole.payload), room)
+    ]
+
+
+@pytest.mark.parametrize("mtu", [68, 80, 87])
+def test_segments_that_the_kernel_must_fragment_are_put_together(mtu: int) -> None:
+    """It makes none smaller than 88 octets in all, whatever MSS it is offered."""
+    bench = StackBench(mtu=mtu)
+    bench.arrive(SYN, ts_val=1000)
+    iss = bench.expect(SYN | ACK, mss=mtu - 40).seq
+    bench.arrive(ACK, seq=1, ack=1, ts_val=1000)
+    flow = bench.accept()
+    assert flow is not None
+    for number in range(2):
+        data = Segment(
+            1 + 36 * number,
+            (flow.sender.iss + 1) % 2**32,
+            ACK | PSH,
+            6000,
+            payload=bytes(36),
+            ts_val=1001,
+        )
+        packets = in_fragments(data, mtu)
+        assert len(packets) == 2
+        for packet in packets[::-1] if number else packets:
+            assert len(packet) <= mtu
+            bench.stack.packet_arrives(packet, bench.now)
+    bench.flush()
+    bench.expect(ACK, seq=iss + 1, ack=73)
+    assert flow.receive(100) == bytes(72)
+    assert bench.stack.statistics()["fragment"] == 0
+
+
+def test_a_segment_that_is_put_together_must_have_the_right_checksum() -> None:
+    bench = StackBench(mtu=68)
+    first, second = in_fragments(Segment(1, 1, ACK, 6000, payload=bytes(40)), 68)
+    for packet in (first, second[:-1] + b"!"):
+        bench.stack.packet_arrives(packet, bench.now)
+    bench.flush()
+    assert bench.stack.statistics()["bad_tcp_checksum"] == 1
+
+
+def test_fragments_that_are_given_up_are_counted() -> None:
+    bench = StackBench(mtu=68)
+    first, second = in_fragments(Segment(1, 1, ACK, 6000, payload=bytes(40)), 68)
+    bench.stack.packet_arrives(first, 0.0)
+    bench.stack.packet_arrives(second, 30.0)
+    assert bench.stack.statistics()["fragment"] == 1
+
+
+def test_on_a_wider_link_fragments_are_dropped_and_counted() -> None:
+    bench = StackBench(mtu=88)
+    for packet in in_fragments(Segment(1, 1, ACK, 6000, payload=bytes(60)), 88):
+        bench.stack.packet_arrives(packet, bench.now)
+    bench.flush()
+    assert bench.stack.statistics()["fragment"] == 2

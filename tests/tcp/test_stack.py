@@ -59,8 +59,20 @@ def report(bench: StackBench, flow: Flow, kind: int, code: int, *, seq: int | No
         (icmp.DESTINATION_UNREACHABLE, 1, errno.EHOSTUNREACH),
         (icmp.DESTINATION_UNREACHABLE, 2, errno.ENOPROTOOPT),
         (icmp.DESTINATION_UNREACHABLE, 3, errno.ECONNREFUSED),
+        (icmp.DESTINATION_UNREACHABLE, 5, errno.EOPNOTSUPP),
+        (icmp.DESTINATION_UNREACHABLE, 6, errno.ENETUNREACH),
+        (icmp.DESTINATION_UNREACHABLE, 7, errno.EHOSTDOWN),
+        (icmp.DESTINATION_UNREACHABLE, 8, errno.ENONET),
+        (icmp.DESTINATION_UNREACHABLE, 9, errno.ENETUNREACH),
+        (icmp.DESTINATION_UNREACHABLE, 10, errno.EHOSTUNREACH),
+        (icmp.DESTINATION_UNREACHABLE, 11, errno.ENETUNREACH),
+        (icmp.DESTINATION_UNREACHABLE, 12, errno.EHOSTUNREACH),
         (icmp.DESTINATION_UNREACHABLE, 13, errno.EHOSTUNREACH),
+        (icmp.DESTINATION_UNREACHABLE, 14, errno.EHOSTUNREACH),
+        (icmp.DESTINATION_UNREACHABLE, 15, errno.EHOSTUNREACH),
         (icmp.TIME_EXCEEDED, 0, errno.EHOSTUNREACH),
+        (icmp.PARAMETER_PROBLEM, 0, errno.EPROTO),
+        (icmp.PARAMETER_PROBLEM, 1, errno.EPROTO),
     ],
 )
 def test_icmp_error_ends_an_attempt(kind: int, code: int, number: int) -> None:
@@ -77,8 +89,9 @@ def test_icmp_error_ends_an_attempt(kind: int, code: int, number: int) -> None:
     [
         (icmp.SOURCE_QUENCH, 0),  # MUST-55
         (icmp.REDIRECT, 1),
-        (icmp.PARAMETER_PROBLEM, 0),
         (icmp.DESTINATION_UNREACHABLE, icmp.FRAGMENTATION_NEEDED),
+        (icmp.DESTINATION_UNREACHABLE, 16),  # There is none.
+        (icmp.DESTINATION_UNREACHABLE, 255),
     ],
 )
 def test_icmp_message_that_changes_nothing(kind: int, code: int) -> None:
@@ -86,6 +99,15 @@ def test_icmp_message_that_changes_nothing(kind: int, code: int) -> None:
     report(bench, flow, kind, code)
     assert flow.state is S.SYN_SENT
     assert flow.soft_error is None
+
+
+def test_a_segment_whose_fragments_were_not_put_together_ends_nothing() -> None:
+    """It goes again; meanwhile the application may know of it (SHLD-25)."""
+    bench, flow = connecting()
+    report(bench, flow, icmp.TIME_EXCEEDED, icmp.REASSEMBLY_TIME_EXCEEDED)
+    assert flow.state is S.SYN_SENT
+    assert flow.soft_error is not None
+    assert flow.soft_error.errno == errno.EHOSTUNREACH
 
 
 @pytest.mark.parametrize("beside", [-1, 1, 1000])
@@ -313,3 +335,31 @@ def test_info_tells_of_a_connection() -> None:
     assert (info.snd_mss, info.rcv_mss, info.snd_cwnd) == (536, 1012, 5360)
     assert (info.timestamps, info.sack, info.snd_wscale, info.rcv_wscale) == (False, False, 0, 0)
     assert (info.rtt, info.rto, info.retransmits) == (0.0, 0.2, 0)
+
+
+@pytest.mark.parametrize("ours", [False, True], ids=["their RST", "our own"])
+def test_a_syn_in_one_batch_with_the_reset_before_it_is_answered(ours: bool) -> None:
+    """As of a client that meets its old connection: it resets that, and repeats its SYN at once."""
+    bench = StackBench()
+    bench.handshake()
+    flow = bench.accept()
+    assert flow is not None
+
+    def packet(segment: Segment) -> bytes:
+        return b"".join(encode_segment(PEER, HERE.ip.packed, 4000, PORT, segment))
+
+    if ours:
+        flow.abort()
+        bench.stack.touch(flow)
+    else:
+        reset = Segment(flow.receiver.nxt, flags=RST)
+        bench.stack.packet_arrives(packet(reset), bench.now)
+    bench.stack.packet_arrives(packet(Segment(900_000, flags=SYN, wnd=65535)), bench.now)
+    bench.flush()
+    flags = [sent.segment.flags for sent in bench.drain()]
+    assert sorted(flags) == sorted([SYN | ACK] + [RST] * ours)
+    [again] = bench.stack.demux.connections
+    assert again is not flow
+    assert again.state is S.SYN_RECEIVED
+    bench.advance(0.5)
+    assert flow.state is S.CLOSED

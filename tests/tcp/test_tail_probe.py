@@ -234,7 +234,20 @@ def test_a_fin_is_part_of_the_last_segment() -> None:
         bench.shutdown()
     bench.drain()
     bench.wait()
-    bench.expect(FIN | ACK | PSH, seq=7, payload=TEXT[6 : MSS + 5], note=f"retransmission: {PROBE}")
+    bench.expect(FIN | ACK | PSH, seq=6, payload=TEXT[5 : MSS + 5], note=f"retransmission: {PROBE}")
+
+
+@pytest.mark.rfc("8985:7.3")
+@pytest.mark.parametrize("segments", [1, 3])
+def test_a_full_segment_goes_again_with_its_fin(segments: int) -> None:
+    """The FIN takes no octet's place."""
+    bench = connected()
+    with bench.batch():
+        bench.send(TEXT[: segments * MSS])
+        bench.shutdown()
+    bench.drain()
+    bench.wait()
+    bench.expect(FIN | ACK | PSH, seq=seq(segments - 1), size=MSS, note=f"retransmission: {PROBE}")
 
 
 @pytest.mark.rfc("8985:7.3")
@@ -370,6 +383,19 @@ def test_a_probe_that_repaired_a_loss_halves_the_window() -> None:
     assert phase(bench) is Phase.OPEN
     later(bench, 6)
     assert windows(bench)[1] == 2  # Once.
+
+
+@pytest.mark.rfc("8985:7.4.2", "5681:3.1")
+def test_the_ack_that_tells_of_the_repair_opens_the_window_from_there() -> None:
+    """It is not before the reduction that it counts: it would count for nothing."""
+    bench = probed(4)
+    bench.advance(RTT)
+    acknowledge(bench, 4)
+    bench.send(TEXT[4 * MSS : 8 * MSS])
+    bench.drain()
+    bench.advance(RTT)
+    acknowledge(bench, 8)
+    assert windows(bench) == (3, 2)  # Four segments, where two would do for one more.
 
 
 @pytest.mark.rfc("8985:7.4.1")

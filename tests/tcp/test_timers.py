@@ -121,3 +121,18 @@ def test_every_alarm_rings_once_at_its_deadline(steps: list[tuple[int, int | Non
         now = until
     assert [alarm.rung for alarm in alarms] == rung
     assert len(queue) == 0
+
+
+def test_what_is_over_is_let_go_of() -> None:
+    """An entry for it would keep it alive until its time comes: for a few that is no matter."""
+    queue: TimerQueue[Alarm] = TimerQueue()
+    alarms = [Alarm(1000.0 + number) for number in range(400)]
+    for alarm in alarms:
+        queue.schedule(alarm)
+    for alarm in alarms[::4]:
+        queue.forget(alarm)
+    assert len(queue) <= 300 + 300 // 4 + 8
+    for alarm in alarms[1::4]:
+        queue.forget(alarm)
+    assert len(queue) <= 200 + 200 // 4 + 8
+    assert ring(queue, 2000.0) == [alarm for number, alarm in enumerate(alarms) if number % 4 > 1]

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN
+from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, Segment
 from tunstack.tcp.state import SYNCHRONIZED, State
 from tunstack.tcp.verdict import Verdict
 
-from .harness import IN_STATE, MSS, Bench, Numbers, established, syn_sent
+from .harness import IN_STATE, MSS, Bench, Numbers, Offer, Sent, established, syn_received, syn_sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 S = State
 DAY: Final = 86400.0
+WITHOUT_TIMESTAMPS: Final = Offer(mss=MSS, timestamps=False)
 
 
 def recent(bench: Bench) -> int:
@@ -45,7 +47,8 @@ def test_clock_wraps() -> None:
 
 
 @pytest.mark.rfc("7323:3.2")
-def test_every_segment_but_a_reset_carries_timestamps() -> None:
+def test_every_segment_carries_timestamps() -> None:
+    """A RST as well, which only should."""
     bench = established()
     bench.send(b"x")
     assert bench.expect(ACK | PSH, payload=b"x").ts_val is not None
@@ -54,7 +57,7 @@ def test_every_segment_but_a_reset_carries_timestamps() -> None:
     bench.shutdown()
     assert bench.expect(FIN | ACK, sack=((100, 101),)).ts_val is not None
     bench.abort()
-    bench.expect(RST, ts_val=None)
+    bench.expect(RST, ts_val=0)
 
 
 # TS.Recent (section 4.3)
@@ -170,15 +173,74 @@ def test_after_24_days_a_timestamp_says_nothing(idle: float, verdict: Verdict) -
     bench.drain()
 
 
-@pytest.mark.rfc("7323:3.2")
-@pytest.mark.parametrize("flags", [ACK, ACK | FIN])
-def test_segment_without_a_timestamp_is_dropped(flags: int) -> None:
-    """Section 3.2: once agreed on, they SHOULD be there."""
-    bench = established()
-    verdict = bench.arrive(flags, payload=b"x", ts_val=None)
-    assert verdict is Verdict.NO_TIMESTAMP
+@pytest.mark.parametrize("state", sorted(SYNCHRONIZED, key=str))
+def test_segment_without_a_timestamp_is_taken_as_if_none_were_agreed_on(
+    state: State, numbers: Numbers
+) -> None:
+    """As on Linux: RFC 7323 section 3.2 would have it dropped, and the connection hang."""
+    bench, plain = IN_STATE[state](**numbers), IN_STATE[state](peer=WITHOUT_TIMESTAMPS, **numbers)
+    for each in (bench, plain):
+        each.arrive(ACK)
+        each.drain()
+    verdicts = [each.arrive(ACK | FIN, payload=b"x", ts_val=None) for each in (bench, plain)]
+    assert verdicts[0] is verdicts[1]
+    assert bench.receive() == plain.receive()
+    assert bench.connection.path == plain.connection.path
+    answers, others = bench.drain(), plain.drain()
+    assert [without_timestamp(sent) for sent in answers] == [*map(without_timestamp, others)]
+    assert all(sent.segment.ts_val is not None for sent in answers if sent.segment.flags & ACK)
+
+
+def without_timestamp(sent: Sent) -> Segment:
+    return replace(sent.segment, ts_val=None, ts_ecr=0)
+
+
+def test_handshake_may_end_without_a_timestamp(numbers: Numbers) -> None:
+    bench = syn_received(**numbers)
+    assert bench.arrive(ACK, ts_val=None) is Verdict.ACCEPTED
+    bench.expect_state(S.ESTABLISHED)
+    bench.send(b"x")
+    assert bench.expect(ACK, payload=b"x").ts_val is not None
+
+
+def test_between_segments_without_timestamps_paws_goes_on(numbers: Numbers) -> None:
+    bench = established(**numbers)
+    bench.arrive(ACK, payload=b"a", ts_val=500)
+    assert bench.arrive(ACK, payload=b"b", ts_val=None) is Verdict.ACCEPTED
+    bench.advance(0.04)
+    bench.expect(ACK, ack=3, ts_ecr=500)
+    assert bench.arrive(ACK, payload=b"old", ts_val=499) is Verdict.OLD_TIMESTAMP
+    bench.expect(ACK, ack=3, ts_ecr=500)
+    assert bench.receive() == b"ab"
+
+
+def test_ack_without_a_timestamp_measures_as_without_them(numbers: Numbers) -> None:
+    """Karn's rule holds again: of what was sent again, nothing can be measured."""
+    bench = established(**numbers)
+    before = bench.connection.sender.rtt.srtt
+    bench.send(b"x")
+    bench.drain()
+    bench.wait()
+    bench.drain()
+    bench.advance(0.1)
+    assert bench.arrive(ACK, ts_val=None) is Verdict.ACCEPTED
+    assert bench.connection.sender.rtt.srtt == before
+    bench.send(b"y")
+    bench.drain()
+    bench.advance(0.15)
+    bench.arrive(ACK, ts_val=None)
+    srtt = bench.connection.sender.rtt.srtt
+    assert srtt is not None
+    assert srtt > (before or 0.0)
     bench.expect_nothing()
-    assert bench.receive() == b""
+
+
+def test_keepalive_without_a_timestamp_is_answered(numbers: Numbers) -> None:
+    """Those of some systems have none: a healthy peer would be told of a timeout."""
+    bench = established(**numbers)
+    bench.advance(7200.0)
+    assert bench.arrive(ACK, seq=0, ts_val=None) is Verdict.DUPLICATE
+    assert bench.expect(ACK, seq=1, ack=1).ts_val == 7_200_000
 
 
 @pytest.mark.rfc("5961:4.2")

@@ -148,6 +148,18 @@ def test_an_old_echo_undoes_a_timeout(numbers: Numbers) -> None:
     assert bench.connection.sender.retransmissions == 1
 
 
+@pytest.mark.rfc("3522:3.2", "5681:3.1")
+@pytest.mark.parametrize("make", [mistaken, timed_out])
+def test_the_ack_that_undoes_it_opens_the_window_as_any_other(make: Any) -> None:
+    """By a segment: most of what it covers has been sent for already."""
+    bench = make(peer=STAMPING)
+    bench.advance(RTT / 5)
+    acknowledge(bench, 4, ts_ecr=100)
+    assert undone(bench) == 1
+    assert windows(bench) == (11, UNLIMITED)
+    bench.drain()
+
+
 @pytest.mark.rfc("3522:3.2")
 def test_an_echo_of_what_the_timeout_sent_again_undoes_nothing() -> None:
     bench = timed_out(peer=STAMPING)
@@ -195,6 +207,20 @@ def test_it_does_after_the_recovery_is_over_as_well() -> None:
     acknowledge(bench, 12, dsack=(block(0),))
     as_before(bench)
     bench.drain()
+
+
+@pytest.mark.rfc("3708:3", "2883:4")
+def test_it_does_though_later_acks_have_overtaken_it(numbers: Numbers) -> None:
+    """It is told once. What its ACK says of data is old, and the time that it took no measure."""
+    bench = mistaken(**numbers)
+    acknowledge(bench, 12)
+    bench.drain()
+    srtt, wnd = bench.connection.sender.rtt.srtt, bench.connection.sender.wnd
+    bench.advance(RTT)
+    acknowledge(bench, 10, dsack=(block(0),), wnd=5)
+    as_before(bench)
+    bench.drain()
+    assert (bench.connection.sender.rtt.srtt, bench.connection.sender.wnd) == (srtt, wnd)
 
 
 @pytest.mark.rfc("3708:3")
@@ -271,7 +297,7 @@ def test_old_data_that_arrives_after_new_was_sent_undoes_a_timeout(numbers: Numb
     acknowledge(bench, 1)
     assert numbers_of(bench) == [new, new + 1]
     acknowledge(bench, 2)
-    as_before(bench)
+    as_before(bench, 11)  # By this ACK as well.
     assert all(number > new for number in numbers_of(bench))
     assert bench.connection.sender.retransmissions == 1
 

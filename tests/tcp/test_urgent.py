@@ -370,6 +370,39 @@ def test_but_not_if_it_was_taken_and_is_next() -> None:
     assert urgent_octet(bench) == b"?"
 
 
+def test_what_is_behind_one_that_was_taken_is_data_when_the_next_is_announced() -> None:
+    """That takes away the one octet, of what had come in one segment, or in several."""
+    bench = out_of_line()
+    bench.arrive(ACK | PSH | URG, up=1, payload=b"!more")
+    bench.arrive(ACK | PSH, payload=b" data")
+    bench.drain()
+    assert urgent_octet(bench) == b"!"
+    bench.arrive(ACK | PSH | URG, up=3, payload=b"ab?cd")
+    bench.drain()
+    assert bench.receive() == b"more dataab"
+    assert urgent_octet(bench) == b"?"
+    assert bench.receive() == b"cd"
+
+
+def test_one_that_was_taken_is_data_again_while_there_is_some_before_it() -> None:
+    """As on Linux, where only the next octet can go; none of the others does."""
+    bench = out_of_line()
+    bench.arrive(ACK | PSH | URG, up=2, payload=b"x!more")
+    assert urgent_octet(bench) == b"!"
+    bench.arrive(ACK | PSH | URG, up=3, payload=b"ab?")
+    bench.drain()
+    assert bench.receive() == b"x!moreab"
+
+
+def test_one_that_was_not_taken_is_read_with_what_is_behind_it() -> None:
+    bench = out_of_line()
+    bench.arrive(ACK | PSH | URG, up=1, payload=b"!more")
+    bench.arrive(ACK | PSH | URG, up=1, payload=b"?")
+    bench.drain()
+    assert bench.receive() == b"!more"
+    assert urgent_octet(bench) == b"?"
+
+
 @pytest.mark.parametrize("taken", [True, False])
 def test_closing_without_it_is_closing_with_data_unread(taken: bool) -> None:
     """SHLD-3; but nothing is unread once it was taken."""
@@ -391,7 +424,7 @@ def test_it_can_be_put_back_in_line() -> None:
     assert bench.receive() == b"b"
 
 
-def test_who_does_not_read_any_more_gets_none() -> None:
+def test_who_waits_for_nothing_any_more_does_not_wait_for_it() -> None:
     bench = out_of_line()
     bench.arrive(ACK | URG, up=3)
     bench.connection.shutdown_receive()
@@ -399,6 +432,7 @@ def test_who_does_not_read_any_more_gets_none() -> None:
     bench.arrive(ACK | PSH, payload=b"abcdef")
     bench.advance(1.0)
     bench.drain()
+    assert [bench.receive(), bench.receive(), bench.receive()] == [b"ab", b"def", b""]
     assert remaining(bench) == 0
 
 

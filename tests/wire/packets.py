@@ -35,6 +35,8 @@ def ipv4_packet(
     total_length: int | None = None,
     flags: int = 0x4000,
     options: bytes = b"",
+    tos: int = 0,
+    ttl: int = 64,
     wrong: int = 0,
 ) -> bytes:
     """An IPv4 packet whose header checksum is right, or off by `wrong`."""
@@ -44,11 +46,11 @@ def ipv4_packet(
         struct.pack(
             ">BBHHHBBH4s4s",
             version << 4 | words,
-            0,
+            tos,
             length,
             7,
             flags,
-            64,
+            ttl,
             protocol,
             0,
             KERNEL,

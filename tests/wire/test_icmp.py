@@ -118,6 +118,18 @@ def test_quote_is_read_whatever_became_of_its_header_on_the_way() -> None:
     )
 
 
+@pytest.mark.rfc("1122:3.2.2", "3168:9.1")
+def test_a_quote_is_the_datagram_as_it_came() -> None:
+    """Its octets, service and ECN among them: who sent it may look for a mark of congestion."""
+    came = ipv4_packet(bytes(8), tos=0xBB, ttl=3)
+    packet = b"".join(encode_icmp(OURS, KERNEL, IcmpMessage(3, 3, quoted=decode_datagram(came))))
+    assert packet[28:] == came
+    assert packet[1] == 0  # The error's own is another matter.
+    quoted = decode_icmp(decode_datagram(packet)).quoted
+    assert quoted is not None
+    assert (quoted.tos, quoted.ttl) == (0xBB, 3)
+
+
 @pytest.mark.rfc("1812:4.3.2.3")
 def test_error_quotes_what_fits_into_576_octets() -> None:
     """RFC 1812 section 4.3.2.3; the total length quoted is that of the whole datagram."""

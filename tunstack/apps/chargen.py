@@ -24,14 +24,17 @@ _BLOCK: Final = PATTERN * 9  # about 64 KiB: one turn at a time would wake us fo
 
 async def handler(stream: trio.abc.Stream) -> None:
     """Send the pattern until the peer goes away or ends its half; drop whatever it sends."""
+    ended = False
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_send_forever, stream, nursery.cancel_scope)
         with suppress(trio.BrokenResourceError):
             while await stream.receive_some():
                 pass
+            ended = True
         nursery.cancel_scope.cancel()
-    with suppress(trio.BrokenResourceError):
-        await end_sending(stream)
+    if ended:  # and is not broken, so that there is a half to end
+        with suppress(trio.BrokenResourceError):
+            await end_sending(stream)
 
 
 async def _send_forever(stream: trio.abc.Stream, scope: trio.CancelScope) -> None:

@@ -13,6 +13,9 @@ in pieces of any power of two does not line up with it, and shows.
 
     >>> block = hashlib.shake_128(b"tunstack").digest(65521)
 
+A client that stops in the middle of anything, its reading included, costs no more than some 20 KiB
+beside its connection.
+
 Reading is h11's, with a new parser for each request, fed with what the last one left over. Writing
 is a few lines here: every answer knows its length, and h11 would close after each HTTP/1.0 request,
 where ab and its like ask for keep-alive.
@@ -47,6 +50,16 @@ MAX_BYTES: Final = 2**40
 _BLOCK: Final = hashlib.shake_128(b"tunstack").digest(PERIOD)
 _BLOCKS: Final = memoryview(_BLOCK * 4)
 _READ_SIZE: Final = 65536
+"""Octets of a body that are read at once."""
+_SOME: Final = 16384
+"""The same of a chunked one: what follows a request has to be kept until that is answered, and the
+client may not take the answer."""
+_LITTLE: Final = 4096
+"""The same where no body is known to follow."""
+_LARGEST_HEAD: Final = 8192
+"""Octets of a request without its body: a client may stop in the middle of it."""
+_JOINED: Final = 16384
+"""Octets of a head and what goes with it in one piece: a client may not take that."""
 _LINGER_SECONDS: Final = 2.0
 _LINGER_BYTES: Final = 8 * 1024 * 1024
 _PAGE: Final = (
@@ -106,21 +119,38 @@ class _Conversation:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
-        self._http = h11.Connection(h11.SERVER)
+        self._http: h11.Connection  # Of the present request: an idle client has none.
+        self._rest, self._ended = b"", False
+        self._left: int | None = 0
+        """Octets of the body that are still to come; None if nobody knows."""
 
     async def run(self) -> None:
         try:
-            while isinstance(request := await self._next_event(), h11.Request):
+            while isinstance(request := await self._next_request(), h11.Request):
+                self._left = _length_of(request)
                 answer = await self._answer(request)
                 # Short of the end of a body, nobody can say where the next request begins.
                 connection = "close" if self._body_is_left() else _persistence(request)
                 await self._send(answer, connection, body=request.method != b"HEAD")
                 if connection == "close":
                     break
-                self._start_next_request()
+                self._rest, self._ended = self._http.trailing_data
+                del self._http, request
         except h11.RemoteProtocolError as error:
             await self._send(_Answer.text(_status_of(error), f"bad request: {error}"), "close")
         await self._linger()
+
+    async def _next_request(self) -> object:
+        """The beginning of the next request, or whatever else comes in its place."""
+        if not self._rest and not self._ended:
+            self._rest = bytes(await self._stream.receive_some(_LITTLE))
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_LARGEST_HEAD)
+        self._left = 0
+        self._http.receive_data(self._rest)
+        if self._rest and self._ended:
+            self._http.receive_data(b"")
+        self._rest = b""
+        return await self._next_event()
 
     async def _next_event(self) -> object:
         """The parser's next event, whatever has to be read for it."""
@@ -133,7 +163,16 @@ class _Conversation:
                     status_code=100, headers=[], reason=b"Continue"
                 )
                 await self._stream.send_all(self._http.send(go_ahead))
-            self._http.receive_data(bytes(await self._stream.receive_some(_READ_SIZE)))
+            self._http.receive_data(await self._read())
+
+    async def _read(self) -> bytes:
+        """Read on: as much as belongs to the body, or little."""
+        left = self._left
+        if left is None:
+            return bytes(await self._stream.receive_some(_SOME))
+        data = bytes(await self._stream.receive_some(max(_LITTLE, min(left, _READ_SIZE))))
+        self._left = left - len(data)
+        return data
 
     async def _answer(self, request: h11.Request) -> _Answer:
         path = _path_of(request.target)
@@ -155,6 +194,7 @@ class _Conversation:
         digest = hashlib.sha256()
         while isinstance(event := await self._next_event(), h11.Data):
             digest.update(event.data)
+            del event  # It may take long until the next one comes.
         return digest.hexdigest()
 
     def _body_is_left(self) -> bool:
@@ -166,22 +206,18 @@ class _Conversation:
 
     async def _send(self, answer: _Answer, connection: str, *, body: bool = True) -> None:
         """Send an answer; the head goes out with the first of the body, in one piece."""
-        pending: bytes | memoryview = answer.head(connection)
-        if body:
-            pieces = iter(answer.body)
-            pending = b"".join((pending, next(pieces, b"")))
-            for piece in pieces:
-                await self._stream.send_all(pending)
-                pending = piece
-        await self._stream.send_all(pending)
-
-    def _start_next_request(self) -> None:
-        rest, ended = self._http.trailing_data
-        self._http = h11.Connection(h11.SERVER)
-        if rest:
-            self._http.receive_data(rest)
-        if ended:
-            self._http.receive_data(b"")
+        head = answer.head(connection)
+        if not body:
+            await self._stream.send_all(head)
+            return
+        pieces = iter(answer.body)
+        first = memoryview(next(pieces, b""))
+        room = _JOINED - len(head)
+        await self._stream.send_all(b"".join((head, first[:room])))
+        if len(first) > room:
+            await self._stream.send_all(first[room:])
+        for piece in pieces:
+            await self._stream.send_all(piece)
 
     async def _linger(self) -> None:
         """End our half, and let the peer end its own (RFC 9112 section 9.6).
@@ -196,6 +232,16 @@ class _Conversation:
         with trio.move_on_after(_LINGER_SECONDS):
             while left > 0 and (data := await self._stream.receive_some(_READ_SIZE)):
                 left -= len(data)
+
+
+def _length_of(request: h11.Request) -> int | None:
+    """Octets of the body that follows; None if it is chunked."""
+    for name, value in request.headers:
+        if name == b"content-length":
+            return int(value)
+        if name == b"transfer-encoding":
+            return None
+    return 0
 
 
 def _persistence(request: h11.Request) -> str:

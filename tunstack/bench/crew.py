@@ -59,6 +59,7 @@ async def _start(nursery: trio.Nursery) -> trio.Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             check=False,
+            start_new_session=True,  # a terminal's interrupt is for us, who end it
             task_status=task_status,
         )
 

@@ -1,4 +1,7 @@
-"""The suite's ratios as an SVG: a bar for each row, on a logarithmic scale, and its target."""
+"""The suite's ratios as an SVG: a bar for each row, on a logarithmic scale, and its target.
+
+An arrow before each name tells which way is better: less time, more requests.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from tunstack.bench.rows import Result
 
@@ -15,15 +18,23 @@ _NAMES: Final = 290
 _WIDTH: Final = 420
 _FIGURES: Final = 190
 _ROW: Final = 26
-_TOP: Final = 56
-_BOTTOM: Final = 34
+_TOP: Final = 82
+_BOTTOM: Final = 82
 _LEAST: Final = 0.01
 """The lowest ratio that is drawn as what it is."""
+_AXIS: Final = "tunstack's median divided by that of kernel sockets (logarithmic; 1: the same)"
+_MORE, _LESS = "→", "←"
+"""The direction in which a bar is better."""
 _MET, _MISSED, _PLAIN = "#009E73", "#D55E00", "#56B4E9"  # after Okabe and Ito
 
 
-def draw(results: Iterable[Result]) -> str:
-    """Draw the ratio of each row that has one; 1 is the kernel."""
+def draw(results: Iterable[Result], made_by: str = "") -> str:
+    """Draw the ratio of each row that has one; 1 is the kernel.
+
+    Args:
+        results: The rows.
+        made_by: On what machine, and with what, it was measured.
+    """
     rows = [result for result in results if result.row.compared and math.isfinite(result.ratio)]
     values = [1.0, *(result.ratio for result in rows), *_bounds(rows)]
     scale = _Scale(max(min(values), _LEAST) / 1.3, max(values) * 1.3)
@@ -34,7 +45,10 @@ def draw(results: Iterable[Result]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"'
         f' viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">\n',
         f'<rect width="{width}" height="{height}" fill="white"/>\n',
-        _text(12, 20, "tunstack in units of kernel sockets; the mark is the target", "start"),
+        _text(12, 22, "tunstack beside kernel sockets", "start", size=15),
+        *_legend(),
+        _text(_NAMES + _WIDTH / 2, bottom + 40, _AXIS, "middle"),
+        _text(12, height - 12, made_by, "start"),
     ]
     for tick in scale.ticks():
         x = scale.x(tick)
@@ -44,6 +58,24 @@ def draw(results: Iterable[Result]) -> str:
     for number, result in enumerate(rows):
         parts.append(_bar(result, _TOP + _ROW * number, scale))
     return "".join([*parts, "</svg>\n"])
+
+
+def _legend() -> Iterator[str]:
+    """What the colours, the mark and the arrows mean."""
+    x = 12.0
+    for colour, words in (
+        (_MET, "target met"),
+        (_MISSED, "target missed"),
+        (_PLAIN, "without a target"),
+    ):
+        yield f'<rect x="{x:.1f}" y="38" width="14" height="12" fill="{colour}"/>\n'
+        yield _text(x + 20, 49, words, "start")
+        x += 20 + 6.6 * len(words) + 22
+    yield (
+        f'<path d="M{x + 7:.1f} 36v16" stroke="#000000" stroke-width="2" stroke-dasharray="3 2"/>\n'
+    )
+    yield _text(x + 20, 49, "target", "start")
+    yield _text(x + 84, 49, f"{_MORE} more is better, {_LESS} less is better", "start")
 
 
 def _bounds(rows: list[Result]) -> list[float]:
@@ -77,7 +109,8 @@ def _bar(result: Result, y: float, scale: _Scale) -> str:
     colour = {True: _MET, False: _MISSED, None: _PLAIN}[result.met]
     middle = y + _ROW / 2
     parts = [
-        _text(_NAMES - 10, middle + 4, result.row.name, "end"),
+        _text(_NAMES - 26, middle + 4, result.row.name, "end"),
+        _text(_NAMES - 14, middle + 4, _LESS if result.row.less_is_better else _MORE, "middle"),
         f'<rect class="ratio" x="{begin:.1f}" y="{y + 4:.1f}" width="{end - begin:.1f}"'
         f' height="{_ROW - 8}" fill="{colour}"/>\n',
         _text(_NAMES + _WIDTH + 10, middle + 4, _words(result), "start"),
@@ -94,5 +127,8 @@ def _words(result: Result) -> str:
     return f"{result.ratio:.2f}{target}"
 
 
-def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>\n'
+def _text(x: float, y: float, text: str, anchor: str, *, size: int = 12) -> str:
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}"'
+        f' fill="#222222">{escape(text)}</text>\n'
+    )

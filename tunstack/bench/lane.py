@@ -172,12 +172,14 @@ async def _to_us(host: Host, kernel: Namespace, lane: Lane) -> tuple[int, int]:
 
 async def _send(kernel: Namespace, lane: Lane) -> None:
     """Send from a kernel at the left end until cancelled."""
-    await kernel.run_process(_script("send", RIGHT, str(PORT), lane.congestion))
+    script = _script("send", RIGHT, str(PORT), lane.congestion)
+    await kernel.run_process(script, start_new_session=True)
 
 
 async def _start_receiver(kernel: Namespace, lane: Lane) -> trio.Process:
-    times = str(lane.seconds), str(lane.skipped)
-    process = await kernel.open_process(_script("receive", str(PORT), *times), stdout=-1)
+    # In a session of its own: a terminal's interrupt is for us, who end it.
+    script = _script("receive", str(PORT), str(lane.seconds), str(lane.skipped))
+    process = await kernel.open_process(script, stdout=-1, start_new_session=True)
     await _line(process)
     return process
 

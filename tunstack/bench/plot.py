@@ -14,24 +14,36 @@ if TYPE_CHECKING:
     from tunstack.bench.loss import Result
 
 _WIDTH: Final = 420
-_HEIGHT: Final = 320
+_HEIGHT: Final = 366
 _LEFT: Final = 60
-_TOP: Final = 40
+_TOP: Final = 66
 _RIGHT: Final = 20
-_BOTTOM: Final = 50
+_BOTTOM: Final = 70
 _LEGEND: Final = 210
 _LEAST: Final = 1e4
 """Bits per second, below which a goodput is drawn as so much: the scale has no zero."""
+_TITLE: Final = (
+    "Goodput in Mbit/s over loss (logarithmic): more is better. Dashed: tunstack at one end"
+)
+_FAST_TITLE: Final = (
+    "Goodput in % of what the path can bring: more is better. Dashed: tunstack at one end"
+)
 # Distinct for people with any colour vision (Okabe and Ito), and dashed where not of the kernel.
 _COLOURS: Final = ("#000000", "#E69F00", "#56B4E9", "#D55E00", "#CC79A7", "#009E73")
 
 
-def draw(results: Sequence[Result], fast: Sequence[FastResult] = ()) -> str:
+def draw(results: Sequence[Result], made_by: str = "", fast: Sequence[FastResult] = ()) -> str:
     """Draw goodput over loss, a panel for each round-trip time, a line for each contender.
 
     Below, goodput on fast paths over the round-trip time, a panel for each rate.
+
+    Args:
+        results: What was measured across lossy paths.
+        made_by: On what machine.
+        fast: What was measured across fast ones.
     """
-    rows = [row for row in (_lossy_row(results), _fast_row(fast)) if row]
+    made = ((_TITLE, _lossy_row(results)), (_FAST_TITLE, _fast_row(fast)))
+    titles, rows = [title for title, row in made if row], [row for _, row in made if row]
     width = max((_WIDTH * len(row) for row in rows), default=0) + _LEGEND
     height = _HEIGHT * len(rows)
     parts = []
@@ -39,7 +51,8 @@ def draw(results: Sequence[Result], fast: Sequence[FastResult] = ()) -> str:
         panels = [_panel(panel, index) for index, panel in enumerate(row)]
         legend = _legend(row[0].lines, _WIDTH * len(row))
         parts.append(f'<g transform="translate(0 {_HEIGHT * number})">\n')
-        parts += [*panels, legend, "</g>\n"]
+        parts += [_text(12, 22, titles[number], "start"), *panels, legend, "</g>\n"]
+    parts.append(_text(12, height - 10, made_by, "start"))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"'
         f' viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">\n'
@@ -149,7 +162,7 @@ def _panel(panel: _Panel, number: int) -> str:
         f'<g transform="translate({_WIDTH * number} 0)">\n',
         _text(_LEFT, _TOP - 16, panel.title, "start"),
         _text(_LEFT - 8, _TOP - 16, panel.unit, "end"),
-        _text((_LEFT + right) / 2, _HEIGHT - 12, panel.abscissa, "middle"),
+        _text((_LEFT + right) / 2, _HEIGHT - 32, panel.abscissa, "middle"),
     ]
     for label, y in panel.ticks:
         lines.append(f'<path d="M{_LEFT} {y:.1f}H{right}" stroke="#dddddd"/>\n')
@@ -182,4 +195,7 @@ def _legend(names: Iterable[str], left: float) -> str:
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>\n'
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="#222222">'
+        f"{escape(text)}</text>\n"
+    )

@@ -41,6 +41,9 @@ class Target:
         return value >= self.bound if self.sign == ">=" else value <= self.bound
 
 
+_SPENT: Final = frozenset({"s/GB", "µs", "KiB"})
+
+
 @dataclass(slots=True, frozen=True)
 class Row:
     """One line of the table.
@@ -59,6 +62,11 @@ class Row:
     target: Target | None = None
     share: tuple[str, str] | None = None
     compared: bool = True
+
+    @property
+    def less_is_better(self) -> bool:
+        """Whether a figure counts what is spent: time or memory, and not what is achieved."""
+        return self.unit in _SPENT
 
 
 @dataclass(slots=True)
@@ -119,6 +127,15 @@ def describe_machine() -> dict[str, str | int | None]:
         "python": sys.version.partition(" ")[0],
         "load": f"{os.getloadavg()[0]:.1f}",
     }
+
+
+def machine_text() -> str:
+    """The same in one line."""
+    machine = describe_machine()
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['system']},"
+        f" Python {machine['python']}; load average {machine['load']}"
+    )
 
 
 def _processor() -> str:

@@ -73,7 +73,12 @@ async def open_server(
 
 @asynccontextmanager
 async def _process(namespace: Namespace, command: list[str]) -> AsyncIterator[Talker]:
-    process = await namespace.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = await namespace.open_process(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # a terminal's interrupt is for us, who end it
+    )
     talker = Talker(process)
     try:
         await talker.listen()
@@ -183,7 +188,11 @@ class Server:
         """
         before = await self.usage()
         finished = await self._namespace.run_process(
-            generator.command, capture_stdout=True, capture_stderr=True, check=False
+            generator.command,
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            start_new_session=True,
         )
         if finished.returncode:
             said = finished.stderr.decode(errors="replace").strip().rpartition("\n")[2]

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tunstack.bench.cases import GROUPS, QUICK, USUAL, Plan
 from tunstack.bench.figures import draw
 from tunstack.bench.generators import GeneratorError, programs
-from tunstack.bench.rows import as_json, as_table, describe_machine
+from tunstack.bench.rows import as_json, as_table, machine_text
 from tunstack.bench.suite import run_suite
-from tunstack.cli.running import Failure, execute
+from tunstack.cli.files import check_outputs, write_output
+from tunstack.cli.parameters import OUTPUT, STANDARD, Number, refuse_to_share
+from tunstack.cli.running import execute
+from tunstack.cli.status import Failure
+from tunstack.cli.terminal import console
 
 if TYPE_CHECKING:
     from tunstack.bench.rows import Result
     from tunstack.bench.suite import Progress as State
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
 _WIDTH = 140
 
 _EPILOG = """\b
@@ -34,12 +35,23 @@ Examples:
 """
 
 
-@click.command(short_help="Measure tunstack beside kernel sockets.", epilog=_EPILOG)
-@click.option("--json", "file", type=_FILE, metavar="FILE", help="Write every figure to FILE.")
-@click.option("--plot", type=_FILE, metavar="FILE", help="Draw the ratios into FILE (SVG).")
+@click.command(epilog=_EPILOG)
+@click.option(
+    "--json",
+    "file",
+    type=OUTPUT,
+    metavar="FILE",
+    help="Write every figure to FILE, or to standard output: -.",
+)
+@click.option(
+    "--plot",
+    type=OUTPUT,
+    metavar="FILE",
+    help="Draw the ratios into FILE (SVG), or on standard output: -.",
+)
 @click.option("--quick", is_flag=True, help="Take a minute, and be less exact.")
 @click.option("--pairs", type=click.IntRange(1, 100), help="Runs of each in each lane.  [5]")
-@click.option("--seconds", type=click.FloatRange(0.1, 60), help="Of each run.  [2]")
+@click.option("--seconds", type=Number(0.1, 60), help="Of each run.  [2]")
 @click.option(
     "--only",
     multiple=True,
@@ -50,8 +62,8 @@ Examples:
 @click.option("--no-offload", is_flag=True, help="Have tunstack cut all segments itself.")
 @click.option("--own-clients", is_flag=True, help="Do not use wrk, ab and iperf3.")
 def bench(
-    file: Path | None,
-    plot: Path | None,
+    file: str | None,
+    plot: str | None,
     quick: bool,
     pairs: int | None,
     seconds: float | None,
@@ -65,6 +77,7 @@ def bench(
     medians. Figures of one machine say little about another's. What is called crowd, one busy
     connection among 50,000 that are idle, is measured only when it is asked for.
     """
+    refuse_to_share(json=file, plot=plot)
     plan = QUICK if quick else Plan()
     plan = replace(
         plan,
@@ -75,15 +88,15 @@ def bench(
     )
 
     async def main() -> int:
-        for each in filter(None, (file, plot)):
-            _write(each, "")  # Five minutes later would be too late to find out.
+        check_outputs(file, plot)
         try:
             results = await _run(plan, tuple(dict.fromkeys(only)) or USUAL)
         except GeneratorError as error:
             raise Failure(f"a measurement failed: {error}", 1) from error
         clients = programs(own=plan.own)
         by = ", ".join(f"{what} by {name}" for what, name in clients.items())
-        _print(results, by if plan.offload else f"{by}; --no-offload")
+        made_by = f"{machine_text()}; {by}" + ("" if plan.offload else "; --no-offload")
+        _print(results, made_by, stderr=STANDARD in (file, plot))
         conditions = {
             "pairs": plan.pairs,
             "seconds": plan.seconds,
@@ -91,9 +104,9 @@ def bench(
             "clients": clients,
         }
         if file is not None:
-            _write(file, as_json(results, conditions))
+            write_output(file, as_json(results, conditions))
         if plot is not None:
-            _write(plot, draw(results))
+            write_output(plot, draw(results, made_by))
         return 0
 
     return execute("tunstack bench", main)
@@ -104,7 +117,7 @@ async def _run(plan: Plan, names: tuple[str, ...]) -> list[Result]:
         TextColumn("{task.description}"),
         BarColumn(),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=console(stderr=True),
         transient=True,
     )
     with bar:
@@ -116,7 +129,7 @@ async def _run(plan: Plan, names: tuple[str, ...]) -> list[Result]:
         return await run_suite(plan, names, progress)
 
 
-def _print(results: list[Result], clients: str) -> None:
+def _print(results: list[Result], made_by: str, *, stderr: bool) -> None:
     """Print the table, in Markdown, and what it came about with."""
     head, *rows = as_table(results)
     table = Table(*head, box=box.MARKDOWN)
@@ -124,20 +137,8 @@ def _print(results: list[Result], clients: str) -> None:
         column.justify = "right"
     for row in rows:
         table.add_row(*row)
-    console = Console()
-    if not console.is_terminal:
-        console.width = _WIDTH
-    console.print(table)
-    machine = describe_machine()
-    console.print(
-        f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, "
-        f"Python {machine['python']}; load average {machine['load']}; {clients}",
-        highlight=False,
-    )
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text)
-    except OSError as error:
-        raise Failure(f"cannot write {file}: {error.strerror}") from error
+    page = console(stderr=stderr, soft_wrap=False)
+    if not page.is_terminal:
+        page.width = _WIDTH
+    page.print(table)
+    page.print(made_by)

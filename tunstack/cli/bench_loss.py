@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -19,11 +17,18 @@ from tunstack.bench.crew import LaneError
 from tunstack.bench.fast import FastPlan, run_fast
 from tunstack.bench.loss import CONTENDERS, QUICK, Plan, as_json, ratio, run_plan
 from tunstack.bench.plot import draw
-from tunstack.cli.running import Failure, execute
+from tunstack.bench.rows import machine_text
+from tunstack.cli.files import check_outputs, write_output
+from tunstack.cli.parameters import OUTPUT, STANDARD, Number, refuse_to_share
+from tunstack.cli.running import execute
+from tunstack.cli.status import Failure
+from tunstack.cli.terminal import console
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
     from typing import TypeVar
+
+    from rich.console import Console
 
     from tunstack.bench.fast import FastResult
     from tunstack.bench.lane import Outcome
@@ -31,7 +36,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
 _REPAIR = "sent again/lost (twice, timeouts)"
 
 _EPILOG = """\b
@@ -43,22 +47,33 @@ Examples:
 """
 
 
-@click.command(short_help="Measure goodput across lossy paths.", epilog=_EPILOG)
+@click.command(epilog=_EPILOG)
 @click.option("--quick", is_flag=True, help="Take two minutes, a few paths, and be less exact.")
 @click.option("--only", type=click.Choice(["lossy", "fast"]), help="Only one kind of paths.")
-@click.option("--seconds", type=click.FloatRange(1, 600), help="Of each transfer.  [6; fast 5]")
+@click.option("--seconds", type=Number(1, 600), help="Of each transfer.  [6; fast 5]")
 @click.option("--repeats", type=click.IntRange(1, 100), help="Transfers in a lossy cell.  [3]")
-@click.option("--rate", type=click.FloatRange(1, 1000), help="Of lossy paths, in Mbit/s.  [20]")
-@click.option("--json", "file", type=_FILE, metavar="FILE", help="Write every figure to FILE.")
-@click.option("--plot", type=_FILE, metavar="FILE", help="Draw them into FILE (SVG).")
+@click.option("--rate", type=Number(1, 1000), help="Of lossy paths, in Mbit/s.  [20]")
+@click.option(
+    "--json",
+    "file",
+    type=OUTPUT,
+    metavar="FILE",
+    help="Write every figure to FILE, or to standard output: -.",
+)
+@click.option(
+    "--plot",
+    type=OUTPUT,
+    metavar="FILE",
+    help="Draw them into FILE (SVG), or on standard output: -.",
+)
 def bench_loss(
     quick: bool,
     only: str | None,
     seconds: float | None,
     repeats: int | None,
     rate: float | None,
-    file: Path | None,
-    plot: Path | None,
+    file: str | None,
+    plot: str | None,
 ) -> int:
     """Measure goodput across lossy and across fast paths, tunstack's and the kernel's.
 
@@ -75,6 +90,7 @@ def bench_loss(
 
     It all takes about eight minutes.
     """
+    refuse_to_share(json=file, plot=plot)
     plan = QUICK if quick else Plan()
     plan = replace(
         plan,
@@ -87,6 +103,7 @@ def bench_loss(
     fast_plan = replace(fast_plan, seconds=seconds or fast_plan.seconds)
 
     async def main() -> int:
+        check_outputs(file, plot)
         results: list[Result] = []
         fast_results: list[FastResult] = []
         try:
@@ -96,15 +113,16 @@ def bench_loss(
                 fast_results = await _run("fast paths", partial(run_fast, fast_plan))
         except LaneError as error:
             raise Failure(f"a transfer failed: {error}", 1) from error
+        page = console(stderr=STANDARD in (file, plot), soft_wrap=False)
         if results:
-            _report(plan, results)
+            _report(page, plan, results)
         if fast_results:
-            _report_fast(fast_plan, fast_results)
-        _tell_of_load()
+            _report_fast(page, fast_plan, fast_results)
+        _tell_of_load(page)
         if file is not None:
-            _write(file, as_json(plan, results, fast.figures(fast_plan, fast_results)))
+            write_output(file, as_json(plan, results, fast.figures(fast_plan, fast_results)))
         if plot is not None:
-            _write(plot, draw(results, fast_results))
+            write_output(plot, draw(results, machine_text(), fast_results))
         return 0
 
     return execute("tunstack bench-loss", main)
@@ -116,7 +134,7 @@ async def _run(what: str, run: Callable[[Callable[[float], None]], Awaitable[T]]
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=console(stderr=True),
         transient=True,
     )
     with bar:
@@ -124,8 +142,7 @@ async def _run(what: str, run: Callable[[Callable[[float], None]], Awaitable[T]]
         return await run(lambda done: bar.update(task, completed=done))
 
 
-def _report(plan: Plan, results: list[Result]) -> None:
-    console = Console()
+def _report(page: Console, plan: Plan, results: list[Result]) -> None:
     columns = ["loss", *(f"{loss * 100:g} %" for loss in plan.losses)]
     describe: dict[str, Callable[[Result], str]] = {
         "goodput in Mbit/s (in kernel Reno's)": partial(_goodput, results),
@@ -134,12 +151,11 @@ def _report(plan: Plan, results: list[Result]) -> None:
     for what, cell in describe.items():
         for rtt in plan.rtts:
             cells = [(each.contender, cell(each)) for each in results if each.cell.rtt == rtt]
-            console.print(_table(f"RTT {rtt * 1000:g} ms: {what}", columns, cells))
-    _tell_of_missing(CONTENDERS, {result.contender for result in results})
+            page.print(_table(f"RTT {rtt * 1000:g} ms: {what}", columns, cells))
+    _tell_of_missing(page, CONTENDERS, {result.contender for result in results})
 
 
-def _report_fast(plan: FastPlan, results: list[FastResult]) -> None:
-    console = Console()
+def _report_fast(page: Console, plan: FastPlan, results: list[FastResult]) -> None:
     columns = ["RTT", *(f"{rtt * 1000:g} ms" for rtt in plan.rtts)]
     describe: dict[str, Callable[[FastResult], str]] = {
         "goodput in %": lambda result: f"{result.share * 100:.1f}",
@@ -148,10 +164,10 @@ def _report_fast(plan: FastPlan, results: list[FastResult]) -> None:
     for what, cell in describe.items():
         for rate in plan.rates:
             cells = [(each.contender, cell(each)) for each in results if each.cell.rate == rate]
-            console.print(_table(f"{_rate(rate)}: {what}", columns, cells))
+            page.print(_table(f"{_rate(rate)}: {what}", columns, cells))
     for line in _bounds(results):
-        console.print(line)
-    _tell_of_missing(fast.CONTENDERS, {result.contender for result in results})
+        page.print(line)
+    _tell_of_missing(page, fast.CONTENDERS, {result.contender for result in results})
 
 
 def _bounds(results: list[FastResult]) -> list[str]:
@@ -172,17 +188,17 @@ def _bounds(results: list[FastResult]) -> list[str]:
     ]
 
 
-def _tell_of_load() -> None:
+def _tell_of_load(page: Console) -> None:
     load, cores = os.getloadavg()[1], os.cpu_count() or 1
     if load > 2 * cores:
-        Console().print(f"The machine was busy (load {load:.1f}, {cores} cores): run it again.")
+        page.print(f"The machine was busy (load {load:.1f}, {cores} cores): run it again.")
 
 
-def _tell_of_missing(contenders: Iterable[Contender], ran: set[Contender]) -> None:
+def _tell_of_missing(page: Console, contenders: Iterable[Contender], ran: set[Contender]) -> None:
     for contender in contenders:
         if contender not in ran:
             text = f"This kernel offers us no {contender.congestion}: no {contender.name}."
-            Console().print(text)
+            page.print(text)
 
 
 def _rate(rate: float) -> str:
@@ -213,10 +229,3 @@ def _repair(outcomes: list[Outcome]) -> str:
         for what in ("sent_again", "lost", "in_vain", "after_timeouts")
     )
     return f"{again}/{lost} ({twice}, {timeouts})"
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text)
-    except OSError as error:
-        raise Failure(f"cannot write {file}: {error.strerror}") from error

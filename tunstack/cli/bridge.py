@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import sys
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 import trio
 
 import tunstack
 from tunstack.bridge import LEFT, RIGHT
-from tunstack.cli.options import IMPAIR, MTU, SEED
-from tunstack.cli.running import Failure, execute, in_foreground, run_inside
+from tunstack.cli.files import open_output, output_title
+from tunstack.cli.options import IMPAIR, MTU, SEED, stdout_beside
+from tunstack.cli.parameters import OUTPUT
+from tunstack.cli.running import execute, in_foreground, run_inside
+from tunstack.cli.status import Failure, Unread, complain
 
 if TYPE_CHECKING:
     from tunstack.link.impair import Impairments
@@ -27,17 +32,17 @@ _LISTEN: Final = "0A"
 _EPILOG = f"""\b
 Examples:
   tunstack bridge --impair delay=10ms -- ping -c 3 {RIGHT}
-  tunstack bridge --impair loss=1%,delay=10ms,rate=100mbit --server 'iperf3 -s' -- \\
-      iperf3 -c {RIGHT} -C reno
-  tunstack bridge --impair out:loss=5% --pcap x.pcapng --server 'nc -l -p 9000 >f' -- \\
-      sh -c 'nc -N $TUNSTACK_HOST 9000 </usr/bin/python3'
+  tunstack bridge --impair loss=1%,delay=10ms,rate=100mbit \\
+      --server 'iperf3 -s' -- iperf3 -c {RIGHT} -C reno
+  tunstack bridge --impair out:loss=5% --pcap x.pcapng \\
+      --server 'nc -l -p 9000 >f' -- sh -c 'nc -N {RIGHT} 9000 </bin/sh'
 
-The exit status is COMMAND's, as with `tunstack run`.
+The exit status is COMMAND's, as with `tunstack run`. With --pcap -, what it and the server print
+is on standard error.
 """
 
 
 @click.command(
-    short_help="Run a command across a bad path to another kernel.",
     epilog=_EPILOG,
     context_settings={"allow_interspersed_args": False},
 )
@@ -50,9 +55,10 @@ The exit status is COMMAND's, as with `tunstack run`.
 @MTU
 @click.option(
     "--pcap",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OUTPUT,
     metavar="FILE",
-    help="Write all packets to FILE (pcapng), each with what becomes of it on the path.",
+    help="Write all packets to FILE (pcapng), each with what becomes of it on the path; - is"
+    " standard output.",
 )
 @SEED
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -60,7 +66,7 @@ def bridge(
     impair: tuple[Impairments, Impairments],
     server: str | None,
     mtu: int | None,
-    pcap: Path | None,
+    pcap: str | None,
     seed: int | None,
     command: tuple[str, ...],
 ) -> int:
@@ -71,23 +77,30 @@ def bridge(
     TUNSTACK_HOST. In the end standard error tells what the path did.
     """
     running = False
+    stdout = stdout_beside(pcap)
 
     async def main() -> int:
         nonlocal running
         with ExitStack() as stack:
-            capture = None if pcap is None else stack.enter_context(_opened(pcap))
+            capture = None if pcap is None else stack.enter_context(open_output(pcap))
             async with (
                 tunstack.open_bridge(impair, seed=seed, mtu=mtu or 1500, capture=capture) as joined,
                 trio.open_nursery() as nursery,
             ):
+                _check_capture(joined.statistics(), pcap)
                 if server is not None:
-                    run = partial(joined.right.run_process, ["sh", "-c", server], check=False)
+                    shell = ["sh", "-c", server]
+                    run = partial(joined.right.run_process, shell, stdout=stdout, check=False)
                     await _wait_until_it_listens(joined.right, await nursery.start(run))
                 begun = trio.current_time()
                 running = True
-                status = await run_inside(joined.left, command, RIGHT)
+                status = await run_inside(joined.left, command, RIGHT, stdout=stdout)
                 running = False
-                _report(joined.statistics(), trio.current_time() - begun)
+                counts = joined.statistics()
+                _report(counts, trio.current_time() - begun)
+                if missing := counts.get("unrecorded"):
+                    why = os.strerror(counts["unrecorded_errno"])
+                    complain("tunstack bridge", f"the capture lacks {missing} packets: {why}")
                 nursery.cancel_scope.cancel()
         return status
 
@@ -95,13 +108,6 @@ def bridge(
         return number == signal.SIGINT and running and in_foreground()
 
     return execute("tunstack bridge", main, ignore=is_for_the_command)
-
-
-def _opened(path: Path) -> BinaryIO:
-    try:
-        return open(path, "wb")
-    except OSError as error:
-        raise Failure(f"cannot write {path}: {error.strerror}") from None
 
 
 async def _wait_until_it_listens(namespace: tunstack.Namespace, server: trio.Process) -> None:
@@ -128,6 +134,19 @@ def _listens(namespace: tunstack.Namespace) -> bool:
         if any(row.split()[3] == _LISTEN for row in rows):
             return True
     return False
+
+
+def _check_capture(statistics: dict[str, int], pcap: str | None) -> None:
+    """See that a capture could be begun.
+
+    Raises:
+        Failure: it could not.
+        Unread: nobody reads it.
+    """
+    if pcap is not None and (number := statistics.get("unrecorded_errno")):
+        if number == errno.EPIPE:
+            raise Unread
+        raise Failure(f"cannot write {output_title(pcap)}: {os.strerror(number)}")
 
 
 def _report(statistics: dict[str, int], seconds: float) -> None:

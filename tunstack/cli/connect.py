@@ -14,12 +14,12 @@ import trio
 import tunstack
 from tunstack.cli.counting import describe, error_number
 from tunstack.cli.options import on_this_network, watched
-from tunstack.cli.running import Failure, execute, leaves, settle
+from tunstack.cli.parameters import STANDARD, Number
+from tunstack.cli.running import execute, leaves, settle
+from tunstack.cli.status import UNREAD, Failure
 from tunstack.cli.watching import watching
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tunstack.link.impair import Impairments
 
 OTHER: Final = 1
@@ -27,7 +27,7 @@ REFUSED: Final = 3
 RESET: Final = 4
 TIMED_OUT: Final = 5
 UNREACHABLE: Final = 6
-BROKEN_PIPE: Final = 141
+BROKEN_PIPE: Final = UNREAD
 
 _STATUS: Final = {
     errno.ECONNREFUSED: REFUSED,
@@ -43,9 +43,11 @@ _CHUNK: Final = 65536
 _EPILOG = f"""\b
 Examples:
   echo hello | sudo tunstack connect --address 10.9.0.2/24 10.9.0.1 7
-  printf 'GET / HTTP/1.0\\r\\n\\r\\n' | sudo tunstack connect --address 10.9.0.2/24 10.9.0.1 80
+  printf 'GET / HTTP/1.0\\r\\n\\r\\n' |
+      sudo tunstack connect --address 10.9.0.2/24 10.9.0.1 80
   tunstack run -- sh -c 'nc -l -p 9000 & sleep 1;
-      echo hello | tunstack connect --address 198.51.100.130/25 198.51.100.129 9000'
+      echo hello |
+      tunstack connect --address 198.51.100.130/25 198.51.100.129 9000'
 
 \b
 Exit status:
@@ -60,13 +62,13 @@ Exit status:
 """
 
 
-@click.command(short_help="Connect from an address, as netcat does.", epilog=_EPILOG)
+@click.command(epilog=_EPILOG)
 @click.argument("host")
 @click.argument("port", type=click.IntRange(1, 65535))
 @on_this_network
 @click.option(
     "--wait",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     metavar="SECONDS",
     help="Give up when the connection is not open after so long.",
 )
@@ -81,7 +83,7 @@ def connect(
     mtu: int | None,
     impair: tuple[Impairments, Impairments],
     offload: bool,
-    pcap: Path | None,
+    pcap: str | None,
     trace: bool,
     seed: int | None,
 ) -> int:
@@ -94,10 +96,12 @@ def connect(
     A TUN device leads from the current network namespace to tunstack: that takes root, or the
     capability CAP_NET_ADMIN. The kernel is HOST, or has a route to it and forwards.
     """
+    if pcap == STANDARD:
+        raise click.UsageError("--pcap needs a file: standard output has what comes")
 
     async def main() -> int:
         async with (
-            watching(pcap=pcap, trace=trace) as tap,
+            watching("tunstack connect", pcap=pcap, trace=trace) as tap,
             tunstack.open_host(
                 address,
                 name=device_name,
@@ -199,5 +203,7 @@ async def converse(stream: trio.abc.HalfCloseableStream, ends: Ends) -> None:
         if any(isinstance(error, BrokenPipeError) for error in errors):
             raise Failure("nobody reads standard output any more", BROKEN_PIPE) from None
         if all(isinstance(error, trio.BrokenResourceError) for error in errors):
-            raise errors[0] from errors[0].__cause__
+            # Of two tasks, one is told why; the other that there is no connection any more.
+            why = min(errors, key=lambda error: error_number(error) == errno.ENOTCONN)
+            raise why from why.__cause__
         raise

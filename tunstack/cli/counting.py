@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import errno
+import socket
+import struct
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_BYTES_ACKED: Final = 120
+"""Where that field stands in Linux's ``struct tcp_info``."""
 
 _REASONS: Final = {
     errno.ECONNRESET: "reset by peer",
@@ -45,13 +50,31 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
+def _acknowledged(stream: trio.abc.Stream) -> int | None:
+    """How many octets the peer has acknowledged: tcpi_bytes_acked, of our stack or the kernel's."""
+    if not isinstance(stream, trio.SocketStream):
+        return None
+    try:
+        info = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED + 8)
+    except OSError:
+        return None
+    assert isinstance(info, bytes)
+    if len(info) < _BYTES_ACKED + 8:
+        return None
+    octets: int = struct.unpack_from("=Q", info, _BYTES_ACKED)[0]
+    return octets
+
+
 class CountedStream(trio.abc.HalfCloseableStream):
     """Passes everything on to `stream`.
 
     Attributes:
         received: Octets that were received.
-        sent: Octets that were given to send; of a `send_all` that failed, none are counted.
-        broken: What broke the connection, or None.
+        sent: Octets that were given to send. Once the connection is broken, those that the peer
+            has acknowledged; where the stream cannot tell, without those of the `send_all` that
+            failed.
+        broken: What broke the connection, or None: the first error, which says why. Those that
+            follow, of another task or of ending our half, only say that it is gone.
     """
 
     def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
@@ -65,7 +88,7 @@ class CountedStream(trio.abc.HalfCloseableStream):
         try:
             data = await self._stream.receive_some(max_bytes)
         except trio.BrokenResourceError as error:
-            self.broken = error
+            self._note(error)
             raise
         self.received += len(data)
         return data
@@ -75,9 +98,15 @@ class CountedStream(trio.abc.HalfCloseableStream):
         try:
             await self._stream.send_all(data)
         except trio.BrokenResourceError as error:
-            self.broken = error
+            self._note(error)
             raise
         self.sent += len(data)
+
+    def _note(self, error: trio.BrokenResourceError) -> None:
+        if self.broken is None:
+            self.broken = error
+            acknowledged = _acknowledged(self._stream)
+            self.sent = self.sent if acknowledged is None else acknowledged
 
     async def wait_send_all_might_not_block(self) -> None:
         """As the stream's own."""
@@ -88,7 +117,7 @@ class CountedStream(trio.abc.HalfCloseableStream):
         try:
             await self._stream.send_eof()
         except trio.BrokenResourceError as error:
-            self.broken = error
+            self._note(error)
             raise
 
     async def aclose(self) -> None:

@@ -29,7 +29,7 @@ async def serve_apps(
         reports: Whether to tell of each connection.
         task_status: Told when all of them are served.
     """
-    logging.basicConfig(format="tunstack: %(message)s")
+    logging.basicConfig(format=f"tunstack {'serve' if reports else 'run'}: %(message)s")
     report = RemoteReport(worker)
     async with trio.open_nursery() as nursery:
         for app, port in apps:

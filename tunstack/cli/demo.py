@@ -14,8 +14,9 @@ from rich.text import Text
 import tunstack
 from tunstack.apps import APPS
 from tunstack.cli.ladder import Ladder, Step, step_from_observation, symbols_for
-from tunstack.cli.running import Failure, execute, settle
-from tunstack.cli.watching import console, print_lines
+from tunstack.cli.running import execute, settle
+from tunstack.cli.status import Failure
+from tunstack.cli.terminal import console, print_lines
 from tunstack.tcp.segment import FIN
 
 if TYPE_CHECKING:
@@ -63,9 +64,7 @@ _COUNTERS: Final = {
 }
 
 
-@click.command(
-    short_help="Show a connection, and explain it.", epilog="\b\nExample:\n  tunstack demo"
-)
+@click.command(epilog="\b\nExample:\n  tunstack demo")
 def demo() -> int:
     """Let the kernel talk TCP with tunstack, and explain it packet by packet.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from tunstack.apps import App, parse_app
+from tunstack.cli.parameters import OUTPUT, STANDARD
 from tunstack.errors import SetupError
 from tunstack.link.impair import Impairments, both_ways
 from tunstack.link.multiqueue import MOST_QUEUES
@@ -58,9 +58,10 @@ def read_impairments(
 
 PCAP: Final = click.option(
     "--pcap",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OUTPUT,
     metavar="FILE",
-    help="Write all packets to FILE (pcapng), each with what was decided about it.",
+    help="Write all packets to FILE (pcapng), each with what was decided about it; - is standard"
+    " output.",
 )
 TRACE: Final = click.option(
     "--trace", is_flag=True, help="Draw the packets on standard error, as a ladder."
@@ -115,7 +116,12 @@ DEVICE_NAME: Final = click.option(
 )
 
 
-def check_workers(workers: int | None, *, pcap: Path | None, trace: bool) -> None:
+def stdout_beside(*outputs: str | None) -> int | None:
+    """The descriptor for what else would be printed: standard error, if an output is `-`."""
+    return 2 if STANDARD in outputs else None
+
+
+def check_workers(workers: int | None, *, pcap: str | None, trace: bool) -> None:
     """Refuse what cannot be had together with workers.
 
     Raises:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-import sys
+import os
+from collections import Counter
+from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from tunstack.cli.files import input_title, read_packets, write_output
 from tunstack.cli.ladder import step_from_capture
-from tunstack.cli.running import USAGE, Unread, complain
-from tunstack.link.pcapng import read_capture
-from tunstack.plot import Chart, TimeSequence, svg
+from tunstack.cli.parameters import INPUT, OUTPUT, STANDARD
+from tunstack.cli.status import USAGE, Failure, complain
+from tunstack.cli.terminal import report_left_out
+from tunstack.plot import Chart, Line, Panel, TimeSequence, svg
+from tunstack.plot.chart import BLUE, GREY, ORANGE
 from tunstack.tcp.segment import ACK, SYN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tunstack.cli.ladder.step import Endpoint, Step
+    from tunstack.observation import Windows
     from tunstack.tcp.segment import Segment
+
+_BRIEF: Final = 1.0
+"""Seconds, below which the axis of time is one of milliseconds."""
 
 _EPILOG = """\b
 Examples:
@@ -24,16 +35,17 @@ Examples:
   tunstack plot x.pcapng -o x.svg
   tunstack plot --connection 3 --reverse -o - any.pcap | rsvg-convert >x.png
 
-Why a segment was sent again is told in captures that tunstack wrote. A capture tells most at the
-side that sends the data.
+Why a segment was sent again, and the congestion window, are told in captures that tunstack wrote. A
+capture tells most at the side that sends the data.
 """
 
 
-@click.command(short_help="Plot a connection of a capture, as SVG.", epilog=_EPILOG)
-@click.argument("file", type=click.Path(path_type=Path))
+@click.command(epilog=_EPILOG)
+@click.argument("file", type=INPUT)
 @click.option(
     "-o",
     "--output",
+    type=OUTPUT,
     metavar="FILE",
     help="Where to write it; - is standard output. By default next to the capture, as .svg.",
 )
@@ -44,36 +56,32 @@ side that sends the data.
     help="Which, as tunstack trace numbers them; by default the one with the most data.",
 )
 @click.option("--reverse", is_flag=True, help="Plot the direction with less data.")
-def plot(file: Path, output: str | None, connection: int | None, reverse: bool) -> int:
-    """Plot sequence numbers over time: what was sent, sent again, and acknowledged."""
+def plot(file: str, output: str | None, connection: int | None, reverse: bool) -> int:
+    """Plot sequence numbers over time: what was sent, sent again, and acknowledged.
+
+    FILE is a pcap or pcapng; - is standard input, and then the plot is on standard output.
+    """
+    if output is None:
+        output = STANDARD if file == STANDARD else str(Path(file).with_suffix(".svg"))
+    capture = _Capture(file)
     try:
-        chosen = _choose(_read(file), connection, file)
-        drawing = svg(chosen.chart(reverse=reverse))
-    except OSError as error:
-        message = f"cannot read {file}: {error.strerror}"
-    except ValueError as error:
+        chosen = capture.choose(connection)
+        if os.path.exists(output) and os.path.exists(file) and os.path.samefile(file, output):
+            raise ValueError(f"{output} is the capture: name another file with -o")
+        write_output(output, svg(chosen.chart(reverse=reverse)))
+    except (ValueError, Failure) as error:
         message = str(error)
+    except OSError as error:
+        message = f"cannot read {input_title(file)}: {error.strerror}"
     else:
-        return _write(drawing, str(file.with_suffix(".svg")) if output is None else output)
+        if output != STANDARD:
+            print(output)
+        report_left_out("tunstack plot", capture.left_out)
+        if capture.damage is None:
+            return 0
+        message = str(capture.damage)
     complain("tunstack plot", message)
     return USAGE
-
-
-def _write(drawing: str, output: str) -> int:
-    if output == "-":
-        try:
-            sys.stdout.write(drawing)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise Unread from None
-        return 0
-    try:
-        Path(output).write_text(drawing)
-    except OSError as error:
-        complain("tunstack plot", f"cannot write {output}: {error.strerror}")
-        return USAGE
-    print(output)
-    return 0
 
 
 class _Connection:
@@ -84,6 +92,8 @@ class _Connection:
         self._begin = self._end = first.time
         self._diagrams = {end: TimeSequence() for end in self._ends}
         self._syns = {first.source: segment.seq} if segment.flags & SYN else {}
+        self._ours: Endpoint | None = None
+        self._windows: list[tuple[float, Windows]] = []
 
     def is_over(self, step: Step, segment: Segment) -> bool:
         """Whether this SYN begins another connection between the same ends."""
@@ -100,6 +110,10 @@ class _Connection:
         time = step.time - self._begin
         self._diagrams[step.source].sent(time, segment, step.verdict)
         self._diagrams[step.destination].answered(time, segment)
+        if step.verdict == "accepted":  # as only what arrives at our side is
+            self._ours = step.destination
+        if step.windows is not None:
+            self._windows.append((time, step.windows))
 
     @property
     def octets(self) -> int:
@@ -115,34 +129,90 @@ class _Connection:
             f"{_text(sender)} to {_text(receiver)}: {_size(diagram.octets)}"
             f" in {self._end - self._begin:.3g} s, {diagram.retransmissions} segments sent again"
         )
-        return Chart(title, [diagram.panel(420)])
+        panels = [diagram.panel(420)]
+        if sender == self._ours and self._windows:
+            panels.append(self._congestion(diagram))
+        if self._end - self._begin < _BRIEF:
+            return Chart(title, panels, label="time, ms", scale=1000)
+        return Chart(title, panels)
+
+    def _congestion(self, diagram: TimeSequence) -> Panel:
+        """The congestion window of our side, and what it has sent that is not acknowledged."""
+        mss = self._windows[-1][1].mss
+        return Panel(
+            "segments",
+            [
+                Line("not acknowledged", GREY, [(x, y / mss) for x, y in diagram.outstanding]),
+                Line(
+                    "threshold",
+                    ORANGE,
+                    [
+                        (time, nan if each.ssthresh is None else each.ssthresh / each.mss)
+                        for time, each in self._windows
+                    ],
+                    dashed=True,
+                ),
+                Line(
+                    "congestion window",
+                    BLUE,
+                    [(time, each.cwnd / each.mss) for time, each in self._windows],
+                ),
+            ],
+            160,
+        )
 
 
-def _read(file: Path) -> list[_Connection]:
-    """All connections, in the order in which they began."""
-    found: list[_Connection] = []
-    current: dict[frozenset[Endpoint], _Connection] = {}
-    for packet in read_capture(file):
-        step = step_from_capture(packet.time, packet.packet, packet.comment)
-        if step.segment is None:
-            continue
-        pair = frozenset((step.source, step.destination))
-        connection = current.get(pair)
-        if connection is None or connection.is_over(step, step.segment):
-            connection = current[pair] = _Connection(step, step.segment)
-            found.append(connection)
-        connection.add(step, step.segment)
-    return found
+class _Capture:
+    """The connections of a file.
 
+    Attributes:
+        left_out: What belongs to none, counted by its name.
+        damage: What is wrong with the file; what comes before it is there.
+    """
 
-def _choose(found: list[_Connection], number: int | None, file: Path) -> _Connection:
-    if not found:
-        raise ValueError(f"{file} has no TCP connection")
-    if number is None:
-        return max(found, key=lambda connection: connection.octets)
-    if number > len(found):
-        raise ValueError(f"{file} has {len(found)} TCP connections, and none is number {number}")
-    return found[number - 1]
+    def __init__(self, file: str) -> None:
+        self.left_out: Counter[str] = Counter()
+        self.damage: ValueError | None = None
+        self._file = file
+
+    def choose(self, number: int | None) -> _Connection:
+        """The connection of that number, or the one with the most data.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: there is none.
+        """
+        found: list[_Connection] = []
+        try:
+            for connection in self._connections():
+                found.append(connection)
+        except ValueError as error:
+            self.damage = error
+        title = input_title(self._file)
+        if not found:
+            raise self.damage or ValueError(f"{title} has no TCP connection")
+        if number is None:
+            return max(found, key=lambda connection: connection.octets)
+        if number > len(found):
+            raise ValueError(
+                f"{title} has {len(found)} TCP connections, and none is number {number}"
+            )
+        return found[number - 1]
+
+    def _connections(self) -> Iterator[_Connection]:
+        """All connections, in the order in which they began, each as soon as it does."""
+        current: dict[frozenset[Endpoint], _Connection] = {}
+        for packet in read_packets(self._file, self.left_out):
+            step = step_from_capture(packet.time, packet.packet, packet.comment)
+            if step.segment is None:
+                self.left_out[step.kind] += 1
+                continue
+            pair = frozenset((step.source, step.destination))
+            connection = current.get(pair)
+            if connection is None or connection.is_over(step, step.segment):
+                connection = current[pair] = _Connection(step, step.segment)
+                yield connection
+            connection.add(step, step.segment)
 
 
 def _text(end: Endpoint) -> str:

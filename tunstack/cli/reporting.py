@@ -19,13 +19,15 @@ class Report:
 
     Args:
         scope: Cancelled when nobody reads the lines any more.
+        stderr: Whether to print them on standard error.
 
     Attributes:
         unread: Whether that is so.
     """
 
-    def __init__(self, scope: trio.CancelScope) -> None:
+    def __init__(self, scope: trio.CancelScope, *, stderr: bool = False) -> None:
         self._scope = scope
+        self._stderr = stderr
         self._connections = self._broken = self._received = self._sent = 0
         self.unread = False
 
@@ -34,7 +36,7 @@ class Report:
         if self.unread:
             return
         try:
-            click.echo(line)
+            click.echo(line, err=self._stderr)
         except BrokenPipeError:
             self.unread = True
             self._scope.cancel()

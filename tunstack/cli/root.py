@@ -2,39 +2,73 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
-from importlib import metadata
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from tunstack.cli.bench import bench
-from tunstack.cli.bench_loss import bench_loss
-from tunstack.cli.bridge import bridge
-from tunstack.cli.connect import connect
-from tunstack.cli.demo import demo
-from tunstack.cli.plot import plot
-from tunstack.cli.run import run as run_command
-from tunstack.cli.running import USAGE, Unread, complain
-from tunstack.cli.serve import serve
-from tunstack.cli.trace import trace
+import tunstack
+from tunstack.cli.status import (
+    INTERRUPTED,
+    UNREAD,
+    USAGE,
+    Unread,
+    close_streams,
+    complain,
+    unprintable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_COMMANDS: Final = {
+    "run": "Run a command in a private network.",
+    "serve": "Serve small services on an address.",
+    "connect": "Connect from an address, as netcat does.",
+    "trace": "Draw a capture as a ladder.",
+    "plot": "Plot a connection of a capture, as SVG.",
+    "demo": "Show a connection, and explain it.",
+    "bridge": "Run a command across a bad path to another kernel.",
+    "bench": "Measure tunstack beside kernel sockets.",
+    "bench-loss": "Measure goodput across lossy paths.",
+}
+"""What there is: a module of this package each, which is imported when its command is used."""
 
 _EPILOG = """\b
 Examples:
   tunstack demo
   tunstack run -- curl http://198.51.100.2/
-  tunstack run --trace --serve echo -- sh -c 'echo hello | nc -N $TUNSTACK_HOST 7'
+  tunstack run --trace -- ping -c 3 198.51.100.2
   tunstack COMMAND --help
 """
 
 
-@click.group(epilog=_EPILOG, invoke_without_command=True)
-@click.version_option(metadata.version("tunstack"), message="%(prog)s %(version)s")
+class _Commands(click.Group):
+    """A group that imports a command when it is used: `--version` and `--help` need none."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        attribute = name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"tunstack.cli.{attribute}"), attribute)
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name]) for name in self.list_commands(context)])
+
+
+@click.group(
+    cls=_Commands,
+    epilog=_EPILOG,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(tunstack.__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def root(context: click.Context) -> int:
     """A TCP/IP endpoint in user space, on a TUN device.
@@ -47,13 +81,19 @@ def root(context: click.Context) -> int:
     return 0
 
 
-for command in (run_command, serve, connect, trace, plot, demo, bridge, bench, bench_loss):
-    root.add_command(command)
-
-
 def run(arguments: Sequence[str] | None) -> int:
     """Run a command; return the exit status. A user's mistake is one line, and 2."""
-    logging.basicConfig(format="tunstack: %(message)s")
+    name = _name(sys.argv[1:] if arguments is None else arguments)
+    return close_streams(name, _run(name, arguments))
+
+
+def _name(arguments: Sequence[str]) -> str:
+    """What messages begin with: the program, and the command if there is one."""
+    command = next((each for each in arguments if not each.startswith("-")), "")
+    return f"tunstack {command}" if command in _COMMANDS else "tunstack"
+
+
+def _run(name: str, arguments: Sequence[str] | None) -> int:
     try:
         status = root.main(arguments, prog_name="tunstack", standalone_mode=False)
     except click.UsageError as error:
@@ -61,12 +101,16 @@ def run(arguments: Sequence[str] | None) -> int:
         complain(path, f"{error.format_message().rstrip('.')} (see {path} --help)")
         return USAGE
     except click.ClickException as error:
-        complain("tunstack", error.format_message())
+        complain(name, error.format_message())
         return USAGE
     except (click.Abort, KeyboardInterrupt):
-        return 130
-    except Unread:
-        # Nobody reads what we print: end as a filter does, and have nothing flushed at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return INTERRUPTED
+    except (Unread, SystemExit):  # click's, where nobody reads what it prints
+        return UNREAD
+    except OSError as error:
+        failure = unprintable(error)
+        if failure is None:
+            raise
+        complain(name, str(failure))
+        return failure.status
     return status if isinstance(status, int) else 0

@@ -12,13 +12,11 @@ import trio
 import tunstack
 from tunstack.apps import APPS, App
 from tunstack.cli.crew import serve_apps
-from tunstack.cli.options import WORKERS, check_workers, read_apps, watched
+from tunstack.cli.options import WORKERS, check_workers, read_apps, stdout_beside, watched
 from tunstack.cli.running import execute, in_foreground, run_inside, settle
 from tunstack.cli.watching import watching
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tunstack.link.impair import Impairments
 
 ADDRESS: Final = "198.51.100.2"
@@ -28,17 +26,19 @@ _EPILOG = f"""\b
 Examples:
   tunstack run -- curl http://{ADDRESS}/
   tunstack run --trace -- ping -c 3 {ADDRESS}
-  tunstack run --pcap x.pcapng -- curl -sS -o f http://{ADDRESS}/bytes/1000000
-  tunstack run --impair loss=1%,delay=20ms -- curl -o f http://{ADDRESS}/bytes/1000000
-  tunstack run --serve echo --serve http:8080 -- sh    (look around, then exit)
+  tunstack run --pcap x.pcapng -- curl -o f http://{ADDRESS}/bytes/1000000
+  tunstack run --pcap - -- curl http://{ADDRESS}/ | tunstack trace -
+  tunstack run --impair loss=1%,delay=20ms -- ab -n 9 http://{ADDRESS}/
+  tunstack run --trace --serve echo -- socat - TCP:{ADDRESS}:7
+  tunstack run --serve echo --serve http:8080 -- sh   (look around, then exit)
 
 The exit status is COMMAND's: 128+N when signal N ended it, 127 when it was not found, 126 when it
-cannot be executed; 2 when the network could not be made.
+cannot be executed; 2 when the network could not be made. With --pcap -, what COMMAND prints is on
+standard error.
 """
 
 
 @click.command(
-    short_help="Run a command in a private network.",
     epilog=_EPILOG,
     context_settings={"allow_interspersed_args": False},
 )
@@ -58,7 +58,7 @@ def run(
     mtu: int | None,
     impair: tuple[Impairments, Impairments],
     offload: bool,
-    pcap: Path | None,
+    pcap: str | None,
     trace: bool,
     seed: int | None,
     workers: int | None,
@@ -79,7 +79,7 @@ def run(
     ) -> int:
         nonlocal running
         running = True
-        status = await run_inside(namespace, command, ADDRESS)
+        status = await run_inside(namespace, command, ADDRESS, stdout=stdout_beside(pcap))
         running = False
         with trio.move_on_after(_SETTLE_SECONDS):
             await settle(host)
@@ -87,7 +87,7 @@ def run(
 
     async def in_this_process() -> int:
         async with (
-            watching(pcap=pcap, trace=trace, names=("kernel", "tunstack")) as tap,
+            watching("tunstack run", pcap=pcap, trace=trace, names=("kernel", "tunstack")) as tap,
             tunstack.open_namespace() as namespace,
             namespace.open_host(
                 f"{ADDRESS}/24", mtu=mtu, seed=seed, tap=tap, impair=impair, offload=offload

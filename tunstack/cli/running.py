@@ -1,15 +1,16 @@
-"""Running a command: signals, errors on one line, exit statuses."""
+"""Running a command in trio: signals, errors on one line, exit statuses."""
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
 
+from tunstack.cli.status import Failure, Unread, complain, unprintable
 from tunstack.errors import SetupError
 
 if TYPE_CHECKING:
@@ -17,27 +18,8 @@ if TYPE_CHECKING:
 
     from tunstack import Host, Namespace, TcpInfo, Workers
 
-USAGE: Final = 2
-"""The exit status for a mistake of the user's."""
-
 _NOT_FOUND: Final = 127
 _NOT_EXECUTABLE: Final = 126
-
-
-class Failure(Exception):
-    """The command cannot go on; the message is one line for the user.
-
-    Attributes:
-        status: The exit status.
-    """
-
-    def __init__(self, message: str, status: int = USAGE) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class Unread(Exception):
-    """Nobody reads what is printed any more; not an OSError, of which click makes an exit."""
 
 
 def execute(
@@ -59,6 +41,7 @@ def execute(
     Raises:
         Unread: nobody reads what is printed any more.
     """
+    logging.basicConfig(format=f"{name}: %(message)s")
     try:
         return trio.run(_until_signal, main, ignore)
     except BaseExceptionGroup as group:
@@ -69,16 +52,13 @@ def execute(
         if None in failures:
             raise
         failure = failures[0]
-    except (SetupError, Failure) as error:
+    except (SetupError, Failure, OSError) as error:
         failure = _explained(error)
+        if failure is None:
+            raise
     assert failure is not None
     complain(name, str(failure))
     return failure.status
-
-
-def complain(name: str, message: str) -> None:
-    """Print one line on standard error."""
-    print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -93,7 +73,7 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 def _explained(error: BaseException) -> Failure | None:
     if isinstance(error, SetupError):
         return Failure(str(error))
-    return error if isinstance(error, Failure) else None
+    return error if isinstance(error, Failure) else unprintable(error)
 
 
 async def _until_signal(main: Callable[[], Awaitable[int]], ignore: Callable[[int], bool]) -> int:
@@ -115,8 +95,16 @@ async def _until_signal(main: Callable[[], Awaitable[int]], ignore: Callable[[in
     return status
 
 
-async def run_inside(namespace: Namespace, command: tuple[str, ...], host: str) -> int:
+async def run_inside(
+    namespace: Namespace, command: tuple[str, ...], host: str, *, stdout: int | None = None
+) -> int:
     """Run a command in a namespace, with the other end's address in TUNSTACK_HOST.
+
+    Args:
+        namespace: Where to run it.
+        command: The program and its arguments.
+        host: The other end's address.
+        stdout: The descriptor that it is to have as its standard output; None for ours.
 
     Returns:
         Its exit status; 128 + N when signal N ended it.
@@ -126,7 +114,9 @@ async def run_inside(namespace: Namespace, command: tuple[str, ...], host: str) 
     """
     environment = {**os.environ, "TUNSTACK_HOST": host}
     try:
-        result = await namespace.run_process(command, stdin=None, check=False, env=environment)
+        result = await namespace.run_process(
+            command, stdin=None, stdout=stdout, check=False, env=environment
+        )
     except FileNotFoundError:
         raise Failure(f"{command[0]}: no such command", _NOT_FOUND) from None
     except OSError as error:

@@ -11,14 +11,20 @@ import trio
 import tunstack
 from tunstack.apps import APPS, App
 from tunstack.cli.crew import serve_apps
-from tunstack.cli.options import WORKERS, check_workers, on_this_network, read_apps, watched
+from tunstack.cli.options import (
+    WORKERS,
+    check_workers,
+    on_this_network,
+    read_apps,
+    stdout_beside,
+    watched,
+)
 from tunstack.cli.reporting import Report, Reported
-from tunstack.cli.running import Failure, Unread, execute
+from tunstack.cli.running import execute
+from tunstack.cli.status import Failure, Unread
 from tunstack.cli.watching import watching
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tunstack.link.impair import Impairments
 
 
@@ -33,21 +39,23 @@ class _Device(TypedDict):
 
 _EPILOG = f"""\b
 Examples:
-  sudo tunstack serve http --address 198.51.100.2/24     then: curl http://198.51.100.2/
+  sudo tunstack serve http --address 198.51.100.2/24
+      then: curl http://198.51.100.2/
   sudo tunstack serve http --workers 4 --address 198.51.100.2/24
-  sudo tunstack serve echo chargen http:8080 --address 10.9.0.2/24 --device-name tun7
-  tunstack run -- sh -c 'tunstack serve echo --address 198.51.100.130/25 & sh'     without root
+  sudo tunstack serve echo http:8080 --address 10.9.0.2/24 --device-name tun7
+  tunstack run -- sh -c 'tunstack serve echo --address 198.51.100.130/25 & sh'
+      without root
 
 \b
 Apps:
-{chr(10).join(f"  {app.name:<8} {app.port:>3}  {app.summary}" for app in APPS.values())}
+{chr(10).join(f"  {app.name:<7} {app.port:>2}  {app.summary}" for app in APPS.values())}
 
 It serves until a signal ends it, and then exits with 130 (SIGINT) or 143 (SIGTERM); with 2 when it
 could not begin.
 """
 
 
-@click.command(short_help="Serve small services on an address.", epilog=_EPILOG)
+@click.command(epilog=_EPILOG)
 @click.argument("apps", callback=read_apps, nargs=-1, required=True, metavar="APP[:PORT]...")
 @on_this_network
 @watched
@@ -60,7 +68,7 @@ def serve(
     mtu: int | None,
     impair: tuple[Impairments, Impairments],
     offload: bool,
-    pcap: Path | None,
+    pcap: str | None,
     trace: bool,
     seed: int | None,
     workers: int | None,
@@ -68,7 +76,8 @@ def serve(
     """Serve each APP on an address that tunstack answers for, until a signal.
 
     A TUN device leads there, in the current network namespace: that takes root, or the capability
-    CAP_NET_ADMIN. A line is printed when a connection opens and when it closes.
+    CAP_NET_ADMIN. A line is printed when a connection opens and when it closes, on standard error
+    with --pcap -.
     """
 
     check_workers(workers, pcap=pcap, trace=trace)
@@ -83,7 +92,7 @@ def serve(
 
     async def in_this_process(report: Report) -> None:
         async with (
-            watching(pcap=pcap, trace=trace) as tap,
+            watching("tunstack serve", pcap=pcap, trace=trace) as tap,
             tunstack.open_host(address, tap=tap, **device) as host,
             trio.open_nursery() as serving,
         ):
@@ -103,7 +112,7 @@ def serve(
 
     async def main() -> int:
         async with trio.open_nursery() as nursery:
-            report = Report(nursery.cancel_scope)
+            report = Report(nursery.cancel_scope, stderr=stdout_beside(pcap) is not None)
             try:
                 if workers is None:
                     await in_this_process(report)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from itertools import chain, islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from tunstack.cli.files import input_title, read_packets
 from tunstack.cli.ladder import Ladder, Step, step_from_capture, symbols_for
-from tunstack.cli.running import USAGE, Unread, complain
-from tunstack.cli.watching import console, print_lines
-from tunstack.link.pcapng import read_capture
+from tunstack.cli.parameters import COLOR, INPUT
+from tunstack.cli.status import USAGE, Unread, complain, unprintable
+from tunstack.cli.terminal import console, print_lines, report_left_out
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -21,18 +22,21 @@ _ENOUGH_TO_JUDGE: Final = 1000  # packets, to tell whether tunstack wrote the ca
 
 _EPILOG = """\b
 Examples:
-  tunstack run --pcap x.pcapng -- curl http://198.51.100.2/ && tunstack trace x.pcapng
-  tunstack trace --full --only 80 x.pcapng | less -R
+  tunstack run --pcap x.pcapng -- curl http://198.51.100.2/
+  tunstack trace x.pcapng
+  tunstack trace --color --full --only 80 x.pcapng | less -R
+  tunstack run --pcap - -- curl http://198.51.100.2/ | tunstack trace -
   tcpdump -w other.pcap -i eth0 tcp   (any capture of IP packets will do)
 
 The states of our side, and what it decided, are in captures that tunstack wrote. In others, whoever
-opened a connection stands on the left.
+opened a connection stands on the left. Times are in milliseconds from the first packet on. Where a
+line has no room for all, an ack or a win that is as before is left out.
 """
 
 
-@click.command(short_help="Draw a capture as a ladder.", epilog=_EPILOG)
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--full", is_flag=True, help="Show every packet, also of long runs of data.")
+@click.command(epilog=_EPILOG)
+@click.argument("file", type=INPUT)
+@click.option("--full", is_flag=True, help="Show every packet: of long runs of data, and of IPv6.")
 @click.option(
     "--only",
     type=click.IntRange(1, 65535),
@@ -40,22 +44,36 @@ opened a connection stands on the left.
     metavar="PORT",
     help="Show only TCP from or to PORT; may be repeated.",
 )
-def trace(file: Path, full: bool, only: tuple[int, ...]) -> int:
-    """Draw the packets of FILE (pcap or pcapng) as a ladder."""
+@COLOR
+def trace(file: str, full: bool, only: tuple[int, ...], color: bool | None) -> int:
+    """Draw the packets of FILE (pcap or pcapng) as a ladder; - is standard input."""
+    skipped: Counter[str] = Counter()
     try:
-        return _draw(file, full=full, only=only)
+        _draw(file, skipped, full=full, only=only, color=color)
     except BrokenPipeError:  # rich before 13.9 does not tell us in another way
         raise Unread from None
-    except OSError as error:
-        message = f"cannot read {file}: {error.strerror}"
     except ValueError as error:
         message = str(error)
+    except OSError as error:
+        if unprintable(error):
+            raise
+        message = f"cannot read {input_title(file)}: {error.strerror}"
+    else:
+        return 0
     complain("tunstack trace", message)
     return USAGE
 
 
-def _draw(file: Path, *, full: bool, only: tuple[int, ...]) -> int:
-    steps = _steps(file)
+def _draw(
+    file: str, skipped: Counter[str], *, full: bool, only: tuple[int, ...], color: bool | None
+) -> None:
+    """Draw what there is, and say what is left out.
+
+    Raises:
+        OSError: the file cannot be read, or standard output cannot be written.
+        ValueError: the file is damaged, or there is nothing to draw.
+    """
+    steps = _steps(file, skipped)
     head, damage = [], None
     try:
         for step in islice(steps, _ENOUGH_TO_JUDGE):
@@ -63,11 +81,11 @@ def _draw(file: Path, *, full: bool, only: tuple[int, ...]) -> int:
     except ValueError as error:
         damage = error
     if not head:
-        raise damage or ValueError(f"{file} has no IP packets")
+        raise damage or ValueError(f"{input_title(file)} has no IP packets")
     states = any(step.before is not None for step in head)
     # Only what arrives is accepted, so where it went to is one of our addresses.
     ours = frozenset(step.destination[0] for step in head if step.verdict == "accepted")
-    page = console()
+    page = console(color=color)
     ladder = Ladder(
         width=page.width,
         symbols=symbols_for(page.encoding),
@@ -81,13 +99,16 @@ def _draw(file: Path, *, full: bool, only: tuple[int, ...]) -> int:
             print_lines(page, ladder.add(_directed(step, ours)))
     finally:
         print_lines(page, ladder.flush())
+        report_left_out("tunstack trace", ladder.left_out + skipped)
     if damage is not None:
         raise damage
-    return 0
+    if ladder.empty:
+        ports = f" from or to port {' or '.join(map(str, only))}" if only else " of IPv4"
+        raise ValueError(f"{input_title(file)} has no packets{ports}")
 
 
-def _steps(file: Path) -> Iterator[Step]:
-    for packet in read_capture(file):
+def _steps(file: str, skipped: Counter[str]) -> Iterator[Step]:
+    for packet in read_packets(file, skipped):
         yield step_from_capture(packet.time, packet.packet, packet.comment)
 
 

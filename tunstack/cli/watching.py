@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
-from rich.console import Console
-from rich.text import Text
 
-from tunstack.cli.ladder import Ladder, Line, step_from_observation, symbols_for
-from tunstack.cli.running import Failure, Unread, complain
-from tunstack.link.pcapng import PcapngWriter
+from tunstack.cli.files import open_output, output_title
+from tunstack.cli.ladder import Ladder, step_from_observation, symbols_for
+from tunstack.cli.status import Failure, Unread, complain
+from tunstack.cli.terminal import console, print_lines, report_left_out
+from tunstack.link.forking import not_for_children
+from tunstack.link.pcapng import PcapngWriter, write_to_nobody
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Callable
+    from os import PathLike
 
     from tunstack.observation import Observation
 
@@ -26,33 +28,19 @@ _INTERVAL: Final = 0.05
 _PATIENCE: Final = 5  # intervals without a packet, after which a run is not waited for any longer
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Let it be known to who runs the command; rich would exit here and now."""
-        raise Unread
-
-
-def console(*, stderr: bool = False) -> Console:
-    """A console that prints what it is given as it is, and has colours only on a terminal."""
-    return _Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
-
-
-def print_lines(to: Console, lines: Iterable[Line]) -> None:
-    """Print lines of a ladder."""
-    for line in lines:
-        text = Text.assemble(*line)
-        text.rstrip()
-        to.print(text)
-
-
 @asynccontextmanager
 async def watching(
-    *, pcap: Path | None, trace: bool, names: tuple[str, str] = ("peer", "tunstack")
+    program: str = "tunstack",
+    *,
+    pcap: str | PathLike[str] | None,
+    trace: bool,
+    names: tuple[str, str] = ("peer", "tunstack"),
 ) -> AsyncIterator[Tap | None]:
     """Make the tap for a host; when the block ends, all that it saw is written and drawn.
 
     Args:
-        pcap: The file for the capture, or None.
+        program: What to begin messages with.
+        pcap: The file for the capture, `-` for standard output, or None.
         trace: Whether to draw the ladder on standard error.
         names: Of its columns.
 
@@ -62,7 +50,8 @@ async def watching(
     if pcap is None and not trace:
         yield None
         return
-    watcher = _Watcher(None if pcap is None else _Capture(pcap), names if trace else None)
+    capture = None if pcap is None else _Capture(pcap, program)
+    watcher = _Watcher(capture, names if trace else None, program)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watcher.draw_as_it_grows)
@@ -77,18 +66,22 @@ class _Capture:
 
     Raises:
         Failure: the file cannot be written from the beginning.
+        Unread: nobody reads it.
     """
 
-    def __init__(self, path: Path) -> None:
-        try:
-            self._file = open(path, "wb")  # noqa: SIM115 - it outlives this call
-        except OSError as error:
-            raise Failure(f"cannot write {path}: {error.strerror}") from None
+    def __init__(self, path: str | PathLike[str], program: str = "tunstack") -> None:
+        name = os.fspath(path)
+        self._program = program
+        self._file = open_output(name)
+        not_for_children(self._file, write_to_nobody)
         try:
             self._writer: PcapngWriter | None = PcapngWriter(self._file)
+        except BrokenPipeError:
+            self.close()
+            raise Unread from None
         except OSError as error:
             self.close()
-            raise Failure(f"cannot write {path}: {error.strerror}") from None
+            raise Failure(f"cannot write {output_title(name)}: {error.strerror}") from None
 
     def write(self, seen: Observation) -> None:
         """Append a packet. Without room for it the capture ends, and the host goes on."""
@@ -97,7 +90,7 @@ class _Capture:
         try:
             self._writer.write(seen.packet, seen.time, seen.comment, seen.direction == "out")
         except OSError as error:
-            complain("tunstack", f"the capture ends here: {error.strerror}")
+            complain(self._program, f"the capture ends here: {error.strerror}")
             self.close()
 
     def close(self) -> None:
@@ -113,9 +106,13 @@ class _Watcher:
     Args:
         capture: Where to write, or None.
         names: Of the ladder's columns; None for no ladder.
+        program: What to begin messages with.
     """
 
-    def __init__(self, capture: _Capture | None, names: tuple[str, str] | None) -> None:
+    def __init__(
+        self, capture: _Capture | None, names: tuple[str, str] | None, program: str
+    ) -> None:
+        self._program = program
         self._capture = capture
         self._seen: deque[Observation] = deque()
         self._ladder: Ladder | None = None
@@ -147,6 +144,7 @@ class _Watcher:
         self._draw()
         if self._ladder is not None:
             print_lines(self._console, self._ladder.flush())
+            report_left_out(self._program, self._ladder.left_out)
         if self._capture is not None:
             self._capture.close()
 

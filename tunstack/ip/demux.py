@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container
+    from collections.abc import Callable, Collection, Container
     from typing import Self
 
     from tunstack.ip.datagram import Address
@@ -99,11 +99,11 @@ class Demultiplexer(Generic[C, L]):
         """Add a connection.
 
         Raises:
-            OSError: EADDRINUSE, there is one with this name.
+            OSError: EADDRNOTAVAIL, as on Linux: there is one with this name.
         """
         incoming = four_tuple.incoming
         if incoming in self.incoming or incoming in self.waiting:
-            raise _in_use()
+            raise _not_available()
         self.incoming[incoming] = connection
         port = self._ports.get(four_tuple.local_port)
         if port is None:
@@ -185,25 +185,40 @@ class Demultiplexer(Generic[C, L]):
         entry.bound.remove((address, reuse))
         self._drop_if_free(port, entry)
 
-    def ephemeral_port(self, local: Address, remote: Address, remote_port: int) -> int:
+    def ephemeral_port(
+        self,
+        local: Address,
+        remote: Address,
+        remote_port: int,
+        *,
+        reusable: Callable[[bytes], bool] | None = None,
+    ) -> int:
         """Choose a local port for a connection, at random: RFC 6056, algorithm 1.
 
-        A port is shared with connections to elsewhere, never with a socket that is bound to it, nor
-        with an earlier connection of the same name that is still in TIME-WAIT.
+        A port is shared with connections to elsewhere, never with a socket that is bound to it.
+        One whose connection of the same name is in TIME-WAIT is taken if there is no other, and
+        `reusable` is true of that name, as `FourTuple.incoming` has it.
 
         Raises:
             OSError: EADDRNOTAVAIL, all are in use.
         """
         first = self._rng.randrange(len(EPHEMERAL_PORTS))
+        last_resort: int | None = None
         for number in range(len(EPHEMERAL_PORTS)):
             port = EPHEMERAL_PORTS[(first + number) % len(EPHEMERAL_PORTS)]
             entry = self._ports.get(port)
             if entry is None:
                 return port
             name = _incoming(local, port, remote, remote_port)
-            if not (entry.bound or name in self.incoming or name in self.waiting):
+            if entry.bound or name in self.incoming:
+                continue
+            if name not in self.waiting:
                 return port
-        raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+            if last_resort is None and reusable is not None and reusable(name):
+                last_resort = port
+        if last_resort is not None:
+            return last_resort
+        raise _not_available()
 
     def _free_port(self) -> int:
         first = self._rng.randrange(len(EPHEMERAL_PORTS))
@@ -220,6 +235,10 @@ class Demultiplexer(Generic[C, L]):
 
 def _overlap(one: Address | None, other: Address | None) -> bool:
     return one is None or other is None or one == other
+
+
+def _not_available() -> OSError:
+    return OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
 
 
 def _in_use() -> OSError:

@@ -33,6 +33,9 @@ PROTOCOL_UNREACHABLE: Final = 2
 PORT_UNREACHABLE: Final = 3
 FRAGMENTATION_NEEDED: Final = 4
 
+REASSEMBLY_TIME_EXCEEDED: Final = 1
+"""Code of TIME_EXCEEDED."""
+
 # The types that quote the datagram they are about, none of which may be answered with another.
 ERRORS: Final = frozenset(
     {DESTINATION_UNREACHABLE, SOURCE_QUENCH, REDIRECT, TIME_EXCEEDED, PARAMETER_PROBLEM}
@@ -112,18 +115,25 @@ def port_unreachable(
     datagram: Datagram, *, broadcasts: Collection[Address] = ()
 ) -> IcmpMessage | None:
     """Return the error for a datagram to a port where nobody listens; None if it may draw none."""
-    return _unreachable(PORT_UNREACHABLE, datagram, broadcasts)
+    return _error(DESTINATION_UNREACHABLE, PORT_UNREACHABLE, 0, datagram, broadcasts)
 
 
 def protocol_unreachable(
     datagram: Datagram, *, broadcasts: Collection[Address] = ()
 ) -> IcmpMessage | None:
     """Return the error for a datagram of an unknown protocol; None if it may draw none."""
-    return _unreachable(PROTOCOL_UNREACHABLE, datagram, broadcasts)
+    return _error(DESTINATION_UNREACHABLE, PROTOCOL_UNREACHABLE, 0, datagram, broadcasts)
 
 
-def _unreachable(
-    code: int, datagram: Datagram, broadcasts: Collection[Address]
+def parameter_problem(
+    datagram: Datagram, pointer: int, *, broadcasts: Collection[Address] = ()
+) -> IcmpMessage | None:
+    """Return the error for a header whose octet `pointer` is wrong; None if it may draw none."""
+    return _error(PARAMETER_PROBLEM, 0, pointer << 24, datagram, broadcasts)
+
+
+def _error(
+    kind: int, code: int, rest: int, datagram: Datagram, broadcasts: Collection[Address]
 ) -> IcmpMessage | None:
     """Apply RFC 1122 section 3.2.2: what no ICMP error may ever be about."""
     about_an_error = datagram.protocol == ICMP and (
@@ -131,7 +141,7 @@ def _unreachable(
     )
     if about_an_error or datagram.fragment_offset or not _may_answer(datagram, broadcasts):
         return None
-    return IcmpMessage(DESTINATION_UNREACHABLE, code, quoted=datagram)
+    return IcmpMessage(kind, code, rest, quoted=datagram)
 
 
 def _may_answer(datagram: Datagram, broadcasts: Collection[Address]) -> bool:
@@ -156,22 +166,38 @@ def quoted_tcp(message: IcmpMessage) -> TcpQuote | None:
     return TcpQuote(quoted.src, quoted.dst, *_TCP_QUOTE.unpack_from(quoted.payload))
 
 
-_ERRNO: Final = {
-    NET_UNREACHABLE: errno.ENETUNREACH,
-    HOST_UNREACHABLE: errno.EHOSTUNREACH,
-    PROTOCOL_UNREACHABLE: errno.ENOPROTOOPT,
-    PORT_UNREACHABLE: errno.ECONNREFUSED,
-    6: errno.ENETUNREACH,  # Destination network unknown (RFC 1122 section 3.2.2.1)
-    7: errno.EHOSTDOWN,
-    9: errno.ENETUNREACH,  # Communication with the network is prohibited
-    11: errno.ENETUNREACH,
-}
-"""As Linux converts the codes of Destination Unreachable; the rest become EHOSTUNREACH."""
+_UNREACHABLE: Final = (
+    errno.ENETUNREACH,
+    errno.EHOSTUNREACH,
+    errno.ENOPROTOOPT,
+    errno.ECONNREFUSED,
+    errno.EMSGSIZE,  # Fragmentation needed: path MTU discovery has it before.
+    errno.EOPNOTSUPP,  # Source route failed
+    errno.ENETUNREACH,  # Destination network unknown (RFC 1122 section 3.2.2.1)
+    errno.EHOSTDOWN,  # Destination host unknown
+    errno.ENONET,  # Source host isolated
+    errno.ENETUNREACH,  # Communication with the network is prohibited
+    errno.EHOSTUNREACH,  # And with the host
+    errno.ENETUNREACH,  # For this type of service
+    errno.EHOSTUNREACH,  # And the host
+    errno.EHOSTUNREACH,  # Communication is prohibited by a filter (RFC 1812 section 5.2.7.1)
+    errno.EHOSTUNREACH,  # Host precedence violation
+    errno.EHOSTUNREACH,  # Precedence cutoff
+)
+"""As Linux converts the codes of Destination Unreachable; there are no others."""
 
 
-def as_os_error(message: IcmpMessage) -> OSError:
-    """What an application is told of an ICMP error (RFC 1122 section 4.2.3.9, as Linux does)."""
-    number = errno.EHOSTUNREACH
-    if message.type == DESTINATION_UNREACHABLE:
-        number = _ERRNO.get(message.code, number)
+def as_os_error(message: IcmpMessage) -> OSError | None:
+    """What an application is told of an ICMP error (RFC 1122 section 4.2.3.9, as Linux does).
+
+    Returns None for other types (MUST-55), and for codes that nobody has defined.
+    """
+    if message.type == DESTINATION_UNREACHABLE and message.code < len(_UNREACHABLE):
+        number = _UNREACHABLE[message.code]
+    elif message.type == TIME_EXCEEDED:
+        number = errno.EHOSTUNREACH
+    elif message.type == PARAMETER_PROBLEM:
+        number = errno.EPROTO
+    else:
+        return None
     return OSError(number, os.strerror(number))

@@ -79,7 +79,8 @@ class Crossing:
 
         ``out_admitted`` came, and of those ``out_lost``, ``out_overflowed`` (the queue was full),
         ``out_duplicated``, ``out_reordered``, ``out_corrupted``; ``out_refused`` by the far side
-        as too damaged, ``out_delivered`` and ``out_delivered_bytes``.
+        as too damaged, ``out_delivered`` and ``out_delivered_bytes``. Once the capture could not
+        be written any more, ``unrecorded`` packets are not in it, because of ``unrecorded_errno``.
 
         Raises:
             OSError: EPIPE, the bridge is gone, as one of its sides is.

@@ -79,7 +79,7 @@ def main(
         largest = LARGEST_FRAME if offload else int(mtu)
         ways.append(Way(name, int(source), int(sink), largest, bool(offload), path, recorder))
     with socket.socket(fileno=int(control)) as channel, suppress(BrokenPipeError):
-        carry(ways, channel)
+        carry(ways, channel, recorder)
 
 
 class Way:
@@ -196,17 +196,29 @@ class Way:
 
 
 class Recorder:
-    """Writes each packet that came to the bridge into a capture, with what becomes of it."""
+    """Writes each packet that came to the bridge into a capture, with what becomes of it.
+
+    Attributes:
+        error: Why no more is written: an errno, or 0 while all is well.
+        missing: How many packets the capture lacks.
+    """
 
     def __init__(self, descriptor: int) -> None:
         from tunstack.link.pcapng import PcapngWriter  # needs dpkt, which takes its time to load
 
-        self._writer: PcapngWriter | None = PcapngWriter(os.fdopen(descriptor, "wb"), "bridge")
+        self.error = self.missing = 0
         self._before: dict[str, dict[str, int]] = {}
+        self._writer: PcapngWriter | None = None
+        self._file = os.fdopen(descriptor, "wb")
+        try:
+            self._writer = PcapngWriter(self._file, "bridge")
+        except OSError as error:
+            self._end(error)
 
     def record(self, way: Way, together: list[bytes], arrivals: list[float], now: float) -> None:
         """Write packets that share one fate; where there is no room for them, the capture ends."""
         if self._writer is None:
+            self.missing += 1
             return
         before, counts = self._before.get(way.name, {}), way.path.impairer.counts.copy()
         self._before[way.name] = counts
@@ -216,11 +228,23 @@ class Recorder:
         try:
             for packet in together:
                 self._writer.write(packet, time.time(), comment, way.name == "out")
-        except OSError:
-            self._writer = None
+        except OSError as error:
+            self.missing += 1
+            self._end(error)
+
+    def _end(self, error: OSError) -> None:
+        self.error = error.errno or errno.EIO
+        self._writer = None
+        with suppress(OSError):  # What is buffered finds no room either.
+            self._file.close()
+
+    @property
+    def statistics(self) -> dict[str, int]:
+        """Nothing, unless packets are missing."""
+        return {"unrecorded": self.missing, "unrecorded_errno": self.error} if self.error else {}
 
 
-def carry(ways: list[Way], channel: socket.socket) -> None:
+def carry(ways: list[Way], channel: socket.socket, recorder: Recorder | None = None) -> None:
     """Move packets, and answer questions, until the socket ends.
 
     Raises:
@@ -238,16 +262,17 @@ def carry(ways: list[Way], channel: socket.socket) -> None:
         now = time.monotonic()
         for way in ways:
             way.deliver(now)
-        if sources[0] in readable and not _answer(ways, channel):
+        if sources[0] in readable and not _answer(ways, channel, recorder):
             return
 
 
-def _answer(ways: list[Way], channel: socket.socket) -> bool:
+def _answer(ways: list[Way], channel: socket.socket, recorder: Recorder | None) -> bool:
     """Tell what was done; returns whether anybody wants to know."""
     try:
         if not channel.recv(16):
             return False
-        channel.send(marshal.dumps({**ways[0].statistics, **ways[1].statistics}))
+        told = {} if recorder is None else recorder.statistics
+        channel.send(marshal.dumps({**ways[0].statistics, **ways[1].statistics, **told}))
     except OSError:
         return False
     return True

@@ -184,8 +184,8 @@ def _open_tun(
 
 
 def _open_queues(count: int, *fields: *tuple[str, str, str, int, int | None, str, bool]) -> Answer:
-    descriptors, name, mtu, offload = make_queues(TunRequest(*fields), count)
-    return (name, mtu, offload), descriptors
+    queues = make_queues(TunRequest(*fields), count)
+    return (queues.name, queues.mtu, queues.offload), queues.descriptors
 
 
 def _open_socket(family: int, kind: int, protocol: int) -> Answer:

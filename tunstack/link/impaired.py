@@ -134,8 +134,10 @@ class ImpairedLink:
         if self._closed:
             return
         self._closed = True
-        self._deliver(float("inf"))
-        self._link.close()
+        try:
+            self._deliver(float("inf"))
+        finally:
+            self._link.close()
 
     def _take_in(self, now: float) -> None:
         """Put what waits in the link on its way in; an error waits until that has arrived."""
@@ -161,6 +163,9 @@ class ImpairedLink:
                 # One that is damaged may be no IP packet any more: no device takes it, then.
                 if error.errno != errno.EINVAL:
                     self._error = self._error or error
+            except BaseException:
+                out.pop()  # It is not tried again, as it would be with the next packet.
+                raise
             out.pop()
 
     def _next_event(self) -> float:

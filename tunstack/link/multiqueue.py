@@ -24,7 +24,7 @@ import errno
 import fcntl
 import os
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, final
 
 from tunstack.errors import SetupError
 from tunstack.link.device import (
@@ -36,6 +36,7 @@ from tunstack.link.device import (
     is_in_use,
     make_tun,
 )
+from tunstack.link.forking import not_for_children
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Interface
@@ -48,8 +49,9 @@ _IFREQ_SIZE: Final = 40
 _LARGEST: Final = 1 << 17
 
 
-class Queues(NamedTuple):
-    """The queues of one TUN device.
+@final
+class Queues:
+    """The queues of one TUN device; a child that is forked has none.
 
     Attributes:
         descriptors: One for each queue; whoever gets them closes them.
@@ -58,14 +60,17 @@ class Queues(NamedTuple):
         offload: Whether packets come and go behind a virtio header.
     """
 
-    descriptors: tuple[int, ...]
-    name: str
-    mtu: int
-    offload: bool
+    def __init__(self, descriptors: tuple[int, ...], name: str, mtu: int, offload: bool) -> None:
+        self.descriptors = descriptors
+        self.name = name
+        self.mtu = mtu
+        self.offload = offload
+        not_for_children(self, Queues.close)
 
     def close(self) -> None:
-        """Close all descriptors, once."""
-        for descriptor in self.descriptors:
+        """Close all descriptors; idempotent."""
+        descriptors, self.descriptors = self.descriptors, ()
+        for descriptor in descriptors:
             os.close(descriptor)
 
 

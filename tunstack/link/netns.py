@@ -184,7 +184,7 @@ class NetworkNamespace:
         user namespace it sees itself as root.
 
         Raises:
-            OSError: FileNotFoundError or PermissionError for the command itself.
+            OSError: FileNotFoundError, PermissionError, NotADirectoryError: the command itself.
             subprocess.CalledProcessError: it failed, and ``check=False`` was not given.
             trio.ClosedResourceError: the namespace has ended.
         """
@@ -206,7 +206,7 @@ class NetworkNamespace:
         """Start a program in the namespace, as `trio.lowlevel.open_process` does.
 
         Raises:
-            OSError: FileNotFoundError or PermissionError for the command itself.
+            OSError: FileNotFoundError, PermissionError, NotADirectoryError: the command itself.
             trio.ClosedResourceError: the namespace has ended.
         """
         given = _as_list(command, options)
@@ -309,5 +309,18 @@ def _check_command(program: str, env: Mapping[str, str] | None, cwd: str | None)
     path = (os.environ if env is None else env).get("PATH", os.defpath)
     wanted = os.path.join(cwd or "", program) if os.sep in program else program
     if shutil.which(wanted, path=path) is None:
-        number = errno.EACCES if os.path.isfile(wanted) and os.sep in program else errno.ENOENT
-        raise OSError(number, os.strerror(number), program)
+        raise _why_not(wanted, [""] if os.sep in program else path.split(os.pathsep), program)
+
+
+def _why_not(wanted: str, folders: list[str], program: str) -> OSError:
+    """What exec says of a program that it cannot execute, as the shells distinguish it."""
+    number = errno.ENOENT
+    for folder in folders if program else ():
+        try:
+            os.stat(os.path.join(folder, wanted))
+        except OSError as error:
+            number = error.errno if os.sep in program and error.errno else number
+        else:
+            number = errno.EACCES
+            break
+    return OSError(number, os.strerror(number), program)

@@ -12,12 +12,14 @@ from __future__ import annotations
 import os
 import struct
 from dataclasses import dataclass
-from importlib import metadata
 from typing import IO, TYPE_CHECKING, Final, final
 
 from dpkt import pcapng
 
+from tunstack.link.forking import not_for_children
+
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator
     from types import TracebackType
     from typing import Self
@@ -51,6 +53,7 @@ _PCAP_MAGIC: Final = {
 _RAW_LINKS: Final = frozenset({12, 14, LINKTYPE_RAW, 228, 229})
 _ETHERTYPES: Final = frozenset({b"\x08\x00", b"\x86\xdd"})
 _VLAN_TAGS: Final = frozenset({b"\x81\x00", b"\x88\xa8"})
+_ARP: Final = b"\x08\x06"
 
 
 @final
@@ -72,6 +75,7 @@ class PcapngWriter:
         self._file: IO[bytes]
         if isinstance(target, (str, os.PathLike)):
             self._file = open(target, "wb")  # noqa: SIM115 - open for as long as the writer is
+            not_for_children(self._file, write_to_nobody)
         else:
             self._file = target
         section = pcapng.SectionHeaderBlockLE(
@@ -138,6 +142,15 @@ class PcapngWriter:
         self.close()
 
 
+def write_to_nobody(file: IO[bytes]) -> None:
+    """Put /dev/null in place of an open file: what writes to it need not know."""
+    if file.closed:
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, file.fileno(), inheritable=False)
+    os.close(null)
+
+
 @dataclass(frozen=True, slots=True)
 class CapturedPacket:
     """One IP packet of a capture.
@@ -156,36 +169,51 @@ class CapturedPacket:
     linktype: int
 
 
-def read_capture(path: str | os.PathLike[str]) -> Iterator[CapturedPacket]:
+def read_capture(
+    source: str | os.PathLike[str] | IO[bytes],
+    *,
+    title: str = "the capture",
+    skipped: Counter[str] | None = None,
+) -> Iterator[CapturedPacket]:
     """Read the IP packets of a pcap or pcapng file, in order; other packets are skipped.
 
     Link types: raw IP, Ethernet (with VLAN tags), Linux cooked (SLL, SLL2), BSD loopback.
+
+    Args:
+        source: Path of the file; or a binary file, which may be a pipe, and is left open.
+        title: What errors call a file that has no path.
+        skipped: Counts what is skipped, by its name: ``"ARP"``, ``"ethertype 0x88cc"``.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: the file is no capture, is truncated or damaged, or has another link type. All
             errors come while iterating: packets before the damage are read.
     """
-    with open(path, "rb") as file:
-        magic = file.peek(4)[:4]
-        if magic == _SECTION.to_bytes(4, "big"):
-            packets = _read_pcapng(file)
-        elif magic in _PCAP_MAGIC:
-            packets = _read_pcap(file)
-        else:
-            raise ValueError(f"{os.fspath(path)} is no capture: neither pcap nor pcapng")
-        try:
-            for time, frame, comment, linktype in packets:
-                packet = _without_link_header(frame, linktype)
-                if packet is not None:
-                    yield CapturedPacket(time, packet, comment, linktype)
-        except ValueError as error:
-            raise ValueError(f"{os.fspath(path)}: {error}") from None
+    if isinstance(source, (str, os.PathLike)):
+        with open(source, "rb") as file:
+            yield from read_capture(file, title=os.fspath(source), skipped=skipped)
+        return
+    magic = source.read(4)
+    if magic == _SECTION.to_bytes(4, "big"):
+        packets = _read_pcapng(source, magic)
+    elif magic in _PCAP_MAGIC:
+        packets = _read_pcap(source, magic)
+    else:
+        raise ValueError(f"{title} is no capture: neither pcap nor pcapng")
+    try:
+        for time, frame, comment, linktype in packets:
+            packet = _without_link_header(frame, linktype)
+            if packet is not None:
+                yield CapturedPacket(time, packet, comment, linktype)
+            elif skipped is not None:
+                skipped[_name_of(frame, linktype)] += 1
+    except ValueError as error:
+        raise ValueError(f"{title}: {error}") from None
 
 
-def _read_pcap(file: IO[bytes]) -> Iterator[tuple[float, bytes, str, int]]:
-    header = _read_exactly(file, 24)
-    order, resolution = _PCAP_MAGIC[header[:4]]
+def _read_pcap(file: IO[bytes], magic: bytes) -> Iterator[tuple[float, bytes, str, int]]:
+    header = magic + _read_exactly(file, 20)
+    order, resolution = _PCAP_MAGIC[magic]
     linktype = struct.unpack_from(order + "I", header, 20)[0] & 0xFFFF
     record = struct.Struct(order + "4I")
     while head := file.read(16):
@@ -195,10 +223,11 @@ def _read_pcap(file: IO[bytes]) -> Iterator[tuple[float, bytes, str, int]]:
         yield seconds + fraction * resolution, _read_exactly(file, size), "", linktype
 
 
-def _read_pcapng(file: IO[bytes]) -> Iterator[tuple[float, bytes, str, int]]:
+def _read_pcapng(file: IO[bytes], magic: bytes) -> Iterator[tuple[float, bytes, str, int]]:
     order = "<"
     interfaces: list[_Interface] = []
-    while head := file.read(8):
+    head = magic + file.read(4)
+    while head:
         if head[:4] == _SECTION.to_bytes(4, "big"):
             order_magic = _read_exactly(file, 4)
             order = "<" if order_magic == b"\x4d\x3c\x2b\x1a" else ">"
@@ -220,6 +249,7 @@ def _read_pcapng(file: IO[bytes]) -> Iterator[tuple[float, bytes, str, int]]:
                 yield 0.0, body[4 : 4 + size], "", interfaces[0].linktype
         except (struct.error, IndexError) as error:
             raise ValueError(f"damaged capture: {error}") from error
+        head = file.read(8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,16 +300,29 @@ def _without_link_header(frame: bytes, linktype: int) -> bytes | None:
         return frame
     if linktype in (0, 108):  # BSD loopback: an address family, in the byte order of whoever wrote
         return frame[4:] if frame[4:5] and frame[4] >> 4 in (4, 6) else None
+    if (start := _ethertype_at(frame, linktype)) is not None:
+        behind = {1: start + 2, 113: 16, 276: 20}[linktype]
+        return frame[behind:] if frame[start : start + 2] in _ETHERTYPES else None
+    raise ValueError(f"link type {linktype} is not supported: capture raw IP or Ethernet")
+
+
+def _ethertype_at(frame: bytes, linktype: int) -> int | None:
+    """Where a frame says what is in it, behind VLAN tags; None where it does not say it so."""
     if linktype == 1:
         start = 12
         while frame[start : start + 2] in _VLAN_TAGS:
             start += 4
-        return frame[start + 2 :] if frame[start : start + 2] in _ETHERTYPES else None
-    if linktype == 113:
-        return frame[16:] if frame[14:16] in _ETHERTYPES else None
-    if linktype == 276:
-        return frame[20:] if frame[:2] in _ETHERTYPES else None
-    raise ValueError(f"link type {linktype} is not supported: capture raw IP or Ethernet")
+        return start
+    return {113: 14, 276: 0}.get(linktype)
+
+
+def _name_of(frame: bytes, linktype: int) -> str:
+    """What to call a frame without an IP packet."""
+    start = _ethertype_at(frame, linktype)
+    ethertype = b"" if start is None else frame[start : start + 2]
+    if len(ethertype) < 2:
+        return "not IP"
+    return "ARP" if ethertype == _ARP else f"ethertype 0x{ethertype.hex()}"
 
 
 def _read_exactly(file: IO[bytes], size: int) -> bytes:
@@ -301,6 +344,8 @@ def _dpkt_options(values: dict[int, bytes]) -> list[pcapng.PcapngOptionLE]:
 
 
 def _application() -> bytes:
+    from importlib import metadata  # as much work as all else here, and only who writes needs it
+
     try:
         return f"tunstack {metadata.version('tunstack')}".encode()
     except metadata.PackageNotFoundError:  # run from a folder of sources

@@ -5,7 +5,8 @@ Numbers are scaled as decimals, so that what is written from a float is read bac
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, Overflow
+from math import isfinite
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -105,10 +106,12 @@ def _read_value(text: str, units: dict[str, int]) -> float | None:
     powers = {name.lower(): power for name, power in units.items()}
     try:
         value = Decimal(number)
-    except InvalidOperation:
+        exact = value.scaleb(powers.get(unit, 0))
+    except (InvalidOperation, Overflow):
         return None
     if unit in powers:
-        return float(value.scaleb(powers[unit]))
+        scaled = float(exact)
+        return scaled if isfinite(scaled) else None
     return 0.0 if value == 0 and not unit else None
 
 

@@ -12,6 +12,8 @@ from typing import Final
 
 import trio
 
+from tunstack.link.forking import not_for_children
+
 _FOLDER: Final = Path(__file__).resolve().parent
 
 
@@ -30,7 +32,8 @@ async def start_process(
         The process, and our end of a sequential packet socket between it and us. The process is to
         end when that socket does: so it does not outlive us, whatever becomes of us.
     """
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = (not_for_children(each, socket.socket.close) for each in pair)
     with theirs:
         try:
             process = await trio.lowlevel.open_process(

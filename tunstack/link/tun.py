@@ -16,6 +16,7 @@ import trio
 
 from tunstack.link.base import LARGEST_FRAME
 from tunstack.link.device import make_tun
+from tunstack.link.forking import not_for_children
 from tunstack.link.plan import plan_tun
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class TunLink:
         self.lost = 0
         self._largest = LARGEST_FRAME if offload else mtu
         self._fd = fd
+        not_for_children(self, TunLink._give_up)
         if offload:
             _keep_memory()
 
@@ -148,6 +150,11 @@ class TunLink:
         with suppress(RuntimeError):  # outside of trio nobody can be waiting
             trio.lowlevel.notify_closing(fd)
         os.close(fd)
+
+    def _give_up(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd != -1:
+            os.close(fd)
 
     def _raise_if_closed(self) -> None:
         if self._fd == -1:

@@ -34,6 +34,10 @@ _ABOVE: Final = 26
 _BETWEEN: Final = 14
 _BELOW: Final = 44
 _FONT: Final = 12
+_MOMENTS: Final = 90
+"""Pixels between the numbers of the axis of time,"""
+_HEIGHTS: Final = 45
+"""and of an upright one."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +120,15 @@ class Panel:
         series: What is drawn, the first at the bottom; what is empty is left out.
         height: In pixels, of the axes alone.
         top: The upright axis ends here, whatever goes beyond; None to hold it all.
+        scale: By what to multiply the values for the numbers at the axis: 1000 where they are
+            thousands of the label's unit.
     """
 
     label: str
     series: Sequence[Series]
     height: int = 240
     top: float | None = None
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -133,12 +140,14 @@ class Chart:
         panels: From above to below.
         width: In pixels.
         label: Of the axis that they share, with its unit.
+        scale: As a panel's.
     """
 
     title: str
     panels: Sequence[Panel]
     width: int = 860
     label: str = "time, s"
+    scale: float = 1.0
 
     @property
     def axis(self) -> Axis:
@@ -182,7 +191,8 @@ def svg(chart: Chart) -> str:
     for number, panel in enumerate(chart.panels):
         above += _ABOVE
         below = above + panel.height
-        drawn += _panel(panel, time, above, below, last=number == len(chart.panels) - 1)
+        last = number == len(chart.panels) - 1
+        drawn += _panel(panel, time, above, below, scale=chart.scale if last else None)
         above = below + _BETWEEN
     height = above - _BETWEEN + _BELOW
     middle = (time.begin + time.end) / 2
@@ -202,13 +212,17 @@ def svg(chart: Chart) -> str:
     )
 
 
-def _panel(panel: Panel, time: Axis, above: float, below: float, *, last: bool) -> Iterator[str]:
+def _panel(
+    panel: Panel, time: Axis, above: float, below: float, *, scale: float | None
+) -> Iterator[str]:
+    """A panel; with the numbers of the axis of time, scaled, if it is the last one."""
     series = [each for each in panel.series if any(True for _ in each.corners)]
     values = [y for each in series for _, y in each.corners]
     low = min(0.0, *values) if values else 0.0
     high = panel.top or max(values, default=1.0) or 1.0
     upright = Axis(low, low + (high - low) * 1.04, below, above)
-    yield from _grid(time, upright, above, below, labels=last)
+    yield from _grid(time, upright, above, below)
+    yield from _numbers(time, upright, below, panel.scale, scale)
     middle = (above + below) / 2
     yield _text(18, middle, panel.label, anchor="middle", turned=True)
     clip = f"clip{_n(above)}"
@@ -223,25 +237,32 @@ def _panel(panel: Panel, time: Axis, above: float, below: float, *, last: bool) 
     yield from _legend(series, time, above - 9)
 
 
-def _grid(time: Axis, upright: Axis, above: float, below: float, *, labels: bool) -> Iterator[str]:
-    ticks = time.ticks(90)
-    lines = "".join(f"M{_n(time.at(tick))} {_n(above)}V{_n(below)}" for tick in ticks)
-    heights = upright.ticks(45)
+def _grid(time: Axis, upright: Axis, above: float, below: float) -> Iterator[str]:
+    moments, heights = time.ticks(_MOMENTS), upright.ticks(_HEIGHTS)
+    lines = "".join(f"M{_n(time.at(tick))} {_n(above)}V{_n(below)}" for tick in moments)
     lines += "".join(f"M{_n(time.begin)} {_n(upright.at(tick))}H{_n(time.end)}" for tick in heights)
     yield f'<path d="{lines}" stroke="#e4e4e4" fill="none"/>'
     yield (
         f'<rect x="{_n(time.begin)}" y="{_n(above)}" width="{_n(time.end - time.begin)}"'
         f' height="{_n(below - above)}" fill="none" stroke="#555"/>'
     )
-    for tick, label in zip(heights, _labels(heights), strict=True):
+
+
+def _numbers(
+    time: Axis, upright: Axis, below: float, scale: float, time_scale: float | None
+) -> Iterator[str]:
+    heights = upright.ticks(_HEIGHTS)
+    for tick, label in zip(heights, _labels(heights, scale), strict=True):
         yield _text(time.begin - 7, upright.at(tick) + 4, label, anchor="end")
-    if labels:
-        for tick, label in zip(ticks, _labels(ticks), strict=True):
+    if time_scale is not None:
+        moments = time.ticks(_MOMENTS)
+        for tick, label in zip(moments, _labels(moments, time_scale), strict=True):
             yield _text(time.at(tick), below + 17, label, anchor="middle")
 
 
-def _labels(ticks: Sequence[float]) -> list[str]:
+def _labels(values: Sequence[float], scale: float = 1.0) -> list[str]:
     """All with as many digits as tell them apart."""
+    ticks = [value * scale for value in values]
     apart = min((after - before for before, after in pairwise(ticks)), default=1.0)
     digits = max(0, -math.floor(math.log10(apart) + 1e-9))
     return [f"{tick + 0.0:,.{digits}f}" if tick else "0" for tick in ticks]

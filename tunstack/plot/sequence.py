@@ -46,6 +46,8 @@ _WHY: Final = {
 """What our own side notes about a segment that it sends again."""
 
 _UNIT: Final = 1000
+_SMALL: Final = 10_000
+"""Octets, below which an axis is one of octets, and no longer of kB."""
 _MODULUS: Final = 1 << 32
 
 
@@ -57,11 +59,14 @@ class TimeSequence:
     Attributes:
         octets: How much data was sent, what was sent again included.
         retransmissions: How many segments were sent again.
+        outstanding: Octets that were sent and not acknowledged, over time.
     """
 
     def __init__(self) -> None:
         self.octets = 0
         self.retransmissions = 0
+        self.outstanding: list[Point] = []
+        self._una = 0
         self._origin: int | None = None
         self._highest = 0
         self._bars: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in KINDS}
@@ -88,6 +93,7 @@ class TimeSequence:
             return
         kind = DATA if end > self._highest else _WHY.get(why, AGAIN)
         self._highest = max(self._highest, end)
+        self._measure(time)
         self.octets += len(segment.payload)
         self.retransmissions += kind != DATA
         self._bars[kind].append((time, start / _UNIT, end / _UNIT))
@@ -102,11 +108,16 @@ class TimeSequence:
             return
         ack = self._position(segment.ack)
         wnd = segment.wnd << (0 if segment.flags & SYN else self._shift)
+        self._una = max(self._una, ack)
+        self._measure(time)
         self._acknowledged.append((time, ack / _UNIT))
         self._edge.append((time, (ack + wnd) / _UNIT))
         for left, right in segment.sack:
             edges = self._position(left) / _UNIT, self._position(right) / _UNIT
             self._sacked.append((time, *edges))
+
+    def _measure(self, time: float) -> None:
+        self.outstanding.append((time, max(0, self._highest - self._una)))
 
     @property
     def _shift(self) -> int:
@@ -130,9 +141,10 @@ class TimeSequence:
         data, *again = self._bars.items()
         # A window that is far beyond what is sent says nothing: it shall not flatten the rest.
         top = self._highest / _UNIT * 1.1
+        small = self._highest < _SMALL
         edge = self._edge if any(y <= top for _, y in self._edge) else []
         return Panel(
-            "sequence number, kB",
+            "sequence number, octets" if small else "sequence number, kB",
             [
                 Line("window", GREY, edge, dashed=True),
                 Line("acknowledged", GREEN, self._acknowledged),
@@ -145,4 +157,5 @@ class TimeSequence:
             ],
             height,
             top if any(y > top for _, y in edge) else None,
+            _UNIT if small else 1.0,
         )

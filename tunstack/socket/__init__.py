@@ -11,6 +11,7 @@ does, this does the same. One class, in layers, each of which has a file:
 `socket`             :class:`Socket`: how it opens, listens and closes
 `options`            what each socket option does here
 `waiter`             where a task waits for a connection
+`stdlib`             the same socket as a `socket.socket`, for libraries that ask for one
 `factory`            how other people's programs come by such sockets
 ===================  ==============================================================================
 """

@@ -56,6 +56,7 @@ class BaseSocket(trio.socket.SocketType):
         self._bound: tuple[Address | None, int] | None = None
         self._bound_reuse = False
         self._shut_down_write = False
+        self._error_told = False
         self._config = host.stack.config
         self.linger: int | None = None
         """SO_LINGER's seconds when it is on, else None. With 0, `close` aborts."""
@@ -99,6 +100,12 @@ class BaseSocket(trio.socket.SocketType):
         return self._shut_down_write
 
     @property
+    def backlog(self) -> tuple[int, int]:
+        """How many connections wait for `accept`, and how many may."""
+        listener = self._listener
+        return (0, 0) if listener is None else (len(listener), listener.backlog)
+
+    @property
     def listening(self) -> bool:
         """Whether it listens (SO_ACCEPTCONN)."""
         return self._listener is not None
@@ -117,10 +124,12 @@ class BaseSocket(trio.socket.SocketType):
 
     def get_inheritable(self) -> bool:
         """Return False: no child process can have it."""
+        self._check_open()
         return False
 
     def set_inheritable(self, inheritable: bool) -> None:
         """Do nothing for False; raise OSError (EOPNOTSUPP) for True."""
+        self._check_open()
         if inheritable:
             raise os_error(errno.EOPNOTSUPP)
 
@@ -170,9 +179,27 @@ class BaseSocket(trio.socket.SocketType):
         """
         await trio.lowlevel.checkpoint()
         self._check_open()
+        self._check_unnamed()
+        self._take_name(*await self._resolve(address))
+
+    def bind_now(self, address: AddressFormat) -> None:
+        """Do what :meth:`bind` does, as a plain call: to look up a name holds up everything."""
+        self._check_open()
+        self._check_unnamed()
+        known = self._parse(address)
+        if known is None:
+            name, port = address
+            known = IPv4Address(stdlib_socket.gethostbyname(name)).packed, port
+        self._take_name(*known)
+
+    def _check_unnamed(self) -> None:
         if self._bound is not None or self._flow is not None:
             raise os_error(errno.EINVAL)
-        local, port = await self._resolve(address)
+
+    def _take_name(self, local: Address, port: int) -> None:
+        self._check_open()
+        self._check_unnamed()
+        self._host.check_up()
         stack = self._host.stack
         where = None if local == ANY.packed else local
         if where is not None and where not in stack.addresses.local:
@@ -182,6 +209,16 @@ class BaseSocket(trio.socket.SocketType):
         self._bound_reuse = self.reuse_address
 
     async def _resolve(self, address: AddressFormat) -> tuple[Address, int]:
+        known = self._parse(address)
+        if known is not None:
+            return known
+        host, port = address
+        found = await trio.socket.getaddrinfo(host, port, self.family, self.type)
+        return IPv4Address(cast("str", found[0][4][0])).packed, port
+
+    @staticmethod
+    def _parse(address: AddressFormat) -> tuple[Address, int] | None:
+        """The address and port; None if there is a name that must be looked up."""
         if not isinstance(address, tuple) or len(address) != 2:
             raise ValueError("address should be a (host, port) tuple")
         host, port = address
@@ -195,8 +232,7 @@ class BaseSocket(trio.socket.SocketType):
                 return IPv4Address(host).packed, port
             except ValueError:
                 pass
-        found = await trio.socket.getaddrinfo(host, port, self.family, self.type)
-        return IPv4Address(cast("str", found[0][4][0])).packed, port
+        return None
 
     # Options
 
@@ -221,12 +257,13 @@ class BaseSocket(trio.socket.SocketType):
 
     def take_error(self) -> int:
         """Return and clear SO_ERROR: what ended the connection, or else is wrong with it, or 0."""
+        self._check_open()
         flow = self._flow
         if flow is None:
             return 0
-        if flow.error is not None:
-            error, flow.error = flow.error, None
-            return error.errno or 0
+        if flow.error is not None and not self._error_told:
+            self._error_told = True
+            return flow.error.errno or 0
         soft, flow.soft_error = flow.soft_error, None
         return 0 if soft is None else soft.errno or 0
 
@@ -243,6 +280,17 @@ class BaseSocket(trio.socket.SocketType):
             flow.reconfigure(self._config)
             if flow.sender.unsent or parameters.keys() != {"nodelay"}:
                 self._host.acted(flow)
+
+    def push(self, *, small: bool) -> None:
+        """Send what waits for more to come; what is `small` too, though Nagle's rule holds it."""
+        flow = self._flow
+        if flow is None:
+            return
+        if small:
+            flow.sender.push()
+        flow.sender.more = False
+        if flow.sender.unsent:
+            self._host.acted(flow)
 
     @property
     def config(self) -> Config:
@@ -262,15 +310,18 @@ class BaseSocket(trio.socket.SocketType):
     # Within
 
     def _check_open(self) -> None:
+        """Raise OSError: EBADF, it is closed; ENETDOWN, its host has ended."""
         if self._fileno == -1:
             raise os_error(errno.EBADF)
+        if self._host.ended:
+            self._host.check_up()
 
     def _check_not_closed_meanwhile(self) -> None:
         if self._fileno == -1:
             raise trio.ClosedResourceError("another task closed this socket")
 
     def _connected(self) -> Flow:
+        self._check_open()
         if self._flow is None:
-            self._check_open()
             raise os_error(errno.ENOTCONN)
         return self._flow

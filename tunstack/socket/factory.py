@@ -1,25 +1,77 @@
-"""Any trio program on a host: a socket factory, and a resolver that knows addresses as they are."""
+"""Any trio program on a host: within a block, sockets are made on the host.
+
+trio asks a `trio.abc.SocketFactory` for each socket that it makes. That is not enough: anyio and
+hypercorn make the sockets that they listen on with `socket.socket`, and hand them to
+`trio.socket.from_stdlib_socket`; anyio wants a socket for each address that a look-up finds. So
+while the block of any host lasts, these are replaced:
+
+==================================  ===============================================================
+`socket.socket`                     within a trio run that has a block, a socket of TCP over IPv4 is
+                                    the host's (:mod:`tunstack.socket.stdlib`). In a thread of
+                                    `trio.to_thread` it is refused: it would block, as a host's
+                                    cannot. Other threads and runs see no difference. Only `__new__`
+                                    and `__init__` of the class change, so that it does not matter
+                                    who imported it when
+`trio.socket.from_stdlib_socket`    makes a host's socket one for trio
+`trio.socket.getaddrinfo`           leaves out addresses of families that the host lacks, if there
+                                    are others; a machine without IPv6 does the same
+==================================  ===============================================================
+
+A socket that is made of a descriptor stays what it is.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
 import socket as stdlib_socket
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, final
+from contextvars import ContextVar
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, final
 
 import trio
+
+from tunstack.socket.stdlib import StdlibSocket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tunstack.host import Host
 
+Others: TypeAlias = Literal["refuse", "kernel"]
+"""What becomes of sockets that the host does not speak: an error, or the kernel's."""
+
+_INTERNET: Final = frozenset(
+    {
+        stdlib_socket.AF_INET,
+        stdlib_socket.AF_INET6,
+        stdlib_socket.AF_PACKET,
+        21,  # AF_RDS
+        33,  # AF_RXRPC
+        43,  # AF_SMC
+        44,  # AF_XDP
+    }
+)
+"""Families of Linux whose packets are IP's, or go by the interfaces on which IP's do."""
+
 
 @final
 class SocketFactory(trio.abc.SocketFactory):
-    """Makes sockets on a host; those of other families and types are the kernel's."""
+    """Makes sockets on a host.
 
-    def __init__(self, host: Host) -> None:
+    Args:
+        host: The host.
+        others: What becomes of families and types of the internet that the host does not speak.
+
+    Attributes:
+        in_force: Whether its block lasts.
+    """
+
+    def __init__(self, host: Host, others: Others = "refuse") -> None:
+        self.in_force = True
         self._host = host
+        self._others = others
 
     def socket(
         self,
@@ -27,17 +79,176 @@ class SocketFactory(trio.abc.SocketFactory):
         type: int = trio.socket.SOCK_STREAM,
         proto: int = 0,
     ) -> trio.socket.SocketType:
-        """Make one; trio calls this for each of its own."""
-        if family == trio.socket.AF_INET and type == trio.socket.SOCK_STREAM:
+        """Make one; trio calls this for each of its own.
+
+        Raises:
+            OSError: EAFNOSUPPORT, EPROTONOSUPPORT: the host does not speak that.
+        """
+        if self.speaks(family, type, proto):
             return self._host.socket(family, type, proto)
-        return trio.socket.from_stdlib_socket(stdlib_socket.socket(family, type, proto))
+        with _kernels():
+            return trio.socket.from_stdlib_socket(stdlib_socket.socket(family, type, proto))
+
+    def speaks(self, family: int, type: int, proto: int) -> bool:
+        """Whether it is the host's, and not the kernel's.
+
+        Raises:
+            OSError: it must not be the kernel's either.
+        """
+        if family not in _INTERNET:
+            return False
+        try:
+            self._host.check_speaks(family, type, proto)
+        except OSError:
+            if self._others == "kernel":
+                return False
+            raise
+        return True
+
+    def check_thread(self, family: int) -> None:
+        """Raise OSError (EAFNOSUPPORT) for what a thread must not make."""
+        if family in _INTERNET and self._others == "refuse":
+            raise OSError(
+                errno.EAFNOSUPPORT,
+                f"{os.strerror(errno.EAFNOSUPPORT)}: a host's socket cannot be used in a thread",
+            )
+
+    def within_reach(self, found: list[Any]) -> list[Any]:
+        """Leave out addresses of families that are refused, unless there are no others."""
+        if self._others == "kernel":
+            return found
+        return [each for each in found if each[0] == trio.socket.AF_INET] or found
 
 
 @contextmanager
-def installed(host: Host) -> Iterator[None]:
-    """Have the trio run make its sockets on `host`; put back what was there before."""
-    before = trio.socket.set_custom_socket_factory(SocketFactory(host))
+def installed(host: Host, others: Others) -> Iterator[None]:
+    """Have the trio run make its sockets on `host`; put back what was there before.
+
+    Raises:
+        ValueError: `others` is neither.
+    """
+    if others not in ("refuse", "kernel"):
+        raise ValueError(f"others is 'refuse' or 'kernel', not {others!r}")
+    factory = SocketFactory(host, others)
+    before = trio.socket.set_custom_socket_factory(factory)
+    surrounding, of_context = _current(), _of_context.get()
+    _factory.set(factory)
+    _of_context.set(factory)
+    _replacement.begin()
     try:
         yield
     finally:
+        _replacement.end()
+        factory.in_force = False  # There are copies of the context.
+        _of_context.set(of_context)
+        _factory.set(surrounding)
         trio.socket.set_custom_socket_factory(before)
+
+
+_factory: Final = trio.lowlevel.RunVar[SocketFactory | None]("tunstack socket factory", None)
+
+_of_context: Final = ContextVar[SocketFactory | None]("tunstack socket factory", default=None)
+"""The same for the threads of `trio.to_thread`: they have the context of who started them."""
+
+
+def _current() -> SocketFactory | None:
+    """The factory of the innermost block of this trio run, if there is one."""
+    return _factory.get() if trio.lowlevel.in_trio_run() else None
+
+
+@contextmanager
+def _kernels() -> Iterator[None]:
+    """Let sockets be the kernel's: it was asked for, or they are of no family of the internet."""
+    factory = _current()
+    _factory.set(None)
+    try:
+        yield
+    finally:
+        _factory.set(factory)
+
+
+# What replaces the functions of others while any block lasts
+
+_original_init: Final = stdlib_socket.socket.__init__
+_original_from_stdlib_socket: Final = trio.socket.from_stdlib_socket
+_original_getaddrinfo: Final = trio.socket.getaddrinfo
+
+
+def _new(cls: type[stdlib_socket.socket], *args: Any, **kwargs: Any) -> Any:
+    """`socket.socket.__new__`: of that class itself, the host makes what it speaks."""
+    if cls is stdlib_socket.socket and (factory := _current()) is not None:
+        wanted = _wanted(*args, **kwargs)
+        if wanted is not None and factory.speaks(*wanted):
+            return factory.socket(*wanted)._sock  # type: ignore[attr-defined]
+    return stdlib_socket.SocketType.__new__(cls)
+
+
+def _init(self: stdlib_socket.socket, *args: Any, **kwargs: Any) -> None:
+    """`socket.socket.__init__`: classes derived from it cannot be the host's, but are refused."""
+    in_run = trio.lowlevel.in_trio_run()
+    factory = _factory.get() if in_run else _of_context.get()
+    wanted = _wanted(*args, **kwargs)
+    if factory is not None and factory.in_force and wanted is not None:
+        if not in_run:
+            factory.check_thread(wanted[0])
+        elif factory.speaks(*wanted):
+            kind = type(self).__name__
+            raise OSError(
+                errno.EAFNOSUPPORT,
+                f"{os.strerror(errno.EAFNOSUPPORT)}: a host's socket cannot be a {kind}",
+            )
+    _original_init(self, *args, **kwargs)
+
+
+def _wanted(
+    family: int = -1, type: int = -1, proto: int = -1, fileno: object = None
+) -> tuple[int, int, int] | None:
+    """What a call of `socket.socket` wants; None if it is of a descriptor that is there."""
+    if fileno is not None:
+        return None
+    return (
+        stdlib_socket.AF_INET if family == -1 else family,
+        stdlib_socket.SOCK_STREAM if type == -1 else type,
+        0 if proto == -1 else proto,
+    )
+
+
+def _from_stdlib_socket(sock: stdlib_socket.socket) -> trio.socket.SocketType:
+    if isinstance(sock, StdlibSocket):
+        return sock.on_host
+    return _original_from_stdlib_socket(sock)
+
+
+async def _getaddrinfo(*args: Any, **kwargs: Any) -> list[Any]:
+    found: list[Any] = await _original_getaddrinfo(*args, **kwargs)
+    factory = _current()
+    return found if factory is None else factory.within_reach(found)
+
+
+class _Replacement:
+    """Replaces them from the first block, of all trio runs, to the end of the last."""
+
+    def __init__(self) -> None:
+        self._blocks = 0
+        self._lock = Lock()
+
+    def begin(self) -> None:
+        with self._lock:
+            self._blocks += 1
+            if self._blocks == 1:
+                setattr(stdlib_socket.socket, "__new__", staticmethod(_new))  # noqa: B010
+                setattr(stdlib_socket.socket, "__init__", _init)  # noqa: B010
+                trio.socket.from_stdlib_socket = _from_stdlib_socket
+                setattr(trio.socket, "getaddrinfo", _getaddrinfo)  # noqa: B010
+
+    def end(self) -> None:
+        with self._lock:
+            self._blocks -= 1
+            if self._blocks == 0:
+                delattr(stdlib_socket.socket, "__new__")
+                setattr(stdlib_socket.socket, "__init__", _original_init)  # noqa: B010
+                trio.socket.from_stdlib_socket = _original_from_stdlib_socket
+                setattr(trio.socket, "getaddrinfo", _original_getaddrinfo)  # noqa: B010
+
+
+_replacement: Final = _Replacement()

@@ -57,8 +57,10 @@ class NoticingSocket(TransferSocket):
             trio.BusyResourceError: another task waits for it.
         """
         flow = await self._until(self._acknowledged, _is_acknowledged)
-        if flow.error is not None:
+        if flow.error is not None:  # Be it that `recv`, or SO_ERROR, has told of it already.
             raise OSError(flow.error.errno, flow.error.strerror)
+        if flow.sender.una != flow.sender.end:
+            raise os_error(errno.ECONNRESET)  # The data has arrived, but not the end of it.
 
     async def wait_soft_error(self) -> OSError:
         """Wait for the next error that does not end the connection, and return it.
@@ -123,10 +125,10 @@ class NoticingSocket(TransferSocket):
         """
         return self._connected().receiver.at_mark
 
-    async def _recv_urgent(self, size: int) -> bytes:
+    async def _recv_urgent(self, size: int, *, peek: bool) -> bytes:
         """The octet of ``recv(size, MSG_OOB)``; waits for it if it was only announced so far."""
         flow = await self._until(self._urgent, lambda flow: not flow.urgent_is_on_its_way)
-        return flow.receiver.take_urgent()[:size]
+        return flow.receiver.take_urgent(peek=peek)[:size]
 
     # Waiting
 

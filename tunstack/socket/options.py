@@ -28,6 +28,8 @@ TCP_CONGESTION       the congestion control's name, in octets: ``b"cubic"``, ``b
                      changed at any time
 TCP_CORK             only full segments are sent, until it is off again or for 200 ms at the most;
                      ``MSG_MORE`` does it for one `send`
+TCP_DEFER_ACCEPT     seconds for which a listener waits for data before it has a connection accepted
+                     that has sent none; rounded up to when a SYN,ACK is sent again
 TCP_INFO             read only: Linux's ``struct tcp_info``; `Socket.tcp_info` tells more
 TCP_KEEPIDLE         seconds of quiet before the first probe of a keep-alive
 TCP_KEEPINTVL        seconds from one to the next
@@ -35,8 +37,9 @@ TCP_KEEPCNT          how many must go unanswered
 TCP_LINGER2          seconds that a closed connection waits in FIN-WAIT-2, 120 at the most; 0 for
                      the host's own number, and a negative one to reset it there
 TCP_MAXSEG           the largest segment to announce; once connected, the largest to send
-TCP_NODELAY          small segments do not wait for an ACK (Nagle's algorithm is off)
-TCP_NOTSENT_LOWAT    octets not sent yet, beyond which `send` waits
+TCP_NODELAY          small segments do not wait for an ACK (Nagle's algorithm is off). Setting it
+                     sends all that is queued, what TCP_CORK or ``MSG_MORE`` holds included
+TCP_NOTSENT_LOWAT    octets not sent yet, beyond which `send` waits; 0 for no such limit
 TCP_QUICKACK         every batch is acknowledged at once. It stays as it is set, where Linux's soon
                      has its own mind
 TCP_SYNCNT           how often a SYN is sent again
@@ -63,6 +66,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import sys
 from math import ceil
 from socket import (
     IP_TOS,
@@ -84,6 +88,7 @@ from socket import (
     SOL_SOCKET,
     TCP_CONGESTION,
     TCP_CORK,
+    TCP_DEFER_ACCEPT,
     TCP_INFO,
     TCP_KEEPCNT,
     TCP_KEEPIDLE,
@@ -126,6 +131,8 @@ LARGEST_BUFFER: Final = 64 << 20
 """Larger values are cut to it."""
 NO_LOWAT: Final = 0xFFFF_FFFF
 """TCP_NOTSENT_LOWAT when it is off."""
+_MOST_SYN_ACKS: Final = 255
+"""Linux's field for them is an octet."""
 LONGEST_LINGER2: Final = 120
 """Seconds, Linux's."""
 
@@ -141,10 +148,12 @@ class Option(NamedTuple):
 
 
 def get_option(sock: BaseSocket, level: int, name: int, size: int) -> int | bytes:
-    """Return an option's value: an int, or `size` bytes of it if `size` is not 0.
+    """Return an option's value: an int, or at most `size` octets if `size` is not 0.
+
+    Linux cuts what is longer; of a number at ``IPPROTO_IP`` it gives all four octets, or one.
 
     Raises:
-        OSError: ENOPROTOOPT.
+        OSError: ENOPROTOOPT; `size` is out of range.
     """
     if (level, name) in NOTED:
         value: int | bytes = sock.noted.get((level, name), 0)
@@ -152,24 +161,44 @@ def get_option(sock: BaseSocket, level: int, name: int, size: int) -> int | byte
         value = option.get(sock)
     else:
         raise os_error(errno.ENOPROTOOPT)
-    if size:
-        return (_INT.pack(value) if isinstance(value, int) else value)[:size]
-    return _as_int(value)
+    if size == 0:
+        return value if isinstance(value, int) else _as_int(value)
+    if not 0 < size <= 1024:
+        raise OSError("getsockopt buflen out of range")
+    if not isinstance(value, int):
+        return value[:size]
+    if level == IPPROTO_IP and size < _INT.size:
+        size = 1
+    return _INT.pack(value)[:size]
 
 
 def set_option(sock: BaseSocket, level: int, name: int, value: Value) -> None:
     """Set an option.
 
+    Octets are a number of four; what is longer is cut, and what is shorter refused. But
+    ``IPPROTO_IP`` takes one octet as well, and none for 0.
+
     Raises:
         OSError: ENOPROTOOPT, EINVAL.
     """
+    if not isinstance(value, int):
+        value = _checked(level, name, value)
     option = OPTIONS.get((level, name))
     if option is not None and option.set is not None:
         option.set(sock, value)
     elif (level, name) in NOTED:
-        sock.noted[level, name] = _as_int(value)
+        sock.noted[level, name] = int(_as_int(value) != 0)
     else:
         raise os_error(errno.ENOPROTOOPT)
+
+
+def _checked(level: int, name: int, value: Buffer) -> Value:
+    """What the octets of an option are, by their length; each level has its own rule."""
+    if level == IPPROTO_IP and len(value) < _INT.size:
+        return bytes(value[:1])[0] if len(value) else 0
+    if level in (SOL_SOCKET, IPPROTO_TCP) and len(value) < _INT.size and name != TCP_CONGESTION:
+        raise os_error(errno.EINVAL)
+    return value
 
 
 def os_error(number: int) -> OSError:
@@ -265,12 +294,36 @@ def _max_segment(sock: BaseSocket) -> int:
 
 
 def _set_max_segment(sock: BaseSocket, number: int) -> None:
-    _check_range(number, 88, 32767)  # Linux's bounds.
-    sock.change(mss=min(number, sock.default_config.mss))
+    default = sock.default_config.mss
+    if number:
+        _check_range(number, 88, 32767)  # Linux's bounds.
+    sock.change(mss=min(number or default, default))
+
+
+def _notsent_lowat(sock: BaseSocket) -> int:
+    return sock.noted.get((IPPROTO_TCP, TCP_NOTSENT_LOWAT), 0)
 
 
 def _set_notsent_lowat(sock: BaseSocket, number: int) -> None:
-    sock.notsent_lowat = number & 0xFFFF_FFFF
+    """It is unsigned, where all others have a sign; 0 is none."""
+    (sock.noted[IPPROTO_TCP, TCP_NOTSENT_LOWAT],) = _INT.unpack(
+        (number & NO_LOWAT).to_bytes(_INT.size, sys.byteorder)
+    )
+    sock.notsent_lowat = number & NO_LOWAT or NO_LOWAT
+    if sock.flow is not None and sock.flow.changed is not None:
+        sock.flow.changed()  # Whoever waits to send may do so now, as on Linux.
+
+
+def _set_nodelay(sock: BaseSocket, number: int) -> None:
+    sock.change(nodelay=bool(number))
+    if number:
+        sock.push(small=True)
+
+
+def _set_cork(sock: BaseSocket, number: int) -> None:
+    sock.change(cork=bool(number))
+    if not number:
+        sock.push(small=False)
 
 
 def _user_timeout(sock: BaseSocket) -> int:
@@ -299,6 +352,19 @@ def _syn_timeout(sock: BaseSocket, count: int) -> float:
     """How long it takes, in seconds, until a SYN sent again `count` times is given up."""
     config = sock.config
     return sum(min(config.rto_initial * 2.0**n, config.rto_max) for n in range(count + 1))
+
+
+def _deferring(sock: BaseSocket) -> int:
+    """When a SYN,ACK is sent for the last time while data is waited for, in seconds."""
+    count = sock.config.defer_accept
+    return int(_syn_timeout(sock, count - 1)) if count else 0
+
+
+def _set_deferring(sock: BaseSocket, number: int) -> None:
+    count = 0
+    while count < _MOST_SYN_ACKS and (_syn_timeout(sock, count - 1) if count else 0) < number:
+        count += 1
+    sock.change(defer_accept=count)
 
 
 def _linger2(sock: BaseSocket) -> int:
@@ -366,7 +432,8 @@ OPTIONS: Final[dict[tuple[int, int], Option]] = {
     (SOL_SOCKET, SO_SNDBUF): _buffer("send_buffer", _send_buffer),
     (SOL_SOCKET, SO_REUSEADDR): _number(lambda sock: int(sock.reuse_address), _set_reuse_address),
     (IPPROTO_TCP, TCP_CONGESTION): Option(_congestion, _set_congestion),
-    (IPPROTO_TCP, TCP_CORK): _switch("cork"),
+    (IPPROTO_TCP, TCP_CORK): _number(lambda sock: int(sock.config.cork), _set_cork),
+    (IPPROTO_TCP, TCP_DEFER_ACCEPT): _number(_deferring, _set_deferring),
     (IPPROTO_TCP, TCP_FASTOPEN): _number(lambda sock: sock.config.fast_open_queue, _set_fast_open),
     (IPPROTO_TCP, TCP_FASTOPEN_CONNECT): _number(
         lambda sock: int(sock.config.fast_open_connect), _set_fast_open_connect
@@ -377,8 +444,8 @@ OPTIONS: Final[dict[tuple[int, int], Option]] = {
     (IPPROTO_TCP, TCP_KEEPCNT): _count("keepalive_count", 1, 127),
     (IPPROTO_TCP, TCP_LINGER2): _number(_linger2, _set_linger2),
     (IPPROTO_TCP, TCP_MAXSEG): _number(_max_segment, _set_max_segment),
-    (IPPROTO_TCP, TCP_NODELAY): _switch("nodelay"),
-    (IPPROTO_TCP, TCP_NOTSENT_LOWAT): _number(lambda sock: sock.notsent_lowat, _set_notsent_lowat),
+    (IPPROTO_TCP, TCP_NODELAY): _number(lambda sock: int(sock.config.nodelay), _set_nodelay),
+    (IPPROTO_TCP, TCP_NOTSENT_LOWAT): _number(_notsent_lowat, _set_notsent_lowat),
     (IPPROTO_TCP, TCP_QUICKACK): _number(
         lambda sock: int(not sock.config.delayed_ack), _set_quick_ack
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket as stdlib_socket
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
 import trio
@@ -12,6 +13,7 @@ from tunstack.flow import Flow
 from tunstack.socket.base import ANY
 from tunstack.socket.notices import NoticingSocket
 from tunstack.socket.options import os_error
+from tunstack.socket.stdlib import StdlibSocket
 from tunstack.socket.waiter import Waiter
 from tunstack.tcp.state import State
 
@@ -32,6 +34,11 @@ class Socket(NoticingSocket):
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self._connecting = Waiter()
+
+    @cached_property
+    def _sock(self) -> StdlibSocket:
+        """trio's own sockets have one by that name, a `socket.socket`; anyio asks for it."""
+        return StdlibSocket.of(self)
 
     # Opening
 
@@ -58,7 +65,7 @@ class Socket(NoticingSocket):
 
     async def _send_opening(self, data: Any, flags: int, address: AddressFormat) -> int:
         await trio.lowlevel.checkpoint_if_cancelled()
-        if flags & ~stdlib_socket.MSG_NOSIGNAL:
+        if flags & ~(stdlib_socket.MSG_NOSIGNAL | stdlib_socket.MSG_DONTWAIT):
             raise os_error(errno.EOPNOTSUPP)
         if address is None:
             raise os_error(errno.EDESTADDRREQ)
@@ -102,13 +109,28 @@ class Socket(NoticingSocket):
             raise
         if self._fileno == -1:
             raise trio.ClosedResourceError("another task closed this socket")
-        if flow.state is State.CLOSED and flow.error is not None:
-            self._flow = None  # So that another attempt may be made, as on Linux.
-            raise OSError(flow.error.errno, flow.error.strerror)
+        if flow.state is State.CLOSED:
+            self._detach(flow)  # So that another attempt may be made, as on Linux.
+            self._host.acted(flow)
+            error = flow.error or os_error(errno.ECONNABORTED)  # Else `shutdown` ended it.
+            raise OSError(error.errno, error.strerror)
 
     def _attach(self, flow: Flow) -> None:
         self._flow = flow
+        self._error_told = False
         flow.changed = self._changed
+        self._host.stack.memory.attach()
+
+    def _detach(self, flow: Flow) -> None:
+        self._flow = flow.changed = None
+        self._host.stack.memory.detach()
+
+    def __del__(self) -> None:
+        """What nobody has closed is not held any more, if its connection has ended."""
+        flow = getattr(self, "_flow", None)
+        if flow is not None:
+            self._detach(flow)
+            self._host.stack.memory.forget(flow)
 
     def listen(self, backlog: int = 128) -> None:
         """Answer SYNs; at most `backlog` connections wait to be accepted (4096 at the most).
@@ -202,9 +224,9 @@ class Socket(NoticingSocket):
         if self._fileno == -1:
             return
         self._fileno = -1
-        flow, self._flow = self._flow, None
+        flow = self._flow
         if flow is not None:
-            flow.changed = None
+            self._detach(flow)
             if abort:
                 flow.abort()
             else:

@@ -14,6 +14,7 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 from tunstack.socket.options import NO_LOWAT, os_error
 from tunstack.socket.variants import Variants
 from tunstack.socket.waiter import Waiter
+from tunstack.tcp.budget import SMALLEST_BUFFER
 from tunstack.tcp.state import CAN_SEND
 
 if TYPE_CHECKING:
@@ -26,7 +27,13 @@ _PIECE: Final = 65536
 # As plain numbers: Python takes its time over operations of its flags.
 _OUT_OF_BAND: Final = int(stdlib_socket.MSG_OOB)
 _MORE: Final = int(stdlib_socket.MSG_MORE)
-_SEND_FLAGS: Final = int(stdlib_socket.MSG_NOSIGNAL) | _MORE | _OUT_OF_BAND
+_PEEK: Final = int(stdlib_socket.MSG_PEEK)
+_AS_EVER: Final = int(
+    stdlib_socket.MSG_DONTWAIT | stdlib_socket.MSG_NOSIGNAL | stdlib_socket.MSG_CMSG_CLOEXEC
+)
+"""Flags that change nothing: sockets of trio never block, their calls wait all the same, and there
+are neither signals nor descriptors to receive."""
+_SEND_FLAGS: Final = _AS_EVER | _MORE | _OUT_OF_BAND
 
 
 class TransferSocket(Variants):
@@ -41,7 +48,8 @@ class TransferSocket(Variants):
         """Receive at most `buflen` octets; ``b""`` at the peer's end of stream.
 
         A call that begins before the last octet of urgent data ends there as well. With the flag
-        ``MSG_OOB`` it returns that octet, if SO_OOBINLINE is off.
+        ``MSG_OOB`` it returns that octet, if SO_OOBINLINE is off. With ``MSG_PEEK`` what it returns
+        stays where it is. ``MSG_DONTWAIT`` changes nothing, as for trio's own sockets.
 
         Raises:
             OSError: ECONNRESET, ETIMEDOUT..., ENOTCONN; with MSG_OOB EINVAL, there is none.
@@ -57,14 +65,16 @@ class TransferSocket(Variants):
         if flow is None or flow.readable or flags or not size:
             # Nothing to wait for: but a cancellation comes first, and others get their turn.
             await checkpoint_if_cancelled()
-            flow = self._connected()
-            if flags == _OUT_OF_BAND:
-                return await self._recv_urgent(size)
+            flow = self._flow or self._connected()
             if flags:
-                raise os_error(errno.EOPNOTSUPP)
+                flags &= ~_AS_EVER
+                if flags & ~_PEEK == _OUT_OF_BAND:
+                    return await self._recv_urgent(size, peek=flags & _PEEK != 0)
+                if flags & ~_PEEK:
+                    raise os_error(errno.EOPNOTSUPP)
             self._receiving.check_free()
             if flow.readable or not size:
-                data = self._take(flow, size)
+                data = self._take(flow, size, flags)
                 await cancel_shielded_checkpoint()
                 return data
         while True:
@@ -72,18 +82,26 @@ class TransferSocket(Variants):
             if self._fileno == -1:
                 self._check_not_closed_meanwhile()
             if flow.readable:
-                return self._take(flow, size)
+                return self._take(flow, size, flags)
 
     @abstractmethod
-    async def _recv_urgent(self, size: int) -> bytes: ...
+    async def _recv_urgent(self, size: int, *, peek: bool) -> bytes: ...
 
-    def _take(self, flow: Flow, size: int) -> bytes:
-        try:
-            data = flow.receive(size)
-        except OSError as error:
-            flow.error = None  # Told once, as on Linux; from now on it is the end.
-            raise OSError(error.errno, error.strerror) from None
+    def _take(self, flow: Flow, size: int, flags: int) -> bytes:
+        if size > SMALLEST_BUFFER and flow.receiver.budget.tight:
+            size = SMALLEST_BUFFER  # What an application has, and cannot pass on, nobody counts.
         host = self._host
+        try:
+            if host.ended:  # What is unread is lost.
+                if flow.error is not None:
+                    raise flow.error
+                host.check_up()
+            data = flow.peek(size) if flags else flow.receive(size)
+        except OSError as error:
+            if self._error_told:
+                return b""  # Told once, as on Linux; from now on it is the end.
+            self._error_told = True
+            raise OSError(error.errno, error.strerror) from None
         if host.stack.took(flow):
             host.gave(flow, current_time())
         return data
@@ -113,7 +131,7 @@ class TransferSocket(Variants):
             await cancel_shielded_checkpoint()
 
     def _writable(self, flow: Flow) -> bool:
-        """Whether to let the application send: not for a few octets, as on Linux."""
+        """Whether to let the application send: not for a few octets."""
         if (flow.state not in CAN_SEND and not flow.sends_early) or self._shut_down_write:
             return True
         return flow.wants_data(self.notsent_lowat)
@@ -166,7 +184,9 @@ class TransferSocket(Variants):
         try:
             sent = flow.send(data, now, urgent=urgent)
         except OSError as error:
-            flow.error = None
+            if self._error_told:
+                raise os_error(errno.EPIPE) from None
+            self._error_told = flow.error is not None
             raise OSError(error.errno, error.strerror) from None
         if urgent or not flow.ordinary:
             self._host.acted(flow)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, NoReturn
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 from tunstack.socket.base import BaseSocket
 from tunstack.socket.options import MSG_FASTOPEN, os_error
@@ -87,8 +88,19 @@ class Variants(BaseSocket):
     async def _recvmsg(self, bufsize: int, flags: int) -> tuple[bytes, list[Any], int, None]:
         return await self._recv(bufsize, flags), [], 0, None
 
-    def recvmsg_into(
-        self, buffers: Iterable[Any], ancbufsize: int = 0, flags: int = 0, /
-    ) -> NoReturn:
-        """Raise OSError (EOPNOTSUPP)."""
-        raise os_error(errno.EOPNOTSUPP)
+    def recvmsg_into(self, buffers: Iterable[Any], ancbufsize: int = 0, flags: int = 0, /) -> Any:
+        """Receive into `buffers`, one after another; returns ``(octets, [], 0, None)``."""
+        return self._recvmsg_into(buffers, flags)
+
+    async def _recvmsg_into(
+        self, buffers: Iterable[Any], flags: int
+    ) -> tuple[int, list[Any], int, None]:
+        with ExitStack() as stack:
+            views = [stack.enter_context(memoryview(each).cast("B")) for each in buffers]
+            data = await self._recv(sum(map(len, views)), flags)
+            given = 0
+            for view in views:
+                piece = data[given : given + len(view)]
+                view[: len(piece)] = piece
+                given += len(piece)
+        return len(data), [], 0, None

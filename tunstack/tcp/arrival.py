@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
+from .receive_buffer import own
 from .segment import ACK, ECE, FIN, RST, SYN, URG, Segment
 from .sequence import MASK, diff, ge, gt, le, lt
 from .state import (
@@ -61,15 +62,15 @@ def segment_arrives(connection: Connection, segment: Segment, now: float) -> Ver
 
 
 def _listen(connection: Connection, segment: Segment, now: float) -> Verdict:
-    """Section 3.10.7.2; a RST or an ACK never gets here."""
-    if not segment.flags & SYN or segment.flags & (RST | ACK):
+    """Section 3.10.7.2; what is no SYN, or has a RST, an ACK or a FIN, never gets here."""
+    if segment.flags & (SYN | RST | ACK | FIN) != SYN:
         return Verdict.IGNORED
     connection.receiver.synchronize(segment.seq)
     agree_on_options(connection, segment, now)
     connection.sender.set_window(segment.seq, connection.sender.iss, segment.wnd)
     connection.enter(SYN_RECEIVED)
     connection.begin_passive_handshake()
-    # Data and FIN in a SYN are left to be sent again, but for data that a cookie vouches for.
+    # Data in a SYN is left to be sent again, but for that which a cookie vouches for.
     if connection.accepts_early:
         if len(segment.payload):
             _text(connection, segment, (segment.seq + 1) & MASK, now)
@@ -83,9 +84,10 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
     flags = segment.flags
     acknowledges = flags & ACK != 0
     # SND.UNA < SEG.ACK =< SND.NXT is one number, or more with data in our SYN.
-    if acknowledges and segment.ack != sender.nxt and not connection.sent_in_syn(segment.ack):
+    if acknowledges and segment.ack != sender.nxt and not connection.covers_syn(segment.ack):
         if not flags & RST:
             connection.send_reset(segment.ack)
+            connection.send_syn_at_once()
         return Verdict.UNACCEPTABLE_ACK
     if flags & RST:
         if not acknowledges:
@@ -94,6 +96,8 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
         return Verdict.RESET
     if not flags & SYN:
         return Verdict.IGNORED
+    if acknowledges and segment.ack != sender.nxt:
+        connection.sent_in_syn(segment.ack)
     connection.receiver.synchronize(segment.seq)
     agree_on_options(connection, segment, now)
     # The window of a SYN is never scaled (RFC 7323 section 2.2).
@@ -124,6 +128,15 @@ def _otherwise(connection: Connection, segment: Segment, now: float) -> Verdict:
         refusal = _fifth_check_ack(connection, segment, now)
     if refusal is not None:
         return refusal
+    # Only now, as on Linux: a TSval that nobody's ACK vouches for would have PAWS drop all others.
+    # RFC 7323 section 4.3: from a segment that spans Last.ACK.sent.
+    if (
+        connection.timestamps_ok
+        and segment.ts_val is not None
+        and le(segment.seq, connection.last_ack_sent)
+    ):
+        connection.ts_recent = segment.ts_val
+        connection.ts_recent_at = now
     if flags & URG:
         _sixth_check_urg(connection, segment)
     return _text_and_fin(connection, segment, (segment.seq + (flags & SYN != 0)) & MASK, now)
@@ -132,16 +145,17 @@ def _otherwise(connection: Connection, segment: Segment, now: float) -> Verdict:
 def _first_check_sequence(connection: Connection, segment: Segment, now: float) -> Verdict | None:
     receiver = connection.receiver
     flags = segment.flags
-    if connection.timestamps_ok and not flags & RST:
-        if segment.ts_val is None:
-            # A SYN is answered whatever it lacks (RFC 5961 section 4): a peer that has begun anew
-            # must hear of us, to reset us, and RFC 6191 lets one without reopen TIME-WAIT.
-            if not flags & SYN:
-                return Verdict.NO_TIMESTAMP
-        elif _is_old_duplicate(connection, segment.ts_val, now):
-            connection.answer_unacceptable(segment, now)
-            _report_duplicate(connection, segment)
-            return Verdict.OLD_TIMESTAMP
+    # A segment without a timestamp passes, as on Linux, where RFC 7323 section 3.2 would have it
+    # dropped: keep-alives of some systems have none, and some middleboxes strip the option.
+    if (
+        connection.timestamps_ok
+        and segment.ts_val is not None
+        and not flags & RST
+        and _is_old_duplicate(connection, segment.ts_val, now)
+    ):
+        connection.answer_unacceptable(segment, now)
+        _report_duplicate(connection, segment)
+        return Verdict.OLD_TIMESTAMP
     if flags & SYN and _is_new_incarnation(connection, segment):
         return Verdict.NEW_INCARNATION
     # What begins at RCV.NXT is acceptable by any of the table's rows.
@@ -150,24 +164,31 @@ def _first_check_sequence(connection: Connection, segment: Segment, now: float) 
             return Verdict.RESET_IGNORED
         if _crossed_syn(connection, segment):
             return None
-        if connection.state is SYN_RECEIVED and flags & SYN:
+        if connection.state is SYN_RECEIVED and _is_their_syn(connection, segment):
             return _their_syn_again(connection, segment, now)
-        if connection.state is TIME_WAIT and flags & FIN:
+        if connection.state is TIME_WAIT and _is_their_fin(connection, segment):
             connection.restart_time_wait(now)
         connection.answer_unacceptable(segment, now)
         _report_duplicate(connection, segment)
         # Its ACK and window are not looked at: they are older than what we know.
         behind = lt(segment.seq, receiver.nxt)
         return Verdict.DUPLICATE if behind else Verdict.OUT_OF_WINDOW
-    if (
-        connection.timestamps_ok
-        and segment.ts_val is not None
-        and le(segment.seq, connection.last_ack_sent)
-    ):
-        # RFC 7323 section 4.3: only from a segment that spans Last.ACK.sent.
-        connection.ts_recent = segment.ts_val
-        connection.ts_recent_at = now
     return None
+
+
+def _is_their_syn(connection: Connection, segment: Segment) -> bool:
+    """Whether it is the SYN that has brought us to SYN-RECEIVED, sent again."""
+    return segment.flags & (SYN | ACK) == SYN and segment.seq == connection.receiver.irs
+
+
+def _is_their_fin(connection: Connection, segment: Segment) -> bool:
+    """Whether it is the FIN that came before, and has an ACK that the peer may have sent."""
+    sender = connection.sender
+    return (
+        segment.flags & (FIN | ACK) == FIN | ACK
+        and (segment.seq + segment.length) & MASK == connection.receiver.nxt
+        and 0 <= diff(sender.nxt, segment.ack) <= sender.max_wnd
+    )
 
 
 def _their_syn_again(connection: Connection, segment: Segment, now: float) -> Verdict:
@@ -222,7 +243,7 @@ def opens_anew(segment: Segment, ts_recent: int | None, rcv_nxt: int) -> bool:
         ts_recent: TS.Recent; None if the old connection had no timestamps.
         rcv_nxt: The old connection's RCV.NXT.
     """
-    if segment.flags & (SYN | ACK | RST) != SYN:
+    if segment.flags & (SYN | ACK | RST | FIN) != SYN:
         return False
     if ts_recent is not None and segment.ts_val is not None and segment.ts_val != ts_recent:
         return gt(segment.ts_val, ts_recent)
@@ -255,8 +276,8 @@ def _second_check_rst(connection: Connection, segment: Segment, now: float) -> V
         connection.return_to_listen()
     elif state is SYN_RECEIVED and not connection.passive:
         connection.end(OSError(errno.ECONNREFUSED, "Connection refused"))
-    elif state in (CLOSING, LAST_ACK, TIME_WAIT):
-        connection.end(None)
+    elif state is TIME_WAIT or (state in (CLOSING, LAST_ACK) and not connection.sender.buffer.size):
+        connection.end(None)  # All of our data has arrived.
     else:
         connection.end(OSError(errno.ECONNRESET, "Connection reset by peer"))
     return Verdict.RESET
@@ -266,7 +287,7 @@ def _fourth_check_syn(connection: Connection, segment: Segment, now: float) -> V
     """The third, security, is historic. With RFC 5961 section 4: any SYN is challenged."""
     if _crossed_syn(connection, segment):
         return None
-    if connection.state is SYN_RECEIVED and segment.seq == connection.receiver.irs:
+    if connection.state is SYN_RECEIVED and _is_their_syn(connection, segment):
         # Only what follows it is within the window: data that we did not take (RFC 7413).
         return _their_syn_again(connection, segment, now)
     if (
@@ -291,8 +312,13 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
         if not may_be and not connection.sent_in_syn(ack):
             connection.send_reset(ack)
             return Verdict.UNACCEPTABLE_ACK
-        if connection.passive and not connection.accepts_early and not connection.may_open:
-            return Verdict.BACKLOG_FULL
+        if connection.passive and not connection.accepts_early:
+            if not connection.may_open:
+                return Verdict.BACKLOG_FULL
+            if sender.unanswered < connection.config.defer_accept and not (
+                segment.payload or segment.flags & FIN
+            ):
+                return Verdict.DEFERRED
         sender.set_window(segment.seq, ack, _scaled_window(connection, segment))
         if sender.steady:
             sender.heard_in_order(ack, now)
@@ -313,8 +339,16 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
             connection.soft_error = None  # It has come right.
         _hear(connection, segment, now)
         sender.update_window(segment.seq, ack, _scaled_window(connection, segment))
+    elif segment.sack:
+        # Later ACKs have overtaken it, but a D-SACK is told once (RFC 2883 section 4), and undoes a
+        # recovery. The other blocks are hardly ever news: in the simulator nothing is faster for
+        # them. Linux hears both.
+        sender.heard(ack, now, sack=segment.sack)
     if connection.state in _CLOSE_STATES and sender.fin_acknowledged:
         _our_fin_is_acknowledged(connection)
+    elif connection.state is TIME_WAIT and segment.seq != connection.receiver.nxt:
+        # Nothing but their FIN can come: who says more is told where we are, as on Linux.
+        connection.answer_unacceptable(segment, now)
     return None
 
 
@@ -386,8 +420,9 @@ def _text_and_fin(connection: Connection, segment: Segment, seq: int, now: float
     receiver = connection.receiver
     if len(segment.payload):
         if connection.orphaned and gt((seq + len(segment.payload)) & MASK, receiver.nxt):
-            # SHLD-3, and what Linux does: the peer must learn that nobody reads this.
-            connection.send_reset(connection.sender.nxt)
+            # SHLD-3, and what Linux does: the peer must learn that nobody reads this. It has not
+            # seen our FIN, perhaps: a RST with the number after that, it would only challenge.
+            connection.send_reset(connection.sender.una)
             connection.end(OSError(errno.ECONNABORTED, "Data arrived after close"))
             return Verdict.AFTER_CLOSE
         verdict = _text(connection, segment, seq, now)
@@ -422,13 +457,17 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
         return Verdict.OUT_OF_WINDOW
     if receiver.refuses(seq):
         return Verdict.NO_MEMORY  # And no ACK: as if it had been lost, and the peer slows down.
+    if (behind > 0 or beyond > 0) and type(payload) is memoryview:
+        payload = own(payload)
     if connection.ecn.data_arrived(segment):
         receiver.ack_now = True
     segments = -(-len(payload) // segment.gso_size) if segment.gso_size else 1
-    if not receiver.accept(seq, payload, now, segments):
-        return Verdict.DUPLICATE
+    if not receiver.accept(seq, payload, now, segments, told=behind > 0):
+        # All of it is held, or as many ranges as may be.
+        return Verdict.DUPLICATE if receiver.reassembly.twice else Verdict.NO_MEMORY
     if receiver.tuning is not None and now >= receiver.tuning.at:
-        receiver.tuning.look(connection, segment.ts_ecr, now)
+        echoes = connection.timestamps_ok and segment.ts_val is not None
+        receiver.tuning.look(connection, segment.ts_ecr if echoes else None, now)
     return _ACCEPTED
 
 

@@ -6,7 +6,7 @@ buffer for the longest and fattest would be a waste for all others, and a small 
 The receive buffer, and the window with it, begins small, and is kept at twice of what the
 application has read in a round trip: that is enough for the sender to go on at this rate while a
 loss is repaired. It is twice that while the rate grows, for that is what slow start does to it in
-the next one. This is dynamic right-sizing, as Linux does it. A round trip is over when the peer
+the next one. This is known as dynamic right-sizing. A round trip is over when the peer
 echoes a timestamp of ours from after its begin, so nothing has to be measured; without timestamps
 the round-trip time that the handshake found has to do. Nothing is looked at but once in a round
 trip.
@@ -53,19 +53,22 @@ class ReceiveTuning:
         self._read = 0
         self._most_read = 0
 
-    def look(self, connection: Connection, ts_ecr: int, now: float) -> None:
-        """Data has arrived, with this echo: see if a round trip is over, and what it brought."""
+    def look(self, connection: Connection, ts_ecr: int | None, now: float) -> None:
+        """Data has arrived: see if a round trip is over, and what it brought.
+
+        `ts_ecr` is what it echoes; None without a timestamp.
+        """
         receiver = connection.receiver
         read = receiver.buffer.total - len(receiver.buffer)
         if self._mark is not None:
-            if connection.timestamps_ok and not gt(ts_ecr, self._mark):
+            if ts_ecr is not None and not gt(ts_ecr, self._mark):
                 return
             self._fit(connection, read - self._read)
         self._read = read
         self._mark = connection.timestamp(now)
         rtt = connection.sender.rtt.min_rtt
         if rtt is None:
-            rtt = 0.0 if connection.timestamps_ok else _UNKNOWN_RTT
+            rtt = _UNKNOWN_RTT if ts_ecr is None else 0.0
         # The clock of timestamps ticks no faster than that.
         self.at = now + (rtt if rtt > CLOCK_GRANULARITY else CLOCK_GRANULARITY)
 

@@ -26,10 +26,10 @@ class Config:
         max_payload: The largest payload the link takes in one segment; at most one MSS when 0.
         receive_buffer: Bounds what is received and not yet read, and so the window (SO_RCVBUF).
             With None it begins with 128 KiB, and grows with what the application reads.
-        receive_buffer_max: How far it grows: Linux's tcp_rmem.
+        receive_buffer_max: How far it grows; on Linux the third number of tcp_rmem says it.
         send_buffer: Bounds what is sent or queued and not yet acknowledged (SO_SNDBUF). With None
             that is 128 KiB, or twice the congestion window where that is more.
-        send_buffer_max: How far it grows: Linux's tcp_wmem.
+        send_buffer_max: How far it grows; on Linux the third number of tcp_wmem says it.
         timestamps: Offer and accept the Timestamps option (RFC 7323 section 3).
         window_scaling: Offer and accept the Window Scale option (RFC 7323 section 2).
         sack: Offer and accept SACK-Permitted (RFC 2018 section 2).
@@ -43,6 +43,7 @@ class Config:
         rto_after_syn_loss: The timeout that data begins with (RFC 6298 section 5.7).
         delayed_ack: How long an ACK may wait for company; less than 0.5 s (MUST-40). Linux's 40 ms.
             With 0, every batch is acknowledged at once (TCP_QUICKACK).
+        quick_acks: How many of the first that might wait for so long wait for 5 ms at the most.
         syn_timeout: R2 for a SYN: at least three minutes (MUST-23).
         data_timeout: R2 for data: how long it may go unacknowledged (MUST-20; SHLD-11 asks for 100
             s or more). The default is what Linux's 15 retransmissions add up to.
@@ -67,6 +68,8 @@ class Config:
         keepalive_interval: Between probes (TCP_KEEPINTVL).
         keepalive_count: How many go unanswered before the peer is taken for dead (TCP_KEEPCNT).
         initial_window: In segments of one MSS (RFC 6928 section 2).
+        defer_accept: How often a listener sends a SYN,ACK again while it waits for data, and does
+            not take a bare ACK for the end of the handshake (TCP_DEFER_ACCEPT); 0 for not at all.
         fast_open_queue: How many connections of a listener may be open before their handshake has
             ended (TCP_FASTOPEN, RFC 7413); 0, as on Linux, for none.
         fast_open_connect: Whether connections begin with data in the SYN where they can, which then
@@ -102,6 +105,7 @@ class Config:
     rto_max: float = 120.0
     rto_after_syn_loss: float = 3.0
     delayed_ack: float = 0.04
+    quick_acks: int = 16
     syn_timeout: float = 180.0
     data_timeout: float = 924.6
     r1: int = 3
@@ -114,6 +118,7 @@ class Config:
     keepalive_interval: float = 75.0
     keepalive_count: int = 9
     initial_window: int = 10
+    defer_accept: int = 0
     fast_open_queue: int = 0
     fast_open_connect: bool = False
     congestion: CongestionFactory = Cubic

@@ -107,6 +107,10 @@ class Connection(Transmitter, Ending):
         self.sender.send_early()
         self.fast_open.opened_early(self)
 
+    def covers_syn(self, ack: int) -> bool:
+        """Whether `ack` may be of data in our SYN."""
+        return self.fast_open is not None and self.fast_open.covers(ack, self.sender)
+
     def sent_in_syn(self, ack: int) -> bool:
         """Whether `ack` is of data in our SYN, which then counts as sent."""
         return self.fast_open is not None and self.fast_open.counts(ack, self.sender)
@@ -121,6 +125,15 @@ class Connection(Transmitter, Ending):
     def send_syn(self) -> None:
         """Send a SYN; with an ACK, in SYN-RECEIVED."""
         self._syn_due = True
+
+    def send_syn_at_once(self) -> None:
+        """The peer had an old connection of this name, which our RST ends: the SYN follows it.
+
+        Linux repeats it two ticks of its clock later; as there, once, and not after a timeout.
+        """
+        sender = self.sender
+        if sender.nxt != sender.iss and not (sender.retransmissions or sender.unanswered):
+            self._syn_due = True
 
     def opened(self) -> None:
         """Tell the owner that the connection is there; do what was asked for meanwhile."""
@@ -156,7 +169,7 @@ class Connection(Transmitter, Ending):
         receiver = self.receiver
         if receiver.buffer.size and (receiver.urgent is None or receiver.available):
             return True
-        return receiver.finished or receiver.discarding or self.state is CLOSED
+        return receiver.finished or receiver.shut_down or self.state is CLOSED
 
     @property
     def sends_early(self) -> bool:
@@ -237,11 +250,18 @@ class Connection(Transmitter, Ending):
             raise self.error
         return data
 
+    def peek(self, limit: int) -> bytes:
+        """As :meth:`receive`, but that what it returns is there to be received again (MSG_PEEK)."""
+        data = self.receiver.peek(limit)
+        if not data and self.error is not None and not self.receiver.finished:
+            raise self.error
+        return data
+
     @property
     def urgent_is_on_its_way(self) -> bool:
         """Whether an urgent octet was announced, out of line, and may still come."""
         receiver = self.receiver
-        over = receiver.discarding or self.state is CLOSED
+        over = receiver.shut_down or self.state is CLOSED
         return not over and receiver.urgent_is_on_its_way
 
     def reconfigure(self, config: Config) -> None:
@@ -345,7 +365,7 @@ class Connection(Transmitter, Ending):
             case Due.PROBE:
                 self._outbox.append(self._probe(now, "keep-alive"))
             case Due.RESET:
-                self.send_reset(self.sender.nxt)
+                self.send_reset(self._reset_seq())
                 self.give_up()
             case Due.NOTHING:
                 pass

@@ -38,9 +38,10 @@ class Ecn:
         capable: Whether new data goes out as ECT as well.
         echo: Whether a mark has arrived that the peer has not yet answered with a CWR: all that
             acknowledges carries ECE.
+        seen: Whether data that may be marked has ever come.
     """
 
-    __slots__ = ("_mode", "_plain", "_requested", "agreed", "capable", "echo")
+    __slots__ = ("_mode", "_plain", "_requested", "agreed", "capable", "echo", "seen")
 
     def __init__(self, mode: int) -> None:
         self._mode = mode
@@ -49,6 +50,7 @@ class Ecn:
         self.agreed = False
         self.capable = False
         self.echo = False
+        self.seen = False
 
     # The handshake (section 6.1.1)
 
@@ -94,6 +96,8 @@ class Ecn:
         if not self.agreed:
             return False
         before = self.echo
+        if segment.ecn != NOT_ECT:
+            self.seen = True
         if segment.flags & CWR:
             self.echo = False
         if segment.ecn == CE:

@@ -5,8 +5,19 @@ from __future__ import annotations
 import errno
 
 from .control_block import ControlBlock
-from .segment import RST, Segment
-from .state import CAN_SEND, CLOSE_WAIT, CLOSED, FIN_WAIT_1, LAST_ACK, LISTEN, SYN_SENT, TIME_WAIT
+from .segment import ACK, RST, Segment
+from .sequence import MASK, diff
+from .state import (
+    CAN_SEND,
+    CLOSE_WAIT,
+    CLOSED,
+    FIN_WAIT_1,
+    LAST_ACK,
+    LISTEN,
+    SYN_RECEIVED,
+    SYN_SENT,
+    TIME_WAIT,
+)
 from .teardown import teardown
 
 
@@ -39,9 +50,11 @@ class Ending(ControlBlock):
         self.sender.stop_timers()
 
     def shutdown_receive(self) -> None:
-        """Read no more: what is there and what comes is acknowledged and dropped, as Linux does."""
-        self.receiver.discarding = True
-        self.receiver.buffer.clear()
+        """Wait for no more: as on Linux, what is there or comes may be read, and no read waits.
+
+        The peer notices nothing of it, unless nobody reads and the window closes.
+        """
+        self.receiver.shut_down = True
 
     # Both
 
@@ -67,13 +80,27 @@ class Ending(ControlBlock):
     def abort(self) -> None:
         """ABORT (section 3.10.5): send a RST where the peer has a connection, and end."""
         self.orphaned = True
-        if self.state not in (CLOSED, LISTEN, SYN_SENT, TIME_WAIT):
-            self.send_reset(self.sender.nxt)
+        if self.state is SYN_RECEIVED:
+            # If our SYN,ACK has not arrived, the peer is in SYN-SENT, and takes no RST without ACK.
+            self._outbox.append(Segment(self.sender.nxt, self.receiver.nxt, RST | ACK))
+        elif self.state not in (CLOSED, LISTEN, SYN_SENT, TIME_WAIT):
+            self.send_reset(self._reset_seq())
         self.end(OSError(errno.ECONNABORTED, "Connection aborted"))
 
     def send_reset(self, seq: int) -> None:
         """Send a RST with sequence number `seq`, and go on."""
         self._outbox.append(Segment(seq, flags=RST))
+
+    def _reset_seq(self) -> int:
+        """The sequence number of a RST that no segment of the peer's asks for: SND.NXT.
+
+        Where the peer has taken back its window, the last number within that: what is beyond it,
+        the peer would drop without an answer (RFC 5961 section 3.2).
+        """
+        sender = self.sender
+        if diff(sender.nxt, sender.una) <= sender.wnd:
+            return sender.nxt
+        return (sender.una + max(0, sender.wnd - 1)) & MASK
 
     def end(self, error: OSError | None) -> None:
         """Delete the connection: to CLOSED, because of `error` if there is one. Idempotent."""
@@ -81,6 +108,8 @@ class Ending(ControlBlock):
             return
         self.error = error
         self.sender.stop_timers()
+        self.sender.forget_data()
+        self.receiver.reassembly.clear()
         self.receiver.ack_due = None
         self.receiver.ack_now = False
         self._syn_due = False

@@ -43,7 +43,7 @@ COUNTERS: Final = (
     "fast_open_passive_failed",
     "fast_open_overflow",
 )
-"""What is counted here; the names in the statistics, which mean what Linux's TCPFastOpen* do."""
+"""What is counted here; the names in the statistics."""
 
 RESET_COUNTS: Final = 60.0
 """Seconds for which a connection still counts as pending if it was reset (section 5.1).
@@ -63,12 +63,14 @@ class FastOpen:
 
     Attributes:
         early: Whether the application may send before the handshake has ended.
+        syn_data: Whether data in a SYN was acknowledged, by the peer or by us.
     """
 
-    __slots__ = ("early",)
+    __slots__ = ("early", "syn_data")
 
     def __init__(self, *, early: bool) -> None:
         self.early = early
+        self.syn_data = False
 
     @property
     def awaits_data(self) -> bool:
@@ -77,6 +79,10 @@ class FastOpen:
 
     def dress(self, syn: Segment, sender: Sender, config: Config, now: float) -> None:
         """Put into `syn`, which is going out, for the first time or again, what belongs there."""
+
+    def covers(self, ack: int, sender: Sender) -> bool:
+        """Whether `ack` may be of data in our SYN."""
+        return False
 
     def counts(self, ack: int, sender: Sender) -> bool:
         """Whether `ack` is of data in our SYN; if so, `sender` has sent it from now on."""
@@ -145,12 +151,15 @@ class Attempt(FastOpen):
         if self._size:
             syn.payload = sender.buffer.slice(sender.buffer.start, self._size)
 
-    def counts(self, ack: int, sender: Sender) -> bool:
+    def covers(self, ack: int, sender: Sender) -> bool:
         """It may be of a part of it."""
-        octets = (ack - sender.nxt) & MASK
-        if not 0 < octets <= self._size:
+        return 0 < (ack - sender.nxt) & MASK <= self._size
+
+    def counts(self, ack: int, sender: Sender) -> bool:
+        """The peer has taken so much of it."""
+        if not self.covers(ack, sender):
             return False
-        self._acknowledged = octets
+        self._acknowledged = octets = (ack - sender.nxt) & MASK
         sender.sent_in_syn(octets, self._data_sent_at)
         return True
 
@@ -159,6 +168,7 @@ class Attempt(FastOpen):
         if self.cookie is None or self._syn_sent_at is None:
             return
         if self._acknowledged:
+            self.syn_data = True
             self._counters["fast_open_active"] += 1
         elif self._size:
             self._counters["fast_open_active_failed"] += 1
@@ -199,6 +209,7 @@ class Acceptance(FastOpen):
 
     def opened_early(self, connection: Connection) -> None:
         """Let the listener have it."""
+        self.syn_data = connection.receiver.buffer.total > 0
         if self._listener is not None:
             self._listener.opened_early(connection)
 

@@ -29,7 +29,7 @@ TIMEOUTS: Final = 3
 Two more for one of `BASE` or less, and for each time that it is halved.
 """
 
-_CLOSE_ENOUGH: Final = 8
+CLOSE_ENOUGH: Final = 8
 """Octets; a larger gain than this is not worth a probe (Linux's tcp_probe_threshold)."""
 
 _AGAIN: Final = 600.0
@@ -72,7 +72,7 @@ class MtuSearch:
             self._from_the_top = True
             self._again_at = float("inf")
         high = most if self._failed is None else min(most, self._failed - 1)
-        if high - self.low < _CLOSE_ENOUGH:
+        if high - self.low < CLOSE_ENOUGH:
             return None
         return high if self._from_the_top else (self.low + high + 1) // 2
 

@@ -148,7 +148,8 @@ class PathMtu:
         if self.search is None:
             self.search = MtuSearch(smaller)
         self.search.fall_back(smaller)
-        self.proven = min(self.proven, self.mss)
+        # The path has changed: what has arrived before says nothing of it.
+        self.proven = min(self.proven, _SURELY_ARRIVES)
         return True
 
     def next_probe(self, now: float) -> int | None:

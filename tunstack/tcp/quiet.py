@@ -131,7 +131,7 @@ class QuietTimer:
     def _gave_no_answer(self, config: Config, now: float) -> bool:
         """Whether that is certain enough: never for one lost probe alone (MUST-29).
 
-        As on Linux, a user timeout decides instead of the count, once a probe went unanswered.
+        A user timeout decides instead of the count, once a probe went unanswered.
         """
         if config.user_timeout is None:
             return self.probes >= config.keepalive_count

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from .receive_buffer import gather
+from .receive_buffer import gather, own
 from .sequence import MASK, diff
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Reassembly:
     no search through all of them.
     """
 
-    __slots__ = ("_latest", "_max_runs", "_runs", "size")
+    __slots__ = ("_latest", "_max_runs", "_runs", "size", "twice")
 
     def __init__(self, max_runs: int) -> None:
         self._max_runs = max_runs
@@ -41,6 +41,8 @@ class Reassembly:
         """The same runs, in the order of the latest arrival in each."""
         self.size = 0
         """Octets held."""
+        self.twice: tuple[int, int] | None = None
+        """[start, end): of what the latest arrival had in common with this, the first octets."""
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -52,6 +54,7 @@ class Reassembly:
         """
         runs = self._runs
         end = (seq + len(data)) & MASK
+        self.twice = None
         index = len(runs)
         if index and diff(runs[-1].start, seq) > 0:  # Most extend the last run, or follow it.
             index = bisect_right(runs, 0, key=lambda run: diff(run.start, seq))
@@ -60,8 +63,11 @@ class Reassembly:
             run = runs[index - 1]
             self._touch(run)
             if overlap >= len(data):
+                self.twice = seq, end
                 return False
-            data = memoryview(data)[overlap:] if overlap else data
+            if overlap:
+                self.twice = seq, run.end
+                data = own(memoryview(data)[overlap:])
             gather(run.chunks, data)
             run.end = end
             index -= 1
@@ -89,6 +95,8 @@ class Reassembly:
             overlap = diff(run.end, after.start)
             if overlap < 0:
                 return
+            if overlap and self.twice is None:
+                self.twice = after.start, run.end if diff(after.end, run.end) > 0 else after.end
             del runs[index + 1], self._latest[after]
             for chunk in after.chunks:
                 size = len(chunk)
@@ -97,7 +105,7 @@ class Reassembly:
                     self.size -= size
                     continue
                 if overlap:
-                    chunk = memoryview(chunk)[overlap:]
+                    chunk = own(memoryview(chunk)[overlap:])
                     self.size -= overlap
                     overlap = 0
                 gather(run.chunks, chunk)
@@ -107,6 +115,10 @@ class Reassembly:
         """Remove and return the chunks that continue at `nxt`; drop what lies before it."""
         runs = self._runs
         taken: list[Buffer] = []
+        self.twice = None
+        if runs and diff(runs[0].start, nxt) < 0:
+            first = runs[0]
+            self.twice = first.start, nxt if diff(first.end, nxt) > 0 else first.end
         while runs and diff(runs[0].start, nxt) <= 0:
             run = runs.pop(0)
             del self._latest[run]
@@ -117,7 +129,7 @@ class Reassembly:
                 if stale >= size:
                     stale -= size
                     continue
-                taken.append(memoryview(chunk)[stale:] if stale else chunk)
+                taken.append(own(memoryview(chunk)[stale:]) if stale else chunk)
                 nxt = (nxt + size - stale) & MASK
                 stale = 0
         return taken

@@ -11,6 +11,20 @@ _SMALL: Final = 1024
 _GATHERED: Final = 16384
 _LARGE: Final = 32768
 """Octets of a chunk that is handed over by itself, to whoever asks for less than two of them."""
+WASTE: Final = 1024
+"""Octets that a connection may keep alive unaccounted, beside half of those that it holds."""
+
+
+def own(data: memoryview) -> Buffer:
+    """`data`, or a copy if it keeps alive much more than it shows.
+
+    A view keeps the whole frame, up to 64 KiB with offload, and what is accounted are the octets
+    that it shows: to be called with each part of a frame that is kept without the rest.
+    """
+    whole = data.obj
+    if type(whole) is bytes and 3 * len(whole) <= 4 * len(data):
+        return data
+    return bytes(data)
 
 
 def gather(chunks: list[Buffer], data: Buffer) -> None:
@@ -78,11 +92,13 @@ class ReceiveBuffer:
             whole += 1
         pieces = chunks[:whole]
         del chunks[:whole]
+        self.size -= limit
         if left:
             view = memoryview(chunks[0])
             pieces.append(view[:left])
-            chunks[0] = view[left:]
-        self.size -= limit
+            rest = view[left:]
+            waste = len(view.obj) - len(rest)  # type: ignore[arg-type]  # Bytes, or a bytearray.
+            chunks[0] = rest if 2 * waste <= self.size + 2 * WASTE else bytes(rest)
         return b"".join(pieces)
 
     def peek(self, offset: int, size: int) -> bytes:

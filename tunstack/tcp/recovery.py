@@ -69,6 +69,7 @@ class Recovery:
         phase: Where it stands.
         recover: RFC 6582's *recover*, as a position: SND.NXT when the last loss was found.
         sack: Whether the peer sends SACK blocks.
+        fin: Whether our FIN is out: the last number on the board, which takes no room.
         flight: Octets that were outstanding when new data was last sent.
         resend_now: Whether the first lost range is to be sent again whatever the window says.
         reorder_timer: When to look for overdue ranges again, in seconds; None if never.
@@ -94,6 +95,7 @@ class Recovery:
         "_undo",
         "board",
         "cwr_due",
+        "fin",
         "flight",
         "phase",
         "probe",
@@ -113,7 +115,9 @@ class Recovery:
         self._prr: ProportionalRateReduction | None = None
         self._undo: Undo | None = None
         self._frto: ForwardRto | None = None  # While it is judged whether a timeout was spurious.
-        self._held = 0
+        self._held = (
+            0  # Octets outstanding that are not on their way, though nobody has SACKed them.
+        )
         self._duplicates = 0
         self._partial_acks = 0
         self._timed_out_una: int | None = None
@@ -123,6 +127,7 @@ class Recovery:
         self.phase = _OPEN
         self.recover = -1
         self.sack = False
+        self.fin = False
         self.flight = 0
         self.resend_now = False
         self.reorder_timer: float | None = None
@@ -132,6 +137,14 @@ class Recovery:
         self.probe_lost = False
         self._marked_at = -1  # SND.NXT, as a position, when the window last came down for a mark.
         self.cwr_due = False
+
+    def send_early(self) -> None:
+        """Data may follow our SYN at once, and that takes no room, as on Linux."""
+        self._held = 1
+
+    def syn_arrived(self) -> None:
+        """It is not outstanding any more."""
+        self._held = 0
 
     def change_congestion(self, congestion: CongestionControl) -> None:
         """From now on, tell `congestion` of losses."""
@@ -340,7 +353,7 @@ class Recovery:
     def _lose_first(self, mss: int) -> None:
         """Take the first segment's worth of what is outstanding for lost."""
         board = self.board
-        for sent in board.head(mss):
+        for sent in board.head(mss + (self.fin and board.una + mss + 1 == board.nxt)):
             if not sent.sacked:
                 board.lose(sent)
 
@@ -454,7 +467,7 @@ class Recovery:
     def heed_mark(self, advance: int, now: float) -> None:
         """The ACK just heard echoes a mark: reduce, once for a window (RFC 3168 section 6.1.2).
 
-        Not before something sent after the last reduction is acknowledged, as on Linux: until then
+        Not before something sent after the last reduction is acknowledged: until then
         our CWR may not have arrived. `advance`: how many octets this ACK acknowledges.
         """
         board, congestion = self.board, self._congestion
@@ -475,7 +488,7 @@ class Recovery:
         """What went out in more than `mss` octets is too large for the path: send it again.
 
         Nobody was congested, and the window stays (RFC 1191 section 6.4). Until all of it has
-        arrived, other losses are repaired without another thought; as on Linux.
+        arrived, other losses are repaired without another thought.
         """
         self.lose_larger(mss)
         if self.board.lost:
@@ -483,9 +496,11 @@ class Recovery:
 
     def lose_larger(self, mss: int) -> None:
         """Take for lost what went out in more than `mss` octets, or may have."""
-        for sent in self.board:
-            if not sent.sacked and sent.end - sent.start > mss:
-                self.board.lose(sent)
+        board = self.board
+        for sent in board:
+            size = sent.end - sent.start - (self.fin and sent.end == board.nxt)
+            if not sent.sacked and size > mss:
+                board.lose(sent)
 
     def _repair(self) -> None:
         """Send again what is lost, with the window as it is."""

@@ -19,7 +19,7 @@ def read_blocks(
 
     Args:
         blocks: Left and right edges, as sequence numbers, in the order in which they came.
-        ack: SEG.ACK, that `sender` has not taken yet.
+        ack: SEG.ACK, that `sender` has not taken yet; or an old one, that others have overtaken.
         sender: Whose data they are about.
     """
     dsack = None
@@ -30,8 +30,9 @@ def read_blocks(
         if number == 0 and _is_dsack(blocks, ack, sender.nxt):
             start = sender.recovery.board.una + diff(left, sender.una)
             dsack = (start, start + ((right - left) & MASK))
-        elif gt(left, ack):
-            sacks.append((sender.position(left), sender.position(right)))
+        elif gt(left, ack) and gt(right, sender.una):
+            start = left if gt(left, sender.una) else sender.una
+            sacks.append((sender.position(start), sender.position(right)))
     return tuple(sacks), dsack
 
 

@@ -103,6 +103,9 @@ class Scoreboard:
     def __iter__(self) -> Iterator[Sent]:
         return iter(self._ranges)
 
+    def __len__(self) -> int:
+        return len(self._ranges)
+
     @property
     def pipe(self) -> int:
         """Octets on their way: neither held by the peer nor lost (RFC 6675 section 4)."""
@@ -119,6 +122,11 @@ class Scoreboard:
             self._departures = Departures(sent for sent in self if not (sent.sacked or sent.lost))
             self._departures_until = self.nxt
         return self._departures
+
+    def forget(self) -> None:
+        """Let go of all ranges; the numbers stay what they were."""
+        self._ranges.clear()
+        self._departures = None
 
     # Transmission
 

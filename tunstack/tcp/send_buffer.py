@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
 
+from .receive_buffer import WASTE
 from .sequence import MASK
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _SMALL: Final = 2048
 def _is_constant(view: memoryview) -> bool:
     """Whether a view need not be copied: nobody can change it, and it keeps little else alive."""
     whole = view.obj
-    return type(whole) is bytes and len(whole) <= 2 * len(view) and view.contiguous
+    return type(whole) is bytes and 3 * len(whole) <= 4 * len(view) and view.contiguous
 
 
 class SendBuffer:
@@ -102,6 +103,24 @@ class SendBuffer:
         elif first > self._first:
             self._chunks[self._first : first] = [b""] * (first - self._first)
         self._first = first
+        waste = self._dropped - starts[first]
+        if 2 * waste > self.size + 2 * WASTE:
+            self._let_go(first, waste)
+
+    def _let_go(self, index: int, waste: int) -> None:
+        """Copy what is left of a chunk: it would keep `waste` octets that nobody needs.
+
+        What is accounted is `size`, and a peer could have the rest stay for good by acknowledging
+        all but an octet. Whoever sends much has more chunks, and mostly none of them is copied.
+        """
+        chunk = self._chunks[index]
+        self._chunks[index] = chunk[waste:] if type(chunk) is bytearray else bytes(chunk[waste:])
+        self._starts[index] = self._dropped
+
+    def forget(self) -> None:
+        """Let go of all octets; `size` and `end` stay what they were."""
+        self._chunks.clear()
+        self._starts.clear()
 
     def slice(self, seq: int, size: int) -> Buffer:
         """The `size` octets from `seq` on: a view where one chunk holds them all, else a copy."""

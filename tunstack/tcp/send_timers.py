@@ -146,6 +146,7 @@ class SendTimers(SendVariables):
             self.timer = self._timer_at(now, self.user_timeout)  # SHLD-30
             if self.wnd > 0:
                 self._force = True  # Small, but it has waited long enough.
+                self._force_until = self.nxt
                 return ""
             return "probe"
         if not self.synchronized:

@@ -55,6 +55,7 @@ class SendVariables:
     __slots__ = (
         "_config",
         "_force",
+        "_force_until",
         "_probe_due",
         "_tail",
         "buffer",
@@ -130,6 +131,8 @@ class SendVariables:
         self._tail = TailLossProbe()
         self._probe_due = False
         self._force = False
+        """Whether what is small goes out all the same, up to the number `_force_until`."""
+        self._force_until = 0
         self.last_sent = 0.0
         self.deferred_until: float | None = None
         self.small_end = iss
@@ -141,6 +144,13 @@ class SendVariables:
         self.nodelay = config.nodelay
         self.corked = config.cork
         self.user_timeout = config.data_r2
+
+    def push(self) -> None:
+        """Let go all that is queued by now, whatever holds back what is small."""
+        self.more = False
+        if self.unsent:
+            self._force = True
+            self._force_until = self.buffer.end
 
     def change_congestion(self, congestion: CongestionControl) -> None:
         """Go on with another congestion control, from where the present one is."""
@@ -214,6 +224,11 @@ class SendVariables:
     def fin_acknowledged(self) -> bool:
         """Whether all was acknowledged, the FIN as well."""
         return self.fin_queued and self.una == self.end
+
+    def forget_data(self) -> None:
+        """Let go of what will not be sent any more; the numbers stay for whoever asks."""
+        self.buffer.forget()
+        self.recovery.board.forget()
 
     def position(self, seq: int) -> int:
         """Where `seq`, not before SND.UNA, stands on the scoreboard."""

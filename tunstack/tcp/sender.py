@@ -13,12 +13,13 @@ from .recovery import Heard, Phase, Recovery
 from .sack_blocks import read_blocks
 from .send_buffer import SendBuffer
 from .send_timers import SendTimers
-from .sequence import MASK, ge, gt, le
+from .sequence import MASK, ge, gt, le, lt
 
 DEFERRAL: Final = 0.001
 """Seconds that the rest of a large segment waits, at most, for more: what a host's clock tells
 apart. Linux defers nothing once so long has passed since the last segment."""
 
+_OPEN: Final = Phase.OPEN
 _RECOVERY: Final = Phase.RECOVERY
 _LOSS: Final = Phase.LOSS
 
@@ -71,6 +72,7 @@ class Sender(SendTimers):
     def send_early(self) -> None:
         """From now on data may follow our SYN without waiting for its ACK."""
         self.early = True
+        self.recovery.send_early()
         self.wnd += 1  # SND.UNA is the SYN's, which takes no part of the window that was offered.
 
     def syn_was_sent(self, now: float) -> None:
@@ -117,10 +119,13 @@ class Sender(SendTimers):
 
     def _lost_transmission(self, room: int) -> Transmission | None:
         recovery = self.recovery
-        lost = recovery.board.first_lost(room)
+        board, fin = recovery.board, recovery.fin
+        lost = board.first_lost(room + fin)
         assert lost is not None
         start, end = lost
-        quota = self.congestion.cwnd - recovery.pipe
+        if end < board.nxt:
+            end = min(end, start + room)
+        quota = self.congestion.cwnd - recovery.pipe + fin
         if end - start > quota and not recovery.resend_now:
             return None
         return self._again(start, end, recovery.why)
@@ -144,6 +149,8 @@ class Sender(SendTimers):
         if last is None:
             return None
         self._tail.sent(board.nxt, self.outstanding, retransmission=True)
+        if last.end == board.nxt:
+            room += self.recovery.fin
         return self._again(max(last.start, last.end - room), last.end, "tail loss probe")
 
     def _new_transmission(self, limit: int, room: int, now: float) -> Transmission | None:
@@ -153,7 +160,7 @@ class Sender(SendTimers):
         outstanding = (self.nxt - self.una) & MASK
         usable = self.wnd - outstanding  # Negative when the window shrank (MUST-34).
         if not available:
-            # Not strict about cwnd, as Linux is not: the FIN brings no load.
+            # Not strict about cwnd: the FIN brings no load, and the peer may end sooner.
             if self.fin_queued and usable > 0:
                 return Transmission(self.nxt, 0, fin=True)
             return None
@@ -228,9 +235,10 @@ class Sender(SendTimers):
 
     def sent(self, what: Transmission, now: float) -> None:
         """`what` went out."""
-        self._force = False
         self.last_sent = now
         size = what.size + what.fin
+        if self._force and ge((what.seq + size) & MASK, self._force_until):
+            self._force = False
         if what.why:
             self.retransmissions += 1
             start = self.position(what.seq)
@@ -243,6 +251,8 @@ class Sender(SendTimers):
             if what.size % self.mss:
                 self.small_end = self.nxt
             self.recovery.sent(size, now)
+            if what.fin:
+                self.recovery.fin = True
             if what.probe or what.size > self.path.proven < self.mss:
                 sizing.try_size(self, what)
         if self.timer is None or self.persisting:
@@ -278,7 +288,7 @@ class Sender(SendTimers):
         """Take an acceptable ACK.
 
         Args:
-            ack: SEG.ACK, with SND.UNA =< SEG.ACK =< SND.NXT.
+            ack: SEG.ACK, with SND.UNA =< SEG.ACK =< SND.NXT; or older, for the SACK blocks' sake.
             now: Seconds.
             sack: The SACK blocks beside it.
             echoed_at: When what the peer's timestamp echoes was sent, if there is one (RFC 7323
@@ -289,6 +299,9 @@ class Sender(SendTimers):
         outstanding = (self.nxt - self.una) & MASK
         recovery = self.recovery
         sacks, dsack = read_blocks(sack, ack, self) if sack and recovery.sack else ((), None)
+        overtaken = lt(ack, self.una)
+        if overtaken:
+            ack = self.una
         una = self.position(ack)
         if una == recovery.board.una and not sacks and dsack is None and not duplicate:
             return
@@ -297,11 +310,11 @@ class Sender(SendTimers):
         heard = Heard(una, sacks, None if probe_twice else dsack, duplicate, echoed_at)
         advance = una - recovery.board.una
         was_syn = not self.synchronized
-        was_phase = recovery.phase
+        was, undone = recovery.phase, recovery.undone
         if advance:
             self._advance(ack, now)
         sample = recovery.heard(heard, now, self.mss)
-        if sample is not None:
+        if sample is not None and not overtaken:  # Else it took a way that others did not.
             self._measure(sample, outstanding)
         if marked:
             recovery.heed_mark(advance, now)
@@ -311,14 +324,14 @@ class Sender(SendTimers):
             if self.retransmissions:  # RFC 6298 section 5.7
                 self.rtt.restart_after_syn_loss(self._config.rto_after_syn_loss)
             if self.retransmissions > 1:
-                # RFC 6928 section 2, and Linux. One SYN sent again may just mean a long path.
+                # RFC 6928 section 2. One SYN sent again may just mean a long path.
                 self.congestion.set_mss(self.mss, 1)
-        elif advance and not marked and was_phase is recovery.phase is not _RECOVERY:
-            self.grow(advance, sample, now)
         if recovery.recovering:
             self._tail.forget()  # What was lost is known, and has had its consequences.
         elif self._tail.acknowledged(una, duplicate=duplicate and not sack, came_twice=probe_twice):
             recovery.tail_was_lost(self._tail.flight, now)
+        if advance and not marked and not was_syn:
+            self._open_window(advance, sample, now, was, undone=recovery.undone > undone)
         self._set_timers(advance, now)
 
     @property
@@ -359,7 +372,9 @@ class Sender(SendTimers):
     def _advance(self, ack: int, now: float) -> None:
         self.una = ack
         self.deferred_until = 0.0
-        self.synchronized = True
+        if not self.synchronized:
+            self.synchronized = True
+            self.recovery.syn_arrived()
         buffer = self.buffer
         if buffer.size:
             data_end = buffer.end
@@ -368,6 +383,25 @@ class Sender(SendTimers):
         self.unanswered = 0
         if self.up is not None and le(self.up, ack):
             self.up = None
+
+    def _open_window(
+        self, advance: int, rtt: float | None, now: float, was: Phase, *, undone: bool
+    ) -> None:
+        """Open cwnd for an ACK that advances; the recovery was in phase `was` before it.
+
+        In slow start after a timeout by one segment at most for each ACK (RFC 3465 section 2.1):
+        most of what it covers had arrived before, and left no room. The ACK that ends it counts as
+        a segment, whatever it covers (RFC 5681 section 3.1): where a lone one was lost, no other
+        follows. So does the one that shows that nothing was lost. The one that ends fast recovery
+        leaves the window where PRR, or RFC 6582 section 3.2, has it, with that ACK in it.
+        """
+        phase = self.recovery.phase
+        if was is phase is _OPEN:
+            self.grow(advance, rtt, now)
+        elif undone:
+            self.grow(min(advance, self.mss), rtt, now)
+        elif was is _LOSS and phase is not _RECOVERY:
+            self._tell_congestion(self.mss if phase is _OPEN else min(advance, self.mss), rtt, now)
 
     def grow(self, octets: int, rtt: float | None, now: float) -> None:
         """Open cwnd if it was what limited us; a window never filled proves nothing (RFC 7661).
@@ -378,13 +412,12 @@ class Sender(SendTimers):
         in_slow_start = congestion.cwnd < congestion.ssthresh
         flight = self.recovery.flight
         used = 2 * flight if in_slow_start else flight + self.mss
-        if self.recovery.phase is _LOSS:
-            # RFC 3465 section 2.1: most of it had arrived before the timeout, and left no room.
-            octets = min(octets, self.mss)
-        elif used <= congestion.cwnd:
-            return
+        if used > congestion.cwnd:
+            self._tell_congestion(octets, rtt, now)
+
+    def _tell_congestion(self, octets: int, rtt: float | None, now: float) -> None:
         board = self.recovery.board
-        congestion.acknowledged(Acknowledgement(octets, now, rtt, board.una, board.nxt))
+        self.congestion.acknowledged(Acknowledgement(octets, now, rtt, board.una, board.nxt))
 
     def _measure(self, rtt: float, outstanding: int) -> None:
         """Take a sample, weighed by how many a window brings (RFC 7323 appendix G)."""

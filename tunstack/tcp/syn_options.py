@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .control_block import ControlBlock
 
 _TIMESTAMP_SIZE = 12
-_SMALLEST_MSS = 48
+SMALLEST_MSS = 48
 """Linux's: room for a few octets beside the most options that we send. A peer may ask for less."""
 
 
@@ -23,8 +23,9 @@ def our_syn(connection: ControlBlock, now: float) -> Segment:
     again = sender.nxt != sender.iss
     flags = connection.ecn.answer_flags() if answer else connection.ecn.syn_flags(again=again)
     segment = Segment(sender.iss, 0, SYN | flags, receiver.first_window, mss=config.mss)
-    if again:
-        segment.note = "retransmission: timeout" if connection.passive or not answer else ""
+    if again and (connection.passive or not answer):
+        timed_out = connection.passive or sender.unanswered
+        segment.note = f"retransmission: {'timeout' if timed_out else 'challenged'}"
     segment.sack_permitted = connection.sack_ok if answer else config.sack
     if connection.timestamps_ok if answer else config.timestamps:
         segment.ts_val = connection.timestamp(now)
@@ -43,7 +44,7 @@ def our_syn(connection: ControlBlock, now: float) -> Segment:
 def agree_on_options(connection: ControlBlock, syn: Segment, now: float) -> None:
     """Take what the peer's SYN offers, and use what we offer as well (RFC 7323, RFC 2018)."""
     sender, receiver, config = connection.sender, connection.receiver, connection.config
-    connection.peer_mss = max(syn.mss or config.default_send_mss, _SMALLEST_MSS)
+    connection.peer_mss = max(syn.mss or config.default_send_mss, SMALLEST_MSS)
     connection.timestamps_ok = config.timestamps and syn.ts_val is not None
     connection.ecn.agree(syn)
     connection.last_ack_sent = receiver.nxt  # Or as good as: our answer is due.

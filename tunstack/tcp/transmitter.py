@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .control_block import ControlBlock
 from .ecn import ECT_0
-from .segment import ACK, CWR, ECE, FIN, PSH, Segment
+from .segment import ACK, CWR, ECE, FIN, PSH, RST, Segment
 from .sequence import MASK
 from .state import CLOSED
 from .syn_options import our_syn
@@ -27,6 +27,8 @@ class Transmitter(ControlBlock):
         """Everything that is to be sent now, in order; empty when there is nothing."""
         out = self._outbox
         self._outbox = []
+        if out and self.timestamps_ok:
+            self._stamp_resets(out, now)
         self.quiet.watch(self, now)
         sender, receiver = self.sender, self.receiver
         if self._syn_due:
@@ -45,6 +47,13 @@ class Transmitter(ControlBlock):
             blocks = self._sack_blocks()
             out += [self._segment(sender.nxt, ACK, now, b"", blocks) for _ in range(count)]
         return out
+
+    def _stamp_resets(self, out: list[Segment], now: float) -> None:
+        """RFC 7323 section 3.2: a RST should have timestamps as well."""
+        for segment in out:
+            if segment.flags & RST:
+                segment.ts_val = self.timestamp(now)
+                segment.ts_ecr = self.ts_recent
 
     def _transmit_data(self, out: list[Segment], now: float) -> None:
         sender = self.sender
@@ -87,7 +96,6 @@ class Transmitter(ControlBlock):
                 break
         if (sender.nxt - before) & MASK > sender.mss:
             # Nothing follows this burst until it is acknowledged: let the peer not wait for more.
-            # As Linux does it, and takes it: that saves most of its delayed ACKs.
             out[-1].flags |= PSH
         sender.watch_window(now)
 

@@ -26,16 +26,14 @@ if TYPE_CHECKING:
 _FARTHEST: Final = 0xFFFF
 
 
-def mark_urgent(segment: Segment, up: int) -> bool:
+def mark_urgent(segment: Segment, up: int) -> None:
     """Tell the peer where the urgent data ends, SND.UP, if that is ahead of `segment`.
 
     What the field cannot say, it says as far as it can; later segments will say more (MUST-31).
     """
-    if not lt(segment.seq, up):
-        return False
-    segment.flags |= URG
-    segment.up = min((up - segment.seq) & MASK, _FARTHEST)
-    return True
+    if lt(segment.seq, up):
+        segment.flags |= URG
+        segment.up = min((up - segment.seq) & MASK, _FARTHEST)
 
 
 class UrgentMark:
@@ -157,6 +155,16 @@ class UrgentReader:
             self.urgent = None
         return self.buffer.take(limit)
 
+    def peek(self, limit: int) -> bytes:
+        """What :meth:`take` would return, which stays; it may be less, never more."""
+        mark = self.urgent
+        if mark is None or mark.passed:
+            return self.buffer.peek(0, limit)
+        ahead = mark.ahead(self.read_nxt)
+        if ahead > 0:
+            return self.buffer.peek(0, min(limit, ahead))
+        return self.buffer.peek(0 if self.urgent_inline else 1, limit)
+
     @property
     def urgent_is_on_its_way(self) -> bool:
         """Whether :meth:`take_urgent` has nothing yet, and may have later."""
@@ -165,8 +173,8 @@ class UrgentReader:
             return False
         return not mark.hides(self.read_nxt, self.buffer.size) and not self.finished
 
-    def take_urgent(self) -> bytes:
-        """The last urgent octet, out of line; ``b""`` if it has not come.
+    def take_urgent(self, *, peek: bool = False) -> bytes:
+        """The last urgent octet, out of line; ``b""`` if it has not come. With `peek` it stays.
 
         Raises:
             OSError: EINVAL: none was announced, or it was taken, or it is in line.
@@ -175,9 +183,10 @@ class UrgentReader:
         if mark is None or mark.given or self.urgent_inline:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         if mark.passed:
-            self.urgent = None
+            if not peek:
+                self.urgent = None
             return mark.octet
         if not mark.hides(self.read_nxt, self.buffer.size):
             return b""
-        mark.given = True
+        mark.given = not peek
         return self.buffer.peek(mark.ahead(self.read_nxt), 1)

@@ -22,6 +22,7 @@ class Reason(StrEnum):
     BAD_TOTAL_LENGTH = "bad_ip_total_length"
     BAD_IP_CHECKSUM = "bad_ip_checksum"
     BAD_IP_FLAGS = "bad_ip_flags"
+    BAD_IP_OPTIONS = "bad_ip_options"
 
     TRUNCATED_TCP = "truncated_tcp"
     BAD_TCP_CHECKSUM = "bad_tcp_checksum"

@@ -36,8 +36,9 @@ class _Header(dpkt.ip.IP):  # type: ignore[misc]  # dpkt has no types
 def decode_datagram(packet: Buffer) -> Datagram:
     """Parse and validate one IPv4 packet.
 
-    Octets beyond the total length are cut off. Options are kept, not interpreted. The payload is a
-    view into `packet`, which must not change while it is in use.
+    Options are kept, not interpreted. The payload is a view into `packet`, which must not change
+    while it is in use; if octets beyond the total length are cut off, into a copy of the rest, so
+    that it does not keep them alive.
 
     Raises:
         Discard: the version, a length, the header checksum or the reserved flag is wrong.
@@ -55,6 +56,8 @@ def decode_datagram(packet: Buffer) -> Datagram:
         raise Discard(Reason.TRUNCATED)
     if int.from_bytes(view[:header_length], "big") % 0xFFFF:
         raise Discard(Reason.BAD_IP_CHECKSUM)
+    if total_length < size:
+        view = memoryview(bytes(view[:total_length]))
     if header._flags_offset & _RESERVED:
         raise Discard(Reason.BAD_IP_FLAGS)
     return _value(header, view, header_length, total_length)

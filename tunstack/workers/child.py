@@ -13,6 +13,7 @@ import trio
 
 from tunstack.host import Host
 from tunstack.ip.ratelimit import PeerRateLimit
+from tunstack.link.forking import not_for_children
 from tunstack.link.gated import GatedLink
 from tunstack.link.tun import TunLink
 from tunstack.namespace import impaired_link
@@ -61,6 +62,7 @@ def main(descriptor: int) -> None:
     """Work for the process at the other end of the socket `descriptor`, until that ends."""
     sock = socket.socket(fileno=descriptor)
     sock.set_inheritable(False)
+    not_for_children(sock, socket.socket.close)
     with sock:
         try:
             trio.run(_main, Channel(sock))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from tunstack.errors import SetupError
+from tunstack.link.forking import not_for_children
 from tunstack.link.multiqueue import is_deleted
 from tunstack.statistics import GAUGES
 from tunstack.workers.backoff import Backoff
@@ -124,7 +125,7 @@ class Keeper:
 
     async def _live(self) -> str:
         """Have a process, from its start to its end; returns how it ended."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = (not_for_children(each, socket.socket.close) for each in socket.socketpair())
         self._channel = channel = Channel(ours)
         try:
             with theirs:

@@ -9,6 +9,7 @@ packets go in, lines come out.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, TypeAlias
 
 from tunstack.cli.ladder.conversation import Conversation, is_plain
@@ -68,6 +69,9 @@ class Ladder:
         full: Whether to show every packet: of long runs of data, and IPv6 too, in which a kernel
             looks for routers on every device.
         only: Ports to which the ladder is limited; empty for no limit.
+
+    Attributes:
+        left_out: What is not shown and nobody asked not to see, counted by its name.
     """
 
     def __init__(
@@ -89,12 +93,14 @@ class Ladder:
         self._count = 0
         self._packets = 0
         self._start: float | None = None
+        self.left_out: Counter[str] = Counter()
 
     def add(self, step: Step) -> list[Line]:
         """Take the next packet; return the lines that are due."""
-        if self._only and self._only.isdisjoint((step.source[1], step.destination[1])):
-            return []
         if step.version == 6 and not self._full:
+            self.left_out[step.kind] += 1
+            return []
+        if self._only and self._only.isdisjoint((step.source[1], step.destination[1])):
             return []
         self._packets += 1
         if self._start is None:
@@ -120,6 +126,11 @@ class Ladder:
         )
         plain = is_plain(step, step.segment) and not self._full
         return lines + self._draw(self._folder.add(row, plain=plain))
+
+    @property
+    def empty(self) -> bool:
+        """Whether no packet was shown, or waits to be."""
+        return not self._packets
 
     def flush(self) -> list[Line]:
         """Return the lines of what waited to be folded."""

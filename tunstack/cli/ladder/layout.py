@@ -2,8 +2,12 @@
 
 Columns, in 80 characters with our side's states and in as many without::
 
-    ....0.000 #1 ── SYN seq 0 win 64240 ──────────────────▶ LISTEN → SYN-RECEIVED
-    time      label  the arrow                              state
+          ms #1 kernel 198.51.100.1:40312    198.51.100.2:80 tunstack
+       0.000 #1 ── SYN seq 0 win 64240 ──────────────────▶ LISTEN → SYN-RECEIVED
+       time  label  the arrow                              state
+
+What does not fit on the arrow stands below it; but an `ack` or a `win` that is as this side's row
+has it that was last to show one is left out there, since it says nothing new.
 
 A line is a sequence of pieces, each with the style it has where there is colour; what is shown
 where there is none is the same text.
@@ -69,6 +73,8 @@ def symbols_for(encoding: str | None) -> Symbols:
     return UNICODE
 
 
+_UNIT: Final = "ms"  # of all times
+_REPEATED: Final = ("win ", "ack ")  # what is left out first when it is as before
 _PREFIX: Final = 12  # time, label and a space after each
 _STATE: Final = 26  # "SYN-RECEIVED -> ESTABLISHED", the longest, with a one-character arrow
 _ARROW_ENDS: Final = 5  # what an arrow needs beside its words
@@ -100,6 +106,8 @@ class Layout:
         self._width = width
         room = width - _PREFIX - (_STATE + 1 if states else 0)
         self._arrow_end = _PREFIX + min(max(room, _MINIMUM), _MAXIMUM)
+        self._began = False
+        self._shown: dict[tuple[int | None, Side | None, str], str] = {}
 
     def heading(self, conversation: Conversation) -> Iterator[Line]:
         """The line that opens a conversation's story."""
@@ -109,15 +117,19 @@ class Layout:
         gap = max(2, self._arrow_end - _PREFIX - len(left) - len(right))
         style = f"bold {_colour(conversation.number)}"
         yield (
-            Piece(" " * 9),
+            Piece(f"{_UNIT:>8} ", "dim"),
             Piece(_join(f"{label:<2}", left) + " " * gap + _join(right, self._names[1]), style),
         )
+        self._began = True
         if not conversation.from_the_beginning:
             text = "(its beginning was not seen: windows are as on the wire)"
             yield Piece(" " * (_PREFIX + 3)), Piece(text, "dim")
 
     def row(self, row: Row) -> Iterator[Line]:
         """The lines of one row: its arrow, and what does not fit on it."""
+        if not self._began:
+            self._began = True
+            yield (Piece(f"{_UNIT:>8}", "dim"),)
         label = "" if row.number is None else f"#{row.number}"
         time, label = f"{row.time * 1000:8.3f} ", f"{label:<2} "
         colour = _colour(row.number)
@@ -137,10 +149,22 @@ class Layout:
     def _fit(self, row: Row, length: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Split the words into those that fit on an arrow of that length and those that do not."""
         room = length if row.toward is None else length - _ARROW_ENDS
-        count = len(row.words)
-        while count > 1 and len(row.separator.join(row.words[:count])) > room:
+        words = row.words
+        for kind in _REPEATED:
+            if len(row.separator.join(words)) > room:
+                words = tuple(word for word in words if not self._says_again(row, kind, word))
+        for kind in _REPEATED:
+            for word in words:
+                if word.startswith(kind):
+                    self._shown[row.number, row.toward, kind] = word
+        count = len(words)
+        while count > 1 and len(row.separator.join(words[:count])) > room:
             count -= 1
-        return row.words[:count], row.words[count:]
+        return words[:count], words[count:]
+
+    def _says_again(self, row: Row, kind: str, word: str) -> bool:
+        """Whether a word of that kind is what this side's row said that was last to show one."""
+        return word.startswith(kind) and self._shown.get((row.number, row.toward, kind)) == word
 
     def _arrow(self, toward: Side | None, text: str, length: int) -> str:
         symbols = self._symbols

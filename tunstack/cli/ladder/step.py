@@ -8,12 +8,13 @@ length of packets without their end. So those two faults are mended, in a copy, 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from tunstack.ip.address import text as address_text
 from tunstack.ip.datagram import ICMP, TCP, UDP, Datagram
 from tunstack.ip.icmp import ECHO_REPLY, ECHO_REQUEST
+from tunstack.observation import Windows
 from tunstack.wire import (
     Discard,
     Reason,
@@ -30,6 +31,26 @@ if TYPE_CHECKING:
 Direction: TypeAlias = Literal["in", "out"]
 Endpoint: TypeAlias = tuple[str, int]
 
+_ICMPV6: Final = 58
+_HOP_BY_HOP: Final = 0
+_ICMPV6_NAMES: Final = {
+    1: "destination unreachable",
+    2: "packet too big",
+    3: "time exceeded",
+    4: "parameter problem",
+    128: "echo request",
+    129: "echo reply",
+    130: "multicast listener query",
+    131: "multicast listener report",
+    132: "multicast listener done",
+    133: "router solicitation",
+    134: "router advertisement",
+    135: "neighbour solicitation",
+    136: "neighbour advertisement",
+    143: "multicast listener report",
+}
+"""Source: the registry "ICMPv6 type numbers" (RFC 4443, 4861, 2710, 3810)."""
+
 _ICMP_NAMES: Final = {
     ECHO_REPLY: "echo reply",
     3: "destination unreachable",
@@ -40,13 +61,17 @@ _ICMP_NAMES: Final = {
     12: "parameter problem",
 }
 
-# What `Observation.comment` writes: "BEFORE -> AFTER: verdict", "STATE: verdict", or a part of it.
+# What `Observation.comment` writes: "BEFORE -> AFTER: verdict", "STATE: verdict", or a part of it,
+# and behind "; " the windows.
 _STATE: Final = (
     r"(?:LISTEN|SYN-SENT|SYN-RECEIVED|ESTABLISHED|FIN-WAIT-[12]|CLOSE-WAIT|CLOSING|LAST-ACK"
     r"|TIME-WAIT|CLOSED)"
 )
 _COMMENT: Final = re.compile(
-    rf"(?:(?P<before>{_STATE}|none)(?: -> (?P<after>{_STATE}))?(?:: |$))?(?P<verdict>.*)", re.DOTALL
+    rf"(?:(?P<before>{_STATE}|none)(?: -> (?P<after>{_STATE}))?(?:: |(?=; )|$))?"
+    r"(?P<verdict>.*?)"
+    r"(?:(?:; |^)cwnd (?P<cwnd>\d+)(?:, ssthresh (?P<ssthresh>\d+))?, mss (?P<mss>\d+))?",
+    re.DOTALL,
 )
 
 
@@ -65,6 +90,8 @@ class Step:
         after: The state after it.
         verdict: What our side decided.
         version: Of IP.
+        kind: What to call it where it is left out.
+        windows: What our side's congestion control allows, if that is known.
     """
 
     time: float
@@ -77,6 +104,8 @@ class Step:
     after: str | None = None
     verdict: str = ""
     version: int = 4
+    kind: str = "TCP"
+    windows: Windows | None = None
 
 
 def step_from_observation(seen: Observation) -> Step:
@@ -93,7 +122,11 @@ def step_from_capture(time: float, packet: bytes, comment: str) -> Step:
     before, after, verdict = match["before"], match["after"], match["verdict"]
     if before == "none":
         before = None
-    return read_packet(time, packet, None, before, after or before, verdict)
+    step = read_packet(time, packet, None, before, after or before, verdict)
+    if match["cwnd"] is None:
+        return step
+    ssthresh = None if match["ssthresh"] is None else int(match["ssthresh"])
+    return replace(step, windows=Windows(int(match["cwnd"]), ssthresh, int(match["mss"])))
 
 
 def read_packet(
@@ -107,7 +140,7 @@ def read_packet(
     """Read an IP packet; what cannot be read becomes a step that says so."""
     nowhere = ("", 0)
     version = packet[0] >> 4 if packet else 0
-    source, destination, segment, text = nowhere, nowhere, None, ""
+    source, destination, segment, text, kind = nowhere, nowhere, None, "", "TCP"
     try:
         datagram = _datagram(packet)
         source, destination = (address_text(datagram.src), 0), (address_text(datagram.dst), 0)
@@ -116,8 +149,9 @@ def read_packet(
             source, destination = (source[0], sport), (destination[0], dport)
         else:
             text = _describe(datagram)
+            kind = _kind(datagram)
     except Discard as error:
-        kind = "IPv6" if version == 6 else error.reason.phrase
+        kind = _ipv6_kind(packet) if version == 6 else error.reason.phrase
         text = f"{len(packet)} bytes: {kind}"
     return Step(
         time,
@@ -130,7 +164,29 @@ def read_packet(
         after,
         verdict,
         version,
+        kind,
     )
+
+
+def _ipv6_kind(packet: bytes) -> str:
+    """What to call an IPv6 packet (RFC 8200): we read no more of it than what it is about."""
+    if len(packet) < 40:
+        return "IPv6"
+    protocol, at = packet[6], 40
+    if protocol == _HOP_BY_HOP and len(packet) >= at + 2:
+        protocol, at = packet[at], at + 8 * (packet[at + 1] + 1)
+    if protocol == _ICMPV6 and at < len(packet):
+        return f"IPv6 {_ICMPV6_NAMES.get(packet[at], f'ICMP type {packet[at]}')}"
+    name = {TCP: "TCP", UDP: "UDP"}.get(protocol)
+    return f"IPv6 {name}" if name else "IPv6"
+
+
+def _kind(datagram: Datagram) -> str:
+    """What to call a packet that is no TCP segment."""
+    if datagram.fragment_offset:
+        return "fragment"
+    names = {ICMP: "ICMP", UDP: "UDP"}
+    return names.get(datagram.protocol, f"protocol {datagram.protocol}")
 
 
 def _datagram(packet: bytes) -> Datagram:

@@ -20,7 +20,7 @@ class HyStart:
     """Slow start by rounds; then conservative slow start, a quarter as fast, for five of them.
 
     RFC 9406 also has a limit of eight segments for what one ACK may add, against bursts; there is
-    none here, as Linux has none: with offload one ACK stands for 44, and goes on doing so.
+    none here: with offload one ACK stands for 44, and goes on doing so.
 
     Attributes:
         finished: Whether slow start is over.

@@ -1,0 +1,98 @@
+"""One end of a wire, a kernel's or ours, whose peer the test plays packet by packet."""
+
+from __future__ import annotations
+
+import struct
+from contextlib import ExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import trio
+from trio.socket import IPPROTO_TCP, TCP_INFO, TCP_NODELAY
+
+from tunstack import Config, Host, memory_pair
+from tunstack.tcp.ecn import REQUEST
+from tunstack.tcp.segment import ACK, SYN, Segment
+
+from ..socket.network import OURS, THEIRS, Peer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from tunstack import Namespace
+
+PORT: Final = 4711
+WAIT: Final = 5.0
+"""Seconds that a packet may take on a busy machine."""
+
+
+class Near(NamedTuple):
+    """One end, a kernel's or ours, and the peer that the test plays."""
+
+    make_socket: Callable[[], trio.socket.SocketType]
+    peer: Peer
+    at_the_end: ExitStack
+
+    def socket(self) -> trio.socket.SocketType:
+        return self.at_the_end.enter_context(self.make_socket())
+
+    async def listening(self, backlog: int = 5) -> trio.socket.SocketType:
+        sock = self.socket()
+        await sock.bind((OURS, PORT))
+        sock.listen(backlog)
+        return sock
+
+    async def accepted(self, **syn: Any) -> trio.socket.SocketType:
+        """A connection that the peer has opened; `syn` is what its SYN offers."""
+        with await self.listening() as listener:
+            self.peer.host_port = PORT
+            self.peer.send(SYN, **{"mss": 1460, **syn})
+            answer = await self.segment()
+            assert answer.flags == SYN | ACK
+            self.peer.send(ts_val=syn.get("ts_val"), ts_ecr=answer.ts_val or 0)
+            sock, _ = await listener.accept()
+        self.at_the_end.enter_context(sock)
+        sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        return sock
+
+    async def segment(self) -> Segment:
+        with trio.fail_after(WAIT):
+            return await self.peer.segment()
+
+    async def silent(self, seconds: float = 0.1) -> bool:
+        with trio.move_on_after(seconds):
+            await self.peer.segment()
+            return False
+        return True
+
+
+@asynccontextmanager
+async def linux(ns: Namespace) -> AsyncIterator[Near]:
+    """A kernel's end, in a network in which nothing else is."""
+    ns.sysctl("net.ipv6.conf.default.disable_ipv6", 1)
+    ns.sysctl("net.ipv4.tcp_early_retrans", 0)
+    ns.sysctl("net.ipv4.tcp_ecn", REQUEST)
+    ns.sysctl("net.ipv4.tcp_fastopen", 3)
+    link = await ns._kernel.open_tun(f"{THEIRS}/24", peer=OURS)
+    with ExitStack() as stack:
+        yield Near(ns.socket, Peer(link, 9), stack)
+
+
+@asynccontextmanager
+async def tunstack(_: Namespace) -> AsyncIterator[Near]:
+    """An end of ours, which needs no network."""
+    link, far = memory_pair()
+    config = Config(tail_loss_probe=False, ecn=REQUEST)
+    async with Host(link, [f"{OURS}/24"], config=config) as host:
+        with ExitStack() as stack:
+            yield Near(host.socket, Peer(far, 9), stack)
+
+
+def tcp_info(sock: trio.socket.SocketType, offset: int) -> int:
+    """A number in ``struct tcp_info``."""
+    (number,) = struct.unpack_from("I", sock.getsockopt(IPPROTO_TCP, TCP_INFO, 256), offset)
+    assert isinstance(number, int)
+    return number
+
+
+def unacknowledged(sock: trio.socket.SocketType) -> int:
+    return tcp_info(sock, 24)

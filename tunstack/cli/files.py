@@ -1,0 +1,88 @@
+"""Reading and writing files that the user has named; `-` is standard input, or output."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, BinaryIO
+
+from tunstack.cli.parameters import STANDARD
+from tunstack.cli.status import Failure, Unread
+from tunstack.link.pcapng import read_capture
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator
+
+    from tunstack.link.pcapng import CapturedPacket
+
+
+def read_packets(name: str, skipped: Counter[str]) -> Iterator[CapturedPacket]:
+    """Read the packets of a capture, as :func:`~tunstack.link.pcapng.read_capture` does."""
+    if name != STANDARD:
+        yield from read_capture(name, skipped=skipped)
+        return
+    if sys.stdin is None:
+        raise ValueError("cannot read standard input: it is closed")
+    with os.fdopen(os.dup(0), "rb") as file:
+        yield from read_capture(file, title=input_title(name), skipped=skipped)
+
+
+def input_title(name: str) -> str:
+    """What to call a file that is read."""
+    return "standard input" if name == STANDARD else name
+
+
+def output_title(name: str) -> str:
+    """What to call a file that is written."""
+    return "standard output" if name == STANDARD else name
+
+
+def open_output(name: str) -> BinaryIO:
+    """Open a file for writing.
+
+    Raises:
+        Failure: it cannot be opened.
+    """
+    if name == STANDARD and sys.stdout is None:
+        raise Failure("cannot write standard output: it is closed")
+    try:
+        return os.fdopen(os.dup(1), "wb") if name == STANDARD else open(name, "wb")
+    except OSError as error:
+        raise _cannot_write(name, error) from None
+
+
+def check_outputs(*names: str | None) -> None:
+    """See whether files can be written, and leave them as they are: later is too late to find out.
+
+    Raises:
+        Failure: one of them cannot be written.
+    """
+    for name in names:
+        if name is None or name == STANDARD:
+            continue
+        try:
+            with open(name, "ab"):
+                pass
+        except OSError as error:
+            raise _cannot_write(name, error) from None
+
+
+def write_output(name: str, text: str) -> None:
+    """Write a whole file.
+
+    Raises:
+        Failure: it cannot be written.
+        Unread: it is standard output, and nobody reads that.
+    """
+    try:
+        with open_output(name) as file:
+            file.write(text.encode())
+    except BrokenPipeError:
+        raise Unread from None
+    except OSError as error:
+        raise _cannot_write(name, error) from None
+
+
+def _cannot_write(name: str, error: OSError) -> Failure:
+    return Failure(f"cannot write {output_title(name)}: {error.strerror}")
