@@ -44,7 +44,7 @@ flood: $(STAMP) ## what 100,000 spoofed SYNs do to a web server
 soak: $(STAMP) ## random runs of the simulator: ARGS="--runs 10000", ARGS="--seed 7"
 	$(BIN)/python -m tests.simulator.soak $(ARGS)
 
-bench-loss: $(STAMP) ## goodput across lossy paths beside the kernel's own: ARGS="--quick --plot loss.svg"
+bench-loss: $(STAMP) ## goodput across lossy and fast paths beside the kernel's own: ARGS="--quick --plot loss.svg"
 	$(BIN)/tunstack bench-loss $(ARGS)
 
 bench: $(STAMP) ## tunstack beside kernel sockets; five minutes, ARGS="--quick" for one

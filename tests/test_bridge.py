@@ -98,6 +98,80 @@ async def test_a_host_of_ours_stands_in_place_of_either_kernel(
     assert statistics[f"{ours}_delivered_bytes"] > 300_000
 
 
+WHOLE = "delay=3ms,jitter=1ms,rate=100mbit,limit=200kB"
+
+
+async def frames(kernel: tunstack.Namespace) -> tuple[int, int]:
+    """How many frames the device of a kernel has received and transmitted."""
+    answer = await kernel.run_process(["cat", "/proc/net/dev"], capture_stdout=True)
+    (row,) = (line for line in answer.stdout.decode().splitlines() if " tun0:" in line)
+    columns = row.partition(":")[2].split()
+    return int(columns[1]), int(columns[9])
+
+
+async def test_two_kernels_exchange_large_segments_across_a_path_with_offload() -> None:
+    async with tunstack.open_bridge(WHOLE, seed=1, offload=True) as bridge:
+        listener = await listening(bridge.right, RIGHT)
+        client = await connect(bridge.left, (RIGHT, listener.socket.getsockname()[1]))
+        received = await exchange(client, await listener.accept())
+        incoming, outgoing = await frames(bridge.right)
+        statistics = bridge.statistics()
+    assert received == (contents(300_000), contents(200_000))
+    # Each counts as the packets that a wire would carry.
+    assert statistics["out_delivered"] > 200_000 // 1448 > incoming
+    assert statistics["in_delivered"] > 300_000 // 1448 > outgoing
+    assert statistics["in_delivered_bytes"] > 300_000 + 52 * (300_000 // 1448)
+
+
+@pytest.mark.parametrize("end", ["left", "right"])
+async def test_a_host_of_ours_exchanges_large_segments_across_a_path_with_offload(
+    end: Literal["left", "right"],
+) -> None:
+    async with tunstack.open_host_bridge(WHOLE, end=end, seed=1, offload=True) as bridge:
+        (listener,) = await bridge.host.open_tcp_listeners(7)
+        client = await connect(bridge.kernel, (str(bridge.host.addresses[0].ip), 7))
+        received = await exchange(client, await listener.accept())
+        incoming, outgoing = await frames(bridge.kernel)
+    assert received == (contents(300_000), contents(200_000))
+    assert incoming < 200_000 // 1448
+    assert outgoing < 300_000 // 1448
+
+
+async def test_a_capture_of_large_segments_has_the_packets_of_a_wire(tmp_path: Path) -> None:
+    file = tmp_path / "x.pcapng"
+    with file.open("wb") as capture:
+        async with tunstack.open_bridge(WHOLE, offload=True, capture=capture) as bridge:
+            listener = await listening(bridge.right, RIGHT)
+            client = await connect(bridge.left, (RIGHT, listener.socket.getsockname()[1]))
+            await exchange(client, await listener.accept())
+            statistics = bridge.statistics()
+    sizes = [len(packet.packet) for packet in read_capture(file)]
+    assert max(sizes) == 1500
+    assert len(sizes) >= statistics["out_admitted"] + statistics["in_admitted"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ("loss=1%", "with offload a path has no loss"),
+        ("in:reorder=1%", "with offload a path has no reorder"),
+        ("out:duplicate=1%", "with offload a path has no duplicate"),
+        ("corrupt=1%", "with offload a path has no corrupt"),
+        ("rate=8mbit", "with offload limit must be in bytes"),
+        ("rate=8mbit,limit=90", "with offload limit must be in bytes"),
+    ],
+)
+async def test_what_befalls_packets_one_by_one_is_not_to_be_had_with_offload(
+    wrong: str, says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        async with tunstack.open_bridge(wrong, offload=True):
+            pass
+    with pytest.raises(ValueError, match=says):
+        async with tunstack.open_host_bridge(wrong, offload=True):
+            pass
+
+
 async def test_programs_meet_across_it(require_tool: Callable[[str], str], tmp_path: Path) -> None:
     socat = require_tool("socat")
     source, target = tmp_path / "source", tmp_path / "target"

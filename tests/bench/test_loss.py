@@ -78,6 +78,7 @@ def test_every_figure_is_in_the_json() -> None:
         "path": {"out_lost": 1},
         "sender": {},
         "receiver": {},
+        "early": 0,
     }
 
 
@@ -109,7 +110,7 @@ def test_the_plot_has_a_panel_for_each_time_and_a_line_for_each_contender() -> N
     space = "{http://www.w3.org/2000/svg}"
     image = ET.fromstring(draw(results))
     width, height = float(image.attrib["width"]), float(image.attrib["height"])
-    panels = image.findall(f"{space}g")
+    panels = image.findall(f"{space}g/{space}g")
     assert len(panels) == 2
     texts = [text.text for text in image.iter(f"{space}text")]
     for expected in ("round-trip time 20 ms", "round-trip time 100 ms", "0 %", "1 %", "tunstack"):

@@ -86,7 +86,69 @@ def test_udp_is_cut_too() -> None:
         pack("=BBHHHH", 1, 99, 40, 1000, 20, 16) + bytes(60),
         pack("=BBHHHH", 1, 1, 40, 1000, 20, 3) + bytes(60),
         pack("=BBHHHH", 1, 1, 40, 1000, 20, 16) + bytes(38),
+        pack("=BBHHHH", 1, 1, 40, 1000, 20, 6) + b"\x45" + bytes(27),  # TCP, but UDP's checksum
     ],
 )
 def test_what_cannot_be_understood_goes_through(frame: bytes) -> None:
     assert len(gso.packets(frame)) == 1
+    assert gso.wire_size(frame) == (1, len(gso.packets(frame)[0]))
+
+
+@pytest.mark.parametrize("size", [0, 1, 1447, 1448, 1449, 2896, 5120])
+@pytest.mark.parametrize("gso_size", [0, 1, 1448])
+def test_the_size_on_a_wire_is_that_of_the_pieces(size: int, gso_size: int) -> None:
+    segment = Segment(1, 5, ACK | CWR, payload=DATA[:size], ts_val=7, gso_size=gso_size)
+    frame = b"".join(encode_segment(US, THEM, 80, 40000, segment, offload=True))
+    pieces = gso.packets(frame)
+    assert gso.wire_size(frame) == (len(pieces), sum(map(len, pieces)))
+
+
+@pytest.mark.parametrize("size", [1, 999, 1000, 1001])
+def test_the_size_on_a_wire_of_udp_and_of_ipv6_too(size: int) -> None:
+    udp = v6(17, pack(">HHHH", 53, 40000, 8 + size, 0) + DATA[:size])
+    frame = pack("=BBHHHH", 1, 5, 48, 100, 40, 6) + udp
+    pieces = gso.packets(frame)
+    assert len(pieces) == -(-size // 100)
+    assert gso.wire_size(frame) == (len(pieces), sum(map(len, pieces)))
+
+
+@pytest.mark.parametrize("most", [1, 1500, 3000, 4499, 4500, 10_000, 1 << 20])
+@pytest.mark.parametrize("size", [1, 1448, 1449, 5120])
+def test_smaller_frames_stand_for_the_same_packets(size: int, most: int) -> None:
+    segment = Segment(1, 5, ACK | PSH | FIN | CWR, payload=DATA[:size], ts_val=7, gso_size=1448)
+    frame = b"".join(encode_segment(US, THEM, 80, 40000, segment, offload=True))
+    frames = gso.frames(frame, most)
+    assert [packet for each in frames for packet in gso.packets(each)] == gso.packets(frame)
+    sizes = [gso.wire_size(each) for each in frames]
+    assert all(octets <= most or count == 1 for count, octets in sizes)
+    assert len(frames) == 1 or all(count == sizes[0][0] for count, _ in sizes[:-1])
+
+
+def test_smaller_frames_of_udp_and_of_ipv6_too() -> None:
+    tcp = pack(">HHIIHHHH", 80, 40000, 1, 5, 5 << 12 | ACK | PSH, 9, 0, 0) + DATA[:2500]
+    udp = pack(">HHHH", 53, 40000, 8 + 2500, 0) + DATA[:2500]
+    for frame in (
+        pack("=BBHHHH", 1, 4, 60, 500, 40, 16) + v6(6, tcp),
+        pack("=BBHHHH", 1, 5, 48, 500, 40, 6) + v6(17, udp),
+    ):
+        frames = gso.frames(frame, 1200)
+        assert len(frames) == 3
+        assert [packet for each in frames for packet in gso.packets(each)] == gso.packets(frame)
+
+
+def test_of_a_smaller_frame_the_checksum_is_that_of_its_own_pseudo_header() -> None:
+    """Which whoever completes or cuts it begins with."""
+    segment = Segment(1, 5, ACK, payload=DATA[:5000], ts_val=7, gso_size=1000)
+    frame = b"".join(encode_segment(US, THEM, 80, 40000, segment, offload=True))
+    for each in gso.frames(frame, 3200):
+        packet = bytes(each)[10:]
+        field = int.from_bytes(packet[36:38], "big")
+        pseudo = int.from_bytes(packet[12:20], "big") + 6 + len(packet) - 20
+        assert field == pseudo % 0xFFFF
+        assert int.from_bytes(packet[2:4], "big") == len(packet)
+        assert int.from_bytes(packet[:20], "big") % 0xFFFF == 0
+
+
+@pytest.mark.parametrize("frame", [b"", b"short", gso.COMPLETE + b"\x45" + bytes(3000)])
+def test_what_is_not_to_be_cut_is_one_frame(frame: bytes) -> None:
+    assert gso.frames(frame, 100) == [frame]

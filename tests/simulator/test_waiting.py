@@ -1,7 +1,7 @@
 """Nothing that may go waits for a better moment without end: the path is used while there is data.
 
-On a path that loses nothing, no octet that the windows and Nagle's algorithm let go waits longer
-than a quarter of the round trip, however it was written.
+On a path that loses nothing but what its queue has no room for, no octet that the windows and
+Nagle's algorithm let go waits longer than a quarter of the round trip, however it was written.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ class Watch:
             return False
         if waiting < sender.mss and not sender.nodelay and sender.outstanding:
             return False  # Nagle's algorithm may hold it.
-        return sender.usable >= min(sender.mss, waiting)
+        # While a loss is repaired, what the peer holds beyond the gap is not on its way.
+        usable = min(sender.wnd - sender.outstanding, sender.congestion.cwnd - sender.recovery.pipe)
+        return usable >= min(sender.mss, waiting)
 
 
 def longest_wait(
@@ -79,12 +81,13 @@ def longest_wait(
     offload: bool,
     config: Config,
     rate: float | None = None,
+    queue: int = 1_000_000,
 ) -> float:
     """The longest wait of a server that sends answers of these sizes, one after the other."""
     simulator = Simulator(
         seed=1,
         impairments=Impairments(delay=rtt / 2),
-        bottleneck=None if rate is None else (rate, 1_000_000),
+        bottleneck=None if rate is None else (rate, queue),
         offload=offload,
         config=config,
     )
@@ -122,6 +125,29 @@ def test_nor_does_it_behind_a_bottleneck(rate: float, offload: bool) -> None:
         )
         <= 0.066 / 4
     )
+
+
+@pytest.mark.parametrize("rtt", [0.02, 0.066])
+@pytest.mark.parametrize("lowat", [STREAM_LOWAT, ALL_AT_ONCE], ids=["stream", "all"])
+@pytest.mark.parametrize("offload", [True, False], ids=["offload", "plain"])
+def test_nor_while_losses_are_repaired(rtt: float, lowat: int | None, offload: bool) -> None:
+    """Slow start fills a bottleneck's queue: an application goes on while the holes are filled.
+
+    Or nothing is on its way any more once they are, and a whole window leaves at once, for which
+    the queue has no room again.
+    """
+    rate = 100e6
+    queue = round(rate * rtt / 8 / 1500)
+    wait = longest_wait(
+        rtt,
+        (5_000_001,),
+        lowat=lowat,
+        offload=offload,
+        config=Config(nodelay=True),
+        rate=rate,
+        queue=queue,
+    )
+    assert wait <= rtt / 4
 
 
 @pytest.mark.parametrize(

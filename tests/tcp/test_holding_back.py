@@ -289,3 +289,15 @@ def test_what_else_ends_a_deferral(how: str) -> None:
         deadline = bench.connection.deadline()
         assert deadline is not None
         assert deadline > 0.01, "and nothing is asked for again and again"
+
+
+def test_nobody_is_woken_where_there_is_no_room() -> None:
+    """Not even when the window has shrunk to nothing while a loss is repaired."""
+    bench = established(config=replace(CONFIG, send_buffer=2 * MSS))
+    bench.send(bytes(2 * MSS))
+    bench.expect(ACK, size=MSS)
+    bench.expect(ACK | PSH, size=MSS)
+    connection = bench.connection
+    connection.sender.congestion.cwnd = 0
+    assert connection.writable_size == 0
+    assert not connection.wants_data(1)

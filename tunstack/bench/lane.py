@@ -52,6 +52,8 @@ class Lane:
         impair: The path, as text.
         seed: Of what the path does.
         seconds: From the moment that the connection is there.
+        skipped: Of these, the first ones, whose octets are counted apart.
+        offload: Whether both ends, and the path, take segments of up to 64 KiB.
     """
 
     sender: str
@@ -60,6 +62,8 @@ class Lane:
     impair: str
     seed: int
     seconds: float
+    skipped: float = 0.0
+    offload: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -68,6 +72,7 @@ class Outcome:
 
     Attributes:
         octets: Delivered to the receiving application.
+        early: Of these, what came in the seconds that the lane skips.
         path: What the path did.
         sender: What the sender counted, by the names of its kind.
         receiver: What the receiver counted, likewise.
@@ -77,6 +82,7 @@ class Outcome:
     path: dict[str, int]
     sender: dict[str, int] = field(default_factory=dict)
     receiver: dict[str, int] = field(default_factory=dict)
+    early: int = 0
 
     @property
     def lost(self) -> int:
@@ -111,27 +117,27 @@ async def run_lane(lane: Lane) -> Outcome:
     config = tunstack.Config(congestion=_CONTROLS.get(lane.congestion, Cubic))
     end: Literal["left", "right"] = "left" if lane.sender == "tunstack" else "right"
     async with tunstack.open_host_bridge(
-        lane.impair, end=end, seed=lane.seed, config=config
+        lane.impair, end=end, seed=lane.seed, offload=lane.offload, config=config
     ) as bridge:
         transfer = _from_us if lane.sender == "tunstack" else _to_us
-        octets = await transfer(bridge.host, bridge.kernel, lane)
+        octets, early = await transfer(bridge.host, bridge.kernel, lane)
         ours, theirs = _told(bridge.host.statistics()), await _counters(bridge.kernel)
         ends = (ours, theirs) if lane.sender == "tunstack" else (theirs, ours)
-        return Outcome(octets, _told(bridge.statistics()), *ends)
+        return Outcome(octets, _told(bridge.statistics()), *ends, early)
 
 
 async def _between_kernels(lane: Lane) -> Outcome:
-    async with tunstack.open_bridge(lane.impair, seed=lane.seed) as bridge:
+    async with tunstack.open_bridge(lane.impair, seed=lane.seed, offload=lane.offload) as bridge:
         async with trio.open_nursery() as nursery:
             receiver = await _start_receiver(bridge.right, lane)
             nursery.start_soon(_send, bridge.left, lane)
-            octets = await _result(receiver)
+            octets, early = await _result(receiver)
             nursery.cancel_scope.cancel()
         ends = await _counters(bridge.left), await _counters(bridge.right)
-        return Outcome(octets, _told(bridge.statistics()), *ends)
+        return Outcome(octets, _told(bridge.statistics()), *ends, early)
 
 
-async def _from_us(host: Host, kernel: Namespace, lane: Lane) -> int:
+async def _from_us(host: Host, kernel: Namespace, lane: Lane) -> tuple[int, int]:
     async with trio.open_nursery() as nursery:
         receiver = await _start_receiver(kernel, lane)
 
@@ -143,22 +149,25 @@ async def _from_us(host: Host, kernel: Namespace, lane: Lane) -> int:
                 while True:
                     await stream.send_all(piece)
 
-        octets = await _result(receiver)
+        octets, early = await _result(receiver)
         nursery.cancel_scope.cancel()
-    return octets
+    return octets, early
 
 
-async def _to_us(host: Host, kernel: Namespace, lane: Lane) -> int:
-    octets = 0
+async def _to_us(host: Host, kernel: Namespace, lane: Lane) -> tuple[int, int]:
+    octets = early = 0
     (listener,) = await host.open_tcp_listeners(PORT)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_send, kernel, lane)
         stream = await listener.accept()
+        start = trio.current_time() + lane.skipped
         with trio.move_on_after(lane.seconds):
             async for data in stream:
+                if trio.current_time() < start:
+                    early += len(data)
                 octets += len(data)
         nursery.cancel_scope.cancel()
-    return octets
+    return octets, early
 
 
 async def _send(kernel: Namespace, lane: Lane) -> None:
@@ -169,16 +178,16 @@ async def _send(kernel: Namespace, lane: Lane) -> None:
 
 async def _start_receiver(kernel: Namespace, lane: Lane) -> trio.Process:
     # In a session of its own: a terminal's interrupt is for us, who end it.
-    script = _script("receive", str(PORT), str(lane.seconds))
+    script = _script("receive", str(PORT), str(lane.seconds), str(lane.skipped))
     process = await kernel.open_process(script, stdout=-1, start_new_session=True)
     await _line(process)
     return process
 
 
-async def _result(receiver: trio.Process) -> int:
-    octets = int(await _line(receiver))
+async def _result(receiver: trio.Process) -> tuple[int, int]:
+    octets, early = (await _line(receiver)).split()
     await receiver.wait()
-    return octets
+    return int(octets), int(early)
 
 
 async def _counters(kernel: Namespace) -> dict[str, int]:

@@ -20,7 +20,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import tunstack
 from tunstack.bench.crew import open_crew
@@ -50,12 +50,14 @@ class Contender:
         sender: ``kernel`` or ``tunstack``.
         receiver: Likewise.
         congestion: The sender's congestion control.
+        offload: Whether both ends, and the path, take segments of up to 64 KiB.
     """
 
     name: str
     sender: str
     receiver: str
     congestion: str
+    offload: bool = False
 
     @property
     def fills_the_path(self) -> bool:
@@ -179,7 +181,7 @@ async def run_plan(plan: Plan, progress: Callable[[float], None]) -> list[Result
         tunstack.SetupError: there is no namespace to be had.
         tunstack.bench.crew.LaneError: a transfer failed.
     """
-    available = await _available()
+    available = await available_controls()
     contenders = [
         each for each in CONTENDERS if each.sender == "tunstack" or each.congestion in available
     ]
@@ -225,8 +227,8 @@ def ratio(results: Iterable[Result], result: Result) -> float | None:
     return None
 
 
-def as_json(plan: Plan, results: list[Result]) -> str:
-    """Every figure, with what the paths and tunstack counted."""
+def as_json(plan: Plan, results: list[Result], fast: dict[str, Any] | None = None) -> str:
+    """Every figure, with what the paths and tunstack counted; `fast` is those of fast paths."""
     figures = [
         {
             "rtt": result.cell.rtt,
@@ -240,11 +242,11 @@ def as_json(plan: Plan, results: list[Result]) -> str:
         }
         for result in results
     ]
-    document = {"python": sys.version, "plan": asdict(plan), "results": figures}
+    document = {"python": sys.version, "plan": asdict(plan), "results": figures, "fast": fast}
     return json.dumps(document, indent=2) + "\n"
 
 
-async def _available() -> set[str]:
+async def available_controls() -> set[str]:
     """The congestion controls that the kernel lets us use."""
     available = set()
     async with tunstack.open_namespace() as namespace:

@@ -2,8 +2,9 @@
 
 Run as a script, and with as few imports as possible:
 
-    stream.py receive PORT SECONDS          prints "ready", accepts, and prints how many octets came
-                                            within so many seconds from then on
+    stream.py receive PORT SECONDS SKIPPED  prints "ready", accepts, and prints how many octets came
+                                            within so many seconds from then on, and how many of
+                                            them in the first ones, which are skipped
     stream.py send HOST PORT CONGESTION     sends for as long as anybody takes it
 """
 
@@ -17,16 +18,19 @@ from contextlib import suppress
 _PIECE = 1 << 18
 
 
-def receive(port: str, seconds: str) -> None:
+def receive(port: str, seconds: str, skipped: str) -> None:
     """Count what comes."""
     buffer = bytearray(_PIECE)
     with socket.create_server(("", int(port))) as listener:
         print("ready", flush=True)
         connection, _ = listener.accept()
-    end = time.monotonic() + float(seconds)
-    octets = 0
+    begun = time.monotonic()
+    end, start = begun + float(seconds), begun + float(skipped)
+    octets = early = 0
     with connection:
-        while (left := end - time.monotonic()) > 0:
+        while (left := end - (now := time.monotonic())) > 0:
+            if now < start:
+                early = octets
             connection.settimeout(left)
             try:
                 got = connection.recv_into(buffer)
@@ -35,7 +39,7 @@ def receive(port: str, seconds: str) -> None:
             if not got:
                 raise ConnectionError("the sender ended too early")
             octets += got
-    print(octets, flush=True)
+    print(octets, early, flush=True)
 
 
 def send(host: str, port: str, congestion: str) -> None:

@@ -12,7 +12,9 @@ from rich.box import SIMPLE
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tunstack.bench import fast
 from tunstack.bench.crew import LaneError
+from tunstack.bench.fast import FastPlan, run_fast
 from tunstack.bench.loss import CONTENDERS, QUICK, Plan, as_json, ratio, run_plan
 from tunstack.bench.plot import draw
 from tunstack.bench.rows import machine_text
@@ -23,24 +25,34 @@ from tunstack.cli.status import Failure
 from tunstack.cli.terminal import console
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Iterable
+    from typing import TypeVar
 
+    from rich.console import Console
+
+    from tunstack.bench.fast import FastResult
+    from tunstack.bench.lane import Outcome
     from tunstack.bench.loss import Contender, Result
 
+    T = TypeVar("T")
+
+_REPAIR = "sent again/lost (twice, timeouts)"
 
 _EPILOG = """\b
 Examples:
   tunstack bench-loss
   tunstack bench-loss --quick
+  tunstack bench-loss --only fast
   tunstack bench-loss --json loss.json --plot loss.svg
 """
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--quick", is_flag=True, help="Take a minute, a few paths, and be less exact.")
-@click.option("--seconds", type=Number(1, 600), help="Of each transfer.  [6]")
+@click.option("--quick", is_flag=True, help="Take two minutes, a few paths, and be less exact.")
+@click.option("--only", type=click.Choice(["lossy", "fast"]), help="Only one kind of paths.")
+@click.option("--seconds", type=Number(1, 600), help="Of each transfer.  [6; fast 5]")
 @click.option("--repeats", type=click.IntRange(1, 100), help="Transfers in a lossy cell.  [3]")
-@click.option("--rate", type=Number(1, 1000), help="Of the path, in Mbit/s.  [20]")
+@click.option("--rate", type=Number(1, 1000), help="Of lossy paths, in Mbit/s.  [20]")
 @click.option(
     "--json",
     "file",
@@ -56,19 +68,27 @@ Examples:
 )
 def bench_loss(
     quick: bool,
+    only: str | None,
     seconds: float | None,
     repeats: int | None,
     rate: float | None,
     file: str | None,
     plot: str | None,
 ) -> int:
-    """Measure goodput across lossy paths, tunstack's and the kernel's.
+    """Measure goodput across lossy and across fast paths, tunstack's and the kernel's.
 
     Each transfer goes over a bridge of its own between two private networks, with the same losses
-    for all. The tables have the median of the goodputs, in Mbit/s, and its ratio to that of the
-    kernel's Reno on the same path; then, of all transfers together, how many segments were sent
-    again and how many packets the path had lost, how many came twice, and how many timeouts there
-    were. It all takes about five minutes.
+    for all. The tables of lossy paths have the median of the goodputs, in Mbit/s, and its ratio to
+    that of the kernel's Reno on the same path; then, of all transfers together, how many segments
+    were sent again and how many packets the path had lost, how many came twice, and how many
+    timeouts there were.
+
+    The tables of fast paths, which lose nothing but what their queue has no room for, have the
+    goodput in per cent of what the path can bring to applications, with offload (segments of up to
+    64 KiB) and without. There only the last two fifths of each transfer count, as the slow start is
+    over then.
+
+    It all takes about eight minutes.
     """
     refuse_to_share(json=file, plot=plot)
     plan = QUICK if quick else Plan()
@@ -79,25 +99,38 @@ def bench_loss(
         rate=plan.rate if rate is None else rate * 1e6,
     )
 
+    fast_plan = fast.QUICK if quick else FastPlan()
+    fast_plan = replace(fast_plan, seconds=seconds or fast_plan.seconds)
+
     async def main() -> int:
         check_outputs(file, plot)
+        results: list[Result] = []
+        fast_results: list[FastResult] = []
         try:
-            results = await _run(plan)
+            if only != "fast":
+                results = await _run("lossy paths", partial(run_plan, plan))
+            if only != "lossy":
+                fast_results = await _run("fast paths", partial(run_fast, fast_plan))
         except LaneError as error:
             raise Failure(f"a transfer failed: {error}", 1) from error
-        _report(plan, results, stderr=STANDARD in (file, plot))
+        page = console(stderr=STANDARD in (file, plot), soft_wrap=False)
+        if results:
+            _report(page, plan, results)
+        if fast_results:
+            _report_fast(page, fast_plan, fast_results)
+        _tell_of_load(page)
         if file is not None:
-            write_output(file, as_json(plan, results))
+            write_output(file, as_json(plan, results, fast.figures(fast_plan, fast_results)))
         if plot is not None:
-            write_output(plot, draw(results, machine_text()))
+            write_output(plot, draw(results, machine_text(), fast_results))
         return 0
 
     return execute("tunstack bench-loss", main)
 
 
-async def _run(plan: Plan) -> list[Result]:
+async def _run(what: str, run: Callable[[Callable[[float], None]], Awaitable[T]]) -> T:
     bar = Progress(
-        TextColumn("bench-loss"),
+        TextColumn(what),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
@@ -106,39 +139,82 @@ async def _run(plan: Plan) -> list[Result]:
     )
     with bar:
         task = bar.add_task("", total=1.0)
-        return await run_plan(plan, lambda done: bar.update(task, completed=done))
+        return await run(lambda done: bar.update(task, completed=done))
 
 
-def _report(plan: Plan, results: list[Result], *, stderr: bool) -> None:
-    page = console(stderr=stderr, soft_wrap=False)
-    for rtt in plan.rtts:
-        title = f"RTT {rtt * 1000:g} ms: goodput in Mbit/s (in kernel Reno's)"
-        page.print(_table(title, plan, rtt, results, partial(_goodput, results)))
-    for rtt in plan.rtts:
-        title = f"RTT {rtt * 1000:g} ms: sent again/lost (twice, timeouts)"
-        page.print(_table(title, plan, rtt, results, _repair))
-    ran = {result.contender for result in results}
+def _report(page: Console, plan: Plan, results: list[Result]) -> None:
+    columns = ["loss", *(f"{loss * 100:g} %" for loss in plan.losses)]
+    describe: dict[str, Callable[[Result], str]] = {
+        "goodput in Mbit/s (in kernel Reno's)": partial(_goodput, results),
+        _REPAIR: lambda result: _repair(result.outcomes),
+    }
+    for what, cell in describe.items():
+        for rtt in plan.rtts:
+            cells = [(each.contender, cell(each)) for each in results if each.cell.rtt == rtt]
+            page.print(_table(f"RTT {rtt * 1000:g} ms: {what}", columns, cells))
+    _tell_of_missing(page, CONTENDERS, {result.contender for result in results})
+
+
+def _report_fast(page: Console, plan: FastPlan, results: list[FastResult]) -> None:
+    columns = ["RTT", *(f"{rtt * 1000:g} ms" for rtt in plan.rtts)]
+    describe: dict[str, Callable[[FastResult], str]] = {
+        "goodput in %": lambda result: f"{result.share * 100:.1f}",
+        _REPAIR: lambda result: _repair(result.outcomes),
+    }
+    for what, cell in describe.items():
+        for rate in plan.rates:
+            cells = [(each.contender, cell(each)) for each in results if each.cell.rate == rate]
+            page.print(_table(f"{_rate(rate)}: {what}", columns, cells))
+    for line in _bounds(results):
+        page.print(line)
+    _tell_of_missing(page, fast.CONTENDERS, {result.contender for result in results})
+
+
+def _bounds(results: list[FastResult]) -> list[str]:
+    """What buffers keep from filling a path."""
+    lines: dict[str, None] = {}
+    for result in results:
+        if result.bound < 1.0:
+            contender = result.contender
+            sizes = f"{contender.sender} to {contender.receiver}: {result.window / 2**20:.3g} MiB"
+            path = f"{_rate(result.cell.rate)} and {result.cell.rtt * 1000:g} ms"
+            lines[f"  {sizes}, at {path} at most {result.bound * 100:.0f} %"] = None
+    if not lines:
+        return []
+    return [
+        "Buffers bound what is under way (the kernel's net.ipv4.tcp_wmem and tcp_rmem, our"
+        " Config's send_buffer_max and receive_buffer_max):",
+        *lines,
+    ]
+
+
+def _tell_of_load(page: Console) -> None:
     load, cores = os.getloadavg()[1], os.cpu_count() or 1
     if load > 2 * cores:
         page.print(f"The machine was busy (load {load:.1f}, {cores} cores): run it again.")
-    for contender in CONTENDERS:
+
+
+def _tell_of_missing(page: Console, contenders: Iterable[Contender], ran: set[Contender]) -> None:
+    for contender in contenders:
         if contender not in ran:
-            page.print(f"This kernel offers us no {contender.congestion}: no {contender.name}.")
+            text = f"This kernel offers us no {contender.congestion}: no {contender.name}."
+            page.print(text)
 
 
-def _table(
-    title: str, plan: Plan, rtt: float, results: list[Result], describe: Callable[[Result], str]
-) -> Table:
-    losses = [f"{loss * 100:g} %" for loss in plan.losses]
-    table = Table("loss", *losses, title=title, title_justify="left", box=SIMPLE)
+def _rate(rate: float) -> str:
+    return f"{rate / 1e9:g} Gbit/s" if rate >= 1e9 else f"{rate / 1e6:g} Mbit/s"
+
+
+def _table(title: str, columns: list[str], cells: Iterable[tuple[Contender, str]]) -> Table:
+    """Make a table of cells, which come column by column; a contender's are a row."""
+    table = Table(*columns, title=title, title_justify="left", box=SIMPLE)
     for column in table.columns[1:]:
         column.justify = "right"
     rows: dict[Contender, list[str]] = {}
-    for result in results:
-        if result.cell.rtt == rtt:
-            rows.setdefault(result.contender, []).append(describe(result))
-    for contender, cells in rows.items():
-        table.add_row(contender.name, *cells)
+    for contender, cell in cells:
+        rows.setdefault(contender, []).append(cell)
+    for contender, row in rows.items():
+        table.add_row(contender.name, *row)
     return table
 
 
@@ -147,9 +223,9 @@ def _goodput(results: list[Result], result: Result) -> str:
     return f"{result.goodput / 1e6:.2f}" + ("" if share is None else f" ({share:.2f})")
 
 
-def _repair(result: Result) -> str:
+def _repair(outcomes: list[Outcome]) -> str:
     again, lost, twice, timeouts = (
-        sum(getattr(outcome, what) for outcome in result.outcomes)
+        sum(getattr(outcome, what) for outcome in outcomes)
         for what in ("sent_again", "lost", "in_vain", "after_timeouts")
     )
     return f"{again}/{lost} ({twice}, {timeouts})"

@@ -26,6 +26,7 @@ async def open_crossing(
     ways: tuple[Impairments, Impairments],
     *,
     mtu: int,
+    offload: bool = False,
     seed: int | None = None,
     capture: int | None = None,
 ) -> AsyncIterator[Crossing]:
@@ -38,13 +39,14 @@ async def open_crossing(
         right: Another one.
         ways: What happens from left to right, and from right to left.
         mtu: The largest packet, in bytes.
+        offload: Whether packets come behind a virtio header on both sides.
         seed: Of what is random; unpredictable if None.
         capture: Descriptor of a file for a capture (pcapng) of all that comes to the bridge.
     """
     files = [left, right] if capture is None else [left, right, capture]
     process, channel = await start_process(
         "crossing",
-        *(str(left), str(right), str(mtu)),
+        *(str(left), str(right), str(mtu), "offload" if offload else ""),
         "" if seed is None else str(seed),
         *map(str, ways),
         "" if capture is None else str(capture),

@@ -4,6 +4,11 @@ A tight loop, in an interpreter of its own with as few imports as possible, so t
 it and it disturbs nobody: a TUN device on either side, or a packet socket, which is read and
 written in the same way. `select` and not epoll, since it sleeps by the microsecond.
 
+With offload on both sides, frames of up to 64 KiB cross behind their virtio headers, with the time
+and the room in the queue that their packets would take on a wire. One that would keep the
+bottleneck for longer than a millisecond is cut into several, so that what it holds does not arrive
+later by more than that, and finds no room only as far as there is none.
+
 The socket to the parent carries one question, of any content, and its answer: what was done, as
 `marshal` writes a dictionary. When that socket ends, so does the process.
 """
@@ -22,6 +27,8 @@ from contextlib import suppress
 from select import select
 from typing import TYPE_CHECKING, Final
 
+from tunstack.link.base import LARGEST_FRAME
+from tunstack.link.gso import frames, packets, wire_size
 from tunstack.link.impair import Impairments, PacketPath
 
 if TYPE_CHECKING:
@@ -31,6 +38,8 @@ _BATCH: Final = 64
 """Packets read from one side before what is due on the other one is looked at again."""
 _GRAIN: Final = 0.0001
 """The shortest sleep, in seconds: what comes and falls due within it is moved together."""
+_LONGEST: Final = 0.001
+"""Seconds that a frame of several packets may keep the bottleneck."""
 _REFUSED: Final = frozenset({errno.EINVAL, errno.EIO, errno.ENETDOWN, errno.ECONNREFUSED})
 """A damaged packet that is none any more; a device that is down."""
 _GONE: Final = frozenset({errno.EBADFD, errno.EFAULT, errno.ENODEV, errno.EPIPE, errno.ECONNRESET})
@@ -41,6 +50,7 @@ def main(
     left: str,
     right: str,
     mtu: str,
+    offload: str,
     seed: str,
     out: str,
     back: str,
@@ -53,6 +63,7 @@ def main(
         left: Descriptor of one side, which does not block.
         right: That of the other.
         mtu: The largest packet, in bytes.
+        offload: Anything where packets come behind a virtio header on both sides; else empty.
         seed: Of what is random; empty for the unpredictable.
         out: The impairments from left to right, as text.
         back: Those from right to left.
@@ -65,7 +76,8 @@ def main(
     for name, source, sink, text in (("out", left, right, out), ("in", right, left, back)):
         rng = random.Random(f"{name} {seed}") if seed else random.Random()
         path = PacketPath(Impairments.parse(text), rng)
-        ways.append(Way(name, int(source), int(sink), int(mtu), path, recorder))
+        largest = LARGEST_FRAME if offload else int(mtu)
+        ways.append(Way(name, int(source), int(sink), largest, bool(offload), path, recorder))
     with socket.socket(fileno=int(control)) as channel, suppress(BrokenPipeError):
         carry(ways, channel, recorder)
 
@@ -84,7 +96,8 @@ class Way:
     __slots__ = (
         "_bytes",
         "_delivered",
-        "_mtu",
+        "_largest",
+        "_offload",
         "_recorder",
         "_refused",
         "is_blocked",
@@ -99,7 +112,8 @@ class Way:
         name: str,
         source: int,
         sink: int,
-        mtu: int,
+        largest: int,
+        offload: bool,
         path: PacketPath,
         recorder: Recorder | None,
     ) -> None:
@@ -108,7 +122,8 @@ class Way:
         self.sink = sink
         self.path = path
         self.is_blocked = False
-        self._mtu = mtu
+        self._largest = largest
+        self._offload = offload
         self._recorder = recorder
         self._delivered = self._bytes = self._refused = 0
 
@@ -118,20 +133,32 @@ class Way:
         Raises:
             BrokenPipeError: the source is gone.
         """
-        source, mtu, put, recorder = self.source, self._mtu, self.path.put, self._recorder
+        source, largest, put = self.source, self._largest, self._put
         now = time.monotonic()
         try:
             for _ in range(_BATCH):
-                packet = os.read(source, mtu)
+                packet = os.read(source, largest)
                 if not packet:  # the other end of a packet socket was closed
                     raise BrokenPipeError
-                arrivals = put(packet, now)
-                if recorder is not None:
-                    recorder.record(self, packet, arrivals, now)
+                put(packet, now)
         except BlockingIOError:
             pass
         except OSError as error:
             raise _explained(error) from error
+
+    def _put(self, packet: bytes, now: float) -> None:
+        path, recorder = self.path, self._recorder
+        if not self._offload:
+            arrivals = path.put(packet, now)
+            if recorder is not None:
+                recorder.record(self, [packet], arrivals, now)
+            return
+        rate = path.impairer.impairments.rate
+        for frame in [packet] if rate == math.inf else frames(packet, int(rate / 8 * _LONGEST)):
+            count, size = wire_size(frame)
+            arrivals = path.put(frame, now, size, count)
+            if recorder is not None:
+                recorder.record(self, packets(frame), arrivals, now)
 
     def deliver(self, now: float) -> None:
         """Write what is due.
@@ -144,8 +171,9 @@ class Way:
         while (packet := path.first(now)) is not None:
             try:
                 os.write(sink, packet)
-                self._delivered += 1
-                self._bytes += len(packet)
+                count, size = wire_size(packet) if self._offload else (1, len(packet))
+                self._delivered += count
+                self._bytes += size
             except BlockingIOError:
                 self.is_blocked = True
                 return
@@ -187,8 +215,8 @@ class Recorder:
         except OSError as error:
             self._end(error)
 
-    def record(self, way: Way, packet: bytes, arrivals: list[float], now: float) -> None:
-        """Write a packet; where there is no room for it, the capture ends."""
+    def record(self, way: Way, together: list[bytes], arrivals: list[float], now: float) -> None:
+        """Write packets that share one fate; where there is no room for them, the capture ends."""
         if self._writer is None:
             self.missing += 1
             return
@@ -198,7 +226,8 @@ class Recorder:
         fate += [f"arrives after {(arrival - now) * 1000:.2f} ms" for arrival in arrivals]
         comment = f"{way.name}: {', '.join(fate)}"
         try:
-            self._writer.write(packet, time.time(), comment, way.name == "out")
+            for packet in together:
+                self._writer.write(packet, time.time(), comment, way.name == "out")
         except OSError as error:
             self.missing += 1
             self._end(error)

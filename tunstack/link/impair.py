@@ -160,21 +160,24 @@ class Impairer:
             ("admitted", "lost", "overflowed", "duplicated", "reordered", "corrupted"), 0
         )
 
-    def admit(self, now: float, size: int = 0) -> list[float]:
+    def admit(self, now: float, size: int = 0, packets: int = 1) -> list[float]:
         """Take in one packet of `size` bytes at `now` (seconds, not decreasing between calls).
+
+        It may stand for several `packets`, of `size` bytes together, which share one fate: they
+        arrive together once the last of them has passed the bottleneck, and are counted each.
 
         Returns:
             The times at which its copies arrive, ascending; empty when it is lost. Equal times
             are to be delivered in the order of admission.
         """
         rng, path = self._rng, self.impairments
-        self.counts["admitted"] += 1
+        self.counts["admitted"] += packets
         if rng.random() < path.loss:
-            self.counts["lost"] += 1
+            self.counts["lost"] += packets
             return []
         if path.rate != math.inf:
             if self._is_full(now, size):
-                self.counts["overflowed"] += 1
+                self.counts["overflowed"] += packets
                 return []
             now = self._free_at = max(now, self._free_at) + size * 8 / path.rate
             self._leaving.append(now)
@@ -241,9 +244,14 @@ class PacketPath:
         """When the next packet arrives, in seconds; infinite when none is on its way."""
         return self._heap[0][0] if self._heap else math.inf
 
-    def put(self, packet: Buffer, now: float) -> list[float]:
-        """Take in a packet, which must never change; returns when its copies arrive."""
-        arrivals = self.impairer.admit(now, len(packet))
+    def put(
+        self, packet: Buffer, now: float, size: int | None = None, packets: int = 1
+    ) -> list[float]:
+        """Take in a packet, which must never change; returns when its copies arrive.
+
+        One that stands for several `packets` has the `size` that all of them have on a wire.
+        """
+        arrivals = self.impairer.admit(now, len(packet) if size is None else size, packets)
         for arrival in arrivals:
             self._order += 1
             heappush(self._heap, (arrival, self._order, self.impairer.spoil(packet)))

@@ -201,7 +201,10 @@ class Connection(Transmitter, Ending):
         queued = sender.buffer.size
         if not queued:
             return True
-        if self.writable_size * 2 < queued:
+        # What the peer holds beyond a gap is outstanding, but keeps nobody from sending more.
+        most = sender.congestion.cwnd + sender.unsent
+        room = self.writable_size
+        if not room or room * 2 < (queued if queued < most else most):
             return False
         # A rest that waits for the writer must not have the writer wait for it.
         return sender.unsent < lowat or sender.deferring

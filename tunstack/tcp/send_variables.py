@@ -204,9 +204,13 @@ class SendVariables:
     def bound(self) -> int:
         """The bound of what is sent or queued and not acknowledged, as it is now.
 
-        A window of what is on its way, and one of what may follow when that is acknowledged.
+        A window of what is on its way, and one of what may follow when that is acknowledged. While
+        a loss is repaired, what is outstanding is more than a window, as the peer holds much of it
+        beyond the gap: it takes no room from what may follow.
         """
-        size = 2 * self.congestion.cwnd
+        cwnd = self.congestion.cwnd
+        outstanding = (self.nxt - self.una) & MASK
+        size = cwnd + (cwnd if cwnd > outstanding else outstanding)
         if size > self.size_max:
             size = self.size_max
         return size if size > self.size else self.size
