@@ -116,7 +116,7 @@ class Judge:
 
     def tap(self, seen: Observation) -> None:
         """Take note of a packet."""
-        self.comments.append(seen.comment)
+        self.comments.append(seen.comment.partition(";")[0])
         self._writer.write(seen.packet, seen.time, seen.comment, seen.direction == "out")
 
     async def acquit(self, *, but_for: Collection[str] = ()) -> None:

@@ -62,7 +62,7 @@ CALLS: dict[str, Callable[[Socket], Any]] = {
 NO_CALLS = {
     *("abort", "close", "fileno"),  # The end is no error; nor is to ask whether it has come.
     *("family", "type", "proto", "did_shutdown_SHUT_WR", "listening"),
-    *("config", "default_config", "flow", "change"),  # The options' own.
+    *("config", "default_config", "flow", "change", "push", "backlog"),  # The options' own.
 }
 
 

@@ -93,12 +93,12 @@ class TransferSocket(Variants):
         host = self._host
         try:
             if host.ended:  # What is unread is lost.
-                if flow.error is not None:
+                if flow.error is not None and not self._error_told:
                     raise flow.error
                 host.check_up()
             data = flow.peek(size) if flags else flow.receive(size)
         except OSError as error:
-            if self._error_told:
+            if self._error_told and not host.ended:
                 return b""  # Told once, as on Linux; from now on it is the end.
             self._error_told = True
             raise OSError(error.errno, error.strerror) from None
