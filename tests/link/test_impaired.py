@@ -347,3 +347,17 @@ async def test_a_host_on_a_good_path_counts_nothing_of_it() -> None:
     near, _ = memory_pair()
     async with Host(near, ["198.51.100.1/24"]) as host:
         assert not any(name.startswith(("path_in_", "path_out_")) for name in host.statistics())
+
+
+async def test_by_the_real_clock_nothing_comes_earlier_than_trio_can_tell() -> None:
+    """A path that delivers what is due within a millisecond delivers nothing else."""
+    near, far = memory_pair()
+    link = ImpairedLink(near, Impairments(delay=0.02), rng=random.Random(1))
+    begin = trio.current_time()
+    assert link.send([b"packet"])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.wait_readable)
+        await far.wait_readable()
+        assert trio.current_time() - begin >= 0.019
+        nursery.cancel_scope.cancel()
+    link.close()
