@@ -179,6 +179,8 @@ class Loop(ABC):
             )
             with self._alarm:
                 await trio.sleep_forever()
+            if not self.stack.is_due(trio.current_time()):
+                continue
             if self._gathered:
                 self._give(trio.current_time())
             self._catch_up()

@@ -93,18 +93,29 @@ class TimerQueue(Generic[T]):
         self.hurried = False
         return self._heap[0][0] if self._heap else None
 
+    def is_due(self, now: float) -> bool:
+        """Whether a deadline has come; entries that are too early are put back."""
+        while self._heap and self._heap[0][0] <= now:
+            at, _, timed = self._heap[0]
+            if timed.scheduled != at:
+                heappop(self._heap)  # It was scheduled for an earlier time since.
+                continue
+            deadline = timed.deadline()
+            if deadline is not None and deadline <= now:
+                return True
+            self._pop()
+            self.schedule(timed)
+        return False
+
     def due(self, now: float) -> list[T]:
         """Remove and return those whose deadline has come."""
         due: list[T] = []
-        while self._heap and self._heap[0][0] <= now:
-            at, _, timed = heappop(self._heap)
-            if timed.scheduled != at:
-                continue  # It was scheduled for an earlier time since, and has been looked at.
-            timed.scheduled = None
-            self._scheduled -= 1
-            deadline = timed.deadline()
-            if deadline is not None and deadline <= now:
-                due.append(timed)
-            else:
-                self.schedule(timed)
+        while self.is_due(now):
+            due.append(self._pop())
         return due
+
+    def _pop(self) -> T:
+        _, _, timed = heappop(self._heap)
+        timed.scheduled = None
+        self._scheduled -= 1
+        return timed

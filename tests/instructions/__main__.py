@@ -22,11 +22,12 @@ from typing import Final
 from .replay import KINDS
 
 TABLE: Final = Path(__file__).with_name("table.txt")
-COUNTS: Final = {"request": 500, "connection": 100, "segment": 200}
+COUNTS: Final = {"request": 500, "connection": 100, "segment": 200, "answer": 200}
 NAMES: Final = {
     "request": "a small request and its answer",
     "connection": "a short connection: handshake, request, answer, both FINs",
     "segment": "a segment of 65,160 octets to us, and its reading",
+    "answer": "an octet to us, and a segment of 65,160 octets from us",
 }
 
 

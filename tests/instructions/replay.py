@@ -43,7 +43,10 @@ class Batch(NamedTuple):
 
 
 class Server:
-    """A stack, and an application that answers each request; it closes after it if `closes`."""
+    """A stack, and an application that answers each request; it closes after it if `closes`.
+
+    To what is no request, but one octet, it answers with `BULK`.
+    """
 
     def __init__(self, *, closes: bool, offload: bool) -> None:
         self.stack = Stack(
@@ -97,10 +100,11 @@ class Server:
         self.received += len(data)
         if not data:
             return self._let_go(flow)
-        if not data.endswith(b"\r\n\r\n"):
+        answer = BULK if len(data) == 1 else ANSWER
+        if len(data) > 1 and not data.endswith(b"\r\n\r\n"):
             return None
-        if not stack.answer(flow, ANSWER, now):
-            flow.send(ANSWER, now)
+        if not stack.answer(flow, answer, now):
+            flow.send(answer, now)
             if flow.ordinary:
                 stack.gave(flow, now)
             else:
@@ -196,10 +200,28 @@ def segments(count: int) -> list[Batch]:
     return recording.batches
 
 
+def answers(count: int) -> list[Batch]:
+    """So many large segments from the server, each for an octet that asks for it."""
+    recording = Recording(closes=False, offload=True)
+    flow = recording.client.connect(recording.now)
+    recording.settle()
+    for _ in range(count):
+        recording.give(flow, b"?")
+        received = 0
+        while received < len(BULK):
+            data = flow.receive(1 << 20)
+            assert data
+            received += len(data)
+            recording.client.stack.touch(flow)
+            recording.settle()
+    return recording.batches
+
+
 KINDS: Final[dict[str, Callable[[int], list[Batch]]]] = {
     "request": requests,
     "connection": connections,
     "segment": segments,
+    "answer": answers,
 }
 
 

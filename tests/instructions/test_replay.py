@@ -10,7 +10,12 @@ from .replay import BULK, KINDS, REQUEST, play
 
 @pytest.mark.parametrize(
     ("kind", "octets"),
-    [("request", len(REQUEST)), ("connection", len(REQUEST)), ("segment", len(BULK))],
+    [
+        ("request", len(REQUEST)),
+        ("connection", len(REQUEST)),
+        ("segment", len(BULK)),
+        ("answer", 1),
+    ],
 )
 def test_a_recording_that_is_played_reaches_the_application(kind: str, octets: int) -> None:
     """Whose stack has the same numbers: else it would answer with a RST."""
