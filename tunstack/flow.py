@@ -184,7 +184,7 @@ class Flow(Connection):
             # Until its socket is closed, if it has one.
             is_kept = self.changed is not None or receiver.buffer.size
             return size if is_kept and not self.orphaned else 0
-        sent = sender.buffer.size
+        sent = sender.buffer.held
         # Few ranges of many octets need not be counted: that is every honest peer's case.
         ranges = RANGE_SIZE * (len(sender.recovery.board) - 1) - (sent >> 2)
         size += sent + ranges if ranges > 0 else sent

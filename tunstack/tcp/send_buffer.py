@@ -104,14 +104,19 @@ class SendBuffer:
             self._chunks[self._first : first] = [b""] * (first - self._first)
         self._first = first
         waste = self._dropped - starts[first]
-        if 2 * waste > self.size + 2 * WASTE:
+        if waste > 8 * self.size + WASTE:
             self._let_go(first, waste)
+
+    @property
+    def held(self) -> int:
+        """Octets that it keeps: the first chunk as a whole, though some of it is acknowledged."""
+        return self.size + (self._dropped - self._starts[self._first] if self._starts else 0)
 
     def _let_go(self, index: int, waste: int) -> None:
         """Copy what is left of a chunk: it would keep `waste` octets that nobody needs.
 
-        What is accounted is `size`, and a peer could have the rest stay for good by acknowledging
-        all but an octet. Whoever sends much has more chunks, and mostly none of them is copied.
+        A peer could have them stay for good by acknowledging all but an octet. Whoever sends much
+        has so much left, in this chunk and in others, that none of them is copied.
         """
         chunk = self._chunks[index]
         self._chunks[index] = chunk[waste:] if type(chunk) is bytearray else bytes(chunk[waste:])

@@ -201,13 +201,15 @@ class Sender(SendTimers):
         Where a segment of 64 KiB costs no more than one of an octet, that halves the work; Linux
         defers for the same reason (tcp_tso_should_defer). Nothing but the application's next call
         can fill it, so what it waits for is that; it ends with the next ACK, which comes soon as so
-        much is on its way, and at the latest after `DEFERRAL`. The application may go on meanwhile
+        much is on its way. At the latest it ends after `DEFERRAL`, or, where a round trip takes no
+        longer, with the probe for a lost tail. The application may go on meanwhile
         (:attr:`deferring`), or each would wait for the other.
         """
         if self.fin_queued or self._force or self.recovery.recovering:
             return False
         if self.deferred_until is None:
-            self.deferred_until = now + DEFERRAL
+            soon = (self.rtt.srtt or 0.0) < 2 * DEFERRAL  # An ACK comes before a timer could.
+            self.deferred_until = now + (self.rtt.rto if soon else DEFERRAL)
         return now < self.deferred_until
 
     @property
