@@ -498,17 +498,12 @@ class Stack:
         """Whether :meth:`deadline` may have come nearer since it was asked."""
         return self._timers.hurried
 
-    @property
-    def _is_busy(self) -> bool:
-        """Whether something is left to do: packets to ourselves, what is done bit by bit."""
-        if self.output.looped or self._due or self._touched or self.paths.untold:
-            return True
-        return self.memory.was_tight and self.memory.easing
-
     def deadline(self) -> float | None:
         """When :meth:`handle_timers` wants to be called, in seconds; None if never."""
-        if self._is_busy:
+        if self.output.looped or self._due or self._touched:
             return float("-inf")
+        if self.paths.untold or (self.memory.was_tight and self.memory.easing):
+            return float("-inf")  # It is done bit by bit.
         first = self._timers.deadline()
         for at in (self.paths.mtus.deadline(), self.time_waits.deadline()):
             if at is not None and (first is None or at < first):
@@ -517,12 +512,10 @@ class Stack:
 
     def is_due(self, now: float) -> bool:
         """Whether :meth:`handle_timers` has something to do: most deadlines move in time."""
-        if self._is_busy:
-            return True
-        for at in (self.paths.mtus.deadline(), self.time_waits.deadline()):
-            if at is not None and at <= now:
-                return True
-        return self._timers.is_due(now)
+        deadline = self.deadline()
+        if deadline is None or deadline > now:
+            return False
+        return deadline != self._timers.deadline() or self._timers.is_due(now)
 
     def handle_timers(self, now: float) -> None:
         """Do what is due, and deliver what was sent to ourselves; :meth:`flush` after it."""
