@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from hypothesis import HealthCheck, settings
 
-from .leftovers import Watch
+from tests.leftovers import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -77,7 +77,7 @@ LAYERS = "Imports point down the layers"
 CORE = "tcp and ip do no I/O, and have no clock or chance of their own"
 STACK = "stack does no I/O, and has no clock or chance of its own"
 WIRE = "wire does no I/O, and of tcp and ip knows the values that pass between"
-DPKT = "Only wire parses with dpkt; link.pcapng has its capture formats"
+DPKT = "Only wire parses with dpkt; path.pcapng has its capture formats"
 DEVICE = "Only link meets the device and the kernel's network"
 LINK = "link knows bytes only"
 APPS = "apps stand on the public API"
@@ -93,16 +93,17 @@ EXTRAS = "What the extras bring stays in apps and cli"
         ("tcp/segment.py", "def late(): from tunstack.wire import checksum", {LAYERS}),
         ("ip/datagram.py", "import dpkt", {CORE, DPKT}),
         ("ip/datagram.py", "import tunstack.tcp.segment", {LAYERS}),
-        ("stack.py", "import trio", {STACK}),
-        ("stack.py", "from tunstack.host import Host", {LAYERS, STACK}),
-        ("flow.py", "from tunstack.stack import Stack", {LAYERS}),
+        ("stack/stack.py", "import trio", {STACK}),
+        ("stack/stack.py", "from tunstack.host.host import Host", {LAYERS, STACK}),
+        ("stack/flow.py", "from tunstack.path.impair import Impairments", {LAYERS, STACK}),
+        ("deploy/namespace.py", "import tunstack.simulator", {LAYERS}),
         ("wire/checksum.py", "import socket", {STACK, WIRE}),
         ("wire/checksum.py", "from tunstack.tcp import sequence", {WIRE}),
         ("link/base.py", "import tunstack.tcp.segment", {LINK}),
         ("link/base.py", "import tunstack.wire.checksum", {LAYERS, LINK}),
         ("apps/__init__.py", "from pytun import TunTapDevice", {DEVICE}),
         ("apps/__init__.py", "from tunstack.wire import checksum", {APPS}),
-        ("observation.py", "import h11", {EXTRAS}),
+        ("stack/observation.py", "import h11", {EXTRAS}),
         ("in_no_layer.py", "", {LAYERS}),
     ],
 )
@@ -123,7 +124,7 @@ def test_what_is_used_of_a_module_is_found() -> None:
     assert uses(source, "random") == {"Random"}
 
 
-@pytest.mark.parametrize("part", ["tcp/**/*.py", "ip/**/*.py", "stack.py", "flow.py", "timers.py"])
+@pytest.mark.parametrize("part", ["tcp/**/*.py", "ip/**/*.py", "stack/*.py"])
 def test_the_core_is_given_its_chance_and_asks_the_system_for_nothing(part: str) -> None:
     """Both modules have parts that are harmless: the type of what is given, and names of errors."""
     paths = list((ROOT / "tunstack").glob(part))
@@ -133,9 +134,9 @@ def test_the_core_is_given_its_chance_and_asks_the_system_for_nothing(part: str)
         assert uses(path.read_text(), "os") <= {"strerror"}, path
 
 
-def test_of_dpkt_link_takes_the_capture_formats_only() -> None:
+def test_of_dpkt_path_takes_the_capture_formats_only() -> None:
     captures = {"pcap", "pcapng", "sll", "sll2"}
-    for path in (ROOT / "tunstack" / "link").rglob("*.py"):
+    for path in (ROOT / "tunstack" / "path").rglob("*.py"):
         taken = {name.partition(".")[0] for name in uses(path.read_text(), "dpkt")}
         assert taken <= captures, path
 

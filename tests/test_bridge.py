@@ -15,8 +15,8 @@ import pytest
 import trio
 
 import tunstack
-from tunstack.bridge import LEFT, RIGHT
-from tunstack.link.pcapng import read_capture
+from tunstack.deploy.bridge import LEFT, RIGHT
+from tunstack.path.pcapng import read_capture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -276,7 +276,7 @@ def is_crossing_of_ours(process: Path) -> bool:
     with suppress(OSError):
         parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
         command = (process / "cmdline").read_bytes()
-        return int(parent) == os.getpid() and b"\0crossing\0" in command
+        return int(parent) == os.getpid() and b"\0path.crossing\0" in command
     return False
 
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from .leftovers import MARK, Watch
+from tests.leftovers import MARK, Watch
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import conftest
+from tests import conftest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

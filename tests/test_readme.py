@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tunstack.tcp.diagram import mermaid
+from tunstack.tcp.connection.diagram import mermaid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ def test_the_state_diagram_is_generated_from_the_table() -> None:
     text = README.read_text()
     shown = re.search(r"<!-- states -->\n```mermaid\n(.*?)```\n<!-- /states -->", text, re.DOTALL)
     assert shown is not None
-    assert shown[1] == mermaid(), "run python -m tunstack.tcp.diagram, and put it there"
+    assert shown[1] == mermaid(), "run python -m tunstack.tcp.connection.diagram, and put it there"
 
 
 def test_every_file_that_is_linked_exists() -> None:

@@ -16,16 +16,21 @@ The layers, each of which imports only those to its right::
     cli, apps -> namespace, host, socket -> loop, stack -> wire -> tcp, ip
                                host, loop -> link
 
-- :mod:`tunstack.tcp` is RFC 9293, sans-IO: read :mod:`~tunstack.tcp.arrival` for the rules, and
-  :mod:`~tunstack.tcp.handshake` and :mod:`~tunstack.tcp.teardown` for the story.
+- :mod:`tunstack.tcp` is RFC 9293, sans-IO: read :mod:`~tunstack.tcp.connection.arrival` for the
+rules, and
+  :mod:`~tunstack.tcp.connection.handshake` and :mod:`~tunstack.tcp.connection.teardown` for the
+  story.
 - :mod:`tunstack.ip` has addresses, ICMP and the demultiplexer, sans-IO.
 - :mod:`tunstack.wire` turns bytes into validated values and back.
-- :mod:`tunstack.stack` joins them to an endpoint, still sans-IO; beside it are what it is made of:
-  :mod:`~tunstack.opening` begins connections, :mod:`~tunstack.paths` has ICMP and what it tells,
-  :mod:`~tunstack.output` what leaves, :mod:`~tunstack.time_wait` what is over but for the wait.
+- :mod:`tunstack.stack.stack` joins them to an endpoint, still sans-IO; beside it are what it is
+made of:
+  :mod:`~tunstack.stack.opening` begins connections, :mod:`~tunstack.stack.paths` has ICMP and what
+  it tells, :mod:`~tunstack.stack.output` what leaves, :mod:`~tunstack.stack.time_wait` what is over
+  but for the wait.
 - :mod:`tunstack.link` carries packets: TUN devices, memory; namespaces and captures.
-- :mod:`tunstack.workers` runs a host in several processes.
-- :mod:`tunstack.loop` is the trio event loop between a link and a stack, :mod:`tunstack.host` what
+- :mod:`tunstack.deploy.workers` runs a host in several processes.
+- :mod:`tunstack.host.loop` is the trio event loop between a link and a stack,
+:mod:`tunstack.host.host` what
   people use of it, and :mod:`tunstack.socket` trio's socket over that.
 """
 
@@ -33,24 +38,24 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # as type checkers know it, without importing typing
 if TYPE_CHECKING:
-    from tunstack.bridge import Bridge, HostBridge, open_bridge, open_host_bridge
-    from tunstack.errors import SetupError
-    from tunstack.flow import TcpInfo
-    from tunstack.host import Host
-    from tunstack.limits import Limits
+    from tunstack.deploy.bridge import Bridge, HostBridge, open_bridge, open_host_bridge
+    from tunstack.deploy.namespace import Namespace, open_host, open_namespace
+    from tunstack.deploy.workers.child import Worker
+    from tunstack.deploy.workers.opening import open_workers
+    from tunstack.deploy.workers.parent import Workers
+    from tunstack.host.host import Host
     from tunstack.link.base import Link
-    from tunstack.link.impair import Impairments
-    from tunstack.link.impaired import ImpairedLink
+    from tunstack.link.errors import SetupError
     from tunstack.link.pair import memory_pair
-    from tunstack.namespace import Namespace, open_host, open_namespace
-    from tunstack.observation import Observation
+    from tunstack.path.impair import Impairments
+    from tunstack.path.impaired import ImpairedLink
     from tunstack.socket import Socket
+    from tunstack.stack.flow import TcpInfo
+    from tunstack.stack.limits import Limits
+    from tunstack.stack.observation import Observation
     from tunstack.tcp.config import Config
     from tunstack.tcp.congestion import Acknowledgement, CongestionControl, Cubic, Reno
-    from tunstack.tcp.state import State
-    from tunstack.workers.child import Worker
-    from tunstack.workers.opening import open_workers
-    from tunstack.workers.parent import Workers
+    from tunstack.tcp.connection.state import State
 
 __version__ = "0.1.0"
 
@@ -86,26 +91,26 @@ __all__ = [
 _WHERE = {
     name: module
     for module, names in {
-        "bridge": (
+        "deploy.bridge": (
             "Bridge",
             "HostBridge",
             "open_bridge",
             "open_host_bridge",
         ),
-        "errors": ("SetupError",),
-        "flow": ("TcpInfo",),
-        "host": ("Host",),
-        "limits": ("Limits",),
+        "link.errors": ("SetupError",),
+        "stack.flow": ("TcpInfo",),
+        "host.host": ("Host",),
+        "stack.limits": ("Limits",),
         "link.base": ("Link",),
-        "link.impair": ("Impairments",),
-        "link.impaired": ("ImpairedLink",),
+        "path.impair": ("Impairments",),
+        "path.impaired": ("ImpairedLink",),
         "link.pair": ("memory_pair",),
-        "namespace": (
+        "deploy.namespace": (
             "Namespace",
             "open_host",
             "open_namespace",
         ),
-        "observation": ("Observation",),
+        "stack.observation": ("Observation",),
         "socket": ("Socket",),
         "tcp.config": ("Config",),
         "tcp.congestion": (
@@ -114,10 +119,10 @@ _WHERE = {
             "Cubic",
             "Reno",
         ),
-        "tcp.state": ("State",),
-        "workers.child": ("Worker",),
-        "workers.opening": ("open_workers",),
-        "workers.parent": ("Workers",),
+        "tcp.connection.state": ("State",),
+        "deploy.workers.child": ("Worker",),
+        "deploy.workers.opening": ("open_workers",),
+        "deploy.workers.parent": ("Workers",),
     }.items()
     for name in names
 }

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from tunstack.apps import APPS, parse_app
-from tunstack.errors import SetupError
+from tunstack.link.errors import SetupError
 
 
 def test_the_apps_have_the_ports_they_have_by_custom() -> None:

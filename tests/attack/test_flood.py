@@ -12,9 +12,8 @@ import pytest
 import trio
 
 import tunstack
+from tests.attack.flood import flood
 from tunstack.apps import APPS
-
-from .flood import flood
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from tunstack.bench.lane import Lane, Outcome, run_lane
 from tunstack.bench.loss import Plan, as_json
 from tunstack.bench.plot import draw
 from tunstack.cli import main
-from tunstack.link.impair import Impairments
+from tunstack.path.impair import Impairments
 
 if TYPE_CHECKING:
     from pathlib import Path

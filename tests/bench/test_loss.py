@@ -15,7 +15,7 @@ from tunstack.bench.crew import Crew, LaneError, Worker, open_crew
 from tunstack.bench.lane import Lane, Outcome
 from tunstack.bench.loss import CONTENDERS, REFERENCE, Cell, Plan, Result, as_json, ratio, run_plan
 from tunstack.bench.plot import draw
-from tunstack.link.impair import Impairments
+from tunstack.path.impair import Impairments
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

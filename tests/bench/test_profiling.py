@@ -12,10 +12,11 @@ import click
 import pytest
 import trio
 
-from tunstack import bench, host
+from tunstack import bench
 from tunstack.bench import server
 from tunstack.bench.profiling import describe, profile
 from tunstack.bench.sampling import Function, by_layer, fold, locate, own_time, sample, unfold
+from tunstack.host import host
 from tunstack.tcp.congestion import cubic
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from tunstack.bench.generators import GeneratorError
 from tunstack.bench.running import HELD_PORTS, LANES, open_server
 from tunstack.bench.server import ECHO, HOLD, SERVICES
 from tunstack.bench.suite import run_suite
-from tunstack.namespace import open_namespace
+from tunstack.deploy.namespace import open_namespace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence

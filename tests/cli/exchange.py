@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from tunstack.cli.ladder import Ladder, plain_text, step_from_observation
 from tunstack.ip.icmp import IcmpMessage
-from tunstack.observation import Observation
+from tunstack.stack.observation import Observation
 from tunstack.tcp.segment import ACK, FIN, PSH, SYN, Segment
 from tunstack.wire import encode_icmp, encode_segment
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.exchange import Exchange
-from tunstack.link.pcapng import PcapngWriter, read_capture
+from tunstack.path.pcapng import PcapngWriter, read_capture
 
 if TYPE_CHECKING:
     from pathlib import Path

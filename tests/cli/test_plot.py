@@ -13,8 +13,8 @@ import pytest
 
 from tests.cli.exchange import Exchange, ping
 from tunstack.cli import main
-from tunstack.link.pcapng import PcapngWriter
-from tunstack.observation import Windows
+from tunstack.path.pcapng import PcapngWriter
+from tunstack.stack.observation import Windows
 from tunstack.tcp.segment import ACK, PSH, SYN
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tunstack.cli import main
-from tunstack.link.pcapng import read_capture
+from tunstack.path.pcapng import read_capture
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ import trio
 
 from tunstack.cli.running import execute, leaves
 from tunstack.cli.status import Failure
-from tunstack.errors import SetupError
+from tunstack.link.errors import SetupError
 
 
 async def fail(error: Exception, *, deep: bool) -> int:

@@ -9,9 +9,9 @@ import pytest
 from tests.cli.exchange import KERNEL, OURS, Exchange, ping
 from tunstack.cli.ladder import Step, read_packet, step_from_capture, step_from_observation
 from tunstack.ip.icmp import IcmpMessage
-from tunstack.observation import Observation, Windows
+from tunstack.stack.observation import Observation, Windows
+from tunstack.tcp.connection.state import State
 from tunstack.tcp.segment import ACK, PSH, Segment
-from tunstack.tcp.state import State
 from tunstack.wire import encode_icmp, encode_segment
 
 

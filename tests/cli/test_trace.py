@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.exchange import Exchange
 from tunstack.cli import main
-from tunstack.link.pcapng import PcapngWriter
+from tunstack.path.pcapng import PcapngWriter
 from tunstack.tcp.segment import ACK, SYN
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import trio.testing
 
 from tests.cli.exchange import Exchange
 from tunstack.cli.watching import _Capture, watching
-from tunstack.link.pcapng import read_capture
+from tunstack.path.pcapng import read_capture
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from .labels import UnknownLabelError, parse
-from .table import Report
+from tests.conformance.labels import UnknownLabelError, parse
+from tests.conformance.table import Report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .labels import KINDS, NEEDED, REQUIREMENTS, RFCS, Section
+from tests.conformance.labels import KINDS, NEEDED, REQUIREMENTS, RFCS, Section
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

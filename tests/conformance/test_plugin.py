@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .labels import REQUIREMENTS
+from tests.conformance.labels import REQUIREMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

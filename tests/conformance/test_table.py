@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from .labels import REQUIREMENTS, Section, UnknownLabelError, parse
-from .table import Report, Row, short_name
+from tests.conformance.labels import REQUIREMENTS, Section, UnknownLabelError, parse
+from tests.conformance.table import Report, Row, short_name
 
 
 def rows(report: Report) -> dict[str, Row]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from .replay import KINDS
+from tests.instructions.replay import KINDS
 
 TABLE: Final = Path(__file__).with_name("table.txt")
 COUNTS: Final = {"request": 500, "connection": 100, "segment": 200, "answer": 200}

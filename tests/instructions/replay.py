@@ -17,8 +17,8 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tunstack.flow import Flow
-from tunstack.stack import Stack
+from tunstack.stack.flow import Flow
+from tunstack.stack.stack import Stack
 from tunstack.tcp.config import Config
 
 if TYPE_CHECKING:

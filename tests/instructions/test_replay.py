@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from .__main__ import NAMES, TABLE
-from .replay import BULK, KINDS, REQUEST, play
+from tests.instructions.__main__ import NAMES, TABLE
+from tests.instructions.replay import BULK, KINDS, REQUEST, play
 
 
 @pytest.mark.parametrize(

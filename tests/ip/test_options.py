@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.ip.ip_options import CASES, ROUTES, Case
 from tunstack.ip.options import fault
-
-from .ip_options import CASES, ROUTES, Case
 
 
 @pytest.mark.rfc("791:3.1")

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tunstack
-
-from .judge import judged
+from tests.kernel.judge import judged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from tests.kernel.judge import Judge
     from tunstack import Host, Namespace
-
-    from .judge import Judge
 
 
 @pytest.fixture

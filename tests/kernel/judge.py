@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tunstack import Config
-from tunstack.link.pcapng import PcapngWriter
+from tunstack.path.pcapng import PcapngWriter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import trio
 from trio.socket import IPPROTO_TCP, TCP_INFO, TCP_NODELAY
 
+from tests.socket.network import OURS, THEIRS, Peer
 from tunstack import Config, Host, memory_pair
-from tunstack.tcp.ecn import REQUEST
+from tunstack.tcp.connection.ecn import REQUEST
 from tunstack.tcp.segment import ACK, SYN, Segment
-
-from ..socket.network import OURS, THEIRS, Peer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import pytest
 import trio
 
+from tests.kernel.judge import KERNEL, OURS
 from tunstack import Socket
-
-from .judge import KERNEL, OURS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

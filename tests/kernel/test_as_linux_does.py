@@ -28,13 +28,12 @@ from trio.socket import (
     TCP_MAXSEG,
 )
 
+from tests.kernel.near import PORT, WAIT, Near, linux, tcp_info, tunstack, unacknowledged
+from tests.kernel.test_endings import until
+from tests.socket.network import OURS, THEIRS, Peer
 from tunstack.ip import icmp
 from tunstack.ip.icmp import IcmpMessage
 from tunstack.tcp.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
-
-from ..socket.network import OURS, THEIRS, Peer
-from .near import PORT, WAIT, Near, linux, tcp_info, tunstack, unacknowledged
-from .test_endings import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -12,21 +12,19 @@ import pytest
 import trio
 from trio.socket import SHUT_WR, SO_LINGER, SO_REUSEADDR, SOL_SOCKET
 
+from tests.kernel.judge import KERNEL, OURS
+from tests.kernel.sockets import ROLES, connected, exactly, fails, read_to_end, send_all
 from tunstack import Config
-
-from .judge import KERNEL, OURS
-from .sockets import ROLES, connected, exactly, fails, read_to_end, send_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from tests.kernel.judge import Judge
+    from tests.kernel.sockets import Role
     from tunstack import Host, Namespace
     from tunstack.ip.datagram import Buffer
     from tunstack.link.base import Link
-
-    from .judge import Judge
-    from .sockets import Role
 
 pytestmark = [pytest.mark.kernel, pytest.mark.both_modes]
 

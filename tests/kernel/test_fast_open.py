@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Final
 import pytest
 import trio
 
+from tests.kernel.judge import KERNEL, OURS
+from tests.kernel.sockets import exactly, read_to_end, send_all
 from tunstack.socket.options import MSG_FASTOPEN, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT
 
-from .judge import KERNEL, OURS
-from .sockets import exactly, read_to_end, send_all
-
 if TYPE_CHECKING:
+    from tests.kernel.judge import Judge
     from tunstack import Host, Namespace, Socket
-
-    from .judge import Judge
 
 pytestmark = pytest.mark.kernel
 

@@ -15,11 +15,10 @@ import pytest
 import trio
 
 import tunstack
+from tests.kernel.judge import OURS
 from tests.socket.network import fails
 from tests.workers import services
-from tunstack.link.pcapng import PcapngWriter
-
-from .judge import OURS
+from tunstack.path.pcapng import PcapngWriter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

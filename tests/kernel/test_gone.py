@@ -14,11 +14,10 @@ import pytest
 import trio
 
 import tunstack
+from tests.kernel.judge import KERNEL, OURS
 from tests.link.in_a_child import started
 from tests.link.test_netns_end import devices, eventually, is_running, kept
 from tunstack.apps import echo
-
-from .judge import KERNEL, OURS
 
 if TYPE_CHECKING:
     from tunstack import Host, Namespace

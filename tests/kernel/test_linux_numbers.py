@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.kernel.near import linux
 from tunstack import Config
 from tunstack.ip import path_mtu
 from tunstack.ip.demux import EPHEMERAL_PORTS
-from tunstack.tcp import mtu_probing, syn_options
 from tunstack.tcp.budget import SMALLEST_BUFFER
-from tunstack.tcp.listener import MAX_BACKLOG
+from tunstack.tcp.connection import syn_options
+from tunstack.tcp.listen.listener import MAX_BACKLOG
 from tunstack.tcp.segment import ACK, FIN
-
-from .near import linux
+from tunstack.tcp.sender import mtu_probing
 
 if TYPE_CHECKING:
     from tunstack import Namespace

@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from tests.kernel.judge import OURS
+from tests.kernel.sockets import fails, read_to_end, send_all
 from tunstack.apps import echo
-
-from .judge import OURS
-from .sockets import fails, read_to_end, send_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.kernel.judge import Judge
     from tunstack import Host, Namespace
-
-    from .judge import Judge
 
     Require = Callable[[str], str]
 

@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from tests.kernel.judge import KERNEL
+from tests.kernel.sockets import FLOW_CONTROL, read_to_end, send_all
 from tunstack.link.device import IFF_VNET_HDR, attach_device
 
-from .judge import KERNEL
-from .sockets import FLOW_CONTROL, read_to_end, send_all
-
 if TYPE_CHECKING:
+    from tests.kernel.judge import Judge
     from tunstack import Host, Namespace, Observation
-
-    from .judge import Judge
 
 pytestmark = pytest.mark.kernel
 

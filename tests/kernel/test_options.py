@@ -22,18 +22,16 @@ from typing import TYPE_CHECKING, Final
 import pytest
 import trio
 
+from tests.kernel.judge import KERNEL
+from tests.kernel.sockets import ROLES, connected, exactly, fails
 from tunstack import Config
-
-from .judge import KERNEL
-from .sockets import ROLES, connected, exactly, fails
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from tests.kernel.judge import Judge
+    from tests.kernel.sockets import Role
     from tunstack import Host, Namespace
-
-    from .judge import Judge
-    from .sockets import Role
 
 pytestmark = pytest.mark.kernel
 

@@ -9,12 +9,11 @@ import pytest
 import trio
 from trio.testing import check_half_closeable_stream
 
-from .sockets import ROLES, SMALL, connected
+from tests.kernel.sockets import ROLES, SMALL, connected
 
 if TYPE_CHECKING:
+    from tests.kernel.sockets import Pair, Role
     from tunstack import Host, Namespace
-
-    from .sockets import Pair, Role
 
 pytestmark = pytest.mark.kernel
 

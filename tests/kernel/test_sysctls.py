@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from .sockets import ROLES, both_ways, connected
+from tests.kernel.sockets import ROLES, both_ways, connected
 
 if TYPE_CHECKING:
+    from tests.kernel.judge import Judge
+    from tests.kernel.sockets import Role
     from tunstack import Namespace
-
-    from .judge import Judge
-    from .sockets import Role
 
 pytestmark = pytest.mark.kernel
 

@@ -12,6 +12,8 @@ import trio
 from trio.socket import IPPROTO_TCP, SO_REUSEADDR, SOL_SOCKET, TCP_FASTOPEN
 
 from tests.ip.ip_options import CASES
+from tests.kernel.beside import BOTH, HERE, HERE_PACKED, THERE, THERE_PACKED, Endpoint, endpoint
+from tests.kernel.sockets import fails, read_to_end
 from tunstack import Config
 from tunstack.ip import icmp
 from tunstack.ip.datagram import ICMP, TCP, Datagram
@@ -28,13 +30,10 @@ from tunstack.wire import (
     encode_segment,
 )
 
-from .beside import BOTH, HERE, HERE_PACKED, THERE, THERE_PACKED, Endpoint, endpoint
-from .sockets import fails, read_to_end
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from .beside import Who
+    from tests.kernel.beside import Who
 
 pytestmark = [pytest.mark.kernel, pytest.mark.parametrize("who", BOTH)]
 

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from tunstack.apps import echo, http
-
-from .judge import KERNEL, OURS
-from .sockets import (
+from tests.kernel.judge import KERNEL, OURS
+from tests.kernel.sockets import (
     FLOW_CONTROL,
     ROLES,
     both_ways,
@@ -24,14 +22,14 @@ from .sockets import (
     send_all,
     until_listening,
 )
+from tunstack.apps import echo, http
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.kernel.judge import Judge
+    from tests.kernel.sockets import Role
     from tunstack import Namespace
-
-    from .judge import Judge
-    from .sockets import Role
 
     Require = Callable[[str], str]
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from .sockets import ROLES, SMALL, connected, exactly
+from tests.kernel.sockets import ROLES, SMALL, connected, exactly
 
 if TYPE_CHECKING:
+    from tests.kernel.judge import Judge
+    from tests.kernel.sockets import Role
     from tunstack import Namespace
-
-    from .judge import Judge
-    from .sockets import Role
 
 pytestmark = [
     pytest.mark.kernel,

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from .sockets import ROLES, SMALL, connected, read_to_end, send_all
+from tests.kernel.sockets import ROLES, SMALL, connected, read_to_end, send_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.kernel.judge import Judge
+    from tests.kernel.sockets import Role
     from tunstack import Namespace
-
-    from .judge import Judge
-    from .sockets import Role
 
 pytestmark = [pytest.mark.kernel, pytest.mark.both_modes]
 

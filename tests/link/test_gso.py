@@ -6,9 +6,8 @@ from struct import pack
 
 import pytest
 
-from tunstack.link import gso
 from tunstack.tcp.segment import ACK, CWR, FIN, PSH, Segment
-from tunstack.wire import decode_datagram, decode_segment, encode_segment
+from tunstack.wire import decode_datagram, decode_segment, encode_segment, gso
 
 US, THEM = bytes((198, 51, 100, 2)), bytes((198, 51, 100, 1))
 DATA = bytes(range(256)) * 20

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunstack.link.impair import Impairer, Impairments, PacketPath
+from tunstack.path.impair import Impairer, Impairments, PacketPath
 
 if TYPE_CHECKING:
     from tunstack.link.base import Buffer

@@ -10,10 +10,10 @@ import pytest
 import trio
 from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
-from tunstack.host import Host
-from tunstack.link.impair import Impairments
-from tunstack.link.impaired import ImpairedLink
+from tunstack.host.host import Host
 from tunstack.link.pair import CAPACITY, MemoryLink, memory_pair
+from tunstack.path.impair import Impairments
+from tunstack.path.impaired import ImpairedLink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tunstack.errors import SetupError
+from tests.link.packets import ipv4
+from tunstack.link.errors import SetupError
 from tunstack.link.multiqueue import is_deleted
 from tunstack.link.netns import NetworkNamespace, open_network_namespace
-
-from .packets import ipv4
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

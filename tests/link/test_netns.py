@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tunstack.errors import SetupError
+from tests.link.in_a_child import python, run_as_nobody
+from tunstack.link.errors import SetupError
 from tunstack.link.netns import NetworkNamespace, open_network_namespace
-
-from .in_a_child import python, run_as_nobody
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -205,7 +204,7 @@ async def test_where_no_namespace_may_be_made_the_error_says_what_to_do(
     """Limits of the number of namespaces hold for root too, in a user namespace of their own."""
     script = """
         import trio
-        from tunstack.errors import SetupError
+        from tunstack.link.errors import SetupError
         from tunstack.link.netns import open_network_namespace
 
         async def main():
@@ -234,7 +233,7 @@ def test_a_user_without_privileges_has_it_all() -> None:
     printed = run_as_nobody("""
         import os, trio
         from tests.link.packets import echo_request, ipv4
-        from tunstack.errors import SetupError
+        from tunstack.link.errors import SetupError
         from tunstack.link.netns import open_network_namespace
         from tunstack.link.tun import open_tun
 

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from tests.link.in_a_child import started
 from tunstack.link.netns import NetworkNamespace, open_network_namespace
-
-from .in_a_child import started
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

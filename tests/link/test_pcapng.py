@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dpkt
 import pytest
 
-from tunstack.link.pcapng import CapturedPacket, PcapngWriter, read_capture
+from tunstack.path.pcapng import CapturedPacket, PcapngWriter, read_capture
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunstack.errors import SetupError
+from tunstack.link.errors import SetupError
 from tunstack.link.plan import parse_interface, plan_tun
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunstack.link.impair import Impairments, both_ways
+from tunstack.path.impair import Impairments, both_ways
 
 PERFECT = Impairments()
 

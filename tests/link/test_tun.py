@@ -13,13 +13,12 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tunstack.errors import SetupError
+from tests.link.in_a_child import run
+from tests.link.packets import echo_request, ipv4
+from tunstack.link.errors import SetupError
 from tunstack.link.netns import NetworkNamespace, open_network_namespace
 from tunstack.link.tun import TunLink, open_tun
 from tunstack.tcp.config import Config
-
-from .in_a_child import run
-from .packets import echo_request, ipv4
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -14,12 +14,11 @@ from tunstack.link.netns import open_network_namespace
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from tests.path.middlebox import Fate
     from tunstack.link.base import Buffer
     from tunstack.link.netns import NetworkNamespace
     from tunstack.link.tun import TunLink
     from tunstack.tcp.config import Config
-
-    from .middlebox import Fate
 
 OURS, KERNEL = "198.51.100.2", "198.51.100.1"
 

@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from tunstack.ip.icmp import DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED, IcmpMessage
-from tunstack.tcp.ecn import CE, NOT_ECT
+from tunstack.tcp.connection.ecn import CE, NOT_ECT
 from tunstack.wire import checksum, decode_datagram, encode_icmp
 
 if TYPE_CHECKING:

@@ -8,12 +8,11 @@ from typing import Final
 
 import pytest
 
-from tunstack.link.impair import Impairments
-from tunstack.simulator import Application, Simulator
-from tunstack.tcp.buffer_tuning import FIRST_SIZE
+from tests.path.simulated import receive, transfer
+from tunstack.path.impair import Impairments
+from tunstack.simulator.simulator import Application, Simulator
 from tunstack.tcp.config import Config
-
-from .simulated import receive, transfer
+from tunstack.tcp.receiver.buffer_tuning import FIRST_SIZE
 
 RATE: Final = 40e6
 """Bits per second."""

@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.path.kernel import (
+    connection,
+    kernel_and_host,
+    kernel_counters,
+    kernel_info,
+    send_and_receive,
+)
+from tests.path.middlebox import Marker
 from tunstack.tcp.config import Config
-from tunstack.tcp.ecn import ACCEPT, REQUEST
-
-from .kernel import connection, kernel_and_host, kernel_counters, kernel_info, send_and_receive
-from .middlebox import Marker
+from tunstack.tcp.connection.ecn import ACCEPT, REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.path.kernel import connection, kernel_and_host, kernel_counters, send_and_receive
+from tests.path.middlebox import Narrow
 from tunstack import open_namespace
 from tunstack.tcp.config import Config
-
-from .kernel import connection, kernel_and_host, kernel_counters, send_and_receive
-from .middlebox import Narrow
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.path.kernel import connection, kernel_and_host, send_and_receive
 from tunstack.ip.datagram import TCP
 from tunstack.tcp.segment import SYN
 from tunstack.wire import decode_datagram, decode_segment, encode_segment
 
-from .kernel import connection, kernel_and_host, send_and_receive
-
 if TYPE_CHECKING:
-    from .middlebox import Fate
+    from tests.path.middlebox import Fate
 
 pytestmark = pytest.mark.kernel
 

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tunstack.link.impair import Impairments
-from tunstack.simulator import Simulator
+from tests.path.middlebox import Marker, codepoint, marked
+from tests.path.simulated import transfer
+from tunstack.path.impair import Impairments
+from tunstack.simulator.simulator import Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.congestion import Cubic, Reno
-from tunstack.tcp.ecn import ACCEPT, CE, NOT_ECT, OFF, REQUEST
+from tunstack.tcp.connection.ecn import ACCEPT, CE, NOT_ECT, OFF, REQUEST
 from tunstack.tcp.segment import ACK, Segment
 from tunstack.wire import decode_datagram, decode_segment, encode_segment
-
-from .middlebox import Marker, codepoint, marked
-from .simulated import transfer
 
 if TYPE_CHECKING:
     from tunstack.tcp.congestion import CongestionFactory

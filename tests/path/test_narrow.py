@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tunstack.link.impair import Impairments
-from tunstack.simulator import SERVER, Simulator
+from tests.path.middlebox import Fate, Narrow, too_big
+from tests.path.simulated import receive, transfer
+from tunstack.path.impair import Impairments
+from tunstack.simulator.simulator import SERVER, Simulator
 from tunstack.tcp.config import Config
-from tunstack.tcp.mtu_probing import ALWAYS, OFF
+from tunstack.tcp.sender.mtu_probing import ALWAYS, OFF
 from tunstack.wire import decode_datagram, decode_segment
 
-from .middlebox import Fate, Narrow, too_big
-from .simulated import receive, transfer
-
 if TYPE_CHECKING:
-    from tunstack.flow import Flow
-    from tunstack.simulator import Application
+    from tunstack.simulator.simulator import Application
+    from tunstack.stack.flow import Flow
 
 DATA: Final = bytes(range(251)) * 1600
 PATH: Final = Impairments(delay=0.01)

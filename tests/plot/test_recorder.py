@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tunstack.link.impair import Impairments
+from tunstack.path.impair import Impairments
 from tunstack.plot import Recorder
 from tunstack.plot.chart import Bars, Crosses, Line, Panel
-from tunstack.simulator import Simulator
+from tunstack.simulator.simulator import Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.congestion import Reno
 from tunstack.wire import decode_datagram, decode_segment

@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tunstack.link.impair import Impairments
+from tunstack.path.impair import Impairments
 from tunstack.plot import Chart, Panel, Recorder, svg
 from tunstack.plot.chart import BLUE, ORANGE
-from tunstack.simulator import Application, Simulator
+from tunstack.simulator.simulator import Application, Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.congestion import Cubic, Reno
 from tunstack.wire import decode_datagram, decode_segment
@@ -24,7 +24,7 @@ from tunstack.wire import decode_datagram, decode_segment
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tunstack.flow import Flow
+    from tunstack.stack.flow import Flow
 
 PLOTS: Final = Path(__file__).with_name("plots")
 BASE: Final = Config(receive_buffer=4 << 20, send_buffer=4 << 20)

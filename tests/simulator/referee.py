@@ -9,7 +9,7 @@ from tunstack.tcp.sequence import MASK
 from tunstack.wire import decode_datagram, decode_segment
 
 if TYPE_CHECKING:
-    from tunstack.observation import Observation
+    from tunstack.stack.observation import Observation
 
 OTHER: Final = {"client": "server", "server": "client"}
 

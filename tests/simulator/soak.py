@@ -21,11 +21,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from tests.path.middlebox import Marker
-from tunstack.link.impair import Impairments
-from tunstack.simulator import Application, Simulator
+from tunstack.path.impair import Impairments
+from tunstack.simulator.simulator import Application, Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.congestion import Cubic, Reno
-from tunstack.tcp.state import State
+from tunstack.tcp.connection.state import State
 from tunstack.wire import Reason
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tunstack.link.impair import Impairments
-from tunstack.simulator import Bottleneck, Simulator
+from tunstack.path.impair import Impairments
+from tunstack.simulator.simulator import Bottleneck, Simulator
 
 TEXT = bytes(n % 251 for n in range(100_000))
 

@@ -6,9 +6,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.simulator.cases import CASES, DRAWN, PLOTS, run
 from tunstack.plot import svg
-
-from .cases import CASES, DRAWN, PLOTS, run
 
 FAST = "retransmission: fast"
 PROBE = "retransmission: tail loss probe"

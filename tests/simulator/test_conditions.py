@@ -7,12 +7,11 @@ from typing import Final
 
 import pytest
 
-from tunstack.link.impair import Impairments
-from tunstack.simulator import Simulator
+from tests.simulator.referee import Referee
+from tests.simulator.transfers import LONG, assert_received, exchange, finish, for_each_seed, texts
+from tunstack.path.impair import Impairments
+from tunstack.simulator.simulator import Simulator
 from tunstack.tcp.config import Config
-
-from .referee import Referee
-from .transfers import LONG, assert_received, exchange, finish, for_each_seed, texts
 
 CLEAN: Final = Impairments(delay=0.01)
 LOSSY: Final = Impairments(loss=0.1, delay=0.01, jitter=0.002)

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tunstack.link.impair import Impairments
-from tunstack.simulator import Application, Simulator
+from tests.simulator.referee import Referee
+from tests.simulator.transfers import LONG, assert_received, finish, for_each_seed, texts
+from tunstack.path.impair import Impairments
+from tunstack.simulator.simulator import Application, Simulator
 from tunstack.tcp.config import Config
-
-from .referee import Referee
-from .transfers import LONG, assert_received, finish, for_each_seed, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tunstack.link.impair import Impairments
-from tunstack.simulator import Simulator
+from tests.simulator.transfers import LONG, assert_received, finish, for_each_seed, texts
+from tunstack.path.impair import Impairments
+from tunstack.simulator.simulator import Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.segment import SYN
 
-from .transfers import LONG, assert_received, finish, for_each_seed, texts
-
 if TYPE_CHECKING:
-    from tunstack.observation import Observation
-    from tunstack.simulator import Application
+    from tunstack.simulator.simulator import Application
+    from tunstack.stack.observation import Observation
 
 pytestmark = pytest.mark.rfc("7413:4.2.2")
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.simulator.soak import random_path
-from tunstack.simulator import Simulator
-from tunstack.time_wait import TimeWaits
+from tunstack.simulator.simulator import Simulator
+from tunstack.stack.time_wait import TimeWaits
 
 if TYPE_CHECKING:
-    from tunstack.flow import Flow
+    from tunstack.stack.flow import Flow
 
 
 def run(seed: int) -> str:

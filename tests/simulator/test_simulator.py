@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tunstack.link.impair import Impairments
-from tunstack.simulator import Simulator, StuckError
+from tests.simulator.transfers import exchange, finish
+from tunstack.path.impair import Impairments
+from tunstack.simulator.simulator import Simulator, StuckError
 from tunstack.tcp.config import Config
 
-from .transfers import exchange, finish
-
 if TYPE_CHECKING:
-    from tunstack.observation import Observation
+    from tunstack.stack.observation import Observation
 
 PATH = Impairments(loss=0.05, delay=0.01, jitter=0.005, reorder=0.1, duplicate=0.1)
 

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tunstack.simulator import Application, Simulator
-from tunstack.tcp.quiet import QuietTimer
-from tunstack.tcp.reassembly import Reassembly
-from tunstack.tcp.receive_buffer import ReceiveBuffer
-
-from . import soak
+from tests.simulator import soak
+from tunstack.simulator.simulator import Application, Simulator
+from tunstack.tcp.connection.idle_timers import QuietTimer
+from tunstack.tcp.receiver.reassembly import Reassembly
+from tunstack.tcp.receiver.receive_buffer import ReceiveBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

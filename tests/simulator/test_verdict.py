@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from . import verdict
+from tests.simulator import verdict
 
 
 @pytest.mark.parametrize("section", verdict.SECTIONS)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tunstack.link.impair import Impairments
-from tunstack.simulator import Simulator
+from tunstack.path.impair import Impairments
+from tunstack.simulator.simulator import Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.congestion import Cubic, Reno
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
-from .network import PORT, THEIRS, connected, host_pair, listening
+from tests.socket.network import PORT, THEIRS, connected, host_pair, listening
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -10,8 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import tunstack
-
-from .network import OURS, PORT, THEIRS, connected, fails, host_and_peer, host_pair
+from tests.socket.network import OURS, PORT, THEIRS, connected, fails, host_and_peer, host_pair
 
 
 class Timid(tunstack.Reno):

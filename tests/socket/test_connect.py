@@ -11,12 +11,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tunstack.ip import icmp
-from tunstack.ip.datagram import TCP, Datagram
-from tunstack.ip.icmp import IcmpMessage
-from tunstack.tcp.segment import ACK, RST, SYN
-
-from .network import (
+from tests.socket.network import (
     OURS,
     OURS_PACKED,
     PORT,
@@ -28,9 +23,13 @@ from .network import (
     host_pair,
     listening,
 )
+from tunstack.ip import icmp
+from tunstack.ip.datagram import TCP, Datagram
+from tunstack.ip.icmp import IcmpMessage
+from tunstack.tcp.segment import ACK, RST, SYN
 
 if TYPE_CHECKING:
-    from .network import Peer
+    from tests.socket.network import Peer
 
 
 async def test_both_ends_know_both_addresses() -> None:

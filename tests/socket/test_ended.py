@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from tests.socket.network import OURS, PORT, THEIRS, connected, fails, host_pair, listening
 from tunstack import Socket
-
-from .network import OURS, PORT, THEIRS, connected, fails, host_pair, listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable

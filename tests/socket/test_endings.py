@@ -11,9 +11,7 @@ import trio
 from trio.socket import SHUT_RD, SHUT_RDWR, SHUT_WR, SO_ERROR, SO_LINGER, SOL_SOCKET
 from trio.testing import wait_all_tasks_blocked
 
-from tunstack.tcp.segment import ACK, FIN, RST, SYN
-
-from .network import (
+from tests.socket.network import (
     PORT,
     SMALL,
     connected,
@@ -24,13 +22,13 @@ from .network import (
     listening,
     read_to_end,
 )
+from tunstack.tcp.segment import ACK, FIN, RST, SYN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from tests.socket.network import Peer
     from tunstack import Host, Socket
-
-    from .network import Peer
 
 Pair = tuple["Socket", "Socket"]
 

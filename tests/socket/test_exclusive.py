@@ -14,11 +14,10 @@ import anyio
 import pytest
 import trio
 
+from tests.socket.network import OURS, PORT, THEIRS, connected, fails, host_and_peer, host_pair
 from tunstack import Socket
 from tunstack.link.device import held_addresses
 from tunstack.socket.stdlib import StdlibSocket
-
-from .network import OURS, PORT, THEIRS, connected, fails, host_and_peer, host_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

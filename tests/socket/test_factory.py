@@ -10,9 +10,8 @@ import h11
 import pytest
 import trio
 
+from tests.socket.network import OURS, PORT, THEIRS, host_pair
 from tunstack import Socket
-
-from .network import OURS, PORT, THEIRS, host_pair
 
 if TYPE_CHECKING:
     from tunstack import Host

@@ -10,10 +10,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.socket.network import OURS, PORT, Peer, Valve, fails, listening
 from tunstack import Host, ImpairedLink, Impairments, Observation, memory_pair
 from tunstack.tcp.segment import ACK, RST
-
-from .network import OURS, PORT, Peer, Valve, fails, listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence

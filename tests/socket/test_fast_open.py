@@ -10,15 +10,21 @@ import pytest
 import trio
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
+from tests.socket.network import (
+    PORT,
+    THEIRS,
+    fails,
+    host_and_peer,
+    host_pair,
+    listening,
+    read_to_end,
+)
 from tunstack.socket.options import MSG_FASTOPEN, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT
 from tunstack.tcp.segment import ACK, FIN, RST, SYN
 
-from .network import PORT, THEIRS, fails, host_and_peer, host_pair, listening, read_to_end
-
 if TYPE_CHECKING:
+    from tests.socket.network import Peer
     from tunstack import Host, Socket
-
-    from .network import Peer
 
 pytestmark = pytest.mark.rfc("7413:4.2.2")
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from tests.socket.network import OURS, THEIRS, Valve, connected, host_pair
 from tunstack import Host, memory_pair
-
-from .network import OURS, THEIRS, Valve, connected, host_pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,10 +15,9 @@ from socket import (
 import pytest
 import trio
 
+from tests.socket.network import PORT, THEIRS, accepted, host_and_peer, listening
 from tunstack import Limits
 from tunstack.tcp.segment import ACK, FIN, RST, SYN
-
-from .network import PORT, THEIRS, accepted, host_and_peer, listening
 
 pytestmark = pytest.mark.rfc("1122:4.2.4.2")
 

@@ -12,6 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
+from tests.socket.network import (
+    OURS,
+    OURS_PACKED,
+    PORT,
+    THEIRS_PACKED,
+    Peer,
+    Valve,
+    connected,
+    host_and_peer,
+    host_pair,
+    listening,
+)
 from tunstack import Host, memory_pair
 from tunstack.ip.datagram import ICMP, TCP, Datagram
 from tunstack.ip.icmp import (
@@ -26,19 +38,6 @@ from tunstack.tcp.segment import ACK, RST, SYN, Segment
 from tunstack.wire import Reason, decode_datagram, encode_icmp, encode_segment
 from tunstack.wire.checksum import checksum
 from tunstack.wire.ipv4 import encode_datagram
-
-from .network import (
-    OURS,
-    OURS_PACKED,
-    PORT,
-    THEIRS_PACKED,
-    Peer,
-    Valve,
-    connected,
-    host_and_peer,
-    host_pair,
-    listening,
-)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence

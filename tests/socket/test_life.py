@@ -11,12 +11,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tunstack import Host, Observation, memory_pair
-from tunstack.flow import Flow
-from tunstack.stack import Stack
-from tunstack.tcp.segment import ACK, FIN, RST
-
-from .network import (
+from tests.socket.network import (
     OURS,
     PORT,
     SMALL,
@@ -31,6 +26,10 @@ from .network import (
     listening,
     read_to_end,
 )
+from tunstack import Host, Observation, memory_pair
+from tunstack.stack.flow import Flow
+from tunstack.stack.stack import Stack
+from tunstack.tcp.segment import ACK, FIN, RST
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -211,7 +210,7 @@ async def test_what_a_full_link_never_takes_is_lost_and_sent_again(
     monkeypatch: pytest.MonkeyPatch, bound: str, number: int
 ) -> None:
     """The queue for it is bounded, in packets and in octets."""
-    monkeypatch.setattr(f"tunstack.loop._MAX_OUTGOING{bound}", number)
+    monkeypatch.setattr(f"tunstack.host.loop._MAX_OUTGOING{bound}", number)
     link, far = memory_pair()
     valve = Valve(link)
     async with Host(valve, [f"{OURS}/24"]) as ours, Host(far, [f"{THEIRS}/24"]) as theirs:

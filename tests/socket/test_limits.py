@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from tests.socket.network import OURS, PORT, THEIRS, listening, read_to_end
 from tunstack import Config, Host, Limits, Socket, memory_pair
-from tunstack.flow import FLOW_SIZE
-from tunstack.memory import SOCKET_SIZE
+from tunstack.stack.flow import FLOW_SIZE
+from tunstack.stack.memory import SOCKET_SIZE
 from tunstack.tcp.budget import SMALLEST_BUFFER
-
-from .network import OURS, PORT, THEIRS, listening, read_to_end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,10 +11,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tunstack import Host, State, memory_pair
-from tunstack.tcp.segment import ACK, FIN, RST, SYN
-
-from .network import (
+from tests.socket.network import (
     OURS,
     PORT,
     THEIRS,
@@ -25,6 +22,8 @@ from .network import (
     listening,
     read_to_end,
 )
+from tunstack import Host, State, memory_pair
+from tunstack.tcp.segment import ACK, FIN, RST, SYN
 
 if TYPE_CHECKING:
     from tunstack import Socket

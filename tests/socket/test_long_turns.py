@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunstack.turns import Turns
+from tunstack.host.turns import Turns
 
 SHORT, LONG = 0.001, 0.1
 

@@ -11,25 +11,16 @@ import pytest
 import trio
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
+from tests.socket.network import SMALL, accepted, connected, fails, fill, host_and_peer, host_pair
 from tunstack.ip.icmp import DESTINATION_UNREACHABLE, HOST_UNREACHABLE, IcmpMessage
 from tunstack.tcp.segment import ACK, RST
-
-from .network import (
-    SMALL,
-    accepted,
-    connected,
-    fails,
-    fill,
-    host_and_peer,
-    host_pair,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trio.testing import MockClock
 
-    from .network import Peer
+    from tests.socket.network import Peer
 
 
 async def unreachable(peer: Peer) -> None:

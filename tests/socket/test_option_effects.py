@@ -28,10 +28,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tunstack import State
-from tunstack.tcp.segment import ACK, FIN, RST, SYN, URG
-
-from .network import (
+from tests.socket.network import (
     PORT,
     SMALL,
     THEIRS,
@@ -44,6 +41,8 @@ from .network import (
     listening,
     read_to_end,
 )
+from tunstack import State
+from tunstack.tcp.segment import ACK, FIN, RST, SYN, URG
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.socket.network import host_and_peer
 from tunstack.socket.options import NOTED, OPTIONS, TCP_FASTOPEN_CONNECT
-
-from .network import host_and_peer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -43,9 +43,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from tests.socket.network import PORT, THEIRS, connected, fails, host_and_peer, host_pair, listening
 from tunstack.tcp.segment import ACK, SYN
-
-from .network import PORT, THEIRS, connected, fails, host_and_peer, host_pair, listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from tunstack import Host
-from tunstack.polling import Polling
+from tunstack.host.polling import Polling
 
 if TYPE_CHECKING:
     from tunstack.link.base import Buffer

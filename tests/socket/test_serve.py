@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from .network import OURS, PORT, THEIRS, fails, host_pair
+from tests.socket.network import OURS, PORT, THEIRS, fails, host_pair
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tunstack import Config, TcpInfo
-from tunstack.tcp.segment import ACK
-from tunstack.tcp.verdict import Verdict
-from tunstack.wire import Reason
-
-from .network import (
+from tests.socket.network import (
     OURS,
     PORT,
     THEIRS,
@@ -26,6 +21,10 @@ from .network import (
     listening,
     read_to_end,
 )
+from tunstack import Config, TcpInfo
+from tunstack.tcp.connection.verdict import Verdict
+from tunstack.tcp.segment import ACK
+from tunstack.wire import Reason
 
 if TYPE_CHECKING:
     from tunstack.link.base import Link

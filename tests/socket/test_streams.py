@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 from trio.testing import check_half_closeable_stream
 
-from .network import SMALL, connected, fill, host_pair
+from tests.socket.network import SMALL, connected, fill, host_pair
 
 if TYPE_CHECKING:
     Streams = tuple[trio.SocketStream, trio.SocketStream]

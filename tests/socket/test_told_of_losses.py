@@ -10,16 +10,14 @@ import trio
 from trio.socket import SHUT_WR, SO_ERROR, SOL_SOCKET
 from trio.testing import wait_all_tasks_blocked
 
+from tests.socket.network import PORT, THEIRS, accepted, fails, host_and_peer
 from tunstack.tcp.segment import ACK, FIN, RST
-
-from .network import PORT, THEIRS, accepted, fails, host_and_peer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from tests.socket.network import Peer
     from tunstack import Socket
-
-    from .network import Peer
 
 DATA: Final = bytes(1000)
 STATES: Final = ("ESTABLISHED", "FIN-WAIT-1", "CLOSE-WAIT", "CLOSING", "LAST-ACK")

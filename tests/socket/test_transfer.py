@@ -11,9 +11,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tunstack.tcp.segment import ACK, PSH
-
-from .network import (
+from tests.socket.network import (
     SMALL,
     Valve,
     connected,
@@ -24,6 +22,7 @@ from .network import (
     listening,
     read_to_end,
 )
+from tunstack.tcp.segment import ACK, PSH
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from .network import connected, host_pair
+from tests.socket.network import connected, host_pair
 
 if TYPE_CHECKING:
     from tunstack import Host

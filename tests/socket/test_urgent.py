@@ -13,9 +13,8 @@ import trio
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 import tunstack
+from tests.socket.network import connected, fails, host_and_peer, host_pair, listening
 from tunstack.tcp.segment import ACK, RST, URG
-
-from .network import connected, fails, host_and_peer, host_pair, listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

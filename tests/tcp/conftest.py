@@ -8,7 +8,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.tcp.harness")
 
-from .harness import Numbers, Trace  # noqa: E402
+from tests.tcp.harness import Numbers, Trace  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Generator

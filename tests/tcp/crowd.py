@@ -16,9 +16,9 @@ from ipaddress import IPv4Interface
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tunstack.flow import Flow
 from tunstack.ip.datagram import TCP
-from tunstack.stack import Stack
+from tunstack.stack.flow import Flow
+from tunstack.stack.stack import Stack
 from tunstack.tcp.config import Config
 from tunstack.tcp.segment import ACK, PSH, SYN, Segment
 from tunstack.tcp.sequence import MASK
@@ -26,10 +26,10 @@ from tunstack.wire import decode_datagram, decode_segment, decode_vnet, encode_s
 
 if TYPE_CHECKING:
     from tunstack.ip.datagram import Buffer, Datagram
-    from tunstack.limits import Limits
-    from tunstack.observation import Observation
-    from tunstack.tcp.listener import Listener
-    from tunstack.tcp.state import State
+    from tunstack.stack.limits import Limits
+    from tunstack.stack.observation import Observation
+    from tunstack.tcp.connection.state import State
+    from tunstack.tcp.listen.listener import Listener
 
 HERE: Final = IPv4Interface("198.51.100.2/24")
 OURS: Final = HERE.ip.packed

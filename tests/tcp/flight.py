@@ -13,14 +13,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.tcp.harness import CONFIG, MSS, Bench, Offer, syn_sent
 from tunstack.tcp.congestion import Reno
 from tunstack.tcp.segment import ACK, PSH, SYN
 
-from .harness import CONFIG, MSS, Bench, Offer, syn_sent
-
 if TYPE_CHECKING:
     from tunstack.tcp.congestion import CongestionControl
-    from tunstack.tcp.recovery import Phase, Recovery
+    from tunstack.tcp.recovery.recovery import Phase, Recovery
 
 TEXT: Final = bytes(n % 251 for n in range(400_000))
 RTT: Final = 0.1

@@ -20,16 +20,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypedDict, Unpack
 
 from tunstack.tcp.config import Config
-from tunstack.tcp.connection import Connection
+from tunstack.tcp.connection.connection import Connection
+from tunstack.tcp.connection.state import State
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, Segment
 from tunstack.tcp.sequence import MASK
-from tunstack.tcp.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tunstack.tcp.connection.verdict import Verdict
     from tunstack.tcp.segment import Buffer
-    from tunstack.tcp.verdict import Verdict
 
 Numbers: TypeAlias = dict[str, Any]
 """Initial sequence numbers, as arguments for a bench."""

@@ -9,20 +9,19 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from tunstack.simulator import Application, Simulator
+from tests.simulator.verdict import CountedCubic
+from tunstack.simulator.simulator import Application, Simulator
 from tunstack.tcp.config import Config
-from tunstack.tcp.recovery import Phase
+from tunstack.tcp.recovery.recovery import Phase
 from tunstack.tcp.segment import FIN, SYN
 from tunstack.wire import decode_datagram, decode_segment
-
-from ..simulator.verdict import CountedCubic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tunstack.flow import Flow
     from tunstack.ip.datagram import Buffer
-    from tunstack.observation import Observation
+    from tunstack.stack.flow import Flow
+    from tunstack.stack.observation import Observation
     from tunstack.tcp.segment import Segment
 
 DELAY: Final = 0.05
@@ -70,7 +69,7 @@ class Path:
         return fate
 
     def admit(self, now: float, size: int) -> list[float]:
-        """As :class:`tunstack.link.impair.Impairer` does."""
+        """As :class:`tunstack.path.impair.Impairer` does."""
         self._free_at = max(self._free_at, now) + PACE
         fate = self._fates.popleft()
         return [] if fate is None else [self._free_at + DELAY + fate]

@@ -7,16 +7,15 @@ from ipaddress import IPv4Interface
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tunstack.stack import Stack
+from tests.tcp.harness import CONFIG, Sent, Trace
+from tunstack.stack.stack import Stack
 from tunstack.tcp.segment import ACK, SYN, Segment
 from tunstack.tcp.sequence import MASK
 from tunstack.wire import decode_datagram, decode_segment, encode_segment
 
-from .harness import CONFIG, Sent, Trace
-
 if TYPE_CHECKING:
-    from tunstack.flow import Flow
-    from tunstack.limits import Limits
+    from tunstack.stack.flow import Flow
+    from tunstack.stack.limits import Limits
     from tunstack.tcp.config import Config
 
 HERE: Final = IPv4Interface("198.51.100.2/24")

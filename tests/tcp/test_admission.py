@@ -9,13 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from tunstack.flow import FLOW_SIZE
-from tunstack.limits import Limits
-from tunstack.tcp.listener import HALF_OPEN
+from tests.tcp.crowd import CONFIG, OURS, PORT, Crowd, Peer, state
+from tunstack.stack.flow import FLOW_SIZE
+from tunstack.stack.limits import Limits
+from tunstack.tcp.connection.state import State
+from tunstack.tcp.listen.listener import HALF_OPEN
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN
-from tunstack.tcp.state import State
-
-from .crowd import CONFIG, OURS, PORT, Crowd, Peer, state
 
 S = State
 

@@ -8,13 +8,7 @@ from typing import Final
 
 import pytest
 
-from tunstack.tcp.arrival import reset_for
-from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
-from tunstack.tcp.sequence import MASK
-from tunstack.tcp.state import SYNCHRONIZED, State
-from tunstack.tcp.verdict import Verdict
-
-from .harness import (
+from tests.tcp.harness import (
     CONFIG,
     IN_STATE,
     MSS,
@@ -25,6 +19,11 @@ from .harness import (
     established,
     fin_wait_2,
 )
+from tunstack.tcp.connection.arrival import reset_for
+from tunstack.tcp.connection.state import SYNCHRONIZED, State
+from tunstack.tcp.connection.verdict import Verdict
+from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
+from tunstack.tcp.sequence import MASK
 
 S = State
 ALL_SYNCHRONIZED: Final = sorted(SYNCHRONIZED, key=str)

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tunstack.flow import Flow
-from tunstack.stack import Stack
+from tests.tcp.crowd import Crowd
+from tunstack.stack.flow import Flow
+from tunstack.stack.stack import Stack
 from tunstack.tcp.config import Config
-
-from .crowd import Crowd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .crowd import Packet
+    from tests.tcp.crowd import Packet
 
 
 def exchange(*, at_once: bool, **fields: Any) -> tuple[Crowd, Flow]:

@@ -9,24 +9,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from tests.tcp.crowd import OURS, PORT, Crowd, state
+from tests.tcp.harness import Bench, established, syn_received
 from tunstack.ip.datagram import Datagram
 from tunstack.ip.demux import EPHEMERAL_PORTS
 from tunstack.ip.icmp import DESTINATION_UNREACHABLE, ECHO_REQUEST, HOST_UNREACHABLE, IcmpMessage
-from tunstack.limits import Limits
-from tunstack.tcp.challenge import PER_PERIOD, PERIOD
+from tunstack.stack.limits import Limits
+from tunstack.tcp.connection.challenge import PER_PERIOD, PERIOD
+from tunstack.tcp.connection.state import State
 from tunstack.tcp.segment import ACK, RST, SYN, Segment
 from tunstack.tcp.sequence import MASK
-from tunstack.tcp.state import State
 from tunstack.wire import decode_datagram, encode_icmp, encode_segment
 from tunstack.wire.ipv4 import encode_datagram
-
-from .crowd import OURS, PORT, Crowd, state
-from .harness import Bench, established, syn_received
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tunstack.flow import Flow
+    from tunstack.stack.flow import Flow
 
 S = State
 SOMEBODY: Final = bytes((198, 51, 100, 9))

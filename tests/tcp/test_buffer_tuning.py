@@ -7,11 +7,10 @@ from typing import Any, Final
 
 import pytest
 
+from tests.tcp.harness import CONFIG, MSS, NO_OPTIONS, Bench, Numbers, Offer, established, syn_sent
 from tunstack.tcp.budget import SMALL_BUFFER, Budget
-from tunstack.tcp.buffer_tuning import FIRST_SIZE
+from tunstack.tcp.receiver.buffer_tuning import FIRST_SIZE
 from tunstack.tcp.segment import ACK, SYN
-
-from .harness import CONFIG, MSS, NO_OPTIONS, Bench, Numbers, Offer, established, syn_sent
 
 TUNED: Final = replace(CONFIG, receive_buffer=None, send_buffer=None)
 RTT: Final = 0.05

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tunstack.tcp.reassembly import Reassembly
-from tunstack.tcp.receive_buffer import ReceiveBuffer
-from tunstack.tcp.send_buffer import SendBuffer
+from tunstack.tcp.receiver.reassembly import Reassembly
+from tunstack.tcp.receiver.receive_buffer import ReceiveBuffer
+from tunstack.tcp.sender.send_buffer import SendBuffer
 from tunstack.tcp.sequence import diff
 
 starts: Final = st.sampled_from([0, 1, 2**31 - 2000, 2**32 - 1, 2**32 - 3000])

@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN
-from tunstack.tcp.state import CAN_SEND, State
-from tunstack.tcp.verdict import Verdict
-
-from .harness import (
+from tests.tcp.harness import (
     CONFIG,
     IN_STATE,
     MSS,
@@ -30,6 +26,9 @@ from .harness import (
     syn_sent,
     time_wait,
 )
+from tunstack.tcp.connection.state import CAN_SEND, State
+from tunstack.tcp.connection.verdict import Verdict
+from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,10 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from tunstack.tcp.congestion import Acknowledgement, Reno
-from tunstack.tcp.segment import ACK, SYN
-
-from .harness import (
+from tests.tcp.harness import (
     CONFIG,
     MSS,
     NO_OPTIONS,
@@ -24,6 +21,8 @@ from .harness import (
     listening,
     syn_sent,
 )
+from tunstack.tcp.congestion import Acknowledgement, Reno
+from tunstack.tcp.segment import ACK, SYN
 
 TEXT: Final = bytes(200_000)
 RENO: Final = replace(CONFIG, congestion=Reno)

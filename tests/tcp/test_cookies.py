@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunstack.limits import Limits
+from tests.tcp.crowd import CONFIG, Crowd
+from tunstack.stack.limits import Limits
 from tunstack.tcp.config import Config
-from tunstack.tcp.cookies import LIFETIME, PERIOD, SynCookies
+from tunstack.tcp.connection.state import State
+from tunstack.tcp.connection.verdict import Verdict
+from tunstack.tcp.listen.cookies import LIFETIME, PERIOD, SynCookies
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, Segment
-from tunstack.tcp.state import State
-from tunstack.tcp.verdict import Verdict
-
-from .crowd import CONFIG, Crowd
 
 pytestmark = pytest.mark.rfc("4987:3.6")
 

@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tunstack.limits import Limits
+from tests.tcp.crowd import Crowd
+from tunstack.stack.limits import Limits
 from tunstack.tcp.config import Config
 from tunstack.tcp.segment import ACK, FIN
 from tunstack.tcp.sequence import MASK
 
-from .crowd import Crowd
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tunstack.flow import Flow
-
-    from .crowd import Peer
+    from tests.tcp.crowd import Peer
+    from tunstack.stack.flow import Flow
 
 FEW, MANY = 10, 2000
 ROUNDS = 20

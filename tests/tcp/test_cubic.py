@@ -8,12 +8,11 @@ from typing import Final
 
 import pytest
 
+from tests.tcp.flight import TEXT, connected
+from tests.tcp.harness import CONFIG, MSS
 from tunstack.tcp.config import Config
 from tunstack.tcp.congestion import Acknowledgement, Cubic
 from tunstack.tcp.segment import ACK
-
-from .flight import TEXT, connected
-from .harness import CONFIG, MSS
 
 C: Final = 0.4
 ALPHA: Final = 9 / 17

@@ -9,12 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
-from tunstack.tcp.departures import Departures
-from tunstack.tcp.rack import Rack
-from tunstack.tcp.rtt import RttEstimator
-from tunstack.tcp.scoreboard import Scoreboard, Sent
-
-from .test_scoreboard import BoardAndModel
+from tests.tcp.test_scoreboard import BoardAndModel
+from tunstack.tcp.recovery.departures import Departures
+from tunstack.tcp.recovery.rack import Rack
+from tunstack.tcp.recovery.scoreboard import Scoreboard, Sent
+from tunstack.tcp.sender.rtt import RttEstimator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,13 +7,12 @@ from typing import Any, Final
 
 import pytest
 
+from tests.tcp.harness import CONFIG, MSS, Bench, Numbers, accepted, crossed, listening, syn_sent
 from tunstack.tcp.congestion import Cubic, Reno
-from tunstack.tcp.ecn import ACCEPT, CE, ECT_0, ECT_1, NOT_ECT, OFF, REQUEST
-from tunstack.tcp.recovery import Phase
+from tunstack.tcp.connection.ecn import ACCEPT, CE, ECT_0, ECT_1, NOT_ECT, OFF, REQUEST
+from tunstack.tcp.connection.state import State
+from tunstack.tcp.recovery.recovery import Phase
 from tunstack.tcp.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN
-from tunstack.tcp.state import State
-
-from .harness import CONFIG, MSS, Bench, Numbers, accepted, crossed, listening, syn_sent
 
 S = State
 ASKING: Final = replace(CONFIG, ecn=REQUEST)

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tunstack.flow import FLOW_SIZE
-from tunstack.limits import Limits
-from tunstack.peers import peer_key
+from tests.tcp.crowd import MSS, PORT, Crowd, Peer, state
+from tunstack.stack.flow import FLOW_SIZE
+from tunstack.stack.limits import Limits
+from tunstack.stack.peers import peer_key
+from tunstack.tcp.connection.state import State
 from tunstack.tcp.segment import ACK, FIN, RST
-from tunstack.tcp.state import State
-
-from .crowd import MSS, PORT, Crowd, Peer, state
 
 if TYPE_CHECKING:
-    from tunstack.flow import Flow
+    from tunstack.stack.flow import Flow
 
 S = State
 MIB: Final = 1 << 20

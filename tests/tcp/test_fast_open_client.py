@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tunstack.tcp.fast_open import Attempt
-from tunstack.tcp.fast_open_cookies import PAUSE, CookieCache
+from tests.tcp.harness import CONFIG, MSS, Bench, Offer
+from tests.tcp.test_fast_open_cookies import COOKIE, PATH
+from tunstack.tcp.connection.state import State
+from tunstack.tcp.listen.fast_open import Attempt
+from tunstack.tcp.listen.fast_open_cookies import PAUSE, CookieCache
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN
-from tunstack.tcp.state import State
-
-from .harness import CONFIG, MSS, Bench, Offer
-from .test_fast_open_cookies import COOKIE, PATH
 
 if TYPE_CHECKING:
-    from .harness import Numbers
+    from tests.tcp.harness import Numbers
 
 TEXT = bytes(n % 251 for n in range(5000))
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tunstack.tcp.fast_open_cookies import CACHE_SIZE, PAUSE, PERIOD, CookieCache, CookieMint, Path
+from tunstack.tcp.listen.fast_open_cookies import (
+    CACHE_SIZE,
+    PAUSE,
+    PERIOD,
+    CookieCache,
+    CookieMint,
+    Path,
+)
 
 PATH: Path = (b"\xc6\x33\x64\x01", b"\xc6\x33\x64\x02")
 COOKIE = b"biscuits"

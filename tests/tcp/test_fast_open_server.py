@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tunstack.limits import Limits
-from tunstack.tcp.fast_open import RESET_COUNTS
-from tunstack.tcp.fast_open_cookies import PERIOD
+from tests.tcp.crowd import CONFIG, MSS, PORT, Crowd, Peer, state
+from tunstack.stack.limits import Limits
+from tunstack.tcp.connection.state import State
+from tunstack.tcp.listen.fast_open import RESET_COUNTS
+from tunstack.tcp.listen.fast_open_cookies import PERIOD
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, Segment
 from tunstack.tcp.sequence import MASK
-from tunstack.tcp.state import State
-
-from .crowd import CONFIG, MSS, PORT, Crowd, Peer, state
 
 if TYPE_CHECKING:
-    from tunstack.flow import Flow
+    from tunstack.stack.flow import Flow
 
 REQUEST = b"question"
 SEGMENT = MSS - 12

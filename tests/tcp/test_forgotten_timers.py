@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from tunstack.timers import TimerQueue
+from tunstack.stack.timers import TimerQueue
 
 
 @dataclass(eq=False)

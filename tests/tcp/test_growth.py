@@ -13,23 +13,22 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import pytest
 
-from tunstack.flow import FLOW_SIZE
+from tests.tcp.crowd import CONFIG, OURS, PORT, Crowd, Peer
+from tests.tcp.flight import RTT
+from tests.tcp.harness import CONFIG as ONE
+from tests.tcp.harness import Bench, Offer, syn_sent
+from tests.tcp.test_crowd import Steps
 from tunstack.ip import icmp
 from tunstack.ip.icmp import IcmpMessage
-from tunstack.limits import Limits
+from tunstack.stack.flow import FLOW_SIZE
+from tunstack.stack.limits import Limits
 from tunstack.tcp.segment import ACK, FIN, RST, SYN
 from tunstack.wire import encode_icmp
-
-from .crowd import CONFIG, OURS, PORT, Crowd, Peer
-from .flight import RTT
-from .harness import CONFIG as ONE
-from .harness import Bench, Offer, syn_sent
-from .test_crowd import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tunstack.flow import Flow
+    from tunstack.stack.flow import Flow
     from tunstack.tcp.config import Config
 
 FEW, MANY = 64, 1024

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tunstack.tcp.config import Config
 from tunstack.tcp.congestion import Cubic, Reno
-from tunstack.tcp.sender import Sender, Transmission
+from tunstack.tcp.sender.sender import Sender, Transmission
 from tunstack.tcp.sequence import MASK
 
 MSS: Final = 1448

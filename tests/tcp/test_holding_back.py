@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.tcp.harness import CONFIG, MSS, WITHOUT_SACK, Bench, Numbers, established
 from tunstack.tcp.congestion import Acknowledgement, Cubic, Reno, congestion_control, name_of
 from tunstack.tcp.segment import ACK, FIN, PSH
-
-from .harness import CONFIG, MSS, WITHOUT_SACK, Bench, Numbers, established
 
 if TYPE_CHECKING:
     from tunstack.tcp.config import Config

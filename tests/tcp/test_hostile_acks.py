@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunstack.tcp.scoreboard import Scoreboard
+from tests.tcp.harness import MSS, established
+from tunstack.tcp.recovery.scoreboard import Scoreboard
 from tunstack.tcp.segment import ACK, Segment
 from tunstack.tcp.sequence import MASK
 
-from .harness import MSS, established
-
 if TYPE_CHECKING:
-    from .harness import Bench
+    from tests.tcp.harness import Bench
 
 MANY: Final = 1024
 """Ranges from which on the scoreboard is on its guard."""

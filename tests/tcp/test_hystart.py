@@ -6,10 +6,9 @@ from typing import Final
 
 import pytest
 
+from tests.tcp.harness import MSS
 from tunstack.tcp.congestion import Acknowledgement, Cubic
 from tunstack.tcp.congestion.hystart import HyStart
-
-from .harness import MSS
 
 BASE: Final = 0.1
 """Seconds; an eighth of it, 12.5 ms, is the threshold."""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunstack.ip.demux import FourTuple
-from tunstack.tcp.isn import InitialNumbers
+from tunstack.tcp.listen.isn import InitialNumbers
 
 HERE, THERE = b"\xc6\x33\x64\x02", b"\xc6\x33\x64\x01"
 ONE = FourTuple(HERE, 80, THERE, 40000).packed

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from tests.tcp.harness import CONFIG, Bench, Numbers, close_wait, established, fin_wait_2, time_wait
 from tunstack.tcp.config import Config
+from tunstack.tcp.connection.state import State
 from tunstack.tcp.segment import ACK, FIN, PSH, RST
-from tunstack.tcp.state import State
-
-from .harness import CONFIG, Bench, Numbers, close_wait, established, fin_wait_2, time_wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,21 +11,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tunstack.flow import FLOW_SIZE, Flow, TcpInfo
-from tunstack.limits import Limits
+from tests.tcp.crowd import CONFIG, OURS, PORT, Crowd
+from tests.tcp.test_blind import icmp_error
+from tunstack.stack.flow import FLOW_SIZE, Flow, TcpInfo
+from tunstack.stack.limits import Limits
+from tunstack.stack.time_wait import WAIT_SIZE, TimeWaits
+from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment
 from tunstack.tcp.sequence import MASK
-from tunstack.tcp.verdict import Verdict
-from tunstack.time_wait import WAIT_SIZE, TimeWaits
 from tunstack.wire import encode_segment
 
-from .crowd import CONFIG, OURS, PORT, Crowd
-from .test_blind import icmp_error
-
 if TYPE_CHECKING:
-    from tunstack.observation import Observation
-
-    from .crowd import Peer
+    from tests.tcp.crowd import Peer
+    from tunstack.stack.observation import Observation
 
 WAIT: Final = 2 * CONFIG.msl
 

@@ -6,14 +6,13 @@ from typing import Final
 
 import pytest
 
-from tunstack.limits import Limits
-from tunstack.tcp.listener import MAX_BACKLOG, Listener
+from tests.tcp.harness import CONFIG
+from tests.tcp.stack_bench import PORT, StackBench
+from tunstack.stack.limits import Limits
+from tunstack.tcp.connection.state import State
+from tunstack.tcp.connection.verdict import Verdict
+from tunstack.tcp.listen.listener import MAX_BACKLOG, Listener
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, URG
-from tunstack.tcp.state import State
-from tunstack.tcp.verdict import Verdict
-
-from .harness import CONFIG
-from .stack_bench import PORT, StackBench
 
 S = State
 HALF_OPEN_LEAST: Final = 256

@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tunstack.flow import FLOW_SIZE, GAP_SIZE
-from tunstack.limits import Limits
+from tests.tcp.crowd import CONFIG, MSS, Crowd, state
+from tunstack.stack.flow import FLOW_SIZE, GAP_SIZE
+from tunstack.stack.limits import Limits
 from tunstack.tcp.budget import SMALL_BUFFER, SMALLEST_BUFFER, Budget
+from tunstack.tcp.connection.state import State
 from tunstack.tcp.segment import ACK, FIN, RST
 from tunstack.tcp.sequence import MASK, diff
-from tunstack.tcp.state import State
-
-from .crowd import CONFIG, MSS, Crowd, state
 
 if TYPE_CHECKING:
-    from tunstack.flow import Flow
-
-    from .crowd import Peer
+    from tests.tcp.crowd import Peer
+    from tunstack.stack.flow import Flow
 
 S = State
 MIB: Final = 1 << 20

@@ -9,13 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunstack.tcp import sizing
+from tests.tcp.harness import Bench, Numbers, Offer, established
 from tunstack.tcp.config import Config
-from tunstack.tcp.mtu_probing import AFTER_BLACK_HOLE, ALWAYS, BASE, OFF, SMALLEST, MtuSearch, below
 from tunstack.tcp.segment import ACK, Segment
+from tunstack.tcp.sender import sizing
+from tunstack.tcp.sender.mtu_probing import (
+    AFTER_BLACK_HOLE,
+    ALWAYS,
+    BASE,
+    OFF,
+    SMALLEST,
+    MtuSearch,
+    below,
+)
 from tunstack.tcp.sequence import MASK
-
-from .harness import Bench, Numbers, Offer, established
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tunstack.tcp.narration import Narrator
-from tunstack.tcp.state import State
+from tunstack.tcp.connection.narration import Narrator
+from tunstack.tcp.connection.state import State
 
 S = State
 

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN
-from tunstack.tcp.state import State
-from tunstack.tcp.verdict import Verdict
-
-from .harness import (
+from tests.tcp.harness import (
     CONFIG,
     MSS,
     NO_OPTIONS,
@@ -27,6 +23,9 @@ from .harness import (
     syn_received,
     syn_sent,
 )
+from tunstack.tcp.connection.state import State
+from tunstack.tcp.connection.verdict import Verdict
+from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN
 
 if TYPE_CHECKING:
     from collections.abc import Callable

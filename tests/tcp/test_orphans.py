@@ -13,10 +13,9 @@ from typing import Final
 
 import pytest
 
+from tests.tcp.harness import CONFIG, Bench, established, fin_wait_1
+from tunstack.tcp.connection.state import State
 from tunstack.tcp.segment import ACK, FIN
-from tunstack.tcp.state import State
-
-from .harness import CONFIG, Bench, established, fin_wait_1
 
 S = State
 RTO: Final = 0.2

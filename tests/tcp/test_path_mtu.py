@@ -7,12 +7,11 @@ from typing import Any, Final
 
 import pytest
 
-from tunstack.tcp import sizing
+from tests.tcp.harness import CONFIG, MSS, NO_OPTIONS, Bench, Numbers, established
 from tunstack.tcp.congestion import Cubic, Reno
 from tunstack.tcp.segment import ACK, PSH
+from tunstack.tcp.sender import sizing
 from tunstack.tcp.sequence import MASK
-
-from .harness import CONFIG, MSS, NO_OPTIONS, Bench, Numbers, established
 
 TEXT: Final = bytes(n % 251 for n in range(40_000))
 WINDOW: Final = 10

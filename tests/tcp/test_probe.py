@@ -9,10 +9,9 @@ from typing import Any, Final
 
 import pytest
 
+from tests.tcp.harness import CONFIG, MSS, WITHOUT_SACK, Bench, Numbers, Offer, established
+from tunstack.tcp.connection.state import State
 from tunstack.tcp.segment import ACK, FIN, PSH
-from tunstack.tcp.state import State
-
-from .harness import CONFIG, MSS, WITHOUT_SACK, Bench, Numbers, Offer, established
 
 S = State
 RTO: Final = 0.2

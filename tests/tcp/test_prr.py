@@ -9,11 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunstack.tcp.prr import ProportionalRateReduction
-from tunstack.tcp.recovery import Phase
-from tunstack.tcp.segment import ACK, FIN, PSH
-
-from .flight import (
+from tests.tcp.flight import (
     RENO,
     RTT,
     SACKING,
@@ -30,7 +26,10 @@ from .flight import (
     seq,
     windows,
 )
-from .harness import MSS, NO_OPTIONS, Numbers, established
+from tests.tcp.harness import MSS, NO_OPTIONS, Numbers, established
+from tunstack.tcp.recovery.prr import ProportionalRateReduction
+from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.segment import ACK, FIN, PSH
 
 FLIGHT: Final = 100
 """Segments; an MSS of one octet makes octets of them."""

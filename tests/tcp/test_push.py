@@ -9,9 +9,8 @@ from dataclasses import replace
 
 import pytest
 
+from tests.tcp.harness import CONFIG, MSS, Bench, established
 from tunstack.tcp.segment import ACK, PSH
-
-from .harness import CONFIG, MSS, Bench, established
 
 TEXT = bytes(40 * MSS)
 

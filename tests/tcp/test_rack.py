@@ -7,13 +7,7 @@ from typing import Final
 
 import pytest
 
-from tunstack.tcp.rack import Rack
-from tunstack.tcp.recovery import Phase
-from tunstack.tcp.rtt import RttEstimator
-from tunstack.tcp.scoreboard import Scoreboard, Sent
-from tunstack.tcp.segment import ACK, PSH
-
-from .flight import (
+from tests.tcp.flight import (
     RENO,
     RTT,
     STAMPING,
@@ -29,7 +23,12 @@ from .flight import (
     seq,
     windows,
 )
-from .harness import MSS, Numbers
+from tests.tcp.harness import MSS, Numbers
+from tunstack.tcp.recovery.rack import Rack
+from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.recovery.scoreboard import Scoreboard, Sent
+from tunstack.tcp.segment import ACK, PSH
+from tunstack.tcp.sender.rtt import RttEstimator
 
 PATIENCE: Final = RTT / 4
 """The reordering window at first."""

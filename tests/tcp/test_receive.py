@@ -8,13 +8,12 @@ from typing import Any, Final
 
 import pytest
 
-from tunstack.link.impair import Impairments
-from tunstack.simulator import Simulator
+from tests.tcp.harness import CONFIG, MSS, NO_OPTIONS, Bench, Numbers, Offer, established
+from tunstack.path.impair import Impairments
+from tunstack.simulator.simulator import Simulator
+from tunstack.tcp.connection.state import State
+from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.segment import ACK, PSH
-from tunstack.tcp.state import State
-from tunstack.tcp.verdict import Verdict
-
-from .harness import CONFIG, MSS, NO_OPTIONS, Bench, Numbers, Offer, established
 
 S = State
 TEXT: Final = bytes(n % 251 for n in range(30_000))

@@ -11,11 +11,19 @@ from typing import Any, Final
 
 import pytest
 
+from tests.tcp.harness import (
+    CONFIG,
+    MSS,
+    NO_OPTIONS,
+    WITHOUT_SACK,
+    Bench,
+    Numbers,
+    Offer,
+    established,
+)
 from tunstack.tcp.congestion import Reno
-from tunstack.tcp.recovery import Phase
+from tunstack.tcp.recovery.recovery import Phase
 from tunstack.tcp.segment import ACK, FIN, PSH
-
-from .harness import CONFIG, MSS, NO_OPTIONS, WITHOUT_SACK, Bench, Numbers, Offer, established
 
 RENO: Final = replace(CONFIG, congestion=Reno)
 TEXT: Final = bytes(n % 251 for n in range(40_000))

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tunstack.flow import FLOW_SIZE, Flow
+from tests.tcp.crowd import CONFIG, Crowd
+from tests.tcp.test_left_in_time_wait import WAIT, close, states
 from tunstack.ip.demux import EPHEMERAL_PORTS
+from tunstack.stack.flow import FLOW_SIZE, Flow
 from tunstack.tcp.segment import ACK, SYN, Segment
 from tunstack.tcp.sequence import MASK
 
-from .crowd import CONFIG, Crowd
-from .test_left_in_time_wait import WAIT, close, states
-
 if TYPE_CHECKING:
-    from .crowd import Peer
+    from tests.tcp.crowd import Peer
 
 
 def ours_left(crowd: Crowd, **answer: Any) -> Peer:

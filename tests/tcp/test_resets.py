@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tunstack.tcp.segment import ACK, PSH, RST, SYN
-from tunstack.tcp.state import State
-
-from .harness import (
+from tests.tcp.harness import (
     CONFIG,
     NO_OPTIONS,
     Bench,
@@ -29,6 +26,8 @@ from .harness import (
     syn_received,
     syn_sent,
 )
+from tunstack.tcp.connection.state import State
+from tunstack.tcp.segment import ACK, PSH, RST, SYN
 
 if TYPE_CHECKING:
     from collections.abc import Callable

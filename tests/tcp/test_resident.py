@@ -13,20 +13,18 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.link.in_a_child import run
-from tunstack.limits import Limits
-from tunstack.output import MOST_LOOPED
+from tests.tcp.crowd import CONFIG, MSS, OURS, PORT, Crowd, state
+from tunstack.stack.limits import Limits
+from tunstack.stack.output import MOST_LOOPED
+from tunstack.tcp.connection.state import State
 from tunstack.tcp.segment import ACK, FIN, RST, URG
 from tunstack.tcp.sequence import MASK
-from tunstack.tcp.state import State
-
-from .crowd import CONFIG, MSS, OURS, PORT, Crowd, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tunstack.flow import Flow
-
-    from .crowd import Peer
+    from tests.tcp.crowd import Peer
+    from tunstack.stack.flow import Flow
 
 LIMIT: Final = 1 << 20
 CONSTANT: Final = 128 << 10

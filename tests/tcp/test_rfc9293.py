@@ -15,18 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunstack.flow import Flow
-from tunstack.ip.datagram import TCP, Datagram
-from tunstack.ip.icmp import DESTINATION_UNREACHABLE, HOST_UNREACHABLE, SOURCE_QUENCH, IcmpMessage
-from tunstack.stack import Stack
-from tunstack.tcp.congestion import Acknowledgement, Reno
-from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
-from tunstack.tcp.state import State
-from tunstack.wire import decode_datagram, decode_segment, encode_segment
-from tunstack.wire.icmp import encode_icmp
-from tunstack.wire.ipv4 import encode_datagram
-
-from .harness import (
+from tests.tcp.harness import (
     CONFIG,
     IN_STATE,
     MSS,
@@ -39,6 +28,16 @@ from .harness import (
     fin_wait_2,
     syn_sent,
 )
+from tunstack.ip.datagram import TCP, Datagram
+from tunstack.ip.icmp import DESTINATION_UNREACHABLE, HOST_UNREACHABLE, SOURCE_QUENCH, IcmpMessage
+from tunstack.stack.flow import Flow
+from tunstack.stack.stack import Stack
+from tunstack.tcp.congestion import Acknowledgement, Reno
+from tunstack.tcp.connection.state import State
+from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
+from tunstack.wire import decode_datagram, decode_segment, encode_segment
+from tunstack.wire.icmp import encode_icmp
+from tunstack.wire.ipv4 import encode_datagram
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,11 +11,7 @@ from typing import Final
 
 import pytest
 
-from tunstack.tcp.rtt import RttEstimator
-from tunstack.tcp.segment import ACK, PSH, SYN
-from tunstack.tcp.state import State
-
-from .harness import (
+from tests.tcp.harness import (
     CONFIG,
     MSS,
     NO_OPTIONS,
@@ -26,6 +22,9 @@ from .harness import (
     established,
     syn_sent,
 )
+from tunstack.tcp.connection.state import State
+from tunstack.tcp.segment import ACK, PSH, SYN
+from tunstack.tcp.sender.rtt import RttEstimator
 
 S = State
 LEAST: Final = 0.2

@@ -8,11 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunstack.tcp.recovery import Phase
-from tunstack.tcp.segment import ACK
-from tunstack.tcp.state import State
-
-from .flight import (
+from tests.tcp.flight import (
     RTT,
     STAMPING,
     TEXT,
@@ -28,7 +24,10 @@ from .flight import (
     seq,
     windows,
 )
-from .harness import AUTO, MSS, WITHOUT_SACK, Bench, Numbers
+from tests.tcp.harness import AUTO, MSS, WITHOUT_SACK, Bench, Numbers
+from tunstack.tcp.connection.state import State
+from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.segment import ACK
 
 NEVER_SENT: Final = seq(10)
 """Where SND.NXT is with ten in flight."""

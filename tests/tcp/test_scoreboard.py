@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tunstack.tcp.scoreboard import Scoreboard, Sent
+from tunstack.tcp.recovery.scoreboard import Scoreboard, Sent
 
 FRACTION: Final = st.floats(0, 1, exclude_max=True)
 

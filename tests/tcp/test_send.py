@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tunstack.tcp.segment import ACK, FIN, PSH
-
-from .harness import (
+from tests.tcp.harness import (
     CONFIG,
     NO_OPTIONS,
     WITHOUT_SACK,
@@ -21,6 +19,7 @@ from .harness import (
     established,
     syn_sent,
 )
+from tunstack.tcp.segment import ACK, FIN, PSH
 
 if TYPE_CHECKING:
     from collections.abc import Callable

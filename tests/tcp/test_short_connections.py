@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tunstack.flow import Flow
-from tunstack.stack import Stack
+from tests.tcp.crowd import CONFIG, OURS, PORT, Crowd
+from tunstack.stack.flow import Flow
+from tunstack.stack.stack import Stack
 from tunstack.tcp.segment import ACK, PSH, Segment
 from tunstack.wire import encode_segment
 
-from .crowd import CONFIG, OURS, PORT, Crowd
-
 if TYPE_CHECKING:
-    from tunstack.observation import Observation
+    from tunstack.stack.observation import Observation
 
 SERVER, CLIENT = IPv4Interface("198.51.100.2/24"), IPv4Interface("198.51.100.1/24")
 REQUEST: Final = b"GET / HTTP/1.0\r\n\r\n"

@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from tests.tcp.harness import CONFIG, Offer, established
+from tests.tcp.stack_bench import HERE, PEER, PORT, StackBench
 from tunstack.tcp.segment import ACK, PSH, SYN, Segment
 from tunstack.wire import decode_datagram, encode_datagram, encode_segment
-
-from .harness import CONFIG, Offer, established
-from .stack_bench import HERE, PEER, PORT, StackBench
 
 
 @pytest.mark.rfc("2018:3")

@@ -7,9 +7,8 @@ from typing import Final
 
 import pytest
 
+from tests.tcp.harness import CONFIG, MSS, Bench, Numbers, Offer, established, syn_sent
 from tunstack.tcp.segment import ACK, PSH, SYN, Segment
-
-from .harness import CONFIG, MSS, Bench, Numbers, Offer, established, syn_sent
 
 TINY: Final = replace(CONFIG, mss=28)
 """For an MTU of 68, IPv4's least."""

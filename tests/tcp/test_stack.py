@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.tcp.stack_bench import HERE, PEER, PORT, StackBench
 from tunstack.ip import icmp
 from tunstack.ip.datagram import Datagram
 from tunstack.ip.icmp import IcmpMessage
-from tunstack.stack import Stack
+from tunstack.stack.stack import Stack
+from tunstack.tcp.connection.state import State
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, Segment
-from tunstack.tcp.state import State
 from tunstack.wire import encode_icmp, encode_segment
 
-from .stack_bench import HERE, PEER, PORT, StackBench
-
 if TYPE_CHECKING:
-    from tunstack.flow import Flow
-    from tunstack.observation import Observation
+    from tunstack.stack.flow import Flow
+    from tunstack.stack.observation import Observation
 
 S = State
 ROUTER: Final = b"\xc6\x33\x64\x09"

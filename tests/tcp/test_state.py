@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tunstack.tcp.diagram import mermaid
-from tunstack.tcp.segment import ACK, FIN, SYN
-from tunstack.tcp.state import (
+from tests.tcp.harness import IN_STATE, Bench, Numbers, crossed, reset
+from tunstack.tcp.connection.diagram import mermaid
+from tunstack.tcp.connection.state import (
     CAN_RECEIVE,
     CAN_SEND,
     FIN_SENT,
@@ -19,8 +19,7 @@ from tunstack.tcp.state import (
     State,
     StateMachine,
 )
-
-from .harness import IN_STATE, Bench, Numbers, crossed, reset
+from tunstack.tcp.segment import ACK, FIN, SYN
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,10 +7,7 @@ from typing import Final
 
 import pytest
 
-from tunstack.tcp.recovery import Phase
-from tunstack.tcp.segment import ACK, FIN, PSH, SYN
-
-from .flight import (
+from tests.tcp.flight import (
     RENO,
     RTT,
     SACKING,
@@ -26,7 +23,9 @@ from .flight import (
     seq,
     windows,
 )
-from .harness import MSS, NO_OPTIONS, Bench, Numbers, syn_sent
+from tests.tcp.harness import MSS, NO_OPTIONS, Bench, Numbers, syn_sent
+from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.segment import ACK, FIN, PSH, SYN
 
 PTO: Final = 2 * RTT + 0.002
 """With more than one segment in flight; Linux adds the 2 ms."""

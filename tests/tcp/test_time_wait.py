@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.tcp.harness import CONFIG
+from tests.tcp.stack_bench import PEER, PORT, StackBench
+from tunstack.tcp.connection.state import State
+from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN
-from tunstack.tcp.state import State
-from tunstack.tcp.verdict import Verdict
-
-from .harness import CONFIG
-from .stack_bench import PEER, PORT, StackBench
 
 if TYPE_CHECKING:
-    from tunstack.flow import Flow
+    from tunstack.stack.flow import Flow
     from tunstack.tcp.config import Config
 
 S = State

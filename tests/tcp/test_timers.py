@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunstack.timers import TimerQueue
+from tunstack.stack.timers import TimerQueue
 
 examples = settings(deadline=None, derandomize=True, max_examples=300)
 

@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.tcp.harness import (
+    IN_STATE,
+    MSS,
+    Bench,
+    Numbers,
+    Offer,
+    Sent,
+    established,
+    syn_received,
+    syn_sent,
+)
+from tunstack.tcp.connection.state import SYNCHRONIZED, State
+from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, Segment
-from tunstack.tcp.state import SYNCHRONIZED, State
-from tunstack.tcp.verdict import Verdict
-
-from .harness import IN_STATE, MSS, Bench, Numbers, Offer, Sent, established, syn_received, syn_sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

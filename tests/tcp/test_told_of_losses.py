@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 
-from tunstack.limits import Limits
+from tests.tcp.crowd import CONFIG as CROWD_CONFIG
+from tests.tcp.crowd import Crowd
+from tests.tcp.harness import CONFIG, Bench, Offer, close_wait, established
+from tunstack.stack.limits import Limits
+from tunstack.tcp.connection.state import State
 from tunstack.tcp.segment import ACK, FIN, RST
-from tunstack.tcp.state import State
-
-from .crowd import CONFIG as CROWD_CONFIG
-from .crowd import Crowd
-from .harness import CONFIG, Bench, Offer, close_wait, established
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from .scripted import Script, ScriptedTransfer
+from tests.tcp.scripted import Script, ScriptedTransfer
 
 TRACES: Final = Path(__file__).parent / "traces"
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .crowd import CONFIG, MSS, Crowd, Peer
+from tests.tcp.crowd import CONFIG, MSS, Crowd, Peer
 
 if TYPE_CHECKING:
-    from tunstack.flow import Flow
+    from tunstack.stack.flow import Flow
 
 SIZE = 40_960
 PIECE = MSS - 12

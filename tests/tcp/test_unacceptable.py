@@ -8,15 +8,14 @@ from typing import Any, Final
 
 import pytest
 
-from tunstack.tcp.ecn import CE, REQUEST
+from tests.tcp.crowd import OURS, Crowd
+from tests.tcp.harness import CONFIG, IN_STATE, Bench, Numbers, established, syn_received, time_wait
+from tunstack.tcp.connection.ecn import CE, REQUEST
+from tunstack.tcp.connection.state import SYNCHRONIZED, State
+from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment
 from tunstack.tcp.sequence import MASK
-from tunstack.tcp.state import SYNCHRONIZED, State
-from tunstack.tcp.verdict import Verdict
 from tunstack.wire import encode_segment
-
-from .crowd import OURS, Crowd
-from .harness import CONFIG, IN_STATE, Bench, Numbers, established, syn_received, time_wait
 
 S = State
 STATES: Final = sorted({S.SYN_RECEIVED, *SYNCHRONIZED}, key=str)

@@ -7,13 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from tunstack.tcp.congestion import Reno
-from tunstack.tcp.recovery import Phase
-from tunstack.tcp.scoreboard import Sent
-from tunstack.tcp.segment import ACK, Segment
-from tunstack.tcp.undo import Undo
-
-from .flight import (
+from tests.tcp.flight import (
     RTT,
     SACKING,
     STAMPING,
@@ -28,7 +22,12 @@ from .flight import (
     seq,
     windows,
 )
-from .harness import MSS, NO_OPTIONS, WITHOUT_SACK, Bench, Numbers
+from tests.tcp.harness import MSS, NO_OPTIONS, WITHOUT_SACK, Bench, Numbers
+from tunstack.tcp.congestion import Reno
+from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.recovery.scoreboard import Sent
+from tunstack.tcp.recovery.undo import Undo
+from tunstack.tcp.segment import ACK, Segment
 
 UNLIMITED: Final = (1 << 30) / MSS
 """The threshold before any loss, in segments."""

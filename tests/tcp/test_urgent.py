@@ -8,12 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from tunstack.link.impair import Impairments
-from tunstack.simulator import Simulator
-from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, URG
-from tunstack.tcp.state import State
-
-from .harness import (
+from tests.tcp.harness import (
     CONFIG,
     MSS,
     NO_OPTIONS,
@@ -25,6 +20,10 @@ from .harness import (
     fin_wait_2,
     syn_sent,
 )
+from tunstack.path.impair import Impairments
+from tunstack.simulator.simulator import Simulator
+from tunstack.tcp.connection.state import State
+from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, URG
 
 S = State
 OUT_OF_LINE: Final = replace(CONFIG, urgent_inline=False)

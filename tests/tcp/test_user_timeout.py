@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN
-from tunstack.tcp.state import State
-
-from .harness import (
+from tests.tcp.harness import (
     CONFIG,
     NO_OPTIONS,
     WITHOUT_SACK,
@@ -21,6 +18,8 @@ from .harness import (
     syn_received,
     syn_sent,
 )
+from tunstack.tcp.connection.state import State
+from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN
 
 if TYPE_CHECKING:
     from tunstack.tcp.config import Config

@@ -8,17 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.wire.damage import damaged
 from tunstack.tcp.segment import ACK, FIN, PSH, SYN, URG, Segment
-from tunstack.wire import (
-    Discard,
-    decode_datagram,
-    decode_segment,
-    decode_vnet,
-    encode_segment,
-    lean,
-)
-
-from .damage import damaged
+from tunstack.wire import Discard, decode_datagram, decode_segment, decode_vnet, encode_segment
+from tunstack.wire.fast import segment as lean
 
 US, THEM = bytes((198, 51, 100, 2)), bytes((198, 51, 100, 1))
 PORTS = (40000, 80)

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.wire.damage import damaged
 from tunstack.tcp.segment import ACK, CWR, ECE, FIN, RST, SYN, URG, Segment
 from tunstack.wire import Discard, decode_datagram, decode_segment, decode_vnet, encode_segment
-from tunstack.wire.lean_syn import SIZE, SynReader, read_syn_frame, read_syn_packet
-
-from .damage import damaged
+from tunstack.wire.fast.syn import SIZE, SynReader, read_syn_frame, read_syn_packet
 
 US, THEM = bytes((198, 51, 100, 2)), bytes((198, 51, 100, 1))
 PORTS = (40000, 80)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunstack.workers.backoff import Backoff
+from tunstack.deploy.workers.backoff import Backoff
 
 
 def test_who_dies_once_is_started_anew_at_once() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tunstack.workers.channel import Answer, Ask, Channel, Message, Ready, Stray, Told
+from tunstack.deploy.workers.channel import Answer, Ask, Channel, Message, Ready, Stray, Told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 import tunstack
-from tunstack.workers.parent import pickled
-
-from . import services
+from tests.workers import services
+from tunstack.deploy.workers.parent import pickled
 
 
 def test_a_service_that_has_no_name_is_refused() -> None:

@@ -15,9 +15,8 @@ import trio
 import tunstack
 from tests.link.in_a_child import run_as_nobody, started
 from tests.link.test_netns_end import eventually, is_running
+from tests.workers import services
 from tunstack.cli.counting import error_number
-
-from . import services
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -33,8 +33,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from tunstack import SetupError
 from tunstack.apps._ending import end_sending
-from tunstack.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -16,7 +16,7 @@ import tunstack
 from tunstack.bench.crew import open_crew
 from tunstack.bench.lane import Lane, Outcome
 from tunstack.bench.loss import Contender, available_controls
-from tunstack.link.impair import Impairments
+from tunstack.path.impair import Impairments
 from tunstack.tcp.config import Config
 
 if TYPE_CHECKING:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Final, Literal
 import trio
 
 import tunstack
-from tunstack.bridge import RIGHT
+from tunstack.deploy.bridge import RIGHT
 from tunstack.tcp.congestion import Cubic, Reno
 
 if TYPE_CHECKING:
-    from tunstack.host import Host
-    from tunstack.namespace import Namespace
+    from tunstack.deploy.namespace import Namespace
+    from tunstack.host.host import Host
     from tunstack.tcp.congestion import CongestionControl
 
 PORT: Final = 9000

@@ -1,9 +1,9 @@
 """Goodput across a lossy path: tunstack, and the kernel with several congestion controls.
 
-All go through one and the same kind of bridge (:mod:`tunstack.bridge`), in fresh namespaces each
-time, so that no route remembers anything; with the same seeds, so that the same packets are lost as
-long as the same packets are sent; with the kernel's and tunstack's default buffers. Each transfer
-lasts a fixed time, and what the receiving application got is what counts.
+All go through one and the same kind of bridge (:mod:`tunstack.deploy.bridge`), in fresh namespaces
+each time, so that no route remembers anything; with the same seeds, so that the same packets are
+lost as long as the same packets are sent; with the kernel's and tunstack's default buffers. Each
+transfer lasts a fixed time, and what the receiving application got is what counts.
 
 The path has a bottleneck with a queue of one bandwidth-delay product before it. So the cells
 without loss tell who fills the bottleneck, and the others who copes with the loss.
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 import tunstack
 from tunstack.bench.crew import open_crew
 from tunstack.bench.lane import Lane, Outcome
-from tunstack.link.impair import Impairments
+from tunstack.path.impair import Impairments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final, final
 import trio
 
 from tunstack.bench.generators import GeneratorError, hold
-from tunstack.errors import SetupError
+from tunstack.link.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from tunstack.bench.generators import Generator
-    from tunstack.namespace import Namespace
+    from tunstack.deploy.namespace import Namespace
 
 LANES: Final = ("tunstack", "kernel")
 """What is compared: the stack below trio's sockets."""

@@ -16,7 +16,7 @@ from tunstack.bench.cases import GROUPS, Plan
 from tunstack.bench.rows import make_results
 from tunstack.bench.running import HELD_PORTS, LANES, open_server
 from tunstack.bench.server import HTTP
-from tunstack.namespace import open_namespace
+from tunstack.deploy.namespace import open_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tunstack.bench.cases import Group
     from tunstack.bench.rows import Result
     from tunstack.bench.running import Server
-    from tunstack.namespace import Namespace
+    from tunstack.deploy.namespace import Namespace
 
 _WARM_UP: Final = 0.5
 """Seconds of a run before the first that counts."""

@@ -15,15 +15,15 @@ import click
 import trio
 
 import tunstack
-from tunstack.bridge import LEFT, RIGHT
 from tunstack.cli.files import open_output, output_title
 from tunstack.cli.options import IMPAIR, MTU, SEED, stdout_beside
 from tunstack.cli.parameters import OUTPUT
 from tunstack.cli.running import execute, in_foreground, run_inside
 from tunstack.cli.status import Failure, Unread, complain
+from tunstack.deploy.bridge import LEFT, RIGHT
 
 if TYPE_CHECKING:
-    from tunstack.link.impair import Impairments
+    from tunstack.path.impair import Impairments
 
 _PATIENCE: Final = 2.0
 """Seconds for the server to begin to listen; one that never does may wait for something else."""

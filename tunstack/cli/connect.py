@@ -20,7 +20,7 @@ from tunstack.cli.status import UNREAD, Failure
 from tunstack.cli.watching import watching
 
 if TYPE_CHECKING:
-    from tunstack.link.impair import Impairments
+    from tunstack.path.impair import Impairments
 
 OTHER: Final = 1
 REFUSED: Final = 3

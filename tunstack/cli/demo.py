@@ -22,7 +22,7 @@ from tunstack.tcp.segment import FIN
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tunstack.observation import Observation
+    from tunstack.stack.observation import Observation
 
 _ADDRESS: Final = "198.51.100.2"
 _URL: Final = f"http://{_ADDRESS}/"

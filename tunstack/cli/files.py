@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from tunstack.cli.parameters import STANDARD
 from tunstack.cli.status import Failure, Unread
-from tunstack.link.pcapng import read_capture
+from tunstack.path.pcapng import read_capture
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
-    from tunstack.link.pcapng import CapturedPacket
+    from tunstack.path.pcapng import CapturedPacket
 
 
 def read_packets(name: str, skipped: Counter[str]) -> Iterator[CapturedPacket]:
-    """Read the packets of a capture, as :func:`~tunstack.link.pcapng.read_capture` does."""
+    """Read the packets of a capture, as :func:`~tunstack.path.pcapng.read_capture` does."""
     if name != STANDARD:
         yield from read_capture(name, skipped=skipped)
         return

@@ -8,9 +8,9 @@ import click
 
 from tunstack.apps import App, parse_app
 from tunstack.cli.parameters import OUTPUT, STANDARD
-from tunstack.errors import SetupError
-from tunstack.link.impair import Impairments, both_ways
+from tunstack.link.errors import SetupError
 from tunstack.link.multiqueue import MOST_QUEUES
+from tunstack.path.impair import Impairments, both_ways
 
 if TYPE_CHECKING:
     from collections.abc import Callable

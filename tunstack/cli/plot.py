@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tunstack.cli.ladder.step import Endpoint, Step
-    from tunstack.observation import Windows
+    from tunstack.stack.observation import Windows
     from tunstack.tcp.segment import Segment
 
 _BRIEF: Final = 1.0

@@ -17,7 +17,7 @@ from tunstack.cli.running import execute, in_foreground, run_inside, settle
 from tunstack.cli.watching import watching
 
 if TYPE_CHECKING:
-    from tunstack.link.impair import Impairments
+    from tunstack.path.impair import Impairments
 
 ADDRESS: Final = "198.51.100.2"
 _SETTLE_SECONDS: Final = 0.25

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from tunstack.cli.status import Failure, Unread, complain, unprintable
-from tunstack.errors import SetupError
+from tunstack.link.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

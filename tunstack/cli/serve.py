@@ -25,7 +25,7 @@ from tunstack.cli.status import Failure, Unread
 from tunstack.cli.watching import watching
 
 if TYPE_CHECKING:
-    from tunstack.link.impair import Impairments
+    from tunstack.path.impair import Impairments
 
 
 class _Device(TypedDict):

@@ -14,13 +14,13 @@ from tunstack.cli.ladder import Ladder, step_from_observation, symbols_for
 from tunstack.cli.status import Failure, Unread, complain
 from tunstack.cli.terminal import console, print_lines, report_left_out
 from tunstack.link.forking import not_for_children
-from tunstack.link.pcapng import PcapngWriter, write_to_nobody
+from tunstack.path.pcapng import PcapngWriter, write_to_nobody
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from os import PathLike
 
-    from tunstack.observation import Observation
+    from tunstack.stack.observation import Observation
 
     Tap: TypeAlias = Callable[[Observation], None]
 

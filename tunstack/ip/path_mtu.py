@@ -20,7 +20,7 @@ SMALLEST_BELIEVED: Final = 552
 
 By RFC 1191 it may be as little as 68, but then anyone who can forge one could have each octet cost
 forty. Where a path is narrower indeed, the losses themselves will tell: see
-:mod:`tunstack.tcp.mtu_probing`.
+:mod:`tunstack.tcp.sender.mtu_probing`.
 """
 
 _LEAST: Final = 68

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from .datagram import Address
+    from tunstack.ip.datagram import Address
 
 BUCKETS: Final = 256
 

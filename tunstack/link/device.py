@@ -18,7 +18,7 @@ import struct
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tunstack.errors import SetupError
+from tunstack.link.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,8 +27,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from tunstack.errors import SetupError
 from tunstack.link.device import TunRequest, bring_up, make_tun
+from tunstack.link.errors import SetupError
 from tunstack.link.multiqueue import make_queues
 
 if TYPE_CHECKING:

@@ -26,7 +26,6 @@ import os
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final, final
 
-from tunstack.errors import SetupError
 from tunstack.link.device import (
     IFF_MULTI_QUEUE,
     IFF_NO_PI,
@@ -36,6 +35,7 @@ from tunstack.link.device import (
     is_in_use,
     make_tun,
 )
+from tunstack.link.errors import SetupError
 from tunstack.link.forking import not_for_children
 
 if TYPE_CHECKING:

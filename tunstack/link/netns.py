@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
 import trio
 
-from tunstack.errors import SetupError
+from tunstack.link.errors import SetupError
 from tunstack.link.holder import MESSAGE_SIZE, kill_members
 from tunstack.link.multiqueue import MOST_QUEUES, Queues, check_count
 from tunstack.link.plan import plan_tun
@@ -52,7 +52,7 @@ async def open_network_namespace() -> AsyncIterator[NetworkNamespace]:
     Raises:
         SetupError: the system does not allow it.
     """
-    process, channel = await start_process("holder", libraries=("pytun",))
+    process, channel = await start_process("link.holder", libraries=("pytun",))
     with channel:
         namespace = NetworkNamespace(process, channel)
         try:

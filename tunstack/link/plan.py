@@ -6,8 +6,8 @@ import os
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Final
 
-from tunstack.errors import SetupError
 from tunstack.link.device import TunRequest
+from tunstack.link.errors import SetupError
 
 DEVICE_NODE: Final = "/dev/net/tun"
 MTU_RANGE: Final = range(68, 65536)

@@ -23,7 +23,7 @@ async def start_process(
     """Start ``main(DESCRIPTOR, *arguments)`` of a module of this package, in a process of its own.
 
     Args:
-        module: Its name, without the package's.
+        module: Its name within the package, as ``"link.holder"``.
         arguments: For its `main`, behind the descriptor of its end of the socket.
         libraries: Packages that it imports beside the standard library.
         pass_fds: Descriptors that it inherits.

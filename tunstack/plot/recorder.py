@@ -11,16 +11,17 @@ from tunstack.plot.sequence import TimeSequence
 from tunstack.wire import decode_datagram, decode_segment
 
 if TYPE_CHECKING:
-    from tunstack.flow import Flow
-    from tunstack.observation import Observation
     from tunstack.plot.chart import Point
-    from tunstack.simulator import Application
+    from tunstack.simulator.simulator import Application
+    from tunstack.stack.flow import Flow
+    from tunstack.stack.observation import Observation
 
 _UNLIMITED: Final = 1 << 30
 
 
 class Recorder:
-    """A tap for :class:`~tunstack.simulator.Simulator` that watches one connection's sender.
+    """A tap for :class:`~tunstack.simulator.simulator.Simulator` that watches one connection's
+    sender.
 
     ::
 

@@ -15,18 +15,18 @@ import trio
 
 from tunstack.ip.address import text
 from tunstack.socket.options import NO_LOWAT, get_option, os_error, set_option
-from tunstack.tcp.state import State
+from tunstack.tcp.connection.state import State
 
 if TYPE_CHECKING:
     import builtins
     from types import TracebackType
     from typing import Self
 
-    from tunstack.flow import Flow, TcpInfo
-    from tunstack.host import Host
+    from tunstack.host.host import Host
     from tunstack.ip.datagram import Address
+    from tunstack.stack.flow import Flow, TcpInfo
     from tunstack.tcp.config import Config
-    from tunstack.tcp.listener import Listener
+    from tunstack.tcp.listen.listener import Listener
 
 AddressFormat: TypeAlias = Any
 

@@ -37,7 +37,7 @@ from tunstack.socket.stdlib import StdlibSocket
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tunstack.host import Host
+    from tunstack.host.host import Host
 
 Others: TypeAlias = Literal["refuse", "kernel"]
 """What becomes of sockets that the host does not speak: an error, or the kernel's."""

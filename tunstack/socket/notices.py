@@ -11,13 +11,13 @@ import trio
 from tunstack.socket.options import os_error
 from tunstack.socket.transfer import TransferSocket
 from tunstack.socket.waiter import Waiter
-from tunstack.tcp.state import State
+from tunstack.tcp.connection.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tunstack.flow import Flow
-    from tunstack.host import Host
+    from tunstack.host.host import Host
+    from tunstack.stack.flow import Flow
 
 
 class NoticingSocket(TransferSocket):

@@ -105,8 +105,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from tunstack.socket.tcp_info import packed_tcp_info
 from tunstack.tcp.congestion import congestion_control, name_of
-from tunstack.tcp.listener import MAX_BACKLOG
-from tunstack.tcp.state import State
+from tunstack.tcp.connection.state import State
+from tunstack.tcp.listen.listener import MAX_BACKLOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable

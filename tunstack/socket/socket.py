@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, final
 
 import trio
 
-from tunstack.flow import Flow
 from tunstack.socket.base import ANY
 from tunstack.socket.notices import NoticingSocket
 from tunstack.socket.options import os_error
 from tunstack.socket.stdlib import StdlibSocket
 from tunstack.socket.waiter import Waiter
-from tunstack.tcp.state import State
+from tunstack.stack.flow import Flow
+from tunstack.tcp.connection.state import State
 
 if TYPE_CHECKING:
-    from tunstack.host import Host
+    from tunstack.host.host import Host
     from tunstack.socket.base import AddressFormat
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from tunstack.tcp.recovery import Phase
-from tunstack.tcp.state import State
+from tunstack.tcp.connection.state import State
+from tunstack.tcp.recovery.recovery import Phase
 
 if TYPE_CHECKING:
-    from tunstack.flow import Flow
     from tunstack.socket.base import BaseSocket
+    from tunstack.stack.flow import Flow
 
 _LAYOUT: Final = struct.Struct("=8B24I4Q4I")
 """Its fields up to ``tcpi_min_rtt``; what follows there is not filled in."""

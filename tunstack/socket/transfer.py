@@ -15,11 +15,11 @@ from tunstack.socket.options import NO_LOWAT, os_error
 from tunstack.socket.variants import Variants
 from tunstack.socket.waiter import Waiter
 from tunstack.tcp.budget import SMALLEST_BUFFER
-from tunstack.tcp.state import CAN_SEND
+from tunstack.tcp.connection.state import CAN_SEND
 
 if TYPE_CHECKING:
-    from tunstack.flow import Flow
-    from tunstack.host import Host
+    from tunstack.host.host import Host
+    from tunstack.stack.flow import Flow
 
 _PIECE: Final = 65536
 """With TCP_NOTSENT_LOWAT one call takes about so much more than what can go out at once."""

@@ -60,7 +60,7 @@ a writer above its low-water mark      ACKs; never what waits for the writer    
 =====================================  ===========================================  ================
 
 No two of them wait for each other: what waits for the application (the rest, the cork) lets the
-application go on. What the host holds for the applications' turns, :mod:`tunstack.turns` says.
+application go on. What the host holds for the applications' turns, :mod:`tunstack.host.turns` says.
 
 The core decides, the coroutine narrates. The rules for an arriving segment depend on the state, and
 stand in one place, in the RFC's order; the life of a connection is a story, and reads like one. The

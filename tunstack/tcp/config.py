@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import ecn, mtu_probing
-from .buffer_tuning import sizes
-from .congestion import Cubic
+from tunstack.tcp.congestion import Cubic
+from tunstack.tcp.connection import ecn
+from tunstack.tcp.receiver.buffer_tuning import sizes
+from tunstack.tcp.sender import mtu_probing
 
 if TYPE_CHECKING:
-    from .congestion import CongestionFactory
+    from tunstack.tcp.congestion import CongestionFactory
 
 
 @dataclass(slots=True, frozen=True)

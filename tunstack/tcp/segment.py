@@ -57,7 +57,7 @@ class Segment:
         ts_val: Timestamps option, TSval; None when the option is absent (RFC 7323 section 3).
         ts_ecr: Timestamps option, TSecr.
         ecn: The codepoint of the IP header, on arrival and departure: `NOT_ECT` to `CE` of
-            :mod:`~tunstack.tcp.ecn` (RFC 3168 section 5).
+            :mod:`~tunstack.tcp.connection.ecn` (RFC 3168 section 5).
         fast_open: TCP Fast Open option: a cookie, or ``b""`` to ask for one; None when absent (RFC
             7413 section 4.1.1).
         note: Why the core sends it, for captures; not on the wire.

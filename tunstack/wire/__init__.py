@@ -17,9 +17,9 @@ TCP, where `dpkt.ip.IP` takes 4.4 to read them and believes them; 1.4 and 4.1 to
 dpkt takes 15 and 27. The difference that the data makes is its checksum.
 
 That barred the way to tens of thousands of small requests a second, so the commonest header has a
-lean reader and writer beside dpkt (:mod:`~tunstack.wire.lean`): 1.1 and 0.8. So has, for short
-connections, the usual SYN a reader (:mod:`~tunstack.wire.lean_syn`), and no other. Where the device
-segments, what it is told of that stands in a virtio header (:mod:`~tunstack.wire.vnet`).
+lean reader and writer beside dpkt (:mod:`~tunstack.wire.fast.segment`): 1.1 and 0.8. So has, for
+short connections, the usual SYN a reader (:mod:`~tunstack.wire.fast.syn`), and no other. Where the
+device segments, what it is told of that stands in a virtio header (:mod:`~tunstack.wire.virtio`).
 """
 
 from tunstack.wire.checksum import checksum, ones_sum, verifies
@@ -27,9 +27,9 @@ from tunstack.wire.discard import Discard, Reason
 from tunstack.wire.icmp import decode_icmp, encode_icmp
 from tunstack.wire.ipv4 import decode_datagram, encode_datagram
 from tunstack.wire.tcp import decode_segment, encode_segment
-from tunstack.wire.vnet import NOTHING as NOTHING_OFFLOADED
-from tunstack.wire.vnet import SIZE as VNET_SIZE
-from tunstack.wire.vnet import completed, decode_vnet, read_gso_size
+from tunstack.wire.virtio import NOTHING as NOTHING_OFFLOADED
+from tunstack.wire.virtio import SIZE as VNET_SIZE
+from tunstack.wire.virtio import completed, decode_vnet, read_gso_size
 
 __all__ = [
     "decode_datagram",

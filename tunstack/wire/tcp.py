@@ -13,7 +13,7 @@ import dpkt
 
 from tunstack.ip.datagram import TCP, Address, Buffer, Datagram
 from tunstack.tcp.segment import CWR, Segment
-from tunstack.wire import vnet
+from tunstack.wire import virtio as vnet
 from tunstack.wire.checksum import ones_sum
 from tunstack.wire.discard import Discard, Reason
 from tunstack.wire.ipv4 import MAXIMUM_PACKET

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from tunstack.ip.address import text as address_text
 from tunstack.ip.datagram import ICMP, TCP, UDP, Datagram
 from tunstack.ip.icmp import ECHO_REPLY, ECHO_REQUEST
-from tunstack.observation import Windows
+from tunstack.stack.observation import Windows
 from tunstack.wire import (
     Discard,
     Reason,
@@ -25,7 +25,7 @@ from tunstack.wire import (
 )
 
 if TYPE_CHECKING:
-    from tunstack.observation import Observation
+    from tunstack.stack.observation import Observation
     from tunstack.tcp.segment import Segment
 
 Direction: TypeAlias = Literal["in", "out"]

@@ -7,10 +7,10 @@ names as well.
 
 from __future__ import annotations
 
-from .base import Acknowledgement, CongestionControl
-from .cubic import Cubic
-from .registry import CongestionFactory, congestion_control, name_of
-from .reno import Reno
+from tunstack.tcp.congestion.base import Acknowledgement, CongestionControl
+from tunstack.tcp.congestion.cubic import Cubic
+from tunstack.tcp.congestion.registry import CongestionFactory, congestion_control, name_of
+from tunstack.tcp.congestion.reno import Reno
 
 __all__ = [
     "Acknowledgement",

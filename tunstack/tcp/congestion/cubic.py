@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .hystart import HyStart
+from tunstack.tcp.congestion.hystart import HyStart
 
 if TYPE_CHECKING:
-    from .base import Acknowledgement
+    from tunstack.tcp.congestion.base import Acknowledgement
 
 _C: Final = 0.4
 _BETA: Final = 0.7

@@ -6,7 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from .base import Acknowledgement
+    from tunstack.tcp.congestion.base import Acknowledgement
 
 _MIN_THRESHOLD: Final = 0.004
 _MAX_THRESHOLD: Final = 0.016

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from .base import CongestionControl
-from .cubic import Cubic
-from .reno import Reno
+from tunstack.tcp.congestion.base import CongestionControl
+from tunstack.tcp.congestion.cubic import Cubic
+from tunstack.tcp.congestion.reno import Reno
 
 CongestionFactory: TypeAlias = Callable[[], CongestionControl]
 """Makes the congestion control of one connection: its class, or a function."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from .base import Acknowledgement
+    from tunstack.tcp.congestion.base import Acknowledgement
 
 _UNLIMITED: Final = 1 << 30
 

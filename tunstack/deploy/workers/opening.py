@@ -1,0 +1,137 @@
+"""Opening a host in several processes."""
+
+from __future__ import annotations
+
+import math
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import trio
+
+from tunstack.deploy.workers.channel import Assignment
+from tunstack.deploy.workers.parent import pickled, supervised
+from tunstack.link.errors import SetupError
+from tunstack.link.multiqueue import open_queues
+from tunstack.path.impair import both_ways
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from ipaddress import IPv4Interface
+
+    from tunstack.deploy.workers.parent import Workers
+    from tunstack.link.multiqueue import Queues
+    from tunstack.path.impair import Impairments, Wish
+    from tunstack.stack.limits import Limits
+    from tunstack.tcp.config import Config
+
+    Service: TypeAlias = Callable[..., Awaitable[object]]
+
+
+@asynccontextmanager
+async def open_workers(
+    service: Service,
+    workers: int,
+    address: str | IPv4Interface = "198.51.100.2/24",
+    *,
+    name: str | None = None,
+    peer: str | None = None,
+    mtu: int | None = None,
+    seed: int | None = None,
+    config: Config | None = None,
+    limits: Limits | None = None,
+    impair: Wish = None,
+    offload: bool = True,
+    told: Callable[[int, Any], None] | None = None,
+) -> AsyncIterator[Workers]:
+    """Run a host in several processes, on a TUN device in the current network namespace.
+
+    Each worker runs the service on a host of its own; all have the same address. Connections are
+    dealt out to them as they come, and stay where they are. A worker that dies takes its own with
+    it and no other's, and is started anew. Workers only listen: to connect raises OSError
+    (EOPNOTSUPP); :mod:`tunstack.deploy.workers` says why. Example::
+
+        async def serve(worker, task_status):        # in a module that can be imported
+            await worker.host.serve_tcp(handler, 80, task_status=task_status)
+
+        async with tunstack.open_workers(serve, 4) as workers:
+            ...
+
+    Args:
+        service: What each worker runs until it is cancelled: an async function of a module, or a
+            `functools.partial` of one. It is called as ``service(worker, task_status=...)`` with a
+            :class:`tunstack.Worker`, and tells when it serves, as `trio.Nursery.start` has it.
+        workers: How many.
+        address: The host's, with its network's prefix length.
+        name: The device's. A persistent one must have been made for several queues.
+        peer: The kernel's address in that network; by default the first that is free.
+        mtu: Octets; by default the device's, or 1500.
+        seed: For everything random; each worker has one of its own that follows from it.
+        config: What every connection begins with.
+        limits: What bounds the connections of *each* worker.
+        impair: What the path does to packets, as in :func:`tunstack.open_host`; but no rate, as
+            each worker has a path of its own.
+        offload: Whether the kernel shall leave segmentation and checksums to the device.
+        told: Called with a worker's number and what it gave to :meth:`tunstack.Worker.tell`.
+
+    Raises:
+        SetupError: with one line that says what to do.
+        ValueError: in `impair`; a service that cannot be imported.
+        OSError: ENODEV, the device was deleted meanwhile.
+    """
+    await trio.lowlevel.checkpoint()
+    ways = check_impairments(impair)
+    queues = open_queues(address, workers, name=name, peer=peer, mtu=mtu, offload=offload)
+    async with run_workers(
+        service, queues, address, seed=seed, config=config, limits=limits, ways=ways, told=told
+    ) as crew:
+        yield crew
+
+
+@asynccontextmanager
+async def run_workers(
+    service: Service,
+    queues: Queues,
+    address: str | IPv4Interface,
+    *,
+    seed: int | None,
+    config: Config | None,
+    limits: Limits | None,
+    ways: tuple[Impairments, Impairments],
+    told: Callable[[int, Any], None] | None,
+) -> AsyncIterator[Workers]:
+    """Run a worker on each of the queues, which are closed in the end; see :func:`open_workers`."""
+    try:
+        pickled((config, limits), "the configuration")
+        assignment = Assignment(
+            0,
+            pickled(service, "the service"),
+            queues.descriptors[0],
+            queues.name,
+            queues.mtu,
+            queues.offload,
+            str(address),
+            seed,
+            config,
+            limits,
+            ways,
+        )
+    except BaseException:
+        queues.close()
+        raise
+    async with supervised(queues, assignment, told) as crew:
+        yield crew
+
+
+def check_impairments(impair: Wish) -> tuple[Impairments, Impairments]:
+    """Read the impairments of both directions.
+
+    Raises:
+        ValueError: something is wrong with them.
+        SetupError: they have a rate, which would be that of each worker's path.
+    """
+    ways = both_ways(impair)
+    if any(way.rate != math.inf for way in ways):
+        raise SetupError(
+            "each worker has a path of its own, and a rate would be each one's: leave it out"
+        )
+    return ways

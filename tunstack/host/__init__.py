@@ -1,0 +1,7 @@
+"""A stack on a link, under trio: here the clock and the event loop begin.
+
+host      what programs use: sockets, listeners, servers, statistics
+loop      packets in batches from the link, packets out to it, timers, wake-ups
+polling   how long to look at an idle device before sleeping
+turns     whether anything may wait for the applications' next turn
+"""

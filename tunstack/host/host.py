@@ -1,0 +1,419 @@
+"""A TCP/IP endpoint on a link: its life, its sockets, and what goes on in it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import random
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from ipaddress import IPv4Interface
+from typing import TYPE_CHECKING, Any, Final, Literal, final
+
+import trio
+
+from tunstack.host.loop import Loop
+from tunstack.path.impaired import ImpairedLink
+from tunstack.socket import Socket
+from tunstack.socket.factory import installed
+from tunstack.stack.stack import Stack
+from tunstack.tcp.congestion import congestion_control
+from tunstack.tcp.connection.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from types import TracebackType
+
+    from tunstack.link.base import Link
+    from tunstack.stack.flow import TcpInfo
+    from tunstack.stack.limits import Limits
+    from tunstack.stack.observation import Observation
+    from tunstack.tcp.config import Config
+    from tunstack.tcp.congestion import CongestionFactory
+
+logger = logging.getLogger("tunstack")
+
+_FAREWELL: Final = 1.0
+"""Seconds that closed connections have, at the end of a host, to hear that their FIN arrived."""
+
+_SOCKET_FLAGS: Final = trio.socket.SOCK_NONBLOCK | trio.socket.SOCK_CLOEXEC
+"""What may come with a socket's type; here all are so."""
+
+_UNHEARD: Final = frozenset({State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK})
+
+
+@final
+class Host(Loop):
+    """A TCP/IP endpoint on a link: an async context manager, within which it runs.
+
+    When the block ends, what the application closed has a second to finish its teardown; then all
+    that is still open is reset, and the link is closed.
+
+    What a `tap` raises, and what a link raises that is no OSError, cancels the block and comes out
+    of it; in an `ExceptionGroup` with what the block itself raised, if it did.
+
+    Args:
+        link: What carries its packets; the host closes it.
+        addresses: Its own, each with the length of its network's prefix: ``"198.51.100.2/24"``.
+        seed: For everything random in it, so that a run can be repeated; unpredictable if None.
+        tap: Called with an `Observation` of every packet. It must be quick. If it raises, it is not
+            called again.
+        config: What every connection begins with; by default what suits the link.
+        limits: What bounds all of them together.
+        congestion: Its congestion control, instead of the one in `config`: a name, ``"cubic"`` or
+            ``"reno"``, or what makes one of your own, a class that does what
+            :class:`tunstack.tcp.congestion.CongestionControl` says.
+
+    Raises:
+        ValueError: no address, or one that is malformed; no congestion control of that name.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        addresses: Iterable[str | IPv4Interface],
+        *,
+        seed: int | None = None,
+        tap: Callable[[Observation], None] | None = None,
+        config: Config | None = None,
+        limits: Limits | None = None,
+        congestion: str | CongestionFactory | None = None,
+    ) -> None:
+        interfaces = [IPv4Interface(address) for address in addresses]
+        if not interfaces:
+            raise ValueError("a host needs at least one address")
+        rng = random.SystemRandom() if seed is None else random.Random(seed)
+        stack = Stack(
+            interfaces,
+            link.mtu,
+            rng=rng,
+            config=config,
+            limits=limits,
+            tap=None if tap is None else self._guarded(tap),
+            offload=link.offload,
+        )
+        if congestion is not None:
+            stack.config = replace(stack.config, congestion=congestion_control(congestion))
+        stack.only_wakes = True
+        super().__init__(link, stack)
+        self._failures: list[BaseException] = []
+        self._link_raises = False
+        self._manager: Any = None
+        self._nursery: trio.Nursery | None = None
+        self._listeners: set[Socket] = set()
+
+    def __repr__(self) -> str:
+        addresses = ", ".join(map(str, self.addresses))
+        return f"<tunstack.Host {addresses} on {self.name}>"
+
+    @property
+    def addresses(self) -> tuple[IPv4Interface, ...]:
+        """Its own addresses, with their networks."""
+        return self.stack.addresses.interfaces
+
+    @property
+    def mtu(self) -> int:
+        """The largest packet that the link carries, in octets."""
+        return self._link.mtu
+
+    # Life
+
+    async def __aenter__(self) -> Host:
+        self.stack.output.epoch = time.time() - trio.current_time()
+        self._manager = trio.open_nursery()
+        self._nursery = await self._manager.__aenter__()
+        self.start(self._nursery)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if exc is None:
+                await self._see_off()
+        finally:
+            await self._end()
+            if self._failures:
+                errors = [*self._failures, *_without_cancelled(exc)]
+                if len(errors) == 1:
+                    raise errors[0]
+                raise BaseExceptionGroup(f"the host on {self.name} failed", errors) from None
+
+    async def _end(self) -> None:
+        """Reset what is open, end the tasks, and close the link."""
+        assert self._nursery is not None
+        self._reset_all()
+        # The nursery is ours, and gets neither to wrap the caller's exception nor, where the
+        # caller was cancelled too, to put Cancelled in its place.
+        self._nursery.cancel_scope.shield = True
+        self._nursery.cancel_scope.cancel()
+        try:
+            await self._manager.__aexit__(None, None, None)
+        finally:
+            self.ended = True
+            self._link_failed(RuntimeError(f"the host on {self.name} has ended"))
+            try:
+                self._link.close()
+            except Exception as error:
+                self._failures.append(error)
+
+    async def _see_off(self) -> None:
+        """Let teardowns that are under way come to where nothing of ours is unheard."""
+        with trio.move_on_after(_FAREWELL):
+            # Once in a host's life: not worth an event on the way of every segment.
+            while any(  # noqa: ASYNC110
+                flow.state in _UNHEARD for flow in self.stack.demux.connections
+            ):
+                await trio.sleep(0.005)
+
+    def _guarded(self, tap: Callable[[Observation], None]) -> Callable[[Observation], None]:
+        def call(observation: Observation) -> None:
+            try:
+                tap(observation)
+            except Exception as error:
+                self.stack.output.tap = None
+                self._fail(error)
+
+        return call
+
+    def _fail(self, error: Exception) -> None:
+        """Have the block end with the error."""
+        self._failures.append(error)
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+
+    def _raised(self, error: Exception) -> None:
+        """What the link has raised is the first of its kind, or follows from that."""
+        if self._broken is not None or self._link_raises:
+            self.stack.outgoing.clear()
+            return
+        self._link_raises = True
+        self.stack.outgoing.clear()
+        self._fail(
+            error
+        )  # Before there are errors of sockets, for which the block is not to blame.
+        self._reset_all()
+        self._link_failed(error)
+
+    def _reset_all(self) -> None:
+        self._catch_up()  # A FIN that waits in the device is a good end, and not to be reset.
+        self._close_listeners()
+        for flow in [*self.stack.demux.connections]:
+            flow.abort()
+            self.stack.touch(flow)
+        self.flush()
+
+    # Sockets
+
+    def socket(
+        self,
+        family: int = trio.socket.AF_INET,
+        type: int = trio.socket.SOCK_STREAM,
+        proto: int = 0,
+        *,
+        congestion: str | CongestionFactory | None = None,
+    ) -> Socket:
+        """Make a socket on this host; the counterpart of `trio.socket.socket`.
+
+        Args:
+            family: AF_INET.
+            type: SOCK_STREAM; SOCK_NONBLOCK and SOCK_CLOEXEC with it change nothing.
+            proto: 0 or IPPROTO_TCP.
+            congestion: The congestion control of its connections; by default the host's.
+
+        Raises:
+            OSError: EAFNOSUPPORT, EPROTONOSUPPORT: the host speaks TCP over IPv4.
+            ValueError: there is no congestion control of that name.
+        """
+        self.check_speaks(family, type, proto)
+        self.check_up()
+        sock = Socket(self)
+        if congestion is not None:
+            sock.change(congestion=congestion_control(congestion))
+        return sock
+
+    def check_speaks(self, family: int, type: int, proto: int) -> None:
+        """Raise what :meth:`socket` raises for what the host does not speak."""
+        if family != trio.socket.AF_INET:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        kind = type & ~_SOCKET_FLAGS
+        if kind != trio.socket.SOCK_STREAM or proto not in (0, trio.socket.IPPROTO_TCP):
+            raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
+
+    @contextmanager
+    def socket_factory(self, *, others: Literal["refuse", "kernel"] = "refuse") -> Iterator[None]:
+        """Within the block, every socket of the internet of this trio run is on this host.
+
+        So any library that uses trio talks through it, unchanged: what it makes with
+        `trio.socket.socket`, and what it makes with `socket.socket` and hands to
+        `trio.socket.from_stdlib_socket`. UNIX and netlink sockets and the like, and what already
+        has a descriptor, are the kernel's. So are names that want a look-up, and what is done in
+        threads that are not trio's; see :mod:`tunstack.socket.factory`.
+
+        Args:
+            others: What becomes of families and types of the internet that the host does not speak
+                (IPv6, UDP, raw sockets). ``"refuse"`` raises OSError, EAFNOSUPPORT or
+                EPROTONOSUPPORT, so that nothing goes by the machine's own network unseen;
+                ``"kernel"`` makes them the machine's.
+
+        Raises:
+            ValueError: `others` is neither.
+        """
+        with installed(self, others):
+            yield
+
+    async def open_tcp_stream(
+        self,
+        host: str,
+        port: int,
+        *,
+        local_address: str | None = None,
+        congestion: str | CongestionFactory | None = None,
+    ) -> trio.SocketStream:
+        """Connect to `host` and `port`; the counterpart of `trio.open_tcp_stream`.
+
+        Args:
+            host: An address, or a name for trio's resolver.
+            port: From 1 to 65535.
+            local_address: Which of our addresses to connect from; by default the one in the
+                remote's network, or the first.
+            congestion: Its congestion control; by default the host's.
+
+        Raises:
+            OSError: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL...
+            ValueError: there is no congestion control of that name.
+        """
+        sock = self.socket(congestion=congestion)
+        try:
+            if local_address is not None:
+                await sock.bind((local_address, 0))
+            await sock.connect((host, port))
+        except OSError as error:
+            sock.close()
+            if error.errno is None:
+                raise
+            raise OSError(error.errno, f"{error.strerror}: {host} port {port}") from error
+        except BaseException:
+            sock.close()
+            raise
+        return trio.SocketStream(sock)
+
+    async def open_tcp_listeners(
+        self,
+        port: int,
+        *,
+        host: str | None = None,
+        backlog: int | None = None,
+        congestion: str | CongestionFactory | None = None,
+    ) -> list[trio.SocketListener]:
+        """Listen on `port`; the counterpart of `trio.open_tcp_listeners`.
+
+        Args:
+            port: From 1 to 65535, or 0 for any that is free.
+            host: Which of our addresses; all by default.
+            backlog: How many connections may wait to be accepted; by default as many as can.
+            congestion: Their congestion control; by default the host's.
+
+        Raises:
+            OSError: EADDRINUSE, EADDRNOTAVAIL.
+            ValueError: there is no congestion control of that name.
+        """
+        sock = self.socket(congestion=congestion)
+        try:
+            sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
+            await sock.bind((host or "0.0.0.0", port))
+            sock.listen(0xFFFF if backlog is None else backlog)
+        except BaseException:
+            sock.close()
+            raise
+        return [trio.SocketListener(sock)]
+
+    async def serve_tcp(
+        self,
+        handler: Callable[[trio.SocketStream], Awaitable[object]],
+        port: int,
+        *,
+        host: str | None = None,
+        backlog: int | None = None,
+        congestion: str | CongestionFactory | None = None,
+        handler_nursery: trio.Nursery | None = None,
+        task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Listen, and run `handler` for each connection, until cancelled; as `trio.serve_tcp`.
+
+        But a handler that raises aborts its own connection with a RST, is reported to the logger
+        ``"tunstack"``, and disturbs no other.
+
+        Raises:
+            OSError: as :meth:`open_tcp_listeners` does; ENETDOWN, the device is gone.
+            ValueError: there is no congestion control of that name.
+        """
+
+        async def guarded(stream: trio.SocketStream) -> None:
+            try:
+                await handler(stream)
+            except Exception as error:
+                assert isinstance(stream.socket, Socket)
+                stream.socket.abort()
+                if isinstance(error, trio.BrokenResourceError):
+                    logger.info("connection on port %d: %s", port, error)
+                else:
+                    logger.exception("the handler of a connection on port %d failed", port)
+
+        listeners = await self.open_tcp_listeners(
+            port, host=host, backlog=backlog, congestion=congestion
+        )
+        try:
+            await trio.serve_listeners(
+                guarded, listeners, handler_nursery=handler_nursery, task_status=task_status
+            )
+        except BaseExceptionGroup as group:
+            if group.split(trio.ClosedResourceError)[1] is None:
+                self.check_up()
+            raise
+
+    # What goes on
+
+    def connections(self) -> list[TcpInfo]:
+        """List all connections, those in TIME-WAIT included, in the order in which they began."""
+        return self.stack.connections()
+
+    def statistics(self) -> dict[str, int]:
+        """Count what happened since the host began, packets that were dropped by reason.
+
+        The names are stable: ``packets_received``, ``packets_sent``, ``bad_tcp_checksum``,
+        ``tcp_accepted``, ``tcp_out_of_window``, ``retransmission_timeout``... An impaired path adds
+        what it did: ``path_out_lost``, ``path_in_duplicated``...
+        """
+        return self.stack.statistics() | self._path_statistics()
+
+    def _path_statistics(self) -> dict[str, int]:
+        if not isinstance(self._link, ImpairedLink):
+            return {}
+        return {f"path_{what}": count for what, count in self._link.counts.items()}
+
+    # For sockets
+
+    def _close_listeners(self) -> None:
+        for listener in [*self._listeners]:
+            listener.close()
+
+    def listening(self, sock: Socket) -> None:
+        """Note a socket that listens: it is closed with the host."""
+        self._listeners.add(sock)
+
+    def not_listening(self, sock: Socket) -> None:
+        """Forget it."""
+        self._listeners.discard(sock)
+
+
+def _without_cancelled(error: BaseException | None) -> list[BaseException]:
+    """What a block raised of itself, and not because it was cancelled."""
+    if isinstance(error, BaseExceptionGroup):
+        error = error.split(trio.Cancelled)[1]
+    return [] if error is None or isinstance(error, trio.Cancelled) else [error]

@@ -1,0 +1,184 @@
+"""Who may come in: what becomes of segments that belong to no connection.
+
+Every SYN may be forged, and costs its sender nothing. So what it costs us is bounded: by the
+backlog, by what may be half open, by how many connections there may be, and by memory. When too
+many are half open, cookies take over, which cost nothing either.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tunstack.ip.ratelimit import PeerRateLimit
+from tunstack.stack.flow import Flow
+from tunstack.stack.peers import LOOKS
+from tunstack.tcp.connection.arrival import reset_for
+from tunstack.tcp.connection.verdict import Verdict
+from tunstack.tcp.listen.cookies import LIFETIME, SynCookies
+from tunstack.tcp.listen.half_open import HalfOpen
+from tunstack.tcp.listen.isn import timestamp
+from tunstack.tcp.segment import ACK, FIN, RST, SYN
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from tunstack.ip.demux import FourTuple
+    from tunstack.stack.eviction import Eviction
+    from tunstack.stack.limits import Limits
+    from tunstack.tcp.budget import Budget
+    from tunstack.tcp.connection.connection import Connection
+    from tunstack.tcp.listen.isn import InitialNumbers
+    from tunstack.tcp.listen.listener import Listener
+    from tunstack.tcp.segment import Segment
+
+COUNTERS: Final = (
+    "syncookies_sent",
+    "syncookies_received",
+    "syncookies_failed",
+    "half_open_dropped",
+    "resets_suppressed",
+)
+"""What is counted here; the names in the statistics."""
+
+
+class Decision(NamedTuple):
+    """What to do with a segment of no connection.
+
+    Attributes:
+        verdict: What becomes of it; None if it begins a connection.
+        answer: What to send, if anything.
+        syn: The SYN that the connection begins with, if that was an earlier one.
+    """
+
+    verdict: Verdict | None
+    answer: Segment | None = None
+    syn: Segment | None = None
+
+
+_WELCOME: Final = Decision(None)
+
+
+def _others(connection: Connection) -> int:
+    """How many connections its peer has."""
+    peer = connection.peer if isinstance(connection, Flow) else None
+    return 0 if peer is None else len(peer.members)
+
+
+class Admission:
+    """The doorkeeper of a stack.
+
+    Attributes:
+        half_open: What all listeners have half open together.
+        icmp_errors: How often a stranger is told of a mistake.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        secret: bytes,
+        *,
+        numbers: InitialNumbers,
+        budget: Budget,
+        eviction: Eviction,
+        counters: Counter[str],
+    ) -> None:
+        """Make one; `eviction` says if one more connection may be, and sees to it."""
+        self.half_open = HalfOpen(limits.half_open)
+        self.icmp_errors = PeerRateLimit(limits.icmp_errors, secret)
+        self._resets = PeerRateLimit(limits.resets, secret)
+        self._policy = limits.syncookies
+        self._cookies = SynCookies(secret)
+        self._numbers = numbers
+        self._budget = budget
+        self._eviction = eviction
+        self._counters = counters
+
+    def judge(
+        self,
+        listener: Listener | None,
+        name: FourTuple,
+        segment: Segment,
+        now: float,
+        *,
+        reopens: bool,
+    ) -> Decision:
+        """What becomes of a segment for which there is no connection (section 3.10.7.1 and 2).
+
+        Args:
+            listener: Who listens where it goes, if somebody does.
+            name: Where it goes, and whence it comes.
+            segment: The segment.
+            now: Seconds.
+            reopens: Whether it is a SYN that has ended a connection in TIME-WAIT.
+        """
+        kind = segment.flags & (SYN | ACK | RST)
+        if listener is not None and (not kind or segment.flags & (SYN | FIN | ACK) == SYN | FIN):
+            # Section 3.10.7.2, fourth, drops the first; the other nobody sends in good faith, and
+            # Linux drops it as well.
+            return Decision(Verdict.IGNORED)
+        if listener is not None and kind == SYN:
+            # Whoever had a connection before is real; and a cookie's number could be an old one.
+            if listener.full:
+                return Decision(Verdict.BACKLOG_FULL)
+            refusal = None
+            if reopens or not self._wants_cookie(listener):
+                refusal = self._no_room(name, now, proven=self._policy == "never")
+                if refusal is None:
+                    return _WELCOME
+            elif self._budget.full:
+                refusal = Verdict.NO_MEMORY
+            if refusal is None:
+                return self._send_cookie(listener, name, segment, now)
+            if reopens or not self._eviction.could(refusal, name.remote, now):
+                return Decision(refusal)
+            return self._send_cookie(listener, name, segment, now)
+        if listener is not None and kind == ACK and now < listener.cookies_until:
+            syn = self._cookies.recall(name.packed, segment, listener.config, now)
+            if syn is not None:
+                self._counters["syncookies_received"] += 1
+                if listener.full:
+                    return Decision(Verdict.BACKLOG_FULL)
+                return Decision(self._no_room(name, now, proven=True), syn=syn)
+            self._counters["syncookies_failed"] += 1
+        return self._reset(name, segment, now)
+
+    def give_up_half_open(self, listener: Listener) -> Connection | None:
+        """End a half-open connection, and return it, if there is no room for one more.
+
+        Of some of the oldest it is one of the peer that has most connections, and of those the
+        oldest: one address that begins many does not drive out what others have begun.
+        """
+        oldest = listener.half_open.oldest(LOOKS) if listener.half_open.full else []
+        if not oldest:
+            return None
+        chosen = max(oldest, key=_others)
+        self._counters["half_open_dropped"] += 1
+        chosen.end(None)
+        return chosen
+
+    def _no_room(self, name: FourTuple, now: float, *, proven: bool) -> Verdict | None:
+        return self._eviction.make_room(name.remote, now, proven=proven)
+
+    def _wants_cookie(self, listener: Listener) -> bool:
+        if self._policy == "when full":
+            return listener.half_open.full
+        return self._policy == "always"
+
+    def _send_cookie(
+        self, listener: Listener, name: FourTuple, syn: Segment, now: float
+    ) -> Decision:
+        listener.cookies_until = now + LIFETIME
+        self._counters["syncookies_sent"] += 1
+        packed = name.packed
+        clock = timestamp(now, self._numbers.timestamp_offset(packed))
+        answer = self._cookies.answer(packed, syn, listener.config, clock, now)
+        return Decision(Verdict.SYN_COOKIE, answer)
+
+    def _reset(self, name: FourTuple, segment: Segment, now: float) -> Decision:
+        reset = reset_for(segment)
+        if reset is None:
+            return Decision(Verdict.IGNORED)
+        if not self._resets.allows(name.remote, now):
+            self._counters["resets_suppressed"] += 1
+            return Decision(Verdict.IGNORED)
+        return Decision(Verdict.REFUSED, reset)

@@ -1,0 +1,140 @@
+"""Who may have one connection more, and whose place it takes when the host is full.
+
+In this order: the oldest in TIME-WAIT; the oldest orphan of the peer that has most of them; and
+unless `Limits.evict` is off, a connection in use. That is one of whoever has most, if that is more
+than the newcomer has: of connections the one that has been idle longest, of memory the one that
+holds most. Where everybody has as much, it is one that has been idle for a minute, whoever has it.
+
+No SYN ends a connection in use, for it may be forged. Where one would have to, it is answered by a
+cookie, and the ACK that brings the cookie back, from where nobody but its sender can have got it,
+ends the other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tunstack.tcp.connection.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable
+
+    from tunstack.ip.datagram import Address
+    from tunstack.ip.demux import Demultiplexer
+    from tunstack.stack.flow import Flow
+    from tunstack.stack.limits import Limits
+    from tunstack.stack.memory import Memory
+    from tunstack.stack.peers import Peer
+    from tunstack.stack.time_wait import TimeWaits
+    from tunstack.tcp.listen.listener import Listener
+
+IDLE: Final = 60.0
+"""Seconds after which a connection is given up for one more, though its peer has no other."""
+
+_SHARE: Final = 4
+"""The share of the memory that every peer may hold, as a power of two: a sixteenth."""
+
+COUNTERS: Final = ("connections_evicted", "peer_limited")
+"""What is counted here; the names in the statistics."""
+
+
+class Eviction:
+    """Makes room."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        demux: Demultiplexer[Flow, Listener],
+        memory: Memory,
+        time_waits: TimeWaits,
+        counters: Counter[str],
+        touch: Callable[[Flow], None],
+    ) -> None:
+        """Make it; `touch` is called with flows that have ended."""
+        self._limits = limits
+        self._demux = demux
+        self._memory = memory
+        self._time_waits = time_waits
+        self._counters = counters
+        self._touch = touch
+
+    def make_room(self, remote: Address, now: float, *, proven: bool) -> Verdict | None:
+        """Why there may not be one connection more; None if there may, and is room for it.
+
+        Args:
+            remote: Of whom.
+            now: Seconds.
+            proven: Whether that is known to be true, so that one in use may end for it.
+        """
+        while self._memory.budget.full:
+            peer = self._memory.peers.find(remote)
+            if not (proven and self._evict(self._for_memory(peer, now))):
+                return Verdict.NO_MEMORY
+        return self.make_place(remote, now, proven=proven)
+
+    def make_place(self, remote: Address, now: float, *, proven: bool) -> Verdict | None:
+        """As :meth:`make_room`, however full the memory is."""
+        peer = self._memory.peers.find(remote)
+        if self._is_limited(peer):
+            self._counters["peer_limited"] += 1
+            return Verdict.TOO_MANY
+        while len(self._demux.connections) + len(self._time_waits) >= self._limits.connections:
+            if self._memory.give_up_wait():
+                continue
+            ended = self._memory.give_up_one()
+            if ended is not None:
+                self._forget(ended)
+            elif not (proven and self._evict(self._for_connection(peer, now))):
+                return Verdict.TOO_MANY
+        return None
+
+    def could(self, refusal: Verdict, remote: Address, now: float) -> bool:
+        """Whether :meth:`make_room` would not have answered `refusal`, had it been proven."""
+        peer = self._memory.peers.find(remote)
+        if refusal is Verdict.NO_MEMORY:
+            return self._for_memory(peer, now) is not None
+        return not self._is_limited(peer) and self._for_connection(peer, now) is not None
+
+    def _is_limited(self, peer: Peer[Flow] | None) -> bool:
+        most = self._limits.peer_connections
+        return most is not None and peer is not None and len(peer.members) >= most
+
+    def _for_memory(self, newcomer: Peer[Flow] | None, now: float) -> Flow | None:
+        """Who is to go for the memory that it holds; None if nobody is."""
+        if not self._limits.evict:
+            return None
+        peers = self._memory.peers
+        hoard = peers.largest_hoard()
+        flow = peers.idle_longest() if hoard is None else hoard.heaviest()
+        share = max(self._limits.memory >> _SHARE, 0 if newcomer is None else newcomer.held)
+        if hoard is not None and hoard is not newcomer and hoard.held > share:
+            return flow
+        return flow if flow is not None and now - flow.active_at >= IDLE else None
+
+    def _for_connection(self, newcomer: Peer[Flow] | None, now: float) -> Flow | None:
+        """Who is to go for its place; None if nobody is."""
+        if not self._limits.evict:
+            return None
+        peers = self._memory.peers
+        crowd = peers.largest_crowd()
+        if crowd is not None:
+            own = 0 if newcomer is None else len(newcomer.members)
+            if len(crowd.members) > own + 1:
+                return crowd.idle_longest()
+        flow = peers.idle_longest() if crowd is None else crowd.idle_longest()
+        return flow if flow is not None and now - flow.active_at >= IDLE else None
+
+    def _evict(self, flow: Flow | None) -> bool:
+        if flow is None:
+            return False
+        self._counters["connections_evicted"] += 1
+        flow.give_way()
+        self._memory.forget(flow)
+        self._forget(flow)
+        return True
+
+    def _forget(self, ended: Flow) -> None:
+        self._demux.remove(ended.four_tuple, ended)
+        self._touch(ended)

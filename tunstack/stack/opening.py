@@ -1,0 +1,313 @@
+"""How connections begin: who may, under which name, and with which numbers."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+from typing import TYPE_CHECKING, Final
+
+from tunstack.ip import address as ip_address
+from tunstack.ip.demux import FourTuple
+from tunstack.stack.admission import Admission
+from tunstack.stack.eviction import Eviction
+from tunstack.stack.flow import Flow
+from tunstack.tcp.connection.ecn import CE
+from tunstack.tcp.connection.state import State
+from tunstack.tcp.connection.verdict import Verdict
+from tunstack.tcp.listen import fast_open
+from tunstack.tcp.listen.fast_open_cookies import CookieCache, CookieMint
+from tunstack.tcp.listen.isn import InitialNumbers
+from tunstack.tcp.listen.listener import Listener
+from tunstack.tcp.sequence import MASK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tunstack.ip.datagram import Address, Buffer
+    from tunstack.ip.demux import Demultiplexer
+    from tunstack.stack.addresses import Addresses
+    from tunstack.stack.limits import Limits
+    from tunstack.stack.memory import Memory
+    from tunstack.stack.output import Output
+    from tunstack.stack.paths import Paths
+    from tunstack.stack.time_wait import TimeWaits
+    from tunstack.tcp.config import Config
+    from tunstack.tcp.segment import Segment
+
+_TIME_WAIT: Final = State.TIME_WAIT.value
+_NEW_INCARNATION: Final = Verdict.NEW_INCARNATION
+
+_ISN_STEP: Final = 1 << 17
+"""How far beyond the old connection's numbers a new incarnation's begin, at least."""
+
+
+class Opening:
+    """Makes the connections of a stack, in both roles.
+
+    Attributes:
+        config: What every connection begins with.
+        admission: Who may come in.
+        only_listens: Whether :meth:`connect` is refused, as answers might go to another process.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        limits: Limits,
+        secret: bytes,
+        *,
+        addresses: Addresses,
+        demux: Demultiplexer[Flow, Listener],
+        memory: Memory,
+        time_waits: TimeWaits,
+        paths: Paths,
+        output: Output,
+        touch: Callable[[Flow], None],
+    ) -> None:
+        """Make it; `touch` is called with flows that have something to do."""
+        self.config = config
+        self.only_listens = False
+        self._eviction = Eviction(
+            limits,
+            demux=demux,
+            memory=memory,
+            time_waits=time_waits,
+            counters=output.counters,
+            touch=touch,
+        )
+        self._numbers = InitialNumbers(secret)
+        self.admission = Admission(
+            limits,
+            secret,
+            numbers=self._numbers,
+            budget=memory.budget,
+            eviction=self._eviction,
+            counters=output.counters,
+        )
+        self._cookie_mint = CookieMint(secret)
+        self._cookie_cache = CookieCache()
+        self._order = itertools.count()
+        self._addresses = addresses
+        self._demux = demux
+        self._memory = memory
+        self._time_waits = time_waits
+        self._paths = paths
+        self._output = output
+        self._touch = touch
+
+    # Passive
+
+    def listen(
+        self, local: Address | None, port: int, backlog: int, config: Config | None = None
+    ) -> Listener:
+        """Passive OPEN on a port that is bound; raises OSError (EADDRINUSE)."""
+        listener = Listener(backlog, config or self.config, self.admission.half_open)
+        self._demux.listen(local, port, listener)
+        return listener
+
+    def close_listener(self, local: Address | None, port: int, listener: Listener) -> None:
+        """End a listener; what waits in it is reset."""
+        self._demux.unlisten(local, port)
+        for connection in listener.close():
+            assert isinstance(connection, Flow)
+            self._touch(connection)
+
+    def unmatched(
+        self,
+        name: FourTuple,
+        segment: Segment,
+        packet: Buffer,
+        now: float,
+        floor: int | None = None,
+    ) -> Flow | None:
+        """A segment of no connection: a new one's first, or an occasion for a RST (3.10.7.1-2).
+
+        Args:
+            name: Where it goes, and whence it comes.
+            segment: The segment.
+            packet: The packet that it came in, for observers.
+            now: Seconds.
+            floor: The initial sequence number, if it comes after a connection of the same name.
+
+        Returns:
+            The connection that it begins, and that is to have it; None if there is none.
+        """
+        listener = self._demux.find_listener(name.local, name.local_port)
+        reopens = floor is not None
+        verdict, answer, syn = self.admission.judge(listener, name, segment, now, reopens=reopens)
+        if verdict is None:
+            assert listener is not None
+            if syn is not None:
+                return self._begin_by_cookie(name, listener, syn, segment, now)
+            given_up = self.admission.give_up_half_open(listener)
+            if given_up is not None:
+                assert isinstance(given_up, Flow)
+                self._touch(given_up)
+            flow = self._begin(name, listener, now, floor)
+            if segment.fast_open is not None:
+                path = (name.remote, name.local)
+                flow.fast_open = fast_open.judge(
+                    self._cookie_mint, listener, path, segment, self._output.counters, now
+                )
+            return flow
+        output = self._output
+        output.counters[verdict] += 1
+        output.observe_in(packet, now, verdict)
+        if answer is not None:
+            config = self.config if listener is None else listener.config
+            output.send(name, answer, now, config=config)
+        return None
+
+    def _begin(self, name: FourTuple, listener: Listener, now: float, iss: int | None) -> Flow:
+        flow = self._make_flow(name, now, iss=iss, config=listener.config)
+        flow.owner = listener
+        flow.open_passive()
+        listener.begin(flow)
+        self._demux.add(name, flow)
+        self._memory.enter(flow)
+        return flow
+
+    def _begin_by_cookie(
+        self, name: FourTuple, listener: Listener, syn: Segment, ack: Segment, now: float
+    ) -> Flow:
+        """Go through the handshake as if the SYN had been kept: `ack` is all that is missing."""
+        flow = self._begin(name, listener, now, (ack.ack - 1) & MASK)
+        flow.segment_arrives(syn, now)
+        flow.answered_by_cookie(now)
+        return flow
+
+    # Again, under the same name
+
+    def reincarnate(self, old: Flow, syn: Segment, packet: Buffer, now: float) -> None:
+        """A SYN that may reopen a connection in TIME-WAIT: from here on there is only the new."""
+        if self._demux.find_listener(old.four_tuple.local, old.four_tuple.local_port) is None:
+            # Nobody can: it is like any other segment (section 3.10.7.4, fourth).
+            old.challenge(now)
+            return
+        self._end(old)
+        self._begin_anew(old.four_tuple, old.sender.nxt, syn, packet, now)
+
+    def replaces_wait(self, incoming: bytes, syn: Segment, packet: Buffer, now: float) -> bool:
+        """Whether `syn` has reopened what nobody owns: as :meth:`reincarnate`, without the old.
+
+        A client that does not wait for it comes back with the same port before a minute is over.
+        """
+        name = FourTuple.from_incoming(incoming)
+        if self._demux.find_listener(name.local, name.local_port) is None:
+            return False
+        nxt = self._time_waits.replace(incoming, syn)
+        if nxt is None:
+            return False
+        output = self._output
+        if syn.ecn == CE:
+            output.counters["congestion_marks"] += 1
+        output.counters[_NEW_INCARNATION] += 1
+        output.observe_in(packet, now, _NEW_INCARNATION, _TIME_WAIT, _TIME_WAIT)
+        self._begin_anew(name, nxt, syn, packet, now)
+        return True
+
+    def _end(self, old: Flow) -> None:
+        old.end(None)
+        self._demux.remove(old.four_tuple, old)
+        self._touch(old)
+
+    def _begin_anew(
+        self, name: FourTuple, nxt: int, syn: Segment, packet: Buffer, now: float
+    ) -> None:
+        """After a connection of the same name, whose SND.NXT was `nxt`."""
+        # Larger than any number that the old one used (RFC 9293 section 3.6.1).
+        floor = (nxt + _ISN_STEP) & MASK
+        flow = self.unmatched(name, syn, packet, now, floor)
+        if flow is not None:
+            flow.segment_arrives(syn, now)
+            self._touch(flow)
+
+    # Active
+
+    def connect(
+        self,
+        remote: Address,
+        remote_port: int,
+        now: float,
+        *,
+        local: Address | None = None,
+        local_port: int = 0,
+        config: Config | None = None,
+        early: bool = False,
+    ) -> Flow:
+        """Active OPEN: begin a connection; :meth:`Stack.flush` sends its SYN.
+
+        With `early` its SYN takes along data that is sent by then, if RFC 7413 allows it.
+
+        Raises:
+            OSError: ENETUNREACH for an address that is no single host's (MUST-46), EADDRNOTAVAIL
+                where there is one of this name, or no port left, ECONNREFUSED for port 0, ENOBUFS
+                when there are too many connections, EOPNOTSUPP when we only listen.
+        """
+        if self.only_listens:
+            raise OSError(errno.EOPNOTSUPP, "a worker only listens")
+        if not ip_address.is_valid_remote(remote, self._addresses.broadcasts):
+            raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+        if remote_port == 0:
+            raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        if self._eviction.make_place(remote, now, proven=True) is not None:
+            raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+        if local is None:
+            local = self._addresses.source_for(remote)
+        port = local_port or self._demux.ephemeral_port(
+            local,
+            remote,
+            remote_port,
+            reusable=lambda name: self._time_waits.is_reusable(name, now),
+        )
+        name = FourTuple(local, port, remote, remote_port)
+        timestamps = (config or self.config).timestamps
+        nxt = self._after_time_wait(name) if timestamps else None
+        iss = None if nxt is None else (nxt + _ISN_STEP) & MASK
+        flow = self._make_flow(name, now, iss=iss, config=config)
+        self._demux.add(name, flow)
+        self._memory.enter(flow)
+        if early:
+            path = (local, remote)
+            counters = self._output.counters
+            flow.fast_open = fast_open.Attempt(self._cookie_cache, path, counters, now)
+        flow.open_active()
+        self._touch(flow)
+        return flow
+
+    def _after_time_wait(self, name: FourTuple) -> int | None:
+        """Where we have ended a connection of this name, end its TIME-WAIT: it has timestamps.
+
+        Returns its SND.NXT; None if there is none that gives way.
+        """
+        old = self._demux.find(name)
+        if old is None:
+            return self._time_waits.give_way(name.incoming)
+        if old.state is not State.TIME_WAIT or not old.timestamps_ok:
+            return None
+        self._end(old)
+        return old.sender.nxt
+
+    # Both
+
+    def _make_flow(
+        self,
+        name: FourTuple,
+        now: float,
+        *,
+        iss: int | None = None,
+        config: Config | None = None,
+    ) -> Flow:
+        packed = name.packed
+        flow = Flow(
+            name,
+            config or self.config,
+            iss=self._numbers.isn(packed, now) if iss is None else iss,
+            ts_offset=self._numbers.timestamp_offset(packed),
+            budget=self._memory.budget,
+        )
+        flow.number = next(self._order)
+        flow.quiet.heard_at = now
+        flow.sender.path.told = self._paths.size_for(name.remote)
+        return flow

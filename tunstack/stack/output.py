@@ -1,0 +1,212 @@
+"""What leaves a stack, and who is told of what comes and goes."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from tunstack.stack.observation import Observation, Windows
+from tunstack.tcp.connection.state import ESTABLISHED
+from tunstack.wire import completed, encode_segment
+from tunstack.wire.fast import segment as lean
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable, Collection
+
+    from tunstack.ip.datagram import Address, Buffer
+    from tunstack.ip.demux import FourTuple
+    from tunstack.stack.flow import Flow
+    from tunstack.tcp.config import Config
+    from tunstack.tcp.connection.fast_path import Write
+    from tunstack.tcp.segment import Segment
+
+_ESTABLISHED: Final = ESTABLISHED.value
+_UNLIMITED: Final = 1 << 30
+"""A slow start threshold that no loss has set yet."""
+_SMALL: Final = 2048
+"""Octets of data that are copied behind their headers: that costs less than to have it gathered."""
+MOST_LOOPED: Final = 16 << 20
+"""Octets that may be on their way to ourselves; what comes after them is lost, as on a wire.
+
+Nobody accounts for them, and all connections together may send much more at once.
+"""
+
+
+class Output:
+    """The way out of a stack.
+
+    Attributes:
+        packets: What is for the link, each packet as the buffers that make it up.
+        looped: What is for ourselves.
+        tap: Called with every packet, and what was made of it.
+        epoch: What to add to the clock for the time of observations, in seconds.
+        counters: The stack's.
+    """
+
+    def __init__(
+        self,
+        local: Collection[Address],
+        counters: Counter[str],
+        tap: Callable[[Observation], None] | None,
+        *,
+        offload: bool,
+    ) -> None:
+        """Make one for a stack with the addresses `local`, with or without a virtio header."""
+        self.packets: deque[list[Buffer]] = deque()
+        self.looped: deque[bytes] = deque()
+        self._looped_size = 0
+        self.tap = tap
+        self.epoch = 0.0
+        self.counters = counters
+        self._local = local
+        self._offload = offload
+
+    def send(
+        self,
+        name: FourTuple,
+        segment: Segment,
+        now: float,
+        flow: Flow | None = None,
+        *,
+        config: Config,
+    ) -> None:
+        """Send a segment of `flow`, or of no connection."""
+        if flow is not None and flow.write is not None and self.tap is None and segment.lean:
+            assert segment.ts_val is not None
+            flow.write(
+                segment.seq,
+                segment.ack,
+                segment.flags,
+                segment.wnd,
+                segment.ts_val,
+                segment.ts_ecr,
+                segment.payload,
+                segment.gso_size,
+                now,
+            )
+            return
+        packet = encode_segment(
+            name.local,
+            name.remote,
+            name.local_port,
+            name.remote_port,
+            segment,
+            offload=self._offload,
+            ttl=config.ttl,
+            tos=config.tos,
+        )
+        if segment.note:
+            self.counters[segment.note] += 1
+        if flow is None or self.tap is None:
+            self.emit(name.remote, packet, now, segment.note)
+        else:
+            before, after = flow.observed.value, flow.state.value
+            self.emit(name.remote, packet, now, segment.note, before, after, _windows(flow))
+            flow.observed = flow.state
+
+    def emit(
+        self,
+        dst: Address,
+        packet: list[Buffer],
+        now: float,
+        note: str = "",
+        before: str | None = None,
+        after: str | None = None,
+        windows: Windows | None = None,
+    ) -> None:
+        """Send a packet; the rest is for observers."""
+        self.counters["packets_sent"] += 1
+        if dst in self._local:
+            self._loop(b"".join(packet))
+        else:
+            self.packets.append(packet)
+        if self.tap is not None:
+            whole = self._whole(b"".join(packet))
+            self.tap(Observation(self.epoch + now, "out", whole, before, after, note, windows))
+
+    def _loop(self, packet: bytes) -> None:
+        if self._looped_size + len(packet) > MOST_LOOPED:
+            self.counters["lost_to_full_link"] += 1
+            return
+        self._looped_size += len(packet)
+        self.looped.append(packet)
+
+    def take_looped(self) -> bytes:
+        """Take the first packet of those that are for ourselves."""
+        packet = self.looped.popleft()
+        self._looped_size -= len(packet)
+        return packet
+
+    def observe_in(
+        self,
+        packet: Buffer,
+        now: float,
+        verdict: str,
+        before: str | None = None,
+        after: str | None = None,
+        flow: Flow | None = None,
+    ) -> None:
+        """Tell of a packet that came, what was made of it, and of which connection."""
+        if self.tap is not None:
+            whole, windows = self._whole(packet), None if flow is None else _windows(flow)
+            self.tap(
+                Observation(self.epoch + now, "in", whole, before, after, str(verdict), windows)
+            )
+
+    def _whole(self, frame: Buffer) -> bytes:
+        """The packet as it would be on a wire, but for its size."""
+        return completed(frame) if self._offload else bytes(frame)
+
+    def writer(self, name: FourTuple, config: Config) -> Write:
+        """Return what sends the lean segments of a connection, to somebody else than us."""
+        return _Writer(self, name, config, offload=self._offload).write
+
+
+def _windows(flow: Flow) -> Windows | None:
+    """What is told of a connection's congestion control."""
+    sender = flow.sender
+    if not sender.synchronized:
+        return None
+    cwnd, ssthresh = sender.congestion.cwnd, sender.congestion.ssthresh
+    return Windows(cwnd, ssthresh if ssthresh < _UNLIMITED else None, sender.mss)
+
+
+class _Writer:
+    """What sends the lean segments of a connection.
+
+    An object, and no function within one, as there is one for each connection: its variables would
+    take half a kilobyte more.
+    """
+
+    __slots__ = ("_output", "_remote", "_template")
+
+    def __init__(self, output: Output, name: FourTuple, config: Config, *, offload: bool) -> None:
+        ports = name.local_port.to_bytes(2, "big") + name.remote_port.to_bytes(2, "big")
+        self._output = output
+        self._remote = name.remote
+        self._template = lean.Template(
+            name.local, name.remote, ports, offload=offload, ttl=config.ttl, tos=config.tos
+        )
+
+    def write(
+        self,
+        seq: int,
+        ack: int,
+        flags: int,
+        wnd: int,
+        ts_val: int,
+        ts_ecr: int,
+        data: Buffer,
+        gso_size: int,
+        now: float,
+    ) -> None:
+        """Send a segment."""
+        header = self._template.headers(seq, ack, flags, wnd, ts_val, ts_ecr, data, gso_size)
+        packet: list[Buffer] = [header + data] if len(data) < _SMALL else [header, data]
+        output = self._output
+        if output.tap is None:
+            output.counters["packets_sent"] += 1
+            output.packets.append(packet)
+        else:
+            output.emit(self._remote, packet, now, "", _ESTABLISHED, _ESTABLISHED)

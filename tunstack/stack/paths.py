@@ -1,0 +1,217 @@
+"""What the network says of our paths, by ICMP, and what we say to others by the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tunstack.ip import icmp
+from tunstack.ip.demux import FourTuple
+from tunstack.ip.path_mtu import PathMtus, reported_mtu
+from tunstack.stack.flow import IP_AND_TCP_HEADERS
+from tunstack.tcp.sender import sizing
+from tunstack.tcp.sequence import within
+from tunstack.wire import (
+    NOTHING_OFFLOADED,
+    Discard,
+    decode_datagram,
+    decode_icmp,
+    decode_vnet,
+    encode_icmp,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from tunstack.ip.datagram import Address, Buffer, Datagram
+    from tunstack.ip.demux import Demultiplexer
+    from tunstack.ip.ratelimit import PeerRateLimit
+    from tunstack.stack.addresses import Addresses
+    from tunstack.stack.flow import Flow
+    from tunstack.stack.output import Output
+    from tunstack.stack.peers import Peers
+    from tunstack.tcp.listen.listener import Listener
+
+_TOLD: Final = 64
+"""How many connections are told of a change of their path in one go."""
+
+
+class Paths:
+    """ICMP, both ways, and how narrow each path is.
+
+    Attributes:
+        mtus: Which paths are narrower than the link.
+        untold: By address, how many are still to be told that their path has changed: while there
+            are any, call :meth:`expire` soon.
+        stray: Called with an ICMP error about a flow that is not here, for it may be in another
+            process that has the same address; see :meth:`take_stray`.
+    """
+
+    def __init__(
+        self,
+        mtu: int,
+        addresses: Addresses,
+        demux: Demultiplexer[Flow, Listener],
+        peers: Peers[Flow],
+        output: Output,
+        *,
+        rng: Random,
+        touch: Callable[[Flow], None],
+        offload: bool,
+    ) -> None:
+        """Make it for a link of `mtu`; `touch` is called with flows that have something to do."""
+        self.mtus = PathMtus(mtu)
+        self.stray: Callable[[bytes], None] | None = None
+        self._mtu = mtu
+        self._broadcasts = addresses.broadcasts
+        self._demux = demux
+        self._peers = peers
+        self.untold: dict[Address, int] = {}
+        self._output = output
+        self._rng = rng
+        self._touch = touch
+        self._offload = offload
+
+    # What others say
+
+    def icmp_arrives(self, datagram: Datagram, packet: Buffer, now: float) -> None:
+        """Process an ICMP message; raises `Discard` for one that is malformed."""
+        message = decode_icmp(datagram)
+        self._output.counters["icmp_received"] += 1
+        self._output.observe_in(packet, now, "accepted")
+        answer = icmp.reply_to(datagram, message, broadcasts=self._broadcasts)
+        if answer is not None:
+            self._send(datagram, answer, now)
+        elif (quote := icmp.quoted_tcp(message)) is not None:
+            name = FourTuple(quote.src, quote.sport, quote.dst, quote.dport)
+            if self.stray is not None and self._demux.find(name) is None:
+                self.stray(bytes(packet))
+            self._tcp_error(name, quote.seq, message, now)
+
+    def take_stray(self, packet: Buffer, now: float) -> None:
+        """Look at what came to `stray` of another stack with our address.
+
+        Only if it is about a flow of ours is anything done, or counted.
+        """
+        try:
+            datagram = decode_datagram(decode_vnet(packet)[0] if self._offload else packet)
+            message = decode_icmp(datagram)
+        except Discard:
+            return
+        quote = icmp.quoted_tcp(message)
+        if quote is not None:
+            name = FourTuple(quote.src, quote.sport, quote.dst, quote.dport)
+            if self._demux.find(name) is not None:
+                self._tcp_error(name, quote.seq, message, now)
+
+    def _tcp_error(self, name: FourTuple, seq: int, message: icmp.IcmpMessage, now: float) -> None:
+        """An ICMP error about a segment of ours (RFC 9293 section 3.9.2.2)."""
+        flow = self._demux.find(name)
+        error = icmp.as_os_error(message)
+        if error is None:
+            return
+        if flow is None or not within(seq, flow.sender.una, flow.sender.outstanding):
+            # RFC 5927 section 4.1: a guess, or too late.
+            self._output.counters["icmp_unmatched"] += 1
+            return
+        unreachable = message.type == icmp.DESTINATION_UNREACHABLE
+        if unreachable and message.code == icmp.FRAGMENTATION_NEEDED:
+            if (mtu := reported_mtu(message)) is not None:
+                sizing.too_large(flow.sender, mtu - IP_AND_TCP_HEADERS, seq, now)
+                self.look_at(flow, now)
+            return
+        if message.type == icmp.TIME_EXCEEDED and message.code == icmp.REASSEMBLY_TIME_EXCEEDED:
+            flow.report(error)  # One segment is lost, and goes again: as on Linux, nothing ends.
+        else:
+            flow.icmp_error(error)
+        self._touch(flow)
+
+    # How narrow paths are
+
+    def size_for(self, remote: Address) -> int:
+        """Octets of TCP options and data that a packet to `remote` can carry."""
+        return self.mtus.get(remote) - IP_AND_TCP_HEADERS
+
+    def look_at(self, flow: Flow, now: float) -> None:
+        """If `flow` has learnt that its path is narrow, tell those that use the same one."""
+        path = flow.sender.path
+        if not path.news:
+            return
+        path.news = False
+        self._touch(flow)
+        remote = flow.four_tuple.remote
+        if self.mtus.lower(remote, path.told + IP_AND_TCP_HEADERS, now):
+            self._output.counters["path_mtu_lowered"] += 1
+            self._changed(remote)
+            self._tell_some()
+
+    def expire(self, now: float) -> None:
+        """Forget what was said too long ago, and go on with telling."""
+        for remote in self.mtus.expired(now):
+            self._changed(remote)
+        self._tell_some()
+
+    def _changed(self, remote: Address) -> None:
+        """What is known of a path has changed: tell all that use it, some at a time.
+
+        They are told from the last one on, so that whoever takes the place of one that ends
+        was told already. Another change begins anew: the latest is what counts.
+        """
+        peer = self._peers.find(remote)
+        if peer is not None:
+            self.untold[remote] = len(peer.members)
+
+    def _tell_some(self) -> None:
+        if not self.untold:
+            return
+        remote, left = next(iter(self.untold.items()))
+        peer = self._peers.find(remote)
+        members = [] if peer is None else peer.members
+        left = min(left, len(members))
+        first = max(0, left - _TOLD)
+        size = self.size_for(remote)
+        for flow in members[first:left]:
+            if flow.four_tuple.remote == remote:  # Of IPv6 they may be several.
+                sizing.path_changed(flow.sender, size)
+                flow.ordinary = False
+        if first:
+            self.untold[remote] = first
+        else:
+            del self.untold[remote]
+
+    # What we say
+
+    def refuse(self, datagram: Datagram, limit: PeerRateLimit, now: float) -> None:
+        """Tell the sender that nobody here speaks its protocol, if that is not said too often."""
+        message = icmp.protocol_unreachable(datagram, broadcasts=self._broadcasts)
+        self._send_error(datagram, message, limit, now)
+
+    def refuse_options(
+        self, datagram: Datagram, pointer: int, limit: PeerRateLimit, now: float
+    ) -> None:
+        """Tell the sender which octet of its header is wrong, if that is not said too often."""
+        message = icmp.parameter_problem(datagram, pointer, broadcasts=self._broadcasts)
+        self._send_error(datagram, message, limit, now)
+
+    def _send_error(
+        self,
+        datagram: Datagram,
+        message: icmp.IcmpMessage | None,
+        limit: PeerRateLimit,
+        now: float,
+    ) -> None:
+        if message is None:
+            return
+        if limit.allows(datagram.src, now):
+            self._send(datagram, message, now)
+        else:
+            self._output.counters["icmp_suppressed"] += 1
+
+    def _send(self, asked: Datagram, message: icmp.IcmpMessage, now: float) -> None:
+        # It may be fragmented on its way: pieces of two must not be mixed up (RFC 6864).
+        identification = self._rng.getrandbits(16)
+        packet = encode_icmp(asked.dst, asked.src, message, identification=identification)
+        if sum(map(len, packet)) <= self._mtu:
+            if self._offload:
+                packet.insert(0, NOTHING_OFFLOADED)
+            self._output.emit(asked.src, packet, now)

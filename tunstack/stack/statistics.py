@@ -1,0 +1,70 @@
+"""What a stack counts, under which names.
+
+What the codec and the address checks drop is counted under the `Reason`'s value, what the TCP rules
+make of a segment under ``tcp_`` and the `Verdict`'s name. The rest is named here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tunstack.stack import admission, eviction, memory
+from tunstack.tcp.connection.verdict import Verdict
+from tunstack.tcp.listen import fast_open
+from tunstack.wire import Reason
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+_OWN_COUNTERS: Final = (
+    "packets_received",
+    "packets_sent",
+    "icmp_received",
+    "icmp_unmatched",
+    "congestion_marks",
+    "retransmission_timeout",
+    "retransmission_challenged",
+    "retransmission_fast",
+    "retransmission_too_large",
+    "path_mtu_lowered",
+    "size_probe",
+    "retransmission_tail_loss_probe",
+    "window_probe",
+    "keep_alive",
+    "lost_to_full_link",
+    "internal_errors",
+    "icmp_suppressed",
+    *admission.COUNTERS,
+    *memory.COUNTERS,
+    *eviction.COUNTERS,
+    *fast_open.COUNTERS,
+)
+"""Statistics that are neither a `Reason`'s nor a `Verdict`'s, the host's among them."""
+
+GAUGES: Final = frozenset({"memory_held", "half_open"})
+"""Statistics that tell what is the case now, not how often something happened."""
+
+
+def collected(
+    counters: Counter[str], *, predicted: int, memory_held: int, half_open: int
+) -> dict[str, int]:
+    """Put together all of a stack's statistics by name; those of what never happened are 0.
+
+    Args:
+        counters: What was counted, by the names that the code has for it.
+        predicted: Segments that took the short way, which `counters` has not.
+        memory_held: In octets.
+        half_open: Connections in SYN-RECEIVED.
+    """
+    counts = dict.fromkeys(_OWN_COUNTERS, 0)
+    counts |= {reason.value: counters[reason] for reason in Reason}
+    counts |= {f"tcp_{verdict.name.lower()}": counters[verdict] for verdict in Verdict}
+    counts["tcp_accepted"] += predicted
+    counts["tcp_predicted"] = predicted
+    counts["memory_held"] = memory_held
+    counts["half_open"] = half_open
+    own = {*Reason, *Verdict}
+    for name, count in counters.items():
+        if name not in own:
+            counts[name.replace(": ", "_").replace(" ", "_").replace("-", "_")] = count
+    return counts

@@ -1,0 +1,250 @@
+"""Header prediction: the segment that everybody expects, and what it does, in a few lines.
+
+Nearly all segments of a transfer are the next in order, acknowledge something or nothing new, and
+find nothing to repair. For them most of the rules of :mod:`~tunstack.tcp.connection.arrival` come
+to nothing, and what is left stands here, once more and short. It must come to exactly the same: the
+simulator's runs are octet by octet the same with and without it, and tests compare the two.
+
+:func:`is_ordinary` says whether a connection is in such a state; it is asked when something has
+happened to it that is not of this kind, not for each segment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from tunstack.tcp.connection.state import ESTABLISHED
+from tunstack.tcp.listen.isn import timestamp
+from tunstack.tcp.segment import ACK, PSH
+from tunstack.tcp.sender import sizing
+from tunstack.tcp.sender.sender import Transmission
+from tunstack.tcp.sequence import MASK, ge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tunstack.tcp.connection.connection import Connection
+    from tunstack.tcp.segment import Buffer
+    from tunstack.tcp.sender.sender import Sender
+
+Write: TypeAlias = "Callable[[int, int, int, int, int, int, Buffer, int, float], None]"
+"""Sends a segment: its seq, ack, flags, wnd, TSval, TSecr, data, gso_size; and the time."""
+
+_HALF: Final = 1 << 31
+
+
+def is_ordinary(connection: Connection) -> bool:
+    """Whether nothing is going on in `connection` but an exchange of data in order.
+
+    Established, with timestamps and SACK, nothing lost, out of order, urgent, closed or probed.
+    """
+    sender, receiver = connection.sender, connection.receiver
+    return (
+        connection.state is ESTABLISHED
+        and connection.timestamps_ok
+        and connection.sack_ok
+        and not connection.ecn.agreed
+        and connection.undisturbed
+        and not connection.quiet.probes
+        and sender.recovery.undisturbed
+        and sender.undisturbed
+        and receiver.undisturbed
+    )
+
+
+def arrives(
+    connection: Connection,
+    seq: int,
+    ack: int,
+    wnd: int,
+    ts_val: int,
+    ts_ecr: int,
+    data: Buffer,
+    now: float,
+) -> bool:
+    """Take a segment of an ordinary connection, with ACK and maybe PSH, if it is as expected.
+
+    Args:
+        connection: An ordinary one.
+        seq: SEG.SEQ.
+        ack: SEG.ACK.
+        wnd: SEG.WND, not scaled yet.
+        ts_val: TSval.
+        ts_ecr: TSecr.
+        data: The text, if there is any.
+        now: Seconds.
+
+    Returns:
+        Whether that is what it was, and done; else nothing has changed, and all rules apply.
+    """
+    receiver, sender = connection.receiver, connection.sender
+    advance = (ack - sender.una) & MASK
+    size = len(data)
+    if (
+        seq != receiver.nxt
+        or advance > (sender.nxt - sender.una) & MASK
+        or (ts_val - connection.ts_recent) & MASK >= _HALF
+        or not sender.wnd
+        or not (size or advance)
+        or (size and (size > (receiver.edge - seq) & MASK or receiver.budget.full))
+    ):
+        return False
+    if seq == connection.last_ack_sent:
+        connection.ts_recent = ts_val
+        connection.ts_recent_at = now
+    if advance:
+        _acknowledged(connection, ack, advance, now)
+    if ack != sender.wl2 or ge(seq, sender.wl1):  # An ACK may have come from beyond RCV.NXT.
+        wnd <<= sender.shift
+        sender.wnd = wnd
+        sender.wl1 = seq
+        sender.wl2 = ack
+        if wnd > sender.max_wnd:
+            sender.max_wnd = wnd
+    connection.quiet.heard_at = now
+    if size:
+        receiver.nxt = (seq + size) & MASK
+        receiver.buffer.append(data)
+        receiver.delay_ack(size, now)
+        tuning = receiver.tuning
+        if tuning is not None and now >= tuning.at:
+            tuning.look(connection, ts_ecr, now)
+    return True
+
+
+def _acknowledged(connection: Connection, ack: int, advance: int, now: float) -> None:
+    """SND.UNA advances to `ack`, by so much: `Sender.heard` where nothing was sent again."""
+    sender = connection.sender
+    outstanding = (sender.nxt - sender.una) & MASK
+    sender.una = ack
+    sender.deferred_until = 0.0
+    sender.stalled_since = now
+    sender.buffer.drop_until(ack)
+    rtt = sender.delivered_in_order(advance, outstanding, now)
+    if sender.path.trial is not None:
+        sizing.look_at_trial(sender, sender.recovery.board.una, now)
+    sender.grow(advance, rtt, now)
+    if ack == sender.nxt:
+        sender.timer = sender.early_timer = None
+    else:
+        sender.early_timer = None
+        sender.restart_timers(now)
+
+
+def answer(connection: Connection, data: Buffer, now: float, write: Write) -> bool:
+    """Queue and write `data`, if it goes out at once, whole, as the only thing on its way.
+
+    What :meth:`Connection.send` and :func:`transmit` do for it: most answers to small requests, and
+    most requests, are such data.
+
+    Returns:
+        Whether that was so, and is done; else nothing has changed.
+    """
+    sender = connection.sender
+    seq, size = sender.nxt, len(data)
+    if (
+        sender.una != seq
+        or sender.buffer.size
+        or not 0 < size <= sender.mss
+        or size > sender.size
+        or size > sender.wnd
+        or size > sender.congestion.cwnd
+        or size > sender.path.proven
+        or sender.corked
+        or sender.more
+        or now - sender.last_sent > sender.rtt.rto
+        or connection.receiver.budget.tight
+    ):
+        return False
+    chunk = sender.buffer.put(data)
+    sender.last_sent = sender.stalled_since = now
+    sender.nxt = (seq + size) & MASK
+    if size < sender.mss:
+        sender.small_end = sender.nxt
+    sender.deferred_until = None
+    sender.recovery.board.sent(size, now)
+    sender.recovery.flight = size
+    sender.start_flight(now)
+    _write(connection, seq, ACK | PSH, chunk, size, now, write)
+    return True
+
+
+def leaves_late(connection: Connection, now: float) -> None:
+    """What :func:`answer` wrote, and nothing since, leaves only now: no ACK is overdue for it."""
+    sender = connection.sender
+    if sender.nxt != sender.una:
+        sender.last_sent = sender.stalled_since = now
+        sender.recovery.board.leaves_late(now)
+        sender.start_flight(now)
+
+
+def transmit(connection: Connection, now: float, write: Write) -> None:
+    """Write what an ordinary connection has to send: new data, or else an ACK if one is due.
+
+    What :meth:`Connection.transmit` does, where there is nothing but that.
+    """
+    sender, receiver = connection.sender, connection.receiver
+    buffer = sender.buffer
+    if buffer.size != (sender.nxt - sender.una) & MASK:
+        _transmit_data(connection, now, write)
+    if receiver.ack_now:
+        _write(connection, sender.nxt, ACK, b"", 0, now, write)
+
+
+def _transmit_data(connection: Connection, now: float, write: Write) -> None:
+    sender = connection.sender
+    buffer = sender.buffer
+    room = sender.mss
+    most = connection.config.max_payload
+    limit = most - most % room if most > room else room
+    una, first, last = sender.una, sender.nxt, buffer.end
+    outstanding = (first - una) & MASK
+    available = buffer.size - outstanding
+    size = sender.new_data_size(limit, room, available, outstanding, now)
+    while size:
+        seq = sender.nxt
+        end = (seq + size) & MASK
+        data = buffer.slice(seq, size)
+        _sent(sender, end, size, now)
+        outstanding += size
+        available -= size
+        more = sender.new_data_size(limit, room, available, outstanding, now) if available else 0
+        flags = ACK
+        if end == last or (not more and (end - first) & MASK > room):
+            flags |= PSH  # As `Connection.transmit` has it.
+        _write(connection, seq, flags, data, room, now, write)
+        size = more
+    if sender.nxt == una:
+        sender.watch_window(now)
+        connection.ordinary = False
+
+
+def _write(
+    connection: Connection, seq: int, flags: int, data: Buffer, room: int, now: float, write: Write
+) -> None:
+    receiver = connection.receiver
+    nxt = receiver.nxt
+    gso_size = room if len(data) > room else 0
+    ts_val = timestamp(now, connection.ts_offset)
+    write(seq, nxt, flags, receiver.offer(), ts_val, connection.ts_recent, data, gso_size, now)
+    connection.last_ack_sent = nxt
+    receiver.acknowledged()
+
+
+def _sent(sender: Sender, end: int, size: int, now: float) -> None:
+    """As `Sender.sent`, of new data in a connection that is ordinary."""
+    sender.sent_new(end, now)
+    if size % sender.mss:
+        sender.small_end = end
+    recovery = sender.recovery
+    board = recovery.board
+    board.sent(size, now)
+    recovery.flight = board.nxt - board.una
+    if size > sender.path.proven < sender.mss:
+        sizing.try_size(sender, Transmission(0, size))
+    if sender.timer is None:
+        sender.start_timer(now)
+    sender.schedule_probe(now)
+
+
+__all__ = ["answer", "arrives", "is_ordinary", "leaves_late", "transmit"]

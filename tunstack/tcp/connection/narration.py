@@ -1,0 +1,71 @@
+"""How the story of a connection is told: by coroutines that wait for changes of state, only.
+
+:mod:`~tunstack.tcp.connection.handshake` and :mod:`~tunstack.tcp.connection.teardown` read from top
+to bottom like the exchanges in a textbook. They await :meth:`Narrator.until_left`, and the state
+machine resumes them at the moment of the change: no scheduler, no task and no event loop stand
+between, so the same lines run under trio, under a virtual clock and in a plain loop.
+
+They wait for states to be *left*, not for particular segments; so one story serves active, passive
+and simultaneous opens and closes.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING
+
+from tunstack.tcp.connection.state import State, StateMachine
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Generator
+
+
+class Narrator(StateMachine):
+    """A state machine that tells a story as its states change."""
+
+    __slots__ = ("_next_story", "_story", "_telling")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._story: Coroutine[None, None, None] | None = None
+        self._next_story: Coroutine[None, None, None] | None = None
+        self._telling = False
+
+    def tell(self, story: Coroutine[None, None, None]) -> None:
+        """Begin `story`, or let it follow the one that is being told."""
+        if self._story is None:
+            self._story = story
+            self._resume()
+        else:
+            self._next_story = story
+
+    @types.coroutine
+    def until_left(self, state: State) -> Generator[None, None, None]:
+        """Wait until the state is another than `state`: the one thing that a story awaits."""
+        while self.state is state:
+            yield
+
+    def end_stories(self) -> None:
+        """Drop whatever is untold; idempotent."""
+        for story in (self._story, self._next_story):
+            # A story that ends the connection is running now: it returns by itself.
+            if story is not None and not (story is self._story and self._telling):
+                story.close()
+        self._story = self._story if self._telling else None
+        self._next_story = None
+
+    def _resume(self) -> None:
+        # A story that changes the state itself is not resumed within itself: until_left looks at
+        # the state before it waits, so no change is missed.
+        while self._story is not None and not self._telling:
+            self._telling = True
+            try:
+                self._story.send(None)
+            except StopIteration:
+                self._story, self._next_story = self._next_story, None
+            else:
+                return
+            finally:
+                self._telling = False
+
+    _state_changed = _resume

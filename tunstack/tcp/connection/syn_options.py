@@ -1,0 +1,62 @@
+"""The options of the two SYNs: what ours offers, and what both sides use once theirs is here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunstack.tcp.connection.state import SYN_RECEIVED
+from tunstack.tcp.receiver.receiver import MAX_WINDOW_SHIFT, window_shift
+from tunstack.tcp.segment import ACK, SYN, Segment
+
+if TYPE_CHECKING:
+    from tunstack.tcp.connection.control_block import ControlBlock
+
+_TIMESTAMP_SIZE = 12
+SMALLEST_MSS = 48
+"""Linux's: room for a few octets beside the most options that we send. A peer may ask for less."""
+
+
+def our_syn(connection: ControlBlock, now: float) -> Segment:
+    """A SYN, or a SYN,ACK; its options look like Linux's. The window in it is never scaled."""
+    config, sender, receiver = connection.config, connection.sender, connection.receiver
+    answer = connection.state is SYN_RECEIVED
+    again = sender.nxt != sender.iss
+    flags = connection.ecn.answer_flags() if answer else connection.ecn.syn_flags(again=again)
+    segment = Segment(sender.iss, 0, SYN | flags, receiver.first_window, mss=config.mss)
+    if again and (connection.passive or not answer):
+        timed_out = connection.passive or sender.unanswered
+        segment.note = f"retransmission: {'timeout' if timed_out else 'challenged'}"
+    segment.sack_permitted = connection.sack_ok if answer else config.sack
+    if connection.timestamps_ok if answer else config.timestamps:
+        segment.ts_val = connection.timestamp(now)
+        segment.ts_ecr = connection.ts_recent if answer else 0
+    if receiver.shift if answer else config.window_scaling:
+        segment.wscale = window_shift(connection.largest_buffer)
+    if answer:
+        segment.flags |= ACK
+        segment.ack = receiver.nxt
+        receiver.acknowledged()
+    if connection.fast_open is not None:
+        connection.fast_open.dress(segment, sender, config, now)
+    return segment
+
+
+def agree_on_options(connection: ControlBlock, syn: Segment, now: float) -> None:
+    """Take what the peer's SYN offers, and use what we offer as well (RFC 7323, RFC 2018)."""
+    sender, receiver, config = connection.sender, connection.receiver, connection.config
+    connection.peer_mss = max(syn.mss or config.default_send_mss, SMALLEST_MSS)
+    connection.timestamps_ok = config.timestamps and syn.ts_val is not None
+    connection.ecn.agree(syn)
+    connection.last_ack_sent = receiver.nxt  # Or as good as: our answer is due.
+    if syn.ts_val is not None:
+        connection.ts_recent, connection.ts_recent_at = syn.ts_val, now
+    connection.sack_ok = sender.recovery.sack = config.sack and syn.sack_permitted
+    if config.window_scaling and syn.wscale is not None:
+        sender.shift = min(syn.wscale, MAX_WINDOW_SHIFT)
+        receiver.shift = window_shift(connection.largest_buffer)
+    # MUST-16: the smaller of what they take and what fits our link, options deducted.
+    options = _TIMESTAMP_SIZE * connection.timestamps_ok
+    sender.path.agree(min(connection.peer_mss, config.mss), options, config.mtu_probing)
+    sender.mss = sender.path.mss
+    receiver.mss = config.mss - options
+    sender.congestion.set_mss(sender.mss, config.initial_window)

@@ -1,0 +1,151 @@
+"""What goes out: the segments of a connection, dressed with all that each of them tells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunstack.tcp.connection.control_block import ControlBlock
+from tunstack.tcp.connection.ecn import ECT_0
+from tunstack.tcp.connection.state import CLOSED
+from tunstack.tcp.connection.syn_options import our_syn
+from tunstack.tcp.receiver.urgent import mark_urgent
+from tunstack.tcp.segment import ACK, CWR, ECE, FIN, PSH, RST, Segment
+from tunstack.tcp.sequence import MASK
+
+if TYPE_CHECKING:
+    from tunstack.tcp.segment import Buffer
+
+_SACK_SIZE = 4 + 3 * 8
+
+
+class Transmitter(ControlBlock):
+    """Makes segments of what the two halves of a connection have to say."""
+
+    __slots__ = ()
+
+    def transmit(self, now: float) -> list[Segment]:
+        """Everything that is to be sent now, in order; empty when there is nothing."""
+        out = self._outbox
+        self._outbox = []
+        if out and self.timestamps_ok:
+            self._stamp_resets(out, now)
+        self.quiet.watch(self, now)
+        sender, receiver = self.sender, self.receiver
+        if self._syn_due:
+            self._syn_due = False
+            out.append(our_syn(self, now))
+            sender.syn_sent(now)
+            if not sender.early:
+                return out
+        if sender.nxt != sender.una or sender.nxt != sender.end:
+            self._transmit_data(out, now)
+        if sender.urgent_due:
+            receiver.ack_now = True
+        if receiver.ack_now:
+            # Without SACK the peer can only count: an ACK for each segment out of order, no fewer.
+            count = 1 if self.sack_ok else max(1, receiver.out_of_order)
+            blocks = self._sack_blocks()
+            out += [self._segment(sender.nxt, ACK, now, b"", blocks) for _ in range(count)]
+        return out
+
+    def _stamp_resets(self, out: list[Segment], now: float) -> None:
+        """RFC 7323 section 3.2: a RST should have timestamps as well."""
+        for segment in out:
+            if segment.flags & RST:
+                segment.ts_val = self.timestamp(now)
+                segment.ts_ecr = self.ts_recent
+
+    def _transmit_data(self, out: list[Segment], now: float) -> None:
+        sender = self.sender
+        config = self.config
+        if not (sender.synchronized or sender.may_send) or self.state is CLOSED:
+            return
+        before = sender.nxt
+        while True:
+            # Asked for each segment: a D-SACK is reported once (RFC 2883 section 4).
+            blocks = self._sack_blocks()
+            room = sender.mss
+            if blocks and room >= 4 * _SACK_SIZE:
+                room -= 4 + 8 * len(blocks)
+            else:
+                blocks = ()  # Beside less, data goes first: an ACK can follow.
+            if sender.up is None:
+                limit = max(room, config.max_payload - config.max_payload % room)
+            else:
+                limit = room  # Whoever cut a larger segment would have to mend its pointer.
+            what = sender.next_transmission(limit, room, now)
+            if what is None:
+                break
+            flags = ACK
+            payload: Buffer = b""
+            if what.size:
+                payload = sender.buffer.slice(what.seq, what.size)
+                if (what.seq + what.size) & MASK == sender.buffer.end:
+                    flags |= PSH  # MUST-61: nothing more is queued.
+            if what.fin:
+                flags |= FIN
+            segment = self._segment(what.seq, flags, now, payload, blocks)
+            segment.note = what.note
+            if what.size > room and not what.probe:
+                segment.gso_size = room
+            if what.size and not what.why and self.ecn.capable:
+                self._mark_capable(segment)
+            out.append(segment)
+            sender.sent(what, now)
+            if what.fin and not sender.recovery.board.lost:
+                break
+        if (sender.nxt - before) & MASK > sender.mss:
+            # Nothing follows this burst until it is acknowledged: let the peer not wait for more.
+            out[-1].flags |= PSH
+        sender.watch_window(now)
+
+    def _mark_capable(self, segment: Segment) -> None:
+        """RFC 3168 section 6.1.2: ECT on new data, and CWR on the first after a reduction."""
+        segment.ecn = ECT_0
+        if self.sender.recovery.cwr_due:
+            self.sender.recovery.cwr_due = False
+            segment.flags |= CWR
+
+    def _segment(
+        self,
+        seq: int,
+        flags: int,
+        now: float,
+        payload: Buffer = b"",
+        sack: tuple[tuple[int, int], ...] = (),
+    ) -> Segment:
+        """A segment of a synchronized connection; it acknowledges all that came."""
+        receiver = self.receiver
+        if self.ecn.echo:
+            flags |= ECE
+        segment = Segment(seq, receiver.nxt, flags, receiver.offer(), 0, payload)
+        if self.timestamps_ok:
+            segment.ts_val = self.timestamp(now)
+            segment.ts_ecr = self.ts_recent
+        segment.sack = sack
+        if self.sender.up is not None:
+            mark_urgent(segment, self.sender.up)
+            self.sender.urgent_due = False
+        self.last_ack_sent = receiver.nxt
+        receiver.acknowledged()
+        return segment
+
+    def _sack_blocks(self) -> tuple[tuple[int, int], ...]:
+        """As many as fit: three beside timestamps, else four (RFC 2018 section 3).
+
+        Where packets are tiny, fewer: data has to find room beside them.
+        """
+        if not self.sack_ok:
+            return ()
+        most = 3 if self.timestamps_ok else 4
+        return self.receiver.sack_blocks(min(most, (self.sender.mss - 5) >> 3))
+
+    def _probe(self, now: float, note: str) -> Segment:
+        """A probe as Linux sends it: an old sequence number, which must be answered.
+
+        RFC 9293 section 3.8.6.1 lets a probe be new data or a retransmission; this takes none of
+        the data into the peer's accounts before there is room for it.
+        """
+        segment = self._segment((self.sender.una - 1) & MASK, ACK, now)
+        segment.note = note
+        return segment

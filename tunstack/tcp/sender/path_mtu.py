@@ -1,0 +1,175 @@
+"""How large a segment the path of one connection carries, by all that is known of it.
+
+Routers tell of what does not fit (RFC 1191), and are believed with caution: anyone can send an ICMP
+message. Where they are silent, :mod:`~tunstack.tcp.sender.mtu_probing` finds out. Sizes are as the
+MSS option counts them, the data and the TCP options, but where it says otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from tunstack.tcp.sender.mtu_probing import ALWAYS, BASE, OFF, TIMEOUTS, MtuSearch, below
+
+_SURELY_ARRIVES: Final = 500
+"""Octets of data; no router is believed that a segment of this size is too large."""
+
+
+class Trial(NamedTuple):
+    """A segment of a size that has not been seen to arrive; positions are the scoreboard's.
+
+    Attributes:
+        start: Position of its first octet.
+        end: Position behind its last.
+        size: Octets of data.
+        probe: Whether it is larger than our segments are: a probe.
+    """
+
+    start: int
+    end: int
+    size: int
+    probe: bool
+
+
+class PathMtu:
+    """What one connection knows.
+
+    Attributes:
+        told: What routers have said, or the link's size.
+        search: The search for what they do not say; None while there is no reason for one.
+        proven: The largest segment that has arrived, in octets of data.
+        trial: One on its way whose arrival would prove more, if there is one.
+        news: Whether a router was believed since somebody has last looked at this.
+    """
+
+    __slots__ = (
+        "_agreed",
+        "_doubted",
+        "_options",
+        "_timed_out",
+        "_timeouts",
+        "news",
+        "proven",
+        "search",
+        "told",
+        "trial",
+    )
+
+    def __init__(self, link: int) -> None:
+        self.told = link
+        self.search: MtuSearch | None = None
+        self.proven = _SURELY_ARRIVES
+        self.trial: Trial | None = None
+        self.news = False
+        self._agreed = 0
+        self._options = 0
+        self._doubted: tuple[int, int] | None = None
+        self._timed_out = -1
+        self._timeouts = 0
+
+    def agree(self, size: int, options: int, probing: int) -> None:
+        """The handshake allows segments of `size`, each with so many octets of options."""
+        self._agreed = size
+        self._options = options
+        if probing == ALWAYS:
+            self.search = MtuSearch(min(BASE, size))
+
+    @property
+    def agreed(self) -> bool:
+        """Whether there was a handshake yet."""
+        return self._agreed > 0
+
+    @property
+    def known(self) -> int:
+        """What the path is thought to carry."""
+        return self.told if self.search is None else min(self.told, self.search.low)
+
+    @property
+    def mss(self) -> int:
+        """How many octets of data to send in a segment, the options deducted (MUST-16)."""
+        return min(self._agreed, self.known) - self._options
+
+    # What routers say
+
+    def believes(self, size: int, position: int) -> bool:
+        """A router says that what was sent at `position` did not fit, but `size` does.
+
+        RFC 5927 section 7.2: it is wrong where nothing that large was sent. Where as much has
+        arrived before, it may be a lie: then it counts if that segment times out.
+        """
+        trial = self.trial
+        if trial is not None and trial.probe and trial.start <= position < trial.end:
+            largest = trial.size
+        else:
+            largest = self.mss
+        if size - self._options >= largest:
+            return False
+        if size - self._options < self.proven:
+            self._doubted = size, position
+            return False
+        self._believe(size)
+        return True
+
+    def _believe(self, size: int) -> None:
+        self.told = min(self.told, size)
+        self.proven = min(self.proven, self.told - self._options)
+        self._doubted = None
+        self.news = True
+
+    def confirms_doubt(self, una: int) -> bool:
+        """The segment at `una` has timed out; returns whether a router had said so."""
+        if self._doubted is None:
+            return False
+        size, position = self._doubted
+        if position < una:
+            self._doubted = None  # It has arrived since: a lie, or long ago.
+            return False
+        self._believe(size)
+        return True
+
+    # What they do not say
+
+    def timed_out(self, una: int, size: int, probing: int) -> bool:
+        """The segment at `una`, with `size` octets of data, has timed out.
+
+        Returns whether smaller ones are to be sent: after it happened to the same one some times.
+        """
+        if una != self._timed_out:
+            self._timed_out = una
+            self._timeouts = 0
+        self._timeouts += 1
+        now = min(self._agreed, self.known)
+        smaller = below(now)
+        if probing == OFF or size <= smaller - self._options:
+            return False
+        if self._timeouts < (TIMEOUTS if now > BASE else TIMEOUTS + 2):
+            return False
+        self._timeouts = TIMEOUTS
+        if self.search is None:
+            self.search = MtuSearch(smaller)
+        self.search.fall_back(smaller)
+        # The path has changed: what has arrived before says nothing of it.
+        self.proven = min(self.proven, _SURELY_ARRIVES)
+        return True
+
+    def next_probe(self, now: float) -> int | None:
+        """How many octets of data to put into a probe; None when there is nothing to find out."""
+        if self.search is None or (self.trial is not None and self.trial.probe):
+            return None
+        size = self.search.next_size(min(self._agreed, self.told), now)
+        return None if size is None else size - self._options
+
+    def trial_arrived(self) -> None:
+        """It was not too large."""
+        assert self.trial is not None
+        self.proven = max(self.proven, self.trial.size)
+        if self.trial.probe and self.search is not None:
+            self.search.arrived(self.trial.size + self._options)
+        self.trial = None
+
+    def probe_was_lost(self, now: float) -> None:
+        """The probe was lost, and nothing beside it."""
+        assert self.trial is not None
+        if self.search is not None:
+            self.search.was_lost(self.trial.size + self._options, now)
+        self.trial = None

@@ -1,0 +1,445 @@
+"""The sending half of a connection: what to send next, and what an acknowledgement changes.
+
+Its variables are in :mod:`.send_variables`, its timers in :mod:`.send_timers`.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from tunstack.tcp.congestion import Acknowledgement
+from tunstack.tcp.recovery.recovery import Heard, Phase, Recovery
+from tunstack.tcp.recovery.sack_blocks import read_blocks
+from tunstack.tcp.sender import sizing
+from tunstack.tcp.sender.send_buffer import SendBuffer
+from tunstack.tcp.sender.send_timers import SendTimers
+from tunstack.tcp.sequence import MASK, ge, gt, le, lt
+
+DEFERRAL: Final = 0.001
+"""Seconds that the rest of a large segment waits, at most, for more: what a host's clock tells
+apart. Linux defers nothing once so long has passed since the last segment."""
+
+_OPEN: Final = Phase.OPEN
+_RECOVERY: Final = Phase.RECOVERY
+_LOSS: Final = Phase.LOSS
+
+
+class Transmission(NamedTuple):
+    """What to send: `size` octets from `seq`, and a FIN behind them or not.
+
+    `why` says what calls for it if it was sent before: "fast", "timeout", "too large" or "tail loss
+    probe"; else it is empty. `probe`: it is larger than our segments are, to see if it arrives.
+    """
+
+    seq: int
+    size: int
+    fin: bool = False
+    why: str = ""
+    probe: bool = False
+
+    @property
+    def note(self) -> str:
+        """What it is, if it is anything special."""
+        if self.probe:
+            return "size probe"
+        return self.why and f"retransmission: {self.why}"
+
+
+class Sender(SendTimers):
+    """The sending half: asked for what is to go out, and told what went out and what came."""
+
+    __slots__ = ()
+
+    # Transmission
+
+    def syn_sent(self, now: float) -> None:
+        """A SYN went out, for the first time or again."""
+        self.last_sent = now
+        if self.nxt == self.iss:
+            self.nxt = (self.iss + 1) & MASK
+            self.recovery.sent(1, now)
+            self.stalled_since = now
+        else:
+            self.retransmissions += 1
+            self.recovery.sent_again(0, 1, now)
+        self.timer = self._timer_at(now, self._config.syn_r2)
+
+    def sent_in_syn(self, octets: int, at: float) -> None:
+        """As the peer says, the first SYN brought it `octets` of data, at that time."""
+        self.nxt = (self.nxt + octets) & MASK
+        self.recovery.sent(octets, at)
+
+    def send_early(self) -> None:
+        """From now on data may follow our SYN without waiting for its ACK."""
+        self.early = True
+        self.recovery.send_early()
+        self.wnd += 1  # SND.UNA is the SYN's, which takes no part of the window that was offered.
+
+    def syn_was_sent(self, now: float) -> None:
+        """A SYN,ACK of ours is out, and nobody knows since when; a timestamp's echo may tell."""
+        self.syn_sent(now)
+        self.recovery.sent_again(0, 1, now)  # Karn: the time that its ACK took measures nothing.
+
+    def all_was_said(self) -> None:
+        """A FIN was the last number before `iss`, and is acknowledged: nothing will follow."""
+        self.synchronized = self.fin_queued = self.orphaned = True
+        self.buffer = SendBuffer((self.iss - 1) & MASK)
+
+    def forget_syn(self) -> None:
+        """No SYN is under way any more: the connection is back in LISTEN."""
+        self.nxt = self.iss
+        self.timer = None
+        self.recovery = Recovery(self.congestion, self.rtt)
+        self.rtt.end_back_off()
+
+    def next_transmission(self, limit: int, room: int, now: float) -> Transmission | None:
+        """What to send now, or None; call :meth:`sent` when it went out, and ask again.
+
+        Args:
+            limit: Octets that one segment may carry; more than `mss` where the link segments.
+            room: Octets that one MSS can carry beside the options at hand.
+            now: Seconds.
+        """
+        if not (self.synchronized or self.may_send):  # The first is quicker to ask.
+            return None
+        if self._probe_due:
+            return self._tail_probe(room)
+        if self.recovery.prefers_new:
+            new = self._new_transmission(limit, room, now)
+            if new is not None:
+                return new
+        if self.recovery.board.lost:
+            # Nothing new before all that is lost is on its way again (RFC 6675 NextSeg, rule 1).
+            return self._lost_transmission(room)
+        if self.path.search is not None and (size := sizing.probe_size(self, room)):
+            # Wait until there is room for it in the window, rather than fill that with others.
+            fits = size <= self.congestion.cwnd - self.recovery.pipe
+            return Transmission(self.nxt, size, probe=True) if fits else None
+        return self._new_transmission(limit, room, now)
+
+    def _lost_transmission(self, room: int) -> Transmission | None:
+        recovery = self.recovery
+        board, fin = recovery.board, recovery.fin
+        lost = board.first_lost(room + fin)
+        assert lost is not None
+        start, end = lost
+        if end < board.nxt:
+            end = min(end, start + room)
+        quota = self.congestion.cwnd - recovery.pipe + fin
+        if end - start > quota and not recovery.resend_now:
+            return None
+        return self._again(start, end, recovery.why)
+
+    def _again(self, start: int, end: int, why: str) -> Transmission:
+        """Retransmit [start, end): even beyond a window that shrank (SHLD-16, MAY-7)."""
+        seq = self._seq(start)
+        data = (self.buffer.end - seq) & MASK
+        size = min(end - start, data)
+        return Transmission(seq, size, end - start > data, why)
+
+    def _tail_probe(self, room: int) -> Transmission | None:
+        """Something new if the windows have room for it, else the last segment again."""
+        self._probe_due = False
+        board = self.recovery.board
+        size = min(self.unsent, room, self.wnd - self.outstanding)
+        if size > 0:
+            self._tail.sent(board.nxt + size, self.outstanding, retransmission=False)
+            return Transmission(self.nxt, size)
+        last = board.last()
+        if last is None:
+            return None
+        self._tail.sent(board.nxt, self.outstanding, retransmission=True)
+        if last.end == board.nxt:
+            room += self.recovery.fin
+        return self._again(max(last.start, last.end - room), last.end, "tail loss probe")
+
+    def _new_transmission(self, limit: int, room: int, now: float) -> Transmission | None:
+        available = (self.buffer.end - self.nxt) & MASK
+        if available > 1 << 31:  # Our FIN is behind us.
+            return None
+        outstanding = (self.nxt - self.una) & MASK
+        usable = self.wnd - outstanding  # Negative when the window shrank (MUST-34).
+        if not available:
+            # Not strict about cwnd: the FIN brings no load, and the peer may end sooner.
+            if self.fin_queued and usable > 0:
+                return Transmission(self.nxt, 0, fin=True)
+            return None
+        size = self.new_data_size(limit, room, available, outstanding, now)
+        if not size:
+            return None
+        fin = self.fin_queued and size == available and usable > size
+        return Transmission(self.nxt, size, fin)
+
+    def new_data_size(
+        self, limit: int, room: int, available: int, outstanding: int, now: float
+    ) -> int:
+        """How many of `available` new octets are to go out now as one segment; 0 if none."""
+        size = available
+        if size > limit:
+            size = limit
+        usable = self.wnd - outstanding
+        if size > usable:
+            size = usable
+        usable = self.congestion.cwnd - self.recovery.pipe
+        if size > usable:
+            size = usable
+        if size <= 0:
+            return 0
+        if size > room and (size < available or self.corked or self.more):
+            size -= size % room
+        if size < room and not self._may_be_small(
+            size, available, outstanding - (not self.synchronized)
+        ):
+            return 0
+        if size < limit and size == available and outstanding >= 2 * limit > 2 * room:
+            return 0 if self._defers(now) else size
+        return size
+
+    def _defers(self, now: float) -> bool:
+        """Whether what would be a small part of a large segment waits for more of it.
+
+        Where a segment of 64 KiB costs no more than one of an octet, that halves the work; Linux
+        defers for the same reason (tcp_tso_should_defer). Nothing but the application's next call
+        can fill it, so what it waits for is that; it ends with the next ACK, which comes soon as so
+        much is on its way. At the latest it ends after `DEFERRAL`, or, where a round trip takes no
+        longer, with the probe for a lost tail. The application may go on meanwhile
+        (:attr:`deferring`), or each would wait for the other.
+        """
+        if self.fin_queued or self._force or self.recovery.recovering:
+            return False
+        if self.deferred_until is None:
+            soon = (self.rtt.srtt or 0.0) < 2 * DEFERRAL  # An ACK comes before a timer could.
+            self.deferred_until = now + (self.rtt.rto if soon else DEFERRAL)
+        return now < self.deferred_until
+
+    @property
+    def deferring(self) -> bool:
+        """Whether what is unsent waits for nothing but more data."""
+        return self.deferred_until is not None and self.deferred_until > 0.0
+
+    def _may_be_small(self, size: int, available: int, outstanding: int) -> bool:
+        """Nagle (RFC 9293 section 3.7.4), and no silly windows from our side (3.8.6.2.1).
+
+        With Minshall's modification, as on Linux and FreeBSD: it waits for the ACK of a small
+        segment, and not for that of full ones, so that one write is never cut in two by a delayed
+        ACK.
+        """
+        if self._force:
+            return True
+        if size == available:
+            if self.fin_queued or self.up is not None:
+                return True
+            # What is corked waits for the persist timer, which comes to `_force`: so does Linux's.
+            if self.corked or self.more:
+                return False
+            return self.nodelay or not 0 < (self.small_end - self.una) & MASK <= outstanding
+        return not outstanding and size >= self.max_wnd >> 1
+
+    def sent(self, what: Transmission, now: float) -> None:
+        """`what` went out."""
+        self.last_sent = now
+        size = what.size + what.fin
+        if self._force and ge((what.seq + size) & MASK, self._force_until):
+            self._force = False
+        if what.why:
+            self.retransmissions += 1
+            start = self.position(what.seq)
+            self.recovery.sent_again(start, start + size, now)
+            if self.recovery.sack and what.seq == self.una:
+                # RFC 6675 section 6: or the timer might not wait for what was just sent again.
+                self.start_timer(now)
+        else:
+            self.sent_new((what.seq + size) & MASK, now)
+            if what.size % self.mss:
+                self.small_end = self.nxt
+            self.recovery.sent(size, now)
+            if what.fin:
+                self.recovery.fin = True
+            if what.probe or what.size > self.path.proven < self.mss:
+                sizing.try_size(self, what)
+        if self.timer is None or self.persisting:
+            self.start_timer(now)
+        if not what.why:
+            self.schedule_probe(now)
+
+    def sent_new(self, end: int, now: float) -> None:
+        """What goes up to `end` went out for the first time."""
+        self.last_sent = now
+        self.deferred_until = None
+        if self.nxt == self.una:
+            self.stalled_since = now
+        self.nxt = end
+
+    def restart_if_idle(self, now: float) -> None:
+        """Fall back to the initial window after a pause (RFC 5681 section 4.1)."""
+        if self.nxt == self.una and now - self.last_sent > self.rtt.rto:
+            self.congestion.idle()
+
+    # Acknowledgement
+
+    def heard(
+        self,
+        ack: int,
+        now: float,
+        *,
+        sack: tuple[tuple[int, int], ...] = (),
+        echoed_at: float | None = None,
+        duplicate: bool = False,
+        marked: bool = False,
+    ) -> None:
+        """Take an acceptable ACK.
+
+        Args:
+            ack: SEG.ACK, with SND.UNA =< SEG.ACK =< SND.NXT; or older, for the SACK blocks' sake.
+            now: Seconds.
+            sack: The SACK blocks beside it.
+            echoed_at: When what the peer's timestamp echoes was sent, if there is one (RFC 7323
+                section 4.1): it measures even what was retransmitted.
+            duplicate: Whether it is a duplicate ACK by RFC 5681 section 2.
+            marked: Whether it echoes a mark of congestion (RFC 3168).
+        """
+        outstanding = (self.nxt - self.una) & MASK
+        recovery = self.recovery
+        sacks, dsack = read_blocks(sack, ack, self) if sack and recovery.sack else ((), None)
+        overtaken = lt(ack, self.una)
+        if overtaken:
+            ack = self.una
+        una = self.position(ack)
+        if una == recovery.board.una and not sacks and dsack is None and not duplicate:
+            return
+        probe_twice = dsack is not None and self._tail.came_twice(dsack)
+        # A probe in vain is no retransmission in vain: that was the price to know.
+        heard = Heard(una, sacks, None if probe_twice else dsack, duplicate, echoed_at)
+        advance = una - recovery.board.una
+        was_syn = not self.synchronized
+        was, undone = recovery.phase, recovery.undone
+        if advance:
+            self._advance(ack, now)
+        sample = recovery.heard(heard, now, self.mss)
+        if sample is not None and not overtaken:  # Else it took a way that others did not.
+            self._measure(sample, outstanding)
+        if marked:
+            recovery.heed_mark(advance, now)
+        if self.path.trial is not None:
+            sizing.look_at_trial(self, una, now)
+        if was_syn:
+            if self.retransmissions:  # RFC 6298 section 5.7
+                self.rtt.restart_after_syn_loss(self._config.rto_after_syn_loss)
+            if self.retransmissions > 1:
+                # RFC 6928 section 2. One SYN sent again may just mean a long path.
+                self.congestion.set_mss(self.mss, 1)
+        if recovery.recovering:
+            self._tail.forget()  # What was lost is known, and has had its consequences.
+        elif self._tail.acknowledged(una, duplicate=duplicate and not sack, came_twice=probe_twice):
+            recovery.tail_was_lost(self._tail.flight, now)
+        if advance and not marked and not was_syn:
+            self._open_window(advance, sample, now, was, undone=recovery.undone > undone)
+        self._set_timers(advance, now)
+
+    @property
+    def steady(self) -> bool:
+        """Whether nothing was sent again, lost, SACKed or is a probe: so :meth:`heard_in_order`."""
+        recovery = self.recovery
+        return (
+            recovery.sack
+            and recovery.undisturbed
+            and self._tail.end is None
+            and self.path.trial is None
+        )
+
+    def heard_in_order(self, ack: int, now: float) -> None:
+        """As :meth:`heard` of an ACK that advances, and tells of nothing else, while `steady`."""
+        was_syn = not self.synchronized
+        outstanding = (self.nxt - self.una) & MASK
+        advance = (ack - self.una) & MASK
+        self._advance(ack, now)
+        rtt = self.delivered_in_order(advance, outstanding, now)
+        if not was_syn:
+            self.grow(advance, rtt, now)
+        if ack != self.nxt or self.persisting:
+            self._set_timers(advance, now)
+        else:
+            self.timer = self.early_timer = None
+
+    def delivered_in_order(self, advance: int, outstanding: int, now: float) -> float:
+        """Of what was `outstanding` so much has arrived; returns the round-trip time."""
+        recovery = self.recovery
+        board = recovery.board
+        last = board.acknowledge_in_order(board.una + advance)
+        rtt = now - last.time
+        recovery.rack.delivered_in_order(last, rtt)
+        self._measure(rtt, outstanding)
+        return rtt
+
+    def _advance(self, ack: int, now: float) -> None:
+        self.una = ack
+        self.deferred_until = 0.0
+        if not self.synchronized:
+            self.synchronized = True
+            self.recovery.syn_arrived()
+        buffer = self.buffer
+        if buffer.size:
+            data_end = buffer.end
+            buffer.drop_until(data_end if gt(ack, data_end) else ack)
+        self.stalled_since = now
+        self.unanswered = 0
+        if self.up is not None and le(self.up, ack):
+            self.up = None
+
+    def _open_window(
+        self, advance: int, rtt: float | None, now: float, was: Phase, *, undone: bool
+    ) -> None:
+        """Open cwnd for an ACK that advances; the recovery was in phase `was` before it.
+
+        In slow start after a timeout by one segment at most for each ACK (RFC 3465 section 2.1):
+        most of what it covers had arrived before, and left no room. The ACK that ends it counts as
+        a segment, whatever it covers (RFC 5681 section 3.1): where a lone one was lost, no other
+        follows. So does the one that shows that nothing was lost. The one that ends fast recovery
+        leaves the window where PRR, or RFC 6582 section 3.2, has it, with that ACK in it.
+        """
+        phase = self.recovery.phase
+        if was is phase is _OPEN:
+            self.grow(advance, rtt, now)
+        elif undone:
+            self.grow(min(advance, self.mss), rtt, now)
+        elif was is _LOSS and phase is not _RECOVERY:
+            self._tell_congestion(self.mss if phase is _OPEN else min(advance, self.mss), rtt, now)
+
+    def grow(self, octets: int, rtt: float | None, now: float) -> None:
+        """Open cwnd if it was what limited us; a window never filled proves nothing (RFC 7661).
+
+        What counts is how far it was filled when we sent: ACKs may come many in a batch.
+        """
+        congestion = self.congestion
+        in_slow_start = congestion.cwnd < congestion.ssthresh
+        flight = self.recovery.flight
+        used = 2 * flight if in_slow_start else flight + self.mss
+        if used > congestion.cwnd:
+            self._tell_congestion(octets, rtt, now)
+
+    def _tell_congestion(self, octets: int, rtt: float | None, now: float) -> None:
+        board = self.recovery.board
+        self.congestion.acknowledged(Acknowledgement(octets, now, rtt, board.una, board.nxt))
+
+    def _measure(self, rtt: float, outstanding: int) -> None:
+        """Take a sample, weighed by how many a window brings (RFC 7323 appendix G)."""
+        few = 2 * self.mss
+        self.rtt.sample(rtt, 1.0 if outstanding <= few else 1 / -(-outstanding // few))
+
+    def update_window(self, seq: int, ack: int, wnd: int) -> None:
+        """Take SEG.WND, scaled, unless it is older than what we have (RFC 9293 3.10.7.4, fifth).
+
+        A later ACK is a later segment, whatever its sequence number, as on Linux: by the RFC's
+        order, the window in one that comes with a retransmission is passed over, but SND.UNA
+        advances, and the old window then reaches beyond what the peer has ever offered.
+        """
+        if gt(ack, self.wl2) or ge(seq, self.wl1):
+            self.set_window(seq, ack, wnd)
+
+    def set_window(self, seq: int, ack: int, wnd: int) -> None:
+        """Take SEG.WND, scaled, as it is."""
+        self.wnd = wnd
+        self.wl1 = seq
+        self.wl2 = ack
+        if wnd > self.max_wnd:
+            self.max_wnd = wnd

@@ -1,0 +1,122 @@
+"""How large our segments are: what is known of the path (:mod:`.path_mtu`), and what a sender does.
+
+Sizes without a word beside them are octets of data; where the MSS option's count is meant, which
+has the TCP options in it, it says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunstack.tcp.recovery.rack import DUPLICATE_THRESHOLD
+from tunstack.tcp.sender.path_mtu import Trial
+from tunstack.tcp.sequence import MASK
+
+if TYPE_CHECKING:
+    from tunstack.tcp.sender.send_variables import SendVariables
+    from tunstack.tcp.sender.sender import Sender, Transmission
+
+
+def too_large(sender: Sender, mss: int, seq: int, now: float) -> None:
+    """A router says that the segment at `seq` did not fit, but one of `mss` would have.
+
+    `seq` is of something outstanding (RFC 5927 section 4.1), and `mss` counts as the option does.
+    """
+    position = sender.recovery.board.una + ((seq - sender.una) & MASK)
+    if sender.synchronized and sender.path.believes(mss, position):
+        _resize(sender)
+        sender.start_timer(now)
+
+
+def path_changed(sender: Sender, mss: int) -> None:
+    """Others know that the path carries segments of `mss`, as the option counts.
+
+    That may be more or less than before. What is on its way arrives or not; time will tell.
+    """
+    sender.path.told = mss
+    _take_mss(sender)
+
+
+def timed_out(sender: SendVariables, now: float, probing: int) -> None:
+    """The retransmission timer fired: that was congestion, or segments that are too large.
+
+    `probing` is the configuration's.
+    """
+    path, recovery = sender.path, sender.recovery
+    una = recovery.board.una
+    if path.confirms_doubt(una):
+        sender.rtt.end_back_off()
+        _resize(sender)
+        return
+    if path.trial is not None:
+        if path.trial.probe and path.trial.start == una:
+            path.probe_was_lost(now)
+        path.trial = recovery.probe = None
+    first = next(iter(recovery.board), None)
+    size = 0 if first is None else min(first.end - first.start, sender.mss)
+    narrower = path.timed_out(una, size, probing)
+    if narrower:
+        _take_mss(sender)
+    recovery.timeout(now, sender.mss)
+    if narrower:
+        recovery.lose_larger(sender.mss)
+
+
+def _resize(sender: SendVariables) -> None:
+    """The path is narrower: send again at once what did not fit (RFC 1191 section 6.4)."""
+    _take_mss(sender)
+    sender.path.trial = sender.recovery.probe = None
+    sender.early_timer = None
+    sender.recovery.resize(sender.mss)
+
+
+def _take_mss(sender: SendVariables) -> None:
+    mss = sender.path.mss
+    if sender.path.agreed and mss != sender.mss:
+        sender.mss = mss
+        sender.congestion.change_mss(mss)
+
+
+# Sizes that have not been seen to arrive
+
+
+def probe_size(sender: Sender, room: int) -> int:
+    """How large a size probe may be now (RFC 4821 section 7.4); 0 for none.
+
+    Enough must follow it that its loss shows by duplicate ACKs, and no timeout is needed. `room` is
+    what one segment can carry beside the options at hand.
+    """
+    recovery = sender.recovery
+    if recovery.recovering or recovery.board.sacked or room < sender.mss:
+        return 0
+    size = sender.path.next_probe(sender.last_sent)
+    if size is None:
+        return 0
+    needed = size + (DUPLICATE_THRESHOLD + 1) * sender.mss
+    window = min(sender.wnd - sender.outstanding, sender.congestion.cwnd)
+    return size if min(sender.unsent, window) >= needed else 0
+
+
+def try_size(sender: Sender, what: Transmission) -> None:
+    """`what` went out, and is larger than anything that has arrived: see if it does."""
+    path, end = sender.path, sender.recovery.board.nxt
+    size = what.size if what.probe else min(what.size, sender.mss)
+    if what.probe or (path.trial is None and size > path.proven):
+        path.trial = Trial(end - what.size, end, size, what.probe)
+        if what.probe:
+            sender.recovery.probe_sent(end - what.size, end)
+
+
+def look_at_trial(sender: Sender, una: int, now: float) -> None:
+    """All before `una` has arrived: see what that means for a segment of a new size."""
+    path = sender.path
+    trial = path.trial
+    assert trial is not None
+    if trial.probe and sender.recovery.probe is None:
+        if sender.recovery.probe_lost:
+            path.probe_was_lost(now)
+        path.trial = None
+    elif una >= trial.end:
+        path.trial_arrived()
+        sender.recovery.probe = None
+        _take_mss(sender)

@@ -1,0 +1,75 @@
+"""The tail loss probe: when the last segments of a flight are lost, nobody is left to tell of it.
+
+RFC 8985 section 7: before the retransmission timer, send something that draws an ACK.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from tunstack.tcp.sender.rtt import RttEstimator
+
+_WORST_DELAYED_ACK: Final = 0.2
+"""TLP.max_ack_delay, in seconds: a lone segment may have its ACK delayed."""
+
+_LEAST: Final = 0.05
+"""Seconds: on a path of microseconds, a delayed ACK is no loss, nor is a peer that waits to run."""
+
+
+class TailLossProbe:
+    """At most one probe a flight.
+
+    Attributes:
+        end: Position of SND.NXT when the probe was sent; None when no probe is out.
+        flight: How many octets were outstanding before it.
+    """
+
+    __slots__ = ("_retransmission", "end", "flight")
+
+    def __init__(self) -> None:
+        self.end: int | None = None
+        self.flight = 0
+        self._retransmission = False
+
+    @staticmethod
+    def timeout(rtt: RttEstimator, *, single: bool) -> float:
+        """PTO, in seconds (section 7.2); `single`: less than two are outstanding."""
+        if rtt.srtt is None:
+            return 1.0
+        timeout = 2 * rtt.srtt + (_WORST_DELAYED_ACK if single else 0.002)
+        return timeout if timeout > _LEAST else _LEAST
+
+    def sent(self, nxt: int, flight: int, *, retransmission: bool) -> None:
+        """A probe goes out: something new, or the last segment again."""
+        self.end = nxt
+        self.flight = flight
+        self._retransmission = retransmission
+
+    def forget(self) -> None:
+        """Whatever becomes of the probe, it tells nothing more."""
+        self.end = None
+
+    def came_twice(self, dsack: tuple[int, int]) -> bool:
+        """Whether it is the probe that a D-SACK tells of."""
+        return self._retransmission and dsack[1] == self.end
+
+    def acknowledged(self, una: int, *, duplicate: bool, came_twice: bool) -> bool:
+        """Take an ACK (section 7.4.2); returns whether it shows that the probe repaired a loss.
+
+        Args:
+            una: Position of SEG.ACK.
+            duplicate: Whether it is a duplicate ACK without any SACK blocks.
+            came_twice: Whether it says that the probe came twice.
+        """
+        if self.end is None or una < self.end:
+            return False
+        repaired = False
+        if not self._retransmission or came_twice:
+            self.end = None
+        elif una > self.end:
+            self.end = None
+            repaired = True
+        elif duplicate:
+            self.end = None
+        return repaired
