@@ -36,30 +36,44 @@ def without_warning_of_threads() -> Iterator[None]:
         yield
 
 
+def tell_and_wait(started: int) -> None:
+    """In the child: it has given up what is not for children, whenever it came to run."""
+    os.write(started, b"!")
+    signal.pause()
+
+
 @contextmanager
 def by_os_fork() -> Iterator[None]:
+    reader, writer = os.pipe()
     with without_warning_of_threads():
         pid = os.fork()
     while not pid:
-        signal.pause()
+        tell_and_wait(writer)
     try:
+        assert os.read(reader, 1)
         yield
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+        os.close(reader)
+        os.close(writer)
 
 
 @contextmanager
 def by_multiprocessing() -> Iterator[None]:
-    process = multiprocessing.get_context("fork").Process(target=signal.pause)
+    reader, writer = os.pipe()
+    process = multiprocessing.get_context("fork").Process(target=tell_and_wait, args=(writer,))
     with without_warning_of_threads():
         process.start()
     try:
+        assert os.read(reader, 1)
         yield
     finally:
         process.kill()
         process.join()
         process.close()
+        os.close(reader)
+        os.close(writer)
 
 
 @pytest.mark.parametrize("child", [by_os_fork, by_multiprocessing])
