@@ -110,7 +110,7 @@ def test_fin_with_the_ack_of_the_handshake() -> None:
     bench = syn_received()
     bench.arrive(FIN | ACK, payload=b"all there is")
     bench.expect(ACK, ack=14)
-    assert bench.connection.path[-2:] == [S.ESTABLISHED, S.CLOSE_WAIT]
+    assert bench.states[-2:] == [S.ESTABLISHED, S.CLOSE_WAIT]
     assert bench.receive() == b"all there is"
 
 

@@ -45,7 +45,7 @@ def proven(**setup: Any) -> Bench:
 def too_large(bench: Bench, seq: int, size: int = NARROW) -> None:
     """A router says that the segment at `seq` did not fit."""
     sizing.too_large(bench.connection.sender, size, (bench.iss + seq) & MASK, bench.now)
-    bench._flush()
+    bench.flush()
 
 
 def expect_again(bench: Bench, start: int, *, most: int = 600) -> int:
