@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tcp.crowd import CONFIG, Crowd
+from tests.tcp.inspection import Tcb
 from tunstack.stack.limits import Limits
 from tunstack.tcp.config import Config
 from tunstack.tcp.connection.state import State
@@ -211,9 +212,9 @@ def test_its_ack_opens_the_connection_as_it_should_have_been() -> None:
     flow = crowd.accept()
     assert flow.state is State.ESTABLISHED
     assert flow.passive
-    assert (flow.sender.mss, flow.sender.shift, flow.receiver.shift) == (1388, 3, 7)
-    assert (flow.sack_ok, flow.timestamps_ok) == (True, True)
-    assert flow.sender.wnd == 8000
+    assert (Tcb(flow).snd_mss, Tcb(flow).snd_wscale, Tcb(flow).rcv_wscale) == (1388, 3, 7)
+    assert (Tcb(flow).sack_ok, Tcb(flow).timestamps_ok) == (True, True)
+    assert Tcb(flow).snd_wnd == 8000
     assert flow.deadline() is None
     statistics = crowd.statistics
     assert statistics["syncookies_sent"] == statistics["syncookies_received"] == 1
@@ -228,8 +229,8 @@ def test_without_timestamps_neither_scaling_nor_sack_survives() -> None:
     assert (answer.wscale, answer.sack_permitted) == (None, False)
     peer.ack()
     flow = crowd.accept()
-    assert (flow.sender.mss, flow.sender.shift, flow.receiver.shift) == (1460, 0, 0)
-    assert (flow.sack_ok, flow.timestamps_ok) == (False, False)
+    assert (Tcb(flow).snd_mss, Tcb(flow).snd_wscale, Tcb(flow).rcv_wscale) == (1460, 0, 0)
+    assert (Tcb(flow).sack_ok, Tcb(flow).timestamps_ok) == (False, False)
 
 
 def test_data_may_come_in_place_of_the_ack_and_both_ways_go_on() -> None:
@@ -258,12 +259,12 @@ def test_it_measures_no_round_trip_that_it_cannot_know(ts_val: int | None) -> No
     peer.syn()
     crowd.advance(0.1)
     peer.ack()
-    rtt = crowd.accept().sender.rtt
+    tcb = Tcb(crowd.accept())
     if ts_val is None:
-        assert (rtt.srtt, rtt.rto) == (None, 1.0)
+        assert (tcb.srtt, tcb.rto) == (None, 1.0)
     else:
-        assert rtt.srtt is not None
-        assert 0.1 <= rtt.srtt < 0.165
+        assert tcb.srtt is not None
+        assert 0.1 <= tcb.srtt < 0.165
 
 
 def test_timestamps_never_go_back() -> None:
@@ -352,7 +353,7 @@ def test_a_connection_in_time_wait_is_reopened_without_a_cookie() -> None:
     peer.offer["ts_val"] += 1000
     answer = peer.syn()
     assert answer is not None
-    assert (answer.seq - flow.sender.nxt) & MASK == 1 << 17
+    assert (answer.seq - Tcb(flow).snd_nxt) & MASK == 1 << 17
     assert "syncookies_sent" not in crowd.statistics
 
 

@@ -412,7 +412,7 @@ def flying(segments: int, *, apart: float = 0.0) -> Bench:
     bench.arrive_syn(SYN | ACK)
     bench.drain()
     bench.arrive(ACK, wnd=65535)
-    bench.connection.sender.congestion.cwnd = 4 * segments * MSS
+    bench.cwnd = 4 * segments * MSS
     if apart:
         for _ in range(segments):
             bench.send(bytes(MSS))
@@ -442,7 +442,7 @@ def with_holes(count: int, *, apart: float = 0.0) -> Bench:
 def resent(count: int) -> Bench:
     """All the holes were sent again."""
     bench = with_holes(count)
-    bench.connection.sender.congestion.cwnd = 8 * count * MSS
+    bench.cwnd = 8 * count * MSS
     bench.now += RTT
     sacked(bench, [2 * count + 1])
     return bench
@@ -510,14 +510,13 @@ def a_timer(count: int) -> Act:
     """The second: with the first all that is on its way becomes lost, once."""
     bench = resent(count)
     sacked(bench, [2 * count + 3])
-    sender = bench.connection.sender
 
     def act() -> None:
-        bench.run_until(sender.timer or bench.now)
+        bench.run_until(bench.retransmit_at or bench.now)
         bench.drain()
 
     act()
-    assert sender.unanswered == 1
+    assert bench.unanswered == 1
     return act
 
 

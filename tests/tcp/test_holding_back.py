@@ -60,7 +60,7 @@ def test_large_segments_are_cut_to_full_ones_of_the_link(how: str) -> None:
     """Where the link cuts, the rest of a large segment would be a small one on the wire."""
     config = replace(CORKED if how == "cork" else CONFIG, max_payload=65536)
     bench = established(config=config)
-    bench.connection.sender.more = how == "more"
+    bench.more = how == "more"
     bench.send(bytes(2500))
     bench.expect(ACK, size=2 * MSS)
     bench.expect_nothing()
@@ -68,10 +68,10 @@ def test_large_segments_are_cut_to_full_ones_of_the_link(how: str) -> None:
 
 def test_more_to_come_holds_a_small_segment_until_it_came(numbers: Numbers) -> None:
     bench = established(**numbers)
-    bench.connection.sender.more = True
+    bench.more = True
     bench.send(b"head")
     bench.expect_nothing()
-    bench.connection.sender.more = False
+    bench.more = False
     bench.send(b"body")
     bench.expect(ACK | PSH, payload=b"headbody")
 
@@ -83,7 +83,7 @@ def test_what_is_let_go_are_all_segments_queued_by_then(max_payload: int) -> Non
     bench.arrive(ACK, wnd=MSS)
     bench.send(bytes(2500))
     bench.expect(ACK, size=MSS)
-    bench.connection.sender.push()
+    bench.push()
     bench.arrive(ACK, wnd=65535)
     assert sum(len(sent.segment.payload) for sent in bench.drain()) == 1500
     bench.send(b"x")
@@ -167,7 +167,7 @@ def test_ones_own_congestion_control_decides(numbers: Numbers) -> None:
     bench.expect(ACK | PSH, size=MSS)
     bench.advance(0.2)
     bench.expect(ACK | PSH, size=MSS, note="retransmission: timeout")
-    control = bench.connection.sender.congestion
+    control = bench.congestion
     assert isinstance(control, OneSegment)
     assert control.heard == ["acknowledged", "acknowledged", "timeout"]
 
@@ -178,10 +178,10 @@ def test_another_one_goes_on_from_where_the_first_was(numbers: Numbers) -> None:
     bench.send(bytes(10 * MSS))
     bench.drain()
     bench.arrive(ACK)
-    before = bench.connection.sender.congestion
+    before = bench.congestion
     assert before.cwnd == 20 * MSS
     bench.reconfigure(with_congestion(Reno))
-    after = bench.connection.sender.congestion
+    after = bench.congestion
     assert isinstance(after, Reno)
     assert (after.cwnd, after.ssthresh) == (before.cwnd, before.ssthresh)
     bench.send(bytes(30 * MSS))
@@ -203,15 +203,15 @@ def test_it_is_chosen_before_there_is_a_connection_to_speak_of() -> None:
     bench.drain()
     bench.arrive_syn(0x12)
     bench.drain()
-    assert isinstance(bench.connection.sender.congestion, Reno)
-    assert bench.connection.sender.congestion.cwnd == 10 * MSS
+    assert isinstance(bench.congestion, Reno)
+    assert bench.cwnd == 10 * MSS
 
 
 def test_what_is_left_as_it_is_is_not_made_anew() -> None:
     bench = established()
-    before = bench.connection.sender.congestion
+    before = bench.congestion
     bench.reconfigure(replace(CONFIG, nodelay=True))
-    assert bench.connection.sender.congestion is before
+    assert bench.congestion is before
 
 
 def test_names() -> None:
@@ -314,6 +314,6 @@ def test_nobody_is_woken_where_there_is_no_room() -> None:
     bench.expect(ACK, size=MSS)
     bench.expect(ACK | PSH, size=MSS)
     connection = bench.connection
-    connection.sender.congestion.cwnd = 0
+    bench.cwnd = 0
     assert connection.writable_size == 0
     assert not connection.wants_data(1)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 
 from tests.tcp.harness import CONFIG, MSS, NO_OPTIONS, Bench, Numbers, Offer, established
+from tests.tcp.inspection import Tcb
 from tunstack.path.impair import Impairments
 from tunstack.simulator.simulator import Simulator
 from tunstack.tcp.connection.state import State
@@ -67,7 +68,7 @@ def test_who_writes_in_two_parts_is_not_kept_waiting(predict: bool) -> None:
     """Nagle's algorithm holds the second until the first is acknowledged (RFC 9293 3.7.4)."""
     simulator = Simulator(seed=1, impairments=Impairments(delay=0.01), predict=predict)
     client, server = simulator.connect()
-    simulator.run(lambda: client.flow is not None and client.flow.sender.synchronized)
+    simulator.run(lambda: client.flow is not None and Tcb(client.flow).synchronized)
     begin = simulator.now
     client.send(b"header")
     client.send(b"body")
@@ -219,7 +220,7 @@ def test_window_is_as_large_as_the_field_with_scaling() -> None:
     bench = established(config=replace(CONFIG, receive_buffer=1 << 34))
     bench.arrive(ACK, payload=bytes(3000))
     bench.expect(ACK, wnd=65535)
-    assert bench.connection.receiver.wnd == 65535 << 14
+    assert bench.rcv_wnd == 65535 << 14
 
 
 @pytest.mark.rfc("SHLD-14")
@@ -232,20 +233,19 @@ def test_window_never_shrinks(buffer: int, seed: int, numbers: Numbers) -> None:
     """
     rng = Random(seed)
     bench = established(config=replace(CONFIG, receive_buffer=buffer), **numbers)
-    receiver = bench.connection.receiver
     edge = read = 0
     for _ in range(600):
         match rng.randrange(5):
             case 0 | 1:
-                size = min(rng.choice((1, 77, 500, MSS)), receiver.wnd)
+                size = min(rng.choice((1, 77, 500, MSS)), bench.rcv_wnd)
                 bench.arrive(ACK | PSH, payload=bytes(size))
             case 2 | 3:
                 read += len(bench.receive(rng.choice((1, 50, 900, 5000, buffer))))
             case _:
                 bench.advance(0.05)
         for _, segment in bench.drain():
-            offered = segment.ack + (segment.wnd << receiver.shift)
-            unit = 1 << receiver.shift
+            offered = segment.ack + (segment.wnd << bench.rcv_wscale)
+            unit = 1 << bench.rcv_wscale
             assert edge - unit < offered < 1 + read + buffer + unit
             edge = max(edge, offered)
     assert edge > buffer + 1000
@@ -534,7 +534,7 @@ def test_runs_are_bounded() -> None:
     for seq in range(3, 43, 2):
         bench.arrive(ACK, seq=seq, payload=b"x")
         bench.drain()
-    reassembly = bench.connection.receiver.reassembly
+    reassembly = bench.reassembly
     assert (len(reassembly), reassembly.size) == (10, 10)
     bench.arrive(ACK, seq=1, payload=TEXT[:42])
     bench.expect(ACK, ack=43, sack=((3, 4),))
@@ -550,4 +550,4 @@ def test_a_shuffled_stream_is_put_in_order(numbers: Numbers) -> None:
         holes(bench, number)
         bench.drain()
     assert bench.receive() == TEXT
-    assert bench.connection.receiver.buffer.total == len(TEXT)
+    assert bench.received == len(TEXT)
