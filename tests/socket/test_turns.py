@@ -7,13 +7,23 @@ from typing import TYPE_CHECKING
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests.socket.network import connected, host_pair
+from tests.socket.network import OURS, THEIRS, Valve, connected, host_pair
+from tunstack import Host, memory_pair
 
 if TYPE_CHECKING:
-    from tunstack import Host
+    from tunstack.link.base import Buffer
 
-BATCH = 64 * 1460
-"""Octets of the largest batch of packets."""
+MSS = 1460
+
+
+class Limits(Valve):
+    """A link that notes the largest batch of packets that its host has asked for."""
+
+    largest = 0
+
+    def receive(self, limit: int = 256) -> list[Buffer]:
+        self.largest = max(self.largest, limit)
+        return super().receive(limit)
 
 
 class Steps(trio.abc.Instrument):
@@ -29,7 +39,13 @@ class Steps(trio.abc.Instrument):
 
 async def test_what_a_batch_brought_is_read_before_the_next() -> None:
     """Though each turn of the reader is good for a few segments only."""
-    async with host_pair() as (ours, theirs), trio.open_nursery() as nursery:
+    near_link, far_link = memory_pair()
+    link = Limits(far_link)
+    async with (
+        Host(near_link, [f"{OURS}/24"], seed=1) as ours,
+        Host(link, [f"{THEIRS}/24"], seed=2) as theirs,
+        trio.open_nursery() as nursery,
+    ):
         near, far = await connected(ours, theirs)
         data = bytes(2_000_000)
         nursery.start_soon(trio.SocketStream(near).send_all, data)
@@ -37,7 +53,7 @@ async def test_what_a_batch_brought_is_read_before_the_next() -> None:
         while read < len(data):
             read += len(await far.recv(5000))
             most = max(most, theirs.connections()[0].unread)
-        assert 20_000 < most <= BATCH
+        assert 20_000 < most <= link.largest * MSS
 
 
 async def test_who_does_not_read_holds_nobody_up() -> None:
@@ -61,4 +77,4 @@ async def test_an_ack_is_held_back_for_a_few_turns_only() -> None:
         await wait_all_tasks_blocked()
         assert trio.current_time() == begin
         assert theirs.connections()[0].unread == 60_000
-        assert ours.connections()[0].unacked <= 1460  # That is delayed, as ever.
+        assert ours.connections()[0].unacked <= MSS  # That is delayed, as ever.

@@ -38,6 +38,8 @@ Numbers: TypeAlias = dict[str, Any]
 MSS: Final = 1000
 """Octets of data in a full segment, either way: the announced MSS less the timestamps."""
 CONFIG: Final = Config(mss=MSS + 12, mtu_probing=0, receive_buffer=1 << 20, send_buffer=1 << 20)
+DELAYED_ACK: Final = CONFIG.delayed_ack
+"""Seconds that an ACK may wait."""
 AUTO: Final = -1
 """The peer's own clock, and the echo of our latest: what a peer's timestamps say by themselves."""
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 S = State
-TWO_MSL: Final = 60.0
+TWO_MSL: Final = 2 * CONFIG.msl
 
 # The exchanges (section 3.6)
 

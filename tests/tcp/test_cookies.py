@@ -16,6 +16,7 @@ from tunstack.tcp.config import Config
 from tunstack.tcp.connection.state import State
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.listen.cookies import LIFETIME, PERIOD, SynCookies
+from tunstack.tcp.listen.listener import HALF_OPEN
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, Segment
 
 pytestmark = pytest.mark.rfc("4987:3.6")
@@ -172,7 +173,7 @@ def test_a_peer_does_not_see_that_it_got_a_cookie(
 
 def test_when_too_many_are_half_open_cookies_are_sent_and_nothing_is_kept() -> None:
     crowd = Crowd(backlog=0)
-    for peer in crowd.peers(256):
+    for peer in crowd.peers(HALF_OPEN.start):
         peer.syn()
     held = crowd.statistics["memory_held"]
     for peer in crowd.peers(1000):
@@ -188,7 +189,7 @@ def test_when_too_many_are_half_open_cookies_are_sent_and_nothing_is_kept() -> N
 
 def test_who_comes_by_a_cookie_takes_nobodys_place() -> None:
     crowd = Crowd(backlog=0)
-    waiting = crowd.peers(256)
+    waiting = crowd.peers(HALF_OPEN.start)
     for peer in waiting:
         peer.syn()
     honest = crowd.peer()
@@ -347,7 +348,7 @@ def test_a_connection_in_time_wait_is_reopened_without_a_cookie() -> None:
     peer.expected += 1
     peer.ack(FIN | ACK)
     assert flow.state is State.TIME_WAIT
-    for other in crowd.peers(256):
+    for other in crowd.peers(HALF_OPEN.start):
         other.syn()
     peer.isn = peer.nxt + 1000
     peer.offer["ts_val"] += 1000

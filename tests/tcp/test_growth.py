@@ -20,6 +20,7 @@ from tests.tcp.harness import Bench, Offer, syn_sent
 from tests.tcp.test_crowd import Steps
 from tunstack.ip import icmp
 from tunstack.ip.icmp import IcmpMessage
+from tunstack.stack.eviction import IDLE
 from tunstack.stack.flow import FLOW_SIZE
 from tunstack.stack.limits import Limits
 from tunstack.tcp.segment import ACK, FIN, RST, SYN
@@ -130,7 +131,7 @@ def a_newcomer_where_many_peers_have_all_connections(count: int) -> Act:
         peer.syn()
         peer.ack()
         crowd.accept()
-    crowd.advance(61.0)
+    crowd.advance(IDLE + 1.0)
     newcomer = crowd.peer()
 
     def act() -> None:

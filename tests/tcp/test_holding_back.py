@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.tcp.harness import CONFIG, MSS, WITHOUT_SACK, Bench, Numbers, established
+from tests.tcp.harness import CONFIG, DELAYED_ACK, MSS, WITHOUT_SACK, Bench, Numbers, established
 from tunstack.tcp.congestion import Acknowledgement, Cubic, Reno, congestion_control, name_of
 from tunstack.tcp.segment import ACK, FIN, PSH
+from tunstack.tcp.sender.sender import DEFERRAL
 
 if TYPE_CHECKING:
     from tunstack.tcp.config import Config
@@ -113,7 +114,7 @@ def test_haste_lets_an_ack_go_that_waits() -> None:
     bench.reconfigure(CONFIG)
     bench.arrive(ACK | PSH, payload=b"x")
     bench.expect_nothing()
-    bench.advance(0.04)
+    bench.advance(DELAYED_ACK)
     bench.expect(ACK, ack=3)
 
 
@@ -260,24 +261,25 @@ def test_a_rest_goes_with_what_fills_it() -> None:
     assert later > deadline, "nothing waits any more"
 
 
-def test_a_rest_waits_for_a_millisecond_at_most(numbers: Numbers) -> None:
+def test_a_rest_waits_no_longer_than_the_deferral(numbers: Numbers) -> None:
     bench = with_a_rest_deferred(0.1, **numbers)
-    bench.advance(0.0005)
+    begin = bench.now
+    bench.advance(DEFERRAL / 2)
     bench.send(bytes(100))  # What comes meanwhile makes it wait no longer,
     bench.expect_nothing()
-    bench.advance(0.0005)
-    bench.expect(ACK | PSH, at=0.101, size=800)
+    bench.advance(DEFERRAL / 2)
+    bench.expect(ACK | PSH, at=begin + DEFERRAL, size=800)
     assert bench.connection.wants_data(1)
     bench.send(bytes(100))  # and begins a time of its own.
     bench.expect_nothing()
-    bench.advance(0.001)
-    bench.expect(ACK | PSH, at=0.102, size=100)
+    bench.advance(DEFERRAL)
+    bench.expect(ACK | PSH, at=begin + 2 * DEFERRAL, size=100)
 
 
 def test_where_a_round_trip_takes_no_longer_a_rest_waits_for_an_ack_or_the_probe() -> None:
     """Which sends what is new, if there is something."""
     bench = with_a_rest_deferred()
-    bench.advance(0.001)
+    bench.advance(DEFERRAL)
     bench.expect_nothing()
     bench.advance(0.2)
     bench.expect(ACK | PSH, size=700)
@@ -300,11 +302,11 @@ def test_what_else_ends_a_deferral(how: str) -> None:
         bench.expect(ACK | PSH, at=0.0, size=700)
     else:
         bench.arrive(ACK, ack=1, wnd=6 * MSS)  # Then it is that which it waits for.
-        bench.advance(0.001)
+        bench.advance(DEFERRAL)
         bench.expect_nothing()
         deadline = bench.connection.deadline()
         assert deadline is not None
-        assert deadline > 0.01, "and nothing is asked for again and again"
+        assert deadline > 10 * DEFERRAL, "and nothing is asked for again and again"
 
 
 def test_nobody_is_woken_where_there_is_no_room() -> None:

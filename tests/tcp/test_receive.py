@@ -8,17 +8,27 @@ from typing import Any, Final
 
 import pytest
 
-from tests.tcp.harness import CONFIG, MSS, NO_OPTIONS, Bench, Numbers, Offer, established
+from tests.tcp.harness import (
+    CONFIG,
+    DELAYED_ACK,
+    MSS,
+    NO_OPTIONS,
+    Bench,
+    Numbers,
+    Offer,
+    established,
+)
 from tests.tcp.inspection import Tcb
 from tunstack.path.impair import Impairments
 from tunstack.simulator.simulator import Simulator
 from tunstack.tcp.connection.state import State
 from tunstack.tcp.connection.verdict import Verdict
+from tunstack.tcp.receiver.receiver import QUICK_ACK
 from tunstack.tcp.segment import ACK, PSH
 
 S = State
 TEXT: Final = bytes(n % 251 for n in range(30_000))
-DELAY: Final = 0.04
+DELAY: Final = DELAYED_ACK
 PATIENT: Final = replace(CONFIG, quick_acks=0)
 """Its first ACKs may wait as long as later ones."""
 
@@ -32,7 +42,7 @@ def unscaled(buffer: int, **setup: Any) -> Bench:
 
 
 @pytest.mark.rfc("SHLD-18", "MUST-40")
-def test_an_ack_may_wait_40_ms(numbers: Numbers) -> None:
+def test_an_ack_may_wait_for_less_than_half_a_second(numbers: Numbers) -> None:
     """SHLD-18, MUST-40."""
     bench = established(config=PATIENT, **numbers)
     bench.advance(1.0)
@@ -41,19 +51,20 @@ def test_an_ack_may_wait_40_ms(numbers: Numbers) -> None:
     bench.advance(DELAY)
     bench.expect(ACK, at=1.0 + DELAY, seq=1, ack=2)
     assert bench.connection.deadline() is None
+    assert QUICK_ACK < DELAY < 0.5
 
 
 @pytest.mark.rfc("SHLD-18", "MUST-40")
-def test_the_first_16_acks_of_a_connection_wait_5_ms() -> None:
+def test_the_first_acks_of_a_connection_wait_less_than_later_ones() -> None:
     """Those that need not wait at all do not count."""
     bench = established()
-    for number in range(20):
+    for number in range(CONFIG.quick_acks + 4):
         bench.arrive(ACK, payload=bytes(2 * MSS))
         bench.expect(ACK, at=bench.now)
         begin = bench.now
         bench.arrive(ACK | PSH, payload=b"x")
         bench.wait()
-        bench.expect(ACK, at=begin + (0.005 if number < 16 else DELAY))
+        bench.expect(ACK, at=begin + (QUICK_ACK if number < CONFIG.quick_acks else DELAY))
 
 
 def test_they_wait_no_longer_than_others() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.tcp.harness import (
+    DELAYED_ACK,
     IN_STATE,
     MSS,
     Bench,
@@ -89,7 +90,7 @@ def test_a_segment_beyond_a_gap_is_not_echoed(numbers: Numbers) -> None:
     """Last.ACK.sent is before it; the segment that fills the gap is echoed."""
     bench = established(**numbers)
     bench.arrive(ACK, payload=bytes(MSS), ts_val=100)
-    bench.advance(0.04)
+    bench.advance(DELAYED_ACK)
     bench.expect(ACK, ack=1001, ts_ecr=100)
     bench.arrive(ACK, seq=2001, payload=bytes(MSS), ts_val=120)
     bench.expect(ACK, ack=1001, ts_ecr=100, sack=((2001, 3001),))
@@ -100,7 +101,7 @@ def test_a_segment_beyond_a_gap_is_not_echoed(numbers: Numbers) -> None:
 def test_an_old_duplicate_is_not_echoed() -> None:
     bench = established()
     bench.arrive(ACK, payload=b"x", ts_val=100)
-    bench.advance(0.04)
+    bench.advance(DELAYED_ACK)
     bench.expect(ACK, ts_ecr=100)
     bench.arrive(ACK, seq=1, payload=b"x", ts_val=200)
     bench.expect(ACK, ts_ecr=100, sack=((1, 2),))
@@ -216,7 +217,7 @@ def test_between_segments_without_timestamps_paws_goes_on(numbers: Numbers) -> N
     bench = established(**numbers)
     bench.arrive(ACK, payload=b"a", ts_val=500)
     assert bench.arrive(ACK, payload=b"b", ts_val=None) is Verdict.ACCEPTED
-    bench.advance(0.04)
+    bench.advance(DELAYED_ACK)
     bench.expect(ACK, ack=3, ts_ecr=500)
     assert bench.arrive(ACK, payload=b"old", ts_val=499) is Verdict.OLD_TIMESTAMP
     bench.expect(ACK, ack=3, ts_ecr=500)
@@ -270,5 +271,5 @@ def test_timestamps_that_were_not_agreed_on_are_ignored() -> None:
     bench.arrive(ACK)
     assert bench.arrive(ACK, payload=b"x", ts_val=500) is Verdict.ACCEPTED
     assert bench.arrive(ACK, payload=b"y", ts_val=100) is Verdict.ACCEPTED
-    bench.advance(0.04)
+    bench.advance(DELAYED_ACK)
     bench.expect(ACK, ack=3, ts_val=None)
