@@ -107,7 +107,7 @@ async def test_downloads_that_nobody_takes_wait_and_one_that_is_taken_goes_on(
                 nursery.start_soon(download, far)
             await trio.sleep(5)
             held = server.statistics()["memory_held"]
-            assert LIMIT // 2 < held <= LIMIT + 21 * 4096
+            assert LIMIT // 2 < held <= LIMIT + 21 * FLOW_SIZE
             near, far = await exchange_begins(client, listener)
             nursery.start_soon(download, far)
             assert await read_to_end(near) == data

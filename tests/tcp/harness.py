@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypedDict, 
 from tests.tcp.inspection import Tcb, TracedConnection
 from tunstack.tcp.config import Config
 from tunstack.tcp.connection.state import State
+from tunstack.tcp.receiver.receiver import window_shift
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, Segment
 from tunstack.tcp.sequence import MASK
 
@@ -40,6 +41,8 @@ MSS: Final = 1000
 CONFIG: Final = Config(mss=MSS + 12, mtu_probing=0, receive_buffer=1 << 20, send_buffer=1 << 20)
 DELAYED_ACK: Final = CONFIG.delayed_ack
 """Seconds that an ACK may wait."""
+WSCALE: Final = window_shift(CONFIG.receive_buffer or 0)
+"""The window scale that our SYN offers."""
 AUTO: Final = -1
 """The peer's own clock, and the echo of our latest: what a peer's timestamps say by themselves."""
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.tcp.crowd import CONFIG, Crowd
+from tests.tcp.crowd import CONFIG, ISN_STEP, Crowd
 from tests.tcp.inspection import Tcb
 from tunstack.stack.limits import Limits
 from tunstack.tcp.config import Config
@@ -354,7 +354,7 @@ def test_a_connection_in_time_wait_is_reopened_without_a_cookie() -> None:
     peer.offer["ts_val"] += 1000
     answer = peer.syn()
     assert answer is not None
-    assert (answer.seq - Tcb(flow).snd_nxt) & MASK == 1 << 17
+    assert (answer.seq - Tcb(flow).snd_nxt) & MASK == ISN_STEP
     assert "syncookies_sent" not in crowd.statistics
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.tcp.harness import CONFIG, MSS, Bench, Offer
+from tests.tcp.harness import CONFIG, MSS, WSCALE, Bench, Offer
 from tests.tcp.test_fast_open_cookies import COOKIE, PATH
 from tunstack.tcp.connection.state import State
 from tunstack.tcp.listen.fast_open import Attempt
@@ -51,7 +51,7 @@ def opened(cache: CookieCache, data: bytes, *, size: int | None = None, **setup:
 
 def expect_syn(bench: Bench, flags: int = SYN, **fields: Any) -> None:
     """A SYN with the options that each of ours has, and these fields."""
-    bench.expect(flags, seq=0, mss=MSS + 12, wscale=7, sack_permitted=True, **fields)
+    bench.expect(flags, seq=0, mss=MSS + 12, wscale=WSCALE, sack_permitted=True, **fields)
 
 
 def expect_plain_syn(bench: Bench, *, note: str = "") -> None:

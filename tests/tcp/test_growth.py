@@ -20,6 +20,7 @@ from tests.tcp.harness import Bench, Offer, syn_sent
 from tests.tcp.test_crowd import Steps
 from tunstack.ip import icmp
 from tunstack.ip.icmp import IcmpMessage
+from tunstack.ip.path_mtu import LIFETIME
 from tunstack.stack.eviction import IDLE
 from tunstack.stack.flow import FLOW_SIZE
 from tunstack.stack.limits import Limits
@@ -255,7 +256,7 @@ def a_path_that_may_be_wider_again(count: int) -> Act:
     while many.crowd.stack.paths.untold:
         many.crowd.stack.handle_timers(many.crowd.now)
     many.crowd.flush()
-    at = many.crowd.now + 601.0
+    at = many.crowd.now + LIFETIME + 1.0
 
     def act() -> None:
         many.crowd.stack.paths.expire(at)
@@ -369,7 +370,7 @@ def test_all_hear_in_the_end_that_their_path_is_narrow_and_that_it_may_be_wider(
     del many.flows[7]
     assert {flow.info().pmtu for flow in many.flows} == {1300}
     del many.flows[298]  # It will not have been answered by then, and tries smaller ones.
-    many.crowd.advance(601.0)
+    many.crowd.advance(LIFETIME + 1.0)
     assert {flow.info().pmtu for flow in many.flows} == {1500}
 
 

@@ -13,6 +13,7 @@ from tests.tcp.harness import (
     CONFIG,
     MSS,
     NO_OPTIONS,
+    WSCALE,
     Bench,
     Numbers,
     Offer,
@@ -173,13 +174,13 @@ def test_an_option_is_used_if_both_sides_offer_it(
     sack, timestamps, scaling = (mine and its for mine, its in zip(ours, theirs, strict=True))
     assert connection.sack_ok is sack
     assert connection.timestamps_ok is timestamps
-    assert bench.rcv_wscale == (7 if scaling else 0)
+    assert bench.rcv_wscale == (WSCALE if scaling else 0)
     bench.arrive(ACK, wnd=1000)
     assert bench.snd_wnd == (16000 if scaling else 1000)
     bench.send(b"x")
     segment = bench.expect(ACK | PSH, payload=b"x")
     assert (segment.ts_val is not None) is timestamps
-    assert segment.wnd == ((1 << 20) >> 7 if scaling else 65535)
+    assert segment.wnd == ((1 << 20) >> WSCALE if scaling else 65535)
     bench.arrive(ACK, seq=11, payload=b"beyond a gap")
     bench.expect(ACK, sack=((11, 23),) if sack else ())
 
@@ -190,7 +191,9 @@ def test_syn_ack_answers_only_what_was_offered(theirs: bool) -> None:
     offer = Offer() if theirs else replace(NO_OPTIONS, mss=None)
     bench = listening(peer=offer)
     bench.arrive_syn()
-    segment = bench.expect(SYN | ACK, mss=1012, wscale=7 if theirs else None, sack_permitted=theirs)
+    segment = bench.expect(
+        SYN | ACK, mss=1012, wscale=WSCALE if theirs else None, sack_permitted=theirs
+    )
     assert (segment.ts_val is None) is not theirs
 
 
@@ -397,7 +400,7 @@ def test_a_challenged_syn_is_repeated_behind_the_reset(numbers: Numbers) -> None
         SYN,
         seq=0,
         mss=1012,
-        wscale=7,
+        wscale=WSCALE,
         sack_permitted=True,
         note="retransmission: challenged",
     )

@@ -13,6 +13,7 @@ from tests.tcp.harness import (
     DELAYED_ACK,
     MSS,
     NO_OPTIONS,
+    WSCALE,
     Bench,
     Numbers,
     Offer,
@@ -316,7 +317,7 @@ def test_half_of_a_scaled_window_is_more_than_a_syn_can_say(used: int, told: boo
     bench.drain()
     bench.receive()
     if told:
-        bench.expect(ACK, ack=1 + used, wnd=(1 << 20) >> 7)
+        bench.expect(ACK, ack=1 + used, wnd=(1 << 20) >> WSCALE)
     else:
         bench.expect_nothing()
 

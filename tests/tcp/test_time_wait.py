@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.tcp.crowd import ISN_STEP
 from tests.tcp.harness import CONFIG, DELAYED_ACK
 from tests.tcp.stack_bench import PEER, PORT, StackBench
 from tunstack.tcp.connection.state import State
@@ -51,7 +52,7 @@ def test_syn_with_a_later_number_opens_anew(irs: int) -> None:
     old = bench.origins[4000].iss
     bench.arrive_syn(irs + 102)
     bench.expect(SYN | ACK, seq=0, ack=1, mss=1012)
-    assert (bench.origins[4000].iss - old) % 2**32 >= 1 << 17
+    assert (bench.origins[4000].iss - old) % 2**32 >= ISN_STEP
     assert flow.state is S.CLOSED
     assert states(bench) == [S.SYN_RECEIVED]
     assert bench.stack.counters[Verdict.NEW_INCARNATION] == 1

@@ -8,7 +8,15 @@ from typing import Any, Final
 import pytest
 
 from tests.tcp.crowd import OURS, Crowd
-from tests.tcp.harness import CONFIG, IN_STATE, Numbers, established, syn_received, time_wait
+from tests.tcp.harness import (
+    CONFIG,
+    IN_STATE,
+    WSCALE,
+    Numbers,
+    established,
+    syn_received,
+    time_wait,
+)
 from tunstack.tcp.connection.ecn import CE, REQUEST
 from tunstack.tcp.connection.state import SYNCHRONIZED, State
 from tunstack.tcp.connection.verdict import Verdict
@@ -91,7 +99,7 @@ def test_only_their_own_syn_again_draws_our_syn_ack_again(
     bench.expect(ACK, seq=1, ack=1)
     assert not bench.ecn_agreed
     bench.arrive_syn()
-    bench.expect(SYN | ACK, seq=0, ack=1, mss=1012, wscale=7, sack_permitted=True)
+    bench.expect(SYN | ACK, seq=0, ack=1, mss=1012, wscale=WSCALE, sack_permitted=True)
 
 
 def test_only_their_fin_restarts_time_wait(numbers: Numbers) -> None:
