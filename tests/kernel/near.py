@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from tunstack import Namespace
+    from tunstack.link.tun import TunLink
 
 PORT: Final = 4711
 WAIT: Final = 5.0
@@ -64,6 +65,13 @@ class Near(NamedTuple):
         return True
 
 
+async def open_tun(
+    ns: Namespace, address: str, *, peer: str | None = None, offload: bool = False
+) -> TunLink:
+    """A device in `ns` that has no host: the test is its far end, or wraps it for a host."""
+    return await ns._kernel.open_tun(address, peer=peer, offload=offload)
+
+
 @asynccontextmanager
 async def linux(ns: Namespace) -> AsyncIterator[Near]:
     """A kernel's end, in a network in which nothing else is."""
@@ -71,7 +79,7 @@ async def linux(ns: Namespace) -> AsyncIterator[Near]:
     ns.sysctl("net.ipv4.tcp_early_retrans", 0)
     ns.sysctl("net.ipv4.tcp_ecn", REQUEST)
     ns.sysctl("net.ipv4.tcp_fastopen", 3)
-    link = await ns._kernel.open_tun(f"{THEIRS}/24", peer=OURS)
+    link = await open_tun(ns, f"{THEIRS}/24", peer=OURS)
     with ExitStack() as stack:
         yield Near(ns.socket, Peer(link, 9), stack)
 

@@ -13,18 +13,17 @@ import trio
 from trio.socket import SHUT_WR, SO_LINGER, SO_REUSEADDR, SOL_SOCKET
 
 from tests.kernel.judge import KERNEL, OURS
+from tests.kernel.near import open_tun
 from tests.kernel.sockets import ROLES, connected, exactly, fails, read_to_end, send_all
-from tunstack import Config
+from tests.socket.network import Valve
+from tunstack import Config, Host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any
+    from collections.abc import Callable
 
     from tests.kernel.judge import Judge
     from tests.kernel.sockets import Role
-    from tunstack import Host, Namespace
-    from tunstack.ip.datagram import Buffer
-    from tunstack.link.base import Link
+    from tunstack import Namespace
 
 pytestmark = [pytest.mark.kernel, pytest.mark.both_modes]
 
@@ -271,37 +270,28 @@ async def test_the_kernel_comes_again_from_the_same_port(ns: Namespace, judge: J
     await judge.acquit(but_for=["same ports as an earlier session"])
 
 
-class Losing:
-    """A link that loses what is to be sent while it is told to."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self.losing = False
-        self.lost = 0
-
-    def send(self, packet: Sequence[Buffer]) -> bool:
-        self.lost += self.losing
-        return self.losing or self._link.send(packet)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._link, name)
-
-
 async def test_the_kernel_repeats_its_fin_until_it_hears_of_it(ns: Namespace) -> None:
     """What is left of a connection in TIME-WAIT is for that (RFC 9293 section 3.10.7.4)."""
-    async with ns.open_host(config=Config(msl=1.5)) as host, connected(ns, host, "server") as pair:
-        near, far = pair
-        link = host._link = Losing(host._link)
+    link, lost = Valve(await open_tun(ns, f"{OURS}/24", offload=True)), list[bytes]()
+
+    def loses(packet: bytes) -> bool:
+        lost.append(packet)
+        return True
+
+    async with (
+        Host(link, [f"{OURS}/24"], config=Config(msl=1.5)) as host,
+        connected(ns, host, "server") as (near, far),
+    ):
         near.close()
         assert await far.recv(1) == b""
         await until(lambda: our_states(host) == ["FIN-WAIT-2"])
-        link.losing = True
+        link.loses = loses
         far.close()
-        await until(lambda: link.lost > 1)
+        await until(lambda: len(lost) > 1)
         assert our_states(host) == ["TIME-WAIT"]
         assert not host.stack.demux.connections
         assert await states(ns) == ["LAST-ACK"]
-        link.losing = False
+        link.loses = lambda _: False
         with trio.fail_after(10):
             while await states(ns):  # noqa: ASYNC110 - no event tells of it
                 await trio.sleep(0.02)

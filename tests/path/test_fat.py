@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 
 from tests.path.simulated import receive, transfer
+from tests.tcp.inspection import Tcb
 from tunstack.path.impair import Impairments
 from tunstack.simulator.simulator import Application, Simulator
 from tunstack.tcp.config import Config
@@ -42,8 +43,8 @@ def test_a_long_fat_path_is_filled_as_if_buffers_were_large_from_the_start() -> 
     assert took < 1.1 * run(LARGE)[0]
     assert client.flow is not None
     assert server.flow is not None
-    assert 2 * CARRIED < client.flow.receiver.size <= TUNED.receive_buffer_max
-    assert CARRIED < server.flow.sender.bound <= TUNED.send_buffer_max
+    assert 2 * CARRIED < Tcb(client.flow).receive_size <= TUNED.receive_buffer_max
+    assert CARRIED < Tcb(server.flow).send_size <= TUNED.send_buffer_max
 
 
 @pytest.mark.parametrize(
@@ -65,8 +66,8 @@ def test_a_short_transfer_takes_no_large_buffers() -> None:
     client, server = transfer(simulator, down=DATA[:30_000], up=DATA[:20_000])
     for application in (client, server):
         assert application.flow is not None
-        assert application.flow.receiver.size == FIRST_SIZE
-        assert application.flow.sender.bound == FIRST_SIZE
+        assert Tcb(application.flow).receive_size == FIRST_SIZE
+        assert Tcb(application.flow).send_size == FIRST_SIZE
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -77,4 +78,4 @@ def test_a_path_that_loses_is_filled_as_well(seed: int) -> None:
     client, _ = transfer(simulator, down=DATA)
     assert client.received == DATA
     assert client.flow is not None
-    assert client.flow.receiver.size > CARRIED
+    assert Tcb(client.flow).receive_size > CARRIED

@@ -37,7 +37,7 @@ def test_a_marked_transfer_loses_nothing_and_sends_nothing_twice(down: bool) -> 
     assert sender.info().ecn
     assert sender.info().retransmits == 0
     assert box.marks >= 5
-    assert sender.sender.congestion.ssthresh < 200_000
+    assert sender.info().snd_ssthresh < 200_000
     receiver = (simulator.client if down else simulator.server).stack
     assert receiver.statistics()["congestion_marks"] == box.marks
 

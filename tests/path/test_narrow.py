@@ -10,6 +10,7 @@ import pytest
 
 from tests.path.middlebox import Fate, Narrow, too_big
 from tests.path.simulated import receive, transfer
+from tests.tcp.inspection import Tcb
 from tunstack.path.impair import Impairments
 from tunstack.simulator.simulator import SERVER, Simulator
 from tunstack.tcp.config import Config
@@ -153,7 +154,7 @@ def test_a_message_that_lies_about_what_arrives_is_not_believed() -> None:
     simulator.run(lambda: server.flow is not None)
     server.send(DATA)
     server.shutdown()
-    simulator.run(lambda: sender(server).sender.fin_acknowledged)
+    simulator.run(lambda: Tcb(sender(server)).fin_acknowledged)
     assert sender(server).info().pmtu == 1500
     assert simulator.server.stack.statistics()["retransmission_too_large"] == 0
 

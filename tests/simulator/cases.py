@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tests.tcp.inspection import Tcb
 from tunstack.path.impair import Impairments
 from tunstack.plot import Chart, Panel, Recorder, svg
 from tunstack.plot.chart import BLUE, ORANGE
@@ -24,7 +25,6 @@ from tunstack.wire import decode_datagram, decode_segment
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tunstack.stack.flow import Flow
 
 PLOTS: Final = Path(__file__).with_name("plots")
 BASE: Final = Config(receive_buffer=4 << 20, send_buffer=4 << 20)
@@ -121,20 +121,16 @@ def run(case: Case) -> Outcome:
     if case.pauses is not None:
         for when, reading in zip(case.pauses, (False, True), strict=True):
             simulator.at(when, _reading(client, reading))
-    simulator.run(lambda: server.flow is not None and _all_is_acknowledged(server.flow, case.size))
+    simulator.run(lambda: server.flow is not None and Tcb(server.flow).acknowledged == case.size)
     assert len(client.received) == case.size
     assert server.flow is not None
     counters = simulator.server.stack.counters
     notes = Counter({note: count for note, count in counters.items() if " " in note})
-    return Outcome(notes, server.flow.sender.recovery.undone, simulator.now, recorder)
+    return Outcome(notes, Tcb(server.flow).undone, simulator.now, recorder)
 
 
 def _reading(application: Application, reading: bool) -> Callable[[], None]:
     return lambda: application.read(reading)
-
-
-def _all_is_acknowledged(flow: Flow, size: int) -> bool:
-    return flow.sender.buffer.acknowledged == size
 
 
 CASES: Final[dict[str, Case]] = {

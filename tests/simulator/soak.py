@@ -21,6 +21,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from tests.path.middlebox import Marker
+from tests.tcp.inspection import Tcb
 from tunstack.path.impair import Impairments
 from tunstack.simulator.simulator import Application, Simulator
 from tunstack.tcp.config import Config
@@ -327,8 +328,8 @@ class Run:
         yield "ends told of an error", sum(each.error is not None for each in applications)
         yield "octets delivered", sum(len(each.received) for each in applications)
         flows = [each.flow for each in applications if each.flow is not None]
-        yield "segments sent again", sum(flow.sender.retransmissions for flow in flows)
-        yield "recoveries undone", sum(flow.sender.recovery.undone for flow in flows)
+        yield "segments sent again", sum(Tcb(flow).retransmissions for flow in flows)
+        yield "recoveries undone", sum(Tcb(flow).undone for flow in flows)
         for node in simulator.nodes:
             counters = node.stack.counters
             yield "packets", counters["packets_sent"]

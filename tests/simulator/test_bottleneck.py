@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.tcp.inspection import Tcb
 from tunstack.path.impair import Impairments
 from tunstack.simulator.simulator import Bottleneck, Simulator
 
@@ -27,7 +28,7 @@ def test_a_bottleneck_bounds_the_goodput() -> None:
     _, server = simulator.connect()
     server.send(TEXT)
     server.shutdown()
-    simulator.run(lambda: server.flow is not None and server.flow.sender.fin_acknowledged)
+    simulator.run(lambda: server.flow is not None and Tcb(server.flow).fin_acknowledged)
     packets = len(TEXT) / 1448
     at_least = (len(TEXT) + 52 * packets) * 8 / 1e6
     assert at_least < simulator.now < 1.2 * at_least

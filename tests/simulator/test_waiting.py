@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.tcp.inspection import Tcb
 from tunstack.path.impair import Impairments
 from tunstack.simulator.simulator import Simulator
 from tunstack.tcp.config import Config
@@ -55,22 +56,22 @@ class Watch:
         else:
             if self._ready_since is None:
                 self._ready_since = now
-            since = max(self._ready_since, flow.sender.last_sent)
+            since = max(self._ready_since, Tcb(flow).last_sent)
             self.longest = max(self.longest, now - since)
         self._simulator.at(now + self._every, self._look)
 
     def _may_go(self) -> bool:
         flow = self._application.flow
         assert flow is not None
-        sender = flow.sender
-        waiting = sender.unsent + self._application.left
-        if not waiting or not sender.synchronized:
+        tcb = Tcb(flow)
+        waiting = tcb.unsent + self._application.left
+        if not waiting or not tcb.synchronized:
             return False
-        if waiting < sender.mss and not sender.nodelay and sender.outstanding:
+        if waiting < tcb.snd_mss and not tcb.nodelay and tcb.outstanding:
             return False  # Nagle's algorithm may hold it.
         # While a loss is repaired, what the peer holds beyond the gap is not on its way.
-        usable = min(sender.wnd - sender.outstanding, sender.congestion.cwnd - sender.recovery.pipe)
-        return usable >= min(sender.mss, waiting)
+        usable = min(tcb.snd_wnd - tcb.outstanding, tcb.cwnd - tcb.pipe)
+        return usable >= min(tcb.snd_mss, waiting)
 
 
 def longest_wait(

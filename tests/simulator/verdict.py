@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tests.tcp.inspection import Tcb
 from tunstack.path.impair import Impairments
 from tunstack.simulator.simulator import Simulator
 from tunstack.tcp.config import Config
@@ -90,14 +91,15 @@ def transfer(seed: int, path: Impairments, config: Config, mtu: int = 1500) -> T
     simulator.run(lambda: client.ended)
     assert len(client.received) == SIZE
     assert server.flow is not None
-    sender = server.flow.sender
-    assert isinstance(sender.congestion, CountedReno | CountedCubic)
+    tcb = Tcb(server.flow)
+    congestion = tcb.congestion
+    assert isinstance(congestion, CountedReno | CountedCubic)
     return Transfer(
         SIZE,
         simulator.now,
-        sender.retransmissions,
-        sender.congestion.timeouts,
-        sender.recovery.undone,
+        tcb.retransmissions,
+        congestion.timeouts,
+        tcb.undone,
     )
 
 

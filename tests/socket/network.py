@@ -79,6 +79,11 @@ async def connected(client: Host, server: Host, *, buffer: int = 0) -> tuple[Soc
     return near, far
 
 
+def is_gathering(host: Host) -> bool:
+    """Whether what applications answer to the latest batch waits, to go to the device together."""
+    return host._gathers_until > 0
+
+
 async def fill(sock: Socket) -> int:
     """Send until it blocks, the peer's buffer being full as well; returns how many octets."""
     total = 0
@@ -118,9 +123,13 @@ class Valve:
 
     def break_down(self, error: OSError) -> None:
         """From now on the device is gone: every call raises `error`."""
-        self._broken = error
+        self.fail(error)
         self._reading.cancel()
         self.empty()
+
+    def fail(self, error: OSError) -> None:
+        """From now on every call raises `error`; who waits for a packet does not hear of it."""
+        self._broken = error
 
     def empty(self) -> None:
         """Take packets again."""

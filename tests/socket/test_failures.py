@@ -29,7 +29,10 @@ class Mistaken(Valve):
     Attributes:
         where: The method that raises from now on.
         closed: How often it was closed.
+        host: The host on it.
     """
+
+    host: Host
 
     def __init__(self, link: Link) -> None:
         super().__init__(link)
@@ -83,6 +86,7 @@ async def a_host_with_a_mistake(
         await peer.connect(mss=1460)
         server, _ = await listener.accept()
         await wait_all_tasks_blocked()
+        link.host = host
         link.where = where
         link.full = where == FULL
         peer.send(ACK, b"there is a packet in")
@@ -164,13 +168,13 @@ async def test_an_outer_cancellation_does_not_hide_it() -> None:
 
 async def test_who_does_not_mind_a_cancellation_has_errors_of_sockets() -> None:
     with pytest.raises(ValueError, match="mistake"):  # noqa: PT012
-        async with a_host_with_a_mistake("send", as_it_is) as (server, _, _):
+        async with a_host_with_a_mistake("send", as_it_is) as (server, link, _):
             with trio.CancelScope(shield=True):
                 with pytest.raises(OSError) as caught:  # noqa: PT011
                     await meet_it(server)
                 assert caught.value.errno in (errno.ECONNABORTED, errno.ENETDOWN)
                 with fails(errno.ENETDOWN):
-                    await server._host.socket().connect((OURS, PORT))
+                    await link.host.socket().connect((OURS, PORT))
 
 
 async def test_a_tap_that_has_raised_is_not_called_again() -> None:

@@ -20,6 +20,7 @@ from tests.socket.network import (
     read_to_end,
 )
 from tunstack.socket.options import MSG_FASTOPEN, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT
+from tunstack.tcp.listen.listener import MAX_BACKLOG
 from tunstack.tcp.segment import ACK, FIN, RST, SYN
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ async def test_the_options_are_off_at_first_and_kept_when_set() -> None:
             sock.setsockopt(IPPROTO_TCP, option, value)
             assert sock.getsockopt(IPPROTO_TCP, option) == value
         sock.setsockopt(IPPROTO_TCP, TCP_FASTOPEN, 100_000)
-        assert sock.getsockopt(IPPROTO_TCP, TCP_FASTOPEN) == 4096
+        assert sock.getsockopt(IPPROTO_TCP, TCP_FASTOPEN) == MAX_BACKLOG
 
 
 @pytest.mark.parametrize(

@@ -8,27 +8,26 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tests.socket.network import OURS, THEIRS, Valve, connected, host_pair
+from tests.socket.network import OURS, THEIRS, Valve, connected, is_gathering
 from tunstack import Host, memory_pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tunstack import Socket
-    from tunstack.link.base import Buffer
+    from tunstack.link.base import Buffer, Link
 
 
-class Steps(trio.abc.Instrument):
-    """Notes each step of a task, and each packet that the host sends in it."""
+class Steps(Valve, trio.abc.Instrument):
+    """A link that notes each step of a task, and each packet that its host sends in it."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, link: Link) -> None:
+        super().__init__(link)
         self.events: list[str] = []
-        self._send = host._link.send
-        host._link.send = self.send  # type: ignore[method-assign]
 
     def send(self, packet: Sequence[Buffer]) -> bool:
         self.events.append("packet")
-        return self._send(packet)
+        return super().send(packet)
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self.events.append("step")
@@ -46,20 +45,24 @@ async def echo(sock: Socket) -> None:
 async def test_answers_to_a_batch_go_out_in_two_bursts() -> None:
     """In whatever order the applications get their turn, and the host its own between them."""
     requests = 8
-    async with host_pair(wrap=Valve) as (ours, theirs), trio.open_nursery() as nursery:
+    near_link, far_link = memory_pair()
+    valve, steps = Valve(near_link), Steps(far_link)
+    async with (
+        Host(valve, [f"{OURS}/24"], seed=1) as ours,
+        Host(steps, [f"{THEIRS}/24"], seed=2) as theirs,
+        trio.open_nursery() as nursery,
+    ):
         pairs = [await connected(ours, theirs) for _ in range(requests)]
         for near, far in pairs:
             nursery.start_soon(echo, far)
             await near.send(b"once")  # A connection's first answer is none of the short way.
             assert await near.recv(100) == b"once"
             nursery.start_soon(echo, far)
-        valve = ours._link
-        assert isinstance(valve, Valve)
         await trio.testing.wait_all_tasks_blocked()
         valve.full = True
         for near, _ in pairs:
             await near.send(b"again")
-        steps = Steps(theirs)
+        steps.events.clear()
         trio.lowlevel.add_instrument(steps)
         valve.empty()
         for near, _ in pairs:
@@ -81,7 +84,7 @@ async def test_a_host_that_ends_meanwhile_resets_its_connections_all_the_same() 
                 await near.send(b"request")
             valve.empty()
             await pairs[0][1].recv(100)
-            assert theirs._gathers_until > 0
+            assert is_gathering(theirs)
         for near, _ in pairs:
             with pytest.raises(ConnectionResetError):
                 await near.recv(100)

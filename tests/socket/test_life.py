@@ -276,7 +276,7 @@ async def test_a_link_that_fails_to_send_is_noticed_as_well(
         listener = await listening(host)
         await peer.connect()
         server, _ = await listener.accept()
-        valve._broken = OSError(errno.ENODEV, "the device was deleted")
+        valve.fail(OSError(errno.ENODEV, "the device was deleted"))
         await server.send(b"x")
         with fails(errno.ENETDOWN):
             await server.recv(1)

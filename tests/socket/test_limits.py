@@ -63,7 +63,7 @@ async def test_uploads_that_nobody_reads_wait_and_one_that_is_read_goes_on(
                 nursery.start_soon(upload, sock)
             await trio.sleep(5)
             statistics = server.statistics()
-            assert LIMIT * 3 // 4 < statistics["memory_held"] < LIMIT + 31 * 4096 + 64 * 1500
+            assert LIMIT * 3 // 4 < statistics["memory_held"] < LIMIT + 31 * FLOW_SIZE + 64 * 1500
             assert statistics["memory_tight"] == 1
 
             nursery.start_soon(upload, near)
@@ -107,7 +107,7 @@ async def test_downloads_that_nobody_takes_wait_and_one_that_is_taken_goes_on(
                 nursery.start_soon(download, far)
             await trio.sleep(5)
             held = server.statistics()["memory_held"]
-            assert LIMIT // 2 < held <= LIMIT + 21 * 4096
+            assert LIMIT // 2 < held <= LIMIT + 21 * FLOW_SIZE
             near, far = await exchange_begins(client, listener)
             nursery.start_soon(download, far)
             assert await read_to_end(near) == data

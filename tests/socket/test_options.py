@@ -44,6 +44,8 @@ import pytest
 import trio
 
 from tests.socket.network import PORT, THEIRS, connected, fails, host_and_peer, host_pair, listening
+from tunstack.socket.options import LARGEST_BUFFER, LONGEST_LINGER2, SMALLEST_BUFFER
+from tunstack.tcp.receiver.buffer_tuning import FIRST_SIZE
 from tunstack.tcp.segment import ACK, SYN
 
 if TYPE_CHECKING:
@@ -63,12 +65,12 @@ async def sock() -> AsyncIterator[Socket]:
     ("level", "name", "at_first", "given", "then"),
     [
         (SOL_SOCKET, SO_REUSEADDR, 0, 5, 1),
-        (SOL_SOCKET, SO_RCVBUF, 128 << 10, 70_000, 70_000),
-        (SOL_SOCKET, SO_RCVBUF, 128 << 10, 1, 2304),
-        (SOL_SOCKET, SO_RCVBUF, 128 << 10, 1 << 30, 64 << 20),
-        (SOL_SOCKET, SO_SNDBUF, 128 << 10, 70_000, 70_000),
-        (SOL_SOCKET, SO_SNDBUF, 128 << 10, 1, 2304),
-        (SOL_SOCKET, SO_SNDBUF, 128 << 10, 1 << 30, 64 << 20),
+        (SOL_SOCKET, SO_RCVBUF, FIRST_SIZE, 70_000, 70_000),
+        (SOL_SOCKET, SO_RCVBUF, FIRST_SIZE, 1, SMALLEST_BUFFER),
+        (SOL_SOCKET, SO_RCVBUF, FIRST_SIZE, 1 << 30, LARGEST_BUFFER),
+        (SOL_SOCKET, SO_SNDBUF, FIRST_SIZE, 70_000, 70_000),
+        (SOL_SOCKET, SO_SNDBUF, FIRST_SIZE, 1, SMALLEST_BUFFER),
+        (SOL_SOCKET, SO_SNDBUF, FIRST_SIZE, 1 << 30, LARGEST_BUFFER),
         (SOL_SOCKET, SO_KEEPALIVE, 0, 1, 1),
         (SOL_SOCKET, SO_REUSEPORT, 0, 1, 1),
         (IPPROTO_TCP, TCP_NODELAY, 0, 7, 1),
@@ -91,7 +93,7 @@ async def sock() -> AsyncIterator[Socket]:
         (IPPROTO_TCP, TCP_KEEPCNT, 9, 3, 3),
         (IPPROTO_TCP, TCP_SYNCNT, 7, 2, 2),
         (IPPROTO_TCP, TCP_LINGER2, 60, 7, 7),
-        (IPPROTO_TCP, TCP_LINGER2, 60, 1000, 120),
+        (IPPROTO_TCP, TCP_LINGER2, 60, 1000, LONGEST_LINGER2),
         (IPPROTO_TCP, TCP_LINGER2, 60, -5, -1),
         (IPPROTO_TCP, TCP_CORK, 0, 1, 1),
         (IPPROTO_TCP, TCP_QUICKACK, 0, 1, 1),

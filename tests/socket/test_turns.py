@@ -7,13 +7,23 @@ from typing import TYPE_CHECKING
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests.socket.network import connected, host_pair
+from tests.socket.network import OURS, THEIRS, Valve, connected, host_pair
+from tunstack import Host, memory_pair
 
 if TYPE_CHECKING:
-    from tunstack import Host
+    from tunstack.link.base import Buffer
 
-BATCH = 64 * 1460
-"""Octets of the largest batch of packets."""
+MSS = 1460
+
+
+class Limits(Valve):
+    """A link that notes the largest batch of packets that its host has asked for."""
+
+    largest = 0
+
+    def receive(self, limit: int = 256) -> list[Buffer]:
+        self.largest = max(self.largest, limit)
+        return super().receive(limit)
 
 
 class Steps(trio.abc.Instrument):
@@ -29,16 +39,21 @@ class Steps(trio.abc.Instrument):
 
 async def test_what_a_batch_brought_is_read_before_the_next() -> None:
     """Though each turn of the reader is good for a few segments only."""
-    async with host_pair() as (ours, theirs), trio.open_nursery() as nursery:
+    near_link, far_link = memory_pair()
+    link = Limits(far_link)
+    async with (
+        Host(near_link, [f"{OURS}/24"], seed=1) as ours,
+        Host(link, [f"{THEIRS}/24"], seed=2) as theirs,
+        trio.open_nursery() as nursery,
+    ):
         near, far = await connected(ours, theirs)
-        flow = far._connected()
         data = bytes(2_000_000)
         nursery.start_soon(trio.SocketStream(near).send_all, data)
         read = most = 0
         while read < len(data):
             read += len(await far.recv(5000))
-            most = max(most, flow.receiver.buffer.size)
-        assert 20_000 < most <= BATCH
+            most = max(most, theirs.connections()[0].unread)
+        assert 20_000 < most <= link.largest * MSS
 
 
 async def test_who_does_not_read_holds_nobody_up() -> None:
@@ -54,12 +69,12 @@ async def test_who_does_not_read_holds_nobody_up() -> None:
 async def test_an_ack_is_held_back_for_a_few_turns_only() -> None:
     """More than half of the buffer is full, and nobody reads: the peer hears of it all the same."""
     async with host_pair() as (ours, theirs):
-        near, far = await connected(ours, theirs, buffer=100_000)
+        near, _far = await connected(ours, theirs, buffer=100_000)
         await near.send(bytes(10_000))
         await near.wait_acknowledged()
         begin = trio.current_time()
         await near.send(bytes(50_000))
         await wait_all_tasks_blocked()
         assert trio.current_time() == begin
-        assert far._connected().receiver.buffer.size == 60_000
-        assert near._connected().sender.outstanding <= 1460  # That is delayed, as ever.
+        assert theirs.connections()[0].unread == 60_000
+        assert ours.connections()[0].unacked <= MSS  # That is delayed, as ever.

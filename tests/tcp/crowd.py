@@ -17,6 +17,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tunstack.ip.datagram import TCP
+from tunstack.stack import opening
 from tunstack.stack.flow import Flow
 from tunstack.stack.stack import Stack
 from tunstack.tcp.config import Config
@@ -36,6 +37,10 @@ OURS: Final = HERE.ip.packed
 PORT: Final = 80
 MSS: Final = 1460
 CONFIG: Final = Config(mss=MSS, receive_buffer=1 << 20, send_buffer=1 << 20)
+
+
+ISN_STEP: Final = opening.ISN_STEP
+"""How far the numbers of a new incarnation begin beyond those of the old one."""
 
 
 class Packet(NamedTuple):

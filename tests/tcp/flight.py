@@ -19,7 +19,7 @@ from tunstack.tcp.segment import ACK, PSH, SYN
 
 if TYPE_CHECKING:
     from tunstack.tcp.congestion import CongestionControl
-    from tunstack.tcp.recovery.recovery import Phase, Recovery
+    from tunstack.tcp.recovery.recovery import Phase
 
 TEXT: Final = bytes(n % 251 for n in range(400_000))
 RTT: Final = 0.1
@@ -53,7 +53,7 @@ def connected(rtt: float = RTT, **setup: Any) -> Bench:
 def flying(segments: int = 10, *, queued: int = 40, rtt: float = RTT, **setup: Any) -> Bench:
     """So many segments are on their way, and `queued` of them altogether have been sent for."""
     bench = connected(rtt, **setup)
-    bench.connection.sender.congestion.cwnd = segments * MSS
+    bench.cwnd = segments * MSS
     bench.send(TEXT[: max(segments, queued) * MSS])
     assert numbers_of(bench) == [*range(segments)]
     return bench
@@ -75,7 +75,7 @@ def expect_segments(bench: Bench, *numbers: int, note: str = "") -> None:
 
 def end(bench: Bench) -> int:
     """The number behind all that was sent for."""
-    return (bench.connection.sender.buffer.end - bench.iss) % 2**32
+    return bench.snd_end
 
 
 def acknowledge(bench: Bench, number: int, *held: int, **fields: Any) -> None:
@@ -103,16 +103,12 @@ def sack(bench: Bench, *held: int, ack: int = 0, **fields: Any) -> None:
             bench.drain()
 
 
-def recovery(bench: Bench) -> Recovery:
-    return bench.connection.sender.recovery
-
-
 def phase(bench: Bench) -> Phase:
-    return recovery(bench).phase
+    return bench.phase
 
 
 def congestion(bench: Bench) -> CongestionControl:
-    return bench.connection.sender.congestion
+    return bench.congestion
 
 
 def windows(bench: Bench) -> tuple[float, float]:

@@ -19,15 +19,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypedDict, Unpack
 
+from tests.tcp.inspection import Tcb, TracedConnection
 from tunstack.tcp.config import Config
-from tunstack.tcp.connection.connection import Connection
 from tunstack.tcp.connection.state import State
+from tunstack.tcp.receiver.receiver import window_shift
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, Segment
 from tunstack.tcp.sequence import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tunstack.tcp.connection.connection import Connection
     from tunstack.tcp.connection.verdict import Verdict
     from tunstack.tcp.segment import Buffer
 
@@ -37,6 +39,10 @@ Numbers: TypeAlias = dict[str, Any]
 MSS: Final = 1000
 """Octets of data in a full segment, either way: the announced MSS less the timestamps."""
 CONFIG: Final = Config(mss=MSS + 12, mtu_probing=0, receive_buffer=1 << 20, send_buffer=1 << 20)
+DELAYED_ACK: Final = CONFIG.delayed_ack
+"""Seconds that an ACK may wait."""
+WSCALE: Final = window_shift(CONFIG.receive_buffer or 0)
+"""The window scale that our SYN offers."""
 AUTO: Final = -1
 """The peer's own clock, and the echo of our latest: what a peer's timestamps say by themselves."""
 
@@ -135,20 +141,14 @@ class Trace:
         return sent
 
 
-class TracedConnection(Connection):
-    """A connection that notes the states it passes through."""
+class Bench(Trace, Tcb):
+    """One connection, its clock, its peer, its application, and the owner who hears of its fate.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.path = [self.state]
+    What the connection knows is read as of any :class:`~tests.tcp.inspection.Tcb`: `bench.cwnd`.
 
-    def _state_changed(self) -> None:
-        self.path.append(self.state)
-        super()._state_changed()
-
-
-class Bench(Trace):
-    """One connection, its clock, its peer, its application, and the owner who hears of its fate."""
+    Attributes:
+        states: Those that it has passed through.
+    """
 
     def __init__(
         self,
@@ -158,11 +158,11 @@ class Bench(Trace):
         irs: int = 0,
         peer: Offer | None = None,
     ) -> None:
-        super().__init__()
-        self.connection = TracedConnection(config, iss=iss, ts_offset=iss, owner=self)
+        connection = TracedConnection(config, iss=iss, ts_offset=iss, owner=self)
+        Trace.__init__(self)
+        Tcb.__init__(self, connection, iss, irs)
+        self.states = connection.states
         self.now = 0.0
-        self.iss = iss
-        self.irs = irs
         self.peer = peer or Offer()
         self.peer_wnd = self.peer.wnd
         self.told: list[str] = []
@@ -206,11 +206,10 @@ class Bench(Trace):
         peer offered last, and timestamps if both sides use them.
         """
         self.expect_nothing()
-        connection = self.connection
         if wnd is not None:
             self.peer_wnd = wnd
         segment = Segment(
-            connection.receiver.nxt if seq is None else (self.irs + seq) & MASK,
+            ((self.rcv_nxt if seq is None else seq) + self.irs) & MASK,
             flags=flags,
             wnd=self.peer_wnd,
             up=up,
@@ -223,14 +222,14 @@ class Bench(Trace):
             fast_open=fast_open,
         )
         if flags & ACK:
-            segment.ack = connection.sender.nxt if ack is None else (self.iss + ack) & MASK
+            segment.ack = ((self.snd_nxt if ack is None else ack) + self.iss) & MASK
         if ts_val == AUTO:
-            ts_val = int(self.now * 1000) if connection.timestamps_ok else None
+            ts_val = int(self.now * 1000) if self.timestamps_ok else None
         if ts_val is not None:
             segment.ts_val = (self.irs + ts_val) & MASK
             segment.ts_ecr = self._ts_seen if ts_ecr == AUTO else (self.iss + ts_ecr) & MASK
-        verdict = connection.segment_arrives(segment, self.now)
-        self._flush()
+        verdict = self.connection.segment_arrives(segment, self.now)
+        self.flush()
         return verdict
 
     def arrive_syn(
@@ -255,7 +254,7 @@ class Bench(Trace):
         self._batching = True
         yield
         self._batching = False
-        self._flush()
+        self.flush()
 
     # What the application does
 
@@ -273,33 +272,33 @@ class Bench(Trace):
 
     def open_active(self) -> None:
         self.connection.open_active()
-        self._flush()
+        self.flush()
 
     def send(self, data: Buffer, *, urgent: bool = False) -> int:
         taken = self.connection.send(data, self.now, urgent=urgent)
-        self._flush()
+        self.flush()
         return taken
 
     def receive(self, limit: int = 1 << 20) -> bytes:
         data = self.connection.receive(limit)
-        self._flush()
+        self.flush()
         return data
 
     def reconfigure(self, config: Config) -> None:
         self.connection.reconfigure(config)
-        self._flush()
+        self.flush()
 
     def shutdown(self) -> None:
         self.connection.shutdown()
-        self._flush()
+        self.flush()
 
     def close(self) -> None:
         self.connection.close()
-        self._flush()
+        self.flush()
 
     def abort(self) -> None:
         self.connection.abort()
-        self._flush()
+        self.flush()
 
     # Time
 
@@ -325,10 +324,11 @@ class Bench(Trace):
                 return
             self.now = max(self.now, deadline)
             self.connection.handle_timer(self.now)
-            self._flush()
+            self.flush()
         raise AssertionError(f"the timer fires again and again at {self.now}")
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Collect what the connection sends, if that is not to wait for the end of a batch."""
         if self._batching:
             return
         for segment in self.connection.transmit(self.now):

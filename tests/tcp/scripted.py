@@ -10,6 +10,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tests.simulator.verdict import CountedCubic
+from tests.tcp.inspection import Tcb
 from tunstack.simulator.simulator import Application, Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.recovery.recovery import Phase
@@ -104,7 +105,7 @@ class ScriptedTransfer:
         data = bytes(n % 251 for n in range(segments * self._size))
         server.send(data)
         simulator.run(lambda: client.flow is not None and len(client.received) == len(data))
-        simulator.run(lambda: self.sender.sender.outstanding == 0)
+        simulator.run(lambda: Tcb(self.sender).outstanding == 0)
         assert client.received == data
         self.statistics = simulator.server.stack.statistics()
 
@@ -117,7 +118,7 @@ class ScriptedTransfer:
     @property
     def timeouts(self) -> int:
         """How often the server's retransmission timer fired."""
-        congestion = self.sender.sender.congestion
+        congestion = Tcb(self.sender).congestion
         assert isinstance(congestion, CountedCubic)
         return congestion.timeouts
 
@@ -134,19 +135,19 @@ class ScriptedTransfer:
             self._note(f"--> {self._path.number(segment):<4}", seen.verdict, _told(fate))
 
     def _heard(self, segment: Segment) -> None:
-        sender = self.sender.sender
-        if not sender.recovery.board.una > 0 or segment.flags & SYN:
+        tcb = Tcb(self.sender)
+        if not tcb.synchronized or segment.flags & SYN:
             return
         at = [self._segment(segment.ack)]
         held = [(self._segment(left), self._segment(right) - 1) for left, right in segment.sack]
         runs = [f"{left}-{right}" if left < right else f"{left}" for left, right in held]
         what = f"<-- ack {at[0]}" + f" sack {' '.join(runs)}" * bool(runs)
-        phase = sender.recovery.phase
-        window = f"cwnd {sender.congestion.cwnd / self._size:.1f}"
+        phase = tcb.phase
+        window = f"cwnd {tcb.cwnd / self._size:.1f}"
         self._note(what, f"{window} {phase.value}" if phase is not Phase.OPEN else window)
 
     def _segment(self, seq: int) -> int:
-        return (seq - self.sender.sender.iss - 1) % 2**32 // self._size
+        return (seq - Tcb(self.sender).initial_seq - 1) % 2**32 // self._size
 
     def _note(self, what: str, *notes: str) -> None:
         text = ", ".join(note for note in notes if note)

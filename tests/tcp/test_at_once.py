@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.tcp.crowd import Crowd
+from tests.tcp.inspection import Tcb
 from tunstack.stack.flow import Flow
 from tunstack.stack.stack import Stack
 from tunstack.tcp.config import Config
@@ -26,9 +27,9 @@ def exchange(*, at_once: bool, **fields: Any) -> tuple[Crowd, Flow]:
     peer.syn()
     peer.ack(**fields)
     flow = crowd.accept()
-    assert flow.ordinary
+    assert Tcb(flow).on_fast_path
     if not at_once:
-        flow.ordinary = False
+        Tcb(flow).on_fast_path = False
     return crowd, flow
 
 
@@ -66,8 +67,8 @@ def test_where_not_all_is_ordinary_it_waits_for_the_flush() -> None:
 def test_a_window_that_is_closed_is_probed_all_the_same() -> None:
     crowd, flow = exchange(at_once=True, wnd=0)
     assert given(crowd, flow, 100) == []
-    assert not flow.ordinary
-    assert flow.sender.persisting
+    assert not Tcb(flow).on_fast_path
+    assert Tcb(flow).persisting
     assert crowd.advance(1.0)
 
 
@@ -169,27 +170,27 @@ def test_an_answer_is_what_all_the_rules_would_have_sent(seed: int) -> None:
     assert short.answers
 
 
-HINDRANCES: dict[str, Callable[[Flow], object]] = {
-    "it is corked": lambda flow: setattr(flow.sender, "corked", True),
-    "more is to come": lambda flow: setattr(flow.sender, "more", True),
-    "something is queued": lambda flow: flow.sender.buffer.append(b"earlier"),
-    "something is on its way": lambda flow: setattr(flow.sender, "nxt", flow.sender.nxt + 1),
-    "the send buffer is smaller": lambda flow: setattr(flow.sender, "size", 99),
-    "the window is smaller": lambda flow: setattr(flow.sender, "wnd", 99),
-    "cwnd is smaller": lambda flow: setattr(flow.sender.congestion, "cwnd", 99),
-    "the path is not known to carry it": lambda flow: setattr(flow.sender.path, "proven", 99),
-    "a segment cannot carry it": lambda flow: setattr(flow.sender, "mss", 99),
-    "it was idle": lambda flow: setattr(flow.sender, "last_sent", -1.0),
-    "memory is tight": lambda flow: setattr(flow.receiver.budget, "tight", True),
-    "it is not ordinary": lambda flow: setattr(flow, "ordinary", False),
-    "it is to be asked": lambda flow: setattr(flow, "touched", True),
+HINDRANCES: dict[str, Callable[[Tcb], object]] = {
+    "it is corked": lambda tcb: setattr(tcb, "corked", True),
+    "more is to come": lambda tcb: setattr(tcb, "more", True),
+    "something is queued": lambda tcb: tcb.enqueue(b"earlier"),
+    "something is on its way": lambda tcb: setattr(tcb, "snd_nxt", tcb.snd_nxt + 1),
+    "the send buffer is smaller": lambda tcb: tcb.set_send_size(99),
+    "the window is smaller": lambda tcb: setattr(tcb, "snd_wnd", 99),
+    "cwnd is smaller": lambda tcb: setattr(tcb, "cwnd", 99),
+    "the path is not known to carry it": lambda tcb: setattr(tcb, "proven_size", 99),
+    "a segment cannot carry it": lambda tcb: setattr(tcb, "snd_mss", 99),
+    "it was idle": lambda tcb: setattr(tcb, "last_sent", -1.0),
+    "memory is tight": lambda tcb: setattr(tcb.budget, "tight", True),
+    "it is not ordinary": lambda tcb: setattr(tcb, "on_fast_path", False),
+    "it is to be asked": lambda tcb: setattr(tcb.connection, "touched", True),
 }
 
 
 @pytest.mark.parametrize("hindrance", HINDRANCES)
 def test_it_is_left_to_the_rules_where(hindrance: str) -> None:
     crowd, flow = exchange(at_once=True)
-    HINDRANCES[hindrance](flow)
+    HINDRANCES[hindrance](Tcb(flow))
     before = flow.info()
     assert not crowd.stack.answer(flow, bytes(100), crowd.now)
     assert flow.info() == before

@@ -11,6 +11,7 @@ import pytest
 
 from tests.tcp.crowd import OURS, PORT, Crowd, state
 from tests.tcp.harness import Bench, established, syn_received
+from tests.tcp.inspection import Tcb
 from tunstack.ip.datagram import Datagram
 from tunstack.ip.demux import EPHEMERAL_PORTS
 from tunstack.ip.icmp import DESTINATION_UNREACHABLE, ECHO_REQUEST, HOST_UNREACHABLE, IcmpMessage
@@ -126,7 +127,7 @@ def test_an_icmp_error_is_believed_if_it_quotes_what_is_outstanding(
     _, flow = crowd.connected()
     flow.send(bytes(1000), crowd.now)
     crowd.act(flow)
-    icmp_error(crowd, Segment((flow.sender.una + offset) & MASK), flow)
+    icmp_error(crowd, Segment((Tcb(flow).snd_una + offset) & MASK), flow)
     assert (flow.soft_error is not None) is believed
     assert ("icmp_unmatched" in crowd.statistics) is not believed
     assert flow.state is S.ESTABLISHED
@@ -138,7 +139,7 @@ def test_only_who_knows_the_number_of_our_syn_ends_an_attempt(guess: int) -> Non
     crowd = Crowd()
     flow = crowd.stack.opening.connect(SOMEBODY, 7, crowd.now)
     crowd.flush()
-    icmp_error(crowd, Segment((flow.sender.iss + guess) & MASK, flags=SYN), flow)
+    icmp_error(crowd, Segment((Tcb(flow).initial_seq + guess) & MASK, flags=SYN), flow)
     if guess:
         assert flow.state is S.SYN_SENT
     else:
@@ -153,7 +154,7 @@ def test_an_icmp_error_concerns_the_connection_that_it_quotes() -> None:
     for flow in (one, other):
         flow.send(b"x", crowd.now)
         crowd.act(flow)
-    icmp_error(crowd, Segment(one.sender.una), one)
+    icmp_error(crowd, Segment(Tcb(one).snd_una), one)
     assert one.soft_error is not None
     assert other.soft_error is None
 

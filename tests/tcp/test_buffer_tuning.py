@@ -36,7 +36,7 @@ def round_trip(bench: Bench, octets: int, *, reading: bool = True) -> int:
     bench.advance(0.002)  # Beyond the tick of the timestamps that began with the first.
     bench.drain()
     take(bench, octets - first, reading=reading)
-    return bench.connection.receiver.size
+    return bench.receive_size
 
 
 def take(bench: Bench, octets: int, *, reading: bool = True) -> None:
@@ -53,13 +53,13 @@ def take(bench: Bench, octets: int, *, reading: bool = True) -> None:
 def test_the_window_follows_what_is_read_in_a_round_trip(numbers: Numbers, peer: Offer) -> None:
     """Four times of it while that grows, for the next will bring twice as much."""
     bench = tuned(peer=peer, **numbers)
-    assert bench.connection.receiver.size == FIRST_SIZE
+    assert bench.receive_size == FIRST_SIZE
     for segments in (10, 20, 40):
         assert round_trip(bench, segments * MSS) <= 160 * MSS
     assert round_trip(bench, 80 * MSS) == 160 * MSS  # The sizes are of the round trip before.
     assert round_trip(bench, 160 * MSS) == 320 * MSS
     assert round_trip(bench, 160 * MSS) == 640 * MSS
-    assert bench.connection.receiver.wnd == 640 * MSS // 128 * 128
+    assert bench.rcv_wnd == 640 * MSS // 128 * 128
 
 
 def test_it_grows_though_somebody_strips_the_timestamps_that_were_agreed_on() -> None:
@@ -73,17 +73,17 @@ def test_it_grows_though_somebody_strips_the_timestamps_that_were_agreed_on() ->
                 bench.arrive(ACK, payload=bytes(MSS), ts_val=None)
                 bench.connection.receive(MSS)
         bench.drain()
-    assert bench.connection.receiver.size == 4 * 40 * MSS
+    assert bench.receive_size == 4 * 40 * MSS
 
 
 def test_it_is_twice_of_it_where_it_grows_slowly() -> None:
     bench = tuned()
     for segments in (100, 100, 110, 120, 120):
         round_trip(bench, segments * MSS)
-    assert bench.connection.receiver.size == 400 * MSS
+    assert bench.receive_size == 400 * MSS
     for segments in range(120, 260, 10):
         round_trip(bench, segments * MSS)
-    assert bench.connection.receiver.size == 2 * 240 * MSS
+    assert bench.receive_size == 2 * 240 * MSS
 
 
 def test_it_grows_once_in_a_round_trip() -> None:
@@ -92,28 +92,28 @@ def test_it_grows_once_in_a_round_trip() -> None:
     round_trip(bench, 10 * MSS)
     for _ in range(20):
         take(bench, 10 * MSS)
-    assert bench.connection.receiver.size == FIRST_SIZE
+    assert bench.receive_size == FIRST_SIZE
 
 
 def test_it_grows_up_to_the_maximum() -> None:
     bench = tuned(config=replace(TUNED, receive_buffer_max=200_000))
     for _ in range(5):
         round_trip(bench, 100 * MSS)
-    assert bench.connection.receiver.size == 200_000
+    assert bench.receive_size == 200_000
 
 
 def test_it_never_shrinks() -> None:
     bench = tuned()
     for segments in (100, 100, 100, 1, 1, 1):
         round_trip(bench, segments * MSS)
-    assert bench.connection.receiver.size == 400 * MSS
+    assert bench.receive_size == 400 * MSS
 
 
 def test_what_is_not_read_takes_no_larger_buffer() -> None:
     bench = tuned()
     for _ in range(4):
         round_trip(bench, 25 * MSS, reading=False)
-    assert bench.connection.receiver.size == FIRST_SIZE
+    assert bench.receive_size == FIRST_SIZE
 
 
 def test_an_idle_connection_stays_small() -> None:
@@ -121,15 +121,15 @@ def test_an_idle_connection_stays_small() -> None:
     bench = tuned()
     for _ in range(50):
         round_trip(bench, 100)
-    assert bench.connection.receiver.size == FIRST_SIZE
-    assert bench.connection.sender.bound == FIRST_SIZE
+    assert bench.receive_size == FIRST_SIZE
+    assert bench.send_size == FIRST_SIZE
 
 
 def test_a_size_that_was_set_stays() -> None:
     bench = tuned(config=replace(TUNED, receive_buffer=150_000))
     for segments in (40, 80, 140, 140):
         round_trip(bench, segments * MSS)
-    assert bench.connection.receiver.size == 150_000
+    assert bench.receive_size == 150_000
 
 
 def test_it_can_be_set_later() -> None:
@@ -138,8 +138,8 @@ def test_it_can_be_set_later() -> None:
     bench.connection.reconfigure(replace(TUNED, receive_buffer=20_000, send_buffer=30_000))
     for _ in range(3):
         round_trip(bench, 100 * MSS)
-    assert bench.connection.receiver.size == 20_000
-    assert bench.connection.sender.bound == 30_000
+    assert bench.receive_size == 20_000
+    assert bench.send_size == 30_000
     assert bench.connection.writable_size == 30_000
 
 
@@ -148,26 +148,26 @@ def test_other_parameters_do_not_set_it_back() -> None:
     for _ in range(3):
         round_trip(bench, 100 * MSS)
     bench.connection.reconfigure(replace(TUNED, nodelay=True))
-    assert bench.connection.receiver.size == 400 * MSS
+    assert bench.receive_size == 400 * MSS
     for _ in range(2):
         round_trip(bench, 200 * MSS)
-    assert bench.connection.receiver.size == 800 * MSS
+    assert bench.receive_size == 800 * MSS
 
 
 def test_nothing_grows_while_memory_is_short() -> None:
     budget = Budget(1000)
     bench = tuned()
-    bench.connection.receiver.budget = budget
+    bench.budget = budget
     budget.add(800)
     for _ in range(3):
         round_trip(bench, 100 * MSS)
-    assert bench.connection.receiver.size == FIRST_SIZE
-    bench.connection.sender.congestion.cwnd = 1 << 20
+    assert bench.receive_size == FIRST_SIZE
+    bench.cwnd = 1 << 20
     assert bench.connection.writable_size == SMALL_BUFFER
     budget.add(-800)
     for _ in range(3):
         round_trip(bench, 100 * MSS)
-    assert bench.connection.receiver.size == 400 * MSS
+    assert bench.receive_size == 400 * MSS
     assert bench.connection.writable_size == 2 << 20
 
 
@@ -182,12 +182,12 @@ def test_the_window_scale_leaves_room_to_grow(most: int, shift: int) -> None:
 
 def test_a_maximum_below_the_first_size_is_the_size() -> None:
     bench = established(config=replace(TUNED, receive_buffer_max=5000, send_buffer_max=6000))
-    assert bench.connection.receiver.size == 5000
+    assert bench.receive_size == 5000
     assert bench.connection.writable_size == 6000
 
 
 def test_no_segment_is_looked_at_twice_where_there_is_nothing_to_tune() -> None:
-    assert established(peer=NO_OPTIONS).connection.receiver.tuning is None
+    assert not established(peer=NO_OPTIONS).receive_size_is_tuned
 
 
 # The send buffer
@@ -195,34 +195,33 @@ def test_no_segment_is_looked_at_twice_where_there_is_nothing_to_tune() -> None:
 
 def test_the_send_buffer_is_twice_the_congestion_window() -> None:
     bench = tuned()
-    congestion = bench.connection.sender.congestion
     assert bench.send(bytes(1 << 20)) == FIRST_SIZE
     bench.drain()
-    congestion.cwnd = 300_000
+    bench.cwnd = 300_000
     assert bench.connection.writable_size == 600_000 - FIRST_SIZE
     assert bench.send(bytes(1 << 20)) == 600_000 - FIRST_SIZE
     bench.drain()
-    congestion.cwnd = 100_000  # After a loss: what was taken is taken.
+    bench.cwnd = 100_000  # After a loss: what was taken is taken.
     assert bench.connection.writable_size == 0
 
 
 def test_the_send_buffer_has_a_maximum() -> None:
     bench = tuned(config=replace(TUNED, send_buffer_max=400_000))
-    bench.connection.sender.congestion.cwnd = 300_000
+    bench.cwnd = 300_000
     assert bench.connection.writable_size == 400_000
 
 
 def test_a_send_buffer_that_was_set_stays() -> None:
     bench = tuned(config=replace(TUNED, send_buffer=5000))
-    bench.connection.sender.congestion.cwnd = 300_000
+    bench.cwnd = 300_000
     assert bench.connection.writable_size == 5000
 
 
 def test_after_a_pause_the_send_buffer_is_small_again() -> None:
     """By RFC 5681 section 4.1 so is the congestion window."""
     bench = tuned()
-    bench.connection.sender.congestion.cwnd = 300_000
+    bench.cwnd = 300_000
     bench.advance(10.0)
     bench.send(b"again")
     bench.drain()
-    assert bench.connection.sender.bound == FIRST_SIZE
+    assert bench.send_size == FIRST_SIZE

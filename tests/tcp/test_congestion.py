@@ -41,7 +41,7 @@ def acknowledge(reno: Reno, octets: int) -> None:
 
 
 def cwnd(bench: Bench) -> int:
-    return bench.connection.sender.congestion.cwnd
+    return bench.cwnd
 
 
 # The initial window (RFC 6928)
@@ -147,8 +147,7 @@ def test_congestion_avoidance_adds_a_segment_each_round_trip() -> None:
 @pytest.mark.rfc("5681:3.1")
 def test_congestion_avoidance_in_a_connection() -> None:
     bench = far()
-    congestion = bench.connection.sender.congestion
-    congestion.ssthresh = 10 * MSS
+    bench.ssthresh = 10 * MSS
     bench.send(TEXT)
     for segments in (10, 11, 12):
         flight = bench.drain()
@@ -189,7 +188,7 @@ def test_threshold_is_half_of_the_flight_and_not_of_the_window() -> None:
     bench.drain()
     bench.wait()
     bench.drain()
-    assert bench.connection.sender.congestion.ssthresh == 3 * MSS
+    assert bench.ssthresh == 3 * MSS
 
 
 @pytest.mark.rfc("3465:2.1")
@@ -223,7 +222,7 @@ def test_slow_start_needs_a_window_more_than_half_used(segments: int, grows: boo
 @pytest.mark.parametrize(("segments", "grows"), [(9, False), (10, True)])
 def test_congestion_avoidance_needs_a_full_window(segments: int, grows: bool) -> None:
     bench = far()
-    bench.connection.sender.congestion.ssthresh = 10 * MSS
+    bench.ssthresh = 10 * MSS
     for _ in range(4):
         bench.send(TEXT[: segments * MSS])
         bench.drain()
@@ -285,7 +284,7 @@ def test_no_pause_while_something_is_outstanding() -> None:
 @pytest.mark.rfc("5681:4.1")
 def test_a_pause_does_not_widen_a_small_window() -> None:
     bench = far()
-    bench.connection.sender.congestion.cwnd = 3 * MSS
+    bench.cwnd = 3 * MSS
     bench.advance(10.0)
     bench.send(TEXT)
     assert len(bench.drain()) == 3

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.tcp.crowd import CONFIG, Crowd
+from tests.tcp.crowd import CONFIG, ISN_STEP, Crowd
+from tests.tcp.inspection import Tcb
 from tunstack.stack.limits import Limits
 from tunstack.tcp.config import Config
 from tunstack.tcp.connection.state import State
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.listen.cookies import LIFETIME, PERIOD, SynCookies
+from tunstack.tcp.listen.listener import HALF_OPEN
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, Segment
 
 pytestmark = pytest.mark.rfc("4987:3.6")
@@ -171,7 +173,7 @@ def test_a_peer_does_not_see_that_it_got_a_cookie(
 
 def test_when_too_many_are_half_open_cookies_are_sent_and_nothing_is_kept() -> None:
     crowd = Crowd(backlog=0)
-    for peer in crowd.peers(256):
+    for peer in crowd.peers(HALF_OPEN.start):
         peer.syn()
     held = crowd.statistics["memory_held"]
     for peer in crowd.peers(1000):
@@ -187,7 +189,7 @@ def test_when_too_many_are_half_open_cookies_are_sent_and_nothing_is_kept() -> N
 
 def test_who_comes_by_a_cookie_takes_nobodys_place() -> None:
     crowd = Crowd(backlog=0)
-    waiting = crowd.peers(256)
+    waiting = crowd.peers(HALF_OPEN.start)
     for peer in waiting:
         peer.syn()
     honest = crowd.peer()
@@ -211,9 +213,9 @@ def test_its_ack_opens_the_connection_as_it_should_have_been() -> None:
     flow = crowd.accept()
     assert flow.state is State.ESTABLISHED
     assert flow.passive
-    assert (flow.sender.mss, flow.sender.shift, flow.receiver.shift) == (1388, 3, 7)
-    assert (flow.sack_ok, flow.timestamps_ok) == (True, True)
-    assert flow.sender.wnd == 8000
+    assert (Tcb(flow).snd_mss, Tcb(flow).snd_wscale, Tcb(flow).rcv_wscale) == (1388, 3, 7)
+    assert (Tcb(flow).sack_ok, Tcb(flow).timestamps_ok) == (True, True)
+    assert Tcb(flow).snd_wnd == 8000
     assert flow.deadline() is None
     statistics = crowd.statistics
     assert statistics["syncookies_sent"] == statistics["syncookies_received"] == 1
@@ -228,8 +230,8 @@ def test_without_timestamps_neither_scaling_nor_sack_survives() -> None:
     assert (answer.wscale, answer.sack_permitted) == (None, False)
     peer.ack()
     flow = crowd.accept()
-    assert (flow.sender.mss, flow.sender.shift, flow.receiver.shift) == (1460, 0, 0)
-    assert (flow.sack_ok, flow.timestamps_ok) == (False, False)
+    assert (Tcb(flow).snd_mss, Tcb(flow).snd_wscale, Tcb(flow).rcv_wscale) == (1460, 0, 0)
+    assert (Tcb(flow).sack_ok, Tcb(flow).timestamps_ok) == (False, False)
 
 
 def test_data_may_come_in_place_of_the_ack_and_both_ways_go_on() -> None:
@@ -258,12 +260,12 @@ def test_it_measures_no_round_trip_that_it_cannot_know(ts_val: int | None) -> No
     peer.syn()
     crowd.advance(0.1)
     peer.ack()
-    rtt = crowd.accept().sender.rtt
+    tcb = Tcb(crowd.accept())
     if ts_val is None:
-        assert (rtt.srtt, rtt.rto) == (None, 1.0)
+        assert (tcb.srtt, tcb.rto) == (None, 1.0)
     else:
-        assert rtt.srtt is not None
-        assert 0.1 <= rtt.srtt < 0.165
+        assert tcb.srtt is not None
+        assert 0.1 <= tcb.srtt < 0.165
 
 
 def test_timestamps_never_go_back() -> None:
@@ -346,13 +348,13 @@ def test_a_connection_in_time_wait_is_reopened_without_a_cookie() -> None:
     peer.expected += 1
     peer.ack(FIN | ACK)
     assert flow.state is State.TIME_WAIT
-    for other in crowd.peers(256):
+    for other in crowd.peers(HALF_OPEN.start):
         other.syn()
     peer.isn = peer.nxt + 1000
     peer.offer["ts_val"] += 1000
     answer = peer.syn()
     assert answer is not None
-    assert (answer.seq - flow.sender.nxt) & MASK == 1 << 17
+    assert (answer.seq - Tcb(flow).snd_nxt) & MASK == ISN_STEP
     assert "syncookies_sent" not in crowd.statistics
 
 

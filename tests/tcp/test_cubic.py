@@ -300,7 +300,7 @@ def test_it_is_the_default() -> None:
 @pytest.mark.parametrize(("segments", "grows"), [(5, False), (10, True)])
 def test_a_window_that_is_not_filled_does_not_grow(segments: int, grows: bool) -> None:
     bench = connected(config=CONFIG)
-    cubic = bench.connection.sender.congestion
+    cubic = bench.congestion
     cubic.ssthresh = 10 * MSS
     for number in range(8):
         bench.send(TEXT[: segments * MSS])
@@ -319,4 +319,4 @@ def test_a_loss_in_a_connection_costs_three_tenths() -> None:
     bench.advance(0.1)
     bench.arrive(ACK, ack=1, sack=((1 + MSS, 1 + 4 * MSS),))
     bench.drain()
-    assert bench.connection.sender.congestion.ssthresh == 7 * MSS
+    assert bench.ssthresh == 7 * MSS

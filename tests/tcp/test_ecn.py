@@ -39,11 +39,11 @@ def in_flight(**setup: Any) -> Bench:
 
 
 def cwnd(bench: Bench) -> int:
-    return bench.connection.sender.congestion.cwnd
+    return bench.cwnd
 
 
 def capable(bench: Bench) -> bool:
-    return bench.connection.ecn.capable
+    return bench.ecn_capable
 
 
 # Agreement (section 6.1.1)
@@ -321,10 +321,10 @@ def test_an_echo_brings_the_window_down_and_cwr_goes_out_once(numbers: Numbers) 
             assert data.segment.flags & CWR == (0 if sent else CWR)
             assert data.segment.seq == 1 + (WINDOW + sent) * MSS
             sent += 1
-    assert bench.connection.sender.congestion.ssthresh == cwnd(bench) == int(WINDOW * MSS * 0.7)
+    assert bench.ssthresh == cwnd(bench) == int(WINDOW * MSS * 0.7)
     bench.arrive(ACK, ack=1 + (WINDOW + 1) * MSS)
     bench.drain()
-    assert bench.connection.sender.retransmissions == 0
+    assert bench.retransmissions == 0
 
 
 @pytest.mark.rfc("3168:6.1.2", "SHLD-8")
@@ -335,7 +335,7 @@ def test_once_for_a_window_of_data(numbers: Numbers) -> None:
     for number in range(1, WINDOW + 3):
         bench.arrive(ACK | ECE, ack=1 + number * MSS)
         bench.drain()
-        thresholds.append(bench.connection.sender.congestion.ssthresh)
+        thresholds.append(bench.ssthresh)
     assert thresholds[:WINDOW] == [7 * MSS] * WINDOW
     assert thresholds[WINDOW] == thresholds[WINDOW + 1] == int(7 * MSS * 0.85)
 
@@ -402,11 +402,11 @@ def test_a_loss_in_the_window_of_a_mark_does_not_count_twice(numbers: Numbers) -
     bench = in_flight(**numbers)
     bench.arrive(ACK | ECE, ack=1 + MSS)
     bench.drain()
-    threshold = bench.connection.sender.congestion.ssthresh
+    threshold = bench.ssthresh
     bench.arrive(ACK | ECE, ack=1 + MSS, sack=((1 + 2 * MSS, 1 + 6 * MSS),))
     assert bench.drain()[0].segment.note == "retransmission: fast"
-    assert bench.connection.sender.recovery.phase is Phase.RECOVERY
-    assert bench.connection.sender.congestion.ssthresh == threshold
+    assert bench.phase is Phase.RECOVERY
+    assert bench.ssthresh == threshold
 
 
 @pytest.mark.rfc("3168:6.1.2", "SHLD-8")
@@ -414,10 +414,10 @@ def test_a_mark_in_the_window_of_a_loss_does_not_count_twice(numbers: Numbers) -
     bench = in_flight(**numbers)
     bench.arrive(ACK, ack=1, sack=((1 + MSS, 1 + 5 * MSS),))
     assert bench.drain()[0].segment.note == "retransmission: fast"
-    threshold = bench.connection.sender.congestion.ssthresh
+    threshold = bench.ssthresh
     bench.arrive(ACK | ECE, ack=1 + WINDOW * MSS)
     bench.drain()
-    assert bench.connection.sender.congestion.ssthresh == threshold
+    assert bench.ssthresh == threshold
 
 
 # Undoing
@@ -436,7 +436,7 @@ def spurious(bench: Bench, *, flags: int) -> None:
 def test_what_a_spurious_loss_took_is_given_back() -> None:
     bench = in_flight()
     spurious(bench, flags=ACK)
-    assert bench.connection.sender.recovery.undone == 1
+    assert bench.undone == 1
     assert cwnd(bench) >= WINDOW * MSS
 
 
@@ -445,7 +445,7 @@ def test_but_not_if_something_was_marked_meanwhile() -> None:
     """It stays at what the reduction came to: the mark calls for one."""
     bench = in_flight()
     spurious(bench, flags=ACK | ECE)
-    assert bench.connection.sender.recovery.undone == 1
+    assert bench.undone == 1
     assert cwnd(bench) <= 7 * MSS
 
 
@@ -453,15 +453,15 @@ def test_undoing_a_loss_does_not_undo_the_mark_before_it() -> None:
     bench = in_flight()
     bench.arrive(ACK | ECE, ack=1 + MSS)
     bench.drain()
-    threshold = bench.connection.sender.congestion.ssthresh
+    threshold = bench.ssthresh
     bench.arrive(ACK | ECE, ack=1 + MSS, sack=((1 + 2 * MSS, 1 + 6 * MSS),))
     assert bench.drain()[0].segment.note == "retransmission: fast"
     bench.arrive(ACK | ECE, ack=1 + 6 * MSS)
     bench.drain()
     bench.arrive(ACK | ECE, ack=1 + 6 * MSS, sack=((1 + MSS, 1 + 2 * MSS),))
     bench.drain()
-    assert bench.connection.sender.recovery.undone == 1
-    assert cwnd(bench) <= bench.connection.sender.congestion.ssthresh == threshold
+    assert bench.undone == 1
+    assert cwnd(bench) <= bench.ssthresh == threshold
 
 
 # How much (RFC 8511)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from tests.tcp.crowd import MSS, PORT, Crowd, Peer, state
+from tests.tcp.inspection import Tcb
+from tunstack.stack.eviction import IDLE
 from tunstack.stack.flow import FLOW_SIZE
 from tunstack.stack.limits import Limits
 from tunstack.stack.peers import peer_key
@@ -123,7 +125,7 @@ def test_the_application_and_the_peer_of_the_one_given_up_are_told() -> None:
     crowd, hog = full(1)
     hog.peers[0].send(b"not read")
     hog.peers[0].ack(FIN | ACK)
-    crowd.advance(61.0)
+    crowd.advance(IDLE + 1.0)
     newcomer = crowd.peer()
     newcomer.syn()
     assert state(hog.flows[0]) is S.CLOSE_WAIT
@@ -159,7 +161,7 @@ def test_whoever_has_most_takes_no_place_of_others_but_of_its_own() -> None:
     assert is_served(crowd, other)
     assert hog.peer().syn() is None
     assert crowd.statistics["tcp_too_many"] == 1
-    crowd.advance(61.0)
+    crowd.advance(IDLE + 1.0)
     other.ack()
     more = Peer(crowd, HOG, 9999, PORT, {})
     assert is_served(crowd, more)
@@ -333,7 +335,7 @@ def test_nobody_is_given_up_for_holding_a_little() -> None:
         hogs.append(Hog(crowd, bytes((203, 0, 113, len(hogs)))))
         hogs[-1].shuts_windows(1)
     assert crowd.peer().syn() is None
-    crowd.advance(61.0)
+    crowd.advance(IDLE + 1.0)
     assert is_served(crowd, crowd.peer())
     assert sum(len(hog.alive) for hog in hogs) == len(hogs) - 1
 
@@ -347,7 +349,7 @@ def test_what_nobody_reads_of_one_that_is_over_can_be_dropped_too() -> None:
             hog.peers[-1].send(bytes(MSS - 12))
         hog.peers[-1].ack(RST)
     assert is_served(crowd, crowd.peer())
-    lost = [flow for flow in hog.flows if not flow.receiver.buffer.size]
+    lost = [flow for flow in hog.flows if not Tcb(flow).unread]
     assert len(lost) == crowd.statistics["connections_evicted"]
     with pytest.raises(ConnectionResetError):
         lost[0].receive(MIB)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.tcp.harness import CONFIG, MSS, Bench, Offer
+from tests.tcp.harness import CONFIG, MSS, WSCALE, Bench, Offer
 from tests.tcp.test_fast_open_cookies import COOKIE, PATH
 from tunstack.tcp.connection.state import State
 from tunstack.tcp.listen.fast_open import Attempt
@@ -34,7 +34,7 @@ def opening(cache: CookieCache, data: bytes = b"", *, now: float = 0.0, **setup:
     """A bench whose SYN, which is still to be expected, takes `data` along."""
     bench = Bench(**setup)
     bench.now = now
-    bench.connection.fast_open = Attempt(cache, PATH, Counter(), now)
+    bench.fast_open = Attempt(cache, PATH, Counter(), now)
     with bench.batch():
         bench.open_active()
         if data:
@@ -51,7 +51,7 @@ def opened(cache: CookieCache, data: bytes, *, size: int | None = None, **setup:
 
 def expect_syn(bench: Bench, flags: int = SYN, **fields: Any) -> None:
     """A SYN with the options that each of ours has, and these fields."""
-    bench.expect(flags, seq=0, mss=MSS + 12, wscale=7, sack_permitted=True, **fields)
+    bench.expect(flags, seq=0, mss=MSS + 12, wscale=WSCALE, sack_permitted=True, **fields)
 
 
 def expect_plain_syn(bench: Bench, *, note: str = "") -> None:
@@ -91,14 +91,14 @@ def test_data_goes_with_the_syn_and_once(numbers: Numbers) -> None:
     bench.expect(ACK | PSH, seq=5, payload=b"more")
     bench.arrive(ACK)
     bench.advance(100.0)
-    assert bench.connection.sender.buffer.acknowledged == 8
+    assert bench.acknowledged == 8
 
 
 def test_data_that_is_not_acknowledged_goes_out_after_the_handshake(numbers: Numbers) -> None:
     bench = opened(acquainted(), b"text", **numbers)
     bench.arrive_syn(SYN | ACK)
     bench.expect(ACK | PSH, seq=1, ack=1, payload=b"text", note="")
-    assert bench.connection.sender.retransmissions == 0
+    assert bench.retransmissions == 0
 
 
 def test_only_a_syn_says_how_much_of_it_arrived(numbers: Numbers) -> None:
@@ -131,7 +131,7 @@ def test_the_round_trip_is_measured_from_the_syn() -> None:
     bench.advance(0.3)
     bench.arrive_syn(SYN | ACK, ack=5)
     bench.expect(ACK, seq=5)
-    assert bench.connection.sender.rtt.srtt == pytest.approx(0.3)
+    assert bench.srtt == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("mss", [MSS + 12, 700, 0])
@@ -217,7 +217,7 @@ def test_a_cookie_that_was_not_asked_for_is_ignored(asked: bool) -> None:
     cache.failed(PATH, 0.0)
     bench = opening(cache)
     if not asked:
-        bench.connection.fast_open = None
+        bench.fast_open = None
     expect_plain_syn(bench)
     bench.arrive_syn(SYN | ACK, fast_open=b"another!")
     bench.drain()
@@ -264,7 +264,7 @@ def test_an_application_that_gives_up_tells_nothing_about_the_server() -> None:
 
 def test_a_syn_may_wait_for_data() -> None:
     bench = Bench()
-    bench.connection.fast_open = Attempt(acquainted(), PATH, Counter(), 0.0)
+    bench.fast_open = Attempt(acquainted(), PATH, Counter(), 0.0)
     assert bench.connection.awaits_data
     with bench.batch():
         bench.open_active()
@@ -306,23 +306,22 @@ def test_a_send_buffer_bounds_what_waits_for_the_handshake() -> None:
 
 def test_data_of_a_syn_is_unsent_until_it_is_acknowledged() -> None:
     bench = Bench()
-    sender = bench.connection.sender
-    bench.connection.fast_open = Attempt(acquainted(), PATH, Counter(), 0.0)
+    bench.fast_open = Attempt(acquainted(), PATH, Counter(), 0.0)
     with bench.batch():
         bench.open_active()
         bench.send(b"text")
-        assert sender.unsent == 4
+        assert bench.unsent == 4
     bench.drain()
-    assert sender.unsent == 4
+    assert bench.unsent == 4
     bench.arrive_syn(SYN | ACK, ack=5)
     bench.drain()
-    assert sender.unsent == 0
+    assert bench.unsent == 0
 
 
 @pytest.mark.rfc("MUST-10")
 def test_a_syn_that_waits_for_data_is_overtaken_by_the_peer_s() -> None:
     bench = Bench()
-    bench.connection.fast_open = Attempt(acquainted(), PATH, Counter(), 0.0)
+    bench.fast_open = Attempt(acquainted(), PATH, Counter(), 0.0)
     with bench.batch():
         bench.open_active()
         bench.connection.withhold_syn()
@@ -349,4 +348,4 @@ def test_data_of_a_syn_that_crossed_another_may_be_acknowledged() -> None:
     expect_syn(bench, SYN | ACK, ack=1)
     bench.arrive(ACK, seq=1, ack=5)
     bench.expect_state(State.ESTABLISHED)
-    assert bench.connection.sender.buffer.acknowledged == 4
+    assert bench.acknowledged == 4

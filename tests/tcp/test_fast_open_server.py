@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.tcp.crowd import CONFIG, MSS, PORT, Crowd, Peer, state
+from tests.tcp.inspection import Tcb
 from tunstack.stack.limits import Limits
 from tunstack.tcp.connection.state import State
 from tunstack.tcp.listen.fast_open import RESET_COUNTS
@@ -266,7 +267,7 @@ def test_it_may_answer_before_the_handshake_ends() -> None:
     assert out.segment.ack == (customer.nxt + len(REQUEST)) & MASK
     customer.ack(seq=out.segment.ack, ack=(customer.expected + 6) & MASK)
     assert state(flow) is State.ESTABLISHED
-    assert flow.sender.outstanding == 0
+    assert Tcb(flow).outstanding == 0
 
 
 def test_an_answer_may_go_out_in_one_batch_with_the_syn_ack() -> None:
@@ -296,7 +297,7 @@ def test_the_syn_is_no_part_of_what_is_on_its_way_when_it_is_acknowledged() -> N
     flow.send(bytes(100_000), bakery.now)
     bakery.act(flow)
     customer.ack(seq=(customer.nxt + len(REQUEST)) & MASK)
-    assert flow.sender.recovery.pipe == flow.sender.outstanding == 10 * SEGMENT
+    assert Tcb(flow).pipe == Tcb(flow).outstanding == 10 * SEGMENT
 
 
 def test_no_more_than_the_window_of_the_syn_goes_out() -> None:
@@ -373,7 +374,7 @@ def test_the_syn_ack_goes_out_again_and_the_answer_after_the_handshake() -> None
     [again] = bakery.advance(5.0)[:1]
     assert again.segment.payload == b"answer"
     customer.ack(seq=(customer.nxt + 8) & MASK, ack=(customer.expected + 6) & MASK)
-    assert flow.sender.outstanding == 0
+    assert Tcb(flow).outstanding == 0
 
 
 def test_a_second_cookie_is_not_sent_again() -> None:

@@ -20,6 +20,8 @@ from tests.tcp.harness import Bench, Offer, syn_sent
 from tests.tcp.test_crowd import Steps
 from tunstack.ip import icmp
 from tunstack.ip.icmp import IcmpMessage
+from tunstack.ip.path_mtu import LIFETIME
+from tunstack.stack.eviction import IDLE
 from tunstack.stack.flow import FLOW_SIZE
 from tunstack.stack.limits import Limits
 from tunstack.tcp.segment import ACK, FIN, RST, SYN
@@ -130,7 +132,7 @@ def a_newcomer_where_many_peers_have_all_connections(count: int) -> Act:
         peer.syn()
         peer.ack()
         crowd.accept()
-    crowd.advance(61.0)
+    crowd.advance(IDLE + 1.0)
     newcomer = crowd.peer()
 
     def act() -> None:
@@ -254,7 +256,7 @@ def a_path_that_may_be_wider_again(count: int) -> Act:
     while many.crowd.stack.paths.untold:
         many.crowd.stack.handle_timers(many.crowd.now)
     many.crowd.flush()
-    at = many.crowd.now + 601.0
+    at = many.crowd.now + LIFETIME + 1.0
 
     def act() -> None:
         many.crowd.stack.paths.expire(at)
@@ -368,7 +370,7 @@ def test_all_hear_in_the_end_that_their_path_is_narrow_and_that_it_may_be_wider(
     del many.flows[7]
     assert {flow.info().pmtu for flow in many.flows} == {1300}
     del many.flows[298]  # It will not have been answered by then, and tries smaller ones.
-    many.crowd.advance(601.0)
+    many.crowd.advance(LIFETIME + 1.0)
     assert {flow.info().pmtu for flow in many.flows} == {1500}
 
 
@@ -412,7 +414,7 @@ def flying(segments: int, *, apart: float = 0.0) -> Bench:
     bench.arrive_syn(SYN | ACK)
     bench.drain()
     bench.arrive(ACK, wnd=65535)
-    bench.connection.sender.congestion.cwnd = 4 * segments * MSS
+    bench.cwnd = 4 * segments * MSS
     if apart:
         for _ in range(segments):
             bench.send(bytes(MSS))
@@ -442,7 +444,7 @@ def with_holes(count: int, *, apart: float = 0.0) -> Bench:
 def resent(count: int) -> Bench:
     """All the holes were sent again."""
     bench = with_holes(count)
-    bench.connection.sender.congestion.cwnd = 8 * count * MSS
+    bench.cwnd = 8 * count * MSS
     bench.now += RTT
     sacked(bench, [2 * count + 1])
     return bench
@@ -510,14 +512,13 @@ def a_timer(count: int) -> Act:
     """The second: with the first all that is on its way becomes lost, once."""
     bench = resent(count)
     sacked(bench, [2 * count + 3])
-    sender = bench.connection.sender
 
     def act() -> None:
-        bench.run_until(sender.timer or bench.now)
+        bench.run_until(bench.retransmit_at or bench.now)
         bench.drain()
 
     act()
-    assert sender.unanswered == 1
+    assert bench.unanswered == 1
     return act
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.tcp.harness import CONFIG, MSS, WITHOUT_SACK, Bench, Numbers, established
+from tests.tcp.harness import CONFIG, DELAYED_ACK, MSS, WITHOUT_SACK, Bench, Numbers, established
 from tunstack.tcp.congestion import Acknowledgement, Cubic, Reno, congestion_control, name_of
 from tunstack.tcp.segment import ACK, FIN, PSH
+from tunstack.tcp.sender.sender import DEFERRAL
 
 if TYPE_CHECKING:
     from tunstack.tcp.config import Config
@@ -60,7 +61,7 @@ def test_large_segments_are_cut_to_full_ones_of_the_link(how: str) -> None:
     """Where the link cuts, the rest of a large segment would be a small one on the wire."""
     config = replace(CORKED if how == "cork" else CONFIG, max_payload=65536)
     bench = established(config=config)
-    bench.connection.sender.more = how == "more"
+    bench.more = how == "more"
     bench.send(bytes(2500))
     bench.expect(ACK, size=2 * MSS)
     bench.expect_nothing()
@@ -68,10 +69,10 @@ def test_large_segments_are_cut_to_full_ones_of_the_link(how: str) -> None:
 
 def test_more_to_come_holds_a_small_segment_until_it_came(numbers: Numbers) -> None:
     bench = established(**numbers)
-    bench.connection.sender.more = True
+    bench.more = True
     bench.send(b"head")
     bench.expect_nothing()
-    bench.connection.sender.more = False
+    bench.more = False
     bench.send(b"body")
     bench.expect(ACK | PSH, payload=b"headbody")
 
@@ -83,7 +84,7 @@ def test_what_is_let_go_are_all_segments_queued_by_then(max_payload: int) -> Non
     bench.arrive(ACK, wnd=MSS)
     bench.send(bytes(2500))
     bench.expect(ACK, size=MSS)
-    bench.connection.sender.push()
+    bench.push()
     bench.arrive(ACK, wnd=65535)
     assert sum(len(sent.segment.payload) for sent in bench.drain()) == 1500
     bench.send(b"x")
@@ -113,7 +114,7 @@ def test_haste_lets_an_ack_go_that_waits() -> None:
     bench.reconfigure(CONFIG)
     bench.arrive(ACK | PSH, payload=b"x")
     bench.expect_nothing()
-    bench.advance(0.04)
+    bench.advance(DELAYED_ACK)
     bench.expect(ACK, ack=3)
 
 
@@ -167,7 +168,7 @@ def test_ones_own_congestion_control_decides(numbers: Numbers) -> None:
     bench.expect(ACK | PSH, size=MSS)
     bench.advance(0.2)
     bench.expect(ACK | PSH, size=MSS, note="retransmission: timeout")
-    control = bench.connection.sender.congestion
+    control = bench.congestion
     assert isinstance(control, OneSegment)
     assert control.heard == ["acknowledged", "acknowledged", "timeout"]
 
@@ -178,10 +179,10 @@ def test_another_one_goes_on_from_where_the_first_was(numbers: Numbers) -> None:
     bench.send(bytes(10 * MSS))
     bench.drain()
     bench.arrive(ACK)
-    before = bench.connection.sender.congestion
+    before = bench.congestion
     assert before.cwnd == 20 * MSS
     bench.reconfigure(with_congestion(Reno))
-    after = bench.connection.sender.congestion
+    after = bench.congestion
     assert isinstance(after, Reno)
     assert (after.cwnd, after.ssthresh) == (before.cwnd, before.ssthresh)
     bench.send(bytes(30 * MSS))
@@ -203,15 +204,15 @@ def test_it_is_chosen_before_there_is_a_connection_to_speak_of() -> None:
     bench.drain()
     bench.arrive_syn(0x12)
     bench.drain()
-    assert isinstance(bench.connection.sender.congestion, Reno)
-    assert bench.connection.sender.congestion.cwnd == 10 * MSS
+    assert isinstance(bench.congestion, Reno)
+    assert bench.cwnd == 10 * MSS
 
 
 def test_what_is_left_as_it_is_is_not_made_anew() -> None:
     bench = established()
-    before = bench.connection.sender.congestion
+    before = bench.congestion
     bench.reconfigure(replace(CONFIG, nodelay=True))
-    assert bench.connection.sender.congestion is before
+    assert bench.congestion is before
 
 
 def test_names() -> None:
@@ -260,24 +261,25 @@ def test_a_rest_goes_with_what_fills_it() -> None:
     assert later > deadline, "nothing waits any more"
 
 
-def test_a_rest_waits_for_a_millisecond_at_most(numbers: Numbers) -> None:
+def test_a_rest_waits_no_longer_than_the_deferral(numbers: Numbers) -> None:
     bench = with_a_rest_deferred(0.1, **numbers)
-    bench.advance(0.0005)
+    begin = bench.now
+    bench.advance(DEFERRAL / 2)
     bench.send(bytes(100))  # What comes meanwhile makes it wait no longer,
     bench.expect_nothing()
-    bench.advance(0.0005)
-    bench.expect(ACK | PSH, at=0.101, size=800)
+    bench.advance(DEFERRAL / 2)
+    bench.expect(ACK | PSH, at=begin + DEFERRAL, size=800)
     assert bench.connection.wants_data(1)
     bench.send(bytes(100))  # and begins a time of its own.
     bench.expect_nothing()
-    bench.advance(0.001)
-    bench.expect(ACK | PSH, at=0.102, size=100)
+    bench.advance(DEFERRAL)
+    bench.expect(ACK | PSH, at=begin + 2 * DEFERRAL, size=100)
 
 
 def test_where_a_round_trip_takes_no_longer_a_rest_waits_for_an_ack_or_the_probe() -> None:
     """Which sends what is new, if there is something."""
     bench = with_a_rest_deferred()
-    bench.advance(0.001)
+    bench.advance(DEFERRAL)
     bench.expect_nothing()
     bench.advance(0.2)
     bench.expect(ACK | PSH, size=700)
@@ -300,11 +302,11 @@ def test_what_else_ends_a_deferral(how: str) -> None:
         bench.expect(ACK | PSH, at=0.0, size=700)
     else:
         bench.arrive(ACK, ack=1, wnd=6 * MSS)  # Then it is that which it waits for.
-        bench.advance(0.001)
+        bench.advance(DEFERRAL)
         bench.expect_nothing()
         deadline = bench.connection.deadline()
         assert deadline is not None
-        assert deadline > 0.01, "and nothing is asked for again and again"
+        assert deadline > 10 * DEFERRAL, "and nothing is asked for again and again"
 
 
 def test_nobody_is_woken_where_there_is_no_room() -> None:
@@ -314,6 +316,6 @@ def test_nobody_is_woken_where_there_is_no_room() -> None:
     bench.expect(ACK, size=MSS)
     bench.expect(ACK | PSH, size=MSS)
     connection = bench.connection
-    connection.sender.congestion.cwnd = 0
+    bench.cwnd = 0
     assert connection.writable_size == 0
     assert not connection.wants_data(1)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tcp.harness import MSS, established
+from tests.tcp.inspection import Tcb
 from tunstack.tcp.recovery.scoreboard import Scoreboard
 from tunstack.tcp.segment import ACK, Segment
 from tunstack.tcp.sequence import MASK
@@ -39,8 +40,8 @@ def sacked(board: Scoreboard) -> set[int]:
 def selective(bench: Bench, *blocks: tuple[int, int]) -> None:
     """The peer acknowledges nothing but says that it holds `blocks`."""
     connection = bench.connection
-    una = connection.sender.una
-    segment = Segment(connection.receiver.nxt, una, ACK, 65535)
+    una = Tcb(connection).snd_una
+    segment = Segment(Tcb(connection).rcv_nxt, una, ACK, 65535)
     segment.sack = tuple(((una + left) & MASK, (una + right) & MASK) for left, right in blocks)
     segment.ts_val, segment.ts_ecr = 0, connection.timestamp(bench.now)
     connection.segment_arrives(segment, bench.now)
@@ -81,11 +82,11 @@ def test_of_a_sack_block_no_more_is_believed_than_it_says_and_all_whole_segments
 def test_blocks_of_an_octet_do_not_make_the_scoreboard_grow_without_bound() -> None:
     """As many as the peer likes: there comes a moment from which on only whole segments count."""
     bench = established()
-    bench.connection.sender.congestion.cwnd = 1 << 20
-    bench.connection.sender.wnd = 1 << 20
+    bench.cwnd = 1 << 20
+    bench.snd_wnd = 1 << 20
     bench.send(bytes(50 * MSS))
     bench.drain()
-    board = bench.connection.sender.recovery.board
+    board = bench.board
     for start in range(5, 50 * MSS, 37):
         selective(bench, (start, start + 1), (start + 10, start + 12))
         bench.drain()

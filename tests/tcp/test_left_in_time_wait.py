@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tests.tcp.crowd import CONFIG, OURS, PORT, Crowd
+from tests.tcp.crowd import CONFIG, ISN_STEP, OURS, PORT, Crowd
 from tests.tcp.test_blind import icmp_error
 from tunstack.stack.flow import FLOW_SIZE, Flow, TcpInfo
 from tunstack.stack.limits import Limits
@@ -283,7 +283,7 @@ def test_a_new_incarnation_takes_its_place(newer: dict[str, Any]) -> None:
     answer = peer.syn()
     assert answer is not None
     assert answer.flags == SYN | ACK
-    assert (answer.seq - old) & MASK >= 1 << 17
+    assert (answer.seq - old) & MASK >= ISN_STEP
     peer.ack()
     assert states(crowd) == ["ESTABLISHED"]
     assert crowd.statistics["tcp_new_incarnation"] == 1

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from tests.tcp.harness import CONFIG
+from tests.tcp.harness import CONFIG, DELAYED_ACK
 from tests.tcp.stack_bench import PORT, StackBench
 from tunstack.stack.limits import Limits
 from tunstack.tcp.connection.state import State
@@ -90,7 +90,7 @@ def test_data_waits_for_the_application() -> None:
     flow = bench.accept()
     assert flow is not None
     assert flow.receive(100) == b"GET /"
-    bench.advance(0.04)
+    bench.advance(DELAYED_ACK)
     bench.expect(ACK, ack=6)
 
 

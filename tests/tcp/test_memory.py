@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.tcp.crowd import CONFIG, MSS, Crowd, state
+from tests.tcp.inspection import Tcb
 from tunstack.stack.flow import FLOW_SIZE, GAP_SIZE
 from tunstack.stack.limits import Limits
 from tunstack.tcp.budget import SMALL_BUFFER, SMALLEST_BUFFER, Budget
@@ -67,8 +68,8 @@ class Upload:
         self.received += self.flow.receive(1 << 20)
         self.crowd.stack.took(self.flow)
         self.crowd.act(self.flow)
-        self.sent = diff(self.flow.receiver.nxt, self.begin)
-        self.peer.nxt = self.flow.receiver.nxt
+        self.sent = diff(Tcb(self.flow).rcv_nxt, self.begin)
+        self.peer.nxt = Tcb(self.flow).rcv_nxt
 
     @property
     def done(self) -> bool:
@@ -242,7 +243,7 @@ def test_the_oldest_gap_goes_first() -> None:
     for peer in peers:
         for number in range(43):
             peer.beyond(1 + number * SEGMENT, bytes(SEGMENT))
-    assert [bool(flow.receiver.reassembly) for flow in flows] == [False, True, True]
+    assert [bool(Tcb(flow).reassembly) for flow in flows] == [False, True, True]
     assert crowd.statistics["out_of_order_pruned"] == 43 * SEGMENT
 
 
@@ -253,8 +254,8 @@ def test_what_was_dropped_out_of_order_comes_again_and_the_stream_is_whole() -> 
     for start in range(1000, 10_000, 1000):
         peer.beyond(start, data[start : start + 1000])
     peer.ack(FIN | ACK, seq=(peer.nxt + 10_000) & MASK)
-    assert flow.receiver.reassembly.size == 9000
-    while flow.receiver.reassembly:
+    assert Tcb(flow).out_of_order == 9000
+    while Tcb(flow).reassembly:
         for other in others:
             other.beyond(1 + crowd.stack.counters["packets_received"] * 9 % 60000, bytes(SEGMENT))
     for start in range(0, 10_000, 1000):
@@ -382,16 +383,17 @@ def test_a_window_never_shrinks_when_memory_is_short(size: int) -> None:
     """What was offered stands; but it does not open."""
     crowd, (peer,), (flow,) = crowded(MIB, 1)
     make_tight(crowd)
-    receiver = flow.receiver
-    told, window = receiver.edge, receiver.wnd
+    tcb = Tcb(flow)
+    told, window = tcb.rcv_edge, tcb.rcv_wnd
     for _ in range(40):
         peer.send(bytes(size))
         for out in [*crowd.latest, *crowd.advance(0.05)]:  # Also what a delayed ACK says.
             answer = out.segment
-            edge = (answer.ack + (answer.wnd << receiver.shift)) & MASK
+            edge = (answer.ack + (answer.wnd << tcb.rcv_wscale)) & MASK
             assert diff(edge, told) >= 0
-            assert answer.wnd << receiver.shift <= window + 127  # What the field cannot say.
-            told, window = edge, answer.wnd << receiver.shift
+            offered = answer.wnd << tcb.rcv_wscale
+            assert offered < window + (1 << tcb.rcv_wscale)  # What the field cannot say.
+            told, window = edge, offered
 
 
 def test_a_peer_whose_application_reads_goes_on_in_small_windows() -> None:
@@ -400,8 +402,8 @@ def test_a_peer_whose_application_reads_goes_on_in_small_windows() -> None:
     make_tight(crowd)
     while not good.done:
         good.step()
-        assert good.flow.receiver.wnd <= 65535
-    assert good.flow.receiver.wnd <= SMALL_BUFFER
+        assert Tcb(good.flow).rcv_wnd <= 65535
+    assert Tcb(good.flow).rcv_wnd <= SMALL_BUFFER
 
 
 def test_who_was_held_back_hears_that_there_is_room_again() -> None:
@@ -416,16 +418,18 @@ def test_who_was_held_back_hears_that_there_is_room_again() -> None:
     told = []
     flow.changed = lambda: told.append(flow.writable_size)
     update, *_ = [out.segment for out in crowd.act(flow)]
-    assert update.wnd << flow.receiver.shift == SMALL_BUFFER
+    assert update.wnd << Tcb(flow).rcv_wscale == SMALL_BUFFER
     assert told == [0]
     make_easy(crowd)
     other.send(b"whatever wakes us")
     [update] = [out.segment for out in crowd.latest if out.datagram.dst == peer.address]
-    assert update.wnd << flow.receiver.shift > 500_000
+    assert update.wnd << Tcb(flow).rcv_wscale > 500_000
     assert told == [0, (1 << 20) - SMALL_BUFFER]
 
 
-@pytest.mark.parametrize(("share", "octets"), [(0.5, 1 << 20), (0.8, SMALL_BUFFER), (1, 4096)])
+@pytest.mark.parametrize(
+    ("share", "octets"), [(0.5, 1 << 20), (0.8, SMALL_BUFFER), (1, SMALLEST_BUFFER)]
+)
 def test_send_buffers_are_smaller_when_memory_is_short(share: float, octets: int) -> None:
     crowd, _, (flow,) = crowded(10 * MIB, 1)
     budget = crowd.stack.memory.budget

@@ -13,6 +13,7 @@ from tests.tcp.harness import (
     CONFIG,
     MSS,
     NO_OPTIONS,
+    WSCALE,
     Bench,
     Numbers,
     Offer,
@@ -110,7 +111,7 @@ def test_fin_with_the_ack_of_the_handshake() -> None:
     bench = syn_received()
     bench.arrive(FIN | ACK, payload=b"all there is")
     bench.expect(ACK, ack=14)
-    assert bench.connection.path[-2:] == [S.ESTABLISHED, S.CLOSE_WAIT]
+    assert bench.states[-2:] == [S.ESTABLISHED, S.CLOSE_WAIT]
     assert bench.receive() == b"all there is"
 
 
@@ -173,13 +174,13 @@ def test_an_option_is_used_if_both_sides_offer_it(
     sack, timestamps, scaling = (mine and its for mine, its in zip(ours, theirs, strict=True))
     assert connection.sack_ok is sack
     assert connection.timestamps_ok is timestamps
-    assert connection.receiver.shift == (7 if scaling else 0)
+    assert bench.rcv_wscale == (WSCALE if scaling else 0)
     bench.arrive(ACK, wnd=1000)
-    assert connection.sender.wnd == (16000 if scaling else 1000)
+    assert bench.snd_wnd == (16000 if scaling else 1000)
     bench.send(b"x")
     segment = bench.expect(ACK | PSH, payload=b"x")
     assert (segment.ts_val is not None) is timestamps
-    assert segment.wnd == ((1 << 20) >> 7 if scaling else 65535)
+    assert segment.wnd == ((1 << 20) >> WSCALE if scaling else 65535)
     bench.arrive(ACK, seq=11, payload=b"beyond a gap")
     bench.expect(ACK, sack=((11, 23),) if sack else ())
 
@@ -190,7 +191,9 @@ def test_syn_ack_answers_only_what_was_offered(theirs: bool) -> None:
     offer = Offer() if theirs else replace(NO_OPTIONS, mss=None)
     bench = listening(peer=offer)
     bench.arrive_syn()
-    segment = bench.expect(SYN | ACK, mss=1012, wscale=7 if theirs else None, sack_permitted=theirs)
+    segment = bench.expect(
+        SYN | ACK, mss=1012, wscale=WSCALE if theirs else None, sack_permitted=theirs
+    )
     assert (segment.ts_val is None) is not theirs
 
 
@@ -235,7 +238,7 @@ def test_window_scale_of_more_than_14_counts_as_14(
     """RFC 7323 section 2.3."""
     bench = opening(peer=Offer(wscale=wscale))
     bench.arrive(ACK, wnd=40000)
-    assert bench.connection.sender.wnd == 40000 << shift
+    assert bench.snd_wnd == 40000 << shift
 
 
 @pytest.mark.rfc("7323:2.2")
@@ -245,17 +248,17 @@ def test_window_of_a_syn_is_not_scaled(numbers: Numbers) -> None:
         established(peer=Offer(wscale=4, wnd=700), **numbers),
         crossed(peer=Offer(wscale=4, wnd=700), **numbers),
     ):
-        assert bench.connection.sender.wnd == 700
-        assert bench.connection.receiver.first_window == 65535
+        assert bench.snd_wnd == 700
+        assert bench.first_window == 65535
     bench.arrive_syn(SYN | ACK)
-    assert bench.connection.sender.wnd == 700
+    assert bench.snd_wnd == 700
 
 
 def test_window_of_the_ack_that_ends_the_handshake_is_scaled(numbers: Numbers) -> None:
     bench = syn_received(peer=Offer(wscale=4, wnd=700), **numbers)
-    assert bench.connection.sender.wnd == 700
+    assert bench.snd_wnd == 700
     bench.arrive(ACK, wnd=800)
-    assert bench.connection.sender.wnd == 800 << 4
+    assert bench.snd_wnd == 800 << 4
 
 
 def test_small_buffer_is_offered_as_it_is_in_a_syn() -> None:
@@ -276,8 +279,8 @@ def test_window_scale_suits_the_buffer(size: int, shift: int) -> None:
 def test_options_of_later_segments_change_nothing() -> None:
     bench = established()
     bench.arrive(ACK, mss=100, wscale=3)
-    assert bench.connection.sender.mss == MSS
-    assert bench.connection.sender.wnd == 65535
+    assert bench.snd_mss == MSS
+    assert bench.snd_wnd == 65535
 
 
 # A lost SYN
@@ -397,7 +400,7 @@ def test_a_challenged_syn_is_repeated_behind_the_reset(numbers: Numbers) -> None
         SYN,
         seq=0,
         mss=1012,
-        wscale=7,
+        wscale=WSCALE,
         sack_permitted=True,
         note="retransmission: challenged",
     )

@@ -10,8 +10,6 @@ import pytest
 from tests.tcp.harness import CONFIG, MSS, NO_OPTIONS, Bench, Numbers, established
 from tunstack.tcp.congestion import Cubic, Reno
 from tunstack.tcp.segment import ACK, PSH
-from tunstack.tcp.sender import sizing
-from tunstack.tcp.sequence import MASK
 
 TEXT: Final = bytes(n % 251 for n in range(40_000))
 WINDOW: Final = 10
@@ -44,8 +42,8 @@ def proven(**setup: Any) -> Bench:
 
 def too_large(bench: Bench, seq: int, size: int = NARROW) -> None:
     """A router says that the segment at `seq` did not fit."""
-    sizing.too_large(bench.connection.sender, size, (bench.iss + seq) & MASK, bench.now)
-    bench._flush()
+    bench.fragmentation_needed(seq, size, bench.now)
+    bench.flush()
 
 
 def expect_again(bench: Bench, start: int, *, most: int = 600) -> int:
@@ -81,16 +79,15 @@ def test_all_that_was_too_large_is_sent_again_at_once_in_smaller_pieces(numbers:
 @pytest.mark.parametrize("congestion", [Cubic, Reno])
 def test_nobody_was_congested(congestion: Any) -> None:
     bench = in_flight(config=replace(CONFIG, congestion=congestion))
-    control = bench.connection.sender.congestion
-    control.cwnd = control.ssthresh = WINDOW * MSS  # Not in the first slow start.
+    bench.cwnd = bench.ssthresh = WINDOW * MSS  # Not in the first slow start.
     too_large(bench, 1)
-    assert (control.cwnd, control.ssthresh) == (WINDOW * MSS, WINDOW * MSS)
+    assert (bench.cwnd, bench.ssthresh) == (WINDOW * MSS, WINDOW * MSS)
     assert WINDOW * MSS - 600 < expect_again(bench, 1) <= 1 + WINDOW * MSS
-    before = bench.connection.sender.rtt.rto
+    before = bench.rto
     bench.arrive(ACK)
     bench.drain()
-    assert control.ssthresh == WINDOW * MSS
-    assert bench.connection.sender.rtt.rto < 1.5 * before  # It has not backed off.
+    assert bench.ssthresh == WINDOW * MSS
+    assert bench.rto < 1.5 * before  # It has not backed off.
 
 
 @pytest.mark.rfc("5681:3.1")
@@ -98,7 +95,7 @@ def test_the_first_window_stays_that_many_segments(numbers: Numbers) -> None:
     bench = in_flight(**numbers)
     too_large(bench, 1)
     bench.drain()
-    assert bench.connection.sender.congestion.cwnd == WINDOW * 600
+    assert bench.cwnd == WINDOW * 600
 
 
 def test_what_was_small_enough_is_left_alone(numbers: Numbers) -> None:
@@ -120,7 +117,7 @@ def test_new_segments_are_smaller_as_well(numbers: Numbers) -> None:
     bench.arrive(ACK, ack=1 + WINDOW * MSS)
     sent = [len(each.segment.payload) for each in bench.drain()]
     assert max(sent) == 600
-    assert bench.connection.sender.path.known == NARROW
+    assert bench.path_size == NARROW
 
 
 @pytest.mark.rfc("1191:6.4")
@@ -129,9 +126,9 @@ def test_the_timer_begins_anew() -> None:
     bench.advance(0.15)
     too_large(bench, 1)
     bench.drain()
-    timer = bench.connection.sender.timer
+    timer = bench.retransmit_at
     assert timer is not None
-    assert round(timer - bench.now, 9) == round(bench.connection.sender.rtt.rto, 9)
+    assert round(timer - bench.now, 9) == round(bench.rto, 9)
 
 
 @pytest.mark.rfc("1191:6.4")
@@ -160,7 +157,7 @@ def test_news_of_nothing_smaller_change_nothing(size: int) -> None:
     bench = in_flight()
     too_large(bench, 1, size)
     bench.expect_nothing()
-    assert bench.connection.sender.mss == MSS
+    assert bench.snd_mss == MSS
 
 
 # Doubts (RFC 5927 section 7.2)
@@ -171,10 +168,10 @@ def test_a_size_that_has_arrived_is_not_believed_too_large(numbers: Numbers) -> 
     bench = proven(**numbers)
     too_large(bench, 1 + MSS)
     bench.expect_nothing()
-    assert bench.connection.sender.mss == MSS
+    assert bench.snd_mss == MSS
     bench.arrive(ACK)
     bench.drain()
-    assert bench.connection.sender.mss == MSS
+    assert bench.snd_mss == MSS
 
 
 @pytest.mark.rfc("5927:7.2")
@@ -182,7 +179,7 @@ def test_but_if_it_times_out_then_it_is(numbers: Numbers) -> None:
     """The path has changed: that is no congestion either."""
     bench = proven(**numbers)
     too_large(bench, 1 + MSS)
-    before = bench.connection.sender.congestion.cwnd
+    before = bench.cwnd
     while not bench.pending:
         bench.wait()
         if bench.pending[0].segment.note != "retransmission: too large":
@@ -191,7 +188,7 @@ def test_but_if_it_times_out_then_it_is(numbers: Numbers) -> None:
     assert {each.note for each in sent} == {"retransmission: too large"}
     assert sent[0].seq == 1 + MSS
     assert max(len(each.payload) for each in sent) == 600
-    assert bench.connection.sender.congestion.cwnd == before * 600 // MSS
+    assert bench.cwnd == before * 600 // MSS
 
 
 @pytest.mark.rfc("5927:7.2")
@@ -202,7 +199,7 @@ def test_a_doubt_ends_when_the_segment_arrives() -> None:
     bench.drain()
     while "retransmission: timeout" not in [each.segment.note for each in bench.drain()]:
         bench.wait()
-    assert bench.connection.sender.mss == MSS
+    assert bench.snd_mss == MSS
 
 
 def test_small_segments_prove_nothing_about_large_ones() -> None:
@@ -225,23 +222,23 @@ def test_losses_are_recovered_as_ever_afterwards(numbers: Numbers) -> None:
     bench.drain()
     bench.arrive(ACK)
     bench.drain()
-    una = (bench.connection.sender.una - bench.iss) & MASK
+    una = bench.snd_una
     for number in range(2, 6):
         bench.arrive(ACK, ack=una, sack=((una + 600, una + 600 * number),))
         if bench.pending:
             break
     bench.expect(ACK, seq=una, size=600, note="retransmission: fast")
     bench.drain()
-    assert bench.connection.sender.congestion.ssthresh < 1 << 20
+    assert bench.ssthresh < 1 << 20
 
 
 def test_a_path_that_others_know_of(numbers: Numbers) -> None:
     """What is on its way is left; what follows is smaller, and larger when it is wider again."""
     bench = in_flight(**numbers)
-    sizing.path_changed(bench.connection.sender, NARROW)
+    bench.path_changed(NARROW)
     bench.expect_nothing()
     bench.arrive(ACK)
     assert {len(each.segment.payload) for each in bench.drain()} == {600}
-    sizing.path_changed(bench.connection.sender, MSS + TIMESTAMPS)
+    bench.path_changed(MSS + TIMESTAMPS)
     bench.arrive(ACK)
     assert len(bench.drain()[0].segment.payload) == MSS

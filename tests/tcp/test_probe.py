@@ -107,7 +107,7 @@ def test_window_that_shuts_once_all_is_acknowledged_begins_the_probes(numbers: N
     bench.expect(ACK, size=MSS)
     bench.advance(0.1)
     bench.arrive(ACK, ack=1001, wnd=0)
-    rto = bench.connection.sender.rtt.rto
+    rto = bench.rto
     bench.advance(rto)
     bench.expect(ACK, at=0.1 + rto, seq=1000, note="window probe")
 

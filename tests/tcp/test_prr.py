@@ -21,7 +21,6 @@ from tests.tcp.flight import (
     flying,
     numbers_of,
     phase,
-    recovery,
     sack,
     seq,
     windows,
@@ -135,7 +134,7 @@ def test_pipe_is_what_is_neither_sacked_nor_lost(numbers: Numbers) -> None:
     for count in range(1, 5):
         acknowledge(bench, 0, *range(1, count + 1))
         bench.drain()
-        pipe.append(recovery(bench).pipe // MSS)
+        pipe.append(bench.pipe // MSS)
     # Two were replaced by new ones, the lost one by itself, and then half of what arrives.
     assert pipe == [10, 10, 9, 8]
 
@@ -147,12 +146,12 @@ def test_what_an_overtaken_ack_says_of_data_beyond_is_heard(numbers: Numbers) ->
     bench.advance(RTT)
     acknowledge(bench, 4)
     bench.drain()
-    srtt = bench.connection.sender.rtt.srtt
+    srtt = bench.srtt
     bench.advance(RTT)
     bench.arrive(ACK, ack=seq(1), sack=(block(2, 4), block(6, 7)))
-    assert recovery(bench).board.sacked == 3 * MSS
-    assert recovery(bench).board.una == seq(4)
-    assert bench.connection.sender.rtt.srtt == srtt
+    assert bench.sacked == 3 * MSS
+    assert bench.board.una == seq(4)
+    assert bench.srtt == srtt
     bench.drain()
 
 
@@ -176,7 +175,7 @@ def test_one_loss_in_ten_is_repaired_with_half_a_segment_for_each_that_arrives()
     assert phase(bench) is Phase.OPEN
     assert windows(bench) == (5, 5)
     assert numbers_of(bench) == [15, 16]
-    assert recovery(bench).pipe == 5 * MSS
+    assert bench.pipe == 5 * MSS
 
 
 @pytest.mark.rfc("9937:6.2", "6675:5.1")
@@ -215,7 +214,7 @@ def test_many_losses_are_repaired_no_faster_than_in_slow_start() -> None:
         assert most <= 2
         flight = following
     assert phase(bench) is Phase.OPEN
-    assert bench.connection.sender.retransmissions == 16
+    assert bench.retransmissions == 16
     assert rounds == [4, 8, 4]
 
 
@@ -230,7 +229,7 @@ def test_when_the_timer_finds_the_loss_there_is_no_burst(numbers: Numbers) -> No
     expect_segments(bench, 0, note="fast")
     bench.expect_nothing()
     assert phase(bench) is Phase.RECOVERY
-    assert recovery(bench).board.lost == 8 * MSS
+    assert bench.lost == 8 * MSS
     bench.run_until(3 * RTT)
     acknowledge(bench, 0, 9, 10)  # That was the limited transmit's.
     assert numbers_of(bench) == [1]
@@ -276,7 +275,7 @@ def test_one_window_of_data_is_one_loss() -> None:
     bench.drain()
     assert windows(bench)[1] == 5
     bench.advance(RTT)
-    nxt = recovery(bench).board.nxt // MSS
+    nxt = bench.snd_nxt // MSS
     acknowledge(bench, 12, *range(13, nxt))
     bench.drain()
     assert phase(bench) is Phase.OPEN or windows(bench)[1] < 5
@@ -289,7 +288,7 @@ def test_a_loss_behind_the_recovery_point_begins_another_with_the_ack_that_ends_
     bench.advance(RTT)
     sack(bench, *range(1, 10))
     bench.drain()
-    assert recovery(bench).recover == seq(12)
+    assert bench.recover == seq(12)
     bench.advance(RTT)
     acknowledge(bench, 0, *range(1, 12), 13)  # The retransmission is lost, and 12 as well.
     assert {0, 12} <= {*numbers_of(bench)}
@@ -297,7 +296,7 @@ def test_a_loss_behind_the_recovery_point_begins_another_with_the_ack_that_ends_
     bench.advance(RTT)
     acknowledge(bench, 12, 13)
     assert phase(bench) is Phase.RECOVERY
-    assert recovery(bench).recover > seq(12)
+    assert bench.recover > seq(12)
     assert windows(bench)[1] < 5
     bench.drain()
 
@@ -313,7 +312,7 @@ def test_a_fin_is_repaired_like_any_other_number() -> None:
     bench.arrive(ACK, ack=1, sack=((2, 3),))  # The FIN has come, the text has not.
     bench.expect(ACK | PSH, seq=1, payload=b"x", note="retransmission: fast")
     bench.arrive(ACK, ack=3)
-    assert bench.connection.sender.fin_acknowledged
+    assert bench.fin_acknowledged
 
 
 @pytest.mark.parametrize("way", ["timeout", "partial ACK"])
@@ -341,19 +340,19 @@ def test_a_full_segment_is_repaired_with_its_fin(way: str) -> None:
 def test_of_full_segments_none_is_too_large_for_its_fin() -> None:
     bench = flying(3, queued=3)
     bench.advance(0.001)
-    bench.connection.sender.congestion.cwnd = 4 * MSS
+    bench.cwnd = 4 * MSS
     with bench.batch():
         bench.send(bytes(MSS))
         bench.shutdown()
     bench.drain()
-    recovery(bench).lose_larger(MSS)
-    assert recovery(bench).board.lost == 3 * MSS  # Sent together: that may have been one.
+    bench.lose_larger(MSS)
+    assert bench.lost == 3 * MSS  # Sent together: that may have been one.
 
 
 def test_a_fin_takes_no_room_in_the_window() -> None:
     """The last of eleven is not overdue when the others are: with its FIN it is one segment."""
     bench = flying(10, queued=10, config=replace(RENO, tail_loss_probe=False))
-    bench.connection.sender.congestion.cwnd = 11 * MSS
+    bench.cwnd = 11 * MSS
     deadline = bench.connection.deadline()
     assert deadline is not None
     bench.run_until(deadline - 0.01)

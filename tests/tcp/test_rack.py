@@ -18,7 +18,6 @@ from tests.tcp.flight import (
     flying,
     numbers_of,
     phase,
-    recovery,
     sack,
     seq,
     windows,
@@ -76,7 +75,7 @@ def test_the_wait_counts_from_when_each_was_sent() -> None:
     bench.wait()
     assert bench.now == pytest.approx(RTT + 0.01 + RTT + PATIENCE)
     assert numbers_of(bench)[0] == 0
-    assert recovery(bench).board.lost + recovery(bench).board.resent == 2 * MSS
+    assert bench.lost + bench.resent == 2 * MSS
 
 
 @pytest.mark.rfc("8985:6.2", "6675:5", "5681:3.2")
@@ -123,7 +122,7 @@ def test_in_recovery_the_next_hole_needs_no_patience() -> None:
     expect_segments(bench, 0, note="fast")
     acknowledge(bench, 0, 1, 2, 3, 5)
     bench.drain()
-    assert recovery(bench).board.lost + recovery(bench).board.resent == 2 * MSS
+    assert bench.lost + bench.resent == 2 * MSS
 
 
 # Step 2: the latest of what was delivered
@@ -143,7 +142,7 @@ def test_a_lost_retransmission_is_found_by_what_was_sent_after_it(numbers: Numbe
     assert numbers_of(bench)[0] == 0
     acknowledge(bench, 12)
     bench.drain()
-    assert bench.connection.sender.retransmissions == 2
+    assert bench.retransmissions == 2
     assert phase(bench) is Phase.OPEN
 
 
@@ -157,7 +156,7 @@ def test_what_is_acknowledged_too_soon_was_not_the_retransmission() -> None:
     bench.advance(RTT * 0.9)
     acknowledge(bench, 4)
     assert all(number > 9 for number in numbers_of(bench))
-    assert recovery(bench).board.lost == 0
+    assert bench.lost == 0
 
 
 @pytest.mark.rfc("8985:6.2")
@@ -170,7 +169,7 @@ def test_an_older_echo_is_not_of_the_retransmission() -> None:
     bench.advance(RTT * 1.1)
     bench.arrive(ACK, ack=seq(0), sack=(block(0, 3),), ts_ecr=100)
     assert all(number > 9 for number in numbers_of(bench))
-    assert recovery(bench).board.lost == 0
+    assert bench.lost == 0
 
 
 def board_of(*times: float) -> Scoreboard:
@@ -260,7 +259,7 @@ def test_once_a_segment_was_late_there_is_patience_ever_after() -> None:
     bench.drain()
     acknowledge(bench, 2)  # The first was late, but came.
     bench.drain()
-    assert recovery(bench).rack.reordering_seen
+    assert bench.reordering_seen
     sack(bench, 3, 4, 5, 6, ack=2)
     assert all(number > 9 for number in numbers_of(bench))
     assert phase(bench) is Phase.OPEN
@@ -278,7 +277,7 @@ def test_a_retransmission_that_arrives_is_no_reordering() -> None:
     bench.advance(RTT)
     acknowledge(bench, 10)
     bench.drain()
-    assert not recovery(bench).rack.reordering_seen
+    assert not bench.reordering_seen
 
 
 def late(rack: Rack) -> Rack:
@@ -323,7 +322,7 @@ def test_after_sixteen_recoveries_without_a_d_sack_patience_is_what_it_was() -> 
 @pytest.mark.parametrize("how", ["recovery", "timeout"])
 def test_every_recovery_counts(how: str) -> None:
     bench = flying(10)
-    rack = recovery(bench).rack
+    rack = bench.rack
     rack.duplicate_sack(0, 1)
     late(rack)
     for _ in range(15):
@@ -338,8 +337,8 @@ def test_every_recovery_counts(how: str) -> None:
             bench.drain()
             bench.wait()
     bench.drain()
-    assert recovery(bench).recovering
-    acknowledge(bench, recovery(bench).board.nxt // MSS)
+    assert bench.recovering
+    acknowledge(bench, bench.snd_nxt // MSS)
     bench.drain()
     assert patience(rack, estimator()) == pytest.approx(RTT / 4)
 
@@ -368,20 +367,19 @@ def test_a_d_sack_makes_the_connection_more_patient() -> None:
 def test_a_timeout_finds_lost_only_what_is_overdue() -> None:
     """And the first segment; the others may well be on their way."""
     bench = connected(config=replace(RENO, nodelay=True, rto_min=0.01))
-    sender = bench.connection.sender
-    sender.rtt.sample(RTT)
+    bench.sample_rtt(RTT)
     bench.send(bytes(2 * MSS))
     bench.drain()
-    rto_at = sender.timer
+    rto_at = bench.retransmit_at
     assert rto_at is not None
     bench.run_until(rto_at - 0.05)
     bench.drain()
     bench.send(bytes(3 * MSS))
     bench.drain()
-    sender.early_timer = None  # No probe: this is about the timeout.
+    bench.stop_early_timer()  # No probe: this is about the timeout.
     bench.run_until(rto_at)
     bench.expect(ACK, seq=1, size=MSS, note="retransmission: timeout")
-    board = recovery(bench).board
+    board = bench.board
     assert (board.lost, board.resent) == (MSS, MSS)
     assert board.pipe == 4 * MSS
 

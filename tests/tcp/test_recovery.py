@@ -63,12 +63,11 @@ def duplicate_acks(bench: Bench, count: int, ack: int = 1) -> None:
 
 def windows(bench: Bench) -> tuple[int, int]:
     """Cwnd and ssthresh, in segments of one MSS."""
-    congestion = bench.connection.sender.congestion
-    return congestion.cwnd // MSS, congestion.ssthresh // MSS
+    return bench.cwnd // MSS, bench.ssthresh // MSS
 
 
 def phase(bench: Bench) -> Phase:
-    return bench.connection.sender.recovery.phase
+    return bench.phase
 
 
 def lost(**setup: Any) -> Bench:
@@ -150,7 +149,7 @@ def test_what_is_no_duplicate_ack(disqualified: str) -> None:
         for _, segment in bench.drain():
             assert not segment.payload
     assert phase(bench) is Phase.OPEN
-    assert bench.connection.sender.recovery.pipe == bench.connection.sender.outstanding
+    assert bench.pipe == bench.outstanding
 
 
 def test_an_ack_of_new_data_begins_the_count_anew() -> None:
@@ -222,7 +221,7 @@ def test_full_ack_leaves_at_most_ssthresh() -> None:
     for _ in range(12):  # More than can have arrived: the peer exaggerates.
         duplicate_acks(bench, 1)
         bench.drain()
-    assert bench.connection.sender.outstanding == 20 * MSS
+    assert bench.outstanding == 20 * MSS
     bench.arrive(ACK, ack=seq(12))
     assert windows(bench) == (5, 5)
     bench.expect_nothing()
@@ -235,7 +234,7 @@ def test_full_ack_in_the_batch_of_the_duplicates_leaves_nothing_to_send_again() 
         for _ in range(3):
             bench.arrive(ACK, ack=1)
         bench.arrive(ACK, ack=seq(10))
-    assert bench.connection.sender.retransmissions == 0
+    assert bench.retransmissions == 0
     expect_segments(bench, 10, 11)  # max(0, 1) + 1.
 
 
@@ -250,7 +249,7 @@ def test_partial_ack_tells_of_the_next_hole(numbers: Numbers) -> None:
     bench.arrive(ACK, ack=seq(12))
     assert phase(bench) is Phase.OPEN
     expect_segments(bench, 12, 13)
-    assert bench.connection.sender.retransmissions == 3
+    assert bench.retransmissions == 3
 
 
 @pytest.mark.rfc("6582:3.2")
@@ -294,7 +293,7 @@ def test_only_the_first_partial_ack_begins_the_timer_anew() -> None:
     bench.advance(0.05)
     bench.arrive(ACK, ack=seq(3))
     expect_segments(bench, 3, note="fast")
-    rto = bench.connection.sender.rtt.rto
+    rto = bench.rto
     bench.advance(0.05)
     bench.arrive(ACK, ack=seq(5))
     expect_segments(bench, 5, note="fast")
@@ -323,10 +322,10 @@ def test_duplicates_of_what_was_recovered_begin_no_other(numbers: Numbers) -> No
 def test_what_the_third_duplicate_tells_of_is_the_first_that_counts(numbers: Numbers) -> None:
     """Eight are on their way then; one of ten has arrived: half a segment more may be."""
     bench = lost(**numbers)
-    assert bench.connection.sender.congestion.cwnd == 8.5 * MSS
-    assert bench.connection.sender.recovery.pipe == 9 * MSS  # The retransmission did not wait.
+    assert bench.cwnd == 8.5 * MSS
+    assert bench.pipe == 9 * MSS  # The retransmission did not wait.
     duplicate_acks(bench, 1)
-    assert bench.connection.sender.congestion.cwnd == 8 * MSS  # Two of ten: one, and it is out.
+    assert bench.cwnd == 8 * MSS  # Two of ten: one, and it is out.
 
 
 @pytest.mark.rfc("3042:2", "6582:3.2")
@@ -401,7 +400,7 @@ def test_after_a_timeout_what_is_outstanding_is_sent_again_and_no_more(numbers: 
     expect_segments(bench, 7, 8, note="timeout")
     bench.arrive(ACK, ack=seq(5))
     expect_segments(bench, 9, note="timeout")
-    assert bench.connection.sender.retransmissions == 10
+    assert bench.retransmissions == 10
 
 
 def test_after_a_timeout_what_has_arrived_is_not_sent_again(numbers: Numbers) -> None:
@@ -410,7 +409,7 @@ def test_after_a_timeout_what_has_arrived_is_not_sent_again(numbers: Numbers) ->
     expect_segments(bench, 0, note="timeout")
     bench.arrive(ACK, ack=seq(10))  # Only the first was lost.
     assert phase(bench) is Phase.OPEN
-    assert bench.connection.sender.retransmissions == 1
+    assert bench.retransmissions == 1
     assert windows(bench) == (2, 5)  # That ACK counts for one segment.
     expect_segments(bench, 10, 11)
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.tcp.crowd import CONFIG, Crowd
+from tests.tcp.crowd import CONFIG, ISN_STEP, Crowd
+from tests.tcp.inspection import Tcb
 from tests.tcp.test_left_in_time_wait import WAIT, close, states
 from tunstack.ip.demux import EPHEMERAL_PORTS
 from tunstack.stack.flow import FLOW_SIZE, Flow
@@ -60,8 +61,8 @@ def test_we_may_open_it_anew_where_it_has_timestamps() -> None:
     assert len(crowd.stack.time_waits) == 1
     old = peer.expected
     flow = again(crowd, peer, ts_val=5001)
-    assert (flow.sender.iss - old) & MASK < 1 << 18
-    assert (flow.sender.iss - old) & MASK >= (1 << 17) - 1
+    assert (Tcb(flow).initial_seq - old) & MASK < 2 * ISN_STEP
+    assert (Tcb(flow).initial_seq - old) & MASK >= ISN_STEP - 1
     assert states(crowd) == ["ESTABLISHED"]
     assert crowd.stack.statistics()["memory_held"] == FLOW_SIZE
     assert peer.send(b"to the new one") is not None

@@ -14,6 +14,7 @@ import pytest
 
 from tests.link.in_a_child import run
 from tests.tcp.crowd import CONFIG, MSS, OURS, PORT, Crowd, state
+from tests.tcp.inspection import Tcb
 from tunstack.stack.limits import Limits
 from tunstack.stack.output import MOST_LOOPED
 from tunstack.tcp.connection.state import State
@@ -46,7 +47,7 @@ def largest(crowd: Crowd) -> int:
 
 
 def unread(crowd: Crowd, peer: Peer, flow: Flow) -> None:
-    left = flow.receiver.wnd
+    left = Tcb(flow).rcv_wnd
     while left:
         size = min(left, largest(crowd))
         peer.send(bytes(size))
@@ -112,7 +113,7 @@ def acknowledge_all_but(crowd: Crowd, peer: Peer, flow: Flow, rest: int) -> None
     left = flow.send(bytes(flow.writable_size), crowd.now)
     crowd.act(flow)
     while left > rest:
-        got = min(left - rest, flow.sender.outstanding)
+        got = min(left - rest, Tcb(flow).outstanding)
         peer.expected = (peer.expected + got) & MASK
         left -= got
         peer.ack()
@@ -142,7 +143,7 @@ def selectively_acknowledged(crowd: Crowd, peer: Peer, flow: Flow) -> None:
 def out_of_order(crowd: Crowd, peer: Peer, flow: Flow) -> None:
     size = largest(crowd)
     at = 1
-    while at + size < flow.receiver.wnd:
+    while at + size < Tcb(flow).rcv_wnd:
         peer.beyond(at, bytes(size))
         at += size + 1
 
@@ -156,34 +157,34 @@ def overlapping_on_the_left(crowd: Crowd, peer: Peer, flow: Flow) -> None:
     """Each segment brings little more than what was there."""
     size = largest(crowd)
     peer.send(bytes(size))
-    for _ in range(min(flow.receiver.wnd // NEW, 30)):
+    for _ in range(min(Tcb(flow).rcv_wnd // NEW, 30)):
         peer.ack(payload=bytes(size), seq=(peer.nxt + NEW - size) & MASK)
         peer.nxt = (peer.nxt + NEW) & MASK
 
 
 def overlapping_on_the_right(crowd: Crowd, peer: Peer, flow: Flow) -> None:
     """Of each segment little lies within the window."""
-    peer.beyond(flow.receiver.wnd - NEW, bytes(largest(crowd)))
+    peer.beyond(Tcb(flow).rcv_wnd - NEW, bytes(largest(crowd)))
 
 
 def overlapping_beyond_a_gap(crowd: Crowd, peer: Peer, flow: Flow) -> None:
     """As on the left, and nothing of it is in order."""
     size = largest(crowd)
-    for start in range(1, flow.receiver.wnd - size, NEW):
+    for start in range(1, Tcb(flow).rcv_wnd - size, NEW):
         peer.beyond(start, bytes(size))
 
 
 def covered_from_the_left(crowd: Crowd, peer: Peer, flow: Flow) -> None:
     """Each segment covers most of the one before it, beyond a gap."""
     size = largest(crowd)
-    for start in range(flow.receiver.wnd - size, 0, -NEW):
+    for start in range(Tcb(flow).rcv_wnd - size, 0, -NEW):
         peer.beyond(start, bytes(size))
 
 
 def covered_in_order(crowd: Crowd, peer: Peer, flow: Flow) -> None:
     """What fills a gap covers most of what lies beyond it."""
     size = largest(crowd)
-    for _ in range(flow.receiver.wnd // (size + NEW)):
+    for _ in range(Tcb(flow).rcv_wnd // (size + NEW)):
         peer.beyond(NEW, bytes(size))
         peer.send(bytes(size))
         peer.nxt = (peer.nxt + NEW) & MASK
@@ -285,7 +286,7 @@ def test_what_is_accounted_bounds_what_is_resident(
             flow = crowd.accept()
             flow.changed = wakes_nobody
             way(crowd, peer, flow)
-            if flow.orphaned:
+            if Tcb(flow).orphaned:
                 flow.changed = None
                 crowd.act(flow)
             else:

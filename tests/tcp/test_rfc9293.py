@@ -28,6 +28,7 @@ from tests.tcp.harness import (
     fin_wait_2,
     syn_sent,
 )
+from tests.tcp.inspection import Tcb
 from tunstack.ip.datagram import TCP, Datagram
 from tunstack.ip.icmp import DESTINATION_UNREACHABLE, HOST_UNREACHABLE, SOURCE_QUENCH, IcmpMessage
 from tunstack.stack.flow import Flow
@@ -120,7 +121,7 @@ def error_about(flow: Flow, kind: int, code: int) -> bytes:
     """An ICMP error about the oldest segment of `flow` that is under way."""
     name = flow.four_tuple
     head = name.local_port.to_bytes(2, "big") + name.remote_port.to_bytes(2, "big")
-    head += flow.sender.una.to_bytes(4, "big")
+    head += Tcb(flow).snd_una.to_bytes(4, "big")
     quoted = Datagram(name.local, name.remote, TCP, head)
     message = IcmpMessage(kind, code, quoted=quoted)
     return b"".join(encode_icmp(PEER, name.local, message))
@@ -170,7 +171,7 @@ def test_options_may_come_with_any_segment(
     bench.arrive(flags, payload=payload, mss=100, wscale=3, sack_permitted=True, ts_val=7)
     bench.drain()
     bench.expect_state(after)
-    assert bench.connection.sender.mss == MSS
+    assert bench.snd_mss == MSS
     if payload:
         assert bench.receive() == payload
 
@@ -325,7 +326,7 @@ def test_a_retransmission_has_the_identification_of_the_original() -> None:
     [(original, _)] = home.sent()
     home.advance(5.0)
     [(again, _)] = home.sent()
-    assert flow.sender.retransmissions == 1
+    assert Tcb(flow).retransmissions == 1
     assert (again.identification, again.dont_fragment) == (original.identification, True)
     assert again == original
 
@@ -342,7 +343,7 @@ def round_trip(bench: Bench, segments: int) -> int:
     """Each of so many segments is acknowledged; returns how many are sent meanwhile."""
     sent = 0
     for _ in range(segments):
-        una = bench.connection.sender.una - bench.iss
+        una = bench.snd_una
         bench.arrive(ACK, ack=(una + MSS) % 2**32)
         sent += flight(bench)
     return sent
@@ -448,7 +449,7 @@ def test_a_passive_open_on_the_port_of_an_open_under_way(state: State) -> None:
         )
     )
     assert len(listener) == 1
-    theirs = Segment(1, flow.sender.nxt, SYN | ACK, 65535)
+    theirs = Segment(1, Tcb(flow).snd_nxt, SYN | ACK, 65535)
     home.arrive(packet_for(flow, theirs))
     assert flow.state is S.ESTABLISHED
 
@@ -600,9 +601,9 @@ def test_soft_icmp_errors_abort_nothing(kind: int, code: int) -> None:
     home.sent()
     assert home.arrive(error_about(flow, kind, code)) == []
     assert flow.state is S.ESTABLISHED
-    home.arrive(packet_for(flow, Segment(1, flow.sender.nxt, ACK, 65535, payload=b"here")))
+    home.arrive(packet_for(flow, Segment(1, Tcb(flow).snd_nxt, ACK, 65535, payload=b"here")))
     assert flow.receive(10) == b"here"
-    assert flow.sender.outstanding == 0
+    assert Tcb(flow).outstanding == 0
 
 
 @pytest.mark.rfc("MUST-55", "6633:3")
@@ -647,6 +648,6 @@ def test_a_reset_counts_in_every_state_whose_window_may_be_zero(
     bench = IN_STATE[state](config=replace(CONFIG, receive_buffer=4096), **numbers)
     bench.arrive(ACK, ack=1, payload=bytes(4096))
     bench.drain()
-    assert bench.connection.receiver.wnd == 0
+    assert bench.rcv_wnd == 0
     bench.arrive(RST)
     bench.expect_state(S.CLOSED)

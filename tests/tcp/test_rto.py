@@ -138,30 +138,27 @@ def test_the_handshake_is_measured(numbers: Numbers) -> None:
     bench.advance(0.3)
     bench.arrive_syn(SYN | ACK)
     bench.drain()
-    rtt = bench.connection.sender.rtt
-    assert (rtt.srtt, rtt.rttvar, rtt.rto) == (0.3, 0.15, approx(0.9))
+    assert (bench.srtt, bench.rttvar, bench.rto) == (0.3, 0.15, approx(0.9))
 
 
 @pytest.mark.rfc("7323:G")
 def test_each_ack_of_a_flight_is_measured_and_weighed(numbers: Numbers) -> None:
     """Half of it when a window brings two; timestamps are not needed for that."""
     bench = established(peer=NO_OPTIONS, **numbers)
-    rtt = bench.connection.sender.rtt
     bench.send(bytes(3 * MSS))
     bench.drain()
     bench.advance(0.08)
     bench.arrive(ACK, ack=1001)
-    assert rtt.srtt == approx(0.08 / 16)
+    assert bench.srtt == approx(0.08 / 16)
     bench.advance(0.08)
     bench.arrive(ACK, ack=3001)
-    assert rtt.srtt == approx(0.08 / 16 * 7 / 8 + 0.16 / 8)
+    assert bench.srtt == approx(0.08 / 16 * 7 / 8 + 0.16 / 8)
 
 
 @pytest.mark.rfc("6298:3")
 def test_an_ack_that_had_to_wait_for_a_hole_measures_nothing() -> None:
     """What it covers beside was sent once, and arrived long ago: Karn's rule holds."""
     bench = established(peer=NO_OPTIONS)
-    rtt = bench.connection.sender.rtt
     bench.send(bytes(4 * MSS))
     bench.drain()
     bench.advance(0.1)
@@ -171,20 +168,19 @@ def test_an_ack_that_had_to_wait_for_a_hole_measures_nothing() -> None:
     bench.expect(ACK, seq=1, size=MSS, note="retransmission: fast")
     bench.advance(0.09)
     bench.arrive(ACK)
-    assert (rtt.srtt, rtt.min_rtt) == (0.0, 0.0)
+    assert (bench.srtt, bench.min_rtt) == (0.0, 0.0)
 
 
 @pytest.mark.rfc("6298:3", "8961:4")
 def test_karn_without_timestamps(numbers: Numbers) -> None:
     """Section 3: what was sent twice is not measured, and the back-off stays."""
     bench = established(peer=NO_OPTIONS, **numbers)
-    rtt = bench.connection.sender.rtt
     bench.send(b"x")
     bench.drain()
     bench.advance(0.2)
     bench.expect(ACK | PSH, payload=b"x")
     bench.arrive(ACK)
-    assert (rtt.srtt, rtt.rto) == (0.0, 0.4)
+    assert (bench.srtt, bench.rto) == (0.0, 0.4)
     bench.send(b"y")
     bench.expect(ACK | PSH, payload=b"y")
     bench.advance(0.4)
@@ -195,70 +191,66 @@ def test_karn_without_timestamps(numbers: Numbers) -> None:
 def test_timestamps_measure_even_what_was_sent_twice(numbers: Numbers) -> None:
     """RFC 7323 section 4.1: the echo tells which one is answered."""
     bench = established(peer=WITHOUT_SACK, **numbers)
-    rtt = bench.connection.sender.rtt
     bench.send(b"x")
     bench.drain()
     bench.advance(0.2)
     bench.expect(ACK | PSH, payload=b"x")
     bench.advance(0.016)
     bench.arrive(ACK, ts_ecr=200)
-    assert (rtt.srtt, rtt.rto) == (approx(0.002), approx(0.202))
+    assert (bench.srtt, bench.rto) == (approx(0.002), approx(0.202))
 
 
 @pytest.mark.rfc("6298:3")
 def test_once_all_is_repaired_what_is_sent_once_is_measured_again() -> None:
     bench = established(peer=WITHOUT_SACK)
-    rtt = bench.connection.sender.rtt
     bench.send(b"x")
     bench.drain()
     bench.wait()
     bench.drain()
     bench.arrive(ACK)
-    before = rtt.srtt
+    before = bench.srtt
     assert before is not None
     assert before < 0.001
-    bench.connection.sender.congestion.cwnd = 10 * MSS
+    bench.cwnd = 10 * MSS
     bench.send(bytes(3 * MSS))
     bench.drain()
     bench.advance(0.08)
     bench.arrive(ACK, ack=2 + MSS)
     bench.arrive(ACK, ack=2 + 2 * MSS)
     bench.arrive(ACK)
-    assert rtt.srtt is not None
-    assert before < rtt.srtt <= 0.08
-    assert rtt.min_rtt is not None
-    assert rtt.rto > 0.2
+    assert bench.srtt is not None
+    assert before < bench.srtt <= 0.08
+    assert bench.min_rtt is not None
+    assert bench.rto > 0.2
 
 
 @pytest.mark.rfc("7323:4.1")
 def test_an_echo_from_before_the_timeout_is_not_believed(numbers: Numbers) -> None:
     """The ACK was lost, and that of the duplicate echoes what came before: Karn's rule again."""
     bench = established(peer=WITHOUT_SACK, **numbers)
-    rtt = bench.connection.sender.rtt
     bench.advance(1.0)
     bench.send(b"x")
     bench.drain()
     bench.advance(0.65)
     assert [sent.at for sent in bench.drain()] == [approx(1.2), approx(1.6)]
     bench.arrive(ACK, ts_ecr=1000)
-    assert (rtt.srtt, rtt.rto) == (0.0, 0.8)
+    assert (bench.srtt, bench.rto) == (0.0, 0.8)
     bench.send(b"y")
     bench.drain()
     bench.advance(0.1)
     bench.arrive(ACK)
-    assert rtt.srtt == approx(0.0125)
+    assert bench.srtt == approx(0.0125)
 
 
 @pytest.mark.rfc("7323:4.1")
 def test_an_echo_from_the_future_is_not_believed() -> None:
     bench = established(peer=WITHOUT_SACK)
-    rtt = bench.connection.sender.rtt
     bench.send(b"x")
     bench.drain()
     bench.advance(0.2)
     bench.drain()
     bench.arrive(ACK, ts_ecr=5000)
-    assert (rtt.srtt, rtt.rto) == (0.0, 0.4)
+    assert (bench.srtt, bench.rto) == (0.0, 0.4)
 
 
 def test_a_duplicate_ack_is_not_measured() -> None:
@@ -269,7 +261,7 @@ def test_a_duplicate_ack_is_not_measured() -> None:
     bench.drain()
     bench.advance(0.1)
     bench.arrive(ACK, ack=1)
-    assert bench.connection.sender.rtt.srtt == 0.0
+    assert bench.srtt == 0.0
 
 
 # The timer (section 5)
@@ -284,7 +276,7 @@ def test_data_is_sent_again_with_back_off(numbers: Numbers) -> None:
     bench.advance(6.3)
     for at in (0.2, 0.6, 1.4, 3.0, 6.2):
         bench.expect(ACK | PSH, at=at, seq=1, payload=b"hello", note="retransmission: timeout")
-    assert bench.connection.sender.retransmissions == 5
+    assert bench.retransmissions == 5
 
 
 @pytest.mark.rfc("6298:5.1")
@@ -318,7 +310,7 @@ def test_the_timer_begins_anew_with_an_ack_of_new_data(numbers: Numbers) -> None
     bench.drain()
     bench.advance(0.15)
     bench.arrive(ACK, ack=1001)
-    rto = bench.connection.sender.rtt.rto
+    rto = bench.rto
     bench.advance(rto)
     bench.expect(ACK, at=0.15 + rto, seq=1001, size=MSS)
 
@@ -356,7 +348,7 @@ def test_after_a_lost_syn_data_begins_with_3_seconds(lost: int, rto: float) -> N
     bench.advance(0.4)
     bench.arrive_syn(SYN | ACK)
     bench.drain()
-    assert bench.connection.sender.rtt.rto == approx(rto)
+    assert bench.rto == approx(rto)
 
 
 @pytest.mark.rfc("6298:5.7")
@@ -367,7 +359,7 @@ def test_after_a_lost_syn_timestamps_tell_the_round_trip() -> None:
     bench.advance(0.4)
     bench.arrive_syn(SYN | ACK)
     bench.drain()
-    assert bench.connection.sender.rtt.srtt == approx(0.4)
+    assert bench.srtt == approx(0.4)
 
 
 # Giving up (section 3.8.3 of RFC 9293)

@@ -19,7 +19,6 @@ from tests.tcp.flight import (
     flying,
     numbers_of,
     phase,
-    recovery,
     sack,
     seq,
     windows,
@@ -46,17 +45,17 @@ def test_what_a_peer_drops_after_it_was_sacked_is_sent_again_after_a_timeout() -
     bench.advance(RTT)
     acknowledge(bench, 5)
     bench.expect_nothing()
-    assert recovery(bench).board.sacked == 5 * MSS
+    assert bench.sacked == 5 * MSS
     bench.wait()
     expect_segments(bench, 5, note="timeout")
-    assert recovery(bench).board.sacked == 0
+    assert bench.sacked == 0
     for number in (6, 8):
         bench.advance(RTT)
         acknowledge(bench, number)
         bench.drain()
     bench.advance(RTT)
     acknowledge(bench, 10)
-    assert bench.connection.sender.outstanding == 0
+    assert bench.outstanding == 0
 
 
 @pytest.mark.rfc("2018:8")
@@ -65,7 +64,7 @@ def test_sacked_data_stays_in_the_buffer_until_it_is_acknowledged() -> None:
     bench.advance(RTT)
     sack(bench, *range(1, 10))
     bench.drain()
-    assert len(bench.connection.sender.buffer) == 10 * MSS
+    assert bench.queued == 10 * MSS
 
 
 @pytest.mark.rfc("2018:8")
@@ -77,7 +76,7 @@ def test_as_long_as_the_first_is_missing_sacks_outlast_a_timeout() -> None:
     bench.drain()
     bench.wait()
     expect_segments(bench, 0, note="timeout")
-    assert recovery(bench).board.sacked == 5 * MSS
+    assert bench.sacked == 5 * MSS
 
 
 @pytest.mark.rfc("2018:8", "6298:3")
@@ -91,9 +90,9 @@ def test_what_was_reneged_is_not_measured() -> None:
     acknowledge(bench, 1)
     bench.wait()
     bench.drain()
-    srtt = bench.connection.sender.rtt.srtt
+    srtt = bench.srtt
     acknowledge(bench, 10)
-    assert bench.connection.sender.rtt.srtt == srtt
+    assert bench.srtt == srtt
 
 
 # Nonsense
@@ -127,7 +126,7 @@ def test_a_block_that_cannot_be_is_ignored(lie: tuple[int, int], numbers: Number
     for _ in range(4):
         bench.arrive(ACK, ack=1, sack=(lie,))
         bench.expect_nothing()
-    board = recovery(bench).board
+    board = bench.board
     assert (board.sacked, board.lost, board.pipe) == (0, 0, 10 * MSS)
     assert phase(bench) is Phase.OPEN
     bench.arrive(ACK, ack=1, sack=(block(3), lie))  # The others beside it count.
@@ -142,7 +141,7 @@ def test_a_d_sack_that_cannot_be_is_ignored(lie: tuple[int, int]) -> None:
     bench.advance(RTT)
     acknowledge(bench, 2)
     bench.drain()
-    recovery(bench).rack.reordering_seen = True
+    bench.reordering_seen = True
     bench.arrive(ACK, ack=seq(2), sack=(lie, (seq(0), seq(40))))
     bench.drain()
     sack(bench, 4, ack=2)
@@ -158,7 +157,7 @@ def test_blocks_of_a_peer_that_never_agreed_to_sack_are_ignored() -> None:
     bench.advance(RTT)
     bench.arrive(ACK, ack=1, sack=(block(3),))
     bench.drain()
-    assert recovery(bench).board.sacked == 0
+    assert bench.sacked == 0
 
 
 @pytest.mark.rfc("5681:3.2")
@@ -175,7 +174,7 @@ def test_d_sacks_do_not_open_the_window_for_more() -> None:
 
 def consistent(bench: Bench) -> None:
     """The scoreboard's counters are those of its ranges, which leave no gap."""
-    board = recovery(bench).board
+    board = bench.board
     position, sacked, lost, resent = board.una, 0, 0, 0
     for sent in board:
         assert sent.start == position < sent.end
@@ -187,9 +186,9 @@ def consistent(bench: Bench) -> None:
         resent += size * (sent.retransmitted and not sent.sacked and not sent.lost)
     assert position == board.nxt
     assert (board.sacked, board.lost, board.resent) == (sacked, lost, resent)
-    assert recovery(bench).pipe >= 0
-    assert bench.connection.sender.congestion.cwnd >= 0
-    assert bench.connection.sender.outstanding == board.nxt - board.una
+    assert bench.pipe >= 0
+    assert bench.cwnd >= 0
+    assert bench.outstanding == board.nxt - board.una
 
 
 edges: Final = st.integers(-2000, 31_000)
@@ -222,14 +221,14 @@ def test_no_nonsense_breaks_anything(
     for pause, more, told, old_echo in story:
         bench.advance(pause)
         bench.drain()
-        una = min(una + more, (bench.connection.sender.nxt - iss) % 2**32)
+        una = min(una + more, bench.snd_nxt)
         absolute = tuple((left % 2**32, right % 2**32) for left, right in told)
         bench.arrive(ACK, ack=una, sack=absolute, ts_ecr=1 if old_echo else AUTO)
         bench.drain()
         consistent(bench)
     got = bytearray(30_000)
     for _ in range(200):
-        if bench.connection.sender.una == bench.connection.sender.end:
+        if bench.snd_una == bench.snd_end:
             break
         if not bench.pending:
             bench.wait()
@@ -242,7 +241,7 @@ def test_no_nonsense_breaks_anything(
         bench.drain()
         bench.arrive(ACK, ack=una)
         consistent(bench)
-    assert bench.connection.sender.una == bench.connection.sender.end
+    assert bench.snd_una == bench.snd_end
     assert bench.connection.state is State.ESTABLISHED
     bench.drain()
     assert windows(bench)[0] > 0

@@ -166,15 +166,14 @@ def test_send_takes_what_there_is_room_for() -> None:
 
 def test_what_is_not_sent_yet_is_counted() -> None:
     bench = established()
-    sender = bench.connection.sender
-    assert sender.unsent == 0
+    assert bench.unsent == 0
     bench.send(b"sent")
     bench.send(b"held back")
     bench.expect(ACK | PSH, payload=b"sent")
-    assert (sender.unsent, sender.outstanding) == (9, 4)
+    assert (bench.unsent, bench.outstanding) == (9, 4)
     bench.shutdown()
     bench.expect(FIN | ACK | PSH, payload=b"held back")
-    assert (sender.unsent, sender.outstanding) == (0, 14)
+    assert (bench.unsent, bench.outstanding) == (0, 14)
 
 
 def test_a_buffer_that_was_made_smaller_takes_nothing_until_it_drains() -> None:
@@ -246,7 +245,7 @@ def test_a_peer_that_shrinks_its_window_to_nothing_keeps_the_connection() -> Non
         bench.expect(ACK | PSH, seq=1, payload=b"x", note="retransmission: timeout")
         bench.arrive(ACK, ack=1, wnd=0)
     bench.arrive(ACK, ack=2, wnd=100)
-    assert bench.connection.sender.outstanding == 0
+    assert bench.outstanding == 0
 
 
 # Nagle (section 3.7.4)
@@ -353,7 +352,7 @@ def test_fin_does_not_wait_for_the_congestion_window() -> None:
     bench = established(config=replace(CONFIG, initial_window=2))
     bench.send(TEXT[:2000])
     bench.drain()
-    assert bench.connection.sender.outstanding == bench.connection.sender.congestion.cwnd
+    assert bench.outstanding == bench.cwnd
     bench.shutdown()
     bench.expect(FIN | ACK, seq=2001)
 
@@ -361,16 +360,15 @@ def test_fin_does_not_wait_for_the_congestion_window() -> None:
 def test_nothing_of_the_queue_goes_out_before_the_handshake_ends() -> None:
     bench = syn_sent(peer=NO_OPTIONS)
     bench.advance(0.5)
-    assert bench.connection.sender.unsent == 0
+    assert bench.unsent == 0
     bench.expect_nothing()
 
 
 def test_numbers_that_come_round_to_our_first_are_no_syn() -> None:
     """After 4 GiB SND.UNA may stand at ISS again: the connection is open all the same."""
     bench = established()
-    sender = bench.connection.sender
-    sender.una = sender.nxt = sender.buffer.start = sender.iss
+    bench.wrap_to_iss()
     bench.send(b"text")
     bench.expect(ACK | PSH, seq=0, payload=b"text")
     bench.arrive(ACK)
-    assert sender.una == 4
+    assert bench.snd_una == 4

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.tcp.harness import CONFIG, Offer, established
+from tests.tcp.inspection import Tcb
 from tests.tcp.stack_bench import HERE, PEER, PORT, StackBench
 from tunstack.tcp.segment import ACK, PSH, SYN, Segment
 from tunstack.wire import decode_datagram, encode_datagram, encode_segment
@@ -60,7 +61,7 @@ def test_segments_that_the_kernel_must_fragment_are_put_together(mtu: int) -> No
     for number in range(2):
         data = Segment(
             1 + 36 * number,
-            (flow.sender.iss + 1) % 2**32,
+            (Tcb(flow).initial_seq + 1) % 2**32,
             ACK | PSH,
             6000,
             payload=bytes(36),

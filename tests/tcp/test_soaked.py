@@ -7,7 +7,8 @@ from typing import Final
 
 import pytest
 
-from tests.tcp.harness import CONFIG, MSS, Bench, Numbers, Offer, established, syn_sent
+from tests.tcp.harness import CONFIG, MSS, WSCALE, Bench, Numbers, Offer, established, syn_sent
+from tests.tcp.inspection import Tcb
 from tunstack.tcp.segment import ACK, PSH, SYN, Segment
 
 TINY: Final = replace(CONFIG, mss=28)
@@ -18,10 +19,10 @@ def arrive_with_sack(bench: Bench, *blocks: tuple[int, int], wnd: int) -> None:
     """An ACK of nothing new, with SACK blocks."""
     connection = bench.connection
     edges = [((bench.iss + left) % 2**32, (bench.iss + right) % 2**32) for left, right in blocks]
-    ack = connection.sender.una
-    segment = Segment(connection.receiver.nxt, ack, ACK, wnd, sack=tuple(edges))
-    if connection.timestamps_ok:
-        segment.ts_val = connection.ts_recent
+    tcb = Tcb(connection)
+    segment = Segment(tcb.rcv_nxt, tcb.snd_una, ACK, wnd, sack=tuple(edges))
+    if tcb.timestamps_ok:
+        segment.ts_val = tcb.ts_recent
         segment.ts_ecr = bench.iss  # Of our SYN: of what came last in order.
     with bench.batch():
         connection.segment_arrives(segment, bench.now)
@@ -60,7 +61,7 @@ def test_sack_blocks_leave_room_for_data_in_tiny_packets(timestamps: bool) -> No
 def test_a_buffer_that_is_smaller_than_the_scale_can_say_is_offered_nevertheless() -> None:
     """The window field said zero, for ever."""
     bench = established(config=replace(CONFIG, receive_buffer=100))
-    assert bench.connection.receiver.shift == 7
+    assert bench.rcv_wscale == WSCALE > 0
     for _ in range(5):
         bench.arrive(ACK, payload=bytes(100))
         bench.drain()

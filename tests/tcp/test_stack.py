@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.tcp.inspection import Tcb
 from tests.tcp.stack_bench import HERE, PEER, PORT, StackBench
 from tunstack.ip import icmp
 from tunstack.ip.datagram import Datagram
@@ -38,7 +39,7 @@ def connecting() -> tuple[StackBench, Flow]:
 def report(bench: StackBench, flow: Flow, kind: int, code: int, *, seq: int | None = None) -> None:
     """A router complains about a segment of the flow's."""
     name = flow.four_tuple
-    segment = Segment(flow.sender.una if seq is None else seq % 2**32, flags=ACK)
+    segment = Segment(Tcb(flow).snd_una if seq is None else seq % 2**32, flags=ACK)
     packet = b"".join(
         encode_segment(name.local, name.remote, name.local_port, name.remote_port, segment)
     )
@@ -113,7 +114,7 @@ def test_a_segment_whose_fragments_were_not_put_together_ends_nothing() -> None:
 def test_icmp_error_about_what_is_not_outstanding_is_a_guess(beside: int) -> None:
     """RFC 5927 section 4.1."""
     bench, flow = connecting()
-    report(bench, flow, icmp.DESTINATION_UNREACHABLE, 1, seq=flow.sender.una + beside)
+    report(bench, flow, icmp.DESTINATION_UNREACHABLE, 1, seq=Tcb(flow).snd_una + beside)
     assert flow.state is S.SYN_SENT
     assert bench.stack.statistics()["icmp_unmatched"] == 1
 
@@ -148,7 +149,7 @@ def test_icmp_error_about_a_flow_that_is_here_is_nobody_elses() -> None:
     bench, flow = connecting()
     strays: list[bytes] = []
     bench.stack.paths.stray = strays.append
-    report(bench, flow, icmp.DESTINATION_UNREACHABLE, 1, seq=flow.sender.una + 1)
+    report(bench, flow, icmp.DESTINATION_UNREACHABLE, 1, seq=Tcb(flow).snd_una + 1)
     report(bench, flow, icmp.DESTINATION_UNREACHABLE, 1)
     assert flow.state is S.CLOSED
     assert strays == []
@@ -356,7 +357,7 @@ def test_a_syn_in_one_batch_with_the_reset_before_it_is_answered(ours: bool) -> 
         flow.abort()
         bench.stack.touch(flow)
     else:
-        reset = Segment(flow.receiver.nxt, flags=RST)
+        reset = Segment(Tcb(flow).rcv_nxt, flags=RST)
         bench.stack.packet_arrives(packet(reset), bench.now)
     bench.stack.packet_arrives(packet(Segment(900_000, flags=SYN, wnd=65535)), bench.now)
     bench.flush()

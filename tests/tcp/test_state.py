@@ -85,7 +85,7 @@ def test_transition(
     act(bench)
     bench.drain()
     bench.expect_state(after)
-    assert bench.connection.path[-2:] == [before, after]
+    assert bench.states[-2:] == [before, after]
 
 
 def test_every_row_of_the_table_is_walked_and_no_other() -> None:
@@ -96,14 +96,14 @@ def test_every_row_of_the_table_is_walked_and_no_other() -> None:
 def test_refused_after_an_active_open_ends_syn_received() -> None:
     bench = crossed()
     reset(bench)
-    assert bench.connection.path[-2:] == [S.SYN_RECEIVED, S.CLOSED]
+    assert bench.states[-2:] == [S.SYN_RECEIVED, S.CLOSED]
 
 
 def test_fin_with_our_ack_passes_through_fin_wait_2() -> None:
     bench = IN_STATE[S.FIN_WAIT_1]()
     bench.arrive(FIN | ACK)
     bench.expect(ACK, seq=2, ack=2)
-    assert bench.connection.path[-3:] == [S.FIN_WAIT_1, S.FIN_WAIT_2, S.TIME_WAIT]
+    assert bench.states[-3:] == [S.FIN_WAIT_1, S.FIN_WAIT_2, S.TIME_WAIT]
 
 
 @pytest.mark.parametrize(("before", "after"), sorted(product(S, S), key=str))

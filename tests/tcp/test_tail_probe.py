@@ -18,7 +18,6 @@ from tests.tcp.flight import (
     expect_segments,
     flying,
     phase,
-    recovery,
     sack,
     seq,
     windows,
@@ -74,7 +73,7 @@ def test_a_lone_segment_may_have_its_ack_delayed() -> None:
 def test_the_probe_takes_the_place_of_a_timeout_that_would_come_before_it() -> None:
     """PTO is no later than the RTO: 300 ms here, not 400."""
     bench = flying(1, queued=1)
-    assert bench.connection.sender.rtt.rto == pytest.approx(0.3)
+    assert bench.rto == pytest.approx(0.3)
     bench.wait()
     assert bench.now == pytest.approx(RTT + 0.3)
     expect_segments(bench, 0, note=PROBE)
@@ -88,7 +87,7 @@ def test_without_a_round_trip_time_it_is_a_second() -> None:
     bench.drain()
     bench.arrive_syn(SYN | ACK)  # Of which SYN?
     bench.drain()
-    assert bench.connection.sender.rtt.srtt is None
+    assert bench.srtt is None
     bench.send(TEXT[: 2 * MSS])
     expect_segments(bench, 0, 1)
     bench.wait()
@@ -115,7 +114,7 @@ def test_an_ack_of_new_data_puts_the_probe_off() -> None:
     bench.advance(RTT)
     acknowledge(bench, 2)
     bench.wait()
-    srtt = bench.connection.sender.rtt.srtt
+    srtt = bench.srtt
     assert srtt is not None
     assert bench.now == pytest.approx(2 * RTT + 2 * srtt + 0.002)
     expect_segments(bench, 4, note=PROBE)
@@ -218,7 +217,7 @@ def test_a_window_that_was_closed_does_not_keep_the_last_segment_back() -> None:
 @pytest.mark.rfc("8985:7.3")
 def test_of_64_kib_sent_in_one_go_a_segment_is_enough() -> None:
     bench = connected(config=replace(RENO, max_payload=60 * MSS))
-    bench.connection.sender.congestion.cwnd = 60 * MSS
+    bench.cwnd = 60 * MSS
     bench.send(TEXT[: 60 * MSS])
     bench.expect(ACK | PSH, seq=1, payload=TEXT[: 60 * MSS])
     bench.wait()
@@ -325,14 +324,14 @@ def test_a_probe_that_came_twice_tells_of_no_loss() -> None:
     later(bench)
     assert windows(bench)[0] >= before[0]
     assert windows(bench)[1] == before[1]
-    assert not recovery(bench).rack.reordering_seen
+    assert not bench.reordering_seen
 
 
 @pytest.mark.rfc("8985:7.4.2")
 def test_a_probe_that_came_twice_makes_rack_no_more_patient() -> None:
     bench = probed()
     acknowledge(bench, 5, dsack=(block(4),))
-    rack = recovery(bench).rack
+    rack = bench.rack
     rack.reordering_seen = True
     bench.send(TEXT[5 * MSS : 10 * MSS])
     bench.drain()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.tcp.harness import CONFIG
+from tests.tcp.crowd import ISN_STEP
+from tests.tcp.harness import CONFIG, DELAYED_ACK
 from tests.tcp.stack_bench import PEER, PORT, StackBench
 from tunstack.tcp.connection.state import State
 from tunstack.tcp.connection.verdict import Verdict
@@ -51,7 +52,7 @@ def test_syn_with_a_later_number_opens_anew(irs: int) -> None:
     old = bench.origins[4000].iss
     bench.arrive_syn(irs + 102)
     bench.expect(SYN | ACK, seq=0, ack=1, mss=1012)
-    assert (bench.origins[4000].iss - old) % 2**32 >= 1 << 17
+    assert (bench.origins[4000].iss - old) % 2**32 >= ISN_STEP
     assert flow.state is S.CLOSED
     assert states(bench) == [S.SYN_RECEIVED]
     assert bench.stack.counters[Verdict.NEW_INCARNATION] == 1
@@ -59,7 +60,7 @@ def test_syn_with_a_later_number_opens_anew(irs: int) -> None:
     again = bench.accept()
     assert again is not None
     assert again.receive(10) == b"again"
-    bench.advance(0.04)
+    bench.advance(DELAYED_ACK)
     bench.expect(ACK, ack=6)
 
 
@@ -155,7 +156,7 @@ def test_the_four_tuple_is_free_after_2_msl() -> None:
 
 def test_data_for_a_closed_connection_draws_a_reset() -> None:
     bench, _ = in_time_wait(0)
-    bench.advance(60.0)
+    bench.advance(2 * CONFIG.msl)
     bench.arrive(ACK | PSH, seq=101, ack=2, payload=b"anybody there?")
     bench.expect(RST, seq=2)
 

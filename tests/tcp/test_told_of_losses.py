@@ -116,8 +116,7 @@ def test_whoever_sent_hears_of_it(
     end(bench)
     bench.expect_state(S.CLOSED)
     assert (bench.errno or DONE) == expected
-    buffer = bench.connection.sender.buffer
-    assert bool(buffer.size) is (left != "nothing")
+    assert bool(bench.queued) is (left != "nothing")
 
 
 def test_a_keep_alive_without_an_answer_is_no_good_end_either() -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.tcp.inspection import Tcb
 from tests.tcp.scripted import Script, ScriptedTransfer
 
 TRACES: Final = Path(__file__).parent / "traces"
@@ -107,7 +108,7 @@ def test_a_reordered_burst() -> None:
     late = {(3, 1): 0.01, (25, 1): 0.01}
     transfer = recorded("reordered_burst", 60, late)
     assert counts(transfer) == (1, 0, 0)
-    assert transfer.sender.sender.recovery.undone == 1
+    assert Tcb(transfer.sender).undone == 1
 
 
 @pytest.mark.rfc("8985:6.2", "2883:5", "3708:3")
@@ -116,7 +117,7 @@ def test_a_reordered_burst_without_timestamps() -> None:
     late = {(3, 1): 0.01, (40, 1): 0.01}
     transfer = recorded("reordered_burst_without_timestamps", 80, late, timestamps=False)
     assert counts(transfer) == (1, 0, 0)
-    assert transfer.sender.sender.recovery.undone == 1
+    assert Tcb(transfer.sender).undone == 1
 
 
 @pytest.mark.rfc("3522:3.2", "4015:3")
@@ -125,8 +126,8 @@ def test_a_spurious_timeout() -> None:
     late = {(number, 1): 0.45 for number in range(10, 30)} | {(30, 1): 0.27}
     transfer = recorded("spurious_timeout", 60, late)
     assert counts(transfer) == (0, 0, 1)
-    assert transfer.sender.sender.recovery.undone == 1
-    assert transfer.sender.sender.congestion.ssthresh > 1 << 20
+    assert Tcb(transfer.sender).undone == 1
+    assert Tcb(transfer.sender).ssthresh > 1 << 20
 
 
 @pytest.mark.rfc("5682:3.1")
@@ -135,7 +136,7 @@ def test_a_spurious_timeout_without_timestamps() -> None:
     late = {(number, 1): 0.5 for number in range(10, 30)} | {(30, 1): 0.32}
     transfer = recorded("spurious_timeout_without_timestamps", 60, late, timestamps=False)
     assert counts(transfer) == (0, 0, 1)
-    assert transfer.sender.sender.recovery.undone == 1
+    assert Tcb(transfer.sender).undone == 1
 
 
 @pytest.mark.rfc("8985:6.3", "5681:3.1")
@@ -144,4 +145,4 @@ def test_a_lost_window() -> None:
     lost = {(number, 1): None for number in range(10, 31)}
     transfer = recorded("lost_window", 60, lost)
     assert transfer.timeouts == 1
-    assert transfer.sender.sender.recovery.undone == 0
+    assert Tcb(transfer.sender).undone == 0

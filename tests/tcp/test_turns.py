@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.tcp.crowd import CONFIG, MSS, Crowd, Peer
+from tests.tcp.inspection import Tcb
 
 if TYPE_CHECKING:
     from tunstack.stack.flow import Flow
@@ -22,7 +23,7 @@ def ordinary() -> tuple[Crowd, Peer, Flow]:
     crowd = Crowd(replace(CONFIG, receive_buffer=SIZE))
     crowd.stack.turns_follow = True
     peer, flow = crowd.connected()
-    assert flow.ordinary
+    assert Tcb(flow).on_fast_path
     return crowd, peer, flow
 
 
@@ -38,7 +39,7 @@ def fill(crowd: Crowd, peer: Peer, octets: int) -> None:
 def test_what_fits_in_half_of_the_buffer_is_acknowledged_at_once() -> None:
     crowd, peer, flow = ordinary()
     fill(crowd, peer, SIZE // 2 - 2 * PIECE)
-    assert flow.receiver.buffer.size > SIZE // 4
+    assert Tcb(flow).unread > SIZE // 4
 
 
 @pytest.mark.rfc("MUST-58")
@@ -53,7 +54,7 @@ def test_what_fills_more_is_acknowledged_when_it_is_read() -> None:
     crowd.stack.gave(flow, crowd.now)
     [packet] = crowd.flush()
     assert packet.segment.ack == peer.nxt
-    assert packet.segment.wnd << flow.receiver.shift >= SIZE
+    assert packet.segment.wnd << Tcb(flow).rcv_wscale >= SIZE
     assert crowd.advance(1.0) == []
 
 
@@ -100,19 +101,19 @@ def given(crowd: Crowd, flow: Flow, size: int) -> list[int]:
 def test_the_rest_of_large_segments_waits_for_what_follows_it() -> None:
     """When they are acknowledged, it would be a segment by itself, and so would be the next one."""
     crowd, peer, flow = with_a_rest()
-    assert peer.ack(ack=flow.sender.nxt) == []
+    assert peer.ack(ack=Tcb(flow).snd_nxt) == []
     assert given(crowd, flow, 5 * PIECE) == [4 * PIECE, PIECE + 100]
 
 
 def test_the_rest_of_large_segments_waits_for_one_turn_only() -> None:
     crowd, peer, flow = with_a_rest()
-    assert peer.ack(ack=flow.sender.nxt) == []
+    assert peer.ack(ack=Tcb(flow).snd_nxt) == []
     assert crowd.stack.awaiting == [flow]
     assert given(crowd, flow, 0) == [100]
 
 
 def test_the_rest_of_large_segments_takes_an_ack_along() -> None:
     _crowd, peer, flow = with_a_rest()
-    [segment] = peer.ack(ack=flow.sender.nxt, payload=bytes(2 * PIECE))
+    [segment] = peer.ack(ack=Tcb(flow).snd_nxt, payload=bytes(2 * PIECE))
     assert len(segment.payload) == 100
-    assert segment.ack == flow.receiver.nxt
+    assert segment.ack == Tcb(flow).rcv_nxt

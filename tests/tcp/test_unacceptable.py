@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from operator import attrgetter
 from typing import Any, Final
 
 import pytest
 
 from tests.tcp.crowd import OURS, Crowd
-from tests.tcp.harness import CONFIG, IN_STATE, Bench, Numbers, established, syn_received, time_wait
+from tests.tcp.harness import (
+    CONFIG,
+    IN_STATE,
+    WSCALE,
+    Numbers,
+    established,
+    syn_received,
+    time_wait,
+)
 from tunstack.tcp.connection.ecn import CE, REQUEST
 from tunstack.tcp.connection.state import SYNCHRONIZED, State
 from tunstack.tcp.connection.verdict import Verdict
@@ -50,24 +57,6 @@ ALSO: Final[dict[str, dict[str, Any]]] = {
     "marks": {"flags": ECE | CWR, "ecn": CE, "payload": b"blind"},
 }
 
-CONNECTION: Final = attrgetter(
-    *("state", "error", "soft_error", "reports", "ts_recent", "ts_recent_at", "timestamps_ok"),
-    *("sack_ok", "peer_mss", "quiet.at", "quiet.probes", "ecn.agreed", "ecn.capable", "ecn.echo"),
-)
-SENDER: Final = attrgetter(
-    *("una", "nxt", "wnd", "wl1", "wl2", "max_wnd", "shift", "unanswered", "stalled_since"),
-    *("timer", "early_timer", "congestion.cwnd", "recovery.pipe", "recovery.phase"),
-)
-RECEIVER: Final = attrgetter(
-    *("irs", "nxt", "edge", "fin", "finished", "urgent", "buffer.size", "reassembly.size"),
-)
-
-
-def known(bench: Bench) -> tuple[object, ...]:
-    """All that a connection knows, but for how often it was made to answer."""
-    connection = bench.connection
-    return CONNECTION(connection), SENDER(connection.sender), RECEIVER(connection.receiver)
-
 
 @pytest.mark.rfc("5961:5.2", "7323:4.3")
 @pytest.mark.parametrize("bad", BAD)
@@ -81,13 +70,13 @@ def test_it_changes_nothing(state: State, bad: str) -> None:
         bench.drain()
         bench.arrive(RST, seq=200)  # Our answer offers all the window that there is.
         bench.drain()
-        before = known(bench)
+        before = bench.variables()
         # A TSval that nobody would think old is what a blind attacker would choose.
         fields: dict[str, Any] = {"ts_val": 200_000, **BAD[bad], **also}
         fields["flags"] |= BAD[bad]["flags"]
         bench.arrive(**fields)
         bench.drain()
-        assert known(bench) == before, also
+        assert bench.variables() == before, also
 
 
 @pytest.mark.parametrize("bad", [name for name, each in BAD.items() if not each["flags"] & RST])
@@ -108,9 +97,9 @@ def test_only_their_own_syn_again_draws_our_syn_ack_again(
     bench = syn_received(config=replace(CONFIG, ecn=REQUEST), **numbers)
     bench.arrive(flags, seq=seq, ts_val=1)
     bench.expect(ACK, seq=1, ack=1)
-    assert not bench.connection.ecn.agreed
+    assert not bench.ecn_agreed
     bench.arrive_syn()
-    bench.expect(SYN | ACK, seq=0, ack=1, mss=1012, wscale=7, sack_permitted=True)
+    bench.expect(SYN | ACK, seq=0, ack=1, mss=1012, wscale=WSCALE, sack_permitted=True)
 
 
 def test_only_their_fin_restarts_time_wait(numbers: Numbers) -> None:

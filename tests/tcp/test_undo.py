@@ -17,7 +17,6 @@ from tests.tcp.flight import (
     flying,
     numbers_of,
     phase,
-    recovery,
     sack,
     seq,
     windows,
@@ -34,7 +33,7 @@ UNLIMITED: Final = (1 << 30) / MSS
 
 
 def undone(bench: Bench) -> int:
-    return recovery(bench).undone
+    return bench.undone
 
 
 def mistaken(**setup: Any) -> Bench:
@@ -61,7 +60,7 @@ def timed_out(**setup: Any) -> Bench:
 def as_before(bench: Bench, cwnd: float = 10.0) -> None:
     """Nothing reminds of the loss."""
     assert phase(bench) is Phase.OPEN
-    assert recovery(bench).board.lost == 0
+    assert bench.lost == 0
     assert windows(bench)[0] >= cwnd
     assert windows(bench)[1] == UNLIMITED
     assert undone(bench) == 1
@@ -77,7 +76,7 @@ def test_an_old_echo_undoes_a_fast_retransmission(numbers: Numbers) -> None:
     acknowledge(bench, 4, ts_ecr=100)
     as_before(bench)
     assert all(number > 9 for number in numbers_of(bench))
-    assert bench.connection.sender.retransmissions == 1
+    assert bench.retransmissions == 1
 
 
 @pytest.mark.rfc("3522:3.2", "8985:6.2")
@@ -86,7 +85,7 @@ def test_what_was_only_late_was_reordered() -> None:
     bench.advance(RTT / 5)
     acknowledge(bench, 4, ts_ecr=100)
     bench.drain()
-    assert recovery(bench).rack.reordering_seen
+    assert bench.reordering_seen
 
 
 @pytest.mark.rfc("3522:3.2")
@@ -105,7 +104,7 @@ def test_within_the_same_millisecond_nobody_can_tell(start: float) -> None:
     """The clock of the timestamps ticks in milliseconds: like Karn's rule, when in doubt, no."""
     bench = Bench()  # Only for its clock.
     stamp, echoed_at = bench.connection.timestamp, bench.connection.echoed_at
-    bench.connection.timestamps_ok = True
+    bench.timestamps_ok = True
     undo = Undo(1, 1)
     undo.resent(0, 10, start)
     sent = Sent(0, 10, start)
@@ -144,7 +143,7 @@ def test_an_old_echo_undoes_a_timeout(numbers: Numbers) -> None:
     acknowledge(bench, 1, ts_ecr=100)
     as_before(bench)
     assert all(number > 9 for number in numbers_of(bench))
-    assert bench.connection.sender.retransmissions == 1
+    assert bench.retransmissions == 1
 
 
 @pytest.mark.rfc("3522:3.2", "5681:3.1")
@@ -214,12 +213,12 @@ def test_it_does_though_later_acks_have_overtaken_it(numbers: Numbers) -> None:
     bench = mistaken(**numbers)
     acknowledge(bench, 12)
     bench.drain()
-    srtt, wnd = bench.connection.sender.rtt.srtt, bench.connection.sender.wnd
+    srtt, wnd = bench.srtt, bench.snd_wnd
     bench.advance(RTT)
     acknowledge(bench, 10, dsack=(block(0),), wnd=5)
     as_before(bench)
     bench.drain()
-    assert (bench.connection.sender.rtt.srtt, bench.connection.sender.wnd) == (srtt, wnd)
+    assert (bench.srtt, bench.snd_wnd) == (srtt, wnd)
 
 
 @pytest.mark.rfc("3708:3")
@@ -282,7 +281,7 @@ def test_d_sacks_undo_a_timeout() -> None:
         assert undone(bench) == 0
         acknowledge(bench, 10, dsack=(block(number),))
     as_before(bench)
-    assert not recovery(bench).rack.reordering_seen  # They were late, but in order.
+    assert not bench.reordering_seen  # They were late, but in order.
 
 
 # F-RTO: what was sent once, before the timeout, arrives after it (RFC 5682 section 3)
@@ -292,13 +291,13 @@ def test_d_sacks_undo_a_timeout() -> None:
 def test_old_data_that_arrives_after_new_was_sent_undoes_a_timeout(numbers: Numbers) -> None:
     """Step 2 b: two new segments and nothing old; step 3 b: not lost."""
     bench = timed_out(**numbers)
-    new = recovery(bench).board.nxt // MSS
+    new = bench.snd_nxt // MSS
     acknowledge(bench, 1)
     assert numbers_of(bench) == [new, new + 1]
     acknowledge(bench, 2)
     as_before(bench, 11)  # By this ACK as well.
     assert all(number > new for number in numbers_of(bench))
-    assert bench.connection.sender.retransmissions == 1
+    assert bench.retransmissions == 1
 
 
 @pytest.mark.rfc("5682:3.1")
@@ -315,7 +314,7 @@ def test_old_data_that_is_sacked_then_does_so_too() -> None:
 def test_new_data_that_is_sacked_before_old_means_that_the_timeout_was_right() -> None:
     """Step 3 a."""
     bench = timed_out()
-    new = recovery(bench).board.nxt // MSS
+    new = bench.snd_nxt // MSS
     acknowledge(bench, 1)
     bench.drain()
     bench.advance(RTT)
@@ -346,7 +345,7 @@ def test_a_duplicate_ack_means_that_the_timeout_was_right() -> None:
 def test_an_ack_of_everything_tells_nothing() -> None:
     """Step 2 a: the first may have been lost, and the ACKs of the others."""
     bench = timed_out()
-    acknowledge(bench, recovery(bench).board.nxt // MSS)
+    acknowledge(bench, bench.snd_nxt // MSS)
     bench.drain()
     assert undone(bench) == 0
     assert windows(bench)[1] == 5
@@ -456,8 +455,8 @@ def test_what_is_lost_all_the_same_is_found_again_at_once() -> None:
     acknowledge(bench, 4, 5, 6, 7, ts_ecr=100)
     assert undone(bench) == 1
     assert phase(bench) is Phase.RECOVERY
-    assert numbers_of(bench)[0] == 4 or recovery(bench).board.resent
-    assert recovery(bench).recover > seq(10)
+    assert numbers_of(bench)[0] == 4 or bench.resent
+    assert bench.recover > seq(10)
 
 
 @pytest.mark.rfc("6582:3.2")
@@ -467,7 +466,7 @@ def test_after_an_undo_the_next_loss_counts_again() -> None:
     acknowledge(bench, 4, ts_ecr=100)
     bench.drain()
     bench.advance(RTT * 4 / 5)
-    nxt = recovery(bench).board.nxt // MSS
+    nxt = bench.snd_nxt // MSS
     acknowledge(bench, 4, *range(5, nxt))
     if not bench.pending:
         bench.wait()

@@ -20,6 +20,7 @@ from tests.tcp.harness import (
     fin_wait_2,
     syn_sent,
 )
+from tests.tcp.inspection import Tcb
 from tunstack.path.impair import Impairments
 from tunstack.simulator.simulator import Simulator
 from tunstack.tcp.connection.state import State
@@ -35,23 +36,23 @@ def out_of_line(**setup: Any) -> Bench:
 
 
 def signals(bench: Bench) -> int:
-    return bench.connection.receiver.urgent_signals
+    return bench.urgent_signals
 
 
 def remaining(bench: Bench) -> int:
-    return bench.connection.receiver.urgent_remaining
+    return bench.urgent_remaining
 
 
 def urgent_octet(bench: Bench) -> bytes:
     """What ``recv(1, MSG_OOB)`` returns; it must not have to wait."""
     assert not bench.connection.urgent_is_on_its_way
-    return bench.connection.receiver.take_urgent()
+    return bench.take_urgent()
 
 
 def expect_no_urgent_octet(bench: Bench) -> None:
     assert not bench.connection.urgent_is_on_its_way
     with pytest.raises(OSError, check=lambda error: error.errno == errno.EINVAL):
-        bench.connection.receiver.take_urgent()
+        bench.take_urgent()
 
 
 # Sending
@@ -213,11 +214,11 @@ def test_it_is_heard_though_the_window_is_closed(payload: bytes, numbers: Number
     bench = established(config=replace(CONFIG, receive_buffer=1000), peer=NO_OPTIONS, **numbers)
     bench.arrive(ACK | PSH, payload=bytes(1000))
     bench.drain()
-    assert bench.connection.receiver.wnd == 0
+    assert bench.rcv_wnd == 0
     bench.arrive(ACK | URG, up=1, payload=payload)
     bench.drain()
     assert (signals(bench), remaining(bench)) == (1, 1001)
-    assert len(bench.connection.receiver.buffer) == 1000
+    assert bench.unread == 1000
 
 
 @pytest.mark.rfc("MUST-30")
@@ -255,13 +256,12 @@ def test_in_line_every_octet_is_read_and_the_mark_is_where_reading_pauses(
     numbers: Numbers,
 ) -> None:
     bench = established(**numbers)
-    receiver = bench.connection.receiver
     bench.arrive(ACK | PSH | URG, up=4, payload=b"stop and go")
-    assert not receiver.at_mark
+    assert not bench.at_mark
     assert bench.receive() == b"sto"
-    assert receiver.at_mark
+    assert bench.at_mark
     assert bench.receive() == b"p and go"
-    assert not receiver.at_mark
+    assert not bench.at_mark
     expect_no_urgent_octet(bench)
 
 
@@ -277,7 +277,7 @@ def test_a_read_of_nothing_does_not_pass_the_mark() -> None:
     bench = established()
     bench.arrive(ACK | PSH | URG, up=1, payload=b"x")
     assert bench.receive(0) == b""
-    assert bench.connection.receiver.at_mark
+    assert bench.at_mark
     assert bench.receive() == b"x"
 
 
@@ -286,14 +286,13 @@ def test_a_read_of_nothing_does_not_pass_the_mark() -> None:
 
 def test_out_of_line_the_last_octet_is_read_apart(numbers: Numbers) -> None:
     bench = out_of_line(**numbers)
-    receiver = bench.connection.receiver
     bench.arrive(ACK | PSH | URG, up=4, payload=b"stop and go")
     assert urgent_octet(bench) == b"p"
     expect_no_urgent_octet(bench)  # Once.
     assert bench.receive() == b"sto"
-    assert receiver.at_mark
+    assert bench.at_mark
     assert bench.receive(4) == b" and"
-    assert not receiver.at_mark
+    assert not bench.at_mark
     assert bench.receive() == b" go"
     assert remaining(bench) == 0
 
@@ -449,5 +448,5 @@ def test_in_line_nothing_is_lost_on_a_bad_path() -> None:
     simulator.run(lambda: client.done and server.done)
     assert server.received == b"".join(bytes([number]) * 1000 for number in range(50))
     assert server.flow is not None
-    assert server.flow.receiver.urgent_signals >= 1
-    assert server.flow.receiver.urgent_remaining == 0
+    assert Tcb(server.flow).urgent_signals >= 1
+    assert Tcb(server.flow).urgent_remaining == 0

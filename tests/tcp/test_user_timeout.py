@@ -275,7 +275,7 @@ def lingering(seconds: float, **setup: Any) -> Bench:
     bench = established(**setup)
     bench.send(b"the end")
     bench.connection.close(seconds)
-    bench._flush()
+    bench.flush()
     bench.drain()
     return bench
 
@@ -321,7 +321,7 @@ def test_it_lingers_without_an_answer_to_its_own_fin_as_well() -> None:
     bench.arrive(FIN | ACK)
     bench.expect(ACK)
     bench.connection.close(3.0)
-    bench._flush()
+    bench.flush()
     bench.expect_state(S.LAST_ACK)
     bench.drain()
     bench.advance(2.9)

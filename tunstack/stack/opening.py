@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _TIME_WAIT: Final = State.TIME_WAIT.value
 _NEW_INCARNATION: Final = Verdict.NEW_INCARNATION
 
-_ISN_STEP: Final = 1 << 17
+ISN_STEP: Final = 1 << 17
 """How far beyond the old connection's numbers a new incarnation's begin, at least."""
 
 
@@ -217,7 +217,7 @@ class Opening:
     ) -> None:
         """After a connection of the same name, whose SND.NXT was `nxt`."""
         # Larger than any number that the old one used (RFC 9293 section 3.6.1).
-        floor = (nxt + _ISN_STEP) & MASK
+        floor = (nxt + ISN_STEP) & MASK
         flow = self.unmatched(name, syn, packet, now, floor)
         if flow is not None:
             flow.segment_arrives(syn, now)
@@ -264,7 +264,7 @@ class Opening:
         name = FourTuple(local, port, remote, remote_port)
         timestamps = (config or self.config).timestamps
         nxt = self._after_time_wait(name) if timestamps else None
-        iss = None if nxt is None else (nxt + _ISN_STEP) & MASK
+        iss = None if nxt is None else (nxt + ISN_STEP) & MASK
         flow = self._make_flow(name, now, iss=iss, config=config)
         self._demux.add(name, flow)
         self._memory.enter(flow)

@@ -13,7 +13,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from tunstack.tcp.recovery.scoreboard import Sent
 
@@ -90,6 +90,11 @@ class Departures:
                 moment = self._sent[sent.time] = _Moment()
             moment.add(sent)
         self._moments = sorted(self._sent)
+
+    def __iter__(self) -> Iterator[Sent]:
+        """The ranges, in order of time."""
+        for moment in self._moments:
+            yield from self._sent.get(moment, ())
 
     def add(self, sent: Sent) -> None:
         """`sent` is on its way."""
