@@ -46,7 +46,7 @@ def is_ordinary(connection: Connection) -> bool:
         and not connection.ecn.agreed
         and connection.undisturbed
         and not connection.quiet.probes
-        and sender.recovery.undisturbed
+        and sender.recovery.is_clean
         and sender.undisturbed
         and receiver.undisturbed
     )
@@ -162,7 +162,7 @@ def answer(connection: Connection, data: Buffer, now: float, write: Write) -> bo
     if size < sender.mss:
         sender.small_end = sender.nxt
     sender.deferred_until = None
-    sender.recovery.board.sent(size, now)
+    sender.recovery.board.on_sent(size, now)
     sender.recovery.flight = size
     sender.start_flight(now)
     _write(connection, seq, ACK | PSH, chunk, size, now, write)
@@ -174,7 +174,7 @@ def leaves_late(connection: Connection, now: float) -> None:
     sender = connection.sender
     if sender.nxt != sender.una:
         sender.last_sent = sender.stalled_since = now
-        sender.recovery.board.leaves_late(now)
+        sender.recovery.board.delay_last(now)
         sender.start_flight(now)
 
 
@@ -238,7 +238,7 @@ def _sent(sender: Sender, end: int, size: int, now: float) -> None:
         sender.small_end = end
     recovery = sender.recovery
     board = recovery.board
-    board.sent(size, now)
+    board.on_sent(size, now)
     recovery.flight = board.nxt - board.una
     if size > sender.path.proven < sender.mss:
         sizing.try_size(sender, Transmission(0, size))
