@@ -246,7 +246,7 @@ def test_window_of_a_syn_is_not_scaled(numbers: Numbers) -> None:
         crossed(peer=Offer(wscale=4, wnd=700), **numbers),
     ):
         assert bench.connection.sender.wnd == 700
-        assert bench.connection.receiver.first_window == 65535
+        assert bench.connection.receiver.syn_window == 65535
     bench.arrive_syn(SYN | ACK)
     assert bench.connection.sender.wnd == 700
 

@@ -221,7 +221,7 @@ def _restore_halves(flow: Flow, kept: _Kept) -> None:
     sender.all_was_said()
     sender.wnd, sender.max_wnd, sender.shift = kept.snd_wnd, kept.max_wnd, kept.snd_shift
     sender.wl1, sender.wl2 = kept.snd_wl1, kept.snd_wl2
-    receiver.all_was_heard(kept.rcv_nxt, kept.rcv_edge)
+    receiver.restore_after_fin(kept.rcv_nxt, kept.rcv_edge)
     receiver.size, receiver.mss, receiver.shift = kept.receive_size, kept.rcv_mss, kept.rcv_shift
     receiver.tuning = None
 

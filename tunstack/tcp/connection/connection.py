@@ -158,7 +158,7 @@ class Connection(Transmitter, Ending):
         """Whoever began a passive handshake broke it off (section 3.10.7.4): as if it never was."""
         self._syn_due = False
         self.sender.forget_syn()
-        self.receiver.acknowledged()
+        self.receiver.on_ack_sent()
         self.enter(LISTEN)
 
     # The application's calls (section 3.10)
@@ -244,7 +244,7 @@ class Connection(Transmitter, Ending):
         """
         receiver = self.receiver
         data = receiver.buffer.take(limit) if receiver.urgent is None else receiver.take(limit)
-        if data and self.state in CAN_RECEIVE and receiver.update_is_worthwhile():
+        if data and self.state in CAN_RECEIVE and receiver.window_update_due():
             receiver.ack_now = True
         elif not data and self.error is not None and not receiver.finished:
             raise self.error
@@ -262,7 +262,7 @@ class Connection(Transmitter, Ending):
         """Whether an urgent octet was announced, out of line, and may still come."""
         receiver = self.receiver
         over = receiver.shut_down or self.state is CLOSED
-        return not over and receiver.urgent_is_on_its_way
+        return not over and receiver.urgent_pending
 
     def reconfigure(self, config: Config) -> None:
         """Take other parameters; what was settled in the handshake is history."""

@@ -48,7 +48,7 @@ def is_ordinary(connection: Connection) -> bool:
         and not connection.quiet.probes
         and sender.recovery.is_clean
         and sender.undisturbed
-        and receiver.undisturbed
+        and receiver.is_clean
     )
 
 
@@ -108,7 +108,7 @@ def arrives(
         receiver.delay_ack(size, now)
         tuning = receiver.tuning
         if tuning is not None and now >= tuning.at:
-            tuning.look(connection, ts_ecr, now)
+            tuning.adjust(connection, ts_ecr, now)
     return True
 
 
@@ -226,9 +226,10 @@ def _write(
     nxt = receiver.nxt
     gso_size = room if len(data) > room else 0
     ts_val = timestamp(now, connection.ts_offset)
-    write(seq, nxt, flags, receiver.offer(), ts_val, connection.ts_recent, data, gso_size, now)
+    wnd = receiver.select_window()
+    write(seq, nxt, flags, wnd, ts_val, connection.ts_recent, data, gso_size, now)
     connection.last_ack_sent = nxt
-    receiver.acknowledged()
+    receiver.on_ack_sent()
 
 
 def _sent(sender: Sender, end: int, size: int, now: float) -> None:

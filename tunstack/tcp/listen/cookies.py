@@ -18,7 +18,7 @@ from hashlib import blake2b
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from tunstack.tcp.receiver.receiver import MAX_WINDOW_SHIFT, first_window, window_shift
+from tunstack.tcp.receiver.receiver import MAX_WINDOW_SHIFT, syn_window, window_shift
 from tunstack.tcp.segment import ACK, SYN, Segment
 from tunstack.tcp.sequence import MASK
 
@@ -76,7 +76,7 @@ class SynCookies:
             cookie & MASK,
             (syn.seq + 1) & MASK,
             SYN | ACK,
-            first_window(config.receive_sizes[0]),
+            syn_window(config.receive_sizes[0]),
             mss=config.mss,
         )
         if told != _NO_TIMESTAMP:
