@@ -13,7 +13,7 @@ from tests.tcp.crowd import CONFIG, OURS, PORT, Crowd, Peer, state
 from tunstack.stack.flow import FLOW_SIZE
 from tunstack.stack.limits import Limits
 from tunstack.tcp.connection.state import State
-from tunstack.tcp.listen.listener import HALF_OPEN
+from tunstack.tcp.listen.listener import SYN_QUEUE_SIZES
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN
 
 S = State
@@ -32,7 +32,7 @@ def test_what_is_half_open_is_bounded_by_the_backlog_within_reason(
         peer.syn()
     assert crowd.statistics["half_open"] == bound
     assert crowd.statistics["syncookies_sent"] == 10
-    assert (HALF_OPEN.start, HALF_OPEN[-1]) == (256, 1024)
+    assert (SYN_QUEUE_SIZES.start, SYN_QUEUE_SIZES[-1]) == (256, 1024)
 
 
 def test_what_is_half_open_is_bounded_for_all_listeners_together() -> None:

@@ -58,8 +58,8 @@ def test_what_was_agreed_on_is_remembered(
     syn: Segment, config: Config, clock: int, now: float
 ) -> None:
     cookies = SynCookies(SECRET)
-    answer = cookies.answer(NAME, syn, config, clock, now)
-    recalled = cookies.recall(NAME, ack_of(answer, syn), config, now)
+    answer = cookies.make_syn_ack(NAME, syn, config, clock, now)
+    recalled = cookies.check(NAME, ack_of(answer, syn), config, now)
     assert recalled is not None
     timestamps = config.timestamps and syn.ts_val is not None
     assert (answer.ts_val is not None) is timestamps
@@ -85,8 +85,8 @@ def test_what_was_agreed_on_is_remembered(
 def test_the_mss_is_rounded_down(mss: int | None, remembered: int) -> None:
     cookies = SynCookies(SECRET)
     syn = Segment(7, flags=SYN, mss=mss)
-    answer = cookies.answer(NAME, syn, CONFIG, 0, 0.0)
-    recalled = cookies.recall(NAME, ack_of(answer, syn), CONFIG, 0.0)
+    answer = cookies.make_syn_ack(NAME, syn, CONFIG, 0, 0.0)
+    recalled = cookies.check(NAME, ack_of(answer, syn), CONFIG, 0.0)
     assert recalled is not None
     assert recalled.mss == remembered
 
@@ -95,9 +95,9 @@ def test_the_mss_is_rounded_down(mss: int | None, remembered: int) -> None:
 def test_a_cookie_lives_for_a_period_or_two(begin: float, lives: float) -> None:
     cookies = SynCookies(SECRET)
     syn = Segment(7, flags=SYN, mss=1460)
-    ack = ack_of(cookies.answer(NAME, syn, CONFIG, 0, begin), syn)
-    assert cookies.recall(NAME, ack, CONFIG, begin + lives - 0.001) is not None
-    assert cookies.recall(NAME, ack, CONFIG, begin + lives) is None
+    ack = ack_of(cookies.make_syn_ack(NAME, syn, CONFIG, 0, begin), syn)
+    assert cookies.check(NAME, ack, CONFIG, begin + lives - 0.001) is not None
+    assert cookies.check(NAME, ack, CONFIG, begin + lives) is None
 
 
 @examples
@@ -105,7 +105,7 @@ def test_a_cookie_lives_for_a_period_or_two(begin: float, lives: float) -> None:
 def test_nothing_in_it_can_be_changed(syn: Segment, by: int, clock: int) -> None:
     """One of 2**28 guesses is right by chance."""
     cookies = SynCookies(SECRET)
-    ack = ack_of(cookies.answer(NAME, syn, CONFIG, clock, 0.0), syn)
+    ack = ack_of(cookies.make_syn_ack(NAME, syn, CONFIG, clock, 0.0), syn)
     forgeries = [
         replace(ack, seq=(ack.seq + by) & MASK),
         replace(ack, ack=(ack.ack ^ 1 << 3 + by % 29)),
@@ -116,18 +116,18 @@ def test_nothing_in_it_can_be_changed(syn: Segment, by: int, clock: int) -> None
         forgeries.append(replace(ack, ts_val=None))
         forgeries.append(replace(ack, ts_ecr=ack.ts_ecr ^ 1 << by % 6))
     for forgery in forgeries:
-        assert cookies.recall(NAME, forgery, CONFIG, 0.0) is None
-    assert cookies.recall(NAME[:-1] + b"\x01", ack, CONFIG, 0.0) is None
-    assert SynCookies(bytes(32)).recall(NAME, ack, CONFIG, 0.0) is None
+        assert cookies.check(NAME, forgery, CONFIG, 0.0) is None
+    assert cookies.check(NAME[:-1] + b"\x01", ack, CONFIG, 0.0) is None
+    assert SynCookies(bytes(32)).check(NAME, ack, CONFIG, 0.0) is None
     other = replace(CONFIG, receive_buffer=64 << 20)  # Whose window would be scaled otherwise.
-    assert cookies.recall(NAME, ack, other, 0.0) is None
+    assert cookies.check(NAME, ack, other, 0.0) is None
 
 
 @examples
 @given(syns, numbers)
 def test_the_timestamp_tells_and_is_still_a_timestamp(syn: Segment, clock: int) -> None:
     """It is not after the clock, so that what follows is not before it; and close to it."""
-    answer = SynCookies(SECRET).answer(NAME, syn, CONFIG, clock, 0.0)
+    answer = SynCookies(SECRET).make_syn_ack(NAME, syn, CONFIG, clock, 0.0)
     if answer.ts_val is not None:
         assert (clock - answer.ts_val) & MASK < 64
         assert answer.ts_ecr == syn.ts_val
@@ -137,7 +137,7 @@ def test_its_numbers_tell_nothing() -> None:
     """Not even that they are cookies: every bit is set as often as not."""
     cookies = SynCookies(SECRET)
     isns = [
-        cookies.answer(NAME, Segment(irs, flags=SYN, mss=1460), CONFIG, 0, 0.0).seq
+        cookies.make_syn_ack(NAME, Segment(irs, flags=SYN, mss=1460), CONFIG, 0, 0.0).seq
         for irs in range(4096)
     ]
     assert len(set(isns)) > 4090

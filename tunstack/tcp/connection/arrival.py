@@ -106,7 +106,7 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
         connection.enter(SYN_RECEIVED)
         return _ACCEPTED
     if connection.fast_open is not None:
-        connection.fast_open.answered(segment, now, retransmitted=sender.retransmissions > 0)
+        connection.fast_open.on_syn_ack(segment, now, retransmitted=sender.retransmissions > 0)
     sender.heard(segment.ack, now, echoed_at=connection.echoed_at(segment, now))
     connection.receiver.ack_now = True
     connection.enter(ESTABLISHED)

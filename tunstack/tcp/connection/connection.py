@@ -113,7 +113,7 @@ class Connection(Transmitter, Ending):
 
     def sent_in_syn(self, ack: int) -> bool:
         """Whether `ack` is of data in our SYN, which then counts as sent."""
-        return self.fast_open is not None and self.fast_open.counts(ack, self.sender)
+        return self.fast_open is not None and self.fast_open.take_syn_data_ack(ack, self.sender)
 
     @property
     def may_open(self) -> bool:
@@ -150,7 +150,7 @@ class Connection(Transmitter, Ending):
     def failed_to_open(self) -> None:
         """Tell the owner that it came to nothing."""
         if self.fast_open is not None:
-            self.fast_open.failed(self.error)
+            self.fast_open.on_failure(self.error)
         if self.owner is not None:
             self.owner.failed_to_open(self)
 

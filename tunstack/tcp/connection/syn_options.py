@@ -37,7 +37,7 @@ def our_syn(connection: ControlBlock, now: float) -> Segment:
         segment.ack = receiver.nxt
         receiver.on_ack_sent()
     if connection.fast_open is not None:
-        connection.fast_open.dress(segment, sender, config, now)
+        connection.fast_open.add_option(segment, sender, config, now)
     return segment
 
 
