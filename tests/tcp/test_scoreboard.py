@@ -129,7 +129,7 @@ class BoardAndModel(RuleBasedStateMachine):
             self.octets[position] = Octet(self.now, retransmitted=True)
 
     @rule()
-    def find_again(self) -> None:
+    def unmark_lost(self) -> None:
         self.board.unmark_lost()
         for octet in self.octets.values():
             octet.lost = False

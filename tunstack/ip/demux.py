@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tunstack.ip.datagram import Address
 
-EPHEMERAL_PORTS: Final = range(32768, 61000)
+EPHEMERAL_PORTS: Final[range] = range(32768, 61000)
 """Ports, as Linux's net.ipv4.ip_local_port_range."""
 
 _SHARED_TRIES: Final = 16

@@ -28,7 +28,7 @@ PERIOD: Final = 64.0
 LIFETIME: Final = 2 * PERIOD
 """Seconds after which every cookie has expired."""
 
-_MSS_TABLE: Final = (48, 536, 1220, 1360, 1400, 1440, 1460, 8960)
+_MSS_TABLE: Final[tuple[int, ...]] = (48, 536, 1220, 1360, 1400, 1440, 1460, 8960)
 """Octets: the MSS values that a cookie can encode; the peer's is rounded down to one of them.
 
 The least that we ever send, IPv4's and IPv6's defaults (RFC 9293 MUST-15), tunnels, Ethernet with
@@ -40,8 +40,8 @@ _SHIFT: Final = 0x0F
 _NO_SHIFT: Final = 0x0F
 _SACK: Final = 0x10
 _ECN: Final = 0x20  # Reserved for ECN (RFC 3168).
-_OPTION_BITS: Final = _SHIFT | _SACK | _ECN
-_NO_TIMESTAMP: Final = _OPTION_BITS + 1
+_OPTION_BITS: Final[int] = _SHIFT | _SACK | _ECN
+_NO_TIMESTAMP: Final[int] = _OPTION_BITS + 1
 
 _HASHED: Final[Struct] = Struct(">IBBI")
 _PURPOSE: Final = b"SYN cookie"

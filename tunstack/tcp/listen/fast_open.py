@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tunstack.tcp.segment import Segment
     from tunstack.tcp.sender.sender import Sender
 
-COUNTERS: Final = (
+COUNTERS: Final[tuple[str, ...]] = (
     "fast_open_requested",
     "fast_open_active",
     "fast_open_active_failed",
@@ -89,7 +89,7 @@ class FastOpen:
         return False
 
     def on_syn_ack(self, syn_ack: Segment, now: float, *, retransmitted: bool) -> None:
-        """Process the SYN,ACK; `retransmitted` tells whether our SYN was."""
+        """Process the SYN,ACK; `retransmitted`: whether our SYN was."""
 
     def opened_early(self, connection: Connection) -> None:
         """Pass `connection` to the application before the handshake has ended (section 4.2.2)."""
@@ -188,9 +188,10 @@ class FastOpenClient(FastOpen):
         The SYN drew a RST or an ICMP error, or timed out.
         """
         ours = error is None or error.errno == errno.ECONNABORTED
-        if self.cookie is not None and self._syn_sent_at is not None and not ours:
+        sent_at = self._syn_sent_at
+        if self.cookie is not None and sent_at is not None and not ours:
             self._counters["fast_open_active_failed"] += bool(self._size)
-            self._cache.on_failure(self._path, self._syn_sent_at)
+            self._cache.on_failure(self._path, sent_at)
 
 
 class FastOpenServer(FastOpen):

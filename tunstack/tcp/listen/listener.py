@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_BACKLOG: Final = 4096
 """Connections: a larger backlog is reduced to this (Linux's net.core.somaxconn)."""
 
-SYN_QUEUE_SIZES: Final = range(256, 1025)
+SYN_QUEUE_SIZES: Final[range] = range(256, 1025)
 """Connections: the SYN queue's limit is the backlog, but within this range.
 
 Each half-open connection takes about 4 KB. SYNs beyond the limit are answered with a SYN cookie

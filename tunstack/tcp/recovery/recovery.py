@@ -222,8 +222,9 @@ class Recovery:
             octets = self._count_duplicate_acks(advance, octets, duplicate=ack.duplicate, mss=mss)
         if ack.dsack is not None:
             self.rack.on_dsack(ack.una, board.nxt)
-        if self._undo is not None and self._is_spurious(self._undo, ack, before, delivered):
-            self._undo_recovery(self._undo)
+        undo = self._undo
+        if undo is not None and self._is_spurious(undo, ack, before, delivered):
+            self._undo_recovery(undo)
         if advance and self.recovering:
             self._advance_recovery(ack, octets, now, mss)
         more_lost = self._detect_losses(octets, now, mss)
@@ -448,11 +449,12 @@ class Recovery:
         if first.sacked:
             board.clear_sacked()  # The peer has reneged, or its ACK would cover this.
         self._frto = None
-        if self._undo is None or not self.recovering:
-            self._undo = Undo(congestion.cwnd, congestion.ssthresh)
+        undo = self._undo
+        if undo is None or not self.recovering:
+            undo = self._undo = Undo(congestion.cwnd, congestion.ssthresh)
             if self.sack:
                 self._frto = ForwardRto()
-        self._undo.timed_out = True
+        undo.timed_out = True
         congestion.timeout(self._flight_size, now, repeated=self._timed_out_una == board.una)
         self._timed_out_una = board.una
         self._timed_out_at = now
