@@ -57,25 +57,25 @@ def test_a_name_goes_there_and_back() -> None:
 
 def test_what_is_left_of_a_connection_keeps_its_name_and_its_port(demux: Demux) -> None:
     demux.add(NAME, "one")
-    assert demux.leave(NAME, "one")
-    demux.waiting = {NAME.incoming}
-    assert not demux.leave(NAME, "one")
+    assert demux.detach(NAME, "one")
+    demux.time_waits = {NAME.incoming}
+    assert not demux.detach(NAME, "one")
     assert demux.find(NAME) is None
     assert NAME.incoming not in demux.incoming
     with pytest.raises(OSError, match="Cannot assign"):
         demux.add(NAME, "two")
     with pytest.raises(OSError, match="in use"):
         demux.bind(ANY, PORT, reuse=False)
-    demux.waiting = ()
-    demux.free(PORT)
+    demux.time_waits = ()
+    demux.release_port(PORT)
     assert demux.bind(ANY, PORT, reuse=False) == PORT
     demux.add(NAME, "two")
 
 
 def test_it_comes_back_as_another(demux: Demux) -> None:
     demux.add(NAME, "one")
-    demux.leave(NAME, "one")
-    demux.come_back(NAME, "like it")
+    demux.detach(NAME, "one")
+    demux.reattach(NAME, "like it")
     assert demux.find(NAME) == demux.incoming[NAME.incoming] == "like it"
     demux.remove(NAME, "like it")
     assert demux.bind(ANY, PORT, reuse=False) == PORT
@@ -85,7 +85,7 @@ def test_a_port_is_chosen_whose_name_is_free(demux: Demux) -> None:
     taken = [FourTuple(A, port, PEER, PORT).incoming for port in EPHEMERAL_PORTS if port != 50000]
     for port in EPHEMERAL_PORTS:
         demux.add(FourTuple(A, port, OTHER, PORT), "elsewhere")
-    demux.waiting = frozenset(taken)
+    demux.time_waits = frozenset(taken)
     assert demux.ephemeral_port(A, PEER, PORT) == 50000
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunstack.ip.datagram import TCP, UDP, Datagram
-from tunstack.ip.fragments import LIFETIME, MOST, MOST_DATAGRAMS, Fragments
+from tunstack.ip.fragments import LIFETIME, MAX_DATAGRAMS, MAX_OCTETS, Fragments
 
 HERE: Final = bytes((198, 51, 100, 2))
 THERE: Final = bytes((198, 51, 100, 1))
@@ -134,7 +134,7 @@ def test_one_source_keeps_others_from_nothing() -> None:
     fragments.add(fragment(0, 16, src=OTHER), 0.0)
     for number in range(1000):
         fragments.add(fragment(0, 16, identification=number), 0.0)
-    assert fragments.dropped == 1000 - MOST_DATAGRAMS
+    assert fragments.dropped == 1000 - MAX_DATAGRAMS
     assert fragments.add(fragment(16, 40, src=OTHER), 0.0) is not None
     assert fragments.add(fragment(16, 40, identification=999), 0.0) is not None
     assert fragments.add(fragment(16, 40, identification=0), 0.0) is None
@@ -145,10 +145,10 @@ def test_all_together_they_take_no_more_than_they_may() -> None:
     for number in range(3000):
         source = number.to_bytes(4, "big")
         fragments.add(fragment(8, 16 + 8 * (number % 9), 1000, src=source), 0.0)
-        assert fragments.held <= MOST
+        assert fragments.held <= MAX_OCTETS
     assert fragments.dropped > 1000
     for start in range(0, 65528, 8):
         fragments.add(fragment(start, start + 8, 1 << 16), 0.0)
-        assert fragments.held <= MOST
+        assert fragments.held <= MAX_OCTETS
     fragments.add(fragment(0, 8), LIFETIME)
     assert fragments.held < 200

@@ -27,7 +27,7 @@ DEFAULTS: Final = {field.name: field.default for field in fields(Config)}
 SYSCTLS: Final[dict[str, object]] = {
     "net.core.somaxconn": MAX_BACKLOG,
     "net.ipv4.ip_local_port_range": f"{EPHEMERAL_PORTS[0]}\t{EPHEMERAL_PORTS[-1]}",
-    "net.ipv4.route.min_pmtu": path_mtu.SMALLEST_BELIEVED,
+    "net.ipv4.route.min_pmtu": path_mtu.MIN_PMTU,
     "net.ipv4.tcp_base_mss": mtu_probing.BASE,
     "net.ipv4.tcp_ecn": DEFAULTS["ecn"],
     "net.ipv4.tcp_fin_timeout": DEFAULTS["fin_wait_2_timeout"],

@@ -13,7 +13,7 @@ from tests.tcp.inspection import Tcb
 from tunstack.path.impair import Impairments
 from tunstack.simulator.simulator import Application, Simulator
 from tunstack.tcp.config import Config
-from tunstack.tcp.receiver.buffer_tuning import FIRST_SIZE
+from tunstack.tcp.receiver.buffer_tuning import INITIAL_SIZE
 
 RATE: Final = 40e6
 """Bits per second."""
@@ -24,7 +24,7 @@ DATA: Final = bytes(range(251)) * 12_000
 
 TUNED: Final = Config()
 LARGE: Final = Config(receive_buffer=6 << 20, send_buffer=4 << 20)
-SMALL: Final = Config(receive_buffer=FIRST_SIZE, send_buffer=FIRST_SIZE)
+SMALL: Final = Config(receive_buffer=INITIAL_SIZE, send_buffer=INITIAL_SIZE)
 
 
 @cache
@@ -50,8 +50,8 @@ def test_a_long_fat_path_is_filled_as_if_buffers_were_large_from_the_start() -> 
 @pytest.mark.parametrize(
     "config",
     [
-        (replace(TUNED, receive_buffer=FIRST_SIZE), TUNED),
-        (TUNED, replace(TUNED, send_buffer=FIRST_SIZE)),
+        (replace(TUNED, receive_buffer=INITIAL_SIZE), TUNED),
+        (TUNED, replace(TUNED, send_buffer=INITIAL_SIZE)),
     ],
 )
 def test_it_takes_both_buffers(config: tuple[Config, Config]) -> None:
@@ -66,8 +66,8 @@ def test_a_short_transfer_takes_no_large_buffers() -> None:
     client, server = transfer(simulator, down=DATA[:30_000], up=DATA[:20_000])
     for application in (client, server):
         assert application.flow is not None
-        assert Tcb(application.flow).receive_size == FIRST_SIZE
-        assert Tcb(application.flow).send_size == FIRST_SIZE
+        assert Tcb(application.flow).receive_size == INITIAL_SIZE
+        assert Tcb(application.flow).send_size == INITIAL_SIZE
 
 
 @pytest.mark.parametrize("seed", range(3))

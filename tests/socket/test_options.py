@@ -45,7 +45,7 @@ import trio
 
 from tests.socket.network import PORT, THEIRS, connected, fails, host_and_peer, host_pair, listening
 from tunstack.socket.options import LARGEST_BUFFER, LONGEST_LINGER2, SMALLEST_BUFFER
-from tunstack.tcp.receiver.buffer_tuning import FIRST_SIZE
+from tunstack.tcp.receiver.buffer_tuning import INITIAL_SIZE
 from tunstack.tcp.segment import ACK, SYN
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ async def sock() -> AsyncIterator[Socket]:
     ("level", "name", "at_first", "given", "then"),
     [
         (SOL_SOCKET, SO_REUSEADDR, 0, 5, 1),
-        (SOL_SOCKET, SO_RCVBUF, FIRST_SIZE, 70_000, 70_000),
-        (SOL_SOCKET, SO_RCVBUF, FIRST_SIZE, 1, SMALLEST_BUFFER),
-        (SOL_SOCKET, SO_RCVBUF, FIRST_SIZE, 1 << 30, LARGEST_BUFFER),
-        (SOL_SOCKET, SO_SNDBUF, FIRST_SIZE, 70_000, 70_000),
-        (SOL_SOCKET, SO_SNDBUF, FIRST_SIZE, 1, SMALLEST_BUFFER),
-        (SOL_SOCKET, SO_SNDBUF, FIRST_SIZE, 1 << 30, LARGEST_BUFFER),
+        (SOL_SOCKET, SO_RCVBUF, INITIAL_SIZE, 70_000, 70_000),
+        (SOL_SOCKET, SO_RCVBUF, INITIAL_SIZE, 1, SMALLEST_BUFFER),
+        (SOL_SOCKET, SO_RCVBUF, INITIAL_SIZE, 1 << 30, LARGEST_BUFFER),
+        (SOL_SOCKET, SO_SNDBUF, INITIAL_SIZE, 70_000, 70_000),
+        (SOL_SOCKET, SO_SNDBUF, INITIAL_SIZE, 1, SMALLEST_BUFFER),
+        (SOL_SOCKET, SO_SNDBUF, INITIAL_SIZE, 1 << 30, LARGEST_BUFFER),
         (SOL_SOCKET, SO_KEEPALIVE, 0, 1, 1),
         (SOL_SOCKET, SO_REUSEPORT, 0, 1, 1),
         (IPPROTO_TCP, TCP_NODELAY, 0, 7, 1),

@@ -23,7 +23,7 @@ from tests.socket.network import (
     read_to_end,
 )
 from tunstack import Config
-from tunstack.tcp.receiver.buffer_tuning import FIRST_SIZE
+from tunstack.tcp.receiver.buffer_tuning import INITIAL_SIZE
 from tunstack.tcp.segment import ACK, PSH
 
 if TYPE_CHECKING:
@@ -363,7 +363,7 @@ async def test_tcp_notsent_lowat_bounds_what_is_queued() -> None:
 async def test_a_large_send_is_taken_at_once_without_lowat() -> None:
     async with host_pair() as (ours, theirs):
         client, _ = await connected(ours, theirs)
-        assert await client.send(bytes(1 << 20)) == FIRST_SIZE
+        assert await client.send(bytes(1 << 20)) == INITIAL_SIZE
 
 
 async def test_the_options_tell_what_buffers_have_grown_to_and_fix_them(pair: Pair) -> None:
@@ -373,9 +373,9 @@ async def test_the_options_tell_what_buffers_have_grown_to_and_fix_them(pair: Pa
         nursery.start_soon(trio.SocketStream(client).send_all, bytes(size))
         assert len(await exactly(server, size)) == size
     sent = client.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-    assert FIRST_SIZE < sent <= 2 * client.tcp_info().snd_cwnd
+    assert INITIAL_SIZE < sent <= 2 * client.tcp_info().snd_cwnd
     received = server.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-    assert FIRST_SIZE <= received <= Config().receive_buffer_max
+    assert INITIAL_SIZE <= received <= Config().receive_buffer_max
     client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 50_000)
     assert client.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 50_000
     server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 60_000)

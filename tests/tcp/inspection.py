@@ -320,7 +320,7 @@ class Tcb:
 
     def lose_larger(self, size: int) -> None:
         """Take all that was sent in segments of more than `size` octets for lost."""
-        self.connection.sender.recovery.lose_larger(size)
+        self.connection.sender.recovery.mark_larger_lost(size)
 
     # Path MTU (RFC 1191, RFC 4821). Sizes are of segments, their options included.
 
@@ -384,7 +384,7 @@ class Tcb:
     @property
     def first_window(self) -> int:
         """The window that our SYN offers."""
-        return self.connection.receiver.first_window
+        return self.connection.receiver.syn_window
 
     @property
     def receive_size(self) -> int:

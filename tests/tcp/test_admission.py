@@ -13,11 +13,11 @@ from tests.tcp.crowd import CONFIG, OURS, PORT, Crowd, Peer, state
 from tunstack.stack.flow import FLOW_SIZE, Flow
 from tunstack.stack.limits import Limits
 from tunstack.tcp.connection.state import State
-from tunstack.tcp.listen.listener import HALF_OPEN, MAX_BACKLOG
+from tunstack.tcp.listen.listener import MAX_BACKLOG, SYN_QUEUE_SIZES
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN
 
 S = State
-FEWEST, MOST = HALF_OPEN[0], HALF_OPEN[-1]
+FEWEST, MOST = SYN_QUEUE_SIZES[0], SYN_QUEUE_SIZES[-1]
 """Bounds of what is half open, whatever the backlog."""
 
 

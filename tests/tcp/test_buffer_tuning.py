@@ -9,7 +9,7 @@ import pytest
 
 from tests.tcp.harness import CONFIG, MSS, NO_OPTIONS, Bench, Numbers, Offer, established, syn_sent
 from tunstack.tcp.budget import SMALL_BUFFER, Budget
-from tunstack.tcp.receiver.buffer_tuning import FIRST_SIZE
+from tunstack.tcp.receiver.buffer_tuning import INITIAL_SIZE
 from tunstack.tcp.segment import ACK, SYN
 
 TUNED: Final = replace(CONFIG, receive_buffer=None, send_buffer=None)
@@ -53,7 +53,7 @@ def take(bench: Bench, octets: int, *, reading: bool = True) -> None:
 def test_the_window_follows_what_is_read_in_a_round_trip(numbers: Numbers, peer: Offer) -> None:
     """Four times of it while that grows, for the next will bring twice as much."""
     bench = tuned(peer=peer, **numbers)
-    assert bench.receive_size == FIRST_SIZE
+    assert bench.receive_size == INITIAL_SIZE
     for segments in (10, 20, 40):
         assert round_trip(bench, segments * MSS) <= 160 * MSS
     assert round_trip(bench, 80 * MSS) == 160 * MSS  # The sizes are of the round trip before.
@@ -92,7 +92,7 @@ def test_it_grows_once_in_a_round_trip() -> None:
     round_trip(bench, 10 * MSS)
     for _ in range(20):
         take(bench, 10 * MSS)
-    assert bench.receive_size == FIRST_SIZE
+    assert bench.receive_size == INITIAL_SIZE
 
 
 def test_it_grows_up_to_the_maximum() -> None:
@@ -113,7 +113,7 @@ def test_what_is_not_read_takes_no_larger_buffer() -> None:
     bench = tuned()
     for _ in range(4):
         round_trip(bench, 25 * MSS, reading=False)
-    assert bench.receive_size == FIRST_SIZE
+    assert bench.receive_size == INITIAL_SIZE
 
 
 def test_an_idle_connection_stays_small() -> None:
@@ -121,8 +121,8 @@ def test_an_idle_connection_stays_small() -> None:
     bench = tuned()
     for _ in range(50):
         round_trip(bench, 100)
-    assert bench.receive_size == FIRST_SIZE
-    assert bench.send_size == FIRST_SIZE
+    assert bench.receive_size == INITIAL_SIZE
+    assert bench.send_size == INITIAL_SIZE
 
 
 def test_a_size_that_was_set_stays() -> None:
@@ -161,7 +161,7 @@ def test_nothing_grows_while_memory_is_short() -> None:
     budget.add(800)
     for _ in range(3):
         round_trip(bench, 100 * MSS)
-    assert bench.receive_size == FIRST_SIZE
+    assert bench.receive_size == INITIAL_SIZE
     bench.cwnd = 1 << 20
     assert bench.connection.writable_size == SMALL_BUFFER
     budget.add(-800)
@@ -195,11 +195,11 @@ def test_no_segment_is_looked_at_twice_where_there_is_nothing_to_tune() -> None:
 
 def test_the_send_buffer_is_twice_the_congestion_window() -> None:
     bench = tuned()
-    assert bench.send(bytes(1 << 20)) == FIRST_SIZE
+    assert bench.send(bytes(1 << 20)) == INITIAL_SIZE
     bench.drain()
     bench.cwnd = 300_000
-    assert bench.connection.writable_size == 600_000 - FIRST_SIZE
-    assert bench.send(bytes(1 << 20)) == 600_000 - FIRST_SIZE
+    assert bench.connection.writable_size == 600_000 - INITIAL_SIZE
+    assert bench.send(bytes(1 << 20)) == 600_000 - INITIAL_SIZE
     bench.drain()
     bench.cwnd = 100_000  # After a loss: what was taken is taken.
     assert bench.connection.writable_size == 0
@@ -224,4 +224,4 @@ def test_after_a_pause_the_send_buffer_is_small_again() -> None:
     bench.advance(10.0)
     bench.send(b"again")
     bench.drain()
-    assert bench.send_size == FIRST_SIZE
+    assert bench.send_size == INITIAL_SIZE

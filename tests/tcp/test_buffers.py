@@ -294,7 +294,7 @@ def test_overlapping_pieces_become_the_stream(start: int, pieces: list[tuple[int
     for offset, size in pieces:
         twice = covered.twice(offset, offset + size)
         kept = reassembly.insert((start + offset) % 2**32, STREAM[offset : offset + size])
-        assert relative(reassembly.twice, start) == twice
+        assert relative(reassembly.duplicate, start) == twice
         assert kept is covered.add(offset, size)
         runs = covered.runs()
         assert reassembly.size == covered.size()
@@ -324,7 +324,7 @@ def test_take_drops_what_lies_before(start: int, pieces: list[tuple[int, int]], 
         covered.add(offset, size)
     end = covered.end(nxt)
     assert b"".join(reassembly.take((start + nxt) % 2**32)) == STREAM[nxt:end]
-    assert relative(reassembly.twice, start) == covered.twice(0, nxt)
+    assert relative(reassembly.duplicate, start) == covered.twice(0, nxt)
     assert reassembly.size == covered.size(end)
     assert reassembly.take((start + end) % 2**32) == []
 
@@ -341,7 +341,7 @@ def test_blocks_are_in_the_order_of_arrival() -> None:
 def test_too_many_runs_are_refused_but_those_there_may_grow() -> None:
     reassembly = Reassembly(3)
     assert [reassembly.insert(offset, b"x") for offset in (2, 4, 6, 8)] == [True, True, True, False]
-    assert reassembly.twice is None
+    assert reassembly.duplicate is None
     assert reassembly.insert(7, b"xy")
     assert reassembly.size == 5
     assert reassembly.insert(3, b"xyz")

@@ -16,7 +16,7 @@ from tunstack.tcp.config import Config
 from tunstack.tcp.connection.state import State
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.listen.cookies import LIFETIME, PERIOD, SynCookies
-from tunstack.tcp.listen.listener import HALF_OPEN
+from tunstack.tcp.listen.listener import SYN_QUEUE_SIZES
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, Segment
 
 pytestmark = pytest.mark.rfc("4987:3.6")
@@ -60,8 +60,8 @@ def test_what_was_agreed_on_is_remembered(
     syn: Segment, config: Config, clock: int, now: float
 ) -> None:
     cookies = SynCookies(SECRET)
-    answer = cookies.answer(NAME, syn, config, clock, now)
-    recalled = cookies.recall(NAME, ack_of(answer, syn), config, now)
+    answer = cookies.make_syn_ack(NAME, syn, config, clock, now)
+    recalled = cookies.check(NAME, ack_of(answer, syn), config, now)
     assert recalled is not None
     timestamps = config.timestamps and syn.ts_val is not None
     assert (answer.ts_val is not None) is timestamps
@@ -87,8 +87,8 @@ def test_what_was_agreed_on_is_remembered(
 def test_the_mss_is_rounded_down(mss: int | None, remembered: int) -> None:
     cookies = SynCookies(SECRET)
     syn = Segment(7, flags=SYN, mss=mss)
-    answer = cookies.answer(NAME, syn, CONFIG, 0, 0.0)
-    recalled = cookies.recall(NAME, ack_of(answer, syn), CONFIG, 0.0)
+    answer = cookies.make_syn_ack(NAME, syn, CONFIG, 0, 0.0)
+    recalled = cookies.check(NAME, ack_of(answer, syn), CONFIG, 0.0)
     assert recalled is not None
     assert recalled.mss == remembered
 
@@ -97,9 +97,9 @@ def test_the_mss_is_rounded_down(mss: int | None, remembered: int) -> None:
 def test_a_cookie_lives_for_a_period_or_two(begin: float, lives: float) -> None:
     cookies = SynCookies(SECRET)
     syn = Segment(7, flags=SYN, mss=1460)
-    ack = ack_of(cookies.answer(NAME, syn, CONFIG, 0, begin), syn)
-    assert cookies.recall(NAME, ack, CONFIG, begin + lives - 0.001) is not None
-    assert cookies.recall(NAME, ack, CONFIG, begin + lives) is None
+    ack = ack_of(cookies.make_syn_ack(NAME, syn, CONFIG, 0, begin), syn)
+    assert cookies.check(NAME, ack, CONFIG, begin + lives - 0.001) is not None
+    assert cookies.check(NAME, ack, CONFIG, begin + lives) is None
 
 
 @examples
@@ -107,7 +107,7 @@ def test_a_cookie_lives_for_a_period_or_two(begin: float, lives: float) -> None:
 def test_nothing_in_it_can_be_changed(syn: Segment, by: int, clock: int) -> None:
     """One of 2**28 guesses is right by chance."""
     cookies = SynCookies(SECRET)
-    ack = ack_of(cookies.answer(NAME, syn, CONFIG, clock, 0.0), syn)
+    ack = ack_of(cookies.make_syn_ack(NAME, syn, CONFIG, clock, 0.0), syn)
     forgeries = [
         replace(ack, seq=(ack.seq + by) & MASK),
         replace(ack, ack=(ack.ack ^ 1 << 3 + by % 29)),
@@ -118,18 +118,18 @@ def test_nothing_in_it_can_be_changed(syn: Segment, by: int, clock: int) -> None
         forgeries.append(replace(ack, ts_val=None))
         forgeries.append(replace(ack, ts_ecr=ack.ts_ecr ^ 1 << by % 6))
     for forgery in forgeries:
-        assert cookies.recall(NAME, forgery, CONFIG, 0.0) is None
-    assert cookies.recall(NAME[:-1] + b"\x01", ack, CONFIG, 0.0) is None
-    assert SynCookies(bytes(32)).recall(NAME, ack, CONFIG, 0.0) is None
+        assert cookies.check(NAME, forgery, CONFIG, 0.0) is None
+    assert cookies.check(NAME[:-1] + b"\x01", ack, CONFIG, 0.0) is None
+    assert SynCookies(bytes(32)).check(NAME, ack, CONFIG, 0.0) is None
     other = replace(CONFIG, receive_buffer=64 << 20)  # Whose window would be scaled otherwise.
-    assert cookies.recall(NAME, ack, other, 0.0) is None
+    assert cookies.check(NAME, ack, other, 0.0) is None
 
 
 @examples
 @given(syns, numbers)
 def test_the_timestamp_tells_and_is_still_a_timestamp(syn: Segment, clock: int) -> None:
     """It is not after the clock, so that what follows is not before it; and close to it."""
-    answer = SynCookies(SECRET).answer(NAME, syn, CONFIG, clock, 0.0)
+    answer = SynCookies(SECRET).make_syn_ack(NAME, syn, CONFIG, clock, 0.0)
     if answer.ts_val is not None:
         assert (clock - answer.ts_val) & MASK < 64
         assert answer.ts_ecr == syn.ts_val
@@ -139,7 +139,7 @@ def test_its_numbers_tell_nothing() -> None:
     """Not even that they are cookies: every bit is set as often as not."""
     cookies = SynCookies(SECRET)
     isns = [
-        cookies.answer(NAME, Segment(irs, flags=SYN, mss=1460), CONFIG, 0, 0.0).seq
+        cookies.make_syn_ack(NAME, Segment(irs, flags=SYN, mss=1460), CONFIG, 0, 0.0).seq
         for irs in range(4096)
     ]
     assert len(set(isns)) > 4090
@@ -173,7 +173,7 @@ def test_a_peer_does_not_see_that_it_got_a_cookie(
 
 def test_when_too_many_are_half_open_cookies_are_sent_and_nothing_is_kept() -> None:
     crowd = Crowd(backlog=0)
-    for peer in crowd.peers(HALF_OPEN.start):
+    for peer in crowd.peers(SYN_QUEUE_SIZES.start):
         peer.syn()
     held = crowd.statistics["memory_held"]
     for peer in crowd.peers(1000):
@@ -189,7 +189,7 @@ def test_when_too_many_are_half_open_cookies_are_sent_and_nothing_is_kept() -> N
 
 def test_who_comes_by_a_cookie_takes_nobodys_place() -> None:
     crowd = Crowd(backlog=0)
-    waiting = crowd.peers(HALF_OPEN.start)
+    waiting = crowd.peers(SYN_QUEUE_SIZES.start)
     for peer in waiting:
         peer.syn()
     honest = crowd.peer()
@@ -348,7 +348,7 @@ def test_a_connection_in_time_wait_is_reopened_without_a_cookie() -> None:
     peer.expected += 1
     peer.ack(FIN | ACK)
     assert flow.state is State.TIME_WAIT
-    for other in crowd.peers(HALF_OPEN.start):
+    for other in crowd.peers(SYN_QUEUE_SIZES.start):
         other.syn()
     peer.isn = peer.nxt + 1000
     peer.offer["ts_val"] += 1000

@@ -12,8 +12,8 @@ import pytest
 from tests.tcp.harness import CONFIG, MSS, WSCALE, Bench, Offer
 from tests.tcp.test_fast_open_cookies import COOKIE, PATH
 from tunstack.tcp.connection.state import State
-from tunstack.tcp.listen.fast_open import Attempt
-from tunstack.tcp.listen.fast_open_cookies import PAUSE, CookieCache
+from tunstack.tcp.listen.fast_open import FastOpenClient
+from tunstack.tcp.listen.fast_open_cookies import BACKOFF, CookieCache
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.rfc("7413:4.2.2")
 
 def acquainted() -> CookieCache:
     cache = CookieCache()
-    cache.learn(PATH, COOKIE, MSS + 12)
+    cache.store(PATH, COOKIE, MSS + 12)
     return cache
 
 
@@ -34,7 +34,7 @@ def opening(cache: CookieCache, data: bytes = b"", *, now: float = 0.0, **setup:
     """A bench whose SYN, which is still to be expected, takes `data` along."""
     bench = Bench(**setup)
     bench.now = now
-    bench.fast_open = Attempt(cache, PATH, Counter(), now)
+    bench.fast_open = FastOpenClient(cache, PATH, Counter(), now)
     with bench.batch():
         bench.open_active()
         if data:
@@ -59,7 +59,7 @@ def expect_plain_syn(bench: Bench, *, note: str = "") -> None:
 
 
 def is_paused(cache: CookieCache, at: float) -> bool:
-    return cache.recall(PATH, at)[0] is None
+    return cache.lookup(PATH, at)[0] is None
 
 
 @pytest.mark.rfc("7413:4.2.1", "7413:4.1.3")
@@ -69,7 +69,7 @@ def test_it_asks_for_a_cookie_and_keeps_it_with_the_mss() -> None:
     expect_syn(bench, fast_open=b"")
     bench.arrive_syn(SYN | ACK, fast_open=COOKIE)
     bench.expect(ACK | PSH, seq=1, payload=b"text")
-    assert cache.recall(PATH, 0.0) == (COOKIE, MSS + 12)
+    assert cache.lookup(PATH, 0.0) == (COOKIE, MSS + 12)
 
 
 @pytest.mark.rfc("7413:4.1.3")
@@ -138,7 +138,7 @@ def test_the_round_trip_is_measured_from_the_syn() -> None:
 def test_a_syn_takes_as_much_as_the_server_s_segments_beside_any_options(mss: int) -> None:
     """RFC 7413 section 4.1.3: or what everybody takes, if its MSS is not known."""
     cache = CookieCache()
-    cache.learn(PATH, COOKIE, mss)
+    cache.store(PATH, COOKIE, mss)
     size = (mss or CONFIG.default_send_mss) - 40
     bench = opened(cache, TEXT, size=size)
     bench.arrive_syn(SYN | ACK, ack=1 + size)
@@ -148,7 +148,7 @@ def test_a_syn_takes_as_much_as_the_server_s_segments_beside_any_options(mss: in
 
 def test_a_syn_takes_no_more_than_our_link() -> None:
     cache = CookieCache()
-    cache.learn(PATH, COOKIE, 65495)
+    cache.store(PATH, COOKIE, 65495)
     bench = opening(cache, TEXT)
     [sent] = bench.drain()
     assert len(sent.segment.payload) == CONFIG.mss - 40
@@ -166,7 +166,7 @@ def test_a_syn_that_goes_out_again_is_plain_and_so_is_the_next_connection_s() ->
     expect_plain_syn(again)
     again.arrive_syn(SYN | ACK)
     again.expect(ACK | PSH, seq=1, payload=b"text")
-    late = opening(cache, b"text", now=10.0 + PAUSE)
+    late = opening(cache, b"text", now=10.0 + BACKOFF)
     expect_syn(late, payload=b"text", fast_open=COOKIE)
 
 
@@ -207,21 +207,21 @@ def test_a_server_that_gives_another_cookie_has_only_changed_its_key() -> None:
     bench = opened(cache, b"text")
     bench.arrive_syn(SYN | ACK, fast_open=b"another!")
     bench.expect(ACK | PSH, seq=1, payload=b"text")
-    assert cache.recall(PATH, 5.0) == (b"another!", MSS + 12)
+    assert cache.lookup(PATH, 5.0) == (b"another!", MSS + 12)
 
 
 @pytest.mark.rfc("7413:4.1.3")
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_cookie_that_was_not_asked_for_is_ignored(asked: bool) -> None:
     cache = acquainted()
-    cache.failed(PATH, 0.0)
+    cache.on_failure(PATH, 0.0)
     bench = opening(cache)
     if not asked:
         bench.fast_open = None
     expect_plain_syn(bench)
     bench.arrive_syn(SYN | ACK, fast_open=b"another!")
     bench.drain()
-    assert cache.recall(PATH, 2 * PAUSE) == (COOKIE, MSS + 12)
+    assert cache.lookup(PATH, 2 * BACKOFF) == (COOKIE, MSS + 12)
 
 
 @pytest.mark.rfc("7413:4.1.3.1")
@@ -264,7 +264,7 @@ def test_an_application_that_gives_up_tells_nothing_about_the_server() -> None:
 
 def test_a_syn_may_wait_for_data() -> None:
     bench = Bench()
-    bench.fast_open = Attempt(acquainted(), PATH, Counter(), 0.0)
+    bench.fast_open = FastOpenClient(acquainted(), PATH, Counter(), 0.0)
     assert bench.connection.awaits_data
     with bench.batch():
         bench.open_active()
@@ -280,9 +280,9 @@ def test_a_syn_may_wait_for_data() -> None:
 
 def test_what_waits_for_a_cookie_or_for_none_does_not_wait_for_data() -> None:
     cache = CookieCache()
-    assert not Attempt(cache, PATH, Counter(), 0.0).awaits_data
-    cache.failed(PATH, 0.0)
-    assert not Attempt(cache, PATH, Counter(), 1.0).awaits_data
+    assert not FastOpenClient(cache, PATH, Counter(), 0.0).awaits_data
+    cache.on_failure(PATH, 0.0)
+    assert not FastOpenClient(cache, PATH, Counter(), 1.0).awaits_data
 
 
 @pytest.mark.parametrize("how", ["shutdown", "close"])
@@ -306,7 +306,7 @@ def test_a_send_buffer_bounds_what_waits_for_the_handshake() -> None:
 
 def test_data_of_a_syn_is_unsent_until_it_is_acknowledged() -> None:
     bench = Bench()
-    bench.fast_open = Attempt(acquainted(), PATH, Counter(), 0.0)
+    bench.fast_open = FastOpenClient(acquainted(), PATH, Counter(), 0.0)
     with bench.batch():
         bench.open_active()
         bench.send(b"text")
@@ -321,7 +321,7 @@ def test_data_of_a_syn_is_unsent_until_it_is_acknowledged() -> None:
 @pytest.mark.rfc("MUST-10")
 def test_a_syn_that_waits_for_data_is_overtaken_by_the_peer_s() -> None:
     bench = Bench()
-    bench.fast_open = Attempt(acquainted(), PATH, Counter(), 0.0)
+    bench.fast_open = FastOpenClient(acquainted(), PATH, Counter(), 0.0)
     with bench.batch():
         bench.open_active()
         bench.connection.withhold_syn()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tunstack.tcp.listen.fast_open_cookies import (
+    BACKOFF,
     CACHE_SIZE,
-    PAUSE,
     PERIOD,
     CookieCache,
-    CookieMint,
     Path,
+    ServerCookies,
 )
 
 PATH: Path = (b"\xc6\x33\x64\x01", b"\xc6\x33\x64\x02")
@@ -24,73 +24,73 @@ def server(number: int) -> Path:
 
 
 def test_a_cookie_is_known_again() -> None:
-    mint = CookieMint(b"secret")
+    mint = ServerCookies(b"secret")
     cookie = mint.make(PATH, 5.0)
     assert 4 <= len(cookie) <= 16
-    assert mint.knows(cookie, PATH, 6.0)
+    assert mint.is_valid(cookie, PATH, 6.0)
 
 
 def test_a_cookie_is_good_for_its_bearer_alone() -> None:
-    mint = CookieMint(b"secret")
+    mint = ServerCookies(b"secret")
     cookie = mint.make(PATH, 5.0)
     for other in ((b"\xc6\x33\x64\x03", PATH[1]), (PATH[0], b"\xc6\x33\x64\x03"), PATH[::-1]):
-        assert not mint.knows(cookie, other, 5.0)
+        assert not mint.is_valid(cookie, other, 5.0)
 
 
 def test_a_cookie_is_a_secret_s() -> None:
-    assert not CookieMint(b"other").knows(CookieMint(b"secret").make(PATH, 5.0), PATH, 5.0)
+    assert not ServerCookies(b"other").is_valid(ServerCookies(b"secret").make(PATH, 5.0), PATH, 5.0)
 
 
 @pytest.mark.parametrize("cookie", [b"", b"1234", b"12345678", b"1234567890abcdef"])
 def test_what_is_no_cookie_is_not_known(cookie: bytes) -> None:
-    assert not CookieMint(b"secret").knows(cookie, PATH, 5.0)
+    assert not ServerCookies(b"secret").is_valid(cookie, PATH, 5.0)
 
 
 def test_the_key_changes_and_the_one_before_it_is_good_for_as_long_again() -> None:
-    mint = CookieMint(b"secret")
+    mint = ServerCookies(b"secret")
     cookie = mint.make(PATH, PERIOD / 2)
     assert mint.make(PATH, PERIOD * 1.5) != cookie
-    assert mint.knows(cookie, PATH, PERIOD * 1.99)
-    assert not mint.knows(cookie, PATH, PERIOD * 2)
+    assert mint.is_valid(cookie, PATH, PERIOD * 1.99)
+    assert not mint.is_valid(cookie, PATH, PERIOD * 2)
 
 
 @pytest.mark.rfc("7413:4.1.3")
 def test_a_client_asks_where_it_knows_nothing_and_remembers_what_it_is_given() -> None:
     cache = CookieCache()
-    assert cache.recall(PATH, 0.0) == (b"", 0)
-    cache.learn(PATH, COOKIE, 1460)
-    assert cache.recall(PATH, 0.0) == (COOKIE, 1460)
-    cache.learn(PATH, b"another!", 1400)
-    assert cache.recall(PATH, 0.0) == (b"another!", 1400)
-    assert cache.recall(PATH[::-1], 0.0) == (b"", 0)
+    assert cache.lookup(PATH, 0.0) == (b"", 0)
+    cache.store(PATH, COOKIE, 1460)
+    assert cache.lookup(PATH, 0.0) == (COOKIE, 1460)
+    cache.store(PATH, b"another!", 1400)
+    assert cache.lookup(PATH, 0.0) == (b"another!", 1400)
+    assert cache.lookup(PATH[::-1], 0.0) == (b"", 0)
 
 
 @pytest.mark.rfc("7413:4.1.3.1")
 def test_failures_in_a_row_make_pauses_that_double() -> None:
     cache = CookieCache()
-    cache.learn(PATH, COOKIE, 1460)
+    cache.store(PATH, COOKIE, 1460)
     now = 0.0
-    for pause in (PAUSE, 2 * PAUSE, 4 * PAUSE):
-        cache.failed(PATH, now)
-        assert cache.recall(PATH, now + pause - 1)[0] is None
+    for pause in (BACKOFF, 2 * BACKOFF, 4 * BACKOFF):
+        cache.on_failure(PATH, now)
+        assert cache.lookup(PATH, now + pause - 1)[0] is None
         now += pause
-        assert cache.recall(PATH, now) == (COOKIE, 1460)
-    cache.worked(PATH, 1400)
-    cache.failed(PATH, now)
-    assert cache.recall(PATH, now + PAUSE) == (COOKIE, 1400)
+        assert cache.lookup(PATH, now) == (COOKIE, 1460)
+    cache.on_success(PATH, 1400)
+    cache.on_failure(PATH, now)
+    assert cache.lookup(PATH, now + BACKOFF) == (COOKIE, 1400)
 
 
 @pytest.mark.rfc("7413:4.1.3.1")
 def test_a_pause_has_an_end_however_often_it_failed() -> None:
     cache = CookieCache()
     for _ in range(2000):
-        cache.failed(PATH, 0.0)
-    assert cache.recall(PATH, 86400.0)[0] == b""
+        cache.on_failure(PATH, 0.0)
+    assert cache.lookup(PATH, 86400.0)[0] == b""
 
 
 def test_success_of_one_that_was_forgotten_meanwhile_says_nothing() -> None:
     cache = CookieCache()
-    cache.worked(PATH, 1460)
+    cache.on_success(PATH, 1460)
     assert len(cache) == 0
 
 
@@ -98,9 +98,9 @@ def test_success_of_one_that_was_forgotten_meanwhile_says_nothing() -> None:
 def test_a_client_remembers_so_many_servers_and_those_that_it_heard_of_last() -> None:
     cache = CookieCache()
     for number in range(CACHE_SIZE):
-        cache.learn(server(number), COOKIE, 1460)
-    cache.worked(server(0), 1460)
-    cache.learn(server(CACHE_SIZE), COOKIE, 1460)
+        cache.store(server(number), COOKIE, 1460)
+    cache.on_success(server(0), 1460)
+    cache.store(server(CACHE_SIZE), COOKIE, 1460)
     assert len(cache) == CACHE_SIZE
-    assert cache.recall(server(0), 0.0)[0] == COOKIE
-    assert cache.recall(server(1), 0.0)[0] == b""
+    assert cache.lookup(server(0), 0.0)[0] == COOKIE
+    assert cache.lookup(server(1), 0.0)[0] == b""

@@ -12,7 +12,7 @@ from tests.tcp.crowd import CONFIG, MSS, PORT, Crowd, Peer, state
 from tests.tcp.inspection import Tcb
 from tunstack.stack.limits import Limits
 from tunstack.tcp.connection.state import State
-from tunstack.tcp.listen.fast_open import RESET_COUNTS
+from tunstack.tcp.listen.fast_open import RESET_PENALTY
 from tunstack.tcp.listen.fast_open_cookies import PERIOD
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, Segment
 from tunstack.tcp.sequence import MASK
@@ -238,7 +238,7 @@ def test_one_that_is_reset_counts_for_a_while() -> None:
     victim, other = bakery.customer(), bakery.customer()
     victim.syn(REQUEST)
     victim.ack(RST, seq=(victim.nxt + 8) & MASK)
-    bakery.advance(RESET_COUNTS - 1)
+    bakery.advance(RESET_PENALTY - 1)
     assert other.syn(REQUEST).ack == (other.isn + 1) & MASK
     other.ack(RST)
     bakery.advance(1)

@@ -28,7 +28,7 @@ def crowded() -> tuple[Scoreboard, int]:
     """A scoreboard with as many ranges as it takes, and the position behind them."""
     board = Scoreboard()
     for number in range(MANY):
-        board.sent(1, float(number))
+        board.on_sent(1, float(number))
     assert len([*board]) == MANY
     return board, board.nxt
 
@@ -60,7 +60,7 @@ def test_of_a_sack_block_no_more_is_believed_than_it_says_and_all_whole_segments
     whole: list[tuple[int, int]] = []
     for number, size in enumerate(sizes):
         start = board.nxt
-        board.sent(size, float(MANY + number))
+        board.on_sent(size, float(MANY + number))
         edges = [*range(start, start + size, grain), start + size]
         whole += pairwise(edges)
     said: set[int] = set()
@@ -71,7 +71,7 @@ def test_of_a_sack_block_no_more_is_believed_than_it_says_and_all_whole_segments
         for left, right in whole:
             if start <= left and right <= start + size:
                 held |= set(range(left, right))
-        board.sack(start, start + size, grain)
+        board.mark_sacked(start, start + size, grain)
         assert held <= sacked(board) <= said
         assert board.sacked == len(sacked(board))
     assert len([*board]) <= MANY + len(whole)
@@ -102,17 +102,17 @@ def test_blocks_of_an_octet_do_not_make_the_scoreboard_grow_without_bound() -> N
 def test_few_blocks_of_an_octet_are_believed() -> None:
     """A peer without memory for whole segments may well hold a part of one."""
     board = Scoreboard()
-    board.sent(4 * MSS, 0.0)
-    board.sack(5, 6, MSS)
+    board.on_sent(4 * MSS, 0.0)
+    board.mark_sacked(5, 6, MSS)
     assert sacked(board) == {5}
 
 
 def test_a_segment_of_segments_is_cut_where_they_meet() -> None:
     """With offload 64 KiB go out together; what arrives of them is whole segments."""
     board, begin = crowded()
-    board.sent(44 * MSS, float(MANY))
-    board.sack(begin + 3 * MSS, begin + 5 * MSS, MSS)
-    board.sack(begin + 7 * MSS + 1, begin + 9 * MSS - 1, MSS)
-    board.sack(begin + 43 * MSS, begin + 44 * MSS, MSS)
+    board.on_sent(44 * MSS, float(MANY))
+    board.mark_sacked(begin + 3 * MSS, begin + 5 * MSS, MSS)
+    board.mark_sacked(begin + 7 * MSS + 1, begin + 9 * MSS - 1, MSS)
+    board.mark_sacked(begin + 43 * MSS, begin + 44 * MSS, MSS)
     assert board.sacked == 3 * MSS
     assert [(sent.start - begin) // MSS for sent in board if sent.sacked] == [3, 43]

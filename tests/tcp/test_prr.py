@@ -45,10 +45,10 @@ def test_what_goes_out_is_in_proportion_to_what_arrives(ssthresh: int) -> None:
     pipe, out = FLIGHT, 0
     for delivered in range(1, FLIGHT + 1):
         pipe -= 1
-        allowed = prr.delivered(1, pipe, ssthresh, 0) - pipe
+        allowed = prr.on_ack(1, pipe, ssthresh, 0) - pipe
         if pipe > ssthresh:
             assert out + allowed == -(-delivered * ssthresh // FLIGHT)
-        prr.sent(allowed)
+        prr.on_sent(allowed)
         pipe += allowed
         out += allowed
     assert pipe == ssthresh
@@ -59,22 +59,22 @@ def test_what_goes_out_is_in_proportion_to_what_arrives(ssthresh: int) -> None:
 def test_below_the_threshold_what_arrives_goes_out_and_a_segment_more_if_all_is_well() -> None:
     """Slow start, but only up to the threshold."""
     prr = ProportionalRateReduction(20)
-    assert prr.delivered(1, 4, 10, 0) == 4 + 1  # More was lost: one for one.
-    prr.sent(1)
-    assert prr.delivered(1, 4, 10, 1) == 4 + 2
-    prr.sent(2)
-    assert prr.delivered(3, 5, 10, 1) == 5 + 4
-    prr.sent(4)
-    assert prr.delivered(5, 8, 10, 1) == 10
+    assert prr.on_ack(1, 4, 10, 0) == 4 + 1  # More was lost: one for one.
+    prr.on_sent(1)
+    assert prr.on_ack(1, 4, 10, 1) == 4 + 2
+    prr.on_sent(2)
+    assert prr.on_ack(3, 5, 10, 1) == 5 + 4
+    prr.on_sent(4)
+    assert prr.on_ack(5, 8, 10, 1) == 10
 
 
 @pytest.mark.rfc("9937:6.2", "6937:3")
 def test_what_was_not_sent_may_be_sent_later() -> None:
     """The application had nothing: it has it to the good."""
     prr = ProportionalRateReduction(20)
-    prr.delivered(6, 4, 10, 0)
-    assert prr.delivered(1, 3, 10, 0) == 10
-    assert prr.delivered(1, 9, 10, 0) == 10
+    prr.on_ack(6, 4, 10, 0)
+    assert prr.on_ack(1, 3, 10, 0) == 10
+    assert prr.on_ack(1, 9, 10, 0) == 10
 
 
 @pytest.mark.rfc("9937:6.2", "6937:3")
@@ -93,7 +93,7 @@ def test_it_never_sends_more_than_its_bounds(
         arrived = min(arrived, pipe)
         pipe = max(0, pipe - arrived - lost)
         delivered += arrived
-        allowed = prr.delivered(arrived, pipe, ssthresh, int(safe)) - pipe
+        allowed = prr.on_ack(arrived, pipe, ssthresh, int(safe)) - pipe
         assert allowed >= 0
         extra += safe
         if pipe > ssthresh:
@@ -102,7 +102,7 @@ def test_it_never_sends_more_than_its_bounds(
             assert pipe + allowed <= ssthresh
             assert allowed <= max(delivered - out, arrived) + 1
         if not idle:
-            prr.sent(allowed)
+            prr.on_sent(allowed)
             pipe += allowed
             out += allowed
     assert out <= delivered + extra

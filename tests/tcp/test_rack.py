@@ -63,7 +63,7 @@ def test_what_comes_within_the_reordering_window_is_not_lost() -> None:
 
 @pytest.mark.rfc("8985:6.2")
 def test_the_wait_counts_from_when_each_was_sent() -> None:
-    """Round trip and patience after its own time: the timer is for the last, and finds both."""
+    """RTT and reordering window from its own time: the timer is for the last, and finds both."""
     bench = connected(config=replace(RENO, nodelay=True))
     for number in range(3):
         bench.send(bytes([number]) * MSS)
@@ -80,7 +80,7 @@ def test_the_wait_counts_from_when_each_was_sent() -> None:
 
 @pytest.mark.rfc("8985:6.2", "6675:5", "5681:3.2")
 def test_three_sacked_segments_are_enough_at_once(numbers: Numbers) -> None:
-    """No patience where nothing was ever out of order."""
+    """No reordering window where nothing was ever out of order."""
     bench = flying(10, **numbers)
     bench.advance(RTT)
     sack(bench, 1, 2)
@@ -176,14 +176,14 @@ def board_of(*times: float) -> Scoreboard:
     """Segments of ten octets, sent at these times."""
     board = Scoreboard()
     for time in times:
-        board.sent(10, time)
+        board.on_sent(10, time)
     return board
 
 
 def deliver(rack: Rack, board: Scoreboard, number: int, now: float, rtt: RttEstimator) -> None:
     highest = board.highest
-    for sent in board.sack(number * 10, number * 10 + 10):
-        rack.delivered(sent, highest, now, None, rtt)
+    for sent in board.mark_sacked(number * 10, number * 10 + 10):
+        rack.on_delivered(sent, highest, now, None, rtt)
 
 
 def estimator(rtt: float = RTT) -> RttEstimator:
@@ -196,7 +196,7 @@ def estimator(rtt: float = RTT) -> RttEstimator:
 def test_of_what_was_sent_in_the_same_moment_the_order_of_numbers_decides() -> None:
     board, rack, rtt = board_of(1.0, 1.0, 1.0, 1.0), Rack(), estimator()
     deliver(rack, board, 2, 1.1, rtt)
-    rack.detect(board, 2.0, rtt, certain=True)
+    rack.detect_loss(board, 2.0, rtt, without_reordering=True)
     assert [(sent.start, sent.lost) for sent in board] == [(0, True), (20, False), (30, False)]
 
 
@@ -204,10 +204,10 @@ def test_of_what_was_sent_in_the_same_moment_the_order_of_numbers_decides() -> N
 def test_what_was_sent_again_later_is_looked_behind() -> None:
     """The first that was sent later and only once ends the search, not one that was sent again."""
     board, rack, rtt = board_of(1.0, 1.01, 1.02, 1.03), Rack(), estimator()
-    board.lose(next(iter(board)))
-    board.sent_again(0, 10, 1.2)
+    board.mark_lost(next(iter(board)))
+    board.on_retransmit(0, 10, 1.2)
     deliver(rack, board, 2, 1.2, rtt)
-    rack.detect(board, 2.0, rtt, certain=True)
+    rack.detect_loss(board, 2.0, rtt, without_reordering=True)
     assert [sent.lost for sent in board] == [False, True, False, False]
 
 
@@ -230,11 +230,11 @@ def test_an_ack_of_several_counts_for_the_one_sent_last() -> None:
 # Steps 3 and 4: reordering, and how patient to be
 
 
-def patience(rack: Rack, rtt: RttEstimator, *, certain: bool = False) -> float:
+def reordering_window(rack: Rack, rtt: RttEstimator, *, without_reordering: bool = False) -> float:
     """How much longer than a round trip it waits for a segment."""
     board = board_of(1.0, 1.0)
     deliver(rack, board, 1, 1.0 + RTT, rtt)
-    again = rack.detect(board, 1.0 + RTT, rtt, certain=certain)
+    again = rack.detect_loss(board, 1.0 + RTT, rtt, without_reordering=without_reordering)
     return 0.0 if again is None else again - 1.0 - RTT
 
 
@@ -243,12 +243,12 @@ def test_patience_is_a_quarter_of_the_shortest_round_trip() -> None:
     rtt = estimator(0.2)
     rtt.sample(RTT)
     rtt.sample(0.3)
-    assert patience(Rack(), rtt) == pytest.approx(RTT / 4)
+    assert reordering_window(Rack(), rtt) == pytest.approx(RTT / 4)
 
 
 @pytest.mark.rfc("8985:6.2")
 def test_there_is_none_when_it_is_certain_and_nothing_ever_was_late() -> None:
-    assert patience(Rack(), estimator(), certain=True) == 0.0
+    assert reordering_window(Rack(), estimator(), without_reordering=True) == 0.0
 
 
 @pytest.mark.rfc("8985:6.2")
@@ -290,8 +290,10 @@ def test_each_round_trip_with_a_d_sack_brings_more_patience() -> None:
     """But not each D-SACK: a round trip lasts from SND.NXT to SND.NXT."""
     rack, rtt = late(Rack()), estimator()
     for una, nxt, quarters in ((0, 100, 2), (99, 150, 2), (100, 200, 3), (150, 300, 3)):
-        rack.duplicate_sack(una, nxt)
-        assert patience(rack, rtt, certain=True) == pytest.approx(RTT / 4 * quarters)
+        rack.on_dsack(una, nxt)
+        assert reordering_window(rack, rtt, without_reordering=True) == pytest.approx(
+            RTT / 4 * quarters
+        )
 
 
 @pytest.mark.rfc("8985:6.2")
@@ -299,23 +301,23 @@ def test_patience_has_an_end() -> None:
     """No more than the smoothed round-trip time."""
     rack, rtt = late(Rack()), estimator()
     for number in range(10):
-        rack.duplicate_sack(number * 100, (number + 1) * 100)
-    assert patience(rack, rtt) == pytest.approx(RTT)
+        rack.on_dsack(number * 100, (number + 1) * 100)
+    assert reordering_window(rack, rtt) == pytest.approx(RTT)
 
 
 @pytest.mark.rfc("8985:6.2")
 def test_after_sixteen_recoveries_without_a_d_sack_patience_is_what_it_was() -> None:
     rack, rtt = late(Rack()), estimator()
-    rack.duplicate_sack(0, 100)
+    rack.on_dsack(0, 100)
     for _ in range(15):
-        rack.recovered()
-    assert patience(rack, rtt) == pytest.approx(RTT / 2)
-    rack.duplicate_sack(100, 200)  # Sixteen more, from here.
+        rack.on_recovery_end()
+    assert reordering_window(rack, rtt) == pytest.approx(RTT / 2)
+    rack.on_dsack(100, 200)  # Sixteen more, from here.
     for _ in range(15):
-        rack.recovered()
-    assert patience(rack, rtt) == pytest.approx(RTT / 4 * 3)
-    rack.recovered()
-    assert patience(rack, rtt) == pytest.approx(RTT / 4)
+        rack.on_recovery_end()
+    assert reordering_window(rack, rtt) == pytest.approx(RTT / 4 * 3)
+    rack.on_recovery_end()
+    assert reordering_window(rack, rtt) == pytest.approx(RTT / 4)
 
 
 @pytest.mark.rfc("8985:6.2")
@@ -323,10 +325,10 @@ def test_after_sixteen_recoveries_without_a_d_sack_patience_is_what_it_was() -> 
 def test_every_recovery_counts(how: str) -> None:
     bench = flying(10)
     rack = bench.rack
-    rack.duplicate_sack(0, 1)
+    rack.on_dsack(0, 1)
     late(rack)
     for _ in range(15):
-        rack.recovered()
+        rack.on_recovery_end()
     bench.advance(RTT)
     if how == "recovery":
         sack(bench, 1, 2, 3)
@@ -340,7 +342,7 @@ def test_every_recovery_counts(how: str) -> None:
     assert bench.recovering
     acknowledge(bench, bench.snd_nxt // MSS)
     bench.drain()
-    assert patience(rack, estimator()) == pytest.approx(RTT / 4)
+    assert reordering_window(rack, estimator()) == pytest.approx(RTT / 4)
 
 
 @pytest.mark.rfc("8985:6.2", "2883:5")
@@ -389,11 +391,11 @@ def test_of_a_large_range_a_timeout_takes_the_first_segment_for_lost_if_the_rest
     None
 ):
     board, rtt = board_of(), estimator()
-    board.sent(5 * MSS, 1.0)
+    board.on_sent(5 * MSS, 1.0)
     rack = Rack()
-    rack.delivered(Sent(0, 10, 0.5), 0, 1.4, None, rtt)  # A round trip of 0.9 seconds.
-    assert rack.timed_out(board, 1.8, rtt) == []
-    assert rack.timed_out(board, 1.925, rtt) == [*board]
+    rack.on_delivered(Sent(0, 10, 0.5), 0, 1.4, None, rtt)  # A round trip of 0.9 seconds.
+    assert rack.overdue_on_timeout(board, 1.8, rtt) == []
+    assert rack.overdue_on_timeout(board, 1.925, rtt) == [*board]
 
 
 @pytest.mark.rfc("8985:6.3")

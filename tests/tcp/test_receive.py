@@ -24,7 +24,7 @@ from tunstack.path.impair import Impairments
 from tunstack.simulator.simulator import Simulator
 from tunstack.tcp.connection.state import State
 from tunstack.tcp.connection.verdict import Verdict
-from tunstack.tcp.receiver.receiver import QUICK_ACK
+from tunstack.tcp.receiver.receiver import QUICK_ACK_DELAY
 from tunstack.tcp.segment import ACK, PSH
 
 S = State
@@ -52,7 +52,7 @@ def test_an_ack_may_wait_for_less_than_half_a_second(numbers: Numbers) -> None:
     bench.advance(DELAY)
     bench.expect(ACK, at=1.0 + DELAY, seq=1, ack=2)
     assert bench.connection.deadline() is None
-    assert QUICK_ACK < DELAY < 0.5
+    assert QUICK_ACK_DELAY < DELAY < 0.5
 
 
 @pytest.mark.rfc("SHLD-18", "MUST-40")
@@ -65,7 +65,7 @@ def test_the_first_acks_of_a_connection_wait_less_than_later_ones() -> None:
         begin = bench.now
         bench.arrive(ACK | PSH, payload=b"x")
         bench.wait()
-        bench.expect(ACK, at=begin + (QUICK_ACK if number < CONFIG.quick_acks else DELAY))
+        bench.expect(ACK, at=begin + (QUICK_ACK_DELAY if number < CONFIG.quick_acks else DELAY))
 
 
 def test_they_wait_no_longer_than_others() -> None:

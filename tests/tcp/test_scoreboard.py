@@ -39,7 +39,7 @@ class BoardAndModel(RuleBasedStateMachine):
     @rule(size=st.integers(1, 9), later=st.booleans())
     def send(self, size: int, later: bool) -> None:
         self.now += later
-        self.board.sent(size, self.now)
+        self.board.on_sent(size, self.now)
         for position in range(self.nxt, self.nxt + size):
             self.octets[position] = Octet(self.now)
         self.nxt += size
@@ -60,7 +60,7 @@ class BoardAndModel(RuleBasedStateMachine):
         start = self.una + int(at * (self.nxt - self.una)) + left
         told = range(max(start, self.una), min(start + size, self.nxt))
         new = {position for position in told if not self.octets[position].sacked}
-        self.delivered(self.board.sack(start, start + size), new)
+        self.delivered(self.board.mark_sacked(start, start + size), new)
         for position in told:
             octet = self.octets[position]
             octet.sacked, octet.lost = True, False
@@ -84,7 +84,7 @@ class BoardAndModel(RuleBasedStateMachine):
         outstanding = [sent for sent in self.board if not sent.sacked]
         if outstanding:
             sent = outstanding[int(at * len(outstanding))]
-            self.board.lose(sent)
+            self.board.mark_lost(sent)
             for position in range(sent.start, sent.end):
                 self.octets[position].lost = True
 
@@ -93,7 +93,7 @@ class BoardAndModel(RuleBasedStateMachine):
         """Without SACK."""
         for sent in self.board.head(size):
             if not sent.sacked:
-                self.board.lose(sent)
+                self.board.mark_lost(sent)
         for position in range(self.una, min(self.una + size, self.nxt)):
             octet = self.octets[position]
             octet.lost = not octet.sacked
@@ -101,7 +101,7 @@ class BoardAndModel(RuleBasedStateMachine):
     @rule(most=st.integers(1, 12))
     def send_the_first_lost_again(self, most: int) -> None:
         lost = [position for position in range(self.una, self.nxt) if self.octets[position].lost]
-        found = self.board.first_lost(most)
+        found = self.board.next_lost(most)
         if not lost:
             assert found is None
             return
@@ -113,7 +113,7 @@ class BoardAndModel(RuleBasedStateMachine):
 
     @rule(most=st.integers(1, 12))
     def send_the_last_again(self, most: int) -> None:
-        last = self.board.last()
+        last = self.board.last_unsacked()
         missing = [position for position, octet in self.octets.items() if not octet.sacked]
         if not missing:
             assert last is None
@@ -124,19 +124,19 @@ class BoardAndModel(RuleBasedStateMachine):
 
     def send_again(self, start: int, end: int) -> None:
         self.now += 1
-        self.board.sent_again(start, end, self.now)
+        self.board.on_retransmit(start, end, self.now)
         for position in range(start, end):
             self.octets[position] = Octet(self.now, retransmitted=True)
 
     @rule()
-    def find_again(self) -> None:
-        self.board.find_again()
+    def unmark_lost(self) -> None:
+        self.board.unmark_lost()
         for octet in self.octets.values():
             octet.lost = False
 
     @rule()
     def forget_sacks(self) -> None:
-        self.board.forget_sacks()
+        self.board.clear_sacked()
         for octet in self.octets.values():
             if octet.sacked:
                 octet.time, octet.retransmitted, octet.sacked = None, True, False
@@ -186,10 +186,10 @@ def ranges(board: Scoreboard) -> list[tuple[int, int]]:
 def test_what_was_sent_together_is_one_range_until_a_part_is_sacked() -> None:
     """A segment of 64 KiB, or many in one batch."""
     board = Scoreboard()
-    board.sent(65000, 1.0)
-    board.sent(1000, 1.0)
+    board.on_sent(65000, 1.0)
+    board.on_sent(1000, 1.0)
     assert ranges(board) == [(0, 66000)]
-    board.sack(10_000, 20_000)
+    board.mark_sacked(10_000, 20_000)
     assert ranges(board) == [(0, 10_000), (10_000, 20_000), (20_000, 66_000)]
 
 
@@ -197,19 +197,19 @@ def test_a_thousand_sacked_segments_are_one_range() -> None:
     """However they were sent: each ACK costs as much as there are holes, not segments."""
     board = Scoreboard()
     for number in range(1001):
-        board.sent(10, float(number))
+        board.on_sent(10, float(number))
     for number in range(1, 1001):
-        assert len(board.sack(10, (number + 1) * 10)) == 1
+        assert len(board.mark_sacked(10, (number + 1) * 10)) == 1
     assert ranges(board) == [(0, 10), (10, 10_010)]
-    assert board.sack(10, 10_010) == []
+    assert board.mark_sacked(10, 10_010) == []
 
 
 def test_sacks_that_come_in_any_order_leave_one_range() -> None:
     board = Scoreboard()
     for number in range(6):
-        board.sent(10, float(number))
+        board.on_sent(10, float(number))
     for start, end in ((10, 20), (30, 40), (50, 60), (40, 50), (10, 60)):
-        board.sack(start, end)
+        board.mark_sacked(start, end)
     assert ranges(board) == [(0, 10), (10, 60)]
     assert board.sacked == 50
 
@@ -217,10 +217,10 @@ def test_sacks_that_come_in_any_order_leave_one_range() -> None:
 def test_what_is_sent_again_in_one_go_is_one_range() -> None:
     board = Scoreboard()
     for number in range(3):
-        board.sent(10, float(number))
+        board.on_sent(10, float(number))
     for sent in board:
-        board.lose(sent)
-    board.sent_again(0, 20, 9.0)
-    board.sent_again(20, 30, 9.0)
+        board.mark_lost(sent)
+    board.on_retransmit(0, 20, 9.0)
+    board.on_retransmit(20, 30, 9.0)
     assert ranges(board) == [(0, 30)]
     assert (board.lost, board.resent, board.pipe) == (0, 30, 30)

@@ -106,7 +106,7 @@ def test_within_the_same_millisecond_nobody_can_tell(start: float) -> None:
     stamp, echoed_at = bench.connection.timestamp, bench.connection.echoed_at
     bench.timestamps_ok = True
     undo = Undo(1, 1)
-    undo.resent(0, 10, start)
+    undo.on_retransmit(0, 10, start)
     sent = Sent(0, 10, start)
     sent.retransmitted = True
     for later in (0.0, 0.0003, 0.01, 0.1234, 7.7777):
@@ -116,24 +116,24 @@ def test_within_the_same_millisecond_nobody_can_tell(start: float) -> None:
             ecr = (stamp(start) + ticks) % 2**32
             return echoed_at(Segment(0, ts_val=0, ts_ecr=ecr), now)
 
-        assert not undo.echo_is_older(echo(0), sent)
-        assert not undo.echo_is_older(echo(1), sent)
-        assert undo.echo_is_older(echo(-1), sent)
+        assert not undo.is_spurious_by_echo(echo(0), sent)
+        assert not undo.is_spurious_by_echo(echo(1), sent)
+        assert undo.is_spurious_by_echo(echo(-1), sent)
 
 
 @pytest.mark.rfc("3522:3.2")
 def test_an_old_echo_must_be_of_something_that_was_sent_again() -> None:
     """An ACK of what came before it, delayed on its way, is old as well."""
     undo = Undo(1, 1)
-    undo.resent(10, 20, 5.0)
+    undo.on_retransmit(10, 20, 5.0)
     before, again = Sent(0, 10, 1.0), Sent(10, 20, 5.0)
     earlier = Sent(0, 10, 4.0)
     again.retransmitted = earlier.retransmitted = True
-    assert not undo.echo_is_older(1.0, before)
-    assert not undo.echo_is_older(1.0, earlier)
-    assert not undo.echo_is_older(None, again)
-    assert undo.echo_is_older(1.0, again)
-    assert not Undo(1, 1).echo_is_older(1.0, again)
+    assert not undo.is_spurious_by_echo(1.0, before)
+    assert not undo.is_spurious_by_echo(1.0, earlier)
+    assert not undo.is_spurious_by_echo(None, again)
+    assert undo.is_spurious_by_echo(1.0, again)
+    assert not Undo(1, 1).is_spurious_by_echo(1.0, again)
 
 
 @pytest.mark.rfc("3522:3.2", "4015:3")
@@ -251,22 +251,22 @@ def test_what_the_network_duplicates_undoes_nothing() -> None:
 @pytest.mark.rfc("3708:3")
 def test_what_was_sent_again_twice_must_come_three_times() -> None:
     undo = Undo(1, 1)
-    undo.resent(0, 10, 1.0)
-    undo.resent(0, 10, 2.0)
-    assert not undo.duplicate_sack(0, 10)
-    assert undo.duplicate_sack(0, 10)
+    undo.on_retransmit(0, 10, 1.0)
+    undo.on_retransmit(0, 10, 2.0)
+    assert not undo.on_dsack(0, 10)
+    assert undo.on_dsack(0, 10)
 
 
 @pytest.mark.rfc("3708:3")
 def test_d_sacks_may_be_cut_otherwise_than_the_retransmissions() -> None:
     undo = Undo(1, 1)
-    undo.resent(0, 10, 1.0)
-    undo.resent(10, 20, 1.0)
-    undo.resent(30, 40, 1.0)
-    assert not undo.duplicate_sack(5, 35)  # 20 to 30 is the network's.
-    assert not undo.duplicate_sack(35, 40)
-    assert undo.duplicate_sack(0, 5)
-    assert not undo.duplicate_sack(0, 5)
+    undo.on_retransmit(0, 10, 1.0)
+    undo.on_retransmit(10, 20, 1.0)
+    undo.on_retransmit(30, 40, 1.0)
+    assert not undo.on_dsack(5, 35)  # 20 to 30 is the network's.
+    assert not undo.on_dsack(35, 40)
+    assert undo.on_dsack(0, 5)
+    assert not undo.on_dsack(0, 5)
 
 
 @pytest.mark.rfc("3708:3", "2883:5")

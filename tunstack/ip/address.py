@@ -1,4 +1,4 @@
-"""IPv4 addresses: between packed bytes and what people read, and which of them may do what."""
+"""IPv4 addresses as packed bytes: conversion, and special addresses (RFC 1122 section 3.2.1.3)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 LIMITED_BROADCAST: Final[Address] = b"\xff\xff\xff\xff"
 
-# First octets of addresses that name no host on a network: "this network" (0/8), loopback (127/8),
-# multicast (224/4), reserved and limited broadcast (240/4). RFC 1122 section 3.2.1.3.
-_NO_HOST: Final = frozenset({0, 127, *range(224, 256)})
+_NO_HOST: Final[frozenset[int]] = frozenset({0, 127, *range(224, 256)})
+"""First octets of addresses that are no host's on a network (RFC 1122 section 3.2.1.3).
+
+"This network" (0/8), loopback (127/8), multicast (224/4), reserved and limited broadcast (240/4).
+"""
 
 
 @lru_cache(maxsize=4096)
@@ -40,7 +42,7 @@ def ip_address(address: Address) -> IPv4Address:
 
 @lru_cache(maxsize=4096)
 def text(address: Address) -> str:
-    """Return an address as people write it: ``"198.51.100.2"``.
+    """Return an address in dotted-decimal notation: ``"198.51.100.2"``.
 
     Raises:
         ValueError: it has not four octets.
@@ -51,7 +53,7 @@ def text(address: Address) -> str:
 def subnet_broadcast(interface: IPv4Interface) -> Address | None:
     """Return the directed broadcast address of an interface's subnet; None if it has none.
 
-    A point-to-point /31 has none (RFC 3021), nor has the single address of a /32.
+    A point-to-point /31 has none (RFC 3021), nor has a /32.
     """
     if interface.network.prefixlen > 30:
         return None
@@ -59,27 +61,27 @@ def subnet_broadcast(interface: IPv4Interface) -> Address | None:
 
 
 def is_multicast(address: Address) -> bool:
-    """Tell whether it is a group's address (224/4, RFC 1112 section 4)."""
+    """Whether it is a multicast address (224/4, RFC 1112 section 4)."""
     return address[0] & 0xF0 == 0xE0
 
 
 def is_broadcast(address: Address, broadcasts: Collection[Address] = ()) -> bool:
-    """Tell whether it is the limited broadcast address or one of our subnets' `broadcasts`."""
+    """Whether it is the limited broadcast address or one of our subnets' `broadcasts`."""
     return address == LIMITED_BROADCAST or address in broadcasts
 
 
 def is_martian_source(address: Address, broadcasts: Collection[Address] = ()) -> bool:
-    """Tell whether no host may send from it, so that what comes from there is to be dropped.
+    """Whether it is invalid as a source address, so that its packets are dropped.
 
-    So are 0/8, 127/8, 224/4, 240/4 and our subnets' `broadcasts` (RFC 1122 section 3.2.1.3;
+    These are 0/8, 127/8, 224/4, 240/4 and our subnets' `broadcasts` (RFC 1122 section 3.2.1.3;
     RFC 9293 MUST-63).
     """
     return address[0] in _NO_HOST or address in broadcasts
 
 
 def is_valid_remote(address: Address, broadcasts: Collection[Address] = ()) -> bool:
-    """Tell whether a connection may be opened to it: whether it can name one single other host.
+    """Whether it is a unicast address, to which a connection may be opened.
 
-    RFC 9293 MUST-46, and MUST-57 for the address that a SYN came to.
+    RFC 9293 MUST-46, and MUST-57 for the destination address of a SYN.
     """
     return not is_martian_source(address, broadcasts)

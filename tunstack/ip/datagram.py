@@ -1,7 +1,7 @@
-"""An IP datagram as a value (RFC 791): what the codec makes of a packet.
+"""An IP datagram as a value (RFC 791), as the codec decodes it.
 
-Addresses are packed bytes, network order, whose length tells the family (4 for IPv4): they compare
-and hash at the speed of bytes. People see :mod:`ipaddress` objects and strings at the public API.
+Addresses are packed bytes in network order, whose length tells the family (4 for IPv4): they
+compare and hash fast. The public API has :mod:`ipaddress` objects and strings.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class Datagram:
         src: Source address.
         dst: Destination address.
         protocol: Protocol number of the payload (`ICMP`, `TCP`, `UDP`...).
-        payload: The payload, a view into the packet on arrival.
+        payload: The payload; of a received datagram, a view into the packet.
         ttl: Time to live, in hops.
         tos: The DSCP and ECN octet.
         identification: The identification field.
         dont_fragment: The DF bit.
         more_fragments: The MF bit.
         fragment_offset: In octets.
-        options: The options as they stand in the header.
+        options: The options, as in the header.
     """
 
     src: Address

@@ -1,4 +1,4 @@
-"""Which connection or listener a segment belongs to, and which ports are taken."""
+"""Demultiplexing: connections by four-tuple, listeners by address and port, ports in use."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
     from tunstack.ip.datagram import Address
 
-EPHEMERAL_PORTS: Final = range(32768, 61000)
-"""Linux's net.ipv4.ip_local_port_range."""
+EPHEMERAL_PORTS: Final[range] = range(32768, 61000)
+"""Ports, as Linux's net.ipv4.ip_local_port_range."""
 
-_PROBES: Final = 16
-"""Ports that are tried for one that can be shared, before one is taken that nobody uses."""
+_SHARED_TRIES: Final = 16
+"""Ports tried for one that connections can share, before an unused one is looked for."""
 
 
 class RandomSource(Protocol):
-    """What is asked of a `random.Random`."""
+    """The part of `random.Random` that is used."""
 
     def randrange(self, stop: int, /) -> int:
         """Return a number below `stop`."""
@@ -32,7 +32,7 @@ L = TypeVar("L")
 
 
 class FourTuple(NamedTuple):
-    """What names a connection (RFC 9293 section 3.4)."""
+    """The two sockets that identify a connection (RFC 9293 section 3.4)."""
 
     local: Address
     local_port: int
@@ -41,12 +41,12 @@ class FourTuple(NamedTuple):
 
     @property
     def incoming(self) -> bytes:
-        """Addresses and ports as they stand in the packets that come: the remote's first."""
+        """The lookup key: addresses and ports in the order of received packets."""
         return _incoming(*self)
 
     @classmethod
     def from_incoming(cls, name: bytes) -> Self:
-        """What `incoming` has made `name` of."""
+        """Return the four-tuple of the key `name`, the inverse of :attr:`incoming`."""
         size = len(name) // 2 - 2
         remote_port = int.from_bytes(name[-4:-2], "big")
         local_port = int.from_bytes(name[-2:], "big")
@@ -54,7 +54,7 @@ class FourTuple(NamedTuple):
 
     @property
     def packed(self) -> bytes:
-        """All of it as bytes, for keyed hashes."""
+        """The four-tuple as bytes, for keyed hashes."""
         ports = self.local_port.to_bytes(2, "big") + self.remote_port.to_bytes(2, "big")
         return self.local + self.remote + ports
 
@@ -64,42 +64,42 @@ def _incoming(local: Address, local_port: int, remote: Address, remote_port: int
 
 
 class _Port(Generic[L]):
-    """A local port in use: by connections, by sockets that are bound to it, or both.
+    """A local port in use by connections, bound sockets, or both.
 
     Attributes:
-        connections: How many of them there are.
-        bound: How many sockets are bound to which of our addresses.
-        alone: How many of those do not share it.
-        listening: Who listens at which address.
+        connections: Number of connections.
+        bound: Number of bound sockets, by address.
+        exclusive: Number of those without SO_REUSEADDR, by address.
+        listening: The listeners, by address.
     """
 
-    __slots__ = ("alone", "bound", "connections", "listening")
+    __slots__ = ("bound", "connections", "exclusive", "listening")
 
     def __init__(self) -> None:
         self.connections = 0
         self.bound: Counter[Address | None] = Counter()
-        self.alone: Counter[Address | None] = Counter()
+        self.exclusive: Counter[Address | None] = Counter()
         self.listening: dict[Address | None, L] = {}
 
     def refuses(self, address: Address | None, *, reuse: bool) -> bool:
-        """Whether one more socket may not be bound at `address`."""
+        """Whether binding one more socket at `address` is refused with EADDRINUSE."""
         if reuse:
-            return _overlaps(self.alone, address) or _overlaps(self.listening, address)
+            return _overlaps(self.exclusive, address) or _overlaps(self.listening, address)
         return _overlaps(self.bound, address) or (self.connections > 0 and not self.bound)
 
 
 class Demultiplexer(Generic[C, L]):
-    """Connections by their four-tuple, listeners by their local address, ports by who uses them.
+    """The tables of connections, listeners and ports of one host.
 
-    An address of None stands for every address of the host.
+    The address None is the wildcard: every address of the host.
     """
 
     def __init__(self, rng: RandomSource) -> None:
         self._rng = rng
         self.incoming: dict[bytes, C] = {}
-        """All connections, by `FourTuple.incoming`: the name that their packets bring along."""
-        self.waiting: Container[bytes] = ()
-        """Names, as `FourTuple.incoming`, that are taken by what is left of connections."""
+        """All connections, by `FourTuple.incoming`."""
+        self.time_waits: Container[bytes] = ()
+        """The four-tuples in TIME-WAIT, as `FourTuple.incoming`."""
         self._ports: dict[int, _Port[L]] = {}
         self._taken = bytearray(len(EPHEMERAL_PORTS))
 
@@ -118,33 +118,33 @@ class Demultiplexer(Generic[C, L]):
         """Add a connection.
 
         Raises:
-            OSError: EADDRNOTAVAIL, as on Linux: there is one with this name.
+            OSError: EADDRNOTAVAIL, as on Linux: the four-tuple is in use.
         """
         incoming = four_tuple.incoming
-        if incoming in self.incoming or incoming in self.waiting:
+        if incoming in self.incoming or incoming in self.time_waits:
             raise _not_available()
         self.incoming[incoming] = connection
         self._port(four_tuple.local_port).connections += 1
 
     def remove(self, four_tuple: FourTuple, connection: C) -> None:
-        """Remove a connection; no matter if it is gone, or if its name is another's by now."""
-        if self.leave(four_tuple, connection):
-            self.free(four_tuple.local_port)
+        """Remove a connection and release its port, unless its four-tuple is another's by now."""
+        if self.detach(four_tuple, connection):
+            self.release_port(four_tuple.local_port)
 
-    def leave(self, four_tuple: FourTuple, connection: C) -> bool:
-        """Remove a connection, and leave its port taken until :meth:`free`; False if it is gone."""
+    def detach(self, four_tuple: FourTuple, connection: C) -> bool:
+        """Remove a connection but keep its port in use, for TIME-WAIT; False if it is gone."""
         incoming = four_tuple.incoming
         if self.incoming.get(incoming) is not connection:
             return False
         del self.incoming[incoming]
         return True
 
-    def come_back(self, four_tuple: FourTuple, connection: C) -> None:
-        """Undo :meth:`leave`, for another connection perhaps."""
+    def reattach(self, four_tuple: FourTuple, connection: C) -> None:
+        """Undo :meth:`detach`, perhaps with another connection."""
         self.incoming[four_tuple.incoming] = connection
 
-    def free(self, local_port: int) -> None:
-        """What has left a connection's port taken is over."""
+    def release_port(self, local_port: int) -> None:
+        """Release the port that :meth:`detach` kept in use."""
         port = self._ports[local_port]
         port.connections -= 1
         self._drop_if_free(local_port, port)
@@ -152,7 +152,7 @@ class Demultiplexer(Generic[C, L]):
     # Listeners
 
     def find_listener(self, address: Address, port: int) -> L | None:
-        """Return the listener for a SYN to `address` and `port`: the closest match, or None."""
+        """Return the listener for `address` and `port`, else that for the wildcard, or None."""
         entry = self._ports.get(port)
         if entry is None:
             return None
@@ -163,7 +163,7 @@ class Demultiplexer(Generic[C, L]):
         """Add a listener on a port that is bound.
 
         Raises:
-            OSError: EADDRINUSE, somebody listens there.
+            OSError: EADDRINUSE: there is a listener.
         """
         listening = self._port(port).listening
         if _overlaps(listening, address):
@@ -179,13 +179,13 @@ class Demultiplexer(Generic[C, L]):
     # Ports
 
     def bind(self, address: Address | None, port: int, *, reuse: bool) -> int:
-        """Take a local port, any free one if it is 0; returns which. :meth:`unbind` gives it back.
+        """Bind a local port, any free one if it is 0; returns the port. :meth:`unbind` undoes it.
 
         With `reuse` (SO_REUSEADDR) it may be shared with connections, such as those in TIME-WAIT,
-        and with other sockets that say `reuse`, as long as only one listens.
+        and with other sockets that have `reuse`, as long as only one listens.
 
         Raises:
-            OSError: EADDRINUSE, it is taken, or there is no free one.
+            OSError: EADDRINUSE: the port is in use, or none is free.
         """
         if port == 0:
             port = self._free_port()
@@ -195,15 +195,15 @@ class Demultiplexer(Generic[C, L]):
         entry = self._port(port)
         entry.bound[address] += 1
         if not reuse:
-            entry.alone[address] += 1
+            entry.exclusive[address] += 1
         return port
 
     def unbind(self, address: Address | None, port: int, *, reuse: bool) -> None:
-        """Give back what :meth:`bind` took."""
+        """Undo :meth:`bind`."""
         entry = self._ports[port]
         _count_down(entry.bound, address)
         if not reuse:
-            _count_down(entry.alone, address)
+            _count_down(entry.exclusive, address)
         self._drop_if_free(port, entry)
 
     def ephemeral_port(
@@ -214,19 +214,19 @@ class Demultiplexer(Generic[C, L]):
         *,
         reusable: Callable[[bytes], bool] | None = None,
     ) -> int:
-        """Choose a local port for a connection, at random: RFC 6056, algorithm 1.
+        """Choose a random local port for a connection (RFC 6056, algorithm 1).
 
-        A port is shared with connections to elsewhere, never with a socket that is bound to it.
-        One whose connection of the same name is in TIME-WAIT is taken if there is no other, and
-        `reusable` is true of that name, as `FourTuple.incoming` has it.
+        A port may be shared with connections to other remote sockets, not with a bound socket. One
+        with the same four-tuple in TIME-WAIT is chosen if there is no other and `reusable` returns
+        true for it, a `FourTuple.incoming`.
 
         Raises:
-            OSError: EADDRNOTAVAIL, all are in use.
+            OSError: EADDRNOTAVAIL: all are in use.
         """
         first = self._rng.randrange(len(EPHEMERAL_PORTS))
         last_resort: int | None = None
         for number in range(len(EPHEMERAL_PORTS)):
-            if number == _PROBES and (unused := self._unused(first)) is not None:
+            if number == _SHARED_TRIES and (unused := self._unused(first)) is not None:
                 return unused
             port = EPHEMERAL_PORTS[(first + number) % len(EPHEMERAL_PORTS)]
             entry = self._ports.get(port)
@@ -235,7 +235,7 @@ class Demultiplexer(Generic[C, L]):
             name = _incoming(local, port, remote, remote_port)
             if entry.bound or name in self.incoming:
                 continue
-            if name not in self.waiting:
+            if name not in self.time_waits:
                 return port
             if last_resort is None and reusable is not None and reusable(name):
                 last_resort = port
@@ -250,11 +250,11 @@ class Demultiplexer(Generic[C, L]):
         return unused
 
     def _unused(self, first: int) -> int | None:
-        """The first port from the ephemeral one number `first` on that nobody uses, or None."""
-        place = self._taken.find(0, first)
-        if place < 0:
-            place = self._taken.find(0)
-        return None if place < 0 else EPHEMERAL_PORTS[place]
+        """Return the first unused ephemeral port from index `first` on, cyclically, or None."""
+        index = self._taken.find(0, first)
+        if index < 0:
+            index = self._taken.find(0)
+        return None if index < 0 else EPHEMERAL_PORTS[index]
 
     def _port(self, number: int) -> _Port[L]:
         port = self._ports.get(number)
@@ -272,7 +272,7 @@ class Demultiplexer(Generic[C, L]):
 
 
 def _overlaps(taken: Collection[Address | None], address: Address | None) -> bool:
-    """Whether any of `taken` is `address`, or one of both is all addresses."""
+    """Whether `address` conflicts with any of `taken`: equal, or either is the wildcard."""
     return len(taken) > 0 and (address is None or None in taken or address in taken)
 
 

@@ -1,8 +1,8 @@
-"""The fragments of IPv4 datagrams, put together within bounds (RFC 791 section 3.2).
+"""Reassembly of IPv4 fragments, with bounded memory (RFC 791 section 3.2).
 
-On a link of less than 88 octets Linux fragments its TCP segments: it makes none smaller than 48
-octets behind a header of 40 (net.ipv4.tcp_min_snd_mss, which it lets nobody make smaller). Wider
-links need none of this: there the stack drops what comes in fragments.
+It is needed only on links with an MTU below 88 octets, where Linux fragments TCP segments: it sends
+none smaller than 48 octets behind a header of 40 (net.ipv4.tcp_min_snd_mss, whose minimum this is).
+On other links the stack drops fragments.
 """
 
 from __future__ import annotations
@@ -15,33 +15,34 @@ from typing import Final
 from tunstack.ip.datagram import Address, Datagram
 
 UNFRAGMENTED: Final = 88
-"""The smallest MTU, in octets, at which Linux fragments no TCP segment."""
+"""Octets: the smallest MTU at which Linux fragments no TCP segment."""
 
 LIFETIME: Final = 30.0
-"""Seconds for all fragments of a datagram to come: Linux's ipfrag_time."""
+"""Seconds within which all fragments of a datagram must arrive: Linux's ipfrag_time."""
 
-MOST: Final = 1 << 18
-"""Octets that all fragments together may take."""
-MOST_DATAGRAMS: Final = 16
-"""How many datagrams of one source may be incomplete."""
+MAX_OCTETS: Final = 1 << 18
+"""Octets of memory for all fragments together."""
+MAX_DATAGRAMS: Final = 16
+"""Incomplete datagrams of one source."""
 
 _OVERHEAD: Final = 128
-"""Octets that a fragment takes beside its data."""
-_LARGEST: Final = 0xFFFF
+"""Octets of memory of a fragment beside its data."""
+_MAX_END: Final = 0xFFFF
+"""Octets: the largest length of a datagram."""
 
 _Key = tuple[Address, Address, int, int]
 
 
 class _Partial:
-    """A datagram of which some fragments are here.
+    """An incomplete datagram.
 
     Attributes:
-        first: The fragment whose header counts: the one at offset 0, once it is here.
-        began: When the first of them came, in seconds.
-        starts: Offsets of those that are here, in order; none overlap.
+        first: The fragment at offset 0, whose header is the datagram's; None before it arrived.
+        began: When the first fragment arrived, in seconds.
+        starts: Offsets of the fragments, sorted; they do not overlap.
         pieces: Their data.
-        size: Octets of it.
-        end: Octets of the whole, if the last is here.
+        size: Octets of their data.
+        end: Octets of the whole; None before the last fragment arrived.
     """
 
     __slots__ = ("began", "end", "first", "pieces", "size", "starts")
@@ -56,11 +57,11 @@ class _Partial:
 
     @property
     def held(self) -> int:
-        """Octets that it takes."""
+        """Octets of memory that it takes."""
         return self.size + _OVERHEAD * len(self.pieces)
 
     def fits(self, start: int, end: int, *, last: bool) -> bool:
-        """Whether a fragment agrees with those that are here."""
+        """Whether a fragment neither overlaps others nor contradicts the length of the whole."""
         highest = self.starts[-1] + len(self.pieces[-1]) if self.pieces else 0
         if last and (highest > end or self.end not in (None, end)):
             return False
@@ -71,12 +72,12 @@ class _Partial:
         return before <= start and (at == len(self.starts) or end <= self.starts[at])
 
     def has(self, start: int, end: int) -> bool:
-        """Whether one that is here has all of it: the network has doubled it."""
+        """Whether one fragment contains all of it: a duplicate."""
         at = bisect_right(self.starts, start) - 1
         return at >= 0 and start < end <= self.starts[at] + len(self.pieces[at])
 
     def add(self, fragment: Datagram, data: bytes) -> Datagram | None:
-        """Take a fragment that fits; returns the whole if it is complete."""
+        """Insert a fragment that fits; returns the datagram if it is complete."""
         start = fragment.fragment_offset
         at = bisect_left(self.starts, start)
         self.starts.insert(at, start)
@@ -92,26 +93,26 @@ class _Partial:
 
 
 class Fragments:
-    """Those that wait for others.
+    """The reassembly queue: the fragments of incomplete datagrams.
 
     Attributes:
-        held: Octets that they take.
-        dropped: Fragments that were given up: they did not fit, or the others did not come.
+        held: Octets of memory that they take.
+        dropped: Count of fragments dropped: invalid, expired, or evicted.
     """
 
     def __init__(self) -> None:
         self.held = 0
         self.dropped = 0
         self._partial: OrderedDict[_Key, _Partial] = OrderedDict()
-        """In the order in which they began."""
+        """In the order of arrival of their first fragments."""
         self._by_source: dict[Address, dict[_Key, None]] = {}
-        """So are these, of each source."""
+        """The same for each source."""
 
     def add(self, fragment: Datagram, now: float) -> Datagram | None:
-        """Take a fragment; returns the whole datagram once all of it is here.
+        """Insert a fragment; returns the datagram once it is complete.
 
-        As on Linux, one that is a part of another is ignored, and any other overlap ends them all:
-        nobody sends such in good faith.
+        As on Linux, a duplicate is ignored, and any other overlap drops the whole datagram, since
+        it is an attack (RFC 5722 has the same for IPv6).
         """
         self._expire(now)
         key = (fragment.src, fragment.dst, fragment.protocol, fragment.identification)
@@ -121,22 +122,22 @@ class Fragments:
         partial = self._partial.get(key)
         if partial is not None and partial.has(start, end):
             return None
-        if not data or end > _LARGEST or (len(data) & 7 and not last):
+        if not data or end > _MAX_END or (len(data) & 7 and not last):
             self.dropped += 1
             return None
         if partial is None:
             partial = self._begin(key, now)
         elif not partial.fits(start, end, last=last):
             self.dropped += 1
-            self._give_up(key)
+            self._drop(key)
             return None
         before = partial.held
         whole = partial.add(replace(fragment, payload=b""), data)
         self.held += partial.held - before
         if whole is not None:
-            self._forget(key)
-        while self.held > MOST:  # Once it is whole it takes nothing.
-            self._give_up(next(iter(self._partial)))
+            self._remove(key)
+        while self.held > MAX_OCTETS:  # A complete datagram is not counted any more.
+            self._drop(next(iter(self._partial)))
         return whole
 
     def _expire(self, now: float) -> None:
@@ -144,21 +145,21 @@ class Fragments:
             key, oldest = next(iter(self._partial.items()))
             if now < oldest.began + LIFETIME:
                 return
-            self._give_up(key)
+            self._drop(key)
 
     def _begin(self, key: _Key, now: float) -> _Partial:
         own = self._by_source.setdefault(key[0], {})
         own[key] = None
-        if len(own) > MOST_DATAGRAMS:
-            self._give_up(next(iter(own)))
+        if len(own) > MAX_DATAGRAMS:
+            self._drop(next(iter(own)))
         partial = self._partial[key] = _Partial(now)
         return partial
 
-    def _give_up(self, key: _Key) -> None:
+    def _drop(self, key: _Key) -> None:
         self.dropped += len(self._partial[key].pieces)
-        self._forget(key)
+        self._remove(key)
 
-    def _forget(self, key: _Key) -> None:
+    def _remove(self, key: _Key) -> None:
         self.held -= self._partial.pop(key).held
         own = self._by_source[key[0]]
         del own[key]

@@ -1,7 +1,7 @@
-"""ICMP messages as values, and the rules for answering with one (RFC 792, RFC 1122 section 3.2.2).
+"""ICMP messages as values, and when to send one (RFC 792, RFC 1122 section 3.2.2).
 
-Nothing here knows bytes of a message: :mod:`tunstack.wire` makes packets of these values. Whoever
-sends an answer swaps the addresses of the datagram that it answers.
+:mod:`tunstack.wire` encodes and decodes them. The caller swaps the addresses of the datagram that
+is answered.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ FRAGMENTATION_NEEDED: Final = 4
 REASSEMBLY_TIME_EXCEEDED: Final = 1
 """Code of TIME_EXCEEDED."""
 
-# The types that quote the datagram they are about, none of which may be answered with another.
-ERRORS: Final = frozenset(
+ERRORS: Final[frozenset[int]] = frozenset(
     {DESTINATION_UNREACHABLE, SOURCE_QUENCH, REDIRECT, TIME_EXCEEDED, PARAMETER_PROBLEM}
 )
+"""Error types: they quote a datagram, and are never answered with an error (RFC 1122 3.2.2)."""
 
-_TCP_QUOTE: Final = Struct(">HHI")
+_TCP_QUOTE: Final[Struct] = Struct(">HHI")
 
 
 @dataclass(slots=True)
@@ -50,13 +50,13 @@ class IcmpMessage:
 
     Attributes:
         type: The type, one of the constants of this module or another.
-        code: What of that type.
-        rest: The second word of the header, 32 bits; what it means depends on the type, and the
-            properties read it.
-        payload: What follows the header, in a message that quotes nothing.
-        quoted: In an error (a type of `ERRORS`) the datagram that it is about, whose payload may
-            be cut down to 8 octets; else None.
-        quoted_length: How long that datagram was in all, by its own header; 0 if there is none.
+        code: The code within the type.
+        rest: The second word of the header, 32 bits, whose meaning depends on the type: see the
+            properties.
+        payload: The data behind the header, in a message that is no error.
+        quoted: In an error (a type of `ERRORS`) the quoted datagram, whose payload may be truncated
+            to 8 octets; else None.
+        quoted_length: The total length of the quoted datagram by its own header; 0 without one.
     """
 
     type: int
@@ -68,27 +68,27 @@ class IcmpMessage:
 
     @property
     def identifier(self) -> int:
-        """Of an echo: which exchange it belongs to."""
+        """Identifier of an echo message."""
         return self.rest >> 16
 
     @property
     def sequence(self) -> int:
-        """Of an echo: its number within the exchange."""
+        """Sequence number of an echo message."""
         return self.rest & 0xFFFF
 
     @property
     def next_hop_mtu(self) -> int:
-        """Of `FRAGMENTATION_NEEDED`: what would have fitted, in octets; 0 if unsaid (RFC 1191)."""
+        """Next-hop MTU of `FRAGMENTATION_NEEDED`, in octets; 0 if not given (RFC 1191)."""
         return self.rest & 0xFFFF
 
     @property
     def pointer(self) -> int:
-        """Of a parameter problem: the octet of the quoted header where it was found."""
+        """Pointer of a parameter problem: the octet of the quoted header with the error."""
         return self.rest >> 24
 
 
 class TcpQuote(NamedTuple):
-    """What an ICMP error quotes of one of our segments: whose it was, and where it stood."""
+    """The part of our segment that an ICMP error quotes: addresses, ports, sequence number."""
 
     src: Address
     dst: Address
@@ -100,11 +100,11 @@ class TcpQuote(NamedTuple):
 def reply_to(
     datagram: Datagram, message: IcmpMessage, *, broadcasts: Collection[Address] = ()
 ) -> IcmpMessage | None:
-    """Return the answer to the `message` in `datagram`: an echo reply, or None for no answer.
+    """Return the echo reply to the `message` in `datagram`, or None for no answer.
 
-    It carries the request's data, all of it (RFC 1122 section 3.2.2.6), and goes from the address
-    that was asked. A request to a group, or to one of `broadcasts`, the directed broadcast
-    addresses of our subnets, is not answered, nor is one from an address that is no single host's.
+    It carries all of the request's data (RFC 1122 section 3.2.2.6), and its source is the address
+    of the request. A request to a multicast or broadcast address, among them `broadcasts`, the
+    directed broadcast addresses of our subnets, is not answered, nor one from an invalid source.
     """
     if message.type != ECHO_REQUEST or not _may_answer(datagram, broadcasts):
         return None
@@ -114,28 +114,28 @@ def reply_to(
 def port_unreachable(
     datagram: Datagram, *, broadcasts: Collection[Address] = ()
 ) -> IcmpMessage | None:
-    """Return the error for a datagram to a port where nobody listens; None if it may draw none."""
+    """Return the error for a datagram to a closed port; None where no error may be sent."""
     return _error(DESTINATION_UNREACHABLE, PORT_UNREACHABLE, 0, datagram, broadcasts)
 
 
 def protocol_unreachable(
     datagram: Datagram, *, broadcasts: Collection[Address] = ()
 ) -> IcmpMessage | None:
-    """Return the error for a datagram of an unknown protocol; None if it may draw none."""
+    """Return the error for an unknown protocol; None where no error may be sent."""
     return _error(DESTINATION_UNREACHABLE, PROTOCOL_UNREACHABLE, 0, datagram, broadcasts)
 
 
 def parameter_problem(
     datagram: Datagram, pointer: int, *, broadcasts: Collection[Address] = ()
 ) -> IcmpMessage | None:
-    """Return the error for a header whose octet `pointer` is wrong; None if it may draw none."""
+    """Return the error for octet `pointer` of a header; None where no error may be sent."""
     return _error(PARAMETER_PROBLEM, 0, pointer << 24, datagram, broadcasts)
 
 
 def _error(
     kind: int, code: int, rest: int, datagram: Datagram, broadcasts: Collection[Address]
 ) -> IcmpMessage | None:
-    """Apply RFC 1122 section 3.2.2: what no ICMP error may ever be about."""
+    """Return an error, or None where RFC 1122 section 3.2.2 forbids one."""
     about_an_error = datagram.protocol == ICMP and (
         not len(datagram.payload) or datagram.payload[0] in ERRORS
     )
@@ -153,10 +153,10 @@ def _may_answer(datagram: Datagram, broadcasts: Collection[Address]) -> bool:
 
 
 def quoted_tcp(message: IcmpMessage) -> TcpQuote | None:
-    """Return which of our segments an error is about; None if it is about something else.
+    """Return what an error quotes of one of our TCP segments; None if it quotes something else.
 
-    The sequence number is there so that the connection can tell a true error from a forged one:
-    it must lie between SND.UNA and SND.NXT (RFC 5927 section 4.1).
+    The sequence number lets the connection detect a forged error: it must be within SND.UNA and
+    SND.NXT (RFC 5927 section 4.1).
     """
     quoted = message.quoted
     if quoted is None or quoted.protocol != TCP or quoted.fragment_offset:
@@ -166,12 +166,12 @@ def quoted_tcp(message: IcmpMessage) -> TcpQuote | None:
     return TcpQuote(quoted.src, quoted.dst, *_TCP_QUOTE.unpack_from(quoted.payload))
 
 
-_UNREACHABLE: Final = (
+_UNREACHABLE: Final[tuple[int, ...]] = (
     errno.ENETUNREACH,
     errno.EHOSTUNREACH,
     errno.ENOPROTOOPT,
     errno.ECONNREFUSED,
-    errno.EMSGSIZE,  # Fragmentation needed: path MTU discovery has it before.
+    errno.EMSGSIZE,  # Fragmentation needed; handled by path MTU discovery before.
     errno.EOPNOTSUPP,  # Source route failed
     errno.ENETUNREACH,  # Destination network unknown (RFC 1122 section 3.2.2.1)
     errno.EHOSTDOWN,  # Destination host unknown
@@ -184,13 +184,13 @@ _UNREACHABLE: Final = (
     errno.EHOSTUNREACH,  # Host precedence violation
     errno.EHOSTUNREACH,  # Precedence cutoff
 )
-"""As Linux converts the codes of Destination Unreachable; there are no others."""
+"""Error numbers for the codes of Destination Unreachable (Linux's icmp_err_convert)."""
 
 
 def as_os_error(message: IcmpMessage) -> OSError | None:
-    """What an application is told of an ICMP error (RFC 1122 section 4.2.3.9, as Linux does).
+    """Return the error for the application (RFC 1122 section 4.2.3.9), with Linux's numbers.
 
-    Returns None for other types (MUST-55), and for codes that nobody has defined.
+    Returns None for other types (MUST-55), and for undefined codes.
     """
     if message.type == DESTINATION_UNREACHABLE and message.code < len(_UNREACHABLE):
         number = _UNREACHABLE[message.code]

@@ -1,6 +1,7 @@
-"""The options in an IPv4 header: whether they are well formed (RFC 791 section 3.1, RFC 2113).
+"""Validation of the options of an IPv4 header (RFC 791 section 3.1, RFC 2113).
 
-None of them is acted upon (RFC 1122 section 3.2.1.8): a route is not followed, nothing is recorded.
+None of them is acted upon (RFC 1122 section 3.2.1.8): no source route is followed, no route or
+timestamp is recorded.
 """
 
 from __future__ import annotations
@@ -11,43 +12,43 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HEADER: Final = 20
-"""Octets before the options."""
+"""Octets of the header before the options."""
 
 _END: Final = 0
-_NOTHING: Final = 1
+_NO_OPERATION: Final = 1
 _RECORD_ROUTE: Final = 7
 _TIMESTAMP: Final = 68
 _LOOSE_ROUTE: Final = 131
 _STRICT_ROUTE: Final = 137
 _ROUTER_ALERT: Final = 148
 
-_FIXED: Final = {
+_FIXED: Final[dict[int, int]] = {
     _RECORD_ROUTE: 3,
     _LOOSE_ROUTE: 3,
     _STRICT_ROUTE: 3,
     _TIMESTAMP: 4,
     _ROUTER_ALERT: 4,
 }
-"""How many octets each begins with; what follows them is data, to which the third points."""
+"""Octets before the data of each option, whose third octet is the pointer into the data."""
 
-_ONCE: Final = {
+_ONCE: Final[dict[int, int]] = {
     _RECORD_ROUTE: _RECORD_ROUTE,
     _TIMESTAMP: _TIMESTAMP,
     _LOOSE_ROUTE: _LOOSE_ROUTE,
     _STRICT_ROUTE: _LOOSE_ROUTE,
 }
-"""Of which there may be one; of both kinds of source route together."""
+"""Options that may occur once; the two source routes count as one."""
 
-_ADDRESS_TOO: Final = frozenset({1, 3})
-"""Flags of a timestamp option whose entries have an address each."""
+_WITH_ADDRESS: Final[frozenset[int]] = frozenset({1, 3})
+"""Flags of a timestamp option whose entries have addresses."""
 _PRESPECIFIED: Final = 3
 _OVERFLOWN: Final = 15
 
 
 def fault(options: bytes) -> int | None:
-    """Return which octet of the header is wrong, as a parameter problem points to it; or None.
+    """Return the pointer of a parameter problem, the first wrong octet of the header; or None.
 
-    What it is that is wrong is decided as on Linux, which does not look into what it does not know.
+    The checks are those of Linux's ip_options_compile; unknown options are not checked.
     """
     seen: set[int] = set()
     for at, option in _each(options):
@@ -60,10 +61,10 @@ def fault(options: bytes) -> int | None:
 
 
 def _each(options: bytes) -> Iterator[tuple[int, bytes]]:
-    """All of more than one octet, and where they begin; the last is empty if it has no end."""
+    """Yield options of more than one octet, with their offsets; a truncated last one is empty."""
     at, size = 0, len(options)
     while at < size and options[at] != _END:
-        if options[at] == _NOTHING:
+        if options[at] == _NO_OPERATION:
             at += 1
             continue
         length = options[at + 1] if at + 1 < size else 0
@@ -90,7 +91,7 @@ def _fault_in(option: bytes, seen: set[int]) -> int | None:
     seen.add(_ONCE[kind])
     if kind == _TIMESTAMP:
         return _fault_in_timestamp(option)
-    # The data of a source route is for who follows it.
+    # The data of a source route is not checked: only its routers use it.
     return 2 if kind == _RECORD_ROUTE and _has_no_room(option, 4) else None
 
 
@@ -98,10 +99,10 @@ def _fault_in_timestamp(option: bytes) -> int | None:
     overflow, flag = option[3] >> 4, option[3] & 0xF
     if option[2] > option[1]:
         return 3 if overflow == _OVERFLOWN and flag != _PRESPECIFIED else None
-    return 2 if _has_no_room(option, 8 if flag in _ADDRESS_TOO else 4) else None
+    return 2 if _has_no_room(option, 8 if flag in _WITH_ADDRESS else 4) else None
 
 
 def _has_no_room(option: bytes, size: int) -> bool:
-    """Whether the pointer is within the option, but an entry of `size` octets there is not."""
+    """Whether the pointer is within the option, but has less than `size` octets behind it."""
     pointer, length = option[2], option[1]
     return pointer <= length < pointer + size - 1

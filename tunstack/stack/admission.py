@@ -133,7 +133,7 @@ class Admission:
                 return Decision(refusal)
             return self._send_cookie(listener, name, segment, now)
         if listener is not None and kind == ACK and now < listener.cookies_until:
-            syn = self._cookies.recall(name.packed, segment, listener.config, now)
+            syn = self._cookies.check(name.packed, segment, listener.config, now)
             if syn is not None:
                 self._counters["syncookies_received"] += 1
                 if listener.full:
@@ -171,7 +171,7 @@ class Admission:
         self._counters["syncookies_sent"] += 1
         packed = name.packed
         clock = timestamp(now, self._numbers.timestamp_offset(packed))
-        answer = self._cookies.answer(packed, syn, listener.config, clock, now)
+        answer = self._cookies.make_syn_ack(packed, syn, listener.config, clock, now)
         return Decision(Verdict.SYN_COOKIE, answer)
 
     def _reset(self, name: FourTuple, segment: Segment, now: float) -> Decision:

@@ -219,7 +219,7 @@ class Memory:
         """
         for _ in range(min(_EASED, len(self._held_back))):
             flow, _ = self._held_back.popitem(last=False)
-            if flow.state in CAN_RECEIVE and flow.receiver.update_is_worthwhile():
+            if flow.state in CAN_RECEIVE and flow.receiver.window_update_due():
                 flow.receiver.ack_now = True
                 yield flow
             elif flow.state in CAN_SEND and flow.changed is not None:

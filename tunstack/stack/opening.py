@@ -16,7 +16,7 @@ from tunstack.tcp.connection.ecn import CE
 from tunstack.tcp.connection.state import State
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.listen import fast_open
-from tunstack.tcp.listen.fast_open_cookies import CookieCache, CookieMint
+from tunstack.tcp.listen.fast_open_cookies import CookieCache, ServerCookies
 from tunstack.tcp.listen.isn import InitialNumbers
 from tunstack.tcp.listen.listener import Listener
 from tunstack.tcp.sequence import MASK
@@ -85,7 +85,7 @@ class Opening:
             eviction=self._eviction,
             counters=output.counters,
         )
-        self._cookie_mint = CookieMint(secret)
+        self._cookie_mint = ServerCookies(secret)
         self._cookie_cache = CookieCache()
         self._order = itertools.count()
         self._addresses = addresses
@@ -147,7 +147,7 @@ class Opening:
             flow = self._begin(name, listener, now, floor)
             if segment.fast_open is not None:
                 path = (name.remote, name.local)
-                flow.fast_open = fast_open.judge(
+                flow.fast_open = fast_open.process_option(
                     self._cookie_mint, listener, path, segment, self._output.counters, now
                 )
             return flow
@@ -163,7 +163,7 @@ class Opening:
         flow = self._make_flow(name, now, iss=iss, config=listener.config)
         flow.owner = listener
         flow.open_passive()
-        listener.begin(flow)
+        listener.add_half_open(flow)
         self._demux.add(name, flow)
         self._memory.enter(flow)
         return flow
@@ -271,7 +271,7 @@ class Opening:
         if early:
             path = (local, remote)
             counters = self._output.counters
-            flow.fast_open = fast_open.Attempt(self._cookie_cache, path, counters, now)
+            flow.fast_open = fast_open.FastOpenClient(self._cookie_cache, path, counters, now)
         flow.open_active()
         self._touch(flow)
         return flow

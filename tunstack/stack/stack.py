@@ -245,7 +245,7 @@ class Stack:
             flow.changed()
 
     def _lean_arrives(
-        self, flow: Flow, fields: lean.Lean, data: Buffer, frame: Buffer, now: float
+        self, flow: Flow, fields: lean.Fields, data: Buffer, frame: Buffer, now: float
     ) -> None:
         """A segment with a lean header, to which all rules apply."""
         _, seq, ack, flags, wnd, ts_val, ts_ecr = fields
@@ -310,7 +310,7 @@ class Stack:
             # It has ended in this very batch, by a RST: whoever begins anew need not wait for that.
             self.demux.remove(flow.four_tuple, flow)
             flow = None
-        if flow is None and incoming in self.demux.waiting:
+        if flow is None and incoming in self.demux.time_waits:
             if segment.flags & SYN and self.opening.replaces_wait(incoming, segment, packet, now):
                 return
             flow = self._wake(incoming)

@@ -221,7 +221,7 @@ def _restore_halves(flow: Flow, kept: _Kept) -> None:
     sender.all_was_said()
     sender.wnd, sender.max_wnd, sender.shift = kept.snd_wnd, kept.max_wnd, kept.snd_shift
     sender.wl1, sender.wl2 = kept.snd_wl1, kept.snd_wl2
-    receiver.all_was_heard(kept.rcv_nxt, kept.rcv_edge)
+    receiver.restore_after_fin(kept.rcv_nxt, kept.rcv_edge)
     receiver.size, receiver.mss, receiver.shift = kept.receive_size, kept.rcv_mss, kept.rcv_shift
     receiver.tuning = None
 
@@ -243,7 +243,7 @@ class TimeWaits:
         self._others: list[tuple[float, int, TimeWait]] = []
         """The same, as a heap, of those that end before the last of the queue."""
         self._order = count()
-        demux.waiting = self._by_name
+        demux.time_waits = self._by_name
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -254,7 +254,7 @@ class TimeWaits:
     def take(self, flow: Flow) -> bool:
         """Put a small object in place of a flow that only waits; False if it is gone already."""
         wait = TimeWait(flow)
-        if not self._demux.leave(flow.four_tuple, flow):
+        if not self._demux.detach(flow.four_tuple, flow):
             return False
         flow.end_stories()  # They refer to it: it would take a garbage collection to free it.
         queue = self._queue
@@ -271,7 +271,7 @@ class TimeWaits:
         wait = self._by_name[incoming]
         self._drop(wait)
         flow = wait.flow(self._config, self._budget)
-        self._demux.come_back(flow.four_tuple, flow)
+        self._demux.reattach(flow.four_tuple, flow)
         return flow
 
     def replace(self, incoming: bytes, syn: Segment) -> int | None:
@@ -345,7 +345,7 @@ class TimeWaits:
 
     def _end(self, wait: TimeWait) -> None:
         self._drop(wait)
-        self._demux.free(int.from_bytes(wait.name[-2:], "big"))
+        self._demux.release_port(int.from_bytes(wait.name[-2:], "big"))
 
     def _drop(self, wait: TimeWait) -> None:
         del self._by_name[wait.name]

@@ -1,23 +1,23 @@
-"""The memory that the connections of a host share, and how short of it they are."""
+"""The memory that the connections of a host share, with two pressure levels (Linux's tcp_mem)."""
 
 from __future__ import annotations
 
 from typing import Final
 
 SMALL_BUFFER: Final = 16384
-"""Octets that a connection may hold each way when memory is short."""
+"""Octets per direction of a connection under memory pressure."""
 SMALLEST_BUFFER: Final = 4096
-"""The same when there is none left: without any, nothing would go on. Linux's least as well."""
+"""Octets per direction when memory is exhausted, so that data still flows; as Linux's minimum."""
 
 
 class Budget:
-    """An account of octets, kept by whoever owns the connections; they look at the two flags.
+    """An account of octets; the owner of the connections updates it, connections read the flags.
 
     Attributes:
-        limit: What may be held, in octets; it is exceeded by one batch of packets at the most.
-        used: What is.
-        tight: More than three quarters are, and since then not less than half: nothing is to grow.
-        full: All of it is: nothing is to be taken that would have to wait.
+        limit: Octets that may be held; exceeded by one batch of packets at most.
+        used: Octets held.
+        tight: Memory pressure: from three quarters of the limit until below half. Nothing grows.
+        full: The limit is reached: data that would have to wait is dropped.
     """
 
     __slots__ = ("full", "limit", "tight", "used")
@@ -30,21 +30,21 @@ class Budget:
 
     @property
     def ease(self) -> int:
-        """What relief aims at when it is full, in octets: where it begins to be tight."""
+        """Octets to reduce to when full: three quarters of the limit, where pressure begins."""
         return self.limit - (self.limit >> 2)
 
     def add(self, octets: int) -> None:
-        """Account for `octets` more, or less when negative."""
+        """Add `octets` to the account; they may be negative."""
         self.used = used = self.used + octets
         self.full = used >= self.limit
         self.tight = used > self.limit >> 1 if self.tight else used >= self.ease
 
     def share(self, size: int) -> int:
-        """How much of a buffer of `size` octets may be filled now."""
+        """Return how much of a buffer of `size` octets may be filled now."""
         if not self.tight:
             return size
         return min(size, SMALLEST_BUFFER if self.full else SMALL_BUFFER)
 
 
-UNLIMITED: Final = Budget(1 << 62)
-"""For connections that stand alone."""
+UNLIMITED: Final[Budget] = Budget(1 << 62)
+"""For connections without a host."""

@@ -1,8 +1,8 @@
-"""A TCP segment as a value: what the core consumes and produces (RFC 9293 section 3.1).
+"""A TCP segment as a value: the input and output of the core (RFC 9293 section 3.1).
 
-The codec in :mod:`tunstack.wire` turns packets into these and back; the core never sees bytes of a
-header. A segment is not a packet of at most one MSS: with segmentation offload its payload may be
-up to 64 KiB, and the link cuts it.
+The codec in :mod:`tunstack.wire` decodes and encodes them; the core never sees header bytes. A
+segment may be larger than one MSS: with segmentation offload its payload is up to 64 KiB, and the
+link splits it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ URG: Final = 0x20
 ECE: Final = 0x40
 CWR: Final = 0x80
 
-_FLAG_NAMES: Final = (
+_FLAG_NAMES: Final[tuple[tuple[int, str], ...]] = (
     (SYN, "SYN"),
     (FIN, "FIN"),
     (RST, "RST"),
@@ -31,11 +31,11 @@ _FLAG_NAMES: Final = (
     (ECE, "ECE"),
     (CWR, "CWR"),
 )
-_UNUSUAL: Final = SYN | URG | CWR
+_SLOW_FLAGS: Final[int] = SYN | URG | CWR
 
 
 def flag_names(flags: int) -> str:
-    """Name control bits for people: ``"SYN,ACK"``; ``"none"`` when no bit is set."""
+    """Return the names of control bits: ``"SYN,ACK"``; ``"none"`` when no bit is set."""
     return ",".join(name for bit, name in _FLAG_NAMES if flags & bit) or "none"
 
 
@@ -56,13 +56,13 @@ class Segment:
         sack: SACK blocks as (left edge, right edge) pairs (RFC 2018 section 3).
         ts_val: Timestamps option, TSval; None when the option is absent (RFC 7323 section 3).
         ts_ecr: Timestamps option, TSecr.
-        ecn: The codepoint of the IP header, on arrival and departure: `NOT_ECT` to `CE` of
+        ecn: The ECN codepoint of the IP header, in and out: `NOT_ECT` to `CE` of
             :mod:`~tunstack.tcp.connection.ecn` (RFC 3168 section 5).
-        fast_open: TCP Fast Open option: a cookie, or ``b""`` to ask for one; None when absent (RFC
+        fast_open: TCP Fast Open option: a cookie, or ``b""`` to request one; None when absent (RFC
             7413 section 4.1.1).
         note: Why the core sends it, for captures; not on the wire.
-        gso_size: With segmentation offload, the octets of data in each of the segments that this
-            one stands for (Linux's name for it); 0 when it is one.
+        gso_size: With segmentation offload, the octets of data in each segment on the wire (Linux's
+            name); 0 for a single segment.
     """
 
     seq: int
@@ -84,12 +84,12 @@ class Segment:
 
     @property
     def lean(self) -> bool:
-        """Whether it has timestamps, and nothing else that not every segment has."""
+        """Whether it has timestamps, and no other option, URG, SYN, CWR, ECN or note."""
         return not (
-            self.ts_val is None or self.flags & _UNUSUAL or self.sack or self.ecn or self.note
+            self.ts_val is None or self.flags & _SLOW_FLAGS or self.sack or self.ecn or self.note
         )
 
     @property
     def length(self) -> int:
-        """SEG.LEN: octets of sequence space occupied, SYN and FIN counted."""
+        """SEG.LEN: octets of sequence space, including SYN and FIN."""
         return len(self.payload) + (self.flags & SYN != 0) + (self.flags & FIN != 0)

@@ -1,7 +1,7 @@
 """Sequence number arithmetic, modulo 2**32 (RFC 9293 section 3.4).
 
-Comparisons hold while the two numbers are less than 2**31 apart, as all that a window spans are.
-The hot paths write ``(a - b) & MASK`` themselves where both orders are known.
+Comparisons are valid while the two numbers are less than 2**31 apart, as those within a window are.
+The fast path computes ``(a - b) & MASK`` inline where the order is known.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ _HALF: Final = 0x8000_0000
 
 
 def add(seq: int, octets: int) -> int:
-    """The number `octets` after `seq` (before it, when negative)."""
+    """Return the number `octets` after `seq` (before it, when negative)."""
     return (seq + octets) & MASK
 
 
 def diff(left: int, right: int) -> int:
-    """The signed distance from `right` to `left`, in [-2**31, 2**31)."""
+    """Return the signed distance from `right` to `left`, in [-2**31, 2**31)."""
     return ((left - right + _HALF) & MASK) - _HALF
 
 
 def lt(left: int, right: int) -> bool:
-    """Whether `left` comes before `right`."""
+    """Whether `left` precedes `right`."""
     return (left - right) & _HALF != 0
 
 
 def le(left: int, right: int) -> bool:
-    """Whether `left` comes before `right`, or is it."""
+    """Whether `left` precedes or equals `right`."""
     return (right - left) & _HALF == 0
 
 
 def gt(left: int, right: int) -> bool:
-    """Whether `left` comes after `right`."""
+    """Whether `left` follows `right`."""
     return (right - left) & _HALF != 0
 
 
 def ge(left: int, right: int) -> bool:
-    """Whether `left` comes after `right`, or is it."""
+    """Whether `left` follows or equals `right`."""
     return (left - right) & _HALF == 0
 
 
 def latest(left: int, right: int) -> int:
-    """The later of the two."""
+    """Return the later of the two."""
     return left if (left - right) & _HALF == 0 else right
 
 
 def within(seq: int, start: int, size: int) -> bool:
-    """Whether `seq` is one of the `size` numbers that begin with `start`."""
+    """Whether `seq` is in [start, start + size)."""
     return (seq - start) & MASK < size

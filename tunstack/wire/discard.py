@@ -1,18 +1,18 @@
-"""Why a packet is dropped: the reasons that the codec and the stack count, and the exception."""
+"""Reasons to drop a packet, which are its counters' names, and the exception that carries one."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from typing import Final
 
-_ACRONYMS: Final = {"ip", "tcp", "icmp", "vnet"}
+_ACRONYMS: Final[set[str]] = {"ip", "tcp", "icmp", "vnet"}
 
 
 class Reason(StrEnum):
     """A reason to drop a packet; its value is the name of the counter in the statistics.
 
-    The codec finds what is wrong with a packet in itself; the last group is the stack's, about
-    packets that are sound but not for us, or not for us yet.
+    Those of the last group are the stack's, for valid packets: not for this host, or an incomplete
+    datagram. The others are the codec's, for malformed ones.
     """
 
     TRUNCATED = "truncated"
@@ -40,16 +40,16 @@ class Reason(StrEnum):
 
     @property
     def phrase(self) -> str:
-        """The reason for people: ``"bad TCP checksum"``."""
+        """The reason in words: ``"bad TCP checksum"``."""
         words = self.value.split("_")
         return " ".join(word.upper() if word in _ACRONYMS else word for word in words)
 
 
 class Discard(Exception):
-    """The packet is to be dropped silently, and counted.
+    """Raised for a packet that is to be dropped silently, and counted.
 
     Attributes:
-        reason: Why.
+        reason: The reason, and its counter.
     """
 
     def __init__(self, reason: Reason) -> None:

@@ -1,38 +1,27 @@
-"""ICMP messages to and from `IcmpMessage` values (RFC 792)."""
+"""Decode and encode ICMP messages (RFC 792)."""
 
 from __future__ import annotations
 
 from struct import Struct
 from typing import Final
 
-import dpkt
-
 from tunstack.ip.datagram import ICMP, Address, Buffer, Datagram
 from tunstack.ip.icmp import ERRORS, IcmpMessage
 from tunstack.wire.checksum import checksum, verifies
 from tunstack.wire.discard import Discard, Reason
+from tunstack.wire.dpkt_headers import IcmpHeader
 from tunstack.wire.ipv4 import MINIMUM_HEADER, decode_quote, encode_datagram, encode_header
 
-_HEADER: Final = Struct(">BBHI")
-# An error quotes as much as makes it 576 octets in all (RFC 1812 section 4.3.2.3).
-_MAXIMUM_QUOTE: Final = 576 - MINIMUM_HEADER - _HEADER.size
-
-
-class _Header(dpkt.icmp.ICMP):  # type: ignore[misc]  # dpkt has no types
-    """dpkt's reading of type, code and checksum alone; `data` is what follows them, a view.
-
-    `dpkt.icmp.ICMP` goes on into what is quoted, and into what that quotes, down to RecursionError.
-    """
-
-    def __init__(self, view: memoryview) -> None:
-        dpkt.Packet.unpack(self, view)
+_HEADER: Final[Struct] = Struct(">BBHI")
+_MAXIMUM_QUOTE: Final[int] = 576 - MINIMUM_HEADER - _HEADER.size
+"""Octets quoted by an error: its packet has at most 576 (RFC 1812 section 4.3.2.3)."""
 
 
 def decode_icmp(datagram: Datagram) -> IcmpMessage:
     """Parse and validate the ICMP message that is the payload of a whole datagram.
 
     Raises:
-        Discard: the message is cut short, its checksum is wrong, or it is an error that does not
+        Discard: The message is truncated, its checksum is wrong, or it is an error that does not
             quote the header and the first 8 octets of a datagram.
     """
     view = memoryview(datagram.payload)
@@ -40,7 +29,7 @@ def decode_icmp(datagram: Datagram) -> IcmpMessage:
         raise Discard(Reason.TRUNCATED_ICMP)
     if not verifies(view):
         raise Discard(Reason.BAD_ICMP_CHECKSUM)
-    header = _Header(view)
+    header = IcmpHeader(view)
     message = IcmpMessage(header.type, header.code, int.from_bytes(header.data[:4], "big"))
     body = header.data[4:]
     if message.type in ERRORS:
@@ -63,13 +52,13 @@ def encode_icmp(
     tos: int = 0,
     identification: int = 0,
 ) -> list[Buffer]:
-    """Build the IPv4 packet that carries a message; it may be fragmented on its way.
+    """Encode the IPv4 packet of a message, without don't-fragment.
 
     Returns:
-        The buffers that make up the packet: the headers, then the message, its payload uncopied.
+        The packet as a list of buffers: the headers, then the message's body, not copied.
 
     Raises:
-        ValueError: the packet would be longer than 65,535 octets.
+        ValueError: The packet would be longer than 65,535 octets.
     """
     body = message.payload if message.quoted is None else _quote(message.quoted)
     fields = (message.type, message.code)
@@ -81,5 +70,5 @@ def encode_icmp(
 
 
 def _quote(datagram: Datagram) -> bytes:
-    """Return the beginning of a datagram, whose total length speaks of the whole."""
+    """Return the beginning of a datagram, with the total length of the whole in its header."""
     return b"".join(encode_datagram(datagram))[:_MAXIMUM_QUOTE]

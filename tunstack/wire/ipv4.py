@@ -1,53 +1,42 @@
-"""IPv4 packets to and from `Datagram` values (RFC 791, RFC 1122 section 3.2.1)."""
+"""Decode and encode IPv4 packets (RFC 791, RFC 1122 section 3.2.1)."""
 
 from __future__ import annotations
 
 from struct import Struct
 from typing import Final
 
-import dpkt
-
 from tunstack.ip.datagram import Buffer, Datagram
 from tunstack.wire.checksum import checksum
 from tunstack.wire.discard import Discard, Reason
+from tunstack.wire.dpkt_headers import Ipv4Header
 
 MINIMUM_HEADER: Final = 20
+"""Octets of a header without options."""
 MAXIMUM_PACKET: Final = 0xFFFF
+"""Octets: the largest total length."""
 
 _RESERVED: Final = 0x8000
 _DONT_FRAGMENT: Final = 0x4000
 _MORE_FRAGMENTS: Final = 0x2000
 
-_FIXED_HEADER: Final = Struct(">BBHHHBBH4s4s")
-
-
-class _Header(dpkt.ip.IP):  # type: ignore[misc]  # dpkt has no types
-    """dpkt's reading of the fixed header alone; `data` is what follows it, a view.
-
-    `dpkt.ip.IP` goes on into the payload, by protocol. That would parse a TCP segment whose
-    checksum is not verified yet, and it recurses: 64 KiB of IP in IP, or of ICMP quoting ICMP,
-    end in a RecursionError.
-    """
-
-    def __init__(self, view: memoryview) -> None:
-        dpkt.Packet.unpack(self, view)
+_FIXED_HEADER: Final[Struct] = Struct(">BBHHHBBH4s4s")
 
 
 def decode_datagram(packet: Buffer) -> Datagram:
     """Parse and validate one IPv4 packet.
 
     Options are kept, not interpreted. The payload is a view into `packet`, which must not change
-    while it is in use; if octets beyond the total length are cut off, into a copy of the rest, so
-    that it does not keep them alive.
+    while it is in use. Octets beyond the total length are dropped; the payload is then a view into
+    a copy, so that they do not stay in memory.
 
     Raises:
-        Discard: the version, a length, the header checksum or the reserved flag is wrong.
+        Discard: The version, a length, the header checksum or the reserved flag is wrong.
     """
     view = memoryview(packet)
     size = len(view)
     if size < MINIMUM_HEADER:
         raise Discard(Reason.TRUNCATED)
-    header = _Header(view)
+    header = Ipv4Header(view)
     header_length = _header_length(header)
     total_length: int = header.len
     if total_length < header_length:
@@ -64,25 +53,25 @@ def decode_datagram(packet: Buffer) -> Datagram:
 
 
 def decode_quote(quote: memoryview) -> Datagram:
-    """Parse the beginning of a datagram that an ICMP error quotes: its header and 8 octets or more.
+    """Parse the beginning of a datagram quoted by an ICMP error: its header and 8 octets or more.
 
-    Its total length speaks of the whole, so the payload is what there is. The header's checksum is
-    not verified: on the way the header changed, and not everyone who quotes it mends the checksum.
+    The payload is the octets present, whatever the total length says. The header checksum is not
+    verified: routers change the header, and not all of them update the checksum in what they quote.
 
     Raises:
-        Discard: it is not the beginning of an IPv4 datagram, or too little of it.
+        Discard: It is no IPv4 header, or is too short.
     """
     if len(quote) < MINIMUM_HEADER:
         raise Discard(Reason.TRUNCATED)
-    header = _Header(quote)
+    header = Ipv4Header(quote)
     header_length = _header_length(header)
     if header_length + 8 > len(quote):
         raise Discard(Reason.TRUNCATED)
     return _value(header, quote, header_length, len(quote))
 
 
-def _header_length(header: _Header) -> int:
-    """Return the header's length in octets, once its version and length are found right."""
+def _header_length(header: Ipv4Header) -> int:
+    """Validate version and header length; returns the latter, in octets."""
     version_and_length: int = header._v_hl
     if version_and_length != 0x45:
         if version_and_length >> 4 != 4:
@@ -92,8 +81,8 @@ def _header_length(header: _Header) -> int:
     return (version_and_length & 0xF) << 2
 
 
-def _value(header: _Header, view: memoryview, start: int, end: int) -> Datagram:
-    """Make the value; its payload stands at view[start:end]. Positional: it is per packet."""
+def _value(header: Ipv4Header, view: memoryview, start: int, end: int) -> Datagram:
+    """Return the datagram with the payload view[start:end]. Arguments are positional for speed."""
     flags: int = header._flags_offset
     return Datagram(
         header.src,
@@ -111,7 +100,7 @@ def _value(header: _Header, view: memoryview, start: int, end: int) -> Datagram:
 
 
 def encode_header(datagram: Datagram, payload_length: int) -> bytes:
-    """Build the header of a datagram whose payload has `payload_length` octets.
+    """Encode the header of a datagram with `payload_length` octets of payload.
 
     Raises:
         ValueError: the datagram, or its options, would be longer than IPv4 allows.
@@ -143,7 +132,7 @@ def encode_header(datagram: Datagram, payload_length: int) -> bytes:
 
 
 def encode_datagram(datagram: Datagram) -> list[Buffer]:
-    """Build the packet, as the buffers that make it up: the header, then the payload, uncopied.
+    """Encode a packet as a list of buffers: the header, then the payload, not copied.
 
     Options are padded to a multiple of four octets.
 

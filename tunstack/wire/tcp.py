@@ -1,7 +1,7 @@
-"""TCP segments to and from `Segment` values (RFC 9293 section 3.1 and 3.2).
+"""Decode and encode TCP segments in IPv4 packets (RFC 9293 sections 3.1 and 3.2).
 
-The checksums of an outgoing packet are sums of its fields, taken before they are packed: modulo
-0xffff a 32-bit field counts as much as its two halves. So each header is packed once.
+Checksums are computed from the fields before they are packed, so that each header is packed once:
+modulo 0xffff a 32-bit field is congruent to the sum of its two halves.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-import dpkt
-
 from tunstack.ip.datagram import TCP, Address, Buffer, Datagram
 from tunstack.tcp.segment import CWR, Segment
 from tunstack.wire import virtio as vnet
 from tunstack.wire.checksum import ones_sum
 from tunstack.wire.discard import Discard, Reason
+from tunstack.wire.dpkt_headers import TcpHeader
 from tunstack.wire.ipv4 import MAXIMUM_PACKET
 
 _MINIMUM_HEADER: Final = 20
@@ -30,7 +29,7 @@ _SACK: Final = 5
 _TIMESTAMPS: Final = 8
 _FAST_OPEN: Final = 34
 
-# Option headers as 32-bit words, laid out as Linux does: padding comes before what needs it.
+# Option headers as 32-bit words in Linux's layout: padding precedes the option.
 _MSS_WORD: Final = 0x02040000
 _NOP_NOP_TIMESTAMPS: Final = 0x0101080A
 _SACK_PERMITTED_TIMESTAMPS: Final = 0x0402080A
@@ -38,45 +37,35 @@ _NOP_NOP_SACK_PERMITTED: Final = 0x01010402
 _NOP_WINDOW_SCALE: Final = 0x01030300
 _NOP_NOP_SACK: Final = 0x01010500
 
-_WORD: Final = Struct(">I")
-_TWO_WORDS: Final = Struct(">II")
-_COOKIE_SIZES: Final = (0, 4, 6, 8, 10, 12, 14, 16)
-"""Octets of a Fast Open cookie, or of the request for one (RFC 7413 section 4.1.1)."""
-_THREE_WORDS: Final = Struct(">III")
-_FIVE_WORDS: Final = Struct(">IIIII")
-_PACKET: Final = Struct(">HHHHHH4s4sHHIIHHHH")
+_WORD: Final[Struct] = Struct(">I")
+_TWO_WORDS: Final[Struct] = Struct(">II")
+_COOKIE_SIZES: Final[tuple[int, ...]] = (0, 4, 6, 8, 10, 12, 14, 16)
+"""Octets of a Fast Open cookie; 0 requests one (RFC 7413 section 4.1.1)."""
+_THREE_WORDS: Final[Struct] = Struct(">III")
+_FIVE_WORDS: Final[Struct] = Struct(">IIIII")
+_PACKET: Final[Struct] = Struct(">HHHHHH4s4sHHIIHHHH")
 _DONT_FRAGMENT: Final = 0x4000
 _ECN: Final = 0x03
-"""The two bits of the TOS octet that RFC 3168 took."""
-
-
-class _Header(dpkt.tcp.TCP):  # type: ignore[misc]  # dpkt has no types
-    """dpkt's reading of the fixed header alone.
-
-    `dpkt.tcp.TCP` slices the options and the data by a data offset that nobody has checked yet.
-    """
-
-    def __init__(self, view: memoryview) -> None:
-        dpkt.Packet.unpack(self, view)
+"""The ECN field of the TOS octet (RFC 3168 section 5)."""
 
 
 def decode_segment(datagram: Datagram, *, trusted: bool = False) -> tuple[int, int, Segment]:
     """Parse and validate the TCP segment that is the payload of a whole datagram.
 
-    Unknown options are skipped (RFC 9293 MUST-6), known ones with a wrong length too. An option
-    whose length cannot be, 0, 1 or beyond the header, ends the reading of options, not the segment
-    (MUST-7). Options are handed up as they stand, on segments with SYN or without: what a value
-    means there is for the core to say.
+    Unknown options are skipped (RFC 9293 MUST-6), and known ones with a wrong length. An illegal
+    option length, 0, 1 or beyond the header, ends the parsing of options, and the segment is still
+    accepted (MUST-7). Options are decoded on segments with and without SYN; the core decides which
+    of them are valid where.
 
     Args:
-        datagram: What carries it.
-        trusted: Whether its checksum is left out, as it has never been on a wire.
+        datagram: The IPv4 datagram.
+        trusted: Whether the checksum need not be verified, as with checksum offload.
 
     Returns:
         The source port, the destination port, and the segment, whose payload is a view.
 
     Raises:
-        Discard: the segment is cut short, or its checksum, data offset or a port is wrong.
+        Discard: The segment is truncated, or its checksum, data offset or a port is wrong.
     """
     view = memoryview(datagram.payload)
     size = len(view)
@@ -86,7 +75,7 @@ def decode_segment(datagram: Datagram, *, trusted: bool = False) -> tuple[int, i
         pseudo_header = int.from_bytes(datagram.src + datagram.dst, "big") + TCP + size
         if (pseudo_header + ones_sum(view)) % 0xFFFF:
             raise Discard(Reason.BAD_TCP_CHECKSUM)
-    header = _Header(view)
+    header = TcpHeader(view)
     offset_and_flags: int = header._off_flags
     header_length = offset_and_flags >> 10 & 0x3C
     if not _MINIMUM_HEADER <= header_length <= size:
@@ -109,9 +98,9 @@ def decode_segment(datagram: Datagram, *, trusted: bool = False) -> tuple[int, i
 
 
 def _decode_options(options: bytes, segment: Segment) -> None:
-    """Fill in what `options` say; of an option that comes twice the last one counts."""
+    """Decode `options` into `segment`; of a duplicate option the last one counts."""
     end = len(options)
-    if end == 12:  # The layout of all segments of an ordinary connection that lacks nothing.
+    if end == 12:  # Timestamps alone: nearly every segment.
         word, ts_val, ts_ecr = _THREE_WORDS.unpack(options)
         if word == _NOP_NOP_TIMESTAMPS:
             segment.ts_val, segment.ts_ecr = ts_val, ts_ecr
@@ -159,20 +148,18 @@ def encode_segment(
     identification: int = 0,
     offload: bool = False,
 ) -> list[Buffer]:
-    """Build the IPv4 packet that carries a segment, don't-fragment set.
+    """Encode the IPv4 packet of a segment, with don't-fragment set.
 
-    The segment's ECN codepoint stands in the low two bits of the TOS octet, beside `tos`.
-    SACK blocks beyond those that fit beside the other options are left out, the first are sent.
-    Fields must be in the range of their header fields: it is not the codec that clamps a window.
-    With `offload` a virtio header comes first, and the checksum is left to whoever needs it, as is
-    cutting the payload into pieces of `gso_size`.
+    The segment's ECN codepoint goes into the low two bits of the TOS octet, beside `tos`. SACK
+    blocks that do not fit beside the other options are left out, the last first. Values must be in
+    the range of their header fields: the codec clamps no window. With `offload` a virtio header
+    precedes, and checksumming and splitting into `gso_size` are left to the device.
 
     Returns:
-        The buffers that make up the packet: both headers as one, then the payload, uncopied, if
-        there is any.
+        The packet as a list of buffers: both headers, then the payload, not copied, if any.
 
     Raises:
-        ValueError: the packet would be longer than 65,535 octets.
+        ValueError: The packet would be longer than 65,535 octets.
     """
     options = _encode_options(segment)
     payload = segment.payload
@@ -209,7 +196,7 @@ def encode_segment(
             + ones_sum(payload)
         )
         field = -segment_sum % 0xFFFF
-    # -sum % 0xffff is the complement of the one's-complement sum, as neither sum is ever zero.
+    # -sum % 0xffff is the complement of the one's-complement sum, since neither sum is zero.
     headers = _PACKET.pack(
         version_and_tos,
         total_length,
@@ -239,7 +226,7 @@ def encode_segment(
 
 
 def _encode_options(segment: Segment) -> bytes:
-    """Lay out the options as Linux does, each on a word boundary, so that nothing needs padding."""
+    """Encode the options in Linux's layout, each aligned to a word."""
     if (
         segment.mss is None
         and segment.wscale is None
@@ -265,7 +252,7 @@ def _encode_handshake_options(segment: Segment) -> bytes:
         and segment.wscale is not None
         and segment.fast_open is None
     ):
-        return _FIVE_WORDS.pack(  # All that there are, in the order of what follows.
+        return _FIVE_WORDS.pack(  # The usual SYN, in the order of the code below.
             _MSS_WORD | segment.mss,
             _SACK_PERMITTED_TIMESTAMPS,
             segment.ts_val,
@@ -283,14 +270,14 @@ def _encode_handshake_options(segment: Segment) -> bytes:
     if segment.wscale is not None:
         options += _WORD.pack(_NOP_WINDOW_SCALE | segment.wscale)
     if segment.fast_open is not None:
-        # The longest cookie fills the 40 octets, beside all of the above.
+        # With all options above, the longest cookie fits into the 40 octets exactly.
         cookie = bytes((_FAST_OPEN, 2 + len(segment.fast_open))) + segment.fast_open
         options += cookie + bytes((_NO_OPERATION,)) * (-len(cookie) % 4)
     return options
 
 
 def _encode_sack(blocks: tuple[tuple[int, int], ...], room: int) -> bytes:
-    """Encode as many of `blocks` as go into `room` octets, of which there are 20 at the least."""
+    """Encode as many of `blocks` as fit into `room` octets, at least 20."""
     blocks = blocks[: (room - 4) // 8]
     edges = b"".join(_TWO_WORDS.pack(left, right) for left, right in blocks)
     return _WORD.pack(_NOP_NOP_SACK | 2 + len(edges)) + edges

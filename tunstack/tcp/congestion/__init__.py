@@ -1,8 +1,13 @@
-"""Congestion control: how much may be on its way at once (RFC 5681, RFC 9293 section 3.8.2).
+"""Congestion control: the congestion window, by pluggable algorithms (RFC 5681).
 
-Your own is any class, or function, that makes something which does what :class:`CongestionControl`
-says: give it as ``congestion=`` to a host, a listener or a connection. Those that are here have
-names as well.
+base      the interface that the sender calls
+reno      Reno (RFC 5681)
+cubic     CUBIC (RFC 9438)
+hystart   HyStart++, CUBIC's slow start (RFC 9406)
+registry  algorithms by name, for TCP_CONGESTION
+
+To add your own, write a class that implements :class:`CongestionControl`, and pass it, or a factory
+of it, as ``congestion=`` to a host, a listener or a connection.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the sender asks of a congestion control."""
+"""The interface between the sender and a congestion control (Linux's tcp_congestion_ops)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import NamedTuple, Protocol
 
 
 class Acknowledgement(NamedTuple):
-    """What a congestion control is told of an ACK; positions count octets from the start.
+    """An ACK, as a congestion control sees it; positions count octets from the ISS.
 
     Attributes:
-        octets: Newly acknowledged.
+        octets: Octets newly acknowledged.
         now: Seconds.
-        rtt: The round-trip time that this ACK measures, in seconds; None if it measures none.
+        rtt: The RTT sample of this ACK, in seconds, or None.
         una: Position of SND.UNA.
         nxt: Position of SND.NXT.
     """
@@ -24,7 +24,7 @@ class Acknowledgement(NamedTuple):
 
 
 class CongestionControl(Protocol):
-    """Decides on the congestion window; the sender tells it what happens. All sizes are in octets.
+    """Computes cwnd and ssthresh from the events that the sender reports. Sizes are in octets.
 
     Attributes:
         cwnd: The congestion window.
@@ -35,44 +35,44 @@ class CongestionControl(Protocol):
     ssthresh: int
 
     def set_mss(self, mss: int, initial_segments: int) -> None:
-        """Begin, with the MSS that the handshake found and an initial window (RFC 6928)."""
+        """Set the MSS after the handshake, and cwnd to the initial window (RFC 6928)."""
         ...
 
     def change_mss(self, mss: int) -> None:
-        """Segments carry `mss` octets from now on: the path is narrower, or wider, than it seemed.
+        """Change the MSS, as the path MTU has changed.
 
-        That is no congestion, and `cwnd` stays what it is; but in the initial slow start it was
-        chosen as a number of segments, and is to remain that number when they become smaller (RFC
-        5681 section 3.1).
+        This is not congestion: `cwnd` stays the same in octets. But in the initial slow start,
+        where it was set as a number of segments, it stays the same number of segments when they
+        become smaller (RFC 5681 section 3.1).
         """
         ...
 
     def acknowledged(self, ack: Acknowledgement) -> None:
-        """Something was newly acknowledged, outside fast recovery, while cwnd was the limit."""
+        """Increase `cwnd` for an ACK of new data, outside recovery, while cwnd is the limit."""
         ...
 
     def loss(self, flight_size: int, now: float) -> None:
-        """A loss was detected: set `ssthresh` (RFC 5681 equation 4). Once per window of data."""
+        """Set `ssthresh` for a loss (RFC 5681 equation 4); called once per window of data."""
         ...
 
     def marked(self, flight_size: int, now: float) -> None:
-        """The network has marked what it might have dropped (RFC 3168): set `ssthresh`.
+        """Set `ssthresh` for an ECN mark (RFC 3168, RFC 8511).
 
-        Once per window of data, as for :meth:`loss`, and not beside it.
+        Called once per window of data, and not beside :meth:`loss`.
         """
         ...
 
     def timeout(self, flight_size: int, now: float, *, repeated: bool) -> None:
-        """The retransmission timer fired: set `cwnd`, and `ssthresh` unless `repeated`.
+        """Set `cwnd` for a retransmission timeout, and `ssthresh` unless `repeated`.
 
-        It is `repeated` when the timer has sent the same segment again before (RFC 5681 3.1).
+        It is `repeated` if the timer has retransmitted the same segment before (RFC 5681 3.1).
         """
         ...
 
     def undo(self, cwnd: int, ssthresh: int) -> None:
-        """The latest loss was none: `cwnd` and `ssthresh` are what they were before it."""
+        """Restore `cwnd` and `ssthresh` from before the last reduction, which was spurious."""
         ...
 
     def idle(self) -> None:
-        """Nothing was sent for longer than the RTO: restart (RFC 5681 section 4.1)."""
+        """Restart after an idle period longer than the RTO (RFC 5681 section 4.1)."""
         ...

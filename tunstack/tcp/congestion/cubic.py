@@ -10,14 +10,19 @@ if TYPE_CHECKING:
     from tunstack.tcp.congestion.base import Acknowledgement
 
 _C: Final = 0.4
+"""C of RFC 9438, segments per second cubed."""
 _BETA: Final = 0.7
+"""beta_cubic: the factor of a reduction after a loss."""
 _BETA_ECN: Final = 0.85
-_ALPHA: Final = 3 * (1 - _BETA) / (1 + _BETA)
-_UNLIMITED: Final = 1 << 30
+"""The factor of a reduction after an ECN mark (RFC 8511)."""
+_ALPHA: Final[float] = 3 * (1 - _BETA) / (1 + _BETA)
+"""alpha_cubic: segments per round trip by which the Reno-friendly estimate grows."""
+_UNLIMITED: Final[int] = 1 << 30
+"""Octets: ssthresh before the first loss."""
 
 
 class _Curve(NamedTuple):
-    """What a congestion event overwrites, in segments and seconds (RFC 9438 section 4.1.2)."""
+    """The variables of RFC 9438 section 4.1.2 that an undo restores, in segments and seconds."""
 
     w_max: float
     k: float
@@ -26,13 +31,13 @@ class _Curve(NamedTuple):
     cwnd_prior: float
 
 
-_NEW: Final = _Curve(0.0, 0.0, None, 0.0, 0.0)
+_INITIAL: Final[_Curve] = _Curve(0.0, 0.0, None, 0.0, 0.0)
 
 
 class Cubic:
-    """The window as a cubic function of the time since it was last reduced.
+    """cwnd as a cubic function of the time since the last reduction (RFC 9438 section 4.2).
 
-    Sizes are in octets, as everywhere here; the formulas of RFC 9438 count segments.
+    Attributes are in octets; the formulas of RFC 9438 are in segments.
     """
 
     __slots__ = (
@@ -55,7 +60,7 @@ class Cubic:
         self.ssthresh = _UNLIMITED
         self._mss = 0
         self._initial = 0
-        self._curve = _NEW
+        self._curve = _INITIAL
         self._before: _Curve | None = None
         self._carry = 0.0
         self._rtt: float | None = None
@@ -63,13 +68,13 @@ class Cubic:
         self._hystart: HyStart | None = None
 
     def set_mss(self, mss: int, initial_segments: int) -> None:
-        """Begin, with the initial window of RFC 6928."""
+        """Set the MSS, and cwnd to the initial window of RFC 6928."""
         self._mss = mss
         self._initial = min(initial_segments * mss, max(2 * mss, initial_segments * 1460))
         self.cwnd = self._initial
 
     def change_mss(self, mss: int) -> None:
-        """Go on with other segments, as many octets of them; in the initial slow start, as many."""
+        """Change the MSS; cwnd keeps its octets, in the initial slow start its segments."""
         if mss < self._mss and self.ssthresh == _UNLIMITED:
             self.cwnd = self.cwnd * mss // self._mss
         curve, ratio = self._curve, self._mss / mss
@@ -80,7 +85,7 @@ class Cubic:
         self._mss = mss
 
     def acknowledged(self, ack: Acknowledgement) -> None:
-        """Grow: by slow start, or towards what the curve says for the next round trip."""
+        """Increase cwnd, by slow start or by the cubic function (sections 4.2 to 4.5)."""
         if ack.rtt is not None:
             self._rtt = ack.rtt if self._rtt is None else self._rtt + (ack.rtt - self._rtt) / 8
         if self.cwnd < self.ssthresh:
@@ -89,8 +94,8 @@ class Cubic:
             self._avoid_congestion(ack)
 
     def _slow_start(self, ack: Acknowledgement) -> None:
-        if self.ssthresh < _UNLIMITED:  # HyStart++ is for the first (RFC 9406 section 4.3).
-            # No further than the threshold: one ACK may stand for many segments.
+        if self.ssthresh < _UNLIMITED:  # HyStart++ is for the initial one (RFC 9406 4.3).
+            # Not beyond ssthresh: one ACK may cover many segments.
             self.cwnd = min(self.cwnd + ack.octets, self.ssthresh)
             return
         if self._hystart is None:
@@ -106,12 +111,12 @@ class Cubic:
         if curve.epoch is None:
             curve = self._begin_epoch(cwnd, now)
         elif (pause := now - self._last_ack - rtt) > 0:
-            # The window was not the limit for a while: that time does not count (section 5.8).
+            # cwnd was not the limit for a while: leave that time out (section 5.8).
             curve = curve._replace(epoch=curve.epoch + pause)
         self._last_ack = now
         assert curve.epoch is not None
         elapsed = now - curve.epoch
-        # Section 4.3: what Reno would have by now, with CUBIC's beta.
+        # Section 4.3: W_est, Reno's window with CUBIC's beta.
         alpha = _ALPHA if curve.w_est < curve.cwnd_prior else 1.0
         w_est = curve.w_est + alpha * (ack.octets / mss) / cwnd
         self._curve = curve._replace(w_est=w_est)
@@ -133,11 +138,11 @@ class Cubic:
         return _Curve(w_max, k, now, cwnd, self._curve.cwnd_prior)
 
     def loss(self, flight_size: int, now: float) -> None:
-        """Reduce to 0.7 (section 4.6), and make room for others if it was less than last time."""
+        """Reduce to 0.7 (section 4.6), with fast convergence (section 4.7)."""
         self._reduce(flight_size, _BETA)
 
     def marked(self, flight_size: int, now: float) -> None:
-        """Reduce to 0.85: who marks keeps its queue short (RFC 8511). Slow start overshoots."""
+        """Reduce to 0.85 (RFC 8511: a marking queue is short), but in slow start to 0.7."""
         self._reduce(flight_size, _BETA if self.cwnd < self.ssthresh else _BETA_ECN)
 
     def _reduce(self, flight_size: int, beta: float) -> None:
@@ -150,20 +155,20 @@ class Cubic:
         self.ssthresh = max(round(flight_size * beta), 2 * self._mss)
 
     def timeout(self, flight_size: int, now: float, *, repeated: bool) -> None:
-        """Fall back to one segment, and grow from where slow start ends (section 4.8)."""
+        """Set cwnd to one segment; the next epoch begins where slow start ends (section 4.8)."""
         if not repeated:
             self.loss(flight_size, now)
         self._curve = self._curve._replace(w_max=0.0)
         self.cwnd = self._mss
 
     def idle(self) -> None:
-        """Return to the initial window, no more (RFC 5681 section 4.1)."""
+        """Reduce cwnd to the initial window, and begin a new epoch (RFC 5681 section 4.1)."""
         self.cwnd = min(self.cwnd, self._initial)
         if self._curve.epoch is not None:
             self._curve = self._curve._replace(epoch=None)
 
     def undo(self, cwnd: int, ssthresh: int) -> None:
-        """The loss was none: back to what was (section 4.9)."""
+        """Restore cwnd, ssthresh and the curve after a spurious reduction (section 4.9)."""
         self.cwnd = max(self.cwnd, cwnd)
         self.ssthresh = max(self.ssthresh, ssthresh)
         if self._before is not None:

@@ -1,4 +1,4 @@
-"""HyStart++: leave slow start when the round-trip time says so, before a loss does (RFC 9406)."""
+"""HyStart++: leave slow start when the RTT increases, before a loss (RFC 9406)."""
 
 from __future__ import annotations
 
@@ -8,76 +8,81 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from tunstack.tcp.congestion.base import Acknowledgement
 
-_MIN_THRESHOLD: Final = 0.004
-_MAX_THRESHOLD: Final = 0.016
-_DIVISOR: Final = 8
-_SAMPLES: Final = 8
-_GROWTH_DIVISOR: Final = 4
-_ROUNDS: Final = 5
+MIN_RTT_THRESH: Final = 0.004
+"""Seconds."""
+MAX_RTT_THRESH: Final = 0.016
+"""Seconds."""
+MIN_RTT_DIVISOR: Final = 8
+N_RTT_SAMPLE: Final = 8
+CSS_GROWTH_DIVISOR: Final = 4
+CSS_ROUNDS: Final = 5
 
 
 class HyStart:
-    """Slow start by rounds; then conservative slow start, a quarter as fast, for five of them.
+    """Slow start in rounds, then five rounds of conservative slow start (CSS) at a quarter of it.
 
-    RFC 9406 also has a limit of eight segments for what one ACK may add, against bursts; there is
-    none here: with offload one ACK stands for 44, and goes on doing so.
+    RFC 9406 limits what one ACK may add to L, eight segments, against bursts. There is no limit
+    here (L of infinity, for paced senders): with offload one ACK covers 44 segments all the time.
 
     Attributes:
-        finished: Whether slow start is over.
+        finished: Whether CSS has ended: congestion avoidance begins.
     """
 
     __slots__ = (
-        "_baseline",
-        "_conservative",
-        "_last_min",
-        "_min",
-        "_rounds",
-        "_samples",
+        "_css_baseline",
+        "_css_rounds",
+        "_in_css",
+        "_last_min_rtt",
+        "_min_rtt",
+        "_rtt_samples",
         "_window_end",
         "finished",
     )
 
     def __init__(self) -> None:
         self.finished = False
-        self._conservative = False
-        self._rounds = 0
-        self._baseline = inf
+        self._in_css = False
+        self._css_rounds = 0
+        self._css_baseline = inf
         self._window_end = -1
-        self._last_min = self._min = inf
-        self._samples = 0
+        self._last_min_rtt = self._min_rtt = inf  # lastRoundMinRTT, currentRoundMinRTT.
+        self._rtt_samples = 0
 
     def growth(self, ack: Acknowledgement) -> int:
-        """How many octets `ack` adds to the window."""
+        """Return the octets by which `ack` increases cwnd."""
         if self._window_end < 0:
             self._window_end = ack.nxt
         if ack.rtt is not None:
-            self._min = min(self._min, ack.rtt)
-            self._samples += 1
-            self._look()
-        growth = ack.octets // _GROWTH_DIVISOR if self._conservative else ack.octets
+            self._min_rtt = min(self._min_rtt, ack.rtt)
+            self._rtt_samples += 1
+            self._check_rtt()
+        growth = ack.octets // CSS_GROWTH_DIVISOR if self._in_css else ack.octets
         if ack.una >= self._window_end:
             self._next_round(ack.nxt)
         return growth
 
-    def _look(self) -> None:
-        if self._samples < _SAMPLES:
+    def _check_rtt(self) -> None:
+        """Enter CSS when the RTT of this round has increased; leave it when it falls again."""
+        if self._rtt_samples < N_RTT_SAMPLE:
             return
-        if self._conservative:
-            if self._min < self._baseline:  # It was no queue after all.
-                self._conservative = False
-                self._baseline = inf
-        elif self._last_min < inf:
-            threshold = max(_MIN_THRESHOLD, min(self._last_min / _DIVISOR, _MAX_THRESHOLD))
-            if self._min >= self._last_min + threshold:
-                self._baseline = self._min
-                self._conservative = True
-                self._rounds = 0
+        if self._in_css:
+            if self._min_rtt < self._css_baseline:  # Spurious: resume slow start.
+                self._in_css = False
+                self._css_baseline = inf
+        elif self._last_min_rtt < inf:
+            threshold = max(
+                MIN_RTT_THRESH, min(self._last_min_rtt / MIN_RTT_DIVISOR, MAX_RTT_THRESH)
+            )
+            if self._min_rtt >= self._last_min_rtt + threshold:
+                self._css_baseline = self._min_rtt
+                self._in_css = True
+                self._css_rounds = 0
 
     def _next_round(self, nxt: int) -> None:
         self._window_end = nxt
-        self._last_min = self._min
-        self._min = inf
-        self._samples = 0
-        if self._conservative:
-            self._rounds += 1
-            self.finished = self._rounds >= _ROUNDS
+        self._last_min_rtt = self._min_rtt
+        self._min_rtt = inf
+        self._rtt_samples = 0
+        if self._in_css:
+            self._css_rounds += 1
+            self.finished = self._css_rounds >= CSS_ROUNDS

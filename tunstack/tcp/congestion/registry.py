@@ -1,4 +1,4 @@
-"""Congestion controls by name, as TCP_CONGESTION speaks of them."""
+"""Congestion controls by name, as TCP_CONGESTION has them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from tunstack.tcp.congestion.cubic import Cubic
 from tunstack.tcp.congestion.reno import Reno
 
 CongestionFactory: TypeAlias = Callable[[], CongestionControl]
-"""Makes the congestion control of one connection: its class, or a function."""
+"""Makes the congestion control of one connection: a class or a function."""
 
 BY_NAME: Final[dict[str, CongestionFactory]] = {"cubic": Cubic, "reno": Reno}
 
 
 def congestion_control(what: str | CongestionFactory) -> CongestionFactory:
-    """What makes it, from that or from its name.
+    """Return the factory for a name, or `what` itself if it is one.
 
     Raises:
-        ValueError: no congestion control has that name.
+        ValueError: No congestion control has that name.
     """
     if not isinstance(what, str):
         return what
@@ -31,7 +31,7 @@ def congestion_control(what: str | CongestionFactory) -> CongestionFactory:
 
 
 def name_of(factory: CongestionFactory) -> str:
-    """Its name; that of one that is not ours is its own `name`, or what it is called in Python."""
+    """Return the name of a factory: a registered one, else its `name`, else its Python name."""
     for name, known in BY_NAME.items():
         if known is factory:
             return name

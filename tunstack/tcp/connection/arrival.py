@@ -26,7 +26,7 @@ from tunstack.tcp.connection.state import (
 )
 from tunstack.tcp.connection.syn_options import agree_on_options
 from tunstack.tcp.connection.verdict import Verdict
-from tunstack.tcp.receiver.receive_buffer import own
+from tunstack.tcp.receiver.receive_buffer import copy_if_wasteful
 from tunstack.tcp.segment import ACK, ECE, FIN, RST, SYN, URG, Segment
 from tunstack.tcp.sequence import MASK, diff, ge, gt, le, lt
 
@@ -106,7 +106,7 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
         connection.enter(SYN_RECEIVED)
         return _ACCEPTED
     if connection.fast_open is not None:
-        connection.fast_open.answered(segment, now, retransmitted=sender.retransmissions > 0)
+        connection.fast_open.on_syn_ack(segment, now, retransmitted=sender.retransmissions > 0)
     sender.heard(segment.ack, now, echoed_at=connection.echoed_at(segment, now))
     connection.receiver.ack_now = True
     connection.enter(ESTABLISHED)
@@ -207,7 +207,7 @@ def _report_duplicate(connection: Connection, segment: Segment) -> None:
     """
     size = min(len(segment.payload), diff(connection.receiver.nxt, segment.seq))
     if size > 0:
-        connection.receiver.came_again(segment.seq, size)
+        connection.receiver.record_duplicate(segment.seq, size)
 
 
 def _is_acceptable(segment: Segment, nxt: int, wnd: int) -> bool:
@@ -430,8 +430,8 @@ def _text_and_fin(connection: Connection, segment: Segment, seq: int, now: float
         end = (seq + len(segment.payload)) & MASK
         # One beyond the window was cut off with the text before it.
         if le(end, receiver.edge):
-            receiver.accept_fin(end)
-    if receiver.finish():
+            receiver.record_fin(end)
+    if receiver.process_fin():
         _fin_is_received(connection)
     return verdict
 
@@ -442,10 +442,10 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
     payload = segment.payload
     behind = diff(receiver.nxt, seq)
     if behind >= len(payload):
-        receiver.came_again(seq, len(payload))
+        receiver.record_duplicate(seq, len(payload))
         return Verdict.DUPLICATE
     if behind > 0:
-        receiver.came_again(seq, behind)
+        receiver.record_duplicate(seq, behind)
         payload = memoryview(payload)[behind:]
         seq = receiver.nxt
         receiver.ack_now = True  # Part of it was there: tell the peer where we are.
@@ -455,19 +455,19 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
         receiver.ack_now = True
     if not len(payload):
         return Verdict.OUT_OF_WINDOW
-    if receiver.refuses(seq):
+    if receiver.lacks_memory(seq):
         return Verdict.NO_MEMORY  # And no ACK: as if it had been lost, and the peer slows down.
     if (behind > 0 or beyond > 0) and type(payload) is memoryview:
-        payload = own(payload)
+        payload = copy_if_wasteful(payload)
     if connection.ecn.data_arrived(segment):
         receiver.ack_now = True
     segments = -(-len(payload) // segment.gso_size) if segment.gso_size else 1
-    if not receiver.accept(seq, payload, now, segments, told=behind > 0):
+    if not receiver.accept(seq, payload, now, segments, dsack_pending=behind > 0):
         # All of it is held, or as many ranges as may be.
-        return Verdict.DUPLICATE if receiver.reassembly.twice else Verdict.NO_MEMORY
+        return Verdict.DUPLICATE if receiver.reassembly.duplicate else Verdict.NO_MEMORY
     if receiver.tuning is not None and now >= receiver.tuning.at:
         echoes = connection.timestamps_ok and segment.ts_val is not None
-        receiver.tuning.look(connection, segment.ts_ecr if echoes else None, now)
+        receiver.tuning.adjust(connection, segment.ts_ecr if echoes else None, now)
     return _ACCEPTED
 
 

@@ -113,7 +113,7 @@ class Connection(Transmitter, Ending):
 
     def sent_in_syn(self, ack: int) -> bool:
         """Whether `ack` is of data in our SYN, which then counts as sent."""
-        return self.fast_open is not None and self.fast_open.counts(ack, self.sender)
+        return self.fast_open is not None and self.fast_open.take_syn_data_ack(ack, self.sender)
 
     @property
     def may_open(self) -> bool:
@@ -150,7 +150,7 @@ class Connection(Transmitter, Ending):
     def failed_to_open(self) -> None:
         """Tell the owner that it came to nothing."""
         if self.fast_open is not None:
-            self.fast_open.failed(self.error)
+            self.fast_open.on_failure(self.error)
         if self.owner is not None:
             self.owner.failed_to_open(self)
 
@@ -158,7 +158,7 @@ class Connection(Transmitter, Ending):
         """Whoever began a passive handshake broke it off (section 3.10.7.4): as if it never was."""
         self._syn_due = False
         self.sender.forget_syn()
-        self.receiver.acknowledged()
+        self.receiver.on_ack_sent()
         self.enter(LISTEN)
 
     # The application's calls (section 3.10)
@@ -244,7 +244,7 @@ class Connection(Transmitter, Ending):
         """
         receiver = self.receiver
         data = receiver.buffer.take(limit) if receiver.urgent is None else receiver.take(limit)
-        if data and self.state in CAN_RECEIVE and receiver.update_is_worthwhile():
+        if data and self.state in CAN_RECEIVE and receiver.window_update_due():
             receiver.ack_now = True
         elif not data and self.error is not None and not receiver.finished:
             raise self.error
@@ -262,7 +262,7 @@ class Connection(Transmitter, Ending):
         """Whether an urgent octet was announced, out of line, and may still come."""
         receiver = self.receiver
         over = receiver.shut_down or self.state is CLOSED
-        return not over and receiver.urgent_is_on_its_way
+        return not over and receiver.urgent_pending
 
     def reconfigure(self, config: Config) -> None:
         """Take other parameters; what was settled in the handshake is history."""

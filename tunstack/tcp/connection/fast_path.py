@@ -46,9 +46,9 @@ def is_ordinary(connection: Connection) -> bool:
         and not connection.ecn.agreed
         and connection.undisturbed
         and not connection.quiet.probes
-        and sender.recovery.undisturbed
+        and sender.recovery.is_clean
         and sender.undisturbed
-        and receiver.undisturbed
+        and receiver.is_clean
     )
 
 
@@ -108,7 +108,7 @@ def arrives(
         receiver.delay_ack(size, now)
         tuning = receiver.tuning
         if tuning is not None and now >= tuning.at:
-            tuning.look(connection, ts_ecr, now)
+            tuning.adjust(connection, ts_ecr, now)
     return True
 
 
@@ -162,7 +162,7 @@ def answer(connection: Connection, data: Buffer, now: float, write: Write) -> bo
     if size < sender.mss:
         sender.small_end = sender.nxt
     sender.deferred_until = None
-    sender.recovery.board.sent(size, now)
+    sender.recovery.board.on_sent(size, now)
     sender.recovery.flight = size
     sender.start_flight(now)
     _write(connection, seq, ACK | PSH, chunk, size, now, write)
@@ -174,7 +174,7 @@ def leaves_late(connection: Connection, now: float) -> None:
     sender = connection.sender
     if sender.nxt != sender.una:
         sender.last_sent = sender.stalled_since = now
-        sender.recovery.board.leaves_late(now)
+        sender.recovery.board.delay_last(now)
         sender.start_flight(now)
 
 
@@ -226,9 +226,10 @@ def _write(
     nxt = receiver.nxt
     gso_size = room if len(data) > room else 0
     ts_val = timestamp(now, connection.ts_offset)
-    write(seq, nxt, flags, receiver.offer(), ts_val, connection.ts_recent, data, gso_size, now)
+    wnd = receiver.select_window()
+    write(seq, nxt, flags, wnd, ts_val, connection.ts_recent, data, gso_size, now)
     connection.last_ack_sent = nxt
-    receiver.acknowledged()
+    receiver.on_ack_sent()
 
 
 def _sent(sender: Sender, end: int, size: int, now: float) -> None:
@@ -238,7 +239,7 @@ def _sent(sender: Sender, end: int, size: int, now: float) -> None:
         sender.small_end = end
     recovery = sender.recovery
     board = recovery.board
-    board.sent(size, now)
+    board.on_sent(size, now)
     recovery.flight = board.nxt - board.una
     if size > sender.path.proven < sender.mss:
         sizing.try_size(sender, Transmission(0, size))

@@ -22,7 +22,7 @@ def our_syn(connection: ControlBlock, now: float) -> Segment:
     answer = connection.state is SYN_RECEIVED
     again = sender.nxt != sender.iss
     flags = connection.ecn.answer_flags() if answer else connection.ecn.syn_flags(again=again)
-    segment = Segment(sender.iss, 0, SYN | flags, receiver.first_window, mss=config.mss)
+    segment = Segment(sender.iss, 0, SYN | flags, receiver.syn_window, mss=config.mss)
     if again and (connection.passive or not answer):
         timed_out = connection.passive or sender.unanswered
         segment.note = f"retransmission: {'timeout' if timed_out else 'challenged'}"
@@ -35,9 +35,9 @@ def our_syn(connection: ControlBlock, now: float) -> Segment:
     if answer:
         segment.flags |= ACK
         segment.ack = receiver.nxt
-        receiver.acknowledged()
+        receiver.on_ack_sent()
     if connection.fast_open is not None:
-        connection.fast_open.dress(segment, sender, config, now)
+        connection.fast_open.add_option(segment, sender, config, now)
     return segment
 
 

@@ -118,7 +118,7 @@ class Transmitter(ControlBlock):
         receiver = self.receiver
         if self.ecn.echo:
             flags |= ECE
-        segment = Segment(seq, receiver.nxt, flags, receiver.offer(), 0, payload)
+        segment = Segment(seq, receiver.nxt, flags, receiver.select_window(), 0, payload)
         if self.timestamps_ok:
             segment.ts_val = self.timestamp(now)
             segment.ts_ecr = self.ts_recent
@@ -127,7 +127,7 @@ class Transmitter(ControlBlock):
             mark_urgent(segment, self.sender.up)
             self.sender.urgent_due = False
         self.last_ack_sent = receiver.nxt
-        receiver.acknowledged()
+        receiver.on_ack_sent()
         return segment
 
     def _sack_blocks(self) -> tuple[tuple[int, int], ...]:

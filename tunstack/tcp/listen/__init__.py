@@ -1,9 +1,9 @@
-"""Passive OPEN: listeners, half-open connections, cookies, initial numbers.
+"""Passive OPEN: listeners, SYN queue, SYN cookies, TCP Fast Open, initial sequence numbers.
 
-listener           the backlog, and who waits in it
-half_open          connections in SYN-RECEIVED
+listener           the listener and its accept queue
+half_open          the SYN queue: connections in SYN-RECEIVED
 cookies            SYN cookies (RFC 4987)
 isn                initial sequence numbers (RFC 6528) and timestamp offsets
 fast_open          TCP Fast Open (RFC 7413), both roles
-fast_open_cookies  its cookies
+fast_open_cookies  its cookies, a server's and a client's
 """

@@ -1,14 +1,12 @@
-"""SYN cookies: how to answer a SYN and remember nothing (RFC 4987 section 3.6).
+"""SYN cookies: answer a SYN without keeping state (RFC 4987 section 3.6).
 
-When more SYNs come than may be half open, most of them come from nobody: their answers are never
-acknowledged. So our initial sequence number, which an honest peer gives back in its ACK, stands for
-what we would have to remember: a keyed hash of the connection's name and the peer's initial number,
-plus a small number that tells which of eight sizes its segments may have. What else was agreed on
-goes into the lowest bits of our timestamp, which the peer echoes, if it uses timestamps; a peer
-that does not use them has to do without window scaling and SACK.
+They are used when the SYN queue is full, in a SYN flood. Our ISN encodes the state, and the peer
+returns it in its ACK: a keyed hash of the four-tuple and the peer's ISN, plus an index into a table
+of eight MSS values. The other options go into the low bits of our TSval, which the peer echoes;
+without timestamps the connection has neither window scaling nor SACK.
 
-The price is known: a SYN,ACK that is lost is not sent again by us, only drawn again by the peer;
-and the peer's MSS is rounded down. So cookies are for the moment of need, not for every day.
+The costs: a lost SYN,ACK is not retransmitted unless the peer retransmits its SYN, and the peer's
+MSS is rounded down. So cookies are used only under load.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from hashlib import blake2b
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from tunstack.tcp.receiver.receiver import MAX_WINDOW_SHIFT, first_window, window_shift
+from tunstack.tcp.receiver.receiver import MAX_WINDOW_SHIFT, syn_window, window_shift
 from tunstack.tcp.segment import ACK, SYN, Segment
 from tunstack.tcp.sequence import MASK
 
@@ -26,86 +24,86 @@ if TYPE_CHECKING:
     from tunstack.tcp.config import Config
 
 PERIOD: Final = 64.0
-"""Seconds after which the hash changes. A cookie is good in its own period and in the next."""
+"""Seconds after which the hash changes. A cookie is valid in its own period and in the next."""
 LIFETIME: Final = 2 * PERIOD
-"""Seconds after which no cookie is good any more."""
+"""Seconds after which every cookie has expired."""
 
-_SIZES: Final = (48, 536, 1220, 1360, 1400, 1440, 1460, 8960)
-"""What is remembered of an MSS: the largest of these that does not exceed it.
+_MSS_TABLE: Final[tuple[int, ...]] = (48, 536, 1220, 1360, 1400, 1440, 1460, 8960)
+"""Octets: the MSS values that a cookie can encode; the peer's is rounded down to one of them.
 
 The least that we ever send, IPv4's and IPv6's defaults (RFC 9293 MUST-15), tunnels, Ethernet with
-IPv6 and IPv4, and large frames.
+IPv6 and IPv4, and jumbo frames.
 """
 
-# What the lowest six bits of a timestamp tell. A shift of 15 does not exist: no window scaling.
+# The low six bits of TSval. 15 is no valid shift count: it stands for no window scaling.
 _SHIFT: Final = 0x0F
 _NO_SHIFT: Final = 0x0F
 _SACK: Final = 0x10
-_ECN: Final = 0x20  # Kept free for what RFC 3168 negotiates.
-_TOLD: Final = _SHIFT | _SACK | _ECN
-_NO_TIMESTAMP: Final = _TOLD + 1
+_ECN: Final = 0x20  # Reserved for ECN (RFC 3168).
+_OPTION_BITS: Final[int] = _SHIFT | _SACK | _ECN
+_NO_TIMESTAMP: Final[int] = _OPTION_BITS + 1
 
-_HASHED: Final = Struct(">IBBI")
+_HASHED: Final[Struct] = Struct(">IBBI")
 _PURPOSE: Final = b"SYN cookie"
 
 
 class SynCookies:
-    """Makes cookies, and knows them again; it holds a secret, and nothing else."""
+    """Makes and checks SYN cookies; its only state is a secret."""
 
     __slots__ = ("_secret",)
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
-    def answer(
+    def make_syn_ack(
         self, four_tuple: bytes, syn: Segment, config: Config, clock: int, now: float
     ) -> Segment:
-        """The SYN,ACK that answers `syn`.
+        """Return the SYN,ACK for `syn`, with a cookie for its ISN (Linux's cookie_init_sequence).
 
         Args:
-            four_tuple: The connection's name, local address first.
+            four_tuple: The connection's four-tuple, local address first.
             syn: The peer's SYN.
-            config: What its connection would begin with.
-            clock: What the TSval of this connection would be now, but for the bits that tell.
+            config: The configuration of its connection.
+            clock: The TSval of this connection now, before options are encoded in its low bits.
             now: Seconds.
         """
-        told = _options(syn, config)
-        index = max(0, bisect_right(_SIZES, syn.mss or config.default_send_mss) - 1)
-        cookie = self._hash(four_tuple, syn.seq, told, config, _period(now)) + index
+        options = _encode_options(syn, config)
+        index = max(0, bisect_right(_MSS_TABLE, syn.mss or config.default_send_mss) - 1)
+        cookie = self._hash(four_tuple, syn.seq, options, config, _period(now)) + index
         answer = Segment(
             cookie & MASK,
             (syn.seq + 1) & MASK,
             SYN | ACK,
-            first_window(config.receive_sizes[0]),
+            syn_window(config.receive_sizes[0]),
             mss=config.mss,
         )
-        if told != _NO_TIMESTAMP:
+        if options != _NO_TIMESTAMP:
             assert syn.ts_val is not None
-            answer.ts_val, answer.ts_ecr = _tell(told, clock), syn.ts_val
-            answer.sack_permitted = told & _SACK != 0
-            if told & _SHIFT != _NO_SHIFT:
+            answer.ts_val, answer.ts_ecr = _encode_in_timestamp(options, clock), syn.ts_val
+            answer.sack_permitted = options & _SACK != 0
+            if options & _SHIFT != _NO_SHIFT:
                 answer.wscale = window_shift(config.receive_sizes[1])
         return answer
 
-    def recall(self, four_tuple: bytes, ack: Segment, config: Config, now: float) -> Segment | None:
-        """The SYN to which `ack` belongs, as far as it was remembered; None if there was none.
+    def check(self, four_tuple: bytes, ack: Segment, config: Config, now: float) -> Segment | None:
+        """Check the cookie in an ACK; returns the SYN it encodes, or None (Linux's cookie_check).
 
-        It holds for the ACK that ends the handshake, and for data that comes in its place.
+        The ACK may be the one of the handshake, or a data segment if that one was lost.
         """
-        told = _NO_TIMESTAMP
+        options = _NO_TIMESTAMP
         if config.timestamps and ack.ts_val is not None:
-            told = ack.ts_ecr & _TOLD
+            options = ack.ts_ecr & _OPTION_BITS
         irs = (ack.seq - 1) & MASK
         cookie = ack.ack - 1
         for period in (_period(now), _period(now) - 1):
-            index = (cookie - self._hash(four_tuple, irs, told, config, period)) & MASK
-            if index < len(_SIZES):
-                return _syn(irs, _SIZES[index], told, ack.ts_val)
+            index = (cookie - self._hash(four_tuple, irs, options, config, period)) & MASK
+            if index < len(_MSS_TABLE):
+                return _decode_syn(irs, _MSS_TABLE[index], options, ack.ts_val)
         return None
 
-    def _hash(self, four_tuple: bytes, irs: int, told: int, config: Config, period: int) -> int:
-        # Our own shift as well: a listener's buffer may be another by the time the ACK comes.
-        what = _HASHED.pack(irs, told, window_shift(config.receive_sizes[1]), period & MASK)
+    def _hash(self, four_tuple: bytes, irs: int, options: int, config: Config, period: int) -> int:
+        # Our own shift count as well: the listener's buffer may have changed when the ACK arrives.
+        what = _HASHED.pack(irs, options, window_shift(config.receive_sizes[1]), period & MASK)
         digest = blake2b(four_tuple + what, digest_size=4, key=self._secret, person=_PURPOSE)
         return int.from_bytes(digest.digest(), "big")
 
@@ -114,28 +112,28 @@ def _period(now: float) -> int:
     return int(now // PERIOD)
 
 
-def _options(syn: Segment, config: Config) -> int:
-    """What was agreed on, as a number."""
+def _encode_options(syn: Segment, config: Config) -> int:
+    """Encode the negotiated options in the low bits of a timestamp."""
     if not config.timestamps or syn.ts_val is None:
         return _NO_TIMESTAMP
-    told = _NO_SHIFT
+    options = _NO_SHIFT
     if config.window_scaling and syn.wscale is not None:
-        told = min(syn.wscale, MAX_WINDOW_SHIFT)
+        options = min(syn.wscale, MAX_WINDOW_SHIFT)
     if config.sack and syn.sack_permitted:
-        told |= _SACK
-    return told
+        options |= _SACK
+    return options
 
 
-def _tell(told: int, clock: int) -> int:
-    """The latest timestamp, not after `clock`, that says `told`: so that later ones are later."""
-    late = told > clock & _TOLD
-    return ((clock & ~_TOLD | told) - (_TOLD + 1) * late) & MASK
+def _encode_in_timestamp(options: int, clock: int) -> int:
+    """Return the latest timestamp up to `clock` that has `options` in its low bits."""
+    late = options > clock & _OPTION_BITS
+    return ((clock & ~_OPTION_BITS | options) - (_OPTION_BITS + 1) * late) & MASK
 
 
-def _syn(irs: int, mss: int, told: int, ts_val: int | None) -> Segment:
+def _decode_syn(irs: int, mss: int, options: int, ts_val: int | None) -> Segment:
     syn = Segment(irs, flags=SYN, mss=mss)
-    if told != _NO_TIMESTAMP:
+    if options != _NO_TIMESTAMP:
         syn.ts_val = ts_val
-        syn.sack_permitted = told & _SACK != 0
-        syn.wscale = None if told & _SHIFT == _NO_SHIFT else told & _SHIFT
+        syn.sack_permitted = options & _SACK != 0
+        syn.wscale = None if options & _SHIFT == _NO_SHIFT else options & _SHIFT
     return syn

@@ -1,4 +1,4 @@
-"""TCP Fast Open (RFC 7413): data in the SYN, between hosts that have met before.
+"""TCP Fast Open (RFC 7413): data in the SYN, for clients that have a cookie of the server.
 
 ::
 
@@ -7,12 +7,11 @@
     ACK, data  ------------>                           <---------  data
                                         ACK  ----------------------->
 
-The first exchange fetches the cookie (:mod:`.fast_open_cookies`), the later ones save a round trip.
-What a host may do before the handshake has ended is each role's own: a client's application may
-hand over data, of which as much as fits goes into the SYN; a server's may also read, and its data
-goes out. Data in a SYN counts as sent only when it is acknowledged: what is not goes out after the
-handshake as if nothing had been. The price stands in section 2.1: a SYN that comes twice may be
-accepted twice, so it is for requests that may.
+The first exchange fetches the cookie (:mod:`.fast_open_cookies`), later ones save a round trip.
+Before the handshake has ended, a client may write, and as much as fits goes into the SYN; a server
+may read and write, and its data is sent. SND.NXT does not advance over data in a SYN until it is
+acknowledged: what is not is sent after the handshake as new data. A duplicate SYN may be accepted
+twice (section 2.1), so requests must be idempotent.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ if TYPE_CHECKING:
 
     from tunstack.tcp.config import Config
     from tunstack.tcp.connection.connection import Connection
-    from tunstack.tcp.listen.fast_open_cookies import CookieCache, CookieMint, Path
+    from tunstack.tcp.listen.fast_open_cookies import CookieCache, Path, ServerCookies
     from tunstack.tcp.listen.listener import Listener
     from tunstack.tcp.segment import Segment
     from tunstack.tcp.sender.sender import Sender
 
-COUNTERS: Final = (
+COUNTERS: Final[tuple[str, ...]] = (
     "fast_open_requested",
     "fast_open_active",
     "fast_open_active_failed",
@@ -43,27 +42,28 @@ COUNTERS: Final = (
     "fast_open_passive_failed",
     "fast_open_overflow",
 )
-"""What is counted here; the names in the statistics."""
+"""Counters of this module, by their names in the statistics."""
 
-RESET_COUNTS: Final = 60.0
+RESET_PENALTY: Final = 60.0
 """Seconds for which a connection still counts as pending if it was reset (section 5.1).
 
-Else whoever knows a cookie could have its victim's RSTs make room, again and again.
+Without it, an attacker with a cookie who spoofs an address could have the RSTs of its victim free
+the slots again and again.
 """
 
-_OPTIONS: Final = 40
-"""Room left in a SYN for options, whichever they are.
+_OPTIONS_ROOM: Final = 40
+"""Octets left for options in a SYN with data.
 
-Where not even that fits, on links of nearly the smallest MTU there is, a SYN goes without.
+With a smaller MSS, on links with nearly the smallest MTU, the SYN has no Fast Open option.
 """
 
 
 class FastOpen:
-    """What Fast Open changes in the opening of one connection.
+    """The Fast Open state of one connection: the base of both roles.
 
     Attributes:
-        early: Whether the application may send before the handshake has ended.
-        syn_data: Whether data in a SYN was acknowledged, by the peer or by us.
+        early: Whether the application may write before the handshake has ended.
+        syn_data: Whether data in a SYN was acknowledged, by the peer or by us (TCPI_OPT_SYN_DATA).
     """
 
     __slots__ = ("early", "syn_data")
@@ -74,32 +74,32 @@ class FastOpen:
 
     @property
     def awaits_data(self) -> bool:
-        """Whether a SYN of ours could take data along."""
+        """Whether our SYN waits for data to carry (Linux's defer_connect)."""
         return False
 
-    def dress(self, syn: Segment, sender: Sender, config: Config, now: float) -> None:
-        """Put into `syn`, which is going out, for the first time or again, what belongs there."""
+    def add_option(self, syn: Segment, sender: Sender, config: Config, now: float) -> None:
+        """Add the option, and data, to a SYN that is about to be sent or retransmitted."""
 
     def covers(self, ack: int, sender: Sender) -> bool:
-        """Whether `ack` may be of data in our SYN."""
+        """Whether `ack` acknowledges data in our SYN."""
         return False
 
-    def counts(self, ack: int, sender: Sender) -> bool:
-        """Whether `ack` is of data in our SYN; if so, `sender` has sent it from now on."""
+    def take_syn_data_ack(self, ack: int, sender: Sender) -> bool:
+        """Advance SND.NXT over the data in our SYN that `ack` covers; returns whether it does."""
         return False
 
-    def answered(self, syn_ack: Segment, now: float, *, retransmitted: bool) -> None:
-        """The SYN,ACK came; `retransmitted` if our SYN had gone out again."""
+    def on_syn_ack(self, syn_ack: Segment, now: float, *, retransmitted: bool) -> None:
+        """Process the SYN,ACK; `retransmitted`: whether our SYN was."""
 
     def opened_early(self, connection: Connection) -> None:
-        """The SYN's data is there: the application may have `connection` (section 4.2.2)."""
+        """Pass `connection` to the application before the handshake has ended (section 4.2.2)."""
 
-    def failed(self, error: OSError | None) -> None:
-        """The handshake came to nothing."""
+    def on_failure(self, error: OSError | None) -> None:
+        """Process the failure of the handshake."""
 
 
-class Attempt(FastOpen):
-    """A client's (sections 4.1.3 and 4.2)."""
+class FastOpenClient(FastOpen):
+    """The client's role (sections 4.1.3 and 4.2.1)."""
 
     __slots__ = (
         "_acknowledged",
@@ -114,57 +114,60 @@ class Attempt(FastOpen):
     )
 
     def __init__(self, cache: CookieCache, path: Path, counters: Counter[str], now: float) -> None:
-        """Begin with what `cache` knows of the server.
+        """Look up the server in `cache`.
 
         Attributes:
-            cookie: What goes into the SYN; ``b""`` asks for one, None is for a plain SYN.
+            cookie: The cookie for the SYN; ``b""`` requests one, None stands for a plain SYN.
         """
         super().__init__(early=True)
         self._cache = cache
         self._path = path
         self._counters = counters
-        self.cookie, self._mss = cache.recall(path, now)
-        self._size = 0  # Octets in our SYN.
+        self.cookie, self._mss = cache.lookup(path, now)
+        self._size = 0  # Octets of data in our SYN.
         self._acknowledged = 0
         self._syn_sent_at: float | None = None
         self._data_sent_at = 0.0
 
     @property
     def awaits_data(self) -> bool:
-        """Where there is a cookie."""
+        """Whether there is a cookie."""
         return bool(self.cookie)
 
-    def dress(self, syn: Segment, sender: Sender, config: Config, now: float) -> None:
-        """A SYN that goes out again is plain: something may not like the other kind (4.2.2)."""
+    def add_option(self, syn: Segment, sender: Sender, config: Config, now: float) -> None:
+        """Add cookie and data to the first SYN; a retransmitted one has neither (section 4.2.1).
+
+        A middlebox may have dropped the first for them.
+        """
         self._syn_sent_at = now
         if self.cookie is None or sender.nxt != sender.iss or syn.flags & ACK:
             return
-        if config.mss < _OPTIONS:
+        if config.mss < _OPTIONS_ROOM:
             return
         syn.fast_open = self.cookie
         if not self.cookie:
             self._counters["fast_open_requested"] += 1
             return
         mss = min(self._mss or config.default_send_mss, config.mss)
-        self._size = min(len(sender.buffer), max(0, mss - _OPTIONS))
+        self._size = min(len(sender.buffer), max(0, mss - _OPTIONS_ROOM))
         self._data_sent_at = now
         if self._size:
             syn.payload = sender.buffer.slice(sender.buffer.start, self._size)
 
     def covers(self, ack: int, sender: Sender) -> bool:
-        """It may be of a part of it."""
+        """Whether `ack` acknowledges some or all of the data."""
         return 0 < (ack - sender.nxt) & MASK <= self._size
 
-    def counts(self, ack: int, sender: Sender) -> bool:
-        """The peer has taken so much of it."""
+    def take_syn_data_ack(self, ack: int, sender: Sender) -> bool:
+        """Record how much of the data the server has accepted."""
         if not self.covers(ack, sender):
             return False
         self._acknowledged = octets = (ack - sender.nxt) & MASK
         sender.sent_in_syn(octets, self._data_sent_at)
         return True
 
-    def answered(self, syn_ack: Segment, now: float, *, retransmitted: bool) -> None:
-        """Remember the cookie that it brings; or that it ignored us (section 4.1.3.1)."""
+    def on_syn_ack(self, syn_ack: Segment, now: float, *, retransmitted: bool) -> None:
+        """Cache the cookie of the SYN,ACK, or that the data was not accepted (section 4.1.3)."""
         if self.cookie is None or self._syn_sent_at is None:
             return
         if self._acknowledged:
@@ -173,26 +176,30 @@ class Attempt(FastOpen):
         elif self._size:
             self._counters["fast_open_active_failed"] += 1
         if syn_ack.fast_open:
-            self._cache.learn(self._path, syn_ack.fast_open, syn_ack.mss or 0)
+            self._cache.store(self._path, syn_ack.fast_open, syn_ack.mss or 0)
         elif self._acknowledged:
-            self._cache.worked(self._path, syn_ack.mss or 0)
+            self._cache.on_success(self._path, syn_ack.mss or 0)
         elif self._size or retransmitted:
-            self._cache.failed(self._path, now)
+            self._cache.on_failure(self._path, now)
 
-    def failed(self, error: OSError | None) -> None:
-        """By a RST, by ICMP, or since nobody answered: it may have been the option (4.1.3.1)."""
+    def on_failure(self, error: OSError | None) -> None:
+        """Disable Fast Open for the server for a while: it may be the cause (section 4.1.3.1).
+
+        The SYN drew a RST or an ICMP error, or timed out.
+        """
         ours = error is None or error.errno == errno.ECONNABORTED
-        if self.cookie is not None and self._syn_sent_at is not None and not ours:
+        sent_at = self._syn_sent_at
+        if self.cookie is not None and sent_at is not None and not ours:
             self._counters["fast_open_active_failed"] += bool(self._size)
-            self._cache.failed(self._path, self._syn_sent_at)
+            self._cache.on_failure(self._path, sent_at)
 
 
-class Acceptance(FastOpen):
-    """A server's answer to a SYN with the option (section 4.2).
+class FastOpenServer(FastOpen):
+    """The server's role, for a SYN with the option (section 4.2.2).
 
     Args:
-        cookie: What to give the client, if anything.
-        listener: Whose connection it is from now on, if the cookie that came is good; else None.
+        cookie: The cookie for the SYN,ACK, or None.
+        listener: The listener, if the client's cookie is valid; else None.
     """
 
     __slots__ = ("_cookie", "_listener")
@@ -202,74 +209,77 @@ class Acceptance(FastOpen):
         self._cookie = cookie
         self._listener = listener
 
-    def dress(self, syn: Segment, sender: Sender, config: Config, now: float) -> None:
-        """As on Linux, a SYN,ACK that goes out again has no option either."""
-        if sender.nxt == sender.iss and config.mss >= _OPTIONS:
+    def add_option(self, syn: Segment, sender: Sender, config: Config, now: float) -> None:
+        """Add the cookie to the first SYN,ACK; as on Linux, not to a retransmitted one."""
+        if sender.nxt == sender.iss and config.mss >= _OPTIONS_ROOM:
             syn.fast_open = self._cookie
 
     def opened_early(self, connection: Connection) -> None:
-        """Let the listener have it."""
+        """Put the connection into the accept queue, if the cookie was valid."""
         self.syn_data = connection.receiver.buffer.total > 0
         if self._listener is not None:
             self._listener.opened_early(connection)
 
 
-class Pending:
-    """A listener's connections whose handshake is under way, though they are open.
+class PendingRequests:
+    """PendingFastOpenRequests of a listener: accepted before their handshake ended (section 4.2.2).
 
-    PendingFastOpenRequests of section 4.2: as many as TCP_FASTOPEN says, for each may cost the
-    application its work, for a SYN that is repeated, or forged by who has a cookie.
+    TCP_FASTOPEN bounds them, since each may cost the application work for a duplicate SYN, or one
+    that is forged by someone with a cookie.
     """
 
     __slots__ = ("_connections", "_resets")
 
     def __init__(self) -> None:
         self._connections: set[Connection] = set()
-        self._resets: deque[float] = deque()  # Until when each counts.
+        self._resets: deque[float] = deque()  # Times until which resets count, in seconds.
 
     def has_room(self, limit: int, now: float) -> bool:
-        """Whether one more would be within `limit`."""
+        """Whether there are less than `limit`."""
         while self._resets and self._resets[0] <= now:
             self._resets.popleft()
         return len(self._connections) + len(self._resets) < limit
 
     def add(self, connection: Connection) -> None:
-        """One more."""
+        """Add a connection accepted before its handshake has ended."""
         self._connections.add(connection)
 
     def opened(self, connection: Connection) -> bool:
-        """Its handshake has ended; returns whether it was here at all."""
+        """Remove a connection whose handshake has ended; returns False if it is not pending."""
         if connection not in self._connections:
             return False
         self._connections.remove(connection)
         return True
 
     def failed(self, connection: Connection) -> None:
-        """It has ended before; no matter if it never was here."""
+        """Remove a connection that failed, if pending; a reset one still counts for a while."""
         if self.opened(connection):
             error = connection.error
             if error is not None and error.errno == errno.ECONNRESET:
-                self._resets.append(connection.sender.stalled_since + RESET_COUNTS)
+                self._resets.append(connection.sender.stalled_since + RESET_PENALTY)
 
 
-def judge(
-    mint: CookieMint,
+def process_option(
+    cookies: ServerCookies,
     listener: Listener,
     path: Path,
     syn: Segment,
     counters: Counter[str],
     now: float,
-) -> Acceptance | None:
-    """What a listener does with the option in a SYN; None if it goes as without (section 4.2)."""
+) -> FastOpenServer | None:
+    """Process the Fast Open option of a SYN (section 4.2.2, Linux's tcp_try_fastopen).
+
+    Returns None if the handshake goes on without it.
+    """
     cookie, limit = syn.fast_open, listener.config.fast_open_queue
     if cookie is None or not limit:
         return None
     if not listener.fast_open.has_room(limit, now):
         counters["fast_open_overflow"] += 1
         return None
-    latest = mint.make(path, now)
-    if mint.knows(cookie, path, now):
+    latest = cookies.make(path, now)
+    if cookies.is_valid(cookie, path, now):
         counters["fast_open_passive"] += 1
-        return Acceptance(None if cookie == latest else latest, listener)
+        return FastOpenServer(None if cookie == latest else latest, listener)
     counters["fast_open_passive_failed" if cookie else "fast_open_cookies_given"] += 1
-    return Acceptance(latest, None)
+    return FastOpenServer(latest, None)

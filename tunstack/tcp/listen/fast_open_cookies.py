@@ -1,9 +1,8 @@
-"""Fast Open cookies: those that a server gives out, and those that a client keeps (RFC 7413 4.1).
+"""Fast Open cookies: the server's and the client's cookie cache (RFC 7413 section 4.1).
 
-A cookie says that its bearer can receive at the address from which it sends: a SYN that brings it
-is not forged, and its data may be given to an application. It is a keyed hash of that address, so
-that a server remembers nothing; a client remembers one for each server, and which of them are
-better left in peace.
+A cookie proves that the client receives packets at its source address: a SYN with a valid cookie is
+not spoofed, and its data may be passed to the application. It is a keyed hash of the addresses, so
+the server keeps no state; the client caches one per server, and for which servers Fast Open failed.
 """
 
 from __future__ import annotations
@@ -14,20 +13,20 @@ from hmac import compare_digest
 from typing import Final, TypeAlias
 
 PERIOD: Final = 86400.0
-"""Seconds after which the key changes. A cookie is good in its own period and in the next."""
+"""Seconds after which the key changes. A cookie is valid in its own period and in the next."""
 
 COOKIE_SIZE: Final = 8
-"""Octets of a cookie of ours, as of Linux's; others have 4 to 16."""
+"""Octets of our cookies, as of Linux's; 4 to 16 are valid."""
 
 CACHE_SIZE: Final = 1024
-"""How many servers a client remembers; the one not heard of for the longest time goes first."""
+"""Servers in the client's cache; beyond that the least recently updated is evicted."""
 
-PAUSE: Final = 300.0
-"""Seconds without Fast Open after it failed once, twice as many for each time in a row after that.
+BACKOFF: Final = 300.0
+"""Seconds for which Fast Open is disabled for a server after a failure; each further doubles it.
 
-Longer than it takes to give up a SYN: after an attempt that came to nothing, the next is plain.
+It is longer than a SYN is retransmitted, so the attempt after a failed one has a plain SYN.
 """
-_MOST_DOUBLINGS: Final = 8
+_MAX_DOUBLINGS: Final = 8
 
 _PURPOSE: Final = b"Fast Open"
 
@@ -35,8 +34,8 @@ Path: TypeAlias = tuple[bytes, bytes]
 """The addresses of a client and of a server."""
 
 
-class CookieMint:
-    """Makes the cookies of a server, and knows them again; it holds a secret, and nothing else."""
+class ServerCookies:
+    """Makes and checks the cookies of a server; its only state is a secret (section 4.1.2)."""
 
     __slots__ = ("_secret",)
 
@@ -44,11 +43,11 @@ class CookieMint:
         self._secret = secret
 
     def make(self, path: Path, now: float) -> bytes:
-        """The cookie that a client is to have now (section 4.1.2)."""
+        """Return the current cookie of a client (GetCookie)."""
         return self._hash(path, int(now // PERIOD))
 
-    def knows(self, cookie: bytes, path: Path, now: float) -> bool:
-        """Whether this is a cookie of ours for that client, and not too old."""
+    def is_valid(self, cookie: bytes, path: Path, now: float) -> bool:
+        """Whether `cookie` is a cookie of this client, of this period or the one before."""
         period = int(now // PERIOD)
         return any(compare_digest(cookie, self._hash(path, at)) for at in (period, period - 1))
 
@@ -59,16 +58,16 @@ class CookieMint:
 
 @dataclass(slots=True)
 class _Server:
-    """What a client knows of a server."""
+    """A cache entry: the cookie and MSS of a server, and the failures of Fast Open in a row."""
 
     cookie: bytes = b""
     mss: int = 0
     failures: int = 0
-    paused_until: float = float("-inf")
+    disabled_until: float = float("-inf")
 
 
 class CookieCache:
-    """What a client remembers of servers (section 4.1.3): cookies, and where they did harm."""
+    """The client's cache: cookie, MSS and failures of each server (section 4.1.3)."""
 
     __slots__ = ("_servers",)
 
@@ -78,35 +77,35 @@ class CookieCache:
     def __len__(self) -> int:
         return len(self._servers)
 
-    def recall(self, path: Path, now: float) -> tuple[bytes | None, int]:
-        """The cookie for a SYN, and the peer's MSS, 0 if it told none.
+    def lookup(self, path: Path, now: float) -> tuple[bytes | None, int]:
+        """Return the cookie for a SYN, and the server's MSS, 0 if unknown.
 
-        The cookie is ``b""`` where one is to be asked for, and None where the SYN had better be
-        plain (section 4.1.3.1).
+        The cookie is ``b""`` if the SYN should request one, and None if Fast Open is disabled for
+        the server (section 4.1.3.1).
         """
         server = self._servers.get(path)
         if server is None:
             return b"", 0
-        return (None if now < server.paused_until else server.cookie), server.mss
+        return (None if now < server.disabled_until else server.cookie), server.mss
 
-    def learn(self, path: Path, cookie: bytes, mss: int) -> None:
-        """The server gave a cookie, and announced its MSS."""
-        self._keep(path, _Server(cookie, mss))
+    def store(self, path: Path, cookie: bytes, mss: int) -> None:
+        """Store the cookie and the MSS of a SYN,ACK; failures are cleared."""
+        self._put(path, _Server(cookie, mss))
 
-    def worked(self, path: Path, mss: int) -> None:
-        """The server took data in a SYN, so that nothing stands in the way."""
+    def on_success(self, path: Path, mss: int) -> None:
+        """Clear the failures: the server accepted data in a SYN."""
         server = self._servers.get(path)
         if server is not None:
-            self.learn(path, server.cookie, mss)
+            self.store(path, server.cookie, mss)
 
-    def failed(self, path: Path, now: float) -> None:
-        """A SYN with the option, or with data, came to nothing: leave both out for a while."""
+    def on_failure(self, path: Path, now: float) -> None:
+        """Disable Fast Open for the server, with exponential back-off (section 4.1.3.1)."""
         server = self._servers.get(path) or _Server()
-        server.paused_until = now + PAUSE * 2 ** min(server.failures, _MOST_DOUBLINGS)
+        server.disabled_until = now + BACKOFF * 2 ** min(server.failures, _MAX_DOUBLINGS)
         server.failures += 1
-        self._keep(path, server)
+        self._put(path, server)
 
-    def _keep(self, path: Path, server: _Server) -> None:
+    def _put(self, path: Path, server: _Server) -> None:
         self._servers.pop(path, None)
         self._servers[path] = server
         if len(self._servers) > CACHE_SIZE:

@@ -1,4 +1,4 @@
-"""Connections in SYN-RECEIVED, which anybody can make us have: few, and the oldest known."""
+"""The SYN queue: connections in SYN-RECEIVED, bounded, in the order of their SYNs."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 
 class HalfOpen:
-    """The half-open connections of a listener; those of all listeners together are the `whole`'s.
+    """The SYN queue of a listener, or with `shared` of None the one that all listeners share.
 
     Attributes:
-        limit: How many there may be.
-        whole: What bounds them together with those of the other listeners, if anything does.
+        limit: The largest number of connections in it.
+        shared: The queue that bounds this one together with those of other listeners, or None.
     """
 
-    __slots__ = ("_connections", "limit", "whole")
+    __slots__ = ("_connections", "limit", "shared")
 
-    def __init__(self, limit: int, whole: HalfOpen | None = None) -> None:
+    def __init__(self, limit: int, shared: HalfOpen | None = None) -> None:
         self.limit = limit
-        self.whole = whole
-        # In the order of their arrival, and found without a search.
+        self.shared = shared
+        # In the order of arrival; lookup and removal take constant time.
         self._connections: OrderedDict[Connection, None] = OrderedDict()
 
     def __len__(self) -> int:
@@ -34,30 +34,29 @@ class HalfOpen:
 
     @property
     def full(self) -> bool:
-        """Whether there is no room for one more, here or in the whole."""
-        return len(self._connections) >= self.limit or (self.whole is not None and self.whole.full)
+        """Whether this queue or the shared one is full."""
+        shared = self.shared
+        return len(self._connections) >= self.limit or (shared is not None and shared.full)
 
     def oldest(self, count: int) -> list[Connection]:
-        """Those that have waited longest where there is no room, the oldest first, at most so many.
-
-        One of them is to be given up.
-        """
-        crowded = self.whole if self.whole is not None and self.whole.full else self
-        return [*islice(crowded._connections, count)]
+        """Return up to `count` of the oldest connections of the queue that is full."""
+        shared = self.shared
+        queue = shared if shared is not None and shared.full else self
+        return [*islice(queue._connections, count)]
 
     def add(self, connection: Connection) -> None:
-        """A SYN has begun one more."""
+        """Append a connection whose SYN has arrived."""
         self._connections[connection] = None
-        if self.whole is not None:
-            self.whole.add(connection)
+        if self.shared is not None:
+            self.shared.add(connection)
 
     def discard(self, connection: Connection) -> None:
-        """It is half open no more; no matter if it never was."""
-        if self._connections.pop(connection, self) is None and self.whole is not None:
-            self.whole.discard(connection)
+        """Remove a connection if it is in the queue."""
+        if self._connections.pop(connection, self) is None and self.shared is not None:
+            self.shared.discard(connection)
 
     def clear(self) -> list[Connection]:
-        """Forget all, and return them."""
+        """Remove and return all connections."""
         connections = [*self._connections]
         for connection in connections:
             self.discard(connection)

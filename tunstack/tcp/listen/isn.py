@@ -1,4 +1,4 @@
-"""Initial sequence numbers and timestamp offsets that tell nothing to an outsider (RFC 6528)."""
+"""Initial sequence numbers and timestamp offsets that an attacker cannot guess (RFC 6528)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tunstack.tcp.sequence import MASK
 class InitialNumbers:
     """ISN = M + F(local, remote, secret): RFC 9293 section 3.4.1 (MUST-8, MUST-9, SHLD-1).
 
-    M ticks every 4 microseconds, so that the numbers of one four-tuple rise from one incarnation of
-    a connection to the next; F, a keyed hash, sets every four-tuple apart from the others.
+    M is a clock with a tick of 4 microseconds, so that the ISNs of successive incarnations of a
+    connection increase; F is a keyed hash, so that those of other four-tuples tell nothing of them.
     """
 
     __slots__ = ("_secret",)
@@ -20,11 +20,11 @@ class InitialNumbers:
         self._secret = secret
 
     def isn(self, four_tuple: bytes, now: float) -> int:
-        """The initial sequence number for a connection that opens `now` (seconds)."""
+        """Return the initial sequence number of a connection that opens `now` (seconds)."""
         return (int(now * 250_000) + self._hash(four_tuple, b"isn")) & MASK
 
     def timestamp_offset(self, four_tuple: bytes) -> int:
-        """What to add to the clock in the timestamps of this connection (RFC 7323 section 7.1)."""
+        """Return the offset of the timestamp clock of this connection (RFC 7323 section 7.1)."""
         return self._hash(four_tuple, b"timestamp")
 
     def _hash(self, four_tuple: bytes, purpose: bytes) -> int:
@@ -33,5 +33,5 @@ class InitialNumbers:
 
 
 def timestamp(now: float, offset: int) -> int:
-    """TSval: a clock of milliseconds, offset for each connection (RFC 7323 section 5.4)."""
+    """Return TSval: a clock in milliseconds plus the connection's offset (RFC 7323 section 5.4)."""
     return (int(now * 1000) + offset) & MASK

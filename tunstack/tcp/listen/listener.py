@@ -1,11 +1,11 @@
-"""A passive OPEN without a remote address: what a listening socket is made of (section 3.10.1)."""
+"""A listener: a passive OPEN with unspecified remote address (RFC 9293 section 3.10.1)."""
 
 from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from tunstack.tcp.listen.fast_open import Pending
+from tunstack.tcp.listen.fast_open import PendingRequests
 from tunstack.tcp.listen.half_open import HalfOpen
 
 if TYPE_CHECKING:
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
     from tunstack.tcp.connection.connection import Connection
 
 MAX_BACKLOG: Final = 4096
-"""As Linux's net.core.somaxconn: a larger backlog is cut to this."""
+"""Connections: a larger backlog is reduced to this (Linux's net.core.somaxconn)."""
 
-HALF_OPEN: Final = range(256, 1025)
-"""How many SYNs may wait for their handshake: as many as the backlog, but within this.
+SYN_QUEUE_SIZES: Final[range] = range(256, 1025)
+"""Connections: the SYN queue's limit is the backlog, but within this range.
 
-Each costs about 4 KB until it is answered or given up. What comes beyond costs nothing: it is
-answered by a cookie (:mod:`~tunstack.tcp.listen.cookies`).
+Each half-open connection takes about 4 KB. SYNs beyond the limit are answered with a SYN cookie
+(:mod:`~tunstack.tcp.listen.cookies`).
 """
 
 
 class Listener:
-    """A local address that answers SYNs. It stays in LISTEN; each SYN gets a connection of its own.
+    """A local address and port in LISTEN; each SYN creates a connection of its own.
 
-    The connections that it begot wait here: half open ones until they are ESTABLISHED, then in the
-    order in which they got there, until they are accepted. An :class:`~.connection.Owner`.
+    Half-open connections are in the SYN queue until they are ESTABLISHED, then in the accept queue
+    until they are accepted. An :class:`~.connection.Owner`.
 
     Attributes:
-        backlog: How many may wait to be accepted.
-        config: What its connections begin with.
-        changed: Called when one more is ready.
-        half_open: Those whose handshake is under way.
-        fast_open: Those that are open, though their handshake is under way.
-        cookies_until: Until when an ACK may bring back a cookie of ours, in seconds.
+        backlog: The limit of the accept queue.
+        config: The configuration of its connections.
+        changed: Called when a connection is added to the accept queue.
+        half_open: The SYN queue.
+        fast_open: Connections accepted before their handshake has ended (RFC 7413).
+        cookies_until: Until when ACKs may carry a SYN cookie of ours, in seconds.
     """
 
     __slots__ = (
@@ -50,11 +50,11 @@ class Listener:
         "half_open",
     )
 
-    def __init__(self, backlog: int, config: Config, whole: HalfOpen | None = None) -> None:
-        """Begin to listen; `whole` bounds what is half open together with other listeners'."""
+    def __init__(self, backlog: int, config: Config, shared: HalfOpen | None = None) -> None:
+        """Listen; `shared` bounds the SYN queues of several listeners together."""
         self.backlog = 0
-        self.half_open = HalfOpen(0, whole)
-        self.fast_open = Pending()
+        self.half_open = HalfOpen(0, shared)
+        self.fast_open = PendingRequests()
         self.set_backlog(backlog)
         self.config = config
         self.changed: Callable[[], None] | None = None
@@ -62,60 +62,60 @@ class Listener:
         self._ready: deque[Connection] = deque()
 
     def set_backlog(self, backlog: int) -> None:
-        """Change how many may wait to be accepted, within 0 and `MAX_BACKLOG`."""
+        """Set the backlog, within 0 and `MAX_BACKLOG`, and the limit of the SYN queue with it."""
         self.backlog = max(0, min(backlog, MAX_BACKLOG))
-        self.half_open.limit = max(HALF_OPEN.start, min(self.backlog, HALF_OPEN[-1]))
+        self.half_open.limit = max(SYN_QUEUE_SIZES.start, min(self.backlog, SYN_QUEUE_SIZES[-1]))
 
     @property
     def full(self) -> bool:
-        """Whether as many wait to be accepted as may: a SYN is dropped, and will be sent again."""
-        # One more than the backlog may be ready, as on Linux, so that a backlog of 0 is of use.
+        """Whether the accept queue is full: SYNs are dropped, and the peer retransmits them."""
+        # One more than the backlog fits, as on Linux (sk_acceptq_is_full), even with 0.
         return len(self._ready) > self.backlog
 
     def __len__(self) -> int:
         return len(self._ready)
 
-    def begin(self, connection: Connection) -> None:
-        """A SYN has arrived for `connection`, which is in SYN-RECEIVED."""
+    def add_half_open(self, connection: Connection) -> None:
+        """Put `connection`, in SYN-RECEIVED, into the SYN queue."""
         self.half_open.add(connection)
 
     def may_open(self) -> bool:
-        """Whether a handshake may end now: not while too many wait to be accepted.
+        """Whether a handshake may end now: not while the accept queue is full.
 
-        As on Linux, the ACK that would end it is dropped then. Our SYN,ACK, sent again, draws
-        another; by then there may be room.
+        As on Linux, the ACK that would end it is dropped then. The SYN,ACK is retransmitted, and
+        draws another ACK; there may be room by then.
         """
         return not self.full
 
     def opened(self, connection: Connection) -> None:
-        """It is ESTABLISHED: it may be accepted."""
+        """Move a connection that is ESTABLISHED to the accept queue."""
         if self.fast_open.opened(connection):
-            return  # Ready it was before, and accepted perhaps.
+            return  # It was in the accept queue before.
         self.half_open.discard(connection)
-        self._make_ready(connection)
+        self._append_ready(connection)
 
     def opened_early(self, connection: Connection) -> None:
-        """It may be accepted, though it is not ESTABLISHED yet (RFC 7413)."""
+        """Move a connection to the accept queue before it is ESTABLISHED (RFC 7413 4.2.2)."""
         self.half_open.discard(connection)
         self.fast_open.add(connection)
-        self._make_ready(connection)
+        self._append_ready(connection)
 
-    def _make_ready(self, connection: Connection) -> None:
+    def _append_ready(self, connection: Connection) -> None:
         self._ready.append(connection)
         if self.changed is not None:
             self.changed()
 
     def failed_to_open(self, connection: Connection) -> None:
-        """It is back in LISTEN, or gave up: this listener goes on without it."""
+        """Remove a connection whose handshake has failed: reset (back to LISTEN) or timed out."""
         self.half_open.discard(connection)
         self.fast_open.failed(connection)
 
     def accept(self) -> Connection | None:
-        """The connection that has waited longest, or None."""
+        """Remove and return the first connection of the accept queue, or None."""
         return self._ready.popleft() if self._ready else None
 
     def close(self) -> list[Connection]:
-        """Abort what waits here, and return it: its resets are still to be sent."""
+        """Abort all connections of both queues, and return them: the caller sends their RSTs."""
         waiting = [*self.half_open.clear(), *self._ready]
         self._ready.clear()
         for connection in waiting:

@@ -1,8 +1,8 @@
-"""The receiving half: RCV variables, the window, reassembly, when to acknowledge.
+"""The receiving half of a connection: RCV variables, window, reassembly, acknowledgements.
 
-receiver        the half itself
-receive_buffer  data in order, unread
-reassembly      data beyond a gap
-buffer_tuning   how large the buffers grow where nobody has set them
+receiver        RCV variables (RFC 9293 section 3.3.1), delayed ACKs, window updates
+receive_buffer  data in order, not read yet
+reassembly      out-of-order data
+buffer_tuning   receive buffer auto-tuning (Linux's tcp_moderate_rcvbuf)
 urgent          urgent data (RFC 6093)
 """

@@ -1,17 +1,17 @@
-"""Buffers that grow with what a connection does, while nobody has set their size.
+"""Receive buffer auto-tuning, by dynamic right-sizing (Linux's tcp_rcv_space_adjust).
 
-What a path carries at once is its rate times its round-trip time, which nobody knows beforehand: a
-buffer for the longest and fattest would be a waste for all others, and a small one a brake.
+The right size is the bandwidth-delay product, which is not known beforehand: a buffer for the
+largest would waste memory on all other paths, and a small one would limit the rate.
 
 The receive buffer, and the window with it, begins small, and is kept at twice of what the
-application has read in a round trip: that is enough for the sender to go on at this rate while a
-loss is repaired. It is twice that while the rate grows, for that is what slow start does to it in
-the next one. This is known as dynamic right-sizing. A round trip is over when the peer
-echoes a timestamp of ours from after its begin, so nothing has to be measured; without timestamps
-the round-trip time that the handshake found has to do. Nothing is looked at but once in a round
-trip.
+application read in the last round trip, so that the sender can go on at this rate while a loss is
+repaired. While the rate grows it is four times that, since slow start doubles the rate each round
+trip. A round trip is over when the peer echoes a timestamp of ours from after its begin, so it
+needs no measurement; without timestamps the RTT of the handshake is used. The size is checked once
+per round trip.
 
-The send buffer is as simple as twice the congestion window (:attr:`.sender.Sender.bound`).
+The send buffer is twice the congestion window (:attr:`.sender.Sender.bound`). SO_RCVBUF and
+SO_SNDBUF fix the sizes.
 """
 
 from __future__ import annotations
@@ -25,55 +25,55 @@ from tunstack.tcp.sequence import gt
 if TYPE_CHECKING:
     from tunstack.tcp.connection.connection import Connection
 
-FIRST_SIZE: Final = 128 << 10
-"""Octets that a buffer may hold before anything is known."""
+INITIAL_SIZE: Final = 128 << 10
+"""Octets: the size of a buffer at first."""
 _UNKNOWN_RTT: Final = 0.1
-"""Seconds, for a peer without timestamps whose SYN was lost."""
+"""Seconds: the RTT that is assumed for a peer without timestamps whose SYN was lost."""
 
 
 def sizes(fixed: int | None, most: int) -> tuple[int, int]:
-    """The first and the largest size of a buffer that is `fixed`, or grows up to `most`."""
-    return (min(FIRST_SIZE, most), most) if fixed is None else (fixed, fixed)
+    """Return the initial and the largest size of a buffer: `fixed`, or growing up to `most`."""
+    return (min(INITIAL_SIZE, most), most) if fixed is None else (fixed, fixed)
 
 
 class ReceiveTuning:
-    """The tuning of one connection's receive buffer.
+    """Auto-tuning of one connection's receive buffer.
 
     Attributes:
-        at: When to :meth:`look` again at the earliest, in seconds.
+        at: When to call :meth:`adjust` next at the earliest, in seconds.
     """
 
     __slots__ = ("_mark", "_most", "_most_read", "_read", "at")
 
     def __init__(self, most: int) -> None:
-        """Never make it larger than `most` octets."""
+        """Allow the buffer to grow up to `most` octets."""
         self.at = -inf
         self._most = most
         self._mark: int | None = None
         self._read = 0
         self._most_read = 0
 
-    def look(self, connection: Connection, ts_ecr: int | None, now: float) -> None:
-        """Data has arrived: see if a round trip is over, and what it brought.
+    def adjust(self, connection: Connection, ts_ecr: int | None, now: float) -> None:
+        """Adjust the size if a round trip has ended; call it when data has arrived.
 
-        `ts_ecr` is what it echoes; None without a timestamp.
+        `ts_ecr` is the TSecr of its segment; None without timestamps.
         """
         receiver = connection.receiver
         read = receiver.buffer.total - len(receiver.buffer)
         if self._mark is not None:
             if ts_ecr is not None and not gt(ts_ecr, self._mark):
                 return
-            self._fit(connection, read - self._read)
+            self._grow(connection, read - self._read)
         self._read = read
         self._mark = connection.timestamp(now)
         rtt = connection.sender.rtt.min_rtt
         if rtt is None:
             rtt = _UNKNOWN_RTT if ts_ecr is None else 0.0
-        # The clock of timestamps ticks no faster than that.
+        # No shorter than a tick of the timestamp clock.
         self.at = now + (rtt if rtt > CLOCK_GRANULARITY else CLOCK_GRANULARITY)
 
-    def _fit(self, connection: Connection, size: int) -> None:
-        """The application has read `size` octets in a round trip."""
+    def _grow(self, connection: Connection, size: int) -> None:
+        """Grow the buffer if `size`, the octets read in the last round trip, are a new maximum."""
         receiver = connection.receiver
         if size <= self._most_read or receiver.budget.tight:
             return

@@ -1,4 +1,4 @@
-"""What has arrived out of order, until the gaps before it fill (RFC 9293 section 3.10.7.4)."""
+"""The reassembly queue: out-of-order data (RFC 9293 section 3.10.7.4; Linux's ofo queue)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from bisect import bisect_right
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from tunstack.tcp.receiver.receive_buffer import gather, own
+from tunstack.tcp.receiver.receive_buffer import append_coalescing, copy_if_wasteful
 from tunstack.tcp.sequence import MASK, diff
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class _Run:
-    """Octets without a gap: [start, end), as chunks."""
+    """A run of contiguous octets: the sequence numbers [start, end), as chunks."""
 
     __slots__ = ("chunks", "end", "start")
 
@@ -25,36 +25,36 @@ class _Run:
 
 
 class Reassembly:
-    """The runs of octets beyond RCV.NXT, in order and apart from one another.
+    """Runs of octets beyond RCV.NXT, sorted and disjoint.
 
-    The receive window bounds the octets; `max_runs` bounds how many runs there may be, since a peer
-    that sends every second octet would make each of them a run. Whatever it sends, an arrival costs
-    no search through all of them.
+    The receive window bounds the octets; `max_runs` bounds the number of runs, since a peer that
+    sends every second octet would make each of them a run. An insertion costs a binary search at
+    most, whatever the peer sends.
     """
 
-    __slots__ = ("_latest", "_max_runs", "_runs", "size", "twice")
+    __slots__ = ("_latest", "_max_runs", "_runs", "duplicate", "size")
 
     def __init__(self, max_runs: int) -> None:
         self._max_runs = max_runs
         self._runs: list[_Run] = []
         self._latest: dict[_Run, None] = {}
-        """The same runs, in the order of the latest arrival in each."""
+        """The same runs, by their latest arrival, the latest last: for the order of SACK blocks."""
         self.size = 0
         """Octets held."""
-        self.twice: tuple[int, int] | None = None
-        """[start, end): of what the latest arrival had in common with this, the first octets."""
+        self.duplicate: tuple[int, int] | None = None
+        """[start, end): the first octets that the latest data duplicated, for a D-SACK; or None."""
 
     def __len__(self) -> int:
         return len(self._runs)
 
     def insert(self, seq: int, data: Buffer) -> bool:
-        """Keep what is new in `data`, whose first octet is `seq`.
+        """Insert the new octets of `data`, which begins at `seq`.
 
-        Returns False when nothing was kept: it was all there already, or there are too many runs.
+        Returns False when there are none, or when there would be too many runs.
         """
         runs = self._runs
         end = (seq + len(data)) & MASK
-        self.twice = None
+        self.duplicate = None
         index = len(runs)
         if index and diff(runs[-1].start, seq) > 0:  # Most extend the last run, or follow it.
             index = bisect_right(runs, 0, key=lambda run: diff(run.start, seq))
@@ -63,12 +63,12 @@ class Reassembly:
             run = runs[index - 1]
             self._touch(run)
             if overlap >= len(data):
-                self.twice = seq, end
+                self.duplicate = seq, end
                 return False
             if overlap:
-                self.twice = seq, run.end
-                data = own(memoryview(data)[overlap:])
-            gather(run.chunks, data)
+                self.duplicate = seq, run.end
+                data = copy_if_wasteful(memoryview(data)[overlap:])
+            append_coalescing(run.chunks, data)
             run.end = end
             index -= 1
         else:
@@ -76,18 +76,18 @@ class Reassembly:
                 return False
             run = _Run(seq, end)
             self._touch(run)
-            gather(run.chunks, data)
+            append_coalescing(run.chunks, data)
             runs.insert(index, run)
         self.size += len(data)
-        self._absorb(index)
+        self._merge(index)
         return True
 
     def _touch(self, run: _Run) -> None:
         self._latest.pop(run, None)
         self._latest[run] = None
 
-    def _absorb(self, index: int) -> None:
-        """Join to the run at `index` those after it that it now touches."""
+    def _merge(self, index: int) -> None:
+        """Merge the run at `index` with the following runs that it now touches."""
         runs = self._runs
         run = runs[index]
         while index + 1 < len(runs):
@@ -95,8 +95,8 @@ class Reassembly:
             overlap = diff(run.end, after.start)
             if overlap < 0:
                 return
-            if overlap and self.twice is None:
-                self.twice = after.start, run.end if diff(after.end, run.end) > 0 else after.end
+            if overlap and self.duplicate is None:
+                self.duplicate = after.start, run.end if diff(after.end, run.end) > 0 else after.end
             del runs[index + 1], self._latest[after]
             for chunk in after.chunks:
                 size = len(chunk)
@@ -105,20 +105,20 @@ class Reassembly:
                     self.size -= size
                     continue
                 if overlap:
-                    chunk = own(memoryview(chunk)[overlap:])
+                    chunk = copy_if_wasteful(memoryview(chunk)[overlap:])
                     self.size -= overlap
                     overlap = 0
-                gather(run.chunks, chunk)
+                append_coalescing(run.chunks, chunk)
                 run.end = (run.end + len(chunk)) & MASK
 
     def take(self, nxt: int) -> list[Buffer]:
-        """Remove and return the chunks that continue at `nxt`; drop what lies before it."""
+        """Remove and return the chunks contiguous with `nxt`; octets before it are dropped."""
         runs = self._runs
         taken: list[Buffer] = []
-        self.twice = None
+        self.duplicate = None
         if runs and diff(runs[0].start, nxt) < 0:
             first = runs[0]
-            self.twice = first.start, nxt if diff(first.end, nxt) > 0 else first.end
+            self.duplicate = first.start, nxt if diff(first.end, nxt) > 0 else first.end
         while runs and diff(runs[0].start, nxt) <= 0:
             run = runs.pop(0)
             del self._latest[run]
@@ -129,13 +129,13 @@ class Reassembly:
                 if stale >= size:
                     stale -= size
                     continue
-                taken.append(own(memoryview(chunk)[stale:]) if stale else chunk)
+                taken.append(copy_if_wasteful(memoryview(chunk)[stale:]) if stale else chunk)
                 nxt = (nxt + size - stale) & MASK
                 stale = 0
         return taken
 
     def blocks(self, limit: int) -> tuple[tuple[int, int], ...]:
-        """At most `limit` SACK blocks, that of the latest arrival first (RFC 2018 section 4)."""
+        """Return at most `limit` SACK blocks, the latest arrival's first (RFC 2018 section 4)."""
         return tuple((run.start, run.end) for run in islice(reversed(self._latest), limit))
 
     def clear(self) -> None:
@@ -145,5 +145,5 @@ class Reassembly:
         self.size = 0
 
 
-NOTHING: Final = Reassembly(0)
-"""That of a connection to which nothing has come out of order yet: it takes nothing."""
+EMPTY: Final[Reassembly] = Reassembly(0)
+"""Shared by connections that have received nothing out of order yet; it accepts no data."""

@@ -1,4 +1,4 @@
-"""What has arrived in order and the application has not read."""
+"""The receive buffer: data in order that the application has not read."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ if TYPE_CHECKING:
     from tunstack.tcp.segment import Buffer
 
 _SMALL: Final = 1024
-_GATHERED: Final = 16384
+"""Octets: smaller pieces are coalesced."""
+_COALESCED: Final = 16384
+"""Octets: a coalesced chunk of this size is not extended."""
 _LARGE: Final = 32768
-"""Octets of a chunk that is handed over by itself, to whoever asks for less than two of them."""
+"""Octets: a chunk of this size or more is returned alone where two do not fit into the limit."""
 WASTE: Final = 1024
-"""Octets that a connection may keep alive unaccounted, beside half of those that it holds."""
+"""Octets of memory that a connection may hold unaccounted, beside half of what is accounted."""
 
 
-def own(data: memoryview) -> Buffer:
-    """`data`, or a copy if it keeps alive much more than it shows.
+def copy_if_wasteful(data: memoryview) -> Buffer:
+    """Return `data`, or a copy if its buffer is more than a third larger.
 
-    A view keeps the whole frame, up to 64 KiB with offload, and what is accounted are the octets
-    that it shows: to be called with each part of a frame that is kept without the rest.
+    A view keeps its whole frame in memory, up to 64 KiB with offload, while only its own octets are
+    accounted. To be called for each part of a frame that is kept without the rest.
     """
     whole = data.obj
     if type(whole) is bytes and 3 * len(whole) <= 4 * len(data):
@@ -27,15 +29,15 @@ def own(data: memoryview) -> Buffer:
     return bytes(data)
 
 
-def gather(chunks: list[Buffer], data: Buffer) -> None:
-    """Append `data` to `chunks`, small pieces copied together.
+def append_coalescing(chunks: list[Buffer], data: Buffer) -> None:
+    """Append `data` to `chunks`; small pieces are coalesced by copying (Linux's tcp_try_coalesce).
 
-    A view keeps its whole packet alive; that is no matter for a full segment, but a peer that sends
-    an octet at a time would make each of them cost hundreds.
+    A view keeps its whole packet in memory. That is no overhead for a full segment, but for a peer
+    that sends an octet at a time each octet would cost hundreds.
     """
     if len(data) < _SMALL and chunks:
         last = chunks[-1]
-        if type(last) is bytearray and len(last) < _GATHERED:
+        if type(last) is bytearray and len(last) < _COALESCED:
             last += data
         else:
             chunks.append(bytearray(data))
@@ -44,37 +46,36 @@ def gather(chunks: list[Buffer], data: Buffer) -> None:
 
 
 class ReceiveBuffer:
-    """A queue of octets in order."""
+    """A queue of contiguous octets, whose end is RCV.NXT."""
 
     __slots__ = ("_chunks", "size", "total")
 
     def __init__(self) -> None:
-        # No deque: it has room for 64 from the beginning, 760 octets of each idle connection. There
-        # are few, mostly, and to move thousands up takes half a microsecond.
+        # A list, not a deque: a deque allocates 64 entries, 760 octets per idle connection. There
+        # are few chunks mostly, and moving up thousands takes half a microsecond.
         self._chunks: list[Buffer] = []
         self.size = 0
-        """Octets in it, as `len` says; an attribute, as every segment asks."""
+        """Octets in it, as `len`; an attribute, since it is read for every segment."""
         self.total = 0
-        """Octets that were ever appended."""
+        """Octets ever appended."""
 
     def __len__(self) -> int:
         return self.size
 
     def append(self, data: Buffer) -> None:
-        """Add `data` at the end, without a copy where it is large."""
+        """Append `data`, without a copy where it is large."""
         size = len(data)
         if self._chunks:
-            gather(self._chunks, data)
+            append_coalescing(self._chunks, data)
         else:
             self._chunks.append(data)
         self.size += size
         self.total += size
 
     def take(self, limit: int) -> bytes:
-        """Remove and return at most `limit` octets from the front; ``b""`` when there are none.
+        """Remove and return at most `limit` octets from the front; ``b""`` when empty.
 
-        It is less than there is where that spares a second copy of a large segment: the next call
-        takes as much again.
+        It may return fewer than it could, to avoid a second copy of a large segment.
         """
         chunks = self._chunks
         if not chunks:
@@ -102,7 +103,7 @@ class ReceiveBuffer:
         return b"".join(pieces)
 
     def peek(self, offset: int, size: int) -> bytes:
-        """At most `size` octets from `offset` on, which stay where they are."""
+        """Return at most `size` octets from `offset` on without removing them."""
         found = bytearray()
         for chunk in self._chunks:
             if offset < len(chunk):

@@ -1,12 +1,11 @@
-"""Urgent data: a mark in the stream, up to which the peer wants it read soon (RFC 9293 3.8.5).
+"""Urgent data: the urgent pointer and out-of-band reading (RFC 9293 section 3.8.5, RFC 6093).
 
-RFC 6093 says what became of it. The urgent pointer names the octet that follows the urgent data
-(MUST-62), and all of it is part of the stream. That is what SO_OOBINLINE asks for elsewhere, and
-the default here: no peer can take an octet out of the stream of a program that knows nothing of
-urgent data. Sockets since BSD do otherwise unless they are asked not to: they take the last octet
-of the urgent data for all of it, and hand it out apart from the rest. Programs that expect that
-switch SO_OOBINLINE off; then this does as Linux does, but that the octet is not lost when the
-program reads past it before it asks for it. New programs should not use any of it (SHLD-13).
+The urgent pointer names the octet that follows the urgent data (MUST-62), which is part of the
+stream. So it is read in line by default here (SO_OOBINLINE): no peer can take an octet out of the
+stream of a program that knows nothing of urgent data. BSD's sockets, and Linux's, take the last
+octet of the urgent data out of the stream by default, to be read with MSG_OOB. For programs that
+expect that, SO_OOBINLINE can be switched off; unlike on Linux the octet then stays readable when
+the program reads past it first. New programs should not use urgent data (SHLD-13).
 """
 
 from __future__ import annotations
@@ -23,55 +22,56 @@ if TYPE_CHECKING:
     from tunstack.tcp.receiver.receive_buffer import ReceiveBuffer
     from tunstack.tcp.segment import Segment
 
-_FARTHEST: Final = 0xFFFF
+_MAX_POINTER: Final = 0xFFFF
+"""Octets: the largest value of the urgent pointer field."""
 
 
 def mark_urgent(segment: Segment, up: int) -> None:
-    """Tell the peer where the urgent data ends, SND.UP, if that is ahead of `segment`.
+    """Set URG and SEG.UP of `segment` if SND.UP, `up`, is beyond its SEG.SEQ.
 
-    What the field cannot say, it says as far as it can; later segments will say more (MUST-31).
+    A pointer too far for the field is cut down; later segments carry it further (MUST-31).
     """
     if lt(segment.seq, up):
         segment.flags |= URG
-        segment.up = min((up - segment.seq) & MASK, _FARTHEST)
+        segment.up = min((up - segment.seq) & MASK, _MAX_POINTER)
 
 
 class UrgentMark:
-    """The end of the peer's urgent data, RCV.UP, as seen from where the application reads.
+    """The urgent mark: RCV.UP, and how far the application has read in relation to it.
 
     Attributes:
-        up: RCV.UP: the number that follows the urgent data.
-        octet: Its last octet, if that was read past, out of line, and nobody has asked for it yet.
-        given: Whether somebody has.
+        up: RCV.UP: the sequence number that follows the urgent data.
+        octet: The last urgent octet, read past but not taken by MSG_OOB yet; else ``b""``.
+        taken: Whether it was taken by MSG_OOB.
         passed: Whether the application has read past the mark.
     """
 
-    __slots__ = ("given", "octet", "passed", "up")
+    __slots__ = ("octet", "passed", "taken", "up")
 
     def __init__(self, up: int) -> None:
         self.up = up
         self.octet = b""
-        self.given = False
+        self.taken = False
         self.passed = False
 
     def ahead(self, read: int) -> int:
-        """Octets before the last urgent one, for a reader at sequence number `read`."""
+        """Return the octets from sequence number `read` to the last urgent one."""
         return diff(self.up, read) - 1
 
-    def hides(self, read: int, held: int) -> bool:
-        """Whether the last urgent octet is among the `held` octets from `read` on."""
-        return not self.passed and 0 <= self.ahead(read) < held
+    def is_within(self, read: int, unread: int) -> bool:
+        """Whether the last urgent octet is among the `unread` octets from `read` on."""
+        return not self.passed and 0 <= self.ahead(read) < unread
 
 
 class UrgentReader:
-    """How an application reads a stream that may have a mark in it: in line, or around it.
+    """Reads the receive buffer around the urgent mark, in line or out of band.
 
     The base of :class:`~tunstack.tcp.receiver.receiver.Receiver`.
 
     Attributes:
-        urgent: The mark, while there is one ahead, or its octet was not asked for.
-        urgent_inline: Whether the urgent octet is data like any other (SO_OOBINLINE).
-        urgent_signals: How often the mark was set, or moved on.
+        urgent: The mark, while it is not passed, or its octet is still to be taken.
+        urgent_inline: Whether the urgent octet is read in line (SO_OOBINLINE).
+        urgent_signals: How often the mark was set or advanced: each is a SIGURG on Linux.
     """
 
     __slots__ = ("urgent", "urgent_inline", "urgent_signals")
@@ -87,57 +87,58 @@ class UrgentReader:
 
     @property
     def read_nxt(self) -> int:
-        """The sequence number of the octet that the application reads next."""
+        """Sequence number of the next octet to read (Linux's copied_seq)."""
         return (self.nxt - self.finished - self.buffer.size) & MASK
 
     def urgent_pointer(self, up: int) -> None:
-        """A segment says that the urgent data ends before the octet `up` (section 3.10.7.4, sixth).
+        """Process SEG.SEQ + SEG.UP, `up`, of a segment with URG (RFC 9293 3.10.7.4, sixth).
 
-        The application hears of it whenever the pointer advances, and is ahead of it (MUST-32).
+        The application is notified when the pointer advances beyond what it has read (MUST-32).
         """
         mark = self.urgent
         if not gt(up, self.read_nxt) or (mark is not None and not gt(up, mark.up)):
             return
-        if mark is not None and mark.given and mark.hides(self.read_nxt, 1):
-            self.buffer.take(1)  # It is no mark any more, and would be read again as data.
+        if mark is not None and mark.taken and mark.is_within(self.read_nxt, 1):
+            self.buffer.take(1)  # Taken by MSG_OOB: without the old mark it would be read again.
         self.urgent = UrgentMark(up)
         self.urgent_signals += 1
 
     @property
     def available(self) -> int:
-        """How many octets :meth:`take` has for the application."""
-        held = self.buffer.size
-        return held if self.urgent is None else held - self._hidden
+        """Octets that :meth:`take` can return."""
+        size = self.buffer.size
+        return size if self.urgent is None else size - self._skipped
 
     @property
     def unread(self) -> int:
-        """How many octets the application has not got in either way."""
+        """Octets that the application has read neither in line nor by MSG_OOB."""
         mark = self.urgent
-        return self.buffer.size - (mark is not None and mark.given and self._hidden)
+        return self.buffer.size - (mark is not None and mark.taken and self._skipped)
 
     @property
-    def _hidden(self) -> bool:
+    def _skipped(self) -> bool:
+        """Whether the buffer holds the urgent octet, and reading in line skips it."""
         mark = self.urgent
         return (
             mark is not None
             and not self.urgent_inline
-            and mark.hides(self.read_nxt, self.buffer.size)
+            and mark.is_within(self.read_nxt, self.buffer.size)
         )
 
     @property
     def at_mark(self) -> bool:
-        """Whether the octet that is read next is the last urgent one (SIOCATMARK)."""
+        """Whether the next octet to read is the last urgent one (SIOCATMARK)."""
         mark = self.urgent
         return mark is not None and not mark.passed and mark.ahead(self.read_nxt) == 0
 
     @property
     def urgent_remaining(self) -> int:
-        """How many octets there are up to the end of the urgent data, arrived or not (MUST-33)."""
+        """Octets to read up to the end of the urgent data, received or not (MUST-33)."""
         mark = self.urgent
         return 0 if mark is None or mark.passed else max(0, mark.ahead(self.read_nxt) + 1)
 
     def take(self, limit: int) -> bytes:
-        """Remove and return at most `limit` octets; no call goes from before the mark past it."""
+        """Remove and return at most `limit` octets; a read stops at the mark."""
         mark = self.urgent
         if mark is None or mark.passed or not limit:
             return self.buffer.take(limit)
@@ -148,15 +149,15 @@ class UrgentReader:
         if not self.urgent_inline:
             if self.buffer.size < 2 and not self.finished:
                 mark.passed = False
-                return b""  # There is nothing but the octet: it may still be asked for.
+                return b""  # Only the urgent octet: leave it for MSG_OOB.
             octet = self.buffer.take(1)
-            mark.octet = b"" if mark.given else octet
+            mark.octet = b"" if mark.taken else octet
         if mark.passed and not mark.octet:
             self.urgent = None
         return self.buffer.take(limit)
 
     def peek(self, limit: int) -> bytes:
-        """What :meth:`take` would return, which stays; it may be less, never more."""
+        """Return what :meth:`take` would, or less of it, without removing it."""
         mark = self.urgent
         if mark is None or mark.passed:
             return self.buffer.peek(0, limit)
@@ -166,27 +167,27 @@ class UrgentReader:
         return self.buffer.peek(0 if self.urgent_inline else 1, limit)
 
     @property
-    def urgent_is_on_its_way(self) -> bool:
-        """Whether :meth:`take_urgent` has nothing yet, and may have later."""
+    def urgent_pending(self) -> bool:
+        """Whether the urgent octet is announced but not received yet."""
         mark = self.urgent
-        if mark is None or mark.given or mark.passed or self.urgent_inline:
+        if mark is None or mark.taken or mark.passed or self.urgent_inline:
             return False
-        return not mark.hides(self.read_nxt, self.buffer.size) and not self.finished
+        return not mark.is_within(self.read_nxt, self.buffer.size) and not self.finished
 
     def take_urgent(self, *, peek: bool = False) -> bytes:
-        """The last urgent octet, out of line; ``b""`` if it has not come. With `peek` it stays.
+        """Return the urgent octet (MSG_OOB), ``b""`` if it was not received yet; `peek` keeps it.
 
         Raises:
-            OSError: EINVAL: none was announced, or it was taken, or it is in line.
+            OSError: EINVAL: none was announced, it was taken before, or it is in line.
         """
         mark = self.urgent
-        if mark is None or mark.given or self.urgent_inline:
+        if mark is None or mark.taken or self.urgent_inline:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         if mark.passed:
             if not peek:
                 self.urgent = None
             return mark.octet
-        if not mark.hides(self.read_nxt, self.buffer.size):
+        if not mark.is_within(self.read_nxt, self.buffer.size):
             return b""
-        mark.given = not peek
+        mark.taken = not peek
         return self.buffer.peek(mark.ahead(self.read_nxt), 1)

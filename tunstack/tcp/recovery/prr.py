@@ -1,36 +1,37 @@
-"""Proportional rate reduction: how much to send while a loss is repaired (RFC 9937, RFC 6937)."""
+"""Proportional rate reduction: cwnd during fast recovery (RFC 9937, RFC 6937)."""
 
 from __future__ import annotations
 
 
 class ProportionalRateReduction:
-    """Sends in proportion to what arrives, so that the window is down to ssthresh at the end.
+    """Sends in proportion to what is delivered, so that cwnd is ssthresh when recovery ends.
 
-    Neither half a round trip of silence nor a burst: RFC 9937 section 6.2.
+    It avoids both a silence of half a round trip and a burst: RFC 9937 section 6.2.
     """
 
-    __slots__ = ("_delivered", "_flight", "_out")
+    __slots__ = ("_delivered", "_out", "_recover_fs")
 
-    def __init__(self, flight: int) -> None:
-        """Begin with `flight` octets to arrive until the recovery ends (RecoverFS)."""
-        self._delivered = 0
-        self._out = 0
-        self._flight = max(flight, 1)
+    def __init__(self, recover_fs: int) -> None:
+        """Enter recovery with `recover_fs` octets of flight (RecoverFS)."""
+        self._delivered = 0  # prr_delivered, octets.
+        self._out = 0  # prr_out, octets.
+        self._recover_fs = max(recover_fs, 1)
 
-    def delivered(self, octets: int, pipe: int, ssthresh: int, more: int) -> int:
-        """`octets` have arrived; returns the window that this ACK allows.
+    def on_ack(self, octets: int, pipe: int, ssthresh: int, extra: int) -> int:
+        """Return the new cwnd after an ACK that delivers `octets` (DeliveredData).
 
-        Below ssthresh the window grows as in slow start, by `more` octets beyond what arrives: an
-        MSS if all goes well, that is if SND.UNA advances and no more is lost; else nothing.
+        While pipe is below ssthresh, cwnd grows as in slow start, by `extra` octets beyond what is
+        delivered: one MSS where SND.UNA advances and no further loss is found (PRR-SSRB), else 0
+        (PRR-CRB).
         """
         self._delivered += octets
         if pipe > ssthresh:
-            allowed = -(-self._delivered * ssthresh // self._flight) - self._out
+            allowed = -(-self._delivered * ssthresh // self._recover_fs) - self._out
         else:
-            limit = max(self._delivered - self._out, octets) + more
+            limit = max(self._delivered - self._out, octets) + extra
             allowed = min(ssthresh - pipe, limit)
         return pipe + max(allowed, 0)
 
-    def sent(self, octets: int) -> None:
-        """`octets` went out."""
+    def on_sent(self, octets: int) -> None:
+        """Count `octets` sent during recovery, new or retransmitted (prr_out)."""
         self._out += octets

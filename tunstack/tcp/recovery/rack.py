@@ -1,4 +1,4 @@
-"""RACK: losses found by time, not by counting (RFC 8985 section 6)."""
+"""RACK: loss detection by time instead of by counting duplicate ACKs (RFC 8985 section 6)."""
 
 from __future__ import annotations
 
@@ -13,45 +13,49 @@ DUPLICATE_THRESHOLD: Final = 3
 """DupThresh of RFC 5681 and RFC 6675, in segments."""
 
 _ROUNDING: Final = 1e-6
-"""Seconds: what differences of times are off by, and more."""
+"""Seconds: tolerance for rounding in differences of times."""
 
-_PERSIST: Final = 16
-"""Recoveries for which a widened reordering window stays (RFC 8985 section 6.2, step 4)."""
+_REO_WND_PERSIST: Final = 16
+"""RACK.reo_wnd_persist: recoveries until a widened window is reset (section 6.2, step 4)."""
 
 
 class Rack:
-    """What was sent before something that has arrived since should have arrived as well.
+    """RACK's state: a range sent RTT + reo_wnd before the latest delivered one was sent is lost.
 
     Attributes:
-        reordering_seen: Whether something was delivered after what had been sent later.
+        reordering_seen: RACK.reordering_seen: whether an original transmission was delivered after
+            one that was sent later.
     """
 
     __slots__ = (
-        "_dsack_until",
-        "_end",
-        "_multiplier",
-        "_persist",
+        "_dsack_round",
+        "_end_seq",
+        "_reo_wnd_mult",
+        "_reo_wnd_persist",
         "_rtt",
-        "_time",
+        "_xmit_ts",
         "reordering_seen",
     )
 
     def __init__(self) -> None:
-        self._time = -inf
-        self._end = 0
+        self._xmit_ts = -inf
+        self._end_seq = 0
         self._rtt = 0.0
-        self._multiplier = 1
-        self._persist = 0
-        self._dsack_until: int | None = None
+        self._reo_wnd_mult = 1
+        self._reo_wnd_persist = 0
+        self._dsack_round: int | None = None
         self.reordering_seen = False
 
-    def delivered(
+    def on_delivered(
         self, sent: Sent, highest: int, now: float, echoed_at: float | None, rtt: RttEstimator
     ) -> None:
-        """`sent` has arrived; `highest` is the scoreboard's before that (steps 2 and 3)."""
+        """Update RACK.rtt, xmit_ts, end_seq and reordering_seen for a delivered range (steps 2, 3).
+
+        `highest` is the scoreboard's before this ACK: RACK.fack.
+        """
         elapsed = now - sent.time
         if sent.retransmitted:
-            # Was it the retransmission? Not if the echo is older, nor if it was too quick for that.
+            # Ignore it if the ACK is of the original: an older echo, or an RTT below the minimum.
             if echoed_at is not None and echoed_at < sent.time - 0.001:
                 return
             if rtt.min_rtt is not None and elapsed < rtt.min_rtt - _ROUNDING:
@@ -59,50 +63,56 @@ class Rack:
         elif sent.end < highest:
             self.reordering_seen = True  # Step 3.
         self._rtt = elapsed
-        if (sent.time, sent.end) > (self._time, self._end):
-            self._time, self._end = sent.time, sent.end
+        if (sent.time, sent.end) > (self._xmit_ts, self._end_seq):
+            self._xmit_ts, self._end_seq = sent.time, sent.end
 
-    def delivered_in_order(self, sent: Sent, elapsed: float) -> None:
-        """As :meth:`delivered`, of what was sent once and overtaken by nothing."""
+    def on_delivered_in_order(self, sent: Sent, elapsed: float) -> None:
+        """As :meth:`on_delivered`, of a range that was sent once and delivered in order."""
         self._rtt = elapsed
         time, end = sent.time, sent.end
-        if time > self._time or (time == self._time and end > self._end):
-            self._time, self._end = time, end
+        if time > self._xmit_ts or (time == self._xmit_ts and end > self._end_seq):
+            self._xmit_ts, self._end_seq = time, end
 
-    def duplicate_sack(self, una: int, nxt: int) -> None:
-        """A D-SACK came: a retransmission was in vain, so be more patient (step 4)."""
-        if self._dsack_until is None or una >= self._dsack_until:
-            self._dsack_until = nxt
-            self._multiplier += 1
-            self._persist = _PERSIST
+    def on_dsack(self, una: int, nxt: int) -> None:
+        """Widen the reordering window after a D-SACK, at most once per round trip (step 4)."""
+        if self._dsack_round is None or una >= self._dsack_round:
+            self._dsack_round = nxt
+            self._reo_wnd_mult += 1
+            self._reo_wnd_persist = _REO_WND_PERSIST
 
-    def recovered(self) -> None:
-        """A recovery has ended: after some without a D-SACK, be as impatient as before."""
-        self._persist -= 1
-        if self._persist <= 0:
-            self._multiplier = 1
+    def on_recovery_end(self) -> None:
+        """Reset the reordering window after 16 recoveries without a D-SACK (step 4)."""
+        self._reo_wnd_persist -= 1
+        if self._reo_wnd_persist <= 0:
+            self._reo_wnd_mult = 1
 
-    def detect(
-        self, board: Scoreboard, now: float, rtt: RttEstimator, *, certain: bool
+    def detect_loss(
+        self, board: Scoreboard, now: float, rtt: RttEstimator, *, without_reordering: bool
     ) -> float | None:
-        """Mark as lost what is overdue (step 5).
+        """Mark overdue ranges lost (step 5, RACK_detect_loss).
 
-        Returns when to look again, in seconds, if something may be overdue then; else None.
-        `certain`: enough was heard to wait no longer for what is late, if nothing ever was.
+        Returns when the reordering timer is to fire, in seconds; None if nothing waits for it.
+
+        Args:
+            board: The scoreboard.
+            now: Seconds.
+            rtt: For the reordering window.
+            without_reordering: Use a reordering window of 0 while no reordering was seen: in
+                recovery, or with DupThresh segments SACKed (step 4).
         """
-        patience = self._rtt
-        if self.reordering_seen or not certain:  # Step 4.
-            patience += self._window(rtt)
-        departures = board.departures
-        for sent in departures.overdue(self._time, self._end, patience, now):
-            board.lose(sent)
-        latest = departures.latest(self._time, self._end)
-        return None if latest is None else latest + patience
+        timeout = self._rtt
+        if self.reordering_seen or not without_reordering:
+            timeout += self._reo_wnd(rtt)
+        by_time = board.by_time
+        for sent in by_time.overdue(self._xmit_ts, self._end_seq, timeout, now):
+            board.mark_lost(sent)
+        latest = by_time.latest(self._xmit_ts, self._end_seq)
+        return None if latest is None else latest + timeout
 
-    def timed_out(self, board: Scoreboard, now: float, rtt: RttEstimator) -> list[Sent]:
-        """What may be taken for lost as the retransmission timer fires (section 6.3)."""
-        return board.departures.overdue(inf, 0, self._rtt + self._window(rtt), now)
+    def overdue_on_timeout(self, board: Scoreboard, now: float, rtt: RttEstimator) -> list[Sent]:
+        """Return the ranges to mark lost when the retransmission timer fires (section 6.3)."""
+        return board.by_time.overdue(inf, 0, self._rtt + self._reo_wnd(rtt), now)
 
-    def _window(self, rtt: RttEstimator) -> float:
-        """The reordering window, in seconds (step 4)."""
-        return min((rtt.min_rtt or 0.0) / 4 * self._multiplier, rtt.srtt or 0.0)
+    def _reo_wnd(self, rtt: RttEstimator) -> float:
+        """Return the reordering window, RACK.reo_wnd, in seconds (step 4)."""
+        return min((rtt.min_rtt or 0.0) / 4 * self._reo_wnd_mult, rtt.srtt or 0.0)

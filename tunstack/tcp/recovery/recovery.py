@@ -1,9 +1,8 @@
-"""Loss recovery: what is lost, what to send again, and how large the window is meanwhile.
+"""Loss recovery: detect losses, choose retransmissions, set cwnd meanwhile (Linux's tcp_input.c).
 
-With SACK, losses are found by time (RACK, RFC 8985), the window follows PRR (RFC 6937), and pipe is
-RFC 6675's. Without it, duplicate ACKs are all there is, and the rules are NewReno's (RFC 6582).
-What turns out not to have been lost is undone. When to send, and what new data may go beside it, is
-:mod:`~tunstack.tcp.sender.sender`'s business.
+With SACK, losses are detected by RACK (RFC 8985), cwnd follows PRR (RFC 6937), and pipe is RFC
+6675's. Without SACK, the rules are NewReno's (RFC 6582), by duplicate ACKs. A spurious recovery is
+undone. When to send, and when new data goes out, is up to :mod:`~tunstack.tcp.sender.sender`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 from enum import Enum
 from math import inf
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tunstack.tcp.recovery.frto import ForwardRto
 from tunstack.tcp.recovery.prr import ProportionalRateReduction
@@ -25,34 +24,34 @@ if TYPE_CHECKING:
     from tunstack.tcp.recovery.scoreboard import Sent
     from tunstack.tcp.sender.rtt import RttEstimator
 
-_ORDER: Final = attrgetter("time", "end")
+_BY_TIME_AND_END: Final[attrgetter[Any]] = attrgetter("time", "end")
 
 
 class Phase(Enum):
-    """Where the recovery stands."""
+    """The congestion state, as Linux's icsk_ca_state."""
 
     OPEN = "open"
-    """Nothing is lost, as far as is known."""
+    """No loss is known."""
     RECOVERY = "recovery"
-    """Fast recovery: a loss was found, and is repaired while the ACKs go on."""
+    """Fast recovery: a loss was detected by ACKs (RFC 6675, RFC 6582)."""
     LOSS = "loss"
-    """After a timeout: slow start from one segment."""
+    """Recovery after a timeout: slow start from one segment (RFC 5681 section 3.1)."""
 
 
-_OPEN: Final = Phase.OPEN
-_RECOVERY: Final = Phase.RECOVERY
-_LOSS: Final = Phase.LOSS
+_OPEN: Final[Phase] = Phase.OPEN
+_RECOVERY: Final[Phase] = Phase.RECOVERY
+_LOSS: Final[Phase] = Phase.LOSS
 
 
-class Heard(NamedTuple):
-    """What an ACK says about what we sent; positions are the scoreboard's.
+class AckInfo(NamedTuple):
+    """An ACK, as loss recovery needs it; positions are the scoreboard's.
 
     Attributes:
-        una: All before it is acknowledged.
-        sacks: What the peer holds beyond that, as pairs of edges.
-        dsack: What came twice, if it says so (RFC 2883).
+        una: Position of SEG.ACK.
+        sacks: SACK blocks beyond that, as pairs of edges (RFC 2018).
+        dsack: The D-SACK block, or None (RFC 2883).
         duplicate: Whether it is a duplicate ACK by RFC 5681 section 2.
-        echoed_at: When what its timestamp echoes was sent, in seconds; None without timestamps.
+        echoed_at: When the segment that TSecr echoes was sent, in seconds; None without timestamps.
     """
 
     una: int
@@ -63,31 +62,32 @@ class Heard(NamedTuple):
 
 
 class Recovery:
-    """The recovery of one connection.
+    """The loss recovery of one connection.
 
     Attributes:
         board: The scoreboard.
-        phase: Where it stands.
-        recover: RFC 6582's *recover*, as a position: SND.NXT when the last loss was found.
-        sack: Whether the peer sends SACK blocks.
-        fin: Whether our FIN is out: the last number on the board, which takes no room.
-        flight: Octets that were outstanding when new data was last sent.
-        resend_now: Whether the first lost range is to be sent again whatever the window says.
-        reorder_timer: When to look for overdue ranges again, in seconds; None if never.
-        undone: How many recoveries turned out to be spurious.
-        why: What calls for the retransmissions: "fast", "timeout" or "too large".
-        probe: The size probe that is on its way (RFC 4821), as the positions of its edges; None
-            when there is none, and as soon as it is lost, or it may have been.
-        probe_lost: Whether the latest one was lost, and nothing beside it.
-        cwr_due: Whether the window came down, and the peer is to be told (RFC 3168).
+        rack: RACK's state (RFC 8985).
+        phase: The congestion state.
+        recover: RFC 6582's *recover*, as a position: SND.NXT when the last loss was detected.
+        sack: Whether SACK was negotiated.
+        fin: Whether our FIN was sent: the last number on the board, which is no octet of data.
+        flight: FlightSize when new data was last sent, in octets.
+        resend_now: Whether the first lost range is retransmitted even beyond cwnd.
+        reorder_timer: When the RACK reordering timer fires, in seconds; None when it is off.
+        undone: Count of recoveries that were spurious and undone.
+        reason: What caused the retransmissions: "fast", "timeout" or "too large".
+        probe: The MTU probe in flight (RFC 4821), as the positions of its edges; None when there is
+            none, and once it is lost or retransmitted.
+        probe_lost: Whether the latest probe was lost, and nothing else was.
+        cwr_due: Whether cwnd was reduced, and CWR is to be sent (RFC 3168 section 6.1.2).
     """
 
     __slots__ = (
         "_congestion",
         "_duplicates",
         "_frto",
-        "_held",
         "_marked_at",
+        "_not_in_pipe",
         "_partial_acks",
         "_prr",
         "_rtt",
@@ -102,12 +102,12 @@ class Recovery:
         "probe",
         "probe_lost",
         "rack",
+        "reason",
         "recover",
         "reorder_timer",
         "resend_now",
         "sack",
         "undone",
-        "why",
     )
 
     def __init__(self, congestion: CongestionControl, rtt: RttEstimator) -> None:
@@ -115,10 +115,10 @@ class Recovery:
         self._rtt = rtt
         self._prr: ProportionalRateReduction | None = None
         self._undo: Undo | None = None
-        self._frto: ForwardRto | None = None  # While it is judged whether a timeout was spurious.
-        self._held = (
-            0  # Octets outstanding that are not on their way, though nobody has SACKed them.
-        )
+        self._frto: ForwardRto | None = None  # While F-RTO runs.
+        # Octets outstanding that do not count in pipe, though not SACKed: without SACK, a segment
+        # for each duplicate ACK (Linux's tcp_add_reno_sack); with Fast Open, the SYN.
+        self._not_in_pipe = 0
         self._duplicates = 0
         self._partial_acks = 0
         self._timed_out_una: int | None = None
@@ -133,32 +133,32 @@ class Recovery:
         self.resend_now = False
         self.reorder_timer: float | None = None
         self.undone = 0
-        self.why = ""
+        self.reason = ""
         self.probe: tuple[int, int] | None = None
         self.probe_lost = False
-        self._marked_at = -1  # SND.NXT, as a position, when the window last came down for a mark.
+        self._marked_at = -1  # Position of SND.NXT at the last reduction for ECE.
         self.cwr_due = False
 
-    def send_early(self) -> None:
-        """Data may follow our SYN at once, and that takes no room, as on Linux."""
-        self._held = 1
+    def exclude_syn(self) -> None:
+        """Leave our SYN out of pipe, as Linux does: data may follow it at once (RFC 7413)."""
+        self._not_in_pipe = 1
 
-    def syn_arrived(self) -> None:
-        """It is not outstanding any more."""
-        self._held = 0
+    def on_syn_acked(self) -> None:
+        """Count pipe as usual: our SYN is not outstanding any more."""
+        self._not_in_pipe = 0
 
     def change_congestion(self, congestion: CongestionControl) -> None:
-        """From now on, tell `congestion` of losses."""
+        """Notify `congestion` of losses from now on."""
         self._congestion = congestion
 
     @property
     def pipe(self) -> int:
-        """Octets on their way."""
-        return self.board.pipe - self._held
+        """Octets in flight (RFC 6675 section 4)."""
+        return self.board.pipe - self._not_in_pipe
 
     @property
-    def undisturbed(self) -> bool:
-        """Whether nothing is known to be missing, nor was sent again, nor is looked at by timer."""
+    def is_clean(self) -> bool:
+        """Whether nothing is SACKed, lost or retransmitted, and no reordering timer runs."""
         board = self.board
         return (
             self.phase is _OPEN
@@ -168,96 +168,99 @@ class Recovery:
 
     @property
     def recovering(self) -> bool:
-        """Whether a loss is being repaired."""
+        """Whether recovery is in progress, fast or after a timeout."""
         return self.phase is not _OPEN
 
     @property
-    def prefers_new(self) -> bool:
-        """Whether new data is to go before what is lost, to see what its ACK tells (F-RTO)."""
+    def prefers_new_data(self) -> bool:
+        """Whether new data goes out before lost data (F-RTO, RFC 5682 section 3.1, step 2 b)."""
         return self._frto is not None and self._frto.wants_new_data
 
     @property
     def impatient(self) -> bool:
-        """Whether ACKs that advance leave the retransmission timer alone.
+        """Whether ACKs that advance do not restart the retransmission timer (RFC 6582 section 4).
 
-        Without SACK, from the second partial ACK on: a round trip for each hole may take longer
-        than a timeout (RFC 6582 section 4).
+        NewReno's impatient variant: from the second partial ACK on, as a round trip for each hole
+        may take longer than a timeout.
         """
         return self._partial_acks > 1
 
     # Transmission
 
-    def sent(self, size: int, now: float) -> None:
-        """`size` new octets went out."""
+    def on_sent(self, size: int, now: float) -> None:
+        """Record `size` new octets sent."""
         board = self.board
-        board.sent(size, now)
+        board.on_sent(size, now)
         self.flight = board.nxt - board.una
         if self._frto is not None:
-            self._frto.sent_new()
+            self._frto.on_new_data_sent()
         if self._prr is not None:
-            self._prr.sent(size)
+            self._prr.on_sent(size)
 
-    def sent_again(self, start: int, end: int, now: float) -> None:
-        """[start, end) went out again."""
+    def on_retransmit(self, start: int, end: int, now: float) -> None:
+        """Record that [start, end) was retransmitted."""
         self.resend_now = False
         if self.probe is not None and start < self.probe[1] and end > self.probe[0]:
-            self.probe = None  # What is heard of it will say nothing about its size.
-        self.board.sent_again(start, end, now)
+            self.probe = None  # Its ACK may be of the retransmission, in smaller segments.
+        self.board.on_retransmit(start, end, now)
         if self._prr is not None:
-            self._prr.sent(end - start)
+            self._prr.on_sent(end - start)
         if self._undo is not None and self.recovering:  # Otherwise it is a tail loss probe.
-            self._undo.resent(start, end, now)
+            self._undo.on_retransmit(start, end, now)
 
-    # What is heard
+    # Acknowledgements
 
-    def heard(self, ack: Heard, now: float, mss: int) -> float | None:
-        """Take an ACK; returns the round-trip time that it measures, in seconds, or None."""
+    def on_ack(self, ack: AckInfo, now: float, mss: int) -> float | None:
+        """Process an ACK (Linux's tcp_ack); returns its RTT sample in seconds, or None."""
         board = self.board
         before = board.una
         advance = ack.una - before
-        delivered, octets = self._take(ack, advance, now, mss)
+        delivered, octets = self._update_scoreboard(ack, advance, now, mss)
         if self.sack:
             self._duplicates = 0 if advance else self._duplicates + bool(delivered)
         else:
-            octets = self._count_without_sack(advance, octets, duplicate=ack.duplicate, mss=mss)
+            octets = self._count_duplicate_acks(advance, octets, duplicate=ack.duplicate, mss=mss)
         if ack.dsack is not None:
-            self.rack.duplicate_sack(ack.una, board.nxt)
-        if self._undo is not None and self._is_spurious(self._undo, ack, before, delivered):
-            self._undo_all(self._undo)
+            self.rack.on_dsack(ack.una, board.nxt)
+        undo = self._undo
+        if undo is not None and self._is_spurious(undo, ack, before, delivered):
+            self._undo_recovery(undo)
         if advance and self.recovering:
-            self._move_on(ack, octets, now, mss)
-        more_lost = self._find_losses(octets, now, mss)
-        self._set_window(octets, mss if advance and not more_lost else 0, more_lost=more_lost)
-        return self._round_trip(delivered, advance, ack.echoed_at, now)
+            self._advance_recovery(ack, octets, now, mss)
+        more_lost = self._detect_losses(octets, now, mss)
+        self._update_cwnd(octets, mss if advance and not more_lost else 0, more_lost=more_lost)
+        return self._rtt_sample(delivered, advance, ack.echoed_at, now)
 
-    def _take(self, ack: Heard, advance: int, now: float, mss: int) -> tuple[list[Sent], int]:
-        """Note on the scoreboard, and for RACK, what has arrived; returns that, and its size."""
+    def _update_scoreboard(
+        self, ack: AckInfo, advance: int, now: float, mss: int
+    ) -> tuple[list[Sent], int]:
+        """Update scoreboard and RACK; returns the ranges newly delivered, and their octets."""
         board = self.board
         highest = board.highest
         delivered = board.acknowledge(ack.una) if advance else []
         for start, end in ack.sacks:
-            delivered += board.sack(start, end, mss)
+            delivered += board.mark_sacked(start, end, mss)
         if len(delivered) > 1:
-            delivered.sort(key=_ORDER)  # RACK goes by what was sent last.
+            delivered.sort(key=_BY_TIME_AND_END)  # RACK takes the one that was sent last.
         octets = 0
         for sent in delivered:
             octets += sent.end - sent.start
-            # An echo is of what SND.UNA passes: of what came beyond a gap it tells nothing.
+            # TSecr is of the segment that advanced SND.UNA, not of SACKed ones (RFC 7323 4.3).
             echoed_at = ack.echoed_at if sent.end <= ack.una else None
-            self.rack.delivered(sent, highest, now, echoed_at, self._rtt)
+            self.rack.on_delivered(sent, highest, now, echoed_at, self._rtt)
         return delivered, octets
 
-    def _round_trip(
+    def _rtt_sample(
         self, delivered: list[Sent], advance: int, echoed_at: float | None, now: float
     ) -> float | None:
-        """By Karn's rule from what was sent once; from timestamps where that tells nothing.
+        """Return an RTT sample by Karn's rule, else from TSecr, else None (RFC 6298 section 3).
 
-        An ACK that covers what was sent again had to wait for it, and tells nothing of the rest.
+        An ACK that covers a retransmission waited for it, so the ranges beside it give no sample.
         """
         if delivered and not any(sent.retransmitted for sent in delivered):
             return now - max(sent.time for sent in delivered)
-        # A duplicate is answered with the echo of what came before (RFC 7323 section 5.3, R2 before
-        # R3): if an ACK was lost, that would measure our own timeout.
+        # The peer answers a duplicate with the TSecr of earlier data (RFC 7323 section 5.3, R2
+        # before R3): if an ACK was lost, that would measure our own timeout.
         if (
             advance
             and echoed_at is not None
@@ -266,58 +269,61 @@ class Recovery:
             return max(CLOCK_GRANULARITY, now - echoed_at)
         return None
 
-    def _count_without_sack(self, advance: int, octets: int, *, duplicate: bool, mss: int) -> int:
-        """Each duplicate ACK stands for a segment that the peer holds beyond a gap."""
+    def _count_duplicate_acks(self, advance: int, octets: int, *, duplicate: bool, mss: int) -> int:
+        """Without SACK, return the octets that an ACK delivers: a segment for each duplicate ACK.
+
+        As Linux's tcp_add_reno_sack and tcp_remove_reno_sacks.
+        """
         if advance:
-            # All but the segment that filled the gap had drawn a duplicate ACK before.
-            held = max(0, self._held - max(0, advance - mss))
-            octets -= self._held - held
-            self._held = held if self.phase is _RECOVERY else 0
+            # All segments but the one that filled the gap were counted by duplicate ACKs.
+            not_in_pipe = max(0, self._not_in_pipe - max(0, advance - mss))
+            octets -= self._not_in_pipe - not_in_pipe
+            self._not_in_pipe = not_in_pipe if self.phase is _RECOVERY else 0
             self._duplicates = 0
             return max(octets, 0)
         if not duplicate or self.phase is _LOSS:
-            return 0  # After a timeout they may well be echoes of our own retransmissions.
+            return 0  # After a timeout, our own retransmissions may cause duplicate ACKs.
         self._duplicates += 1
-        if self._duplicates >= DUPLICATE_THRESHOLD and not (self.recovering or self._passed):
+        if self._duplicates >= DUPLICATE_THRESHOLD and not (self.recovering or self._past_recover):
             return 0  # Limited transmit ends with the second (RFC 3042).
-        more = min(mss, max(0, self.board.pipe - self._held - mss))
-        self._held += more
+        more = min(mss, max(0, self.board.pipe - self._not_in_pipe - mss))
+        self._not_in_pipe += more
         return more
 
-    def _is_spurious(self, undo: Undo, ack: Heard, before: int, delivered: list[Sent]) -> bool:
-        """Whether nothing was lost, by D-SACK, F-RTO or Eifel; SND.UNA was at `before`."""
-        if ack.dsack is not None and undo.duplicate_sack(*ack.dsack):
+    def _is_spurious(self, undo: Undo, ack: AckInfo, before: int, delivered: list[Sent]) -> bool:
+        """Whether the recovery was spurious, by D-SACK, F-RTO or Eifel; SND.UNA was `before`."""
+        if ack.dsack is not None and undo.on_dsack(*ack.dsack):
             return True
         if not self.recovering or not (delivered or ack.duplicate):
             return False
         advanced = ack.una > before
         frto = self._frto
-        if frto is not None and frto.heard(ack.una, self.board.nxt, delivered, advanced=advanced):
+        if frto is not None and frto.on_ack(ack.una, self.board.nxt, delivered, advanced=advanced):
             return True
         first = next((sent for sent in delivered if sent.start == before), None)
-        return advanced and first is not None and undo.echo_is_older(ack.echoed_at, first)
+        return advanced and first is not None and undo.is_spurious_by_echo(ack.echoed_at, first)
 
-    def _undo_all(self, undo: Undo) -> None:
-        """Nothing was lost: back to where we were."""
-        self.board.find_again()
+    def _undo_recovery(self, undo: Undo) -> None:
+        """Undo a spurious recovery: restore cwnd and ssthresh (Linux's tcp_undo_cwnd_reduction)."""
+        self.board.unmark_lost()
         self._congestion.undo(undo.cwnd, undo.ssthresh)
         if not undo.timed_out:
-            self.rack.reordering_seen = True  # It came after what was sent later, then.
-        self._end()
+            self.rack.reordering_seen = True  # The data was late: overtaken by later data.
+        self._leave_recovery()
         self._undo = None
         self.undone += 1
 
-    def _find_losses(self, octets: int, now: float, mss: int) -> bool:
-        """See what is lost, now that `octets` have arrived, and begin to recover from it.
+    def _detect_losses(self, octets: int, now: float, mss: int) -> bool:
+        """Mark losses, now that `octets` are delivered, and enter fast recovery if there are any.
 
-        Returns whether it is more than before.
+        Returns whether more is lost than before.
         """
         board = self.board
         if not self.sack:
             enough = self._duplicates >= DUPLICATE_THRESHOLD
-            if enough and self.phase is _OPEN and self._passed:
-                self._lose_first(mss)
-                self._begin(octets, now)
+            if enough and self.phase is _OPEN and self._past_recover:
+                self._mark_first_lost(mss)
+                self._enter_recovery(octets, now)
                 return True
             return False
         before = board.lost
@@ -327,101 +333,101 @@ class Recovery:
                 self._duplicates >= DUPLICATE_THRESHOLD
                 or board.sacked > (DUPLICATE_THRESHOLD - 1) * mss
             )
-            self.reorder_timer = self.rack.detect(
-                board, now, self._rtt, certain=self.recovering or enough
+            self.reorder_timer = self.rack.detect_loss(
+                board, now, self._rtt, without_reordering=self.recovering or enough
             )
         if board.lost and self.phase is _OPEN:
-            self._begin(octets, now)
+            self._enter_recovery(octets, now)
         return board.lost > before
 
-    def _set_window(self, octets: int, more: int, *, more_lost: bool) -> None:
-        """In fast recovery, set the window for what has arrived, or is known to be lost."""
+    def _update_cwnd(self, octets: int, extra: int, *, more_lost: bool) -> None:
+        """In fast recovery, set cwnd by PRR for octets delivered, or newly marked lost."""
         if self._prr is not None and (octets or more_lost):
-            self._congestion.cwnd = self._prr.delivered(
-                octets, self.pipe, self._congestion.ssthresh, more
+            self._congestion.cwnd = self._prr.on_ack(
+                octets, self.pipe, self._congestion.ssthresh, extra
             )
-            if not octets:  # Nothing allows for more; but the ACK of one segment brings the rest.
+            if not octets:  # PRR allows nothing; but one retransmission restarts the ACK clock.
                 self.resend_now = True
 
     @property
-    def _passed(self) -> bool:
-        """Whether duplicate ACKs may tell of another loss (RFC 6582 section 3.2, step 2).
+    def _past_recover(self) -> bool:
+        """Whether SND.UNA is beyond *recover* (RFC 6582 section 3.2, step 2).
 
-        Those of what was sent before the last one was found may echo our own retransmissions.
+        Before that, duplicate ACKs may be caused by our own retransmissions.
         """
         return self.board.una > self.recover
 
-    def _lose_first(self, mss: int) -> None:
-        """Take the first segment's worth of what is outstanding for lost."""
+    def _mark_first_lost(self, mss: int) -> None:
+        """Mark the first outstanding segment lost."""
         board = self.board
         for sent in board.head(mss + (self.fin and board.una + mss + 1 == board.nxt)):
             if not sent.sacked:
-                board.lose(sent)
+                board.mark_lost(sent)
 
-    def _begin(self, octets: int, now: float) -> None:
-        """Fast recovery (RFC 6675 section 5, RFC 6582 section 3.2).
+    def _enter_recovery(self, octets: int, now: float) -> None:
+        """Enter fast recovery (RFC 6675 section 5, RFC 6582 section 3.2).
 
-        What was on its way counts as it was when we last sent: in a batch of ACKs, those before the
-        one that tells of the loss have acknowledged much of it, and nothing was sent since. It is
-        what the network carried (RFC 7661 section 4.4 has pipeACK for that).
+        FlightSize is that of when we last sent: in a batch of ACKs, those before the one that shows
+        the loss have acknowledged much of it, and nothing was sent since. It is what the network
+        carried (RFC 7661 section 4.4 has pipeACK for that).
         """
-        if self._lost_only_the_probe():
+        if self._only_probe_lost():
             return
         congestion, board = self._congestion, self.board
-        flight = min(self.flight, congestion.cwnd)  # Without what limited transmit has sent.
+        flight = min(self.flight, congestion.cwnd)  # Without limited transmit.
         self.phase = _RECOVERY
         self.recover = board.nxt
         self._undo = Undo(congestion.cwnd, congestion.ssthresh)
-        if board.una > self._marked_at:  # Once for a window (RFC 3168 section 6.1.2).
+        if board.una > self._marked_at:  # Once per window (RFC 3168 section 6.1.2).
             congestion.loss(flight, now)
         self.cwr_due = True
-        self.why = "fast"
-        # What had arrived before this ACK is not the recovery's (RFC 9937 section 6).
+        self.reason = "fast"
+        # RecoverFS leaves out what was delivered before this ACK (RFC 9937 section 6).
         self._prr = ProportionalRateReduction(self.pipe + board.lost + octets)
         self.resend_now = True
         self._partial_acks = 0
 
     @property
     def _flight_size(self) -> int:
-        """FlightSize, without what limited transmit has sent beyond cwnd (RFC 5681 section 3.2)."""
+        """FlightSize, without segments that limited transmit sent beyond cwnd (RFC 5681 3.2)."""
         flight = self.board.nxt - self.board.una
         return min(flight, self._congestion.cwnd) if self.phase is _OPEN else flight
 
-    def _move_on(self, ack: Heard, octets: int, now: float, mss: int) -> None:
-        """SND.UNA has advanced: the recovery is over, or goes on with the next hole."""
+    def _advance_recovery(self, ack: AckInfo, octets: int, now: float, mss: int) -> None:
+        """Process an ACK that advances SND.UNA in recovery, full or partial (RFC 6582 3.2)."""
         if ack.una >= self.recover:
-            self.rack.recovered()
+            self.rack.on_recovery_end()
             if self.phase is _RECOVERY:
-                self._congestion.cwnd = self._window_after_recovery(mss)
-            self._end()
+                self._congestion.cwnd = self._cwnd_after_recovery(mss)
+            self._leave_recovery()
             if self.sack and (self.board.lost or self.board.resent):
-                # Something was lost that was sent since: that is another loss, and counts as one.
-                self._begin(octets, now)
+                # Data sent after *recover* was lost as well: a second congestion event.
+                self._enter_recovery(octets, now)
         elif not self.sack and self.phase is _RECOVERY:
-            self._lose_first(mss)  # A partial ACK: the next hole begins here.
+            self._mark_first_lost(mss)  # A partial ACK: the next hole begins here.
             self.resend_now = True
             self._partial_acks += 1
 
-    def _window_after_recovery(self, mss: int) -> int:
+    def _cwnd_after_recovery(self, mss: int) -> int:
         ssthresh = max(self._congestion.ssthresh, mss)
         if self.sack:
-            return ssthresh  # With PRR, that is what is on its way, more or less.
-        # Counting duplicate ACKs is not that exact: no burst (RFC 6582 section 3.2, step 3).
+            return ssthresh  # With PRR, pipe is about as much: no burst.
+        # Pipe by duplicate ACKs is inexact, so avoid a burst (RFC 6582 section 3.2, step 3).
         return min(ssthresh, max(self.board.nxt - self.board.una, mss) + mss)
 
-    def _end(self) -> None:
+    def _leave_recovery(self) -> None:
         self.phase = _OPEN
         self.resend_now = False
         self._frto = None
         self._prr = None
-        self._held = 0
+        self._not_in_pipe = 0
         self._duplicates = 0
         self._partial_acks = 0
 
-    def tail_was_lost(self, flight: int, now: float) -> None:
-        """The tail loss probe has repaired a loss: it counts as one (RFC 8985 section 7.4).
+    def on_tail_loss(self, flight: int, now: float) -> None:
+        """Reduce cwnd for a loss that a tail loss probe repaired (RFC 8985 section 7.4.2).
 
-        `flight` is what was outstanding then; what is now says nothing about the loss.
+        `flight` is FlightSize when the probe was sent, in octets: the loss happened then.
         """
         congestion = self._congestion
         congestion.loss(min(flight, congestion.cwnd), now)
@@ -431,99 +437,103 @@ class Recovery:
     # Timers
 
     def reorder_timer_fired(self, now: float, mss: int) -> None:
-        """What was late may be overdue now (RFC 8985 section 6.2, step 5)."""
-        self._set_window(0, 0, more_lost=self._find_losses(0, now, mss))
+        """Detect losses again as the reordering timer fires (RFC 8985 section 6.3)."""
+        self._update_cwnd(0, 0, more_lost=self._detect_losses(0, now, mss))
 
-    def timeout(self, now: float, mss: int) -> None:
-        """The retransmission timer fired (RFC 5681 section 3.1, RFC 8985 section 6.3)."""
+    def on_timeout(self, now: float, mss: int) -> None:
+        """Enter the loss phase as the retransmission timer fires (RFC 5681 3.1, RFC 8985 6.3)."""
         board, congestion = self.board, self._congestion
         first = next(iter(board), None)
         if first is None:
             return
         if first.sacked:
-            board.forget_sacks()  # The peer has reneged, or it would have acknowledged this.
+            board.clear_sacked()  # The peer has reneged, or its ACK would cover this.
         self._frto = None
-        if self._undo is None or not self.recovering:
-            self._undo = Undo(congestion.cwnd, congestion.ssthresh)
+        undo = self._undo
+        if undo is None or not self.recovering:
+            undo = self._undo = Undo(congestion.cwnd, congestion.ssthresh)
             if self.sack:
                 self._frto = ForwardRto()
-        self._undo.timed_out = True
+        undo.timed_out = True
         congestion.timeout(self._flight_size, now, repeated=self._timed_out_una == board.una)
         self._timed_out_una = board.una
         self._timed_out_at = now
         self.cwr_due = True
-        self.why = "timeout"
+        self.reason = "timeout"
         self.phase = _LOSS
         self.recover = board.nxt
         self._prr = None
-        self._held = self._duplicates = self._partial_acks = 0
+        self._not_in_pipe = self._duplicates = self._partial_acks = 0
         self.resend_now = True
-        self._lose_first(mss)
+        self._mark_first_lost(mss)
         if self.sack:
-            missing = self.rack.timed_out(board, now, self._rtt)
+            missing = self.rack.overdue_on_timeout(board, now, self._rtt)
         else:
-            missing = board.departures.overdue(inf, 0, -inf, now)  # All that is on its way.
+            missing = board.by_time.overdue(inf, 0, -inf, now)  # All that is in flight.
         for sent in missing:
-            board.lose(sent)
+            board.mark_lost(sent)
 
-    # Marks
+    # ECN
 
-    def heed_mark(self, advance: int, now: float) -> None:
-        """The ACK just heard echoes a mark: reduce, once for a window (RFC 3168 section 6.1.2).
+    def on_ece(self, advance: int, now: float) -> None:
+        """Reduce cwnd for an ACK with ECE, once per window (RFC 3168 section 6.1.2).
 
-        Not before something sent after the last reduction is acknowledged: until then
-        our CWR may not have arrived. `advance`: how many octets this ACK acknowledges.
+        ECE is ignored until data sent after the last reduction is acknowledged: our CWR may not
+        have arrived before. `advance` is how many octets this ACK acknowledges.
         """
         board, congestion = self.board, self._congestion
         if board.una > max(self._marked_at, self.recover):
-            # The flight as it was before this ACK, which may stand for many segments.
+            # FlightSize before this ACK, which may cover many segments.
             congestion.marked(board.nxt - board.una + advance, now)
             congestion.cwnd = min(congestion.cwnd, congestion.ssthresh)
             self._marked_at = board.nxt
             self.cwr_due = True
         elif self._undo is not None:
-            # Nothing may have been lost, but something was marked: the reduction stands.
+            # An undo must not revert this reduction: the mark is real even if the loss is not.
             self._undo.cwnd = min(self._undo.cwnd, congestion.ssthresh)
             self._undo.ssthresh = min(self._undo.ssthresh, congestion.ssthresh)
 
-    # Segments that were too large
+    # Segments larger than the path MTU
 
-    def resize(self, mss: int) -> None:
-        """What went out in more than `mss` octets is too large for the path: send it again.
+    def on_mss_reduced(self, mss: int) -> None:
+        """Retransmit what was sent in segments of more than `mss` octets (RFC 1191 section 6.4).
 
-        Nobody was congested, and the window stays (RFC 1191 section 6.4). Until all of it has
-        arrived, other losses are repaired without another thought.
+        It is not congestion, so cwnd stays. Until all of it is acknowledged, other losses are
+        retransmitted too without a reduction.
         """
-        self.lose_larger(mss)
+        self.mark_larger_lost(mss)
         if self.board.lost:
-            self._repair()
+            self._retransmit_without_reduction()
 
-    def lose_larger(self, mss: int) -> None:
-        """Take for lost what went out in more than `mss` octets, or may have."""
+    def mark_larger_lost(self, mss: int) -> None:
+        """Mark lost what was sent, or may have been, in segments of more than `mss` octets."""
         board = self.board
         for sent in board:
             size = sent.end - sent.start - (self.fin and sent.end == board.nxt)
             if not sent.sacked and size > mss:
-                board.lose(sent)
+                board.mark_lost(sent)
 
-    def _repair(self) -> None:
-        """Send again what is lost, with the window as it is."""
+    def _retransmit_without_reduction(self) -> None:
+        """Enter the loss phase with cwnd as it is."""
         self.phase = _LOSS
         self.recover = self.board.nxt
-        self.why = "too large"
+        self.reason = "too large"
         self._undo = None
         self._frto = None
         self._prr = None
-        self._held = self._duplicates = self._partial_acks = 0
+        self._not_in_pipe = self._duplicates = self._partial_acks = 0
         self.resend_now = True
 
-    def probe_sent(self, start: int, end: int) -> None:
-        """[start, end), just sent, is larger than our segments are."""
+    def on_probe_sent(self, start: int, end: int) -> None:
+        """Record that [start, end), just sent, is an MTU probe (RFC 4821)."""
         self.probe = start, end
         self.probe_lost = False
 
-    def _lost_only_the_probe(self) -> bool:
-        """See whether just the size probe was lost: that was its size (RFC 4821 section 7.6.2)."""
+    def _only_probe_lost(self) -> bool:
+        """Handle the loss of the MTU probe alone: no congestion (RFC 4821 section 7.6.2).
+
+        Returns whether that was the case.
+        """
         if self.probe is None:
             return False
         start, end = self.probe
@@ -531,8 +541,8 @@ class Recovery:
             return False
         for sent in self.board.within(start, end):
             if not sent.sacked:
-                self.board.lose(sent)
+                self.board.mark_lost(sent)
         self.probe = None
         self.probe_lost = True
-        self._repair()
+        self._retransmit_without_reduction()
         return True

@@ -1,4 +1,4 @@
-"""What the SACK blocks beside an acknowledgement say (RFC 2018, RFC 2883), for the scoreboard."""
+"""Parse the SACK blocks of an ACK into SACKs and a D-SACK (RFC 2018 section 5, RFC 2883)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 def read_blocks(
     blocks: tuple[Block, ...], ack: int, sender: SendVariables
 ) -> tuple[tuple[Block, ...], Block | None]:
-    """The positions of SACK blocks, and of a D-SACK; what is nonsense is left out.
+    """Return the SACK blocks and the D-SACK, as positions; invalid blocks are ignored.
 
     Args:
-        blocks: Left and right edges, as sequence numbers, in the order in which they came.
-        ack: SEG.ACK, that `sender` has not taken yet; or an old one, that others have overtaken.
-        sender: Whose data they are about.
+        blocks: Left and right edges, as sequence numbers, in the order of the option.
+        ack: SEG.ACK, not applied to `sender` yet; it may be older than SND.UNA.
+        sender: The sender of the data.
     """
     dsack = None
     sacks = []
@@ -37,7 +37,7 @@ def read_blocks(
 
 
 def _is_dsack(blocks: tuple[Block, ...], ack: int, nxt: int) -> bool:
-    """RFC 2883 section 4: a first block that is acknowledged already, or part of the second."""
+    """Whether the first block is a D-SACK: below SEG.ACK or within the second (RFC 2883 4)."""
     left, right = blocks[0]
     if le(right, ack):
         return True

@@ -1,9 +1,9 @@
-"""What is outstanding, and what is known of each part of it: the sender's scoreboard.
+"""The sender's scoreboard: which outstanding octets are SACKed, lost, retransmitted (RFC 6675).
 
-Not old packets: ranges of octets, and when each was last sent. One that went out as a segment of
-64 KiB, and was lost in part, is split where the SACK blocks say so; neighbours of which there is
-nothing different to say become one, so that an ACK costs as much as there are holes. Positions do
-not wrap: they count sequence numbers from the initial one on.
+It keeps no packets but ranges of octets, with the time when each was last sent. A segment of 64 KiB
+of which a part is lost is split at the edges of the SACK blocks; neighbours in the same state are
+merged, so that an ACK costs as much as there are holes. Positions do not wrap: they count sequence
+numbers from the ISS on.
 """
 
 from __future__ import annotations
@@ -11,27 +11,28 @@ from __future__ import annotations
 from bisect import bisect_right
 from heapq import heappop, heappush
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from tunstack.tcp.recovery.departures import Departures
+from tunstack.tcp.recovery.sent_by_time import SentByTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_START: Final = attrgetter("start")
-_MANY: Final = 1024
+_START: Final[attrgetter[Any]] = attrgetter("start")
+_MAX_FINE_RANGES: Final = 1024
+"""Ranges up to which SACK blocks are taken to the octet; beyond it, to whole segments."""
 
 
 class Sent:
-    """The numbers [start, end), sent together.
+    """The sequence numbers [start, end), in one state and sent at one time.
 
     Attributes:
         start: Position of the first.
         end: Position behind the last.
         time: When they were last sent, in seconds.
-        retransmitted: Whether that was not the first time.
-        sacked: Whether the peer holds them.
-        lost: Whether they are taken for lost, and were not sent again since.
+        retransmitted: Whether they were sent more than once.
+        sacked: Whether the peer has SACKed them.
+        lost: Whether they are marked lost, and not retransmitted since.
     """
 
     __slots__ = ("end", "lost", "retransmitted", "sacked", "start", "time")
@@ -44,8 +45,8 @@ class Sent:
         self.sacked = False
         self.lost = False
 
-    def cut(self, position: int) -> Sent:
-        """Cut what lies before `position` off, and return it."""
+    def split(self, position: int) -> Sent:
+        """Split at `position`; keep what follows it, and return what precedes it."""
         before = Sent(self.start, position, self.time)
         before.retransmitted = self.retransmitted
         before.sacked = self.sacked
@@ -54,7 +55,7 @@ class Sent:
         return before
 
     def is_like(self, other: Sent) -> bool:
-        """Whether all is the same but the numbers; it matters no more when SACKed ones went out."""
+        """Whether both are in the same state and can be merged; the time of SACKed ones is moot."""
         if self.sacked or other.sacked:
             return self.sacked and other.sacked
         return (
@@ -70,15 +71,15 @@ class Scoreboard:
     Attributes:
         una: Position of SND.UNA.
         nxt: Position of SND.NXT.
-        sacked: Octets that the peer holds beyond a gap.
-        lost: Octets that are taken for lost, and wait to be sent again.
-        resent: Octets that were sent again, and of which nothing was heard since.
-        highest: Position behind the highest octet known to have arrived.
+        sacked: Octets SACKed (Linux counts segments: sacked_out).
+        lost: Octets marked lost and not retransmitted since (lost_out, less what was resent).
+        resent: Octets retransmitted, neither acknowledged, SACKed nor lost again (retrans_out).
+        highest: Position behind the highest octet acknowledged or SACKed (HighACK, RACK.fack).
     """
 
     __slots__ = (
-        "_departures",
-        "_departures_until",
+        "_by_time",
+        "_by_time_until",
         "_lost_at",
         "_ranges",
         "highest",
@@ -97,10 +98,10 @@ class Scoreboard:
         self.lost = 0
         self.resent = 0
         self.highest = 0
-        # A heap: in each range that is lost there is one of these positions, or more.
+        # A heap; each lost range contains at least one of these positions.
         self._lost_at: list[int] = []
-        self._departures: Departures | None = None
-        self._departures_until = 0
+        self._by_time: SentByTime | None = None
+        self._by_time_until = 0
 
     def __iter__(self) -> Iterator[Sent]:
         return iter(self._ranges)
@@ -110,47 +111,50 @@ class Scoreboard:
 
     @property
     def pipe(self) -> int:
-        """Octets on their way: neither held by the peer nor lost (RFC 6675 section 4)."""
+        """Pipe: octets in flight, neither SACKed nor lost (RFC 6675 section 4)."""
         return self.nxt - self.una - self.sacked - self.lost
 
     @property
-    def departures(self) -> Departures:
-        """What is on its way, by when it was sent.
+    def by_time(self) -> SentByTime:
+        """The ranges in flight, by transmission time.
 
-        Nobody asks for it while nothing is missing, so it is made when someone asks, and then kept
-        for a window: a peer that leaves gaps and fills them does not have it made each time.
+        It is needed only while something is SACKed or lost, so it is built on demand, and then kept
+        for a window: a peer that opens and fills gaps does not cause it to be rebuilt each time.
         """
-        if self._departures is None:
-            self._departures = Departures(sent for sent in self if not (sent.sacked or sent.lost))
-            self._departures_until = self.nxt
-        return self._departures
+        if self._by_time is None:
+            self._by_time = SentByTime(sent for sent in self if not (sent.sacked or sent.lost))
+            self._by_time_until = self.nxt
+        return self._by_time
 
     def forget(self) -> None:
-        """Let go of all ranges; the numbers stay what they were."""
+        """Drop all ranges; `una` and `nxt` stay."""
         self._ranges.clear()
-        self._departures = None
+        self._by_time = None
 
     # Transmission
 
-    def sent(self, size: int, now: float) -> None:
-        """`size` new numbers went out."""
+    def on_sent(self, size: int, now: float) -> None:
+        """Append `size` new sequence numbers, sent `now`."""
         sent = Sent(self.nxt, self.nxt + size, now)
         if self._ranges and self._ranges[-1].is_like(sent):
             self._ranges[-1].end = sent.end
         else:
             self._ranges.append(sent)
-            if self._departures is not None:
-                self._departures.add(sent)
+            if self._by_time is not None:
+                self._by_time.add(sent)
         self.nxt = sent.end
 
-    def leaves_late(self, now: float) -> None:
-        """What was sent last, when nothing else was outstanding, leaves only now."""
+    def delay_last(self, now: float) -> None:
+        """Set the time of the last range, sent with nothing else outstanding, to `now`.
+
+        The host had held it back.
+        """
         self._ranges[-1].time = now
 
-    def sent_again(self, start: int, end: int, now: float) -> None:
-        """[start, end), not SACKed, went out again."""
-        first, last = self._cut(start, end)
-        departures = self._departures
+    def on_retransmit(self, start: int, end: int, now: float) -> None:
+        """Record that [start, end), not SACKed, was retransmitted `now`."""
+        first, last = self._split(start, end)
+        by_time = self._by_time
         for sent in self._ranges[first:last]:
             size = sent.end - sent.start
             if sent.lost:
@@ -160,16 +164,16 @@ class Scoreboard:
             else:
                 if not sent.retransmitted:
                     self.resent += size
-                if departures is not None:
-                    departures.remove(sent)
+                if by_time is not None:
+                    by_time.remove(sent)
             sent.retransmitted = True
             sent.time = now
-            if departures is not None:
-                departures.add(sent)
-        self._join(first, last)
+            if by_time is not None:
+                by_time.add(sent)
+        self._merge(first, last)
 
-    def first_lost(self, most: int) -> tuple[int, int] | None:
-        """What waits to be sent again first: as much as lies together, `most` octets of it."""
+    def next_lost(self, most: int) -> tuple[int, int] | None:
+        """Return the first lost octets, contiguous, at most `most` (NextSeg rule 1 of RFC 6675)."""
         if not self.lost:
             self._lost_at.clear()
             return None
@@ -184,45 +188,45 @@ class Scoreboard:
         return start, end
 
     def head(self, size: int) -> list[Sent]:
-        """The ranges of the first `size` octets, or of as many as there are."""
+        """Return the ranges of the first `size` octets outstanding, split at the edge."""
         return self.within(self.una, self.una + size)
 
     def within(self, start: int, end: int) -> list[Sent]:
-        """The ranges of [start, end), or of what is outstanding of that."""
+        """Return the outstanding ranges within [start, end), split at the edges."""
         start, end = max(start, self.una), min(end, self.nxt)
         if start >= end:
             return []
-        first, last = self._cut(start, end)
+        first, last = self._split(start, end)
         return self._ranges[first:last]
 
-    def last(self) -> Sent | None:
-        """The last range that the peer is not known to hold; None when there is none."""
+    def last_unsacked(self) -> Sent | None:
+        """Return the last range that is not SACKed; None when there is none."""
         return next((sent for sent in reversed(self._ranges) if not sent.sacked), None)
 
-    # What is heard
+    # Acknowledgements and losses
 
     def acknowledge(self, position: int) -> list[Sent]:
-        """All before `position` is acknowledged; returns what is new of that, as it was."""
+        """Advance SND.UNA to `position`; returns the ranges newly delivered, as they were."""
         self.una = position
         if position > self.highest:
             self.highest = position
         ranges = self._ranges
-        if position >= self._departures_until:
-            self._departures = None
-        departures = self._departures
+        if position >= self._by_time_until:
+            self._by_time = None
+        by_time = self._by_time
         count = 0
         for sent in ranges:
             if sent.end > position:
                 break
             count += 1
         gone = ranges[:count]
-        if departures is not None:
+        if by_time is not None:
             for sent in ranges[:count]:
                 if not (sent.sacked or sent.lost):
-                    departures.remove(sent)
+                    by_time.remove(sent)
         del ranges[:count]
         if ranges and ranges[0].start < position:
-            gone.append(ranges[0].cut(position))
+            gone.append(ranges[0].split(position))
             if ranges[0].lost:
                 heappush(self._lost_at, position)
         delivered = []
@@ -230,15 +234,15 @@ class Scoreboard:
             if sent.sacked:
                 self.sacked -= sent.end - sent.start
             else:
-                self._no_longer_missing(sent)
+                self._count_delivered(sent)
                 delivered.append(sent)
         return delivered
 
     def acknowledge_in_order(self, position: int) -> Sent:
-        """As :meth:`acknowledge`, where nothing is SACKed, lost or sent again; returns the last."""
+        """As :meth:`acknowledge`, with nothing SACKed, lost or retransmitted; returns the last."""
         ranges = self._ranges
         last = ranges[0]
-        if last.end != position or self._departures is not None:
+        if last.end != position or self._by_time is not None:
             return self.acknowledge(position)[-1]
         del ranges[0]
         self.una = position
@@ -246,15 +250,14 @@ class Scoreboard:
             self.highest = position
         return last
 
-    def sack(self, start: int, end: int, grain: int = 1) -> list[Sent]:
-        """The peer holds [start, end); returns what is new of that, as it was.
+    def mark_sacked(self, start: int, end: int, grain: int = 1) -> list[Sent]:
+        """Mark [start, end) SACKed; returns the ranges newly delivered, as they were.
 
-        When there are many ranges, they are cut into multiples of `grain` only, in octets: a peer
-        that holds segments holds whole ones, and one that lies must not make us count octets. What
-        is left of a block by that may not be all of it; it is advice, and the rest will be
-        acknowledged.
+        With `_MAX_FINE_RANGES` or more, ranges are split at multiples of `grain` octets only: an
+        honest peer SACKs whole segments, and a hostile one must not make us keep state per octet.
+        The block may be split down by that; SACK is advisory, and an ACK will cover the rest.
         """
-        if len(self._ranges) < _MANY:
+        if len(self._ranges) < _MAX_FINE_RANGES:
             grain = 1
         start, end = max(start, self.una), min(end, self.nxt)
         if start >= end:
@@ -271,36 +274,36 @@ class Scoreboard:
         ranges = self._ranges
         held = ranges[self._index(start)]
         if held.sacked and held.end >= end:
-            return []  # Nothing new: each ACK repeats what others have said.
-        first, last = self._cut(start, end)
+            return []  # Known already: each ACK repeats earlier blocks.
+        first, last = self._split(start, end)
         delivered = [sent for sent in ranges[first:last] if not sent.sacked]
         if not delivered:
             return []
         for sent in delivered:
-            self._no_longer_missing(sent)
-            if self._departures is not None and not sent.lost:
-                self._departures.remove(sent)
+            self._count_delivered(sent)
+            if self._by_time is not None and not sent.lost:
+                self._by_time.remove(sent)
         whole = Sent(start, end, max(sent.time for sent in delivered))
         whole.sacked = True
         self.sacked += sum(sent.end - sent.start for sent in delivered)
         ranges[first:last] = [whole]
-        self._join(first, first + 1)
+        self._merge(first, first + 1)
         return delivered
 
-    def lose(self, sent: Sent) -> None:
-        """Take `sent`, which is not SACKed, for lost."""
+    def mark_lost(self, sent: Sent) -> None:
+        """Mark `sent`, which is not SACKed, lost."""
         if not sent.lost:
             size = sent.end - sent.start
-            if self._departures is not None:
-                self._departures.remove(sent)
+            if self._by_time is not None:
+                self._by_time.remove(sent)
             sent.lost = True
             self.lost += size
             heappush(self._lost_at, sent.start)
             if sent.retransmitted:
                 self.resent -= size
 
-    def find_again(self) -> None:
-        """Nothing was lost after all: what waits to be sent again is on its way."""
+    def unmark_lost(self) -> None:
+        """Clear all loss marks, as a spurious recovery is undone: those ranges are in flight."""
         for position in self._lost_at:
             if position < self.una:
                 continue
@@ -309,17 +312,18 @@ class Scoreboard:
                 sent.lost = False
                 if sent.retransmitted:
                     self.resent += sent.end - sent.start
-                if self._departures is not None:
-                    self._departures.add(sent)
+                if self._by_time is not None:
+                    self._by_time.add(sent)
         self._lost_at.clear()
         self.lost = 0
 
-    def forget_sacks(self) -> None:
-        """The peer has dropped what it held, as it may (RFC 2018 section 8).
+    def clear_sacked(self) -> None:
+        """Clear all SACK marks: the peer has reneged (RFC 2018 section 8).
 
-        Whether that had been sent more than once, and when, nobody remembers: Karn's rule holds.
+        Merged ranges do not say which were retransmitted, or when: by Karn's rule all count as
+        retransmitted, and give no RTT sample.
         """
-        self._departures = None
+        self._by_time = None
         left = self.sacked
         for sent in self._ranges:
             if sent.sacked:
@@ -333,7 +337,7 @@ class Scoreboard:
         self.highest = self.una
 
     def lost_within(self, start: int, end: int) -> int:
-        """How many octets of [start, end) are lost."""
+        """Return how many octets of [start, end) are marked lost."""
         ranges, index, lost = self._ranges, max(0, self._index(start)), 0
         while index < len(ranges) and ranges[index].start < end:
             sent = ranges[index]
@@ -342,7 +346,7 @@ class Scoreboard:
             index += 1
         return lost
 
-    def _no_longer_missing(self, sent: Sent) -> None:
+    def _count_delivered(self, sent: Sent) -> None:
         size = sent.end - sent.start
         if sent.lost:
             self.lost -= size
@@ -354,34 +358,34 @@ class Scoreboard:
     def _index(self, position: int) -> int:
         return bisect_right(self._ranges, position, key=_START) - 1
 
-    def _cut(self, start: int, end: int) -> tuple[int, int]:
-        """Cut at both edges; returns which ranges [start, end) is now, as indices for a slice."""
+    def _split(self, start: int, end: int) -> tuple[int, int]:
+        """Split at both edges; returns the slice of the ranges that make up [start, end)."""
         ranges = self._ranges
         first = self._index(start)
         if ranges[first].start < start:
-            self._cut_one(first, start)
+            self._split_one(first, start)
             first += 1
         last = self._index(end - 1)
         if ranges[last].end > end:
-            self._cut_one(last, end)
+            self._split_one(last, end)
         return first, last + 1
 
-    def _cut_one(self, index: int, position: int) -> None:
-        before = self._ranges[index].cut(position)
+    def _split_one(self, index: int, position: int) -> None:
+        before = self._ranges[index].split(position)
         if before.lost:
             heappush(self._lost_at, position)
         self._ranges.insert(index, before)
-        if self._departures is not None and not (before.sacked or before.lost):
-            self._departures.add(before)
+        if self._by_time is not None and not (before.sacked or before.lost):
+            self._by_time.add(before)
 
-    def _join(self, first: int, last: int) -> None:
-        """Make those of ranges[first:last] one, and with their neighbours, that are alike."""
+    def _merge(self, first: int, last: int) -> None:
+        """Merge ranges[first:last] with each other and with their neighbours where alike."""
         ranges = self._ranges
         for index in range(min(last, len(ranges) - 1), max(first, 1) - 1, -1):
             left, right = ranges[index - 1], ranges[index]
             if left.is_like(right):
                 left.end = right.end
                 left.time = max(left.time, right.time)
-                if self._departures is not None and not (right.sacked or right.lost):
-                    self._departures.remove(right)
+                if self._by_time is not None and not (right.sacked or right.lost):
+                    self._by_time.remove(right)
                 del ranges[index]

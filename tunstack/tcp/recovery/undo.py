@@ -1,8 +1,8 @@
-"""Finding out that nothing was lost after all, and going back to where we were.
+"""Detect spurious recoveries, and keep what undoing them needs (Linux's undo_marker, undo_retrans).
 
-Three ways to know: the peer echoes a timestamp from before the first retransmission (Eifel, RFC
-3522); it reports by D-SACK that every retransmission came twice (RFC 3708); or, after a timeout,
-something arrives that was sent only once, before it (F-RTO, RFC 5682: see :mod:`.frto`).
+A recovery was spurious if the peer echoes a timestamp from before the first retransmission (Eifel,
+RFC 3522); if D-SACKs report every retransmission as a duplicate (RFC 3708); or, after a timeout, by
+F-RTO (RFC 5682: see :mod:`.frto`).
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from tunstack.tcp.recovery.scoreboard import Sent
 
 _ROUNDING: Final = 1e-6
-"""Seconds: far less than a tick of the timestamp clock, far more than what sums are off by."""
+"""Seconds: far below a tick of the timestamp clock, far above the rounding of sums."""
 
-_FEW: Final = 64
-"""So many edges may be of no use any more before anyone clears them up."""
+_MAX_STALE: Final = 64
+"""Edges without a difference between them that are tolerated before they are removed."""
 
 
 class Undo:
-    """One recovery, and what it would take to undo it.
+    """The state before a recovery, and which of its retransmissions were duplicates.
 
     Attributes:
-        cwnd: The congestion window before it, in octets.
-        ssthresh: The slow start threshold before it.
-        timed_out: Whether a timeout was part of it.
+        cwnd: The congestion window before it, in octets (Linux's prior_cwnd).
+        ssthresh: The slow start threshold before it, in octets (prior_ssthresh).
+        timed_out: Whether the retransmission timer fired during it.
     """
 
     __slots__ = (
@@ -34,7 +34,7 @@ class Undo:
         "_edges",
         "_first",
         "_live",
-        "_missing",
+        "_unreported",
         "cwnd",
         "ssthresh",
         "timed_out",
@@ -45,39 +45,40 @@ class Undo:
         self.ssthresh = ssthresh
         self.timed_out = False
         self._first: float | None = None
-        # How often what lies between two edges was sent again, and not reported as a duplicate.
+        # Between two edges: retransmissions that no D-SACK has reported yet.
         self._edges: list[int] = []
-        self._counts: list[int] = []  # Of the last edge, behind which there is nothing, 0.
-        self._live = 0  # How many of them are not 0.
-        self._missing = 0  # Octets, times their count.
+        self._counts: list[int] = []  # 0 for the last edge.
+        self._live = 0  # Counts that are not 0.
+        self._unreported = 0  # Octets, times their count (Linux's undo_retrans, in segments).
 
-    def resent(self, start: int, end: int, now: float) -> None:
-        """[start, end) was sent again."""
+    def on_retransmit(self, start: int, end: int, now: float) -> None:
+        """Record that [start, end) was retransmitted."""
         if self._first is None:
             self._first = now
         first = self._change(start, end, 1)
         edges, counts = self._edges, self._counts
         if first and first + 2 == len(edges) and counts[first - 1] == counts[first]:
-            del edges[first], counts[first]  # It follows what was sent again before it.
+            del edges[first], counts[first]  # Adjacent to the previous retransmission.
             self._live -= 1
 
-    def duplicate_sack(self, start: int, end: int) -> bool:
-        """[start, end) came twice; returns whether all that was sent again has now done so.
+    def on_dsack(self, start: int, end: int) -> bool:
+        """Record a D-SACK; returns whether all retransmissions are reported now (RFC 3708).
 
-        What the network duplicated is not ours, and a retransmission that was lost is not in vain.
-        What was sent again twice has to come three times. A report costs as much as it settles.
+        A block that was not retransmitted was duplicated by the network, and is ignored. A
+        retransmission that was lost draws no D-SACK, so recovery was needed. Data that was
+        retransmitted twice needs two reports. The cost is in proportion to what is reported.
         """
-        if not self._missing:
+        if not self._unreported:
             return False
         start, end = max(start, self._edges[0]), min(end, self._edges[-1])
         if start < end:
             self._change(start, end, -1)
-            if len(self._edges) > 4 * self._live + _FEW:
-                self._clear_up()
-        return not self._missing
+            if len(self._edges) > 4 * self._live + _MAX_STALE:
+                self._compact()
+        return not self._unreported
 
     def _change(self, start: int, end: int, change: int) -> int:
-        """Count [start, end) once more, or once less; returns the index of its first edge."""
+        """Add `change`, 1 or -1, to the counts of [start, end); returns its first edge's index."""
         first, last = self._cut(start), self._cut(end)
         edges, counts = self._edges, self._counts
         for index in range(first, last):
@@ -86,11 +87,11 @@ class Undo:
                 continue
             counts[index] = after = before + change
             self._live += (not before) - (not after)
-            self._missing += change * (edges[index + 1] - edges[index])
+            self._unreported += change * (edges[index + 1] - edges[index])
         return first
 
     def _cut(self, position: int) -> int:
-        """The index of the edge at `position`, which is one from now on."""
+        """Return the index of the edge at `position`, which is inserted if need be."""
         edges, counts = self._edges, self._counts
         index = bisect_left(edges, position)
         if index == len(edges) or edges[index] != position:
@@ -100,8 +101,8 @@ class Undo:
             self._live += count > 0
         return index
 
-    def _clear_up(self) -> None:
-        """Forget the edges between which there is no difference any more."""
+    def _compact(self) -> None:
+        """Remove the edges on both sides of which the count is the same."""
         counts, before = self._counts, 0
         kept = []
         for index, count in enumerate(counts):
@@ -112,12 +113,12 @@ class Undo:
         self._counts = [counts[index] for index in kept]
         self._live = sum(1 for count in self._counts if count)
 
-    def echo_is_older(self, echoed_at: float | None, first: Sent) -> bool:
-        """Whether the peer answers the original of `first`, which we have sent again.
+    def is_spurious_by_echo(self, echoed_at: float | None, first: Sent) -> bool:
+        """Whether the ACK is of the original of `first`, not of its retransmission (Eifel).
 
-        Its echo is from before we sent anything again. Timestamps tick in milliseconds: within the
-        same one nobody can tell. The echo is of what moves SND.UNA (RFC 7323 section 4.3), so
-        `first` must begin there.
+        RFC 3522 section 3.2: TSecr is older than the first retransmission. Timestamps tick in
+        milliseconds; within the same one they do not tell. TSecr is of the segment that moves
+        SND.UNA (RFC 7323 section 4.3), so `first` must begin there.
         """
         since = self._first
         if since is None or echoed_at is None or not first.retransmitted or first.time < since:

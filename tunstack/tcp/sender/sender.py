@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from tunstack.tcp.congestion import Acknowledgement
-from tunstack.tcp.recovery.recovery import Heard, Phase, Recovery
+from tunstack.tcp.recovery.recovery import AckInfo, Phase, Recovery
 from tunstack.tcp.recovery.sack_blocks import read_blocks
 from tunstack.tcp.sender import sizing
 from tunstack.tcp.sender.send_buffer import SendBuffer
@@ -57,28 +57,28 @@ class Sender(SendTimers):
         self.last_sent = now
         if self.nxt == self.iss:
             self.nxt = (self.iss + 1) & MASK
-            self.recovery.sent(1, now)
+            self.recovery.on_sent(1, now)
             self.stalled_since = now
         else:
             self.retransmissions += 1
-            self.recovery.sent_again(0, 1, now)
+            self.recovery.on_retransmit(0, 1, now)
         self.timer = self._timer_at(now, self._config.syn_r2)
 
     def sent_in_syn(self, octets: int, at: float) -> None:
         """As the peer says, the first SYN brought it `octets` of data, at that time."""
         self.nxt = (self.nxt + octets) & MASK
-        self.recovery.sent(octets, at)
+        self.recovery.on_sent(octets, at)
 
     def send_early(self) -> None:
         """From now on data may follow our SYN without waiting for its ACK."""
         self.early = True
-        self.recovery.send_early()
+        self.recovery.exclude_syn()
         self.wnd += 1  # SND.UNA is the SYN's, which takes no part of the window that was offered.
 
     def syn_was_sent(self, now: float) -> None:
         """A SYN,ACK of ours is out, and nobody knows since when; a timestamp's echo may tell."""
         self.syn_sent(now)
-        self.recovery.sent_again(0, 1, now)  # Karn: the time that its ACK took measures nothing.
+        self.recovery.on_retransmit(0, 1, now)  # Karn: the time that its ACK took measures nothing.
 
     def all_was_said(self) -> None:
         """A FIN was the last number before `iss`, and is acknowledged: nothing will follow."""
@@ -104,7 +104,7 @@ class Sender(SendTimers):
             return None
         if self._probe_due:
             return self._tail_probe(room)
-        if self.recovery.prefers_new:
+        if self.recovery.prefers_new_data:
             new = self._new_transmission(limit, room, now)
             if new is not None:
                 return new
@@ -120,7 +120,7 @@ class Sender(SendTimers):
     def _lost_transmission(self, room: int) -> Transmission | None:
         recovery = self.recovery
         board, fin = recovery.board, recovery.fin
-        lost = board.first_lost(room + fin)
+        lost = board.next_lost(room + fin)
         assert lost is not None
         start, end = lost
         if end < board.nxt:
@@ -128,7 +128,7 @@ class Sender(SendTimers):
         quota = self.congestion.cwnd - recovery.pipe + fin
         if end - start > quota and not recovery.resend_now:
             return None
-        return self._again(start, end, recovery.why)
+        return self._again(start, end, recovery.reason)
 
     def _again(self, start: int, end: int, why: str) -> Transmission:
         """Retransmit [start, end): even beyond a window that shrank (SHLD-16, MAY-7)."""
@@ -145,7 +145,7 @@ class Sender(SendTimers):
         if size > 0:
             self._tail.sent(board.nxt + size, self.outstanding, retransmission=False)
             return Transmission(self.nxt, size)
-        last = board.last()
+        last = board.last_unsacked()
         if last is None:
             return None
         self._tail.sent(board.nxt, self.outstanding, retransmission=True)
@@ -244,7 +244,7 @@ class Sender(SendTimers):
         if what.why:
             self.retransmissions += 1
             start = self.position(what.seq)
-            self.recovery.sent_again(start, start + size, now)
+            self.recovery.on_retransmit(start, start + size, now)
             if self.recovery.sack and what.seq == self.una:
                 # RFC 6675 section 6: or the timer might not wait for what was just sent again.
                 self.start_timer(now)
@@ -252,7 +252,7 @@ class Sender(SendTimers):
             self.sent_new((what.seq + size) & MASK, now)
             if what.size % self.mss:
                 self.small_end = self.nxt
-            self.recovery.sent(size, now)
+            self.recovery.on_sent(size, now)
             if what.fin:
                 self.recovery.fin = True
             if what.probe or what.size > self.path.proven < self.mss:
@@ -309,17 +309,17 @@ class Sender(SendTimers):
             return
         probe_twice = dsack is not None and self._tail.came_twice(dsack)
         # A probe in vain is no retransmission in vain: that was the price to know.
-        heard = Heard(una, sacks, None if probe_twice else dsack, duplicate, echoed_at)
+        info = AckInfo(una, sacks, None if probe_twice else dsack, duplicate, echoed_at)
         advance = una - recovery.board.una
         was_syn = not self.synchronized
         was, undone = recovery.phase, recovery.undone
         if advance:
             self._advance(ack, now)
-        sample = recovery.heard(heard, now, self.mss)
+        sample = recovery.on_ack(info, now, self.mss)
         if sample is not None and not overtaken:  # Else it took a way that others did not.
             self._measure(sample, outstanding)
         if marked:
-            recovery.heed_mark(advance, now)
+            recovery.on_ece(advance, now)
         if self.path.trial is not None:
             sizing.look_at_trial(self, una, now)
         if was_syn:
@@ -331,7 +331,7 @@ class Sender(SendTimers):
         if recovery.recovering:
             self._tail.forget()  # What was lost is known, and has had its consequences.
         elif self._tail.acknowledged(una, duplicate=duplicate and not sack, came_twice=probe_twice):
-            recovery.tail_was_lost(self._tail.flight, now)
+            recovery.on_tail_loss(self._tail.flight, now)
         if advance and not marked and not was_syn:
             self._open_window(advance, sample, now, was, undone=recovery.undone > undone)
         self._set_timers(advance, now)
@@ -342,7 +342,7 @@ class Sender(SendTimers):
         recovery = self.recovery
         return (
             recovery.sack
-            and recovery.undisturbed
+            and recovery.is_clean
             and self._tail.end is None
             and self.path.trial is None
         )
@@ -367,7 +367,7 @@ class Sender(SendTimers):
         board = recovery.board
         last = board.acknowledge_in_order(board.una + advance)
         rtt = now - last.time
-        recovery.rack.delivered_in_order(last, rtt)
+        recovery.rack.on_delivered_in_order(last, rtt)
         self._measure(rtt, outstanding)
         return rtt
 
@@ -376,7 +376,7 @@ class Sender(SendTimers):
         self.deferred_until = 0.0
         if not self.synchronized:
             self.synchronized = True
-            self.recovery.syn_arrived()
+            self.recovery.on_syn_acked()
         buffer = self.buffer
         if buffer.size:
             data_end = buffer.end

@@ -57,9 +57,9 @@ def timed_out(sender: SendVariables, now: float, probing: int) -> None:
     narrower = path.timed_out(una, size, probing)
     if narrower:
         _take_mss(sender)
-    recovery.timeout(now, sender.mss)
+    recovery.on_timeout(now, sender.mss)
     if narrower:
-        recovery.lose_larger(sender.mss)
+        recovery.mark_larger_lost(sender.mss)
 
 
 def _resize(sender: SendVariables) -> None:
@@ -67,7 +67,7 @@ def _resize(sender: SendVariables) -> None:
     _take_mss(sender)
     sender.path.trial = sender.recovery.probe = None
     sender.early_timer = None
-    sender.recovery.resize(sender.mss)
+    sender.recovery.on_mss_reduced(sender.mss)
 
 
 def _take_mss(sender: SendVariables) -> None:
@@ -104,7 +104,7 @@ def try_size(sender: Sender, what: Transmission) -> None:
     if what.probe or (path.trial is None and size > path.proven):
         path.trial = Trial(end - what.size, end, size, what.probe)
         if what.probe:
-            sender.recovery.probe_sent(end - what.size, end)
+            sender.recovery.on_probe_sent(end - what.size, end)
 
 
 def look_at_trial(sender: Sender, una: int, now: float) -> None:

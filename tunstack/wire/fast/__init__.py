@@ -1,5 +1,5 @@
-"""Readers and a writer for the most common headers, beside the general ones, and equal to them.
+"""Fast readers and a writer for the most common headers, equivalent to the general codec.
 
-segment   a segment with timestamps and no other option, both ways
-syn       the usual SYN
+segment   a segment with timestamps and no other option: reader and header template
+syn       the usual SYN: reader
 """

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
 from tests.tcp.test_scoreboard import BoardAndModel
-from tunstack.tcp.recovery.departures import Departures
 from tunstack.tcp.recovery.rack import Rack
 from tunstack.tcp.recovery.scoreboard import Scoreboard, Sent
+from tunstack.tcp.recovery.sent_by_time import SentByTime
 from tunstack.tcp.sender.rtt import RttEstimator
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def estimator() -> RttEstimator:
 
 
 def simple(
-    board: Scoreboard, now: float, patience: float, *, before: tuple[float, int]
+    board: Scoreboard, now: float, timeout: float, *, before: tuple[float, int]
 ) -> tuple[list[Sent], float | None]:
     """Step 5 of RFC 8985 section 6.2 as it reads: what is overdue, and when to look again."""
     overdue = []
@@ -40,12 +40,16 @@ def simple(
     for sent in board:
         if sent.sacked or sent.lost or (sent.time, sent.end) >= before:
             continue
-        due = sent.time + patience
+        due = sent.time + timeout
         if due <= now:
             overdue.append(sent)
         elif again is None or due > again:
             again = due
     return overdue, again
+
+
+def held(by_time: SentByTime) -> dict[float, set[Sent]]:
+    return {time: moment.ranges for time, moment in by_time._sent.items()}
 
 
 class Detection(BoardAndModel):
@@ -63,38 +67,41 @@ class Detection(BoardAndModel):
     def delivered(self, ranges: list[Sent], positions: set[int]) -> None:
         super().delivered(ranges, positions)
         for sent in sorted(ranges, key=lambda sent: (sent.time, sent.end)):
-            self.rack.delivered(sent, self.highest, self.now, None, self.rtt)
+            self.rack.on_delivered(sent, self.highest, self.now, None, self.rtt)
             elapsed = self.now - sent.time
             if not sent.retransmitted or elapsed >= SAMPLE:  # Step 2.
                 self.elapsed = elapsed
                 self.latest = max(self.latest, (sent.time, sent.end))
 
-    @rule(later=st.integers(0, 9), certain=st.booleans())
-    def detect(self, later: int, certain: bool) -> None:
+    @rule(later=st.integers(0, 9), without_reordering=st.booleans())
+    def detect(self, later: int, without_reordering: bool) -> None:
         self.now += later
         rack, board = self.rack, self.board
         patience = self.elapsed
-        if rack.reordering_seen or not certain:
+        if rack.reordering_seen or not without_reordering:
             patience += SAMPLE / 4  # Step 4: a quarter of the shortest; no D-SACK makes it longer.
         overdue, again = simple(board, self.now, patience, before=self.latest)
         edges = [(sent.start, sent.end) for sent in overdue]
-        assert rack.detect(board, self.now, self.rtt, certain=certain) == again
+        assert (
+            rack.detect_loss(board, self.now, self.rtt, without_reordering=without_reordering)
+            == again
+        )
         assert all(sent.lost for sent in overdue)
         for start, end in edges:
             for position in range(start, end):
                 self.octets[position].lost = True  # And nothing else: the model will tell.
 
     @invariant()
-    def departures_are_what_is_on_its_way(self) -> None:
+    def by_time_holds_what_is_in_flight(self) -> None:
         here = [sent for sent in self.board if not (sent.sacked or sent.lost)]
-        departures = self.board.departures
-        listed = [*departures]
+        by_time = self.board.by_time
+        listed = [*by_time]
         assert len(listed) == len(here)
         assert {*listed} == {*here}
         assert [sent.time for sent in listed] == sorted(sent.time for sent in here)
         for time, end in {(sent.time, sent.end) for sent in self.board}:
             before = [sent.time for sent in here if (sent.time, sent.end) < (time, end)]
-            assert departures.latest(time, end) == max(before, default=None)
+            assert by_time.latest(time, end) == max(before, default=None)
 
 
 TestDetection: Any = pytest.mark.rfc("8985:6.2")(Detection.TestCase)
@@ -109,7 +116,7 @@ def test_with_much_on_its_way_only_the_first_look_goes_through_all(
     board, rack, rtt = Scoreboard(), Rack(), estimator()
     rack.reordering_seen = True
     for number in range(10_000):
-        board.sent(48, number * 1e-4)
+        board.on_sent(48, number * 1e-4)
     looks = 0
     right = Scoreboard.__iter__
 
@@ -121,50 +128,50 @@ def test_with_much_on_its_way_only_the_first_look_goes_through_all(
     monkeypatch.setattr(Scoreboard, "__iter__", counted)
     for number in range(1, 1000, 2):
         now = 10.0 + number * 1e-4
-        (sent,) = board.sack(number * 48, number * 48 + 48)
-        rack.delivered(sent, board.highest, now, None, rtt)
-        rack.detect(board, now, rtt, certain=True)
+        (sent,) = board.mark_sacked(number * 48, number * 48 + 48)
+        rack.on_delivered(sent, board.highest, now, None, rtt)
+        rack.detect_loss(board, now, rtt, without_reordering=True)
     assert looks == 1
     assert board.lost == 0
-    assert rack.detect(board, 20.0, rtt, certain=True) is None
+    assert rack.detect_loss(board, 20.0, rtt, without_reordering=True) is None
     assert board.lost == 500 * 48
 
 
 def test_the_first_that_is_lost_is_found_without_passing_all_before_it() -> None:
     board = Scoreboard()
     for number in range(1000):
-        board.sent(10, float(number))
+        board.on_sent(10, float(number))
     for number in (500, 700, 900):
-        board.lose([*board][number])
-    assert board.first_lost(10) == (5000, 5010)
-    board.sent_again(5000, 5010, 2000.0)
-    assert board.first_lost(10) == (7000, 7010)
-    board.lose([*board][100])
-    assert board.first_lost(10) == (1000, 1010)
+        board.mark_lost([*board][number])
+    assert board.next_lost(10) == (5000, 5010)
+    board.on_retransmit(5000, 5010, 2000.0)
+    assert board.next_lost(10) == (7000, 7010)
+    board.mark_lost([*board][100])
+    assert board.next_lost(10) == (1000, 1010)
 
 
 def test_what_was_sent_at_one_moment_goes_by_its_place() -> None:
     """RFC 8985 section 6.2: RACK_sent_after."""
     sent = [Sent(number, number + 1, 1.0) for number in range(4)]
-    departures = Departures(sent)
-    assert {one.start for one in departures.overdue(1.0, 3, 0.0, 1.0)} == {0, 1}
-    assert departures.latest(1.0, 1) is None
-    assert departures.latest(1.0, 2) == 1.0
+    by_time = SentByTime(sent)
+    assert {one.start for one in by_time.overdue(1.0, 3, 0.0, 1.0)} == {0, 1}
+    assert by_time.latest(1.0, 1) is None
+    assert by_time.latest(1.0, 2) == 1.0
 
 
 def test_what_comes_late_stands_where_it_belongs() -> None:
     """A clock may stand still, and what was cut off was sent when the rest was."""
-    departures = Departures([])
+    by_time = SentByTime([])
     for time in (3.0, 1.0, 2.0, 2.0):
-        departures.add(Sent(0, 1, time))
-    assert [one.time for one in departures.overdue(9.0, 0, 0.0, 2.5)] == [1.0, 2.0, 2.0]
+        by_time.add(Sent(0, 1, time))
+    assert [one.time for one in by_time.overdue(9.0, 0, 0.0, 2.5)] == [1.0, 2.0, 2.0]
 
 
 def test_moments_of_which_nothing_is_left_are_forgotten() -> None:
-    departures = Departures([])
+    by_time = SentByTime([])
     for number in range(10_000):
         sent = Sent(number, number + 1, float(number))
-        departures.add(sent)
-        departures.remove(sent)
-    assert max(len(each) for each in gc.get_referents(departures) if isinstance(each, list)) < 100
-    assert departures.latest(1e9, 0) is None
+        by_time.add(sent)
+        by_time.remove(sent)
+    assert max(len(each) for each in gc.get_referents(by_time) if isinstance(each, list)) < 100
+    assert by_time.latest(1e9, 0) is None
