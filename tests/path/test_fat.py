@@ -10,7 +10,7 @@ import pytest
 
 from tests.path.simulated import receive, transfer
 from tunstack.path.impair import Impairments
-from tunstack.simulator.simulator import Application, Simulator
+from tunstack.simulator import Application, Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.receiver.buffer_tuning import FIRST_SIZE
 

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tests.simulator.verdict import CountedCubic
-from tunstack.simulator.simulator import Application, Simulator
+from tunstack.simulator import Application, Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.recovery.recovery import Phase
 from tunstack.tcp.segment import FIN, SYN

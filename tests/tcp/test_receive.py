@@ -10,7 +10,7 @@ import pytest
 
 from tests.tcp.harness import CONFIG, MSS, NO_OPTIONS, Bench, Numbers, Offer, established
 from tunstack.path.impair import Impairments
-from tunstack.simulator.simulator import Simulator
+from tunstack.simulator import Simulator
 from tunstack.tcp.connection.state import State
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.segment import ACK, PSH

@@ -21,7 +21,7 @@ from tests.tcp.harness import (
     syn_sent,
 )
 from tunstack.path.impair import Impairments
-from tunstack.simulator.simulator import Simulator
+from tunstack.simulator import Simulator
 from tunstack.tcp.connection.state import State
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, URG
 

@@ -12,7 +12,7 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 VNET_HEADER_SIZE: Final = 10
 """Octets of struct virtio_net_hdr, which comes before each packet where there is offload."""
 LARGEST_FRAME: Final = VNET_HEADER_SIZE + 65535
-"""What a packet may have with it, in octets."""
+"""Octets of the largest IP packet behind such a header."""
 
 
 class Link(Protocol):

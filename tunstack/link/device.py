@@ -18,6 +18,7 @@ import struct
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tunstack.link.base import VNET_HEADER_SIZE
 from tunstack.link.errors import SetupError
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ _TUNSETVNETHDRSZ: Final = 0x400454D8
 _TCP_OFFLOAD: Final = 0x1 | 0x2 | 0x4 | 0x8
 """Checksums, TSO for IPv4 and IPv6, and TSO of segments with CWR (linux/if_tun.h)."""
 _UDP_OFFLOAD: Final = 0x20 | 0x40
-_VNET_HEADER_SIZE: Final = 10
 
 # struct ifreq: a name of 16 bytes, and a union as large as its member `struct ifmap`.
 _IFREQ_SIZE: Final = 16 + (24 if struct.calcsize("P") == 8 else 16)
@@ -162,7 +162,7 @@ def enable_offload(fd: int) -> bool:
     the same. What comes before each packet is the 10 octets of struct virtio_net_hdr.
     """
     try:
-        fcntl.ioctl(fd, _TUNSETVNETHDRSZ, struct.pack("i", _VNET_HEADER_SIZE))
+        fcntl.ioctl(fd, _TUNSETVNETHDRSZ, struct.pack("i", VNET_HEADER_SIZE))
     except OSError:
         return False
     for features in (_TCP_OFFLOAD | _UDP_OFFLOAD, _TCP_OFFLOAD):

@@ -10,6 +10,7 @@ import trio
 
 from tunstack.path.impair import Impairments, PacketPath
 from tunstack.wire import gso
+from tunstack.wire.virtio import NO_OFFLOAD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,7 +110,7 @@ class ImpairedLink:
         self._deliver(due)
         packets: list[Buffer] = []
         while len(packets) < limit and (packet := self._in.first(due)) is not None:
-            packets.append(gso.COMPLETE + packet if self.offload else packet)
+            packets.append(NO_OFFLOAD + packet if self.offload else packet)
             self._in.pop()
         if not packets and self._error is not None:
             raise self._error
@@ -175,7 +176,7 @@ class ImpairedLink:
         out = self._out
         while (packet := out.first(due)) is not None:
             try:
-                if not self._link.send([gso.COMPLETE, packet] if self.offload else [packet]):
+                if not self._link.send([NO_OFFLOAD, packet] if self.offload else [packet]):
                     self._retry_at = due + _RETRY
                     return
             except OSError as error:

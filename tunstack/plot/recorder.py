@@ -12,7 +12,7 @@ from tunstack.wire import decode_datagram, decode_segment
 
 if TYPE_CHECKING:
     from tunstack.plot.chart import Point
-    from tunstack.simulator.simulator import Application
+    from tunstack.simulator import Application
     from tunstack.stack.flow import Flow
     from tunstack.stack.observation import Observation
 
