@@ -9,7 +9,7 @@ import click
 from tunstack.apps import App, parse_app
 from tunstack.cli.parameters import OUTPUT, STANDARD
 from tunstack.link.errors import SetupError
-from tunstack.link.multiqueue import MOST_QUEUES
+from tunstack.link.multiqueue import MAX_QUEUES
 from tunstack.path.impair import Impairments, both_ways
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ IMPAIR: Final = click.option(
 )
 WORKERS: Final = click.option(
     "--workers",
-    type=click.IntRange(1, MOST_QUEUES),
+    type=click.IntRange(1, MAX_QUEUES),
     metavar="N",
     help="Serve in N processes, each with connections of its own; one that dies is started anew."
     " Not with --pcap and --trace.",

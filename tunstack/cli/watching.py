@@ -13,8 +13,8 @@ from tunstack.cli.files import open_output, output_title
 from tunstack.cli.ladder import Ladder, step_from_observation, symbols_for
 from tunstack.cli.status import Failure, Unread, complain
 from tunstack.cli.terminal import console, print_lines, report_left_out
-from tunstack.link.forking import not_for_children
-from tunstack.path.pcapng import PcapngWriter, write_to_nobody
+from tunstack.link.forking import close_in_children
+from tunstack.path.pcapng import PcapngWriter, redirect_to_devnull
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -73,7 +73,7 @@ class _Capture:
         name = os.fspath(path)
         self._program = program
         self._file = open_output(name)
-        not_for_children(self._file, write_to_nobody)
+        close_in_children(self._file, redirect_to_devnull)
         try:
             self._writer: PcapngWriter | None = PcapngWriter(self._file)
         except BrokenPipeError:

@@ -216,7 +216,7 @@ class Simulator:
             packet = forwarded
         self._wire.update(b"%.9f" % self.now + packet)
         for arrival in self._arrivals(node, packet):
-            self.at(arrival, partial(self._arrive, peer, node.impairer.spoil(packet)))
+            self.at(arrival, partial(self._arrive, peer, node.impairer.corrupt(packet)))
 
     def _arrivals(self, node: Node, packet: bytes) -> Iterator[float]:
         """Yield the arrival times of a packet's copies at the other side."""
