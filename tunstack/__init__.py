@@ -20,14 +20,14 @@ each other, and host and socket share a layer (import-linter checks it: see pypr
     plot                    time-sequence diagrams and charts, as SVG
     deploy | simulator      namespaces, bridges, workers | two stacks on a virtual clock
     host : socket           the trio event loop and the host; trio's sockets over it
-    stack | path            one endpoint, sans-IO | impairments, bridges, captures
+    stack | path            one TCP/IP endpoint | impairments, bridges, captures
     wire | link             bytes to validated values and back | TUN devices, namespaces, memory
     tcp | ip                RFC 9293 and its companions | addresses, ICMP, path MTU, options
 
 ``tcp``, ``ip``, ``wire`` and ``stack`` are sans-IO: time, randomness and packets are arguments.
-trio is in ``link`` and ``path``, whose links wait, and in ``host`` and above. A packet passes ``link
--> host -> stack -> wire (decode) -> tcp``, and back ``tcp -> stack -> wire (encode) -> host ->
-link``.
+trio is in ``link`` and ``path``, whose links wait, and in ``host`` and above. A packet passes
+``link -> host -> stack -> wire (decode) -> tcp``, and back ``tcp -> stack -> wire (encode) ->
+host -> link``.
 
 Where a rule stands:
 

@@ -10,7 +10,7 @@ from rich import box
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tunstack.bench.cases import GROUPS, QUICK, USUAL, Plan
+from tunstack.bench.cases import DEFAULT_GROUPS, GROUPS, QUICK, Plan
 from tunstack.bench.figures import draw
 from tunstack.bench.generators import GeneratorError, programs
 from tunstack.bench.rows import as_json, as_table, machine_text
@@ -90,7 +90,7 @@ def bench(
     async def main() -> int:
         check_outputs(file, plot)
         try:
-            results = await _run(plan, tuple(dict.fromkeys(only)) or USUAL)
+            results = await _run(plan, tuple(dict.fromkeys(only)) or DEFAULT_GROUPS)
         except GeneratorError as error:
             raise Failure(f"a measurement failed: {error}", 1) from error
         clients = programs(own=plan.own)

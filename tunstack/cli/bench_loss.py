@@ -13,10 +13,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from tunstack.bench import fast
-from tunstack.bench.crew import LaneError
 from tunstack.bench.fast import FastPlan, run_fast
 from tunstack.bench.loss import CONTENDERS, QUICK, Plan, as_json, ratio, run_plan
 from tunstack.bench.plot import draw
+from tunstack.bench.pool import TransferError
 from tunstack.bench.rows import machine_text
 from tunstack.cli.files import check_outputs, write_output
 from tunstack.cli.parameters import OUTPUT, STANDARD, Number, refuse_to_share
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tunstack.bench.fast import FastResult
-    from tunstack.bench.lane import Outcome
     from tunstack.bench.loss import Contender, Result
+    from tunstack.bench.transfer import Outcome
 
     T = TypeVar("T")
 
@@ -111,7 +111,7 @@ def bench_loss(
                 results = await _run("lossy paths", partial(run_plan, plan))
             if only != "lossy":
                 fast_results = await _run("fast paths", partial(run_fast, fast_plan))
-        except LaneError as error:
+        except TransferError as error:
             raise Failure(f"a transfer failed: {error}", 1) from error
         page = console(stderr=STANDARD in (file, plot), soft_wrap=False)
         if results:
@@ -226,6 +226,6 @@ def _goodput(results: list[Result], result: Result) -> str:
 def _repair(outcomes: list[Outcome]) -> str:
     again, lost, twice, timeouts = (
         sum(getattr(outcome, what) for outcome in outcomes)
-        for what in ("sent_again", "lost", "in_vain", "after_timeouts")
+        for what in ("retransmitted", "lost", "spurious", "timeouts")
     )
     return f"{again}/{lost} ({twice}, {timeouts})"
