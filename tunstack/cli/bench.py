@@ -1,4 +1,4 @@
-"""``tunstack bench``: the same program over tunstack and over kernel sockets, side by side."""
+"""``tunstack bench``: compare one program over tunstack and over kernel sockets."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ Examples:
     metavar="FILE",
     help="Draw the ratios into FILE (SVG), or on standard output: -.",
 )
-@click.option("--quick", is_flag=True, help="Take a minute, and be less exact.")
-@click.option("--pairs", type=click.IntRange(1, 100), help="Runs of each in each lane.  [5]")
+@click.option("--quick", is_flag=True, help="Take a minute, with less precision.")
+@click.option("--pairs", type=click.IntRange(1, 100), help="Runs of each over each.  [5]")
 @click.option("--seconds", type=Number(0.1, 60), help="Of each run.  [2]")
 @click.option(
     "--only",
@@ -59,7 +59,7 @@ Examples:
     metavar="NAME",
     help=f"Measure only this; may be given again: {', '.join(GROUPS)}.",
 )
-@click.option("--no-offload", is_flag=True, help="Have tunstack cut all segments itself.")
+@click.option("--no-offload", is_flag=True, help="Run tunstack without offload.")
 @click.option("--own-clients", is_flag=True, help="Do not use wrk, ab and iperf3.")
 def bench(
     file: str | None,
@@ -71,11 +71,11 @@ def bench(
     no_offload: bool,
     own_clients: bool,
 ) -> int:
-    """Measure tunstack and kernel sockets side by side, in turns.
+    """Compare tunstack with kernel sockets, in alternate runs.
 
-    The same trio program serves over both, in one private network; what counts is the ratio of the
-    medians. Figures of one machine say little about another's. What is called crowd, one busy
-    connection among 50,000 that are idle, is measured only when it is asked for.
+    The same trio program serves over both, in one private network; the result is the ratio of the
+    medians. Figures of different machines are not comparable. The group crowd, one busy connection
+    beside 50,000 idle ones, is measured only with --only crowd.
     """
     refuse_to_share(json=file, plot=plot)
     plan = QUICK if quick else Plan()
@@ -130,7 +130,7 @@ async def _run(plan: Plan, names: tuple[str, ...]) -> list[Result]:
 
 
 def _print(results: list[Result], made_by: str, *, stderr: bool) -> None:
-    """Print the table, in Markdown, and what it came about with."""
+    """Print the table, in Markdown, and the conditions."""
     head, *rows = as_table(results)
     table = Table(*head, box=box.MARKDOWN)
     for column in table.columns[1:4]:

@@ -66,16 +66,16 @@ _COUNTERS: Final = {
 
 @click.command(epilog="\b\nExample:\n  tunstack demo")
 def demo() -> int:
-    """Let the kernel talk TCP with tunstack, and explain it packet by packet.
+    """Show TCP connections between the kernel and tunstack, and explain them packet by packet.
 
-    In a private network, curl fetches a page, and then a client half-closes its connection and is
-    answered all the same. The exit status is 0 when all of that went well.
+    In a private network, curl fetches a page, and then a client half-closes its connection and
+    receives the response afterwards. The exit status is 0 if both succeed.
     """
     return execute("tunstack demo", _Demo().run)
 
 
 async def _answer_after_the_end(stream: trio.abc.Stream) -> None:
-    """Read the question to its end; then answer, and take time over it."""
+    """Read to the end of the stream; then send the response in parts."""
     while await stream.receive_some():
         pass
     for part in _ANSWER:
@@ -210,7 +210,7 @@ def _has_fin(step: Step) -> bool:
 
 
 def read_snmp(text: str) -> Mapping[str, Mapping[str, int]]:
-    """Read /proc/net/snmp: pairs of lines, the names and the numbers of one protocol."""
+    """Parse /proc/net/snmp: pairs of lines, the names and the values of one protocol."""
     lines = text.splitlines()
     return {
         names.partition(":")[0]: dict(

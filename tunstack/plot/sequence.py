@@ -1,7 +1,7 @@
-"""A conversation as its sender sees it: what was sent when, what again, and what is acknowledged.
+"""The time-sequence diagram of a connection, from its sender's point of view.
 
-The diagram that tcptrace made known: time to the right, sequence numbers upwards. Each segment is a
-bar; below them runs the line of what is acknowledged, above them that of what the window allows.
+As of tcptrace: time to the right, sequence numbers upwards. Each segment is a bar between the line
+of SND.UNA below and that of the window's right edge above.
 """
 
 from __future__ import annotations
@@ -36,30 +36,30 @@ KINDS: Final = {
     "tail loss probe": PURPLE,
     "sent again: timeout": YELLOW,
 }
-"""What a segment may be, and its color."""
+"""The kinds of segments and their colors."""
 
 _WHY: Final = {
     "retransmission: fast": "sent again: fast",
     "retransmission: tail loss probe": "tail loss probe",
     "retransmission: timeout": "sent again: timeout",
 }
-"""What our own side notes about a segment that it sends again."""
+"""The kind by the verdict of our side's retransmissions."""
 
 _UNIT: Final = 1000
 _SMALL: Final = 10_000
-"""Octets, below which an axis is one of octets, and no longer of kB."""
+"""Octets: smaller diagrams have an axis in octets instead of kB."""
 _MODULUS: Final = 1 << 32
 
 
 class TimeSequence:
-    """Takes the segments of both sides, in order, and makes a panel of them.
+    """Collects the segments of both sides, in order, for a panel.
 
-    Sequence numbers count from the sender's SYN, or from the first octet that was seen.
+    Sequence numbers are relative to the sender's SYN, or to the first octet seen.
 
     Attributes:
-        octets: How much data was sent, what was sent again included.
-        retransmissions: How many segments were sent again.
-        outstanding: Octets that were sent and not acknowledged, over time.
+        octets: Octets sent, retransmissions included.
+        retransmissions: The number of segments retransmitted.
+        outstanding: Octets sent and not acknowledged, over time.
     """
 
     def __init__(self) -> None:
