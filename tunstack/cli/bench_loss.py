@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-_REPAIR = "sent again/lost (twice, timeouts)"
+_REPAIR = "retransmitted/lost (spurious, timeouts)"
 
 _EPILOG = """\b
 Examples:

@@ -127,7 +127,7 @@ class _Connection:
         diagram = self._diagrams[sender]
         title = (
             f"{_text(sender)} to {_text(receiver)}: {_size(diagram.octets)}"
-            f" in {self._end - self._begin:.3g} s, {diagram.retransmissions} segments sent again"
+            f" in {self._end - self._begin:.3g} s, {diagram.retransmissions} segments retransmitted"
         )
         panels = [diagram.panel(420)]
         if sender == self._ours and self._windows:

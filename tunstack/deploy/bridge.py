@@ -185,7 +185,7 @@ def _check_impairments(
         for name in ("loss", "reorder", "duplicate", "corrupt"):
             if getattr(way, name):
                 raise ValueError(
-                    f"with offload a path has no {name}, which befalls packets one by one"
+                    f"with offload a path has no {name}, which applies to single packets"
                 )
         if way.rate != math.inf and way.limit_bytes is None:
             raise ValueError("with offload limit must be in bytes, as in limit=250kB, with a rate")

@@ -77,10 +77,10 @@ class TimeSequence:
         self._lost: list[Point] = []
         self._probes: list[Point] = []
         self._scales: dict[str, int | None] = {}
-        """What the SYNs said, the sender's and the peer's."""
+        """The window scales of both SYNs, by side; None without the option."""
 
     def sent(self, time: float, segment: Segment, why: str = "", *, lost: bool = False) -> None:
-        """A segment of the sender's; `why` is our side's note, `lost` that it never arrives."""
+        """Add a segment of the sender; `why` is the verdict, `lost` that it never arrives."""
         if segment.flags & SYN:
             self._scales["sender"] = segment.wscale
         start = self._position(segment.seq)
@@ -101,7 +101,7 @@ class TimeSequence:
             self._lost.append((time, (start + end) / 2 / _UNIT))
 
     def answered(self, time: float, segment: Segment) -> None:
-        """A segment of the peer's."""
+        """Add a segment of the peer."""
         if segment.flags & SYN:
             self._scales["peer"] = segment.wscale
         if not segment.flags & ACK or segment.flags & RST:
@@ -121,14 +121,14 @@ class TimeSequence:
 
     @property
     def _shift(self) -> int:
-        """Of the peer's windows, if both SYNs were seen (RFC 7323 section 2.2)."""
+        """The scale of the peer's windows, if both SYNs were seen (RFC 7323 section 2.2)."""
         scales = self._scales.values()
         if len(scales) < 2 or None in scales:
             return 0
         return min(self._scales["peer"] or 0, 14)
 
     def _position(self, number: int) -> int:
-        """Where a sequence number stands, counted from the beginning."""
+        """The relative sequence number."""
         if self._origin is None:
             self._origin = number
         distance = (number - self._origin - self._highest) % _MODULUS
@@ -137,9 +137,9 @@ class TimeSequence:
         return self._highest + distance
 
     def panel(self, height: int = 300) -> Panel:
-        """What was taken so far."""
+        """The panel of the segments added so far."""
         data, *again = self._bars.items()
-        # A window that is far beyond what is sent says nothing: it shall not flatten the rest.
+        # A window far above the data must not determine the range of the axis.
         top = self._highest / _UNIT * 1.1
         small = self._highest < _SMALL
         edge = self._edge if any(y <= top for _, y in self._edge) else []
