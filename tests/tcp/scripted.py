@@ -74,7 +74,7 @@ class Path:
         fate = self._fates.popleft()
         return [] if fate is None else [self._free_at + DELAY + fate]
 
-    def spoil(self, packet: Buffer) -> Buffer:
+    def corrupt(self, packet: Buffer) -> Buffer:
         """Nothing is damaged."""
         return packet
 
@@ -157,7 +157,7 @@ class _Straight:
     def admit(self, now: float, size: int) -> list[float]:
         return [now + DELAY]
 
-    def spoil(self, packet: Buffer) -> Buffer:
+    def corrupt(self, packet: Buffer) -> Buffer:
         return packet
 
 
