@@ -21,7 +21,7 @@ def packet() -> bytes:
     return b"".join(encode_segment(KERNEL, OURS, 40312, 80, segment))
 
 
-def corrupt(packet: bytes, at: int) -> bytes:
+def spoil(packet: bytes, at: int) -> bytes:
     return packet[:at] + bytes((packet[at] ^ 0xFF,)) + packet[at + 1 :]
 
 
@@ -34,7 +34,7 @@ def check(step: Step) -> None:
 
 @pytest.mark.parametrize("at", [10, 36], ids=["IP", "TCP"])
 def test_a_wrong_checksum_is_read_over(packet: bytes, at: int) -> None:
-    check(read_packet(0.0, corrupt(packet, at)))
+    check(read_packet(0.0, spoil(packet, at)))
 
 
 @pytest.mark.parametrize("kept", [40, 44])
@@ -45,9 +45,7 @@ def test_a_packet_that_was_cut_short_by_the_capture_keeps_its_length(
 
 
 def test_a_wrong_icmp_checksum_is_read_over() -> None:
-    assert (
-        read_packet(0.0, corrupt(ping(reply=True), 22)).text == "ICMP echo reply id 7 seq 1 len 56"
-    )
+    assert read_packet(0.0, spoil(ping(reply=True), 22)).text == "ICMP echo reply id 7 seq 1 len 56"
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,9 @@ Examples:
     help="Draw the ratios into FILE (SVG), or on standard output: -.",
 )
 @click.option("--quick", is_flag=True, help="Take a minute, with less precision.")
-@click.option("--pairs", type=click.IntRange(1, 100), help="Runs of each over each.  [5]")
+@click.option(
+    "--pairs", type=click.IntRange(1, 100), help="Runs over tunstack, and over kernel sockets.  [5]"
+)
 @click.option("--seconds", type=Number(0.1, 60), help="Of each run.  [2]")
 @click.option(
     "--only",
