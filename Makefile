@@ -1,17 +1,17 @@
-# Each target does its own set-up first: a virtual environment in .venv, and the programs it needs.
+# Each target first installs what it needs: a virtual environment in .venv, and system programs.
 #
 #   ARGS     more arguments for pytest or for the demo:   make test ARGS="-k handshake"
-#            how many SYNs, and how many a second:        make flood ARGS="20000 5000"
-#   PYTHON   the interpreter to make .venv with:          make test PYTHON=python3.12
+#            the number of SYNs, and their rate:          make flood ARGS="20000 5000"
+#   PYTHON   the interpreter of .venv:                    make test PYTHON=python3.12
 
 BIN := .venv/bin
 STAMP := .venv/.made-with
-# The demo needs the command line only: it makes do with less, where there is not more anyway.
+# The demo needs the extra `cli` only, and uses the whole environment if there is one.
 DEMO_STAMP := .venv/.made-for-the-demo-with
 made-with := $(or $(file <$(STAMP)),$(file <$(DEMO_STAMP)))
 PYTHON ?= $(or $(firstword $(made-with)),python3)
 
-# What the tests run, beside Python.
+# The programs that the tests run.
 TOOLS := ab curl ip iperf3 nmap nsenter nstat ping setpriv socat ss tshark unshare wrk
 
 .DEFAULT_GOAL := help
@@ -20,7 +20,7 @@ TOOLS := ab curl ip iperf3 nmap nsenter nstat ping setpriv socat ss tshark unsha
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: $(or $(wildcard $(STAMP)),$(DEMO_STAMP)) ## one curl of tunstack's web server, and the exchange explained
+demo: $(or $(wildcard $(STAMP)),$(DEMO_STAMP)) ## curl a page from tunstack's web server, explained packet by packet
 	@.ci/system-tools curl
 	@$(BIN)/tunstack demo $(ARGS)
 
@@ -28,54 +28,54 @@ test: $(STAMP) ## all tests
 	@.ci/system-tools $(TOOLS)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
 
-conformance: $(STAMP) ## what the RFCs require, and which tests show it
+conformance: $(STAMP) ## the requirements of the RFCs, and the tests that show them
 	@.ci/system-tools $(TOOLS)
 	$(BIN)/python -m pytest --conformance --quiet --numprocesses auto --maxprocesses 4 $(ARGS)
 
-snapshot: $(STAMP) ## renew the simulator's tables and plots, which the tests compare
+snapshot: $(STAMP) ## renew the simulator's tables and plots that the tests compare
 	$(BIN)/python -m tests.simulator.verdict
 	$(BIN)/python -m tests.simulator.cases
 	@git --no-pager diff --stat tests/simulator
 
-flood: $(STAMP) ## what 100,000 spoofed SYNs do to a web server
+flood: $(STAMP) ## flood a web server with 100,000 spoofed SYNs, and measure its service
 	@.ci/system-tools ab
 	@$(BIN)/python -m tests.attack.flood $(ARGS)
 
 soak: $(STAMP) ## random runs of the simulator: ARGS="--runs 10000", ARGS="--seed 7"
 	$(BIN)/python -m tests.simulator.soak $(ARGS)
 
-bench-loss: $(STAMP) ## goodput across lossy and fast paths beside the kernel's own: ARGS="--quick --plot loss.svg"
+bench-loss: $(STAMP) ## goodput across lossy and fast paths, compared with the kernel's: ARGS="--quick --plot loss.svg"
 	$(BIN)/tunstack bench-loss $(ARGS)
 
-bench: $(STAMP) ## tunstack beside kernel sockets; five minutes, ARGS="--quick" for one
+bench: $(STAMP) ## compare with kernel sockets; five minutes, ARGS="--quick" for one
 	@.ci/system-tools wrk ab iperf3
 	@mkdir -p build
 	$(BIN)/tunstack bench --json build/bench.json --plot build/bench.svg $(ARGS)
 
-instructions: $(STAMP) ## instructions that the core takes, by valgrind; renews the table for review
+instructions: $(STAMP) ## count the core's instructions by valgrind; renews the table for review
 	@.ci/system-tools valgrind
 	$(BIN)/python -m tests.instructions
 
-profile: $(STAMP) ## where the time goes: profiles of the benchmark's server, below build/profile
+profile: $(STAMP) ## profile the benchmark's server, below build/profile
 	@.ci/system-tools wrk iperf3
 	$(BIN)/python -m tunstack.bench.profiling build/profile $(ARGS)
 
-lint: $(STAMP) ## style, types, and which layer imports which
+lint: $(STAMP) ## check style, types, and the layers' imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
 
-format: $(STAMP) ## put the source in its canonical form
+format: $(STAMP) ## format the source
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-clean: ## remove all that make, the tools and the tests have made
+clean: ## remove everything that make, the tools and the tests have created
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	rm -rf build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# A new interpreter or another place makes a new environment; a new pyproject.toml updates it.
+# Another interpreter or folder creates a new environment; a newer pyproject.toml updates it.
 ifneq ($(made-with) $(wildcard $(BIN)/python),$(PYTHON) $(CURDIR) $(BIN)/python)
 .PHONY: $(STAMP) $(DEMO_STAMP)
 $(STAMP) $(DEMO_STAMP): clear := --clear

@@ -1,9 +1,9 @@
-"""A scripted conversation, with both roles in one file.
+"""A dialogue with both roles in one file: tunstack as the server, and as the client.
 
     python examples/conversation.py
 
-The same two coroutines play it twice: with the guest on the kernel and the host of the inn on
-tunstack, and then with the parts exchanged. Neither can tell the difference.
+The same two coroutines run twice: with the client on the kernel and the server on tunstack, and
+then the other way round.
 """
 
 import trio
@@ -11,47 +11,48 @@ import trio
 import tunstack
 
 SCRIPT = (
-    ("guest", "Is there a room?"),
-    ("inn", "For one night or for two?"),
-    ("guest", "For 2 MSL."),
-    ("inn", "Then you must be waiting for something."),
+    ("server", "220 ready"),
+    ("client", "HELO client"),
+    ("server", "250 hello"),
+    ("client", "QUIT"),
+    ("server", "221 closing"),
 )
 
 
 async def play(role: str, stream: trio.SocketStream) -> None:
-    """Say the lines of `role`, and wait for those of the other."""
+    """Send the lines of `role`, and receive those of the other."""
     async with stream:
         for speaker, line in SCRIPT:
             if speaker == role:
                 await stream.send_all(line.encode())
             else:
-                heard = await stream.receive_some(len(line))
-                print(f"  {speaker:5} {heard.decode()}")
-        if role == "guest":  # leaves first, and waits in TIME-WAIT
+                received = await stream.receive_some(len(line))
+                print(f"  {speaker}: {received.decode()}")
+        if role == "client":  # closes first, and enters TIME-WAIT
             await stream.send_eof()
         assert await stream.receive_some() == b""
 
 
 async def main() -> None:
     async with tunstack.open_namespace() as ns, ns.open_host("198.51.100.2/24") as host:
-        print("The inn is tunstack's, the guest the kernel's:")
+        print("The server is tunstack's, the client the kernel's:")
         (listener,) = await host.open_tcp_listeners(80)
         client = ns.socket()
         async with trio.open_nursery() as nursery:
             await client.connect(("198.51.100.2", 80))
-            nursery.start_soon(play, "guest", trio.SocketStream(client))
-            nursery.start_soon(play, "inn", await listener.accept())
+            nursery.start_soon(play, "client", trio.SocketStream(client))
+            nursery.start_soon(play, "server", await listener.accept())
 
-        print("The inn is the kernel's, the guest tunstack's:")
+        print("The server is the kernel's, the client tunstack's:")
         server = ns.socket()
         await server.bind(("198.51.100.1", 80))
         server.listen()
         async with trio.open_nursery() as nursery, trio.SocketListener(server) as listener:
-            nursery.start_soon(play, "guest", await host.open_tcp_stream("198.51.100.1", 80))
-            nursery.start_soon(play, "inn", await listener.accept())
+            nursery.start_soon(play, "client", await host.open_tcp_stream("198.51.100.1", 80))
+            nursery.start_soon(play, "server", await listener.accept())
 
         waiting = [each for each in host.connections() if each.state == "TIME-WAIT"]
-        print(f"Connections of ours in TIME-WAIT: {len(waiting)}, where we were the guest.")
+        print(f"tunstack's connections in TIME-WAIT: {len(waiting)}, the one it closed first.")
 
 
 trio.run(main)

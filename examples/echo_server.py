@@ -19,7 +19,7 @@ async def echo(stream: trio.SocketStream) -> None:
 async def main() -> None:
     async with (
         tunstack.open_namespace() as ns,  # a private network of the kernel's
-        ns.open_host("198.51.100.2/24") as host,  # and the other host in it: us
+        ns.open_host("198.51.100.2/24") as host,  # the other host in it: this process
         trio.open_nursery() as nursery,
     ):
         await nursery.start(host.serve_tcp, echo, 7)
@@ -31,7 +31,7 @@ async def main() -> None:
                 answer = await client.recv(1000)
                 print(f"kernel: {words.decode():26} tunstack: {answer.decode()}")
 
-        nursery.cancel_scope.cancel()  # it would serve for ever
+        nursery.cancel_scope.cancel()  # stop serving
 
 
 trio.run(main)

@@ -13,11 +13,11 @@ import trio
 
 import tunstack
 
-CARGO = random.Random(1).randbytes(5_000_000)
+DATA = random.Random(1).randbytes(5_000_000)
 
 
-async def give(stream: trio.SocketStream) -> None:
-    await stream.send_all(CARGO)
+async def send_data(stream: trio.SocketStream) -> None:
+    await stream.send_all(DATA)
 
 
 async def main() -> None:
@@ -29,7 +29,7 @@ async def main() -> None:
         server = ns.socket()  # of the kernel's
         await server.bind(("198.51.100.1", 8080))
         server.listen()
-        nursery.start_soon(trio.serve_listeners, give, [trio.SocketListener(server)])
+        nursery.start_soon(trio.serve_listeners, send_data, [trio.SocketListener(server)])
 
         digest, size = hashlib.sha256(), 0
         async with await host.open_tcp_stream("198.51.100.1", 8080) as stream:
@@ -39,7 +39,7 @@ async def main() -> None:
             (connection,) = host.connections()
 
         print(f"received {size:,} bytes, state {connection.state}")
-        print("they are what was sent:", digest.digest() == hashlib.sha256(CARGO).digest())
+        print("they are what was sent:", digest.digest() == hashlib.sha256(DATA).digest())
         nursery.cancel_scope.cancel()
 
 

@@ -2,15 +2,15 @@
 
     python examples/half_close.py
 
-Each direction of a TCP connection ends on its own. The client here says "no more from me" at once,
-and goes on listening; the server is in CLOSE-WAIT all the while (RFC 9293 section 3.6).
+Each direction of a TCP connection is closed separately. The client here sends FIN after its
+request, and goes on receiving; the server is in CLOSE-WAIT meanwhile (RFC 9293 section 3.6).
 """
 
 import trio
 
 import tunstack
 
-VERSES = ("There was a young FIN who said: Though", "I end, you have further to go,")
+LINES = ("first line", "second line")
 
 
 async def main() -> None:
@@ -20,26 +20,26 @@ async def main() -> None:
         trio.open_nursery() as nursery,
     ):
 
-        async def recite(stream: trio.SocketStream) -> None:
+        async def respond(stream: trio.SocketStream) -> None:
             async for data in stream:
-                print("server: heard", data.decode())
-            for verse in VERSES:
+                print("server: received", data.decode())
+            for line in LINES:
                 await trio.sleep(0.1)
                 (connection,) = host.connections()
                 print(f"server: in {connection.state}, sending")
-                await stream.send_all(f"{verse}\n".encode())
+                await stream.send_all(f"{line}\n".encode())
 
-        await nursery.start(host.serve_tcp, recite, 7000)
+        await nursery.start(host.serve_tcp, respond, 7000)
 
         client = ns.socket()
         await client.connect(("198.51.100.2", 7000))
         async with trio.SocketStream(client) as stream:
-            await stream.send_all(b"Recite!")
-            print("client: no more from me")
+            await stream.send_all(b"request")
+            print("client: sending FIN")
             await stream.send_eof()
             async for data in stream:
-                print("client: heard", data.decode().strip())
-        print("client: heard the end")
+                print("client: received", data.decode().strip())
+        print("client: received end of file")
         nursery.cancel_scope.cancel()
 
 

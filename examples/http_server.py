@@ -18,7 +18,7 @@ async def serve_page(stream: trio.SocketStream) -> None:
     while b"\r\n\r\n" not in request:
         data = await stream.receive_some()
         if not data:
-            return  # it has gone without asking
+            return  # closed without a request
         request += data
     print("asked for:", request.split(b"\r\n")[0].decode())
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(PAGE)}\r\nConnection: close\r\n\r\n"

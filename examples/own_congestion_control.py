@@ -1,10 +1,9 @@
-"""A congestion control of one's own, in Python, on real traffic.
+"""A custom congestion control in Python.
 
     python examples/own_congestion_control.py
 
-`congestion=` takes a name, or whatever makes an object like the one below: for a host, a listener
-or, as here, one connection. The sender asks it how much may be on its way, and tells it what
-happens; the kernel at the other end of the connection never knows.
+`congestion=` takes a name, or a factory of objects like the one below: for a host, a listener or,
+as here, one connection. The sender reads its congestion window and calls it for ACKs and losses.
 """
 
 import trio
@@ -14,47 +13,47 @@ import tunstack
 SIZE = 200_000
 
 
-class Leaky:
-    """Four segments on their way, whatever the network says."""
+class FixedWindow:
+    """A fixed congestion window of four segments."""
 
-    name = "leaky"
+    name = "fixed"
 
     def __init__(self) -> None:
         self.cwnd = self.ssthresh = 0  # The sender reads these.
         self.most = 0
 
     def set_mss(self, mss: int, initial_segments: int) -> None:
-        """The connection opens."""
+        """The connection is established."""
         self.mss = mss
         self.cwnd = self.ssthresh = 4 * mss
 
     def change_mss(self, mss: int) -> None:
-        """The path is narrower, or wider, than it seemed."""
+        """The path MTU has changed."""
         self.mss = mss
         self.cwnd = self.ssthresh = 4 * mss
 
     def acknowledged(self, ack: tunstack.Acknowledgement) -> None:
-        """Others would open the window here."""
+        """Others increase the window here."""
         self.most = max(self.most, ack.nxt - ack.una + ack.octets)
 
     def loss(self, flight_size: int, now: float) -> None:
-        """Others would take half of it."""
+        """Others halve the window here."""
 
     def marked(self, flight_size: int, now: float) -> None:
-        """Others would take a fifth of it: a router is about to drop (RFC 8511)."""
+        """Others reduce the window by a fifth on ECN marks (RFC 8511)."""
 
     def timeout(self, flight_size: int, now: float, *, repeated: bool) -> None:
-        """Others would begin again with one segment."""
+        """Others restart slow start with one segment."""
 
     def undo(self, cwnd: int, ssthresh: int) -> None:
-        """Nothing was lost after all."""
+        """The last reduction was spurious."""
 
     def idle(self) -> None:
-        """The application has paused."""
+        """The connection was idle for an RTO."""
 
 
 async def main() -> None:
-    control = Leaky()
+    control = FixedWindow()
     received = 0
     async with tunstack.open_namespace() as ns, ns.open_host("198.51.100.2/24") as host:
         server = ns.socket()
@@ -73,8 +72,8 @@ async def main() -> None:
             await stream.send_all(bytes(SIZE))
             await stream.aclose()
     print(f"the kernel received {received:,} bytes")
-    # The fifth would be a tail loss probe, which asks no congestion control.
-    print("four segments on their way, or five:", control.most <= 5 * control.mss)
+    # A fifth may be a tail loss probe, which the congestion window does not limit.
+    print("four segments in flight, or five:", control.most <= 5 * control.mss)
 
 
 trio.run(main)

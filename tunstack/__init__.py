@@ -1,42 +1,65 @@
 """tunstack: a TCP/IP endpoint in user space, in Python, on trio.
 
-The Linux kernel on the other side of a TUN device sees a genuine remote host, whose every packet
-this program sends::
+The Linux kernel on the other side of a TUN device sees a remote host, whose every packet this
+program sends::
 
-    async with tunstack.open_namespace() as ns:             # a private kernel network; no root
+    async with tunstack.open_namespace() as ns:                # a private kernel network; no root
         async with ns.open_host("198.51.100.2/24") as host:    # a TUN device, and a stack behind it
             listeners = await host.open_tcp_listeners(80)
             stream = await host.open_tcp_stream("198.51.100.1", 8080)
-            with host.socket_factory():                     # every trio.socket made here is its own
+            with host.socket_factory():                        # trio's sockets are the host's
                 ...
             await ns.run_process(["curl", "http://198.51.100.2/"])
 
-The layers, each of which imports only those to its right::
+The folders. Each imports only from lines below its own; those joined by ``|`` are independent of
+each other, and host and socket share a layer (import-linter checks it: see pyproject.toml)::
 
-    cli, apps -> namespace, host, socket -> loop, stack -> wire -> tcp, ip
-                               host, loop -> link
+    cli                     the command line (click, rich)
+    bench                   benchmarks: servers, load generators, lossy paths
+    apps                    echo, discard, chargen, http: over any trio stream
+    plot                    time-sequence diagrams and charts, as SVG
+    deploy | simulator      namespaces, bridges, workers | two stacks on a virtual clock
+    host : socket           the trio event loop and the host; trio's sockets over it
+    stack | path            one TCP/IP endpoint | impairments, bridges, captures
+    wire | link             bytes to validated values and back | TUN devices, namespaces, memory
+    tcp | ip                RFC 9293 and its companions | addresses, ICMP, path MTU, options
 
-- :mod:`tunstack.tcp` is RFC 9293, sans-IO: read :mod:`~tunstack.tcp.connection.arrival` for the
-rules, and
-  :mod:`~tunstack.tcp.connection.handshake` and :mod:`~tunstack.tcp.connection.teardown` for the
-  story.
-- :mod:`tunstack.ip` has addresses, ICMP and the demultiplexer, sans-IO.
-- :mod:`tunstack.wire` turns bytes into validated values and back.
-- :mod:`tunstack.stack.stack` joins them to an endpoint, still sans-IO; beside it are what it is
-made of:
-  :mod:`~tunstack.stack.opening` begins connections, :mod:`~tunstack.stack.paths` has ICMP and what
-  it tells, :mod:`~tunstack.stack.output` what leaves, :mod:`~tunstack.stack.time_wait` what is over
-  but for the wait.
-- :mod:`tunstack.link` carries packets: TUN devices, memory; namespaces and captures.
-- :mod:`tunstack.deploy.workers` runs a host in several processes.
-- :mod:`tunstack.host.loop` is the trio event loop between a link and a stack,
-:mod:`tunstack.host.host` what
-  people use of it, and :mod:`tunstack.socket` trio's socket over that.
+``tcp``, ``ip``, ``wire`` and ``stack`` are sans-IO: time, randomness and packets are arguments.
+trio is in ``link`` and ``path``, whose links wait, and in ``host`` and above. A packet passes
+``link -> host -> stack -> wire (decode) -> tcp``, and back ``tcp -> stack -> wire (encode) ->
+host -> link``.
+
+Where a rule stands:
+
+- An arriving segment: :mod:`tunstack.tcp.connection.arrival`, in the order of RFC 9293 section
+  3.10.7. Challenge ACKs (RFC 5961): :mod:`tunstack.tcp.connection.challenge`, sent from there.
+- The states and their transitions: :mod:`tunstack.tcp.connection.state`; opening and closing, as
+  coroutines: :mod:`~tunstack.tcp.connection.handshake`, :mod:`~tunstack.tcp.connection.teardown`.
+- What is sent and when: ``tcp/sender``; loss recovery: ``tcp/recovery``; congestion control:
+  ``tcp/congestion``; reassembly and windows: ``tcp/receiver``; SYN queues, SYN cookies and Fast
+  Open: ``tcp/listen``.
+- A header: ``wire``, one file each. IPv6's would be ``wire/ipv6.py`` beside ``wire/ipv4.py``.
+- Another protocol: UDP would be a folder ``udp`` beside ``tcp``, and a row in the dispatch of
+  :mod:`tunstack.stack.stack`.
+- A connection's way to the application: :mod:`tunstack.socket`; its socket options:
+  :mod:`tunstack.socket.options`.
+
+Choices:
+
+- ``stack | path`` stand side by side: a correct stack knows no impairments, and a path treats all
+  stacks alike, the kernel's too. ``path`` imports ``wire`` to segment large packets before it drops
+  some of them.
+- ``deploy`` stands above ``host``: a namespace, a bridge or a worker opens hosts. ``simulator``
+  stands beside it and needs neither host nor trio.
+- ``SetupError`` is in ``link/errors.py``, because devices and namespaces raise it, and the holder
+  process of a namespace must import little.
+- The public names are imported on first use, so that a program that needs a `Config` does not
+  import trio, and ``tunstack --version`` starts fast.
 """
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # as type checkers know it, without importing typing
+TYPE_CHECKING = False  # Type checkers recognise the name; importing typing is slow.
 if TYPE_CHECKING:
     from tunstack.deploy.bridge import Bridge, HostBridge, open_bridge, open_host_bridge
     from tunstack.deploy.namespace import Namespace, open_host, open_namespace
@@ -88,7 +111,7 @@ __all__ = [
     "SetupError",
 ]
 
-_WHERE = {
+_MODULES = {
     name: module
     for module, names in {
         "deploy.bridge": (
@@ -126,17 +149,16 @@ _WHERE = {
     }.items()
     for name in names
 }
-"""The module of each public name: imported when the name is asked for first, and not before.
+"""The module of each public name, which is imported on the first use of the name.
 
-``tunstack --version`` shall not import a host, nor a program that wants a `Config` all of trio; and
-the less is imported before the command line has its say, the less an interrupt can hit.
+Ctrl-C during an import prints a traceback: the command line imports little before it handles it.
 """
 
 
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
-    module = _WHERE.get(name)
+    module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)

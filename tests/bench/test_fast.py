@@ -11,9 +11,9 @@ import pytest
 
 from tunstack.bench import fast
 from tunstack.bench.fast import CONTENDERS, FastCell, FastPlan, FastResult, figures, run_fast
-from tunstack.bench.lane import Lane, Outcome, run_lane
 from tunstack.bench.loss import Plan, as_json
 from tunstack.bench.plot import draw
+from tunstack.bench.transfer import Outcome, Transfer, run_transfer
 from tunstack.cli import main
 from tunstack.path.impair import Impairments
 
@@ -101,7 +101,7 @@ def test_the_plot_has_a_panel_for_each_rate() -> None:
     [("kernel", "kernel"), ("tunstack", "kernel"), ("kernel", "tunstack")],
 )
 async def test_a_lane_counts_apart_what_came_early(sender: str, receiver: str) -> None:
-    lane = Lane(
+    transfer = Transfer(
         sender=sender,
         receiver=receiver,
         congestion="reno",
@@ -111,7 +111,7 @@ async def test_a_lane_counts_apart_what_came_early(sender: str, receiver: str) -
         skipped=0.3,
         offload=True,
     )
-    outcome = await run_lane(lane)
+    outcome = await run_transfer(transfer)
     assert 0 < outcome.early < outcome.octets
     assert outcome.path["out_delivered_bytes"] > outcome.octets
 

@@ -11,10 +11,10 @@ import pytest
 import trio
 
 from tunstack.bench import loss
-from tunstack.bench.crew import Crew, LaneError, Worker, open_crew
-from tunstack.bench.lane import Lane, Outcome
 from tunstack.bench.loss import CONTENDERS, REFERENCE, Cell, Plan, Result, as_json, ratio, run_plan
 from tunstack.bench.plot import draw
+from tunstack.bench.pool import TransferError, TransferPool, Worker, open_pool
+from tunstack.bench.transfer import Outcome, Transfer
 from tunstack.path.impair import Impairments
 
 if TYPE_CHECKING:
@@ -93,11 +93,11 @@ def test_what_was_lost_sent_again_and_came_twice_is_read_from_both_kinds_of_coun
         },
         {"TcpExt.TCPDSACKOldSent": 2, "TcpExt.TCPDSACKOfoSent": 1, "Tcp.RetransSegs": 9},
     )
-    assert (ours.lost, ours.sent_again, ours.in_vain, ours.after_timeouts) == (7, 8, 3, 3)
+    assert (ours.lost, ours.retransmitted, ours.spurious, ours.timeouts) == (7, 8, 3, 3)
     theirs = Outcome(
         1, {}, {"Tcp.RetransSegs": 6, "TcpExt.TCPTimeouts": 1, "TcpExt.TCPDSACKRecv": 4}
     )
-    assert (theirs.lost, theirs.sent_again, theirs.in_vain, theirs.after_timeouts) == (0, 6, 4, 1)
+    assert (theirs.lost, theirs.retransmitted, theirs.spurious, theirs.timeouts) == (0, 6, 4, 1)
 
 
 def test_the_plot_has_a_panel_for_each_time_and_a_line_for_each_contender() -> None:
@@ -150,14 +150,14 @@ class TestCrew:
         log = []
         async with trio.open_nursery() as nursery:
             workers: list[Worker] = [object() for _ in range(size)]  # type: ignore[misc]
-            crew = Crew([*workers], most, nursery)
+            crew = TransferPool([*workers], most, nursery)
             for load in loads:
 
                 async def run(worker: Worker, load: float = load) -> None:
                     log.append((trio.current_time(), workers.index(worker), load))
                     await trio.sleep(1)
 
-                await crew.begin(load, run)
+                await crew.start(load, run)
         return log
 
     async def test_as_many_run_as_there_are_workers(self, autojump_clock: MockClock) -> None:
@@ -186,7 +186,7 @@ def short_of_contenders(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("kernel reno", "tunstack", "reno to tunstack")
     chosen = tuple(each for each in CONTENDERS if each.name in names)
     monkeypatch.setattr(loss, "CONTENDERS", chosen)
-    monkeypatch.setattr(loss, "_MOST_LANES", 3)
+    monkeypatch.setattr(loss, "_MAX_TRANSFERS", 3)
 
 
 @pytest.mark.kernel
@@ -203,14 +203,14 @@ async def test_it_runs_and_all_contenders_deliver_something() -> None:
     assert len(results) == 6
     assert all(0 < each.goodput < 10e6 for each in results)
     assert all(each.outcomes[0].lost > 0 for each in results if each.cell.loss)
-    assert all(each.outcomes[0].sent_again > 0 for each in results if each.cell.loss)
+    assert all(each.outcomes[0].retransmitted > 0 for each in results if each.cell.loss)
     assert done == sorted(done)
     assert done[-1] == 1.0
 
 
 @pytest.mark.kernel
 async def test_a_transfer_that_fails_ends_it_all_and_says_why() -> None:
-    lane = Lane(
+    transfer = Transfer(
         sender="kernel",
         receiver="kernel",
         congestion="reno",
@@ -220,18 +220,18 @@ async def test_a_transfer_that_fails_ends_it_all_and_says_why() -> None:
     )
 
     async def run(worker: Worker) -> None:
-        await worker.run(lane)
+        await worker.run(transfer)
 
-    with pytest.raises(LaneError, match="loss must be a percentage"):
-        async with open_crew(1, 1.0) as crew:
-            await crew.begin(1.0, run)
+    with pytest.raises(TransferError, match="loss must be a percentage"):
+        async with open_pool(1, 1.0) as crew:
+            await crew.start(1.0, run)
 
 
 async def test_a_process_that_ends_is_told_of() -> None:
     async def run(worker: Worker) -> None:
         os.kill(worker._process.pid, 9)
-        await worker.run(Lane(**dict.fromkeys(Lane.__slots__, 1)))  # type: ignore[arg-type]
+        await worker.run(Transfer(**dict.fromkeys(Transfer.__slots__, 1)))  # type: ignore[arg-type]
 
-    with pytest.raises(LaneError, match=r"the process of Lane.* ended"):
-        async with open_crew(1, 1.0) as crew:
-            await crew.begin(1.0, run)
+    with pytest.raises(TransferError, match=r"the process of Transfer.* ended"):
+        async with open_pool(1, 1.0) as crew:
+            await crew.start(1.0, run)

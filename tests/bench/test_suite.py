@@ -12,9 +12,9 @@ import trio
 
 from tunstack import cli
 from tunstack.bench import generators, suite
-from tunstack.bench.cases import GROUPS, USUAL, Plan
+from tunstack.bench.cases import DEFAULT_GROUPS, GROUPS, Plan
 from tunstack.bench.generators import GeneratorError
-from tunstack.bench.running import HELD_PORTS, LANES, open_server
+from tunstack.bench.running import BACKENDS, HELD_PORTS, open_server
 from tunstack.bench.server import ECHO, HOLD, SERVICES
 from tunstack.bench.suite import run_suite
 from tunstack.deploy.namespace import open_namespace
@@ -29,7 +29,7 @@ LEAST = Plan(pairs=1, seconds=0.1, idle=(2, 5), held=50, crowd=20, own=True)
 
 
 def test_what_is_usual_is_all_but_the_crowd() -> None:
-    assert set(GROUPS) - set(USUAL) == {"crowd"}
+    assert set(GROUPS) - set(DEFAULT_GROUPS) == {"crowd"}
 
 
 @pytest.mark.parametrize("name", GROUPS)
@@ -70,8 +70,8 @@ def test_a_crowd_has_ports_for_its_clients() -> None:
 class FakeServer:
     """Answers loads without running any."""
 
-    def __init__(self, lane: str, number: int, log: list[str]) -> None:
-        self.address = f"{lane} {number}"
+    def __init__(self, backend: str, number: int, log: list[str]) -> None:
+        self.address = f"{backend} {number}"
         self.options: Sequence[str] = ()
         self._log = log
         self.idle = 0
@@ -105,11 +105,11 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     @asynccontextmanager
     async def no_server(
-        namespace: Namespace, lane: str, number: int, *, connections: int, options: Sequence[str]
+        namespace: Namespace, backend: str, number: int, *, connections: int, options: Sequence[str]
     ) -> AsyncIterator[FakeServer]:
-        server = FakeServer(lane, number, done)
+        server = FakeServer(backend, number, done)
         server.options = options
-        done.extend(f"{lane} {number} {option}" for option in options)
+        done.extend(f"{backend} {number} {option}" for option in options)
         yield server
 
     monkeypatch.setattr(suite, "open_namespace", no_namespace)
@@ -196,35 +196,37 @@ async def test_it_runs_and_every_row_has_a_figure_in_both_lanes() -> None:
     assert [each.row.name for each in results] == wanted
     for each in results:
         if "memory" not in each.row.name:  # So few connections may fit into what there is.
-            lanes = ("tunstack",) if "--no-offload" in each.row.name else LANES
-            assert all(each.figures[lane][0] > 0 for lane in lanes)
+            backends = ("tunstack",) if "--no-offload" in each.row.name else BACKENDS
+            assert all(each.figures[backend][0] > 0 for backend in backends)
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("lane", ["tunstack", "kernel"])
+@pytest.mark.parametrize("backend", ["tunstack", "kernel"])
 class TestServer:
     """One server, in its own process."""
 
-    async def test_it_counts_what_it_accepts_and_tells_its_usage(self, lane: str) -> None:
-        async with open_namespace() as namespace, open_server(namespace, lane, 3) as server:
+    async def test_it_counts_what_it_accepts_and_tells_its_usage(self, backend: str) -> None:
+        async with open_namespace() as namespace, open_server(namespace, backend, 3) as server:
             async with server.holding(HOLD, 7), server.holding(ECHO, 3):
                 usage = await server.usage()
             assert usage["accepted"] == 10
             assert usage["cpu"] > 0
             assert usage["memory"] > 1 << 20
 
-    async def test_a_load_that_fails_is_told_of(self, lane: str) -> None:
-        async with open_namespace() as namespace, open_server(namespace, lane) as server:
+    async def test_a_load_that_fails_is_told_of(self, backend: str) -> None:
+        async with open_namespace() as namespace, open_server(namespace, backend) as server:
             nobody_there = generators.hold(server.address, max(SERVICES) + 1, 2000, 1)
-            with pytest.raises(GeneratorError, match=rf"own client over {lane}: Connection.*refus"):
+            with pytest.raises(
+                GeneratorError, match=rf"own client over {backend}: Connection.*refus"
+            ):
                 await server.load(nobody_there)
 
     @pytest.mark.parametrize("to_us", [True, False])
     async def test_iperf3_understands_it(
-        self, lane: str, to_us: bool, require_tool: Callable[[str], str]
+        self, backend: str, to_us: bool, require_tool: Callable[[str], str]
     ) -> None:
         require_tool("iperf3")
-        async with open_namespace() as namespace, open_server(namespace, lane) as server:
+        async with open_namespace() as namespace, open_server(namespace, backend) as server:
             load = generators.bulk(server.address, 1.0, 3, to_us=to_us)
             assert load.name == "iperf3"
             figures = await server.load(load)
@@ -233,11 +235,11 @@ class TestServer:
 
     @pytest.mark.parametrize("program", ["wrk", "ab"])
     async def test_other_programs_understand_its_answers(
-        self, lane: str, program: str, require_tool: Callable[[str], str]
+        self, backend: str, program: str, require_tool: Callable[[str], str]
     ) -> None:
         require_tool(program)
         make = generators.requests if program == "wrk" else generators.connections
-        async with open_namespace() as namespace, open_server(namespace, lane) as server:
+        async with open_namespace() as namespace, open_server(namespace, backend) as server:
             load = make(server.address, 1.0, 2)
             assert load.name == program
             assert (await server.load(load))["rate"] > 0

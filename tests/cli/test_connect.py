@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from tunstack.cli.connect import BROKEN_PIPE, converse
+from tunstack.cli.connect import BROKEN_PIPE, copy_both_ways
 from tunstack.cli.counting import describe
 from tunstack.cli.status import Failure
 
@@ -43,7 +43,7 @@ async def test_our_end_of_input_leaves_the_other_half_open() -> None:
     person.may_end.set()
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(converse, near, person)
+            nursery.start_soon(copy_both_ways, near, person)
             assert b"".join([data async for data in far]) == b"onetwo"
             await far.send_all(b"three")
             await far.send_eof()
@@ -55,7 +55,7 @@ async def test_their_end_leaves_our_half_open() -> None:
     person = Person()
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(converse, near, person)
+            nursery.start_soon(copy_both_ways, near, person)
             await far.send_eof()
             await trio.testing.wait_all_tasks_blocked()
             person.words.append(b"late")
@@ -69,7 +69,7 @@ async def test_their_end_is_the_end_when_a_person_types() -> None:
     await far.send_all(b"bye")
     await far.send_eof()
     with trio.fail_after(5):
-        await converse(near, person)
+        await copy_both_ways(near, person)
     assert person.heard == b"bye"
 
 
@@ -97,7 +97,7 @@ class _Broken(trio.abc.HalfCloseableStream):
 
 async def test_what_broke_the_connection_is_told_once() -> None:
     with pytest.raises(trio.BrokenResourceError) as caught:
-        await converse(_Broken(errno.ECONNRESET), Person(b"x"))
+        await copy_both_ways(_Broken(errno.ECONNRESET), Person(b"x"))
     assert describe(caught.value) == "reset by peer"
 
 
@@ -109,7 +109,7 @@ async def test_output_that_nobody_takes_ends_it() -> None:
     near, far = trio.testing.memory_stream_pair()
     await far.send_all(b"hello")
     with pytest.raises(Failure) as caught:
-        await converse(near, Deaf())
+        await copy_both_ways(near, Deaf())
     assert caught.value.status == BROKEN_PIPE
 
 
@@ -121,4 +121,4 @@ async def test_a_bug_is_not_hidden() -> None:
     near, far = trio.testing.memory_stream_pair()
     await far.send_all(b"hello")
     with pytest.RaisesGroup(ZeroDivisionError):
-        await converse(near, Faulty())
+        await copy_both_ways(near, Faulty())

@@ -58,7 +58,7 @@ def test_the_connection_with_the_most_data_is_plotted_from_its_sender(
     output = path.with_suffix(".svg")
     assert capfd.readouterr() == (f"{output}\n", "")
     assert title(output.read_text()) == (
-        "198.51.100.2:80 to 198.51.100.1:40002: 2 kB in 0.043 s, 0 segments sent again"
+        "198.51.100.2:80 to 198.51.100.1:40002: 2 kB in 0.043 s, 0 segments retransmitted"
     )
 
 
@@ -100,7 +100,7 @@ def test_what_our_side_noted_is_told_apart(
         noted.send(PSH | ACK, 1, 79, payload=bytes(100), verdict=f"retransmission: {why}")
     assert main(["plot", "-o", "-", str(capture(noted))]) == 0
     svg = capfd.readouterr().out
-    assert title(svg).endswith("1.3 kB in 0.026 s, 3 segments sent again")
+    assert title(svg).endswith("1.3 kB in 0.026 s, 3 segments retransmitted")
     for name in ("data", "sent again: fast", "sent again: timeout", "tail loss probe"):
         assert f">{name}</text>" in svg
 

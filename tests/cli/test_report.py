@@ -33,7 +33,7 @@ async def test_a_peer_that_is_gone_before_its_turn_has_no_name(
     async with await listener.accept() as stream:
         report = Report(trio.CancelScope())
         await Reported(APPS["echo"], 7, report)(stream)
-    report.sum_up()
+    report.print_totals()
     opened, closed, total = capsys.readouterr().out.splitlines()
     assert opened == "(gone) echo:7 open"
     assert closed.startswith("(gone) echo:7 reset by peer: 0 bytes in, 0 bytes out, ")

@@ -213,11 +213,11 @@ def test_demo_shows_every_phase(
         "The teardown",
         "LAST-ACK → CLOSED",
         "shutdown(SHUT_WR)",
-        "< as I like.",
+        "< CLOSE-WAIT.",
         "The half-close",
-        "◀─ PSH,ACK seq 18 len 11 ack 44",
-        "The kernel's verdict",
-        "     0  segments received that were bad",
+        "◀─ PSH,ACK seq 14 len 12 ack 35",
+        "The kernel's counters",
+        "     0  segments received with errors",
     )
     places = [page.index(text) for text in phases]
     assert places == sorted(places)

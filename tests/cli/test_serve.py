@@ -178,7 +178,7 @@ async def test_serve_in_workers_replaces_one_that_dies_and_says_so(
         os.kill(worker, signal.SIGKILL)
         assert await line() == (
             f"tunstack serve: worker 0 (process {worker}) was killed by SIGKILL;"
-            " it is started anew now"
+            " it is restarted now"
         )
         client = await dial(namespace, 9)
         assert (await line()).endswith("discard:9 open")

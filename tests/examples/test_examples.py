@@ -33,13 +33,13 @@ SHOWS = {
         "they are what was sent: True",
     ],
     "half_close": [
-        "client: no more from me",
-        "server: heard Recite!",
+        "client: sending FIN",
+        "server: received request",
         "server: in CLOSE-WAIT, sending",
-        "client: heard There was a young FIN who said: Though",
+        "client: received first line",
         "server: in CLOSE-WAIT, sending",
-        "client: heard I end, you have further to go,",
-        "client: heard the end",
+        "client: received second line",
+        "client: received end of file",
     ],
     "with_anyio": ["host: TO ITSELF", "kernel: FROM THE KERNEL"],
     "with_httpcore": ["200: you are 198.51.100.2"],
@@ -49,21 +49,22 @@ SHOWS = {
     "with_trio_websocket": ["the host: HELLO FROM THE KERNEL"],
     "own_congestion_control": [
         "the kernel received 200,000 bytes",
-        "four segments on their way, or five: True",
+        "four segments in flight, or five: True",
     ],
     "conversation": [
-        "The inn is tunstack's, the guest the kernel's:",
+        "The server is tunstack's, the client the kernel's:",
         *(
             lines := [
-                "  guest Is there a room?",
-                "  inn   For one night or for two?",
-                "  guest For 2 MSL.",
-                "  inn   Then you must be waiting for something.",
+                "  server: 220 ready",
+                "  client: HELO client",
+                "  server: 250 hello",
+                "  client: QUIT",
+                "  server: 221 closing",
             ]
         ),
-        "The inn is the kernel's, the guest tunstack's:",
+        "The server is the kernel's, the client tunstack's:",
         *lines,
-        "Connections of ours in TIME-WAIT: 1, where we were the guest.",
+        "tunstack's connections in TIME-WAIT: 1, the one it closed first.",
     ],
 }
 

@@ -94,7 +94,7 @@ def test_the_same_seed_gives_the_same_path() -> None:
 
     def trace(seed: int) -> list[tuple[list[float], Buffer]]:
         path = impairer(seed, corrupt=0.1, rate=1e5, **wishes)
-        return [(path.admit(now, 99), path.spoil(bytes(9))) for now in map(float, range(100))]
+        return [(path.admit(now, 99), path.corrupt(bytes(9))) for now in map(float, range(100))]
 
     assert trace(7) == trace(7)
     assert trace(7) != trace(8)
@@ -169,7 +169,7 @@ class TestCorruption:
 
     def test_its_share_of_packets_has_exactly_one_bit_flipped(self) -> None:
         path, packet = impairer(corrupt=0.25), bytes(100)
-        arrived = [path.spoil(packet) for _ in range(2000)]
+        arrived = [path.corrupt(packet) for _ in range(2000)]
         flipped = [int.from_bytes(each).bit_count() for each in arrived]
         assert set(flipped) == {0, 1}
         assert 430 < sum(flipped) < 570
@@ -177,22 +177,22 @@ class TestCorruption:
 
     def test_any_bit_may_be_it(self) -> None:
         path = impairer(corrupt=1.0)
-        assert {int.from_bytes(path.spoil(bytes(2))).bit_length() for _ in range(500)} == set(
+        assert {int.from_bytes(path.corrupt(bytes(2))).bit_length() for _ in range(500)} == set(
             range(1, 17)
         )
 
     def test_the_buffer_that_was_given_stays_as_it_was(self) -> None:
         packet = bytearray(100)
-        assert bytes(impairer(corrupt=1.0).spoil(memoryview(packet))) != bytes(100)
+        assert bytes(impairer(corrupt=1.0).corrupt(memoryview(packet))) != bytes(100)
         assert packet == bytes(100)
 
     def test_an_undamaged_packet_is_not_copied(self) -> None:
         packet = bytes(100)
-        assert impairer().spoil(packet) is packet
-        assert impairer(corrupt=0.0001).spoil(packet) is packet
+        assert impairer().corrupt(packet) is packet
+        assert impairer(corrupt=0.0001).corrupt(packet) is packet
 
     def test_an_empty_packet_has_no_bit_to_flip(self) -> None:
-        assert impairer(corrupt=1.0).spoil(b"") == b""
+        assert impairer(corrupt=1.0).corrupt(b"") == b""
 
 
 def test_it_counts_what_it_did() -> None:

@@ -364,7 +364,7 @@ def test_memory_of_large_packets_is_used_again() -> None:
 
 def test_of_large_packets_fewer_are_received_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that what follows them has not long to wait."""
-    monkeypatch.setattr("tunstack.link.tun._ENOUGH", 100_000)
+    monkeypatch.setattr("tunstack.link.tun._RECEIVE_BUDGET", 100_000)
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     link = TunLink(near.detach(), "pair", 1500, offload=True)
     with far:

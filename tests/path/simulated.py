@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tunstack.simulator.simulator import Application, Simulator
+    from tunstack.simulator import Application, Simulator
 
 
 def transfer(

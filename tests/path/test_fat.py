@@ -11,7 +11,7 @@ import pytest
 from tests.path.simulated import receive, transfer
 from tests.tcp.inspection import Tcb
 from tunstack.path.impair import Impairments
-from tunstack.simulator.simulator import Application, Simulator
+from tunstack.simulator import Application, Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.receiver.buffer_tuning import INITIAL_SIZE
 

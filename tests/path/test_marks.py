@@ -10,7 +10,7 @@ import pytest
 from tests.path.middlebox import Marker, codepoint, marked
 from tests.path.simulated import transfer
 from tunstack.path.impair import Impairments
-from tunstack.simulator.simulator import Simulator
+from tunstack.simulator import Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.congestion import Cubic, Reno
 from tunstack.tcp.connection.ecn import ACCEPT, CE, NOT_ECT, OFF, REQUEST

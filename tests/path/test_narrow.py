@@ -12,13 +12,13 @@ from tests.path.middlebox import Fate, Narrow, too_big
 from tests.path.simulated import receive, transfer
 from tests.tcp.inspection import Tcb
 from tunstack.path.impair import Impairments
-from tunstack.simulator.simulator import SERVER, Simulator
+from tunstack.simulator import SERVER, Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.sender.mtu_probing import ALWAYS, OFF
 from tunstack.wire import decode_datagram, decode_segment
 
 if TYPE_CHECKING:
-    from tunstack.simulator.simulator import Application
+    from tunstack.simulator import Application
     from tunstack.stack.flow import Flow
 
 DATA: Final = bytes(range(251)) * 1600

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tunstack.path.impair import Impairments
 from tunstack.plot import Recorder
 from tunstack.plot.chart import Bars, Crosses, Line, Panel
-from tunstack.simulator.simulator import Simulator
+from tunstack.simulator import Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.congestion import Reno
 from tunstack.wire import decode_datagram, decode_segment

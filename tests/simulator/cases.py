@@ -17,7 +17,7 @@ from tests.tcp.inspection import Tcb
 from tunstack.path.impair import Impairments
 from tunstack.plot import Chart, Panel, Recorder, svg
 from tunstack.plot.chart import BLUE, ORANGE
-from tunstack.simulator.simulator import Application, Simulator
+from tunstack.simulator import Application, Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.congestion import Cubic, Reno
 from tunstack.wire import decode_datagram, decode_segment

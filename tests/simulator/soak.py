@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 from tests.path.middlebox import Marker
 from tests.tcp.inspection import Tcb
 from tunstack.path.impair import Impairments
-from tunstack.simulator.simulator import Application, Simulator
+from tunstack.simulator import Application, Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.congestion import Cubic, Reno
 from tunstack.tcp.connection.state import State

@@ -10,7 +10,7 @@ import pytest
 from tests.simulator.referee import Referee
 from tests.simulator.transfers import LONG, assert_received, exchange, finish, for_each_seed, texts
 from tunstack.path.impair import Impairments
-from tunstack.simulator.simulator import Simulator
+from tunstack.simulator import Simulator
 from tunstack.tcp.config import Config
 
 CLEAN: Final = Impairments(delay=0.01)

@@ -12,7 +12,7 @@ import pytest
 from tests.simulator.referee import Referee
 from tests.simulator.transfers import LONG, assert_received, finish, for_each_seed, texts
 from tunstack.path.impair import Impairments
-from tunstack.simulator.simulator import Application, Simulator
+from tunstack.simulator import Application, Simulator
 from tunstack.tcp.config import Config
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ import pytest
 
 from tests.simulator.transfers import LONG, assert_received, finish, for_each_seed, texts
 from tunstack.path.impair import Impairments
-from tunstack.simulator.simulator import Simulator
+from tunstack.simulator import Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.segment import SYN
 
 if TYPE_CHECKING:
-    from tunstack.simulator.simulator import Application
+    from tunstack.simulator import Application
     from tunstack.stack.observation import Observation
 
 pytestmark = pytest.mark.rfc("7413:4.2.2")

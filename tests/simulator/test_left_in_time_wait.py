@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.simulator.soak import random_path
-from tunstack.simulator.simulator import Simulator
+from tunstack.simulator import Simulator
 from tunstack.stack.time_wait import TimeWaits
 
 if TYPE_CHECKING:

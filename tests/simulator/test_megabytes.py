@@ -8,7 +8,7 @@ import pytest
 
 from tests.simulator.transfers import exchange, finish, for_each_seed
 from tunstack.path.impair import Impairments
-from tunstack.simulator.simulator import Simulator
+from tunstack.simulator import Simulator
 
 PATH: Final = Impairments(loss=0.1, delay=0.01, jitter=0.002, reorder=0.05, duplicate=0.02)
 SIZE: Final = 1 << 20

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from tests.simulator.soak import random_path
-from tunstack.simulator.simulator import Simulator
+from tunstack.simulator import Simulator
 from tunstack.tcp.config import Config
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.simulator.transfers import exchange, finish
 from tunstack.path.impair import Impairments
-from tunstack.simulator.simulator import Simulator, StuckError
+from tunstack.simulator import Simulator, StuckError
 from tunstack.tcp.config import Config
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.simulator import soak
-from tunstack.simulator.simulator import Application, Simulator
+from tunstack.simulator import Application, Simulator
 from tunstack.tcp.connection.idle_timers import QuietTimer
 from tunstack.tcp.receiver.reassembly import Reassembly
 from tunstack.tcp.receiver.receive_buffer import ReceiveBuffer

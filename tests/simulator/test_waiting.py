@@ -13,11 +13,11 @@ import pytest
 
 from tests.tcp.inspection import Tcb
 from tunstack.path.impair import Impairments
-from tunstack.simulator.simulator import Simulator
+from tunstack.simulator import Simulator
 from tunstack.tcp.config import Config
 
 if TYPE_CHECKING:
-    from tunstack.simulator.simulator import Application
+    from tunstack.simulator import Application
 
 LARGE: Final = 45 * 1448
 """Octets of the largest segment that a link cuts into full ones, with timestamps."""

@@ -10,7 +10,7 @@ from tunstack.wire import Reason
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from tunstack.simulator.simulator import Application, Simulator
+    from tunstack.simulator import Application, Simulator
 
 MEGABYTE: Final = Random(1).randbytes(1 << 20)
 """What one side sends; the other sends the same backwards."""

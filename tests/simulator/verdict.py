@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.tcp.inspection import Tcb
 from tunstack.path.impair import Impairments
-from tunstack.simulator.simulator import Simulator
+from tunstack.simulator import Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.congestion import Cubic, Reno
 

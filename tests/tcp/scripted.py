@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tests.simulator.verdict import CountedCubic
 from tests.tcp.inspection import Tcb
-from tunstack.simulator.simulator import Application, Simulator
+from tunstack.simulator import Application, Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.recovery.recovery import Phase
 from tunstack.tcp.segment import FIN, SYN
@@ -75,7 +75,7 @@ class Path:
         fate = self._fates.popleft()
         return [] if fate is None else [self._free_at + DELAY + fate]
 
-    def spoil(self, packet: Buffer) -> Buffer:
+    def corrupt(self, packet: Buffer) -> Buffer:
         """Nothing is damaged."""
         return packet
 
@@ -158,7 +158,7 @@ class _Straight:
     def admit(self, now: float, size: int) -> list[float]:
         return [now + DELAY]
 
-    def spoil(self, packet: Buffer) -> Buffer:
+    def corrupt(self, packet: Buffer) -> Buffer:
         return packet
 
 

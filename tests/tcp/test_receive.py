@@ -21,7 +21,7 @@ from tests.tcp.harness import (
 )
 from tests.tcp.inspection import Tcb
 from tunstack.path.impair import Impairments
-from tunstack.simulator.simulator import Simulator
+from tunstack.simulator import Simulator
 from tunstack.tcp.connection.state import State
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.receiver.receiver import QUICK_ACK_DELAY

@@ -1,4 +1,4 @@
-"""The virtio header: what it says, what it cannot say, and what is filled in for who looks."""
+"""The virtio header: what it says, what it cannot say, and checksums filled in for taps."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tunstack.link.base import VNET_HEADER_SIZE
 from tunstack.tcp.segment import ACK, CWR, PSH, Segment
 from tunstack.wire import (
     NOTHING_OFFLOADED,
@@ -101,3 +102,7 @@ def test_half_a_header_is_discarded(size: int) -> None:
         decode_vnet(header()[:size])
     assert caught.value.reason is Reason.TRUNCATED
     assert completed(header()[:size]) == b""
+
+
+def test_links_know_the_size_of_the_header_that_wire_reads() -> None:
+    assert len(NOTHING_OFFLOADED) == VNET_HEADER_SIZE

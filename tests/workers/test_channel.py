@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tunstack.deploy.workers.channel import Answer, Ask, Channel, Message, Ready, Stray, Told
+from tunstack.deploy.workers.channel import (
+    Channel,
+    Message,
+    Query,
+    Ready,
+    Reply,
+    ServiceMessage,
+    Stray,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +33,12 @@ def channels() -> Iterator[tuple[Channel, Channel]]:
 
 async def test_messages_come_in_order_and_whole(channels: tuple[Channel, Channel]) -> None:
     left, right = channels
-    messages: list[Message] = [Ready(), Told({"a": 1}), Ask("statistics"), Answer([None] * 10_000)]
+    messages: list[Message] = [
+        Ready(),
+        ServiceMessage({"a": 1}),
+        Query("statistics"),
+        Reply([None] * 10_000),
+    ]
     for message in messages:
         left.send(message)
     assert [await right.receive() for _ in messages] == messages
@@ -44,8 +57,8 @@ async def test_what_is_larger_than_the_sockets_buffer_passes(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(receive)
-        await trio.to_thread.run_sync(left.send, Told(bytes(2_000_000)))
-    assert received == [Told(bytes(2_000_000))]
+        await trio.to_thread.run_sync(left.send, ServiceMessage(bytes(2_000_000)))
+    assert received == [ServiceMessage(bytes(2_000_000))]
 
 
 async def test_a_cancelled_receive_loses_nothing() -> None:
@@ -71,17 +84,17 @@ async def test_the_end_comes_after_what_was_sent_and_the_other_way_stays_open(
 ) -> None:
     left, right = channels
     left.send(Ready())
-    left.end()
+    left.send_eof()
     assert [await right.receive() for _ in range(3)] == [Ready(), None, None]
-    right.send(Told("more"))
-    assert await left.receive() == Told("more")
+    right.send(ServiceMessage("more"))
+    assert await left.receive() == ServiceMessage("more")
 
 
 async def test_to_send_to_who_is_gone_does_nothing(channels: tuple[Channel, Channel]) -> None:
     left, right = channels
     right.close()
     left.send(Ready())
-    left.offer(Ready())
+    left.send_nowait(Ready())
     assert await left.receive() is None
 
 
@@ -91,8 +104,8 @@ async def test_what_is_offered_is_dropped_where_there_is_no_room(
     left, right = channels
     packets = [bytes([number % 256]) * 1000 for number in range(2000)]
     for packet in packets:
-        left.offer(Stray(packet))
-    left.end()
+        left.send_nowait(Stray(packet))
+    left.send_eof()
     received = []
     while (message := await right.receive()) is not None:
         assert isinstance(message, Stray)

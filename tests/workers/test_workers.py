@@ -101,7 +101,7 @@ async def test_the_death_of_a_worker_ends_its_own_connections_only_and_it_is_sta
             assert {each.worker for each in later} == {0, 1}
         assert workers.pids[0] not in (None, first)
         assert workers.pids[1] == second
-    assert f"worker 0 (process {first}) was killed by SIGKILL; it is started anew now" in (
+    assert f"worker 0 (process {first}) was killed by SIGKILL; it is restarted now" in (
         caplog.messages
     )
 

@@ -1,15 +1,14 @@
-"""The small services that ``tunstack serve`` and ``tunstack run`` offer.
+"""The services of ``tunstack serve`` and ``tunstack run``: echo, discard, chargen, http.
 
-Each is one module with one ``async def handler(stream)``, which speaks over any `trio.abc.Stream`:
-of a tunstack host, of a kernel socket, of `trio.SSLStream`, of `trio.testing.memory_stream_pair`.
-The same program on two stacks is what makes the two comparable.
+Each is a module with an ``async def handler(stream)`` for any `trio.abc.Stream`: of a tunstack
+host, of a kernel socket, `trio.SSLStream`, `trio.testing.memory_stream_pair`.
 
-What all handlers agree on:
+All handlers
 
-- They end when the conversation is over, and when the peer is gone (`trio.BrokenResourceError` is
-  how clients leave, no fault of the service). Anything else that they raise is a fault.
-- On a good end they have ended their own half of the stream. Closing it stays with whoever opened
-  it, as `trio.serve_listeners` has it: a handler that raises must not look like a good end.
+- return at the end of the exchange, and when the connection breaks (`trio.BrokenResourceError` is
+  no error of the service); any other exception is an error;
+- send end of file on their half before they return. The caller closes the stream, as
+  `trio.serve_listeners` does: after an exception there is no orderly end of file.
 
     >>> from tunstack.apps import parse_app
     >>> app, port = parse_app("http:8080")
@@ -34,11 +33,11 @@ Handler: TypeAlias = Callable[[trio.abc.Stream], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """A small service.
+    """A service.
 
     Attributes:
-        name: What it is called on the command line, and its module in this package.
-        port: The port it has by custom.
+        name: Its name on the command line, and its module in this package.
+        port: Its well-known port.
         summary: One line for ``--help``.
     """
 
@@ -48,7 +47,7 @@ class App:
 
     @property
     def handler(self) -> Handler:
-        """What serves one connection; its module is imported now, with what that needs.
+        """The handler of one connection; imports the app's module.
 
         Raises:
             tunstack.SetupError: a package that the app needs is not installed.
@@ -62,8 +61,8 @@ APPS: Final[Mapping[str, App]] = MappingProxyType(
         app.name: app
         for app in (
             App("echo", 7, "sends back what it receives (RFC 862)"),
-            App("discard", 9, "receives, and throws away (RFC 863)"),
-            App("chargen", 19, "sends lines of characters for as long as you take them (RFC 864)"),
+            App("discard", 9, "discards what it receives (RFC 863)"),
+            App("chargen", 19, "sends lines of characters until you close (RFC 864)"),
             App("http", 80, "/, /bytes/N, and PUT or POST to /sha256 (HTTP/1.1)"),
         )
     }
@@ -71,10 +70,10 @@ APPS: Final[Mapping[str, App]] = MappingProxyType(
 
 
 def parse_app(text: str) -> tuple[App, int]:
-    """Read ``"http"`` or ``"http:8080"``: the app, and the port it is to have.
+    """Parse ``"http"`` or ``"http:8080"``; returns the app and its port.
 
     Raises:
-        ValueError: there is no such app, or the port is none; the message is for the user.
+        ValueError: there is no such app, or the port is invalid; the message is for the user.
     """
     name, colon, port_text = text.partition(":")
     app = APPS.get(name)

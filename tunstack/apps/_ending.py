@@ -6,7 +6,7 @@ import trio
 
 
 async def end_sending(stream: trio.abc.Stream) -> None:
-    """Tell the peer that nothing more will come: half-close where the stream can, else close."""
+    """Send end of file: half-close the stream if it supports that, else close it."""
     if isinstance(stream, trio.abc.HalfCloseableStream):
         await stream.send_eof()
     else:

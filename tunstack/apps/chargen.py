@@ -1,7 +1,7 @@
-"""Character generator (RFC 864): lines of printable characters for as long as somebody takes them.
+"""Character generator (RFC 864): sends lines of printable characters until the peer closes.
 
-A line is 72 of the 95 printable ASCII characters and CR LF; each line starts one character further
-along the ring of them, so that after 95 lines the pattern comes round.
+A line is 72 of the 95 printable ASCII characters and CR LF; each line starts one character later,
+so that the pattern repeats after 95 lines.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _RING: Final = bytes(range(0x20, 0x7F))
 _WIDTH: Final = 72
 
 PATTERN: Final = b"".join((_RING * 2)[start : start + _WIDTH] + b"\r\n" for start in range(95))
-"""One whole turn of the pattern, 7,030 bytes; what is sent is this again and again."""
+"""One period of the pattern, 7,030 octets, which is sent repeatedly."""
 
-_BLOCK: Final = PATTERN * 9  # about 64 KiB: one turn at a time would wake us for every few packets
+_BLOCK: Final = PATTERN * 9  # about 64 KiB, for fewer wake-ups
 
 
 async def handler(stream: trio.abc.Stream) -> None:
-    """Send the pattern until the peer goes away or ends its half; drop whatever it sends."""
+    """Send the pattern until the peer closes or resets; discard what it sends."""
     ended = False
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_send_forever, stream, nursery.cancel_scope)
@@ -32,7 +32,7 @@ async def handler(stream: trio.abc.Stream) -> None:
                 pass
             ended = True
         nursery.cancel_scope.cancel()
-    if ended:  # and is not broken, so that there is a half to end
+    if ended:  # and not broken
         with suppress(trio.BrokenResourceError):
             await end_sending(stream)
 

@@ -1,4 +1,4 @@
-"""Discard (RFC 863): receives, and throws away."""
+"""Discard (RFC 863): discards what it receives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tunstack.apps._ending import end_sending
 
 
 async def handler(stream: trio.abc.Stream) -> None:
-    """Read up to the peer's end of file, answer nothing, then end our half."""
+    """Read up to the peer's end of file, send nothing, then end our half."""
     with suppress(trio.BrokenResourceError):
         while await stream.receive_some():
             pass

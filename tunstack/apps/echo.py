@@ -1,4 +1,4 @@
-"""Echo (RFC 862): sends back what it receives, until the peer has no more to say."""
+"""Echo (RFC 862): sends back what it receives, up to the peer's end of file."""
 
 from __future__ import annotations
 

@@ -1,24 +1,24 @@
-"""A small HTTP/1.1 server over any stream, for measuring and for trying things out.
+"""A small HTTP/1.1 server over any stream, for measurements and experiments.
 
 - ``GET /``: a short page.
 - ``GET /bytes/N``: N reproducible bytes, N up to 2**40.
 - ``PUT`` or ``POST /sha256``: the SHA-256 of the body in hex, computed as it streams.
 
-``HEAD`` works where ``GET`` does. Connections are kept alive, for HTTP/1.0 clients that ask for it
-too, and requests may be pipelined. What makes no sense draws a 4xx that says what was wrong.
+``HEAD`` works where ``GET`` does. Connections are persistent, for HTTP/1.0 clients that ask for it
+too, and requests may be pipelined. Invalid requests are answered with a 4xx and an explanation.
 
 **The bytes.** Byte *i* of ``/bytes/N`` is byte *i* modulo 65,521 of the first 65,521 bytes that
-SHAKE-128 makes of ``b"tunstack"``. The period is a prime: data that was lost, repeated or swapped
-in pieces of any power of two does not line up with it, and shows.
+SHAKE-128 makes of ``b"tunstack"``. The period is a prime, so that data lost, duplicated or swapped
+in blocks of a power of two is detected.
 
     >>> block = hashlib.shake_128(b"tunstack").digest(65521)
 
-A client that stops in the middle of anything, its reading included, costs no more than some 20 KiB
-beside its connection.
+A stalled client, whether it stops sending or reading, takes at most 20 KiB of memory beside its
+connection.
 
-Reading is h11's, with a new parser for each request, fed with what the last one left over. Writing
-is a few lines here: every answer knows its length, and h11 would close after each HTTP/1.0 request,
-where ab and its like ask for keep-alive.
+h11 parses requests, with a new parser for each request, fed with the rest of the last one.
+Responses are written here: all have a Content-Length, and h11 would close after each HTTP/1.0
+request, although ab asks for keep-alive.
 """
 
 from __future__ import annotations
@@ -50,18 +50,19 @@ MAX_BYTES: Final = 2**40
 _BLOCK: Final = hashlib.shake_128(b"tunstack").digest(PERIOD)
 _BLOCKS: Final = memoryview(_BLOCK * 4)
 _READ_SIZE: Final = 65536
-"""Octets of a body that are read at once."""
-_SOME: Final = 16384
-"""The same of a chunked one: what follows a request has to be kept until that is answered, and the
-client may not take the answer."""
-_LITTLE: Final = 4096
-"""The same where no body is known to follow."""
-_LARGEST_HEAD: Final = 8192
-"""Octets of a request without its body: a client may stop in the middle of it."""
-_JOINED: Final = 16384
-"""Octets of a head and what goes with it in one piece: a client may not take that."""
+"""Octets of a body with a Content-Length to read at a time."""
+_CHUNKED_READ_SIZE: Final = 16384
+"""Octets of a chunked body to read at a time: pipelined data behind it is kept in memory."""
+_HEAD_READ_SIZE: Final = 4096
+"""Octets to read at a time where no body follows."""
+_MAX_HEAD_SIZE: Final = 8192
+"""Octets of the largest request line with headers, which are kept in memory."""
+_MAX_JOINED_SIZE: Final = 16384
+"""Octets of a response's headers with the beginning of its body, which are sent in one call."""
 _LINGER_SECONDS: Final = 2.0
+"""Seconds to read before closing, until the peer closes."""
 _LINGER_BYTES: Final = 8 * 1024 * 1024
+"""Octets to read before closing."""
 _PAGE: Final = (
     b"<!doctype html>\n"
     b"<title>tunstack</title>\n"
@@ -72,7 +73,7 @@ _PAGE: Final = (
 
 
 def pattern(length: int) -> Iterator[memoryview]:
-    """The body of ``/bytes/length``, as slices of one block: nothing of that length is built."""
+    """The body of ``/bytes/length``, as slices of one block."""
     whole, rest = divmod(length, len(_BLOCKS))
     for _ in range(whole):
         yield _BLOCKS
@@ -81,13 +82,13 @@ def pattern(length: int) -> Iterator[memoryview]:
 
 
 async def handler(stream: trio.abc.Stream) -> None:
-    """Serve requests on one connection until either side wants no more."""
+    """Serve requests on one connection until either side closes it."""
     with suppress(trio.BrokenResourceError):
-        await _Conversation(stream).run()
+        await _Connection(stream).run()
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _Response:
     status: HTTPStatus
     length: int
     body: Iterable[bytes | memoryview]
@@ -95,7 +96,7 @@ class _Answer:
     allow: str = ""
 
     @classmethod
-    def text(cls, status: HTTPStatus, text: str, *, allow: str = "") -> _Answer:
+    def text(cls, status: HTTPStatus, text: str, *, allow: str = "") -> _Response:
         body = f"{text}\n".encode()
         return cls(status, len(body), [body], allow=allow)
 
@@ -114,38 +115,38 @@ class _Answer:
         return "\r\n".join([*lines, "", ""]).encode("ascii")
 
 
-class _Conversation:
+class _Connection:
     """All requests of one connection, one after another."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
-        self._http: h11.Connection  # Of the present request: an idle client has none.
+        self._http: h11.Connection  # Of the present request; an idle connection has none.
         self._rest, self._ended = b"", False
-        self._left: int | None = 0
-        """Octets of the body that are still to come; None if nobody knows."""
+        self._body_left: int | None = 0
+        """Octets of the body not yet received; None if it is chunked."""
 
     async def run(self) -> None:
         try:
             while isinstance(request := await self._next_request(), h11.Request):
-                self._left = _length_of(request)
-                answer = await self._answer(request)
-                # Short of the end of a body, nobody can say where the next request begins.
-                connection = "close" if self._body_is_left() else _persistence(request)
+                self._body_left = _length_of(request)
+                answer = await self._respond(request)
+                # Without the rest of the body the next request cannot be found.
+                connection = "close" if self._discard_body() else _connection_header(request)
                 await self._send(answer, connection, body=request.method != b"HEAD")
                 if connection == "close":
                     break
                 self._rest, self._ended = self._http.trailing_data
                 del self._http, request
         except h11.RemoteProtocolError as error:
-            await self._send(_Answer.text(_status_of(error), f"bad request: {error}"), "close")
+            await self._send(_Response.text(_status_of(error), f"bad request: {error}"), "close")
         await self._linger()
 
     async def _next_request(self) -> object:
-        """The beginning of the next request, or whatever else comes in its place."""
+        """Read up to the next request's headers; returns h11's event."""
         if not self._rest and not self._ended:
-            self._rest = bytes(await self._stream.receive_some(_LITTLE))
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_LARGEST_HEAD)
-        self._left = 0
+            self._rest = bytes(await self._stream.receive_some(_HEAD_READ_SIZE))
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEAD_SIZE)
+        self._body_left = 0
         self._http.receive_data(self._rest)
         if self._rest and self._ended:
             self._http.receive_data(b"")
@@ -153,7 +154,7 @@ class _Conversation:
         return await self._next_event()
 
     async def _next_event(self) -> object:
-        """The parser's next event, whatever has to be read for it."""
+        """Read until the parser has its next event."""
         while True:
             event = self._http.next_event()
             if event is not h11.NEED_DATA:
@@ -166,53 +167,53 @@ class _Conversation:
             self._http.receive_data(await self._read())
 
     async def _read(self) -> bytes:
-        """Read on: as much as belongs to the body, or little."""
-        left = self._left
+        """Read some data, at most as much as the body has."""
+        left = self._body_left
         if left is None:
-            return bytes(await self._stream.receive_some(_SOME))
-        data = bytes(await self._stream.receive_some(max(_LITTLE, min(left, _READ_SIZE))))
-        self._left = left - len(data)
+            return bytes(await self._stream.receive_some(_CHUNKED_READ_SIZE))
+        data = bytes(await self._stream.receive_some(max(_HEAD_READ_SIZE, min(left, _READ_SIZE))))
+        self._body_left = left - len(data)
         return data
 
-    async def _answer(self, request: h11.Request) -> _Answer:
+    async def _respond(self, request: h11.Request) -> _Response:
         path = _path_of(request.target)
         if path == "/sha256":
             if request.method not in (b"PUT", b"POST"):
                 return _not_allowed(request, "PUT, POST")
-            return _Answer.text(HTTPStatus.OK, await self._hash_body())
+            return _Response.text(HTTPStatus.OK, await self._hash_body())
         if path != "/" and not path.startswith("/bytes/"):
-            return _Answer.text(
+            return _Response.text(
                 HTTPStatus.NOT_FOUND, f"no {path[:99]!r} here: there are /, /bytes/N and /sha256"
             )
         if request.method not in (b"GET", b"HEAD"):
             return _not_allowed(request, "GET, HEAD")
         if path == "/":
-            return _Answer(HTTPStatus.OK, len(_PAGE), [_PAGE], "text/html; charset=utf-8")
+            return _Response(HTTPStatus.OK, len(_PAGE), [_PAGE], "text/html; charset=utf-8")
         return _bytes(path.removeprefix("/bytes/"))
 
     async def _hash_body(self) -> str:
         digest = hashlib.sha256()
         while isinstance(event := await self._next_event(), h11.Data):
             digest.update(event.data)
-            del event  # It may take long until the next one comes.
+            del event  # Free it while waiting for the next one.
         return digest.hexdigest()
 
-    def _body_is_left(self) -> bool:
-        """Drop what has come of a body that was not asked for; tell whether more is to come."""
+    def _discard_body(self) -> bool:
+        """Discard the received part of a body that was not read; returns whether more follows."""
         while self._http.their_state is h11.SEND_BODY:
             if self._http.next_event() is h11.NEED_DATA:
                 return True
         return False
 
-    async def _send(self, answer: _Answer, connection: str, *, body: bool = True) -> None:
-        """Send an answer; the head goes out with the first of the body, in one piece."""
+    async def _send(self, answer: _Response, connection: str, *, body: bool = True) -> None:
+        """Send a response; the headers and the beginning of the body in one call."""
         head = answer.head(connection)
         if not body:
             await self._stream.send_all(head)
             return
         pieces = iter(answer.body)
         first = memoryview(next(pieces, b""))
-        room = _JOINED - len(head)
+        room = _MAX_JOINED_SIZE - len(head)
         await self._stream.send_all(b"".join((head, first[:room])))
         if len(first) > room:
             await self._stream.send_all(first[room:])
@@ -220,10 +221,10 @@ class _Conversation:
             await self._stream.send_all(piece)
 
     async def _linger(self) -> None:
-        """End our half, and let the peer end its own (RFC 9112 section 9.6).
+        """End our half, and wait for the peer to end its own (RFC 9112 section 9.6).
 
-        To close with data unread would reset the connection, and the reset could overtake the
-        answer that explains it. A peer that neither stops nor ends is left to that.
+        Closing with unread data resets the connection, and the RST may discard the response at the
+        peer. Time and octets are limited.
         """
         await end_sending(self._stream)
         if not isinstance(self._stream, trio.abc.HalfCloseableStream):
@@ -244,8 +245,8 @@ def _length_of(request: h11.Request) -> int | None:
     return 0
 
 
-def _persistence(request: h11.Request) -> str:
-    """What our Connection header is to say: "close", "keep-alive", or nothing (RFC 9112, 9.3)."""
+def _connection_header(request: h11.Request) -> str:
+    """Our Connection header: "close", "keep-alive", or none (RFC 9112 section 9.3)."""
     wishes = {
         wish.strip().lower()
         for name, value in request.headers
@@ -268,22 +269,22 @@ def _path_of(target: bytes) -> str:
     return text
 
 
-def _bytes(text: str) -> _Answer:
+def _bytes(text: str) -> _Response:
     count = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
     if not 0 <= count <= MAX_BYTES:
-        return _Answer.text(
+        return _Response.text(
             HTTPStatus.BAD_REQUEST,
             f"/bytes/N takes a number from 0 to {MAX_BYTES}, not {text[:99]!r}",
         )
-    return _Answer(HTTPStatus.OK, count, pattern(count), "application/octet-stream")
+    return _Response(HTTPStatus.OK, count, pattern(count), "application/octet-stream")
 
 
-def _not_allowed(request: h11.Request, allow: str) -> _Answer:
+def _not_allowed(request: h11.Request, allow: str) -> _Response:
     method = request.method.decode("ascii")
     text = f"{method} makes no sense here: {allow} do"
-    return _Answer.text(HTTPStatus.METHOD_NOT_ALLOWED, text, allow=allow)
+    return _Response.text(HTTPStatus.METHOD_NOT_ALLOWED, text, allow=allow)
 
 
 def _status_of(error: h11.RemoteProtocolError) -> HTTPStatus:
-    """The status that h11 proposes for a request it could not read: 400, 431 or 501."""
+    """The status that h11 suggests for an invalid request: 400, 431 or 501."""
     return HTTPStatus(error.error_status_hint)

@@ -1,25 +1,32 @@
-"""The benchmarks: tunstack beside the kernel's own sockets.
+"""Benchmarks: tunstack compared with kernel sockets.
 
-**The suite** (``tunstack bench``) runs one trio program (:mod:`~tunstack.bench.server`) in two
-lanes, in two processes of one private namespace: over tunstack, and over kernel sockets. They serve
-the same clients, which are the kernel's in both lanes, in turns: A B A B. What counts is the ratio
-of the medians; this way a busy machine disturbs both alike.
+**The suite** (``tunstack bench``) runs one trio program (:mod:`~tunstack.bench.server`) over two
+backends, tunstack and kernel sockets, in two processes of one private namespace. Both serve the
+same clients on kernel sockets, alternately (A B A B), so that a busy machine affects both alike;
+the ratio of the medians is the result.
 
-The kernel's lane is the namespace's loopback, and no veth pair: that is what a program on this
-machine would use instead, and it is the stricter yardstick. It moves 64 KiB at a time without
-checksums, copies once each way, and wakes the server at once; a veth pair has a queue and an
-interrupt more.
+The kernel's backend is the namespace's loopback, not a veth pair: it is what a program on this
+machine would use, and the faster of the two. It passes 64 KiB at a time without checksums, copies
+once each way, and wakes the server at once; a veth pair adds a queue and a softirq.
 
-Requests are answered by a handler of a dozen lines, which looks for the blank line and sends an
-answer that it has ready. A real HTTP library takes ten times as long as either stack: with h11 the
-ratio would be that of h11 to itself.
+HTTP requests are answered by a handler of a dozen lines, which looks for the blank line and sends a
+constant. A real HTTP library takes ten times as long as either stack, and would hide the ratio.
 
-wrk, ab and iperf3 make the load where they are installed (:mod:`~tunstack.bench.generators`), and
-small clients of our own where not (:mod:`~tunstack.bench.load`): processes of their own, which do
+wrk, ab and iperf3 generate the load where they are installed (:mod:`~tunstack.bench.generators`),
+otherwise small clients of our own (:mod:`~tunstack.bench.load`): processes of their own, which do
 little more than system calls.
 
 **The loss benchmark** (``tunstack bench-loss``, :mod:`~tunstack.bench.loss`) measures goodput
 across impaired paths.
+
+    suite       runs the groups of cases      loss, fast   lossy paths; fast paths
+    cases       what is measured              pool         processes for transfers
+    rows        the table, the targets        transfer     one transfer across a bridge
+    figures     the ratios as SVG             stream       a transfer's end on a kernel socket
+    running     servers and clients           plot         goodput as SVG
+    server      the measured program          profiling    profiles of the server
+    generators  wrk, ab, iperf3               sampling     the sampling profiler
+    load        our own clients               iperf        iperf3's protocol, the server's side
 """
 
 from __future__ import annotations

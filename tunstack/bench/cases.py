@@ -1,4 +1,4 @@
-"""What the suite measures: groups of cases that run in turns, and the rows that they make."""
+"""The suite's measurements: groups of cases that run alternately, and their rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tunstack.bench import generators
 from tunstack.bench.rows import Row, Target
-from tunstack.bench.running import LANES, MARGIN
+from tunstack.bench.running import BACKENDS, MARGIN
 from tunstack.bench.server import HOLD, HTTP
 
 if TYPE_CHECKING:
@@ -20,24 +20,25 @@ if TYPE_CHECKING:
 
     Measure: TypeAlias = Callable[["Server", "Plan"], Awaitable[dict[str, float]]]
 
-_MEGABIT: Final = 1e6 / 8
-_AT_A_TIME: Final = 16
-"""Connections that are open at a time while as many as possible are made."""
+_OCTETS_PER_MEGABIT: Final = 1e6 / 8
+_CONCURRENCY: Final = 16
+"""Connections that are open at a time while connections per second are measured."""
 _BUSY: Final = 16
+"""Busy connections among the idle ones."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Plan:
-    """How thoroughly.
+    """Repetitions and durations.
 
     Attributes:
-        pairs: Runs that count, in each lane.
+        pairs: Runs that count, over each backend.
         seconds: Of each run.
-        idle: How many idle connections the busy ones are among, in steps.
-        held: How many connections memory is measured with.
-        crowd: How many connections a crowd is.
-        own: Whether to make do with our own clients.
-        offload: Whether tunstack has the kernel cut segments, where that can be had.
+        idle: Numbers of idle connections beside the busy ones.
+        held: The number of connections with which memory is measured.
+        crowd: The number of idle connections of the group ``crowd``.
+        own: Whether to use only our own load generators.
+        offload: Whether tunstack uses offload, where it is available.
     """
 
     pairs: int = 5
@@ -55,14 +56,14 @@ QUICK: Final = Plan(pairs=2, seconds=1.0, idle=(10, 1000), held=1000, crowd=10_0
 
 @dataclass(slots=True, frozen=True)
 class Case:
-    """What is run at once.
+    """One measurement.
 
     Attributes:
         name: For the progress line.
         measure: Runs it against a server.
-        idle: How many connections are held open meanwhile.
-        alone: Whether it needs a server that nobody has used, and is therefore run only once.
-        plain: Whether it is tunstack without offload that is measured, and nothing else.
+        idle: The number of idle connections that are held open meanwhile.
+        alone: Whether it needs a fresh server, and is therefore run only once.
+        plain: Whether it measures tunstack without offload only.
     """
 
     name: str
@@ -73,7 +74,7 @@ class Case:
 
     @property
     def place(self) -> str | int:
-        """Which server it needs: cases that may share one have the same."""
+        """The key of the server it needs, shared by cases that may use the same server."""
         if self.plain:
             return "--no-offload"
         return self.name if self.alone else self.idle
@@ -81,15 +82,15 @@ class Case:
 
 @dataclass(slots=True, frozen=True)
 class Group:
-    """What is measured in turns, and the rows that it makes; over tunstack alone if need be."""
+    """Cases that are measured alternately, their rows, and the backends."""
 
     cases: tuple[Case, ...]
     rows: tuple[Row, ...]
-    lanes: tuple[str, ...] = LANES
+    backends: tuple[str, ...] = BACKENDS
 
-    def lanes_of(self, case: Case) -> tuple[str, ...]:
-        """Those in which a case is run, in turns."""
-        return ("tunstack",) if case.plain else self.lanes
+    def backends_of(self, case: Case) -> tuple[str, ...]:
+        """The backends over which a case is run, alternately."""
+        return ("tunstack",) if case.plain else self.backends
 
 
 def _bulk(plan: Plan) -> Group:
@@ -116,7 +117,7 @@ def _bulk(plan: Plan) -> Group:
 
 
 def _against_plain(name: str, offloaded: str, plain: str) -> tuple[Row, Row]:
-    """What there is without offload, and how many times that there is with it."""
+    """The row without offload, and the row of the ratio with to without."""
     times = Row(name, "", Target("ours", ">=", 5.0), share=(offloaded, plain), compared=False)
     return Row(plain, "Mbit/s", compared=False), times
 
@@ -129,7 +130,7 @@ async def _measure_bulk(
             server.address, plan.seconds, connections, to_us=way == "to us", own=plan.own
         )
     )
-    found = {name: figures["octets"] / figures["seconds"] / _MEGABIT}
+    found = {name: figures["octets"] / figures["seconds"] / _OCTETS_PER_MEGABIT}
     if cpu:
         gigabytes = figures["octets"] / 1e9
         found[f"CPU {way}, server"] = figures["server_cpu"] / gigabytes
@@ -162,7 +163,7 @@ def _connections(_: Plan) -> Group:
     name = "connections, one request each"
 
     async def measure(server: Server, plan: Plan) -> dict[str, float]:
-        load = generators.connections(server.address, plan.seconds, _AT_A_TIME, own=plan.own)
+        load = generators.connections(server.address, plan.seconds, _CONCURRENCY, own=plan.own)
         return await _rate(name, load, server)
 
     return Group((Case(name, measure),), (Row(name, "/s", Target("ratio", ">=", 1.0)),))
@@ -183,7 +184,7 @@ def _roundtrip(_: Plan) -> Group:
 
 
 def _memory(plan: Plan) -> Group:
-    """Of the server's process: the kernel's own memory, of which its sockets are, is not seen."""
+    """Memory of the server's process, which does not include the kernel's own for its sockets."""
     cases, rows = [], []
     for port, what, target in (
         (HOLD, "stack alone", Target("ours", "<=", 8.0)),
@@ -196,7 +197,7 @@ def _memory(plan: Plan) -> Group:
 
 
 async def _measure_memory(name: str, port: int, server: Server, plan: Plan) -> dict[str, float]:
-    # The first ones pay for what all share.
+    # The first connections allocate what all share.
     async with server.holding(port, plan.held // 50):
         before = (await server.usage())["memory"]
         async with server.holding(port, plan.held):
@@ -221,15 +222,15 @@ def _idle(plan: Plan) -> Group:
 
 
 def _crowd(plan: Plan) -> Group:
-    """How one more is served, beside a crowd: which takes no files of tunstack's process."""
+    """One busy connection beside many idle ones, which take no descriptors in tunstack."""
     names = {idle: f"requests, one more than {idle:,} idle" for idle in (10, plan.crowd)}
     cases = [Case(name, partial(_measure_requests, name, 1), idle) for idle, name in names.items()]
     few, many = names.values()
     target = Target("ours", ">=", 0.9)
     share = Row(f"what {plan.crowd:,} idle leave", "", target, share=(many, few), compared=False)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lanes = LANES if most_files > plan.crowd + MARGIN else ("tunstack",)
-    return Group(tuple(cases), (Row(few, "/s"), Row(many, "/s"), share), lanes)
+    backends = BACKENDS if most_files > plan.crowd + MARGIN else ("tunstack",)
+    return Group(tuple(cases), (Row(few, "/s"), Row(many, "/s"), share), backends)
 
 
 GROUPS: Final = {
@@ -243,8 +244,8 @@ GROUPS: Final = {
 }
 """By the name for ``--only``."""
 
-USUAL: Final = tuple(name for name in GROUPS if name != "crowd")
-"""What is measured unless something else is asked for: a crowd takes minutes."""
+DEFAULT_GROUPS: Final = tuple(name for name in GROUPS if name != "crowd")
+"""The groups without ``--only``: all but ``crowd``, which takes minutes."""
 
 
 def _count(connections: int) -> str:

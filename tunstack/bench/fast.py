@@ -1,9 +1,8 @@
-"""Goodput across fast paths without loss: with offload and without, tunstack and the kernel.
+"""Goodput across fast paths without loss, with and without offload: tunstack and the kernel.
 
-As :mod:`tunstack.bench.loss` has it: one and the same kind of bridge, fresh namespaces each time, a
-queue of one bandwidth-delay product, default buffers. What counts is the last part of a transfer,
-when slow start and the repair of what it overshot are over. Transfers run one after the other: each
-may need more than one processor.
+As in :mod:`tunstack.bench.loss`: the same kind of bridge, fresh namespaces each time, a queue of
+one bandwidth-delay product, default buffers. The last part of each transfer counts, after slow
+start and its recovery. Transfers run one at a time, as each may need more than one processor.
 """
 
 from __future__ import annotations
@@ -13,21 +12,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import tunstack
-from tunstack.bench.crew import open_crew
-from tunstack.bench.lane import Lane, Outcome
 from tunstack.bench.loss import Contender, available_controls
+from tunstack.bench.pool import open_pool
+from tunstack.bench.transfer import Outcome, Transfer
 from tunstack.path.impair import Impairments
 from tunstack.tcp.config import Config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tunstack.bench.crew import Worker
+    from tunstack.bench.pool import Worker
 
 _MTU: Final = 1500
 _MSS: Final = 1448
 _SKIPPED: Final = 0.6
-"""Of a transfer; what comes in this part is not counted."""
+"""The share of a transfer, at its beginning, that is not counted."""
 
 CONTENDERS: Final = (
     Contender("kernel", "kernel", "kernel", "cubic"),
@@ -44,7 +43,7 @@ class FastCell:
     """One path.
 
     Attributes:
-        rtt: Seconds there and back, without any queue.
+        rtt: Round-trip time in seconds, without queueing.
         rate: Bits per second of the bottleneck, IP headers included.
     """
 
@@ -53,13 +52,13 @@ class FastCell:
 
     @property
     def impairments(self) -> Impairments:
-        """What happens in each direction: a queue in octets, as offload needs it."""
+        """The impairments of each direction, with a queue in octets, as offload requires."""
         queue = max(10 * _MTU, round(self.rate * self.rtt / 8))
         return Impairments(delay=self.rtt / 2, rate=self.rate, limit_bytes=queue)
 
     @property
     def payload(self) -> float:
-        """Bits per second that applications can get, when each packet is as large as it may be."""
+        """The path's capacity for application data in bits per second, with packets of the MTU."""
         return self.rate * _MSS / _MTU
 
 
@@ -93,13 +92,13 @@ QUICK: Final = FastPlan(rates=(100e6,), rtts=(0.02, 0.066), seconds=3.0)
 
 @dataclass(slots=True)
 class FastResult:
-    """What came out of a contender in a cell.
+    """The outcomes of a contender in a cell.
 
     Attributes:
         cell: The path.
-        contender: Who sends to whom.
+        contender: The sender and the receiver.
         counted: The seconds that count, at the end of each transfer.
-        window: The octets that buffers at both ends let be under way, at the most.
+        window: The octets in flight at most, as limited by both buffers.
         outcomes: Of each transfer.
     """
 
@@ -111,31 +110,31 @@ class FastResult:
 
     @property
     def goodput(self) -> float:
-        """Bits per second while it counted."""
+        """Bits per second in the part that counts."""
         octets = sum(outcome.octets - outcome.early for outcome in self.outcomes)
         return octets * 8 / self.counted / len(self.outcomes)
 
     @property
     def share(self) -> float:
-        """The goodput, as a part of what the path can bring."""
+        """The goodput as a share of the path's capacity."""
         return self.goodput / self.cell.payload
 
     @property
     def bound(self) -> float:
-        """What part of the path buffers let be used, 1 at the most, without any queue."""
+        """The share of the path's rate that the window permits, at most 1."""
         return min(1.0, self.window * 8 / self.cell.rtt / self.cell.rate)
 
 
 async def run_fast(plan: FastPlan, progress: Callable[[float], None]) -> list[FastResult]:
-    """Run all of a plan; the kernel's rows are left out where it lacks CUBIC.
+    """Run a plan; the kernel's rows are left out where it lacks CUBIC.
 
     Args:
         plan: What to run.
         progress: Called with the share that is done, from 0 to 1.
 
     Raises:
-        tunstack.SetupError: there is no namespace to be had, or no offload.
-        tunstack.bench.crew.LaneError: a transfer failed.
+        tunstack.SetupError: a namespace cannot be created, or offload is not available.
+        tunstack.bench.pool.TransferError: a transfer failed.
     """
     available = await available_controls()
     kernel = await _kernel_buffers()
@@ -149,17 +148,17 @@ async def run_fast(plan: FastPlan, progress: Callable[[float], None]) -> list[Fa
     ]
 
     async def run(worker: Worker, result: FastResult) -> None:
-        result.outcomes.append(await worker.run(_lane(plan, result)))
+        result.outcomes.append(await worker.run(_transfer(plan, result)))
         progress(sum(bool(each.outcomes) for each in results) / len(results))
 
-    async with open_crew(1, plan.rates[0]) as crew:
+    async with open_pool(1, plan.rates[0]) as pool:
         for result in results:
-            await crew.begin(result.cell.rate, partial(run, result=result))
+            await pool.start(result.cell.rate, partial(run, result=result))
     return results
 
 
 def figures(plan: FastPlan, results: list[FastResult]) -> dict[str, Any]:
-    """Every figure, with what the paths and tunstack counted."""
+    """All figures and counters."""
     return {
         "plan": asdict(plan),
         "results": [
@@ -177,8 +176,8 @@ def figures(plan: FastPlan, results: list[FastResult]) -> dict[str, Any]:
     }
 
 
-def _lane(plan: FastPlan, result: FastResult) -> Lane:
-    return Lane(
+def _transfer(plan: FastPlan, result: FastResult) -> Transfer:
+    return Transfer(
         sender=result.contender.sender,
         receiver=result.contender.receiver,
         congestion=result.contender.congestion,
@@ -191,7 +190,7 @@ def _lane(plan: FastPlan, result: FastResult) -> Lane:
 
 
 async def _kernel_buffers() -> tuple[int, int]:
-    """How far a kernel's buffers grow in a new namespace, to send and to receive, in octets."""
+    """The limits of a new namespace's tcp_wmem and tcp_rmem, in octets."""
     async with tunstack.open_namespace() as namespace:
         sizes = [namespace.sysctl(f"net.ipv4.tcp_{name}") for name in ("wmem", "rmem")]
     send, receive = (int(each.split()[2]) for each in sizes)
@@ -199,7 +198,7 @@ async def _kernel_buffers() -> tuple[int, int]:
 
 
 def _window(contender: Contender, kernel_send: int, kernel_receive: int) -> int:
-    """The octets that both ends' buffers hold, the smaller of the two."""
+    """The smaller of the send and the receive buffer's limits, in octets."""
     ours = Config()
     send = ours.send_buffer_max if contender.sender == "tunstack" else kernel_send
     receive = ours.receive_buffer_max if contender.receiver == "tunstack" else kernel_receive

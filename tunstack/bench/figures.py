@@ -1,6 +1,6 @@
-"""The suite's ratios as an SVG: a bar for each row, on a logarithmic scale, and its target.
+"""The suite's ratios as an SVG: a bar for each row, on a logarithmic scale, with its target.
 
-An arrow before each name tells which way is better: less time, more requests.
+An arrow before each name shows which direction is better.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _ROW: Final = 26
 _TOP: Final = 82
 _BOTTOM: Final = 82
 _LEAST: Final = 0.01
-"""The lowest ratio that is drawn as what it is."""
+"""The lowest ratio on the scale."""
 _AXIS: Final = "tunstack's median divided by that of kernel sockets (logarithmic; 1: the same)"
 _MORE, _LESS = "→", "←"
-"""The direction in which a bar is better."""
+"""The direction that is better."""
 _MET, _MISSED, _PLAIN = "#009E73", "#D55E00", "#56B4E9"  # after Okabe and Ito
 
 
@@ -33,7 +33,7 @@ def draw(results: Iterable[Result], made_by: str = "") -> str:
 
     Args:
         results: The rows.
-        made_by: On what machine, and with what, it was measured.
+        made_by: The machine and the load generators.
     """
     rows = [result for result in results if result.row.compared and math.isfinite(result.ratio)]
     values = [1.0, *(result.ratio for result in rows), *_bounds(rows)]
@@ -61,7 +61,7 @@ def draw(results: Iterable[Result], made_by: str = "") -> str:
 
 
 def _legend() -> Iterator[str]:
-    """What the colours, the mark and the arrows mean."""
+    """The legend: colours, the target's mark, arrows."""
     x = 12.0
     for colour, words in (
         (_MET, "target met"),
@@ -91,12 +91,12 @@ class _Scale:
         self._high = high
 
     def x(self, value: float) -> float:
-        """How far to the right `value` stands."""
+        """The x coordinate of `value`."""
         value = min(max(value, self._low), self._high)
         return _NAMES + _WIDTH * math.log(value / self._low) / math.log(self._high / self._low)
 
     def ticks(self) -> list[float]:
-        """0.1, 0.2, 0.5, 1, 2..., as far as they fit."""
+        """The values 0.1, 0.2, 0.5, 1, 2... within the scale."""
         first, last = math.floor(math.log10(self._low)), math.ceil(math.log10(self._high))
         values = [
             round(digit * 10.0**power, 9) for power in range(first, last + 1) for digit in (1, 2, 5)

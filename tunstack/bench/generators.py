@@ -1,6 +1,6 @@
-"""Who makes the load: wrk, ab and iperf3 where they are installed, clients of our own where not.
+"""Load generators: wrk, ab and iperf3 where they are installed, otherwise our own clients.
 
-Each function returns a command, and what reads the figures out of what the command prints.
+Each function returns a command and the parser of its output.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LOAD: Final = Path(__file__).with_name("load.py")
-_ENOUGH: Final = 1_000_000
-"""Requests: more than ab can make in its time."""
+_MAX_REQUESTS: Final = 1_000_000
+"""ab's -n: more requests than it can send in its time."""
 
 
 class GeneratorError(Exception):
-    """A load failed; the message says how."""
+    """A load generator failed; the message says why."""
 
 
 @dataclass(slots=True, frozen=True)
 class Generator:
-    """A program that makes load.
+    """A load generator.
 
     Attributes:
-        command: To be run where the server can be reached.
-        read: What it printed, to figures: ``rate`` in requests a second, ``octets`` and
-            ``seconds``, ``p50`` and ``p99`` in seconds, ``cpu`` in seconds if the program tells.
+        command: To run where the server can be reached.
+        read: Parses its output: ``rate`` in requests per second, ``octets`` and ``seconds``,
+            ``p50`` and ``p99`` in seconds, ``cpu`` in seconds if it is reported.
     """
 
     command: list[str]
@@ -49,7 +49,7 @@ class Generator:
 
 
 def programs(*, own: bool = False) -> dict[str, str]:
-    """Name who makes which load here."""
+    """Return the program that generates each kind of load on this machine."""
     loads = {
         "bulk": bulk("", 1, 1, to_us=True, own=own),
         "requests": requests("", 1, 1, own=own),
@@ -61,7 +61,7 @@ def programs(*, own: bool = False) -> dict[str, str]:
 def bulk(
     address: str, seconds: float, connections: int, *, to_us: bool, own: bool = False
 ) -> Generator:
-    """As many octets as possible, to the server or from it: iperf3's, if there is one."""
+    """Bulk transfer, to the server or from it, by iperf3 if it is installed."""
     if not own and shutil.which("iperf3") is not None:
         command = ["iperf3", "-J", "-c", address, "-p", str(IPERF)]
         command += [f"-t{math.ceil(seconds)}", f"-P{connections}", *([] if to_us else ["-R"])]
@@ -71,7 +71,7 @@ def bulk(
 
 
 def requests(address: str, seconds: float, connections: int, *, own: bool = False) -> Generator:
-    """Small requests on connections that are kept alive: wrk's, if there is one."""
+    """Small HTTP requests on persistent connections, by wrk if it is installed."""
     if own or shutil.which("wrk") is None:
         return _own("requests", address, HTTP, seconds, connections)
     # wrk counts in whole seconds.
@@ -80,10 +80,10 @@ def requests(address: str, seconds: float, connections: int, *, own: bool = Fals
 
 
 def connections(address: str, seconds: float, at_a_time: int, *, own: bool = False) -> Generator:
-    """Connections with one request each: ab's, if there is one."""
+    """Connections with one HTTP request each, by ab if it is installed."""
     if own or shutil.which("ab") is None:
         return _own("connections", address, HTTP, seconds, at_a_time)
-    command = ["ab", "-q", f"-c{at_a_time}", f"-t{math.ceil(seconds)}", f"-n{_ENOUGH}"]
+    command = ["ab", "-q", f"-c{at_a_time}", f"-t{math.ceil(seconds)}", f"-n{_MAX_REQUESTS}"]
     return Generator([*command, "-H", f"User-Agent: {AGENT}", f"http://{address}/"], read_ab)
 
 
@@ -93,7 +93,7 @@ def echoes(address: str, seconds: float) -> Generator:
 
 
 def hold(address: str, port: int, first: int, amount: int) -> Generator:
-    """Connections that do nothing, from port `first` on."""
+    """Idle connections, from local port `first` on."""
     return _own("hold", address, port, first, amount)
 
 
@@ -110,7 +110,7 @@ def _read_own(printed: str) -> dict[str, float]:
 
 
 def read_iperf(printed: str) -> dict[str, float]:
-    """Read what iperf3 printed.
+    """Parse iperf3's output.
 
     Raises:
         GeneratorError: it failed.
@@ -130,10 +130,10 @@ def read_iperf(printed: str) -> dict[str, float]:
 
 
 def read_wrk(printed: str) -> dict[str, float]:
-    """Read what wrk printed.
+    """Parse wrk's output.
 
     Raises:
-        GeneratorError: there is no rate in it, or it was answered badly.
+        GeneratorError: it has no rate, or requests failed.
     """
     if bad := re.search(r"Socket errors: .*|Non-2xx.*", printed):
         raise GeneratorError(f"wrk: {bad[0]}")
@@ -141,10 +141,10 @@ def read_wrk(printed: str) -> dict[str, float]:
 
 
 def read_ab(printed: str) -> dict[str, float]:
-    """Read what ab printed.
+    """Parse ab's output.
 
     Raises:
-        GeneratorError: there is no rate in it, or requests failed.
+        GeneratorError: it has no rate, or requests failed.
     """
     if failed := _number("ab", r"Failed requests:\s+(\d+)", printed):
         raise GeneratorError(f"ab: {failed:.0f} requests failed")

@@ -1,15 +1,14 @@
-"""The server's side of iperf3's protocol, as far as iperf3 as a client of the benchmark needs it.
+"""The server's side of iperf3's protocol, as far as the benchmark's client needs it.
 
-One control connection carries states of one octet, and documents of JSON with their length before
-them; each stream is a connection of its own. All begin with the same cookie. A test goes like this,
-in iperf3's own words:
+A control connection carries states of one octet and length-prefixed JSON documents; each stream is
+a connection of its own. All begin with the same cookie. A test, in iperf3's own terms:
 
     client                                   server
     cookie                              ->
                                         <-   PARAM_EXCHANGE
     parameters                          ->
                                         <-   CREATE_STREAMS
-    so many connections, cookie on each ->
+    N connections, cookie on each       ->
                                         <-   TEST_START, TEST_RUNNING
     octets                              ->   or, in reverse, <-
     TEST_END                            ->
@@ -38,25 +37,25 @@ _PARAM_EXCHANGE: Final = 9
 _CREATE_STREAMS: Final = 10
 _EXCHANGE_RESULTS: Final = 13
 _DISPLAY_RESULTS: Final = 14
-_MOST_JSON: Final = 1 << 20
-_PIECE: Final = 1 << 18
+_MAX_JSON_SIZE: Final = 1 << 20
+_WRITE_SIZE: Final = 1 << 18
 
 
 class IperfError(Exception):
-    """The client says what it should not."""
+    """The client violates the protocol."""
 
 
 @dataclass(slots=True, eq=False)
 class _Test:
-    """A test that goes on.
+    """A running test.
 
     Attributes:
-        streams: How many there shall be.
-        reverse: Whether we send.
-        octets: What each stream has carried so far.
-        complete: When all streams are there.
-        start: When octets may flow.
-        scopes: Cancel the streams.
+        streams: The number of streams.
+        reverse: Whether the server sends.
+        octets: Octets of each stream so far.
+        complete: Set when all streams are connected.
+        start: Set when data may be sent.
+        scopes: Cancel scopes of the streams.
     """
 
     streams: int
@@ -74,22 +73,22 @@ class _Test:
 
 @final
 class Iperf:
-    """Serves tests, of which several may go on at a time."""
+    """An iperf3 server; several tests may run at a time."""
 
     def __init__(self) -> None:
         self._tests: dict[bytes, _Test] = {}
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        """Handle one connection, be it a test's control or one of its streams.
+        """Serve one connection: a test's control connection or one of its streams.
 
         Raises:
-            IperfError: the client is no iperf3.
+            IperfError: the client violates the protocol.
         """
         reader = _Reader(stream)
         cookie = await reader.exactly(_COOKIE)
         test = self._tests.get(cookie)
         if test is not None:
-            await _carry(test, stream)
+            await _transfer(test, stream)
             return
         try:
             await self._control(cookie, stream, reader)
@@ -110,13 +109,13 @@ class Iperf:
             raise IperfError("the test was not ended")
         await stream.send_all(bytes([_EXCHANGE_RESULTS]))
         await reader.document()
-        await stream.send_all(_packed(_results(test)))
+        await stream.send_all(_encode(_results(test)))
         await stream.send_all(bytes([_DISPLAY_RESULTS]))
         with suppress(IperfError, trio.BrokenResourceError):
             await reader.exactly(1)
 
 
-async def _carry(test: _Test, stream: trio.SocketStream) -> None:
+async def _transfer(test: _Test, stream: trio.SocketStream) -> None:
     """Send or receive on one stream of a test, until the test ends."""
     number = len(test.octets)
     test.octets.append(0)
@@ -126,7 +125,7 @@ async def _carry(test: _Test, stream: trio.SocketStream) -> None:
         test.scopes.append(scope)
         await test.start.wait()
         if test.reverse:
-            piece = bytes(_PIECE)
+            piece = bytes(_WRITE_SIZE)
             while True:
                 await stream.send_all(piece)
                 test.octets[number] += len(piece)
@@ -156,19 +155,19 @@ def _results(test: _Test) -> dict[str, Any]:
     }
 
 
-def _packed(document: dict[str, Any]) -> bytes:
+def _encode(document: dict[str, Any]) -> bytes:
     text = json.dumps(document).encode()
     return len(text).to_bytes(4, "big") + text
 
 
 class _Reader:
-    """Reads so many octets, however they come."""
+    """Reads exact numbers of octets."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
 
     async def exactly(self, size: int) -> bytes:
-        """So many; no more than these are taken from the stream."""
+        """Read exactly `size` octets."""
         data = bytearray()
         while len(data) < size:
             some = await self._stream.receive_some(size - len(data))
@@ -178,8 +177,8 @@ class _Reader:
         return bytes(data)
 
     async def document(self) -> dict[str, Any]:
-        """A document of JSON."""
+        """Read a length-prefixed JSON document."""
         size = int.from_bytes(await self.exactly(4), "big")
-        if size > _MOST_JSON:
+        if size > _MAX_JSON_SIZE:
             raise IperfError(f"{size} octets of JSON are too many")
         return dict(json.loads(await self.exactly(size)))

@@ -1,15 +1,15 @@
-"""The clients of the benchmark: plain sockets of the kernel, in a process of their own.
+"""Load generators over kernel sockets, each in a process of its own.
 
-Run as a script, ``load.py WHAT HOST PORT SECONDS CONNECTIONS``, it prints what came out as a line
-of JSON. It imports as little as it can, to start quickly, and does little more than system calls:
-it is the server that is to be measured.
+Run as a script, ``load.py LOAD HOST PORT SECONDS CONNECTIONS``, it prints its figures as a line of
+JSON. It has few imports, to start fast, and does little more than system calls, so that the server
+is what is measured.
 
-    send, receive    so many octets in so many seconds, by all connections together
-    requests         answers to small HTTP requests on connections that are kept alive
-    connections      the same, each on a connection of its own; so many are open at a time
-    echoes           the round-trip times of a small message, one after the other
-    hold             opens so many connections, prints, and keeps them until its input ends; their
-                     first port stands in the place of SECONDS
+    send, receive    bulk transfer over all connections
+    requests         small HTTP requests on persistent connections
+    connections      the same, each on a connection of its own; CONNECTIONS are open at a time
+    echoes           round-trip times of a small message
+    hold             opens connections, prints a line, and keeps them open until its input ends; the
+                     first local port is given in place of SECONDS
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from contextlib import suppress
 
 AGENT = "tunstack-benchmark/1 (a request of about a hundred octets)"
 REQUEST = f"GET / HTTP/1.1\r\nHost: benchmark\r\nUser-Agent: {AGENT}\r\n\r\n".encode()
-_PIECE = 1 << 18
+_WRITE_SIZE = 1 << 18
 _MESSAGE = bytes(64)
 _WARM_UP = 50
 
@@ -49,10 +49,10 @@ def _open(
 
 
 def send(address: Address, seconds: float, connections: int) -> Figures:
-    """Send for so long, and wait until the server has read it all."""
+    """Send for `seconds`, and wait until the server has read everything."""
     poll, sockets = _open(address, connections, select.EPOLLOUT)
     by_number = {sock.fileno(): sock for sock in sockets}
-    piece = bytes(_PIECE)
+    piece = bytes(_WRITE_SIZE)
     octets = 0
     begin = now = time.perf_counter()
     while now < begin + seconds:
@@ -70,27 +70,27 @@ def send(address: Address, seconds: float, connections: int) -> Figures:
 
 
 def receive(address: Address, seconds: float, connections: int) -> Figures:
-    """Read for so long."""
+    """Receive for `seconds`."""
     poll, sockets = _open(address, connections, select.EPOLLIN)
     by_number = {sock.fileno(): sock for sock in sockets}
-    buffer = bytearray(_PIECE)
+    buffer = bytearray(_WRITE_SIZE)
     octets = 0
     begin = now = time.perf_counter()
     while now < begin + seconds:
         for number, _ in poll.poll(seconds):
-            octets += _some(by_number[number].recv_into(buffer))
+            octets += _check_open(by_number[number].recv_into(buffer))
         now = time.perf_counter()
     return {"octets": octets, "seconds": now - begin}
 
 
-def _some(received: int) -> int:
+def _check_open(received: int) -> int:
     if not received:
         raise ConnectionError("the server ended a connection that should stay")
     return received
 
 
 def requests(address: Address, seconds: float, connections: int) -> Figures:
-    """Make requests: the next one on a connection as soon as the last one is answered."""
+    """Send requests, the next one on a connection as soon as the last one is answered."""
     poll, sockets = _open(address, connections, select.EPOLLIN)
     by_number = {sock.fileno(): sock for sock in sockets}
     answered = 0
@@ -100,16 +100,16 @@ def requests(address: Address, seconds: float, connections: int) -> Figures:
     while now < begin + seconds:
         for number, _ in poll.poll(seconds):
             sock = by_number[number]
-            # An answer is far smaller than this, and comes in one piece.
-            _some(len(sock.recv(65536)))
+            # A response is far smaller than this, and arrives in one segment.
+            _check_open(len(sock.recv(65536)))
             answered += 1
             sock.send(REQUEST)
         now = time.perf_counter()
     return {"requests": answered, "seconds": now - begin}
 
 
-def connections(address: Address, seconds: float, most: int) -> Figures:
-    """Connect, request, and read to the end: so many at a time, again and again."""
+def connections(address: Address, seconds: float, at_a_time: int) -> Figures:
+    """Connect, send a request and read to the end, with `at_a_time` connections open."""
     request = REQUEST.replace(b"HTTP/1.1", b"HTTP/1.0")
     poll = select.epoll()
     open_: dict[int, socket.socket] = {}
@@ -123,7 +123,7 @@ def connections(address: Address, seconds: float, most: int) -> Figures:
 
     done = 0
     begin = now = time.perf_counter()
-    for _ in range(most):
+    for _ in range(at_a_time):
         connect()
     while now < begin + seconds:
         for number, event in poll.poll(seconds):
@@ -141,7 +141,7 @@ def connections(address: Address, seconds: float, most: int) -> Figures:
 
 
 def echoes(address: Address, seconds: float, _: int) -> Figures:
-    """Send a message, wait for it to come back, and so on."""
+    """Measure round-trip times of a small message, one at a time."""
     times: list[float] = []
     clock = time.perf_counter
     with socket.create_connection(address) as sock:
@@ -150,7 +150,7 @@ def echoes(address: Address, seconds: float, _: int) -> Figures:
         begin = clock()
         while begin < end or len(times) <= _WARM_UP:
             sock.send(_MESSAGE)
-            _some(len(sock.recv(65536)))
+            _check_open(len(sock.recv(65536)))
             now = clock()
             times.append(now - begin)
             begin = now
@@ -159,14 +159,13 @@ def echoes(address: Address, seconds: float, _: int) -> Figures:
 
 
 def percentile(ordered: list[float], share: float) -> float:
-    """The least of the values that so large a share of them does not exceed (nearest rank)."""
+    """Return the nearest-rank percentile of sorted values."""
     return ordered[max(1, math.ceil(share * len(ordered))) - 1]
 
 
 def hold(address: Address, first: float, connections: int) -> Figures:
-    """Open connections, from the port `first` on, and keep them."""
-    # The kernel can choose the ports, but tries half of all before it takes one of the other half:
-    # milliseconds for each connection of a crowd.
+    """Open connections from local port `first` on, and keep them open."""
+    # Ports are bound here: the kernel's choice takes milliseconds once half of them are in use.
     sockets = []
     for port in range(int(first), int(first) + connections):
         sock = socket.socket()
@@ -183,8 +182,8 @@ LOADS = {each.__name__: each for each in (send, receive, requests, connections, 
 
 
 def main(what: str, host: str, port: str, seconds: str, amount: str) -> None:
-    """Run a load, and tell what came out, and the CPU seconds that it took us."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Who started us ends us.
+    """Run a load, and print its figures and our CPU seconds."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent handles it, and then ends us.
     wanted = int(amount) + 64
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:

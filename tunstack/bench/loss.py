@@ -1,12 +1,12 @@
-"""Goodput across a lossy path: tunstack, and the kernel with several congestion controls.
+"""Goodput across lossy paths: tunstack, and the kernel with several congestion controls.
 
-All go through one and the same kind of bridge (:mod:`tunstack.deploy.bridge`), in fresh namespaces
-each time, so that no route remembers anything; with the same seeds, so that the same packets are
-lost as long as the same packets are sent; with the kernel's and tunstack's default buffers. Each
-transfer lasts a fixed time, and what the receiving application got is what counts.
+All transfers use the same kind of bridge (:mod:`tunstack.deploy.bridge`), in fresh namespaces each
+time, without cached route metrics; with the same seeds, so that the same packets are lost as long
+as the same packets are sent; and with default buffers. Each transfer lasts a fixed time; the octets
+that the receiving application has read count.
 
-The path has a bottleneck with a queue of one bandwidth-delay product before it. So the cells
-without loss tell who fills the bottleneck, and the others who copes with the loss.
+The path has a bottleneck with a queue of one bandwidth-delay product: the cells without loss show
+the use of the bottleneck, the others the response to loss.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 import tunstack
-from tunstack.bench.crew import open_crew
-from tunstack.bench.lane import Lane, Outcome
+from tunstack.bench.pool import open_pool
+from tunstack.bench.transfer import Outcome, Transfer
 from tunstack.path.impair import Impairments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from tunstack.bench.crew import Worker
+    from tunstack.bench.pool import Worker
 
 _MTU: Final = 1500
 _MSS: Final = 1448
-_MOST_LANES: Final = 3 * (os.cpu_count() or 1)
-"""Transfers at a time; more would get in each other's way."""
+_MAX_TRANSFERS: Final = 3 * (os.cpu_count() or 1)
+"""Transfers at a time; more would disturb each other."""
 
-_SENSITIVE: Final = 0.02
-"""A round trip, in seconds, of which so little is noticed that no more than two run at a time."""
+_SHORT_RTT: Final = 0.02
+"""Seconds: at shorter round trips, delays of the machine distort results if many transfers run."""
 
 
 @dataclass(slots=True, frozen=True)
 class Contender:
-    """Who sends to whom.
+    """A sender and a receiver.
 
     Attributes:
-        name: For the table.
+        name: In the table.
         sender: ``kernel`` or ``tunstack``.
-        receiver: Likewise.
+        receiver: ``kernel`` or ``tunstack``.
         congestion: The sender's congestion control.
         offload: Whether both ends, and the path, take segments of up to 64 KiB.
     """
@@ -60,8 +60,8 @@ class Contender:
     offload: bool = False
 
     @property
-    def fills_the_path(self) -> bool:
-        """Whether loss hardly slows it down."""
+    def ignores_loss(self) -> bool:
+        """Whether its congestion control does not reduce its rate on loss."""
         return self.congestion == "bbr"
 
 
@@ -81,8 +81,8 @@ class Cell:
     """One path.
 
     Attributes:
-        rtt: Seconds there and back, without any queue.
-        loss: Probability that a packet is lost, in either direction.
+        rtt: Round-trip time in seconds, without queueing.
+        loss: Probability of packet loss in each direction.
         rate: Bits per second of the bottleneck.
     """
 
@@ -92,13 +92,13 @@ class Cell:
 
     @property
     def impairments(self) -> Impairments:
-        """What happens in each direction."""
+        """The impairments of each direction."""
         queue = max(10, round(self.rate * self.rtt / 8 / _MTU))
         return Impairments(loss=self.loss, delay=self.rtt / 2, rate=self.rate, limit=queue)
 
     @property
     def expected(self) -> float:
-        """What Reno may reach, in bits per second (Mathis et al., 1997)."""
+        """Reno's expected throughput in bits per second (Mathis et al., 1997)."""
         if not self.loss:
             return self.rate
         return min(self.rate, 1.22 * _MSS * 8 / (self.rtt * math.sqrt(self.loss)))
@@ -114,7 +114,7 @@ class Plan:
         rate: Of the bottleneck, in bits per second.
         seconds: Of each transfer.
         repeats: Transfers of each contender in each cell with loss, with a seed each. Without loss
-            there is no chance in it, and one is enough.
+            nothing is random, and one is enough.
     """
 
     rtts: tuple[float, ...] = (0.02, 0.1)
@@ -129,7 +129,7 @@ class Plan:
         return [Cell(rtt, loss, self.rate) for rtt in self.rtts for loss in self.losses]
 
     def seeds(self, cell: Cell) -> range:
-        """The seeds that all contenders get in a cell."""
+        """The seeds of all contenders in a cell."""
         return range(1, 1 + (self.repeats if cell.loss else 1))
 
 
@@ -138,7 +138,7 @@ QUICK: Final = Plan(losses=(0.0, 0.01), seconds=3.0, repeats=3)
 
 @dataclass(slots=True)
 class Result:
-    """What came out of a contender in a cell."""
+    """The outcomes of a contender in a cell."""
 
     cell: Cell
     contender: Contender
@@ -147,14 +147,14 @@ class Result:
 
     @property
     def load(self) -> float:
-        """What it may bring, in bits per second; more where it must not be kept waiting.
+        """Its load on the machine, in bits per second, for the limit on concurrent transfers.
 
-        Others who run make a path longer, by so much the more as it is short; and one with an end
-        outside the kernel more than another.
+        At least the share of a short round trip: concurrent transfers delay a path's packets, which
+        matters the more the shorter the round trip is.
         """
-        if self.contender.fills_the_path:
+        if self.contender.ignores_loss:
             return self.cell.rate
-        return max(self.cell.expected, self.cell.rate * min(1.0, _SENSITIVE / self.cell.rtt))
+        return max(self.cell.expected, self.cell.rate * min(1.0, _SHORT_RTT / self.cell.rtt))
 
     @property
     def goodputs(self) -> list[float]:
@@ -163,30 +163,29 @@ class Result:
 
     @property
     def goodput(self) -> float:
-        """Their median."""
+        """The median of `goodputs`."""
         return median(self.goodputs)
 
 
 async def run_plan(plan: Plan, progress: Callable[[float], None]) -> list[Result]:
-    """Run all of a plan; contenders whose congestion control the kernel lacks are left out.
+    """Run a plan; contenders whose congestion control the kernel lacks are left out.
 
-    Transfers run side by side as far as two fast ones would: what a slow path leaves idle is used
-    for another transfer over a path of its own.
+    Transfers run concurrently, each over a path of its own, up to the load of two at full rate.
 
     Args:
         plan: What to run.
         progress: Called with the share that is done, from 0 to 1.
 
     Raises:
-        tunstack.SetupError: there is no namespace to be had.
-        tunstack.bench.crew.LaneError: a transfer failed.
+        tunstack.SetupError: a namespace cannot be created.
+        tunstack.bench.pool.TransferError: a transfer failed.
     """
     available = await available_controls()
     contenders = [
         each for each in CONTENDERS if each.sender == "tunstack" or each.congestion in available
     ]
     results = [Result(cell, each, plan.seconds) for cell in plan.cells for each in contenders]
-    # In turns, so that contenders meet the same moments.
+    # Alternately, so that a busier machine affects all contenders alike.
     turns = [
         (result, seed)
         for cell in plan.cells
@@ -198,18 +197,18 @@ async def run_plan(plan: Plan, progress: Callable[[float], None]) -> list[Result
 
     async def run(worker: Worker, result: Result, seed: int) -> None:
         nonlocal done
-        result.outcomes.append(await worker.run(_lane(result, seed)))
+        result.outcomes.append(await worker.run(_transfer(result, seed)))
         done += 1
         progress(done / len(turns))
 
-    async with open_crew(_MOST_LANES, 2 * plan.rate) as crew:
+    async with open_pool(_MAX_TRANSFERS, 2 * plan.rate) as pool:
         for result, seed in turns:
-            await crew.begin(result.load, partial(run, result=result, seed=seed))
+            await pool.start(result.load, partial(run, result=result, seed=seed))
     return results
 
 
-def _lane(result: Result, seed: int) -> Lane:
-    return Lane(
+def _transfer(result: Result, seed: int) -> Transfer:
+    return Transfer(
         sender=result.contender.sender,
         receiver=result.contender.receiver,
         congestion=result.contender.congestion,
@@ -220,7 +219,7 @@ def _lane(result: Result, seed: int) -> Lane:
 
 
 def ratio(results: Iterable[Result], result: Result) -> float | None:
-    """A result's goodput in units of the kernel's Reno on the same path; None without that."""
+    """A result's goodput divided by the kernel's Reno's on the same path; None without that."""
     for each in results:
         if each.cell == result.cell and each.contender == REFERENCE:
             return result.goodput / each.goodput if each.goodput else None
@@ -228,7 +227,7 @@ def ratio(results: Iterable[Result], result: Result) -> float | None:
 
 
 def as_json(plan: Plan, results: list[Result], fast: dict[str, Any] | None = None) -> str:
-    """Every figure, with what the paths and tunstack counted; `fast` is those of fast paths."""
+    """All figures and counters as JSON; `fast` is those of fast paths."""
     figures = [
         {
             "rtt": result.cell.rtt,
@@ -247,7 +246,7 @@ def as_json(plan: Plan, results: list[Result], fast: dict[str, Any] | None = Non
 
 
 async def available_controls() -> set[str]:
-    """The congestion controls that the kernel lets us use."""
+    """The congestion controls that the kernel offers to us."""
     available = set()
     async with tunstack.open_namespace() as namespace:
         for name in {each.congestion for each in CONTENDERS}:

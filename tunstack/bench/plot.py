@@ -1,4 +1,4 @@
-"""The goodput of a loss benchmark as an SVG, drawn by hand: it takes lines, marks and text."""
+"""Charts of the loss benchmark's goodput, as SVG, without a library."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RIGHT: Final = 20
 _BOTTOM: Final = 70
 _LEGEND: Final = 210
 _LEAST: Final = 1e4
-"""Bits per second, below which a goodput is drawn as so much: the scale has no zero."""
+"""Bits per second: the lowest goodput on the logarithmic scale."""
 _TITLE: Final = (
     "Goodput in Mbit/s over loss (logarithmic): more is better. Dashed: tunstack at one end"
 )
@@ -38,9 +38,9 @@ def draw(results: Sequence[Result], made_by: str = "", fast: Sequence[FastResult
     Below, goodput on fast paths over the round-trip time, a panel for each rate.
 
     Args:
-        results: What was measured across lossy paths.
-        made_by: On what machine.
-        fast: What was measured across fast ones.
+        results: Of lossy paths.
+        made_by: The machine.
+        fast: Of fast paths.
     """
     made = ((_TITLE, _lossy_row(results)), (_FAST_TITLE, _fast_row(fast)))
     titles, rows = [title for title, row in made if row], [row for _, row in made if row]
@@ -62,15 +62,15 @@ def draw(results: Sequence[Result], made_by: str = "", fast: Sequence[FastResult
 
 @dataclass(slots=True)
 class _Panel:
-    """What a panel shows.
+    """The contents of a panel.
 
     Attributes:
         title: Above it.
         unit: Of the vertical axis.
-        abscissa: Below it.
-        columns: What stands below each place of the horizontal axis.
-        ticks: What stands beside the vertical axis, and how far down.
-        lines: The points of each contender, by its name: a column and how far down.
+        abscissa: The label of the horizontal axis.
+        columns: The labels of the positions on the horizontal axis.
+        ticks: The labels of the vertical axis, with their y coordinates.
+        lines: The points of each contender, by its name: a column and a y coordinate.
     """
 
     title: str
@@ -131,7 +131,7 @@ def _fast_row(results: Sequence[FastResult]) -> list[_Panel]:
 
 
 def _y_of_share(share: float) -> float:
-    """How far down a share of what a path can bring stands: a linear scale up to 105 %."""
+    """The y coordinate of a share of the path's capacity: a linear scale up to 105 %."""
     return _HEIGHT - _BOTTOM - share / 1.05 * (_HEIGHT - _BOTTOM - _TOP)
 
 
@@ -143,12 +143,12 @@ class _Scale:
         self._high = high
 
     def y(self, value: float) -> float:
-        """How far down `value` stands."""
+        """The y coordinate of `value`."""
         share = math.log(max(value, self._low) / self._low) / math.log(self._high / self._low)
         return _HEIGHT - _BOTTOM - share * (_HEIGHT - _BOTTOM - _TOP)
 
     def ticks(self) -> list[float]:
-        """1, 2, 5, 10, 20..., as far as they fit."""
+        """The values 1, 2, 5, 10, 20... within the scale."""
         first, last = math.floor(math.log10(self._low)), math.ceil(math.log10(self._high))
         values = [digit * 10**power for power in range(first, last + 1) for digit in (1, 2, 5)]
         return [value for value in values if self._low <= value <= self._high]

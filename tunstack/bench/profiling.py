@@ -1,11 +1,11 @@
-"""Where the time goes: profiles of the benchmark's server under load.
+"""CPU profiles of the benchmark's server under load.
 
-``python -m tunstack.bench.profiling DIRECTORY [LOAD...]`` runs each load twice, for the two files:
+``python -m tunstack.bench.profiling DIRECTORY [LOAD...]`` runs each load twice, for two files:
 
-    LOAD.folded   microseconds by stack, sampled, for speedscope or flamegraph.pl; the tables that
-                  are printed are made of them
-    LOAD.prof     every call, by cProfile, for snakeviz or ``python -m pstats``: how often is exact
-                  there, how long is not
+    LOAD.folded   sampled microseconds by call stack, for speedscope or flamegraph.pl; the printed
+                  tables are made from it
+    LOAD.prof     cProfile's data, for snakeviz or ``python -m pstats``: its call counts are exact,
+                  its times are distorted
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ _LOADS: Final[dict[str, Callable[[str, float], Generator]]] = {
 _TOP: Final = 25
 
 
-async def profile(load: str, lane: str, seconds: float, folder: Path) -> Path:
+async def profile(load: str, backend: str, seconds: float, folder: Path) -> Path:
     """Run a load twice; returns the file of samples.
 
     Raises:
-        tunstack.SetupError: there is no namespace, or no device, to be had.
+        tunstack.SetupError: a namespace or a device cannot be created.
         GeneratorError: the load failed.
     """
     async with tunstack.open_namespace() as namespace:
         samples = (folder / f"{load}.folded").absolute()
         calls = (folder / f"{load}.prof").absolute()
         for number, option in enumerate((["--samples", str(samples)], ["--calls", str(calls)])):
-            async with open_server(namespace, lane, number, options=option) as server:
+            async with open_server(namespace, backend, number, options=option) as server:
                 await server.load(_LOADS[load](server.address, seconds))
     return samples
 
 
 def describe(load: str, samples: Counter[Stack]) -> str:
-    """Make tables of samples: layers, and the functions at the top.
+    """Format tables of samples: by layer, and the functions with the most own time.
 
     Args:
-        load: What they are samples of.
+        load: The load's name.
         samples: At least one.
     """
     total = sum(samples.values())
@@ -74,14 +74,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tunstack.bench.profiling")
     parser.add_argument("folder", type=Path, help="for the files; made if it is not there")
     parser.add_argument("loads", nargs="*", metavar="LOAD", help=f"of {', '.join(_LOADS)}")
-    parser.add_argument("--lane", choices=["tunstack", "kernel"], default="tunstack")
+    backends = ["tunstack", "kernel"]
+    parser.add_argument("--lane", dest="backend", choices=backends, default=backends[0])
     parser.add_argument("--seconds", type=float, default=3.0, help="of each run [3]")
     arguments = parser.parse_args()
     for unknown in set(arguments.loads) - set(_LOADS):
         parser.error(f"there is no load {unknown}; there are {', '.join(_LOADS)}")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for load in arguments.loads or _LOADS:
-        file = trio.run(profile, load, arguments.lane, arguments.seconds, arguments.folder)
+        file = trio.run(profile, load, arguments.backend, arguments.seconds, arguments.folder)
         with file.open() as lines:
             print(describe(load, unfold(lines)))
         print(f"stacks in {file}, calls in {file.with_suffix('.prof')}\n")

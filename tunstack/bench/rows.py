@@ -1,4 +1,4 @@
-"""The suite's table: rows of figures for both lanes, their medians, ratios and targets."""
+"""The suite's table: rows of figures for both backends, their medians, ratios and targets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final, Literal
 
-from tunstack.bench.running import LANES
+from tunstack.bench.running import BACKENDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class Target:
-    """What a row shall reach.
+    """A row's target.
 
     Attributes:
         of: ``ratio`` for the ratio of the medians, ``ours`` for tunstack's median itself.
-        sign: Whether that shall be so much at least (``>=``) or at most.
-        bound: How much.
+        sign: Whether `bound` is a lower (``>=``) or an upper bound.
+        bound: The bound, in the row's unit.
     """
 
     of: Literal["ratio", "ours"]
@@ -36,12 +36,12 @@ class Target:
         return f"{'' if self.of == 'ratio' else 'ours '}{self.sign} {self.bound:,g}"
 
     def met(self, row: Result) -> bool:
-        """Whether a row reaches it."""
+        """Whether a row meets the target."""
         value = row.ratio if self.of == "ratio" else row.median("tunstack")
         return value >= self.bound if self.sign == ">=" else value <= self.bound
 
 
-_SPENT: Final = frozenset({"s/GB", "µs", "KiB"})
+_COST_UNITS: Final = frozenset({"s/GB", "µs", "KiB"})
 
 
 @dataclass(slots=True, frozen=True)
@@ -51,10 +51,10 @@ class Row:
     Attributes:
         name: What is measured.
         unit: Of its figures.
-        target: What is wanted, if anything is.
+        target: The target, if there is one.
         share: The names of two other rows, the first of which is taken in units of the second,
-            lane by lane and run by run, to make this one's figures.
-        compared: Whether the ratio of the lanes says anything.
+            backend by backend and run by run, to make this one's figures.
+        compared: Whether the ratio of the backends says anything.
     """
 
     name: str
@@ -65,30 +65,32 @@ class Row:
 
     @property
     def less_is_better(self) -> bool:
-        """Whether a figure counts what is spent: time or memory, and not what is achieved."""
-        return self.unit in _SPENT
+        """Whether the figure is a cost, as time or memory, rather than a rate."""
+        return self.unit in _COST_UNITS
 
 
 @dataclass(slots=True)
 class Result:
-    """What came out: a figure for each run, by lane."""
+    """A row's figures: one for each run, by backend."""
 
     row: Row
-    figures: dict[str, list[float]] = field(default_factory=lambda: {lane: [] for lane in LANES})
+    figures: dict[str, list[float]] = field(
+        default_factory=lambda: {backend: [] for backend in BACKENDS}
+    )
 
-    def median(self, lane: str) -> float:
-        """The median of a lane's figures; not a number where it has none."""
-        return median(self.figures[lane]) if self.figures[lane] else math.nan
+    def median(self, backend: str) -> float:
+        """The median of a backend's figures; NaN if there are none."""
+        return median(self.figures[backend]) if self.figures[backend] else math.nan
 
     @property
     def ratio(self) -> float:
-        """tunstack's median in units of the kernel's; not a number where that is zero."""
+        """tunstack's median divided by the kernel's; NaN if that is zero."""
         kernel = self.median("kernel")
         return self.median("tunstack") / kernel if kernel else math.nan
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is reached; None where there is none."""
+        """Whether the target is met; None without a target."""
         return None if self.row.target is None else self.row.target.met(self)
 
 
@@ -97,12 +99,12 @@ def make_results(rows: Iterable[Row], runs: Mapping[str, list[dict[str, float]]]
 
     Args:
         rows: Those of the table.
-        runs: The figures of each run by the name of their row, by lane. A figure that only some
+        runs: The figures of each run by the name of their row, by backend. A figure that only some
             runs have makes a row with fewer of them; one that tunstack has not makes none.
     """
     results = []
     for row in rows:
-        figures = {lane: _of(row, runs[lane]) for lane in LANES}
+        figures = {backend: _of(row, runs[backend]) for backend in BACKENDS}
         if figures["tunstack"]:
             results.append(Result(row, figures))
     return results
@@ -115,11 +117,11 @@ def _of(row: Row, runs: list[dict[str, float]]) -> list[float]:
     return [run[part] / run[whole] for run in runs if part in run and whole in run]
 
 
-# What is written
+# Output
 
 
 def describe_machine() -> dict[str, str | int | None]:
-    """Say what this ran on: figures of one machine say little about another's."""
+    """Describe the machine: figures of different machines are not comparable."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -159,7 +161,7 @@ def as_json(results: Iterable[Result], conditions: Mapping[str, object]) -> str:
             "name": result.row.name,
             "unit": result.row.unit,
             "figures": result.figures,
-            "medians": {lane: _finite(result.median(lane)) for lane in LANES},
+            "medians": {backend: _finite(result.median(backend)) for backend in BACKENDS},
             "ratio": _finite(result.ratio) if result.row.compared else None,
             "target": None if result.row.target is None else str(result.row.target),
             "met": result.met,
@@ -171,7 +173,7 @@ def as_json(results: Iterable[Result], conditions: Mapping[str, object]) -> str:
 
 
 def _finite(value: float) -> float | None:
-    """JSON has nothing else."""
+    """The value, or None where JSON has no number for it."""
     return value if math.isfinite(value) else None
 
 
@@ -187,7 +189,7 @@ def _cells(result: Result) -> tuple[str, ...]:
     row = result.row
     return (
         row.name,
-        *(_with_unit(result.median(lane), row.unit) for lane in LANES),
+        *(_with_unit(result.median(backend), row.unit) for backend in BACKENDS),
         f"{result.ratio:.2f}" if row.compared and math.isfinite(result.ratio) else "",
         "" if row.target is None else str(row.target),
         {None: "", True: "met", False: "missed"}[result.met],
@@ -195,7 +197,7 @@ def _cells(result: Result) -> tuple[str, ...]:
 
 
 def _with_unit(value: float, unit: str) -> str:
-    """Three digits at least."""
+    """Format a value with at least three digits, and its unit."""
     if not math.isfinite(value):
         return "-"
     rounded = f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"

@@ -1,4 +1,4 @@
-"""The processes of a measurement: servers that are measured, clients, connections that are held."""
+"""The processes of a measurement: measured servers, load generators, holders of connections."""
 
 from __future__ import annotations
 
@@ -19,33 +19,32 @@ if TYPE_CHECKING:
     from tunstack.bench.generators import Generator
     from tunstack.deploy.namespace import Namespace
 
-LANES: Final = ("tunstack", "kernel")
-"""What is compared: the stack below trio's sockets."""
+BACKENDS: Final = ("tunstack", "kernel")
+"""What is compared: the TCP stack below trio's sockets."""
 
-_PATIENCE: Final = 60.0
-"""Seconds that a process may take to answer."""
+_REPLY_TIMEOUT: Final = 60.0
+"""Seconds that a process may take to print a line."""
 
 HELD_PORTS: Final = range(6000, 57_000)
-"""The clients' ports for connections that are held, to one server; other clients have what follows.
+"""Local ports of held connections; the ephemeral ports of other clients follow.
 
-They must not meet the ports of `SERVICES`: what listens in the kernel's lane shares its port with
-nobody.
+They must not include the ports of `SERVICES`, on which the kernel's backend listens.
 """
 
 MARGIN: Final = 1000
-"""Files that a server may need beside its connections."""
+"""Descriptors that a server may need beside its connections."""
 
-_USUAL: Final = 30_000
-"""Connections that a server bears, with tunstack's own limits, and with kernel sockets' files."""
+_DEFAULT_CONNECTIONS: Final = 30_000
+"""Connections that a server supports with tunstack's default limits and RLIMIT_NOFILE."""
 
-_HOLDER: Final = 12_000
-"""Connections that one client process holds: fewer than the files it may commonly open."""
+_MAX_PER_CLIENT: Final = 12_000
+"""Connections of one client process, below the usual RLIMIT_NOFILE."""
 
 
 @asynccontextmanager
 async def open_server(
     namespace: Namespace,
-    lane: str,
+    backend: str,
     number: int = 0,
     *,
     connections: int = 0,
@@ -54,60 +53,59 @@ async def open_server(
     """Start a server in the namespace; it ends with the block.
 
     Args:
-        namespace: Where it serves, and where its clients run.
-        lane: One of `LANES`.
-        number: To tell several of the same lane apart, from 0 to 15.
-        connections: How many it has to bear.
-        options: More options of the server's.
+        namespace: Of the server and its clients.
+        backend: One of `BACKENDS`.
+        number: Distinguishes servers of the same backend, from 0 to 15.
+        connections: The number of connections it must support.
+        options: More command-line options of the server.
 
     Raises:
-        SetupError: it cannot have its device.
+        SetupError: its device cannot be created.
     """
-    address = f"198.51.100.{16 * number + 2}" if lane == "tunstack" else f"127.0.0.{number + 1}"
-    command = [sys.executable, "-m", "tunstack.bench.server", lane, address, *options]
-    if connections > _USUAL:
+    address = f"198.51.100.{16 * number + 2}" if backend == "tunstack" else f"127.0.0.{number + 1}"
+    command = [sys.executable, "-m", "tunstack.bench.server", backend, address, *options]
+    if connections > _DEFAULT_CONNECTIONS:
         command += ["--crowd", "--files", str(connections + MARGIN)]
-    async with _process(namespace, command) as process:
-        yield Server(namespace, lane, address, process)
+    async with _open_process(namespace, command) as process:
+        yield Server(namespace, backend, address, process)
 
 
 @asynccontextmanager
-async def _process(namespace: Namespace, command: list[str]) -> AsyncIterator[Talker]:
-    process = await namespace.open_process(
+async def _open_process(namespace: Namespace, command: list[str]) -> AsyncIterator[JsonProcess]:
+    opened = await namespace.open_process(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        start_new_session=True,  # a terminal's interrupt is for us, who end it
+        start_new_session=True,  # Ctrl-C is for us, who end it.
     )
-    talker = Talker(process)
+    process = JsonProcess(opened)
     try:
-        await talker.listen()
-        yield talker
+        await process.wait_started()
+        yield process
     finally:
         with trio.CancelScope(shield=True):
-            await talker.end()
+            await process.stop()
 
 
 @final
-class Talker:
-    """A process that prints lines of JSON, some of them when it is asked to."""
+class JsonProcess:
+    """A process that prints a line of JSON when it has started, and one for each line of input."""
 
     def __init__(self, process: trio.Process) -> None:
         self._process = process
         self._pending = bytearray()
-        self.first: dict[str, float] = {}
 
-    async def listen(self) -> None:
+    async def wait_started(self) -> None:
         """Wait for the first line.
 
         Raises:
-            SetupError: that is what the line says.
+            SetupError: the line has an error.
             GeneratorError: the process ended.
         """
-        self.first = await self._line()
+        await self._line()
 
-    async def ask(self) -> dict[str, float]:
-        """Ask for one more line.
+    async def query(self) -> dict[str, float]:
+        """Request one more line.
 
         Raises:
             GeneratorError: the process ended.
@@ -121,26 +119,26 @@ class Talker:
 
     async def _line(self) -> dict[str, float]:
         assert self._process.stdout is not None
-        with trio.move_on_after(_PATIENCE) as scope:
+        with trio.move_on_after(_REPLY_TIMEOUT) as scope:
             while b"\n" not in self._pending:
                 data = await self._process.stdout.receive_some()
                 if not data:
                     raise await self._ended()
                 self._pending += data
         if scope.cancelled_caught:
-            raise GeneratorError(f"{self._process.args!r} says nothing")
+            raise GeneratorError(f"{self._process.args!r} printed nothing")
         line, _, self._pending = self._pending.partition(b"\n")
-        said = json.loads(line)
-        if "error" in said:
-            raise SetupError(said["error"])
-        return dict(said)
+        figures = json.loads(line)
+        if "error" in figures:
+            raise SetupError(figures["error"])
+        return dict(figures)
 
     async def _ended(self) -> GeneratorError:
         status = await self._process.wait()
         return GeneratorError(f"{self._process.args!r} ended with status {status}")
 
-    async def end(self) -> None:
-        """End it, gently at first."""
+    async def stop(self) -> None:
+        """Close its input, and kill it if it does not exit within 5 s."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         await self._process.stdin.aclose()
@@ -154,34 +152,35 @@ class Talker:
 
 @final
 class Server:
-    """A server that runs, and its clients; made by :func:`open_server`.
+    """A running server and its clients; returned by :func:`open_server`.
 
     Attributes:
-        lane: One of `LANES`.
-        address: Where it serves.
+        backend: One of `BACKENDS`.
+        address: The server's.
     """
 
-    def __init__(self, namespace: Namespace, lane: str, address: str, talker: Talker) -> None:
-        self.lane = lane
+    def __init__(
+        self, namespace: Namespace, backend: str, address: str, process: JsonProcess
+    ) -> None:
+        self.backend = backend
         self.address = address
         self._namespace = namespace
-        self._talker = talker
+        self._process = process
         self._next_port = HELD_PORTS.start
 
     async def usage(self) -> dict[str, float]:
-        """How it goes.
+        """Return the server's resource usage.
 
         Returns:
-            Its CPU seconds so far as ``cpu``, the octets of its resident memory as ``memory``, and
-            how many connections it has ``accepted``.
+            ``cpu`` seconds so far, resident ``memory`` in octets, and connections ``accepted``.
         """
-        return await self._talker.ask()
+        return await self._process.query()
 
     async def load(self, generator: Generator) -> dict[str, float]:
-        """Run a load to its end.
+        """Run a load generator to its end.
 
         Returns:
-            Its figures, and as ``server_cpu`` the CPU seconds that the server spent meanwhile.
+            Its figures, and as ``server_cpu`` the server's CPU seconds meanwhile.
 
         Raises:
             GeneratorError: it failed.
@@ -195,22 +194,22 @@ class Server:
             start_new_session=True,
         )
         if finished.returncode:
-            said = finished.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-            raise GeneratorError(f"{generator.name} over {self.lane}: {said}")
+            message = finished.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+            raise GeneratorError(f"{generator.name} over {self.backend}: {message}")
         figures = generator.read(finished.stdout.decode())
         return figures | {"server_cpu": (await self.usage())["cpu"] - before["cpu"]}
 
     @asynccontextmanager
     async def holding(self, port: int, amount: int) -> AsyncIterator[None]:
-        """Hold so many idle connections open."""
+        """Hold `amount` idle connections open."""
         if amount <= 0:
             yield
             return
-        here = min(amount, _HOLDER)
+        here = min(amount, _MAX_PER_CLIENT)
         before = (await self.usage())["accepted"]
         first, self._next_port = self._next_port, self._next_port + here
-        async with _process(self._namespace, hold(self.address, port, first, here).command):
-            # The stack has answered them all by now; the program accepts them in its own time.
+        async with _open_process(self._namespace, hold(self.address, port, first, here).command):
+            # All are ESTABLISHED by now, but not all accepted.
             while (await self.usage())["accepted"] < before + here:  # noqa: ASYNC110
                 await trio.sleep(0.05)
             async with self.holding(port, amount - here):

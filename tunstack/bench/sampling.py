@@ -1,10 +1,9 @@
-"""A sampling profiler: the stack of the main thread, every two milliseconds.
+"""A sampling profiler: the call stack of the main thread, every two milliseconds.
 
-The standard library's cProfile counts every call, and makes programs of many small functions appear
-as if calls were all that costs. Samples cost next to nothing, and so tell what takes the time.
+cProfile's overhead per call distorts programs of many small functions; sampling has almost none.
 
-The timers that count CPU time are as coarse as the kernel's tick, ten milliseconds in many kernels.
-So this one counts real time, and each sample weighs as much as the CPU time since the last one.
+CPU-time timers have the resolution of the kernel's tick, ten milliseconds on many systems. So this
+uses a real-time timer, and weights each sample by the CPU time since the last one.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def sample() -> Iterator[Counter[Stack]]:
     """Sample the main thread while the block runs.
 
     Yields:
-        What has, when the block has ended, the microseconds of CPU time by stack.
+        Microseconds of CPU time by call stack, filled in when the block ends.
     """
     raw: Counter[tuple[tuple[str, str], ...]] = Counter()
 
@@ -83,7 +82,7 @@ def sample() -> Iterator[Counter[Stack]]:
 
 
 def locate(file: str, name: str) -> Function:
-    """Name a function by its layer and module."""
+    """Return a function's layer and module."""
     path = Path(file)
     if path.is_relative_to(_OURS):
         first, *rest = path.relative_to(_OURS).with_suffix("").parts
@@ -97,7 +96,7 @@ def locate(file: str, name: str) -> Function:
 
 
 def own_time(samples: Counter[Stack]) -> Counter[Function]:
-    """The microseconds that each function itself took, with the C that it called."""
+    """The microseconds of each function itself, with the C functions that it calls."""
     own: Counter[Function] = Counter()
     for stack, count in samples.items():
         own[stack[-1]] += count
@@ -105,7 +104,7 @@ def own_time(samples: Counter[Stack]) -> Counter[Function]:
 
 
 def by_layer(samples: Counter[Stack]) -> Counter[str]:
-    """The same for whole layers."""
+    """The microseconds of each layer."""
     layers: Counter[str] = Counter()
     for function, count in own_time(samples).items():
         layers[function.layer] += count
@@ -119,7 +118,7 @@ def fold(samples: Counter[Stack]) -> str:
 
 
 def unfold(lines: Iterable[str]) -> Counter[Stack]:
-    """Read them again."""
+    """Parse the output of :func:`fold`."""
     samples: Counter[Stack] = Counter()
     for line in lines:
         stack, _, count = line.rpartition(" ")

@@ -1,8 +1,8 @@
-"""The server that is measured: one trio program, over tunstack or over kernel sockets.
+"""The measured server: one trio program, over tunstack or over kernel sockets.
 
-``python -m tunstack.bench.server LANE ADDRESS`` runs in the namespace that it was started in. The
-only difference between the lanes is where trio's sockets come from. It prints a line of JSON when
-it listens, and one more for each line that it reads, and ends at the end of its input.
+``python -m tunstack.bench.server BACKEND ADDRESS`` runs in the current network namespace. The
+backends differ only in what creates trio's sockets. It prints its usage as a line of JSON when it
+listens, and once for each line of standard input, and ends at the end of that.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ HTTP: Final = 80
 IPERF: Final = 5201
 
 PREFIX: Final = 28
-"""Each server's network is as small as this, so that many fit into 198.51.100.0/24."""
+"""The prefix length of each server's network: sixteen fit into 198.51.100.0/24."""
 
-_PIECE: Final = 1 << 18
+_WRITE_SIZE: Final = 1 << 18
 _ANSWER: Final = (
     b"HTTP/1.1 200 OK\r\nServer: tunstack.bench\r\nContent-Type: text/plain\r\n"
     b"Content-Length: 14\r\n\r\nHello, world!\n"
@@ -47,26 +47,26 @@ _ANSWER: Final = (
 
 
 async def sink(stream: trio.SocketStream) -> None:
-    """Take what comes, to the end."""
+    """Receive and discard, up to the end of the stream."""
     async for _ in stream:
         pass
 
 
 async def source(stream: trio.SocketStream) -> None:
-    """Send until the peer has had enough."""
-    piece = bytes(_PIECE)
+    """Send until the peer closes the connection."""
+    piece = bytes(_WRITE_SIZE)
     while True:
         await stream.send_all(piece)
 
 
 async def echo(stream: trio.SocketStream) -> None:
-    """Send back what comes."""
+    """Send back everything received."""
     async for data in stream:
         await stream.send_all(data)
 
 
 async def answer(stream: trio.SocketStream) -> None:
-    """Answer requests that have no body; the connection stays open for HTTP/1.1."""
+    """Answer HTTP requests without a body; HTTP/1.1 connections are persistent."""
     pending = b""
     async for data in stream:
         pending += data
@@ -78,12 +78,12 @@ async def answer(stream: trio.SocketStream) -> None:
 
 
 SERVICES: Final = {ECHO: echo, SINK: sink, SOURCE: source, HTTP: answer, IPERF: Iperf().serve}
-"""What runs in a task for each connection; connections to `HOLD` have none."""
+"""The handler of each port, run in a task per connection; connections to `HOLD` have no task."""
 
 
 @final
-class _Reception:
-    """Where connections come in, and are counted."""
+class _Connections:
+    """Accepts and counts connections, and reports usage."""
 
     def __init__(self) -> None:
         self.accepted = 0
@@ -97,14 +97,14 @@ class _Reception:
 
         async def handle(stream: trio.SocketStream) -> None:
             self.accepted += 1
-            # Clients leave when their time is up, in the middle of whatever it is.
+            # Clients end in the middle of a transfer when their time is up.
             with suppress(trio.BrokenResourceError, IperfError):
                 await handler(stream)
 
         await trio.serve_listeners(handle, listeners)
 
     async def hold(self, listeners: list[trio.SocketListener]) -> None:
-        """Accept connections, and do nothing with them."""
+        """Accept connections, and keep them open without a task."""
         held = []
         while True:
             sock, _ = await listeners[0].socket.accept()
@@ -112,7 +112,7 @@ class _Reception:
             self.accepted += 1
 
     async def report(self) -> None:
-        """Tell how it goes, now and as often as asked."""
+        """Print the usage, now and for each line of standard input."""
         print(json.dumps(self._usage()), flush=True)
         async with trio.lowlevel.FdStream(sys.stdin.fileno()) as questions:
             async for lines in questions:
@@ -127,9 +127,11 @@ class _Reception:
 
 
 @asynccontextmanager
-async def _lane(lane: str, address: str, *, crowd: bool, offload: bool) -> AsyncIterator[None]:
-    """Have trio make its sockets as the lane does; hosts are opened here and nowhere else."""
-    if lane == "kernel":
+async def _open_backend(
+    backend: str, address: str, *, crowd: bool, offload: bool
+) -> AsyncIterator[None]:
+    """Have trio create its sockets on the backend."""
+    if backend == "kernel":
         await trio.lowlevel.checkpoint()
         yield
         return
@@ -142,23 +144,23 @@ async def _lane(lane: str, address: str, *, crowd: bool, offload: bool) -> Async
             yield
 
 
-async def _serve(lane: str, address: str, *, crowd: bool, offload: bool) -> None:
-    reception = _Reception()
+async def _serve(backend: str, address: str, *, crowd: bool, offload: bool) -> None:
+    connections = _Connections()
     async with (
-        _lane(lane, address, crowd=crowd, offload=offload),
+        _open_backend(backend, address, crowd=crowd, offload=offload),
         trio.open_nursery() as nursery,
     ):
         for port, handler in SERVICES.items():
             listeners = await trio.open_tcp_listeners(port, host=address)
-            nursery.start_soon(reception.serve, listeners, handler)
-        nursery.start_soon(reception.hold, await trio.open_tcp_listeners(HOLD, host=address))
-        await reception.report()
+            nursery.start_soon(connections.serve, listeners, handler)
+        nursery.start_soon(connections.hold, await trio.open_tcp_listeners(HOLD, host=address))
+        await connections.report()
         nursery.cancel_scope.cancel()
 
 
 @contextmanager
 def _profiled(samples: Path | None, calls: Path | None) -> Iterator[None]:
-    """Profile the block, if so wished, into one of these files."""
+    """Profile the block into one of these files, if given."""
     if samples is not None:
         with sample() as found:
             yield
@@ -172,9 +174,9 @@ def _profiled(samples: Path | None, calls: Path | None) -> Iterator[None]:
 
 
 def allow_descriptors(wanted: int) -> None:
-    """Raise the limit of open files as far as it goes, up to so many."""
+    """Raise RLIMIT_NOFILE to `wanted`, or as far as permitted."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # Root may raise it further than it is.
+    with suppress(ValueError, OSError):  # Only root may raise the hard limit.
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), max(hard, wanted)))
         return
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -183,7 +185,7 @@ def allow_descriptors(wanted: int) -> None:
 def main() -> None:
     """Run as a script."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("lane", choices=["tunstack", "kernel"])
+    parser.add_argument("backend", choices=["tunstack", "kernel"])
     parser.add_argument("address")
     parser.add_argument("--crowd", action="store_true", help="allow for 100,000 connections")
     parser.add_argument("--no-offload", action="store_true", help="as tunstack's own option")
@@ -191,14 +193,14 @@ def main() -> None:
     parser.add_argument("--samples", type=Path, help="where to write sampled stacks")
     parser.add_argument("--calls", type=Path, help="where to write cProfile's profile")
     arguments = parser.parse_args()
-    # Who started us ends us, when what it does with its own interrupt is done.
+    # The parent handles Ctrl-C, and then ends us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     allow_descriptors(arguments.files)
     try:
         with _profiled(arguments.samples, arguments.calls):
             crowd, offload = arguments.crowd, not arguments.no_offload
             trio.run(
-                lambda: _serve(arguments.lane, arguments.address, crowd=crowd, offload=offload)
+                lambda: _serve(arguments.backend, arguments.address, crowd=crowd, offload=offload)
             )
     except tunstack.SetupError as error:
         print(json.dumps({"error": str(error)}), flush=True)

@@ -1,11 +1,10 @@
-"""One end of a stream over kernel sockets, in a process of its own.
+"""One end of a bulk transfer over a kernel socket, in a process of its own.
 
-Run as a script, and with as few imports as possible:
+Run as a script, with as few imports as possible:
 
-    stream.py receive PORT SECONDS SKIPPED  prints "ready", accepts, and prints how many octets came
-                                            within so many seconds from then on, and how many of
-                                            them in the first ones, which are skipped
-    stream.py send HOST PORT CONGESTION     sends for as long as anybody takes it
+    stream.py receive PORT SECONDS SKIPPED  prints "ready", accepts, and prints the octets received
+                                            within SECONDS, and those of the first SKIPPED seconds
+    stream.py send HOST PORT CONGESTION     sends until the connection ends
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ import sys
 import time
 from contextlib import suppress
 
-_PIECE = 1 << 18
+_WRITE_SIZE = 1 << 18
 
 
 def receive(port: str, seconds: str, skipped: str) -> None:
-    """Count what comes."""
-    buffer = bytearray(_PIECE)
+    """Receive, and count octets."""
+    buffer = bytearray(_WRITE_SIZE)
     with socket.create_server(("", int(port))) as listener:
         print("ready", flush=True)
         connection, _ = listener.accept()
@@ -43,8 +42,8 @@ def receive(port: str, seconds: str, skipped: str) -> None:
 
 
 def send(host: str, port: str, congestion: str) -> None:
-    """Send without end."""
-    piece = bytes(_PIECE)
+    """Send until the connection ends."""
+    piece = bytes(_WRITE_SIZE)
     with socket.socket() as sock, suppress(ConnectionError):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode())
         sock.connect((host, int(port)))

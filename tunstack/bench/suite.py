@@ -1,8 +1,8 @@
-"""Running the suite: servers, turns, pairs of runs.
+"""Run the suite: start the servers, and run the cases alternately over both backends.
 
-Each group of cases has a private namespace and servers of its own, both lanes' at once. Cases among
-different numbers of idle connections have a server for each number, so that these take turns, too,
-and a machine that gets busier does not pass for the price of a crowd.
+Each group of cases has a private namespace, with servers of both backends. Cases with different
+numbers of idle connections have a server each, so that they alternate too: a machine that gets
+busier must not look like the cost of idle connections.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from tunstack.bench.cases import GROUPS, Plan
 from tunstack.bench.rows import make_results
-from tunstack.bench.running import HELD_PORTS, LANES, open_server
+from tunstack.bench.running import BACKENDS, HELD_PORTS, open_server
 from tunstack.bench.server import HTTP
 from tunstack.deploy.namespace import open_namespace
 
@@ -32,12 +32,12 @@ _WARM_UP: Final = 0.5
 
 @dataclass(slots=True)
 class Progress:
-    """What goes on.
+    """The suite's progress.
 
     Attributes:
-        what: Is run now.
-        done: Of `total` runs.
-        total: Of all of them.
+        what: The present run.
+        done: The number of runs that are done.
+        total: The number of all runs.
     """
 
     what: str
@@ -48,16 +48,16 @@ class Progress:
 async def run_suite(
     plan: Plan, names: tuple[str, ...], progress: Callable[[Progress], None]
 ) -> list[Result]:
-    """Measure, group by group, after a short run of each case to warm up.
+    """Measure group by group, each case after a short run to warm up.
 
     Args:
-        plan: How thoroughly.
+        plan: Repetitions and durations.
         names: Of `GROUPS`.
         progress: Called before each run.
 
     Raises:
-        tunstack.SetupError: there is no namespace, or no device, to be had.
-        GeneratorError: a load failed.
+        tunstack.SetupError: a namespace or a device cannot be created.
+        GeneratorError: a load generator failed.
     """
     groups = [GROUPS[name](plan) for name in names]
     total = sum(_runs(group, plan) for group in groups)
@@ -71,8 +71,8 @@ async def run_suite(
     results = []
     for group in groups:
         async with open_namespace() as namespace:
-            # Ports beside those of the clients that hold connections; and a backlog as long as
-            # tunstack's, where the kernel lets a user's namespace choose.
+            # Ephemeral ports apart from those of held connections; and a backlog as long as
+            # tunstack's, where the kernel permits it.
             namespace.sysctl("net.ipv4.ip_local_port_range", f"{HELD_PORTS.stop} 65535")
             with suppress(OSError):
                 namespace.sysctl("net.core.somaxconn", 65535)
@@ -82,42 +82,42 @@ async def run_suite(
 
 
 def _runs(group: Group, plan: Plan) -> int:
-    # Servers have to be started, too.
+    # Starting a server counts as a run.
     places = {case.place: case for case in group.cases}
-    return sum(len(group.lanes_of(case)) for case in places.values()) + sum(
-        len(group.lanes_of(case)) * (1 if case.alone else plan.pairs + 1) for case in group.cases
+    return sum(len(group.backends_of(case)) for case in places.values()) + sum(
+        len(group.backends_of(case)) * (1 if case.alone else plan.pairs + 1) for case in group.cases
     )
 
 
 async def _run_group(
     namespace: Namespace, group: Group, plan: Plan, step: Callable[[str], None]
 ) -> dict[str, list[dict[str, float]]]:
-    """Run a group; returns the figures of each pair, by lane."""
+    """Run a group; returns the figures of each run, by backend."""
     warming = Plan(seconds=min(_WARM_UP, plan.seconds), own=True)
-    found: dict[str, list[dict[str, float]]] = {lane: [] for lane in LANES}
+    found: dict[str, list[dict[str, float]]] = {backend: [] for backend in BACKENDS}
     async with AsyncExitStack() as stack:
         servers: dict[tuple[str, str | int], Server] = {}
         places = {case.place: case for case in group.cases}
         for number, (key, case) in enumerate(places.items()):
             plain = case.plain or not plan.offload
-            for lane in group.lanes_of(case):
-                step(f"starting to serve over {lane}")
-                options = ("--no-offload",) if plain and lane == "tunstack" else ()
+            for backend in group.backends_of(case):
+                step(f"starting to serve over {backend}")
+                options = ("--no-offload",) if plain and backend == "tunstack" else ()
                 server = await stack.enter_async_context(
-                    open_server(namespace, lane, number, connections=case.idle, options=options)
+                    open_server(namespace, backend, number, connections=case.idle, options=options)
                 )
                 await stack.enter_async_context(server.holding(HTTP, case.idle))
-                servers[lane, key] = server
+                servers[backend, key] = server
         for number in range(-1, plan.pairs):
             figures: dict[str, dict[str, float]] = defaultdict(dict)
             for case in group.cases:
                 if case.alone and number != 0:
                     continue
-                for lane in group.lanes_of(case):
-                    step(f"{case.name}: {lane}, {max(number, 0) + 1} of {plan.pairs}")
-                    server = servers[lane, case.place]
-                    figures[lane] |= await case.measure(server, plan if number >= 0 else warming)
+                for backend in group.backends_of(case):
+                    step(f"{case.name}: {backend}, {max(number, 0) + 1} of {plan.pairs}")
+                    server = servers[backend, case.place]
+                    figures[backend] |= await case.measure(server, plan if number >= 0 else warming)
             if number >= 0:
-                for lane in group.lanes:
-                    found[lane].append(figures[lane])
+                for backend in group.backends:
+                    found[backend].append(figures[backend])
     return found

@@ -1,17 +1,16 @@
-"""The command line: ``tunstack run``, ``serve``, ``connect``, ``trace`` and ``demo``.
+"""The command line: ``tunstack run``, ``serve``, ``connect``, ``trace``, ``demo`` and more.
 
-One module a command, imported by `root` when it is used; what they share is in `status` (exit
-statuses, errors on one line), `running` (a command in trio, signals), `options`, `files`
-(captures, plots and tables, or standard input and output), `terminal` (what is drawn on it),
-`watching` (captures and the live ladder), `reporting` (lines about connections) and `crew` (what
-workers do). `ladder` draws packets, and knows nothing of the rest. It all needs click and rich,
-which only the extra ``tunstack[cli]`` brings: nothing here but :func:`main` may be imported without
-them.
+Each command is a module, imported by `root` when it is used. They share `status` (exit statuses,
+error lines), `running` (trio, signals), `options`, `parameters`, `files` (named files, or standard
+input and output), `terminal`, `watching` (captures and the live ladder), `reporting` and `counting`
+(connection logs) and `worker_service` (the service of workers). `ladder` formats packets,
+independently of the rest. All but :func:`main` needs click and rich, of the extra
+``tunstack[cli]``.
 """
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # as type checkers know it, without importing typing
+TYPE_CHECKING = False  # Type checkers recognise the name; importing typing is slow.
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -28,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     if arguments is None:
-        _die_of_interrupts()
-        _fill_standard_descriptors()
+        _restore_sigint()
+        _open_standard_descriptors()
     import sys
     from importlib.util import find_spec
 
@@ -43,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(arguments)
 
 
-def _fill_standard_descriptors() -> None:
-    """Put nothing where a standard stream is closed, lest a device or a capture comes to be it."""
+def _open_standard_descriptors() -> None:
+    """Open /dev/null for each closed standard stream, so that no device gets descriptor 0 to 2."""
     import os
 
     for descriptor in range(3):
@@ -54,11 +53,11 @@ def _fill_standard_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
-def _die_of_interrupts() -> None:
-    """Have Ctrl-C end the process as it ends any other, until a command says what it means.
+def _restore_sigint() -> None:
+    """Reset SIGINT to its default action until a command handles it.
 
-    Python's own way, an exception at any point of an import, ends in a traceback: that is why this
-    module imports nothing before it.
+    Python's KeyboardInterrupt during an import would print a traceback: so this module imports
+    nothing before it.
     """
     import signal
 

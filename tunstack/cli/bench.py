@@ -1,4 +1,4 @@
-"""``tunstack bench``: the same program over tunstack and over kernel sockets, side by side."""
+"""``tunstack bench``: compare one program over tunstack and over kernel sockets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich import box
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tunstack.bench.cases import GROUPS, QUICK, USUAL, Plan
+from tunstack.bench.cases import DEFAULT_GROUPS, GROUPS, QUICK, Plan
 from tunstack.bench.figures import draw
 from tunstack.bench.generators import GeneratorError, programs
 from tunstack.bench.rows import as_json, as_table, machine_text
@@ -49,8 +49,10 @@ Examples:
     metavar="FILE",
     help="Draw the ratios into FILE (SVG), or on standard output: -.",
 )
-@click.option("--quick", is_flag=True, help="Take a minute, and be less exact.")
-@click.option("--pairs", type=click.IntRange(1, 100), help="Runs of each in each lane.  [5]")
+@click.option("--quick", is_flag=True, help="Take a minute, with less precision.")
+@click.option(
+    "--pairs", type=click.IntRange(1, 100), help="Runs over tunstack, and over kernel sockets.  [5]"
+)
 @click.option("--seconds", type=Number(0.1, 60), help="Of each run.  [2]")
 @click.option(
     "--only",
@@ -59,7 +61,7 @@ Examples:
     metavar="NAME",
     help=f"Measure only this; may be given again: {', '.join(GROUPS)}.",
 )
-@click.option("--no-offload", is_flag=True, help="Have tunstack cut all segments itself.")
+@click.option("--no-offload", is_flag=True, help="Run tunstack without offload.")
 @click.option("--own-clients", is_flag=True, help="Do not use wrk, ab and iperf3.")
 def bench(
     file: str | None,
@@ -71,11 +73,11 @@ def bench(
     no_offload: bool,
     own_clients: bool,
 ) -> int:
-    """Measure tunstack and kernel sockets side by side, in turns.
+    """Compare tunstack with kernel sockets, in alternate runs.
 
-    The same trio program serves over both, in one private network; what counts is the ratio of the
-    medians. Figures of one machine say little about another's. What is called crowd, one busy
-    connection among 50,000 that are idle, is measured only when it is asked for.
+    The same trio program serves over both, in one private network; the result is the ratio of the
+    medians. Figures of different machines are not comparable. The group crowd, one busy connection
+    beside 50,000 idle ones, is measured only with --only crowd.
     """
     refuse_to_share(json=file, plot=plot)
     plan = QUICK if quick else Plan()
@@ -90,7 +92,7 @@ def bench(
     async def main() -> int:
         check_outputs(file, plot)
         try:
-            results = await _run(plan, tuple(dict.fromkeys(only)) or USUAL)
+            results = await _run(plan, tuple(dict.fromkeys(only)) or DEFAULT_GROUPS)
         except GeneratorError as error:
             raise Failure(f"a measurement failed: {error}", 1) from error
         clients = programs(own=plan.own)
@@ -130,7 +132,7 @@ async def _run(plan: Plan, names: tuple[str, ...]) -> list[Result]:
 
 
 def _print(results: list[Result], made_by: str, *, stderr: bool) -> None:
-    """Print the table, in Markdown, and what it came about with."""
+    """Print the table, in Markdown, and the conditions."""
     head, *rows = as_table(results)
     table = Table(*head, box=box.MARKDOWN)
     for column in table.columns[1:4]:

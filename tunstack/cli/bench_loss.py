@@ -1,4 +1,4 @@
-"""``tunstack bench-loss``: goodput across lossy paths, beside the kernel's own."""
+"""``tunstack bench-loss``: compare goodput across lossy paths with the kernel's."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from tunstack.bench import fast
-from tunstack.bench.crew import LaneError
 from tunstack.bench.fast import FastPlan, run_fast
 from tunstack.bench.loss import CONTENDERS, QUICK, Plan, as_json, ratio, run_plan
 from tunstack.bench.plot import draw
+from tunstack.bench.pool import TransferError
 from tunstack.bench.rows import machine_text
 from tunstack.cli.files import check_outputs, write_output
 from tunstack.cli.parameters import OUTPUT, STANDARD, Number, refuse_to_share
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tunstack.bench.fast import FastResult
-    from tunstack.bench.lane import Outcome
     from tunstack.bench.loss import Contender, Result
+    from tunstack.bench.transfer import Outcome
 
     T = TypeVar("T")
 
-_REPAIR = "sent again/lost (twice, timeouts)"
+_REPAIR = "retransmitted/lost (spurious, timeouts)"
 
 _EPILOG = """\b
 Examples:
@@ -48,7 +48,7 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--quick", is_flag=True, help="Take two minutes, a few paths, and be less exact.")
+@click.option("--quick", is_flag=True, help="Take two minutes: fewer paths, less precision.")
 @click.option("--only", type=click.Choice(["lossy", "fast"]), help="Only one kind of paths.")
 @click.option("--seconds", type=Number(1, 600), help="Of each transfer.  [6; fast 5]")
 @click.option("--repeats", type=click.IntRange(1, 100), help="Transfers in a lossy cell.  [3]")
@@ -77,18 +77,16 @@ def bench_loss(
 ) -> int:
     """Measure goodput across lossy and across fast paths, tunstack's and the kernel's.
 
-    Each transfer goes over a bridge of its own between two private networks, with the same losses
-    for all. The tables of lossy paths have the median of the goodputs, in Mbit/s, and its ratio to
-    that of the kernel's Reno on the same path; then, of all transfers together, how many segments
-    were sent again and how many packets the path had lost, how many came twice, and how many
-    timeouts there were.
+    Each transfer has a bridge of its own between two private networks, with the same losses for
+    all. The tables of lossy paths have the median goodput in Mbit/s, and its ratio to that of the
+    kernel's Reno on the same path; then, of all transfers together, the segments retransmitted, the
+    packets that the path lost, spurious retransmissions, and timeouts.
 
-    The tables of fast paths, which lose nothing but what their queue has no room for, have the
-    goodput in per cent of what the path can bring to applications, with offload (segments of up to
-    64 KiB) and without. There only the last two fifths of each transfer count, as the slow start is
-    over then.
+    The tables of fast paths, which drop packets at a full queue only, have the goodput in per cent
+    of the path's capacity for application data, with offload (segments of up to 64 KiB) and
+    without. The last two fifths of each transfer count, after slow start.
 
-    It all takes about eight minutes.
+    It takes about eight minutes.
     """
     refuse_to_share(json=file, plot=plot)
     plan = QUICK if quick else Plan()
@@ -111,14 +109,14 @@ def bench_loss(
                 results = await _run("lossy paths", partial(run_plan, plan))
             if only != "lossy":
                 fast_results = await _run("fast paths", partial(run_fast, fast_plan))
-        except LaneError as error:
+        except TransferError as error:
             raise Failure(f"a transfer failed: {error}", 1) from error
         page = console(stderr=STANDARD in (file, plot), soft_wrap=False)
         if results:
             _report(page, plan, results)
         if fast_results:
             _report_fast(page, fast_plan, fast_results)
-        _tell_of_load(page)
+        _report_load(page)
         if file is not None:
             write_output(file, as_json(plan, results, fast.figures(fast_plan, fast_results)))
         if plot is not None:
@@ -152,7 +150,7 @@ def _report(page: Console, plan: Plan, results: list[Result]) -> None:
         for rtt in plan.rtts:
             cells = [(each.contender, cell(each)) for each in results if each.cell.rtt == rtt]
             page.print(_table(f"RTT {rtt * 1000:g} ms: {what}", columns, cells))
-    _tell_of_missing(page, CONTENDERS, {result.contender for result in results})
+    _report_missing(page, CONTENDERS, {result.contender for result in results})
 
 
 def _report_fast(page: Console, plan: FastPlan, results: list[FastResult]) -> None:
@@ -167,11 +165,11 @@ def _report_fast(page: Console, plan: FastPlan, results: list[FastResult]) -> No
             page.print(_table(f"{_rate(rate)}: {what}", columns, cells))
     for line in _bounds(results):
         page.print(line)
-    _tell_of_missing(page, fast.CONTENDERS, {result.contender for result in results})
+    _report_missing(page, fast.CONTENDERS, {result.contender for result in results})
 
 
 def _bounds(results: list[FastResult]) -> list[str]:
-    """What buffers keep from filling a path."""
+    """The paths that the buffers' limits keep from being filled."""
     lines: dict[str, None] = {}
     for result in results:
         if result.bound < 1.0:
@@ -188,13 +186,13 @@ def _bounds(results: list[FastResult]) -> list[str]:
     ]
 
 
-def _tell_of_load(page: Console) -> None:
+def _report_load(page: Console) -> None:
     load, cores = os.getloadavg()[1], os.cpu_count() or 1
     if load > 2 * cores:
         page.print(f"The machine was busy (load {load:.1f}, {cores} cores): run it again.")
 
 
-def _tell_of_missing(page: Console, contenders: Iterable[Contender], ran: set[Contender]) -> None:
+def _report_missing(page: Console, contenders: Iterable[Contender], ran: set[Contender]) -> None:
     for contender in contenders:
         if contender not in ran:
             text = f"This kernel offers us no {contender.congestion}: no {contender.name}."
@@ -206,7 +204,7 @@ def _rate(rate: float) -> str:
 
 
 def _table(title: str, columns: list[str], cells: Iterable[tuple[Contender, str]]) -> Table:
-    """Make a table of cells, which come column by column; a contender's are a row."""
+    """Build a table with a row for each contender, of cells given column by column."""
     table = Table(*columns, title=title, title_justify="left", box=SIMPLE)
     for column in table.columns[1:]:
         column.justify = "right"
@@ -226,6 +224,6 @@ def _goodput(results: list[Result], result: Result) -> str:
 def _repair(outcomes: list[Outcome]) -> str:
     again, lost, twice, timeouts = (
         sum(getattr(outcome, what) for outcome in outcomes)
-        for what in ("sent_again", "lost", "in_vain", "after_timeouts")
+        for what in ("retransmitted", "lost", "spurious", "timeouts")
     )
     return f"{again}/{lost} ({twice}, {timeouts})"

@@ -1,4 +1,4 @@
-"""``tunstack bridge``: a command in a private network, and a bad path to another kernel."""
+"""``tunstack bridge``: run a command across an impaired path to another kernel."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from tunstack.cli.files import open_output, output_title
 from tunstack.cli.options import IMPAIR, MTU, SEED, stdout_beside
 from tunstack.cli.parameters import OUTPUT
 from tunstack.cli.running import execute, in_foreground, run_inside
-from tunstack.cli.status import Failure, Unread, complain
+from tunstack.cli.status import Failure, OutputClosed, print_error
 from tunstack.deploy.bridge import LEFT, RIGHT
 
 if TYPE_CHECKING:
     from tunstack.path.impair import Impairments
 
-_PATIENCE: Final = 2.0
-"""Seconds for the server to begin to listen; one that never does may wait for something else."""
+_LISTEN_TIMEOUT: Final = 2.0
+"""Seconds to wait for the server to listen; then the command runs anyway."""
 _LISTEN: Final = "0A"
+"""TCP_LISTEN in /proc/net/tcp."""
 
 _EPILOG = f"""\b
 Examples:
@@ -37,8 +38,8 @@ Examples:
   tunstack bridge --impair out:loss=5% --pcap x.pcapng \\
       --server 'nc -l -p 9000 >f' -- sh -c 'nc -N {RIGHT} 9000 </bin/sh'
 
-The exit status is COMMAND's, as with `tunstack run`. With --pcap -, what it and the server print
-is on standard error.
+The exit status is COMMAND's, as with `tunstack run`. With --pcap -, its output and the server's
+are on standard error.
 """
 
 
@@ -50,14 +51,14 @@ is on standard error.
 @click.option(
     "--server",
     metavar="COMMAND",
-    help=f"Run this in a shell at {RIGHT}, as long as COMMAND runs, which begins once it listens.",
+    help=f"Run this in a shell at {RIGHT} while COMMAND runs, which starts once it listens.",
 )
 @MTU
 @click.option(
     "--pcap",
     type=OUTPUT,
     metavar="FILE",
-    help="Write all packets to FILE (pcapng), each with what becomes of it on the path; - is"
+    help="Write all packets to FILE (pcapng), with their fate on the path as a comment; - is"
     " standard output.",
 )
 @SEED
@@ -70,11 +71,11 @@ def bridge(
     seed: int | None,
     command: tuple[str, ...],
 ) -> int:
-    """Run COMMAND at 198.51.100.1, in a private network that a bridge joins to another one.
+    """Run COMMAND at 198.51.100.1, in a private network that a bridge connects to another one.
 
-    The kernel is at both ends, and between them a path as bad as --impair has it: `out:` is what
-    COMMAND's network sends. The other end, 198.51.100.2, is in COMMAND's environment as
-    TUNSTACK_HOST. In the end standard error tells what the path did.
+    The kernel is at both ends of a path with the impairments of --impair: `out:` applies to packets
+    from COMMAND's network. The other end, 198.51.100.2, is in COMMAND's environment as
+    TUNSTACK_HOST. At the end the path's packet counters are printed on standard error.
     """
     running = False
     stdout = stdout_beside(pcap)
@@ -100,7 +101,7 @@ def bridge(
                 _report(counts, trio.current_time() - begun)
                 if missing := counts.get("unrecorded"):
                     why = os.strerror(counts["unrecorded_errno"])
-                    complain("tunstack bridge", f"the capture lacks {missing} packets: {why}")
+                    print_error("tunstack bridge", f"the capture lacks {missing} packets: {why}")
                 nursery.cancel_scope.cancel()
         return status
 
@@ -111,13 +112,13 @@ def bridge(
 
 
 async def _wait_until_it_listens(namespace: tunstack.Namespace, server: trio.Process) -> None:
-    """Wait for the server, but not for ever.
+    """Wait until the server listens or has exited, with a timeout.
 
     Raises:
         Failure: it has failed.
     """
-    with trio.move_on_after(_PATIENCE):
-        # What the kernel knows, it tells nobody unasked.
+    with trio.move_on_after(_LISTEN_TIMEOUT):
+        # Polling: the kernel has no notification of it.
         while server.poll() is None and not _listens(namespace):  # noqa: ASYNC110
             await trio.sleep(0.01)
     if server.returncode:
@@ -137,20 +138,20 @@ def _listens(namespace: tunstack.Namespace) -> bool:
 
 
 def _check_capture(statistics: dict[str, int], pcap: str | None) -> None:
-    """See that a capture could be begun.
+    """Check that the capture's header was written.
 
     Raises:
-        Failure: it could not.
-        Unread: nobody reads it.
+        Failure: it was not.
+        OutputClosed: standard output was closed by its reader.
     """
     if pcap is not None and (number := statistics.get("unrecorded_errno")):
         if number == errno.EPIPE:
-            raise Unread
+            raise OutputClosed
         raise Failure(f"cannot write {output_title(pcap)}: {os.strerror(number)}")
 
 
 def _report(statistics: dict[str, int], seconds: float) -> None:
-    """Print what the path did in each direction."""
+    """Print the path's counters of each direction."""
     for way, name in (("out", f"{LEFT} -> {RIGHT}"), ("in", f"{RIGHT} -> {LEFT}")):
         counts = {
             key.removeprefix(f"{way}_"): value

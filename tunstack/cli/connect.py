@@ -1,4 +1,4 @@
-"""``tunstack connect``: standard input and output over a connection of our stack."""
+"""``tunstack connect``: copy standard input and output over a TCP connection, as netcat does."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import trio
 
 import tunstack
 from tunstack.cli.counting import describe, error_number
-from tunstack.cli.options import on_this_network, watched
+from tunstack.cli.options import host_options, network_options
 from tunstack.cli.parameters import STANDARD, Number
 from tunstack.cli.running import execute, leaves, settle
-from tunstack.cli.status import UNREAD, Failure
+from tunstack.cli.status import OUTPUT_CLOSED, Failure
 from tunstack.cli.watching import watching
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ REFUSED: Final = 3
 RESET: Final = 4
 TIMED_OUT: Final = 5
 UNREACHABLE: Final = 6
-BROKEN_PIPE: Final = UNREAD
+BROKEN_PIPE: Final = OUTPUT_CLOSED
 
 _STATUS: Final = {
     errno.ECONNREFUSED: REFUSED,
@@ -51,28 +51,28 @@ Examples:
 
 \b
 Exit status:
-  0    both sides have said all they had to say
+  0    both sides have closed the connection
   {OTHER}    the connection broke in another way
-  2    a mistake in the command, or the device could not be made
+  2    a usage error, or the device could not be created
   {REFUSED}    refused: a RST answered the SYN
   {RESET}    reset by the other side
   {TIMED_OUT}    timed out
   {UNREACHABLE}    unreachable: an ICMP message said so
-  {BROKEN_PIPE}  nobody reads standard output any more
+  {BROKEN_PIPE}  standard output was closed by its reader
 """
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("host")
 @click.argument("port", type=click.IntRange(1, 65535))
-@on_this_network
+@network_options
 @click.option(
     "--wait",
     type=Number(min=0, min_open=True),
     metavar="SECONDS",
-    help="Give up when the connection is not open after so long.",
+    help="Time out when the connection is not open after so long.",
 )
-@watched
+@host_options
 def connect(
     host: str,
     port: int,
@@ -87,17 +87,17 @@ def connect(
     trace: bool,
     seed: int | None,
 ) -> int:
-    """Connect to PORT of HOST from an address that tunstack answers for.
+    """Connect to PORT of HOST from an address of tunstack's.
 
-    Standard input is sent, and what comes goes to standard output. At the end of input our half of
-    the connection is closed, and the other goes on until the far side ends it. When the far side
-    ends first, input is still sent to its end, unless it comes from a terminal.
+    Standard input is sent, and received data is written to standard output. At the end of input our
+    half of the connection is closed; the other half stays open until the peer closes it. When the
+    peer closes first, input is still sent to its end, unless it is a terminal.
 
-    A TUN device leads from the current network namespace to tunstack: that takes root, or the
-    capability CAP_NET_ADMIN. The kernel is HOST, or has a route to it and forwards.
+    tunstack is reached through a TUN device in the current network namespace, which needs root or
+    the capability CAP_NET_ADMIN. The kernel is HOST, or has a route to it and forwards.
     """
     if pcap == STANDARD:
-        raise click.UsageError("--pcap needs a file: standard output has what comes")
+        raise click.UsageError("--pcap needs a file: standard output has the received data")
 
     async def main() -> int:
         async with (
@@ -116,7 +116,7 @@ def connect(
             stream = await _open(ours, host, port, wait)
             try:
                 async with stream:
-                    await converse(stream, StandardStreams())
+                    await copy_both_ways(stream, StandardStreams())
             except trio.BrokenResourceError as error:
                 status = _STATUS.get(error_number(error) or 0, OTHER)
                 raise Failure(f"{host} port {port}: {describe(error)}", status) from None
@@ -139,34 +139,34 @@ async def _open(ours: tunstack.Host, host: str, port: int, wait: float | None) -
 
 
 class Ends(Protocol):
-    """Where data comes from and goes to."""
+    """The local source and sink of data."""
 
     async def read(self) -> bytes:
-        """Return some; empty at the end."""
+        """Read some data; empty at the end."""
         ...
 
     async def write(self, data: bytes | bytearray) -> None:
-        """Take all of it."""
+        """Write all of `data`."""
         ...
 
     def is_interactive(self) -> bool:
-        """Whether a person is at the other end."""
+        """Whether input is a terminal."""
         ...
 
 
 class StandardStreams:
-    """Standard input and output, each in a thread: they may be files, which nothing can poll."""
+    """Standard input and output, each in a thread, as they may be files, which epoll refuses."""
 
     async def read(self) -> bytes:
-        """Read what there is."""
+        """Read some data; empty at the end."""
         return await trio.to_thread.run_sync(os.read, 0, _CHUNK, abandon_on_cancel=True)
 
     async def write(self, data: bytes | bytearray) -> None:
-        """Write all of it."""
+        """Write all of `data`."""
         await trio.to_thread.run_sync(self._write, bytes(data), abandon_on_cancel=True)
 
     def is_interactive(self) -> bool:
-        """Whether input comes from a terminal."""
+        """Whether input is a terminal."""
         return sys.stdin is not None and sys.stdin.isatty()
 
     def _write(self, data: bytes) -> None:
@@ -175,12 +175,12 @@ class StandardStreams:
             view = view[os.write(1, view) :]
 
 
-async def converse(stream: trio.abc.HalfCloseableStream, ends: Ends) -> None:
-    """Copy both ways until both are done.
+async def copy_both_ways(stream: trio.abc.HalfCloseableStream, ends: Ends) -> None:
+    """Copy in both directions until both have ended.
 
     Raises:
         trio.BrokenResourceError: the connection broke.
-        Failure: nobody takes the output.
+        Failure: standard output was closed by its reader.
     """
 
     async def send() -> None:
@@ -201,9 +201,9 @@ async def converse(stream: trio.abc.HalfCloseableStream, ends: Ends) -> None:
     except BaseExceptionGroup as group:
         errors = list(leaves(group))
         if any(isinstance(error, BrokenPipeError) for error in errors):
-            raise Failure("nobody reads standard output any more", BROKEN_PIPE) from None
+            raise Failure("standard output was closed by its reader", BROKEN_PIPE) from None
         if all(isinstance(error, trio.BrokenResourceError) for error in errors):
-            # Of two tasks, one is told why; the other that there is no connection any more.
-            why = min(errors, key=lambda error: error_number(error) == errno.ENOTCONN)
-            raise why from why.__cause__
+            # One task gets the connection's error, the other ENOTCONN.
+            first = min(errors, key=lambda error: error_number(error) == errno.ENOTCONN)
+            raise first from first.__cause__
         raise

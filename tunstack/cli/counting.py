@@ -1,4 +1,4 @@
-"""A stream that counts what passes, and remembers how it ended."""
+"""A stream wrapper that counts octets, and records the first error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BYTES_ACKED: Final = 120
-"""Where that field stands in Linux's ``struct tcp_info``."""
+"""The offset of tcpi_bytes_acked in Linux's ``struct tcp_info``."""
 
 _REASONS: Final = {
     errno.ECONNRESET: "reset by peer",
@@ -27,13 +27,13 @@ _REASONS: Final = {
 
 
 def error_number(error: BaseException) -> int | None:
-    """The number of the operating system's error that is, or is behind, an exception."""
+    """The errno of an exception, or of the `OSError` in its chain of causes."""
     behind = _os_error(error)
     return None if behind is None else behind.errno
 
 
 def describe(error: BaseException) -> str:
-    """Say in a word or two what broke a connection."""
+    """Describe briefly what broke a connection."""
     behind = _os_error(error)
     if behind is not None and behind.strerror:
         return _REASONS.get(behind.errno or 0, behind.strerror)
@@ -51,7 +51,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _acknowledged(stream: trio.abc.Stream) -> int | None:
-    """How many octets the peer has acknowledged: tcpi_bytes_acked, of our stack or the kernel's."""
+    """The octets that the peer has acknowledged: tcpi_bytes_acked of our stack or the kernel."""
     if not isinstance(stream, trio.SocketStream):
         return None
     try:
@@ -66,15 +66,14 @@ def _acknowledged(stream: trio.abc.Stream) -> int | None:
 
 
 class CountedStream(trio.abc.HalfCloseableStream):
-    """Passes everything on to `stream`.
+    """A stream wrapper that counts octets.
 
     Attributes:
-        received: Octets that were received.
-        sent: Octets that were given to send. Once the connection is broken, those that the peer
-            has acknowledged; where the stream cannot tell, without those of the `send_all` that
-            failed.
-        broken: What broke the connection, or None: the first error, which says why. Those that
-            follow, of another task or of ending our half, only say that it is gone.
+        received: Octets received.
+        sent: Octets sent. Once the connection is broken, octets acknowledged by the peer; without
+            TCP_INFO, those of the calls of `send_all` that succeeded.
+        broken: The first error, or None. Later ones, of another task or of `send_eof`, only say
+            that there is no connection.
     """
 
     def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
@@ -84,42 +83,42 @@ class CountedStream(trio.abc.HalfCloseableStream):
         self.broken: trio.BrokenResourceError | None = None
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """As the stream's own."""
+        """As of the wrapped stream."""
         try:
             data = await self._stream.receive_some(max_bytes)
         except trio.BrokenResourceError as error:
-            self._note(error)
+            self._record_failure(error)
             raise
         self.received += len(data)
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As the stream's own."""
+        """As of the wrapped stream."""
         try:
             await self._stream.send_all(data)
         except trio.BrokenResourceError as error:
-            self._note(error)
+            self._record_failure(error)
             raise
         self.sent += len(data)
 
-    def _note(self, error: trio.BrokenResourceError) -> None:
+    def _record_failure(self, error: trio.BrokenResourceError) -> None:
         if self.broken is None:
             self.broken = error
             acknowledged = _acknowledged(self._stream)
             self.sent = self.sent if acknowledged is None else acknowledged
 
     async def wait_send_all_might_not_block(self) -> None:
-        """As the stream's own."""
+        """As of the wrapped stream."""
         await self._stream.wait_send_all_might_not_block()
 
     async def send_eof(self) -> None:
-        """As the stream's own."""
+        """As of the wrapped stream."""
         try:
             await self._stream.send_eof()
         except trio.BrokenResourceError as error:
-            self._note(error)
+            self._record_failure(error)
             raise
 
     async def aclose(self) -> None:
-        """As the stream's own."""
+        """As of the wrapped stream."""
         await self._stream.aclose()

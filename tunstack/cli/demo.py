@@ -26,56 +26,56 @@ if TYPE_CHECKING:
 
 _ADDRESS: Final = "198.51.100.2"
 _URL: Final = f"http://{_ADDRESS}/"
-_QUESTION: Final = b"May you still speak when I have finished?\n"
-_ANSWER: Final = (b"Yes.\n", b"For as long\n", b"as I like.\n")
+_QUESTION: Final = b"Can you still send after my FIN?\n"
+_ANSWER: Final = (b"Yes:\n", b"I am in\n", b"CLOSE-WAIT.\n")
 _HALF_CLOSE_PORT: Final = 7000
 _PAUSE: Final = 0.05
 
 _INTRODUCTION: Final = """
-In a private network of its own, the kernel is 198.51.100.1. The host 198.51.100.2, at the other
-end of a TUN device, is this Python process: every packet from there is made by it."""
+In a private network, the kernel has the address 198.51.100.1. The host 198.51.100.2, at the other
+end of a TUN device, is this Python process, which sends every packet of that host."""
 _OPENING: Final = """
-Each side sends a SYN with the number from which it counts its octets, and the other acknowledges
-it (RFC 9293 section 3.5); numbers here are relative to those. A SYN also says what its sender can
-do: the largest segment it takes (mss), selective acknowledgments (sackOK), timestamps (ts), and
-by how many bits its window field is scaled (wscale)."""
+Each side sends a SYN with its initial sequence number, which the other acknowledges (RFC 9293
+section 3.5); the numbers shown are relative to those. The SYN's options are the maximum segment
+size (mss), selective acknowledgments permitted (sackOK), timestamps (ts), and the window scale
+(wscale)."""
 _TALKING: Final = """
-Every octet has a number. An acknowledgment names the next one that is expected, and the window how
-many more there is room for (sections 3.4 and 3.8)."""
+Every octet has a sequence number. The acknowledgment number is the next one expected, and the
+window the number of octets that the receiver accepts from there (sections 3.4 and 3.8)."""
 _CLOSING: Final = """
-Each side ends its own half with a FIN, which has a number as octets have, and is acknowledged as
-they are (section 3.6). {first} closed first, and so has to stay in TIME-WAIT for a while, lest
-a late packet of this connection is taken for one of the next (section 3.6.1)."""
+Each side closes its half with a FIN, which occupies a sequence number and is acknowledged as data
+is (section 3.6). {first} closed first, and stays in TIME-WAIT for 2 MSL, so that delayed segments
+of this connection are not accepted by a later one (section 3.6.1)."""
 _HALF_CLOSING: Final = """
-This client ended its half right after the question, and went on receiving. Our side is in
-CLOSE-WAIT from then on: nothing more will come, but it may send for as long as it likes (section
-3.6.1). The whole answer was sent after the client's FIN; our own FIN ends the connection."""
+This client closed its half right after the question, and went on receiving. Our side is in
+CLOSE-WAIT from then on: it receives no more data, but may send any amount (section 3.6.1). The
+whole answer was sent after the client's FIN; our own FIN closes the connection."""
 _VERDICT: Final = """
-What the kernel counted in that network. To it, this was a host like any other."""
+The kernel's TCP counters in this network namespace."""
 
 _COUNTERS: Final = {
     "ActiveOpens": "connections opened",
     "InSegs": "segments received",
     "OutSegs": "segments sent",
-    "InErrs": "segments received that were bad",
-    "InCsumErrors": "... because of their checksum",
-    "RetransSegs": "segments sent again",
+    "InErrs": "segments received with errors",
+    "InCsumErrors": "... of the checksum",
+    "RetransSegs": "segments retransmitted",
     "OutRsts": "resets sent",
 }
 
 
 @click.command(epilog="\b\nExample:\n  tunstack demo")
 def demo() -> int:
-    """Let the kernel talk TCP with tunstack, and explain it packet by packet.
+    """Show TCP connections between the kernel and tunstack, and explain them packet by packet.
 
-    In a private network, curl fetches a page, and then a client half-closes its connection and is
-    answered all the same. The exit status is 0 when all of that went well.
+    In a private network, curl fetches a page, and then a client half-closes its connection and
+    receives the response afterwards. The exit status is 0 if both succeed.
     """
     return execute("tunstack demo", _Demo().run)
 
 
 async def _answer_after_the_end(stream: trio.abc.Stream) -> None:
-    """Read the question to its end; then answer, and take time over it."""
+    """Read to the end of the stream; then send the response in parts."""
     while await stream.receive_some():
         pass
     for part in _ANSWER:
@@ -162,7 +162,7 @@ class _Demo:
             raise Failure("the answer after the half-close did not arrive", 1)
 
     async def _ask_the_kernel(self, namespace: tunstack.Namespace) -> None:
-        self._head("The kernel's verdict")
+        self._head("The kernel's counters")
         self._say(_VERDICT)
         result = await namespace.run_process(["cat", "/proc/net/snmp"], capture_stdout=True)
         counters = read_snmp(result.stdout.decode()).get("Tcp", {})
@@ -210,7 +210,7 @@ def _has_fin(step: Step) -> bool:
 
 
 def read_snmp(text: str) -> Mapping[str, Mapping[str, int]]:
-    """Read /proc/net/snmp: pairs of lines, the names and the numbers of one protocol."""
+    """Parse /proc/net/snmp: pairs of lines, the names and the values of one protocol."""
     lines = text.splitlines()
     return {
         names.partition(":")[0]: dict(

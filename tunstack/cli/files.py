@@ -1,4 +1,4 @@
-"""Reading and writing files that the user has named; `-` is standard input, or output."""
+"""Read and write files named by the user; `-` is standard input or standard output."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 from tunstack.cli.parameters import STANDARD
-from tunstack.cli.status import Failure, Unread
+from tunstack.cli.status import Failure, OutputClosed
 from tunstack.path.pcapng import read_capture
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ def read_packets(name: str, skipped: Counter[str]) -> Iterator[CapturedPacket]:
 
 
 def input_title(name: str) -> str:
-    """What to call a file that is read."""
+    """The name of an input file in messages."""
     return "standard input" if name == STANDARD else name
 
 
 def output_title(name: str) -> str:
-    """What to call a file that is written."""
+    """The name of an output file in messages."""
     return "standard output" if name == STANDARD else name
 
 
@@ -53,7 +53,7 @@ def open_output(name: str) -> BinaryIO:
 
 
 def check_outputs(*names: str | None) -> None:
-    """See whether files can be written, and leave them as they are: later is too late to find out.
+    """Check before a long measurement that files can be written, without changing them.
 
     Raises:
         Failure: one of them cannot be written.
@@ -73,13 +73,13 @@ def write_output(name: str, text: str) -> None:
 
     Raises:
         Failure: it cannot be written.
-        Unread: it is standard output, and nobody reads that.
+        OutputClosed: standard output was closed by its reader.
     """
     try:
         with open_output(name) as file:
             file.write(text.encode())
     except BrokenPipeError:
-        raise Unread from None
+        raise OutputClosed from None
     except OSError as error:
         raise _cannot_write(name, error) from None
 

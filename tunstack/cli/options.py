@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from tunstack.apps import App, parse_app
 from tunstack.cli.parameters import OUTPUT, STANDARD
 from tunstack.link.errors import SetupError
-from tunstack.link.multiqueue import MOST_QUEUES
+from tunstack.link.multiqueue import MAX_QUEUES
 from tunstack.path.impair import Impairments, both_ways
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def read_apps(
     for text in texts:
         try:
             app, port = parse_app(text)
-            _ = app.handler  # Now, and not at the first connection, say what is not installed.
+            _ = app.handler  # Missing packages are reported now, not at the first connection.
         except (ValueError, SetupError) as error:
             raise click.BadParameter(str(error)) from None
         if port in apps:
@@ -45,10 +45,10 @@ def read_apps(
 def read_impairments(
     _context: click.Context, _parameter: click.Parameter, text: str | None
 ) -> tuple[Impairments, Impairments]:
-    """Read the impairments of both directions.
+    """Parse the impairments of both directions.
 
     Raises:
-        click.BadParameter: with what was expected.
+        click.BadParameter: says what was expected.
     """
     try:
         return both_ways(text)
@@ -60,43 +60,43 @@ PCAP: Final = click.option(
     "--pcap",
     type=OUTPUT,
     metavar="FILE",
-    help="Write all packets to FILE (pcapng), each with what was decided about it; - is standard"
+    help="Write all packets to FILE (pcapng), with tunstack's verdict as a comment; - is standard"
     " output.",
 )
 TRACE: Final = click.option(
-    "--trace", is_flag=True, help="Draw the packets on standard error, as a ladder."
+    "--trace", is_flag=True, help="Print the packets on standard error, as a ladder."
 )
 SEED: Final = click.option(
     "--seed",
     type=int,
     metavar="N",
-    help="Make what is random in tunstack repeatable: ports, secrets, what the path does.",
+    help="Seed of all randomness in tunstack: ports, secrets, impairments.",
 )
 IMPAIR: Final = click.option(
     "--impair",
     callback=read_impairments,
     metavar="SPEC",
-    help="Make the path a bad one: 'loss=1%,delay=20ms' each way; also jitter, reorder, duplicate,"
-    " corrupt, rate=100mbit, limit=1000. With out: or in: before an item, in one direction only.",
+    help="Impair the path: 'loss=1%,delay=20ms' each way; also jitter, reorder, duplicate, corrupt,"
+    " rate=100mbit, limit=1000. With out: or in: before an item, in one direction only.",
 )
 WORKERS: Final = click.option(
     "--workers",
-    type=click.IntRange(1, MOST_QUEUES),
+    type=click.IntRange(1, MAX_QUEUES),
     metavar="N",
-    help="Serve in N processes, each with connections of its own; one that dies is started anew."
+    help="Serve in N processes, each with connections of its own; one that dies is restarted."
     " Not with --pcap and --trace.",
 )
 MTU: Final = click.option(
     "--mtu",
     type=click.IntRange(68, 65535),
     metavar="N",
-    help="The largest packet, in bytes; 1500 by default, or what a persistent device has.",
+    help="The MTU, in bytes; 1500 by default, or a persistent device's own.",
 )
 OFFLOAD: Final = click.option(
     "--offload/--no-offload",
     default=True,
-    help="Leave segmentation and checksums to the device (the default, where the kernel can), or"
-    " have every packet come and go as on a wire.",
+    help="Use segmentation and checksum offload on the device (the default, where supported), or"
+    " packets of at most the MTU with checksums.",
 )
 ADDRESS: Final = click.option(
     "--address",
@@ -112,35 +112,35 @@ KERNEL_ADDRESS: Final = click.option(
 DEVICE_NAME: Final = click.option(
     "--device-name",
     metavar="NAME",
-    help="The TUN device: made if there is none of that name, else a persistent one is used.",
+    help="The TUN device: a persistent one, or created if there is none of that name.",
 )
 
 
 def stdout_beside(*outputs: str | None) -> int | None:
-    """The descriptor for what else would be printed: standard error, if an output is `-`."""
+    """The descriptor for other output: standard error if an output is `-`, else None."""
     return 2 if STANDARD in outputs else None
 
 
 def check_workers(workers: int | None, *, pcap: str | None, trace: bool) -> None:
-    """Refuse what cannot be had together with workers.
+    """Refuse options that exclude workers.
 
     Raises:
-        click.UsageError: it was asked for.
+        click.UsageError: there is one.
     """
     if workers is not None and (pcap is not None or trace):
         option = "--trace" if pcap is None else "--pcap"
         raise click.UsageError(f"{option} sees the packets of one process: leave out --workers")
 
 
-def watched(command: _Command) -> _Command:
+def host_options(command: _Command) -> _Command:
     """The options of all commands that run a host: --mtu, --offload, --impair, --pcap..."""
     for option in (SEED, TRACE, PCAP, IMPAIR, OFFLOAD, MTU):
         command = option(command)
     return command
 
 
-def on_this_network(command: _Command) -> _Command:
-    """The options of commands in the current namespace: --address and what is about the device."""
+def network_options(command: _Command) -> _Command:
+    """The options of commands in the current namespace: --address and those of the device."""
     for option in (DEVICE_NAME, KERNEL_ADDRESS, ADDRESS):
         command = option(command)
     return command

@@ -1,4 +1,4 @@
-"""The types of parameters: finite numbers, and the names of files."""
+"""Parameter types: finite numbers and file names."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 STANDARD: Final = "-"
-"""The name of standard input, and of standard output."""
+"""The file name for standard input and standard output."""
 
 
 class Number(click.FloatRange):
-    """A finite number in a range. No comparison refuses what is not a number at all."""
+    """A finite number in a range; click's own accepts NaN."""
 
     def convert(
         self, value: Any, parameter: click.Parameter | None, context: click.Context | None
@@ -29,7 +29,7 @@ class Number(click.FloatRange):
 
 
 class _Output(click.ParamType):  # type: ignore[type-arg, unused-ignore] # generic since click 8.5
-    """The name of a file that is to be written, or `-`; no directory's."""
+    """The name of a file to write, or `-`; not a directory."""
 
     name = "file"
 
@@ -50,7 +50,7 @@ INPUT: Final = click.STRING
 COLOR: Final = click.option(
     "--color/--no-color",
     default=None,
-    help="Have colours, or none; by default on a terminal only.",
+    help="Use colours, or not; by default on a terminal only.",
 )
 
 

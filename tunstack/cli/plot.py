@@ -1,4 +1,4 @@
-"""``tunstack plot``: a connection of a capture as a time-sequence diagram."""
+"""``tunstack plot``: plot a connection of a capture as a time-sequence diagram."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from tunstack.cli.files import input_title, read_packets, write_output
 from tunstack.cli.ladder import step_from_capture
 from tunstack.cli.parameters import INPUT, OUTPUT, STANDARD
-from tunstack.cli.status import USAGE, Failure, complain
+from tunstack.cli.status import USAGE, Failure, print_error
 from tunstack.cli.terminal import report_left_out
 from tunstack.plot import Chart, Line, Panel, TimeSequence, svg
 from tunstack.plot.chart import BLUE, GREY, ORANGE
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from tunstack.stack.observation import Windows
     from tunstack.tcp.segment import Segment
 
-_BRIEF: Final = 1.0
-"""Seconds, below which the axis of time is one of milliseconds."""
+_MILLISECOND_AXIS: Final = 1.0
+"""Seconds: shorter connections have a time axis in milliseconds."""
 
 _EPILOG = """\b
 Examples:
@@ -35,8 +35,8 @@ Examples:
   tunstack plot x.pcapng -o x.svg
   tunstack plot --connection 3 --reverse -o - any.pcap | rsvg-convert >x.png
 
-Why a segment was sent again, and the congestion window, are told in captures that tunstack wrote. A
-capture tells most at the side that sends the data.
+Captures written by tunstack have the reasons of retransmissions and the congestion window. A
+capture at the sender of the data shows most.
 """
 
 
@@ -47,17 +47,17 @@ capture tells most at the side that sends the data.
     "--output",
     type=OUTPUT,
     metavar="FILE",
-    help="Where to write it; - is standard output. By default next to the capture, as .svg.",
+    help="Write the plot to FILE; - is standard output. By default beside the capture, as .svg.",
 )
 @click.option(
     "--connection",
     type=click.IntRange(1),
     metavar="N",
-    help="Which, as tunstack trace numbers them; by default the one with the most data.",
+    help="The connection's number in tunstack trace; by default the one with the most data.",
 )
 @click.option("--reverse", is_flag=True, help="Plot the direction with less data.")
 def plot(file: str, output: str | None, connection: int | None, reverse: bool) -> int:
-    """Plot sequence numbers over time: what was sent, sent again, and acknowledged.
+    """Plot sequence numbers over time: segments sent, retransmitted and acknowledged.
 
     FILE is a pcap or pcapng; - is standard input, and then the plot is on standard output.
     """
@@ -80,12 +80,12 @@ def plot(file: str, output: str | None, connection: int | None, reverse: bool) -
         if capture.damage is None:
             return 0
         message = str(capture.damage)
-    complain("tunstack plot", message)
+    print_error("tunstack plot", message)
     return USAGE
 
 
 class _Connection:
-    """One TCP connection of a capture, seen from either end."""
+    """One TCP connection of a capture, in both directions."""
 
     def __init__(self, first: Step, segment: Segment) -> None:
         self._ends = first.source, first.destination
@@ -96,48 +96,48 @@ class _Connection:
         self._windows: list[tuple[float, Windows]] = []
 
     def is_over(self, step: Step, segment: Segment) -> bool:
-        """Whether this SYN begins another connection between the same ends."""
+        """Whether this SYN opens another connection of the same four-tuple."""
         return (
             segment.flags & (SYN | ACK) == SYN
             and self._syns.get(step.source, segment.seq) != segment.seq
         )
 
     def add(self, step: Step, segment: Segment) -> None:
-        """Take a segment of one end."""
+        """Add a segment."""
         if segment.flags & SYN:
             self._syns.setdefault(step.source, segment.seq)
         self._end = step.time
         time = step.time - self._begin
         self._diagrams[step.source].sent(time, segment, step.verdict)
         self._diagrams[step.destination].answered(time, segment)
-        if step.verdict == "accepted":  # as only what arrives at our side is
+        if step.verdict == "accepted":  # only of arriving segments
             self._ours = step.destination
         if step.windows is not None:
             self._windows.append((time, step.windows))
 
     @property
     def octets(self) -> int:
-        """How much data was sent, both ways."""
+        """Octets sent in both directions."""
         return sum(diagram.octets for diagram in self._diagrams.values())
 
     def chart(self, *, reverse: bool) -> Chart:
-        """The direction with more data, or the other one."""
+        """The chart of the direction with more data, or of the other one."""
         less, more = sorted(self._ends, key=lambda end: self._diagrams[end].octets)
         sender, receiver = (less, more) if reverse else (more, less)
         diagram = self._diagrams[sender]
         title = (
             f"{_text(sender)} to {_text(receiver)}: {_size(diagram.octets)}"
-            f" in {self._end - self._begin:.3g} s, {diagram.retransmissions} segments sent again"
+            f" in {self._end - self._begin:.3g} s, {diagram.retransmissions} segments retransmitted"
         )
         panels = [diagram.panel(420)]
         if sender == self._ours and self._windows:
             panels.append(self._congestion(diagram))
-        if self._end - self._begin < _BRIEF:
+        if self._end - self._begin < _MILLISECOND_AXIS:
             return Chart(title, panels, label="time, ms", scale=1000)
         return Chart(title, panels)
 
     def _congestion(self, diagram: TimeSequence) -> Panel:
-        """The congestion window of our side, and what it has sent that is not acknowledged."""
+        """The panel of our side's congestion window and its unacknowledged segments."""
         mss = self._windows[-1][1].mss
         return Panel(
             "segments",
@@ -166,8 +166,8 @@ class _Capture:
     """The connections of a file.
 
     Attributes:
-        left_out: What belongs to none, counted by its name.
-        damage: What is wrong with the file; what comes before it is there.
+        left_out: Other packets, counted by kind.
+        damage: The error at which reading stopped, or None.
     """
 
     def __init__(self, file: str) -> None:
@@ -200,7 +200,7 @@ class _Capture:
         return found[number - 1]
 
     def _connections(self) -> Iterator[_Connection]:
-        """All connections, in the order in which they began, each as soon as it does."""
+        """Yield each connection at its first segment."""
         current: dict[frozenset[Endpoint], _Connection] = {}
         for packet in read_packets(self._file, self.left_out):
             step = step_from_capture(packet.time, packet.packet, packet.comment)

@@ -1,4 +1,4 @@
-"""What is told of connections while they are served, and of all of them in the end."""
+"""The connection log of ``serve``: a line at open and close, and totals."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ if TYPE_CHECKING:
 
 
 class Report:
-    """The lines that are printed, and what was served in all.
+    """Prints the connection log, and counts totals.
 
     Args:
-        scope: Cancelled when nobody reads the lines any more.
-        stderr: Whether to print them on standard error.
+        scope: Cancelled when standard output is closed by its reader.
+        stderr: Whether to print on standard error.
 
     Attributes:
-        unread: Whether that is so.
+        closed: Whether standard output was closed.
     """
 
     def __init__(self, scope: trio.CancelScope, *, stderr: bool = False) -> None:
         self._scope = scope
         self._stderr = stderr
         self._connections = self._broken = self._received = self._sent = 0
-        self.unread = False
+        self.closed = False
 
     def say(self, line: str) -> None:
         """Print a line."""
-        if self.unread:
+        if self.closed:
             return
         try:
             click.echo(line, err=self._stderr)
         except BrokenPipeError:
-            self.unread = True
+            self.closed = True
             self._scope.cancel()
 
     def serves(self, app: App, address: str, port: int) -> None:
-        """Print what is served, and where."""
+        """Print an app and its address."""
         self.say(f"{app.name} on {address.partition('/')[0]}:{port}")
 
     def count(self, received: int, sent: int, *, broken: bool) -> None:
-        """Add a connection that has ended, with the octets of either way."""
+        """Add a closed connection to the totals, with its octets in each direction."""
         self._connections += 1
         self._broken += broken
         self._received += received
         self._sent += sent
 
-    def told(self, _number: int, what: tuple[Any, ...]) -> None:
-        """Do what a worker's `RemoteReport` says."""
+    def handle_message(self, _number: int, what: tuple[Any, ...]) -> None:
+        """Process a message of a worker's `RemoteReport`."""
         match what:
             case ("say", line):
                 self.say(line)
             case ("count", received, sent, broken):
                 self.count(received, sent, broken=broken)
 
-    def sum_up(self) -> None:
+    def print_totals(self) -> None:
         """Print the totals, if there were connections."""
         if self._connections:
             plural = "" if self._connections == 1 else "s"
@@ -71,22 +71,22 @@ class Report:
 
 
 class RemoteReport:
-    """The report of a worker, which the parent writes; see :class:`Report`."""
+    """A worker's :class:`Report`, which sends everything to the parent's."""
 
     def __init__(self, worker: tunstack.Worker) -> None:
         self._worker = worker
 
     def say(self, line: str) -> None:
-        """Have a line printed."""
+        """Print a line in the parent."""
         self._worker.tell(("say", line))
 
     def count(self, received: int, sent: int, *, broken: bool) -> None:
-        """Have a connection added that has ended."""
+        """Add a closed connection to the parent's totals."""
         self._worker.tell(("count", received, sent, broken))
 
 
 class Reported:
-    """A handler that runs an app's, and reports how each connection begins and ends."""
+    """A handler that wraps an app's, and reports the opening and closing of each connection."""
 
     def __init__(self, app: App, port: int, report: Report | RemoteReport) -> None:
         self._label = f"{app.name}:{port}"
@@ -121,6 +121,6 @@ class Reported:
 def _peer_of(stream: trio.SocketStream) -> str:
     try:
         address, port = stream.socket.getpeername()[:2]
-    except OSError:  # It has reset the connection before its turn came.
+    except OSError:  # The connection was reset before it was accepted.
         return "(gone)"
     return f"{address}:{port}"

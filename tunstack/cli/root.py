@@ -1,4 +1,4 @@
-"""The group of all commands, and what becomes of their errors."""
+"""The command group, and the conversion of errors to exit statuses."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import click
 import tunstack
 from tunstack.cli.status import (
     INTERRUPTED,
-    UNREAD,
+    OUTPUT_CLOSED,
     USAGE,
-    Unread,
+    OutputClosed,
     close_streams,
-    complain,
-    unprintable,
+    output_failure,
+    print_error,
 )
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ _COMMANDS: Final = {
     "trace": "Draw a capture as a ladder.",
     "plot": "Plot a connection of a capture, as SVG.",
     "demo": "Show a connection, and explain it.",
-    "bridge": "Run a command across a bad path to another kernel.",
-    "bench": "Measure tunstack beside kernel sockets.",
+    "bridge": "Run a command across an impaired path to another kernel.",
+    "bench": "Compare tunstack with kernel sockets.",
     "bench-loss": "Measure goodput across lossy paths.",
 }
-"""What there is: a module of this package each, which is imported when its command is used."""
+"""The commands: each is a module of this package, imported when it is used."""
 
 _EPILOG = """\b
 Examples:
@@ -45,7 +45,7 @@ Examples:
 
 
 class _Commands(click.Group):
-    """A group that imports a command when it is used: `--version` and `--help` need none."""
+    """A command group that imports a command when it is used, and none for `--help`."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
         return sorted(_COMMANDS)
@@ -73,8 +73,7 @@ class _Commands(click.Group):
 def root(context: click.Context) -> int:
     """A TCP/IP endpoint in user space, on a TUN device.
 
-    The kernel sees a host of its own network there, and every packet of that host is this
-    program's.
+    The kernel sees a remote host there, and every packet of that host is sent by this program.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -82,13 +81,13 @@ def root(context: click.Context) -> int:
 
 
 def run(arguments: Sequence[str] | None) -> int:
-    """Run a command; return the exit status. A user's mistake is one line, and 2."""
+    """Run a command; returns the exit status. A usage error is one line, and status 2."""
     name = _name(sys.argv[1:] if arguments is None else arguments)
     return close_streams(name, _run(name, arguments))
 
 
 def _name(arguments: Sequence[str]) -> str:
-    """What messages begin with: the program, and the command if there is one."""
+    """The prefix of messages: the program, and the command if there is one."""
     command = next((each for each in arguments if not each.startswith("-")), "")
     return f"tunstack {command}" if command in _COMMANDS else "tunstack"
 
@@ -98,19 +97,19 @@ def _run(name: str, arguments: Sequence[str] | None) -> int:
         status = root.main(arguments, prog_name="tunstack", standalone_mode=False)
     except click.UsageError as error:
         path = "tunstack" if error.ctx is None else error.ctx.command_path
-        complain(path, f"{error.format_message().rstrip('.')} (see {path} --help)")
+        print_error(path, f"{error.format_message().rstrip('.')} (see {path} --help)")
         return USAGE
     except click.ClickException as error:
-        complain(name, error.format_message())
+        print_error(name, error.format_message())
         return USAGE
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except (Unread, SystemExit):  # click's, where nobody reads what it prints
-        return UNREAD
+    except (OutputClosed, SystemExit):  # SystemExit is click's for EPIPE.
+        return OUTPUT_CLOSED
     except OSError as error:
-        failure = unprintable(error)
+        failure = output_failure(error)
         if failure is None:
             raise
-        complain(name, str(failure))
+        print_error(name, str(failure))
         return failure.status
     return status if isinstance(status, int) else 0

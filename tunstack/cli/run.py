@@ -1,4 +1,4 @@
-"""``tunstack run``: a command in a private network where tunstack is the other host."""
+"""``tunstack run``: run a command in a private network with tunstack as its peer."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import trio
 
 import tunstack
 from tunstack.apps import APPS, App
-from tunstack.cli.crew import serve_apps
-from tunstack.cli.options import WORKERS, check_workers, read_apps, stdout_beside, watched
+from tunstack.cli.options import WORKERS, check_workers, host_options, read_apps, stdout_beside
 from tunstack.cli.running import execute, in_foreground, run_inside, settle
 from tunstack.cli.watching import watching
+from tunstack.cli.worker_service import serve_apps
 
 if TYPE_CHECKING:
     from tunstack.path.impair import Impairments
 
 ADDRESS: Final = "198.51.100.2"
 _SETTLE_SECONDS: Final = 0.25
+"""Seconds for connections to close after the command has ended."""
 
 _EPILOG = f"""\b
 Examples:
@@ -33,7 +34,7 @@ Examples:
   tunstack run --serve echo --serve http:8080 -- sh   (look around, then exit)
 
 The exit status is COMMAND's: 128+N when signal N ended it, 127 when it was not found, 126 when it
-cannot be executed; 2 when the network could not be made. With --pcap -, what COMMAND prints is on
+cannot be executed; 2 when the network could not be created. With --pcap -, COMMAND's output is on
 standard error.
 """
 
@@ -50,7 +51,7 @@ standard error.
     metavar="APP[:PORT]",
     help=f"Serve this on {ADDRESS}, http by default; may be repeated. Apps: {', '.join(APPS)}.",
 )
-@watched
+@host_options
 @WORKERS
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
@@ -66,9 +67,9 @@ def run(
 ) -> int:
     """Run COMMAND in a private network, with tunstack at 198.51.100.2.
 
-    The network is the kernel's own: COMMAND has the address 198.51.100.1 in it, and a TUN device
-    leads to tunstack, whose address is in the environment as TUNSTACK_HOST. No root is needed where
-    /dev/net/tun may be opened, and nothing on the machine is changed.
+    The network is a network namespace of its own: COMMAND has the address 198.51.100.1, and reaches
+    tunstack, whose address is in the environment as TUNSTACK_HOST, through a TUN device. No root is
+    needed where /dev/net/tun may be opened, and nothing on the machine is changed.
     """
     apps = apps or ((APPS["http"], APPS["http"].port),)
     running = False
@@ -106,15 +107,15 @@ def run(
             tunstack.open_namespace() as namespace,
             namespace.open_workers(
                 service, count, f"{ADDRESS}/24", mtu=mtu, seed=seed, impair=impair, offload=offload
-            ) as crew,
+            ) as running_workers,
         ):
-            return await run_and_settle(namespace, crew)
+            return await run_and_settle(namespace, running_workers)
 
     async def main() -> int:
         return await (in_this_process() if workers is None else in_workers(workers))
 
     def is_for_the_command(number: int) -> bool:
-        # The terminal has sent it an interrupt of its own; what that means is its decision.
+        # The terminal has sent SIGINT to the command too, which decides what it means.
         return number == signal.SIGINT and running and in_foreground()
 
     return execute("tunstack run", main, ignore=is_for_the_command)

@@ -1,4 +1,4 @@
-"""Running a command in trio: signals, errors on one line, exit statuses."""
+"""Run a command in trio: signals, error lines, exit statuses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from tunstack.cli.status import Failure, Unread, complain, unprintable
+from tunstack.cli.status import Failure, OutputClosed, output_failure, print_error
 from tunstack.link.errors import SetupError
 
 if TYPE_CHECKING:
@@ -31,33 +31,33 @@ def execute(
     """Run `main` in trio until it returns, or until SIGINT or SIGTERM cancels it.
 
     Args:
-        name: What to begin error messages with.
+        name: The prefix of error messages.
         main: Returns the exit status.
-        ignore: Whether a signal is not for us to obey at this moment.
+        ignore: Whether to ignore a signal at this moment.
 
     Returns:
         The exit status of `main`; 128 + N after signal N; 2 for a `SetupError`.
 
     Raises:
-        Unread: nobody reads what is printed any more.
+        OutputClosed: standard output was closed by its reader.
     """
     logging.basicConfig(format=f"{name}: %(message)s")
     try:
         return trio.run(_until_signal, main, ignore)
     except BaseExceptionGroup as group:
         errors = list(leaves(group))
-        if all(isinstance(error, (BrokenPipeError, Unread)) for error in errors):
-            raise Unread from None
-        failures = [_explained(error) for error in errors]
+        if all(isinstance(error, (BrokenPipeError, OutputClosed)) for error in errors):
+            raise OutputClosed from None
+        failures = [_as_failure(error) for error in errors]
         if None in failures:
             raise
         failure = failures[0]
     except (SetupError, Failure, OSError) as error:
-        failure = _explained(error)
+        failure = _as_failure(error)
         if failure is None:
             raise
     assert failure is not None
-    complain(name, str(failure))
+    print_error(name, str(failure))
     return failure.status
 
 
@@ -70,10 +70,10 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def _explained(error: BaseException) -> Failure | None:
+def _as_failure(error: BaseException) -> Failure | None:
     if isinstance(error, SetupError):
         return Failure(str(error))
-    return error if isinstance(error, Failure) else unprintable(error)
+    return error if isinstance(error, Failure) else output_failure(error)
 
 
 async def _until_signal(main: Callable[[], Awaitable[int]], ignore: Callable[[int], bool]) -> int:
@@ -104,13 +104,13 @@ async def run_inside(
         namespace: Where to run it.
         command: The program and its arguments.
         host: The other end's address.
-        stdout: The descriptor that it is to have as its standard output; None for ours.
+        stdout: The descriptor of its standard output; None for ours.
 
     Returns:
         Its exit status; 128 + N when signal N ended it.
 
     Raises:
-        Failure: it cannot be run.
+        Failure: it cannot be executed.
     """
     environment = {**os.environ, "TUNSTACK_HOST": host}
     try:
@@ -126,11 +126,11 @@ async def run_inside(
 
 
 async def settle(host: Host | Workers) -> None:
-    """Wait until every connection has ended, as far as the peer is concerned.
+    """Wait until every connection is closed or in TIME-WAIT.
 
-    An application is done before its last packets are, and the host that owes them must not leave.
+    Applications end before their last segments are acknowledged: the host must go on until then.
     """
-    # Once, at the end of a command: not worth an event in the host.
+    # Polling, as it happens only once at the end of a command.
     while any(  # noqa: ASYNC110
         each.state != "TIME-WAIT" for each in await _connections(host)
     ):
@@ -143,7 +143,7 @@ async def _connections(host: Host | Workers) -> list[TcpInfo]:
 
 
 def in_foreground() -> bool:
-    """Whether a key on the terminal (Ctrl-C) sends its signal to this process's whole group."""
+    """Whether our process group is in the foreground of a terminal, and gets its Ctrl-C."""
     for descriptor in range(3):
         with suppress(OSError):
             return os.tcgetpgrp(descriptor) == os.getpgrp()

@@ -1,4 +1,4 @@
-"""``tunstack serve``: the small services on an address of the current network namespace."""
+"""``tunstack serve``: run the apps on an address in the current network namespace."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import trio
 
 import tunstack
 from tunstack.apps import APPS, App
-from tunstack.cli.crew import serve_apps
 from tunstack.cli.options import (
     WORKERS,
     check_workers,
-    on_this_network,
+    host_options,
+    network_options,
     read_apps,
     stdout_beside,
-    watched,
 )
 from tunstack.cli.reporting import Report, Reported
 from tunstack.cli.running import execute
-from tunstack.cli.status import Failure, Unread
+from tunstack.cli.status import Failure, OutputClosed
 from tunstack.cli.watching import watching
+from tunstack.cli.worker_service import serve_apps
 
 if TYPE_CHECKING:
     from tunstack.path.impair import Impairments
@@ -51,14 +51,14 @@ Apps:
 {chr(10).join(f"  {app.name:<7} {app.port:>2}  {app.summary}" for app in APPS.values())}
 
 It serves until a signal ends it, and then exits with 130 (SIGINT) or 143 (SIGTERM); with 2 when it
-could not begin.
+could not start.
 """
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("apps", callback=read_apps, nargs=-1, required=True, metavar="APP[:PORT]...")
-@on_this_network
-@watched
+@network_options
+@host_options
 @WORKERS
 def serve(
     apps: tuple[tuple[App, int], ...],
@@ -73,11 +73,11 @@ def serve(
     seed: int | None,
     workers: int | None,
 ) -> int:
-    """Serve each APP on an address that tunstack answers for, until a signal.
+    """Serve each APP on an address of tunstack's, until a signal.
 
-    A TUN device leads there, in the current network namespace: that takes root, or the capability
-    CAP_NET_ADMIN. A line is printed when a connection opens and when it closes, on standard error
-    with --pcap -.
+    The address is reached through a TUN device in the current network namespace, which needs root
+    or the capability CAP_NET_ADMIN. A line is printed when a connection opens and when it closes,
+    on standard error with --pcap -.
     """
 
     check_workers(workers, pcap=pcap, trace=trace)
@@ -103,7 +103,9 @@ def serve(
     async def in_workers(report: Report, count: int) -> None:
         service = partial(serve_apps, apps=apps, reports=True)
         try:
-            async with tunstack.open_workers(service, count, address, told=report.told, **device):
+            async with tunstack.open_workers(
+                service, count, address, told=report.handle_message, **device
+            ):
                 for app, port in apps:
                     report.serves(app, address, port)
                 await trio.sleep_forever()
@@ -119,9 +121,9 @@ def serve(
                 else:
                     await in_workers(report, workers)
             finally:
-                report.sum_up()
-        if report.unread:
-            raise Unread
+                report.print_totals()
+        if report.closed:
+            raise OutputClosed
         return 0
 
     return execute("tunstack serve", main)

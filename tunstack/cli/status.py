@@ -1,7 +1,6 @@
-"""Exit statuses, and the one line on standard error that goes with them.
+"""Exit statuses, and error lines on standard error.
 
-Nothing here needs more than the standard library: it is there before a command is imported, and
-whatever goes wrong with one.
+It uses only the standard library, as it reports errors of importing a command too.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 USAGE: Final = 2
-"""The exit status for a mistake of the user's, and for what cannot be read or written."""
-UNREAD: Final = 141
-"""The exit status when nobody reads what is printed: a filter's, which SIGPIPE ends."""
+"""The exit status for usage errors, and for files that cannot be read or written."""
+OUTPUT_CLOSED: Final = 141
+"""The exit status when standard output is closed by its reader: 128 + SIGPIPE."""
 INTERRUPTED: Final = 130
 """The exit status after SIGINT."""
 
-_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-"""What writing raises where a disk is full or fails, and nothing else here does."""
+_WRITE_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Errors of writing to a full or failing disk, which nothing else here raises."""
 
 
 class Failure(Exception):
-    """The command cannot go on; the message is one line for the user.
+    """The command has failed; the message is one line for the user.
 
     Attributes:
         status: The exit status.
@@ -38,47 +37,47 @@ class Failure(Exception):
         self.status = status
 
 
-class Unread(Exception):
-    """Nobody reads what is printed any more; not an OSError, of which click makes an exit."""
+class OutputClosed(Exception):
+    """Standard output was closed by its reader; not an OSError, as click would exit on EPIPE."""
 
 
-def complain(name: str, message: str) -> None:
-    """Print one line on standard error; where that is full, there is nobody to tell."""
+def print_error(name: str, message: str) -> None:
+    """Print one line on standard error, ignoring errors."""
     with suppress(OSError):
         print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
 
 
-def unprintable(error: BaseException) -> Failure | None:
-    """What to say of an error in printing; None when it is another one.
+def output_failure(error: BaseException) -> Failure | None:
+    """Return the failure for an error of writing to standard output; None for other errors.
 
-    What has a name (a capture, a plot) is written elsewhere, and its errors are caught there.
+    Errors of named files (captures, plots) are handled where they are written.
     """
-    if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+    if isinstance(error, OSError) and error.errno in _WRITE_ERRORS and error.filename is None:
         return Failure(f"cannot write standard output: {error.strerror}")
     return None
 
 
 def close_streams(name: str, status: int) -> int:
-    """Write what was printed and is not written yet; return the exit status, whatever that brings.
+    """Flush the standard streams; returns the exit status, which an error of that changes.
 
-    The interpreter does the same at its exit, too late for a message of ours and a status.
+    The interpreter flushes them at exit, too late for an error line and a status.
     """
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
                 stream.flush()
         except OSError as error:
-            _abandon(stream)
+            _discard(stream)
             if isinstance(error, BrokenPipeError):
-                status = status or UNREAD
+                status = status or OUTPUT_CLOSED
             elif not status:
                 status = USAGE
-                complain(name, f"cannot write standard output: {error.strerror}")
+                print_error(name, f"cannot write standard output: {error.strerror}")
     return status
 
 
-def _abandon(stream: TextIO) -> None:
-    """Have what cannot be written go nowhere, lest the interpreter tries it again at exit."""
+def _discard(stream: TextIO) -> None:
+    """Redirect a stream to /dev/null, so that the interpreter's flush at exit does not fail."""
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -1,4 +1,4 @@
-"""What is drawn on a terminal, or where one might be."""
+"""Output to a terminal, or to where one might be."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from tunstack.cli.status import Unread, complain
+from tunstack.cli.status import OutputClosed, print_error
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -18,18 +18,17 @@ if TYPE_CHECKING:
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Let it be known to who runs the command; rich would exit here and now."""
-        raise Unread
+        """Raise `OutputClosed`, where rich would exit the process."""
+        raise OutputClosed
 
 
 def console(*, stderr: bool = False, color: bool | None = None, soft_wrap: bool = True) -> Console:
-    """A console that prints what it is given as it is.
+    """Create a console that prints text unchanged.
 
     Args:
-        stderr: Whether it is standard error, in place of standard output.
-        color: Whether to have colours; None for on a terminal only, or as FORCE_COLOR and NO_COLOR
-            have it.
-        soft_wrap: Whether lines are left as long as they are.
+        stderr: Whether to print on standard error.
+        color: Whether to use colours; None for a terminal only, or by FORCE_COLOR and NO_COLOR.
+        soft_wrap: Whether to leave long lines unwrapped.
     """
     return _Console(
         stderr=stderr,
@@ -52,9 +51,9 @@ def print_lines(to: Console, lines: Iterable[Line]) -> None:
 
 
 def report_left_out(program: str, counts: Counter[str]) -> None:
-    """Say on standard error how many packets are not shown, and what they are."""
+    """Report on standard error how many packets are not shown, by kind."""
     total = counts.total()
     if total:
         kinds = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
         be = "packet is" if total == 1 else "packets are"
-        complain(program, f"{total} {be} left out: {kinds}")
+        print_error(program, f"{total} {be} left out: {kinds}")

@@ -1,4 +1,4 @@
-"""``tunstack trace``: the ladder of a capture."""
+"""``tunstack trace``: print a capture as a ladder."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import click
 from tunstack.cli.files import input_title, read_packets
 from tunstack.cli.ladder import Ladder, Step, step_from_capture, symbols_for
 from tunstack.cli.parameters import COLOR, INPUT
-from tunstack.cli.status import USAGE, Unread, complain, unprintable
+from tunstack.cli.status import USAGE, OutputClosed, output_failure, print_error
 from tunstack.cli.terminal import console, print_lines, report_left_out
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-_ENOUGH_TO_JUDGE: Final = 1000  # packets, to tell whether tunstack wrote the capture
+_PACKETS_TO_DETECT_FORMAT: Final = 1000
+"""Packets to read before deciding whether tunstack wrote the capture."""
 
 _EPILOG = """\b
 Examples:
@@ -28,9 +29,9 @@ Examples:
   tunstack run --pcap - -- curl http://198.51.100.2/ | tunstack trace -
   tcpdump -w other.pcap -i eth0 tcp   (any capture of IP packets will do)
 
-The states of our side, and what it decided, are in captures that tunstack wrote. In others, whoever
-opened a connection stands on the left. Times are in milliseconds from the first packet on. Where a
-line has no room for all, an ack or a win that is as before is left out.
+Captures written by tunstack have our side's states and verdicts. In others, the client of a
+connection is on the left. Times are in milliseconds since the first packet. If a line is too short,
+an ack or a win that has not changed is left out.
 """
 
 
@@ -50,24 +51,24 @@ def trace(file: str, full: bool, only: tuple[int, ...], color: bool | None) -> i
     skipped: Counter[str] = Counter()
     try:
         _draw(file, skipped, full=full, only=only, color=color)
-    except BrokenPipeError:  # rich before 13.9 does not tell us in another way
-        raise Unread from None
+    except BrokenPipeError:  # rich before 13.9 has no on_broken_pipe
+        raise OutputClosed from None
     except ValueError as error:
         message = str(error)
     except OSError as error:
-        if unprintable(error):
+        if output_failure(error):
             raise
         message = f"cannot read {input_title(file)}: {error.strerror}"
     else:
         return 0
-    complain("tunstack trace", message)
+    print_error("tunstack trace", message)
     return USAGE
 
 
 def _draw(
     file: str, skipped: Counter[str], *, full: bool, only: tuple[int, ...], color: bool | None
 ) -> None:
-    """Draw what there is, and say what is left out.
+    """Print the ladder, and report what is left out.
 
     Raises:
         OSError: the file cannot be read, or standard output cannot be written.
@@ -76,14 +77,14 @@ def _draw(
     steps = _steps(file, skipped)
     head, damage = [], None
     try:
-        for step in islice(steps, _ENOUGH_TO_JUDGE):
+        for step in islice(steps, _PACKETS_TO_DETECT_FORMAT):
             head.append(step)
     except ValueError as error:
         damage = error
     if not head:
         raise damage or ValueError(f"{input_title(file)} has no IP packets")
     states = any(step.before is not None for step in head)
-    # Only what arrives is accepted, so where it went to is one of our addresses.
+    # Only arriving segments are accepted: their destinations are our addresses.
     ours = frozenset(step.destination[0] for step in head if step.verdict == "accepted")
     page = console(color=color)
     ladder = Ladder(
@@ -113,7 +114,7 @@ def _steps(file: str, skipped: Counter[str]) -> Iterator[Step]:
 
 
 def _directed(step: Step, ours: Collection[str]) -> Step:
-    """The step with its direction, if it is from or to one of our addresses."""
+    """Return the step with its direction, if it is from or to one of our addresses."""
     if step.destination[0] in ours:
         return replace(step, direction="in")
     if step.source[0] in ours:

@@ -1,4 +1,4 @@
-"""Watching a host while it runs: a capture file, and the ladder drawn as it grows."""
+"""Taps of a running host: a capture file, and the live ladder."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import trio
 
 from tunstack.cli.files import open_output, output_title
 from tunstack.cli.ladder import Ladder, step_from_observation, symbols_for
-from tunstack.cli.status import Failure, Unread, complain
+from tunstack.cli.status import Failure, OutputClosed, print_error
 from tunstack.cli.terminal import console, print_lines, report_left_out
-from tunstack.link.forking import not_for_children
-from tunstack.path.pcapng import PcapngWriter, write_to_nobody
+from tunstack.link.forking import close_in_children
+from tunstack.path.pcapng import PcapngWriter, redirect_to_devnull
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     Tap: TypeAlias = Callable[[Observation], None]
 
 _INTERVAL: Final = 0.05
-_PATIENCE: Final = 5  # intervals without a packet, after which a run is not waited for any longer
+"""Seconds between updates of the ladder."""
+_IDLE_INTERVALS: Final = 5
+"""Intervals without a packet, after which a folded run is printed."""
 
 
 @asynccontextmanager
@@ -36,10 +38,10 @@ async def watching(
     trace: bool,
     names: tuple[str, str] = ("peer", "tunstack"),
 ) -> AsyncIterator[Tap | None]:
-    """Make the tap for a host; when the block ends, all that it saw is written and drawn.
+    """Create the tap for a host; the end of the block writes and prints all of its packets.
 
     Args:
-        program: What to begin messages with.
+        program: The prefix of messages.
         pcap: The file for the capture, `-` for standard output, or None.
         trace: Whether to draw the ladder on standard error.
         names: Of its columns.
@@ -54,7 +56,7 @@ async def watching(
     watcher = _Watcher(capture, names if trace else None, program)
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(watcher.draw_as_it_grows)
+            nursery.start_soon(watcher.draw_continuously)
             yield watcher.tap
             nursery.cancel_scope.cancel()
     finally:
@@ -62,51 +64,51 @@ async def watching(
 
 
 class _Capture:
-    """A capture file, until the disk is full.
+    """A capture file, which ends at the first error.
 
     Raises:
-        Failure: the file cannot be written from the beginning.
-        Unread: nobody reads it.
+        Failure: the file cannot be opened or written.
+        OutputClosed: standard output was closed by its reader.
     """
 
     def __init__(self, path: str | PathLike[str], program: str = "tunstack") -> None:
         name = os.fspath(path)
         self._program = program
         self._file = open_output(name)
-        not_for_children(self._file, write_to_nobody)
+        close_in_children(self._file, redirect_to_devnull)
         try:
             self._writer: PcapngWriter | None = PcapngWriter(self._file)
         except BrokenPipeError:
             self.close()
-            raise Unread from None
+            raise OutputClosed from None
         except OSError as error:
             self.close()
             raise Failure(f"cannot write {output_title(name)}: {error.strerror}") from None
 
     def write(self, seen: Observation) -> None:
-        """Append a packet. Without room for it the capture ends, and the host goes on."""
+        """Append a packet; an error ends the capture, but not the host."""
         if self._writer is None:
             return
         try:
             self._writer.write(seen.packet, seen.time, seen.comment, seen.direction == "out")
         except OSError as error:
-            complain(self._program, f"the capture ends here: {error.strerror}")
+            print_error(self._program, f"the capture ends here: {error.strerror}")
             self.close()
 
     def close(self) -> None:
-        """Close the file; what cannot be written any more is lost, which was said already."""
+        """Close the file; errors of flushing were reported before."""
         self._writer = None
         with suppress(OSError):
             self._file.close()
 
 
 class _Watcher:
-    """Takes notes of what a host sees, and tells them at leisure: it must not make the host wait.
+    """Queues a host's packets, and prints them in a task of its own, to not delay the host.
 
     Args:
-        capture: Where to write, or None.
+        capture: The capture file, or None.
         names: Of the ladder's columns; None for no ladder.
-        program: What to begin messages with.
+        program: The prefix of messages.
     """
 
     def __init__(
@@ -123,24 +125,24 @@ class _Watcher:
             )
 
     def tap(self, seen: Observation) -> None:
-        """Take note of a packet."""
+        """Record a packet."""
         if self._capture is not None:
             self._capture.write(seen)
         if self._ladder is not None:
             self._seen.append(seen)
 
-    async def draw_as_it_grows(self) -> None:
-        """Draw what was noted, again and again."""
+    async def draw_continuously(self) -> None:
+        """Print queued packets at regular intervals."""
         idle = 0
         while self._ladder is not None:
             await trio.sleep(_INTERVAL)
             idle = 0 if self._seen else idle + 1
             self._draw()
-            if idle == _PATIENCE:
+            if idle == _IDLE_INTERVALS:
                 print_lines(self._console, self._ladder.flush())
 
     def finish(self) -> None:
-        """Draw the rest, and close the file."""
+        """Print the rest, and close the file."""
         self._draw()
         if self._ladder is not None:
             print_lines(self._console, self._ladder.flush())

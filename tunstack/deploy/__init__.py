@@ -1,6 +1,6 @@
-"""Where hosts run: private kernel networks, bridges between two of them, and many processes.
+"""Deployment of hosts: network namespaces, bridges, and multi-process hosts.
 
-namespace   `open_namespace`, `open_host`: a kernel network, a TUN device, and a host on it
+namespace   `open_namespace`, `open_host`: a private kernel network, a TUN device, a host on it
 bridge      two network stacks with an impaired path between them
-workers/    one host in several processes, each with a queue of the device
+workers/    one host in several processes, each with a queue of a multi-queue device
 """

@@ -1,10 +1,9 @@
-"""Bridges: two network stacks with an impaired path between them, and nothing else.
+"""Bridges: two network stacks connected by an impaired path, for comparable measurements.
 
-The packets cross in a process of its own (:mod:`tunstack.path.crossing`), which is the same whoever
-is at its ends, so that what is measured over it can be compared: two kernels, or a kernel and a
-host of ours. A kernel has a TUN device there, a host a packet socket, which the process reads and
-writes in the very same way: so the path costs a host no time of its own process, as it costs a
-kernel none.
+A process of its own forwards the packets (:mod:`tunstack.path.crossing`). It is the same for two
+kernels as for a kernel and a host of ours: a kernel's end is a TUN device, a host's end a
+SOCK_SEQPACKET socket, which is read and written in the same way. So the path takes no CPU time of
+the host's process, as it takes none of a kernel's.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal, final
 from tunstack.deploy.namespace import Namespace, open_namespace
 from tunstack.host.host import Host
 from tunstack.link.errors import SetupError
-from tunstack.link.forking import not_for_children
+from tunstack.link.forking import close_in_children
 from tunstack.link.tun import TunLink
 from tunstack.path.bridge import open_crossing
 from tunstack.path.impair import both_ways
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from tunstack.path.bridge import Crossing
-    from tunstack.path.impair import Impairments, Wish
+    from tunstack.path.impair import Impairments, ImpairmentsLike
     from tunstack.stack.observation import Observation
     from tunstack.tcp.config import Config
 
@@ -38,37 +37,37 @@ RIGHT: Final = "198.51.100.2"
 
 _PREFIX: Final = "/24"
 _SOCKET_BUFFER: Final = 1 << 22
-"""Asked for; the system may have a lower limit. A full one is waited for, and loses nothing."""
+"""SO_SNDBUF in octets; net.core.wmem_max may limit it. A full socket blocks, and drops nothing."""
 
 
 @asynccontextmanager
 async def open_bridge(
-    impair: Wish = None,
+    impair: ImpairmentsLike = None,
     *,
     seed: int | None = None,
     mtu: int = 1500,
     offload: bool = False,
     capture: IO[bytes] | None = None,
 ) -> AsyncIterator[Bridge]:
-    """Join two private kernel networks: what one sends to the other takes the impaired path.
+    """Connect two private kernel networks by an impaired path.
 
     Args:
-        impair: What the path does, as in :func:`tunstack.open_host`; ``out`` is from left to right.
-        seed: Of what the path does, so that it can be repeated.
+        impair: The impairments, as in :func:`tunstack.open_host`; ``out`` is from left to right.
+        seed: Of the impairments, so that a run can be repeated.
         mtu: Of both devices, in octets.
-        offload: Whether large segments cross as they are, up to 64 KiB behind a virtio header, as
-            between network cards that cut them and put them together. They take the time that
-            their packets would take on a wire, and arrive together. So a fast path costs no
-            packet at a time; but all packets of one segment share its fate, and such a path has a
-            delay, a jitter, a rate and a queue of so many octets only.
-        capture: A file for a capture (pcapng) of what comes to the path, with a comment for each
-            packet that tells what becomes of it.
+        offload: Whether segments of up to 64 KiB pass unsegmented behind a virtio header, as
+            between network cards with TSO and GRO. They take the time that their packets would
+            take on a wire, and arrive together. This makes fast paths possible; but all packets of
+            a segment share its fate, so that only delay, jitter, rate and a limit in octets are
+            available.
+        capture: A file for a capture (pcapng) of the packets that arrive at the path, each with a
+            comment on its fate.
 
     Raises:
-        SetupError: with one line that says what to do.
-        ValueError: in `impair`; with offload, what would happen to packets one by one.
+        SetupError: one line that says what to do.
+        ValueError: `impair` is invalid; or with offload, it has impairments of single packets.
     """
-    ways = _checked(impair, offload=offload)
+    ways = _check_impairments(impair, offload=offload)
     async with open_namespace() as left, open_namespace() as right:
         first = await _open_tun(left, RIGHT, LEFT, mtu, offload=offload)
         second = await _open_tun(right, LEFT, RIGHT, mtu, offload=offload)
@@ -82,7 +81,7 @@ async def open_bridge(
 
 @final
 class Bridge:
-    """Two kernel networks and the path between them; see :func:`open_bridge`.
+    """Two kernel networks connected by a path; see :func:`open_bridge`.
 
     Attributes:
         left: The network with the address 198.51.100.1.
@@ -95,7 +94,7 @@ class Bridge:
         self._crossing = crossing
 
     def statistics(self) -> dict[str, int]:
-        """What happened to how many packets on the path; ``out_`` is from left to right.
+        """Return the path's packet counters; ``out_`` is from left to right.
 
         With offload, a large segment counts as the packets and octets that a wire would carry.
 
@@ -108,7 +107,7 @@ class Bridge:
 
 @asynccontextmanager
 async def open_host_bridge(
-    impair: Wish = None,
+    impair: ImpairmentsLike = None,
     *,
     end: Literal["left", "right"] = "left",
     seed: int | None = None,
@@ -118,26 +117,26 @@ async def open_host_bridge(
     config: Config | None = None,
     capture: IO[bytes] | None = None,
 ) -> AsyncIterator[HostBridge]:
-    """As :func:`open_bridge`, with a host of ours in place of one of the kernels.
+    """Connect a host and a private kernel network by an impaired path.
 
     For programs and tests `open_host` with `impair` is simpler; this is for comparing the host with
-    a kernel, over a path that is the same for both.
+    a kernel over the same path as :func:`open_bridge`.
 
     Args:
-        impair: What the path does; ``out`` is from left to right, wherever the host is.
-        end: Where the host is.
-        seed: Of the host and of the path.
+        impair: The impairments; ``out`` is from left to right, wherever the host is.
+        end: The end at which the host is.
+        seed: Of the host and of the impairments.
         mtu: Of the whole path, in octets.
-        offload: As in `open_bridge`, of the host too.
-        tap: Called with an `Observation` of every packet of the host's.
-        config: What every connection of the host begins with.
+        offload: As in `open_bridge`, and of the host too.
+        tap: Called with an `Observation` of every packet of the host.
+        config: The initial configuration of the host's connections.
         capture: As in `open_bridge`.
 
     Raises:
-        SetupError: with one line that says what to do.
-        ValueError: in `impair`; with offload, what would happen to packets one by one.
+        SetupError: one line that says what to do.
+        ValueError: `impair` is invalid; or with offload, it has impairments of single packets.
     """
-    ways = _checked(impair, offload=offload)
+    ways = _check_impairments(impair, offload=offload)
     ours, theirs = (LEFT, RIGHT) if end == "left" else (RIGHT, LEFT)
     async with open_namespace() as kernel:
         device = await _open_tun(kernel, ours, theirs, mtu, offload=offload)
@@ -156,7 +155,7 @@ async def open_host_bridge(
 
 @final
 class HostBridge:
-    """A host of ours, a kernel network, and the path between; see :func:`open_host_bridge`.
+    """A host and a kernel network connected by a path; see :func:`open_host_bridge`.
 
     Attributes:
         host: The host.
@@ -169,22 +168,24 @@ class HostBridge:
         self._crossing = crossing
 
     def statistics(self) -> dict[str, int]:
-        """What happened to how many packets on the path, as :meth:`Bridge.statistics` has it."""
+        """Return the path's packet counters, as :meth:`Bridge.statistics` does."""
         return self._crossing.statistics()
 
 
-def _checked(impair: Wish, *, offload: bool) -> tuple[Impairments, Impairments]:
-    """What is wished for the way out and the way in, where it can be had.
+def _check_impairments(
+    impair: ImpairmentsLike, *, offload: bool
+) -> tuple[Impairments, Impairments]:
+    """Return the impairments of both directions, if the bridge supports them.
 
     Raises:
-        ValueError: with offload, something that would happen to packets one by one.
+        ValueError: with offload, there are impairments of single packets.
     """
     ways = both_ways(impair)
     for way in ways if offload else ():
         for name in ("loss", "reorder", "duplicate", "corrupt"):
             if getattr(way, name):
                 raise ValueError(
-                    f"with offload a path has no {name}, which befalls packets one by one"
+                    f"with offload a path has no {name}, which applies to single packets"
                 )
         if way.rate != math.inf and way.limit_bytes is None:
             raise ValueError("with offload limit must be in bytes, as in limit=250kB, with a rate")
@@ -192,9 +193,9 @@ def _checked(impair: Wish, *, offload: bool) -> tuple[Impairments, Impairments]:
 
 
 async def _open_tun(kernel: Namespace, far: str, near: str, mtu: int, *, offload: bool) -> TunLink:
-    """The device of a kernel that has the address `near`, and is to reach `far`."""
-    # What it would send of itself (MLD, router solicitations), and at random times, would make
-    # every run another one, whatever the seed.
+    """Create the device of a kernel with the address `near` and a route to `far`."""
+    # Without IPv6 on the device: MLD and router solicitations at random times would make runs
+    # with the same seed differ.
     with suppress(FileNotFoundError):
         kernel.sysctl("net.ipv6.conf.default.addr_gen_mode", 1)
     device = await kernel._kernel.open_tun(far + _PREFIX, peer=near, mtu=mtu, offload=offload)
@@ -204,10 +205,10 @@ async def _open_tun(kernel: Namespace, far: str, near: str, mtu: int, *, offload
 
 
 def _packet_link(mtu: int, *, offload: bool) -> tuple[TunLink, socket.socket]:
-    """A link whose far end is a packet socket, and that."""
+    """A link over a SOCK_SEQPACKET socket, and the socket's other end."""
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for each in (near, far):
         each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
     far.setblocking(False)
-    not_for_children(far, socket.socket.close)
+    close_in_children(far, socket.socket.close)
     return TunLink(near.detach(), "bridge", mtu, offload), far

@@ -1,4 +1,4 @@
-"""Hosts on real devices: in a private network namespace, or in the present one."""
+"""Hosts on TUN devices, in a private network namespace or in the current one."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from tunstack.deploy.workers.parent import Workers
     from tunstack.link.base import Link
     from tunstack.link.netns import NetworkNamespace
-    from tunstack.path.impair import Impairments, Wish
+    from tunstack.path.impair import Impairments, ImpairmentsLike
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
     from tunstack.tcp.config import Config
     from tunstack.tcp.congestion import CongestionFactory
 
 DEFAULT_ADDRESS: Final = "198.51.100.2/24"
-"""Ours by default; the kernel's side is 198.51.100.1. Documentation addresses (RFC 5737)."""
+"""The host's; the kernel's is 198.51.100.1. Documentation addresses (RFC 5737)."""
 
 
 @asynccontextmanager
@@ -46,33 +46,33 @@ async def open_host(
     config: Config | None = None,
     congestion: str | CongestionFactory | None = None,
     limits: Limits | None = None,
-    impair: Wish = None,
+    impair: ImpairmentsLike = None,
     offload: bool = True,
 ) -> AsyncIterator[Host]:
     """Run a host on a TUN device in the current network namespace.
 
-    That takes CAP_NET_ADMIN there, or a persistent device that belongs to the user;
-    :func:`open_namespace` takes neither.
+    It needs CAP_NET_ADMIN there, or a persistent device that belongs to the user;
+    :func:`open_namespace` needs neither.
 
     Args:
         address: The host's, with its network's prefix length.
-        name: The device's; it is made unless it exists. By default the kernel chooses.
+        name: The device's, which is created unless it exists; by default the kernel chooses one.
         peer: The kernel's address in that network; by default the first that is free.
         mtu: Octets; by default the device's, or 1500.
-        seed: For everything random in the host, so that a run can be repeated.
+        seed: Of all randomness in the host, so that a run can be repeated.
         tap: Called with an `Observation` of every packet.
-        config: What every connection begins with.
-        congestion: Its congestion control, as :class:`Host` takes it.
-        limits: What bounds all of them together.
-        impair: What the path does to packets: a text such as ``"loss=1%,delay=20ms"``, which holds
-            each way, or `Impairments`, or a pair of them: for what the host sends, and for what it
-            receives. :mod:`tunstack.path.impair` has the whole syntax.
-        offload: Whether the kernel shall leave segmentation and checksums to the device, which
-            saves most of the work; where it cannot, packets come and go one by one all the same.
+        config: The initial configuration of connections.
+        congestion: Their congestion control, as :class:`Host` takes it.
+        limits: The limits of all connections together.
+        impair: The path's impairments: a text such as ``"loss=1%,delay=20ms"`` or `Impairments` for
+            both directions, or a pair of `Impairments`, for packets sent and packets received.
+            :mod:`tunstack.path.impair` has the whole syntax.
+        offload: Whether to enable TSO and checksum offload on the device, which saves most of the
+            work; kernels without it send and receive packets of the MTU.
 
     Raises:
-        SetupError: with one line that says what to do.
-        ValueError: in `impair`.
+        SetupError: one line that says what to do.
+        ValueError: `impair` is invalid.
     """
     await trio.lowlevel.checkpoint()
     ways = both_ways(impair)
@@ -91,7 +91,7 @@ def _host_on(
     congestion: str | CongestionFactory | None,
     limits: Limits | None,
 ) -> Host:
-    """Make the host that a device leads to, wherever that is."""
+    """Create the host on a device, in whichever namespace that is."""
     return Host(
         impaired_link(tun, ways, seed),
         [address],
@@ -104,20 +104,20 @@ def _host_on(
 
 
 def impaired_link(link: Link, ways: tuple[Impairments, Impairments], seed: int | None) -> Link:
-    """The link with a bad path behind it, if it is bad."""
+    """Wrap the link in an `ImpairedLink` if there are impairments."""
     if not any(ways):
         return link
-    # Not the host's own chance: what a path loses shall not depend on what the host asked for.
+    # A generator of its own: losses must not depend on how often the host uses its own.
     rng = None if seed is None else random.Random(f"path {seed}")
     return ImpairedLink(link, *ways, rng=rng)
 
 
 @asynccontextmanager
 async def open_namespace() -> AsyncIterator[Namespace]:
-    """Make a private kernel network, with a loopback interface and no way out.
+    """Create a private network namespace of the kernel, with a loopback interface only.
 
-    No root is needed where the system lets users have namespaces of their own. When the block
-    ends, however it ends, everything in it is gone: devices, sockets and processes.
+    No root is needed where the system allows unprivileged user namespaces. When the block ends,
+    for whatever reason, its devices, sockets and processes are gone.
 
     Raises:
         SetupError: the system does not allow it; the message says what to do.
@@ -128,14 +128,14 @@ async def open_namespace() -> AsyncIterator[Namespace]:
 
 @final
 class Namespace:
-    """A private kernel network, in which hosts meet the kernel; see :func:`open_namespace`."""
+    """A private network namespace with hosts and the kernel; see :func:`open_namespace`."""
 
     def __init__(self, kernel: NetworkNamespace) -> None:
         self._kernel = kernel
 
     @property
     def pid(self) -> int:
-        """Process id of the namespace's holder: for ``nsenter --net --target PID``."""
+        """Process id of the namespace's holder, for ``nsenter --net --target PID``."""
         return self._kernel.pid
 
     @asynccontextmanager
@@ -151,7 +151,7 @@ class Namespace:
         seed: int | None = None,
         config: Config | None = None,
         limits: Limits | None = None,
-        impair: Wish = None,
+        impair: ImpairmentsLike = None,
         offload: bool = True,
         told: Callable[[int, Any], None] | None = None,
     ) -> AsyncIterator[Workers]:
@@ -169,8 +169,8 @@ class Namespace:
             limits=limits,
             ways=ways,
             told=told,
-        ) as crew:
-            yield crew
+        ) as running:
+            yield running
 
     @asynccontextmanager
     async def open_host(
@@ -185,29 +185,29 @@ class Namespace:
         config: Config | None = None,
         congestion: str | CongestionFactory | None = None,
         limits: Limits | None = None,
-        impair: Wish = None,
+        impair: ImpairmentsLike = None,
         offload: bool = True,
     ) -> AsyncIterator[Host]:
-        """Run a host on a TUN device in here; the arguments are those of :func:`open_host`."""
+        """Run a host on a TUN device in the namespace; arguments as of :func:`open_host`."""
         ways = both_ways(impair)
         tun = await self._kernel.open_tun(address, name=name, peer=peer, mtu=mtu, offload=offload)
         async with _host_on(tun, address, ways, seed, tap, config, congestion, limits) as host:
             yield host
 
     def socket(self, *args: Any, **kwargs: Any) -> trio.socket.SocketType:
-        """Make a socket of the kernel's in here; the arguments are `trio.socket.socket`'s."""
+        """Create a kernel socket in the namespace; arguments as of `trio.socket.socket`."""
         return self._kernel.socket(*args, **kwargs)
 
     async def run_process(
         self, command: str | Sequence[str], **options: Any
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a program in here; the arguments, and what it raises, are `trio.run_process`'s."""
+        """Run a program in the namespace; arguments and errors as of `trio.run_process`."""
         return await self._kernel.run_process(command, **options)
 
     async def open_process(self, command: str | Sequence[str], **options: Any) -> trio.Process:
-        """Start a program in here; as `trio.lowlevel.open_process` does."""
+        """Start a program in the namespace; as `trio.lowlevel.open_process` does."""
         return await self._kernel.open_process(command, **options)
 
     def sysctl(self, name: str, value: str | int | None = None) -> str:
-        """Return a kernel parameter of the namespace (``"net.ipv4.tcp_sack"``), set if asked to."""
+        """Read a sysctl of the namespace (``"net.ipv4.tcp_sack"``), or set it and read it back."""
         return self._kernel.sysctl(name, value)

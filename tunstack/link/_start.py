@@ -1,8 +1,8 @@
-"""Start a process of ours: `python -I -S _start.py PACKAGE LIBRARIES MODULE ARGUMENT...`.
+"""Run a module in a child process: `python -I -S _start.py PACKAGE LIBRARIES MODULE ARGUMENT...`.
 
-It is run by path and without `site`, with the package and its folders put in by hand, because their
-own `__init__` would import what takes ten times as long. What runs is
-``MODULE.main(*ARGUMENTS)``, of a module of :mod:`tunstack`.
+It calls ``MODULE.main(*ARGUMENTS)`` of a module of :mod:`tunstack`. It is run by path and without
+`site`, and replaces the packages by empty modules, because importing their `__init__` takes ten
+times as long.
 """
 
 import os

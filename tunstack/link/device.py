@@ -1,10 +1,9 @@
-"""Make, attach and configure a TUN device in the network namespace of the calling thread.
+"""Create, attach and configure a TUN device in the network namespace of the calling thread.
 
 This runs in the stack's own process for :func:`tunstack.link.tun.open_tun`, and in the holder of a
-private namespace (:mod:`tunstack.link.holder`), which must start fast: so pytun does what it can,
-`ioctl` the few things that pytun has no words for in IPv4 (see netdevice(7)), one netlink message
-what needs no more rights than that, and pyroute2, whose import takes longer than all the rest
-together, is not needed.
+private namespace (:mod:`tunstack.link.holder`), which must start fast. So it uses pytun, `ioctl`
+for what pytun lacks (netdevice(7)), and one netlink message; importing pyroute2 would take longer
+than everything else together.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import struct
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tunstack.link.base import VNET_HEADER_SIZE
 from tunstack.link.errors import SetupError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _SIOCGIFCONF: Final = 0x8912
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
 
-# A link's request by rtnetlink(7): struct nlmsghdr, struct ifinfomsg, and one attribute, u32.
+# An RTM_NEWLINK message (rtnetlink(7)): struct nlmsghdr, struct ifinfomsg, one u32 attribute.
 _LINK_REQUEST: Final = struct.Struct("=IHHII BxHiII HHI")
 _RTM_NEWLINK: Final = 16
 _NLM_F_REQUEST_ACK: Final = 0x5
@@ -46,23 +46,22 @@ _TUNSETVNETHDRSZ: Final = 0x400454D8
 _TCP_OFFLOAD: Final = 0x1 | 0x2 | 0x4 | 0x8
 """Checksums, TSO for IPv4 and IPv6, and TSO of segments with CWR (linux/if_tun.h)."""
 _UDP_OFFLOAD: Final = 0x20 | 0x40
-_VNET_HEADER_SIZE: Final = 10
 
 # struct ifreq: a name of 16 bytes, and a union as large as its member `struct ifmap`.
 _IFREQ_SIZE: Final = 16 + (24 if struct.calcsize("P") == 8 else 16)
 
 
 class TunRequest(NamedTuple):
-    """A TUN device that is wanted, of plain values that travel to the holder.
+    """The parameters of a TUN device, as plain values that are sent to the holder.
 
     Attributes:
-        name: Its name; empty for one that the kernel chooses.
-        address: Our address, which the kernel is to reach through the device.
+        name: The device's name; empty to let the kernel choose.
+        address: Our address, which the kernel reaches through the device.
         peer: The kernel's own address on the device.
-        prefix: Length of the network prefix of both, in bits.
-        mtu: In bytes; None for what the device has (1500 when new).
+        prefix: The prefix length of both, in bits.
+        mtu: In octets; None for the device's own (1500 when new).
         node: Path of the device node.
-        offload: Whether the kernel shall leave segmentation and checksums to us, where it can.
+        offload: Whether to enable TSO and checksum offload, where the kernel supports it.
     """
 
     name: str
@@ -75,48 +74,48 @@ class TunRequest(NamedTuple):
 
 
 QUEUE_LENGTH: Final = 16_384
-"""Packets for us that a device of ours holds before it drops any.
+"""The device's transmit queue length, in packets from the kernel to us.
 
-A new one holds 500, less than a window: where several senders fill theirs while our process waits
-to run, it dropped 8,600 of 63,900. The largest window that opens by itself, 6 MiB, is 4,345
-segments of an MTU of 1500, and 11,738 of the smallest usual one, 576.
+The kernel's default, 500, is less than a window: with several senders it dropped 8,600 of 63,900
+packets while our process waited to run. The largest window of autotuning, 6 MiB, is 4,345 segments
+at an MTU of 1500, and 11,738 at an MTU of 576.
 """
 
 
-def make_tun(wanted: TunRequest, more_flags: int = 0) -> tuple[int, str, int, bool]:
-    """Make the device, or attach to a persistent one of that name, and bring it up.
+def make_tun(request: TunRequest, more_flags: int = 0) -> tuple[int, str, int, bool]:
+    """Create the device, or attach to a persistent one of that name, and bring it up.
 
-    A device that has an IPv4 address keeps it, one that is up is not brought up: so a user without
-    privileges can attach to a device that was made ready for them.
+    A device that has an IPv4 address keeps it, and one that is up is left as it is: so a user
+    without privileges can attach to a device that was configured for them.
 
     Args:
-        wanted: What it is to be like.
-        more_flags: Flags of TUNSETIFF beside those that every device of ours has.
+        request: The device's parameters.
+        more_flags: TUNSETIFF flags beside IFF_TUN, IFF_NO_PI and IFF_VNET_HDR.
 
     Returns:
-        A descriptor (which is the caller's to close), the device's name, its MTU in bytes, and
-        whether its packets have a virtio header, by which segmentation and checksums are offloaded.
+        A descriptor (which the caller closes), the device's name, its MTU in octets, and whether
+        offload is enabled, so that its packets have a virtio header.
 
     Raises:
         SetupError: with one line that says what to do.
     """
-    import pytun  # here, as the holder answers before it needs it
+    import pytun  # here, so that the holder replies before it loads this
 
-    _check_node(wanted.node)
-    exists = wanted.name in (name for _, name in socket.if_nameindex())
+    _check_node(request.node)
+    exists = request.name in (name for _, name in socket.if_nameindex())
     held = held_addresses()
-    if wanted.name not in (name for name, _ in held):
-        _check_overlap(wanted, held)
+    if request.name not in (name for name, _ in held):
+        _check_overlap(request, held)
 
     def attach(flags: int) -> Any:
-        return pytun.TunTapDevice(name=wanted.name, flags=flags | more_flags, dev=wanted.node)
+        return pytun.TunTapDevice(name=request.name, flags=flags | more_flags, dev=request.node)
 
     try:
-        device, offload = attach_device(attach, wants_offload=wanted.offload)
+        device, offload = attach_device(attach, wants_offload=request.offload)
     except OSError as error:
-        raise _attach_error(wanted, error, exists, more_flags) from error
+        raise _attach_error(request, error, exists, more_flags) from error
     try:
-        _configure(device, wanted)
+        _configure(device, request)
         if not exists:
             _set_queue_length(device.name)
         return os.dup(device.fileno()), device.name, device.mtu, offload
@@ -130,52 +129,52 @@ def make_tun(wanted: TunRequest, more_flags: int = 0) -> tuple[int, str, int, bo
 
 
 def attach_device(attach: Callable[[int], Any], *, wants_offload: bool) -> tuple[Any, bool]:
-    """Attach to a device, with offload if it is wanted and the kernel can; else without.
+    """Attach to a device, with offload if requested and supported.
 
     Args:
-        attach: Makes the device with the flags that it is given, as pytun does.
-        wants_offload: Whether to try.
+        attach: Opens the device with the given flags, as pytun does.
+        wants_offload: Whether to try offload first.
 
     Returns:
-        The device, and whether its packets have a virtio header.
+        The device, and whether offload is enabled.
 
     Raises:
         OSError: the kernel refuses the device even without offload.
     """
     plain = IFF_TUN | IFF_NO_PI
     if wants_offload:
-        with suppress(OSError):  # An old kernel does not know the flag; tell of the rest below.
+        with suppress(OSError):  # Old kernels lack the flag; other errors are raised below.
             device = attach(plain | IFF_VNET_HDR)
             if enable_offload(device.fileno()):
                 return device, True
             device.close()
     device = attach(plain)
-    with suppress(OSError):  # A persistent device keeps what whoever had it before has set.
+    with suppress(OSError):  # A persistent device keeps the offloads of its previous user.
         fcntl.ioctl(device.fileno(), _TUNSETOFFLOAD, 0)
     return device, False
 
 
 def enable_offload(fd: int) -> bool:
-    """Tell the kernel what it may leave to us; returns whether it does at least TCP.
+    """Enable TSO and checksum offload (TUNSETOFFLOAD); returns whether TCP's is enabled.
 
-    From then on it hands over TCP segments of up to 64 KiB with their checksums left out, and takes
-    the same. What comes before each packet is the 10 octets of struct virtio_net_hdr.
+    From then on the kernel passes TCP segments of up to 64 KiB with partial checksums, and accepts
+    the same, each behind a struct virtio_net_hdr.
     """
     try:
-        fcntl.ioctl(fd, _TUNSETVNETHDRSZ, struct.pack("i", _VNET_HEADER_SIZE))
+        fcntl.ioctl(fd, _TUNSETVNETHDRSZ, struct.pack("i", VNET_HEADER_SIZE))
     except OSError:
         return False
     for features in (_TCP_OFFLOAD | _UDP_OFFLOAD, _TCP_OFFLOAD):
         try:
             fcntl.ioctl(fd, _TUNSETOFFLOAD, features)
         except OSError:
-            continue  # UDP since Linux 6.2
+            continue  # USO needs Linux 6.2.
         return True
     return False
 
 
 def _control() -> closing[socket.SocketType]:
-    """A socket of the kernel's for requests about interfaces.
+    """A kernel socket for interface ioctls.
 
     Not a `socket.socket`, which a host's socket factory replaces within its block.
     """
@@ -194,9 +193,9 @@ def bring_up(name: str) -> None:
 
 
 def _set_queue_length(name: str) -> None:
-    """Let the kernel hold `QUEUE_LENGTH` packets until we read them, as `ip link` does.
+    """Set the device's transmit queue length, as `ip link set NAME txqueuelen N` does.
 
-    There is an ioctl for it, but only for root outside of all user namespaces.
+    By netlink, because the ioctl needs CAP_NET_ADMIN in the initial user namespace.
 
     Raises:
         OSError: there is no such interface, or no permission.
@@ -213,9 +212,9 @@ def _set_queue_length(name: str) -> None:
 
 
 def is_in_use(name: str) -> bool:
-    """Whether there is an interface `name` with a carrier: a TUN device that someone has open.
+    """Whether the interface `name` has a carrier: a TUN device that a process has open.
 
-    IFF_RUNNING tells the same, but up to a second late.
+    By ETHTOOL_GLINK, as IFF_RUNNING is up to a second late.
     """
     answer = array.array("I", (_ETHTOOL_GLINK, 0))  # struct ethtool_value
     request = _ifreq(name, struct.pack("P", answer.buffer_info()[0]))
@@ -228,7 +227,7 @@ def is_in_use(name: str) -> bool:
 
 
 def held_addresses() -> list[tuple[str, IPv4Interface]]:
-    """List the IPv4 addresses that this namespace has, each with its interface's name."""
+    """List the IPv4 addresses of this namespace, each with its interface's name."""
     from ipaddress import IPv4Interface
 
     with _control() as control:
@@ -238,7 +237,7 @@ def held_addresses() -> list[tuple[str, IPv4Interface]]:
         held = []
         for start in range(0, used, _IFREQ_SIZE):
             entry = bytes(buffer[start : start + _IFREQ_SIZE])
-            # The request names the address too, so that the mask is that of this very address.
+            # An interface may have several addresses: SIOCGIFNETMASK looks for the given one.
             mask = fcntl.ioctl(control, _SIOCGIFNETMASK, entry)[20:24]
             label = entry[:16].rstrip(b"\0").decode().partition(":")[0]
             text = f"{socket.inet_ntoa(entry[20:24])}/{socket.inet_ntoa(mask)}"
@@ -246,28 +245,28 @@ def held_addresses() -> list[tuple[str, IPv4Interface]]:
         return held
 
 
-def _configure(device: Any, wanted: TunRequest) -> None:
-    """Give the device what it lacks of address, MTU and being up."""
+def _configure(device: Any, request: TunRequest) -> None:
+    """Set the device's MTU, its address if it has none, and IFF_UP."""
     from ipaddress import IPv4Address
 
     name = device.name
     held = [address for holder, address in held_addresses() if holder == name]
-    if wanted.mtu is not None and device.mtu != wanted.mtu:
-        device.mtu = wanted.mtu
+    if request.mtu is not None and device.mtu != request.mtu:
+        device.mtu = request.mtu
     if not held:
-        device.addr = wanted.peer
-        if wanted.prefix == 32:
-            device.dstaddr = wanted.address
+        device.addr = request.peer
+        if request.prefix == 32:
+            device.dstaddr = request.address
         else:
-            device.netmask = socket.inet_ntoa(_mask(wanted.prefix))
-    elif any(address.ip == IPv4Address(wanted.address) for address in held):
+            device.netmask = socket.inet_ntoa(_mask(request.prefix))
+    elif any(address.ip == IPv4Address(request.address) for address in held):
         raise SetupError(
-            f"{wanted.address} is the kernel's own address on {name}: "
+            f"{request.address} is the kernel's own address on {name}: "
             f"choose another one of {held[0].network}"
         )
-    elif not any(IPv4Address(wanted.address) in address.network for address in held):
+    elif not any(IPv4Address(request.address) in address.network for address in held):
         raise SetupError(
-            f"{wanted.address} is not reached through {name}, which has {held[0]}: "
+            f"{request.address} is not reached through {name}, which has {held[0]}: "
             f"choose an address of {held[0].network}"
         )
     with _control() as control:
@@ -276,15 +275,15 @@ def _configure(device: Any, wanted: TunRequest) -> None:
         device.up()
 
 
-def _check_overlap(wanted: TunRequest, held_by: list[tuple[str, IPv4Interface]]) -> None:
-    """Refuse addresses that another interface has, or that the kernel would send its way."""
+def _check_overlap(request: TunRequest, interfaces: list[tuple[str, IPv4Interface]]) -> None:
+    """Refuse addresses that another interface has, or that are routed to another interface."""
     from ipaddress import IPv4Address
 
-    address = IPv4Address(wanted.address)
-    for name, held in held_by:
-        if str(held.ip) in (wanted.address, wanted.peer):
+    address = IPv4Address(request.address)
+    for name, held in interfaces:
+        if str(held.ip) in (request.address, request.peer):
             raise SetupError(f"{held.ip} is already an address of {name}: choose another network")
-        if address in held.network and held.network.prefixlen >= wanted.prefix:
+        if address in held.network and held.network.prefixlen >= request.prefix:
             raise SetupError(
                 f"{address} is in the network {held.network} of {name}, where packets for it would "
                 "go: choose another network"
@@ -292,7 +291,7 @@ def _check_overlap(wanted: TunRequest, held_by: list[tuple[str, IPv4Interface]])
 
 
 def _check_node(node: str) -> None:
-    """Open the device node once, to tell its errors from those of making a device."""
+    """Open the device node once, to tell its errors from those of TUNSETIFF."""
     try:
         os.close(os.open(node, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
@@ -316,16 +315,16 @@ def _check_node(node: str) -> None:
         raise SetupError(advice) from error
 
 
-def _attach_error(wanted: TunRequest, error: OSError, exists: bool, more_flags: int) -> SetupError:
-    """Say what went wrong when the kernel refused the device."""
+def _attach_error(request: TunRequest, error: OSError, exists: bool, more_flags: int) -> SetupError:
+    """Explain an error of TUNSETIFF."""
     if error.errno == errno.EBUSY:
         return SetupError(
-            f"the device {wanted.name} is in use by another process: choose another name"
+            f"the device {request.name} is in use by another process: choose another name"
         )
     if error.errno == errno.EPERM and exists:
         return SetupError(
-            f"no permission to attach to the device {wanted.name}: run as root, or have root make "
-            f"it yours with 'ip tuntap add dev {wanted.name} mode tun user {os.geteuid()}'"
+            f"no permission to attach to the device {request.name}: run as root, or have root make "
+            f"it yours with 'ip tuntap add dev {request.name} mode tun user {os.geteuid()}'"
         )
     if error.errno == errno.EPERM:
         return SetupError(
@@ -335,11 +334,11 @@ def _attach_error(wanted: TunRequest, error: OSError, exists: bool, more_flags: 
     if exists:
         who = "several processes" if more_flags & IFF_MULTI_QUEUE else "one program"
         return SetupError(
-            f"{wanted.name} exists and is no TUN device that {who} can attach to: "
+            f"{request.name} exists and is no TUN device that {who} can attach to: "
             "choose another name"
         )
     return SetupError(
-        f"cannot make a TUN device with {wanted.node}: {error}: is it a TUN device node?"
+        f"cannot make a TUN device with {request.node}: {error}: is it a TUN device node?"
     )
 
 

@@ -1,7 +1,7 @@
-"""Run a program in a namespace where there is no `nsenter`: `python -I -S enter.py PID COMMAND...`.
+"""Run a program in a process's namespaces: `python -I -S enter.py PID COMMAND...`.
 
-It enters the user namespace (when it is another one) and the network namespace of process PID, and
-becomes COMMAND.
+For systems without `nsenter`. It enters the user namespace (if it differs) and the network
+namespace of process PID, and executes COMMAND.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def enter(path: str) -> None:
 
 
 def main(pid: str, *command: str) -> None:
-    """Enter the namespaces of `pid` and become `command`."""
+    """Enter the namespaces of `pid` and execute `command`."""
     for kind in ("user", "net"):
         enter(f"/proc/{pid}/ns/{kind}")
     os.execvp(command[0], command)

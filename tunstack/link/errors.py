@@ -1,4 +1,4 @@
-"""The errors that are tunstack's own; all else is trio's and the operating system's."""
+"""`SetupError`, tunstack's own exception; all others are trio's and the operating system's."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""What a forked child gives up.
+"""Close our descriptors in forked children.
 
-A child that `os.fork` or `multiprocessing` makes has a copy of every descriptor. (A program that is
-started has none: they are closed on `exec`.) What a descriptor of ours stands for ends only with
-its last copy: while a child had one, a device and its address would outlive their host, its peers
-would wait in vain, and a process that serves us, or the reader of a capture, would not learn of the
-end.
+A child of `os.fork` or `multiprocessing` has a copy of every descriptor (an executed program has
+none: they are close-on-exec). A device or socket ends only with its last descriptor. While a child
+had one, a device and its address would outlive their host, and a helper process or the reader of a
+capture would not see the end of file.
 """
 
 from __future__ import annotations
@@ -17,27 +16,27 @@ from weakref import WeakKeyDictionary
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Holder = TypeVar("Holder")
+Owner = TypeVar("Owner")
 
-_holders: Final[WeakKeyDictionary[Any, Callable[[Any], object]]] = WeakKeyDictionary()
+_owners: Final[WeakKeyDictionary[Any, Callable[[Any], object]]] = WeakKeyDictionary()
 
 
-def not_for_children(holder: Holder, give_up: Callable[[Holder], object]) -> Holder:
-    """Have `give_up` called with what holds a descriptor, in each child that is forked.
+def close_in_children(owner: Owner, close: Callable[[Owner], object]) -> Owner:
+    """Call `close` with the owner of a descriptor in each forked child.
 
-    It must close no more than the descriptor: trio's epoll, for one, is the parent's as well.
+    It must do no more than close the descriptor: trio's epoll, for one, is shared with the parent.
 
     Returns:
-        What holds it; nothing is called for it when it is gone.
+        The owner, of which only a weak reference is kept.
     """
-    _holders[holder] = give_up
-    return holder
+    _owners[owner] = close
+    return owner
 
 
-def _give_up_all() -> None:
-    for holder, give_up in list(_holders.items()):
+def _close_all() -> None:
+    for owner, close in list(_owners.items()):
         with suppress(OSError):
-            give_up(holder)
+            close(owner)
 
 
-os.register_at_fork(after_in_child=_give_up_all)
+os.register_at_fork(after_in_child=_close_all)

@@ -1,4 +1,4 @@
-"""A link from which nothing is received before somebody says so."""
+"""A link that reports no packets before it is opened."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 @final
 class GatedLink:
-    """Any link, and nobody is told that packets wait in it until :meth:`open` was called.
+    """A link whose :meth:`wait_readable` blocks until :meth:`open` is called.
 
-    Packets that had waited for a host would find it before it listens, and be refused.
+    Packets queued in the device stay there until the host listens, which would reset them before.
 
     Args:
-        link: What carries the packets; closed with this.
+        link: The link beneath; closed with this one.
 
     Attributes:
         name: The link's.
@@ -31,13 +31,13 @@ class GatedLink:
         self.offload = link.offload
         self._link = link
         self._gate = trio.Event()
-        # Not on the way of every packet: these are the link's own.
+        # Bound directly, so that packets take no extra call.
         self.receive = link.receive
         self.send = link.send
         self.wait_writable = link.wait_writable
 
     def open(self) -> None:
-        """Let packets in."""
+        """Let `wait_readable` return."""
         self._gate.set()
 
     async def wait_readable(self) -> None:

@@ -1,15 +1,15 @@
-"""The holder: a small process that keeps a private network namespace, and ends it.
+"""The holder: a small process that creates a private network namespace, and ends it.
 
-It runs in an interpreter of its own with as few imports as possible. It makes the namespace, does
-in there what its parent asks for over a Unix socket, and hands descriptors back. When that socket
-ends, for whatever reason, it kills what still runs in the namespace, and exits: with it, and with
-the descriptors that its parent had, the kernel drops the namespace and its devices.
+It runs in an interpreter of its own with as few imports as possible. It creates the namespace,
+serves its parent's requests over a Unix socket, and passes descriptors back. When that socket ends,
+for whatever reason, it kills all processes of the namespace and exits: with it, and with the
+parent's descriptors, the kernel destroys the namespace and its devices.
 
-Requests and replies are tuples of plain values, as `marshal` writes them: both ends are the same
-interpreter, the socket is theirs alone, and `marshal` is there without an import.
+Requests and replies are tuples of plain values in `marshal` format: both ends are the same
+interpreter, the socket is private, and `marshal` is built in.
 
     request   (operation, *arguments)
-    reply     ("done", value)                       with a descriptor where one is made
+    reply     ("done", value)                       with the descriptors that were opened
               ("setup", message)                    becomes a SetupError
               ("os", errno, message, filename)      becomes an OSError
 """
@@ -35,24 +35,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Plain: TypeAlias = str | int | tuple[str | int, ...] | None
-"""What travels in requests and replies."""
-Answer: TypeAlias = tuple[Plain, tuple[int, ...]]
-"""The value of a reply, and the descriptors that go with it."""
+"""A value in a request or a reply."""
+Reply: TypeAlias = tuple[Plain, tuple[int, ...]]
+"""The value of a reply, and its descriptors (SCM_RIGHTS)."""
 
 CLONE_NEWUSER: Final = 0x10000000
 CLONE_NEWNET: Final = 0x40000000
 MESSAGE_SIZE: Final = 1 << 16
 
-_PATIENCE: Final = 10.0
-"""Seconds to go on killing: a process that does not die meanwhile is stuck in the kernel."""
-_LATECOMERS: Final = 0.2
-"""Seconds to watch, when the parent died, for a process that it had just started."""
+_KILL_TIMEOUT: Final = 10.0
+"""Seconds to go on killing: a process that survives that is stuck in the kernel."""
+_ORPHAN_LINGER: Final = 0.2
+"""Seconds to look, after the parent died, for processes that it had just started."""
 
 
 def main(descriptor: str) -> None:
     """Hold a namespace for the process at the other end of the socket `descriptor`."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # they are for our parent, which ends us in its time
+        signal.signal(number, signal.SIG_IGN)  # The parent handles them, and then ends us.
     os.chdir("/")
     with socket.socket(fileno=int(descriptor)) as channel:
         try:
@@ -63,15 +63,15 @@ def main(descriptor: str) -> None:
             return
         inode = os.stat("/proc/self/ns/net").st_ino
         _reply(channel, "done", (inode, in_user_namespace))
-        was_told = _serve(channel)
-    kill_members(inode, linger=0.0 if was_told else _LATECOMERS)
+        orderly = _serve(channel)
+    kill_members(inode, linger=0.0 if orderly else _ORPHAN_LINGER)
 
 
 def enter_new_namespace() -> bool:
-    """Move this process to a new network namespace, inside a new user namespace if it must be.
+    """Move this process to a new network namespace, within a new user namespace if not root.
 
-    In the user namespace our user is root, so that programs in there may do what root may do to
-    the network of that namespace; everywhere else it remains the user it is.
+    In the user namespace our user is mapped to root, so that programs in it may configure the
+    network of the namespace; outside of it the user's rights stay the same.
 
     Returns:
         Whether there is a user namespace.
@@ -97,18 +97,18 @@ def enter_new_namespace() -> bool:
 
 
 def kill_members(inode: int, linger: float = 0.0) -> None:
-    """Kill every process in the network namespace `inode` but the calling one, until none is left.
+    """Kill every other process in the network namespace `inode`, until none is left.
 
     Args:
         inode: Inode number of the namespace.
-        linger: Seconds to look for more of them in any case.
+        linger: Seconds to go on looking for new ones in any case.
     """
     start = time.monotonic()
     while True:
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
         killed = sum(_kill_if_member(pid, inode) for pid in pids if pid != os.getpid())
         elapsed = time.monotonic() - start
-        if elapsed >= (_PATIENCE if killed else linger):
+        if elapsed >= (_KILL_TIMEOUT if killed else linger):
             return
         time.sleep(0.002)
 
@@ -118,7 +118,7 @@ def _kill_if_member(pid: int, inode: int) -> bool:
         if os.stat(f"/proc/{pid}/ns/net").st_ino != inode:
             return False
         os.kill(pid, signal.SIGKILL)
-    except OSError:  # it has ended, or it is somebody else's
+    except OSError:  # It has ended, or belongs to another user.
         return False
     return True
 
@@ -136,10 +136,10 @@ def _unshare(flags: int) -> None:
 
 
 def _serve(channel: socket.socket) -> bool:
-    """Answer requests until the parent says that it is the end (True), or is gone (False)."""
+    """Serve requests until the parent sends "end" (True) or is gone (False)."""
     events = select.poll()
     events.register(channel, select.POLLIN)
-    # The end of the socket does not tell that the parent is gone while a fork of it has a copy.
+    # The socket does not show that the parent is gone while a forked child has a copy of it.
     with suppress(OSError):  # Linux before 5.3
         events.register(os.pidfd_open(os.getppid()), select.POLLIN)
     while True:
@@ -154,10 +154,10 @@ def _serve(channel: socket.socket) -> bool:
         operation, *arguments = marshal.loads(message)
         if operation == "end":
             return True
-        _answer(channel, operation, arguments)
+        _handle_request(channel, operation, arguments)
 
 
-def _answer(channel: socket.socket, operation: str, arguments: list[Plain]) -> None:
+def _handle_request(channel: socket.socket, operation: str, arguments: list[Plain]) -> None:
     try:
         value, descriptors = _OPERATIONS[operation](*arguments)
     except SetupError as error:
@@ -172,27 +172,27 @@ def _answer(channel: socket.socket, operation: str, arguments: list[Plain]) -> N
 
 
 def _reply(channel: socket.socket, *message: Plain, descriptors: tuple[int, ...] = ()) -> None:
-    with suppress(OSError):  # the other end is gone: the next read tells
+    with suppress(OSError):  # The parent is gone, which the next read shows.
         socket.send_fds(channel, [marshal.dumps(message)], descriptors)
 
 
 def _open_tun(
     *fields: *tuple[str, str, str, int, int | None, str, bool],
-) -> Answer:
+) -> Reply:
     descriptor, name, mtu, offload = make_tun(TunRequest(*fields))
     return (name, mtu, offload), (descriptor,)
 
 
-def _open_queues(count: int, *fields: *tuple[str, str, str, int, int | None, str, bool]) -> Answer:
+def _open_queues(count: int, *fields: *tuple[str, str, str, int, int | None, str, bool]) -> Reply:
     queues = make_queues(TunRequest(*fields), count)
     return (queues.name, queues.mtu, queues.offload), queues.descriptors
 
 
-def _open_socket(family: int, kind: int, protocol: int) -> Answer:
+def _open_socket(family: int, kind: int, protocol: int) -> Reply:
     return None, (socket.socket(family, kind, protocol).detach(),)
 
 
-def _sysctl(name: str, value: str | None) -> Answer:
+def _sysctl(name: str, value: str | None) -> Reply:
     path = f"/proc/sys/{name}"
     with open(path, "r" if value is None else "w", encoding="ascii") as file:
         if value is None:
@@ -201,7 +201,7 @@ def _sysctl(name: str, value: str | None) -> Answer:
     return None, ()
 
 
-_OPERATIONS: Final[dict[str, Callable[..., Answer]]] = {
+_OPERATIONS: Final[dict[str, Callable[..., Reply]]] = {
     "tun": _open_tun,
     "queues": _open_queues,
     "socket": _open_socket,

@@ -1,21 +1,19 @@
-"""A TUN device with several queues (IFF_MULTI_QUEUE), each of which a process can have to itself.
+"""A multi-queue TUN device (IFF_MULTI_QUEUE), with one queue for each of several processes.
 
-Linux deals the packets out by flow. It remembers for three seconds from which queue it last got a
-packet of a flow; of a flow that it does not remember, a hash over both addresses and both ports,
-the same in either direction, times the number of queues, says which queue gets the packet. So the
-queue that gets a flow's first packet also gets all later ones, however long the flow was idle, *as
-long as the number of queues stays what it was*. Whoever makes the queues must therefore keep them
-open until the end. Measured on Linux 6.18:
+Linux selects the queue by flow. For three seconds it remembers from which queue it last received a
+packet of the flow (tun_flow_entry); otherwise a symmetric hash over both addresses and ports,
+scaled to the number of queues, selects it. So the queue that receives a flow's first packet also
+receives all later ones, however long the flow is idle, *as long as the number of queues does not
+change*: all queues must stay open until the end. Measured on Linux 6.18:
 
-- Of 400 connections of the kernel's, idle for 4 and for 11 seconds, with 2 queues and with 4, none
-  had moved.
+- Of 400 kernel connections, idle for 4 and for 11 seconds, with 2 and with 4 queues, none moved.
 - When one of 4 queues was closed, 10 of 30 connections of the other three had moved 4 s later.
-- Of 40 connections that *we* opened by 4 queues in turns, 8 succeeded: the kernel answers a SYN
-  before it has taken note of where that came from, so that the answer goes by the hash. Whoever has
-  one of several queues cannot connect, but only listen.
+- Of 40 connections that *we* opened through 4 queues in turn, 8 succeeded: the kernel answers a SYN
+  before it records the SYN's queue, so the hash selects the answer's. The owner of one of several
+  queues can listen, but not connect.
 
-What has no ports goes by the addresses alone: ping, fragments, and ICMP errors, which therefore
-come to one and the same queue, whatever flow they are about.
+Packets without ports are hashed by their addresses alone: ping, fragments, and ICMP errors, which
+therefore all arrive at one queue, whichever flow they concern.
 """
 
 from __future__ import annotations
@@ -36,28 +34,28 @@ from tunstack.link.device import (
     make_tun,
 )
 from tunstack.link.errors import SetupError
-from tunstack.link.forking import not_for_children
+from tunstack.link.forking import close_in_children
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Interface
 
-MOST_QUEUES: Final = 253
-"""As many descriptors as one message can carry (SCM_MAX_FD); a device may have 256."""
+MAX_QUEUES: Final = 253
+"""SCM_MAX_FD, the descriptors in one message; a device may have 256 queues."""
 
 _TUNGETIFF: Final = 0x800454D2
 _IFREQ_SIZE: Final = 40
-_LARGEST: Final = 1 << 17
+_READ_SIZE: Final = 1 << 17
 
 
 @final
 class Queues:
-    """The queues of one TUN device; a child that is forked has none.
+    """The queues of one TUN device; closed in forked children.
 
     Attributes:
-        descriptors: One for each queue; whoever gets them closes them.
+        descriptors: One for each queue.
         name: The device's.
-        mtu: Its MTU in bytes.
-        offload: Whether packets come and go behind a virtio header.
+        mtu: Its MTU in octets.
+        offload: Whether packets have a virtio header.
     """
 
     def __init__(self, descriptors: tuple[int, ...], name: str, mtu: int, offload: bool) -> None:
@@ -65,7 +63,7 @@ class Queues:
         self.name = name
         self.mtu = mtu
         self.offload = offload
-        not_for_children(self, Queues.close)
+        close_in_children(self, Queues.close)
 
     def close(self) -> None:
         """Close all descriptors; idempotent."""
@@ -75,13 +73,13 @@ class Queues:
 
 
 def check_count(count: int) -> None:
-    """Refuse a number of queues that cannot be.
+    """Check a number of queues.
 
     Raises:
-        SetupError: it cannot.
+        SetupError: it is out of range.
     """
-    if not 1 <= count <= MOST_QUEUES:
-        raise SetupError(f"{count} workers cannot be: choose from 1 to {MOST_QUEUES}")
+    if not 1 <= count <= MAX_QUEUES:
+        raise SetupError(f"{count} workers cannot be: choose from 1 to {MAX_QUEUES}")
 
 
 def open_queues(
@@ -94,52 +92,51 @@ def open_queues(
     device_node: str | None = None,
     offload: bool = False,
 ) -> Queues:
-    """Make a TUN device with `count` queues in the current network namespace.
+    """Create a TUN device with `count` queues in the current network namespace.
 
     The other arguments are those of :func:`tunstack.link.tun.open_tun`. A persistent device must
-    have been made for several queues.
+    have been created with IFF_MULTI_QUEUE.
 
     Raises:
         SetupError: with one line that says what to do.
     """
-    from tunstack.link.plan import plan_tun  # the holder, which needs the rest, has no use for it
+    from tunstack.link.plan import plan_tun  # here, as the holder does not need it
 
     check_count(count)
-    wanted = plan_tun(
+    request = plan_tun(
         address, name=name, peer=peer, mtu=mtu, device_node=device_node, offload=offload
     )
-    return make_queues(wanted, count)
+    return make_queues(request, count)
 
 
-def make_queues(wanted: TunRequest, count: int) -> Queues:
-    """Make the device, or attach to a persistent one of that name, `count` times.
+def make_queues(request: TunRequest, count: int) -> Queues:
+    """Create the device, or attach to a persistent one of that name, with `count` queues.
 
     Raises:
         SetupError: with one line that says what to do.
     """
-    if is_in_use(wanted.name):
-        # One with several queues would take us in: flows of others would come to us, and ours
-        # to them.
+    if is_in_use(request.name):
+        # A multi-queue device accepts another process: flows would reach the wrong one.
         raise SetupError(
-            f"the device {wanted.name} is in use by another process: choose another name"
+            f"the device {request.name} is in use by another process: choose another name"
         )
-    first, name, mtu, offload = make_tun(wanted, IFF_MULTI_QUEUE)
+    first, name, mtu, offload = make_tun(request, IFF_MULTI_QUEUE)
     with ExitStack() as opened:
         opened.callback(os.close, first)
         descriptors = [first]
         for _ in range(count - 1):
-            descriptor = _attach(name, wanted.node, offload=offload)
+            descriptor = _attach(name, request.node, offload=offload)
             opened.callback(os.close, descriptor)
             descriptors.append(descriptor)
-        # A flow that began while there were fewer queues may be another's by now: its SYN, which
-        # will come again, must not be answered by whoever has the queue that it is in.
+        # A flow that began while there were fewer queues may belong to another one by now: its SYN
+        # must not be answered from this queue, and is retransmitted to the right one.
         _drain(first)
         opened.pop_all()
     return Queues(tuple(descriptors), name, mtu, offload)
 
 
 def is_deleted(descriptor: int) -> bool:
-    """Whether the device of a queue has been deleted."""
+    """Whether a queue's device was deleted (TUNGETIFF gives EBADFD)."""
     try:
         fcntl.ioctl(descriptor, _TUNGETIFF, bytes(_IFREQ_SIZE))
     except OSError as error:
@@ -148,7 +145,7 @@ def is_deleted(descriptor: int) -> bool:
 
 
 def _attach(name: str, node: str, *, offload: bool) -> int:
-    """One more queue of a device that is set up; what is offloaded holds for all of them."""
+    """Attach one more queue; the offloads are the device's, and hold for all queues."""
     import pytun
 
     flags = IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE | (IFF_VNET_HDR if offload else 0)
@@ -166,4 +163,4 @@ def _drain(descriptor: int) -> None:
     os.set_blocking(descriptor, False)
     with suppress(BlockingIOError):
         while True:
-            os.read(descriptor, _LARGEST)
+            os.read(descriptor, _READ_SIZE)

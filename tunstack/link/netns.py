@@ -1,11 +1,11 @@
-"""A private kernel network, and everything that is done with it from outside of it.
+"""A private network namespace, controlled from outside of it.
 
-A small process, the holder (:mod:`tunstack.link.holder`), lives in the namespace; the stack's own
-process never enters it, but asks the holder over a socket for descriptors of what is in there. No
-run meets another one, nothing on the machine is touched, and nothing outlives the context:
+A small process, the holder (:mod:`tunstack.link.holder`), lives in the namespace. The stack's own
+process never enters it, but requests descriptors of its devices and sockets from the holder. Runs
+are isolated from each other and from the machine, and nothing outlives the context:
 
-- at its end the holder kills what still runs in the namespace, and exits;
-- when this process dies, even of SIGKILL, the holder notices that the socket has ended.
+- at its end the holder kills all processes of the namespace, and exits;
+- when this process dies, even of SIGKILL, the holder sees the end of the socket.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import trio
 
 from tunstack.link.errors import SetupError
 from tunstack.link.holder import MESSAGE_SIZE, kill_members
-from tunstack.link.multiqueue import MOST_QUEUES, Queues, check_count
+from tunstack.link.multiqueue import MAX_QUEUES, Queues, check_count
 from tunstack.link.plan import plan_tun
 from tunstack.link.starting import start_process
 from tunstack.link.tun import TunLink
@@ -45,9 +45,9 @@ _SYSCTL_NAME: Final = re.compile(r"net[./][\w./-]+")
 
 @asynccontextmanager
 async def open_network_namespace() -> AsyncIterator[NetworkNamespace]:
-    """Make a private network namespace, with its loopback interface up, and end it in the end.
+    """Create a private network namespace, with its loopback interface up, for the block.
 
-    Root makes it directly (CAP_SYS_ADMIN); another user within a user namespace.
+    Root creates it directly (CAP_SYS_ADMIN); another user within a user namespace.
 
     Raises:
         SetupError: the system does not allow it.
@@ -64,12 +64,12 @@ async def open_network_namespace() -> AsyncIterator[NetworkNamespace]:
 
 @final
 class NetworkNamespace:
-    """A private network namespace, made by :func:`open_network_namespace`.
+    """A private network namespace, created by :func:`open_network_namespace`.
 
     Attributes:
-        pid: Process id of the holder. ``nsenter --net --target PID`` (and ``--user
-            --preserve-credentials`` when there is a user namespace) gets people in.
-        path: The namespace as a file.
+        pid: Process id of the holder, for ``nsenter --net --target PID`` (and ``--user
+            --preserve-credentials`` when there is a user namespace).
+        path: The namespace's file below ``/proc``.
     """
 
     def __init__(self, process: trio.Process, channel: socket.socket) -> None:
@@ -92,7 +92,7 @@ class NetworkNamespace:
         device_node: str | None = None,
         offload: bool = False,
     ) -> TunLink:
-        """Make a TUN device in the namespace; as :func:`tunstack.link.tun.open_tun` does outside.
+        """Create a TUN device in the namespace, as :func:`tunstack.link.tun.open_tun` does outside.
 
         There may be several, on networks that do not overlap.
 
@@ -100,11 +100,11 @@ class NetworkNamespace:
             SetupError: with one line that says what to do.
             trio.ClosedResourceError: the namespace has ended.
         """
-        wanted = plan_tun(
+        request = plan_tun(
             address, name=name, peer=peer, mtu=mtu, device_node=device_node, offload=offload
         )
         await trio.lowlevel.checkpoint()
-        what, descriptors = self._request("tun", *wanted)
+        what, descriptors = self._request("tun", *request)
         link = TunLink(descriptors[0], *what)
         self._opened.append(link)
         return link
@@ -120,18 +120,18 @@ class NetworkNamespace:
         device_node: str | None = None,
         offload: bool = False,
     ) -> Queues:
-        """Make a device with queues; as :func:`tunstack.link.multiqueue.open_queues` does outside.
+        """Create a multi-queue TUN device, as `tunstack.link.multiqueue.open_queues` does outside.
 
         Raises:
             SetupError: with one line that says what to do.
             trio.ClosedResourceError: the namespace has ended.
         """
         check_count(count)
-        wanted = plan_tun(
+        request = plan_tun(
             address, name=name, peer=peer, mtu=mtu, device_node=device_node, offload=offload
         )
         await trio.lowlevel.checkpoint()
-        what, descriptors = self._request("queues", count, *wanted)
+        what, descriptors = self._request("queues", count, *request)
         return Queues(tuple(descriptors), *what)
 
     def socket(
@@ -140,7 +140,7 @@ class NetworkNamespace:
         type: int = socket.SOCK_STREAM,
         proto: int = 0,
     ) -> trio.socket.SocketType:
-        """Make a socket of the kernel's in the namespace: the tests' other side.
+        """Create a kernel socket in the namespace.
 
         Raises:
             OSError: the kernel refused.
@@ -153,16 +153,16 @@ class NetworkNamespace:
         return inside
 
     def sysctl(self, name: str, value: str | int | None = None) -> str:
-        """Read a kernel parameter of the namespace, or set it and read it again.
+        """Read a sysctl of the namespace, or set it and read it back.
 
         Args:
-            name: As in ``"net.ipv4.tcp_congestion_control"``; with ``/`` for ``.`` where it holds
-                the name of an interface that has dots.
+            name: As in ``"net.ipv4.tcp_congestion_control"``; with ``/`` in place of ``.`` where it
+                contains an interface name with dots.
             value: None to read only.
 
         Raises:
             ValueError: not the name of a parameter below ``net``.
-            OSError: there is no such parameter, or no permission, or it does not take the value.
+            OSError: there is no such parameter, no permission, or the value is invalid.
             trio.ClosedResourceError: the namespace has ended.
         """
         if not _SYSCTL_NAME.fullmatch(name) or ".." in name:
@@ -180,8 +180,8 @@ class NetworkNamespace:
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a program in the namespace, as `trio.run_process` does, with the same options.
 
-        The program is a child of this process, so that cancelling ends it and not a wrapper. In a
-        user namespace it sees itself as root.
+        The program itself is the child of this process, not a wrapper, so that cancelling ends it.
+        In a user namespace it runs as root.
 
         Raises:
             OSError: FileNotFoundError, PermissionError, NotADirectoryError: the command itself.
@@ -190,7 +190,7 @@ class NetworkNamespace:
         """
         given = _as_list(command, options)
         try:
-            result = await trio.run_process(self._inside(given, options), **options)
+            result = await trio.run_process(self._in_namespace(given, options), **options)
         except subprocess.CalledProcessError as error:
             error.cmd = command
             error.args = (error.returncode, command)
@@ -210,10 +210,10 @@ class NetworkNamespace:
             trio.ClosedResourceError: the namespace has ended.
         """
         given = _as_list(command, options)
-        return await trio.lowlevel.open_process(self._inside(given, options), **options)
+        return await trio.lowlevel.open_process(self._in_namespace(given, options), **options)
 
-    def _inside(self, command: list[str], options: dict[str, Any]) -> list[str]:
-        """Prefix `command` so that it starts in the namespace."""
+    def _in_namespace(self, command: list[str], options: dict[str, Any]) -> list[str]:
+        """Prefix `command` with what runs it in the namespace."""
         self._check_open()
         _check_command(command[0], options.get("env"), options.get("cwd"))
         nsenter = shutil.which("nsenter")
@@ -225,27 +225,27 @@ class NetworkNamespace:
             prefix += [f"--user=/proc/{self.pid}/ns/user", "--preserve-credentials"]
         return [*prefix, "--", *command]
 
-    @trio.lowlevel.enable_ki_protection  # an interrupt must not part a reply from its request
+    @trio.lowlevel.enable_ki_protection  # Ctrl-C must not separate a reply from its request.
     def _request(self, operation: str, *arguments: Plain) -> tuple[Any, list[int]]:
-        """Ask the holder, which answers within milliseconds, and wait for the reply."""
+        """Send a request to the holder, and block for the reply, which takes milliseconds."""
         self._check_open()
         try:
             self._channel.send(marshal.dumps((operation, *arguments)))
         except OSError:
-            raise _lost() from None
+            raise _holder_gone() from None
         return self._reply()
 
     def _reply(self) -> tuple[Any, list[int]]:
-        # Not socket.recv_fds: it drops its flags, and a program that is started meanwhile in a
-        # thread must not inherit the descriptor.
+        # socket.recv_fds ignores its flags; MSG_CMSG_CLOEXEC keeps the descriptor from programs
+        # that another thread starts meanwhile.
         try:
             message, control, _, _ = self._channel.recvmsg(
-                MESSAGE_SIZE, socket.CMSG_SPACE(4 * MOST_QUEUES), socket.MSG_CMSG_CLOEXEC
+                MESSAGE_SIZE, socket.CMSG_SPACE(4 * MAX_QUEUES), socket.MSG_CMSG_CLOEXEC
             )
         except OSError:
-            raise _lost() from None
+            raise _holder_gone() from None
         if not message:
-            raise _lost()
+            raise _holder_gone()
         descriptors = [each for _, _, data in control for each in memoryview(data).cast("i")]
         outcome, *values = marshal.loads(message)
         if outcome == "setup":
@@ -266,7 +266,7 @@ class NetworkNamespace:
 
     @trio.lowlevel.enable_ki_protection
     async def _end(self) -> None:
-        """Close what was opened inside; wait until the holder has killed the rest and is gone."""
+        """Close our descriptors, and wait until the holder has killed all processes and exited."""
         self._ended = True
         for each in self._opened:
             each.close()
@@ -275,7 +275,7 @@ class NetworkNamespace:
         self._channel.close()
         with trio.CancelScope(shield=True):
             status = await self._process.wait()
-        if status != 0 and self._inode is not None:  # somebody has killed the holder
+        if status != 0 and self._inode is not None:  # The holder was killed.
             kill_members(self._inode)
 
     def _check_open(self) -> None:
@@ -283,12 +283,12 @@ class NetworkNamespace:
             raise trio.ClosedResourceError("the namespace has ended")
 
 
-def _lost() -> OSError:
+def _holder_gone() -> OSError:
     return OSError(errno.ESRCH, "the process that holds the namespace is gone")
 
 
 def _as_list(command: Command, options: dict[str, Any]) -> list[str]:
-    """Make a list of what `subprocess` takes as a command, and take `shell` out of the options."""
+    """Convert what `subprocess` accepts as a command to a list; removes `shell` from `options`."""
     if "executable" in options:
         raise TypeError(
             "the option 'executable' is not supported: put the program first in command"
@@ -305,19 +305,19 @@ def _as_list(command: Command, options: dict[str, Any]) -> list[str]:
 
 
 def _check_command(program: str, env: Mapping[str, str] | None, cwd: str | None) -> None:
-    """Raise now what `exec` would raise later, in a wrapper, where nobody would understand it."""
+    """Raise the error of `exec` now: `nsenter` would report it as an exit status."""
     path = (os.environ if env is None else env).get("PATH", os.defpath)
-    wanted = os.path.join(cwd or "", program) if os.sep in program else program
-    if shutil.which(wanted, path=path) is None:
-        raise _why_not(wanted, [""] if os.sep in program else path.split(os.pathsep), program)
+    file = os.path.join(cwd or "", program) if os.sep in program else program
+    if shutil.which(file, path=path) is None:
+        raise _exec_error(file, [""] if os.sep in program else path.split(os.pathsep), program)
 
 
-def _why_not(wanted: str, folders: list[str], program: str) -> OSError:
-    """What exec says of a program that it cannot execute, as the shells distinguish it."""
+def _exec_error(file: str, folders: list[str], program: str) -> OSError:
+    """The error of `exec` for a program that cannot be executed: ENOENT, or EACCES as in shells."""
     number = errno.ENOENT
     for folder in folders if program else ():
         try:
-            os.stat(os.path.join(folder, wanted))
+            os.stat(os.path.join(folder, file))
         except OSError as error:
             number = error.errno if os.sep in program and error.errno else number
         else:

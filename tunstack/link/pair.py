@@ -1,4 +1,4 @@
-"""Two links back to back in memory: what one end sends, the other end receives."""
+"""A pair of links in memory: packets sent on one are received on the other."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from tunstack.link.base import Buffer
 
 CAPACITY: Final = 1000
-"""Packets that wait in one direction before :meth:`MemoryLink.send` declines more."""
+"""Packets that are queued in each direction."""
 
 
 def memory_pair(mtu: int = 1500, *, offload: bool = False) -> tuple[MemoryLink, MemoryLink]:
-    """Make two links that are each other's far end, for tests and simulations under trio.
+    """Create two connected links, for tests and simulations under trio.
 
-    Nothing is lost, delayed or reordered. Like a cable that is pulled out, closing one end makes
-    what the other end sends vanish; what was sent before can still be received. With `offload` what
-    is large stays so, as between two virtual machines.
+    Nothing is lost, delayed or reordered. After one end is closed, packets sent on the other are
+    dropped; those sent before can still be received. With `offload` large segments stay whole, as
+    between two virtual machines.
     """
     left, right = MemoryLink("memory0", mtu, offload), MemoryLink("memory1", mtu, offload)
     left._far_end, right._far_end = right, left
@@ -47,7 +47,7 @@ class MemoryLink:
         self._writers = trio.lowlevel.ParkingLot()
 
     def receive(self, limit: int = 256) -> list[Buffer]:
-        """Take the packets that wait, at most `limit`; see :class:`~tunstack.link.base.Link`."""
+        """Receive the queued packets, at most `limit`; see :class:`~tunstack.link.base.Link`."""
         self._check_open()
         queue = self._queue
         was_full = len(queue) >= CAPACITY
@@ -57,11 +57,11 @@ class MemoryLink:
         return packets
 
     def send(self, packet: Sequence[Buffer]) -> bool:
-        """Give one packet; False when `CAPACITY` packets wait at the far end.
+        """Send one packet; False when the far end's queue is full.
 
         Raises:
-            OSError: EBADF when this end is closed; EMSGSIZE when the packet exceeds the MTU, which
-                no kernel would refuse on a TUN device, and which is always a mistake of ours.
+            OSError: EBADF when this end is closed; EMSGSIZE when the packet exceeds the MTU: a TUN
+                device would accept it, but it is always a bug of the stack.
         """
         self._check_open()
         whole = b"".join(packet)
@@ -84,7 +84,7 @@ class MemoryLink:
         self._raise_if_closed()
 
     async def wait_writable(self) -> None:
-        """Wait for room at the far end; raises `trio.ClosedResourceError` as above."""
+        """Wait for room in the far end's queue; raises `trio.ClosedResourceError` as above."""
         await trio.lowlevel.checkpoint()
         far_end = self._far_end
         while not self._closed and not far_end._closed and len(far_end._queue) >= CAPACITY:

@@ -1,4 +1,4 @@
-"""Check what is asked of a TUN device before anything is made: every mistake is one clear line."""
+"""Validate the parameters of a TUN device before it is created: every error is one line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tunstack.link.errors import SetupError
 
 DEVICE_NODE: Final = "/dev/net/tun"
 MTU_RANGE: Final = range(68, 65536)
-"""RFC 791 asks every module to forward 68 octets; an IPv4 packet has at most 65,535."""
+"""Octets: the least MTU of RFC 791 section 3.2, and the largest IPv4 packet."""
 
 
 def plan_tun(
@@ -23,20 +23,20 @@ def plan_tun(
     device_node: str | None = None,
     offload: bool = False,
 ) -> TunRequest:
-    """Check a wish for a TUN device, and fill in what is left open.
+    """Validate the parameters of a TUN device, and fill in defaults.
 
     Args:
         address: Our address and its network, as ``"198.51.100.2/24"``.
         name: The device's name; None to let the kernel choose.
         peer: The kernel's address on the device; None for the first of the network that is not
             ours. A prefix length is ignored: it is that of `address`.
-        mtu: 68 to 65535 bytes; None for what the device has, which is 1500 when it is new.
+        mtu: 68 to 65535 octets; None for the device's own, which is 1500 when it is new.
         device_node: Path of the device node; None for the environment's ``TUNSTACK_TUN_DEVICE``,
             or ``/dev/net/tun``.
-        offload: Whether the kernel shall leave segmentation and checksums to us, where it can.
+        offload: Whether to enable TSO and checksum offload, where the kernel supports it.
 
     Raises:
-        SetupError: something is wrong with it.
+        SetupError: a parameter is invalid.
     """
     ours = parse_interface(address)
     theirs = _default_peer(ours) if peer is None else _parse_peer(peer)
@@ -62,10 +62,10 @@ def plan_tun(
 
 
 def parse_interface(address: str | IPv4Interface) -> IPv4Interface:
-    """Read ``"198.51.100.2/24"``.
+    """Parse ``"198.51.100.2/24"``.
 
     Raises:
-        SetupError: it is no IPv4 address, or has no prefix length.
+        SetupError: not an IPv4 address, or without a prefix length.
     """
     if isinstance(address, IPv4Interface):
         return address
@@ -99,7 +99,7 @@ def _default_peer(ours: IPv4Interface) -> IPv4Address:
 
 
 def _check_host(address: IPv4Address, ours: IPv4Interface) -> None:
-    """Refuse what cannot be the address of a host."""
+    """Refuse an address that no host can have."""
     network = ours.network
     if network.prefixlen < 31 and address in (network.network_address, network.broadcast_address):
         kind = "network" if address == network.network_address else "broadcast"
@@ -114,7 +114,7 @@ def _check_host(address: IPv4Address, ours: IPv4Interface) -> None:
 
 
 def _check_name(name: str | None) -> None:
-    """Refuse what the kernel would refuse as a device's name (dev_valid_name), or fill in."""
+    """Refuse names that the kernel's dev_valid_name refuses, or expands (%d)."""
     if name is None:
         return
     if not 1 <= len(os.fsencode(name)) <= 15:

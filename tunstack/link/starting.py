@@ -1,4 +1,4 @@
-"""Starting processes of ours that serve this one, and end with it."""
+"""Start helper processes, which serve this one and end with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from tunstack.link.forking import not_for_children
+from tunstack.link.forking import close_in_children
 
 _FOLDER: Final = Path(__file__).resolve().parent
 
@@ -20,26 +20,26 @@ _FOLDER: Final = Path(__file__).resolve().parent
 async def start_process(
     module: str, *arguments: str, libraries: tuple[str, ...] = (), pass_fds: tuple[int, ...] = ()
 ) -> tuple[trio.Process, socket.socket]:
-    """Start ``main(DESCRIPTOR, *arguments)`` of a module of this package, in a process of its own.
+    """Run ``main(DESCRIPTOR, *arguments)`` of a module of this package in a child process.
 
     Args:
         module: Its name within the package, as ``"link.holder"``.
-        arguments: For its `main`, behind the descriptor of its end of the socket.
+        arguments: For its `main`, after the descriptor of its end of the socket.
         libraries: Packages that it imports beside the standard library.
         pass_fds: Descriptors that it inherits.
 
     Returns:
-        The process, and our end of a sequential packet socket between it and us. The process is to
-        end when that socket does: so it does not outlive us, whatever becomes of us.
+        The process, and our end of the SOCK_SEQPACKET socket between both. The process must exit
+        when that socket ends: so it does not outlive us, even if we are killed.
     """
     pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours, theirs = (not_for_children(each, socket.socket.close) for each in pair)
+    ours, theirs = (close_in_children(each, socket.socket.close) for each in pair)
     with theirs:
         try:
             process = await trio.lowlevel.open_process(
                 [
                     *(sys.executable, "-I", "-S", str(_FOLDER / "_start.py")),
-                    *(str(_FOLDER.parent), ":".join(map(_folder_of, libraries)), module),
+                    *(str(_FOLDER.parent), ":".join(map(_path_of, libraries)), module),
                     *(str(theirs.fileno()), *arguments),
                 ],
                 pass_fds=[theirs.fileno(), *pass_fds],
@@ -53,8 +53,8 @@ async def start_process(
     return process, ours
 
 
-def _folder_of(library: str) -> str:
-    """The folder from which a package is imported."""
+def _path_of(library: str) -> str:
+    """The `sys.path` entry from which a package is imported."""
     found = find_spec(library)
     assert found is not None, library
     assert found.origin is not None, library

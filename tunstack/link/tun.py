@@ -1,8 +1,8 @@
-"""A TUN device as a link: packets in and out by `readv` and `writev` on its descriptor.
+"""A TUN device as a link: packets in and out by `read` and `writev` on its descriptor.
 
-pytun makes and configures the device (:mod:`tunstack.link.device`); its own `read` and `write` take
-and give only bytes, and are not used. The descriptor can be read from any network namespace, so
-the device may be one that :mod:`tunstack.link.netns` made elsewhere.
+pytun creates and configures the device (:mod:`tunstack.link.device`); its own `read` and `write`
+are limited to bytes, and not used. The descriptor can be read from any network namespace, so the
+device may be in a namespace of :mod:`tunstack.link.netns`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import trio
 
 from tunstack.link.base import LARGEST_FRAME
 from tunstack.link.device import make_tun
-from tunstack.link.forking import not_for_children
+from tunstack.link.forking import close_in_children
 from tunstack.link.plan import plan_tun
 
 if TYPE_CHECKING:
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 
     from tunstack.link.base import Buffer
 
-_TRY_AGAIN: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
+_QUEUE_FULL: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 
-_ENOUGH: Final = 1 << 19
-"""Octets that are received at once: what a processor's cache can hold, and half a millisecond."""
-_KEPT: Final = 4 << 20
-"""Octets of a block that is large for malloc: it will keep twice as many that are free."""
+_RECEIVE_BUDGET: Final = 1 << 19
+"""Octets to receive in one batch: they fit into the processor's cache, and take 0.5 ms."""
+_MALLOC_BLOCK: Final = 4 << 20
+"""Octets of a block above malloc's mmap threshold: freeing it doubles the trim threshold."""
 
 
-def _keep_memory() -> None:
-    """Have glibc keep the memory of packets that have gone, for those that come.
+def _raise_malloc_thresholds() -> None:
+    """Raise glibc's dynamic mmap and trim thresholds, so that freed packets stay in the heap.
 
-    It gives what is free at the end of its heap back to the system as soon as that is 128 KiB, two
-    packets with offload. Then each of the next ones costs sixteen page faults, and clearing their
-    pages, which is as much as all else that is done with it. But it raises that bound by itself
-    when a block is freed that was too large for the heap: so this is one, which nobody touches.
+    glibc returns the free end of its heap to the kernel from 128 KiB on (M_TRIM_THRESHOLD), which
+    is two packets with offload. Each following packet then takes sixteen page faults, as much time
+    as all the rest of its processing. Freeing a block that was mmapped raises both thresholds; this
+    block is never written, so its pages are never allocated.
     """
-    block = bytes(_KEPT)
+    block = bytes(_MALLOC_BLOCK)
     del block
 
 
@@ -49,21 +49,21 @@ def _keep_memory() -> None:
 class TunLink:
     """A TUN device without packet information; a :class:`~tunstack.link.base.Link`.
 
-    A packet socket (SOCK_SEQPACKET) is read and written in the same way, and will do as well.
+    A SOCK_SEQPACKET socket is read and written in the same way, and works as well.
 
-    When the device is *down* the link is like a cable without a far end: nothing arrives, and what
-    is sent is lost (and counted in `lost`), until it is up again. Connections retransmit, or give
-    up in their own time. When the device is *deleted*, every call raises `OSError` (ENODEV).
+    When the device is *down*, nothing arrives, and packets sent are lost (and counted in `lost`)
+    until it is up again: connections retransmit or time out. When the device is *deleted*, every
+    call raises `OSError` (ENODEV).
 
     Attributes:
-        name: The device's name, in whichever namespace it is.
-        mtu: The device's MTU in bytes, as it was when the link was made.
-        offload: Whether packets come and go behind a virtio header (IFF_VNET_HDR); see `Link`.
+        name: The device's name, in its own namespace.
+        mtu: The device's MTU in octets when the link was opened.
+        offload: Whether packets have a virtio header (IFF_VNET_HDR); see `Link`.
         lost: Packets sent while the device was down.
     """
 
     def __init__(self, fd: int, name: str, mtu: int, offload: bool = False) -> None:
-        """Take over `fd`, the descriptor of a TUN device (IFF_TUN | IFF_NO_PI) that is set up."""
+        """Take ownership of `fd`, a descriptor of a configured TUN device (IFF_TUN | IFF_NO_PI)."""
         os.set_blocking(fd, False)
         os.set_inheritable(fd, False)
         self.name = name
@@ -72,24 +72,24 @@ class TunLink:
         self.lost = 0
         self._largest = LARGEST_FRAME if offload else mtu
         self._fd = fd
-        not_for_children(self, TunLink._give_up)
+        close_in_children(self, TunLink._close_in_child)
         if offload:
-            _keep_memory()
+            _raise_malloc_thresholds()
 
     def fileno(self) -> int:
         """Return the descriptor; -1 when closed."""
         return self._fd
 
     def receive(self, limit: int = 256) -> list[Buffer]:
-        """Take the packets that wait, at most `limit`, without blocking.
+        """Receive the queued packets, at most `limit` and 512 KiB, without blocking.
 
-        Large ones are fewer, for what follows them has to wait until all of these are processed.
+        The limit of octets bounds the delay of the packets behind a batch of large segments.
 
         Raises:
             OSError: ENODEV when the device was deleted, EBADF when the link was closed.
         """
         packets: list[Buffer] = []
-        fd, size, read, room = self._fd, self._largest, os.read, _ENOUGH
+        fd, size, read, room = self._fd, self._largest, os.read, _RECEIVE_BUDGET
         try:
             for _ in range(limit):
                 packet = read(fd, size)
@@ -100,20 +100,20 @@ class TunLink:
         except BlockingIOError:
             pass
         except OSError as error:
-            if not packets:  # else the next call tells
-                raise self._explained(error) from error
-        if packets and not packets[-1]:  # no device says that, but a socket whose far end is gone
+            if not packets:  # Otherwise the next call raises it.
+                raise self._translated(error) from error
+        if packets and not packets[-1]:  # end of file: of a socket, not of a device
             packets = [packet for packet in packets if packet]
             if not packets:
                 raise OSError(errno.ENODEV, f"the far end of {self.name} is gone")
         return packets
 
     def send(self, packet: Sequence[Buffer]) -> bool:
-        """Give one packet, without blocking; False when the kernel has no room for it now.
+        """Send one packet, without blocking; False when the kernel has no buffer space.
 
         Raises:
             OSError: ENODEV when the device was deleted, EBADF when the link was closed, EINVAL when
-                the packet is no IP packet at all.
+                it is not an IP packet.
         """
         try:
             if len(packet) == 1:
@@ -121,10 +121,10 @@ class TunLink:
             else:
                 os.writev(self._fd, packet)
         except OSError as error:
-            if error.errno in _TRY_AGAIN:
+            if error.errno in _QUEUE_FULL:
                 return False
             if error.errno not in (errno.EIO, errno.ENETDOWN):
-                raise self._explained(error) from error
+                raise self._translated(error) from error
             self.lost += 1
         return True
 
@@ -147,11 +147,11 @@ class TunLink:
         fd, self._fd = self._fd, -1
         if fd == -1:
             return
-        with suppress(RuntimeError):  # outside of trio nobody can be waiting
+        with suppress(RuntimeError):  # Outside of trio no task can be waiting.
             trio.lowlevel.notify_closing(fd)
         os.close(fd)
 
-    def _give_up(self) -> None:
+    def _close_in_child(self) -> None:
         fd, self._fd = self._fd, -1
         if fd != -1:
             os.close(fd)
@@ -160,10 +160,10 @@ class TunLink:
         if self._fd == -1:
             raise trio.ClosedResourceError(f"the link {self.name} is closed")
 
-    def _explained(self, error: OSError) -> OSError:
+    def _translated(self, error: OSError) -> OSError:
         if self._fd == -1:
             return OSError(errno.EBADF, f"the link {self.name} is closed")
-        if error.errno in (errno.EBADFD, errno.EFAULT):  # what Linux says for a device that is gone
+        if error.errno in (errno.EBADFD, errno.EFAULT):  # Linux's errors for a deleted device
             return OSError(errno.ENODEV, f"the device {self.name} was deleted")
         return error
 
@@ -177,16 +177,16 @@ def open_tun(
     device_node: str | None = None,
     offload: bool = False,
 ) -> TunLink:
-    """Make a TUN device in the current network namespace, or attach to a persistent one.
+    """Create a TUN device in the current network namespace, or attach to a persistent one.
 
-    The kernel's side of the device gets `peer` as its address, with the prefix length of `address`,
-    so that it reaches `address` through the device. A device that exists keeps the address that it
-    has. Arguments and errors are those of :func:`tunstack.link.plan.plan_tun`.
+    The kernel's side of the device is assigned `peer`, with the prefix length of `address`, so that
+    it has a route to `address`. An existing device keeps its address. Arguments and errors are
+    those of :func:`tunstack.link.plan.plan_tun`.
 
     Raises:
         SetupError: with one line that says what to do.
     """
-    wanted = plan_tun(
+    request = plan_tun(
         address, name=name, peer=peer, mtu=mtu, device_node=device_node, offload=offload
     )
-    return TunLink(*make_tun(wanted))
+    return TunLink(*make_tun(request))

@@ -1,9 +1,9 @@
-"""What happens to packets between two stacks: impairments, bridges, captures.
+"""The path of packets between two stacks: impairments, bridges, captures.
 
-impair     loss, delay, rate and the like, decided packet by packet, without I/O
-spec       the same as people write it: ``loss=1%,delay=20ms``
+impair     network emulation (loss, delay, rate, ...), decided packet by packet, without I/O
+spec       its textual syntax: ``loss=1%,delay=20ms``
 impaired   any link with an impaired path behind it
-crossing   the process in which packets cross a bridge
-bridge     that process, seen from the one that wants it
+crossing   the process that forwards packets between two descriptors
+bridge     starting that process, and its statistics
 pcapng     captures: written with a comment for each packet, read from pcap and pcapng
 """

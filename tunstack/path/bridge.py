@@ -1,4 +1,4 @@
-"""A bridge between two descriptors of packets, seen from the process that wants it."""
+"""Start and query the process that forwards packets between two descriptors."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ async def open_crossing(
     seed: int | None = None,
     capture: int | None = None,
 ) -> AsyncIterator[Crossing]:
-    """Carry packets between two descriptors that do not block, in a process of its own.
+    """Forward packets between two non-blocking descriptors, in a process of its own.
 
-    Both may be closed here once this has begun: the process has copies.
+    Once the block has begun both may be closed here: the process has duplicates.
 
     Args:
-        left: A TUN device, or a packet socket.
+        left: A TUN device, or a SOCK_SEQPACKET socket.
         right: Another one.
-        ways: What happens from left to right, and from right to left.
-        mtu: The largest packet, in bytes.
-        offload: Whether packets come behind a virtio header on both sides.
-        seed: Of what is random; unpredictable if None.
-        capture: Descriptor of a file for a capture (pcapng) of all that comes to the bridge.
+        ways: The impairments from left to right, and from right to left.
+        mtu: The largest packet, in octets.
+        offload: Whether packets have a virtio header on both sides.
+        seed: Of the impairments; unpredictable if None.
+        capture: Descriptor of a file for a capture (pcapng) of all packets that arrive.
     """
     files = [left, right] if capture is None else [left, right, capture]
     process, channel = await start_process(
@@ -56,7 +56,7 @@ async def open_crossing(
     with channel:
         crossing = Crossing(channel)
         try:
-            crossing.statistics()  # It has begun: nothing that comes from now on is missed.
+            crossing.statistics()  # The reply shows that the process is forwarding.
             yield crossing
         finally:
             crossing._ended = True
@@ -67,24 +67,24 @@ async def open_crossing(
 
 @final
 class Crossing:
-    """A bridge that runs; made by :func:`open_crossing`."""
+    """A running forwarding process; returned by :func:`open_crossing`."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._ended = False
 
-    @trio.lowlevel.enable_ki_protection  # an interrupt must not part an answer from its question
+    @trio.lowlevel.enable_ki_protection  # Ctrl-C must not separate a reply from its request.
     def statistics(self) -> dict[str, int]:
-        """What happened to how many packets; ``out_`` from left to right, ``in_`` the other way.
+        """Return packet counters; ``out_`` from left to right, ``in_`` from right to left.
 
-        ``out_admitted`` came, and of those ``out_lost``, ``out_overflowed`` (the queue was full),
-        ``out_duplicated``, ``out_reordered``, ``out_corrupted``; ``out_refused`` by the far side
-        as too damaged, ``out_delivered`` and ``out_delivered_bytes``. Once the capture could not
-        be written any more, ``unrecorded`` packets are not in it, because of ``unrecorded_errno``.
+        ``out_admitted`` arrived, and of those ``out_lost``, ``out_overflowed`` (the queue was
+        full), ``out_duplicated``, ``out_reordered``, ``out_corrupted``; ``out_refused`` by the
+        device as invalid, ``out_delivered`` and ``out_delivered_bytes``. After an error in writing
+        the capture, ``unrecorded`` packets are missing from it, because of ``unrecorded_errno``.
 
         Raises:
-            OSError: EPIPE, the bridge is gone, as one of its sides is.
-            trio.ClosedResourceError: it has ended.
+            OSError: EPIPE, the process has ended, as one of its descriptors was closed.
+            trio.ClosedResourceError: the block has ended.
         """
         if self._ended:
             raise trio.ClosedResourceError("the bridge has ended")

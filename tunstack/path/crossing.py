@@ -1,16 +1,16 @@
-"""The process in which packets cross a bridge: from one descriptor to the other, and back.
+"""The process that forwards packets between two descriptors, in both directions.
 
-A tight loop, in an interpreter of its own with as few imports as possible, so that nothing disturbs
-it and it disturbs nobody: a TUN device on either side, or a packet socket, which is read and
-written in the same way. `select` and not epoll, since it sleeps by the microsecond.
+A tight loop in an interpreter of its own, with as few imports as possible, so that it neither
+delays others nor is delayed by them. Each side is a TUN device or a SOCK_SEQPACKET socket, which is
+read and written in the same way. It uses `select`, not epoll, whose timeout has 1 ms resolution.
 
-With offload on both sides, frames of up to 64 KiB cross behind their virtio headers, with the time
-and the room in the queue that their packets would take on a wire. One that would keep the
-bottleneck for longer than a millisecond is cut into several, so that what it holds does not arrive
-later by more than that, and finds no room only as far as there is none.
+With offload on both sides, frames of up to 64 KiB are forwarded with their virtio headers, and take
+the time and the room in the queue that their packets would take on a wire. A frame that would
+occupy the bottleneck for longer than a millisecond is segmented into several, which bounds the
+error of arrival times and lets the queue drop a part of it.
 
-The socket to the parent carries one question, of any content, and its answer: what was done, as
-`marshal` writes a dictionary. When that socket ends, so does the process.
+The socket to the parent carries requests for the statistics (of any content) and replies, a
+dictionary in `marshal` format. The process exits when that socket ends.
 """
 
 from __future__ import annotations
@@ -35,14 +35,16 @@ if TYPE_CHECKING:
     from tunstack.path.pcapng import PcapngWriter
 
 _BATCH: Final = 64
-"""Packets read from one side before what is due on the other one is looked at again."""
-_GRAIN: Final = 0.0001
-"""The shortest sleep, in seconds: what comes and falls due within it is moved together."""
-_LONGEST: Final = 0.001
-"""Seconds that a frame of several packets may keep the bottleneck."""
-_REFUSED: Final = frozenset({errno.EINVAL, errno.EIO, errno.ENETDOWN, errno.ECONNREFUSED})
-"""A damaged packet that is none any more; a device that is down."""
-_GONE: Final = frozenset({errno.EBADFD, errno.EFAULT, errno.ENODEV, errno.EPIPE, errno.ECONNRESET})
+"""Packets read from one side before the other side is served."""
+_MIN_SLEEP: Final = 0.0001
+"""The shortest sleep, in seconds: packets that fall due within it are delivered together."""
+_MAX_FRAME_TIME: Final = 0.001
+"""Seconds that a frame of several packets may occupy the bottleneck."""
+_NOT_ACCEPTED: Final = frozenset({errno.EINVAL, errno.EIO, errno.ENETDOWN, errno.ECONNREFUSED})
+"""A write's errors for a packet without a valid IP version, and for a device that is down."""
+_DEVICE_GONE: Final = frozenset(
+    {errno.EBADFD, errno.EFAULT, errno.ENODEV, errno.EPIPE, errno.ECONNRESET}
+)
 
 
 def main(
@@ -56,41 +58,43 @@ def main(
     back: str,
     capture: str,
 ) -> None:
-    """Carry packets until the socket `control` ends.
+    """Forward packets until the socket `control` ends.
 
     Args:
         control: Descriptor of the socket to the parent.
-        left: Descriptor of one side, which does not block.
+        left: Non-blocking descriptor of one side.
         right: That of the other.
-        mtu: The largest packet, in bytes.
-        offload: Anything where packets come behind a virtio header on both sides; else empty.
-        seed: Of what is random; empty for the unpredictable.
+        mtu: The largest packet, in octets.
+        offload: Not empty if packets have a virtio header on both sides.
+        seed: Of the impairments; empty for an unpredictable one.
         out: The impairments from left to right, as text.
         back: Those from right to left.
         capture: Descriptor of a file for a capture; empty for none.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # they are for our parent, which ends us in its time
-    recorder = Recorder(int(capture)) if capture else None
-    ways = []
+        signal.signal(number, signal.SIG_IGN)  # The parent handles them, and then ends us.
+    recorder = CaptureWriter(int(capture)) if capture else None
+    directions = []
     for name, source, sink, text in (("out", left, right, out), ("in", right, left, back)):
         rng = random.Random(f"{name} {seed}") if seed else random.Random()
         path = PacketPath(Impairments.parse(text), rng)
         largest = LARGEST_FRAME if offload else int(mtu)
-        ways.append(Way(name, int(source), int(sink), largest, bool(offload), path, recorder))
+        directions.append(
+            Direction(name, int(source), int(sink), largest, bool(offload), path, recorder)
+        )
     with socket.socket(fileno=int(control)) as channel, suppress(BrokenPipeError):
-        carry(ways, channel, recorder)
+        forward(directions, channel, recorder)
 
 
-class Way:
-    """One direction.
+class Direction:
+    """One direction of the bridge.
 
     Attributes:
         name: ``out`` or ``in``.
-        source: Where packets come from.
-        sink: Where they go.
-        path: What happens to them in between.
-        is_blocked: Whether the sink has no room for what is due.
+        source: The descriptor to read.
+        sink: The descriptor to write.
+        path: The impaired path between them.
+        is_blocked: Whether the sink's queue is full.
     """
 
     __slots__ = (
@@ -115,7 +119,7 @@ class Way:
         largest: int,
         offload: bool,
         path: PacketPath,
-        recorder: Recorder | None,
+        recorder: CaptureWriter | None,
     ) -> None:
         self.name = name
         self.source = source
@@ -127,8 +131,8 @@ class Way:
         self._recorder = recorder
         self._delivered = self._bytes = self._refused = 0
 
-    def take_in(self) -> None:
-        """Read what waits.
+    def receive(self) -> None:
+        """Read a batch of packets from the source, and put them on the path.
 
         Raises:
             BrokenPipeError: the source is gone.
@@ -144,7 +148,7 @@ class Way:
         except BlockingIOError:
             pass
         except OSError as error:
-            raise _explained(error) from error
+            raise _translated(error) from error
 
     def _put(self, packet: bytes, now: float) -> None:
         path, recorder = self.path, self._recorder
@@ -154,14 +158,16 @@ class Way:
                 recorder.record(self, [packet], arrivals, now)
             return
         rate = path.impairer.impairments.rate
-        for frame in [packet] if rate == math.inf else frames(packet, int(rate / 8 * _LONGEST)):
+        for frame in (
+            [packet] if rate == math.inf else frames(packet, int(rate / 8 * _MAX_FRAME_TIME))
+        ):
             count, size = wire_size(frame)
             arrivals = path.put(frame, now, size, count)
             if recorder is not None:
                 recorder.record(self, packets(frame), arrivals, now)
 
     def deliver(self, now: float) -> None:
-        """Write what is due.
+        """Write all packets that are due to the sink.
 
         Raises:
             BrokenPipeError: the sink is gone.
@@ -178,14 +184,14 @@ class Way:
                 self.is_blocked = True
                 return
             except OSError as error:
-                if error.errno not in _REFUSED:
-                    raise _explained(error) from error
+                if error.errno not in _NOT_ACCEPTED:
+                    raise _translated(error) from error
                 self._refused += 1
             path.pop()
 
     @property
     def statistics(self) -> dict[str, int]:
-        """What happened, with names that begin with the direction's."""
+        """Packet counters, prefixed with the direction's name."""
         counts = {
             **self.path.impairer.counts,
             "refused": self._refused,
@@ -195,16 +201,16 @@ class Way:
         return {f"{self.name}_{what}": count for what, count in counts.items()}
 
 
-class Recorder:
-    """Writes each packet that came to the bridge into a capture, with what becomes of it.
+class CaptureWriter:
+    """Writes each packet that arrives at the bridge to a capture, commented with its fate.
 
     Attributes:
-        error: Why no more is written: an errno, or 0 while all is well.
-        missing: How many packets the capture lacks.
+        error: The errno of the error that ended the capture, or 0.
+        missing: Packets that are missing from the capture.
     """
 
     def __init__(self, descriptor: int) -> None:
-        from tunstack.path.pcapng import PcapngWriter  # needs dpkt, which takes its time to load
+        from tunstack.path.pcapng import PcapngWriter  # here, as dpkt is slow to import
 
         self.error = self.missing = 0
         self._before: dict[str, dict[str, int]] = {}
@@ -215,19 +221,21 @@ class Recorder:
         except OSError as error:
             self._end(error)
 
-    def record(self, way: Way, together: list[bytes], arrivals: list[float], now: float) -> None:
-        """Write packets that share one fate; where there is no room for them, the capture ends."""
+    def record(
+        self, direction: Direction, together: list[bytes], arrivals: list[float], now: float
+    ) -> None:
+        """Write packets that share one fate; an error in writing ends the capture."""
         if self._writer is None:
             self.missing += 1
             return
-        before, counts = self._before.get(way.name, {}), way.path.impairer.counts.copy()
-        self._before[way.name] = counts
+        before, counts = self._before.get(direction.name, {}), direction.path.impairer.counts.copy()
+        self._before[direction.name] = counts
         fate = [what for what, count in counts.items() if count != before.get(what, 0)][1:]
         fate += [f"arrives after {(arrival - now) * 1000:.2f} ms" for arrival in arrivals]
-        comment = f"{way.name}: {', '.join(fate)}"
+        comment = f"{direction.name}: {', '.join(fate)}"
         try:
             for packet in together:
-                self._writer.write(packet, time.time(), comment, way.name == "out")
+                self._writer.write(packet, time.time(), comment, direction.name == "out")
         except OSError as error:
             self.missing += 1
             self._end(error)
@@ -235,48 +243,56 @@ class Recorder:
     def _end(self, error: OSError) -> None:
         self.error = error.errno or errno.EIO
         self._writer = None
-        with suppress(OSError):  # What is buffered finds no room either.
+        with suppress(OSError):  # Flushing fails in the same way.
             self._file.close()
 
     @property
     def statistics(self) -> dict[str, int]:
-        """Nothing, unless packets are missing."""
+        """The packets missing and the error, if there is one."""
         return {"unrecorded": self.missing, "unrecorded_errno": self.error} if self.error else {}
 
 
-def carry(ways: list[Way], channel: socket.socket, recorder: Recorder | None = None) -> None:
-    """Move packets, and answer questions, until the socket ends.
+def forward(
+    directions: list[Direction], channel: socket.socket, recorder: CaptureWriter | None = None
+) -> None:
+    """Forward packets, and serve statistics, until the socket to the parent ends.
 
     Raises:
         BrokenPipeError: one of the sides is gone.
     """
-    sources = [channel.fileno(), *(way.source for way in ways)]
+    sources = [channel.fileno(), *(direction.source for direction in directions)]
     while True:
-        due = min((way.path.next_arrival for way in ways if not way.is_blocked), default=math.inf)
-        timeout = None if due == math.inf else max(due - time.monotonic(), _GRAIN)
-        blocked = [way.sink for way in ways if way.is_blocked]
+        due = min(
+            (direction.path.next_arrival for direction in directions if not direction.is_blocked),
+            default=math.inf,
+        )
+        timeout = None if due == math.inf else max(due - time.monotonic(), _MIN_SLEEP)
+        blocked = [direction.sink for direction in directions if direction.is_blocked]
         readable, _, _ = select(sources, blocked, (), timeout)
-        for way in ways:
-            if way.source in readable:
-                way.take_in()
+        for direction in directions:
+            if direction.source in readable:
+                direction.receive()
         now = time.monotonic()
-        for way in ways:
-            way.deliver(now)
-        if sources[0] in readable and not _answer(ways, channel, recorder):
+        for direction in directions:
+            direction.deliver(now)
+        if sources[0] in readable and not _send_statistics(directions, channel, recorder):
             return
 
 
-def _answer(ways: list[Way], channel: socket.socket, recorder: Recorder | None) -> bool:
-    """Tell what was done; returns whether anybody wants to know."""
+def _send_statistics(
+    directions: list[Direction], channel: socket.socket, recorder: CaptureWriter | None
+) -> bool:
+    """Reply with the statistics; returns False if the parent is gone."""
     try:
         if not channel.recv(16):
             return False
-        told = {} if recorder is None else recorder.statistics
-        channel.send(marshal.dumps({**ways[0].statistics, **ways[1].statistics, **told}))
+        capture = {} if recorder is None else recorder.statistics
+        counts = {**directions[0].statistics, **directions[1].statistics, **capture}
+        channel.send(marshal.dumps(counts))
     except OSError:
         return False
     return True
 
 
-def _explained(error: OSError) -> OSError:
-    return BrokenPipeError() if error.errno in _GONE else error
+def _translated(error: OSError) -> OSError:
+    return BrokenPipeError() if error.errno in _DEVICE_GONE else error

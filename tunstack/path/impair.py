@@ -1,9 +1,8 @@
-"""What a bad path does to packets, decided one by one without any I/O.
+"""Network emulation, sans-IO: loss, delay, jitter, reordering, duplication, corruption, rate limit.
 
-Loss, delay, jitter, reordering, duplication, damage, and a bottleneck with a queue before it. What
-stands here knows no clock but the time that it is told, and no chance but a seeded one: the
-simulator, :class:`~tunstack.path.impaired.ImpairedLink` under trio, and the bridge in a process of
-its own all drive the same code.
+Time is an argument, and randomness comes from a seeded generator: the simulator,
+:class:`~tunstack.path.impaired.ImpairedLink` under trio, and the forwarding process of a bridge
+(:mod:`tunstack.path.crossing`) all use this code.
 
 A path is written as ``loss=1%,delay=20ms,rate=100mbit``, which holds for both directions. An item
 of one direction alone begins with ``out:`` or ``in:``: ``delay=20ms,out:loss=1%,in:rate=8mbit``.
@@ -24,29 +23,30 @@ if TYPE_CHECKING:
 
     from tunstack.link.base import Buffer
 
-_SHORTEST_HOLD: Final = 0.001
+_MIN_REORDER_DELAY: Final = 0.001
+"""Seconds by which a packet is reordered on a path without jitter and delay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Impairments:
-    """What a bad path does to packets, in one direction.
+    """The impairments of one direction of a path.
 
-    ``str()`` writes them as :meth:`parse` reads them, to the last digit.
+    ``str()`` writes them in the syntax of :meth:`parse`, without loss of precision.
 
     Attributes:
-        loss: Probability that a packet vanishes, all copies of it.
-        delay: Seconds that every packet takes.
-        jitter: Seconds; each packet takes up to so much longer, uniformly. It spaces packets out
-            and bunches them up, but a later one never passes an earlier one.
-        reorder: Probability that a packet (or copy) is held back so that later ones pass it.
-        duplicate: Probability that a packet arrives twice.
+        loss: Probability that a packet is dropped.
+        delay: Seconds of constant one-way delay.
+        jitter: Seconds of additional delay at most, uniformly distributed. It changes the spacing
+            of packets, but does not reorder them.
+        reorder: Probability that a packet (or copy) is delayed so that later ones overtake it.
+        duplicate: Probability that a packet is duplicated.
         corrupt: Probability that a packet (or copy) arrives with one bit flipped: anywhere in it,
-            and no more than one, so that every checksum that covers it tells.
-        rate: Bits per second that the path's bottleneck passes, IP headers included.
-        limit: Packets that the bottleneck holds, the one on its way through it included; what
-            comes while it is full is dropped. It means nothing without a rate.
-        limit_bytes: The bytes that it holds instead; None where `limit` counts packets. A packet
-            that finds it empty is taken whatever its size.
+            and only one, so that every checksum that covers it detects it.
+        rate: Bits per second of the bottleneck, IP headers included.
+        limit: Packets in the bottleneck's queue, the one being sent included; a full queue drops
+            (drop-tail). Without effect without a rate.
+        limit_bytes: Octets in the queue instead; None where `limit` counts packets. An empty queue
+            accepts a packet of any size.
 
     Raises:
         ValueError: a probability outside 0..1, a time that is negative or not finite, a rate or a
@@ -80,7 +80,7 @@ class Impairments:
             raise ValueError(f"limit must be 1 byte or more, not {self.limit_bytes}")
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Whether the path is impaired at all."""
         return self != Impairments(limit=self.limit, limit_bytes=self.limit_bytes)
 
     def __str__(self) -> str:
@@ -94,14 +94,14 @@ class Impairments:
 
     @classmethod
     def parse(cls, text: str) -> Impairments:
-        """Read what is the same in both directions, as ``loss=1%,delay=20ms,jitter=2ms``.
+        """Parse the impairments of one direction, as ``loss=1%,delay=20ms,jitter=2ms``.
 
         The keys are the attributes'; probabilities are in percent, times in s, ms or us, the rate
         in gbit, mbit, kbit or bit (powers of 1000), the limit a number of packets, or bytes in B,
         kB or MB. ``none`` is a perfect path.
 
         Raises:
-            ValueError: with what was expected, and of which key.
+            ValueError: names the key and what was expected.
         """
         there, back = both_ways(text)
         if there != back:
@@ -109,62 +109,61 @@ class Impairments:
         return there
 
 
-Wish: TypeAlias = str | Impairments | tuple[Impairments, Impairments] | None
-"""What a caller may give: a text, one for both directions, one for each (out, in), or nothing."""
+ImpairmentsLike: TypeAlias = str | Impairments | tuple[Impairments, Impairments] | None
+"""A text, `Impairments` for both directions, a pair of them (out, in), or None."""
 
 
-def both_ways(wish: Wish) -> tuple[Impairments, Impairments]:
-    """Return what is wished for the way out, and for the way in.
+def both_ways(given: ImpairmentsLike) -> tuple[Impairments, Impairments]:
+    """Return the impairments of the outgoing and of the incoming direction.
 
     Raises:
-        ValueError: a text that is none, as :meth:`Impairments.parse` has it.
+        ValueError: a text that cannot be parsed, as in :meth:`Impairments.parse`.
     """
-    if wish is None:
+    if given is None:
         return Impairments(), Impairments()
-    if isinstance(wish, Impairments):
-        return wish, wish
-    if not isinstance(wish, str):
-        return wish
-    there, back = spec.read(wish)
+    if isinstance(given, Impairments):
+        return given, given
+    if not isinstance(given, str):
+        return given
+    there, back = spec.read(given)
     return Impairments(**there), Impairments(**back)  # type: ignore[arg-type]
 
 
 @final
 class Impairer:
-    """Decides when the copies of each packet arrive; one object for each direction of a path.
+    """Computes the arrival times of each packet's copies, in one direction of a path.
 
-    A packet is lost, or passes the bottleneck, or finds its queue full; behind the bottleneck it
-    may be doubled. The path is a queue, so packets arrive in the order in which they were admitted.
-    A packet that is reordered leaves the queue: it takes an extra half to one and a half times the
-    jitter (or the delay where there is no jitter, or a millisecond where there is neither), and
-    nobody waits for it.
+    A packet is lost, or dropped by the bottleneck's queue, or passes it; after the bottleneck it
+    may be duplicated. Packets arrive in the order of admission, except for those that are
+    reordered: these take an extra half to one and a half times the jitter (or the delay if there is
+    no jitter, or a millisecond if there is neither), and do not delay others.
 
     Args:
-        impairments: What to do to packets. It may be replaced at any time.
-        rng: The only source of chance: the same seed and calls give the same answers.
+        impairments: The impairments, which may be replaced at any time.
+        rng: The only source of randomness: the same seed and calls give the same results.
 
     Attributes:
-        counts: How many packets were ``admitted``, and of these ``lost``, ``overflowed`` (the queue
-            was full), ``duplicated``, ``reordered`` and ``corrupted`` (copies counted each).
+        counts: Packets ``admitted``, and of these ``lost``, ``overflowed`` (the queue was full),
+            ``duplicated``, ``reordered`` and ``corrupted`` (each copy counts).
     """
 
-    __slots__ = ("_free_at", "_last_arrival", "_leaving", "_rng", "counts", "impairments")
+    __slots__ = ("_departures", "_free_at", "_last_arrival", "_rng", "counts", "impairments")
 
     def __init__(self, impairments: Impairments, rng: random.Random) -> None:
         self.impairments = impairments
         self._rng = rng
         self._last_arrival = -math.inf
         self._free_at = -math.inf
-        self._leaving: deque[float] = deque()
+        self._departures: deque[float] = deque()
         self.counts = dict.fromkeys(
             ("admitted", "lost", "overflowed", "duplicated", "reordered", "corrupted"), 0
         )
 
     def admit(self, now: float, size: int = 0, packets: int = 1) -> list[float]:
-        """Take in one packet of `size` bytes at `now` (seconds, not decreasing between calls).
+        """Admit one packet of `size` octets at `now` (seconds, not decreasing between calls).
 
-        It may stand for several `packets`, of `size` bytes together, which share one fate: they
-        arrive together once the last of them has passed the bottleneck, and are counted each.
+        It may be a large segment of several `packets`, of `size` octets together, which share one
+        fate: they arrive together when the last of them has passed the bottleneck.
 
         Returns:
             The times at which its copies arrive, ascending; empty when it is lost. Equal times
@@ -180,14 +179,14 @@ class Impairer:
                 self.counts["overflowed"] += packets
                 return []
             now = self._free_at = max(now, self._free_at) + size * 8 / path.rate
-            self._leaving.append(now)
+            self._departures.append(now)
         if rng.random() < path.duplicate:
             self.counts["duplicated"] += 1
             return sorted((self._arrival(now), self._arrival(now)))
         return [self._arrival(now)]
 
-    def spoil(self, packet: Buffer) -> Buffer:
-        """Return the copy of `packet` that arrives: itself, or another one with a bit flipped."""
+    def corrupt(self, packet: Buffer) -> Buffer:
+        """Return `packet`, or with the probability of corruption a copy with one bit flipped."""
         corrupt = self.impairments.corrupt
         if not corrupt or self._rng.random() >= corrupt or not len(packet):
             return packet
@@ -198,20 +197,20 @@ class Impairer:
         return bytes(copy)
 
     def _is_full(self, now: float, size: int) -> bool:
-        path, leaving = self.impairments, self._leaving
-        while leaving and leaving[0] <= now:
-            leaving.popleft()
+        path, departures = self.impairments, self._departures
+        while departures and departures[0] <= now:
+            departures.popleft()
         if path.limit_bytes is None:
-            return len(leaving) >= path.limit
+            return len(departures) >= path.limit
         waiting = (self._free_at - now) * path.rate / 8
-        return bool(leaving) and waiting + size > path.limit_bytes
+        return bool(departures) and waiting + size > path.limit_bytes
 
     def _arrival(self, departure: float) -> float:
         rng, path = self._rng, self.impairments
         arrival = departure + path.delay + path.jitter * rng.random()
         if rng.random() < path.reorder:
             self.counts["reordered"] += 1
-            hold = path.jitter or path.delay or _SHORTEST_HOLD
+            hold = path.jitter or path.delay or _MIN_REORDER_DELAY
             return max(arrival, self._last_arrival) + hold * (0.5 + rng.random())
         self._last_arrival = max(arrival, self._last_arrival)
         return self._last_arrival
@@ -219,14 +218,14 @@ class Impairer:
 
 @final
 class PacketPath:
-    """One direction of a path, and the packets that are on their way.
+    """One direction of a path, with the packets in flight.
 
     Args:
-        impairments: What it does to them.
-        rng: The only source of chance.
+        impairments: The path's impairments.
+        rng: The only source of randomness.
 
     Attributes:
-        impairer: What decides.
+        impairer: Computes the packets' arrival times.
     """
 
     __slots__ = ("_heap", "_order", "impairer")
@@ -241,24 +240,25 @@ class PacketPath:
 
     @property
     def next_arrival(self) -> float:
-        """When the next packet arrives, in seconds; infinite when none is on its way."""
+        """The time of the next arrival, in seconds; infinite when no packet is in flight."""
         return self._heap[0][0] if self._heap else math.inf
 
     def put(
         self, packet: Buffer, now: float, size: int | None = None, packets: int = 1
     ) -> list[float]:
-        """Take in a packet, which must never change; returns when its copies arrive.
+        """Put a packet on the path; returns the arrival times of its copies.
 
-        One that stands for several `packets` has the `size` that all of them have on a wire.
+        The buffer must not change. A large segment of several `packets` has the `size` that all of
+        them have on a wire.
         """
         arrivals = self.impairer.admit(now, len(packet) if size is None else size, packets)
         for arrival in arrivals:
             self._order += 1
-            heappush(self._heap, (arrival, self._order, self.impairer.spoil(packet)))
+            heappush(self._heap, (arrival, self._order, self.impairer.corrupt(packet)))
         return arrivals
 
     def first(self, now: float) -> Buffer | None:
-        """The first packet that has arrived by `now`; None when there is none."""
+        """Return the first packet that has arrived by `now`, without removing it, or None."""
         heap = self._heap
         return heap[0][2] if heap and heap[0][0] <= now else None
 

@@ -1,4 +1,4 @@
-"""A link with a bad path behind it."""
+"""A link with an impaired path behind it."""
 
 from __future__ import annotations
 
@@ -10,50 +10,52 @@ import trio
 
 from tunstack.path.impair import Impairments, PacketPath
 from tunstack.wire import gso
+from tunstack.wire.virtio import NO_OFFLOAD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tunstack.link.base import Buffer, Link
 
-_RETRY: Final = 0.001
-"""Seconds until a packet is offered again that the link beneath had no room for."""
+_RETRY_DELAY: Final = 0.001
+"""Seconds until a packet is sent again that the link beneath could not accept."""
 _BATCH: Final = 1024
+"""Packets received from the link at a time."""
 
-_AHEAD: Final = 0.001
-"""Seconds. trio sleeps by whole milliseconds and wakes up late, by one on the average: a round trip
-of 66 ms took 68. So what is due within the next one is delivered as well, and it takes 66. A
-virtual clock wakes up when it is told to.
+_TIMER_SLACK: Final = 0.001
+"""Seconds by which packets may be delivered early under trio's own clock.
+
+trio sleeps by whole milliseconds and wakes up 1 ms late on average, which made a round trip of
+66 ms take 68. A virtual clock is exact.
 """
 
 
-def _is_real(clock: trio.abc.Clock) -> bool:
-    """Whether the processor's time goes by: trio's own clock is the only one of which we know."""
+def _is_system_clock(clock: trio.abc.Clock) -> bool:
+    """Whether it is trio's own clock, and no virtual one."""
     return type(clock).__name__ == "SystemClock"
 
 
 @final
 class ImpairedLink:
-    """Any link, with impairments in either direction; a :class:`~tunstack.link.base.Link` itself.
+    """A link with impairments in both directions; itself a :class:`~tunstack.link.base.Link`.
 
-    It has no task of its own. Whoever waits in :meth:`wait_readable`, as a host always does, sleeps
-    until the next packet of either direction is due, and then moves all that are; so do the other
-    calls. trio's clock counts, which may be a virtual one; with the real one trio wakes up to the
-    millisecond, so that packets that are due within one are delivered together, by one early or
-    late.
+    It has no task of its own. :meth:`wait_readable`, in which a host always waits, sleeps until the
+    next packet of either direction is due, and delivers all that are; so do the other calls. Time
+    is trio's clock, which may be a virtual one. trio's own clock has a resolution of a millisecond,
+    so that packets are delivered up to one early or late.
 
-    What is on its way out when the link is closed arrives at once; what is on its way in is lost.
+    Closing the link delivers the outgoing packets at once, and drops the incoming ones.
 
     Args:
-        link: What carries the packets; closed with this.
-        outgoing: What happens to packets that are sent.
-        incoming: What happens to packets that are received.
-        rng: The only source of chance; unpredictable if None.
+        link: The link beneath; closed with this one.
+        outgoing: Impairments of packets that are sent.
+        incoming: Impairments of packets that are received.
+        rng: The only source of randomness; unpredictable if None.
 
     Attributes:
         name: The link's.
         mtu: The link's.
-        offload: The link's: what is large is cut into the packets that a wire would carry.
+        offload: The link's: large segments are segmented into the packets that a wire would carry.
     """
 
     def __init__(
@@ -70,15 +72,15 @@ class ImpairedLink:
         self._link = link
         self._out = PacketPath(outgoing or Impairments(), random.Random(rng.random()))
         self._in = PacketPath(incoming or Impairments(), random.Random(rng.random()))
-        self._alarm = trio.CancelScope()
+        self._wait_scope = trio.CancelScope()
         self._retry_at = float("-inf")
-        self._ahead: float | None = None
+        self._slack: float | None = None
         self._error: OSError | None = None
         self._closed = False
 
     @property
     def counts(self) -> dict[str, int]:
-        """What was done to how many packets: ``out_lost``, ``in_duplicated``..., see `Impairer`."""
+        """Counters of both directions: ``out_lost``, ``in_duplicated``...; see `Impairer`."""
         ways = {"out": self._out, "in": self._in}
         return {
             f"{way}_{what}": count
@@ -87,36 +89,36 @@ class ImpairedLink:
         }
 
     def send(self, packet: Sequence[Buffer]) -> bool:
-        """Put one packet on its way; always True, as a path has room where a device may not.
+        """Put one packet on the path; always True, as the path's queue drops and never blocks.
 
         Raises:
-            OSError: EBADF when closed; what the link raises.
+            OSError: EBADF when closed; the link's errors.
         """
         self._check_open()
         if self._error is not None:
             raise self._error
         self._put(self._out, b"".join(packet), trio.current_time())
         self._deliver(self._due_by())
-        # Who waits may have to wake earlier than it thought.
-        self._alarm.deadline = min(self._alarm.deadline, self._next_event())
+        # `wait_readable` may have to wake earlier.
+        self._wait_scope.deadline = min(self._wait_scope.deadline, self._next_event())
         return True
 
     def receive(self, limit: int = 256) -> list[Buffer]:
-        """Take the packets that have arrived, at most `limit`; see `Link`."""
+        """Receive the packets that have arrived, at most `limit`; see `Link`."""
         self._check_open()
-        self._take_in()
+        self._receive_from_link()
         due = self._due_by()
         self._deliver(due)
         packets: list[Buffer] = []
         while len(packets) < limit and (packet := self._in.first(due)) is not None:
-            packets.append(gso.COMPLETE + packet if self.offload else packet)
+            packets.append(NO_OFFLOAD + packet if self.offload else packet)
             self._in.pop()
         if not packets and self._error is not None:
             raise self._error
         return packets
 
     async def wait_readable(self) -> None:
-        """Wait until a packet has arrived, and move those of both directions meanwhile.
+        """Wait until a packet has arrived; meanwhile deliver those of both directions.
 
         Raises:
             trio.ClosedResourceError: the link was closed, before or meanwhile.
@@ -126,23 +128,23 @@ class ImpairedLink:
         while True:
             if self._closed:
                 raise trio.ClosedResourceError(f"the link {self.name} is closed")
-            self._take_in()
+            self._receive_from_link()
             due = self._due_by()
             self._deliver(due)
             if self._in.next_arrival <= due or self._error is not None:
                 return
-            self._alarm = trio.CancelScope(deadline=self._next_event())
-            with self._alarm:
+            self._wait_scope = trio.CancelScope(deadline=self._next_event())
+            with self._wait_scope:
                 await self._link.wait_readable()
 
     async def wait_writable(self) -> None:
-        """Return at once: the path has room; raises as :meth:`wait_readable` does."""
+        """Return at once, as sending never blocks; raises as :meth:`wait_readable` does."""
         await trio.lowlevel.checkpoint()
         if self._closed:
             raise trio.ClosedResourceError(f"the link {self.name} is closed")
 
     def close(self) -> None:
-        """Deliver what is on its way out, and close the link; idempotent."""
+        """Deliver the outgoing packets, and close the link; idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -152,13 +154,13 @@ class ImpairedLink:
             self._link.close()
 
     def _due_by(self) -> float:
-        """Until when packets are due that are to be delivered now, in seconds."""
-        if self._ahead is None:
-            self._ahead = _AHEAD if _is_real(trio.lowlevel.current_clock()) else 0.0
-        return trio.current_time() + self._ahead
+        """The latest arrival time, in seconds, of packets to deliver now."""
+        if self._slack is None:
+            self._slack = _TIMER_SLACK if _is_system_clock(trio.lowlevel.current_clock()) else 0.0
+        return trio.current_time() + self._slack
 
-    def _take_in(self) -> None:
-        """Put what waits in the link on its way in; an error waits until that has arrived."""
+    def _receive_from_link(self) -> None:
+        """Put the link's packets on the incoming path; an error is raised after their arrival."""
         now = trio.current_time()
         try:
             for packet in self._link.receive(_BATCH):
@@ -171,26 +173,26 @@ class ImpairedLink:
             path.put(packet, now)
 
     def _deliver(self, due: float) -> None:
-        """Give the link what has arrived at its end."""
+        """Send the outgoing packets that are due to the link."""
         out = self._out
         while (packet := out.first(due)) is not None:
             try:
-                if not self._link.send([gso.COMPLETE, packet] if self.offload else [packet]):
-                    self._retry_at = due + _RETRY
+                if not self._link.send([NO_OFFLOAD, packet] if self.offload else [packet]):
+                    self._retry_at = due + _RETRY_DELAY
                     return
             except OSError as error:
-                # One that is damaged may be no IP packet any more: no device takes it, then.
+                # EINVAL: corruption has hit the version, and the device refuses the packet.
                 if error.errno != errno.EINVAL:
                     self._error = self._error or error
             except BaseException:
-                out.pop()  # It is not tried again, as it would be with the next packet.
+                out.pop()  # Do not send it again with the next packet.
                 raise
             out.pop()
 
     def _next_event(self) -> float:
-        """When to look again; a little later where the link had no room for what is due."""
+        """When to deliver next; after a delay if the link could not accept a packet."""
         due = min(self._in.next_arrival, max(self._out.next_arrival, self._retry_at))
-        return due - (self._ahead or 0.0)
+        return due - (self._slack or 0.0)
 
     def _check_open(self) -> None:
         if self._closed:

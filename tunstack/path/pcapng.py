@@ -1,9 +1,9 @@
-"""Captures: written as pcapng with a comment for each packet; read from pcap and pcapng.
+"""Write pcapng captures with a comment for each packet; read pcap and pcapng.
 
-dpkt writes the blocks that describe a file. Packets are packed and read here: that is several times
-faster, and dpkt's reader drops the comments, and takes a truncated file for a complete one.
+dpkt writes the section and interface blocks. Packet blocks are written and read here, which is
+several times faster; and dpkt's reader drops comments and does not detect truncated files.
 
-Source: draft-ietf-opsawg-pcapng (sections 4.1 to 4.4), draft-ietf-opsawg-pcap,
+Sources: draft-ietf-opsawg-pcapng (sections 4.1 to 4.4), draft-ietf-opsawg-pcap,
 draft-ietf-opsawg-pcaplinktype.
 """
 
@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Final, final
 
 from dpkt import pcapng
 
-from tunstack.link.forking import not_for_children
+from tunstack.link.forking import close_in_children
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 LINKTYPE_RAW: Final = 101
-"""Whole IP packets, version 4 or 6, without a link header."""
+"""Raw IP packets, version 4 or 6, without a link header."""
 
 _SNAPLEN: Final = 262144
 _OPT_COMMENT: Final = 1
@@ -41,8 +41,8 @@ _INTERFACE: Final = 1
 _SIMPLE_PACKET: Final = 3
 _ENHANCED_PACKET: Final = 6
 
-_LARGEST_BLOCK: Final = 1 << 24
-"""Nothing real is larger: a length above it means a damaged file, and is not read into memory."""
+_MAX_BLOCK: Final = 1 << 24
+"""Octets: a larger block means a damaged file, and is not read into memory."""
 
 _PCAP_MAGIC: Final = {
     b"\xa1\xb2\xc3\xd4": (">", 1e-6),
@@ -60,7 +60,7 @@ _ARP: Final = b"\x08\x06"
 class PcapngWriter:
     """Writes a capture of IP packets that Wireshark and tshark read, comments included.
 
-    Each packet is flushed, so that a reader may follow the file while it grows. A context manager.
+    Each packet is flushed, so that a reader can follow the file. A context manager.
 
     Args:
         target: Path of the file, which is overwritten; or a binary file, which is left open.
@@ -75,7 +75,7 @@ class PcapngWriter:
         self._file: IO[bytes]
         if isinstance(target, (str, os.PathLike)):
             self._file = open(target, "wb")  # noqa: SIM115 - open for as long as the writer is
-            not_for_children(self._file, write_to_nobody)
+            close_in_children(self._file, redirect_to_devnull)
         else:
             self._file = target
         section = pcapng.SectionHeaderBlockLE(
@@ -103,7 +103,7 @@ class PcapngWriter:
         Args:
             packet: The whole packet.
             time: Seconds since the UNIX epoch; written in microseconds.
-            comment: For people; ``frame.comment`` in tshark.
+            comment: opt_comment; ``frame.comment`` in tshark.
             outbound: True when we sent it, False when we received it, None when unknown.
         """
         options = b""
@@ -142,8 +142,8 @@ class PcapngWriter:
         self.close()
 
 
-def write_to_nobody(file: IO[bytes]) -> None:
-    """Put /dev/null in place of an open file: what writes to it need not know."""
+def redirect_to_devnull(file: IO[bytes]) -> None:
+    """Replace an open file's descriptor by /dev/null, so that writes to it are discarded."""
     if file.closed:
         return
     null = os.open(os.devnull, os.O_WRONLY)
@@ -157,8 +157,8 @@ class CapturedPacket:
 
     Attributes:
         time: Seconds since the UNIX epoch; 0.0 where the file has none.
-        packet: From the IP header on, without the link header; shorter than it was when captured
-            with a limit.
+        packet: From the IP header on, without the link header; truncated if captured with a
+            snapshot length.
         comment: The packet's comments, a line each; empty in pcap files.
         linktype: The file's link type, as a number of the LINKTYPE registry.
     """
@@ -181,13 +181,13 @@ def read_capture(
 
     Args:
         source: Path of the file; or a binary file, which may be a pipe, and is left open.
-        title: What errors call a file that has no path.
-        skipped: Counts what is skipped, by its name: ``"ARP"``, ``"ethertype 0x88cc"``.
+        title: The name in errors of a file that has no path.
+        skipped: Counts the other packets, by name: ``"ARP"``, ``"ethertype 0x88cc"``.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file is no capture, is truncated or damaged, or has another link type. All
-            errors come while iterating: packets before the damage are read.
+        ValueError: the file is no capture, is truncated or damaged, or has another link type.
+            Errors are raised while iterating, after the packets before the damage.
     """
     if isinstance(source, (str, os.PathLike)):
         with open(source, "rb") as file:
@@ -295,10 +295,10 @@ def _options(body: bytes, start: int, order: str) -> Iterator[tuple[int, bytes]]
 
 
 def _without_link_header(frame: bytes, linktype: int) -> bytes | None:
-    """Return the IP packet in a frame; None when something else is in there."""
+    """Return the IP packet in a frame; None for other protocols."""
     if linktype in _RAW_LINKS:
         return frame
-    if linktype in (0, 108):  # BSD loopback: an address family, in the byte order of whoever wrote
+    if linktype in (0, 108):  # BSD loopback: an address family, in the writer's byte order
         return frame[4:] if frame[4:5] and frame[4] >> 4 in (4, 6) else None
     if (start := _ethertype_at(frame, linktype)) is not None:
         behind = {1: start + 2, 113: 16, 276: 20}[linktype]
@@ -307,7 +307,7 @@ def _without_link_header(frame: bytes, linktype: int) -> bytes | None:
 
 
 def _ethertype_at(frame: bytes, linktype: int) -> int | None:
-    """Where a frame says what is in it, behind VLAN tags; None where it does not say it so."""
+    """The offset of the EtherType, after VLAN tags; None for link types without one."""
     if linktype == 1:
         start = 12
         while frame[start : start + 2] in _VLAN_TAGS:
@@ -317,7 +317,7 @@ def _ethertype_at(frame: bytes, linktype: int) -> int | None:
 
 
 def _name_of(frame: bytes, linktype: int) -> str:
-    """What to call a frame without an IP packet."""
+    """Name the protocol of a frame without an IP packet."""
     start = _ethertype_at(frame, linktype)
     ethertype = b"" if start is None else frame[start : start + 2]
     if len(ethertype) < 2:
@@ -326,7 +326,7 @@ def _name_of(frame: bytes, linktype: int) -> str:
 
 
 def _read_exactly(file: IO[bytes], size: int) -> bytes:
-    if size > _LARGEST_BLOCK:
+    if size > _MAX_BLOCK:
         raise ValueError(f"damaged capture: a length of {size} bytes")
     data = file.read(size)
     if len(data) < size:
@@ -344,7 +344,7 @@ def _dpkt_options(values: dict[int, bytes]) -> list[pcapng.PcapngOptionLE]:
 
 
 def _application() -> bytes:
-    from importlib import metadata  # as much work as all else here, and only who writes needs it
+    from importlib import metadata  # here, as it is slow to import and only writing needs it
 
     try:
         return f"tunstack {metadata.version('tunstack')}".encode()

@@ -1,6 +1,6 @@
-"""Impairments as people write them: ``delay=20ms,out:loss=1%,in:rate=8mbit``.
+"""The textual syntax of impairments: ``delay=20ms,out:loss=1%,in:rate=8mbit``.
 
-Numbers are scaled as decimals, so that what is written from a float is read back as the same float.
+Numbers are scaled as decimals, so that writing and reading a float gives the same float.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ WAYS: Final = ("out", "in")
 
 
 class _Quantity(NamedTuple):
-    """Of what kind a value is.
+    """The kind of a value.
 
     Attributes:
-        wanted: What to ask the user for.
-        example: One that will do.
+        wanted: Its description, for errors.
+        example: A valid value, for errors.
         units: The power of ten of each unit, the largest first.
     """
 
@@ -54,10 +54,10 @@ _FIELDS: Final = {**_KEYS, "limit_bytes": _BYTES}
 
 
 def read(text: str) -> tuple[dict[str, float], dict[str, float]]:
-    """Read a text; returns the fields of both directions' impairments, of out and of in.
+    """Parse a text; returns the fields of the impairments of out and of in.
 
     Raises:
-        ValueError: with what was expected, and of which key.
+        ValueError: names the key and what was expected.
     """
     given: dict[str, dict[str, tuple[str, float]]] = {way: {} for way in WAYS}
     for item in [] if text.strip() == PERFECT else text.split(","):
@@ -74,7 +74,7 @@ def read(text: str) -> tuple[dict[str, float], dict[str, float]]:
 
 
 def write(fields: Mapping[str, float]) -> str:
-    """Write the fields of impairments, all of which are finite, so that :func:`read` reads them."""
+    """Write the fields of impairments, all finite, in the syntax of :func:`read`."""
     items = (
         f"{name.removesuffix('_bytes')}={_write_value(value, _FIELDS[name].units)}"
         for name, value in fields.items()
@@ -83,7 +83,7 @@ def write(fields: Mapping[str, float]) -> str:
 
 
 def _read_item(item: str) -> tuple[str, str, float]:
-    """Read ``KEY=VALUE``; returns the key, the name of the field, and the value."""
+    """Parse ``KEY=VALUE``; returns the key, the name of the field, and the value."""
     key, equals, text = (part.strip() for part in item.partition("="))
     if key not in _KEYS:
         raise ValueError(f"there is no impairment {key!r}; there are {', '.join(_KEYS)}")
@@ -100,7 +100,7 @@ def _read_item(item: str) -> tuple[str, str, float]:
 
 
 def _read_value(text: str, units: dict[str, int]) -> float | None:
-    """Read a number with a unit, which only a zero may lack; None when it is something else."""
+    """Parse a number with a unit, which only a zero may lack; None if it is invalid."""
     number = text.rstrip("%abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ").strip()
     unit = text.removeprefix(number).strip().lower()
     powers = {name.lower(): power for name, power in units.items()}

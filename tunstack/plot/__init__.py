@@ -1,7 +1,8 @@
-"""Plots of connections, as SVG: of captures (``tunstack plot``), and of simulated ones.
+"""Plots of connections as SVG: of captures (``tunstack plot``), and of simulated ones.
 
-`chart` draws, `sequence` makes a time-sequence diagram of segments, wherever they come from, and
-`recorder` watches a connection in the simulator.
+chart     panels with axes, lines, bars and crosses, as SVG
+sequence  the time-sequence diagram of a connection's segments
+recorder  a tap of the simulator that records one connection
 """
 
 from __future__ import annotations

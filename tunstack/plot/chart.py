@@ -1,7 +1,6 @@
 """Charts as SVG: panels one above the other, over one axis of time.
 
-What a chart shows is given as values; :func:`svg` draws it, with no library. The same values give
-the same text.
+A chart is a value; :func:`svg` renders it without a library, and the same value as the same text.
 """
 
 from __future__ import annotations
@@ -30,26 +29,26 @@ _LEFT: Final = 72
 _RIGHT: Final = 16
 _TOP: Final = 34
 _ABOVE: Final = 26
-"""Room above each panel, for its legend."""
+"""Pixels above each panel, for its legend."""
 _BETWEEN: Final = 14
 _BELOW: Final = 44
 _FONT: Final = 12
 _MOMENTS: Final = 90
-"""Pixels between the numbers of the axis of time,"""
+"""Pixels between the labels of the time axis, approximately."""
 _HEIGHTS: Final = 45
-"""and of an upright one."""
+"""Pixels between the labels of a vertical axis, approximately."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """Values over time, joined: by steps where a value holds until the next one.
+    """A line of values over time.
 
     Attributes:
         name: For the legend.
-        color: As SVG has it.
-        points: Ascending in time; where there is no value, it is nan.
-        steps: Whether to join by steps.
-        dashed: Whether to draw it less firmly.
+        color: An SVG color.
+        points: Ascending in time; NaN for no value.
+        steps: Whether to connect points by steps.
+        dashed: Whether the line is dashed.
     """
 
     name: str
@@ -60,7 +59,7 @@ class Line:
 
     @property
     def corners(self) -> Iterable[Point]:
-        """What must be within the axes."""
+        """The points that determine the range of the axes."""
         return [(x, y) for x, y in self.points if not math.isnan(y)]
 
 
@@ -70,10 +69,10 @@ class Bars:
 
     Attributes:
         name: For the legend.
-        color: As SVG has it.
+        color: An SVG color.
         bars: In any order.
         width: Of a bar, in pixels.
-        least: Of its height, in pixels: what matters must be seen, however small it is.
+        least: The minimum height in pixels, so that small segments are visible.
     """
 
     name: str
@@ -84,17 +83,17 @@ class Bars:
 
     @property
     def corners(self) -> Iterable[Point]:
-        """What must be within the axes."""
+        """The points that determine the range of the axes."""
         return [(x, y) for x, low, high in self.bars for y in (low, high)]
 
 
 @dataclass(frozen=True)
 class Crosses:
-    """Moments, each marked with a cross.
+    """Points marked with a cross.
 
     Attributes:
         name: For the legend.
-        color: As SVG has it.
+        color: An SVG color.
         points: In any order.
     """
 
@@ -104,7 +103,7 @@ class Crosses:
 
     @property
     def corners(self) -> Iterable[Point]:
-        """What must be within the axes."""
+        """The points that determine the range of the axes."""
         return self.points
 
 
@@ -116,12 +115,11 @@ class Panel:
     """One pair of axes.
 
     Attributes:
-        label: Of the upright axis, with its unit.
-        series: What is drawn, the first at the bottom; what is empty is left out.
-        height: In pixels, of the axes alone.
-        top: The upright axis ends here, whatever goes beyond; None to hold it all.
-        scale: By what to multiply the values for the numbers at the axis: 1000 where they are
-            thousands of the label's unit.
+        label: Of the vertical axis, with its unit.
+        series: Drawn in this order; empty ones are left out.
+        height: Of the axes, in pixels.
+        top: The upper end of the vertical axis; None to include all points.
+        scale: The factor from values to the labels of the axis.
     """
 
     label: str
@@ -136,11 +134,11 @@ class Chart:
     """Panels over one axis of time.
 
     Attributes:
-        title: What is to be seen.
-        panels: From above to below.
+        title: The chart's title.
+        panels: From top to bottom.
         width: In pixels.
-        label: Of the axis that they share, with its unit.
-        scale: As a panel's.
+        label: Of the common time axis, with its unit.
+        scale: As of a panel.
     """
 
     title: str
@@ -151,7 +149,7 @@ class Chart:
 
     @property
     def axis(self) -> Axis:
-        """The axis of time, which holds all."""
+        """The time axis, which includes all points."""
         times = [x for panel in self.panels for each in panel.series for x, _ in each.corners]
         low, high = min(times, default=0.0), max(times, default=1.0)
         margin = (high - low) * 0.02 or 0.5
@@ -168,7 +166,7 @@ class Axis:
     end: float
 
     def at(self, value: float) -> float:
-        """The pixel of a value."""
+        """The coordinate of a value, in pixels."""
         part = (value - self.low) / (self.high - self.low)
         return self.begin + part * (self.end - self.begin)
 
@@ -215,7 +213,7 @@ def svg(chart: Chart) -> str:
 def _panel(
     panel: Panel, time: Axis, above: float, below: float, *, scale: float | None
 ) -> Iterator[str]:
-    """A panel; with the numbers of the axis of time, scaled, if it is the last one."""
+    """Render a panel; with the labels of the time axis if `scale` is given."""
     series = [each for each in panel.series if any(True for _ in each.corners)]
     values = [y for each in series for _, y in each.corners]
     low = min(0.0, *values) if values else 0.0
@@ -261,7 +259,7 @@ def _numbers(
 
 
 def _labels(values: Sequence[float], scale: float = 1.0) -> list[str]:
-    """All with as many digits as tell them apart."""
+    """Format ticks with as many digits as distinguish them."""
     ticks = [value * scale for value in values]
     apart = min((after - before for before, after in pairwise(ticks)), default=1.0)
     digits = max(0, -math.floor(math.log10(apart) + 1e-9))
@@ -306,7 +304,7 @@ def _draw(series: Series, time: Axis, upright: Axis) -> str:
 
 
 def _line(points: Sequence[Point], *, steps: bool) -> str:
-    """A path, without the points between which nothing changes."""
+    """A path without redundant points."""
     path, before = "", math.nan
     for x, y in points:
         if math.isnan(y):
@@ -344,5 +342,5 @@ def _text(
 
 
 def _n(number: float) -> str:
-    """A coordinate: a tenth of a pixel is as much as anyone can see."""
+    """Format a coordinate, rounded to a tenth of a pixel."""
     return f"{round(number, 1) + 0.0:g}"

@@ -12,7 +12,7 @@ from tunstack.wire import decode_datagram, decode_segment
 
 if TYPE_CHECKING:
     from tunstack.plot.chart import Point
-    from tunstack.simulator.simulator import Application
+    from tunstack.simulator import Application
     from tunstack.stack.flow import Flow
     from tunstack.stack.observation import Observation
 
@@ -33,7 +33,7 @@ class Recorder:
         chart = Chart("a transfer", [recorder.sequence(), recorder.windows()])
 
     Args:
-        side: Whose sender it watches: "client" or "server".
+        side: The side of the recorded sender: "client" or "server".
     """
 
     def __init__(self, side: str) -> None:
@@ -45,7 +45,7 @@ class Recorder:
         self._flight: list[Point] = []
 
     def watch(self, application: Application) -> None:
-        """Watch the connection of `application`, which is of the recorder's side."""
+        """Record the connection of `application`, which is on the recorder's side."""
         self._application = application
 
     @property
@@ -53,7 +53,7 @@ class Recorder:
         return None if self._application is None else self._application.flow
 
     def __call__(self, side: str, observation: Observation) -> None:
-        """Take an observation of one side."""
+        """Record an observation of one side."""
         self._seen.append((side, observation))
         if side != self._side or (flow := self._flow) is None or not flow.sender.synchronized:
             return
@@ -69,7 +69,7 @@ class Recorder:
         return self.time_sequence().panel(height)
 
     def time_sequence(self) -> TimeSequence:
-        """What the panel is made of."""
+        """The time-sequence diagram of the recorded sender."""
         diagram = TimeSequence()
         arrived = Counter(
             seen.packet
@@ -100,7 +100,7 @@ class Recorder:
         )
 
     def windows(self, height: int = 160, top: float | None = None) -> Panel:
-        """The congestion window and the threshold over time, and what was on its way."""
+        """The congestion window, the slow-start threshold and the flight size over time."""
         return Panel(
             "segments",
             [
@@ -113,5 +113,5 @@ class Recorder:
         )
 
     def congestion_window(self, name: str, color: str) -> Line:
-        """The congestion window alone, to be compared with another one's."""
+        """The congestion window alone, for comparison with another's."""
         return Line(name, color, self._cwnd)

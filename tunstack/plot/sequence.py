@@ -1,7 +1,7 @@
-"""A conversation as its sender sees it: what was sent when, what again, and what is acknowledged.
+"""The time-sequence diagram of a connection, from its sender's point of view.
 
-The diagram that tcptrace made known: time to the right, sequence numbers upwards. Each segment is a
-bar; below them runs the line of what is acknowledged, above them that of what the window allows.
+As of tcptrace: time to the right, sequence numbers upwards. Each segment is a bar between the line
+of SND.UNA below and that of the window's right edge above.
 """
 
 from __future__ import annotations
@@ -36,30 +36,30 @@ KINDS: Final = {
     "tail loss probe": PURPLE,
     "sent again: timeout": YELLOW,
 }
-"""What a segment may be, and its color."""
+"""The kinds of segments and their colors."""
 
 _WHY: Final = {
     "retransmission: fast": "sent again: fast",
     "retransmission: tail loss probe": "tail loss probe",
     "retransmission: timeout": "sent again: timeout",
 }
-"""What our own side notes about a segment that it sends again."""
+"""The kind by the verdict of our side's retransmissions."""
 
 _UNIT: Final = 1000
 _SMALL: Final = 10_000
-"""Octets, below which an axis is one of octets, and no longer of kB."""
+"""Octets: smaller diagrams have an axis in octets instead of kB."""
 _MODULUS: Final = 1 << 32
 
 
 class TimeSequence:
-    """Takes the segments of both sides, in order, and makes a panel of them.
+    """Collects the segments of both sides, in order, for a panel.
 
-    Sequence numbers count from the sender's SYN, or from the first octet that was seen.
+    Sequence numbers are relative to the sender's SYN, or to the first octet seen.
 
     Attributes:
-        octets: How much data was sent, what was sent again included.
-        retransmissions: How many segments were sent again.
-        outstanding: Octets that were sent and not acknowledged, over time.
+        octets: Octets sent, retransmissions included.
+        retransmissions: The number of segments retransmitted.
+        outstanding: Octets sent and not acknowledged, over time.
     """
 
     def __init__(self) -> None:
@@ -77,10 +77,10 @@ class TimeSequence:
         self._lost: list[Point] = []
         self._probes: list[Point] = []
         self._scales: dict[str, int | None] = {}
-        """What the SYNs said, the sender's and the peer's."""
+        """The window scales of both SYNs, by side; None without the option."""
 
     def sent(self, time: float, segment: Segment, why: str = "", *, lost: bool = False) -> None:
-        """A segment of the sender's; `why` is our side's note, `lost` that it never arrives."""
+        """Add a segment of the sender; `why` is the verdict, `lost` that it never arrives."""
         if segment.flags & SYN:
             self._scales["sender"] = segment.wscale
         start = self._position(segment.seq)
@@ -101,7 +101,7 @@ class TimeSequence:
             self._lost.append((time, (start + end) / 2 / _UNIT))
 
     def answered(self, time: float, segment: Segment) -> None:
-        """A segment of the peer's."""
+        """Add a segment of the peer."""
         if segment.flags & SYN:
             self._scales["peer"] = segment.wscale
         if not segment.flags & ACK or segment.flags & RST:
@@ -121,14 +121,14 @@ class TimeSequence:
 
     @property
     def _shift(self) -> int:
-        """Of the peer's windows, if both SYNs were seen (RFC 7323 section 2.2)."""
+        """The scale of the peer's windows, if both SYNs were seen (RFC 7323 section 2.2)."""
         scales = self._scales.values()
         if len(scales) < 2 or None in scales:
             return 0
         return min(self._scales["peer"] or 0, 14)
 
     def _position(self, number: int) -> int:
-        """Where a sequence number stands, counted from the beginning."""
+        """The relative sequence number."""
         if self._origin is None:
             self._origin = number
         distance = (number - self._origin - self._highest) % _MODULUS
@@ -137,9 +137,9 @@ class TimeSequence:
         return self._highest + distance
 
     def panel(self, height: int = 300) -> Panel:
-        """What was taken so far."""
+        """The panel of the segments added so far."""
         data, *again = self._bars.items()
-        # A window that is far beyond what is sent says nothing: it shall not flatten the rest.
+        # A window far above the data must not determine the range of the axis.
         top = self._highest / _UNIT * 1.1
         small = self._highest < _SMALL
         edge = self._edge if any(y <= top for _, y in self._edge) else []

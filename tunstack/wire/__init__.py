@@ -29,7 +29,7 @@ from tunstack.wire.discard import Discard, Reason
 from tunstack.wire.icmp import decode_icmp, encode_icmp
 from tunstack.wire.ipv4 import decode_datagram, encode_datagram
 from tunstack.wire.tcp import decode_segment, encode_segment
-from tunstack.wire.virtio import NOTHING as NOTHING_OFFLOADED
+from tunstack.wire.virtio import NO_OFFLOAD as NOTHING_OFFLOADED
 from tunstack.wire.virtio import SIZE as VNET_SIZE
 from tunstack.wire.virtio import completed, decode_vnet, read_gso_size
 

@@ -1,37 +1,44 @@
-"""Cut a large segment into the packets that a wire would carry, as a network card does.
+"""Software GSO: segment a large TCP or UDP packet into the packets that a wire would carry.
 
-Where segmentation is offloaded, what is behind a virtio header may be many packets in one, and
-their checksums may be missing. An impaired path loses and damages packets, so it needs them as they
-would be on a wire: TCP over IPv4 and IPv6, and UDP.
+With segmentation offloaded, a packet behind a virtio header may stand for many, with partial
+checksums. An impaired path drops and corrupts single packets, so it segments them first: TCP and
+UDP over IPv4 and IPv6.
 """
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from tunstack.wire.virtio import SIZE
+from tunstack.wire.virtio import (
+    GSO_ECN,
+    GSO_TCPV4,
+    GSO_TCPV6,
+    GSO_UDP_L4,
+    HEADER,
+    NEEDS_CHECKSUM,
+    SIZE,
+    TCP_CHECKSUM,
+    UDP_CHECKSUM,
+    fill_in_checksum,
+)
 
 if TYPE_CHECKING:
     from tunstack.ip.datagram import Buffer
 
-COMPLETE: Final = bytes(SIZE)
-"""The virtio header of a packet to which nothing is left to do."""
-
-_HEADER: Final = Struct("=BBHHHH")
-_NEEDS_CHECKSUM: Final = 1
-_WITH_CWR: Final = 0x80
-
 _IP_HEADERS: Final = {4: 20, 6: 40}
-"""The least of their headers, by the version of IP."""
+"""Octets of the smallest header, by the version of IP."""
 _CWR: Final = 0x80
 _PSH_AND_FIN: Final = 0x08 | 0x01
 _TCP_PROTOCOL: Final = 6
 _UDP_PROTOCOL: Final = 17
-_PROTOCOLS: Final = {16: _TCP_PROTOCOL, 6: _UDP_PROTOCOL}
-"""By where its checksum stands in its header."""
-_KINDS: Final = {1: _TCP_PROTOCOL, 4: _TCP_PROTOCOL, 5: _UDP_PROTOCOL}
-"""By the kind of segmentation that a virtio header asks for."""
+_PROTOCOLS: Final = {TCP_CHECKSUM: _TCP_PROTOCOL, UDP_CHECKSUM: _UDP_PROTOCOL}
+"""The protocol by csum_offset."""
+_GSO_PROTOCOLS: Final = {
+    GSO_TCPV4: _TCP_PROTOCOL,
+    GSO_TCPV6: _TCP_PROTOCOL,
+    GSO_UDP_L4: _UDP_PROTOCOL,
+}
+"""The protocol by gso_type, of what can be segmented here."""
 
 
 def wire_size(frame: Buffer) -> tuple[int, int]:
@@ -51,7 +58,7 @@ def wire_size(frame: Buffer) -> tuple[int, int]:
 def frames(frame: Buffer, most: int) -> list[Buffer]:
     """Cut `frame` into frames that take at most `most` octets on a wire, or are one packet each.
 
-    They are behind virtio headers as it is, and stand for the same packets.
+    Each has a virtio header of its own; together they stand for the same packets.
     """
     count, octets = wire_size(frame)
     cut = _read_cut(frame)
@@ -60,7 +67,7 @@ def frames(frame: Buffer, most: int) -> list[Buffer]:
     data, size = cut
     each = max(most // (data + size), 1)
     view = memoryview(frame)
-    flags, kind, hdr_len, _, start, offset = _HEADER.unpack_from(view)
+    flags, kind, hdr_len, _, start, offset = HEADER.unpack_from(view)
     headers, rest = view[SIZE:][:data], view[SIZE + data :]
     pieces: list[Buffer] = []
     for first in range(0, count, each):
@@ -70,29 +77,27 @@ def frames(frame: Buffer, most: int) -> list[Buffer]:
         piece = bytearray(headers) + payload
         ahead = first * size if _PROTOCOLS[offset] == _TCP_PROTOCOL else None
         _fit(piece, first, start, ahead, last=first + each >= count)
-        field = slice(start + offset, start + offset + 2)
-        total = _sum_pseudo(piece, start, offset) % 0xFFFF
-        piece[field] = total.to_bytes(2, "big")
-        pieces.append(_HEADER.pack(*vnet, start, offset) + piece)
+        _put_pseudo_header_sum(piece, start, offset)
+        pieces.append(HEADER.pack(*vnet, start, offset) + piece)
     return pieces
 
 
 def packets(frame: Buffer) -> list[bytes]:
-    """Return the packets that `frame` stands for, complete, without virtio headers.
+    """Segment a frame: return its packets with checksums, without virtio headers.
 
-    What is not understood is left as it is: it is for whoever gets it to drop it.
+    A frame that cannot be parsed is returned as one packet, unchanged, for its receiver to drop.
     """
     view = memoryview(frame)
     if len(view) < SIZE:
         return [bytes(view)]
-    flags, _, _, _, start, offset = _HEADER.unpack_from(view)
+    flags, _, _, _, start, offset = HEADER.unpack_from(view)
     packet = view[SIZE:]
-    if not flags & _NEEDS_CHECKSUM or start + offset + 2 > len(packet):
+    if not flags & NEEDS_CHECKSUM or start + offset + 2 > len(packet):
         return [bytes(packet)]
     cut = _read_cut(view)
     if cut is None:
         whole = bytearray(packet)
-        _fill_in(whole, start, offset)
+        fill_in_checksum(whole, start, offset)
         return [bytes(whole)]
     data, size = cut
     is_tcp = _PROTOCOLS[offset] == _TCP_PROTOCOL
@@ -101,22 +106,23 @@ def packets(frame: Buffer) -> list[bytes]:
         piece = bytearray(packet[:data]) + packet[begin : begin + size]
         last = begin + size >= len(packet)
         _fit(piece, number, start, number * size if is_tcp else None, last=last)
-        _fill_in(piece, start, offset, pseudo=True)
+        _put_pseudo_header_sum(piece, start, offset)
+        fill_in_checksum(piece, start, offset)
         pieces.append(bytes(piece))
     return pieces or [bytes(packet)]
 
 
 def _read_cut(frame: Buffer) -> tuple[int, int] | None:
-    """Where the data to be cut begins in the packet, and the size of a piece; None if it is not.
+    """Return where the payload begins in the packet, and gso_size; None if it is not segmented.
 
-    It is not where that is not asked for, and where the packet is none that can be understood.
+    That is a frame that asks for no segmentation, and one that cannot be parsed.
     """
     if len(frame) < SIZE:
         return None
-    flags, kind, _, size, start, offset = _HEADER.unpack_from(frame)
+    flags, kind, _, size, start, offset = HEADER.unpack_from(frame)
     end = SIZE + start
-    protocol = _KINDS.get(kind & ~_WITH_CWR)
-    if not (size and flags & _NEEDS_CHECKSUM) or _PROTOCOLS.get(offset) != protocol:
+    protocol = _GSO_PROTOCOLS.get(kind & ~GSO_ECN)
+    if not (size and flags & NEEDS_CHECKSUM) or _PROTOCOLS.get(offset) != protocol:
         return None
     if end + offset + 2 > len(frame):
         return None
@@ -126,7 +132,7 @@ def _read_cut(frame: Buffer) -> tuple[int, int] | None:
 
 
 def _fit(piece: bytearray, number: int, start: int, ahead: int | None, *, last: bool) -> None:
-    """Make the headers those of the piece: lengths, identification, and of TCP seq and flags."""
+    """Adapt the copied headers to the segment: lengths, identification, and TCP's seq and flags."""
     if piece[0] >> 4 == 4:
         piece[2:4] = len(piece).to_bytes(2, "big")
         piece[4:6] = (int.from_bytes(piece[4:6], "big") + number & 0xFFFF).to_bytes(2, "big")
@@ -145,21 +151,11 @@ def _fit(piece: bytearray, number: int, start: int, ahead: int | None, *, last: 
         piece[start + 13] &= ~_CWR & 0xFF
 
 
-def _fill_in(packet: bytearray, start: int, offset: int, *, pseudo: bool = False) -> None:
-    """Put in the checksum; its field holds the sum of the pseudo-header, or that is taken anew."""
-    field = slice(start + offset, start + offset + 2)
-    total = 0
-    if pseudo:
-        packet[field] = b"\0\0"
-        total = _sum_pseudo(packet, start, offset)
-    rest = packet[start:] + bytes(len(packet) - start & 1)
-    total += int.from_bytes(rest, "big")
-    packet[field] = (-total % 0xFFFF or 0xFFFF).to_bytes(2, "big")
-
-
-def _sum_pseudo(packet: bytearray, start: int, offset: int) -> int:
+def _put_pseudo_header_sum(packet: bytearray, start: int, offset: int) -> None:
+    """Put the sum of the pseudo-header, folded, into the checksum field (RFC 9293 section 3.1)."""
     addresses = packet[12:20] if packet[0] >> 4 == 4 else packet[8:40]
-    return int.from_bytes(addresses, "big") + _PROTOCOLS[offset] + len(packet) - start
+    total = int.from_bytes(addresses, "big") + _PROTOCOLS[offset] + len(packet) - start
+    packet[start + offset : start + offset + 2] = (total % 0xFFFF).to_bytes(2, "big")
 
 
-__all__ = ["COMPLETE", "frames", "packets", "wire_size"]
+__all__ = ["frames", "packets", "wire_size"]

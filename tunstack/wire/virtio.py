@@ -20,19 +20,30 @@ if TYPE_CHECKING:
 HEADER: Final = Struct("=BBHHHH")
 """flags, gso_type, hdr_len, gso_size, csum_start, csum_offset."""
 SIZE: Final = HEADER.size
+"""Octets of the header: `tunstack.link.base.VNET_HEADER_SIZE`, for those who parse it."""
 
-_NEEDS_CHECKSUM: Final = 1
-_DATA_VALID: Final = 2
-_TCP_V4: Final = 1
-_KINDS: Final = frozenset({_TCP_V4, 3, 4, 5})
-"""TCP over IPv4, UDP that is to be fragmented, TCP over IPv6, UDP that is to be segmented."""
-_WITH_CWR: Final = 0x80
+# flags (VIRTIO_NET_HDR_F_*)
+NEEDS_CHECKSUM: Final = 1
+DATA_VALID: Final = 2
+
+# gso_type (VIRTIO_NET_HDR_GSO_*)
+GSO_TCPV4: Final = 1
+GSO_UDP: Final = 3
+GSO_TCPV6: Final = 4
+GSO_UDP_L4: Final = 5
+GSO_ECN: Final = 0x80
+"""A bit beside the others: the first segment alone keeps CWR."""
+_GSO_TYPES: Final = frozenset({GSO_TCPV4, GSO_UDP, GSO_TCPV6, GSO_UDP_L4})
+
+# csum_offset
+TCP_CHECKSUM: Final = 16
+UDP_CHECKSUM: Final = 6
+
 _IP_HEADER: Final = 20
-_TCP_CHECKSUM: Final = 16
 
-NOTHING: Final = bytes(SIZE)
-"""The header of a packet that is complete, as one that a wire brought."""
-NEEDS_TCP_CHECKSUM: Final = HEADER.pack(_NEEDS_CHECKSUM, 0, 0, 0, _IP_HEADER, _TCP_CHECKSUM)
+NO_OFFLOAD: Final = bytes(SIZE)
+"""The header of a complete packet: one segment, its checksum filled in (and not verified yet)."""
+NEEDS_TCP_CHECKSUM: Final = HEADER.pack(NEEDS_CHECKSUM, 0, 0, 0, _IP_HEADER, TCP_CHECKSUM)
 """That of one TCP segment in an IPv4 packet without options, whose checksum is left out."""
 
 _CHECKSUM_FIELD: Final = NEEDS_TCP_CHECKSUM[6:]
@@ -55,23 +66,23 @@ def decode_vnet(frame: Buffer) -> tuple[memoryview, bool, int]:
     if len(view) < SIZE:
         raise Discard(Reason.TRUNCATED)
     flags, kind, _, gso_size, start, offset = HEADER.unpack_from(view)
-    needs_checksum = flags & _NEEDS_CHECKSUM != 0
+    needs_checksum = flags & NEEDS_CHECKSUM != 0
     if needs_checksum and start + offset + 2 > len(packet):
         raise Discard(Reason.BAD_VNET_HEADER)
     if kind:
-        if kind & ~_WITH_CWR not in _KINDS or not gso_size:
+        if kind & ~GSO_ECN not in _GSO_TYPES or not gso_size:
             raise Discard(Reason.BAD_VNET_HEADER)
     else:
         gso_size = 0
-    return packet, needs_checksum or flags & _DATA_VALID != 0, gso_size
+    return packet, needs_checksum or flags & DATA_VALID != 0, gso_size
 
 
 def is_large_segment(frame: Buffer) -> bool:
     """Tell whether the header is that of many segments of TCP over IPv4 in one."""
     return (
         len(frame) > SIZE
-        and frame[0] == _NEEDS_CHECKSUM
-        and frame[1] & ~_WITH_CWR == _TCP_V4
+        and frame[0] == NEEDS_CHECKSUM
+        and frame[1] & ~GSO_ECN == GSO_TCPV4
         and frame[6:SIZE] == _CHECKSUM_FIELD
         and frame[4:6] != b"\0\0"
     )
@@ -91,22 +102,33 @@ def large_segment(header_length: int, gso_size: int, *, cwr: bool) -> bytes:
         gso_size: How much data goes into each segment that it is cut into.
         cwr: Whether it has CWR, which is for the first of them alone (RFC 3168 section 6.1.2).
     """
-    kind = _TCP_V4 | (_WITH_CWR if cwr else 0)
-    return HEADER.pack(_NEEDS_CHECKSUM, kind, header_length, gso_size, _IP_HEADER, _TCP_CHECKSUM)
+    kind = GSO_TCPV4 | (GSO_ECN if cwr else 0)
+    return HEADER.pack(NEEDS_CHECKSUM, kind, header_length, gso_size, _IP_HEADER, TCP_CHECKSUM)
 
 
 def completed(frame: Buffer) -> bytes:
-    """Return the packet behind the header with its checksum filled in, for those who look at it."""
+    """Return the packet of a frame with its checksum filled in, uncut: for taps and captures."""
     view = memoryview(frame)
     packet = bytearray(view[SIZE:])
     if len(view) < SIZE:
         return bytes(packet)
     flags, _, _, _, start, offset = HEADER.unpack_from(view)
-    if flags & _NEEDS_CHECKSUM and start + offset + 2 <= len(packet):
-        # What stands in the field is the sum of the pseudo-header.
-        rest = packet[start:] + bytes(len(packet) - start & 1)
-        field = -int.from_bytes(rest, "big") % 0xFFFF
-        if not field and offset != _TCP_CHECKSUM:
-            field = 0xFFFF  # In UDP alone a 0 says that there is none (RFC 768).
-        packet[start + offset : start + offset + 2] = field.to_bytes(2, "big")
+    if flags & NEEDS_CHECKSUM and start + offset + 2 <= len(packet):
+        # As without offload: a checksum of 0 is written as 0xFFFF in UDP only (RFC 768).
+        fill_in_checksum(packet, start, offset, zero=0 if offset == TCP_CHECKSUM else 0xFFFF)
     return bytes(packet)
+
+
+def fill_in_checksum(packet: bytearray, start: int, offset: int, *, zero: int = 0xFFFF) -> None:
+    """Complete a partial transport checksum, as Linux's skb_checksum_help does.
+
+    Args:
+        packet: The packet, whose checksum field holds the sum of the pseudo-header.
+        start: csum_start: where the transport header begins.
+        offset: csum_offset: where the field is in that header.
+        zero: The value for a checksum of 0, which in UDP would mean that there is none (RFC 768);
+            Linux writes 0xFFFF for every protocol (CSUM_MANGLED_0).
+    """
+    padded = packet[start:] + bytes(len(packet) - start & 1)
+    value = -int.from_bytes(padded, "big") % 0xFFFF or zero
+    packet[start + offset : start + offset + 2] = value.to_bytes(2, "big")

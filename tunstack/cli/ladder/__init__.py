@@ -1,10 +1,9 @@
 """The time-sequence ladder: two columns, and an arrow for each packet between them.
 
-Time runs downwards. The left column is the peer and the right one is our side, with its state at
-each step; in a capture that does not say which side is ours, whoever opened the connection stands
-on the left, and there are no states. What a packet means is worked out in `conversation`, long
-runs of data are folded in `fold`, and `layout` turns what is left into text. All of it is pure:
-packets go in, lines come out.
+Time runs downwards. The left column is the peer and the right one our side, with its state at each
+step; in a capture that was not written by tunstack the client is on the left, and there are no
+states. `step` decodes packets, `conversation` makes sequence numbers relative, `fold` folds long
+runs of data, and `layout` formats lines. All of it is sans-IO: packets in, lines out.
 """
 
 from __future__ import annotations
@@ -56,22 +55,22 @@ _Pair: TypeAlias = frozenset[Endpoint]
 
 
 class Ladder:
-    """Draws packets as they come.
+    """Formats packets as a ladder, incrementally.
 
-    :meth:`add` each in order of time, print the lines that it returns, and at the end, or when
-    nothing has come for a while, those of :meth:`flush`.
+    Call :meth:`add` for each packet in order of time, and :meth:`flush` at the end or after a
+    pause; print the lines that they return.
 
     Args:
         width: Of the terminal, in characters.
         symbols: To draw with.
         states: Whether there is a column for our side's state.
-        names: What to call the left and the right column; empty for no names.
-        full: Whether to show every packet: of long runs of data, and IPv6 too, in which a kernel
-            looks for routers on every device.
-        only: Ports to which the ladder is limited; empty for no limit.
+        names: The names of the left and the right column; empty for no names.
+        full: Whether to show every packet: unfolded, and IPv6 too, in which a kernel solicits
+            routers on every device.
+        only: Ports to show; empty for all.
 
     Attributes:
-        left_out: What is not shown and nobody asked not to see, counted by its name.
+        left_out: Packets not shown, apart from those excluded by `only`, counted by kind.
     """
 
     def __init__(
@@ -96,7 +95,7 @@ class Ladder:
         self.left_out: Counter[str] = Counter()
 
     def add(self, step: Step) -> list[Line]:
-        """Take the next packet; return the lines that are due."""
+        """Add the next packet; returns the lines to print."""
         if step.version == 6 and not self._full:
             self.left_out[step.kind] += 1
             return []
@@ -129,15 +128,15 @@ class Ladder:
 
     @property
     def empty(self) -> bool:
-        """Whether no packet was shown, or waits to be."""
+        """Whether no packet was added that is shown."""
         return not self._packets
 
     def flush(self) -> list[Line]:
-        """Return the lines of what waited to be folded."""
+        """Return the lines of folded runs."""
         return self._draw(self._folder.flush())
 
     def _other(self, step: Step) -> Row:
-        """The row of what is no TCP segment."""
+        """The row of a packet other than TCP."""
         toward: Side
         if step.direction is not None:
             toward = "right" if step.direction == "in" else "left"

@@ -1,8 +1,8 @@
-"""Conversations: who talks to whom, and what a segment means relative to its beginning.
+"""TCP conversations: relative sequence numbers and scaled windows.
 
-Sequence numbers are shown from the SYN on, which is 0; where the handshake was not seen, from the
-first octet that was, which is 1. Windows are scaled when both SYNs were seen, since the scale is
-said nowhere else (RFC 7323 section 2.2).
+Sequence numbers are relative to the SYN, which is 0; without a captured handshake, to the first
+octet, which is 1. Windows are scaled if both SYNs were captured, as only they have the scale (RFC
+7323 section 2.2).
 """
 
 from __future__ import annotations
@@ -19,21 +19,20 @@ _MODULUS: Final = 1 << 32
 
 
 class Conversation:
-    """One TCP connection, as far as it was seen.
+    """One TCP connection.
 
     Attributes:
         number: 1 for the first one of the ladder.
-        left: The endpoint of the left column: the peer, or, where nobody knows which side is ours,
-            whoever opened the connection.
+        left: The endpoint of the left column: the peer, or the client if our side is unknown.
         right: The endpoint of the right column.
-        from_the_beginning: Whether the first that was seen of it was a SYN.
+        has_syn: Whether its first captured segment was a SYN.
     """
 
     def __init__(self, number: int, first: Step) -> None:
         self.number = number
         self.left, self.right = first.source, first.destination
         handshake = 0 if first.segment is None else first.segment.flags & (SYN | ACK)
-        self.from_the_beginning = handshake == SYN
+        self.has_syn = handshake == SYN
         if first.direction is not None:
             handshake = 0
         answers = first.direction == "out" or handshake == SYN | ACK
@@ -43,7 +42,7 @@ class Conversation:
         self._scale: dict[Endpoint, int | None] = {}
 
     def is_new(self, step: Step) -> bool:
-        """Tell whether a step begins another connection between the same endpoints."""
+        """Whether a step opens another connection of the same four-tuple."""
         segment = step.segment
         return (
             segment is not None
@@ -52,12 +51,12 @@ class Conversation:
         )
 
     def words(self, step: Step, segment: Segment) -> tuple[list[str], list[str]]:
-        """Say what a segment says, relative to the beginning.
+        """Describe a segment, with relative sequence numbers.
 
         Returns:
             The words for the arrow, the most important first, and further details.
         """
-        self._learn(step, segment)
+        self._record_syn(step, segment)
         words = [
             flag_names(segment.flags),
             f"seq {self._relative(step.source, segment.seq)}",
@@ -75,7 +74,7 @@ class Conversation:
             details.append(f"{'' if number else 'sack '}{edges[0]}:{edges[1]}")
         return words, details
 
-    def _learn(self, step: Step, segment: Segment) -> None:
+    def _record_syn(self, step: Step, segment: Segment) -> None:
         if segment.flags & SYN:
             self._origin[step.source] = segment.seq
             self._scale[step.source] = segment.wscale
@@ -111,7 +110,7 @@ def _options(segment: Segment) -> list[str]:
 
 
 def is_plain(step: Step, segment: Segment) -> bool:
-    """Tell whether a step is nothing but data or an acknowledgment, and so may be folded away."""
+    """Whether a step is only data or an acknowledgment, and may be folded."""
     return (
         segment.flags & (SYN | FIN | RST | URG | ACK) == ACK
         and not segment.sack

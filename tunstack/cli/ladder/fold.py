@@ -1,4 +1,4 @@
-"""Long runs of data and acknowledgments folded into one row."""
+"""Fold long runs of data and acknowledgments into one row."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final, Literal, TypeAlias
 Side: TypeAlias = Literal["left", "right"]
 
 HEAD: Final = 3
-"""So many rows of a run are shown before it is folded,"""
+"""Rows of a run that are shown before it is folded."""
 TAIL: Final = 2
-"""so many at its end,"""
+"""Rows of a run that are shown at its end."""
 LEAST: Final = 4
-"""and fewer than these between them are not worth folding."""
+"""The least number of rows between them that is folded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +21,16 @@ class Row:
     """One row of the ladder, before it is laid out.
 
     Attributes:
-        order: The how manieth packet it is.
+        order: The packet's number.
         time: Seconds since the first packet.
-        number: The conversation's; None for what belongs to none.
+        number: The conversation's number, or None.
         toward: The column that the arrow points to; None for no arrow.
-        words: What stands on the arrow, the most important first.
-        details: What stands below it.
-        state: Our side's state, or its change.
-        changed: Whether it is a change.
-        note: What is remarkable about it, for a line of its own.
-        size: The octets of data it carries.
+        words: The text on the arrow, the most important first.
+        details: The text below it.
+        state: Our side's state, or its transition.
+        changed: Whether it is a transition.
+        note: A remark on a line of its own.
+        size: Octets of data.
     """
 
     order: int
@@ -46,7 +46,7 @@ class Row:
 
     @property
     def separator(self) -> str:
-        """What stands between the words."""
+        """The separator of the words."""
         return ", " if self.toward is None else " "
 
 
@@ -72,7 +72,7 @@ class _Traffic:
 
 @dataclass(slots=True)
 class _Run:
-    """A run of plain rows of one conversation: what of it was shown, and what waits."""
+    """A run of plain rows of one conversation: those shown, pending and folded."""
 
     shown: int = 0
     waiting: deque[Row] = field(default_factory=deque)
@@ -89,7 +89,7 @@ class _Run:
         self.folded[self.last.toward].count(self.last)
 
     def take(self, arrows: dict[Side, str], ellipsis: str) -> list[Row]:
-        """Return the rows for what waits, in order, and wait for more."""
+        """Return the pending rows in order, and reset the run."""
         rows: list[Row] = []
         if self.last is not None:
             while len(self.waiting) > TAIL:
@@ -104,7 +104,7 @@ class _Run:
         return rows
 
     def _words(self, arrows: dict[Side, str]) -> list[str]:
-        """Sum up what was folded, the data first."""
+        """Summarise the folded rows, the data first."""
         ways = [(self.folded[side], arrow) for side, arrow in arrows.items()]
         return [
             *(f"{traffic.data()} {arrow}" for traffic, arrow in ways if traffic.segments),
@@ -117,14 +117,14 @@ def _s(count: int) -> str:
 
 
 class Folder:
-    """Passes rows on in order, and folds the runs among them.
+    """Returns rows in order, with runs folded.
 
-    A run is one conversation's, whatever others say meanwhile; only when another row is to be shown
-    does it have to be told so far, so that times always go up.
+    A run belongs to one conversation, and is not ended by others; but each row that is shown first
+    flushes all runs, so that times are ascending.
 
     Args:
-        arrows: How to write the direction of what was folded.
-        ellipsis: What a folded row begins with.
+        arrows: The symbols of the directions in a folded row.
+        ellipsis: The beginning of a folded row.
     """
 
     def __init__(self, arrows: dict[Side, str], ellipsis: str) -> None:
@@ -134,7 +134,7 @@ class Folder:
         self._waiting: dict[int | None, _Run] = {}
 
     def add(self, row: Row, *, plain: bool) -> list[Row]:
-        """Take a row, and return those that are due; `plain` ones may be folded."""
+        """Add a row, and return those to show; `plain` ones may be folded."""
         if not plain:
             rows = self.flush()
             self._runs.pop(row.number, None)
@@ -148,7 +148,7 @@ class Folder:
         return []
 
     def flush(self) -> list[Row]:
-        """Return all that waits."""
+        """Return all pending rows."""
         rows: list[Row] = []
         for run in self._waiting.values():
             rows += run.take(self._arrows, self._ellipsis)

@@ -1,4 +1,4 @@
-"""Rows laid out as lines of text, for a terminal of a given width.
+"""Format rows as lines of text, for a terminal of a given width.
 
 Columns, in 80 characters with our side's states and in as many without::
 
@@ -6,11 +6,10 @@ Columns, in 80 characters with our side's states and in as many without::
        0.000 #1 ── SYN seq 0 win 64240 ──────────────────▶ LISTEN → SYN-RECEIVED
        time  label  the arrow                              state
 
-What does not fit on the arrow stands below it; but an `ack` or a `win` that is as this side's row
-has it that was last to show one is left out there, since it says nothing new.
+Words that do not fit on the arrow are below it, except for an `ack` or a `win` that has not changed
+since it was last shown in this direction.
 
-A line is a sequence of pieces, each with the style it has where there is colour; what is shown
-where there is none is the same text.
+A line is a sequence of pieces, each with its style; without colour the text is the same.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ class Symbols:
 
     @property
     def arrows(self) -> dict[Side, str]:
-        """How to write a direction among words."""
+        """The symbol of each direction in text."""
         return {"right": self.to_right, "left": self.to_left}
 
 
@@ -63,7 +62,7 @@ ASCII: Final = Symbols("-", ">", "<", "->", "<-", "...")
 
 
 def symbols_for(encoding: str | None) -> Symbols:
-    """The symbols that a stream of that encoding can take."""
+    """The symbols that an encoding can represent."""
     try:
         "".join((*UNICODE.arrows.values(), UNICODE.dash, UNICODE.right, UNICODE.left)).encode(
             encoding or "ascii"
@@ -74,23 +73,23 @@ def symbols_for(encoding: str | None) -> Symbols:
 
 
 _UNIT: Final = "ms"  # of all times
-_REPEATED: Final = ("win ", "ack ")  # what is left out first when it is as before
+_REPEATED: Final = ("win ", "ack ")  # left out first if unchanged
 _PREFIX: Final = 12  # time, label and a space after each
 _STATE: Final = 26  # "SYN-RECEIVED -> ESTABLISHED", the longest, with a one-character arrow
-_ARROW_ENDS: Final = 5  # what an arrow needs beside its words
-_MINIMUM: Final = 24  # no arrow is shorter: rather a long line than none
-_MAXIMUM: Final = 60  # nor longer: the eye would lose the line
+_ARROW_ENDS: Final = 5  # characters of an arrow beside its words
+_MINIMUM: Final = 24  # characters of the shortest arrow
+_MAXIMUM: Final = 60  # characters of the longest arrow
 _COLOURS: Final = ("cyan", "magenta", "green", "yellow", "blue", "red")
 
 
 class Layout:
-    """Where everything goes.
+    """Formats rows as lines.
 
     Args:
         width: Of the terminal, in characters.
         symbols: To draw with.
         states: Whether there is a column for our side's state.
-        names: What to call the left and the right column; empty for no names.
+        names: The names of the left and the right column; empty for no names.
     """
 
     def __init__(
@@ -110,7 +109,7 @@ class Layout:
         self._shown: dict[tuple[int | None, Side | None, str], str] = {}
 
     def heading(self, conversation: Conversation) -> Iterator[Line]:
-        """The line that opens a conversation's story."""
+        """The heading of a conversation."""
         left = _join(self._names[0], _write(conversation.left))
         right = _write(conversation.right)
         label = f"#{conversation.number}"
@@ -121,12 +120,12 @@ class Layout:
             Piece(_join(f"{label:<2}", left) + " " * gap + _join(right, self._names[1]), style),
         )
         self._began = True
-        if not conversation.from_the_beginning:
+        if not conversation.has_syn:
             text = "(its beginning was not seen: windows are as on the wire)"
             yield Piece(" " * (_PREFIX + 3)), Piece(text, "dim")
 
     def row(self, row: Row) -> Iterator[Line]:
-        """The lines of one row: its arrow, and what does not fit on it."""
+        """The lines of one row: its arrow, and the words that do not fit on it."""
         if not self._began:
             self._began = True
             yield (Piece(f"{_UNIT:>8}", "dim"),)
@@ -147,12 +146,12 @@ class Layout:
             yield Piece(" " * (_PREFIX + 3)), Piece(f"! {row.note}", "bold red")
 
     def _fit(self, row: Row, length: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Split the words into those that fit on an arrow of that length and those that do not."""
+        """Split the words into those that fit on an arrow of `length` and the rest."""
         room = length if row.toward is None else length - _ARROW_ENDS
         words = row.words
         for kind in _REPEATED:
             if len(row.separator.join(words)) > room:
-                words = tuple(word for word in words if not self._says_again(row, kind, word))
+                words = tuple(word for word in words if not self._is_repeated(row, kind, word))
         for kind in _REPEATED:
             for word in words:
                 if word.startswith(kind):
@@ -162,8 +161,8 @@ class Layout:
             count -= 1
         return words[:count], words[count:]
 
-    def _says_again(self, row: Row, kind: str, word: str) -> bool:
-        """Whether a word of that kind is what this side's row said that was last to show one."""
+    def _is_repeated(self, row: Row, kind: str, word: str) -> bool:
+        """Whether a word of this kind is unchanged since it was last shown in this direction."""
         return word.startswith(kind) and self._shown.get((row.number, row.toward, kind)) == word
 
     def _arrow(self, toward: Side | None, text: str, length: int) -> str:

@@ -1,8 +1,8 @@
-"""One packet as a step of the ladder: what it says, and what our side made of it.
+"""Decode a packet as a step of the ladder, with our side's state and verdict.
 
-The codec drops what is not right, and rightly. A ladder is about what was seen: a capture taken
-where checksums are left to the hardware is full of wrong ones, and one taken with a short snapshot
-length of packets without their end. So those two faults are mended, in a copy, before it reads.
+Captures have wrong checksums if taken where these are offloaded, and truncated packets if taken
+with a snapshot length. Both are repaired in a copy before `tunstack.wire` decodes it, which would
+discard the packet.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ _ICMP_NAMES: Final = {
     12: "parameter problem",
 }
 
-# What `Observation.comment` writes: "BEFORE -> AFTER: verdict", "STATE: verdict", or a part of it,
-# and behind "; " the windows.
+# The format of `Observation.comment`: "BEFORE -> AFTER: verdict", "STATE: verdict", or a part of
+# it, and after "; " the windows.
 _STATE: Final = (
     r"(?:LISTEN|SYN-SENT|SYN-RECEIVED|ESTABLISHED|FIN-WAIT-[12]|CLOSE-WAIT|CLOSING|LAST-ACK"
     r"|TIME-WAIT|CLOSED)"
@@ -77,21 +77,21 @@ _COMMENT: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A packet, read.
+    """A decoded packet.
 
     Attributes:
         time: Seconds since the UNIX epoch.
-        source: Address and port, the port 0 when the packet has none; ("", 0) if it is unreadable.
+        source: Address and port, with port 0 if there is none; ("", 0) if it cannot be decoded.
         destination: Likewise.
-        segment: The TCP segment, if it is one.
-        text: What it is, if it is no TCP segment.
-        direction: "in" to our side, "out" from it; None when nobody says which side is ours.
-        before: The state of our side before it, if that is known.
+        segment: The TCP segment, or None.
+        text: The description of a packet other than TCP.
+        direction: "in" to our side, "out" from it; None if our side is unknown.
+        before: Our side's state before it, if known.
         after: The state after it.
-        verdict: What our side decided.
+        verdict: Our side's verdict.
         version: Of IP.
-        kind: What to call it where it is left out.
-        windows: What our side's congestion control allows, if that is known.
+        kind: Its name among the packets left out.
+        windows: Our side's congestion window and threshold, if known.
     """
 
     time: float
@@ -109,14 +109,14 @@ class Step:
 
 
 def step_from_observation(seen: Observation) -> Step:
-    """Read what a host of ours reported."""
+    """Decode an observation of a host's tap."""
     return read_packet(
         seen.time, seen.packet, seen.direction, seen.before, seen.after, seen.verdict
     )
 
 
 def step_from_capture(time: float, packet: bytes, comment: str) -> Step:
-    """Read a packet from a file, and its comment if a host of ours wrote it."""
+    """Decode a packet of a capture, and its comment if tunstack wrote it."""
     match = _COMMENT.fullmatch(comment)
     assert match is not None, "the pattern matches every text"
     before, after, verdict = match["before"], match["after"], match["verdict"]
@@ -137,7 +137,7 @@ def read_packet(
     after: str | None = None,
     verdict: str = "",
 ) -> Step:
-    """Read an IP packet; what cannot be read becomes a step that says so."""
+    """Decode an IP packet; one that cannot be decoded becomes a step with the reason."""
     nowhere = ("", 0)
     version = packet[0] >> 4 if packet else 0
     source, destination, segment, text, kind = nowhere, nowhere, None, "", "TCP"
@@ -169,7 +169,7 @@ def read_packet(
 
 
 def _ipv6_kind(packet: bytes) -> str:
-    """What to call an IPv6 packet (RFC 8200): we read no more of it than what it is about."""
+    """Name an IPv6 packet (RFC 8200) by its protocol or ICMPv6 type."""
     if len(packet) < 40:
         return "IPv6"
     protocol, at = packet[6], 40
@@ -182,7 +182,7 @@ def _ipv6_kind(packet: bytes) -> str:
 
 
 def _kind(datagram: Datagram) -> str:
-    """What to call a packet that is no TCP segment."""
+    """Name a packet other than TCP."""
     if datagram.fragment_offset:
         return "fragment"
     names = {ICMP: "ICMP", UDP: "UDP"}
@@ -190,7 +190,7 @@ def _kind(datagram: Datagram) -> str:
 
 
 def _datagram(packet: bytes) -> Datagram:
-    """Decode an IPv4 packet, with whatever was cut off filled up and checksums put right."""
+    """Decode an IPv4 packet, padded if truncated, and with checksums corrected."""
     if len(packet) >= 20:
         packet += bytes(max(0, int.from_bytes(packet[2:4], "big") - len(packet)))
     try:
@@ -202,12 +202,12 @@ def _datagram(packet: bytes) -> Datagram:
         header = packet[:10] + bytes(2) + packet[12:header_length]
         right = checksum(header).to_bytes(2, "big")
         datagram = decode_datagram(packet[:10] + right + packet[12:])
-    _mend_checksum(datagram)
+    _repair_checksum(datagram)
     return datagram
 
 
-def _mend_checksum(datagram: Datagram) -> None:
-    """Put the right TCP or ICMP checksum into the payload."""
+def _repair_checksum(datagram: Datagram) -> None:
+    """Correct the TCP or ICMP checksum in the payload."""
     payload = bytes(datagram.payload)
     if datagram.protocol == TCP and len(payload) >= 20:
         at, pseudo_header = 16, datagram.src + datagram.dst + bytes((0, TCP))
@@ -222,7 +222,7 @@ def _mend_checksum(datagram: Datagram) -> None:
 
 
 def _describe(datagram: Datagram) -> str:
-    """Say in a few words what a packet is that is no TCP segment."""
+    """Describe a packet other than TCP."""
     size = len(datagram.payload)
     if datagram.fragment_offset:
         return f"fragment at {datagram.fragment_offset}, {size} bytes"

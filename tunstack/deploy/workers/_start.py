@@ -1,6 +1,6 @@
 """Start a worker: `python _start.py PATHS DESCRIPTOR`, with the parent's `sys.path` as JSON.
 
-It finds what its parent has found, however that was started; as `multiprocessing` does it.
+So the worker imports the same modules as its parent, as with `multiprocessing`.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""What a worker and its parent tell each other: pickled values over a socket.
+"""Messages between a worker and its parent: pickled, length-prefixed, over a stream socket.
 
-Both ends are the same interpreter and the same program, and the socket is theirs alone.
+Both ends are the same interpreter and the same program, and the socket is private.
 """
 
 from __future__ import annotations
@@ -19,25 +19,27 @@ if TYPE_CHECKING:
     from tunstack.tcp.config import Config
 
 _LENGTH_SIZE: Final = 4
+"""Octets of the length before each message."""
 _READ_SIZE: Final = 1 << 16
+"""Octets to read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """To a worker, first of all: what it is to do.
+    """To a worker, the first message: its configuration.
 
     Attributes:
-        number: Which one it is, from 0.
-        service: The pickled function that it runs; apart, as it may not be found.
+        number: The worker's, from 0.
+        service: The function to run, pickled on its own, as importing it may fail.
         descriptor: The queue.
         name: Of the device.
         mtu: Of the device.
-        offload: Whether packets come behind a virtio header.
+        offload: Whether packets have a virtio header.
         address: The host's.
         seed: The host's, or None.
         config: The host's.
         limits: The host's.
-        ways: What the path does to packets, both ways.
+        ways: The impairments of both directions.
     """
 
     number: int
@@ -54,54 +56,56 @@ class Assignment:
 
 
 class Ready(NamedTuple):
-    """From a worker: it serves."""
+    """From a worker: its service has started."""
 
 
 class Failed(NamedTuple):
-    """From a worker: it cannot serve; the message is one line for people."""
+    """From a worker: it cannot start; the message is one line for the user."""
 
     message: str
 
 
-class Told(NamedTuple):
-    """From a worker: its service has something to say."""
+class ServiceMessage(NamedTuple):
+    """From a worker: a value that its service gave to `Worker.tell`."""
 
     what: Any
 
 
-class Answer(NamedTuple):
-    """From a worker: what was asked for."""
+class Reply(NamedTuple):
+    """From a worker: the result of a query."""
 
     value: Any
 
 
-class Last(NamedTuple):
-    """From a worker, in the end: its statistics."""
+class FinalStatistics(NamedTuple):
+    """From a worker, the last message: its statistics."""
 
     statistics: dict[str, int]
 
 
-class Ask(NamedTuple):
-    """To a worker: what the host's method of that name returns."""
+class Query(NamedTuple):
+    """To a worker: call the host's method of that name."""
 
     method: str
 
 
 class Stray(NamedTuple):
-    """Either way: an ICMP error that is about no flow of the sender's."""
+    """In both directions: an ICMP error for a flow that the sender does not have."""
 
     packet: bytes
 
 
-Message: TypeAlias = Assignment | Ready | Failed | Told | Answer | Last | Ask | Stray
+Message: TypeAlias = (
+    Assignment | Ready | Failed | ServiceMessage | Reply | FinalStatistics | Query | Stray
+)
 
 
 @final
 class Channel:
-    """One end.
+    """One end of a channel of messages.
 
     Args:
-        sock: A stream socket, which is this object's from now on.
+        sock: A stream socket, of which it takes ownership.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -109,33 +113,33 @@ class Channel:
         self._buffer = bytearray()
 
     def fileno(self) -> int:
-        """Its descriptor; -1 when closed."""
+        """Return the socket's descriptor; -1 when closed."""
         return self._socket.fileno()
 
     def send(self, message: Message) -> None:
-        """Send something, and wait for room if there is none; if the other end is gone, do nothing.
+        """Send a message; it blocks while the socket is full, and is discarded if the peer is gone.
 
-        It blocks, as `print` does, so that who talks gets no further ahead than the other reads.
+        It blocks the whole process, as `print` does, which is its flow control.
         """
         data = pickle.dumps(message)
-        with suppress(OSError):  # the other end is gone: the next `receive` tells
+        with suppress(OSError):  # The other end is gone, which the next `receive` shows.
             self._socket.sendall(len(data).to_bytes(_LENGTH_SIZE, "big") + data)
 
-    def offer(self, message: Message) -> None:
-        """Send something that is not important, unless there is no room for it now."""
+    def send_nowait(self, message: Message) -> None:
+        """Send a message that may be lost: it is discarded if the socket is full."""
         data = pickle.dumps(message)
         data = len(data).to_bytes(_LENGTH_SIZE, "big") + data
-        with suppress(OSError):  # no room; or the other end is gone
+        with suppress(OSError):  # The socket is full, or the other end is gone.
             sent = self._socket.send(data, socket.MSG_DONTWAIT)
             self._socket.sendall(data[sent:])
 
     async def receive(self) -> Message | None:
-        """Return what the other end has sent next; None when it is gone.
+        """Receive the next message; None at the end of the stream.
 
-        To cancel it loses nothing.
+        Cancelling it loses no data.
 
         Raises:
-            Exception: what was sent cannot be loaded here.
+            Exception: the message cannot be unpickled here.
         """
         await trio.lowlevel.checkpoint()
         while (data := self._take()) is None:
@@ -160,11 +164,11 @@ class Channel:
         del self._buffer[:end]
         return data
 
-    def end(self) -> None:
-        """Say that nothing more will come; the other end may go on to send."""
+    def send_eof(self) -> None:
+        """Shut down the sending half; the other end may go on to send."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the socket."""
         self._socket.close()

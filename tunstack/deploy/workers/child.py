@@ -1,4 +1,4 @@
-"""What runs in the process of a worker."""
+"""The process of a worker: a host on one queue, and the service."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ import trio
 
 from tunstack.deploy.namespace import impaired_link
 from tunstack.deploy.workers.channel import (
-    Answer,
-    Ask,
     Assignment,
     Channel,
     Failed,
-    Last,
+    FinalStatistics,
+    Query,
     Ready,
+    Reply,
+    ServiceMessage,
     Stray,
-    Told,
 )
 from tunstack.host.host import Host
 from tunstack.ip.ratelimit import PeerRateLimit
-from tunstack.link.forking import not_for_children
+from tunstack.link.forking import close_in_children
 from tunstack.link.gated import GatedLink
 from tunstack.link.tun import TunLink
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-_STRAYS_PER_SECOND: Final = 1000
-"""ICMP errors that are passed on: a flood of them must not keep all the others busy, too."""
+_MAX_STRAYS_PER_SECOND: Final = 1000
+"""ICMP errors forwarded to the other workers, so that a flood of them does not load all."""
 
 
 @final
 class Worker:
-    """One of the processes that are a host together, seen from inside.
+    """One process of a multi-process host, as its service sees it.
 
     Attributes:
-        host: Its host; all workers have the same address, and each has flows of its own.
-        number: Which one it is, from 0. Its successor has the same.
+        host: Its host; all workers have the same address, and each has connections of its own.
+        number: The worker's, from 0; a restarted worker has the same.
     """
 
     def __init__(self, host: Host, number: int, channel: Channel) -> None:
@@ -51,29 +51,29 @@ class Worker:
         self._channel = channel
 
     def tell(self, what: Any) -> None:
-        """Have the parent's `told` called with something that can be pickled.
+        """Send a value, which must be picklable, to the parent's `told` callback.
 
-        It waits, as `print` does, while the parent does not get round to it.
+        It blocks, as `print` does, while the parent does not read.
         """
-        self._channel.send(Told(what))
+        self._channel.send(ServiceMessage(what))
 
 
 def main(descriptor: int) -> None:
-    """Work for the process at the other end of the socket `descriptor`, until that ends."""
+    """Run a worker for the process at the other end of the socket `descriptor`."""
     sock = socket.socket(fileno=descriptor)
     sock.set_inheritable(False)
-    not_for_children(sock, socket.socket.close)
+    close_in_children(sock, socket.socket.close)
     with sock:
         try:
             trio.run(_main, Channel(sock))
         except BaseExceptionGroup as group:
-            if group.subgroup(_is_news) is not None:
+            if group.subgroup(_is_unexpected) is not None:
                 raise
             sys.exit(1)
 
 
-def _is_news(error: BaseException) -> bool:
-    """Not so the end of the device: the host has told it, and the parent will see it."""
+def _is_unexpected(error: BaseException) -> bool:
+    """Whether to print an error's traceback; not ENETDOWN, which the parent reports."""
     if isinstance(error, BaseExceptionGroup):
         return False
     return not isinstance(error, OSError) or error.errno != errno.ENETDOWN
@@ -91,10 +91,10 @@ async def _main(channel: Channel) -> None:
     except Exception as error:
         channel.send(Failed(f"the service is not found in a new process: {error}"))
         return
-    await _work(assignment, link, service, channel)
+    await _run_host(assignment, link, service, channel)
 
 
-async def _work(
+async def _run_host(
     assignment: Assignment,
     link: GatedLink,
     service: Callable[..., Awaitable[object]],
@@ -109,33 +109,33 @@ async def _work(
         limits=assignment.limits,
     )
 
-    limit = PeerRateLimit(_STRAYS_PER_SECOND, b"")
+    limit = PeerRateLimit(_MAX_STRAYS_PER_SECOND, b"")
 
-    def pass_on(packet: bytes) -> None:
-        if limit.allows(b"", trio.current_time()):  # All of them count as one peer's.
+    def forward(packet: bytes) -> None:
+        if limit.allows(b"", trio.current_time()):  # One limit for all sources.
             channel.send(Stray(packet))
 
-    host.stack.paths.stray = pass_on
+    host.stack.paths.stray = forward
     host.stack.opening.only_listens = True
     async with host, trio.open_nursery() as nursery:
         await nursery.start(service, Worker(host, assignment.number, channel))
         link.open()
         channel.send(Ready())
-        await _obey(host, channel)
+        await _serve_parent(host, channel)
         nursery.cancel_scope.cancel()
-    channel.send(Last(host.statistics()))
+    channel.send(FinalStatistics(host.statistics()))
 
 
-async def _obey(host: Host, channel: Channel) -> None:
-    """Do what the parent says, until it has no more to say."""
+async def _serve_parent(host: Host, channel: Channel) -> None:
+    """Serve the parent's messages until the channel ends."""
     while (message := await channel.receive()) is not None:
         match message:
-            case Ask(method):
-                channel.send(Answer(getattr(host, method)()))
+            case Query(method):
+                channel.send(Reply(getattr(host, method)()))
             case Stray(packet):
                 host.take_stray(packet)
 
 
 def derived_seed(seed: int | None, number: int) -> int | None:
-    """The seed of a worker: each has its own secrets, and the same ones in each run."""
+    """Derive the seed of a worker, so that each has its own secrets, the same in each run."""
     return None if seed is None else random.Random(f"worker {number} {seed}").getrandbits(64)

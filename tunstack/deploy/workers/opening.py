@@ -1,4 +1,4 @@
-"""Opening a host in several processes."""
+"""`open_workers`: validate the arguments of a multi-process host, and create its device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tunstack.deploy.workers.parent import Workers
     from tunstack.link.multiqueue import Queues
-    from tunstack.path.impair import Impairments, Wish
+    from tunstack.path.impair import Impairments, ImpairmentsLike
     from tunstack.stack.limits import Limits
     from tunstack.tcp.config import Config
 
@@ -39,15 +39,15 @@ async def open_workers(
     seed: int | None = None,
     config: Config | None = None,
     limits: Limits | None = None,
-    impair: Wish = None,
+    impair: ImpairmentsLike = None,
     offload: bool = True,
     told: Callable[[int, Any], None] | None = None,
 ) -> AsyncIterator[Workers]:
     """Run a host in several processes, on a TUN device in the current network namespace.
 
-    Each worker runs the service on a host of its own; all have the same address. Connections are
-    dealt out to them as they come, and stay where they are. A worker that dies takes its own with
-    it and no other's, and is started anew. Workers only listen: to connect raises OSError
+    Each worker runs the service on a host of its own; all have the same address. The kernel
+    distributes connections among them, and each stays with its worker. A worker that dies loses its
+    own connections only, and is restarted. Workers only listen: connecting raises OSError
     (EOPNOTSUPP); :mod:`tunstack.deploy.workers` says why. Example::
 
         async def serve(worker, task_status):        # in a module that can be imported
@@ -59,32 +59,32 @@ async def open_workers(
     Args:
         service: What each worker runs until it is cancelled: an async function of a module, or a
             `functools.partial` of one. It is called as ``service(worker, task_status=...)`` with a
-            :class:`tunstack.Worker`, and tells when it serves, as `trio.Nursery.start` has it.
-        workers: How many.
+            :class:`tunstack.Worker`, and reports its start as `trio.Nursery.start` requires.
+        workers: The number of processes.
         address: The host's, with its network's prefix length.
-        name: The device's. A persistent one must have been made for several queues.
+        name: The device's. A persistent one must have been created with IFF_MULTI_QUEUE.
         peer: The kernel's address in that network; by default the first that is free.
         mtu: Octets; by default the device's, or 1500.
-        seed: For everything random; each worker has one of its own that follows from it.
-        config: What every connection begins with.
-        limits: What bounds the connections of *each* worker.
-        impair: What the path does to packets, as in :func:`tunstack.open_host`; but no rate, as
-            each worker has a path of its own.
-        offload: Whether the kernel shall leave segmentation and checksums to the device.
+        seed: Of all randomness; each worker's own seed is derived from it.
+        config: The initial configuration of connections.
+        limits: The limits of *each* worker's connections together.
+        impair: The path's impairments, as in :func:`tunstack.open_host`; without a rate, as each
+            worker has a path of its own.
+        offload: Whether to enable TSO and checksum offload on the device.
         told: Called with a worker's number and what it gave to :meth:`tunstack.Worker.tell`.
 
     Raises:
-        SetupError: with one line that says what to do.
-        ValueError: in `impair`; a service that cannot be imported.
-        OSError: ENODEV, the device was deleted meanwhile.
+        SetupError: one line that says what to do.
+        ValueError: `impair` is invalid, or the service cannot be imported.
+        OSError: ENODEV, the device was deleted.
     """
     await trio.lowlevel.checkpoint()
     ways = check_impairments(impair)
     queues = open_queues(address, workers, name=name, peer=peer, mtu=mtu, offload=offload)
     async with run_workers(
         service, queues, address, seed=seed, config=config, limits=limits, ways=ways, told=told
-    ) as crew:
-        yield crew
+    ) as running:
+        yield running
 
 
 @asynccontextmanager
@@ -99,7 +99,7 @@ async def run_workers(
     ways: tuple[Impairments, Impairments],
     told: Callable[[int, Any], None] | None,
 ) -> AsyncIterator[Workers]:
-    """Run a worker on each of the queues, which are closed in the end; see :func:`open_workers`."""
+    """Run a worker on each of the queues, and close them after the block."""
     try:
         pickled((config, limits), "the configuration")
         assignment = Assignment(
@@ -118,16 +118,16 @@ async def run_workers(
     except BaseException:
         queues.close()
         raise
-    async with supervised(queues, assignment, told) as crew:
-        yield crew
+    async with supervised(queues, assignment, told) as running:
+        yield running
 
 
-def check_impairments(impair: Wish) -> tuple[Impairments, Impairments]:
-    """Read the impairments of both directions.
+def check_impairments(impair: ImpairmentsLike) -> tuple[Impairments, Impairments]:
+    """Return the impairments of both directions.
 
     Raises:
-        ValueError: something is wrong with them.
-        SetupError: they have a rate, which would be that of each worker's path.
+        ValueError: they are invalid.
+        SetupError: they have a rate, which would apply to each worker separately.
     """
     ways = both_ways(impair)
     if any(way.rate != math.inf for way in ways):

@@ -1,4 +1,4 @@
-"""All workers together, as the process sees them that has started them."""
+"""The parent's side of all workers: start, statistics, ICMP errors between them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 import trio
 
 from tunstack.deploy.workers.channel import Stray
-from tunstack.deploy.workers.keeper import Keeper
+from tunstack.deploy.workers.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 def pickled(value: object, what: str) -> bytes:
-    """The value as it travels to the workers: functions and classes by name.
+    """Pickle a value for the workers: functions and classes by name.
 
     Args:
-        value: A service, or something else.
-        what: What to call it in an error.
+        value: The service, or the configuration.
+        what: Its name in errors.
 
     Raises:
-        ValueError: there is something in it that another process could not import.
+        ValueError: another process could not import a part of it.
     """
     function = getattr(value, "func", value)  # of a partial
     if getattr(function, "__module__", None) == "__main__":
@@ -47,15 +47,15 @@ def pickled(value: object, what: str) -> bytes:
 
 @final
 class Workers:
-    """The processes that are a host together; see :func:`tunstack.open_workers`."""
+    """The processes of a multi-process host; see :func:`tunstack.open_workers`."""
 
-    def __init__(self, name: str, mtu: int, crew: Sequence[Keeper]) -> None:
+    def __init__(self, name: str, mtu: int, supervisors: Sequence[Supervisor]) -> None:
         self._name = name
         self._mtu = mtu
-        self._crew = crew
+        self._supervisors = supervisors
 
     def __repr__(self) -> str:
-        return f"<tunstack.Workers: {len(self._crew)} on {self._name}>"
+        return f"<tunstack.Workers: {len(self._supervisors)} on {self._name}>"
 
     @property
     def name(self) -> str:
@@ -69,36 +69,35 @@ class Workers:
 
     @property
     def pids(self) -> list[int | None]:
-        """The workers' process ids; None for one that is not there now."""
-        return [each.pid for each in self._crew]
+        """The workers' process ids; None for one that is not running."""
+        return [each.pid for each in self._supervisors]
 
     async def statistics(self) -> dict[str, int]:
-        """What `Host.statistics` returns, added up over all workers.
+        """Return `Host.statistics`, summed over all workers.
 
-        What workers had counted that are dead is in it, as far as it was asked for while they
-        lived.
+        Counters of workers that have died are included as of the last query before.
         """
         await self._ask("statistics")
         total: Counter[str] = Counter()
-        for each in self._crew:
+        for each in self._supervisors:
             total.update(each.statistics)
         return dict(total)
 
     async def connections(self) -> list[TcpInfo]:
-        """What `Host.connections` returns, of all workers."""
+        """Return `Host.connections` of all workers."""
         answers = await self._ask("connections")
         return [info for answer in answers if answer is not None for info in answer]
 
     async def _ask(self, method: str) -> list[Any]:
-        """Ask all of them; None is the answer of those that are not there."""
-        answers: list[Any] = [None] * len(self._crew)
+        """Query all workers; the result is None for those that are not running."""
+        answers: list[Any] = [None] * len(self._supervisors)
 
-        async def ask(place: int, each: Keeper) -> None:
+        async def ask(place: int, each: Supervisor) -> None:
             answers[place] = await each.ask(method)
 
         await trio.lowlevel.checkpoint()
         async with trio.open_nursery() as nursery:
-            for place, each in enumerate(self._crew):
+            for place, each in enumerate(self._supervisors):
                 nursery.start_soon(ask, place, each)
         return answers
 
@@ -107,46 +106,46 @@ class Workers:
 async def supervised(
     queues: Queues, assignment: Assignment, told: Callable[[int, Any], None] | None
 ) -> AsyncIterator[Workers]:
-    """Run a worker on each of the queues, which are closed in the end.
+    """Run a supervised worker on each of the queues, and close them after the block.
 
     Args:
         queues: Of one device.
-        assignment: Of the first worker; the others have the same, but for queue and number.
-        told: Called with a worker's number and what it tells.
+        assignment: The first worker's; the others differ by queue and number.
+        told: Called with a worker's number and its service's values.
 
     Raises:
-        SetupError: a worker could not begin to serve.
-        OSError: ENODEV, the device was deleted meanwhile.
+        SetupError: a worker could not start.
+        OSError: ENODEV, the device was deleted.
     """
-    crew: list[Keeper] = []
+    supervisors: list[Supervisor] = []
 
-    def stray(giver: Keeper, packet: bytes) -> None:
-        for each in crew:
+    def stray(giver: Supervisor, packet: bytes) -> None:
+        for each in supervisors:
             if each is not giver:
-                each.offer(Stray(packet))
+                each.send_nowait(Stray(packet))
 
     for number, descriptor in enumerate(queues.descriptors):
         own = replace(assignment, number=number, descriptor=descriptor)
-        crew.append(Keeper(own, told, stray))
-    # The nursery is ours: nobody is to get what goes wrong wrapped by it.
+        supervisors.append(Supervisor(own, told, stray))
+    # The nursery is internal: callers get the error itself, not an exception group.
     failure: Exception | None = None
     try:
         async with trio.open_nursery() as nursery:
 
-            async def keep(each: Keeper) -> None:
+            async def run(each: Supervisor) -> None:
                 nonlocal failure
                 try:
-                    await each.keep()
+                    await each.run()
                 except OSError as error:
                     failure = error
                     nursery.cancel_scope.cancel()
 
-            for each in crew:
-                nursery.start_soon(keep, each, name=f"worker {each.number}")
+            for each in supervisors:
+                nursery.start_soon(run, each, name=f"worker {each.number}")
             try:
-                for each in crew:
+                for each in supervisors:
                     await each.started()
-                yield Workers(queues.name, queues.mtu, crew)
+                yield Workers(queues.name, queues.mtu, supervisors)
             except Exception as error:
                 failure = error
             nursery.cancel_scope.cancel()

@@ -61,7 +61,7 @@ def read_frame(frame: Buffer) -> Fields | None:
     header = frame[: vnet.SIZE]
     if header == vnet.NEEDS_TCP_CHECKSUM or vnet.is_large_segment(frame):
         return _read(frame, vnet.SIZE)
-    return read_packet(memoryview(frame)[vnet.SIZE :]) if header == vnet.NOTHING else None
+    return read_packet(memoryview(frame)[vnet.SIZE :]) if header == vnet.NO_OFFLOAD else None
 
 
 def _read(frame: Buffer, start: int) -> Fields | None:

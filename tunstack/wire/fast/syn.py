@@ -63,7 +63,7 @@ def read_syn_frame(frame: Buffer) -> NamedSyn | None:
     header = frame[: vnet.SIZE]
     if header == vnet.NEEDS_TCP_CHECKSUM:
         return _read(frame, vnet.SIZE)
-    return read_syn_packet(frame[vnet.SIZE :]) if header == vnet.NOTHING else None
+    return read_syn_packet(frame[vnet.SIZE :]) if header == vnet.NO_OFFLOAD else None
 
 
 def _read(frame: Buffer, start: int) -> NamedSyn | None:

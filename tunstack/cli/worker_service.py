@@ -1,4 +1,4 @@
-"""What the workers of ``serve`` and ``run`` do, each in its own process."""
+"""The service of the workers of ``serve`` and ``run``."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ async def serve_apps(
     """Serve the apps, each on its port.
 
     Args:
-        worker: Whose host serves them.
-        apps: What to serve, and where.
-        reports: Whether to tell of each connection.
-        task_status: Told when all of them are served.
+        worker: The worker.
+        apps: The apps and their ports.
+        reports: Whether to report each connection to the parent.
+        task_status: Started when all apps listen.
     """
     logging.basicConfig(format=f"tunstack {'serve' if reports else 'run'}: %(message)s")
     report = RemoteReport(worker)

@@ -1,4 +1,4 @@
-"""Processes that run transfers, and how many of them may at a time."""
+"""A pool of processes that run transfers, with a limit on their total load."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from typing import TYPE_CHECKING, Final, final
 
 import trio
 
-from tunstack.bench.lane import Outcome
+from tunstack.bench.transfer import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from tunstack.bench.lane import Lane
+    from tunstack.bench.transfer import Transfer
 
-_PATIENCE: Final = 60.0
-"""Seconds that a transfer may take longer than it should: SYNs get lost as well."""
+_TIMEOUT_MARGIN: Final = 60.0
+"""Seconds that a transfer may exceed its duration, for lost SYNs among others."""
 
 
-class LaneError(Exception):
-    """A transfer failed; the message says how."""
+class TransferError(Exception):
+    """A transfer failed; the message says why."""
 
 
 @asynccontextmanager
-async def open_crew(size: int, most: float) -> AsyncIterator[Crew]:
-    """Start so many processes; when the block ends, what was begun is seen to its end.
+async def open_pool(size: int, max_load: float) -> AsyncIterator[TransferPool]:
+    """Start a pool of processes; the end of the block waits for all transfers.
 
     Args:
-        size: How many.
-        most: Bits per second that they may bring together.
+        size: The number of processes.
+        max_load: Bits per second of all running transfers together.
 
     Raises:
-        LaneError: a transfer failed.
+        TransferError: a transfer failed.
     """
     try:
         async with trio.open_nursery() as processes:
             workers = [Worker(await _start(processes)) for _ in range(size)]
             async with trio.open_nursery() as nursery:
-                yield Crew(workers, most, nursery)
+                yield TransferPool(workers, max_load, nursery)
             processes.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        failures, rest = group.split(LaneError)
+        failures, rest = group.split(TransferError)
         if failures is None or rest is not None:
             raise
         while isinstance(failures, BaseExceptionGroup):
@@ -55,11 +55,11 @@ async def open_crew(size: int, most: float) -> AsyncIterator[Crew]:
 async def _start(nursery: trio.Nursery) -> trio.Process:
     async def run(task_status: trio.TaskStatus[trio.Process]) -> None:
         await trio.run_process(
-            [sys.executable, "-m", "tunstack.bench.lane"],
+            [sys.executable, "-m", "tunstack.bench.transfer"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             check=False,
-            start_new_session=True,  # a terminal's interrupt is for us, who end it
+            start_new_session=True,  # Ctrl-C is for us, who end it.
             task_status=task_status,
         )
 
@@ -68,28 +68,28 @@ async def _start(nursery: trio.Nursery) -> trio.Process:
 
 
 @final
-class Crew:
-    """Who runs transfers; made by :func:`open_crew`."""
+class TransferPool:
+    """A pool of processes for transfers; returned by :func:`open_pool`."""
 
-    def __init__(self, workers: list[Worker], most: float, nursery: trio.Nursery) -> None:
+    def __init__(self, workers: list[Worker], max_load: float, nursery: trio.Nursery) -> None:
         self._idle = workers
-        self._most = most
+        self._max_load = max_load
         self._running: list[float] = []
         self._changed = trio.Event()
         self._nursery = nursery
 
-    async def begin(self, load: float, run: Callable[[Worker], Awaitable[None]]) -> None:
-        """Have a worker do `run`, as soon as there is one, and room for its `load`.
+    async def start(self, load: float, run: Callable[[Worker], Awaitable[None]]) -> None:
+        """Run a transfer as soon as a process is idle and its `load` is within the limit.
 
-        One that is larger than all that may run at once has the crew for itself.
+        A load above the limit runs alone.
         """
         await trio.lowlevel.checkpoint()
-        while not self._idle or (self._running and sum(self._running) + load > self._most):
+        while not self._idle or (self._running and sum(self._running) + load > self._max_load):
             await self._changed.wait()
         self._running.append(load)
-        self._nursery.start_soon(self._carry_out, self._idle.pop(0), load, run)
+        self._nursery.start_soon(self._run, self._idle.pop(0), load, run)
 
-    async def _carry_out(
+    async def _run(
         self, worker: Worker, load: float, run: Callable[[Worker], Awaitable[None]]
     ) -> None:
         await run(worker)
@@ -101,30 +101,30 @@ class Crew:
 
 @final
 class Worker:
-    """A process that runs one transfer after the other."""
+    """A process that runs transfers one after the other."""
 
     def __init__(self, process: trio.Process) -> None:
         self._process = process
 
-    async def run(self, lane: Lane) -> Outcome:
-        """Run one.
+    async def run(self, transfer: Transfer) -> Outcome:
+        """Run one transfer.
 
         Raises:
-            LaneError: it failed.
+            TransferError: it failed.
         """
         try:
-            with trio.fail_after(lane.seconds + _PATIENCE):
-                outcome = json.loads(await self._ask(json.dumps(asdict(lane)).encode()))
+            with trio.fail_after(transfer.seconds + _TIMEOUT_MARGIN):
+                outcome = json.loads(await self._ask(json.dumps(asdict(transfer)).encode()))
         except trio.TooSlowError:
-            raise LaneError(f"{lane} did not end in time") from None
+            raise TransferError(f"{transfer} did not end in time") from None
         except (trio.BrokenResourceError, EOFError):
-            raise LaneError(f"the process of {lane} ended") from None
+            raise TransferError(f"the process of {transfer} ended") from None
         if "error" in outcome:
-            raise LaneError(f"{lane}: {outcome['error']}")
+            raise TransferError(f"{transfer}: {outcome['error']}")
         return Outcome(**outcome)
 
     async def _ask(self, question: bytes) -> bytes:
-        """Write a line, and read one."""
+        """Write a line, and read a line."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None

@@ -1,6 +1,6 @@
-"""One transfer across a bridge: how much one stack delivers to another in so many seconds.
+"""One transfer across a bridge: the octets that one stack delivers to another in a given time.
 
-``python -m tunstack.bench.lane`` runs one after the other: it reads the parameters of each from
+``python -m tunstack.bench.transfer`` runs one after the other: it reads the parameters of each from
 standard input, as a line of JSON, and answers with the outcome. So several of these processes can
 run side by side, none shares an interpreter with another, and none begins while others measure.
 """
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 PORT: Final = 9000
 _STREAM: Final = Path(__file__).with_name("stream.py")
-_PIECE: Final = 1 << 18
-_SENT_AGAIN: Final = (
+_WRITE_SIZE: Final = 1 << 18
+_RETRANSMISSIONS: Final = (
     "Tcp.RetransSegs",
     "retransmission_fast",
     "retransmission_timeout",
@@ -37,23 +37,23 @@ _SENT_AGAIN: Final = (
 _TIMEOUTS: Final = ("TcpExt.TCPTimeouts", "retransmission_timeout")
 _DSACKS_SENT: Final = ("TcpExt.TCPDSACKOldSent", "TcpExt.TCPDSACKOfoSent")
 _CONSTANTS: Final = {f"Tcp.{name}" for name in ("RtoAlgorithm", "RtoMin", "RtoMax", "MaxConn")}
-"""They stand among a kernel's counters."""
+"""Entries of /proc/net/snmp that are no counters."""
 _CONTROLS: Final[dict[str, type[CongestionControl]]] = {"cubic": Cubic, "reno": Reno}
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
-class Lane:
-    """What to run. The sender is always at the left end of the bridge.
+class Transfer:
+    """The parameters of a transfer. The sender is at the left end of the bridge.
 
     Attributes:
         sender: ``kernel`` or ``tunstack``.
         receiver: ``kernel`` or ``tunstack``, but not both tunstack.
         congestion: The sender's congestion control.
-        impair: The path, as text.
-        seed: Of what the path does.
-        seconds: From the moment that the connection is there.
-        skipped: Of these, the first ones, whose octets are counted apart.
-        offload: Whether both ends, and the path, take segments of up to 64 KiB.
+        impair: The path's impairments, as text.
+        seed: Of the impairments.
+        seconds: The duration, from the opening of the connection.
+        skipped: The first seconds of it, whose octets are counted separately.
+        offload: Whether both ends, and the path, use segments of up to 64 KiB.
     """
 
     sender: str
@@ -68,14 +68,14 @@ class Lane:
 
 @dataclass(slots=True, frozen=True)
 class Outcome:
-    """What came out; of the counters those that are not zero.
+    """The result of a transfer, with the counters that are not zero.
 
     Attributes:
         octets: Delivered to the receiving application.
-        early: Of these, what came in the seconds that the lane skips.
-        path: What the path did.
-        sender: What the sender counted, by the names of its kind.
-        receiver: What the receiver counted, likewise.
+        early: Of these, the octets in the skipped seconds.
+        path: The path's counters.
+        sender: The sender's counters, by their names in the kernel or in tunstack.
+        receiver: The receiver's counters, likewise.
     """
 
     octets: int
@@ -86,66 +86,68 @@ class Outcome:
 
     @property
     def lost(self) -> int:
-        """Packets of the sender's that the path has lost, at random or for want of room."""
+        """The sender's packets that the path dropped, at random or at a full queue."""
         return self.path.get("out_lost", 0) + self.path.get("out_overflowed", 0)
 
     @property
-    def sent_again(self) -> int:
-        """Segments sent again, whatever for."""
-        return sum(self.sender.get(name, 0) for name in _SENT_AGAIN)
+    def retransmitted(self) -> int:
+        """Segments retransmitted, for any reason."""
+        return sum(self.sender.get(name, 0) for name in _RETRANSMISSIONS)
 
     @property
-    def in_vain(self) -> int:
-        """Segments that came twice, as far as the receiver has told by D-SACK."""
-        told = sum(self.receiver.get(name, 0) for name in _DSACKS_SENT)
-        return told or self.sender.get("TcpExt.TCPDSACKRecv", 0)
+    def spurious(self) -> int:
+        """Spurious retransmissions: segments that the receiver reported by D-SACK."""
+        reported = sum(self.receiver.get(name, 0) for name in _DSACKS_SENT)
+        return reported or self.sender.get("TcpExt.TCPDSACKRecv", 0)
 
     @property
-    def after_timeouts(self) -> int:
-        """Of what was sent again, that which a timeout was for; of a kernel, its timeouts."""
+    def timeouts(self) -> int:
+        """Retransmissions by timeout; of a kernel, the timeouts."""
         return sum(self.sender.get(name, 0) for name in _TIMEOUTS)
 
 
-async def run_lane(lane: Lane) -> Outcome:
-    """Run one.
+async def run_transfer(transfer: Transfer) -> Outcome:
+    """Run a transfer.
 
     Raises:
-        tunstack.SetupError: there is no namespace to be had.
+        tunstack.SetupError: a namespace cannot be created.
     """
-    if lane.sender == lane.receiver == "kernel":
-        return await _between_kernels(lane)
-    config = tunstack.Config(congestion=_CONTROLS.get(lane.congestion, Cubic))
-    end: Literal["left", "right"] = "left" if lane.sender == "tunstack" else "right"
+    if transfer.sender == transfer.receiver == "kernel":
+        return await _between_kernels(transfer)
+    config = tunstack.Config(congestion=_CONTROLS.get(transfer.congestion, Cubic))
+    end: Literal["left", "right"] = "left" if transfer.sender == "tunstack" else "right"
     async with tunstack.open_host_bridge(
-        lane.impair, end=end, seed=lane.seed, offload=lane.offload, config=config
+        transfer.impair, end=end, seed=transfer.seed, offload=transfer.offload, config=config
     ) as bridge:
-        transfer = _from_us if lane.sender == "tunstack" else _to_us
-        octets, early = await transfer(bridge.host, bridge.kernel, lane)
-        ours, theirs = _told(bridge.host.statistics()), await _counters(bridge.kernel)
-        ends = (ours, theirs) if lane.sender == "tunstack" else (theirs, ours)
-        return Outcome(octets, _told(bridge.statistics()), *ends, early)
+        run = _from_us if transfer.sender == "tunstack" else _to_us
+        octets, early = await run(bridge.host, bridge.kernel, transfer)
+        ours, theirs = _nonzero(bridge.host.statistics()), await _counters(bridge.kernel)
+        ends = (ours, theirs) if transfer.sender == "tunstack" else (theirs, ours)
+        return Outcome(octets, _nonzero(bridge.statistics()), *ends, early)
 
 
-async def _between_kernels(lane: Lane) -> Outcome:
-    async with tunstack.open_bridge(lane.impair, seed=lane.seed, offload=lane.offload) as bridge:
+async def _between_kernels(transfer: Transfer) -> Outcome:
+    async with tunstack.open_bridge(
+        transfer.impair, seed=transfer.seed, offload=transfer.offload
+    ) as bridge:
         async with trio.open_nursery() as nursery:
-            receiver = await _start_receiver(bridge.right, lane)
-            nursery.start_soon(_send, bridge.left, lane)
+            receiver = await _start_receiver(bridge.right, transfer)
+            nursery.start_soon(_send, bridge.left, transfer)
             octets, early = await _result(receiver)
             nursery.cancel_scope.cancel()
         ends = await _counters(bridge.left), await _counters(bridge.right)
-        return Outcome(octets, _told(bridge.statistics()), *ends, early)
+        return Outcome(octets, _nonzero(bridge.statistics()), *ends, early)
 
 
-async def _from_us(host: Host, kernel: Namespace, lane: Lane) -> tuple[int, int]:
+async def _from_us(host: Host, kernel: Namespace, transfer: Transfer) -> tuple[int, int]:
     async with trio.open_nursery() as nursery:
-        receiver = await _start_receiver(kernel, lane)
+        receiver = await _start_receiver(kernel, transfer)
 
         @nursery.start_soon
         async def send() -> None:
             stream = await host.open_tcp_stream(RIGHT, PORT)
-            piece = bytes(_PIECE)
-            with suppress(trio.BrokenResourceError):  # The receiver has had enough.
+            piece = bytes(_WRITE_SIZE)
+            with suppress(trio.BrokenResourceError):  # The receiver has closed.
                 while True:
                     await stream.send_all(piece)
 
@@ -154,14 +156,14 @@ async def _from_us(host: Host, kernel: Namespace, lane: Lane) -> tuple[int, int]
     return octets, early
 
 
-async def _to_us(host: Host, kernel: Namespace, lane: Lane) -> tuple[int, int]:
+async def _to_us(host: Host, kernel: Namespace, transfer: Transfer) -> tuple[int, int]:
     octets = early = 0
     (listener,) = await host.open_tcp_listeners(PORT)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_send, kernel, lane)
+        nursery.start_soon(_send, kernel, transfer)
         stream = await listener.accept()
-        start = trio.current_time() + lane.skipped
-        with trio.move_on_after(lane.seconds):
+        start = trio.current_time() + transfer.skipped
+        with trio.move_on_after(transfer.seconds):
             async for data in stream:
                 if trio.current_time() < start:
                     early += len(data)
@@ -170,15 +172,15 @@ async def _to_us(host: Host, kernel: Namespace, lane: Lane) -> tuple[int, int]:
     return octets, early
 
 
-async def _send(kernel: Namespace, lane: Lane) -> None:
+async def _send(kernel: Namespace, transfer: Transfer) -> None:
     """Send from a kernel at the left end until cancelled."""
-    script = _script("send", RIGHT, str(PORT), lane.congestion)
+    script = _script("send", RIGHT, str(PORT), transfer.congestion)
     await kernel.run_process(script, start_new_session=True)
 
 
-async def _start_receiver(kernel: Namespace, lane: Lane) -> trio.Process:
-    # In a session of its own: a terminal's interrupt is for us, who end it.
-    script = _script("receive", str(PORT), str(lane.seconds), str(lane.skipped))
+async def _start_receiver(kernel: Namespace, transfer: Transfer) -> trio.Process:
+    # In a session of its own: Ctrl-C is for us, who end it.
+    script = _script("receive", str(PORT), str(transfer.seconds), str(transfer.skipped))
     process = await kernel.open_process(script, stdout=-1, start_new_session=True)
     await _line(process)
     return process
@@ -191,7 +193,7 @@ async def _result(receiver: trio.Process) -> tuple[int, int]:
 
 
 async def _counters(kernel: Namespace) -> dict[str, int]:
-    """What a kernel has counted of TCP."""
+    """Read a kernel's TCP counters."""
     files = ["cat", "/proc/net/snmp", "/proc/net/netstat"]
     answer = await kernel.run_process(files, capture_stdout=True)
     lines = answer.stdout.decode().splitlines()
@@ -201,10 +203,10 @@ async def _counters(kernel: Namespace) -> dict[str, int]:
         if protocol.startswith("Tcp"):
             for column, value in zip(columns, values.split()[1:], strict=True):
                 counts[protocol[:-1] + "." + column] = int(value)
-    return _told({name: count for name, count in counts.items() if name not in _CONSTANTS})
+    return _nonzero({name: count for name, count in counts.items() if name not in _CONSTANTS})
 
 
-def _told(counts: dict[str, int]) -> dict[str, int]:
+def _nonzero(counts: dict[str, int]) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
@@ -224,10 +226,10 @@ def _script(*arguments: str) -> list[str]:
 
 
 def main() -> None:
-    """Run what is asked for, until nothing more is."""
+    """Run the transfers that standard input asks for."""
     for line in sys.stdin:
         try:
-            answer = asdict(trio.run(run_lane, Lane(**json.loads(line))))
+            answer = asdict(trio.run(run_transfer, Transfer(**json.loads(line))))
         except Exception as error:
             answer = {"error": repr(error)}
         print(json.dumps(answer), flush=True)
