@@ -101,7 +101,7 @@ def _kept(flow: Flow) -> bytes:
         sender.shift,
         receiver.shift,
         0 if challenges is None else min(challenges.count, 0xFF),
-        flow.sack_ok,
+        sender.recovery.sack,
         flow.timestamps_ok,
         flow.ecn.capable,
         flow.ecn.echo,
@@ -152,8 +152,7 @@ class TimeWait:
             budget=budget,
         )
         flow.number = kept.number
-        flow.orphaned = True
-        flow.sack_ok = flow.sender.recovery.sack = kept.sack
+        flow.sender.recovery.sack = kept.sack
         flow.timestamps_ok = kept.timestamps
         flow.ts_recent, flow.ts_recent_at = kept.ts_recent, kept.ts_recent_at
         flow.last_ack_sent = kept.last_ack_sent

@@ -29,7 +29,6 @@ from tunstack.tcp.connection.state import (
     TIME_WAIT,
 )
 from tunstack.tcp.connection.teardown import teardown
-from tunstack.tcp.connection.transmitter import Transmitter
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.segment import SYN
 from tunstack.tcp.sequence import MASK
@@ -58,7 +57,7 @@ class Owner(Protocol):
         ...
 
 
-class Connection(Transmitter, Ending):
+class Connection(Ending):
     """One connection: a control block, and what may be done with it.
 
     What it sends is made in :mod:`.transmitter`; what ends it stands in :mod:`.ending`.
@@ -384,7 +383,7 @@ class Connection(Transmitter, Ending):
         receiver = self.receiver
         return (
             self.state is TIME_WAIT
-            and self.orphaned
+            and self.sender.orphaned
             and self.quiet.at is not None
             and not (self._outbox or receiver.ack_now or receiver.buffer.size)
         )
@@ -393,7 +392,7 @@ class Connection(Transmitter, Ending):
     def undisturbed(self) -> bool:
         """Whether the application wants it open, and nothing waits to be sent but data."""
         return not (
-            self.orphaned
+            self.sender.orphaned
             or self._close_requested
             or self._outbox
             or self._syn_due

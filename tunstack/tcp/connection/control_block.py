@@ -38,13 +38,11 @@ class ControlBlock(Narrator):
         peer_mss: What the peer's SYN says that it takes in one segment, in octets.
         largest_buffer: How large the receive buffer could have become at first, in octets: the
             window scale is chosen for it.
-        sack_ok: Both sides sent SACK-Permitted.
         timestamps_ok: Both sides sent a Timestamps option in their SYN.
         ts_offset: What is added to the clock for our timestamps.
         ts_recent: TS.Recent of RFC 7323 section 4.3.
         last_ack_sent: Last.ACK.sent of RFC 7323 section 4.3.
         fast_open: What RFC 7413 changes in its opening, if anything.
-        orphaned: Whether the application has gone, so that nobody will read.
         ordinary: Whether :mod:`.prediction` may take the short way; whoever changes something in
             the connection that is not data in order makes it False.
         challenges: How often an attacker was answered; None if never.
@@ -68,14 +66,12 @@ class ControlBlock(Narrator):
         "latest_report",
         "linger",
         "ordinary",
-        "orphaned",
         "owner",
         "passive",
         "peer_mss",
         "quiet",
         "receiver",
         "reports",
-        "sack_ok",
         "sender",
         "soft_error",
         "timestamps_ok",
@@ -104,13 +100,11 @@ class ControlBlock(Narrator):
         self.soft_error: OSError | None = None
         self.reports = 0
         self.latest_report: OSError | None = None
-        self.sack_ok = False
         self.timestamps_ok = False
         self.peer_mss = config.default_send_mss
         self.ts_recent = 0
         self.ts_recent_at = 0.0
         self.last_ack_sent = 0
-        self.orphaned = False
         self.ordinary = False
         self.linger: float | None = None
         self.fast_open: FastOpen | None = None
@@ -121,6 +115,16 @@ class ControlBlock(Narrator):
         self._close_requested = False
         self.quiet = QuietTimer()
         self._outbox: list[Segment] = []
+
+    @property
+    def sack_ok(self) -> bool:
+        """Whether both sides sent SACK-Permitted (RFC 2018)."""
+        return self.sender.recovery.sack
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether the application has closed it, so that nobody will read."""
+        return self.sender.orphaned
 
     def timestamp(self, now: float) -> int:
         """TSval now."""

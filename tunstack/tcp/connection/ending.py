@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 
-from tunstack.tcp.connection.control_block import ControlBlock
 from tunstack.tcp.connection.state import (
     CAN_SEND,
     CLOSE_WAIT,
@@ -17,11 +16,12 @@ from tunstack.tcp.connection.state import (
     TIME_WAIT,
 )
 from tunstack.tcp.connection.teardown import teardown
+from tunstack.tcp.connection.transmitter import Transmitter
 from tunstack.tcp.segment import ACK, RST, Segment
 from tunstack.tcp.sequence import MASK, diff
 
 
-class Ending(ControlBlock):
+class Ending(Transmitter):
     """The ways in which a connection ends, or one half of it."""
 
     __slots__ = ()
@@ -68,7 +68,6 @@ class Ending(ControlBlock):
         data was lost (section 3.6.1, SHLD-3). In TIME-WAIT it can learn nothing any more, and the
         wait goes on for its own reason (MUST-13).
         """
-        self.orphaned = True
         self.sender.orphan()
         self.linger = linger
         if self.state is TIME_WAIT:
@@ -80,7 +79,7 @@ class Ending(ControlBlock):
 
     def abort(self) -> None:
         """ABORT (section 3.10.5): send a RST where the peer has a connection, and end."""
-        self.orphaned = True
+        self.sender.orphaned = True
         if self.state is SYN_RECEIVED:
             # If our SYN,ACK has not arrived, the peer is in SYN-SENT, and takes no RST without ACK.
             self._outbox.append(Segment(self.sender.nxt, self.receiver.nxt, RST | ACK))

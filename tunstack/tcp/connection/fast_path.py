@@ -42,7 +42,7 @@ def is_ordinary(connection: Connection) -> bool:
     return (
         connection.state is ESTABLISHED
         and connection.timestamps_ok
-        and connection.sack_ok
+        and sender.recovery.sack
         and not connection.ecn.agreed
         and connection.undisturbed
         and not connection.quiet.probes

@@ -35,7 +35,7 @@ class Narrator(StateMachine):
         """Begin `story`, or let it follow the one that is being told."""
         if self._story is None:
             self._story = story
-            self._resume()
+            self._state_changed()
         else:
             self._next_story = story
 
@@ -54,7 +54,7 @@ class Narrator(StateMachine):
         self._story = self._story if self._telling else None
         self._next_story = None
 
-    def _resume(self) -> None:
+    def _state_changed(self) -> None:
         # A story that changes the state itself is not resumed within itself: until_left looks at
         # the state before it waits, so no change is missed.
         while self._story is not None and not self._telling:
@@ -67,5 +67,3 @@ class Narrator(StateMachine):
                 return
             finally:
                 self._telling = False
-
-    _state_changed = _resume

@@ -43,7 +43,7 @@ class Transmitter(ControlBlock):
             receiver.ack_now = True
         if receiver.ack_now:
             # Without SACK the peer can only count: an ACK for each segment out of order, no fewer.
-            count = 1 if self.sack_ok else max(1, receiver.out_of_order)
+            count = 1 if sender.recovery.sack else max(1, receiver.out_of_order)
             blocks = self._sack_blocks()
             out += [self._segment(sender.nxt, ACK, now, b"", blocks) for _ in range(count)]
         return out
@@ -135,10 +135,11 @@ class Transmitter(ControlBlock):
 
         Where packets are tiny, fewer: data has to find room beside them.
         """
-        if not self.sack_ok:
+        sender = self.sender
+        if not sender.recovery.sack:
             return ()
         most = 3 if self.timestamps_ok else 4
-        return self.receiver.sack_blocks(min(most, (self.sender.mss - 5) >> 3))
+        return self.receiver.sack_blocks(min(most, (sender.mss - 5) >> 3))
 
     def _probe(self, now: float, note: str) -> Segment:
         """A probe as Linux sends it: an old sequence number, which must be answered.

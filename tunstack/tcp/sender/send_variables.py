@@ -39,7 +39,7 @@ class SendVariables:
         nodelay: Whether the Nagle algorithm is off.
         corked: Whether only full segments may go.
         more: Whether the application has said that more is about to come (MSG_MORE).
-        orphaned: Whether nobody owns the connection any more.
+        orphaned: Whether the application has closed the connection: nobody owns it any more.
         synchronized: Whether our SYN is acknowledged.
         early: Whether data may go out before our SYN is acknowledged (RFC 7413 section 4.2).
         timer: When the retransmission or the persist timer fires, in seconds, if one runs.
