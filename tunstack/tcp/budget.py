@@ -15,23 +15,20 @@ class Budget:
 
     Attributes:
         limit: What may be held, in octets; it is exceeded by one batch of packets at the most.
+        ease: What relief aims at when it is full, in octets: where it begins to be tight.
         used: What is.
         tight: More than three quarters are, and since then not less than half: nothing is to grow.
         full: All of it is: nothing is to be taken that would have to wait.
     """
 
-    __slots__ = ("full", "limit", "tight", "used")
+    __slots__ = ("ease", "full", "limit", "tight", "used")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.ease = limit - (limit >> 2)
         self.used = 0
         self.tight = False
         self.full = False
-
-    @property
-    def ease(self) -> int:
-        """What relief aims at when it is full, in octets: where it begins to be tight."""
-        return self.limit - (self.limit >> 2)
 
     def add(self, octets: int) -> None:
         """Account for `octets` more, or less when negative."""
