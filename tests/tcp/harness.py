@@ -142,9 +142,9 @@ class TracedConnection(Connection):
         super().__init__(*args, **kwargs)
         self.path = [self.state]
 
-    def _state_changed(self) -> None:
-        self.path.append(self.state)
-        super()._state_changed()
+    def enter(self, state: State) -> None:
+        self.path.append(state)
+        super().enter(state)
 
 
 class Bench(Trace):

@@ -32,8 +32,16 @@ def both_ways(sender: Sender, ack: int, now: float) -> None:
     assert sender.steady
     other = deepcopy(sender)
     other.heard(ack, now)
-    sender.heard_in_order(ack, now)
+    sender.heard_in_order(ack, (ack - sender.una) & MASK, sender.outstanding, now)
     assert state(sender) == state(other)
+    assert_snd_una_is_one(sender)
+
+
+def assert_snd_una_is_one(sender: Sender) -> None:
+    """The sender's, the scoreboard's and the buffer's, but for the FIN, which is no data."""
+    una = sender.una
+    assert una == (sender.iss + sender.recovery.board.una) & MASK
+    assert una == (sender.buffer.start + sender.fin_acknowledged) & MASK
 
 
 def opened(iss: int, config: Config, rtt: float) -> Sender:

@@ -321,7 +321,7 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
                 return Verdict.DEFERRED
         sender.set_window(segment.seq, ack, _scaled_window(connection, segment))
         if sender.steady:
-            sender.heard_in_order(ack, now)
+            sender.heard_in_order(ack, (ack - sender.una) & MASK, sender.outstanding, now)
         else:
             sender.heard(ack, now, echoed_at=connection.echoed_at(segment, now))
         connection.enter(ESTABLISHED)
@@ -361,7 +361,7 @@ def _hear(connection: Connection, segment: Segment, now: float) -> None:
             if ack == sender.nxt:
                 return  # Nothing is outstanding of which it could tell.
         elif sender.steady:
-            sender.heard_in_order(ack, now)
+            sender.heard_in_order(ack, (ack - sender.una) & MASK, sender.outstanding, now)
             return
     sender.heard(
         ack,

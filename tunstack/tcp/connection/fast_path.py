@@ -78,11 +78,12 @@ def arrives(
         Whether that is what it was, and done; else nothing has changed, and all rules apply.
     """
     receiver, sender = connection.receiver, connection.sender
-    advance = (ack - sender.una) & MASK
+    una = sender.una
+    advance, outstanding = (ack - una) & MASK, (sender.nxt - una) & MASK
     size = len(data)
     if (
         seq != receiver.nxt
-        or advance > (sender.nxt - sender.una) & MASK
+        or advance > outstanding
         or (ts_val - connection.ts_recent) & MASK >= _HALF
         or not sender.wnd
         or not (size or advance)
@@ -93,7 +94,7 @@ def arrives(
         connection.ts_recent = ts_val
         connection.ts_recent_at = now
     if advance:
-        _acknowledged(connection, ack, advance, now)
+        sender.heard_in_order(ack, advance, outstanding, now)
     if ack != sender.wl2 or ge(seq, sender.wl1):  # An ACK may have come from beyond RCV.NXT.
         wnd <<= sender.shift
         sender.wnd = wnd
@@ -112,25 +113,6 @@ def arrives(
     return True
 
 
-def _acknowledged(connection: Connection, ack: int, advance: int, now: float) -> None:
-    """SND.UNA advances to `ack`, by so much: `Sender.heard` where nothing was sent again."""
-    sender = connection.sender
-    outstanding = (sender.nxt - sender.una) & MASK
-    sender.una = ack
-    sender.deferred_until = 0.0
-    sender.stalled_since = now
-    sender.buffer.drop_until(ack)
-    rtt = sender.delivered_in_order(advance, outstanding, now)
-    if sender.path.trial is not None:
-        sizing.look_at_trial(sender, sender.recovery.board.una, now)
-    sender.grow(advance, rtt, now)
-    if ack == sender.nxt:
-        sender.timer = sender.early_timer = None
-    else:
-        sender.early_timer = None
-        sender.restart_timers(now)
-
-
 def answer(connection: Connection, data: Buffer, now: float, write: Write) -> bool:
     """Queue and write `data`, if it goes out at once, whole, as the only thing on its way.
 
@@ -141,11 +123,13 @@ def answer(connection: Connection, data: Buffer, now: float, write: Write) -> bo
         Whether that was so, and is done; else nothing has changed.
     """
     sender = connection.sender
-    seq, size = sender.nxt, len(data)
+    buffer, recovery = sender.buffer, sender.recovery
+    seq, size, mss = sender.nxt, len(data), sender.mss
     if (
-        sender.una != seq
-        or sender.buffer.size
-        or not 0 < size <= sender.mss
+        not size
+        or sender.una != seq
+        or buffer.size
+        or size > mss
         or size > sender.size
         or size > sender.wnd
         or size > sender.congestion.cwnd
@@ -156,14 +140,14 @@ def answer(connection: Connection, data: Buffer, now: float, write: Write) -> bo
         or connection.receiver.budget.tight
     ):
         return False
-    chunk = sender.buffer.put(data)
+    chunk = buffer.put(data)
     sender.last_sent = sender.stalled_since = now
-    sender.nxt = (seq + size) & MASK
-    if size < sender.mss:
-        sender.small_end = sender.nxt
+    sender.nxt = end = (seq + size) & MASK
+    if size < mss:
+        sender.small_end = end
     sender.deferred_until = None
-    sender.recovery.board.sent(size, now)
-    sender.recovery.flight = size
+    recovery.board.sent(size, now)
+    recovery.flight = size
     sender.start_flight(now)
     _write(connection, seq, ACK | PSH, chunk, size, now, write)
     return True

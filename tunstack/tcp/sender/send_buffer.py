@@ -79,8 +79,8 @@ class SendBuffer:
         chunk = bytes(data)
         self._chunks.append(chunk)
         self._starts.append(self._written)
-        self.size = len(chunk)
-        self._written += self.size
+        self.size = size = len(chunk)
+        self._written += size
         return chunk
 
     def drop_until(self, seq: int) -> None:
@@ -88,8 +88,8 @@ class SendBuffer:
         size = (seq - self.start) & MASK
         self.start = seq
         self._dropped += size
-        self.size -= size
-        if not self.size:
+        self.size = left = self.size - size
+        if not left:
             self._chunks.clear()
             self._starts.clear()
             self._first = 0
@@ -104,7 +104,7 @@ class SendBuffer:
             self._chunks[self._first : first] = [b""] * (first - self._first)
         self._first = first
         waste = self._dropped - starts[first]
-        if waste > 8 * self.size + WASTE:
+        if waste > 8 * left + WASTE:
             self._let_go(first, waste)
 
     @property

@@ -49,11 +49,6 @@ class SendTimers(SendVariables):
         if advance:
             self.schedule_probe(now)
 
-    def restart_timers(self, now: float) -> None:
-        """SND.UNA has advanced, and more is outstanding."""
-        self.start_timer(now)
-        self.schedule_probe(now)
-
     def start_flight(self, now: float) -> None:
         """Start both timers for a lone small segment, in a connection that is ordinary."""
         rtt = self.rtt

@@ -317,7 +317,7 @@ class Sender(SendTimers):
             self._advance(ack, now)
         sample = recovery.heard(heard, now, self.mss)
         if sample is not None and not overtaken:  # Else it took a way that others did not.
-            self._measure(sample, outstanding)
+            self.rtt.sample(sample, outstanding, 2 * self.mss)
         if marked:
             recovery.heed_mark(advance, now)
         if self.path.trial is not None:
@@ -338,51 +338,54 @@ class Sender(SendTimers):
 
     @property
     def steady(self) -> bool:
-        """Whether nothing was sent again, lost, SACKed or is a probe: so :meth:`heard_in_order`."""
+        """Whether nothing was sent again, lost or SACKed: so :meth:`heard_in_order`."""
         recovery = self.recovery
-        return (
-            recovery.sack
-            and recovery.undisturbed
-            and self._tail.end is None
-            and self.path.trial is None
-        )
+        return recovery.sack and recovery.undisturbed and self._tail.end is None
 
-    def heard_in_order(self, ack: int, now: float) -> None:
-        """As :meth:`heard` of an ACK that advances, and tells of nothing else, while `steady`."""
-        was_syn = not self.synchronized
-        outstanding = (self.nxt - self.una) & MASK
-        advance = (ack - self.una) & MASK
+    def heard_in_order(self, ack: int, advance: int, outstanding: int, now: float) -> None:
+        """As :meth:`heard` of an ACK that tells of nothing else, while `steady`.
+
+        Both the arrival rules and header prediction come here.
+
+        Args:
+            ack: SEG.ACK, with SND.UNA < SEG.ACK =< SND.NXT.
+            advance: Octets from SND.UNA to it.
+            outstanding: Octets from SND.UNA to SND.NXT, before it.
+            now: Seconds.
+        """
+        synchronized = self.synchronized
         self._advance(ack, now)
-        rtt = self.delivered_in_order(advance, outstanding, now)
-        if not was_syn:
-            self.grow(advance, rtt, now)
-        if ack != self.nxt or self.persisting:
-            self._set_timers(advance, now)
-        else:
-            self.timer = self.early_timer = None
-
-    def delivered_in_order(self, advance: int, outstanding: int, now: float) -> float:
-        """Of what was `outstanding` so much has arrived; returns the round-trip time."""
         recovery = self.recovery
         board = recovery.board
         last = board.acknowledge_in_order(board.una + advance)
         rtt = now - last.time
         recovery.rack.delivered_in_order(last, rtt)
-        self._measure(rtt, outstanding)
-        return rtt
+        self.rtt.sample(rtt, outstanding, 2 * self.mss)  # An ACK comes for two segments.
+        if self.path.trial is not None:
+            sizing.look_at_trial(self, board.una, now)
+        if synchronized:
+            self.grow(advance, rtt, now)
+        self.early_timer = None
+        if advance != outstanding:
+            self.start_timer(now)
+            self.schedule_probe(now)
+        elif not self.persisting:
+            self.timer = None
 
     def _advance(self, ack: int, now: float) -> None:
+        """SND.UNA advances to `ack`."""
         self.una = ack
         self.deferred_until = 0.0
+        self.stalled_since = now
+        self.unanswered = 0
         if not self.synchronized:
             self.synchronized = True
             self.recovery.syn_arrived()
         buffer = self.buffer
         if buffer.size:
-            data_end = buffer.end
-            buffer.drop_until(data_end if gt(ack, data_end) else ack)
-        self.stalled_since = now
-        self.unanswered = 0
+            if self.fin_queued and gt(ack, buffer.end):
+                ack = buffer.end
+            buffer.drop_until(ack)
         if self.up is not None and le(self.up, ack):
             self.up = None
 
@@ -420,11 +423,6 @@ class Sender(SendTimers):
     def _tell_congestion(self, octets: int, rtt: float | None, now: float) -> None:
         board = self.recovery.board
         self.congestion.acknowledged(Acknowledgement(octets, now, rtt, board.una, board.nxt))
-
-    def _measure(self, rtt: float, outstanding: int) -> None:
-        """Take a sample, weighed by how many a window brings (RFC 7323 appendix G)."""
-        few = 2 * self.mss
-        self.rtt.sample(rtt, 1.0 if outstanding <= few else 1 / -(-outstanding // few))
 
     def update_window(self, seq: int, ack: int, wnd: int) -> None:
         """Take SEG.WND, scaled, unless it is older than what we have (RFC 9293 3.10.7.4, fifth).
