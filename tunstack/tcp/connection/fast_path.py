@@ -86,8 +86,7 @@ def arrives(
         or advance > outstanding
         or (ts_val - connection.ts_recent) & MASK >= _HALF
         or not sender.wnd
-        or not (size or advance)
-        or (size and (size > (receiver.edge - seq) & MASK or receiver.budget.full))
+        or (size > (receiver.edge - seq) & MASK or receiver.budget.full if size else not advance)
     ):
         return False
     if seq == connection.last_ack_sent:

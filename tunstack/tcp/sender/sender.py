@@ -414,10 +414,8 @@ class Sender(SendTimers):
         What counts is how far it was filled when we sent: ACKs may come many in a batch.
         """
         congestion = self.congestion
-        in_slow_start = congestion.cwnd < congestion.ssthresh
-        flight = self.recovery.flight
-        used = 2 * flight if in_slow_start else flight + self.mss
-        if used > congestion.cwnd:
+        cwnd, flight = congestion.cwnd, self.recovery.flight
+        if (flight if cwnd < congestion.ssthresh else self.mss) + flight > cwnd:
             self._tell_congestion(octets, rtt, now)
 
     def _tell_congestion(self, octets: int, rtt: float | None, now: float) -> None:
