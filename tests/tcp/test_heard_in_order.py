@@ -6,6 +6,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Final
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,3 +96,19 @@ def test_what_was_sent_again_is_not_for_it() -> None:
     assert sender.steady
     sender.sent(Transmission(sender.una, MSS, why="timeout"), 3.0)
     assert not sender.steady
+
+
+@pytest.mark.parametrize("user_timeout", [None, 0.15, 0.22, 60.0])
+@pytest.mark.parametrize("tail_loss_probe", [True, False])
+@pytest.mark.parametrize("rtt", [0.001, 0.1, 2.0])
+def test_the_timers_of_a_lone_small_segment(
+    rtt: float, tail_loss_probe: bool, user_timeout: float | None
+) -> None:
+    config = replace(CONFIG, tail_loss_probe=tail_loss_probe, user_timeout=user_timeout)
+    sender = opened(0, config, rtt)
+    sender.buffer.append(b"answer")
+    other = deepcopy(sender)
+    for each in (sender, other):
+        each.sent(Transmission(each.nxt, 6), 2.0)
+    sender.start_flight(2.0)
+    assert state(sender) == state(other)

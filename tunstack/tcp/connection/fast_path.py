@@ -95,12 +95,7 @@ def arrives(
     if advance:
         sender.heard_in_order(ack, advance, outstanding, now)
     if ack != sender.wl2 or ge(seq, sender.wl1):  # An ACK may have come from beyond RCV.NXT.
-        wnd <<= sender.shift
-        sender.wnd = wnd
-        sender.wl1 = seq
-        sender.wl2 = ack
-        if wnd > sender.max_wnd:
-            sender.max_wnd = wnd
+        sender.set_window(seq, ack, wnd << sender.shift)
     connection.quiet.heard_at = now
     if size:
         receiver.nxt = (seq + size) & MASK
@@ -206,11 +201,10 @@ def _write(
     connection: Connection, seq: int, flags: int, data: Buffer, room: int, now: float, write: Write
 ) -> None:
     receiver = connection.receiver
-    nxt = receiver.nxt
+    connection.last_ack_sent = nxt = receiver.nxt
     gso_size = room if len(data) > room else 0
     ts_val = timestamp(now, connection.ts_offset)
     write(seq, nxt, flags, receiver.offer(), ts_val, connection.ts_recent, data, gso_size, now)
-    connection.last_ack_sent = nxt
     receiver.acknowledged()
 
 

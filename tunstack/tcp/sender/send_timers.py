@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from tunstack.tcp.sender import sizing
 from tunstack.tcp.sender.send_variables import SendVariables
-from tunstack.tcp.sender.tail_probe import TailLossProbe
+from tunstack.tcp.sender.tail_probe import (
+    MAX_ACK_DELAY,
+    PROMPT_ACK,
+    TailLossProbe,
+    probe_timeout,
+)
 
 
 class SendTimers(SendVariables):
@@ -57,7 +62,7 @@ class SendTimers(SendVariables):
             timer = give_up
         self.timer = timer
         if self._config.tail_loss_probe:
-            early = now + self._tail.timeout(rtt, single=True)
+            early = now + probe_timeout(rtt, MAX_ACK_DELAY)
             if early > timer:
                 early = timer
             self.early_timer = early if early < give_up else None
@@ -72,7 +77,7 @@ class SendTimers(SendVariables):
         if self._tail.end is None and self.timer is not None:
             # Less than two full segments: the ACK may be delayed.
             single = self.outstanding < 2 * self.mss
-            at = now + self._tail.timeout(self.rtt, single=single)
+            at = now + probe_timeout(self.rtt, MAX_ACK_DELAY if single else PROMPT_ACK)
             # Instead of the timeout if that would come first; but not instead of giving up.
             if at > self.timer:
                 at = self.timer

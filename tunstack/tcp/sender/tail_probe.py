@@ -10,11 +10,23 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from tunstack.tcp.sender.rtt import RttEstimator
 
-_WORST_DELAYED_ACK: Final = 0.2
+MAX_ACK_DELAY: Final = 0.2
 """TLP.max_ack_delay, in seconds: a lone segment may have its ACK delayed."""
+
+PROMPT_ACK: Final = 0.002
+"""Seconds: the same where two segments or more are outstanding."""
 
 _LEAST: Final = 0.05
 """Seconds: on a path of microseconds, a delayed ACK is no loss, nor is a peer that waits to run."""
+
+
+def probe_timeout(rtt: RttEstimator, ack_delay: float) -> float:
+    """PTO of RFC 8985 section 7.2, in seconds, where the ACK may be delayed by `ack_delay`."""
+    srtt = rtt.srtt
+    if srtt is None:
+        return 1.0
+    timeout = 2 * srtt + ack_delay
+    return timeout if timeout > _LEAST else _LEAST
 
 
 class TailLossProbe:
@@ -31,14 +43,6 @@ class TailLossProbe:
         self.end: int | None = None
         self.flight = 0
         self._retransmission = False
-
-    @staticmethod
-    def timeout(rtt: RttEstimator, *, single: bool) -> float:
-        """PTO, in seconds (section 7.2); `single`: less than two are outstanding."""
-        if rtt.srtt is None:
-            return 1.0
-        timeout = 2 * rtt.srtt + (_WORST_DELAYED_ACK if single else 0.002)
-        return timeout if timeout > _LEAST else _LEAST
 
     def sent(self, nxt: int, flight: int, *, retransmission: bool) -> None:
         """A probe goes out: something new, or the last segment again."""
