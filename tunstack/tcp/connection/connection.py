@@ -14,7 +14,7 @@ import errno
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tunstack.tcp.connection import arrival
-from tunstack.tcp.connection.challenge import ChallengeLimit
+from tunstack.tcp.connection.challenge import NEVER, ChallengeLimit
 from tunstack.tcp.connection.ending import Ending
 from tunstack.tcp.connection.handshake import handshake
 from tunstack.tcp.connection.idle_timers import Due
@@ -294,7 +294,7 @@ class Connection(Ending):
 
     def may_answer(self, now: float) -> bool:
         """Whether to answer, once more, what an attacker could send (RFC 5961 section 7)."""
-        if self.challenges is None:
+        if self.challenges is NEVER:
             self.challenges = ChallengeLimit()
         return self.challenges.allows(now)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunstack.tcp.budget import UNLIMITED, Budget
+from tunstack.tcp.connection.challenge import NEVER
 from tunstack.tcp.connection.ecn import Ecn
 from tunstack.tcp.connection.idle_timers import QuietTimer
 from tunstack.tcp.connection.narration import Narrator
@@ -14,7 +15,6 @@ from tunstack.tcp.sender.sender import Sender
 
 if TYPE_CHECKING:
     from tunstack.tcp.config import Config
-    from tunstack.tcp.connection.challenge import ChallengeLimit
     from tunstack.tcp.connection.connection import Owner
     from tunstack.tcp.listen.fast_open import FastOpen
     from tunstack.tcp.segment import Segment
@@ -45,7 +45,7 @@ class ControlBlock(Narrator):
         fast_open: What RFC 7413 changes in its opening, if anything.
         ordinary: Whether :mod:`.prediction` may take the short way; whoever changes something in
             the connection that is not data in order makes it False.
-        challenges: How often an attacker was answered; None if never.
+        challenges: How often an attacker was answered.
         ecn: What is agreed on about explicit congestion notification.
         quiet: The timer for when nothing moves.
         linger: How long what was sent may then take to be acknowledged, in seconds (SO_LINGER);
@@ -109,7 +109,7 @@ class ControlBlock(Narrator):
         self.linger: float | None = None
         self.fast_open: FastOpen | None = None
         self.ts_offset = ts_offset
-        self.challenges: ChallengeLimit | None = None
+        self.challenges = NEVER
         self.largest_buffer = self.receiver.sizes[1]
         self._syn_due = False
         self._close_requested = False
