@@ -420,7 +420,7 @@ class Stack:
             for flow in self.memory.relieve():
                 self.touch(flow)
             self._flush(now)
-        if self.memory.easing:
+        if self.memory.was_tight and self.memory.easing:
             for flow in self.memory.ease():
                 self.touch(flow)
             self._flush(now)
