@@ -235,8 +235,8 @@ def test_after_a_black_hole_a_router_is_believed_at_once(about: str) -> None:
             bench.arrive(ACK)
         seq, size = notes["size probe"].segment.seq, SMALL + 100
     sizing.too_large(sender, size + 12, (bench.iss + seq) & MASK, bench.now)
-    assert sender.path.told == size + 12
-    assert sender.path.news
+    assert sender.path.limit == size + 12
+    assert sender.path.pmtu_pending
 
 
 @pytest.mark.rfc("4821:7.6.2", "8899:3")

@@ -52,7 +52,15 @@ ALSO: Final[dict[str, dict[str, Any]]] = {
 
 CONNECTION: Final = attrgetter(
     *("state", "error", "soft_error", "reports", "ts_recent", "ts_recent_at", "timestamps_ok"),
-    *("sack_ok", "peer_mss", "quiet.at", "quiet.probes", "ecn.agreed", "ecn.capable", "ecn.echo"),
+    *(
+        "sack_ok",
+        "peer_mss",
+        "idle_timers.at",
+        "idle_timers.probes",
+        "ecn.agreed",
+        "ecn.capable",
+        "ecn.echo",
+    ),
 )
 SENDER: Final = attrgetter(
     *("una", "nxt", "wnd", "wl1", "wl2", "max_wnd", "shift", "unanswered", "stalled_since"),

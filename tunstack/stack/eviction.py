@@ -129,7 +129,7 @@ class Eviction:
         if flow is None:
             return False
         self._counters["connections_evicted"] += 1
-        flow.give_way()
+        flow.evict()
         self._memory.forget(flow)
         self._forget(flow)
         return True

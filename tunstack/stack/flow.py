@@ -171,7 +171,7 @@ class Flow(Connection):
     @property
     def active_at(self) -> float:
         """When something was last heard of the peer, or sent to it, in seconds."""
-        heard, sent = self.quiet.heard_at, self.sender.last_sent
+        heard, sent = self.idle_timers.received_at, self.sender.last_sent
         return heard if heard > sent else sent
 
     @property

@@ -150,9 +150,9 @@ class TimeWait:
     __slots__ = ("_kept", "ends", "name")
 
     def __init__(self, flow: Flow) -> None:
-        assert flow.quiet.at is not None
+        assert flow.idle_timers.at is not None
         self.name = flow.four_tuple.incoming
-        self.ends = flow.quiet.at
+        self.ends = flow.idle_timers.at
         values: list[Any] = []
         for owner, fields in _PACKED:
             values += fields(owner(flow))
@@ -189,13 +189,13 @@ class TimeWait:
         for name, owner, attribute in _RESTORED:
             setattr(owner(flow), attribute, kept[name])
         flow.ecn.agreed = flow.ecn.capable
-        sender.all_was_said()
-        receiver.all_was_heard(receiver.nxt, receiver.edge)
+        sender.restore_after_fin()
+        receiver.restore_after_fin(receiver.nxt, receiver.edge)
         receiver.tuning = None
         # It sends no data any more, but what it hears, of marks for one, is passed on.
         sender.congestion.set_mss(sender.mss, flow.config.initial_window)
-        flow.quiet.resume_time_wait(self.ends)
-        flow.be_again(State.TIME_WAIT)
+        flow.idle_timers.resume_time_wait(self.ends)
+        flow.restore_state(State.TIME_WAIT)
         flow.observed = State.TIME_WAIT
         return flow
 
@@ -250,7 +250,7 @@ class TimeWaits:
         wait = TimeWait(flow)
         if not self._demux.leave(flow.four_tuple, flow):
             return False
-        flow.end_stories()  # They refer to it: it would take a garbage collection to free it.
+        flow.close_coroutines()  # They refer to it: it would take a garbage collection to free it.
         queue = self._queue
         self._by_name[wait.name] = wait
         if not queue or queue[-1].ends <= wait.ends:

@@ -107,7 +107,7 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
         return _ACCEPTED
     if connection.fast_open is not None:
         connection.fast_open.answered(segment, now, retransmitted=sender.retransmissions > 0)
-    sender.heard(segment.ack, now, echoed_at=connection.echoed_at(segment, now))
+    sender.handle_ack(segment.ack, now, echoed_at=connection.echoed_at(segment, now))
     connection.receiver.ack_now = True
     connection.enter(ESTABLISHED)
     if segment.flags & URG:
@@ -320,10 +320,10 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
             ):
                 return Verdict.DEFERRED
         sender.set_window(segment.seq, ack, _scaled_window(connection, segment))
-        if sender.steady:
-            sender.heard_in_order(ack, (ack - sender.una) & MASK, sender.outstanding, now)
+        if sender.all_in_order:
+            sender.handle_ack_in_order(ack, (ack - sender.una) & MASK, sender.outstanding, now)
         else:
-            sender.heard(ack, now, echoed_at=connection.echoed_at(segment, now))
+            sender.handle_ack(ack, now, echoed_at=connection.echoed_at(segment, now))
         connection.enter(ESTABLISHED)
         return None
     if gt(ack, sender.nxt):
@@ -333,17 +333,17 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
         # RFC 5961 section 5 (MAY-12): too old to be anybody's but an attacker's.
         connection.challenge(now)
         return Verdict.OLD_ACK
-    sender.answered(now)
+    sender.peer_responded(now)
     if ge(ack, sender.una):
         if ack != sender.una:
             connection.soft_error = None  # It has come right.
-        _hear(connection, segment, now)
+        _handle_ack(connection, segment, now)
         sender.update_window(segment.seq, ack, _scaled_window(connection, segment))
     elif segment.sack:
         # Later ACKs have overtaken it, but a D-SACK is told once (RFC 2883 section 4), and undoes a
         # recovery. The other blocks are hardly ever news: in the simulator nothing is faster for
         # them. Linux hears both.
-        sender.heard(ack, now, sack=segment.sack)
+        sender.handle_ack(ack, now, sack=segment.sack)
     if connection.state in _CLOSE_STATES and sender.fin_acknowledged:
         _our_fin_is_acknowledged(connection)
     elif connection.state is TIME_WAIT and segment.seq != connection.receiver.nxt:
@@ -352,7 +352,7 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
     return None
 
 
-def _hear(connection: Connection, segment: Segment, now: float) -> None:
+def _handle_ack(connection: Connection, segment: Segment, now: float) -> None:
     """Let the sender know of an ACK that is not old."""
     sender = connection.sender
     ack = segment.ack
@@ -360,10 +360,10 @@ def _hear(connection: Connection, segment: Segment, now: float) -> None:
         if ack == sender.una:
             if ack == sender.nxt:
                 return  # Nothing is outstanding of which it could tell.
-        elif sender.steady:
-            sender.heard_in_order(ack, (ack - sender.una) & MASK, sender.outstanding, now)
+        elif sender.all_in_order:
+            sender.handle_ack_in_order(ack, (ack - sender.una) & MASK, sender.outstanding, now)
             return
-    sender.heard(
+    sender.handle_ack(
         ack,
         now,
         sack=segment.sack,

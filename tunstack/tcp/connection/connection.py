@@ -70,7 +70,7 @@ class Connection(Ending):
     def open_active(self) -> None:
         """Active OPEN: CLOSED to SYN-SENT."""
         self.enter(SYN_SENT)
-        self.tell(handshake(self))
+        self.run(handshake(self))
 
     def withhold_syn(self) -> None:
         """After :meth:`open_active`: let the SYN wait for data to take along (RFC 7413)."""
@@ -83,12 +83,12 @@ class Connection(Ending):
 
     def begin_passive_handshake(self) -> None:
         """A SYN has taken us from LISTEN to SYN-RECEIVED."""
-        self.tell(handshake(self))
+        self.run(handshake(self))
 
     def answered_by_cookie(self, now: float) -> None:
         """Our SYN,ACK went out before this connection was here (:mod:`.cookies`)."""
         self._syn_due = False
-        self.sender.syn_was_sent(now)
+        self.sender.restore_syn_sent(now)
 
     @property
     def awaits_data(self) -> bool:
@@ -144,7 +144,7 @@ class Connection(Ending):
         if self.owner is not None:
             self.owner.opened(self)
         if close_requested and self.state in CAN_SEND:
-            self.tell(teardown(self))
+            self.run(teardown(self))
 
     def failed_to_open(self) -> None:
         """Tell the owner that it came to nothing."""
@@ -156,7 +156,7 @@ class Connection(Ending):
     def return_to_listen(self) -> None:
         """Whoever began a passive handshake broke it off (section 3.10.7.4): as if it never was."""
         self._syn_due = False
-        self.sender.forget_syn()
+        self.sender.return_to_listen()
         self.receiver.acknowledged()
         self.enter(LISTEN)
 
@@ -270,7 +270,7 @@ class Connection(Ending):
         self.config = config
         self.sender.reconfigure(config)
         self.receiver.reconfigure(config)
-        self.quiet.reconfigure(config)
+        self.idle_timers.reconfigure(config)
 
     # Arrival (section 3.10.7)
 
@@ -278,12 +278,12 @@ class Connection(Ending):
         """Process a segment by the rules of :mod:`tunstack.tcp.connection.arrival`."""
         verdict = arrival.segment_arrives(self, segment, now)
         if verdict is _ACCEPTED:
-            self.quiet.heard(now)
+            self.idle_timers.segment_received(now)
         return verdict
 
     def restart_time_wait(self, now: float) -> None:
         """The peer's FIN came again: 2 MSL from now (section 3.10.7.4, eighth)."""
-        self.quiet.restart_time_wait(self, now)
+        self.idle_timers.restart_time_wait(self, now)
 
     def echoed_at(self, segment: Segment, now: float) -> float | None:
         """When what `segment` echoes was sent, in seconds; None without timestamps."""
@@ -322,7 +322,7 @@ class Connection(Ending):
         deadline, early = sender.timer, sender.early_timer
         if early is not None and (deadline is None or early < deadline):
             deadline = early
-        ack_due, quiet = self.receiver.ack_due, self.quiet.at
+        ack_due, quiet = self.receiver.ack_due, self.idle_timers.at
         if ack_due is not None and (deadline is None or ack_due < deadline):
             deadline = ack_due
         deferred = sender.deferred_until
@@ -334,9 +334,9 @@ class Connection(Ending):
 
     def handle_timer(self, now: float) -> None:
         """Do what is due; call :meth:`transmit` after it."""
-        quiet = self.quiet.at
+        quiet = self.idle_timers.at
         if quiet is not None and now >= quiet:
-            self._quiet_ended(now)
+            self._idle_timeout(now)
         receiver = self.receiver
         if receiver.ack_due is not None and now >= receiver.ack_due:
             receiver.ack_now = True
@@ -357,8 +357,8 @@ class Connection(Ending):
         elif action == "probe":
             self._outbox.append(self._probe(now, "window probe"))
 
-    def _quiet_ended(self, now: float) -> None:
-        match self.quiet.fired(self, now):
+    def _idle_timeout(self, now: float) -> None:
+        match self.idle_timers.fired(self, now):
             case Due.END:
                 self.end(None)
             case Due.PROBE:
@@ -384,12 +384,12 @@ class Connection(Ending):
         return (
             self.state is TIME_WAIT
             and self.sender.orphaned
-            and self.quiet.at is not None
+            and self.idle_timers.at is not None
             and not (self._outbox or receiver.ack_now or receiver.buffer.size)
         )
 
     @property
-    def undisturbed(self) -> bool:
+    def only_data_pending(self) -> bool:
         """Whether the application wants it open, and nothing waits to be sent but data."""
         return not (
             self.sender.orphaned

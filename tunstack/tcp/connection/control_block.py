@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tunstack.tcp.budget import UNLIMITED, Budget
 from tunstack.tcp.connection.challenge import NEVER
 from tunstack.tcp.connection.ecn import Ecn
-from tunstack.tcp.connection.idle_timers import QuietTimer
+from tunstack.tcp.connection.idle_timers import IdleTimers
 from tunstack.tcp.connection.narration import Narrator
 from tunstack.tcp.listen.isn import timestamp
 from tunstack.tcp.receiver.receiver import Receiver
@@ -47,7 +47,7 @@ class ControlBlock(Narrator):
             the connection that is not data in order makes it False.
         challenges: How often an attacker was answered.
         ecn: What is agreed on about explicit congestion notification.
-        quiet: The timer for when nothing moves.
+        idle_timers: Keep-alive, linger, FIN-WAIT-2 and TIME-WAIT.
         linger: How long what was sent may then take to be acknowledged, in seconds (SO_LINGER);
             None for as long as ever.
     """
@@ -61,6 +61,7 @@ class ControlBlock(Narrator):
         "ecn",
         "error",
         "fast_open",
+        "idle_timers",
         "largest_buffer",
         "last_ack_sent",
         "latest_report",
@@ -69,7 +70,6 @@ class ControlBlock(Narrator):
         "owner",
         "passive",
         "peer_mss",
-        "quiet",
         "receiver",
         "reports",
         "sender",
@@ -113,7 +113,7 @@ class ControlBlock(Narrator):
         self.largest_buffer = self.receiver.sizes[1]
         self._syn_due = False
         self._close_requested = False
-        self.quiet = QuietTimer()
+        self.idle_timers = IdleTimers()
         self._outbox: list[Segment] = []
 
     @property

@@ -32,7 +32,7 @@ class Ending(Transmitter):
         """CLOSE our half (section 3.10.4): a FIN follows what is queued. The other stays open."""
         if self.state in CAN_SEND and not self._close_requested:
             self._close_requested = True
-            self.tell(teardown(self))
+            self.run(teardown(self))
         elif self.state in (SYN_SENT, LISTEN) and not len(self.sender.buffer):
             self.end(None)
         else:
@@ -87,7 +87,7 @@ class Ending(Transmitter):
             self.send_reset(self._reset_seq())
         self.end(OSError(errno.ECONNABORTED, "Connection aborted"))
 
-    def give_way(self) -> None:
+    def evict(self) -> None:
         """The host is full, and takes this one's place for another: end it, whoever uses it.
 
         The peer is told by a RST. What was not read is dropped, and its reader gets the error.
@@ -125,9 +125,9 @@ class Ending(Transmitter):
         self.receiver.ack_due = None
         self.receiver.ack_now = False
         self._syn_due = False
-        self.quiet.stop()
+        self.idle_timers.stop()
         self.enter(CLOSED)
-        self.end_stories()
+        self.close_coroutines()
 
     # What goes wrong
 

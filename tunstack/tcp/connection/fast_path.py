@@ -44,10 +44,10 @@ def is_ordinary(connection: Connection) -> bool:
         and connection.timestamps_ok
         and sender.recovery.sack
         and not connection.ecn.agreed
-        and connection.undisturbed
-        and not connection.quiet.probes
+        and connection.only_data_pending
+        and not connection.idle_timers.probes
         and sender.recovery.undisturbed
-        and sender.undisturbed
+        and sender.only_new_data
         and receiver.undisturbed
     )
 
@@ -93,10 +93,10 @@ def arrives(
         connection.ts_recent = ts_val
         connection.ts_recent_at = now
     if advance:
-        sender.heard_in_order(ack, advance, outstanding, now)
+        sender.handle_ack_in_order(ack, advance, outstanding, now)
     if ack != sender.wl2 or ge(seq, sender.wl1):  # An ACK may have come from beyond RCV.NXT.
         sender.set_window(seq, ack, wnd << sender.shift)
-    connection.quiet.heard_at = now
+    connection.idle_timers.received_at = now
     if size:
         receiver.nxt = (seq + size) & MASK
         receiver.buffer.append(data)

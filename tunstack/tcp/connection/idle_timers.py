@@ -40,32 +40,32 @@ class Due(Enum):
     """Nobody is there, or it is not waited for: end, and tell whoever may be there after all."""
 
 
-class QuietTimer:
+class IdleTimers:
     """The timer of a connection on which nothing moves.
 
     Attributes:
         at: When it fires, in seconds; None when it does not run.
-        heard_at: When the peer last sent something acceptable, in seconds.
+        received_at: When the peer last sent something acceptable, in seconds.
         probes: How often it was probed since.
     """
 
-    __slots__ = ("_state", "at", "heard_at", "probes")
+    __slots__ = ("_state", "at", "probes", "received_at")
 
     def __init__(self) -> None:
         self.at: float | None = None
         self._state: State | None = None
-        self.heard_at = 0.0
+        self.received_at = 0.0
         self.probes = 0
 
-    def heard(self, now: float) -> None:
+    def segment_received(self, now: float) -> None:
         """The peer has sent something acceptable."""
-        self.heard_at = now
+        self.received_at = now
         self.probes = 0
 
     def reconfigure(self, config: Config) -> None:
         """Whoever changes TCP_KEEPIDLE means the silence that is there now, as on Linux."""
         if self._state is ESTABLISHED and not self.probes:
-            self.at = self.heard_at + config.keepalive_idle
+            self.at = self.received_at + config.keepalive_idle
 
     def stop(self) -> None:
         """Nothing is to be waited for any more."""
@@ -99,7 +99,7 @@ class QuietTimer:
         elif connection.config.keepalive and state in SYNCHRONIZED:
             if self.at is None:
                 self._state = ESTABLISHED
-                self.heard_at = now
+                self.received_at = now
                 self.at = now + connection.config.keepalive_idle
         elif self.at is not None:
             self.stop()
@@ -118,8 +118,8 @@ class QuietTimer:
             # Only an idle connection is probed (MUST-26): here the other timers watch the peer.
             self.at = now + config.keepalive_idle
             return Due.NOTHING
-        if not self.probes and now < self.heard_at + config.keepalive_idle:
-            self.at = self.heard_at + config.keepalive_idle
+        if not self.probes and now < self.received_at + config.keepalive_idle:
+            self.at = self.received_at + config.keepalive_idle
             return Due.NOTHING
         if self._gave_no_answer(config, now):
             self.stop()
@@ -135,4 +135,4 @@ class QuietTimer:
         """
         if config.user_timeout is None:
             return self.probes >= config.keepalive_count
-        return self.probes > 0 and now >= self.heard_at + config.user_timeout
+        return self.probes > 0 and now >= self.received_at + config.user_timeout

@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 class Narrator(StateMachine):
     """A state machine that tells a story as its states change."""
 
-    __slots__ = ("_next_story", "_story", "_telling")
+    __slots__ = ("_next", "_resuming", "_running")
 
     def __init__(self) -> None:
         super().__init__()
-        self._story: Coroutine[None, None, None] | None = None
-        self._next_story: Coroutine[None, None, None] | None = None
-        self._telling = False
+        self._running: Coroutine[None, None, None] | None = None
+        self._next: Coroutine[None, None, None] | None = None
+        self._resuming = False
 
-    def tell(self, story: Coroutine[None, None, None]) -> None:
+    def run(self, story: Coroutine[None, None, None]) -> None:
         """Begin `story`, or let it follow the one that is being told."""
-        if self._story is None:
-            self._story = story
+        if self._running is None:
+            self._running = story
             self._state_changed()
         else:
-            self._next_story = story
+            self._next = story
 
     @types.coroutine
     def until_left(self, state: State) -> Generator[None, None, None]:
@@ -45,25 +45,25 @@ class Narrator(StateMachine):
         while self.state is state:
             yield
 
-    def end_stories(self) -> None:
+    def close_coroutines(self) -> None:
         """Drop whatever is untold; idempotent."""
-        for story in (self._story, self._next_story):
+        for story in (self._running, self._next):
             # A story that ends the connection is running now: it returns by itself.
-            if story is not None and not (story is self._story and self._telling):
+            if story is not None and not (story is self._running and self._resuming):
                 story.close()
-        self._story = self._story if self._telling else None
-        self._next_story = None
+        self._running = self._running if self._resuming else None
+        self._next = None
 
     def _state_changed(self) -> None:
         # A story that changes the state itself is not resumed within itself: until_left looks at
         # the state before it waits, so no change is missed.
-        while self._story is not None and not self._telling:
-            self._telling = True
+        while self._running is not None and not self._resuming:
+            self._resuming = True
             try:
-                self._story.send(None)
+                self._running.send(None)
             except StopIteration:
-                self._story, self._next_story = self._next_story, None
+                self._running, self._next = self._next, None
             else:
                 return
             finally:
-                self._telling = False
+                self._resuming = False

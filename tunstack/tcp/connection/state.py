@@ -142,7 +142,7 @@ class StateMachine:
         self.state = state
         self._state_changed()
 
-    def be_again(self, state: State) -> None:
+    def restore_state(self, state: State) -> None:
         """Be in the state in which an earlier object for the same connection was; no change."""
         self.state = state
 

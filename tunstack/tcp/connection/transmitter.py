@@ -29,7 +29,7 @@ class Transmitter(ControlBlock):
         self._outbox = []
         if out and self.timestamps_ok:
             self._stamp_resets(out, now)
-        self.quiet.watch(self, now)
+        self.idle_timers.watch(self, now)
         sender, receiver = self.sender, self.receiver
         if self._syn_due:
             self._syn_due = False

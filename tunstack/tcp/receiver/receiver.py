@@ -139,7 +139,7 @@ class Receiver(UrgentReader):
         self.edge = (self.nxt + self.first_window) & MASK
         self._most_offered = self.first_window
 
-    def all_was_heard(self, nxt: int, edge: int) -> None:
+    def restore_after_fin(self, nxt: int, edge: int) -> None:
         """A FIN was the last number before `nxt`; `edge` is of the window that was offered."""
         self.nxt = nxt
         self.edge = edge

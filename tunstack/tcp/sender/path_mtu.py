@@ -35,35 +35,35 @@ class PathMtu:
     """What one connection knows.
 
     Attributes:
-        told: What routers have said, or the link's size.
+        limit: What routers have reported, or the link's size.
         search: The search for what they do not say; None while there is no reason for one.
         proven: The largest segment that has arrived, in octets of data.
         trial: One on its way whose arrival would prove more, if there is one.
-        news: Whether a router was believed since somebody has last looked at this.
+        pmtu_pending: Whether a router was believed since somebody has last looked at this.
     """
 
     __slots__ = (
         "_agreed",
-        "_doubted",
+        "_deferred_report",
         "_options",
         "_timed_out",
         "_timeouts",
-        "news",
+        "limit",
+        "pmtu_pending",
         "proven",
         "search",
-        "told",
         "trial",
     )
 
     def __init__(self, link: int) -> None:
-        self.told = link
+        self.limit = link
         self.search: MtuSearch | None = None
         self.proven = _SURELY_ARRIVES
         self.trial: Trial | None = None
-        self.news = False
+        self.pmtu_pending = False
         self._agreed = 0
         self._options = 0
-        self._doubted: tuple[int, int] | None = None
+        self._deferred_report: tuple[int, int] | None = None
         self._timed_out = -1
         self._timeouts = 0
 
@@ -82,7 +82,7 @@ class PathMtu:
     @property
     def known(self) -> int:
         """What the path is thought to carry."""
-        return self.told if self.search is None else min(self.told, self.search.low)
+        return self.limit if self.search is None else min(self.limit, self.search.low)
 
     @property
     def mss(self) -> int:
@@ -91,7 +91,7 @@ class PathMtu:
 
     # What routers say
 
-    def believes(self, size: int, position: int) -> bool:
+    def accepts_report(self, size: int, position: int) -> bool:
         """A router says that what was sent at `position` did not fit, but `size` does.
 
         RFC 5927 section 7.2: it is wrong where nothing that large was sent. Where as much has
@@ -105,26 +105,26 @@ class PathMtu:
         if size - self._options >= largest:
             return False
         if size - self._options < self.proven:
-            self._doubted = size, position
+            self._deferred_report = size, position
             return False
-        self._believe(size)
+        self._accept_report(size)
         return True
 
-    def _believe(self, size: int) -> None:
-        self.told = min(self.told, size)
-        self.proven = min(self.proven, self.told - self._options)
-        self._doubted = None
-        self.news = True
+    def _accept_report(self, size: int) -> None:
+        self.limit = min(self.limit, size)
+        self.proven = min(self.proven, self.limit - self._options)
+        self._deferred_report = None
+        self.pmtu_pending = True
 
-    def confirms_doubt(self, una: int) -> bool:
+    def confirms_report(self, una: int) -> bool:
         """The segment at `una` has timed out; returns whether a router had said so."""
-        if self._doubted is None:
+        if self._deferred_report is None:
             return False
-        size, position = self._doubted
+        size, position = self._deferred_report
         if position < una:
-            self._doubted = None  # It has arrived since: a lie, or long ago.
+            self._deferred_report = None  # It has arrived since: a lie, or long ago.
             return False
-        self._believe(size)
+        self._accept_report(size)
         return True
 
     # What they do not say
@@ -156,7 +156,7 @@ class PathMtu:
         """How many octets of data to put into a probe; None when there is nothing to find out."""
         if self.search is None or (self.trial is not None and self.trial.probe):
             return None
-        size = self.search.next_size(min(self._agreed, self.told), now)
+        size = self.search.next_size(min(self._agreed, self.limit), now)
         return None if size is None else size - self._options
 
     def trial_arrived(self) -> None:

@@ -126,7 +126,7 @@ class SendTimers(SendVariables):
             self.stalled_since = now
             self.timer = self._timer_at(now, self._probing_time)  # SHLD-29
 
-    def answered(self, now: float) -> None:
+    def peer_responded(self, now: float) -> None:
         """The peer acknowledged something, if only a probe: it is alive (MUST-37).
 
         If it took back its window, it is what we send again that probes it (MUST-35, SHLD-17). That

@@ -186,7 +186,7 @@ class SendVariables:
         return min(self.wnd, self.congestion.cwnd) - ((self.nxt - self.una) & MASK)
 
     @property
-    def undisturbed(self) -> bool:
+    def only_new_data(self) -> bool:
         """Whether no probe is out or due, of a tail, a window or a path; nothing urgent, no FIN."""
         return not (
             self.fin_queued

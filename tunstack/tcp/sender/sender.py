@@ -75,17 +75,17 @@ class Sender(SendTimers):
         self.recovery.send_early()
         self.wnd += 1  # SND.UNA is the SYN's, which takes no part of the window that was offered.
 
-    def syn_was_sent(self, now: float) -> None:
+    def restore_syn_sent(self, now: float) -> None:
         """A SYN,ACK of ours is out, and nobody knows since when; a timestamp's echo may tell."""
         self.syn_sent(now)
         self.recovery.sent_again(0, 1, now)  # Karn: the time that its ACK took measures nothing.
 
-    def all_was_said(self) -> None:
+    def restore_after_fin(self) -> None:
         """A FIN was the last number before `iss`, and is acknowledged: nothing will follow."""
         self.synchronized = self.fin_queued = self.orphaned = True
         self.buffer = SendBuffer((self.iss - 1) & MASK)
 
-    def forget_syn(self) -> None:
+    def return_to_listen(self) -> None:
         """No SYN is under way any more: the connection is back in LISTEN."""
         self.nxt = self.iss
         self.timer = None
@@ -277,7 +277,7 @@ class Sender(SendTimers):
 
     # Acknowledgement
 
-    def heard(
+    def handle_ack(
         self,
         ack: int,
         now: float,
@@ -321,7 +321,7 @@ class Sender(SendTimers):
         if marked:
             recovery.heed_mark(advance, now)
         if self.path.trial is not None:
-            sizing.look_at_trial(self, una, now)
+            sizing.check_trial(self, una, now)
         if was_syn:
             if self.retransmissions:  # RFC 6298 section 5.7
                 self.rtt.restart_after_syn_loss(self._config.rto_after_syn_loss)
@@ -337,13 +337,13 @@ class Sender(SendTimers):
         self._set_timers(advance, now)
 
     @property
-    def steady(self) -> bool:
-        """Whether nothing was sent again, lost or SACKed: so :meth:`heard_in_order`."""
+    def all_in_order(self) -> bool:
+        """Whether nothing was sent again, lost or SACKed: so :meth:`handle_ack_in_order`."""
         recovery = self.recovery
         return recovery.sack and recovery.undisturbed and self._tail.end is None
 
-    def heard_in_order(self, ack: int, advance: int, outstanding: int, now: float) -> None:
-        """As :meth:`heard` of an ACK that tells of nothing else, while `steady`.
+    def handle_ack_in_order(self, ack: int, advance: int, outstanding: int, now: float) -> None:
+        """As :meth:`handle_ack` of an ACK that tells of nothing else, while `all_in_order`.
 
         Both the arrival rules and header prediction come here.
 
@@ -362,7 +362,7 @@ class Sender(SendTimers):
         recovery.rack.delivered_in_order(last, rtt)
         self.rtt.sample(rtt, outstanding, 2 * self.mss)  # An ACK comes for two segments.
         if self.path.trial is not None:
-            sizing.look_at_trial(self, board.una, now)
+            sizing.check_trial(self, board.una, now)
         if synchronized:
             self.grow(advance, rtt, now)
         self.early_timer = None

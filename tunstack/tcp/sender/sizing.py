@@ -23,7 +23,7 @@ def too_large(sender: Sender, mss: int, seq: int, now: float) -> None:
     `seq` is of something outstanding (RFC 5927 section 4.1), and `mss` counts as the option does.
     """
     position = sender.recovery.board.una + ((seq - sender.una) & MASK)
-    if sender.synchronized and sender.path.believes(mss, position):
+    if sender.synchronized and sender.path.accepts_report(mss, position):
         _resize(sender)
         sender.start_timer(now)
 
@@ -33,7 +33,7 @@ def path_changed(sender: Sender, mss: int) -> None:
 
     That may be more or less than before. What is on its way arrives or not; time will tell.
     """
-    sender.path.told = mss
+    sender.path.limit = mss
     _take_mss(sender)
 
 
@@ -44,7 +44,7 @@ def timed_out(sender: SendVariables, now: float, probing: int) -> None:
     """
     path, recovery = sender.path, sender.recovery
     una = recovery.board.una
-    if path.confirms_doubt(una):
+    if path.confirms_report(una):
         sender.rtt.end_back_off()
         _resize(sender)
         return
@@ -107,7 +107,7 @@ def try_size(sender: Sender, what: Transmission) -> None:
             sender.recovery.probe_sent(end - what.size, end)
 
 
-def look_at_trial(sender: Sender, una: int, now: float) -> None:
+def check_trial(sender: Sender, una: int, now: float) -> None:
     """All before `una` has arrived: see what that means for a segment of a new size."""
     path = sender.path
     trial = path.trial

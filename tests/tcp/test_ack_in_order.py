@@ -30,10 +30,10 @@ def state(thing: Any) -> Any:
 
 
 def both_ways(sender: Sender, ack: int, now: float) -> None:
-    assert sender.steady
+    assert sender.all_in_order
     other = deepcopy(sender)
-    other.heard(ack, now)
-    sender.heard_in_order(ack, (ack - sender.una) & MASK, sender.outstanding, now)
+    other.handle_ack(ack, now)
+    sender.handle_ack_in_order(ack, (ack - sender.una) & MASK, sender.outstanding, now)
     assert state(sender) == state(other)
     assert_snd_una_is_one(sender)
 
@@ -93,9 +93,9 @@ def test_what_was_sent_again_is_not_for_it() -> None:
     sender = opened(0, CONFIG, 0.1)
     sender.buffer.append(bytes(MSS))
     sender.sent(Transmission(sender.nxt, MSS), 2.0)
-    assert sender.steady
+    assert sender.all_in_order
     sender.sent(Transmission(sender.una, MSS, why="timeout"), 3.0)
-    assert not sender.steady
+    assert not sender.all_in_order
 
 
 @pytest.mark.parametrize("user_timeout", [None, 0.15, 0.22, 60.0])
