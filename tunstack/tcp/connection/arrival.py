@@ -70,7 +70,7 @@ def _listen(connection: Connection, segment: Segment, now: float) -> Verdict:
     connection.sender.set_window(segment.seq, connection.sender.iss, segment.wnd)
     connection.enter(SYN_RECEIVED)
     connection.begin_passive_handshake()
-    # Data in a SYN is left to be sent again, but for that which a cookie vouches for.
+    # Data in a SYN is dropped and retransmitted, unless the SYN has a valid Fast Open cookie.
     if connection.accepts_early:
         if len(segment.payload):
             _text(connection, segment, (segment.seq + 1) & MASK, now)
@@ -128,7 +128,7 @@ def _otherwise(connection: Connection, segment: Segment, now: float) -> Verdict:
         refusal = _fifth_check_ack(connection, segment, now)
     if refusal is not None:
         return refusal
-    # Only now, as on Linux: a TSval that nobody's ACK vouches for would have PAWS drop all others.
+    # After the ACK was accepted, as on Linux: a forged TSval would have PAWS drop all others.
     # RFC 7323 section 4.3: from a segment that spans Last.ACK.sent.
     if (
         connection.timestamps_ok
@@ -336,30 +336,30 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
     sender.peer_responded(now)
     if ge(ack, sender.una):
         if ack != sender.una:
-            connection.soft_error = None  # It has come right.
+            connection.soft_error = None  # The path works again.
         _handle_ack(connection, segment, now)
         sender.update_window(segment.seq, ack, _scaled_window(connection, segment))
     elif segment.sack:
-        # Later ACKs have overtaken it, but a D-SACK is told once (RFC 2883 section 4), and undoes a
-        # recovery. The other blocks are hardly ever news: in the simulator nothing is faster for
-        # them. Linux hears both.
+        # An old ACK, but a D-SACK is reported once (RFC 2883 section 4), and may undo a recovery.
+        # The other blocks hardly ever add anything: in the simulator nothing is faster for them.
+        # Linux processes both.
         sender.handle_ack(ack, now, sack=segment.sack)
     if connection.state in _CLOSE_STATES and sender.fin_acknowledged:
         _our_fin_is_acknowledged(connection)
     elif connection.state is TIME_WAIT and segment.seq != connection.receiver.nxt:
-        # Nothing but their FIN can come: who says more is told where we are, as on Linux.
+        # Only the peer's FIN is expected: all else is answered with an ACK, as on Linux.
         connection.answer_unacceptable(segment, now)
     return None
 
 
 def _handle_ack(connection: Connection, segment: Segment, now: float) -> None:
-    """Let the sender know of an ACK that is not old."""
+    """Pass an ACK with SND.UNA =< SEG.ACK to the sender."""
     sender = connection.sender
     ack = segment.ack
     if not segment.sack and not segment.flags & ECE:
         if ack == sender.una:
             if ack == sender.nxt:
-                return  # Nothing is outstanding of which it could tell.
+                return  # Nothing is outstanding.
         elif sender.all_in_order:
             sender.handle_ack_in_order(ack, (ack - sender.una) & MASK, sender.outstanding, now)
             return
@@ -448,7 +448,7 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
         receiver.came_again(seq, behind)
         payload = memoryview(payload)[behind:]
         seq = receiver.nxt
-        receiver.ack_now = True  # Part of it was there: tell the peer where we are.
+        receiver.ack_now = True  # Part of it is a duplicate.
     beyond = diff((seq + len(payload)) & MASK, receiver.edge)
     if beyond > 0:
         payload = memoryview(payload)[:-beyond]

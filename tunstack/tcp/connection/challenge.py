@@ -1,7 +1,7 @@
-"""How often to answer what an attacker could send: challenge ACKs, per connection (RFC 5961).
+"""The rate limit of challenge ACKs, per connection (RFC 5961 section 7).
 
-A limit for the whole host would tell an outsider whether a guess at another connection was right
-(CVE-2016-5696); one for each connection tells only about itself.
+A limit shared by the whole host leaks whether a guess at another connection was right
+(CVE-2016-5696); one for each connection does not.
 """
 
 from __future__ import annotations

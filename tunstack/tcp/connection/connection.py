@@ -42,7 +42,7 @@ _ACCEPTED: Final = Verdict.ACCEPTED
 
 
 class Owner(Protocol):
-    """Who is told of a connection's fate: a listener at first, or the socket that opened it."""
+    """Called when a connection opens or fails to: its listener, or the socket that opened it."""
 
     def may_open(self) -> bool:
         """Whether a passive handshake may end now: there may be no room for its connection."""
@@ -58,9 +58,10 @@ class Owner(Protocol):
 
 
 class Connection(Ending):
-    """One connection: a control block, and what may be done with it.
+    """One connection: its entry points.
 
-    What it sends is made in :mod:`.transmitter`; what ends it stands in :mod:`.ending`.
+    `handle_*`, `segment_arrives` and the application's calls go in, `transmit` and `deadline` out.
+    Segments are built in :mod:`.transmitter`; close and abort are in :mod:`.ending`.
     """
 
     __slots__ = ()
@@ -77,7 +78,7 @@ class Connection(Ending):
         self._syn_due = False
 
     def open_passive(self) -> None:
-        """Passive OPEN: CLOSED to LISTEN. The SYN that it waits for begins its story."""
+        """Passive OPEN: CLOSED to LISTEN."""
         self.passive = True
         self.enter(LISTEN)
 
@@ -119,14 +120,14 @@ class Connection(Ending):
         """Whether the owner has room for one more that is ESTABLISHED."""
         return self.owner is None or self.owner.may_open()
 
-    # What the stories say (handshake.py, teardown.py)
+    # Called by the coroutines of handshake.py and teardown.py
 
     def send_syn(self) -> None:
         """Send a SYN; with an ACK, in SYN-RECEIVED."""
         self._syn_due = True
 
     def send_syn_at_once(self) -> None:
-        """The peer had an old connection of this name, which our RST ends: the SYN follows it.
+        """The peer had an old connection of this four-tuple, which our RST ends: the SYN follows.
 
         Linux repeats it two ticks of its clock later; as there, once, and not after a timeout.
         """
@@ -135,7 +136,7 @@ class Connection(Ending):
             self._syn_due = True
 
     def opened(self) -> None:
-        """Tell the owner that the connection is there; do what was asked for meanwhile."""
+        """Tell the owner that it is ESTABLISHED; send the FIN of an earlier CLOSE."""
         if self._syn_due:  # The ACK came in one batch with a SYN that we were to answer.
             self._syn_due = False
             self.receiver.ack_now = True
@@ -147,14 +148,14 @@ class Connection(Ending):
             self.run(teardown(self))
 
     def failed_to_open(self) -> None:
-        """Tell the owner that it came to nothing."""
+        """Tell the owner that the handshake has failed."""
         if self.fast_open is not None:
             self.fast_open.failed(self.error)
         if self.owner is not None:
             self.owner.failed_to_open(self)
 
     def return_to_listen(self) -> None:
-        """Whoever began a passive handshake broke it off (section 3.10.7.4): as if it never was."""
+        """The peer has reset a passive handshake: back to LISTEN (section 3.10.7.4)."""
         self._syn_due = False
         self.sender.return_to_listen()
         self.receiver.acknowledged()
@@ -200,7 +201,7 @@ class Connection(Ending):
         queued = sender.buffer.size
         if not queued:
             return True
-        # What the peer holds beyond a gap is outstanding, but keeps nobody from sending more.
+        # What the peer holds beyond a gap is outstanding, but does not fill cwnd.
         most = sender.congestion.cwnd + sender.unsent
         room = self.writable_size
         if not room or room * 2 < (queued if queued < most else most):
@@ -211,8 +212,8 @@ class Connection(Ending):
     def send(self, data: Buffer, now: float, *, urgent: bool = False) -> int:
         """SEND (section 3.10.2): queue `data`, as much as there is room for; returns how much.
 
-        If it is `urgent`, the peer hears at once that there is something to be read soon, up to the
-        end of what was taken, even if its window is closed.
+        If it is `urgent`, SND.UP is set behind what was taken, and sent at once, even if the peer's
+        window is closed.
 
         Raises:
             OSError: EPIPE after :meth:`shutdown`; what ended the connection, if it has ended.
@@ -264,7 +265,7 @@ class Connection(Ending):
         return not over and receiver.urgent_is_on_its_way
 
     def reconfigure(self, config: Config) -> None:
-        """Take other parameters; what was settled in the handshake is history."""
+        """Take other parameters; what the handshake has settled stays."""
         if config.congestion is not self.config.congestion:
             self.sender.change_congestion(config.congestion())
         self.config = config
@@ -293,13 +294,13 @@ class Connection(Ending):
         return now - age / 1000 if age < 1 << 31 else None
 
     def may_answer(self, now: float) -> bool:
-        """Whether to answer, once more, what an attacker could send (RFC 5961 section 7)."""
+        """Whether the limit of challenge ACKs allows another one (RFC 5961 section 7)."""
         if self.challenges is NEVER:
             self.challenges = ChallengeLimit()
         return self.challenges.allows(now)
 
     def challenge(self, now: float) -> None:
-        """Answer with an ACK that states where we are, but not without end (RFC 5961)."""
+        """Send a challenge ACK, if the limit allows it (RFC 5961)."""
         if self.may_answer(now):
             self.receiver.ack_now = True
 
@@ -322,20 +323,20 @@ class Connection(Ending):
         deadline, early = sender.timer, sender.early_timer
         if early is not None and (deadline is None or early < deadline):
             deadline = early
-        ack_due, quiet = self.receiver.ack_due, self.idle_timers.at
+        ack_due, idle = self.receiver.ack_due, self.idle_timers.at
         if ack_due is not None and (deadline is None or ack_due < deadline):
             deadline = ack_due
         deferred = sender.deferred_until
         if deferred and (deadline is None or deferred < deadline):
             deadline = deferred
-        if quiet is not None and (deadline is None or quiet < deadline):
-            deadline = quiet
+        if idle is not None and (deadline is None or idle < deadline):
+            deadline = idle
         return deadline
 
     def handle_timer(self, now: float) -> None:
         """Do what is due; call :meth:`transmit` after it."""
-        quiet = self.idle_timers.at
-        if quiet is not None and now >= quiet:
+        idle = self.idle_timers.at
+        if idle is not None and now >= idle:
             self._idle_timeout(now)
         receiver = self.receiver
         if receiver.ack_due is not None and now >= receiver.ack_due:
@@ -349,7 +350,7 @@ class Connection(Ending):
         unanswered = sender.unanswered
         action = sender.timer_fired(now)
         if unanswered < self.config.r1 == sender.unanswered:
-            self._report_silence()
+            self._report_r1()
         if action == "give up":
             self.give_up()
         elif action == "syn":
@@ -379,7 +380,7 @@ class Connection(Ending):
 
     @property
     def only_waits(self) -> bool:
-        """Whether it is in TIME-WAIT, nobody owns it, and it has said all: little of it matters."""
+        """Whether it is in TIME-WAIT, orphaned, with nothing to send or read."""
         receiver = self.receiver
         return (
             self.state is TIME_WAIT
@@ -390,7 +391,7 @@ class Connection(Ending):
 
     @property
     def only_data_pending(self) -> bool:
-        """Whether the application wants it open, and nothing waits to be sent but data."""
+        """Whether the application has not closed it, and it has only data and ACKs to send."""
         return not (
             self.sender.orphaned
             or self._close_requested
@@ -401,5 +402,5 @@ class Connection(Ending):
 
     @property
     def our_half_closed(self) -> bool:
-        """Whether a FIN of ours is sent or queued."""
+        """Whether our FIN is sent or queued."""
         return self._close_requested or self.state in FIN_SENT

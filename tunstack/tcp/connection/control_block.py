@@ -1,4 +1,4 @@
-"""The transmission control block of RFC 9293 section 3.3.1: all that is known of one connection."""
+"""The transmission control block of RFC 9293 section 3.3.1."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ControlBlock(Narrator):
         sender: The sending half.
         receiver: The receiving half.
         passive: Whether it came from a passive OPEN (MUST-11).
-        owner: Who is told when it opens or fails to.
+        owner: Called when it opens or fails to.
         error: Why it ended, if not as it should: an OSError whose errno is ECONNREFUSED,
             ECONNRESET, ETIMEDOUT, ECONNABORTED, EHOSTUNREACH or ENETUNREACH; else None.
         soft_error: The latest error that does not end the connection (MUST-47, MUST-56), until the
@@ -123,7 +123,7 @@ class ControlBlock(Narrator):
 
     @property
     def orphaned(self) -> bool:
-        """Whether the application has closed it, so that nobody will read."""
+        """Whether the application has closed it: nothing will be read."""
         return self.sender.orphaned
 
     def timestamp(self, now: float) -> int:

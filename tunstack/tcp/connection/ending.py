@@ -1,4 +1,4 @@
-"""What ends a connection: the application, an error, or a silence that lasts too long."""
+"""CLOSE, ABORT, resets, errors and timeouts: what ends a connection."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tunstack.tcp.sequence import MASK, diff
 
 
 class Ending(Transmitter):
-    """The ways in which a connection ends, or one half of it."""
+    """How a connection ends, or one half of it."""
 
     __slots__ = ()
 
@@ -46,20 +46,20 @@ class Ending(Transmitter):
         self.enter(LAST_ACK if self.state is CLOSE_WAIT else FIN_WAIT_1)
 
     def start_time_wait(self) -> None:
-        """The wait of 2 MSL begins now, whenever the next call that knows the time comes."""
+        """TIME-WAIT begins: stop the other timers; :meth:`transmit` starts that of 2 MSL."""
         self.sender.stop_timers()
 
     def shutdown_receive(self) -> None:
-        """Wait for no more: as on Linux, what is there or comes may be read, and no read waits.
+        """SHUT_RD, as on Linux: what is there or arrives may be read, and no read waits.
 
-        The peer notices nothing of it, unless nobody reads and the window closes.
+        Nothing is sent; if nothing is read any more, the window closes.
         """
         self.receiver.shut_down = True
 
     # Both
 
     def close(self, linger: float | None = None) -> None:
-        """The application lets go: close our half, and answer any further data with a RST.
+        """CLOSE by the application: close our half, and answer any further data with a RST.
 
         What is not acknowledged within `linger` seconds, if that is given, is not waited for: the
         connection is reset then.
@@ -88,9 +88,9 @@ class Ending(Transmitter):
         self.end(OSError(errno.ECONNABORTED, "Connection aborted"))
 
     def evict(self) -> None:
-        """The host is full, and takes this one's place for another: end it, whoever uses it.
+        """End it to make room for another connection, though it is in use.
 
-        The peer is told by a RST. What was not read is dropped, and its reader gets the error.
+        The peer gets a RST, the application an error. Unread data is dropped.
         """
         if self.state not in (CLOSED, LISTEN, SYN_SENT, TIME_WAIT):
             self.send_reset(self.sender.nxt)
@@ -129,13 +129,13 @@ class Ending(Transmitter):
         self.enter(CLOSED)
         self.close_coroutines()
 
-    # What goes wrong
+    # Errors
 
     def icmp_error(self, error: OSError) -> None:
         """An ICMP error came about a segment of ours (section 3.9.2.2).
 
-        In SYN-SENT it ends the attempt, as on Linux and by RFC 5461 section 4: whoever waits for
-        a connection wants to know. Later it is only noted (MUST-56).
+        In SYN-SENT it ends the attempt, as on Linux and by RFC 5461 section 4. Later it is a soft
+        error (MUST-56).
         """
         if self.state is SYN_SENT:
             self.end(error)
@@ -143,19 +143,19 @@ class Ending(Transmitter):
             self.report(error)
 
     def report(self, error: OSError) -> None:
-        """Something went wrong, and may yet come right (ERROR_REPORT, section 3.9.1.8)."""
+        """Note a soft error (ERROR_REPORT, section 3.9.1.8)."""
         self.soft_error = self.latest_report = error
         self.reports += 1
 
-    def _report_silence(self) -> None:
-        """R1 is reached (SHLD-9). What ICMP has told of the reason says more, and stays."""
+    def _report_r1(self) -> None:
+        """R1 is reached (SHLD-9): a soft error, unless ICMP has given a reason."""
         known = self.soft_error
         attempts = self.sender.unanswered
         self.report(OSError(errno.ETIMEDOUT, f"No answer to {attempts} attempts"))
         self.soft_error = known or self.soft_error
 
     def give_up(self) -> None:
-        """The peer has been silent for too long: end, and say why as well as we know."""
+        """R2 is reached: end with the error that ICMP has given, else ETIMEDOUT."""
         timed_out = OSError(errno.ETIMEDOUT, "Connection timed out")
         known = self.soft_error
         self.end(known if known is not None and known.errno != errno.ETIMEDOUT else timed_out)

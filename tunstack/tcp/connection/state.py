@@ -143,7 +143,7 @@ class StateMachine:
         self._state_changed()
 
     def restore_state(self, state: State) -> None:
-        """Be in the state in which an earlier object for the same connection was; no change."""
+        """Set the state without a transition: that of the object that this one replaces."""
         self.state = state
 
     def _state_changed(self) -> None:

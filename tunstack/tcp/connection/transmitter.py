@@ -1,4 +1,4 @@
-"""What goes out: the segments of a connection, dressed with all that each of them tells."""
+"""Builds the segments that a connection sends: payload, ACK, window and options."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SACK_SIZE = 4 + 3 * 8
 
 
 class Transmitter(ControlBlock):
-    """Makes segments of what the two halves of a connection have to say."""
+    """Builds segments from the state of both halves."""
 
     __slots__ = ()
 
@@ -72,7 +72,7 @@ class Transmitter(ControlBlock):
             if sender.up is None:
                 limit = max(room, config.max_payload - config.max_payload % room)
             else:
-                limit = room  # Whoever cut a larger segment would have to mend its pointer.
+                limit = room  # GSO would not adjust the urgent pointer.
             what = sender.next_transmission(limit, room, now)
             if what is None:
                 break
@@ -95,7 +95,7 @@ class Transmitter(ControlBlock):
             if what.fin and not sender.recovery.board.lost:
                 break
         if (sender.nxt - before) & MASK > sender.mss:
-            # Nothing follows this burst until it is acknowledged: let the peer not wait for more.
+            # The last of a burst has PSH: the peer need not wait for more.
             out[-1].flags |= PSH
         sender.watch_window(now)
 
@@ -114,7 +114,7 @@ class Transmitter(ControlBlock):
         payload: Buffer = b"",
         sack: tuple[tuple[int, int], ...] = (),
     ) -> Segment:
-        """A segment of a synchronized connection; it acknowledges all that came."""
+        """A segment of a synchronized connection, with the current ACK, window and options."""
         receiver = self.receiver
         if self.ecn.echo:
             flags |= ECE
@@ -144,8 +144,8 @@ class Transmitter(ControlBlock):
     def _probe(self, now: float, note: str) -> Segment:
         """A probe as Linux sends it: an old sequence number, which must be answered.
 
-        RFC 9293 section 3.8.6.1 lets a probe be new data or a retransmission; this takes none of
-        the data into the peer's accounts before there is room for it.
+        RFC 9293 section 3.8.6.1 lets a probe be new data or a retransmission; this one has none,
+        as the peer has no room for any.
         """
         segment = self._segment((self.sender.una - 1) & MASK, ACK, now)
         segment.note = note

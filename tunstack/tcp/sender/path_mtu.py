@@ -1,8 +1,8 @@
-"""How large a segment the path of one connection carries, by all that is known of it.
+"""The largest segment that the path of one connection carries, as far as is known.
 
-Routers tell of what does not fit (RFC 1191), and are believed with caution: anyone can send an ICMP
-message. Where they are silent, :mod:`~tunstack.tcp.sender.mtu_probing` finds out. Sizes are as the
-MSS option counts them, the data and the TCP options, but where it says otherwise.
+Routers report what does not fit (RFC 1191); the report is checked, as anyone can send an ICMP
+message (RFC 5927). Without reports, :mod:`~tunstack.tcp.sender.mtu_probing` searches.
+Sizes are as the MSS option counts them, the data and the TCP options, but where it says otherwise.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class Trial(NamedTuple):
 
 
 class PathMtu:
-    """What one connection knows.
+    """What one connection knows of its path.
 
     Attributes:
         limit: What routers have reported, or the link's size.
-        search: The search for what they do not say; None while there is no reason for one.
+        search: The search by probes; None while there is no reason for one.
         proven: The largest segment that has arrived, in octets of data.
         trial: One on its way whose arrival would prove more, if there is one.
-        pmtu_pending: Whether a router was believed since somebody has last looked at this.
+        pmtu_pending: Whether a report was accepted that the other connections do not know of yet.
     """
 
     __slots__ = (
@@ -89,13 +89,15 @@ class PathMtu:
         """How many octets of data to send in a segment, the options deducted (MUST-16)."""
         return min(self._agreed, self.known) - self._options
 
-    # What routers say
+    # Reports of routers (ICMP)
 
     def accepts_report(self, size: int, position: int) -> bool:
-        """A router says that what was sent at `position` did not fit, but `size` does.
+        """A router reports that what was sent at `position` did not fit, but `size` does.
 
-        RFC 5927 section 7.2: it is wrong where nothing that large was sent. Where as much has
-        arrived before, it may be a lie: then it counts if that segment times out.
+        RFC 5927 section 7.2: it is ignored where nothing that large was sent. Where as much has
+        arrived before, it may be forged: then it is deferred until that segment times out.
+
+        Returns whether it was accepted.
         """
         trial = self.trial
         if trial is not None and trial.probe and trial.start <= position < trial.end:
@@ -117,17 +119,17 @@ class PathMtu:
         self.pmtu_pending = True
 
     def confirms_report(self, una: int) -> bool:
-        """The segment at `una` has timed out; returns whether a router had said so."""
+        """The segment at `una` has timed out; returns whether that confirms a deferred report."""
         if self._deferred_report is None:
             return False
         size, position = self._deferred_report
         if position < una:
-            self._deferred_report = None  # It has arrived since: a lie, or long ago.
+            self._deferred_report = None  # It has arrived since: forged, or outdated.
             return False
         self._accept_report(size)
         return True
 
-    # What they do not say
+    # Probing
 
     def timed_out(self, una: int, size: int, probing: int) -> bool:
         """The segment at `una`, with `size` octets of data, has timed out.
@@ -160,7 +162,7 @@ class PathMtu:
         return None if size is None else size - self._options
 
     def trial_arrived(self) -> None:
-        """It was not too large."""
+        """The trial has arrived: segments of its size fit."""
         assert self.trial is not None
         self.proven = max(self.proven, self.trial.size)
         if self.trial.probe and self.search is not None:
@@ -168,7 +170,7 @@ class PathMtu:
         self.trial = None
 
     def probe_was_lost(self, now: float) -> None:
-        """The probe was lost, and nothing beside it."""
+        """The probe was lost, and nothing else was: it was too large."""
         assert self.trial is not None
         if self.search is not None:
             self.search.was_lost(self.trial.size + self._options, now)

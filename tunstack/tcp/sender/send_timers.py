@@ -1,4 +1,4 @@
-"""When a sender is to do something of its own accord: its timers, and what their firing brings.
+"""The timers of a sender.
 
 One is the retransmission timer (RFC 6298), or the persist timer when nothing is outstanding and the
 window is shut (RFC 9293 section 3.8.6.1). The early one comes before it: to probe for a lost tail,
@@ -18,7 +18,7 @@ from tunstack.tcp.sender.tail_probe import (
 
 
 class SendTimers(SendVariables):
-    """The timers of a sender, and how long it has been waiting."""
+    """The retransmission, persist, reordering and probe timers."""
 
     __slots__ = ()
 
@@ -30,12 +30,12 @@ class SendTimers(SendVariables):
         self.timer = self._timer_at(now, self.user_timeout)
 
     def stop_timers(self) -> None:
-        """Stop them all: there is nobody to send to any more."""
+        """Stop them all."""
         self.timer = self.early_timer = self.deferred_until = None
         self.persisting = False
 
     def end_deferral(self, now: float) -> None:
-        """See if a rest has waited for more for long enough."""
+        """End the deferral of a partial segment, if its time is over."""
         if self.deferred_until is not None and now >= self.deferred_until:
             self.deferred_until = 0.0
 
@@ -55,7 +55,7 @@ class SendTimers(SendVariables):
             self.schedule_probe(now)
 
     def start_flight(self, now: float) -> None:
-        """Start both timers for a lone small segment, in a connection that is ordinary."""
+        """As :meth:`start_timer` and :meth:`schedule_probe`, for a lone segment."""
         rtt = self.rtt
         timer, give_up = now + rtt.rto, now + self.user_timeout
         if timer > give_up:

@@ -1,4 +1,4 @@
-"""What a sender knows: RFC 9293's SND variables, and what it keeps beside them."""
+"""RFC 9293's SND variables, and the other state of a sender."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SendVariables:
         size: The bound of what is sent or queued and not acknowledged (SO_SNDBUF)...
         size_max: ...which is twice the congestion window where that is more, up to this.
         up: SND.UP: the number that follows our urgent data; None when all of it is acknowledged.
-        urgent_due: Whether the peer is to hear of it now.
+        urgent_due: Whether to send SND.UP now.
         nodelay: Whether the Nagle algorithm is off.
         corked: Whether only full segments may go.
         more: Whether the application has said that more is about to come (MSG_MORE).
@@ -138,7 +138,7 @@ class SendVariables:
         self.small_end = iss
 
     def reconfigure(self, config: Config) -> None:
-        """Take other parameters, as far as they are not history."""
+        """Take other parameters; what the handshake has settled stays."""
         self._config = config
         self.size, self.size_max = config.send_sizes
         self.nodelay = config.nodelay
@@ -153,7 +153,7 @@ class SendVariables:
             self._force_until = self.buffer.end
 
     def orphan(self) -> None:
-        """Nobody owns the connection any more: what is left is not tried for as long."""
+        """The application has closed the connection: R2 is shorter now, as on Linux."""
         self.orphaned = True
         self.user_timeout = self._config.orphan_r2
 
@@ -182,12 +182,12 @@ class SendVariables:
 
     @property
     def usable(self) -> int:
-        """How many octets the windows let go out now."""
+        """Octets that SND.WND and cwnd allow to send now."""
         return min(self.wnd, self.congestion.cwnd) - ((self.nxt - self.una) & MASK)
 
     @property
     def only_new_data(self) -> bool:
-        """Whether no probe is out or due, of a tail, a window or a path; nothing urgent, no FIN."""
+        """Whether there is no FIN, no urgent data and no probe: of a tail, a window or a path."""
         return not (
             self.fin_queued
             or self.unanswered
@@ -231,7 +231,7 @@ class SendVariables:
         return self.fin_queued and self.una == self.end
 
     def forget_data(self) -> None:
-        """Let go of what will not be sent any more; the numbers stay for whoever asks."""
+        """Free the buffer and the scoreboard; their numbers stay."""
         self.buffer.forget()
         self.recovery.board.forget()
 

@@ -46,7 +46,7 @@ class Transmission(NamedTuple):
 
 
 class Sender(SendTimers):
-    """The sending half: asked for what is to go out, and told what went out and what came."""
+    """The sending half: `next_transmission` says what to send, `sent` and `handle_ack` go in."""
 
     __slots__ = ()
 
@@ -76,17 +76,17 @@ class Sender(SendTimers):
         self.wnd += 1  # SND.UNA is the SYN's, which takes no part of the window that was offered.
 
     def restore_syn_sent(self, now: float) -> None:
-        """A SYN,ACK of ours is out, and nobody knows since when; a timestamp's echo may tell."""
+        """A SYN,ACK of ours is out, at a time not known: it was sent with a SYN cookie."""
         self.syn_sent(now)
         self.recovery.sent_again(0, 1, now)  # Karn: the time that its ACK took measures nothing.
 
     def restore_after_fin(self) -> None:
-        """A FIN was the last number before `iss`, and is acknowledged: nothing will follow."""
+        """Restore a sender whose FIN, the last number before `iss`, is acknowledged."""
         self.synchronized = self.fin_queued = self.orphaned = True
         self.buffer = SendBuffer((self.iss - 1) & MASK)
 
     def return_to_listen(self) -> None:
-        """No SYN is under way any more: the connection is back in LISTEN."""
+        """The connection is back in LISTEN: forget the SYN that was sent."""
         self.nxt = self.iss
         self.timer = None
         self.recovery = Recovery(self.congestion, self.rtt)
@@ -236,7 +236,7 @@ class Sender(SendTimers):
         return not outstanding and size >= self.max_wnd >> 1
 
     def sent(self, what: Transmission, now: float) -> None:
-        """`what` went out."""
+        """`what` was sent."""
         self.last_sent = now
         size = what.size + what.fin
         if self._force and ge((what.seq + size) & MASK, self._force_until):
@@ -343,9 +343,9 @@ class Sender(SendTimers):
         return recovery.sack and recovery.undisturbed and self._tail.end is None
 
     def handle_ack_in_order(self, ack: int, advance: int, outstanding: int, now: float) -> None:
-        """As :meth:`handle_ack` of an ACK that tells of nothing else, while `all_in_order`.
+        """As :meth:`handle_ack` of an ACK without SACK and ECE, while `all_in_order`.
 
-        Both the arrival rules and header prediction come here.
+        Both the arrival rules and the fast path call it.
 
         Args:
             ack: SEG.ACK, with SND.UNA < SEG.ACK =< SND.NXT.
@@ -406,19 +406,19 @@ class Sender(SendTimers):
         elif undone:
             self.grow(min(advance, self.mss), rtt, now)
         elif was is _LOSS and phase is not _RECOVERY:
-            self._tell_congestion(self.mss if phase is _OPEN else min(advance, self.mss), rtt, now)
+            self._open_cwnd(self.mss if phase is _OPEN else min(advance, self.mss), rtt, now)
 
     def grow(self, octets: int, rtt: float | None, now: float) -> None:
-        """Open cwnd if it was what limited us; a window never filled proves nothing (RFC 7661).
+        """Open cwnd if it was what limited us (congestion window validation, RFC 7661).
 
         What counts is how far it was filled when we sent: ACKs may come many in a batch.
         """
         congestion = self.congestion
         cwnd, flight = congestion.cwnd, self.recovery.flight
         if (flight if cwnd < congestion.ssthresh else self.mss) + flight > cwnd:
-            self._tell_congestion(octets, rtt, now)
+            self._open_cwnd(octets, rtt, now)
 
-    def _tell_congestion(self, octets: int, rtt: float | None, now: float) -> None:
+    def _open_cwnd(self, octets: int, rtt: float | None, now: float) -> None:
         board = self.recovery.board
         self.congestion.acknowledged(Acknowledgement(octets, now, rtt, board.una, board.nxt))
 

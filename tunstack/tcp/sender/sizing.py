@@ -1,4 +1,4 @@
-"""How large our segments are: what is known of the path (:mod:`.path_mtu`), and what a sender does.
+"""Changes of a sender's MSS: by ICMP reports, by probes, by timeouts (:mod:`.path_mtu`).
 
 Sizes without a word beside them are octets of data; where the MSS option's count is meant, which
 has the TCP options in it, it says so.
@@ -29,9 +29,9 @@ def too_large(sender: Sender, mss: int, seq: int, now: float) -> None:
 
 
 def path_changed(sender: Sender, mss: int) -> None:
-    """Others know that the path carries segments of `mss`, as the option counts.
+    """Another connection has found that the path carries segments of `mss`, as the option counts.
 
-    That may be more or less than before. What is on its way arrives or not; time will tell.
+    That may be more or less than before. Nothing is sent again for it.
     """
     sender.path.limit = mss
     _take_mss(sender)
@@ -98,7 +98,7 @@ def probe_size(sender: Sender, room: int) -> int:
 
 
 def try_size(sender: Sender, what: Transmission) -> None:
-    """`what` went out, and is larger than anything that has arrived: see if it does."""
+    """`what` was sent, and is larger than anything that has arrived: it is the trial now."""
     path, end = sender.path, sender.recovery.board.nxt
     size = what.size if what.probe else min(what.size, sender.mss)
     if what.probe or (path.trial is None and size > path.proven):
@@ -108,7 +108,7 @@ def try_size(sender: Sender, what: Transmission) -> None:
 
 
 def check_trial(sender: Sender, una: int, now: float) -> None:
-    """All before `una` has arrived: see what that means for a segment of a new size."""
+    """All before `una` has arrived: see whether the trial has, or is lost."""
     path = sender.path
     trial = path.trial
     assert trial is not None

@@ -1,6 +1,6 @@
-"""The tail loss probe: when the last segments of a flight are lost, nobody is left to tell of it.
+"""The tail loss probe (RFC 8985 section 7): the loss of a flight's last segments draws no ACKs.
 
-RFC 8985 section 7: before the retransmission timer, send something that draws an ACK.
+So something that draws an ACK is sent before the retransmission timer fires.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ class TailLossProbe:
         self._retransmission = retransmission
 
     def forget(self) -> None:
-        """Whatever becomes of the probe, it tells nothing more."""
+        """Ignore what becomes of the probe."""
         self.end = None
 
     def came_twice(self, dsack: tuple[int, int]) -> bool:
-        """Whether it is the probe that a D-SACK tells of."""
+        """Whether a D-SACK reports the probe."""
         return self._retransmission and dsack[1] == self.end
 
     def acknowledged(self, una: int, *, duplicate: bool, came_twice: bool) -> bool:
