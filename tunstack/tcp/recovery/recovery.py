@@ -23,6 +23,7 @@ from tunstack.tcp.sender.rtt import CLOCK_GRANULARITY
 if TYPE_CHECKING:
     from tunstack.tcp.congestion import CongestionControl
     from tunstack.tcp.recovery.scoreboard import Sent
+    from tunstack.tcp.sender.path_mtu import PathMtu
     from tunstack.tcp.sender.rtt import RttEstimator
 
 _ORDER: Final = attrgetter("time", "end")
@@ -76,9 +77,6 @@ class Recovery:
         reorder_timer: When to look for overdue ranges again, in seconds; None if never.
         undone: How many recoveries turned out to be spurious.
         why: What calls for the retransmissions: "fast", "timeout" or "too large".
-        probe: The size probe that is on its way (RFC 4821), as the positions of its edges; None
-            when there is none, and as soon as it is lost, or it may have been.
-        probe_lost: Whether the latest one was lost, and nothing beside it.
         cwr_due: Whether the window came down, and the peer is to be told (RFC 3168).
     """
 
@@ -89,6 +87,7 @@ class Recovery:
         "_held",
         "_marked_at",
         "_partial_acks",
+        "_path",
         "_prr",
         "_rtt",
         "_timed_out_at",
@@ -99,8 +98,6 @@ class Recovery:
         "fin",
         "flight",
         "phase",
-        "probe",
-        "probe_lost",
         "rack",
         "recover",
         "reorder_timer",
@@ -110,9 +107,10 @@ class Recovery:
         "why",
     )
 
-    def __init__(self, congestion: CongestionControl, rtt: RttEstimator) -> None:
+    def __init__(self, congestion: CongestionControl, rtt: RttEstimator, path: PathMtu) -> None:
         self._congestion = congestion
         self._rtt = rtt
+        self._path = path
         self._prr: ProportionalRateReduction | None = None
         self._undo: Undo | None = None
         self._frto: ForwardRto | None = None  # While it is judged whether a timeout was spurious.
@@ -134,8 +132,6 @@ class Recovery:
         self.reorder_timer: float | None = None
         self.undone = 0
         self.why = ""
-        self.probe: tuple[int, int] | None = None
-        self.probe_lost = False
         self._marked_at = -1  # SND.NXT, as a position, when the window last came down for a mark.
         self.cwr_due = False
 
@@ -200,8 +196,9 @@ class Recovery:
     def sent_again(self, start: int, end: int, now: float) -> None:
         """[start, end) went out again."""
         self.resend_now = False
-        if self.probe is not None and start < self.probe[1] and end > self.probe[0]:
-            self.probe = None  # What is heard of it will say nothing about its size.
+        trial = self._path.trial
+        if trial is not None and start < trial.end and end > trial.start:
+            trial.sent_again = True
         self.board.sent_again(start, end, now)
         if self._prr is not None:
             self._prr.sent(end - start)
@@ -517,22 +514,17 @@ class Recovery:
         self._held = self._duplicates = self._partial_acks = 0
         self.resend_now = True
 
-    def probe_sent(self, start: int, end: int) -> None:
-        """[start, end), just sent, is larger than our segments are."""
-        self.probe = start, end
-        self.probe_lost = False
-
     def _lost_only_the_probe(self) -> bool:
         """See whether just the size probe was lost: that was its size (RFC 4821 section 7.6.2)."""
-        if self.probe is None:
+        trial = self._path.trial
+        if trial is None or not trial.probe or trial.lost or trial.sent_again:
             return False
-        start, end = self.probe
+        start, end = trial.start, trial.end
         if self.board.lost > self.board.lost_within(start, end):
             return False
         for sent in self.board.within(start, end):
             if not sent.sacked:
                 self.board.lose(sent)
-        self.probe = None
-        self.probe_lost = True
+        trial.lost = True
         self._repair()
         return True

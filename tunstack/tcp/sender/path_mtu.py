@@ -7,7 +7,8 @@ Sizes are as the MSS option counts them, the data and the TCP options, but where
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from tunstack.tcp.sender.mtu_probing import ALWAYS, BASE, OFF, TIMEOUTS, MtuSearch, below
 
@@ -15,7 +16,8 @@ _SURELY_ARRIVES: Final = 500
 """Octets of data; no router is believed that a segment of this size is too large."""
 
 
-class Trial(NamedTuple):
+@dataclass(slots=True)
+class Trial:
     """A segment of a size that has not been seen to arrive; positions are the scoreboard's.
 
     Attributes:
@@ -23,12 +25,16 @@ class Trial(NamedTuple):
         end: Position behind its last.
         size: Octets of data.
         probe: Whether it is larger than our segments are: a probe.
+        sent_again: Whether its data was retransmitted: its ACK proves nothing of a probe then.
+        lost: Whether it is a probe that was lost, and nothing else was.
     """
 
     start: int
     end: int
     size: int
     probe: bool
+    sent_again: bool = False
+    lost: bool = False
 
 
 class PathMtu:

@@ -117,7 +117,7 @@ class SendVariables:
         self.early = False
         self.congestion = congestion
         self.rtt = RttEstimator(config.rto_initial, config.rto_min, config.rto_max)
-        self.recovery = Recovery(congestion, self.rtt)
+        self.recovery = Recovery(congestion, self.rtt, self.path)
         self.timer: float | None = None
         self.early_timer: float | None = None
         self.persisting = False

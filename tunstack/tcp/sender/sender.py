@@ -89,7 +89,7 @@ class Sender(SendTimers):
         """The connection is back in LISTEN: forget the SYN that was sent."""
         self.nxt = self.iss
         self.timer = None
-        self.recovery = Recovery(self.congestion, self.rtt)
+        self.recovery = Recovery(self.congestion, self.rtt, self.path)
         self.rtt.end_back_off()
 
     def next_transmission(self, limit: int, room: int, now: float) -> Transmission | None:

@@ -51,7 +51,7 @@ def timed_out(sender: SendVariables, now: float, probing: int) -> None:
     if path.trial is not None:
         if path.trial.probe and path.trial.start == una:
             path.probe_was_lost(now)
-        path.trial = recovery.probe = None
+        path.trial = None
     first = next(iter(recovery.board), None)
     size = 0 if first is None else min(first.end - first.start, sender.mss)
     narrower = path.timed_out(una, size, probing)
@@ -65,7 +65,7 @@ def timed_out(sender: SendVariables, now: float, probing: int) -> None:
 def _resize(sender: SendVariables) -> None:
     """The path is narrower: send again at once what did not fit (RFC 1191 section 6.4)."""
     _take_mss(sender)
-    sender.path.trial = sender.recovery.probe = None
+    sender.path.trial = None
     sender.early_timer = None
     sender.recovery.resize(sender.mss)
 
@@ -103,8 +103,6 @@ def try_size(sender: Sender, what: Transmission) -> None:
     size = what.size if what.probe else min(what.size, sender.mss)
     if what.probe or (path.trial is None and size > path.proven):
         path.trial = Trial(end - what.size, end, size, what.probe)
-        if what.probe:
-            sender.recovery.probe_sent(end - what.size, end)
 
 
 def check_trial(sender: Sender, una: int, now: float) -> None:
@@ -112,11 +110,10 @@ def check_trial(sender: Sender, una: int, now: float) -> None:
     path = sender.path
     trial = path.trial
     assert trial is not None
-    if trial.probe and sender.recovery.probe is None:
-        if sender.recovery.probe_lost:
-            path.probe_was_lost(now)
+    if trial.lost:
+        path.probe_was_lost(now)
+    elif trial.probe and trial.sent_again:
         path.trial = None
     elif una >= trial.end:
         path.trial_arrived()
-        sender.recovery.probe = None
         _take_mss(sender)
