@@ -28,7 +28,7 @@ from tunstack.tcp.connection.syn_options import agree_on_options
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.receiver.receive_buffer import own
 from tunstack.tcp.segment import ACK, ECE, FIN, RST, SYN, URG, Segment
-from tunstack.tcp.sequence import MASK, diff, ge, gt, le, lt
+from tunstack.tcp.sequence import MASK, diff, gt, le, lt
 
 if TYPE_CHECKING:
     from tunstack.tcp.connection.connection import Connection
@@ -133,7 +133,7 @@ def _otherwise(connection: Connection, segment: Segment, now: float) -> Verdict:
     if (
         connection.timestamps_ok
         and segment.ts_val is not None
-        and le(segment.seq, connection.last_ack_sent)
+        and (segment.seq == connection.last_ack_sent or le(segment.seq, connection.last_ack_sent))
     ):
         connection.ts_recent = segment.ts_val
         connection.ts_recent_at = now
@@ -326,19 +326,22 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
             sender.handle_ack(ack, now, echoed_at=connection.echoed_at(segment, now))
         connection.enter(ESTABLISHED)
         return None
-    if gt(ack, sender.nxt):
-        connection.challenge(now)
-        return Verdict.UNACCEPTABLE_ACK
-    if diff(sender.una, ack) > sender.max_wnd:
-        # RFC 5961 section 5 (MAY-12): too old to be anybody's but an attacker's.
-        connection.challenge(now)
-        return Verdict.OLD_ACK
-    sender.peer_responded(now)
-    if ge(ack, sender.una):
-        if ack != sender.una:
+    advance, outstanding = (ack - sender.una) & MASK, (sender.nxt - sender.una) & MASK
+    if advance > outstanding:
+        if gt(ack, sender.nxt):
+            connection.challenge(now)
+            return Verdict.UNACCEPTABLE_ACK
+        if diff(sender.una, ack) > sender.max_wnd:
+            # RFC 5961 section 5 (MAY-12): too old to be anybody's but an attacker's.
+            connection.challenge(now)
+            return Verdict.OLD_ACK
+    if sender.persisting or not sender.wnd:
+        sender.peer_responded(now)
+    if advance <= outstanding:
+        if advance:
             connection.soft_error = None  # The path works again.
         _handle_ack(connection, segment, now)
-        sender.update_window(segment.seq, ack, _scaled_window(connection, segment))
+        sender.update_window(segment.seq, ack, segment.wnd << sender.shift)
     elif segment.sack:
         # An old ACK, but a D-SACK is reported once (RFC 2883 section 4), and may undo a recovery.
         # The other blocks hardly ever add anything: in the simulator nothing is faster for them.

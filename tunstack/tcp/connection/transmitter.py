@@ -37,7 +37,8 @@ class Transmitter(ControlBlock):
             sender.syn_sent(now)
             if not sender.early:
                 return out
-        if sender.nxt != sender.una or sender.nxt != sender.end:
+        nxt = sender.nxt
+        if nxt != sender.una or sender.buffer.size or (sender.fin_queued and nxt != sender.end):
             self._transmit_data(out, now)
         if sender.urgent_due:
             receiver.ack_now = True

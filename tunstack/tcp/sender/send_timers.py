@@ -127,16 +127,15 @@ class SendTimers(SendVariables):
             self.timer = self._timer_at(now, self._probing_time)  # SHLD-29
 
     def peer_responded(self, now: float) -> None:
-        """The peer acknowledged something, if only a probe: it is alive (MUST-37).
+        """An ACK came while the window is shut, or was: the peer is alive (MUST-37).
 
         If it took back its window, it is what we send again that probes it (MUST-35, SHLD-17). That
         keeps the connection, unless its owner wants otherwise, or there is none whom it could serve
         (RFC 6429): a peer that never opens its window must not hold our memory for ever.
         """
-        if self.persisting or not self.wnd:
-            self.unanswered = 0
-            if not self.orphaned and self._config.user_timeout is None:
-                self.stalled_since = now
+        self.unanswered = 0
+        if not self.orphaned and self._config.user_timeout is None:
+            self.stalled_since = now
 
     @property
     def next_timer(self) -> float | None:
