@@ -22,7 +22,6 @@ from tunstack.tcp.connection.state import (
     CAN_RECEIVE,
     CAN_SEND,
     CLOSED,
-    FIN_SENT,
     LISTEN,
     SYN_RECEIVED,
     SYN_SENT,
@@ -399,8 +398,3 @@ class Connection(Ending):
             or self._syn_due
             or self.soft_error is not None
         )
-
-    @property
-    def our_half_closed(self) -> bool:
-        """Whether our FIN is sent or queued."""
-        return self._close_requested or self.state in FIN_SENT

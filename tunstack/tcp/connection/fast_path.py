@@ -1,9 +1,10 @@
-"""Header prediction: the segment that everybody expects, and what it does, in a few lines.
+"""The fast path (header prediction): the next segment in order, in a connection without losses.
 
-Nearly all segments of a transfer are the next in order, acknowledge something or nothing new, and
-find nothing to repair. For them most of the rules of :mod:`~tunstack.tcp.connection.arrival` come
-to nothing, and what is left stands here, once more and short. It must come to exactly the same: the
-simulator's runs are octet by octet the same with and without it, and tests compare the two.
+Nearly all segments of a transfer are such. For them most of the rules of
+:mod:`~tunstack.tcp.connection.arrival` have no effect, and what is left is here, once more and
+short; what an ACK and a window update change is the sender's, and the same for both. The result
+must be identical: the simulator's runs are octet by octet the same with and without it, and tests
+compare the two.
 
 :func:`is_ordinary` says whether a connection is in such a state; it is asked when something has
 happened to it that is not of this kind, not for each segment.
@@ -110,8 +111,7 @@ def arrives(
 def answer(connection: Connection, data: Buffer, now: float, write: Write) -> bool:
     """Queue and write `data`, if it goes out at once, whole, as the only thing on its way.
 
-    What :meth:`Connection.send` and :func:`transmit` do for it: most answers to small requests, and
-    most requests, are such data.
+    As :meth:`Connection.send` and :func:`transmit` do: most small requests and answers are such.
 
     Returns:
         Whether that was so, and is done; else nothing has changed.
@@ -148,7 +148,7 @@ def answer(connection: Connection, data: Buffer, now: float, write: Write) -> bo
 
 
 def leaves_late(connection: Connection, now: float) -> None:
-    """What :func:`answer` wrote, and nothing since, leaves only now: no ACK is overdue for it."""
+    """What :func:`answer` wrote last leaves only now: its RTT and timers begin now."""
     sender = connection.sender
     if sender.nxt != sender.una:
         sender.last_sent = sender.stalled_since = now

@@ -110,9 +110,6 @@ CAN_RECEIVE: Final = frozenset({ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2})
 CAN_SEND: Final = frozenset({ESTABLISHED, CLOSE_WAIT})
 """States in which our half is open, so that the application may send."""
 
-FIN_SENT: Final = frozenset({FIN_WAIT_1, FIN_WAIT_2, CLOSING, LAST_ACK, TIME_WAIT})
-"""States in which our half is closed: the FIN is sent, or waits behind the data."""
-
 
 class ForbiddenTransitionError(Exception):
     """A bug in this stack: a change of state that no row of `TRANSITIONS` permits."""

@@ -1,4 +1,4 @@
-"""The options of the two SYNs: what ours offers, and what both sides use once theirs is here."""
+"""The options of the SYNs: what ours offers, and what is agreed on when the peer's arrives."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ class SendVariables:
         self.user_timeout = config.data_r2
 
     def push(self) -> None:
-        """Let go all that is queued by now, whatever holds back what is small."""
+        """Send all that is queued by now, whatever Nagle or a cork hold back."""
         self.more = False
         if self.unsent:
             self._force = True
@@ -217,7 +217,7 @@ class SendVariables:
 
     @property
     def may_send(self) -> bool:
-        """Whether data may go out: our SYN is acknowledged, or that is not to be waited for."""
+        """Whether data may be sent: our SYN is acknowledged, or Fast Open need not wait for it."""
         return self.synchronized or (self.early and self.nxt != self.iss)
 
     @property

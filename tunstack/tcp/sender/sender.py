@@ -1,4 +1,4 @@
-"""The sending half of a connection: what to send next, and what an acknowledgement changes.
+"""The sending half of a connection: what to send next, and ACK processing.
 
 Its variables are in :mod:`.send_variables`, its timers in :mod:`.send_timers`.
 """
@@ -27,8 +27,8 @@ _LOSS: Final = Phase.LOSS
 class Transmission(NamedTuple):
     """What to send: `size` octets from `seq`, and a FIN behind them or not.
 
-    `why` says what calls for it if it was sent before: "fast", "timeout", "too large" or "tail loss
-    probe"; else it is empty. `probe`: it is larger than our segments are, to see if it arrives.
+    `why` is the reason of a retransmission: "fast", "timeout", "too large" or "tail loss probe";
+    empty for new data. `probe`: a path MTU probe, larger than the MSS.
     """
 
     seq: int
@@ -39,7 +39,7 @@ class Transmission(NamedTuple):
 
     @property
     def note(self) -> str:
-        """What it is, if it is anything special."""
+        """What captures and traces say of it."""
         if self.probe:
             return "size probe"
         return self.why and f"retransmission: {self.why}"
