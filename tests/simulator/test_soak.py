@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulator import soak
 from tunstack.simulator import Application, Simulator
-from tunstack.tcp.connection.idle_timers import QuietTimer
+from tunstack.tcp.connection.idle_timers import IdleTimers
 from tunstack.tcp.receiver.reassembly import Reassembly
 from tunstack.tcp.receiver.receive_buffer import ReceiveBuffer
 
@@ -73,7 +73,7 @@ def test_data_that_never_arrives_is_noticed(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_connection_that_is_left_behind_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """TIME-WAIT without a timer."""
-    monkeypatch.setattr(QuietTimer, "watch", lambda *_: None)
+    monkeypatch.setattr(IdleTimers, "watch", lambda *_: None)
     assert any("left behind: " in why for why in failures(soak.soak))
 
 

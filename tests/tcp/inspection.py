@@ -47,9 +47,9 @@ class TracedConnection(Connection):
         super().__init__(*args, **kwargs)
         self.states = [self.state]
 
-    def _state_changed(self) -> None:
-        self.states.append(self.state)
-        super()._state_changed()
+    def enter(self, state: State) -> None:
+        self.states.append(state)
+        super().enter(state)
 
 
 class Tcb:
@@ -341,12 +341,12 @@ class Tcb:
     @property
     def told_size(self) -> int:
         """What routers have said, or the link's MTU."""
-        return self.connection.sender.path.told
+        return self.connection.sender.path.limit
 
     @property
     def path_has_changed(self) -> bool:
         """Whether others on the same path are to hear of its new size."""
-        return self.connection.sender.path.news
+        return self.connection.sender.path.pmtu_pending
 
     def search_anew(self, base: int) -> None:
         """Begin the search for the path's MTU again from `base`, with nothing tried."""

@@ -35,15 +35,15 @@ class Chronicle(Narrator):
 def test_a_story_begins_at_once_and_waits() -> None:
     chronicle = Chronicle()
     chronicle.enter(S.SYN_SENT)
-    chronicle.tell(chronicle.opening())
+    chronicle.run(chronicle.opening())
     assert chronicle.lines == ["begun in SYN-SENT"]
-    chronicle.end_stories()
+    chronicle.close_coroutines()
 
 
 def test_a_story_goes_on_within_the_change_of_state() -> None:
     chronicle = Chronicle()
     chronicle.enter(S.SYN_SENT)
-    chronicle.tell(chronicle.opening())
+    chronicle.run(chronicle.opening())
     chronicle.enter(S.SYN_RECEIVED)
     assert chronicle.lines[1:] == ["left for SYN-RECEIVED"]
     chronicle.enter(S.ESTABLISHED)
@@ -53,7 +53,7 @@ def test_a_story_goes_on_within_the_change_of_state() -> None:
 def test_a_state_that_never_was_is_not_waited_for() -> None:
     chronicle = Chronicle()
     chronicle.enter(S.SYN_SENT)
-    chronicle.tell(chronicle.opening())
+    chronicle.run(chronicle.opening())
     chronicle.enter(S.ESTABLISHED)
     assert chronicle.lines[1:] == ["left for ESTABLISHED", "now in ESTABLISHED"]
 
@@ -62,7 +62,7 @@ def test_a_story_may_change_the_state_itself() -> None:
     chronicle = Chronicle()
     chronicle.enter(S.SYN_SENT)
     chronicle.enter(S.ESTABLISHED)
-    chronicle.tell(chronicle.closing())
+    chronicle.run(chronicle.closing())
     assert chronicle.lines == ["closing", "FIN sent"]
     chronicle.enter(S.FIN_WAIT_2)
     assert chronicle.lines[2:] == ["FIN acknowledged"]
@@ -71,8 +71,8 @@ def test_a_story_may_change_the_state_itself() -> None:
 def test_a_second_story_follows_the_first() -> None:
     chronicle = Chronicle()
     chronicle.enter(S.SYN_SENT)
-    chronicle.tell(chronicle.opening())
-    chronicle.tell(chronicle.closing())
+    chronicle.run(chronicle.opening())
+    chronicle.run(chronicle.closing())
     assert chronicle.lines == ["begun in SYN-SENT"]
     chronicle.enter(S.ESTABLISHED)
     assert chronicle.lines[1:] == [
@@ -90,10 +90,10 @@ def test_stories_end_untold() -> None:
     chronicle = Chronicle()
     chronicle.enter(S.SYN_SENT)
     first, second = chronicle.opening(), chronicle.closing()
-    chronicle.tell(first)
-    chronicle.tell(second)
-    chronicle.end_stories()
-    chronicle.end_stories()
+    chronicle.run(first)
+    chronicle.run(second)
+    chronicle.close_coroutines()
+    chronicle.close_coroutines()
     for story in (first, second):
         with pytest.raises(RuntimeError, match="already awaited"):
             story.send(None)
@@ -105,9 +105,9 @@ def test_a_story_may_end_all_stories_itself() -> None:
     chronicle = Chronicle()
 
     async def giving_up() -> None:
-        chronicle.end_stories()
+        chronicle.close_coroutines()
         chronicle.lines.append("returned by itself")
 
-    chronicle.tell(giving_up())
-    chronicle.tell(giving_up())
+    chronicle.run(giving_up())
+    chronicle.run(giving_up())
     assert chronicle.lines == ["returned by itself"] * 2

@@ -120,11 +120,11 @@ def test_a_sample_ends_the_back_off() -> None:
 
 
 @pytest.mark.rfc("7323:G")
-def test_weight_scales_both_gains() -> None:
-    """RFC 7323 appendix G."""
+def test_many_samples_of_a_window_divide_both_gains() -> None:
+    """RFC 7323 appendix G: here two."""
     rtt = estimator()
     rtt.sample(0.5)
-    rtt.sample(0.9, weight=0.5)
+    rtt.sample(0.9, 2000, 1000)
     assert rtt.rttvar == approx(0.25 + (0.4 - 0.25) / 8)
     assert rtt.srtt == approx(0.5 + 0.4 / 16)
 

@@ -12,7 +12,6 @@ from tunstack.tcp.connection.diagram import mermaid
 from tunstack.tcp.connection.state import (
     CAN_RECEIVE,
     CAN_SEND,
-    FIN_SENT,
     SYNCHRONIZED,
     TRANSITIONS,
     ForbiddenTransitionError,
@@ -132,7 +131,6 @@ def test_sets_of_states() -> None:
     assert set(S) - SYNCHRONIZED == {S.CLOSED, S.LISTEN, S.SYN_SENT, S.SYN_RECEIVED}
     assert {S.ESTABLISHED, S.FIN_WAIT_1, S.FIN_WAIT_2} == CAN_RECEIVE
     assert {S.ESTABLISHED, S.CLOSE_WAIT} == CAN_SEND
-    assert SYNCHRONIZED - CAN_SEND == FIN_SENT
 
 
 def test_diagram_shows_the_table() -> None:

@@ -63,7 +63,7 @@ async def test_what_is_larger_than_the_sockets_buffer_passes(
 
 async def test_a_cancelled_receive_loses_nothing() -> None:
     near, middle = socket.socketpair()
-    Channel(near).send(Told("whole"))
+    Channel(near).send(ServiceMessage("whole"))
     data = middle.recv(1000)
     left, far = socket.socketpair()
     right = Channel(far)
@@ -74,7 +74,7 @@ async def test_a_cancelled_receive_loses_nothing() -> None:
                 with trio.move_on_after(0.01) as scope:
                     await right.receive()
                 assert scope.cancelled_caught
-        assert await right.receive() == Told("whole")
+        assert await right.receive() == ServiceMessage("whole")
         left.close()
         assert await right.receive() is None
 

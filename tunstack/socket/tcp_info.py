@@ -59,7 +59,7 @@ def packed_tcp_info(sock: BaseSocket) -> bytes:
 
 def _pack(flow: Flow, now: float) -> bytes:
     info, sender, mss = flow.info(), flow.sender, max(1, flow.sender.mss)
-    recovery, quiet = sender.recovery, flow.quiet
+    recovery, quiet = sender.recovery, flow.idle_timers
     board = recovery.board
 
     def microseconds(seconds: float | None) -> int:
@@ -99,8 +99,8 @@ def _pack(flow: Flow, now: float) -> bytes:
         0,  # fackets
         since(sender.last_sent),
         0,  # when the last ACK was sent: Linux does not remember it either
-        since(quiet.heard_at),  # of data: not later than that
-        since(quiet.heard_at),
+        since(quiet.received_at),  # of data: not later than that
+        since(quiet.received_at),
         info.pmtu,
         info.rcv_wnd,
         microseconds(info.rtt),

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tunstack.stack.flow import Flow
     from tunstack.stack.limits import Limits
     from tunstack.stack.memory import Memory
-    from tunstack.stack.peers import Peer
     from tunstack.stack.time_wait import TimeWaits
     from tunstack.tcp.listen.listener import Listener
 
@@ -69,43 +68,42 @@ class Eviction:
             proven: Whether that is known to be true, so that one in use may end for it.
         """
         while self._memory.budget.full:
-            peer = self._memory.peers.find(remote)
-            if not (proven and self._evict(self._for_memory(peer, now))):
+            if not (proven and self._evict(self._for_memory(remote, now))):
                 return Verdict.NO_MEMORY
         return self.make_place(remote, now, proven=proven)
 
     def make_place(self, remote: Address, now: float, *, proven: bool) -> Verdict | None:
         """As :meth:`make_room`, however full the memory is."""
-        peer = self._memory.peers.find(remote)
-        if self._is_limited(peer):
+        limits = self._limits
+        if limits.peer_connections is not None and self._is_limited(remote):
             self._counters["peer_limited"] += 1
             return Verdict.TOO_MANY
-        while len(self._demux.connections) + len(self._time_waits) >= self._limits.connections:
+        while len(self._demux.connections) + len(self._time_waits) >= limits.connections:
             if self._memory.give_up_wait():
                 continue
             ended = self._memory.give_up_one()
             if ended is not None:
                 self._forget(ended)
-            elif not (proven and self._evict(self._for_connection(peer, now))):
+            elif not (proven and self._evict(self._for_connection(remote, now))):
                 return Verdict.TOO_MANY
         return None
 
     def could(self, refusal: Verdict, remote: Address, now: float) -> bool:
         """Whether :meth:`make_room` would not have answered `refusal`, had it been proven."""
-        peer = self._memory.peers.find(remote)
         if refusal is Verdict.NO_MEMORY:
-            return self._for_memory(peer, now) is not None
-        return not self._is_limited(peer) and self._for_connection(peer, now) is not None
+            return self._for_memory(remote, now) is not None
+        return not self._is_limited(remote) and self._for_connection(remote, now) is not None
 
-    def _is_limited(self, peer: Peer[Flow] | None) -> bool:
-        most = self._limits.peer_connections
+    def _is_limited(self, remote: Address) -> bool:
+        most, peer = self._limits.peer_connections, self._memory.peers.find(remote)
         return most is not None and peer is not None and len(peer.members) >= most
 
-    def _for_memory(self, newcomer: Peer[Flow] | None, now: float) -> Flow | None:
+    def _for_memory(self, remote: Address, now: float) -> Flow | None:
         """Who is to go for the memory that it holds; None if nobody is."""
         if not self._limits.evict:
             return None
         peers = self._memory.peers
+        newcomer = peers.find(remote)
         hoard = peers.largest_hoard()
         flow = peers.idle_longest() if hoard is None else hoard.heaviest()
         share = max(self._limits.memory >> _SHARE, 0 if newcomer is None else newcomer.held)
@@ -113,13 +111,14 @@ class Eviction:
             return flow
         return flow if flow is not None and now - flow.active_at >= IDLE else None
 
-    def _for_connection(self, newcomer: Peer[Flow] | None, now: float) -> Flow | None:
+    def _for_connection(self, remote: Address, now: float) -> Flow | None:
         """Who is to go for its place; None if nobody is."""
         if not self._limits.evict:
             return None
         peers = self._memory.peers
         crowd = peers.largest_crowd()
         if crowd is not None:
+            newcomer = peers.find(remote)
             own = 0 if newcomer is None else len(newcomer.members)
             if len(crowd.members) > own + 1:
                 return crowd.idle_longest()
@@ -130,7 +129,7 @@ class Eviction:
         if flow is None:
             return False
         self._counters["connections_evicted"] += 1
-        flow.give_way()
+        flow.evict()
         self._memory.forget(flow)
         self._forget(flow)
         return True

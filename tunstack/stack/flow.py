@@ -10,6 +10,7 @@ from tunstack.stack.peers import HEAVY
 from tunstack.tcp.budget import UNLIMITED, Budget
 from tunstack.tcp.congestion import name_of
 from tunstack.tcp.connection.connection import Connection
+from tunstack.tcp.connection.state import CLOSED, LISTEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,22 +171,23 @@ class Flow(Connection):
     @property
     def active_at(self) -> float:
         """When something was last heard of the peer, or sent to it, in seconds."""
-        heard, sent = self.quiet.heard_at, self.sender.last_sent
+        heard, sent = self.idle_timers.received_at, self.sender.last_sent
         return heard if heard > sent else sent
 
     @property
     def held(self) -> int:
         """Octets of memory that it holds now; of one that is over, until it is read and closed."""
-        receiver, sender = self.receiver, self.sender
+        receiver, sender, state = self.receiver, self.sender, self.state
         size = FLOW_SIZE + receiver.buffer.size
-        if self.finished:
+        if (state is CLOSED or state is LISTEN) and self.finished:
             # Until its socket is closed, if it has one.
             is_kept = self.changed is not None or receiver.buffer.size
-            return size if is_kept and not self.orphaned else 0
-        sent = sender.buffer.held
-        # Few ranges of many octets need not be counted: that is every honest peer's case.
-        ranges = RANGE_SIZE * (len(sender.recovery.board) - 1) - (sent >> 2)
-        size += sent + ranges if ranges > 0 else sent
+            return size if is_kept and not sender.orphaned else 0
+        if sender.buffer.size:
+            sent = sender.buffer.held
+            # Few ranges of many octets need not be counted: that is every honest peer's case.
+            ranges = RANGE_SIZE * (len(sender.recovery.board) - 1) - (sent >> 2)
+            size += sent + ranges if ranges > 0 else sent
         gaps = receiver.reassembly
         return size + gaps.size + GAP_SIZE * len(gaps) if gaps.size else size
 

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from tunstack.stack.flow import FLOW_SIZE
 from tunstack.stack.peers import Peers
-from tunstack.tcp.connection.state import CAN_RECEIVE, CAN_SEND, TIME_WAIT
+from tunstack.tcp.connection.state import (
+    CAN_RECEIVE,
+    CAN_SEND,
+    CLOSED,
+    LISTEN,
+    TIME_WAIT,
+)
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -94,20 +100,21 @@ class Memory:
                 if not self.was_tight:
                     self.was_tight = True
                     self._counters["memory_tight"] += 1
-        if flow.finished:
+        state = flow.state
+        if (state is CLOSED or state is LISTEN) and flow.finished:
             self._drop(flow)
             if not flow.receiver.buffer.size:  # There is nothing to give up for its peer.
                 self._leave(flow)
             return
         if flow.receiver.reassembly.size:
             self._gaps[flow] = None
-        elif flow in self._gaps:
+        elif self._gaps and flow in self._gaps:
             del self._gaps[flow]
-        if flow.state is TIME_WAIT:
+        if state is TIME_WAIT:
             self._time_wait[flow] = None
             if flow.peer is not None:
                 self.peers.adopt(flow.peer, flow)
-        elif flow.orphaned and flow.peer is not None:
+        elif flow.sender.orphaned and flow.peer is not None:
             self.peers.orphan(flow.peer, flow)
             self.orphans_over = self.peers.orphans > self._most_orphans
 
@@ -142,9 +149,9 @@ class Memory:
         flow.accounted = 0
 
     def _drop(self, flow: Flow) -> None:
-        self._gaps.pop(flow, None)
-        self._time_wait.pop(flow, None)
-        self._held_back.pop(flow, None)
+        for flows in (self._gaps, self._time_wait, self._held_back):
+            if flows:
+                flows.pop(flow, None)
         if flow.peer is not None:
             self.peers.adopt(flow.peer, flow)
 

@@ -308,6 +308,6 @@ class Opening:
             budget=self._memory.budget,
         )
         flow.number = next(self._order)
-        flow.quiet.heard_at = now
-        flow.sender.path.told = self._paths.size_for(name.remote)
+        flow.idle_timers.received_at = now
+        flow.sender.path.limit = self._paths.size_for(name.remote)
         return flow

@@ -135,12 +135,12 @@ class Paths:
     def look_at(self, flow: Flow, now: float) -> None:
         """If `flow` has learnt that its path is narrow, tell those that use the same one."""
         path = flow.sender.path
-        if not path.news:
+        if not path.pmtu_pending:
             return
-        path.news = False
+        path.pmtu_pending = False
         self._touch(flow)
         remote = flow.four_tuple.remote
-        if self.mtus.lower(remote, path.told + IP_AND_TCP_HEADERS, now):
+        if self.mtus.lower(remote, path.limit + IP_AND_TCP_HEADERS, now):
             self._output.counters["path_mtu_lowered"] += 1
             self._changed(remote)
             self._tell_some()

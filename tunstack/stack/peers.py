@@ -96,25 +96,16 @@ class Peer(Generic[M]):
         self._hand = 0
         self._heavy: _HeavyMembers[M] | None = None
 
-    def add(self, member: M) -> None:
-        """One more."""
-        member.place = len(self.members)
-        self.members.append(member)
-
-    def remove(self, member: M) -> None:
-        """One less."""
-        last = self.members.pop()
-        if last is not member:
-            self.members[member.place] = last
-            last.place = member.place
-        if self._heavy is not None:
-            self._heavy.drop(member)
-
     def grew(self, member: M) -> None:
         """`member` holds `heavy_from` octets, or more."""
         if self._heavy is None:
             self._heavy = _HeavyMembers(HEAVY)
         self._heavy.put(member)
+
+    def forget(self, member: M) -> None:
+        """`member`, which was called heavy, is over."""
+        if self._heavy is not None:
+            self._heavy.drop(member)
 
     def idle_longest(self) -> M:
         """The one that has been idle longest, of some; others the next time."""
@@ -257,25 +248,32 @@ class Peers(Generic[M]):
         peer = self._by_key.get(key)
         if peer is None:
             peer = self._by_key[key] = Peer(key)
-        peer.add(member)
+        members, everyone = peer.members, self._everyone
+        member.place, member.place_of_all = len(members), len(everyone)
+        members.append(member)
+        everyone.append(member)
         peer.held += member.accounted
-        if len(peer.members) >= peer.crowds_from:
+        if member.place + 1 >= peer.crowds_from:
             self._crowds.put(peer)
-        member.place_of_all = len(self._everyone)
-        self._everyone.append(member)
         return peer
 
     def leave(self, peer: Peer[M], member: M) -> None:
         """A connection of `peer`, which is no orphan, or none any more, is over."""
-        peer.remove(member)
-        peer.held -= member.accounted
-        last = self._everyone.pop()
+        members, everyone = peer.members, self._everyone
+        last = members.pop()
         if last is not member:
-            self._everyone[member.place_of_all] = last
+            members[member.place] = last
+            last.place = member.place
+        last = everyone.pop()
+        if last is not member:
+            everyone[member.place_of_all] = last
             last.place_of_all = member.place_of_all
-        if not peer.members:
+        peer.held -= member.accounted
+        if member.heavy_from > HEAVY:  # Else it was never put in.
+            peer.forget(member)
+        if not members:
             del self._by_key[peer.key]
-            if peer.hoards_from > _HOARD:  # Else it was never put in.
+            if peer.hoards_from > _HOARD:  # The same.
                 self._hoards.drop(peer)
             if peer.crowds_from > _CROWD:
                 self._crowds.drop(peer)

@@ -333,7 +333,9 @@ class Stack:
         self.counters[verdict] += 1
         self.touch(flow)
         if before is SYN_RECEIVED and not flow.sender.buffer.size and self._may_go_short_way(flow):
-            flow.quiet.watch(flow, now)  # It has just opened: a request may be in the same batch.
+            flow.idle_timers.watch(
+                flow, now
+            )  # It has just opened: a request may be in the same batch.
         if self.output.tap is not None:
             flow.observed = flow.state
             self.output.observe_in(packet, now, verdict, before.value, flow.state.value, flow)
@@ -420,7 +422,7 @@ class Stack:
             for flow in self.memory.relieve():
                 self.touch(flow)
             self._flush(now)
-        if self.memory.easing:
+        if self.memory.was_tight and self.memory.easing:
             for flow in self.memory.ease():
                 self.touch(flow)
             self._flush(now)

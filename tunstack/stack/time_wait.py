@@ -14,6 +14,7 @@ from dataclasses import replace
 from heapq import heapify, heappop, heappush
 from ipaddress import ip_address
 from itertools import count
+from operator import attrgetter
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -22,9 +23,10 @@ from tunstack.stack.flow import Flow, TcpInfo
 from tunstack.tcp.connection.arrival import opens_anew
 from tunstack.tcp.connection.challenge import ChallengeLimit
 from tunstack.tcp.connection.state import State
+from tunstack.tcp.sequence import MASK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tunstack.ip.demux import Demultiplexer
     from tunstack.tcp.budget import Budget
@@ -40,73 +42,92 @@ _REUSE_DELAY: Final = 1.0
 _FEW: Final = 16
 
 
-class _Kept(NamedTuple):
-    """What a flow in TIME-WAIT must know: of its config, and of what came and went."""
+class _Field(NamedTuple):
+    """What a flow in TIME-WAIT must know.
 
-    number: int
-    msl: float
-    ts_recent_at: float
-    challenged_since: float
-    receive_size: int
-    snd_nxt: int
-    snd_wnd: int
-    snd_wl1: int
-    snd_wl2: int
-    max_wnd: int
-    rcv_nxt: int
-    rcv_edge: int
-    rcv_mss: int
-    ts_offset: int
-    ts_recent: int
-    last_ack_sent: int
-    ttl: int
-    tos: int
-    received_tos: int
-    snd_shift: int
-    rcv_shift: int
-    challenges: int
-    sack: bool
-    timestamps: bool
-    ecn: bool
-    ecn_echo: bool
-    rfc1337: bool
+    Attributes:
+        name: What it is called here; as in `TcpInfo`, if that tells it.
+        format: As `struct` has it.
+        path: Where a flow has it.
+    """
+
+    name: str
+    format: str
+    path: str
 
 
-_LAYOUT: Final = Struct("=Q3dQ11I6B5?")
-"""Of `_Kept`: as one bytes object it takes an eighth of what it would as numbers."""
+_FIELDS: Final = (
+    _Field("number", "Q", "number"),
+    _Field("rcv_tos", "B", "received_tos"),
+    _Field("timestamps", "?", "timestamps_ok"),
+    _Field("ts_offset", "I", "ts_offset"),
+    _Field("ts_recent", "I", "ts_recent"),
+    _Field("ts_recent_at", "d", "ts_recent_at"),
+    _Field("last_ack_sent", "I", "last_ack_sent"),
+    _Field("msl", "d", "config.msl"),
+    _Field("rfc1337", "?", "config.rfc1337"),
+    _Field("ttl", "B", "config.ttl"),
+    _Field("tos", "B", "config.tos"),
+    _Field("snd_nxt", "I", "sender.nxt"),
+    _Field("snd_wnd", "I", "sender.wnd"),
+    _Field("snd_wl1", "I", "sender.wl1"),
+    _Field("snd_wl2", "I", "sender.wl2"),
+    _Field("snd_max_wnd", "I", "sender.max_wnd"),
+    _Field("snd_wscale", "B", "sender.shift"),
+    _Field("sack", "?", "sender.recovery.sack"),
+    _Field("rcv_nxt", "I", "receiver.nxt"),
+    _Field("rcv_edge", "I", "receiver.edge"),
+    _Field("rcv_size", "Q", "receiver.size"),
+    _Field("rcv_mss", "I", "receiver.mss"),
+    _Field("rcv_wscale", "B", "receiver.shift"),
+    _Field("ecn", "?", "ecn.capable"),
+    _Field("ecn_echo", "?", "ecn.echo"),
+    _Field("challenges", "B", "challenges.count"),
+    _Field("challenged_since", "d", "challenges.begin"),
+)
+_NAMES: Final = tuple(field.name for field in _FIELDS)
+_LAYOUT: Final = Struct("=" + "".join(field.format for field in _FIELDS))
+"""As one bytes object it takes an eighth of what it would as numbers."""
+
+_values: Final[Callable[[Flow], tuple[Any, ...]]] = eval(
+    f"lambda flow: ({', '.join(f'flow.{field.path}' for field in _FIELDS)})"
+)
+"""Takes them from a flow; made as `namedtuple` makes its code: `attrgetter` takes three times as
+long."""
+
+_CONFIG_NAMES: Final = tuple(field.name for field in _FIELDS if field.path.startswith("config."))
 
 
-def _kept(flow: Flow) -> bytes:
-    sender, receiver, config, challenges = flow.sender, flow.receiver, flow.config, flow.challenges
-    return _LAYOUT.pack(
-        flow.number,
-        config.msl,
-        flow.ts_recent_at,
-        float("-inf") if challenges is None else challenges.begin,
-        receiver.size,
-        sender.nxt,
-        sender.wnd,
-        sender.wl1,
-        sender.wl2,
-        sender.max_wnd,
-        receiver.nxt,
-        receiver.edge,
-        receiver.mss,
-        flow.ts_offset,
-        flow.ts_recent,
-        flow.last_ack_sent,
-        config.ttl,
-        config.tos,
-        flow.received_tos,
-        sender.shift,
-        receiver.shift,
-        0 if challenges is None else min(challenges.count, 0xFF),
-        flow.sack_ok,
-        flow.timestamps_ok,
-        flow.ecn.capable,
-        flow.ecn.echo,
-        config.rfc1337,
-    )
+def _place(path: str) -> tuple[Callable[[Flow], Any], str]:
+    """What finds the object whose attribute is at `path` of a flow, and the attribute's name."""
+    owner, _, attribute = path.rpartition(".")
+    return (attrgetter(owner) if owner else lambda flow: flow), attribute
+
+
+_RESTORED: Final = tuple(
+    (field.name, *_place(field.path)) for field in _FIELDS if field.name not in _CONFIG_NAMES
+)
+_TOLD: Final = tuple(name for name in _NAMES if name in TcpInfo.__slots__)
+_UNKNOWN: Final[dict[str, Any]] = {
+    "rtt": None,
+    "rttvar": 0.0,
+    "min_rtt": None,
+    "rto": 0.0,
+    "snd_cwnd": 0,
+    "snd_ssthresh": 0,
+    "snd_mss": 0,
+    "pmtu": 0,
+    "unacked": 0,
+    "notsent": 0,
+    "unread": 0,
+    "out_of_order": 0,
+    "bytes_acked": 0,
+    "bytes_received": 0,
+    "retransmits": 0,
+    "congestion": "",
+    "soft_error": None,
+}
+"""What `TcpInfo` says of everything else."""
 
 
 class TimeWait:
@@ -120,20 +141,21 @@ class TimeWait:
     __slots__ = ("_kept", "ends", "name")
 
     def __init__(self, flow: Flow) -> None:
-        assert flow.quiet.at is not None
+        assert flow.idle_timers.at is not None
         self.name = flow.four_tuple.incoming
-        self.ends = flow.quiet.at
-        self._kept = _kept(flow)
+        self.ends = flow.idle_timers.at
+        self._kept = _LAYOUT.pack(*_values(flow))
 
     @property
     def number(self) -> int:
         """Which of the stack's connections it is, in the order in which they began."""
-        return self.kept.number
+        number: int = self.kept["number"]
+        return number
 
     @property
-    def kept(self) -> _Kept:
-        """What it keeps, in readable form."""
-        return _Kept._make(_LAYOUT.unpack(self._kept))
+    def kept(self) -> dict[str, Any]:
+        """The fields by name."""
+        return dict(zip(_NAMES, _LAYOUT.unpack(self._kept), strict=True))
 
     def flow(self, config: Config, budget: Budget) -> Flow:
         """A flow like the one that it is left of.
@@ -143,32 +165,25 @@ class TimeWait:
             budget: The host's memory.
         """
         kept = self.kept
-        config = _with(config, msl=kept.msl, rfc1337=kept.rfc1337, ttl=kept.ttl, tos=kept.tos)
         flow = Flow(
             FourTuple.from_incoming(self.name),
-            config,
-            iss=kept.snd_nxt,
-            ts_offset=kept.ts_offset,
+            _with(config, {name: kept[name] for name in _CONFIG_NAMES}),
+            iss=kept["snd_nxt"],
+            ts_offset=kept["ts_offset"],
             budget=budget,
         )
-        flow.number = kept.number
-        flow.orphaned = True
-        flow.sack_ok = flow.sender.recovery.sack = kept.sack
-        flow.timestamps_ok = kept.timestamps
-        flow.ts_recent, flow.ts_recent_at = kept.ts_recent, kept.ts_recent_at
-        flow.last_ack_sent = kept.last_ack_sent
-        flow.received_tos = kept.received_tos
-        flow.ecn.agreed = flow.ecn.capable = kept.ecn
-        flow.ecn.echo = kept.ecn_echo
-        if kept.challenges:
-            flow.challenges = ChallengeLimit()
-            flow.challenges.begin = kept.challenged_since
-            flow.challenges.count = kept.challenges
-        _restore_halves(flow, kept)
+        sender, receiver = flow.sender, flow.receiver
+        flow.challenges = ChallengeLimit()
+        for name, owner, attribute in _RESTORED:
+            setattr(owner(flow), attribute, kept[name])
+        flow.ecn.agreed = flow.ecn.capable
+        sender.restore_after_fin()
+        receiver.restore_after_fin(receiver.nxt, receiver.edge)
+        receiver.tuning = None
         # It sends no data any more, but what it hears, of marks for one, is passed on.
-        flow.sender.congestion.set_mss(flow.sender.mss, config.initial_window)
-        flow.quiet.resume_time_wait(self.ends)
-        flow.be_again(State.TIME_WAIT)
+        sender.congestion.set_mss(sender.mss, flow.config.initial_window)
+        flow.idle_timers.resume_time_wait(self.ends)
+        flow.restore_state(State.TIME_WAIT)
         flow.observed = State.TIME_WAIT
         return flow
 
@@ -180,50 +195,17 @@ class TimeWait:
             state=State.TIME_WAIT.value,
             local=(ip_address(name.local), name.local_port),
             remote=(ip_address(name.remote), name.remote_port),
-            rtt=None,
-            rttvar=0.0,
-            min_rtt=None,
-            rto=0.0,
-            snd_cwnd=0,
-            snd_ssthresh=0,
-            snd_wnd=kept.snd_wnd,
-            rcv_wnd=(kept.rcv_edge - kept.rcv_nxt) & 0xFFFFFFFF,
-            snd_mss=0,
-            pmtu=0,
-            rcv_mss=kept.rcv_mss,
-            unacked=0,
-            notsent=0,
-            unread=0,
-            out_of_order=0,
-            bytes_acked=0,
-            bytes_received=0,
-            retransmits=0,
-            timestamps=kept.timestamps,
-            sack=kept.sack,
-            ecn=kept.ecn,
-            congestion="",
-            rcv_tos=kept.received_tos,
-            snd_wscale=kept.snd_shift,
-            rcv_wscale=kept.rcv_shift,
-            soft_error=None,
+            rcv_wnd=(kept["rcv_edge"] - kept["rcv_nxt"]) & MASK,
+            **{name: kept[name] for name in _TOLD},
+            **_UNKNOWN,
         )
 
 
-def _with(config: Config, **fields: Any) -> Config:
+def _with(config: Config, fields: dict[str, Any]) -> Config:
     """`config` with other `fields`; mostly it has them already."""
     if all(getattr(config, name) == value for name, value in fields.items()):
         return config
     return replace(config, **fields)
-
-
-def _restore_halves(flow: Flow, kept: _Kept) -> None:
-    sender, receiver = flow.sender, flow.receiver
-    sender.all_was_said()
-    sender.wnd, sender.max_wnd, sender.shift = kept.snd_wnd, kept.max_wnd, kept.snd_shift
-    sender.wl1, sender.wl2 = kept.snd_wl1, kept.snd_wl2
-    receiver.restore_after_fin(kept.rcv_nxt, kept.rcv_edge)
-    receiver.size, receiver.mss, receiver.shift = kept.receive_size, kept.rcv_mss, kept.rcv_shift
-    receiver.tuning = None
 
 
 class TimeWaits:
@@ -256,7 +238,7 @@ class TimeWaits:
         wait = TimeWait(flow)
         if not self._demux.detach(flow.four_tuple, flow):
             return False
-        flow.end_stories()  # They refer to it: it would take a garbage collection to free it.
+        flow.close_coroutines()  # They refer to it: it would take a garbage collection to free it.
         queue = self._queue
         self._by_name[wait.name] = wait
         if not queue or queue[-1].ends <= wait.ends:
@@ -281,11 +263,12 @@ class TimeWaits:
         """
         wait = self._by_name[incoming]
         kept = wait.kept
-        ts_recent = kept.ts_recent if kept.timestamps else None
-        if not opens_anew(syn, ts_recent, kept.rcv_nxt):
+        ts_recent = kept["ts_recent"] if kept["timestamps"] else None
+        if not opens_anew(syn, ts_recent, kept["rcv_nxt"]):
             return None
         self._end(wait)
-        return kept.snd_nxt
+        snd_nxt: int = kept["snd_nxt"]
+        return snd_nxt
 
     def give_way(self, incoming: bytes) -> int | None:
         """Forget the one of that name, if there is one and we may open a new one in its place.
@@ -296,10 +279,11 @@ class TimeWaits:
         Returns its SND.NXT then; else None.
         """
         wait = self._by_name.get(incoming)
-        if wait is None or not wait.kept.timestamps:
+        if wait is None or not (kept := wait.kept)["timestamps"]:
             return None
         self._end(wait)
-        return wait.kept.snd_nxt
+        snd_nxt: int = kept["snd_nxt"]
+        return snd_nxt
 
     def is_reusable(self, incoming: bytes, now: float) -> bool:
         """Whether :meth:`give_way` is an option for a port that nobody has asked for.
@@ -308,7 +292,8 @@ class TimeWaits:
         """
         wait = self._by_name[incoming]
         kept = wait.kept
-        return kept.timestamps and now >= wait.ends - 2 * kept.msl + _REUSE_DELAY
+        is_old_enough: bool = now >= wait.ends - 2 * kept["msl"] + _REUSE_DELAY
+        return is_old_enough and kept["timestamps"]
 
     def give_up_oldest(self) -> bool:
         """Forget the one whose wait ends first; returns whether there was one."""

@@ -16,22 +16,19 @@ class Budget:
     Attributes:
         limit: Octets that may be held; exceeded by one batch of packets at most.
         used: Octets held.
+        ease: Octets to reduce to when full: three quarters, where pressure begins.
         tight: Memory pressure: from three quarters of the limit until below half. Nothing grows.
         full: The limit is reached: data that would have to wait is dropped.
     """
 
-    __slots__ = ("full", "limit", "tight", "used")
+    __slots__ = ("ease", "full", "limit", "tight", "used")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.ease = limit - (limit >> 2)
         self.used = 0
         self.tight = False
         self.full = False
-
-    @property
-    def ease(self) -> int:
-        """Octets to reduce to when full: three quarters of the limit, where pressure begins."""
-        return self.limit - (self.limit >> 2)
 
     def add(self, octets: int) -> None:
         """Add `octets` to the account; they may be negative."""

@@ -6,8 +6,8 @@ state          the eleven states and the table of permitted transitions; diagram
 arrival        RFC 9293 section 3.10.7: what to do with a segment, for every state
 fast_path      header prediction: the next segment in order, without the rest of the rules
 transmitter    the segments that it sends
-ending         close, abort, reset, give up
-handshake, teardown, narration   the two stories as coroutines, and what they await
+ending         close, abort, reset, timeout, eviction
+handshake, teardown   opening and closing as coroutines; narration runs them
 syn_options    what the SYNs of both sides settle
 ecn            congestion marks
 idle_timers    keep-alive, linger, FIN-WAIT-2, TIME-WAIT

@@ -28,7 +28,7 @@ from tunstack.tcp.connection.syn_options import agree_on_options
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.receiver.receive_buffer import copy_if_wasteful
 from tunstack.tcp.segment import ACK, ECE, FIN, RST, SYN, URG, Segment
-from tunstack.tcp.sequence import MASK, diff, ge, gt, le, lt
+from tunstack.tcp.sequence import MASK, diff, gt, le, lt
 
 if TYPE_CHECKING:
     from tunstack.tcp.connection.connection import Connection
@@ -70,7 +70,7 @@ def _listen(connection: Connection, segment: Segment, now: float) -> Verdict:
     connection.sender.set_window(segment.seq, connection.sender.iss, segment.wnd)
     connection.enter(SYN_RECEIVED)
     connection.begin_passive_handshake()
-    # Data in a SYN is left to be sent again, but for that which a cookie vouches for.
+    # Data in a SYN is dropped and retransmitted, unless the SYN has a valid Fast Open cookie.
     if connection.accepts_early:
         if len(segment.payload):
             _text(connection, segment, (segment.seq + 1) & MASK, now)
@@ -107,7 +107,7 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
         return _ACCEPTED
     if connection.fast_open is not None:
         connection.fast_open.on_syn_ack(segment, now, retransmitted=sender.retransmissions > 0)
-    sender.heard(segment.ack, now, echoed_at=connection.echoed_at(segment, now))
+    sender.handle_ack(segment.ack, now, echoed_at=connection.echoed_at(segment, now))
     connection.receiver.ack_now = True
     connection.enter(ESTABLISHED)
     if segment.flags & URG:
@@ -128,12 +128,12 @@ def _otherwise(connection: Connection, segment: Segment, now: float) -> Verdict:
         refusal = _fifth_check_ack(connection, segment, now)
     if refusal is not None:
         return refusal
-    # Only now, as on Linux: a TSval that nobody's ACK vouches for would have PAWS drop all others.
+    # After the ACK was accepted, as on Linux: a forged TSval would have PAWS drop all others.
     # RFC 7323 section 4.3: from a segment that spans Last.ACK.sent.
     if (
         connection.timestamps_ok
         and segment.ts_val is not None
-        and le(segment.seq, connection.last_ack_sent)
+        and (segment.seq == connection.last_ack_sent or le(segment.seq, connection.last_ack_sent))
     ):
         connection.ts_recent = segment.ts_val
         connection.ts_recent_at = now
@@ -320,50 +320,53 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
             ):
                 return Verdict.DEFERRED
         sender.set_window(segment.seq, ack, _scaled_window(connection, segment))
-        if sender.steady:
-            sender.heard_in_order(ack, now)
+        if sender.all_in_order:
+            sender.handle_ack_in_order(ack, (ack - sender.una) & MASK, sender.outstanding, now)
         else:
-            sender.heard(ack, now, echoed_at=connection.echoed_at(segment, now))
+            sender.handle_ack(ack, now, echoed_at=connection.echoed_at(segment, now))
         connection.enter(ESTABLISHED)
         return None
-    if gt(ack, sender.nxt):
-        connection.challenge(now)
-        return Verdict.UNACCEPTABLE_ACK
-    if diff(sender.una, ack) > sender.max_wnd:
-        # RFC 5961 section 5 (MAY-12): too old to be anybody's but an attacker's.
-        connection.challenge(now)
-        return Verdict.OLD_ACK
-    sender.answered(now)
-    if ge(ack, sender.una):
-        if ack != sender.una:
-            connection.soft_error = None  # It has come right.
-        _hear(connection, segment, now)
-        sender.update_window(segment.seq, ack, _scaled_window(connection, segment))
+    advance, outstanding = (ack - sender.una) & MASK, (sender.nxt - sender.una) & MASK
+    if advance > outstanding:
+        if gt(ack, sender.nxt):
+            connection.challenge(now)
+            return Verdict.UNACCEPTABLE_ACK
+        if diff(sender.una, ack) > sender.max_wnd:
+            # RFC 5961 section 5 (MAY-12): too old to be anybody's but an attacker's.
+            connection.challenge(now)
+            return Verdict.OLD_ACK
+    if sender.persisting or not sender.wnd:
+        sender.peer_responded(now)
+    if advance <= outstanding:
+        if advance:
+            connection.soft_error = None  # The path works again.
+        _handle_ack(connection, segment, now)
+        sender.update_window(segment.seq, ack, segment.wnd << sender.shift)
     elif segment.sack:
-        # Later ACKs have overtaken it, but a D-SACK is told once (RFC 2883 section 4), and undoes a
-        # recovery. The other blocks are hardly ever news: in the simulator nothing is faster for
-        # them. Linux hears both.
-        sender.heard(ack, now, sack=segment.sack)
+        # An old ACK, but a D-SACK is reported once (RFC 2883 section 4), and may undo a recovery.
+        # The other blocks hardly ever add anything: in the simulator nothing is faster for them.
+        # Linux processes both.
+        sender.handle_ack(ack, now, sack=segment.sack)
     if connection.state in _CLOSE_STATES and sender.fin_acknowledged:
         _our_fin_is_acknowledged(connection)
     elif connection.state is TIME_WAIT and segment.seq != connection.receiver.nxt:
-        # Nothing but their FIN can come: who says more is told where we are, as on Linux.
+        # Only the peer's FIN is expected: all else is answered with an ACK, as on Linux.
         connection.answer_unacceptable(segment, now)
     return None
 
 
-def _hear(connection: Connection, segment: Segment, now: float) -> None:
-    """Let the sender know of an ACK that is not old."""
+def _handle_ack(connection: Connection, segment: Segment, now: float) -> None:
+    """Pass an ACK with SND.UNA =< SEG.ACK to the sender."""
     sender = connection.sender
     ack = segment.ack
     if not segment.sack and not segment.flags & ECE:
         if ack == sender.una:
             if ack == sender.nxt:
-                return  # Nothing is outstanding of which it could tell.
-        elif sender.steady:
-            sender.heard_in_order(ack, now)
+                return  # Nothing is outstanding.
+        elif sender.all_in_order:
+            sender.handle_ack_in_order(ack, (ack - sender.una) & MASK, sender.outstanding, now)
             return
-    sender.heard(
+    sender.handle_ack(
         ack,
         now,
         sack=segment.sack,
@@ -448,7 +451,7 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
         receiver.record_duplicate(seq, behind)
         payload = memoryview(payload)[behind:]
         seq = receiver.nxt
-        receiver.ack_now = True  # Part of it was there: tell the peer where we are.
+        receiver.ack_now = True  # Part of it is a duplicate.
     beyond = diff((seq + len(payload)) & MASK, receiver.edge)
     if beyond > 0:
         payload = memoryview(payload)[:-beyond]

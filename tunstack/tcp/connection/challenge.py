@@ -1,7 +1,7 @@
-"""How often to answer what an attacker could send: challenge ACKs, per connection (RFC 5961).
+"""The rate limit of challenge ACKs, per connection (RFC 5961 section 7).
 
-A limit for the whole host would tell an outsider whether a guess at another connection was right
-(CVE-2016-5696); one for each connection tells only about itself.
+A limit shared by the whole host leaks whether a guess at another connection was right
+(CVE-2016-5696); one for each connection does not.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class ChallengeLimit:
 
     Attributes:
         begin: When the present period began, in seconds.
-        count: How many were asked for since.
+        count: How many were asked for since; one more than are sent stands for any more.
     """
 
     __slots__ = ("begin", "count")
@@ -32,5 +32,10 @@ class ChallengeLimit:
         if now - self.begin >= PERIOD:
             self.begin = now
             self.count = 0
-        self.count += 1
+        if self.count <= PER_PERIOD:
+            self.count += 1
         return self.count <= PER_PERIOD
+
+
+NEVER: Final = ChallengeLimit()
+"""That of a connection that was never challenged: it takes no memory."""

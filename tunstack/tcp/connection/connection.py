@@ -14,7 +14,7 @@ import errno
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tunstack.tcp.connection import arrival
-from tunstack.tcp.connection.challenge import ChallengeLimit
+from tunstack.tcp.connection.challenge import NEVER, ChallengeLimit
 from tunstack.tcp.connection.ending import Ending
 from tunstack.tcp.connection.handshake import handshake
 from tunstack.tcp.connection.idle_timers import Due
@@ -22,14 +22,12 @@ from tunstack.tcp.connection.state import (
     CAN_RECEIVE,
     CAN_SEND,
     CLOSED,
-    FIN_SENT,
     LISTEN,
     SYN_RECEIVED,
     SYN_SENT,
     TIME_WAIT,
 )
 from tunstack.tcp.connection.teardown import teardown
-from tunstack.tcp.connection.transmitter import Transmitter
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.segment import SYN
 from tunstack.tcp.sequence import MASK
@@ -43,7 +41,7 @@ _ACCEPTED: Final = Verdict.ACCEPTED
 
 
 class Owner(Protocol):
-    """Who is told of a connection's fate: a listener at first, or the socket that opened it."""
+    """Called when a connection opens or fails to: its listener, or the socket that opened it."""
 
     def may_open(self) -> bool:
         """Whether a passive handshake may end now: there may be no room for its connection."""
@@ -58,10 +56,11 @@ class Owner(Protocol):
         ...
 
 
-class Connection(Transmitter, Ending):
-    """One connection: a control block, and what may be done with it.
+class Connection(Ending):
+    """One connection: its entry points.
 
-    What it sends is made in :mod:`.transmitter`; what ends it stands in :mod:`.ending`.
+    `handle_*`, `segment_arrives` and the application's calls go in, `transmit` and `deadline` out.
+    Segments are built in :mod:`.transmitter`; close and abort are in :mod:`.ending`.
     """
 
     __slots__ = ()
@@ -71,25 +70,25 @@ class Connection(Transmitter, Ending):
     def open_active(self) -> None:
         """Active OPEN: CLOSED to SYN-SENT."""
         self.enter(SYN_SENT)
-        self.tell(handshake(self))
+        self.run(handshake(self))
 
     def withhold_syn(self) -> None:
         """After :meth:`open_active`: let the SYN wait for data to take along (RFC 7413)."""
         self._syn_due = False
 
     def open_passive(self) -> None:
-        """Passive OPEN: CLOSED to LISTEN. The SYN that it waits for begins its story."""
+        """Passive OPEN: CLOSED to LISTEN."""
         self.passive = True
         self.enter(LISTEN)
 
     def begin_passive_handshake(self) -> None:
         """A SYN has taken us from LISTEN to SYN-RECEIVED."""
-        self.tell(handshake(self))
+        self.run(handshake(self))
 
     def answered_by_cookie(self, now: float) -> None:
         """Our SYN,ACK went out before this connection was here (:mod:`.cookies`)."""
         self._syn_due = False
-        self.sender.syn_was_sent(now)
+        self.sender.restore_syn_sent(now)
 
     @property
     def awaits_data(self) -> bool:
@@ -120,14 +119,14 @@ class Connection(Transmitter, Ending):
         """Whether the owner has room for one more that is ESTABLISHED."""
         return self.owner is None or self.owner.may_open()
 
-    # What the stories say (handshake.py, teardown.py)
+    # Called by the coroutines of handshake.py and teardown.py
 
     def send_syn(self) -> None:
         """Send a SYN; with an ACK, in SYN-RECEIVED."""
         self._syn_due = True
 
     def send_syn_at_once(self) -> None:
-        """The peer had an old connection of this name, which our RST ends: the SYN follows it.
+        """The peer had an old connection of this four-tuple, which our RST ends: the SYN follows.
 
         Linux repeats it two ticks of its clock later; as there, once, and not after a timeout.
         """
@@ -136,7 +135,7 @@ class Connection(Transmitter, Ending):
             self._syn_due = True
 
     def opened(self) -> None:
-        """Tell the owner that the connection is there; do what was asked for meanwhile."""
+        """Tell the owner that it is ESTABLISHED; send the FIN of an earlier CLOSE."""
         if self._syn_due:  # The ACK came in one batch with a SYN that we were to answer.
             self._syn_due = False
             self.receiver.ack_now = True
@@ -145,19 +144,19 @@ class Connection(Transmitter, Ending):
         if self.owner is not None:
             self.owner.opened(self)
         if close_requested and self.state in CAN_SEND:
-            self.tell(teardown(self))
+            self.run(teardown(self))
 
     def failed_to_open(self) -> None:
-        """Tell the owner that it came to nothing."""
+        """Tell the owner that the handshake has failed."""
         if self.fast_open is not None:
             self.fast_open.on_failure(self.error)
         if self.owner is not None:
             self.owner.failed_to_open(self)
 
     def return_to_listen(self) -> None:
-        """Whoever began a passive handshake broke it off (section 3.10.7.4): as if it never was."""
+        """The peer has reset a passive handshake: back to LISTEN (section 3.10.7.4)."""
         self._syn_due = False
-        self.sender.forget_syn()
+        self.sender.return_to_listen()
         self.receiver.on_ack_sent()
         self.enter(LISTEN)
 
@@ -201,7 +200,7 @@ class Connection(Transmitter, Ending):
         queued = sender.buffer.size
         if not queued:
             return True
-        # What the peer holds beyond a gap is outstanding, but keeps nobody from sending more.
+        # What the peer holds beyond a gap is outstanding, but does not fill cwnd.
         most = sender.congestion.cwnd + sender.unsent
         room = self.writable_size
         if not room or room * 2 < (queued if queued < most else most):
@@ -212,8 +211,8 @@ class Connection(Transmitter, Ending):
     def send(self, data: Buffer, now: float, *, urgent: bool = False) -> int:
         """SEND (section 3.10.2): queue `data`, as much as there is room for; returns how much.
 
-        If it is `urgent`, the peer hears at once that there is something to be read soon, up to the
-        end of what was taken, even if its window is closed.
+        If it is `urgent`, SND.UP is set behind what was taken, and sent at once, even if the peer's
+        window is closed.
 
         Raises:
             OSError: EPIPE after :meth:`shutdown`; what ended the connection, if it has ended.
@@ -265,13 +264,13 @@ class Connection(Transmitter, Ending):
         return not over and receiver.urgent_pending
 
     def reconfigure(self, config: Config) -> None:
-        """Take other parameters; what was settled in the handshake is history."""
+        """Take other parameters; what the handshake has settled stays."""
         if config.congestion is not self.config.congestion:
             self.sender.change_congestion(config.congestion())
         self.config = config
         self.sender.reconfigure(config)
         self.receiver.reconfigure(config)
-        self.quiet.reconfigure(config)
+        self.idle_timers.reconfigure(config)
 
     # Arrival (section 3.10.7)
 
@@ -279,12 +278,12 @@ class Connection(Transmitter, Ending):
         """Process a segment by the rules of :mod:`tunstack.tcp.connection.arrival`."""
         verdict = arrival.segment_arrives(self, segment, now)
         if verdict is _ACCEPTED:
-            self.quiet.heard(now)
+            self.idle_timers.segment_received(now)
         return verdict
 
     def restart_time_wait(self, now: float) -> None:
         """The peer's FIN came again: 2 MSL from now (section 3.10.7.4, eighth)."""
-        self.quiet.restart_time_wait(self, now)
+        self.idle_timers.restart_time_wait(self, now)
 
     def echoed_at(self, segment: Segment, now: float) -> float | None:
         """When what `segment` echoes was sent, in seconds; None without timestamps."""
@@ -294,13 +293,13 @@ class Connection(Transmitter, Ending):
         return now - age / 1000 if age < 1 << 31 else None
 
     def may_answer(self, now: float) -> bool:
-        """Whether to answer, once more, what an attacker could send (RFC 5961 section 7)."""
-        if self.challenges is None:
+        """Whether the limit of challenge ACKs allows another one (RFC 5961 section 7)."""
+        if self.challenges is NEVER:
             self.challenges = ChallengeLimit()
         return self.challenges.allows(now)
 
     def challenge(self, now: float) -> None:
-        """Answer with an ACK that states where we are, but not without end (RFC 5961)."""
+        """Send a challenge ACK, if the limit allows it (RFC 5961)."""
         if self.may_answer(now):
             self.receiver.ack_now = True
 
@@ -323,21 +322,21 @@ class Connection(Transmitter, Ending):
         deadline, early = sender.timer, sender.early_timer
         if early is not None and (deadline is None or early < deadline):
             deadline = early
-        ack_due, quiet = self.receiver.ack_due, self.quiet.at
+        ack_due, idle = self.receiver.ack_due, self.idle_timers.at
         if ack_due is not None and (deadline is None or ack_due < deadline):
             deadline = ack_due
         deferred = sender.deferred_until
         if deferred and (deadline is None or deferred < deadline):
             deadline = deferred
-        if quiet is not None and (deadline is None or quiet < deadline):
-            deadline = quiet
+        if idle is not None and (deadline is None or idle < deadline):
+            deadline = idle
         return deadline
 
     def handle_timer(self, now: float) -> None:
         """Do what is due; call :meth:`transmit` after it."""
-        quiet = self.quiet.at
-        if quiet is not None and now >= quiet:
-            self._quiet_ended(now)
+        idle = self.idle_timers.at
+        if idle is not None and now >= idle:
+            self._idle_timeout(now)
         receiver = self.receiver
         if receiver.ack_due is not None and now >= receiver.ack_due:
             receiver.ack_now = True
@@ -350,7 +349,7 @@ class Connection(Transmitter, Ending):
         unanswered = sender.unanswered
         action = sender.timer_fired(now)
         if unanswered < self.config.r1 == sender.unanswered:
-            self._report_silence()
+            self._report_r1()
         if action == "give up":
             self.give_up()
         elif action == "syn":
@@ -358,8 +357,8 @@ class Connection(Transmitter, Ending):
         elif action == "probe":
             self._outbox.append(self._probe(now, "window probe"))
 
-    def _quiet_ended(self, now: float) -> None:
-        match self.quiet.fired(self, now):
+    def _idle_timeout(self, now: float) -> None:
+        match self.idle_timers.fired(self, now):
             case Due.END:
                 self.end(None)
             case Due.PROBE:
@@ -380,27 +379,22 @@ class Connection(Transmitter, Ending):
 
     @property
     def only_waits(self) -> bool:
-        """Whether it is in TIME-WAIT, nobody owns it, and it has said all: little of it matters."""
+        """Whether it is in TIME-WAIT, orphaned, with nothing to send or read."""
         receiver = self.receiver
         return (
             self.state is TIME_WAIT
-            and self.orphaned
-            and self.quiet.at is not None
+            and self.sender.orphaned
+            and self.idle_timers.at is not None
             and not (self._outbox or receiver.ack_now or receiver.buffer.size)
         )
 
     @property
-    def undisturbed(self) -> bool:
-        """Whether the application wants it open, and nothing waits to be sent but data."""
+    def only_data_pending(self) -> bool:
+        """Whether the application has not closed it, and it has only data and ACKs to send."""
         return not (
-            self.orphaned
+            self.sender.orphaned
             or self._close_requested
             or self._outbox
             or self._syn_due
             or self.soft_error is not None
         )
-
-    @property
-    def our_half_closed(self) -> bool:
-        """Whether a FIN of ours is sent or queued."""
-        return self._close_requested or self.state in FIN_SENT

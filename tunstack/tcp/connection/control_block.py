@@ -1,12 +1,13 @@
-"""The transmission control block of RFC 9293 section 3.3.1: all that is known of one connection."""
+"""The transmission control block of RFC 9293 section 3.3.1."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from tunstack.tcp.budget import UNLIMITED, Budget
+from tunstack.tcp.connection.challenge import NEVER
 from tunstack.tcp.connection.ecn import Ecn
-from tunstack.tcp.connection.idle_timers import QuietTimer
+from tunstack.tcp.connection.idle_timers import IdleTimers
 from tunstack.tcp.connection.narration import Narrator
 from tunstack.tcp.listen.isn import timestamp
 from tunstack.tcp.receiver.receiver import Receiver
@@ -14,7 +15,6 @@ from tunstack.tcp.sender.sender import Sender
 
 if TYPE_CHECKING:
     from tunstack.tcp.config import Config
-    from tunstack.tcp.connection.challenge import ChallengeLimit
     from tunstack.tcp.connection.connection import Owner
     from tunstack.tcp.listen.fast_open import FastOpen
     from tunstack.tcp.segment import Segment
@@ -28,7 +28,7 @@ class ControlBlock(Narrator):
         sender: The sending half.
         receiver: The receiving half.
         passive: Whether it came from a passive OPEN (MUST-11).
-        owner: Who is told when it opens or fails to.
+        owner: Called when it opens or fails to.
         error: Why it ended, if not as it should: an OSError whose errno is ECONNREFUSED,
             ECONNRESET, ETIMEDOUT, ECONNABORTED, EHOSTUNREACH or ENETUNREACH; else None.
         soft_error: The latest error that does not end the connection (MUST-47, MUST-56), until the
@@ -38,18 +38,16 @@ class ControlBlock(Narrator):
         peer_mss: What the peer's SYN says that it takes in one segment, in octets.
         largest_buffer: How large the receive buffer could have become at first, in octets: the
             window scale is chosen for it.
-        sack_ok: Both sides sent SACK-Permitted.
         timestamps_ok: Both sides sent a Timestamps option in their SYN.
         ts_offset: What is added to the clock for our timestamps.
         ts_recent: TS.Recent of RFC 7323 section 4.3.
         last_ack_sent: Last.ACK.sent of RFC 7323 section 4.3.
         fast_open: What RFC 7413 changes in its opening, if anything.
-        orphaned: Whether the application has gone, so that nobody will read.
         ordinary: Whether :mod:`.prediction` may take the short way; whoever changes something in
             the connection that is not data in order makes it False.
-        challenges: How often an attacker was answered; None if never.
+        challenges: How often an attacker was answered.
         ecn: What is agreed on about explicit congestion notification.
-        quiet: The timer for when nothing moves.
+        idle_timers: Keep-alive, linger, FIN-WAIT-2 and TIME-WAIT.
         linger: How long what was sent may then take to be acknowledged, in seconds (SO_LINGER);
             None for as long as ever.
     """
@@ -63,19 +61,17 @@ class ControlBlock(Narrator):
         "ecn",
         "error",
         "fast_open",
+        "idle_timers",
         "largest_buffer",
         "last_ack_sent",
         "latest_report",
         "linger",
         "ordinary",
-        "orphaned",
         "owner",
         "passive",
         "peer_mss",
-        "quiet",
         "receiver",
         "reports",
-        "sack_ok",
         "sender",
         "soft_error",
         "timestamps_ok",
@@ -104,23 +100,31 @@ class ControlBlock(Narrator):
         self.soft_error: OSError | None = None
         self.reports = 0
         self.latest_report: OSError | None = None
-        self.sack_ok = False
         self.timestamps_ok = False
         self.peer_mss = config.default_send_mss
         self.ts_recent = 0
         self.ts_recent_at = 0.0
         self.last_ack_sent = 0
-        self.orphaned = False
         self.ordinary = False
         self.linger: float | None = None
         self.fast_open: FastOpen | None = None
         self.ts_offset = ts_offset
-        self.challenges: ChallengeLimit | None = None
+        self.challenges = NEVER
         self.largest_buffer = self.receiver.sizes[1]
         self._syn_due = False
         self._close_requested = False
-        self.quiet = QuietTimer()
+        self.idle_timers = IdleTimers()
         self._outbox: list[Segment] = []
+
+    @property
+    def sack_ok(self) -> bool:
+        """Whether both sides sent SACK-Permitted (RFC 2018)."""
+        return self.sender.recovery.sack
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether the application has closed it: nothing will be read."""
+        return self.sender.orphaned
 
     def timestamp(self, now: float) -> int:
         """TSval now."""

@@ -3,7 +3,7 @@
 Who can, says so in the SYN (ECE and CWR together) and in its answer (ECE alone, so that a peer
 which merely reflects what it does not know is not taken for one that can). From then on new data
 is sent as ECN-capable transport (ECT), and a router whose queue fills marks it (CE) and does not
-drop it. The receiver says ECE in all that it sends, until a CWR tells that the sender has heard.
+drop it. The receiver sets ECE in all that it sends, until the sender answers with CWR.
 What the sender does about it is the recovery's part (:mod:`~tunstack.tcp.recovery.recovery`).
 """
 
@@ -74,7 +74,7 @@ class Ecn:
         """Take what the peer's SYN, or its SYN,ACK, says; a SYN that comes again counts as well.
 
         A SYN that claims ECT comes from somewhere where the octet means something else, or was
-        mangled on its way: like Linux, we do not trust it.
+        changed on its way: ECN is not used then, as on Linux.
         """
         setup = syn.flags & _SETUP
         if syn.flags & ACK:
@@ -82,7 +82,7 @@ class Ecn:
         else:
             willing = self._mode != OFF and not self._plain
             self.agreed = willing and setup == _SETUP and syn.ecn == NOT_ECT
-        # Whoever has sent a SYN without the flags must not send ECT, but hears what is marked.
+        # After a SYN without the flags we must not send ECT, but echo marks.
         self.capable = self.agreed and not self._plain
 
     # The receiver (section 6.1.3)

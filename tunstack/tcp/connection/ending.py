@@ -1,10 +1,9 @@
-"""What ends a connection: the application, an error, or a silence that lasts too long."""
+"""CLOSE, ABORT, resets, errors and timeouts: what ends a connection."""
 
 from __future__ import annotations
 
 import errno
 
-from tunstack.tcp.connection.control_block import ControlBlock
 from tunstack.tcp.connection.state import (
     CAN_SEND,
     CLOSE_WAIT,
@@ -17,12 +16,13 @@ from tunstack.tcp.connection.state import (
     TIME_WAIT,
 )
 from tunstack.tcp.connection.teardown import teardown
+from tunstack.tcp.connection.transmitter import Transmitter
 from tunstack.tcp.segment import ACK, RST, Segment
 from tunstack.tcp.sequence import MASK, diff
 
 
-class Ending(ControlBlock):
-    """The ways in which a connection ends, or one half of it."""
+class Ending(Transmitter):
+    """How a connection ends, or one half of it."""
 
     __slots__ = ()
 
@@ -32,7 +32,7 @@ class Ending(ControlBlock):
         """CLOSE our half (section 3.10.4): a FIN follows what is queued. The other stays open."""
         if self.state in CAN_SEND and not self._close_requested:
             self._close_requested = True
-            self.tell(teardown(self))
+            self.run(teardown(self))
         elif self.state in (SYN_SENT, LISTEN) and not len(self.sender.buffer):
             self.end(None)
         else:
@@ -46,20 +46,20 @@ class Ending(ControlBlock):
         self.enter(LAST_ACK if self.state is CLOSE_WAIT else FIN_WAIT_1)
 
     def start_time_wait(self) -> None:
-        """The wait of 2 MSL begins now, whenever the next call that knows the time comes."""
+        """TIME-WAIT begins: stop the other timers; :meth:`transmit` starts that of 2 MSL."""
         self.sender.stop_timers()
 
     def shutdown_receive(self) -> None:
-        """Wait for no more: as on Linux, what is there or comes may be read, and no read waits.
+        """SHUT_RD, as on Linux: what is there or arrives may be read, and no read waits.
 
-        The peer notices nothing of it, unless nobody reads and the window closes.
+        Nothing is sent; if nothing is read any more, the window closes.
         """
         self.receiver.shut_down = True
 
     # Both
 
     def close(self, linger: float | None = None) -> None:
-        """The application lets go: close our half, and answer any further data with a RST.
+        """CLOSE by the application: close our half, and answer any further data with a RST.
 
         What is not acknowledged within `linger` seconds, if that is given, is not waited for: the
         connection is reset then.
@@ -68,7 +68,6 @@ class Ending(ControlBlock):
         data was lost (section 3.6.1, SHLD-3). In TIME-WAIT it can learn nothing any more, and the
         wait goes on for its own reason (MUST-13).
         """
-        self.orphaned = True
         self.sender.orphan()
         self.linger = linger
         if self.state is TIME_WAIT:
@@ -80,7 +79,7 @@ class Ending(ControlBlock):
 
     def abort(self) -> None:
         """ABORT (section 3.10.5): send a RST where the peer has a connection, and end."""
-        self.orphaned = True
+        self.sender.orphaned = True
         if self.state is SYN_RECEIVED:
             # If our SYN,ACK has not arrived, the peer is in SYN-SENT, and takes no RST without ACK.
             self._outbox.append(Segment(self.sender.nxt, self.receiver.nxt, RST | ACK))
@@ -88,10 +87,10 @@ class Ending(ControlBlock):
             self.send_reset(self._reset_seq())
         self.end(OSError(errno.ECONNABORTED, "Connection aborted"))
 
-    def give_way(self) -> None:
-        """The host is full, and takes this one's place for another: end it, whoever uses it.
+    def evict(self) -> None:
+        """End it to make room for another connection, though it is in use.
 
-        The peer is told by a RST. What was not read is dropped, and its reader gets the error.
+        The peer gets a RST, the application an error. Unread data is dropped.
         """
         if self.state not in (CLOSED, LISTEN, SYN_SENT, TIME_WAIT):
             self.send_reset(self.sender.nxt)
@@ -126,17 +125,17 @@ class Ending(ControlBlock):
         self.receiver.ack_due = None
         self.receiver.ack_now = False
         self._syn_due = False
-        self.quiet.stop()
+        self.idle_timers.stop()
         self.enter(CLOSED)
-        self.end_stories()
+        self.close_coroutines()
 
-    # What goes wrong
+    # Errors
 
     def icmp_error(self, error: OSError) -> None:
         """An ICMP error came about a segment of ours (section 3.9.2.2).
 
-        In SYN-SENT it ends the attempt, as on Linux and by RFC 5461 section 4: whoever waits for
-        a connection wants to know. Later it is only noted (MUST-56).
+        In SYN-SENT it ends the attempt, as on Linux and by RFC 5461 section 4. Later it is a soft
+        error (MUST-56).
         """
         if self.state is SYN_SENT:
             self.end(error)
@@ -144,19 +143,19 @@ class Ending(ControlBlock):
             self.report(error)
 
     def report(self, error: OSError) -> None:
-        """Something went wrong, and may yet come right (ERROR_REPORT, section 3.9.1.8)."""
+        """Note a soft error (ERROR_REPORT, section 3.9.1.8)."""
         self.soft_error = self.latest_report = error
         self.reports += 1
 
-    def _report_silence(self) -> None:
-        """R1 is reached (SHLD-9). What ICMP has told of the reason says more, and stays."""
+    def _report_r1(self) -> None:
+        """R1 is reached (SHLD-9): a soft error, unless ICMP has given a reason."""
         known = self.soft_error
         attempts = self.sender.unanswered
         self.report(OSError(errno.ETIMEDOUT, f"No answer to {attempts} attempts"))
         self.soft_error = known or self.soft_error
 
     def give_up(self) -> None:
-        """The peer has been silent for too long: end, and say why as well as we know."""
+        """R2 is reached: end with the error that ICMP has given, else ETIMEDOUT."""
         timed_out = OSError(errno.ETIMEDOUT, "Connection timed out")
         known = self.soft_error
         self.end(known if known is not None and known.errno != errno.ETIMEDOUT else timed_out)

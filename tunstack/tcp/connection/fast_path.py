@@ -1,9 +1,10 @@
-"""Header prediction: the segment that everybody expects, and what it does, in a few lines.
+"""The fast path (header prediction): the next segment in order, in a connection without losses.
 
-Nearly all segments of a transfer are the next in order, acknowledge something or nothing new, and
-find nothing to repair. For them most of the rules of :mod:`~tunstack.tcp.connection.arrival` come
-to nothing, and what is left stands here, once more and short. It must come to exactly the same: the
-simulator's runs are octet by octet the same with and without it, and tests compare the two.
+Nearly all segments of a transfer are such. For them most of the rules of
+:mod:`~tunstack.tcp.connection.arrival` have no effect, and what is left is here, once more and
+short; what an ACK and a window update change is the sender's, and the same for both. The result
+must be identical: the simulator's runs are octet by octet the same with and without it, and tests
+compare the two.
 
 :func:`is_ordinary` says whether a connection is in such a state; it is asked when something has
 happened to it that is not of this kind, not for each segment.
@@ -42,12 +43,12 @@ def is_ordinary(connection: Connection) -> bool:
     return (
         connection.state is ESTABLISHED
         and connection.timestamps_ok
-        and connection.sack_ok
+        and sender.recovery.sack
         and not connection.ecn.agreed
-        and connection.undisturbed
-        and not connection.quiet.probes
+        and connection.only_data_pending
+        and not connection.idle_timers.probes
         and sender.recovery.is_clean
-        and sender.undisturbed
+        and sender.only_new_data
         and receiver.is_clean
     )
 
@@ -78,30 +79,25 @@ def arrives(
         Whether that is what it was, and done; else nothing has changed, and all rules apply.
     """
     receiver, sender = connection.receiver, connection.sender
-    advance = (ack - sender.una) & MASK
+    una = sender.una
+    advance, outstanding = (ack - una) & MASK, (sender.nxt - una) & MASK
     size = len(data)
     if (
         seq != receiver.nxt
-        or advance > (sender.nxt - sender.una) & MASK
+        or advance > outstanding
         or (ts_val - connection.ts_recent) & MASK >= _HALF
         or not sender.wnd
-        or not (size or advance)
-        or (size and (size > (receiver.edge - seq) & MASK or receiver.budget.full))
+        or (size > (receiver.edge - seq) & MASK or receiver.budget.full if size else not advance)
     ):
         return False
     if seq == connection.last_ack_sent:
         connection.ts_recent = ts_val
         connection.ts_recent_at = now
     if advance:
-        _acknowledged(connection, ack, advance, now)
+        sender.handle_ack_in_order(ack, advance, outstanding, now)
     if ack != sender.wl2 or ge(seq, sender.wl1):  # An ACK may have come from beyond RCV.NXT.
-        wnd <<= sender.shift
-        sender.wnd = wnd
-        sender.wl1 = seq
-        sender.wl2 = ack
-        if wnd > sender.max_wnd:
-            sender.max_wnd = wnd
-    connection.quiet.heard_at = now
+        sender.set_window(seq, ack, wnd << sender.shift)
+    connection.idle_timers.received_at = now
     if size:
         receiver.nxt = (seq + size) & MASK
         receiver.buffer.append(data)
@@ -112,40 +108,22 @@ def arrives(
     return True
 
 
-def _acknowledged(connection: Connection, ack: int, advance: int, now: float) -> None:
-    """SND.UNA advances to `ack`, by so much: `Sender.heard` where nothing was sent again."""
-    sender = connection.sender
-    outstanding = (sender.nxt - sender.una) & MASK
-    sender.una = ack
-    sender.deferred_until = 0.0
-    sender.stalled_since = now
-    sender.buffer.drop_until(ack)
-    rtt = sender.delivered_in_order(advance, outstanding, now)
-    if sender.path.trial is not None:
-        sizing.look_at_trial(sender, sender.recovery.board.una, now)
-    sender.grow(advance, rtt, now)
-    if ack == sender.nxt:
-        sender.timer = sender.early_timer = None
-    else:
-        sender.early_timer = None
-        sender.restart_timers(now)
-
-
 def answer(connection: Connection, data: Buffer, now: float, write: Write) -> bool:
     """Queue and write `data`, if it goes out at once, whole, as the only thing on its way.
 
-    What :meth:`Connection.send` and :func:`transmit` do for it: most answers to small requests, and
-    most requests, are such data.
+    As :meth:`Connection.send` and :func:`transmit` do: most small requests and answers are such.
 
     Returns:
         Whether that was so, and is done; else nothing has changed.
     """
     sender = connection.sender
-    seq, size = sender.nxt, len(data)
+    buffer, recovery = sender.buffer, sender.recovery
+    seq, size, mss = sender.nxt, len(data), sender.mss
     if (
-        sender.una != seq
-        or sender.buffer.size
-        or not 0 < size <= sender.mss
+        not size
+        or sender.una != seq
+        or buffer.size
+        or size > mss
         or size > sender.size
         or size > sender.wnd
         or size > sender.congestion.cwnd
@@ -156,21 +134,21 @@ def answer(connection: Connection, data: Buffer, now: float, write: Write) -> bo
         or connection.receiver.budget.tight
     ):
         return False
-    chunk = sender.buffer.put(data)
+    chunk = buffer.put(data)
     sender.last_sent = sender.stalled_since = now
-    sender.nxt = (seq + size) & MASK
-    if size < sender.mss:
-        sender.small_end = sender.nxt
+    sender.nxt = end = (seq + size) & MASK
+    if size < mss:
+        sender.small_end = end
     sender.deferred_until = None
-    sender.recovery.board.on_sent(size, now)
-    sender.recovery.flight = size
+    recovery.board.on_sent(size, now)
+    recovery.flight = size
     sender.start_flight(now)
     _write(connection, seq, ACK | PSH, chunk, size, now, write)
     return True
 
 
 def leaves_late(connection: Connection, now: float) -> None:
-    """What :func:`answer` wrote, and nothing since, leaves only now: no ACK is overdue for it."""
+    """What :func:`answer` wrote last leaves only now: its RTT and timers begin now."""
     sender = connection.sender
     if sender.nxt != sender.una:
         sender.last_sent = sender.stalled_since = now
@@ -223,12 +201,11 @@ def _write(
     connection: Connection, seq: int, flags: int, data: Buffer, room: int, now: float, write: Write
 ) -> None:
     receiver = connection.receiver
-    nxt = receiver.nxt
+    connection.last_ack_sent = nxt = receiver.nxt
     gso_size = room if len(data) > room else 0
     ts_val = timestamp(now, connection.ts_offset)
     wnd = receiver.select_window()
     write(seq, nxt, flags, wnd, ts_val, connection.ts_recent, data, gso_size, now)
-    connection.last_ack_sent = nxt
     receiver.on_ack_sent()
 
 

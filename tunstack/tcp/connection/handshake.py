@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 async def handshake(connection: Connection) -> None:
     """Open `connection`, which has just entered SYN-SENT or SYN-RECEIVED.
 
-    The SYN is repeated by the retransmission timer until it is answered; who gives up, and why,
-    stands in ``connection.error``.
+    The retransmission timer repeats the SYN until it is answered. If the handshake fails,
+    ``connection.error`` says why.
     """
     if connection.state is SYN_SENT:
         connection.send_syn()

@@ -1,6 +1,6 @@
-"""What happens when nothing happens: TIME-WAIT, FIN-WAIT-2 without an owner, lingering, keep-alive.
+"""Idle timers: keep-alive, SO_LINGER, FIN-WAIT-2 of an orphan, TIME-WAIT.
 
-All are waits that end a connection, in states that exclude one another: one timer does.
+Their states exclude one another, so one timer serves them all.
 """
 
 from __future__ import annotations
@@ -29,46 +29,46 @@ _LINGERING: Final = frozenset({FIN_WAIT_1, CLOSING, LAST_ACK})
 
 
 class Due(Enum):
-    """What the quiet calls for."""
+    """What to do when the timer fires."""
 
     NOTHING = "nothing"
     END = "end"
-    """It has lasted as long as it should: the connection is over, as foreseen."""
+    """The connection ends without an error."""
     PROBE = "probe"
-    """Ask whether the peer is still there (RFC 9293 section 3.8.4)."""
+    """Send a keep-alive (RFC 9293 section 3.8.4)."""
     RESET = "reset"
-    """Nobody is there, or it is not waited for: end, and tell whoever may be there after all."""
+    """The peer does not answer: end, and send a RST."""
 
 
-class QuietTimer:
-    """The timer of a connection on which nothing moves.
+class IdleTimers:
+    """The timer of an idle connection; which one it is depends on the state.
 
     Attributes:
-        at: When it fires, in seconds; None when it does not run.
-        heard_at: When the peer last sent something acceptable, in seconds.
-        probes: How often it was probed since.
+        at: When it fires, in seconds; None if it does not run.
+        received_at: When the peer last sent something acceptable, in seconds.
+        probes: Keep-alives sent since.
     """
 
-    __slots__ = ("_state", "at", "heard_at", "probes")
+    __slots__ = ("_state", "at", "probes", "received_at")
 
     def __init__(self) -> None:
         self.at: float | None = None
         self._state: State | None = None
-        self.heard_at = 0.0
+        self.received_at = 0.0
         self.probes = 0
 
-    def heard(self, now: float) -> None:
+    def segment_received(self, now: float) -> None:
         """The peer has sent something acceptable."""
-        self.heard_at = now
+        self.received_at = now
         self.probes = 0
 
     def reconfigure(self, config: Config) -> None:
-        """Whoever changes TCP_KEEPIDLE means the silence that is there now, as on Linux."""
+        """A new TCP_KEEPIDLE counts from the last segment received, as on Linux."""
         if self._state is ESTABLISHED and not self.probes:
-            self.at = self.heard_at + config.keepalive_idle
+            self.at = self.received_at + config.keepalive_idle
 
     def stop(self) -> None:
-        """Nothing is to be waited for any more."""
+        """Stop the timer."""
         self.at = self._state = None
 
     def restart_time_wait(self, connection: ControlBlock, now: float) -> None:
@@ -99,13 +99,13 @@ class QuietTimer:
         elif connection.config.keepalive and state in SYNCHRONIZED:
             if self.at is None:
                 self._state = ESTABLISHED
-                self.heard_at = now
+                self.received_at = now
                 self.at = now + connection.config.keepalive_idle
         elif self.at is not None:
             self.stop()
 
     def fired(self, connection: ControlBlock, now: float) -> Due:
-        """It fired: say what to do."""
+        """The timer has fired: returns what to do."""
         config = connection.config
         if self._state is not ESTABLISHED:
             given_up = self._state is LAST_ACK or (
@@ -118,21 +118,21 @@ class QuietTimer:
             # Only an idle connection is probed (MUST-26): here the other timers watch the peer.
             self.at = now + config.keepalive_idle
             return Due.NOTHING
-        if not self.probes and now < self.heard_at + config.keepalive_idle:
-            self.at = self.heard_at + config.keepalive_idle
+        if not self.probes and now < self.received_at + config.keepalive_idle:
+            self.at = self.received_at + config.keepalive_idle
             return Due.NOTHING
-        if self._gave_no_answer(config, now):
+        if self._is_dead(config, now):
             self.stop()
             return Due.RESET
         self.probes += 1
         self.at = now + config.keepalive_interval
         return Due.PROBE
 
-    def _gave_no_answer(self, config: Config, now: float) -> bool:
-        """Whether that is certain enough: never for one lost probe alone (MUST-29).
+    def _is_dead(self, config: Config, now: float) -> bool:
+        """Whether enough keep-alives were not answered: never one alone (MUST-29).
 
         A user timeout decides instead of the count, once a probe went unanswered.
         """
         if config.user_timeout is None:
             return self.probes >= config.keepalive_count
-        return self.probes > 0 and now >= self.heard_at + config.user_timeout
+        return self.probes > 0 and now >= self.received_at + config.user_timeout

@@ -1,12 +1,12 @@
-"""How the story of a connection is told: by coroutines that wait for changes of state, only.
+"""Coroutines that wait for changes of state, and nothing else.
 
 :mod:`~tunstack.tcp.connection.handshake` and :mod:`~tunstack.tcp.connection.teardown` read from top
 to bottom like the exchanges in a textbook. They await :meth:`Narrator.until_left`, and the state
 machine resumes them at the moment of the change: no scheduler, no task and no event loop stand
 between, so the same lines run under trio, under a virtual clock and in a plain loop.
 
-They wait for states to be *left*, not for particular segments; so one story serves active, passive
-and simultaneous opens and closes.
+They wait for states to be *left*, not for particular segments; so one coroutine serves active,
+passive and simultaneous opens, another the closes.
 """
 
 from __future__ import annotations
@@ -21,51 +21,49 @@ if TYPE_CHECKING:
 
 
 class Narrator(StateMachine):
-    """A state machine that tells a story as its states change."""
+    """A state machine that resumes a coroutine at each change of state."""
 
-    __slots__ = ("_next_story", "_story", "_telling")
+    __slots__ = ("_next", "_resuming", "_running")
 
     def __init__(self) -> None:
         super().__init__()
-        self._story: Coroutine[None, None, None] | None = None
-        self._next_story: Coroutine[None, None, None] | None = None
-        self._telling = False
+        self._running: Coroutine[None, None, None] | None = None
+        self._next: Coroutine[None, None, None] | None = None
+        self._resuming = False
 
-    def tell(self, story: Coroutine[None, None, None]) -> None:
-        """Begin `story`, or let it follow the one that is being told."""
-        if self._story is None:
-            self._story = story
-            self._resume()
+    def run(self, coroutine: Coroutine[None, None, None]) -> None:
+        """Start `coroutine`, now or when the one that runs has returned."""
+        if self._running is None:
+            self._running = coroutine
+            self._state_changed()
         else:
-            self._next_story = story
+            self._next = coroutine
 
     @types.coroutine
     def until_left(self, state: State) -> Generator[None, None, None]:
-        """Wait until the state is another than `state`: the one thing that a story awaits."""
+        """Wait until the state is another than `state`."""
         while self.state is state:
             yield
 
-    def end_stories(self) -> None:
-        """Drop whatever is untold; idempotent."""
-        for story in (self._story, self._next_story):
-            # A story that ends the connection is running now: it returns by itself.
-            if story is not None and not (story is self._story and self._telling):
-                story.close()
-        self._story = self._story if self._telling else None
-        self._next_story = None
+    def close_coroutines(self) -> None:
+        """Close those that have not returned; idempotent."""
+        for each in (self._running, self._next):
+            # One that ends the connection itself is on the stack now, and returns.
+            if each is not None and not (each is self._running and self._resuming):
+                each.close()
+        self._running = self._running if self._resuming else None
+        self._next = None
 
-    def _resume(self) -> None:
-        # A story that changes the state itself is not resumed within itself: until_left looks at
+    def _state_changed(self) -> None:
+        # One that changes the state itself is not resumed within itself: until_left looks at
         # the state before it waits, so no change is missed.
-        while self._story is not None and not self._telling:
-            self._telling = True
+        while self._running is not None and not self._resuming:
+            self._resuming = True
             try:
-                self._story.send(None)
+                self._running.send(None)
             except StopIteration:
-                self._story, self._next_story = self._next_story, None
+                self._running, self._next = self._next, None
             else:
                 return
             finally:
-                self._telling = False
-
-    _state_changed = _resume
+                self._resuming = False

@@ -110,9 +110,6 @@ CAN_RECEIVE: Final = frozenset({ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2})
 CAN_SEND: Final = frozenset({ESTABLISHED, CLOSE_WAIT})
 """States in which our half is open, so that the application may send."""
 
-FIN_SENT: Final = frozenset({FIN_WAIT_1, FIN_WAIT_2, CLOSING, LAST_ACK, TIME_WAIT})
-"""States in which our half is closed: the FIN is sent, or waits behind the data."""
-
 
 class ForbiddenTransitionError(Exception):
     """A bug in this stack: a change of state that no row of `TRANSITIONS` permits."""
@@ -142,8 +139,8 @@ class StateMachine:
         self.state = state
         self._state_changed()
 
-    def be_again(self, state: State) -> None:
-        """Be in the state in which an earlier object for the same connection was; no change."""
+    def restore_state(self, state: State) -> None:
+        """Set the state without a transition: that of the object that this one replaces."""
         self.state = state
 
     def _state_changed(self) -> None:

@@ -1,4 +1,4 @@
-"""The options of the two SYNs: what ours offers, and what both sides use once theirs is here."""
+"""The options of the SYNs: what ours offers, and what is agreed on when the peer's arrives."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def agree_on_options(connection: ControlBlock, syn: Segment, now: float) -> None
     connection.last_ack_sent = receiver.nxt  # Or as good as: our answer is due.
     if syn.ts_val is not None:
         connection.ts_recent, connection.ts_recent_at = syn.ts_val, now
-    connection.sack_ok = sender.recovery.sack = config.sack and syn.sack_permitted
+    sender.recovery.sack = config.sack and syn.sack_permitted
     if config.window_scaling and syn.wscale is not None:
         sender.shift = min(syn.wscale, MAX_WINDOW_SHIFT)
         receiver.shift = window_shift(connection.largest_buffer)

@@ -1,4 +1,4 @@
-"""What goes out: the segments of a connection, dressed with all that each of them tells."""
+"""Builds the segments that a connection sends: payload, ACK, window and options."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SACK_SIZE = 4 + 3 * 8
 
 
 class Transmitter(ControlBlock):
-    """Makes segments of what the two halves of a connection have to say."""
+    """Builds segments from the state of both halves."""
 
     __slots__ = ()
 
@@ -29,7 +29,7 @@ class Transmitter(ControlBlock):
         self._outbox = []
         if out and self.timestamps_ok:
             self._stamp_resets(out, now)
-        self.quiet.watch(self, now)
+        self.idle_timers.watch(self, now)
         sender, receiver = self.sender, self.receiver
         if self._syn_due:
             self._syn_due = False
@@ -37,13 +37,14 @@ class Transmitter(ControlBlock):
             sender.syn_sent(now)
             if not sender.early:
                 return out
-        if sender.nxt != sender.una or sender.nxt != sender.end:
+        nxt = sender.nxt
+        if nxt != sender.una or sender.buffer.size or (sender.fin_queued and nxt != sender.end):
             self._transmit_data(out, now)
         if sender.urgent_due:
             receiver.ack_now = True
         if receiver.ack_now:
             # Without SACK the peer can only count: an ACK for each segment out of order, no fewer.
-            count = 1 if self.sack_ok else max(1, receiver.out_of_order)
+            count = 1 if sender.recovery.sack else max(1, receiver.out_of_order)
             blocks = self._sack_blocks()
             out += [self._segment(sender.nxt, ACK, now, b"", blocks) for _ in range(count)]
         return out
@@ -72,7 +73,7 @@ class Transmitter(ControlBlock):
             if sender.up is None:
                 limit = max(room, config.max_payload - config.max_payload % room)
             else:
-                limit = room  # Whoever cut a larger segment would have to mend its pointer.
+                limit = room  # GSO would not adjust the urgent pointer.
             what = sender.next_transmission(limit, room, now)
             if what is None:
                 break
@@ -95,7 +96,7 @@ class Transmitter(ControlBlock):
             if what.fin and not sender.recovery.board.lost:
                 break
         if (sender.nxt - before) & MASK > sender.mss:
-            # Nothing follows this burst until it is acknowledged: let the peer not wait for more.
+            # The last of a burst has PSH: the peer need not wait for more.
             out[-1].flags |= PSH
         sender.watch_window(now)
 
@@ -114,7 +115,7 @@ class Transmitter(ControlBlock):
         payload: Buffer = b"",
         sack: tuple[tuple[int, int], ...] = (),
     ) -> Segment:
-        """A segment of a synchronized connection; it acknowledges all that came."""
+        """A segment of a synchronized connection, with the current ACK, window and options."""
         receiver = self.receiver
         if self.ecn.echo:
             flags |= ECE
@@ -135,16 +136,17 @@ class Transmitter(ControlBlock):
 
         Where packets are tiny, fewer: data has to find room beside them.
         """
-        if not self.sack_ok:
+        sender = self.sender
+        if not sender.recovery.sack:
             return ()
         most = 3 if self.timestamps_ok else 4
-        return self.receiver.sack_blocks(min(most, (self.sender.mss - 5) >> 3))
+        return self.receiver.sack_blocks(min(most, (sender.mss - 5) >> 3))
 
     def _probe(self, now: float, note: str) -> Segment:
         """A probe as Linux sends it: an old sequence number, which must be answered.
 
-        RFC 9293 section 3.8.6.1 lets a probe be new data or a retransmission; this takes none of
-        the data into the peer's accounts before there is room for it.
+        RFC 9293 section 3.8.6.1 lets a probe be new data or a retransmission; this one has none,
+        as the peer has no room for any.
         """
         segment = self._segment((self.sender.una - 1) & MASK, ACK, now)
         segment.note = note

@@ -1,4 +1,4 @@
-"""What became of an arriving segment: for counters, captures and whoever reads a trace."""
+"""The outcome of processing an arriving segment, for counters, captures and traces."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Verdict(StrEnum):
     REFUSED = "no listener: reset sent"
     """Section 3.10.7.1: the connection does not exist."""
     AFTER_CLOSE = "data after close: reset sent"
-    """Section 3.6.1: nobody is left to read it."""
+    """Section 3.6.1: the application has closed the connection."""
     BACKLOG_FULL = "dropped: backlog full"
     DEFERRED = "dropped: no data yet"
     """The listener wants data with the ACK that ends the handshake (TCP_DEFER_ACCEPT)."""

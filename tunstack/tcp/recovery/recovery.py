@@ -22,6 +22,7 @@ from tunstack.tcp.sender.rtt import CLOCK_GRANULARITY
 if TYPE_CHECKING:
     from tunstack.tcp.congestion import CongestionControl
     from tunstack.tcp.recovery.scoreboard import Sent
+    from tunstack.tcp.sender.path_mtu import PathMtu
     from tunstack.tcp.sender.rtt import RttEstimator
 
 _BY_TIME_AND_END: Final[attrgetter[Any]] = attrgetter("time", "end")
@@ -76,9 +77,6 @@ class Recovery:
         reorder_timer: When the RACK reordering timer fires, in seconds; None when it is off.
         undone: Count of recoveries that were spurious and undone.
         reason: What caused the retransmissions: "fast", "timeout" or "too large".
-        probe: The MTU probe in flight (RFC 4821), as the positions of its edges; None when there is
-            none, and once it is lost or retransmitted.
-        probe_lost: Whether the latest probe was lost, and nothing else was.
         cwr_due: Whether cwnd was reduced, and CWR is to be sent (RFC 3168 section 6.1.2).
     """
 
@@ -89,6 +87,7 @@ class Recovery:
         "_marked_at",
         "_not_in_pipe",
         "_partial_acks",
+        "_path",
         "_prr",
         "_rtt",
         "_timed_out_at",
@@ -99,8 +98,6 @@ class Recovery:
         "fin",
         "flight",
         "phase",
-        "probe",
-        "probe_lost",
         "rack",
         "reason",
         "recover",
@@ -110,9 +107,10 @@ class Recovery:
         "undone",
     )
 
-    def __init__(self, congestion: CongestionControl, rtt: RttEstimator) -> None:
+    def __init__(self, congestion: CongestionControl, rtt: RttEstimator, path: PathMtu) -> None:
         self._congestion = congestion
         self._rtt = rtt
+        self._path = path
         self._prr: ProportionalRateReduction | None = None
         self._undo: Undo | None = None
         self._frto: ForwardRto | None = None  # While F-RTO runs.
@@ -134,8 +132,6 @@ class Recovery:
         self.reorder_timer: float | None = None
         self.undone = 0
         self.reason = ""
-        self.probe: tuple[int, int] | None = None
-        self.probe_lost = False
         self._marked_at = -1  # Position of SND.NXT at the last reduction for ECE.
         self.cwr_due = False
 
@@ -200,8 +196,9 @@ class Recovery:
     def on_retransmit(self, start: int, end: int, now: float) -> None:
         """Record that [start, end) was retransmitted."""
         self.resend_now = False
-        if self.probe is not None and start < self.probe[1] and end > self.probe[0]:
-            self.probe = None  # Its ACK may be of the retransmission, in smaller segments.
+        trial = self._path.trial
+        if trial is not None and start < trial.end and end > trial.start:
+            trial.sent_again = True
         self.board.on_retransmit(start, end, now)
         if self._prr is not None:
             self._prr.on_sent(end - start)
@@ -524,25 +521,20 @@ class Recovery:
         self._not_in_pipe = self._duplicates = self._partial_acks = 0
         self.resend_now = True
 
-    def on_probe_sent(self, start: int, end: int) -> None:
-        """Record that [start, end), just sent, is an MTU probe (RFC 4821)."""
-        self.probe = start, end
-        self.probe_lost = False
-
     def _only_probe_lost(self) -> bool:
         """Handle the loss of the MTU probe alone: no congestion (RFC 4821 section 7.6.2).
 
         Returns whether that was the case.
         """
-        if self.probe is None:
+        trial = self._path.trial
+        if trial is None or not trial.probe or trial.lost or trial.sent_again:
             return False
-        start, end = self.probe
+        start, end = trial.start, trial.end
         if self.board.lost > self.board.lost_within(start, end):
             return False
         for sent in self.board.within(start, end):
             if not sent.sacked:
                 self.board.mark_lost(sent)
-        self.probe = None
-        self.probe_lost = True
+        trial.lost = True
         self._retransmit_without_reduction()
         return True

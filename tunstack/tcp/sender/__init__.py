@@ -6,7 +6,7 @@ send_timers     retransmission, persist and probe timers
 send_buffer     the octets from SND.UNA on
 rtt             round-trip times and the RTO (RFC 6298)
 tail_probe      tail loss probe (RFC 8985 section 7)
-path_mtu        how large a segment arrives, as routers tell (RFC 1191)
-mtu_probing     the same by trying (RFC 4821)
-sizing          what the sender does about it
+path_mtu        path MTU as routers report it (RFC 1191)
+mtu_probing     path MTU by probes (RFC 4821)
+sizing          changes of the sender's MSS
 """

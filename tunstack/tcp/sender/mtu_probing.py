@@ -1,6 +1,6 @@
-"""Finding out by trying how large a segment arrives, where nobody tells (RFC 4821, RFC 8899).
+"""Packetization layer path MTU discovery (RFC 4821, RFC 8899): by probes, without ICMP.
 
-Some routers drop what does not fit and are silent, or their ICMP messages are filtered: a black
+Some routers drop what does not fit and send no ICMP message, or it is filtered: a black
 hole. It shows as a segment that times out again and again. Then we go on with smaller ones, and
 search upwards from there: now and then one segment is larger than the rest. Should it alone be
 lost, that was its size, and not congestion.
@@ -42,7 +42,7 @@ def below(size: int) -> int:
 
 
 class MtuSearch:
-    """What is known to arrive, what is not, and what to try next.
+    """The search: what is known to arrive, what to be too large, and what to try next.
 
     Attributes:
         low: The largest size that arrives, as far as is known; no segment but a probe is larger.
@@ -64,8 +64,8 @@ class MtuSearch:
     def next_size(self, most: int, now: float) -> int | None:
         """What size to try, at most `most`; None when the search has come to its end, for now.
 
-        The largest first: it may have been something else that fell silent, and then one probe
-        brings everything back. After that by halves (section 7.3).
+        The largest first: the black hole may have been something else, and then one probe restores
+        the full size. After that by halves (section 7.3).
         """
         if now >= self._again_at:
             self._failed = None

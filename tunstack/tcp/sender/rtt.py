@@ -31,12 +31,14 @@ class RttEstimator:
         self._base = initial
         self.rto = initial
 
-    def sample(self, rtt: float, weight: float = 1.0) -> None:
+    def sample(self, rtt: float, window: int = 0, interval: int = 0) -> None:
         """Take a measurement (RFC 6298 section 2), which also ends a back-off (section 5.7).
 
         Args:
             rtt: Seconds. The caller keeps to Karn's rule.
-            weight: Scales the gains when a window brings many samples (RFC 7323 appendix G).
+            window: Octets that were outstanding.
+            interval: Octets after which there is another sample: where a window brings many, the
+                gains are divided by their number (RFC 7323 appendix G).
         """
         least, srtt, rttvar = self.min_rtt, self.srtt, self.rttvar
         if least is None or rtt < least:
@@ -45,8 +47,13 @@ class RttEstimator:
             srtt = rtt
             rttvar = rtt / 2
         else:
-            rttvar += BETA * weight * (abs(srtt - rtt) - rttvar)
-            srtt += ALPHA * weight * (rtt - srtt)
+            alpha, beta = ALPHA, BETA
+            if window > interval:
+                samples = -(-window // interval)
+                alpha, beta = alpha / samples, beta / samples
+            change = rtt - srtt
+            rttvar += beta * ((change if change > 0 else -change) - rttvar)
+            srtt += alpha * change
         self.srtt, self.rttvar = srtt, rttvar
         # Linux keeps the variation's part at 200 ms or more, and so do we: a bare floor under the
         # sum would let the timer fire during a delayed ACK on paths of more than 160 ms.

@@ -1,4 +1,4 @@
-"""What the application has sent and the peer has not acknowledged: chunks, by sequence number.
+"""The send buffer: what the peer has not acknowledged, in chunks, by sequence number.
 
 There is no list of old packets: a retransmission slices the same octets again, in whatever sizes
 suit the moment.
@@ -20,7 +20,7 @@ _SMALL: Final = 2048
 
 
 def _is_constant(view: memoryview) -> bool:
-    """Whether a view need not be copied: nobody can change it, and it keeps little else alive."""
+    """Whether a view need not be copied: it is immutable, and keeps little else alive."""
     whole = view.obj
     return type(whole) is bytes and 3 * len(whole) <= 4 * len(view) and view.contiguous
 
@@ -79,8 +79,8 @@ class SendBuffer:
         chunk = bytes(data)
         self._chunks.append(chunk)
         self._starts.append(self._written)
-        self.size = len(chunk)
-        self._written += self.size
+        self.size = size = len(chunk)
+        self._written += size
         return chunk
 
     def drop_until(self, seq: int) -> None:
@@ -88,8 +88,8 @@ class SendBuffer:
         size = (seq - self.start) & MASK
         self.start = seq
         self._dropped += size
-        self.size -= size
-        if not self.size:
+        self.size = left = self.size - size
+        if not left:
             self._chunks.clear()
             self._starts.clear()
             self._first = 0
@@ -104,19 +104,19 @@ class SendBuffer:
             self._chunks[self._first : first] = [b""] * (first - self._first)
         self._first = first
         waste = self._dropped - starts[first]
-        if waste > 8 * self.size + WASTE:
-            self._let_go(first, waste)
+        if waste > 8 * left + WASTE:
+            self._shrink(first, waste)
 
     @property
     def held(self) -> int:
         """Octets that it keeps: the first chunk as a whole, though some of it is acknowledged."""
         return self.size + (self._dropped - self._starts[self._first] if self._starts else 0)
 
-    def _let_go(self, index: int, waste: int) -> None:
-        """Copy what is left of a chunk: it would keep `waste` octets that nobody needs.
+    def _shrink(self, index: int, waste: int) -> None:
+        """Copy what is left of a chunk, to free its `waste` octets that were acknowledged.
 
-        A peer could have them stay for good by acknowledging all but an octet. Whoever sends much
-        has so much left, in this chunk and in others, that none of them is copied.
+        A peer could keep them here for good by acknowledging all but an octet. While much is
+        queued, nothing is copied.
         """
         chunk = self._chunks[index]
         self._chunks[index] = chunk[waste:] if type(chunk) is bytearray else bytes(chunk[waste:])

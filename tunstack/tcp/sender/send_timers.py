@@ -1,4 +1,4 @@
-"""When a sender is to do something of its own accord: its timers, and what their firing brings.
+"""The timers of a sender.
 
 One is the retransmission timer (RFC 6298), or the persist timer when nothing is outstanding and the
 window is shut (RFC 9293 section 3.8.6.1). The early one comes before it: to probe for a lost tail,
@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from tunstack.tcp.sender import sizing
 from tunstack.tcp.sender.send_variables import SendVariables
-from tunstack.tcp.sender.tail_probe import TailLossProbe
+from tunstack.tcp.sender.tail_probe import (
+    MAX_ACK_DELAY,
+    PROMPT_ACK,
+    TailLossProbe,
+    probe_timeout,
+)
 
 
 class SendTimers(SendVariables):
-    """The timers of a sender, and how long it has been waiting."""
+    """The retransmission, persist, reordering and probe timers."""
 
     __slots__ = ()
 
@@ -25,12 +30,12 @@ class SendTimers(SendVariables):
         self.timer = self._timer_at(now, self.user_timeout)
 
     def stop_timers(self) -> None:
-        """Stop them all: there is nobody to send to any more."""
+        """Stop them all."""
         self.timer = self.early_timer = self.deferred_until = None
         self.persisting = False
 
     def end_deferral(self, now: float) -> None:
-        """See if a rest has waited for more for long enough."""
+        """End the deferral of a partial segment, if its time is over."""
         if self.deferred_until is not None and now >= self.deferred_until:
             self.deferred_until = 0.0
 
@@ -49,20 +54,15 @@ class SendTimers(SendVariables):
         if advance:
             self.schedule_probe(now)
 
-    def restart_timers(self, now: float) -> None:
-        """SND.UNA has advanced, and more is outstanding."""
-        self.start_timer(now)
-        self.schedule_probe(now)
-
     def start_flight(self, now: float) -> None:
-        """Start both timers for a lone small segment, in a connection that is ordinary."""
+        """As :meth:`start_timer` and :meth:`schedule_probe`, for a lone segment."""
         rtt = self.rtt
         timer, give_up = now + rtt.rto, now + self.user_timeout
         if timer > give_up:
             timer = give_up
         self.timer = timer
         if self._config.tail_loss_probe:
-            early = now + self._tail.timeout(rtt, single=True)
+            early = now + probe_timeout(rtt, MAX_ACK_DELAY)
             if early > timer:
                 early = timer
             self.early_timer = early if early < give_up else None
@@ -77,7 +77,7 @@ class SendTimers(SendVariables):
         if self._tail.end is None and self.timer is not None:
             # Less than two full segments: the ACK may be delayed.
             single = self.outstanding < 2 * self.mss
-            at = now + self._tail.timeout(self.rtt, single=single)
+            at = now + probe_timeout(self.rtt, MAX_ACK_DELAY if single else PROMPT_ACK)
             # Instead of the timeout if that would come first; but not instead of giving up.
             if at > self.timer:
                 at = self.timer
@@ -126,17 +126,16 @@ class SendTimers(SendVariables):
             self.stalled_since = now
             self.timer = self._timer_at(now, self._probing_time)  # SHLD-29
 
-    def answered(self, now: float) -> None:
-        """The peer acknowledged something, if only a probe: it is alive (MUST-37).
+    def peer_responded(self, now: float) -> None:
+        """An ACK came while the window is shut, or was: the peer is alive (MUST-37).
 
         If it took back its window, it is what we send again that probes it (MUST-35, SHLD-17). That
         keeps the connection, unless its owner wants otherwise, or there is none whom it could serve
         (RFC 6429): a peer that never opens its window must not hold our memory for ever.
         """
-        if self.persisting or not self.wnd:
-            self.unanswered = 0
-            if not self.orphaned and self._config.user_timeout is None:
-                self.stalled_since = now
+        self.unanswered = 0
+        if not self.orphaned and self._config.user_timeout is None:
+            self.stalled_since = now
 
     @property
     def next_timer(self) -> float | None:

@@ -1,4 +1,4 @@
-"""What a sender knows: RFC 9293's SND variables, and what it keeps beside them."""
+"""RFC 9293's SND variables, and the other state of a sender."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class SendVariables:
         size: The bound of what is sent or queued and not acknowledged (SO_SNDBUF)...
         size_max: ...which is twice the congestion window where that is more, up to this.
         up: SND.UP: the number that follows our urgent data; None when all of it is acknowledged.
-        urgent_due: Whether the peer is to hear of it now.
+        urgent_due: Whether to send SND.UP now.
         nodelay: Whether the Nagle algorithm is off.
         corked: Whether only full segments may go.
         more: Whether the application has said that more is about to come (MSG_MORE).
-        orphaned: Whether nobody owns the connection any more.
+        orphaned: Whether the application has closed the connection: nobody owns it any more.
         synchronized: Whether our SYN is acknowledged.
         early: Whether data may go out before our SYN is acknowledged (RFC 7413 section 4.2).
         timer: When the retransmission or the persist timer fires, in seconds, if one runs.
@@ -117,7 +117,7 @@ class SendVariables:
         self.early = False
         self.congestion = congestion
         self.rtt = RttEstimator(config.rto_initial, config.rto_min, config.rto_max)
-        self.recovery = Recovery(congestion, self.rtt)
+        self.recovery = Recovery(congestion, self.rtt, self.path)
         self.timer: float | None = None
         self.early_timer: float | None = None
         self.persisting = False
@@ -138,7 +138,7 @@ class SendVariables:
         self.small_end = iss
 
     def reconfigure(self, config: Config) -> None:
-        """Take other parameters, as far as they are not history."""
+        """Take other parameters; what the handshake has settled stays."""
         self._config = config
         self.size, self.size_max = config.send_sizes
         self.nodelay = config.nodelay
@@ -146,14 +146,14 @@ class SendVariables:
         self.user_timeout = config.data_r2
 
     def push(self) -> None:
-        """Let go all that is queued by now, whatever holds back what is small."""
+        """Send all that is queued by now, whatever Nagle or a cork hold back."""
         self.more = False
         if self.unsent:
             self._force = True
             self._force_until = self.buffer.end
 
     def orphan(self) -> None:
-        """Nobody owns the connection any more: what is left is not tried for as long."""
+        """The application has closed the connection: R2 is shorter now, as on Linux."""
         self.orphaned = True
         self.user_timeout = self._config.orphan_r2
 
@@ -182,12 +182,12 @@ class SendVariables:
 
     @property
     def usable(self) -> int:
-        """How many octets the windows let go out now."""
+        """Octets that SND.WND and cwnd allow to send now."""
         return min(self.wnd, self.congestion.cwnd) - ((self.nxt - self.una) & MASK)
 
     @property
-    def undisturbed(self) -> bool:
-        """Whether no probe is out or due, of a tail, a window or a path; nothing urgent, no FIN."""
+    def only_new_data(self) -> bool:
+        """Whether there is no FIN, no urgent data and no probe: of a tail, a window or a path."""
         return not (
             self.fin_queued
             or self.unanswered
@@ -217,7 +217,7 @@ class SendVariables:
 
     @property
     def may_send(self) -> bool:
-        """Whether data may go out: our SYN is acknowledged, or that is not to be waited for."""
+        """Whether data may be sent: our SYN is acknowledged, or Fast Open need not wait for it."""
         return self.synchronized or (self.early and self.nxt != self.iss)
 
     @property
@@ -231,7 +231,7 @@ class SendVariables:
         return self.fin_queued and self.una == self.end
 
     def forget_data(self) -> None:
-        """Let go of what will not be sent any more; the numbers stay for whoever asks."""
+        """Free the buffer and the scoreboard; their numbers stay."""
         self.buffer.forget()
         self.recovery.board.forget()
 

@@ -1,4 +1,4 @@
-"""The sending half of a connection: what to send next, and what an acknowledgement changes.
+"""The sending half of a connection: what to send next, and ACK processing.
 
 Its variables are in :mod:`.send_variables`, its timers in :mod:`.send_timers`.
 """
@@ -27,8 +27,8 @@ _LOSS: Final = Phase.LOSS
 class Transmission(NamedTuple):
     """What to send: `size` octets from `seq`, and a FIN behind them or not.
 
-    `why` says what calls for it if it was sent before: "fast", "timeout", "too large" or "tail loss
-    probe"; else it is empty. `probe`: it is larger than our segments are, to see if it arrives.
+    `why` is the reason of a retransmission: "fast", "timeout", "too large" or "tail loss probe";
+    empty for new data. `probe`: a path MTU probe, larger than the MSS.
     """
 
     seq: int
@@ -39,14 +39,14 @@ class Transmission(NamedTuple):
 
     @property
     def note(self) -> str:
-        """What it is, if it is anything special."""
+        """What captures and traces say of it."""
         if self.probe:
             return "size probe"
         return self.why and f"retransmission: {self.why}"
 
 
 class Sender(SendTimers):
-    """The sending half: asked for what is to go out, and told what went out and what came."""
+    """The sending half: `next_transmission` says what to send, `sent` and `handle_ack` go in."""
 
     __slots__ = ()
 
@@ -75,21 +75,21 @@ class Sender(SendTimers):
         self.recovery.exclude_syn()
         self.wnd += 1  # SND.UNA is the SYN's, which takes no part of the window that was offered.
 
-    def syn_was_sent(self, now: float) -> None:
-        """A SYN,ACK of ours is out, and nobody knows since when; a timestamp's echo may tell."""
+    def restore_syn_sent(self, now: float) -> None:
+        """A SYN,ACK of ours is out, at a time not known: it was sent with a SYN cookie."""
         self.syn_sent(now)
         self.recovery.on_retransmit(0, 1, now)  # Karn: the time that its ACK took measures nothing.
 
-    def all_was_said(self) -> None:
-        """A FIN was the last number before `iss`, and is acknowledged: nothing will follow."""
+    def restore_after_fin(self) -> None:
+        """Restore a sender whose FIN, the last number before `iss`, is acknowledged."""
         self.synchronized = self.fin_queued = self.orphaned = True
         self.buffer = SendBuffer((self.iss - 1) & MASK)
 
-    def forget_syn(self) -> None:
-        """No SYN is under way any more: the connection is back in LISTEN."""
+    def return_to_listen(self) -> None:
+        """The connection is back in LISTEN: forget the SYN that was sent."""
         self.nxt = self.iss
         self.timer = None
-        self.recovery = Recovery(self.congestion, self.rtt)
+        self.recovery = Recovery(self.congestion, self.rtt, self.path)
         self.rtt.end_back_off()
 
     def next_transmission(self, limit: int, room: int, now: float) -> Transmission | None:
@@ -236,7 +236,7 @@ class Sender(SendTimers):
         return not outstanding and size >= self.max_wnd >> 1
 
     def sent(self, what: Transmission, now: float) -> None:
-        """`what` went out."""
+        """`what` was sent."""
         self.last_sent = now
         size = what.size + what.fin
         if self._force and ge((what.seq + size) & MASK, self._force_until):
@@ -277,7 +277,7 @@ class Sender(SendTimers):
 
     # Acknowledgement
 
-    def heard(
+    def handle_ack(
         self,
         ack: int,
         now: float,
@@ -317,11 +317,11 @@ class Sender(SendTimers):
             self._advance(ack, now)
         sample = recovery.on_ack(info, now, self.mss)
         if sample is not None and not overtaken:  # Else it took a way that others did not.
-            self._measure(sample, outstanding)
+            self.rtt.sample(sample, outstanding, 2 * self.mss)
         if marked:
             recovery.on_ece(advance, now)
         if self.path.trial is not None:
-            sizing.look_at_trial(self, una, now)
+            sizing.check_trial(self, una, now)
         if was_syn:
             if self.retransmissions:  # RFC 6298 section 5.7
                 self.rtt.restart_after_syn_loss(self._config.rto_after_syn_loss)
@@ -337,52 +337,55 @@ class Sender(SendTimers):
         self._set_timers(advance, now)
 
     @property
-    def steady(self) -> bool:
-        """Whether nothing was sent again, lost, SACKed or is a probe: so :meth:`heard_in_order`."""
+    def all_in_order(self) -> bool:
+        """Whether nothing was sent again, lost or SACKed: so :meth:`handle_ack_in_order`."""
         recovery = self.recovery
-        return (
-            recovery.sack
-            and recovery.is_clean
-            and self._tail.end is None
-            and self.path.trial is None
-        )
+        return recovery.sack and recovery.is_clean and self._tail.end is None
 
-    def heard_in_order(self, ack: int, now: float) -> None:
-        """As :meth:`heard` of an ACK that advances, and tells of nothing else, while `steady`."""
-        was_syn = not self.synchronized
-        outstanding = (self.nxt - self.una) & MASK
-        advance = (ack - self.una) & MASK
+    def handle_ack_in_order(self, ack: int, advance: int, outstanding: int, now: float) -> None:
+        """As :meth:`handle_ack` of an ACK without SACK and ECE, while `all_in_order`.
+
+        Both the arrival rules and the fast path call it.
+
+        Args:
+            ack: SEG.ACK, with SND.UNA < SEG.ACK =< SND.NXT.
+            advance: Octets from SND.UNA to it.
+            outstanding: Octets from SND.UNA to SND.NXT, before it.
+            now: Seconds.
+        """
+        synchronized = self.synchronized
         self._advance(ack, now)
-        rtt = self.delivered_in_order(advance, outstanding, now)
-        if not was_syn:
-            self.grow(advance, rtt, now)
-        if ack != self.nxt or self.persisting:
-            self._set_timers(advance, now)
-        else:
-            self.timer = self.early_timer = None
-
-    def delivered_in_order(self, advance: int, outstanding: int, now: float) -> float:
-        """Of what was `outstanding` so much has arrived; returns the round-trip time."""
         recovery = self.recovery
         board = recovery.board
         last = board.acknowledge_in_order(board.una + advance)
         rtt = now - last.time
         recovery.rack.on_delivered_in_order(last, rtt)
-        self._measure(rtt, outstanding)
-        return rtt
+        self.rtt.sample(rtt, outstanding, 2 * self.mss)  # An ACK comes for two segments.
+        if self.path.trial is not None:
+            sizing.check_trial(self, board.una, now)
+        if synchronized:
+            self.grow(advance, rtt, now)
+        self.early_timer = None
+        if advance != outstanding:
+            self.start_timer(now)
+            self.schedule_probe(now)
+        elif not self.persisting:
+            self.timer = None
 
     def _advance(self, ack: int, now: float) -> None:
+        """SND.UNA advances to `ack`."""
         self.una = ack
         self.deferred_until = 0.0
+        self.stalled_since = now
+        self.unanswered = 0
         if not self.synchronized:
             self.synchronized = True
             self.recovery.on_syn_acked()
         buffer = self.buffer
         if buffer.size:
-            data_end = buffer.end
-            buffer.drop_until(data_end if gt(ack, data_end) else ack)
-        self.stalled_since = now
-        self.unanswered = 0
+            if self.fin_queued and gt(ack, buffer.end):
+                ack = buffer.end
+            buffer.drop_until(ack)
         if self.up is not None and le(self.up, ack):
             self.up = None
 
@@ -403,28 +406,21 @@ class Sender(SendTimers):
         elif undone:
             self.grow(min(advance, self.mss), rtt, now)
         elif was is _LOSS and phase is not _RECOVERY:
-            self._tell_congestion(self.mss if phase is _OPEN else min(advance, self.mss), rtt, now)
+            self._open_cwnd(self.mss if phase is _OPEN else min(advance, self.mss), rtt, now)
 
     def grow(self, octets: int, rtt: float | None, now: float) -> None:
-        """Open cwnd if it was what limited us; a window never filled proves nothing (RFC 7661).
+        """Open cwnd if it was what limited us (congestion window validation, RFC 7661).
 
         What counts is how far it was filled when we sent: ACKs may come many in a batch.
         """
         congestion = self.congestion
-        in_slow_start = congestion.cwnd < congestion.ssthresh
-        flight = self.recovery.flight
-        used = 2 * flight if in_slow_start else flight + self.mss
-        if used > congestion.cwnd:
-            self._tell_congestion(octets, rtt, now)
+        cwnd, flight = congestion.cwnd, self.recovery.flight
+        if (flight if cwnd < congestion.ssthresh else self.mss) + flight > cwnd:
+            self._open_cwnd(octets, rtt, now)
 
-    def _tell_congestion(self, octets: int, rtt: float | None, now: float) -> None:
+    def _open_cwnd(self, octets: int, rtt: float | None, now: float) -> None:
         board = self.recovery.board
         self.congestion.acknowledged(Acknowledgement(octets, now, rtt, board.una, board.nxt))
-
-    def _measure(self, rtt: float, outstanding: int) -> None:
-        """Take a sample, weighed by how many a window brings (RFC 7323 appendix G)."""
-        few = 2 * self.mss
-        self.rtt.sample(rtt, 1.0 if outstanding <= few else 1 / -(-outstanding // few))
 
     def update_window(self, seq: int, ack: int, wnd: int) -> None:
         """Take SEG.WND, scaled, unless it is older than what we have (RFC 9293 3.10.7.4, fifth).

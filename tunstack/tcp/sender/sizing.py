@@ -1,4 +1,4 @@
-"""How large our segments are: what is known of the path (:mod:`.path_mtu`), and what a sender does.
+"""Changes of a sender's MSS: by ICMP reports, by probes, by timeouts (:mod:`.path_mtu`).
 
 Sizes without a word beside them are octets of data; where the MSS option's count is meant, which
 has the TCP options in it, it says so.
@@ -23,17 +23,17 @@ def too_large(sender: Sender, mss: int, seq: int, now: float) -> None:
     `seq` is of something outstanding (RFC 5927 section 4.1), and `mss` counts as the option does.
     """
     position = sender.recovery.board.una + ((seq - sender.una) & MASK)
-    if sender.synchronized and sender.path.believes(mss, position):
+    if sender.synchronized and sender.path.accepts_report(mss, position):
         _resize(sender)
         sender.start_timer(now)
 
 
 def path_changed(sender: Sender, mss: int) -> None:
-    """Others know that the path carries segments of `mss`, as the option counts.
+    """Another connection has found that the path carries segments of `mss`, as the option counts.
 
-    That may be more or less than before. What is on its way arrives or not; time will tell.
+    That may be more or less than before. Nothing is sent again for it.
     """
-    sender.path.told = mss
+    sender.path.limit = mss
     _take_mss(sender)
 
 
@@ -44,14 +44,14 @@ def timed_out(sender: SendVariables, now: float, probing: int) -> None:
     """
     path, recovery = sender.path, sender.recovery
     una = recovery.board.una
-    if path.confirms_doubt(una):
+    if path.confirms_report(una):
         sender.rtt.end_back_off()
         _resize(sender)
         return
     if path.trial is not None:
         if path.trial.probe and path.trial.start == una:
             path.probe_was_lost(now)
-        path.trial = recovery.probe = None
+        path.trial = None
     first = next(iter(recovery.board), None)
     size = 0 if first is None else min(first.end - first.start, sender.mss)
     narrower = path.timed_out(una, size, probing)
@@ -65,7 +65,7 @@ def timed_out(sender: SendVariables, now: float, probing: int) -> None:
 def _resize(sender: SendVariables) -> None:
     """The path is narrower: send again at once what did not fit (RFC 1191 section 6.4)."""
     _take_mss(sender)
-    sender.path.trial = sender.recovery.probe = None
+    sender.path.trial = None
     sender.early_timer = None
     sender.recovery.on_mss_reduced(sender.mss)
 
@@ -98,25 +98,22 @@ def probe_size(sender: Sender, room: int) -> int:
 
 
 def try_size(sender: Sender, what: Transmission) -> None:
-    """`what` went out, and is larger than anything that has arrived: see if it does."""
+    """`what` was sent, and is larger than anything that has arrived: it is the trial now."""
     path, end = sender.path, sender.recovery.board.nxt
     size = what.size if what.probe else min(what.size, sender.mss)
     if what.probe or (path.trial is None and size > path.proven):
         path.trial = Trial(end - what.size, end, size, what.probe)
-        if what.probe:
-            sender.recovery.on_probe_sent(end - what.size, end)
 
 
-def look_at_trial(sender: Sender, una: int, now: float) -> None:
-    """All before `una` has arrived: see what that means for a segment of a new size."""
+def check_trial(sender: Sender, una: int, now: float) -> None:
+    """All before `una` has arrived: see whether the trial has, or is lost."""
     path = sender.path
     trial = path.trial
     assert trial is not None
-    if trial.probe and sender.recovery.probe is None:
-        if sender.recovery.probe_lost:
-            path.probe_was_lost(now)
+    if trial.lost:
+        path.probe_was_lost(now)
+    elif trial.probe and trial.sent_again:
         path.trial = None
     elif una >= trial.end:
         path.trial_arrived()
-        sender.recovery.probe = None
         _take_mss(sender)

@@ -1,6 +1,6 @@
-"""The tail loss probe: when the last segments of a flight are lost, nobody is left to tell of it.
+"""The tail loss probe (RFC 8985 section 7): the loss of a flight's last segments draws no ACKs.
 
-RFC 8985 section 7: before the retransmission timer, send something that draws an ACK.
+So something that draws an ACK is sent before the retransmission timer fires.
 """
 
 from __future__ import annotations
@@ -10,11 +10,23 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from tunstack.tcp.sender.rtt import RttEstimator
 
-_WORST_DELAYED_ACK: Final = 0.2
+MAX_ACK_DELAY: Final = 0.2
 """TLP.max_ack_delay, in seconds: a lone segment may have its ACK delayed."""
+
+PROMPT_ACK: Final = 0.002
+"""Seconds: the same where two segments or more are outstanding."""
 
 _LEAST: Final = 0.05
 """Seconds: on a path of microseconds, a delayed ACK is no loss, nor is a peer that waits to run."""
+
+
+def probe_timeout(rtt: RttEstimator, ack_delay: float) -> float:
+    """PTO of RFC 8985 section 7.2, in seconds, where the ACK may be delayed by `ack_delay`."""
+    srtt = rtt.srtt
+    if srtt is None:
+        return 1.0
+    timeout = 2 * srtt + ack_delay
+    return timeout if timeout > _LEAST else _LEAST
 
 
 class TailLossProbe:
@@ -32,14 +44,6 @@ class TailLossProbe:
         self.flight = 0
         self._retransmission = False
 
-    @staticmethod
-    def timeout(rtt: RttEstimator, *, single: bool) -> float:
-        """PTO, in seconds (section 7.2); `single`: less than two are outstanding."""
-        if rtt.srtt is None:
-            return 1.0
-        timeout = 2 * rtt.srtt + (_WORST_DELAYED_ACK if single else 0.002)
-        return timeout if timeout > _LEAST else _LEAST
-
     def sent(self, nxt: int, flight: int, *, retransmission: bool) -> None:
         """A probe goes out: something new, or the last segment again."""
         self.end = nxt
@@ -47,11 +51,11 @@ class TailLossProbe:
         self._retransmission = retransmission
 
     def forget(self) -> None:
-        """Whatever becomes of the probe, it tells nothing more."""
+        """Ignore what becomes of the probe."""
         self.end = None
 
     def came_twice(self, dsack: tuple[int, int]) -> bool:
-        """Whether it is the probe that a D-SACK tells of."""
+        """Whether a D-SACK reports the probe."""
         return self._retransmission and dsack[1] == self.end
 
     def acknowledged(self, una: int, *, duplicate: bool, came_twice: bool) -> bool:

@@ -6,6 +6,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Final
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,11 +30,19 @@ def state(thing: Any) -> Any:
 
 
 def both_ways(sender: Sender, ack: int, now: float) -> None:
-    assert sender.steady
+    assert sender.all_in_order
     other = deepcopy(sender)
-    other.heard(ack, now)
-    sender.heard_in_order(ack, now)
+    other.handle_ack(ack, now)
+    sender.handle_ack_in_order(ack, (ack - sender.una) & MASK, sender.outstanding, now)
     assert state(sender) == state(other)
+    assert_snd_una_is_one(sender)
+
+
+def assert_snd_una_is_one(sender: Sender) -> None:
+    """The sender's, the scoreboard's and the buffer's, but for the FIN, which is no data."""
+    una = sender.una
+    assert una == (sender.iss + sender.recovery.board.una) & MASK
+    assert una == (sender.buffer.start + sender.fin_acknowledged) & MASK
 
 
 def opened(iss: int, config: Config, rtt: float) -> Sender:
@@ -84,6 +93,22 @@ def test_what_was_sent_again_is_not_for_it() -> None:
     sender = opened(0, CONFIG, 0.1)
     sender.buffer.append(bytes(MSS))
     sender.sent(Transmission(sender.nxt, MSS), 2.0)
-    assert sender.steady
+    assert sender.all_in_order
     sender.sent(Transmission(sender.una, MSS, why="timeout"), 3.0)
-    assert not sender.steady
+    assert not sender.all_in_order
+
+
+@pytest.mark.parametrize("user_timeout", [None, 0.15, 0.22, 60.0])
+@pytest.mark.parametrize("tail_loss_probe", [True, False])
+@pytest.mark.parametrize("rtt", [0.001, 0.1, 2.0])
+def test_the_timers_of_a_lone_small_segment(
+    rtt: float, tail_loss_probe: bool, user_timeout: float | None
+) -> None:
+    config = replace(CONFIG, tail_loss_probe=tail_loss_probe, user_timeout=user_timeout)
+    sender = opened(0, config, rtt)
+    sender.buffer.append(b"answer")
+    other = deepcopy(sender)
+    for each in (sender, other):
+        each.sent(Transmission(each.nxt, 6), 2.0)
+    sender.start_flight(2.0)
+    assert state(sender) == state(other)
