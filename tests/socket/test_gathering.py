@@ -81,7 +81,7 @@ async def test_a_host_that_ends_meanwhile_resets_its_connections_all_the_same() 
                 await near.send(b"request")
             valve.empty()
             await pairs[0][1].recv(100)
-            assert theirs._gathers_until > 0
+            assert theirs._coalesce_until > 0
         for near, _ in pairs:
             with pytest.raises(ConnectionResetError):
                 await near.recv(100)

@@ -20,7 +20,6 @@ from tunstack.socket import Socket
 from tunstack.socket.factory import installed
 from tunstack.stack.stack import Stack
 from tunstack.tcp.congestion import congestion_control
-from tunstack.tcp.connection.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -40,8 +39,6 @@ _FAREWELL: Final = 1.0
 
 _SOCKET_FLAGS: Final = trio.socket.SOCK_NONBLOCK | trio.socket.SOCK_CLOEXEC
 """What may come with a socket's type; here all are so."""
-
-_UNHEARD: Final = frozenset({State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK})
 
 
 @final
@@ -91,13 +88,14 @@ class Host(Loop):
             rng=rng,
             config=config,
             limits=limits,
-            tap=None if tap is None else self._guarded(tap),
             offload=link.offload,
         )
         if congestion is not None:
             stack.config = replace(stack.config, congestion=congestion_control(congestion))
-        stack.only_wakes = True
+        stack.immediate = True
         super().__init__(link, stack)
+        if tap is not None:
+            stack.set_tap(self._guarded(tap))
         self._failures: list[BaseException] = []
         self._link_raises = False
         self._manager: Any = None
@@ -111,7 +109,7 @@ class Host(Loop):
     @property
     def addresses(self) -> tuple[IPv4Interface, ...]:
         """Its own addresses, with their networks."""
-        return self.stack.addresses.interfaces
+        return self.stack.interfaces
 
     @property
     def mtu(self) -> int:
@@ -121,7 +119,7 @@ class Host(Loop):
     # Life
 
     async def __aenter__(self) -> Host:
-        self.stack.output.epoch = time.time() - trio.current_time()
+        self.stack.set_epoch(time.time() - trio.current_time())
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
         self.start(self._nursery)
@@ -166,9 +164,7 @@ class Host(Loop):
         """Let teardowns that are under way come to where nothing of ours is unheard."""
         with trio.move_on_after(_FAREWELL):
             # Once in a host's life: not worth an event on the way of every segment.
-            while any(  # noqa: ASYNC110
-                flow.state in _UNHEARD for flow in self.stack.demux.connections
-            ):
+            while self.stack.is_closing:  # noqa: ASYNC110
                 await trio.sleep(0.005)
 
     def _guarded(self, tap: Callable[[Observation], None]) -> Callable[[Observation], None]:
@@ -176,7 +172,7 @@ class Host(Loop):
             try:
                 tap(observation)
             except Exception as error:
-                self.stack.output.tap = None
+                self.stack.set_tap(None)
                 self._fail(error)
 
         return call
@@ -203,9 +199,7 @@ class Host(Loop):
     def _reset_all(self) -> None:
         self._catch_up()  # A FIN that waits in the device is a good end, and not to be reset.
         self._close_listeners()
-        for flow in [*self.stack.demux.connections]:
-            flow.abort()
-            self.stack.touch(flow)
+        self.stack.abort_all()
         self.flush()
 
     # Sockets

@@ -80,7 +80,7 @@ class Application:
     def attach(self, flow: Flow) -> None:
         """Use `flow` from now on."""
         self.flow = flow
-        flow.changed = self.act
+        self._node.stack.attach(flow, self.act)
         self.act()
 
     def send(self, data: Buffer) -> None:
@@ -97,16 +97,13 @@ class Application:
         """Let go of the connection; what it has taken by now it is to deliver."""
         self._gone = True
         if self.flow is not None:
-            self.flow.changed = None
-            self.flow.close()
-            self._node.stack.touch(self.flow)
+            self._node.stack.close(self.flow)
 
     def abort(self) -> None:
         """Reset the connection."""
         self._gone = True
         if self.flow is not None:
-            self.flow.abort()
-            self._node.stack.touch(self.flow)
+            self._node.stack.abort(self.flow)
 
     def read(self, reading: bool) -> None:
         """Begin, or cease, to read."""
@@ -127,32 +124,24 @@ class Application:
             return
         if flow.state in (State.SYN_SENT, State.SYN_RECEIVED) and not flow.sends_early:
             return
-        acted = gave = False
         stack = self._node.stack
         try:
             while self._queue and (size := self._piece(flow)):
-                sent = flow.send(bytes(self._queue[:size]), self._node.now)
+                sent = stack.send(flow, bytes(self._queue[:size]), self._node.now)
                 del self._queue[:sent]
                 self.sent += sent
-                gave = True
                 if self.lowat is not None:
                     self._go_on()
                     break
             if self._shutdown and not self._queue and flow.state in CAN_SEND:
-                flow.shutdown()
+                stack.shutdown(flow)
                 self._shutdown = False
-                acted = True
             while self.reading and flow.readable and not self.ended:
-                data = flow.receive(65536)
+                data = stack.read(flow, 65536)
                 self.received += data
                 self.ended = not data
-                gave = stack.took(flow) or gave
         except OSError as error:
             self.error = error
-        if acted:
-            stack.touch(flow)
-        elif gave:
-            stack.note(flow)
 
     @property
     def left(self) -> int:
@@ -289,8 +278,8 @@ class Simulator:
             for interface, path, begins_with in ways
         )
         if tap is not None:
-            self.client.stack.output.tap = lambda observation: tap("client", observation)
-            self.server.stack.output.tap = lambda observation: tap("server", observation)
+            self.client.stack.set_tap(lambda observation: tap("client", observation))
+            self.server.stack.set_tap(lambda observation: tap("server", observation))
         self._script = script
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
@@ -319,10 +308,10 @@ class Simulator:
         client, server = Application(self.client), Application(self.server)
         stack = self.server.stack
         if self._listener is None:
-            stack.demux.bind(None, PORT, reuse=True)
-            self._listener = stack.opening.listen(None, PORT, 128)
+            stack.bind(None, PORT, reuse=True)
+            self._listener = stack.listen(None, PORT, 128)
             self._listener.changed = self._accept
-        flow = self.client.stack.opening.connect(
+        flow = self.client.stack.connect(
             self.server.address, PORT, self.now, config=config, early=early
         )
         self._servers[flow.four_tuple.local_port] = server
@@ -338,8 +327,7 @@ class Simulator:
                 server.attach(flow)
             else:
                 # A SYN that came twice: with a cookie, that alone opens (RFC 7413 section 2.1).
-                flow.abort()
-                self.server.stack.touch(flow)
+                self.server.stack.abort(flow)
 
     def _soon(self, call: Callable[[], None]) -> None:
         self.at(self.now, call)
@@ -423,4 +411,4 @@ class Simulator:
     def _arrive(self, node: Node, packet: Buffer) -> None:
         if self._offload:
             packet = gso.COMPLETE + packet
-        node.stack.packet_arrives(packet, self.now)
+        node.stack.handle_packet(packet, self.now)

@@ -200,11 +200,8 @@ class BaseSocket(trio.socket.SocketType):
         self._check_open()
         self._check_unnamed()
         self._host.check_up()
-        stack = self._host.stack
         where = None if local == ANY.packed else local
-        if where is not None and where not in stack.addresses.local:
-            raise os_error(errno.EADDRNOTAVAIL)
-        port = stack.demux.bind(where, port, reuse=self.reuse_address)
+        port = self._host.stack.bind(where, port, reuse=self.reuse_address)
         self._bound = where, port
         self._bound_reuse = self.reuse_address
 
@@ -277,20 +274,19 @@ class BaseSocket(trio.socket.SocketType):
             self._listener.config = self._config
         flow = self._flow
         if flow is not None:
-            flow.reconfigure(self._config)
-            if flow.sender.unsent or parameters.keys() != {"nodelay"}:
-                self._host.acted(flow)
+            only_nodelay = parameters.keys() == {"nodelay"}
+            self._host.stack.reconfigure(flow, self._config, only_nodelay=only_nodelay)
+            if flow.pending:
+                self._host.flush()
 
     def push(self, *, small: bool) -> None:
         """Send what waits for more to come; what is `small` too, though Nagle's rule holds it."""
         flow = self._flow
         if flow is None:
             return
-        if small:
-            flow.sender.push()
-        flow.sender.more = False
-        if flow.sender.unsent:
-            self._host.acted(flow)
+        self._host.stack.push(flow, small=small)
+        if flow.pending:
+            self._host.flush()
 
     @property
     def config(self) -> Config:

@@ -56,11 +56,11 @@ class Socket(NoticingSocket):
         early = self._config.fast_open_connect
         flow = await self._begin(address, early=early)
         if early and flow.awaits_data:
-            flow.withhold_syn()
-            self._host.acted(flow)
+            self._host.stack.withhold_syn(flow)
+            self._host.flush()
             await trio.lowlevel.cancel_shielded_checkpoint()
         else:
-            self._host.acted(flow)
+            self._host.flush()
             await self._until_open(flow)
 
     async def _send_opening(self, data: Any, flags: int, address: AddressFormat) -> int:
@@ -71,8 +71,7 @@ class Socket(NoticingSocket):
             raise os_error(errno.EDESTADDRREQ)
         flow = await self._begin(address, early=True)
         with memoryview(data).cast("B") as view:
-            sent = flow.send(view, trio.current_time())
-        self._host.acted(flow)
+            sent = self._host.send(flow, view)
         await self._until_open(flow)
         return sent
 
@@ -87,8 +86,8 @@ class Socket(NoticingSocket):
         self._host.check_up()
         local, local_port = self._bound or (None, 0)
         if remote == ANY.packed:  # As on Linux: this host itself.
-            remote = local or self._host.stack.addresses.source_for(remote)
-        flow = self._host.stack.opening.connect(
+            remote = local or self._host.stack.source_for(remote)
+        flow = self._host.stack.connect(
             remote,
             port,
             trio.current_time(),
@@ -110,27 +109,23 @@ class Socket(NoticingSocket):
         if self._fileno == -1:
             raise trio.ClosedResourceError("another task closed this socket")
         if flow.state is State.CLOSED:
-            self._detach(flow)  # So that another attempt may be made, as on Linux.
-            self._host.acted(flow)
+            self._flow = None  # So that another attempt may be made, as on Linux.
+            self._host.stack.detach(flow)
+            self._host.stack.mark_pending(flow)
+            self._host.flush()
             error = flow.error or os_error(errno.ECONNABORTED)  # Else `shutdown` ended it.
             raise OSError(error.errno, error.strerror)
 
     def _attach(self, flow: Flow) -> None:
         self._flow = flow
         self._error_told = False
-        flow.changed = self._changed
-        self._host.stack.memory.attach()
-
-    def _detach(self, flow: Flow) -> None:
-        self._flow = flow.changed = None
-        self._host.stack.memory.detach()
+        self._host.stack.attach(flow, self._changed)
 
     def __del__(self) -> None:
         """What nobody has closed is not held any more, if its connection has ended."""
         flow = getattr(self, "_flow", None)
         if flow is not None:
-            self._detach(flow)
-            self._host.stack.memory.forget(flow)
+            self._host.stack.forget(flow)
 
     def listen(self, backlog: int = 128) -> None:
         """Answer SYNs; at most `backlog` connections wait to be accepted (4096 at the most).
@@ -147,9 +142,9 @@ class Socket(NoticingSocket):
             return
         stack = self._host.stack
         if self._bound is None:
-            self._bound = None, stack.demux.bind(None, 0, reuse=self.reuse_address)
+            self._bound = None, stack.bind(None, 0, reuse=self.reuse_address)
             self._bound_reuse = self.reuse_address
-        listener = stack.opening.listen(*self._bound, backlog, config=self._config)
+        listener = stack.listen(*self._bound, backlog, config=self._config)
         listener.changed = self._receiving.wake
         self._listener = listener
         self._host.listening(self)
@@ -200,12 +195,15 @@ class Socket(NoticingSocket):
         if flag not in (stdlib_socket.SHUT_RD, stdlib_socket.SHUT_WR, stdlib_socket.SHUT_RDWR):
             raise os_error(errno.EINVAL)
         if flag != stdlib_socket.SHUT_WR:
-            flow.shutdown_receive()
             self._receiving.wake()
         if flag != stdlib_socket.SHUT_RD:
             self._shut_down_write = True
-            flow.shutdown()
-        self._host.acted(flow)
+        self._host.stack.shutdown(
+            flow,
+            send=flag != stdlib_socket.SHUT_RD,
+            receive=flag != stdlib_socket.SHUT_WR,
+        )
+        self._host.flush()
 
     def close(self) -> None:
         """Let go of the connection, or of the port; idempotent.
@@ -224,17 +222,17 @@ class Socket(NoticingSocket):
         if self._fileno == -1:
             return
         self._fileno = -1
-        flow = self._flow
+        flow, self._flow = self._flow, None
         if flow is not None:
-            self._detach(flow)
             if abort:
-                flow.abort()
+                self._host.stack.detach(flow)
+                self._host.stack.abort(flow)
             else:
-                flow.close(self.linger)
-            self._host.acted(flow)
+                self._host.stack.close(flow, self.linger)
+            self._host.flush()
         self._stop_listening()
         if self._bound is not None:
-            self._host.stack.demux.unbind(*self._bound, reuse=self._bound_reuse)
+            self._host.stack.unbind(*self._bound, reuse=self._bound_reuse)
             self._bound = None
         for waiter in (self._receiving, self._sending, self._connecting, *self._conditions):
             waiter.wake()
@@ -242,7 +240,7 @@ class Socket(NoticingSocket):
     def _stop_listening(self) -> None:
         if self._listener is not None:
             assert self._bound is not None
-            self._host.stack.opening.close_listener(*self._bound, self._listener)
+            self._host.stack.unlisten(*self._bound, self._listener)
             self._host.not_listening(self)
             self._listener = None
             self._host.flush()

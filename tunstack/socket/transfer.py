@@ -8,7 +8,6 @@ import socket as stdlib_socket
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
-from trio import current_time
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 
 from tunstack.socket.options import NO_LOWAT, os_error
@@ -96,14 +95,14 @@ class TransferSocket(Variants):
                 if flow.error is not None and not self._error_told:
                     raise flow.error
                 host.check_up()
-            data = flow.peek(size) if flags else flow.receive(size)
+            data = host.stack.read(flow, size, peek=flags != 0)
         except OSError as error:
             if self._error_told and not host.ended:
                 return b""  # Told once, as on Linux; from now on it is the end.
             self._error_told = True
             raise OSError(error.errno, error.strerror) from None
-        if host.stack.took(flow):
-            host.gave(flow, current_time())
+        if flow.pending:
+            host.flush()
         return data
 
     def is_readable(self) -> bool:
@@ -176,20 +175,12 @@ class TransferSocket(Variants):
         return sent
 
     def _give(self, flow: Flow, data: memoryview, flags: int) -> int:
-        now = current_time()
         urgent = flags != 0 and flags & _OUT_OF_BAND != 0
-        flow.sender.more = flags != 0 and flags & _MORE != 0
-        if flow.ordinary and not urgent and self._host.answer(flow, data, now):
-            return len(data)
+        more = flags != 0 and flags & _MORE != 0
         try:
-            sent = flow.send(data, now, urgent=urgent)
+            return self._host.send(flow, data, urgent=urgent, more=more)
         except OSError as error:
             if self._error_told:
                 raise os_error(errno.EPIPE) from None
             self._error_told = flow.error is not None
             raise OSError(error.errno, error.strerror) from None
-        if urgent or not flow.ordinary:
-            self._host.acted(flow)
-        else:
-            self._host.gave(flow, now)
-        return sent

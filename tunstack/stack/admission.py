@@ -20,12 +20,9 @@ from tunstack.tcp.listen.isn import timestamp
 from tunstack.tcp.segment import ACK, FIN, RST, SYN
 
 if TYPE_CHECKING:
-    from collections import Counter
-
     from tunstack.ip.demux import FourTuple
+    from tunstack.stack.context import Context
     from tunstack.stack.eviction import Eviction
-    from tunstack.stack.limits import Limits
-    from tunstack.tcp.budget import Budget
     from tunstack.tcp.connection.connection import Connection
     from tunstack.tcp.listen.isn import InitialNumbers
     from tunstack.tcp.listen.listener import Listener
@@ -73,25 +70,19 @@ class Admission:
     """
 
     def __init__(
-        self,
-        limits: Limits,
-        secret: bytes,
-        *,
-        numbers: InitialNumbers,
-        budget: Budget,
-        eviction: Eviction,
-        counters: Counter[str],
+        self, secret: bytes, numbers: InitialNumbers, eviction: Eviction, context: Context
     ) -> None:
-        """Make one; `eviction` says if one more connection may be, and sees to it."""
+        """Make one; `eviction` says if there is room for one more connection, and makes it."""
+        limits = context.limits
         self.half_open = HalfOpen(limits.half_open)
         self.icmp_errors = PeerRateLimit(limits.icmp_errors, secret)
         self._resets = PeerRateLimit(limits.resets, secret)
         self._policy = limits.syncookies
         self._cookies = SynCookies(secret)
         self._numbers = numbers
-        self._budget = budget
+        self._budget = context.memory.budget
         self._eviction = eviction
-        self._counters = counters
+        self._counters = context.counters
 
     def judge(
         self,
@@ -142,7 +133,7 @@ class Admission:
             self._counters["syncookies_failed"] += 1
         return self._reset(name, segment, now)
 
-    def give_up_half_open(self, listener: Listener) -> Connection | None:
+    def evict_half_open(self, listener: Listener) -> Connection | None:
         """End a half-open connection, and return it, if there is no room for one more.
 
         Of some of the oldest it is one of the peer that has most connections, and of those the

@@ -17,17 +17,10 @@ from typing import TYPE_CHECKING, Final
 from tunstack.tcp.connection.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Callable
-
     from tunstack.ip.datagram import Address
-    from tunstack.ip.demux import Demultiplexer
+    from tunstack.stack.context import Context
     from tunstack.stack.flow import Flow
-    from tunstack.stack.limits import Limits
-    from tunstack.stack.memory import Memory
     from tunstack.stack.peers import Peer
-    from tunstack.stack.time_wait import TimeWaits
-    from tunstack.tcp.listen.listener import Listener
 
 IDLE: Final = 60.0
 """Seconds after which a connection is given up for one more, though its peer has no other."""
@@ -42,23 +35,13 @@ COUNTERS: Final = ("connections_evicted", "peer_limited")
 class Eviction:
     """Makes room."""
 
-    def __init__(
-        self,
-        limits: Limits,
-        *,
-        demux: Demultiplexer[Flow, Listener],
-        memory: Memory,
-        time_waits: TimeWaits,
-        counters: Counter[str],
-        touch: Callable[[Flow], None],
-    ) -> None:
-        """Make it; `touch` is called with flows that have ended."""
-        self._limits = limits
-        self._demux = demux
-        self._memory = memory
-        self._time_waits = time_waits
-        self._counters = counters
-        self._touch = touch
+    def __init__(self, context: Context) -> None:
+        self._limits = context.limits
+        self._demux = context.demux
+        self._memory = context.memory
+        self._time_waits = context.time_waits
+        self._counters = context.counters
+        self._mark_pending = context.mark_pending
 
     def make_room(self, remote: Address, now: float, *, proven: bool) -> Verdict | None:
         """Why there may not be one connection more; None if there may, and is room for it.
@@ -81,9 +64,9 @@ class Eviction:
             self._counters["peer_limited"] += 1
             return Verdict.TOO_MANY
         while len(self._demux.connections) + len(self._time_waits) >= self._limits.connections:
-            if self._memory.give_up_wait():
+            if self._memory.evict_time_wait():
                 continue
-            ended = self._memory.give_up_one()
+            ended = self._memory.evict_ended()
             if ended is not None:
                 self._forget(ended)
             elif not (proven and self._evict(self._for_connection(peer, now))):
@@ -137,4 +120,4 @@ class Eviction:
 
     def _forget(self, ended: Flow) -> None:
         self._demux.remove(ended.four_tuple, ended)
-        self._touch(ended)
+        self._mark_pending(ended)

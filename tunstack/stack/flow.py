@@ -112,7 +112,7 @@ class Flow(Connection):
         accounted: What it was last known to hold, in octets (:mod:`tunstack.stack.memory`).
         four_tuple: Its name. number: Which of the stack's connections it is, in the order in which
         they began. changed: Called when something happened that an application may wait for.
-        scheduled: The timer queue's note. touched: Whether it waits to be asked what it sends.
+        scheduled: The timer queue's note. pending: Whether the next flush asks it what it sends.
         observed: The state that the last observation told of. peer: Whose it is, as long as the
         stack has it (:mod:`tunstack.stack.peers`); beside it what that
             module notes in `heavy_from`, `place` and `place_of_all`.
@@ -129,11 +129,11 @@ class Flow(Connection):
         "number",
         "observed",
         "peer",
+        "pending",
         "place",
         "place_of_all",
         "received_tos",
         "scheduled",
-        "touched",
         "write",
     )
 
@@ -155,7 +155,7 @@ class Flow(Connection):
         self.place = self.place_of_all = 0
         self.changed: Callable[[], None] | None = None
         self.scheduled: float | None = None
-        self.touched = False
+        self.pending = False
         self.write: Write | None = None
         self.observed = self.state
         self.received_tos = 0

@@ -79,6 +79,10 @@ class Memory:
 
     def account(self, flow: Flow) -> None:
         """Take note of what `flow` holds now."""
+        if flow.on_fast_path and flow.accounted == (
+            FLOW_SIZE + flow.receiver.buffer.size + flow.sender.buffer.size
+        ):
+            return
         held = flow.held
         if held != flow.accounted:
             change = held - flow.accounted
@@ -111,16 +115,10 @@ class Memory:
             self.peers.orphan(flow.peer, flow)
             self.orphans_over = self.peers.orphans > self._most_orphans
 
-    def account_ordinary(self, flow: Flow) -> None:
-        """The same for one in ordinary exchange of data."""
-        held = FLOW_SIZE + flow.receiver.buffer.size + flow.sender.buffer.size
-        if held != flow.accounted:
-            self.account(flow)
-
     def account_later(self, flow: Flow) -> None:
-        """The same for one that will be asked again soon: a small difference can wait till then.
+        """As :meth:`account`, for a flow on the fast path; a small difference can wait.
 
-        An answer follows its request, and an acknowledgement the answer.
+        A reply follows its request soon, and an acknowledgement the reply.
         """
         held = FLOW_SIZE + flow.receiver.buffer.size + flow.sender.buffer.size
         if not -_GRAIN < held - flow.accounted < _GRAIN:
@@ -156,7 +154,7 @@ class Memory:
     def relieve(self) -> Iterator[Flow]:
         """It is too much: give up what can be; yields the flows that have ended by that."""
         budget = self.budget
-        while self.orphans_over and (ended := self._give_up_orphan()) is not None:
+        while self.orphans_over and (ended := self._evict_orphan()) is not None:
             yield ended
             self.orphans_over = self.peers.orphans > self._most_orphans
         if not self.budget.full:
@@ -165,33 +163,33 @@ class Memory:
             flow = next(iter(self._gaps))
             self._counters["out_of_order_pruned"] += flow.receiver.renege()
             self.account(flow)
-        while budget.full and self.give_up_wait():
+        while budget.full and self.evict_time_wait():
             pass
-        while budget.full and (ended := self._give_up_orphan()) is not None:
+        while budget.full and (ended := self._evict_orphan()) is not None:
             yield ended
 
-    def give_up_wait(self) -> bool:
+    def evict_time_wait(self) -> bool:
         """Forget who is longest in TIME-WAIT, of those without an owner; False if there is none."""
         if not self._waits.give_up_oldest():
             return False
         self._counters["time_wait_pruned"] += 1
         return True
 
-    def give_up_one(self) -> Flow | None:
+    def evict_ended(self) -> Flow | None:
         """End the connection that is missed least, and return it; None if all are in use.
 
         That is the one that is longest in TIME-WAIT, though its application has not closed it yet;
         else, of the peer that has most of those whose application has gone, the oldest.
         """
         if not self._time_wait:
-            return self._give_up_orphan()
+            return self._evict_orphan()
         flow = next(iter(self._time_wait))
         self._counters["time_wait_pruned"] += 1
         flow.end(None)
         self.account(flow)
         return flow
 
-    def _give_up_orphan(self) -> Flow | None:
+    def _evict_orphan(self) -> Flow | None:
         """End the oldest of the peer that has most orphans, and return it; None if there is none.
 
         What it has not delivered by then is lost, and its peer hears so. Unlike one in TIME-WAIT

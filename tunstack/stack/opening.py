@@ -22,16 +22,9 @@ from tunstack.tcp.listen.listener import Listener
 from tunstack.tcp.sequence import MASK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tunstack.ip.datagram import Address, Buffer
-    from tunstack.ip.demux import Demultiplexer
-    from tunstack.stack.addresses import Addresses
-    from tunstack.stack.limits import Limits
-    from tunstack.stack.memory import Memory
-    from tunstack.stack.output import Output
+    from tunstack.stack.context import Context
     from tunstack.stack.paths import Paths
-    from tunstack.stack.time_wait import TimeWaits
     from tunstack.tcp.config import Config
     from tunstack.tcp.segment import Segment
 
@@ -51,50 +44,23 @@ class Opening:
         only_listens: Whether :meth:`connect` is refused, as answers might go to another process.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        limits: Limits,
-        secret: bytes,
-        *,
-        addresses: Addresses,
-        demux: Demultiplexer[Flow, Listener],
-        memory: Memory,
-        time_waits: TimeWaits,
-        paths: Paths,
-        output: Output,
-        touch: Callable[[Flow], None],
-    ) -> None:
-        """Make it; `touch` is called with flows that have something to do."""
+    def __init__(self, config: Config, secret: bytes, context: Context, paths: Paths) -> None:
+        """Make it; all numbers that must not be guessed come from `secret`."""
         self.config = config
         self.only_listens = False
-        self._eviction = Eviction(
-            limits,
-            demux=demux,
-            memory=memory,
-            time_waits=time_waits,
-            counters=output.counters,
-            touch=touch,
-        )
+        self._eviction = Eviction(context)
         self._numbers = InitialNumbers(secret)
-        self.admission = Admission(
-            limits,
-            secret,
-            numbers=self._numbers,
-            budget=memory.budget,
-            eviction=self._eviction,
-            counters=output.counters,
-        )
+        self.admission = Admission(secret, self._numbers, self._eviction, context)
         self._cookie_mint = CookieMint(secret)
         self._cookie_cache = CookieCache()
         self._order = itertools.count()
-        self._addresses = addresses
-        self._demux = demux
-        self._memory = memory
-        self._time_waits = time_waits
+        self._addresses = context.addresses
+        self._demux = context.demux
+        self._memory = context.memory
+        self._time_waits = context.time_waits
         self._paths = paths
-        self._output = output
-        self._touch = touch
+        self._output = context.output
+        self._mark_pending = context.mark_pending
 
     # Passive
 
@@ -106,12 +72,12 @@ class Opening:
         self._demux.listen(local, port, listener)
         return listener
 
-    def close_listener(self, local: Address | None, port: int, listener: Listener) -> None:
+    def unlisten(self, local: Address | None, port: int, listener: Listener) -> None:
         """End a listener; what waits in it is reset."""
         self._demux.unlisten(local, port)
         for connection in listener.close():
             assert isinstance(connection, Flow)
-            self._touch(connection)
+            self._mark_pending(connection)
 
     def unmatched(
         self,
@@ -140,10 +106,10 @@ class Opening:
             assert listener is not None
             if syn is not None:
                 return self._begin_by_cookie(name, listener, syn, segment, now)
-            given_up = self.admission.give_up_half_open(listener)
-            if given_up is not None:
-                assert isinstance(given_up, Flow)
-                self._touch(given_up)
+            evicted = self.admission.evict_half_open(listener)
+            if evicted is not None:
+                assert isinstance(evicted, Flow)
+                self._mark_pending(evicted)
             flow = self._begin(name, listener, now, floor)
             if segment.fast_open is not None:
                 path = (name.remote, name.local)
@@ -210,7 +176,7 @@ class Opening:
     def _end(self, old: Flow) -> None:
         old.end(None)
         self._demux.remove(old.four_tuple, old)
-        self._touch(old)
+        self._mark_pending(old)
 
     def _begin_anew(
         self, name: FourTuple, nxt: int, syn: Segment, packet: Buffer, now: float
@@ -221,7 +187,7 @@ class Opening:
         flow = self.unmatched(name, syn, packet, now, floor)
         if flow is not None:
             flow.segment_arrives(syn, now)
-            self._touch(flow)
+            self._mark_pending(flow)
 
     # Active
 
@@ -273,7 +239,7 @@ class Opening:
             counters = self._output.counters
             flow.fast_open = fast_open.Attempt(self._cookie_cache, path, counters, now)
         flow.open_active()
-        self._touch(flow)
+        self._mark_pending(flow)
         return flow
 
     def _after_time_wait(self, name: FourTuple) -> int | None:

@@ -24,13 +24,9 @@ if TYPE_CHECKING:
     from random import Random
 
     from tunstack.ip.datagram import Address, Buffer, Datagram
-    from tunstack.ip.demux import Demultiplexer
     from tunstack.ip.ratelimit import PeerRateLimit
-    from tunstack.stack.addresses import Addresses
+    from tunstack.stack.context import Context
     from tunstack.stack.flow import Flow
-    from tunstack.stack.output import Output
-    from tunstack.stack.peers import Peers
-    from tunstack.tcp.listen.listener import Listener
 
 _TOLD: Final = 64
 """How many connections are told of a change of their path in one go."""
@@ -47,29 +43,18 @@ class Paths:
             process that has the same address; see :meth:`take_stray`.
     """
 
-    def __init__(
-        self,
-        mtu: int,
-        addresses: Addresses,
-        demux: Demultiplexer[Flow, Listener],
-        peers: Peers[Flow],
-        output: Output,
-        *,
-        rng: Random,
-        touch: Callable[[Flow], None],
-        offload: bool,
-    ) -> None:
-        """Make it for a link of `mtu`; `touch` is called with flows that have something to do."""
+    def __init__(self, mtu: int, context: Context, *, rng: Random, offload: bool) -> None:
+        """Make it for a link of `mtu`."""
         self.mtus = PathMtus(mtu)
         self.stray: Callable[[bytes], None] | None = None
         self._mtu = mtu
-        self._broadcasts = addresses.broadcasts
-        self._demux = demux
-        self._peers = peers
+        self._broadcasts = context.addresses.broadcasts
+        self._demux = context.demux
+        self._peers = context.memory.peers
         self.untold: dict[Address, int] = {}
-        self._output = output
+        self._output = context.output
         self._rng = rng
-        self._touch = touch
+        self._mark_pending = context.mark_pending
         self._offload = offload
 
     # What others say
@@ -124,7 +109,7 @@ class Paths:
             flow.report(error)  # One segment is lost, and goes again: as on Linux, nothing ends.
         else:
             flow.icmp_error(error)
-        self._touch(flow)
+        self._mark_pending(flow)
 
     # How narrow paths are
 
@@ -138,7 +123,7 @@ class Paths:
         if not path.news:
             return
         path.news = False
-        self._touch(flow)
+        self._mark_pending(flow)
         remote = flow.four_tuple.remote
         if self.mtus.lower(remote, path.told + IP_AND_TCP_HEADERS, now):
             self._output.counters["path_mtu_lowered"] += 1
@@ -173,7 +158,7 @@ class Paths:
         for flow in members[first:left]:
             if flow.four_tuple.remote == remote:  # Of IPv6 they may be several.
                 sizing.path_changed(flow.sender, size)
-                flow.ordinary = False
+                flow.on_fast_path = False
         if first:
             self.untold[remote] = first
         else:

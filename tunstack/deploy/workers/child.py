@@ -115,8 +115,7 @@ async def _work(
         if limit.allows(b"", trio.current_time()):  # All of them count as one peer's.
             channel.send(Stray(packet))
 
-    host.stack.paths.stray = pass_on
-    host.stack.opening.only_listens = True
+    host.stack.share_addresses(pass_on)
     async with host, trio.open_nursery() as nursery:
         await nursery.start(service, Worker(host, assignment.number, channel))
         link.open()

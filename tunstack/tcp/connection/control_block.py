@@ -45,8 +45,8 @@ class ControlBlock(Narrator):
         last_ack_sent: Last.ACK.sent of RFC 7323 section 4.3.
         fast_open: What RFC 7413 changes in its opening, if anything.
         orphaned: Whether the application has gone, so that nobody will read.
-        ordinary: Whether :mod:`.prediction` may take the short way; whoever changes something in
-            the connection that is not data in order makes it False.
+        on_fast_path: Whether :mod:`.fast_path` may handle it; whoever changes something in the
+            connection that is not data in order makes it False.
         challenges: How often an attacker was answered; None if never.
         ecn: What is agreed on about explicit congestion notification.
         quiet: The timer for when nothing moves.
@@ -67,7 +67,7 @@ class ControlBlock(Narrator):
         "last_ack_sent",
         "latest_report",
         "linger",
-        "ordinary",
+        "on_fast_path",
         "orphaned",
         "owner",
         "passive",
@@ -111,7 +111,7 @@ class ControlBlock(Narrator):
         self.ts_recent_at = 0.0
         self.last_ack_sent = 0
         self.orphaned = False
-        self.ordinary = False
+        self.on_fast_path = False
         self.linger: float | None = None
         self.fast_open: FastOpen | None = None
         self.ts_offset = ts_offset
