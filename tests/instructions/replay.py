@@ -70,7 +70,8 @@ class Server:
         stack.defer_acks = False
         while self._woken:
             self._act(self._woken.pop(), now)
-        stack.resume_deferred()
+        if stack.deferred:
+            stack.resume_deferred()
         stack.flush(now)
         stack.deadline()
         sent = [b"".join(packet) for packet in stack.outgoing]

@@ -17,7 +17,7 @@ from tunstack.ip.demux import FourTuple
 from tunstack.ip.fragments import UNFRAGMENTED, Fragments
 from tunstack.ip.options import fault
 from tunstack.stack.context import Context
-from tunstack.stack.flow import IP_AND_TCP_HEADERS, Flow
+from tunstack.stack.flow import FLOW_SIZE, IP_AND_TCP_HEADERS, Flow
 from tunstack.stack.limits import Limits
 from tunstack.stack.opening import Opening
 from tunstack.stack.paths import Paths
@@ -189,7 +189,7 @@ class Engine:
         # It sends nothing: its application need not wait for the end of the batch.
         due, scheduled = receiver.ack_due, flow.scheduled
         earlier = scheduled is None or (due is not None and due < scheduled)
-        self._settle(flow, reschedule=earlier)
+        self._settle(flow, earlier)
 
     def _lean_arrives(
         self, flow: Flow, fields: lean.Lean, data: Buffer, frame: Buffer, now: float
@@ -304,7 +304,9 @@ class Engine:
     def mark_pending(self, flow: Flow) -> None:
         """Have the next :meth:`flush` ask `flow` what it sends, by all rules of TCP."""
         flow.on_fast_path = False
-        self._enqueue(flow)
+        if not flow.pending:
+            flow.pending = True
+            self._pending.append(flow)
 
     def _enqueue(self, flow: Flow) -> None:
         """As :meth:`mark_pending`, but a flow on the fast path stays there."""
@@ -321,7 +323,8 @@ class Engine:
         """Have the next :meth:`flush` send what waited for the turns of the applications."""
         while self.deferred:
             flow = self.deferred.pop()
-            if flow.on_fast_path:  # Otherwise something else has happened to it: it has sent.
+            # One that has left the fast path meanwhile has been asked since.
+            if flow.on_fast_path and (flow.receiver.ack_now or flow.sender.unsent):
                 self._enqueue(flow)
 
     def flush(self, now: float) -> None:
@@ -352,7 +355,7 @@ class Engine:
             if flow.finished:
                 self.demux.remove(flow.four_tuple, flow)
                 self._timers.forget(flow)
-                self._settle(flow, reschedule=False)
+                self._settle(flow, False)
             elif flow.changed is None and flow.only_waits and self.time_waits.take(flow):
                 self._timers.forget(flow)
                 self.memory.forget(flow)
@@ -360,16 +363,20 @@ class Engine:
                 self._settle(flow)
                 self._enter_fast_path(flow)
 
-    def _settle(self, flow: Flow, *, reschedule: bool = True) -> None:
+    def _settle(self, flow: Flow, reschedule: bool = True) -> None:
         """After a change of `flow`: start its timer, wake its application, account its memory.
 
         With `reschedule` off its deadline is known to be no earlier than the timer queue has it.
+        On the fast path all that it holds is in its two buffers.
         """
         if reschedule:
             self._timers.schedule(flow)
         if flow.changed is not None:
             flow.changed()
-        self.memory.account(flow)
+        if not flow.on_fast_path or flow.accounted != (
+            FLOW_SIZE + flow.receiver.buffer.size + flow.sender.buffer.size
+        ):
+            self.memory.account(flow)
 
     def _enter_fast_path(self, flow: Flow) -> bool:
         """See if `flow` is ordinary, and returns whether it is; what we send ourselves never is."""

@@ -79,10 +79,6 @@ class Memory:
 
     def account(self, flow: Flow) -> None:
         """Take note of what `flow` holds now."""
-        if flow.on_fast_path and flow.accounted == (
-            FLOW_SIZE + flow.receiver.buffer.size + flow.sender.buffer.size
-        ):
-            return
         held = flow.held
         if held != flow.accounted:
             change = held - flow.accounted
@@ -123,14 +119,6 @@ class Memory:
         held = FLOW_SIZE + flow.receiver.buffer.size + flow.sender.buffer.size
         if not -_GRAIN < held - flow.accounted < _GRAIN:
             self.account(flow)
-
-    def attach(self) -> None:
-        """A connection has got a socket."""
-        self.budget.add(SOCKET_SIZE)
-
-    def detach(self) -> None:
-        """A socket has let go of its connection."""
-        self.budget.add(-SOCKET_SIZE)
 
     def forget(self, flow: Flow) -> None:
         """`flow` is over, or something else is in its place: it holds nothing."""

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from tunstack.stack.engine import Engine
 from tunstack.stack.flow import FLOW_SIZE
+from tunstack.stack.memory import SOCKET_SIZE
 from tunstack.stack.statistics import collected
 from tunstack.tcp.connection import fast_path
 from tunstack.tcp.connection.state import State
@@ -177,13 +178,13 @@ class Stack(Engine):
     def attach(self, flow: Flow, changed: Callable[[], None]) -> None:
         """An application has `flow` from now on: call `changed` when it may go on."""
         flow.changed = changed
-        self.memory.attach()
+        self.memory.budget.add(SOCKET_SIZE)
 
     def detach(self, flow: Flow) -> None:
         """Its application has `flow` no more."""
         if flow.changed is not None:
             flow.changed = None
-            self.memory.detach()
+            self.memory.budget.add(-SOCKET_SIZE)
 
     def forget(self, flow: Flow) -> None:
         """Detach `flow`, which has ended, and whose application is gone without closing it."""
@@ -210,28 +211,27 @@ class Stack(Engine):
         Raises:
             OSError: EPIPE after shutdown, ENOTCONN, or what ended the connection.
         """
-        flow.sender.more = more
+        sender = flow.sender
+        sender.more = more
         if flow.on_fast_path and not urgent:
             if self.immediate and not flow.pending:
                 assert flow.write is not None
                 if fast_path.answer(flow, data, now, flow.write):
-                    self._settle_reply(flow, len(data))
-                    return len(data)
+                    # As `_settle` does, where nobody can be woken.
+                    scheduled = flow.scheduled
+                    due = sender.early_timer or sender.timer
+                    if scheduled is None or (due is not None and due < scheduled):
+                        self._timers.schedule(flow)
+                    size = len(data)
+                    if size + flow.receiver.buffer.size > _LITTLE:
+                        self.memory.account_later(flow)
+                    return size
             sent = flow.send(data, now)
             self._enqueue(flow)
         else:
             sent = flow.send(data, now, urgent=urgent)
             self.mark_pending(flow)
         return sent
-
-    def _settle_reply(self, flow: Flow, size: int) -> None:
-        """As :meth:`_settle`, of a reply that was written: it can wake nobody."""
-        sender, scheduled = flow.sender, flow.scheduled
-        due = sender.early_timer or sender.timer
-        if scheduled is None or (due is not None and due < scheduled):
-            self._timers.schedule(flow)
-        if size + flow.receiver.buffer.size > _LITTLE:
-            self.memory.account_later(flow)
 
     def replies_leave(self, flows: Iterable[Flow], now: float) -> None:
         """Replies of `flows`, which have waited in `outgoing`, leave now: time them from now."""
