@@ -170,7 +170,7 @@ async def test_who_does_not_mind_a_cancellation_has_errors_of_sockets() -> None:
                     await meet_it(server)
                 assert caught.value.errno in (errno.ECONNABORTED, errno.ENETDOWN)
                 with fails(errno.ENETDOWN):
-                    await server._host.socket().connect((OURS, PORT))
+                    await server._state.endpoint.socket().connect((OURS, PORT))
 
 
 async def test_a_tap_that_has_raised_is_not_called_again() -> None:

@@ -31,7 +31,7 @@ async def test_what_a_batch_brought_is_read_before_the_next() -> None:
     """Though each turn of the reader is good for a few segments only."""
     async with host_pair() as (ours, theirs), trio.open_nursery() as nursery:
         near, far = await connected(ours, theirs)
-        flow = far._connected()
+        flow = far._state.connected()
         data = bytes(2_000_000)
         nursery.start_soon(trio.SocketStream(near).send_all, data)
         read = most = 0
@@ -61,5 +61,5 @@ async def test_an_ack_is_held_back_for_a_few_turns_only() -> None:
         await near.send(bytes(50_000))
         await wait_all_tasks_blocked()
         assert trio.current_time() == begin
-        assert far._connected().receiver.buffer.size == 60_000
+        assert far._state.connected().receiver.buffer.size == 60_000
         assert near._connected().sender.outstanding <= 1460  # That is delayed, as ever.

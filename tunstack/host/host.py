@@ -100,7 +100,7 @@ class Host(Loop):
         self._link_raises = False
         self._manager: Any = None
         self._nursery: trio.Nursery | None = None
-        self._listeners: set[Socket] = set()
+        self._listeners: set[Callable[[], None]] = set()
 
     def __repr__(self) -> str:
         addresses = ", ".join(map(str, self.addresses))
@@ -226,10 +226,8 @@ class Host(Loop):
         """
         self.check_speaks(family, type, proto)
         self.check_up()
-        sock = Socket(self)
-        if congestion is not None:
-            sock.change(congestion=congestion_control(congestion))
-        return sock
+        control = None if congestion is None else congestion_control(congestion)
+        return Socket(self, congestion=control)
 
     def check_speaks(self, family: int, type: int, proto: int) -> None:
         """Raise what :meth:`socket` raises for what the host does not speak."""
@@ -394,16 +392,16 @@ class Host(Loop):
     # For sockets
 
     def _close_listeners(self) -> None:
-        for listener in [*self._listeners]:
-            listener.close()
+        for close in [*self._listeners]:
+            close()
 
-    def listening(self, sock: Socket) -> None:
-        """Note a socket that listens: it is closed with the host."""
-        self._listeners.add(sock)
+    def add_listener(self, close: Callable[[], None]) -> None:
+        """Call `close` at the end of the host, or when its device is gone."""
+        self._listeners.add(close)
 
-    def not_listening(self, sock: Socket) -> None:
-        """Forget it."""
-        self._listeners.discard(sock)
+    def remove_listener(self, close: Callable[[], None]) -> None:
+        """Do so no more."""
+        self._listeners.discard(close)
 
 
 def _without_cancelled(error: BaseException | None) -> list[BaseException]:

@@ -37,7 +37,7 @@ from tunstack.socket.stdlib import StdlibSocket
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tunstack.host.host import Host
+    from tunstack.socket.endpoint import Endpoint
 
 Others: TypeAlias = Literal["refuse", "kernel"]
 """What becomes of sockets that the host does not speak: an error, or the kernel's."""
@@ -68,7 +68,7 @@ class SocketFactory(trio.abc.SocketFactory):
         in_force: Whether its block lasts.
     """
 
-    def __init__(self, host: Host, others: Others = "refuse") -> None:
+    def __init__(self, host: Endpoint, others: Others = "refuse") -> None:
         self.in_force = True
         self._host = host
         self._others = others
@@ -121,7 +121,7 @@ class SocketFactory(trio.abc.SocketFactory):
 
 
 @contextmanager
-def installed(host: Host, others: Others) -> Iterator[None]:
+def installed(host: Endpoint, others: Others) -> Iterator[None]:
     """Have the trio run make its sockets on `host`; put back what was there before.
 
     Raises:

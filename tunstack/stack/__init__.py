@@ -1,6 +1,8 @@
 """One endpoint, sans-IO: packets in, packets out, connections in between.
 
-stack        the endpoint: dispatch, and the calls of the loop and of sockets
+stack        the endpoint, and its face: the calls of applications
+engine       the calls of the loop: dispatch, what is sent, timers
+context      the tables, accounts and queues that the parts below share
 flow         a connection with its four-tuple, and what the stack notes about it
 opening      active and passive OPEN
 admission    which SYN may begin a connection: backlogs, half-open, cookies, rates
