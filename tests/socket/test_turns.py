@@ -62,4 +62,4 @@ async def test_an_ack_is_held_back_for_a_few_turns_only() -> None:
         await wait_all_tasks_blocked()
         assert trio.current_time() == begin
         assert far._state.connected().receiver.buffer.size == 60_000
-        assert near._connected().sender.outstanding <= 1460  # That is delayed, as ever.
+        assert near._state.connected().sender.outstanding <= 1460  # That is delayed, as ever.
