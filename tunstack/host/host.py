@@ -1,4 +1,4 @@
-"""A TCP/IP endpoint on a link: its life, its sockets, and what goes on in it."""
+"""A TCP/IP endpoint on a link: its life, its sockets, and its statistics."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tunstack")
 
-_FAREWELL: Final = 1.0
-"""Seconds that closed connections have, at the end of a host, to hear that their FIN arrived."""
+_TEARDOWN: Final = 1.0
+"""Seconds at the end of a host in which FINs of closed connections may be acknowledged."""
 
 _SOCKET_FLAGS: Final = trio.socket.SOCK_NONBLOCK | trio.socket.SOCK_CLOEXEC
 """What may come with a socket's type; here all are so."""
@@ -133,7 +133,7 @@ class Host(Loop):
     ) -> None:
         try:
             if exc is None:
-                await self._see_off()
+                await self._await_teardown()
         finally:
             await self._end()
             if self._failures:
@@ -160,10 +160,10 @@ class Host(Loop):
             except Exception as error:
                 self._failures.append(error)
 
-    async def _see_off(self) -> None:
-        """Let teardowns that are under way come to where nothing of ours is unheard."""
-        with trio.move_on_after(_FAREWELL):
-            # Once in a host's life: not worth an event on the way of every segment.
+    async def _await_teardown(self) -> None:
+        """Wait until the FINs of closed connections are acknowledged."""
+        with trio.move_on_after(_TEARDOWN):
+            # Once in a host's life: not worth an event for every segment.
             while self.stack.is_closing:  # noqa: ASYNC110
                 await trio.sleep(0.005)
 
@@ -184,7 +184,7 @@ class Host(Loop):
             self._nursery.cancel_scope.cancel()
 
     def _raised(self, error: Exception) -> None:
-        """What the link has raised is the first of its kind, or follows from that."""
+        """End the block with the link's error, unless that follows from an earlier one."""
         if self._broken is not None or self._link_raises:
             self.stack.outgoing.clear()
             return
@@ -369,7 +369,7 @@ class Host(Loop):
                 self.check_up()
             raise
 
-    # What goes on
+    # Statistics
 
     def connections(self) -> list[TcpInfo]:
         """List all connections, those in TIME-WAIT included, in the order in which they began."""

@@ -1,4 +1,4 @@
-"""The trio event loop: link in, link out, timers, wake-ups. The rest is the stack's."""
+"""The trio event loop of a host: packets from the link, packets to it, timers."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tunstack")
 
 _MAX_OUTGOING: Final = 10_000
-"""Packets that may wait for a link that takes none; what comes after them is lost, as on a wire."""
+"""Packets that may wait for a link that takes none; more are dropped, as on a wire."""
 
 _MAX_OUTGOING_OCTETS: Final = 16 << 20
-"""The same in octets: as many packets as this is enough for, whatever their size."""
+"""The same in octets, divided by the largest packet."""
 
 _BATCH: Final = 64
 """Packets processed before anything is sent: with more, the peer's loss probes would fire."""
@@ -45,7 +45,7 @@ _BEFORE_TIMERS: Final = 1000
 
 
 class Loop(ABC):
-    """What moves packets between a link and a stack, and calls the stack when its time has come.
+    """Moves packets between a link and a stack, and calls the stack at its deadlines.
 
     Attributes:
         stack: The endpoint.
@@ -86,18 +86,18 @@ class Loop(ABC):
                 polling.slept(trio.current_time() - asleep_since)
                 in_vain = 0
                 while True:
-                    may_wait = turns.are_short
-                    count = self._process_batch(defer_acks=may_wait)
+                    may_defer = turns.are_short
+                    count = self._process_batch(defer_acks=may_defer)
                     if count:
                         in_vain = 0
-                    elif in_vain == polling.looks:
+                    elif in_vain == polling.polls:
                         break
                     else:
                         in_vain += 1
-                    # What the tasks do that have just woken may bring the next packets already:
-                    # to look costs less than to have the system tell.
+                    # The tasks that have just woken may cause the next packets already: to poll
+                    # costs less than to sleep and be woken.
                     began = trio.current_time()
-                    if may_wait and count > _FEW and not self.stack.deferred:  # Much to read.
+                    if may_defer and count > _FEW and not self.stack.deferred:  # Much to read.
                         await self._coalesce_replies()
                     else:
                         await trio.lowlevel.checkpoint()
@@ -190,10 +190,10 @@ class Loop(ABC):
             self._flush(now)
 
     def _catch_up(self) -> None:
-        """Process what has arrived: it may be the very answer that a timer has waited for.
+        """Process the packets that wait in the device, before a timer.
 
-        When the applications take all the time, acknowledgements wait in the device, and what they
-        are for must not be sent again.
+        When the applications take all the time, ACKs wait there, and what they acknowledge must not
+        be retransmitted.
         """
         if self._broken is not None:
             return
@@ -282,22 +282,22 @@ class Loop(ABC):
         if self._broken is not None:
             raise OSError(self._broken.errno, self._broken.strerror)
 
-    # What goes wrong
+    # Failures
 
     def _survive(self, what: str, *args: object) -> None:
-        """A bug of ours must not take the other connections with it; but it must be seen."""
+        """Log a bug of ours: it must not end the other connections."""
         self.stack.counters["internal_errors"] += 1
         logger.exception("internal error in " + what, *args)
 
     def _link_raised(self, error: Exception) -> None:
-        """The link raised: by the errors that it may raise, its device is gone."""
+        """The link raised: an error that it may raise means that its device is gone."""
         if isinstance(error, (OSError, trio.ClosedResourceError)):
             self._link_failed(error)
         else:
             self._raised(error)
 
     def _link_failed(self, error: Exception) -> None:
-        """The device is gone: nobody can be reached any more."""
+        """The device is gone: end all connections."""
         if self._broken is not None:
             return
         if not self.ended:
@@ -311,8 +311,8 @@ class Loop(ABC):
 
     @abstractmethod
     def _raised(self, error: Exception) -> None:
-        """Somebody's own link raised what no link may raise."""
+        """The link raised what no link may raise."""
 
     @abstractmethod
     def _close_listeners(self) -> None:
-        """Nobody can be accepted any more."""
+        """Close all listening sockets."""

@@ -1,4 +1,4 @@
-"""Any trio program on a host: within a block, sockets are made on the host.
+"""Makes the sockets of a trio program on a host, within a block.
 
 trio asks a `trio.abc.SocketFactory` for each socket that it makes. That is not enough: anyio and
 hypercorn make the sockets that they listen on with `socket.socket`, and hand them to

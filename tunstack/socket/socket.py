@@ -119,19 +119,19 @@ class Socket(Surface):
         await trio.lowlevel.checkpoint()
         self._state.check_open()
         self._check_unnamed()
-        self._take_name(*await resolved(address))
+        self._bind(*await resolved(address))
 
     def bind_now(self, address: AddressFormat) -> None:
         """Do what :meth:`bind` does, as a plain call: to look up a name holds up everything."""
         self._state.check_open()
         self._check_unnamed()
-        self._take_name(*resolved_now(address))
+        self._bind(*resolved_now(address))
 
     def _check_unnamed(self) -> None:
         if self._state.bound is not None or self._state.flow is not None:
             raise os_error(errno.EINVAL)
 
-    def _take_name(self, local: Address, port: int) -> None:
+    def _bind(self, local: Address, port: int) -> None:
         self._state.check_open()
         self._check_unnamed()
         self._state.endpoint.check_up()
@@ -316,19 +316,19 @@ class Socket(Surface):
         self._state.endpoint.flush()
 
     def close(self) -> None:
-        """Let go of the connection, or of the port; idempotent.
+        """Close the connection, or release the port; idempotent.
 
-        What was sent is still delivered, and the teardown goes on without us; SO_LINGER may say for
-        how long. The connection is reset instead if data is unread, or with SO_LINGER on and 0
-        seconds. Tasks that wait in this socket wake with `trio.ClosedResourceError`.
+        What was sent is still delivered, and the teardown goes on without the socket; SO_LINGER may
+        say for how long. The connection is reset instead if data is unread, or with SO_LINGER on
+        and 0 seconds. Tasks that wait in this socket wake with `trio.ClosedResourceError`.
         """
-        self._let_go(abort=self._state.linger == 0)
+        self._close(abort=self._state.linger == 0)
 
     def abort(self) -> None:
-        """Close with a RST (RFC 9293 section 3.10.5, ABORT): the peer learns of no good end."""
-        self._let_go(abort=True)
+        """Close with a RST (RFC 9293 section 3.10.5, ABORT)."""
+        self._close(abort=True)
 
-    def _let_go(self, *, abort: bool) -> None:
+    def _close(self, *, abort: bool) -> None:
         if self._fileno == -1:
             return
         self._fileno = -1

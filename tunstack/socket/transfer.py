@@ -1,4 +1,4 @@
-"""Data, both ways: what a task waits for, and one task at a time in each direction."""
+"""Receiving and sending: one task at a time in each direction."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def receive(state: SocketState, size: int, flags: int = 0) -> bytes:
         raise ValueError("negative buffersize in recv")
     flow = state.flow
     if flow is None or flow.readable or flags or not size:
-        # Nothing to wait for: but a cancellation comes first, and others get their turn.
+        # No need to wait; but a cancellation comes first, and other tasks get their turn.
         await checkpoint_if_cancelled()
         flow = state.flow or state.connected()
         if flags:
@@ -63,7 +63,7 @@ async def receive(state: SocketState, size: int, flags: int = 0) -> bytes:
 
 def _take(state: SocketState, flow: Flow, size: int, flags: int) -> bytes:
     if size > SMALLEST_BUFFER and flow.receiver.budget.tight:
-        size = SMALLEST_BUFFER  # What an application has, and cannot pass on, nobody counts.
+        size = SMALLEST_BUFFER  # What an application has read is in no account.
     endpoint = state.endpoint
     try:
         if endpoint.ended:  # What is unread is lost.

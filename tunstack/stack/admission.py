@@ -1,4 +1,4 @@
-"""Who may come in: what becomes of segments that belong to no connection.
+"""What becomes of segments that belong to no connection: RST, cookie, drop, or a new connection.
 
 Every SYN may be forged, and costs its sender nothing. So what it costs us is bounded: by the
 backlog, by what may be half open, by how many connections there may be, and by memory. When too
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tunstack.ip.ratelimit import PeerRateLimit
 from tunstack.stack.flow import Flow
-from tunstack.stack.peers import LOOKS
+from tunstack.stack.peers import CANDIDATES
 from tunstack.tcp.connection.arrival import reset_for
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.listen.cookies import LIFETIME, SynCookies
@@ -35,7 +35,7 @@ COUNTERS: Final = (
     "half_open_dropped",
     "resets_suppressed",
 )
-"""What is counted here; the names in the statistics."""
+"""Names in the statistics that are counted here."""
 
 
 class Decision(NamedTuple):
@@ -52,7 +52,7 @@ class Decision(NamedTuple):
     syn: Segment | None = None
 
 
-_WELCOME: Final = Decision(None)
+_ADMIT: Final = Decision(None)
 
 
 def _others(connection: Connection) -> int:
@@ -62,11 +62,11 @@ def _others(connection: Connection) -> int:
 
 
 class Admission:
-    """The doorkeeper of a stack.
+    """Decides which SYN begins a connection.
 
     Attributes:
-        half_open: What all listeners have half open together.
-        icmp_errors: How often a stranger is told of a mistake.
+        half_open: The half-open connections of all listeners together.
+        icmp_errors: The rate limit of ICMP errors, by peer.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Admission:
 
         Args:
             listener: Who listens where it goes, if somebody does.
-            name: Where it goes, and whence it comes.
+            name: Its addresses and ports.
             segment: The segment.
             now: Seconds.
             reopens: Whether it is a SYN that has ended a connection in TIME-WAIT.
@@ -115,7 +115,7 @@ class Admission:
             if reopens or not self._wants_cookie(listener):
                 refusal = self._no_room(name, now, proven=self._policy == "never")
                 if refusal is None:
-                    return _WELCOME
+                    return _ADMIT
             elif self._budget.full:
                 refusal = Verdict.NO_MEMORY
             if refusal is None:
@@ -139,7 +139,7 @@ class Admission:
         Of some of the oldest it is one of the peer that has most connections, and of those the
         oldest: one address that begins many does not drive out what others have begun.
         """
-        oldest = listener.half_open.oldest(LOOKS) if listener.half_open.full else []
+        oldest = listener.half_open.oldest(CANDIDATES) if listener.half_open.full else []
         if not oldest:
             return None
         chosen = max(oldest, key=_others)

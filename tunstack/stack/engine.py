@@ -54,9 +54,9 @@ _ACCEPTED: Final = Verdict.ACCEPTED
 _NEW_INCARNATION: Final = Verdict.NEW_INCARNATION
 
 _SMALL: Final = 2048
-"""Octets of a packet whose data is copied rather than looked at in place: that lets go of it."""
+"""Octets of a packet up to which its data is copied, so that the packet itself is freed."""
 _MUCH: Final = 1 << 14
-"""Octets that an application may need more than one turn to read."""
+"""Octets unread from which the application gets turns before the next batch."""
 _LARGEST_PAYLOAD: Final = 0xFFFF - 20 - 60
 """Of a segment that the link will cut, beside the largest headers."""
 
@@ -150,7 +150,7 @@ class Engine:
     # Packets
 
     def handle_packet(self, packet: Buffer, now: float) -> None:
-        """Process a packet from the link; whatever is in it, it makes nothing raise."""
+        """Process a packet from the link; raises nothing, whatever is in it."""
         self.counters["packets_received"] += 1
         fields = self._read(packet)
         if fields is not None:
@@ -194,7 +194,7 @@ class Engine:
     def _lean_arrives(
         self, flow: Flow, fields: lean.Lean, data: Buffer, frame: Buffer, now: float
     ) -> None:
-        """A segment with a lean header, to which all rules apply."""
+        """Process a segment with a lean header by all rules."""
         _, seq, ack, flags, wnd, ts_val, ts_ecr = fields
         segment = Segment(seq, ack, flags, wnd, 0, data, ts_val=ts_val, ts_ecr=ts_ecr)
         if self._offload:
@@ -254,7 +254,7 @@ class Engine:
     ) -> None:
         flow = self.demux.incoming.get(incoming)
         if flow is not None and flow.state is CLOSED and segment.flags & SYN:
-            # It has ended in this very batch, by a RST: whoever begins anew need not wait for that.
+            # It has ended in this batch, by a RST: a new incarnation need not wait for the flush.
             self.demux.remove(flow.four_tuple, flow)
             flow = None
         if flow is None and incoming in self.demux.waiting:
@@ -379,7 +379,7 @@ class Engine:
             self.memory.account(flow)
 
     def _enter_fast_path(self, flow: Flow) -> bool:
-        """See if `flow` is ordinary, and returns whether it is; what we send ourselves never is."""
+        """Put `flow` on the fast path if it qualifies; a flow to our own address never does."""
         if (
             not fast_path.is_ordinary(flow)
             or not self._predicts
@@ -392,24 +392,22 @@ class Engine:
         return True
 
     def _defers(self, flow: Flow) -> bool:
-        """Whether what `flow` has to send is better sent when its application has had a turn.
+        """Whether to defer what `flow` has to send until its application has had a turn.
 
-        So it is with an ACK while the window is narrow: when the data is read, it has more room to
-        tell of, and that is one ACK, and not two.
-
-        And so it is with the small rest of large segments: whoever gave that much may go on.
+        An ACK while the window is narrow: after the data is read it advertises a wider one, in one
+        ACK and not two. The small rest of large segments: the application may have more to send.
         """
         receiver, sender = flow.receiver, flow.sender
         unread, unsent = receiver.buffer.size, sender.buffer.size
         if unsent:
             unsent -= (sender.nxt - sender.una) & MASK
         if unsent:
-            waits = unsent < flow.config.max_payload and not receiver.ack_now
+            defers = unsent < flow.config.max_payload and not receiver.ack_now
         else:
-            waits = receiver.ack_now and unread * 2 > receiver.size
-        if waits or unread >= _MUCH:
+            defers = receiver.ack_now and unread * 2 > receiver.size
+        if defers or unread >= _MUCH:
             self.deferred.append(flow)
-        return waits
+        return defers
 
     # Timers
 
@@ -423,7 +421,7 @@ class Engine:
         if self.output.looped or self._due or self._pending:
             return float("-inf")
         if self.paths.untold or (self.memory.was_tight and self.memory.easing):
-            return float("-inf")  # It is done bit by bit.
+            return float("-inf")  # They are told a few at a time.
         first = self._timers.deadline()
         for at in (self.paths.mtus.deadline(), self.time_waits.deadline()):
             if at is not None and (first is None or at < first):

@@ -1,4 +1,4 @@
-"""Who may have one connection more, and whose place it takes when the host is full.
+"""Which connection ends when the host is full and another begins.
 
 In this order: the oldest in TIME-WAIT; the oldest orphan of the peer that has most of them; and
 unless `Limits.evict` is off, a connection in use. That is one of whoever has most, if that is more
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from tunstack.stack.peers import Peer
 
 IDLE: Final = 60.0
-"""Seconds after which a connection is given up for one more, though its peer has no other."""
+"""Seconds without a segment after which the only connection of a peer may be evicted."""
 
 _SHARE: Final = 4
 """The share of the memory that every peer may hold, as a power of two: a sixteenth."""
 
 COUNTERS: Final = ("connections_evicted", "peer_limited")
-"""What is counted here; the names in the statistics."""
+"""Names in the statistics that are counted here."""
 
 
 class Eviction:
-    """Makes room."""
+    """Ends connections to make room for another."""
 
     def __init__(self, context: Context) -> None:
         self._limits = context.limits
@@ -44,12 +44,12 @@ class Eviction:
         self._mark_pending = context.mark_pending
 
     def make_room(self, remote: Address, now: float, *, proven: bool) -> Verdict | None:
-        """Why there may not be one connection more; None if there may, and is room for it.
+        """Make room for one connection more; returns None, or why there is none.
 
         Args:
-            remote: Of whom.
+            remote: Its peer.
             now: Seconds.
-            proven: Whether that is known to be true, so that one in use may end for it.
+            proven: Whether `remote` is known not to be forged: only then one in use is evicted.
         """
         while self._memory.budget.full:
             peer = self._memory.peers.find(remote)
@@ -58,7 +58,7 @@ class Eviction:
         return self.make_place(remote, now, proven=proven)
 
     def make_place(self, remote: Address, now: float, *, proven: bool) -> Verdict | None:
-        """As :meth:`make_room`, however full the memory is."""
+        """As :meth:`make_room`, but for the limit of memory."""
         peer = self._memory.peers.find(remote)
         if self._is_limited(peer):
             self._counters["peer_limited"] += 1
@@ -85,7 +85,7 @@ class Eviction:
         return most is not None and peer is not None and len(peer.members) >= most
 
     def _for_memory(self, newcomer: Peer[Flow] | None, now: float) -> Flow | None:
-        """Who is to go for the memory that it holds; None if nobody is."""
+        """The connection to evict for its memory; None if there is none."""
         if not self._limits.evict:
             return None
         peers = self._memory.peers
@@ -97,7 +97,7 @@ class Eviction:
         return flow if flow is not None and now - flow.active_at >= IDLE else None
 
     def _for_connection(self, newcomer: Peer[Flow] | None, now: float) -> Flow | None:
-        """Who is to go for its place; None if nobody is."""
+        """The connection to evict where there are too many; None if there is none."""
         if not self._limits.evict:
             return None
         peers = self._memory.peers

@@ -1,4 +1,4 @@
-"""A connection where it lives: between two addresses, in a stack."""
+"""A connection with its addresses, and what the stack notes about it."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Flow(Connection):
         observed: The state that the last observation told of. peer: Whose it is, as long as the
         stack has it (:mod:`tunstack.stack.peers`); beside it what that
             module notes in `heavy_from`, `place` and `place_of_all`.
-        write: Sends one of its segments, lean ones, once it has been an ordinary connection.
+        write: Sends lean segments of it; None until it has been on the fast path.
         received_tos: The Differentiated Services and ECN octet of the latest datagram whose
             segment was accepted.
     """

@@ -1,4 +1,4 @@
-"""How connections begin: who may, under which name, and with which numbers."""
+"""Active and passive OPEN: four-tuples, initial sequence numbers, admission."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Opening:
 
     Attributes:
         config: What every connection begins with.
-        admission: Who may come in.
+        admission: Decides which SYN begins a connection.
         only_listens: Whether :meth:`connect` is refused, as answers might go to another process.
     """
 
@@ -73,7 +73,7 @@ class Opening:
         return listener
 
     def unlisten(self, local: Address | None, port: int, listener: Listener) -> None:
-        """End a listener; what waits in it is reset."""
+        """Close a listener; connections that wait in it are reset."""
         self._demux.unlisten(local, port)
         for connection in listener.close():
             assert isinstance(connection, Flow)
@@ -90,14 +90,14 @@ class Opening:
         """A segment of no connection: a new one's first, or an occasion for a RST (3.10.7.1-2).
 
         Args:
-            name: Where it goes, and whence it comes.
+            name: Its addresses and ports.
             segment: The segment.
             packet: The packet that it came in, for observers.
             now: Seconds.
             floor: The initial sequence number, if it comes after a connection of the same name.
 
         Returns:
-            The connection that it begins, and that is to have it; None if there is none.
+            The connection that it begins, which is to process it; None if there is none.
         """
         listener = self._demux.find_listener(name.local, name.local_port)
         reopens = floor is not None
@@ -137,13 +137,13 @@ class Opening:
     def _begin_by_cookie(
         self, name: FourTuple, listener: Listener, syn: Segment, ack: Segment, now: float
     ) -> Flow:
-        """Go through the handshake as if the SYN had been kept: `ack` is all that is missing."""
+        """Repeat the handshake from the SYN in the cookie; the caller processes `ack`."""
         flow = self._begin(name, listener, now, (ack.ack - 1) & MASK)
         flow.segment_arrives(syn, now)
         flow.answered_by_cookie(now)
         return flow
 
-    # Again, under the same name
+    # A new incarnation of the same four-tuple
 
     def reincarnate(self, old: Flow, syn: Segment, packet: Buffer, now: float) -> None:
         """A SYN that may reopen a connection in TIME-WAIT: from here on there is only the new."""

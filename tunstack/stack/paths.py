@@ -1,4 +1,4 @@
-"""What the network says of our paths, by ICMP, and what we say to others by the same."""
+"""ICMP in and out, and the path MTUs that it tells."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from tunstack.stack.flow import Flow
 
 _TOLD: Final = 64
-"""How many connections are told of a change of their path in one go."""
+"""Connections that are told of a change of their path MTU in one go."""
 
 
 class Paths:
-    """ICMP, both ways, and how narrow each path is.
+    """ICMP in and out, and the path MTUs.
 
     Attributes:
         mtus: Which paths are narrower than the link.
@@ -57,7 +57,7 @@ class Paths:
         self._mark_pending = context.mark_pending
         self._offload = offload
 
-    # What others say
+    # In
 
     def icmp_arrives(self, datagram: Datagram, packet: Buffer, now: float) -> None:
         """Process an ICMP message; raises `Discard` for one that is malformed."""
@@ -111,7 +111,7 @@ class Paths:
             flow.icmp_error(error)
         self._mark_pending(flow)
 
-    # How narrow paths are
+    # Path MTUs
 
     def size_for(self, remote: Address) -> int:
         """Octets of TCP options and data that a packet to `remote` can carry."""
@@ -164,7 +164,7 @@ class Paths:
         else:
             del self.untold[remote]
 
-    # What we say
+    # Out
 
     def refuse(self, datagram: Datagram, limit: PeerRateLimit, now: float) -> None:
         """Tell the sender that nobody here speaks its protocol, if that is not said too often."""

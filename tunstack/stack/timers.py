@@ -7,7 +7,7 @@ from itertools import count
 from typing import Final, Generic, Protocol, TypeVar
 
 _FEW: Final = 8
-"""Entries that are of no use any more and not worth the clearing up."""
+"""Stale entries that are not worth removing."""
 
 
 class Timed(Protocol):
@@ -55,7 +55,7 @@ class TimerQueue(Generic[T]):
         return len(self._heap)
 
     def schedule(self, timed: T) -> None:
-        """Take note of its deadline, which may have moved."""
+        """Enter its deadline, if it is earlier than the one that is entered."""
         deadline = timed.deadline()
         if deadline is not None and (timed.scheduled is None or deadline < timed.scheduled):
             if timed.scheduled is None:
@@ -66,7 +66,7 @@ class TimerQueue(Generic[T]):
             self._clear_up()
 
     def forget(self, timed: T) -> None:
-        """It is over, and will have no deadline again."""
+        """Remove what will have no deadline again."""
         if timed.scheduled is not None:
             timed.scheduled = None
             self._scheduled -= 1
