@@ -400,7 +400,7 @@ class Host(Loop):
         self._listeners.add(close)
 
     def remove_listener(self, close: Callable[[], None]) -> None:
-        """Do so no more."""
+        """Undo :meth:`add_listener`."""
         self._listeners.discard(close)
 
 

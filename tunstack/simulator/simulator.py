@@ -50,7 +50,7 @@ class StuckError(AssertionError):
 
 
 class Application:
-    """What uses one end of a simulated connection: it sends what it is given, and reads all.
+    """The application of one end of a simulated connection: sends what it is given, reads all.
 
     Attributes:
         flow: The connection; None until it is there.
@@ -94,7 +94,7 @@ class Application:
         self.act()
 
     def close(self) -> None:
-        """Let go of the connection; what it has taken by now it is to deliver."""
+        """Close the connection; what it has taken by now is still delivered."""
         self._gone = True
         if self.flow is not None:
             self._node.stack.close(self.flow)
@@ -118,7 +118,7 @@ class Application:
         return self.error is not None or (self.ended and over)
 
     def act(self) -> None:
-        """Do what the connection allows now."""
+        """Send and read as much as the connection allows now."""
         flow = self.flow
         if self._gone or flow is None:
             return
@@ -224,7 +224,7 @@ class Simulator:
         mtu: Of the path.
         bottleneck: Its rate in bits per second, each way, and how many packets wait for it.
         config: What connections begin with, on both sides; or a pair, the client's first.
-        middlebox: What stands in the way: called with each packet, it returns the one that goes on
+        middlebox: A device on the path: called with each packet, it returns the one that goes on
             and the one that goes back, either of which may be None.
         tap: Called with ``"client"`` or ``"server"`` and each of that side's observations.
         script: Called with the same, each packet that this side sends, and the time, when a run is

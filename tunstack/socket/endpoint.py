@@ -45,7 +45,7 @@ class Endpoint(Protocol):
         """Send what follows from calls to `stack`."""
 
     def add_listener(self, close: Callable[[], None]) -> None:
-        """Call `close` when nobody can be accepted any more."""
+        """Call `close` at the end of the host, or when its device is gone."""
 
     def remove_listener(self, close: Callable[[], None]) -> None:
-        """Do so no more."""
+        """Undo :meth:`add_listener`."""

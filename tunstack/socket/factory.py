@@ -148,7 +148,7 @@ def installed(host: Endpoint, others: Others) -> Iterator[None]:
 _factory: Final = trio.lowlevel.RunVar[SocketFactory | None]("tunstack socket factory", None)
 
 _of_context: Final = ContextVar[SocketFactory | None]("tunstack socket factory", default=None)
-"""The same for the threads of `trio.to_thread`: they have the context of who started them."""
+"""The same for the threads of `trio.to_thread`: they have the context of their caller."""
 
 
 def _current() -> SocketFactory | None:

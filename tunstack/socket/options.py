@@ -311,7 +311,7 @@ def _set_notsent_lowat(sock: SocketState, number: int) -> None:
     _note(sock, IPPROTO_TCP, TCP_NOTSENT_LOWAT, signed)
     sock.notsent_lowat = number & NO_LOWAT or NO_LOWAT
     if sock.flow is not None and sock.flow.changed is not None:
-        sock.flow.changed()  # Whoever waits to send may do so now, as on Linux.
+        sock.flow.changed()  # A task that waits to send may do so now, as on Linux.
 
 
 def _set_nodelay(sock: SocketState, number: int) -> None:

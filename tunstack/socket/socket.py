@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tunstack.tcp.congestion import CongestionFactory
 
 _descriptors: Final = itertools.count(1 << 30)
-"""Numbers for `fileno`: no real descriptor's, so that nobody can mistake one for the other."""
+"""Numbers for `fileno`: no real descriptor's, so that neither is mistaken for the other."""
 
 
 @final
@@ -429,7 +429,7 @@ class Socket(Surface):
 
         That is what ICMP says, and that the third retransmission of a segment had no answer
         (ETIMEDOUT), as long as the connection has not ended by it. Of several since the last call
-        it returns the latest. Whoever does not want to know does not call (RFC 9293 section
+        it returns the latest. A program that does not call is not told (RFC 9293 section
         3.9.1.8, MUST-47, SHLD-20).
 
         Raises:

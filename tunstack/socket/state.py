@@ -130,7 +130,7 @@ class SocketState:
         self.endpoint.stack.attach(flow, self._changed)
 
     def __del__(self) -> None:
-        """If nobody has closed the socket: its connection, which has ended, is forgotten."""
+        """Release the memory of a connection that has ended, if the socket was not closed."""
         flow = getattr(self, "flow", None)
         if flow is not None:
             self.endpoint.stack.forget(flow)

@@ -96,7 +96,7 @@ class Admission:
         """What becomes of a segment for which there is no connection (section 3.10.7.1 and 2).
 
         Args:
-            listener: Who listens where it goes, if somebody does.
+            listener: The listener at its destination, if there is one.
             name: Its addresses and ports.
             segment: The segment.
             now: Seconds.
@@ -104,11 +104,11 @@ class Admission:
         """
         kind = segment.flags & (SYN | ACK | RST)
         if listener is not None and (not kind or segment.flags & (SYN | FIN | ACK) == SYN | FIN):
-            # Section 3.10.7.2, fourth, drops the first; the other nobody sends in good faith, and
+            # Section 3.10.7.2, fourth, drops the first; the other no honest peer sends, and
             # Linux drops it as well.
             return Decision(Verdict.IGNORED)
         if listener is not None and kind == SYN:
-            # Whoever had a connection before is real; and a cookie's number could be an old one.
+            # A peer that had a connection is not forged; and a cookie could be an old number.
             if listener.full:
                 return Decision(Verdict.BACKLOG_FULL)
             refusal = None

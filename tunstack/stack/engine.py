@@ -115,7 +115,7 @@ class Engine:
             limits: The limits of the host.
             tap: Called with every packet, and what was made of it.
             offload: Whether packets have a virtio header before them: then segments may be larger
-                than the MTU, and whoever needs checksums fills them in.
+                than the MTU, and the other side of the link fills in checksums.
             predict: Whether expected segments take the fast path
                 (:mod:`tunstack.tcp.connection.fast_path`); it changes nothing but the time that
                 they take.
@@ -258,9 +258,11 @@ class Engine:
             self.demux.remove(flow.four_tuple, flow)
             flow = None
         if flow is None and incoming in self.demux.waiting:
-            if segment.flags & SYN and self.opening.replaces_wait(incoming, segment, packet, now):
+            if segment.flags & SYN and self.opening.reopens_time_wait(
+                incoming, segment, packet, now
+            ):
                 return
-            flow = self._wake(incoming)
+            flow = self._restore(incoming)
         if flow is None:
             name = FourTuple.from_incoming(incoming)
             flow = self.opening.unmatched(name, segment, packet, now)
@@ -287,7 +289,7 @@ class Engine:
         if verdict is _NEW_INCARNATION:
             self.opening.reincarnate(flow, segment, packet, now)
 
-    def _wake(self, incoming: bytes) -> Flow:
+    def _restore(self, incoming: bytes) -> Flow:
         flow = self.time_waits.wake(incoming)
         self.memory.enter(flow)
         self.mark_pending(

@@ -1,13 +1,12 @@
 """Which connection ends when the host is full and another begins.
 
 In this order: the oldest in TIME-WAIT; the oldest orphan of the peer that has most of them; and
-unless `Limits.evict` is off, a connection in use. That is one of whoever has most, if that is more
-than the newcomer has: of connections the one that has been idle longest, of memory the one that
-holds most. Where everybody has as much, it is one that has been idle for a minute, whoever has it.
+unless `Limits.evict` is off, a connection in use. That is one of the peer that has most, if that is
+more than the new peer has: of connections the one that has been idle longest, of memory the one
+that holds most. Where all have as much, it is one that has been idle for a minute, of any peer.
 
 No SYN ends a connection in use, for it may be forged. Where one would have to, it is answered by a
-cookie, and the ACK that brings the cookie back, from where nobody but its sender can have got it,
-ends the other.
+cookie, and the ACK that returns the cookie ends the other.
 """
 
 from __future__ import annotations
@@ -89,10 +88,10 @@ class Eviction:
         if not self._limits.evict:
             return None
         peers = self._memory.peers
-        hoard = peers.largest_hoard()
-        flow = peers.idle_longest() if hoard is None else hoard.heaviest()
+        largest = peers.with_most_memory()
+        flow = peers.idle_longest() if largest is None else largest.heaviest()
         share = max(self._limits.memory >> _SHARE, 0 if newcomer is None else newcomer.held)
-        if hoard is not None and hoard is not newcomer and hoard.held > share:
+        if largest is not None and largest is not newcomer and largest.held > share:
             return flow
         return flow if flow is not None and now - flow.active_at >= IDLE else None
 
@@ -101,12 +100,12 @@ class Eviction:
         if not self._limits.evict:
             return None
         peers = self._memory.peers
-        crowd = peers.largest_crowd()
-        if crowd is not None:
+        largest = peers.with_most_connections()
+        if largest is not None:
             own = 0 if newcomer is None else len(newcomer.members)
-            if len(crowd.members) > own + 1:
-                return crowd.idle_longest()
-        flow = peers.idle_longest() if crowd is None else crowd.idle_longest()
+            if len(largest.members) > own + 1:
+                return largest.idle_longest()
+        flow = peers.idle_longest() if largest is None else largest.idle_longest()
         return flow if flow is not None and now - flow.active_at >= IDLE else None
 
     def _evict(self, flow: Flow | None) -> bool:

@@ -109,13 +109,16 @@ class Flow(Connection):
     """A connection with its four-tuple, and what the stack notes about it.
 
     Attributes:
-        accounted: What it was last known to hold, in octets (:mod:`tunstack.stack.memory`).
-        four_tuple: Its name. number: Which of the stack's connections it is, in the order in which
-        they began. changed: Called when something happened that an application may wait for.
-        scheduled: The timer queue's note. pending: Whether the next flush asks it what it sends.
-        observed: The state that the last observation told of. peer: Whose it is, as long as the
-        stack has it (:mod:`tunstack.stack.peers`); beside it what that
-            module notes in `heavy_from`, `place` and `place_of_all`.
+        accounted: Octets in its memory account (:mod:`tunstack.stack.memory`).
+        four_tuple: Its addresses and ports.
+        number: Its place in the order in which the connections of the stack began.
+        changed: Called when something happened that its application may wait for; None if it is
+            not attached.
+        scheduled: When it is in the timer queue, in seconds; the queue's own.
+        pending: Whether the next flush asks it what it sends.
+        observed: The state that the last observation told of.
+        peer: Its peer, as long as the stack has it (:mod:`tunstack.stack.peers`, whose own are
+            `heavy_from`, `place` and `place_of_all`).
         write: Sends lean segments of it; None until it has been on the fast path.
         received_tos: The Differentiated Services and ECN octet of the latest datagram whose
             segment was accepted.

@@ -86,7 +86,7 @@ class Memory:
             peer = flow.peer
             if peer is not None:
                 peer.held += change
-                if held >= flow.heavy_from or peer.held >= peer.hoards_from:
+                if held >= flow.heavy_from or peer.held >= peer.memory_from:
                     self.peers.grew(peer, flow)
             if self.budget.tight:
                 self._held_back[flow] = None

@@ -146,16 +146,16 @@ class Opening:
     # A new incarnation of the same four-tuple
 
     def reincarnate(self, old: Flow, syn: Segment, packet: Buffer, now: float) -> None:
-        """A SYN that may reopen a connection in TIME-WAIT: from here on there is only the new."""
+        """Replace `old`, in TIME-WAIT, by the connection that `syn` begins (RFC 6191)."""
         if self._demux.find_listener(old.four_tuple.local, old.four_tuple.local_port) is None:
-            # Nobody can: it is like any other segment (section 3.10.7.4, fourth).
+            # Without a listener it is like any other segment (section 3.10.7.4, fourth).
             old.challenge(now)
             return
         self._end(old)
         self._begin_anew(old.four_tuple, old.sender.nxt, syn, packet, now)
 
-    def replaces_wait(self, incoming: bytes, syn: Segment, packet: Buffer, now: float) -> bool:
-        """Whether `syn` has reopened what nobody owns: as :meth:`reincarnate`, without the old.
+    def reopens_time_wait(self, incoming: bytes, syn: Segment, packet: Buffer, now: float) -> bool:
+        """As :meth:`reincarnate`, of a TIME-WAIT without a socket; returns whether it was reopened.
 
         A client that does not wait for it comes back with the same port before a minute is over.
         """
@@ -181,7 +181,7 @@ class Opening:
     def _begin_anew(
         self, name: FourTuple, nxt: int, syn: Segment, packet: Buffer, now: float
     ) -> None:
-        """After a connection of the same name, whose SND.NXT was `nxt`."""
+        """Begin a new incarnation of `name`; SND.NXT of the last one was `nxt`."""
         # Larger than any number that the old one used (RFC 9293 section 3.6.1).
         floor = (nxt + _ISN_STEP) & MASK
         flow = self.unmatched(name, syn, packet, now, floor)

@@ -36,11 +36,11 @@ class Paths:
     """ICMP in and out, and the path MTUs.
 
     Attributes:
-        mtus: Which paths are narrower than the link.
-        untold: By address, how many are still to be told that their path has changed: while there
-            are any, call :meth:`expire` soon.
-        stray: Called with an ICMP error about a flow that is not here, for it may be in another
-            process that has the same address; see :meth:`take_stray`.
+        mtus: The path MTUs that are lower than the link's.
+        untold: By address, how many flows are still to be told that their path MTU has changed:
+            while there are any, call :meth:`expire` soon.
+        stray: Called with an ICMP error about a flow that is not here, as it may be in another
+            process with the same address; see :meth:`take_stray`.
     """
 
     def __init__(self, mtu: int, context: Context, *, rng: Random, offload: bool) -> None:
@@ -118,7 +118,7 @@ class Paths:
         return self.mtus.get(remote) - IP_AND_TCP_HEADERS
 
     def look_at(self, flow: Flow, now: float) -> None:
-        """If `flow` has learnt that its path is narrow, tell those that use the same one."""
+        """If `flow` has found a lower path MTU, tell the flows on the same path."""
         path = flow.sender.path
         if not path.news:
             return
@@ -131,15 +131,15 @@ class Paths:
             self._tell_some()
 
     def expire(self, now: float) -> None:
-        """Forget what was said too long ago, and go on with telling."""
+        """Forget path MTUs that have expired, and go on telling flows of changes."""
         for remote in self.mtus.expired(now):
             self._changed(remote)
         self._tell_some()
 
     def _changed(self, remote: Address) -> None:
-        """What is known of a path has changed: tell all that use it, some at a time.
+        """The path MTU to `remote` has changed: tell all flows to it, some at a time.
 
-        They are told from the last one on, so that whoever takes the place of one that ends
+        They are told from the last one on, so that one that takes the place of an ended one
         was told already. Another change begins anew: the latest is what counts.
         """
         peer = self._peers.find(remote)
@@ -167,14 +167,14 @@ class Paths:
     # Out
 
     def refuse(self, datagram: Datagram, limit: PeerRateLimit, now: float) -> None:
-        """Tell the sender that nobody here speaks its protocol, if that is not said too often."""
+        """Send Protocol Unreachable, within the rate limit."""
         message = icmp.protocol_unreachable(datagram, broadcasts=self._broadcasts)
         self._send_error(datagram, message, limit, now)
 
     def refuse_options(
         self, datagram: Datagram, pointer: int, limit: PeerRateLimit, now: float
     ) -> None:
-        """Tell the sender which octet of its header is wrong, if that is not said too often."""
+        """Send Parameter Problem for the octet `pointer`, within the rate limit."""
         message = icmp.parameter_problem(datagram, pointer, broadcasts=self._broadcasts)
         self._send_error(datagram, message, limit, now)
 

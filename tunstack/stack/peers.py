@@ -23,11 +23,11 @@ _IPV6_SIZE: Final = 16
 _NETWORK_SIZE: Final = 8
 HEAVY: Final = 1 << 14
 """Octets of a connection, below which its memory is not tracked."""
-_HOARD: Final = 1 << 16
+_LEAST_MEMORY: Final = 1 << 16
 """Octets of a peer, below which its memory is not tracked."""
-_CROWD: Final = 2
+_LEAST_CONNECTIONS: Final = 2
 """Connections of a peer, below which their number is not tracked."""
-_ORPHANED: Final = 2
+_LEAST_ORPHANS: Final = 2
 """Orphans of a peer, below which their number is not tracked."""
 
 
@@ -69,18 +69,18 @@ class Peer(Generic[M]):
         members: Its connections, but for those in TIME-WAIT without a socket.
         orphans: Those of them that the application has closed, the oldest first.
         held: Octets that they hold together.
-        hoards_from, crowds_from, orphans_from: As `Member.heavy_from`, of octets, connections, and
-            orphans.
+        memory_from, connections_from, orphans_from: As `Member.heavy_from`, of octets,
+            connections, and orphans.
     """
 
     __slots__ = (
         "_hand",
         "_heavy",
-        "crowds_from",
+        "connections_from",
         "held",
-        "hoards_from",
         "key",
         "members",
+        "memory_from",
         "orphans",
         "orphans_from",
     )
@@ -90,9 +90,9 @@ class Peer(Generic[M]):
         self.members: list[M] = []
         self.orphans: OrderedDict[M, None] | None = None
         self.held = 0
-        self.hoards_from = _HOARD
-        self.crowds_from = _CROWD
-        self.orphans_from = _ORPHANED
+        self.memory_from = _LEAST_MEMORY
+        self.connections_from = _LEAST_CONNECTIONS
+        self.orphans_from = _LEAST_ORPHANS
         self._hand = 0
         self._heavy: _HeavyMembers[M] | None = None
 
@@ -201,23 +201,23 @@ class _HeavyMembers(_Levels[M]):
         item.heavy_from = weight
 
 
-class _Hoards(_Levels[Peer[M]]):
+class _ByMemory(_Levels[Peer[M]]):
     def weight(self, item: Peer[M]) -> int:
         return item.held
 
     def note(self, item: Peer[M], weight: int) -> None:
-        item.hoards_from = weight
+        item.memory_from = weight
 
 
-class _Crowds(_Levels[Peer[M]]):
+class _ByConnections(_Levels[Peer[M]]):
     def weight(self, item: Peer[M]) -> int:
         return len(item.members)
 
     def note(self, item: Peer[M], weight: int) -> None:
-        item.crowds_from = weight
+        item.connections_from = weight
 
 
-class _Orphans(_Levels[Peer[M]]):
+class _ByOrphans(_Levels[Peer[M]]):
     def weight(self, item: Peer[M]) -> int:
         return len(item.orphans or ())
 
@@ -231,11 +231,11 @@ class Peers(Generic[M]):
     def __init__(self) -> None:
         self._oldest: OrderedDict[M, None] = OrderedDict()  # All orphans.
         self._by_key: dict[bytes, Peer[M]] = {}
-        self._everyone: list[M] = []
+        self._members: list[M] = []
         self._hand = 0
-        self._hoards: _Hoards[M] = _Hoards(_HOARD)
-        self._crowds: _Crowds[M] = _Crowds(_CROWD)
-        self._orphans: _Orphans[M] = _Orphans(_ORPHANED)
+        self._by_memory: _ByMemory[M] = _ByMemory(_LEAST_MEMORY)
+        self._by_connections: _ByConnections[M] = _ByConnections(_LEAST_CONNECTIONS)
+        self._by_orphans: _ByOrphans[M] = _ByOrphans(_LEAST_ORPHANS)
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -259,35 +259,35 @@ class Peers(Generic[M]):
             peer = self._by_key[key] = Peer(key)
         peer.add(member)
         peer.held += member.accounted
-        if len(peer.members) >= peer.crowds_from:
-            self._crowds.put(peer)
-        member.place_of_all = len(self._everyone)
-        self._everyone.append(member)
+        if len(peer.members) >= peer.connections_from:
+            self._by_connections.put(peer)
+        member.place_of_all = len(self._members)
+        self._members.append(member)
         return peer
 
     def leave(self, peer: Peer[M], member: M) -> None:
         """Remove a connection of `peer`, which must be no orphan (any more)."""
         peer.remove(member)
         peer.held -= member.accounted
-        last = self._everyone.pop()
+        last = self._members.pop()
         if last is not member:
-            self._everyone[member.place_of_all] = last
+            self._members[member.place_of_all] = last
             last.place_of_all = member.place_of_all
         if not peer.members:
             del self._by_key[peer.key]
-            if peer.hoards_from > _HOARD:  # Else it was never put in.
-                self._hoards.drop(peer)
-            if peer.crowds_from > _CROWD:
-                self._crowds.drop(peer)
-            if peer.orphans_from > _ORPHANED:
-                self._orphans.drop(peer)
+            if peer.memory_from > _LEAST_MEMORY:  # Else it was never put in.
+                self._by_memory.drop(peer)
+            if peer.connections_from > _LEAST_CONNECTIONS:
+                self._by_connections.drop(peer)
+            if peer.orphans_from > _LEAST_ORPHANS:
+                self._by_orphans.drop(peer)
 
     def grew(self, peer: Peer[M], member: M) -> None:
-        """Note that `peer` holds `hoards_from` octets or more, or `member` `heavy_from`."""
+        """Note that `peer` holds `memory_from` octets or more, or `member` `heavy_from`."""
         if member.accounted >= member.heavy_from:
             peer.grew(member)
-        if peer.held >= peer.hoards_from:
-            self._hoards.put(peer)
+        if peer.held >= peer.memory_from:
+            self._by_memory.put(peer)
 
     def add_orphan(self, peer: Peer[M], member: M) -> None:
         """Make `member` an orphan, if it is not one: its application has closed it."""
@@ -299,7 +299,7 @@ class Peers(Generic[M]):
             orphans = peer.orphans = OrderedDict()
         orphans[member] = None
         if len(orphans) >= peer.orphans_from:
-            self._orphans.put(peer)
+            self._by_orphans.put(peer)
 
     def remove_orphan(self, peer: Peer[M], member: M) -> None:
         """Make `member` an orphan no more, if it is one."""
@@ -311,22 +311,22 @@ class Peers(Generic[M]):
 
     def oldest_orphan(self) -> M | None:
         """The oldest orphan of the peer with most; of all, if no peer has more than one."""
-        peer = self._orphans.heaviest(lambda peer: len(peer.orphans or ()))
+        peer = self._by_orphans.heaviest(lambda peer: len(peer.orphans or ()))
         return next(iter(self._oldest if peer is None else peer.orphans or ()), None)
 
-    def largest_crowd(self) -> Peer[M] | None:
+    def with_most_connections(self) -> Peer[M] | None:
         """The peer with most connections; None if none has more than one."""
-        return self._crowds.heaviest(lambda peer: len(peer.members))
+        return self._by_connections.heaviest(lambda peer: len(peer.members))
 
-    def largest_hoard(self) -> Peer[M] | None:
-        """The peer that holds most; None if none holds `_HOARD`."""
-        return self._hoards.heaviest(lambda peer: peer.held)
+    def with_most_memory(self) -> Peer[M] | None:
+        """The peer that holds most; None if none holds `_LEAST_MEMORY`."""
+        return self._by_memory.heaviest(lambda peer: peer.held)
 
     def idle_longest(self) -> M | None:
         """Of all connections the one that has been idle longest, of some; others the next time."""
-        if not self._everyone:
+        if not self._members:
             return None
-        chosen, self._hand = _idle_longest(self._everyone, self._hand)
+        chosen, self._hand = _idle_longest(self._members, self._hand)
         return chosen
 
 

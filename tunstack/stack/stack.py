@@ -70,7 +70,7 @@ class Stack(Engine):
         return self.addresses.interfaces
 
     def set_tap(self, tap: Callable[[Observation], None] | None) -> None:
-        """Have `tap` called with every packet, and what was made of it; None for nobody."""
+        """Have `tap` called with every packet, and what was made of it; None for none."""
         self.output.tap = tap
 
     def set_epoch(self, epoch: float) -> None:
@@ -187,7 +187,7 @@ class Stack(Engine):
             self.memory.budget.add(-SOCKET_SIZE)
 
     def forget(self, flow: Flow) -> None:
-        """Detach `flow`, which has ended, and whose application is gone without closing it."""
+        """Detach `flow`, which has ended, whose socket was never closed."""
         self.detach(flow)
         self.memory.forget(flow)
 
@@ -217,7 +217,7 @@ class Stack(Engine):
             if self.immediate and not flow.pending:
                 assert flow.write is not None
                 if fast_path.answer(flow, data, now, flow.write):
-                    # As `_settle` does, where nobody can be woken.
+                    # As `_settle`, but there is nothing to wake for.
                     scheduled = flow.scheduled
                     due = sender.early_timer or sender.timer
                     if scheduled is None or (due is not None and due < scheduled):
