@@ -88,4 +88,4 @@ async def test_a_profile_of_the_server_is_mostly_ours(tmp_path: Path) -> None:
     layers = by_layer(unfold(file.read_text().splitlines()))
     assert {"tcp", "wire", "link", "stack"} <= set(layers)
     calls = pstats.Stats(str(tmp_path / "bulk-to-us.prof"))
-    assert "packet_arrives" in calls.get_stats_profile().func_profiles
+    assert "handle_packet" in calls.get_stats_profile().func_profiles

@@ -52,9 +52,9 @@ class Server:
         self.stack = Stack(
             [SERVER], 1500, rng=Random(1), config=Config(nodelay=True), offload=offload
         )
-        self.stack.only_wakes = True
-        self.stack.demux.bind(None, PORT, reuse=True)
-        self._listener = self.stack.opening.listen(None, PORT, 128)
+        self.stack.immediate = True
+        self.stack.bind(None, PORT, reuse=True)
+        self._listener = self.stack.listen(None, PORT, 128)
         self._listener.changed = self._accept
         self._closes = closes
         self._woken: list[Flow] = []
@@ -64,14 +64,14 @@ class Server:
         """Take what has come, let the application act, and return what is sent."""
         stack, now = self.stack, batch.now
         for packet in batch.packets:
-            stack.packet_arrives(packet, now)
-        stack.turns_follow = True
+            stack.handle_packet(packet, now)
+        stack.defer_acks = True
         stack.flush(now)
-        stack.turns_follow = False
+        stack.defer_acks = False
         while self._woken:
             self._act(self._woken.pop(), now)
-        while stack.awaiting:
-            stack.gave(stack.awaiting.pop(), now)
+        if stack.deferred:
+            stack.resume_deferred()
         stack.flush(now)
         stack.deadline()
         sent = [b"".join(packet) for packet in stack.outgoing]
@@ -81,7 +81,7 @@ class Server:
     def _accept(self) -> None:
         while (flow := self._listener.accept()) is not None:
             assert isinstance(flow, Flow)
-            flow.changed = self._waker(flow)
+            self.stack.attach(flow, self._waker(flow))
             if flow.readable:
                 self._woken.append(flow)
 
@@ -94,31 +94,18 @@ class Server:
 
     def _act(self, flow: Flow, now: float) -> None:
         stack = self.stack
-        data = flow.receive(65536)
-        if stack.took(flow):
-            stack.note(flow)
+        data = stack.read(flow, 65536)
         self.received += len(data)
         if not data:
-            return self._let_go(flow)
+            return stack.close(flow)
         answer = BULK if len(data) == 1 else ANSWER
         if len(data) > 1 and not data.endswith(b"\r\n\r\n"):
             return None
-        if not stack.answer(flow, answer, now):
-            flow.send(answer, now)
-            if flow.ordinary:
-                stack.gave(flow, now)
-            else:
-                stack.touch(flow)
+        stack.send(flow, answer, now)
         if self._closes:
-            flow.shutdown()
-            stack.touch(flow)
+            stack.shutdown(flow)
             stack.flush(now)
         return None
-
-    def _let_go(self, flow: Flow) -> None:
-        flow.changed = None
-        flow.close()
-        self.stack.touch(flow)
 
 
 class Client:
@@ -131,7 +118,7 @@ class Client:
 
     def connect(self, now: float) -> Flow:
         """Begin a connection."""
-        return self.stack.opening.connect(SERVER.ip.packed, PORT, now)
+        return self.stack.connect(SERVER.ip.packed, PORT, now)
 
 
 class Recording:
@@ -156,12 +143,11 @@ class Recording:
             self.batches.append(batch)
             self.now += _STEP
             for packet in self.server.play(batch):
-                stack.packet_arrives(packet, self.now)
+                stack.handle_packet(packet, self.now)
 
     def give(self, flow: Flow, data: bytes) -> None:
         """Have the client send `data`."""
-        flow.send(data, self.now)
-        self.client.stack.touch(flow)
+        self.client.stack.send(flow, data, self.now)
         self.settle()
 
 
@@ -184,8 +170,7 @@ def connections(count: int) -> list[Batch]:
         recording.settle()
         recording.give(flow, REQUEST)
         assert flow.receive(65536) == ANSWER
-        flow.close()
-        recording.client.stack.touch(flow)
+        recording.client.stack.close(flow)
         recording.settle()
     return recording.batches
 
@@ -212,7 +197,7 @@ def answers(count: int) -> list[Batch]:
             data = flow.receive(1 << 20)
             assert data
             received += len(data)
-            recording.client.stack.touch(flow)
+            recording.client.stack.mark_pending(flow)
             recording.settle()
     return recording.batches
 

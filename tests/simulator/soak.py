@@ -224,9 +224,7 @@ class Run:
             (other, one, ends[1], ports[::-1]),
         ):
             now = self.simulator.now
-            flow = node.stack.opening.connect(
-                peer.address, remote, now, local_port=local, config=config
-            )
+            flow = node.stack.connect(peer.address, remote, now, local_port=local, config=config)
             end.attach(flow)
         return ends
 

@@ -166,7 +166,7 @@ def test_nobody_answers() -> None:
 
 def test_nobody_listens() -> None:
     simulator = Simulator(seed=1, impairments=CLEAN)
-    flow = simulator.client.stack.opening.connect(simulator.server.address, 9, 0.0)
+    flow = simulator.client.stack.connect(simulator.server.address, 9, 0.0)
     finish(simulator)
     assert flow.error is not None
     assert flow.error.errno == errno.ECONNREFUSED
@@ -185,7 +185,7 @@ def test_both_open_at_once() -> None:
             (client, one, other, (5000, 6000)),
             (server, other, one, (6000, 5000)),
         ):
-            flow = node.stack.opening.connect(peer.address, ports[1], 0.0, local_port=ports[0])
+            flow = node.stack.connect(peer.address, ports[1], 0.0, local_port=ports[0])
             application.attach(flow)
         for application, text in ((client, there), (server, back)):
             application.send(text)

@@ -130,7 +130,7 @@ def test_a_syn_that_comes_twice_opens_twice_and_nobody_has_the_second() -> None:
         conclude(simulator, client, server, 100)
     finish(simulator)
     stack = simulator.server.stack
-    stack.packet_arrives(syns[-1], simulator.now)
+    stack.handle_packet(syns[-1], simulator.now)
     finish(simulator)
     assert stack.counters["fast_open_passive"] == 2
     assert_received(server, texts(100)[0])

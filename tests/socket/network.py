@@ -81,7 +81,7 @@ async def connected(client: Host, server: Host, *, buffer: int = 0) -> tuple[Soc
 
 def is_gathering(host: Host) -> bool:
     """Whether what applications answer to the latest batch waits, to go to the device together."""
-    return host._gathers_until > 0
+    return host._coalesce_until > 0
 
 
 async def fill(sock: Socket) -> int:

@@ -30,6 +30,7 @@ CALLS: dict[str, Callable[[Socket], Any]] = {
     "getpeername": lambda sock: sock.getpeername(),
     "getsockname": lambda sock: sock.getsockname(),
     "getsockopt": lambda sock: sock.getsockopt(LEVEL, socket.SO_RCVBUF),
+    "getsockopt SO_ERROR": lambda sock: sock.getsockopt(LEVEL, socket.SO_ERROR),
     "is_readable": lambda sock: sock.is_readable(),
     "listen": lambda sock: sock.listen(),
     "recv": lambda sock: sock.recv(1),
@@ -49,7 +50,6 @@ CALLS: dict[str, Callable[[Socket], Any]] = {
     "set_inheritable": lambda sock: sock.set_inheritable(False),
     "setsockopt": lambda sock: sock.setsockopt(LEVEL, socket.SO_RCVBUF, 10_000),
     "shutdown": lambda sock: sock.shutdown(socket.SHUT_WR),
-    "take_error": lambda sock: sock.take_error(),
     "tcp_info": lambda sock: sock.tcp_info(),
     "urgent_remaining": lambda sock: sock.urgent_remaining,
     "wait_acknowledged": lambda sock: sock.wait_acknowledged(),
@@ -60,8 +60,7 @@ CALLS: dict[str, Callable[[Socket], Any]] = {
 
 NO_CALLS = {
     *("abort", "close", "fileno"),  # The end is no error; nor is to ask whether it has come.
-    *("family", "type", "proto", "did_shutdown_SHUT_WR", "listening"),
-    *("config", "default_config", "flow", "change", "push", "backlog"),  # The options' own.
+    *("family", "type", "proto", "did_shutdown_SHUT_WR"),
 }
 
 

@@ -328,7 +328,7 @@ async def test_an_answer_that_is_there_comes_before_the_timer_that_waits_for_it(
 async def test_a_bug_in_processing_a_packet_is_counted_and_told_and_others_go_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    right = Stack.packet_arrives
+    right = Stack.handle_packet
 
     def wrong(stack: Stack, packet: bytes, now: float) -> None:
         if b"the bug" in packet:
@@ -338,7 +338,7 @@ async def test_a_bug_in_processing_a_packet_is_counted_and_told_and_others_go_on
     async with host_pair() as (ours, theirs):
         client, server = await connected(ours, theirs)
         other, its_server = await connected(ours, theirs)
-        monkeypatch.setattr(Stack, "packet_arrives", wrong)
+        monkeypatch.setattr(Stack, "handle_packet", wrong)
         await client.send(b"the bug")
         await other.send(b"no bug")
         assert await its_server.recv(100) == b"no bug"

@@ -21,7 +21,7 @@ def after(*sleeps: float) -> int:
     polling = Polling()
     for seconds in sleeps:
         polling.slept(seconds)
-    return polling.looks
+    return polling.polls
 
 
 @pytest.mark.parametrize("sleeps", [(), (SOON,), (LATE, LATE, LATE), (SOON, LATE, SOON)])
@@ -53,7 +53,7 @@ class SlowLink:
     name, mtu, offload = "slow", 1500, False
 
     def __init__(self, looks: int) -> None:
-        self.looks = self.left = looks
+        self.polls = self.left = looks
         self.slept = self.brought = 0
 
     def fileno(self) -> int:
@@ -63,7 +63,7 @@ class SlowLink:
         self.left -= 1
         if self.left > 0:
             return []
-        self.left = self.looks
+        self.left = self.polls
         self.brought += 1
         return [b"no packet"]
 
@@ -93,4 +93,4 @@ async def test_a_host_sleeps_only_where_looking_again_found_nothing(
             await trio.lowlevel.checkpoint()
         assert (link.slept > 100) is sleeps
         link.wait_readable = trio.sleep_forever  # type: ignore[method-assign]
-        link.looks = link.left = 1 << 30
+        link.polls = link.left = 1 << 30

@@ -91,8 +91,8 @@ class Crowd:
         self._peers = 0
 
     def listen(self, port: int, backlog: int = 5) -> Listener:
-        self.stack.demux.bind(None, port, reuse=True)
-        return self.stack.opening.listen(None, port, backlog)
+        self.stack.bind(None, port, reuse=True)
+        return self.stack.listen(None, port, backlog)
 
     def peer(self, *, port: int = PORT, **offer: Any) -> Peer:
         """Somebody new, who will talk to `port`; `offer` is what its SYN says."""
@@ -121,7 +121,7 @@ class Crowd:
 
     def packet(self, packet: bytes) -> list[Packet]:
         """A packet arrives; returns what the stack sends then."""
-        self.stack.packet_arrives(packet, self.now)
+        self.stack.handle_packet(packet, self.now)
         return self.flush()
 
     def flush(self) -> list[Packet]:
@@ -140,7 +140,7 @@ class Crowd:
 
     def act(self, flow: Flow) -> list[Packet]:
         """An application's call has changed `flow`."""
-        self.stack.touch(flow)
+        self.stack.mark_pending(flow)
         return self.flush()
 
     def advance(self, seconds: float) -> list[Packet]:

@@ -21,6 +21,7 @@ from tunstack.tcp.sequence import MASK
 if TYPE_CHECKING:
     from tunstack.tcp.budget import Budget
     from tunstack.tcp.congestion import CongestionControl
+    from tunstack.tcp.connection.state import State
     from tunstack.tcp.listen.fast_open import FastOpen
     from tunstack.tcp.receiver.reassembly import Reassembly
     from tunstack.tcp.recovery.rack import Rack
@@ -29,7 +30,15 @@ if TYPE_CHECKING:
 
 _VARIABLES: Final = attrgetter(
     *("state", "error", "soft_error", "reports", "ts_recent", "ts_recent_at", "timestamps_ok"),
-    *("sack_ok", "peer_mss", "quiet.at", "quiet.probes", "ecn.agreed", "ecn.capable", "ecn.echo"),
+    *(
+        "sack_ok",
+        "peer_mss",
+        "idle_timers.at",
+        "idle_timers.probes",
+        "ecn.agreed",
+        "ecn.capable",
+        "ecn.echo",
+    ),
 )
 _SEND_VARIABLES: Final = attrgetter(
     *("una", "nxt", "wnd", "wl1", "wl2", "max_wnd", "shift", "unanswered", "stalled_since"),
@@ -487,11 +496,11 @@ class Tcb:
     @property
     def on_fast_path(self) -> bool:
         """Whether the fast path may take the next segment (header prediction)."""
-        return self.connection.ordinary
+        return self.connection.on_fast_path
 
     @on_fast_path.setter
     def on_fast_path(self, value: bool) -> None:
-        self.connection.ordinary = value
+        self.connection.on_fast_path = value
 
     @property
     def orphaned(self) -> bool:

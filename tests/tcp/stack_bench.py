@@ -48,8 +48,8 @@ class StackBench(Trace):
     ) -> None:
         super().__init__()
         self.stack = Stack([HERE], mtu, rng=Random(seed), config=config, limits=limits)
-        self.stack.demux.bind(None, PORT, reuse=True)
-        self.listener = self.stack.opening.listen(None, PORT, backlog)
+        self.stack.bind(None, PORT, reuse=True)
+        self.listener = self.stack.listen(None, PORT, backlog)
         self.now = 0.0
         self.origins: dict[int, Origin] = {}
 
@@ -73,7 +73,7 @@ class StackBench(Trace):
         if flags & ACK:
             segment.ack = (origin.iss + ack) & MASK
         packet = encode_segment(PEER, HERE.ip.packed, sport, dport, segment)
-        self.stack.packet_arrives(b"".join(packet), self.now)
+        self.stack.handle_packet(b"".join(packet), self.now)
         self.flush()
 
     def arrive_syn(self, irs: int = 0, *, sport: int = 4000, ts_val: int | None = None) -> None:

@@ -76,9 +76,9 @@ def test_who_is_half_open_no_more_makes_room(end: str) -> None:
         case "gives up":
             crowd.advance(200.0)
         case _:
-            crowd.stack.opening.close_listener(None, PORT, crowd.listener)
+            crowd.stack.unlisten(None, PORT, crowd.listener)
             crowd.flush()
-            crowd.listener = crowd.stack.opening.listen(None, PORT, 5)
+            crowd.listener = crowd.stack.listen(None, PORT, 5)
     crowd.peer().syn()
     assert "syncookies_sent" not in crowd.statistics
 
@@ -86,7 +86,7 @@ def test_who_is_half_open_no_more_makes_room(end: str) -> None:
 def test_a_half_open_connection_is_cheap() -> None:
     """So the whole of them costs a host no more than 16 MiB, give or take."""
     crowd = Crowd(limits=Limits())
-    crowd.stack.output.tap = None
+    crowd.stack.set_tap(None)
     peers = crowd.peers(FEWEST)
     gc.collect()
     tracemalloc.start()
@@ -110,7 +110,7 @@ def flows_in_memory() -> int:
 def test_what_lived_for_a_moment_leaves_nothing_behind() -> None:
     """SYN and RST, again and again: not even a timer remembers them."""
     crowd = Crowd(config=replace(CONFIG, keepalive=True))
-    crowd.stack.output.tap = None
+    crowd.stack.set_tap(None)
     before = flows_in_memory()
     for peer in crowd.peers(500):
         peer.syn()
@@ -237,8 +237,8 @@ def test_a_cookie_takes_no_place_but_its_ack_does() -> None:
 
 def test_our_own_connections_count_as_well() -> None:
     crowd = Crowd(limits=Limits(connections=1))
-    crowd.stack.opening.connect(bytes((198, 51, 100, 9)), 7, crowd.now)
+    crowd.stack.connect(bytes((198, 51, 100, 9)), 7, crowd.now)
     with pytest.raises(OSError, match="buffer space") as error:
-        crowd.stack.opening.connect(bytes((198, 51, 100, 9)), 8, crowd.now)
+        crowd.stack.connect(bytes((198, 51, 100, 9)), 8, crowd.now)
     assert error.value.errno == errno.ENOBUFS
     assert crowd.stack.demux.find((OURS, 8, OURS, 8)) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Interface
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 def exchange(*, at_once: bool, **fields: Any) -> tuple[Crowd, Flow]:
     """A connection of which nothing is to be said but that data comes and goes."""
     crowd = Crowd()
+    crowd.stack.immediate = True
     peer = crowd.peer()
     peer.syn()
     peer.ack(**fields)
@@ -34,8 +36,7 @@ def exchange(*, at_once: bool, **fields: Any) -> tuple[Crowd, Flow]:
 
 
 def given(crowd: Crowd, flow: Flow, size: int) -> list[Packet]:
-    flow.send(bytes(size), crowd.now)
-    crowd.stack.gave(flow, crowd.now)
+    crowd.stack.send(flow, bytes(size), crowd.now)
     return crowd.flush()
 
 
@@ -49,19 +50,17 @@ def test_the_same_goes_out_as_by_all_the_rules(size: int) -> None:
 
 def test_it_goes_out_without_a_flush() -> None:
     crowd, flow = exchange(at_once=True)
-    flow.send(b"hello", crowd.now)
-    crowd.stack.gave(flow, crowd.now)
+    crowd.stack.send(flow, b"hello", crowd.now)
     assert len(crowd.stack.outgoing) == 1
-    assert not flow.touched
+    assert not flow.pending
     assert crowd.stack.deadline() is not None  # The timers know of it.
 
 
 def test_where_not_all_is_ordinary_it_waits_for_the_flush() -> None:
     crowd, flow = exchange(at_once=False)
-    flow.send(b"hello", crowd.now)
-    crowd.stack.gave(flow, crowd.now)
+    crowd.stack.send(flow, b"hello", crowd.now)
     assert not crowd.stack.outgoing
-    assert flow.touched
+    assert flow.pending
 
 
 def test_a_window_that_is_closed_is_probed_all_the_same() -> None:
@@ -100,7 +99,7 @@ class Pair:
         assert isinstance(accepted, Flow)
         self.flows = [connected, accepted]
         for stack, flow in zip(self.stacks, self.flows, strict=True):
-            stack.only_wakes = True
+            stack.immediate = True
             flow.changed = lambda: None
 
     def carry(self, loss: float = 0.0, rng: Random | None = None) -> None:
@@ -115,25 +114,23 @@ class Pair:
                     frame = b"".join(stack.outgoing.popleft())
                     self.frames.append(frame)
                     if rng is None or rng.random() >= loss:
-                        other.packet_arrives(frame, self.now)
+                        other.handle_packet(frame, self.now)
                 other.flush(self.now)
 
     def give(self, side: int, data: bytes) -> None:
         stack, flow = self.stacks[side], self.flows[side]
         before = len(stack.outgoing)
-        if stack.answer(flow, data, self.now):
+        stack.send(flow, data, self.now)
+        if not flow.pending:
             self.answers += 1
             assert len(stack.outgoing) == before + 1
             return
-        flow.send(data, self.now)
-        stack.gave(flow, self.now)
         stack.flush(self.now)
 
     def take(self, side: int, size: int) -> bytes:
         stack, flow = self.stacks[side], self.flows[side]
-        data = flow.receive(size)
-        if stack.took(flow):
-            stack.gave(flow, self.now)
+        data = stack.read(flow, size)
+        if flow.pending:
             stack.flush(self.now)
         return data
 
@@ -182,8 +179,8 @@ HINDRANCES: dict[str, Callable[[Tcb], object]] = {
     "a segment cannot carry it": lambda tcb: setattr(tcb, "snd_mss", 99),
     "it was idle": lambda tcb: setattr(tcb, "last_sent", -1.0),
     "memory is tight": lambda tcb: setattr(tcb.budget, "tight", True),
-    "it is not ordinary": lambda tcb: setattr(tcb, "on_fast_path", False),
-    "it is to be asked": lambda tcb: setattr(tcb.connection, "touched", True),
+    "it is not on the fast path": lambda tcb: setattr(tcb, "on_fast_path", False),
+    "it is pending": lambda tcb: setattr(tcb.connection, "pending", True),
 }
 
 
@@ -191,13 +188,18 @@ HINDRANCES: dict[str, Callable[[Tcb], object]] = {
 def test_it_is_left_to_the_rules_where(hindrance: str) -> None:
     crowd, flow = exchange(at_once=True)
     HINDRANCES[hindrance](Tcb(flow))
-    before = flow.info()
-    assert not crowd.stack.answer(flow, bytes(100), crowd.now)
-    assert flow.info() == before
+    before, queued = flow.info(), flow.sender.buffer.size
+    crowd.stack.send(flow, bytes(100), crowd.now, more=flow.sender.more)
+    assert flow.pending
+    assert flow.sender.buffer.size == queued + 100
+    assert flow.info() == replace(before, notsent=flow.sender.unsent)
     assert not crowd.stack.outgoing
 
 
 def test_nothing_is_sent_where_nothing_is_given() -> None:
     crowd, flow = exchange(at_once=True)
-    assert not crowd.stack.answer(flow, b"", crowd.now)
-    assert crowd.stack.answer(flow, b"x", crowd.now)
+    crowd.stack.send(flow, b"", crowd.now)
+    assert not crowd.stack.outgoing
+    crowd.flush()
+    crowd.stack.send(flow, b"x", crowd.now)
+    assert crowd.stack.outgoing

@@ -137,7 +137,7 @@ def test_an_icmp_error_is_believed_if_it_quotes_what_is_outstanding(
 @pytest.mark.parametrize("guess", [0, 1, -1])
 def test_only_who_knows_the_number_of_our_syn_ends_an_attempt(guess: int) -> None:
     crowd = Crowd()
-    flow = crowd.stack.opening.connect(SOMEBODY, 7, crowd.now)
+    flow = crowd.stack.connect(SOMEBODY, 7, crowd.now)
     crowd.flush()
     icmp_error(crowd, Segment((Tcb(flow).initial_seq + guess) & MASK, flags=SYN), flow)
     if guess:
@@ -236,7 +236,7 @@ def test_identification_of_what_may_be_fragmented_is_random() -> None:
     ping = b"".join(encode_icmp(SOMEBODY, OURS, IcmpMessage(ECHO_REQUEST, payload=b"ping")))
     seen = []
     for _ in range(100):
-        crowd.stack.packet_arrives(ping, crowd.now)
+        crowd.stack.handle_packet(ping, crowd.now)
         reply = decode_datagram(b"".join(crowd.stack.outgoing.popleft()))
         assert not reply.dont_fragment
         seen.append(reply.identification)
@@ -253,7 +253,7 @@ def test_ports_of_our_own_connections_cannot_be_guessed() -> None:
     crowd = Crowd(limits=Limits(connections=2000))
     ports = []
     for _ in range(400):
-        flow = crowd.stack.opening.connect(SOMEBODY, 7, crowd.now)
+        flow = crowd.stack.connect(SOMEBODY, 7, crowd.now)
         ports.append(flow.four_tuple.local_port)
     assert all(port in EPHEMERAL_PORTS for port in ports)
     assert len(set(ports)) == 400
@@ -290,8 +290,8 @@ def test_icmp_errors_are_limited_for_each_peer_and_pings_are_not() -> None:
     unknown = b"".join(encode_datagram(Datagram(SOMEBODY, OURS, 253, b"12345678")))
     ping = b"".join(encode_icmp(SOMEBODY, OURS, IcmpMessage(ECHO_REQUEST)))
     for _ in range(100):
-        crowd.stack.packet_arrives(unknown, crowd.now)
-        crowd.stack.packet_arrives(ping, crowd.now)
+        crowd.stack.handle_packet(unknown, crowd.now)
+        crowd.stack.handle_packet(ping, crowd.now)
     answered = Counter(
         bytes(decode_datagram(b"".join(packet)).payload)[0] for packet in crowd.stack.outgoing
     )

@@ -51,7 +51,7 @@ class Steps:
 def crowded(idle: int, *, keepalive: bool) -> Crowd:
     """A stack with so many connections on which nothing happens."""
     crowd = Crowd(Config(keepalive=keepalive), limits=Limits(connections=2 * MANY))
-    crowd.stack.output.tap = None
+    crowd.stack.set_tap(None)
     for _ in range(idle):
         crowd.connected()
     crowd.advance(10.0)  # What the handshakes have left to do is done.
@@ -62,8 +62,7 @@ def request(crowd: Crowd, peer: Peer, flow: Flow) -> None:
     """A peer asks, is answered, and says that it has the answer."""
     peer.send(bytes(100))
     flow.receive(1000)
-    flow.send(bytes(100), crowd.now)
-    crowd.stack.gave(flow, crowd.now)
+    crowd.stack.send(flow, bytes(100), crowd.now)
     [answer] = crowd.flush()
     peer.expected = (peer.expected + 100) & MASK
     peer.offer["ts_val"] += 10

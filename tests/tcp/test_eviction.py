@@ -71,7 +71,7 @@ def hoarded(count: int = 100, **limits: Any) -> tuple[Crowd, Hog]:
     """A host whose memory is full of what one peer does not take."""
     memory = count * (FLOW_SIZE + WINDOW)
     crowd = Crowd(limits=Limits(memory=memory, **limits), backlog=4096)
-    crowd.stack.output.tap = None
+    crowd.stack.set_tap(None)
     hog = Hog(crowd)
     while not crowd.stack.memory.budget.full:
         hog.shuts_windows(1)
@@ -209,7 +209,7 @@ def test_a_user_may_have_it_otherwise() -> None:
 
 def test_our_own_connections_may_take_a_place_too() -> None:
     crowd, hog = full()
-    crowd.stack.opening.connect(bytes((198, 51, 100, 9)), 7, crowd.now)
+    crowd.stack.connect(bytes((198, 51, 100, 9)), 7, crowd.now)
     assert len(hog.alive) == 19
 
 
@@ -235,7 +235,7 @@ def test_one_peer_may_have_so_many_connections_and_no_more() -> None:
     assert crowd.statistics["peer_limited"] == crowd.statistics["tcp_too_many"] == 1
     assert is_served(crowd, crowd.peer())
     with pytest.raises(OSError, match="buffer space") as error:
-        crowd.stack.opening.connect(HOG, 7, crowd.now)
+        crowd.stack.connect(HOG, 7, crowd.now)
     assert error.value.errno == errno.ENOBUFS
     hog.flows[0].abort()
     crowd.act(hog.flows[0])

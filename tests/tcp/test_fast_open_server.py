@@ -452,7 +452,7 @@ def test_a_close_with_its_data_unread_resets() -> None:
 def test_a_listener_takes_those_with_it_that_nobody_has_accepted() -> None:
     bakery = Bakery()
     bakery.customer().syn(REQUEST)
-    bakery.stack.opening.close_listener(None, PORT, bakery.listener)
+    bakery.stack.unlisten(None, PORT, bakery.listener)
     assert [out.segment.flags for out in bakery.flush()] == [RST | ACK]
     assert not bakery.stack.demux.connections
 
@@ -460,7 +460,7 @@ def test_a_listener_takes_those_with_it_that_nobody_has_accepted() -> None:
 def test_one_that_is_accepted_goes_on_without_its_listener() -> None:
     bakery = Bakery()
     customer, flow = bakery.served()
-    bakery.stack.opening.close_listener(None, PORT, bakery.listener)
+    bakery.stack.unlisten(None, PORT, bakery.listener)
     customer.ack(seq=(customer.nxt + 8) & MASK)
     assert state(flow) is State.ESTABLISHED
 

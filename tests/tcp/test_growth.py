@@ -64,7 +64,7 @@ class Many:
     def __init__(self, count: int, config: Config = CONFIG, **limits: Any) -> None:
         limits = {"connections": 2 * MANY, "orphans": 2 * MANY} | limits
         self.crowd = Crowd(config, limits=Limits(**limits), backlog=4096)
-        self.crowd.stack.output.tap = None
+        self.crowd.stack.set_tap(None)
         self.peers: list[Peer] = []
         self.flows: list[Flow] = []
         for _ in range(count):
@@ -126,7 +126,7 @@ def a_newcomer_where_one_peer_has_all_connections(count: int) -> Act:
 
 def a_newcomer_where_many_peers_have_all_connections(count: int) -> Act:
     crowd = Crowd(limits=Limits(connections=count), backlog=4096)
-    crowd.stack.output.tap = None
+    crowd.stack.set_tap(None)
     for number in range(count):
         peer = Peer(crowd, bytes((10, 0, number >> 8, number & 0xFF)), 1024, PORT, {})
         peer.syn()
@@ -225,7 +225,7 @@ def a_newcomer_where_all_is_in_time_wait(count: int) -> Act:
 def _unreachable(many: Many, number: int, code: int, mtu: int = 0) -> bytes:
     flow = many.flows[number]
     flow.send(bytes(3000), many.crowd.now)
-    many.crowd.stack.touch(flow)
+    many.crowd.stack.mark_pending(flow)
     many.crowd.stack.flush(many.crowd.now)
     sent = b"".join(many.crowd.stack.outgoing[0])
     many.crowd.stack.outgoing.clear()
@@ -279,7 +279,7 @@ def memory_that_eases(count: int) -> Act:
 def a_connect(count: int) -> Act:
     """To where all the others are."""
     many = Many(0, connections=8 * MANY)
-    connect = many.crowd.stack.opening.connect
+    connect = many.crowd.stack.connect
     for _ in range(6 * count):
         connect(OTHER, 7, many.crowd.now)
     return lambda: [connect(OTHER, 7, many.crowd.now) for _ in range(20)]
@@ -311,8 +311,8 @@ def one_more_listener(count: int) -> Act:
 
     def act() -> None:
         listener = crowd.listen(50_000)
-        crowd.stack.opening.close_listener(None, 50_000, listener)
-        crowd.stack.demux.unbind(None, 50_000, reuse=True)
+        crowd.stack.unlisten(None, 50_000, listener)
+        crowd.stack.unbind(None, 50_000, reuse=True)
 
     return act
 

@@ -158,7 +158,7 @@ def test_what_was_not_read_does_not_keep_it() -> None:
 
 def test_it_is_as_small_as_it_is_accounted_for_and_needs_no_garbage_collection() -> None:
     crowd = Crowd(limits=Limits(connections=10_000))
-    crowd.stack.output.tap = None
+    crowd.stack.set_tap(None)
     for _ in range(10):
         left(crowd)
     count = 1000
@@ -376,7 +376,7 @@ def test_a_bug_of_ours_leaves_it_in_its_place(monkeypatch: pytest.MonkeyPatch) -
 
 def test_segments_without_end_leave_nothing_behind() -> None:
     crowd = Crowd()
-    crowd.stack.output.tap = None
+    crowd.stack.set_tap(None)
     peer, other = left(crowd), left(crowd)
     gc.collect()
     tracemalloc.start()

@@ -170,7 +170,7 @@ def test_closing_a_listener_resets_what_waits() -> None:
     bench.drain()
     bench.handshake(sport=4002)
     accepted = bench.accept()
-    bench.stack.opening.close_listener(None, PORT, bench.listener)
+    bench.stack.unlisten(None, PORT, bench.listener)
     bench.flush()
     assert sorted(sent.segment.flags for sent in bench.drain()) == [RST, RST | ACK]
     assert [*bench.stack.demux.connections] == [accepted]

@@ -35,7 +35,7 @@ def held(crowd: Crowd) -> int:
 def crowded(limit: int, count: int, *, backlog: int = 4096) -> tuple[Crowd, list[Peer], list[Flow]]:
     """A stack with a memory of `limit` octets, and `count` connections that hold nothing yet."""
     crowd = Crowd(limits=Limits(memory=limit), backlog=backlog)
-    crowd.stack.output.tap = None
+    crowd.stack.set_tap(None)
     pairs = [crowd.connected() for _ in range(count)]
     return crowd, [peer for peer, _ in pairs], [flow for _, flow in pairs]
 
@@ -65,8 +65,7 @@ class Upload:
         """Send one segment, and have the application read."""
         payload = self.data[self.sent : self.sent + SEGMENT]
         self.peer.ack(payload=payload)
-        self.received += self.flow.receive(1 << 20)
-        self.crowd.stack.took(self.flow)
+        self.received += self.crowd.stack.read(self.flow, 1 << 20)
         self.crowd.act(self.flow)
         self.sent = diff(Tcb(self.flow).rcv_nxt, self.begin)
         self.peer.nxt = Tcb(self.flow).rcv_nxt
@@ -91,8 +90,7 @@ def test_all_that_is_held_is_counted_and_given_back() -> None:
     flow.send(bytes(700), crowd.now)
     crowd.act(flow)
     assert held(crowd) == FLOW_SIZE + 2200 + GAP_SIZE
-    flow.receive(400)
-    crowd.stack.took(flow)
+    crowd.stack.read(flow, 400)
     assert held(crowd) == FLOW_SIZE + 1800 + GAP_SIZE
     peer.ack(ack=(peer.expected + 700) & MASK)
     assert held(crowd) == FLOW_SIZE + 1100 + GAP_SIZE
@@ -109,8 +107,7 @@ def test_what_may_still_be_read_counts_until_it_is() -> None:
     peer.ack(RST)
     assert crowd.flow(peer) is None
     assert held(crowd) == FLOW_SIZE + 3000
-    flow.receive(1000)
-    crowd.stack.took(flow)
+    crowd.stack.read(flow, 1000)
     assert held(crowd) == FLOW_SIZE + 2000
     flow.close()
     crowd.act(flow)
@@ -127,13 +124,12 @@ def test_what_waits_to_be_accepted_counts_too(end: str) -> None:
     peer.ack(RST)
     assert held(crowd) == FLOW_SIZE + 5000
     if end == "closed with its listener":
-        crowd.stack.opening.close_listener(None, 80, crowd.listener)
+        crowd.stack.unlisten(None, 80, crowd.listener)
         crowd.flush()
     else:
         flow = crowd.accept()
         if end == "read":
-            flow.receive(10_000)
-            crowd.stack.took(flow)
+            crowd.stack.read(flow, 10_000)
         else:
             flow.close()
             crowd.act(flow)
@@ -289,8 +285,8 @@ def test_new_connections_are_refused_last_and_may_try_again() -> None:
     assert newcomer.syn() is None
     assert crowd.statistics["tcp_no_memory"] == 1
     for flow in flows:
-        flow.receive(1 << 20)
-        if crowd.stack.took(flow):
+        crowd.stack.read(flow, 1 << 20)
+        if flow.pending:
             crowd.act(flow)
     assert newcomer.syn() is not None
 
@@ -412,8 +408,8 @@ def test_who_was_held_back_hears_that_there_is_room_again() -> None:
     make_tight(crowd)
     for _ in range(44):
         peer.send(bytes(SEGMENT))
-    flow.receive(1 << 20)
-    assert crowd.stack.took(flow)
+    crowd.stack.read(flow, 1 << 20)
+    assert flow.pending
     flow.send(bytes(100_000), crowd.now)
     told = []
     flow.changed = lambda: told.append(flow.writable_size)

@@ -30,7 +30,7 @@ def ours_left(crowd: Crowd, **answer: Any) -> Peer:
 
 def again(crowd: Crowd, peer: Peer, **answer: Any) -> Flow:
     """We open that connection; the peer's SYN,ACK has the options in `answer`."""
-    flow = crowd.stack.opening.connect(peer.address, 7, crowd.now, local_port=40000)
+    flow = crowd.stack.connect(peer.address, 7, crowd.now, local_port=40000)
     [syn] = crowd.flush()
     peer.port, peer.sport, peer.expected = 40000, 7, (syn.segment.seq + 1) & MASK
     peer.nxt = (peer.isn + 1) & MASK
@@ -45,12 +45,12 @@ def test_its_name_is_taken_and_its_port_too() -> None:
     stack = crowd.stack
     assert len(stack.time_waits) == 1
     with pytest.raises(OSError, match="Cannot assign") as error:
-        stack.opening.connect(peer.address, 7, crowd.now, local_port=40000)
+        stack.connect(peer.address, 7, crowd.now, local_port=40000)
     assert error.value.errno == errno.EADDRNOTAVAIL
     with pytest.raises(OSError, match="in use"):
-        stack.demux.bind(None, 40000, reuse=False)
+        stack.bind(None, 40000, reuse=False)
     crowd.advance(WAIT)
-    stack.demux.bind(None, 40000, reuse=False)
+    stack.bind(None, 40000, reuse=False)
 
 
 @pytest.mark.rfc("6191:2")
@@ -88,7 +88,7 @@ def test_we_may_not_open_it_anew_without_timestamps_of_our_own() -> None:
     crowd = Crowd()
     peer = ours_left(crowd, ts_val=5000)
     with pytest.raises(OSError, match="Cannot assign"):
-        crowd.stack.opening.connect(
+        crowd.stack.connect(
             peer.address, 7, crowd.now, local_port=40000, config=replace(CONFIG, timestamps=False)
         )
     assert states(crowd) == ["TIME-WAIT"]
@@ -116,7 +116,7 @@ def test_without_timestamps_its_port_is_never_chosen() -> None:
     peer = ours_left(crowd)
     for port in EPHEMERAL_PORTS:
         if port != 40000:
-            crowd.stack.demux.bind(None, port, reuse=True)
+            crowd.stack.bind(None, port, reuse=True)
     crowd.advance(2.0)
     with pytest.raises(OSError, match="Cannot assign"):
-        crowd.stack.opening.connect(peer.address, 7, crowd.now)
+        crowd.stack.connect(peer.address, 7, crowd.now)

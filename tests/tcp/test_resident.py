@@ -72,8 +72,7 @@ def almost_read(crowd: Crowd, peer: Peer, flow: Flow) -> None:
     """The application reads all but an octet, and that stays."""
     size = largest(crowd)
     peer.send(bytes(size))
-    flow.receive(size - 1)
-    crowd.stack.took(flow)
+    crowd.stack.read(flow, size - 1)
     crowd.act(flow)
 
 
@@ -81,8 +80,7 @@ def hidden(crowd: Crowd, peer: Peer, flow: Flow) -> None:
     """The last octet is urgent, and out of line: whoever reads the stream does not get it."""
     size = largest(crowd)
     peer.send(bytes(size), flags=ACK | URG, up=size)
-    assert len(flow.receive(size)) == size - 1
-    crowd.stack.took(flow)
+    assert len(crowd.stack.read(flow, size)) == size - 1
     crowd.act(flow)
 
 
@@ -270,7 +268,7 @@ def test_what_is_accounted_bounds_what_is_resident(
 ) -> None:
     """Just before it is full, and when nobody is let in any more."""
     crowd = Crowd(CROWDED, limits=Limits(memory=LIMIT), backlog=4096, offload=offload)
-    crowd.stack.output.tap = None
+    crowd.stack.set_tap(None)
     budget, counters = crowd.stack.memory.budget, crowd.stack.counters
     peers = crowd.peers(300)
     sockets: list[Flow] = []
@@ -305,7 +303,7 @@ def test_what_is_accounted_bounds_what_is_resident(
 def test_what_is_on_its_way_to_ourselves_is_bounded_and_what_is_lost_comes_again() -> None:
     """A copy of what is accounted, of all connections at once: so there is room for so much."""
     crowd = Crowd(CONFIG, limits=Limits(memory=1 << 30), backlog=4096, offload=True)
-    crowd.stack.output.tap = None
+    crowd.stack.set_tap(None)
     looped = crowd.stack.output.looped
 
     def flush() -> None:
@@ -317,7 +315,7 @@ def test_what_is_on_its_way_to_ourselves_is_bounded_and_what_is_lost_comes_again
         assert sum(map(len, looped)) <= MOST_LOOPED
         lost = number - len(looped)
     assert crowd.statistics["lost_to_full_link"] == lost > 0
-    client = crowd.stack.opening.connect(OURS, PORT, crowd.now)
+    client = crowd.stack.connect(OURS, PORT, crowd.now)
     flush()
     assert crowd.statistics["lost_to_full_link"] == lost + 1
     crowd.advance(5)
@@ -342,7 +340,7 @@ SCRIPT: Final = """
     crowd = resident.Crowd(
         resident.CROWDED, limits=resident.Limits(memory=8 << 20), backlog=4096, offload=True
     )
-    crowd.stack.output.tap = None
+    crowd.stack.set_tap(None)
     peers, sockets = crowd.peers(4096), []
     before = resident_size()
     for peer in peers:

@@ -65,13 +65,13 @@ class TwoHomes:
 
     def __init__(self, mtu: int = 1500, config: Config | None = None) -> None:
         self.stack = Stack([OURS, OTHER], mtu, rng=Random(1), config=config)
-        self.stack.demux.bind(None, PORT, reuse=True)
-        self.listener = self.stack.opening.listen(None, PORT, 5)
+        self.stack.bind(None, PORT, reuse=True)
+        self.listener = self.stack.listen(None, PORT, 5)
         self.now = 0.0
 
     def arrive(self, packet: bytes) -> list[tuple[Datagram, Segment]]:
         """A packet arrives; returns what the stack sends, which is TCP."""
-        self.stack.packet_arrives(packet, self.now)
+        self.stack.handle_packet(packet, self.now)
         return self.sent()
 
     def sent(self) -> list[tuple[Datagram, Segment]]:
@@ -83,7 +83,7 @@ class TwoHomes:
 
     def connect(self, remote: bytes = PEER, **where: Any) -> Flow:
         """Open a connection to port 7; its SYN is sent and answered."""
-        flow = self.stack.opening.connect(remote, 7, self.now, **where)
+        flow = self.stack.connect(remote, 7, self.now, **where)
         [(_, syn)] = self.sent()
         self.arrive(packet_for(flow, Segment(0, syn.seq + 1, SYN | ACK, 65535, mss=1460)))
         assert flow.state is S.ESTABLISHED
@@ -281,7 +281,7 @@ def test_a_close_is_told_from_an_abort(flags: int, error: int | None) -> None:
 def test_the_mss_announced_is_what_a_packet_of_the_link_can_bring(mtu: int) -> None:
     """The MTU less both headers without their options (RFC 6691 section 2)."""
     home = TwoHomes(mtu)
-    home.stack.opening.connect(PEER, 7, 0.0)
+    home.stack.connect(PEER, 7, 0.0)
     [(_, syn)] = home.sent()
     [(_, syn_ack)] = home.arrive(tcp_packet(PEER, OURS.ip.packed, Segment(1, flags=SYN)))
     assert (syn.mss, syn_ack.mss) == (mtu - 40, mtu - 40)
@@ -322,7 +322,7 @@ def test_a_retransmission_has_the_identification_of_the_original() -> None:
     home = TwoHomes()
     flow = home.connect()
     flow.send(b"x", home.now)
-    home.stack.touch(flow)
+    home.stack.mark_pending(flow)
     [(original, _)] = home.sent()
     home.advance(5.0)
     [(again, _)] = home.sent()
@@ -427,13 +427,13 @@ def test_our_window_stays_closed_as_long_as_nobody_reads(numbers: Numbers) -> No
 def test_a_passive_open_on_the_port_of_an_open_under_way(state: State) -> None:
     home = TwoHomes()
     port = 5000
-    flow = home.stack.opening.connect(PEER, 7, 0.0, local_port=port)
+    flow = home.stack.connect(PEER, 7, 0.0, local_port=port)
     home.sent()
     if state is S.SYN_RECEIVED:
         home.arrive(packet_for(flow, Segment(1, flags=SYN, wnd=65535)))
     assert flow.state is state
-    home.stack.demux.bind(None, port, reuse=True)
-    listener = home.stack.opening.listen(None, port, 5)
+    home.stack.bind(None, port, reuse=True)
+    listener = home.stack.listen(None, port, 5)
     assert flow.state is state
     # Both are there: a SYN from elsewhere is the listener's, what the peer answers is the flow's.
     syn = Segment(9, flags=SYN, wnd=65535)
@@ -458,7 +458,7 @@ def test_a_passive_open_on_the_port_of_an_open_under_way(state: State) -> None:
 @pytest.mark.parametrize("local", [OURS, OTHER])
 def test_an_open_comes_from_the_address_that_it_names(local: IPv4Interface) -> None:
     home = TwoHomes()
-    home.stack.opening.connect(PEER, 7, 0.0, local=local.ip.packed)
+    home.stack.connect(PEER, 7, 0.0, local=local.ip.packed)
     [(datagram, _)] = home.sent()
     assert datagram.src == local.ip.packed
 
@@ -469,7 +469,7 @@ def test_the_address_of_an_open_that_names_none_follows_from_the_remote(
     remote: bytes, local: IPv4Interface
 ) -> None:
     home = TwoHomes()
-    home.stack.opening.connect(remote, 7, 0.0)
+    home.stack.connect(remote, 7, 0.0)
     [(datagram, _)] = home.sent()
     assert datagram.src == local.ip.packed
 
@@ -490,12 +490,12 @@ def test_all_segments_of_a_connection_come_from_one_address(local: IPv4Interface
     assert isinstance(passive, Flow)
     for each in (flow, passive):
         each.send(b"x", home.now)
-        home.stack.touch(each)
+        home.stack.mark_pending(each)
         sources |= {datagram.src for datagram, _ in home.sent()}
         home.advance(5.0)  # Once more.
         sources |= {datagram.src for datagram, _ in home.sent()}
         each.abort()
-        home.stack.touch(each)
+        home.stack.mark_pending(each)
         sources |= {datagram.src for datagram, _ in home.sent()}
     assert sources == {local.ip.packed}
 
@@ -581,7 +581,7 @@ def test_an_icmp_error_is_for_the_connection_that_it_is_about() -> None:
     flows = [home.connect(local_port=port) for port in (5000, 5001)]
     for flow in flows:
         flow.send(b"x", home.now)
-        home.stack.touch(flow)
+        home.stack.mark_pending(flow)
     home.sent()
     home.arrive(error_about(flows[1], DESTINATION_UNREACHABLE, HOST_UNREACHABLE))
     assert flows[0].soft_error is None
@@ -597,7 +597,7 @@ def test_soft_icmp_errors_abort_nothing(kind: int, code: int) -> None:
     home = TwoHomes()
     flow = home.connect()
     flow.send(b"x", home.now)
-    home.stack.touch(flow)
+    home.stack.mark_pending(flow)
     home.sent()
     assert home.arrive(error_about(flow, kind, code)) == []
     assert flow.state is S.ESTABLISHED
@@ -611,7 +611,7 @@ def test_source_quench_changes_nothing() -> None:
     home = TwoHomes()
     flow = home.connect()
     flow.send(bytes(20_000), home.now)
-    home.stack.touch(flow)
+    home.stack.mark_pending(flow)
     home.sent()
     before = flow.info()
     assert home.arrive(error_about(flow, SOURCE_QUENCH, 0)) == []

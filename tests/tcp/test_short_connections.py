@@ -49,30 +49,28 @@ def exchange(*, tapped: bool = False, predict: bool = True, offload: bool = Fals
                 while one.outgoing:
                     busy = True
                     sent.append(b"".join(one.outgoing.popleft()))
-                    other.packet_arrives(sent[-1], now)
+                    other.handle_packet(sent[-1], now)
                 other.flush(now)
 
     for number in range(6):
-        ours = client.opening.connect(SERVER.ip.packed, PORT, now, local_port=4000 + number % 3)
+        ours = client.connect(SERVER.ip.packed, PORT, now, local_port=4000 + number % 3)
         settle()
         ours.send(REQUEST, now)
-        client.touch(ours)
+        client.mark_pending(ours)
         settle()
         theirs = listener.accept()
         assert isinstance(theirs, Flow)
-        assert theirs.receive(100) == REQUEST
-        server.took(theirs)
-        theirs.send(ANSWER, now)
-        server.gave(theirs, now)
+        assert server.read(theirs, 100) == REQUEST
+        server.send(theirs, ANSWER, now)
         server.flush(now)
         first, second = ((server, theirs), (client, ours))[:: 1 if number % 2 else -1]
         first[1].close()
-        first[0].touch(first[1])
+        first[0].mark_pending(first[1])
         settle()
         if second[1] is ours:
             assert ours.receive(100) == ANSWER
         second[1].close()
-        second[0].touch(second[1])
+        second[0].mark_pending(second[1])
         settle()
         client.time_waits.clear()  # So it comes back with the same ports, the server waiting.
     assert bool(observed) is tapped
@@ -113,7 +111,7 @@ def test_a_request_in_the_batch_that_opens_the_connection_is_predicted() -> None
             peer.nxt, peer.expected, flags, 500, 0, data, ts_val=5001, ts_ecr=answer.ts_val
         )
         packet = b"".join(encode_segment(peer.address, OURS, peer.sport, PORT, segment))
-        crowd.stack.packet_arrives(packet, crowd.now)
+        crowd.stack.handle_packet(packet, crowd.now)
     assert crowd.flush() == []
     assert crowd.statistics["tcp_predicted"] == 1
     assert crowd.accept().receive(100) == REQUEST

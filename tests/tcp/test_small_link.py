@@ -71,7 +71,7 @@ def test_segments_that_the_kernel_must_fragment_are_put_together(mtu: int) -> No
         assert len(packets) == 2
         for packet in packets[::-1] if number else packets:
             assert len(packet) <= mtu
-            bench.stack.packet_arrives(packet, bench.now)
+            bench.stack.handle_packet(packet, bench.now)
     bench.flush()
     bench.expect(ACK, seq=iss + 1, ack=73)
     assert flow.receive(100) == bytes(72)
@@ -82,7 +82,7 @@ def test_a_segment_that_is_put_together_must_have_the_right_checksum() -> None:
     bench = StackBench(mtu=68)
     first, second = in_fragments(Segment(1, 1, ACK, 6000, payload=bytes(40)), 68)
     for packet in (first, second[:-1] + b"!"):
-        bench.stack.packet_arrives(packet, bench.now)
+        bench.stack.handle_packet(packet, bench.now)
     bench.flush()
     assert bench.stack.statistics()["bad_tcp_checksum"] == 1
 
@@ -90,14 +90,14 @@ def test_a_segment_that_is_put_together_must_have_the_right_checksum() -> None:
 def test_fragments_that_are_given_up_are_counted() -> None:
     bench = StackBench(mtu=68)
     first, second = in_fragments(Segment(1, 1, ACK, 6000, payload=bytes(40)), 68)
-    bench.stack.packet_arrives(first, 0.0)
-    bench.stack.packet_arrives(second, 30.0)
+    bench.stack.handle_packet(first, 0.0)
+    bench.stack.handle_packet(second, 30.0)
     assert bench.stack.statistics()["fragment"] == 1
 
 
 def test_on_a_wider_link_fragments_are_dropped_and_counted() -> None:
     bench = StackBench(mtu=88)
     for packet in in_fragments(Segment(1, 1, ACK, 6000, payload=bytes(60)), 88):
-        bench.stack.packet_arrives(packet, bench.now)
+        bench.stack.handle_packet(packet, bench.now)
     bench.flush()
     assert bench.stack.statistics()["fragment"] == 2

@@ -30,7 +30,7 @@ OURS: Final = HERE.ip.packed
 
 def connecting() -> tuple[StackBench, Flow]:
     bench = StackBench()
-    flow = bench.stack.opening.connect(PEER, 7, bench.now, local_port=40000)
+    flow = bench.stack.connect(PEER, 7, bench.now, local_port=40000)
     bench.flush()
     bench.drain()
     return bench, flow
@@ -45,7 +45,7 @@ def report(bench: StackBench, flow: Flow, kind: int, code: int, *, seq: int | No
     )
     quoted = Datagram(name.local, name.remote, 6, packet[20:28])
     message = IcmpMessage(kind, code, quoted=quoted)
-    bench.stack.packet_arrives(b"".join(encode_icmp(ROUTER, OURS, message)), bench.now)
+    bench.stack.handle_packet(b"".join(encode_icmp(ROUTER, OURS, message)), bench.now)
     bench.flush()
 
 
@@ -122,7 +122,7 @@ def test_icmp_error_about_what_is_not_outstanding_is_a_guess(beside: int) -> Non
 def test_icmp_error_reaches_its_connection_only() -> None:
     """MUST-54."""
     bench, flow = connecting()
-    other = bench.stack.opening.connect(PEER, 8, bench.now, local_port=40000)
+    other = bench.stack.connect(PEER, 8, bench.now, local_port=40000)
     bench.flush()
     bench.drain()
     report(bench, other, icmp.DESTINATION_UNREACHABLE, 1)
@@ -159,7 +159,7 @@ def test_a_stack_that_only_listens_does_not_connect() -> None:
     bench = StackBench()
     bench.stack.opening.only_listens = True
     with pytest.raises(OSError, match="only listens") as caught:
-        bench.stack.opening.connect(PEER, 7, bench.now)
+        bench.stack.connect(PEER, 7, bench.now)
     assert caught.value.errno == errno.EOPNOTSUPP
     bench.handshake()
     assert bench.accept() is not None
@@ -172,7 +172,7 @@ def test_icmp_error_later_is_soft() -> None:
     flow = bench.accept()
     assert flow is not None
     flow.send(b"x", bench.now)
-    bench.stack.touch(flow)
+    bench.stack.mark_pending(flow)
     bench.flush()
     bench.expect(ACK | PSH, seq=1, payload=b"x")
     report(bench, flow, icmp.DESTINATION_UNREACHABLE, 1)
@@ -189,7 +189,7 @@ def test_open_to_no_single_host_is_refused(remote: tuple[int, ...]) -> None:
     """MUST-46."""
     bench = StackBench()
     with pytest.raises(OSError, match="unreachable") as error:
-        bench.stack.opening.connect(bytes(remote), 7, bench.now)
+        bench.stack.connect(bytes(remote), 7, bench.now)
     assert error.value.errno == errno.ENETUNREACH
     assert len(bench.stack.demux.connections) == 0
 
@@ -197,8 +197,8 @@ def test_open_to_no_single_host_is_refused(remote: tuple[int, ...]) -> None:
 def test_port_of_an_open_attempt_can_be_listened_on() -> None:
     """MUST-42."""
     bench, flow = connecting()
-    bench.stack.demux.bind(None, 40000, reuse=True)
-    listener = bench.stack.opening.listen(None, 40000, 5)
+    bench.stack.bind(None, 40000, reuse=True)
+    listener = bench.stack.listen(None, 40000, 5)
     bench.arrive(SYN, sport=7, dport=40000, seq=100)  # Crosses ours: it is for the attempt.
     bench.drain()
     assert flow.state is S.SYN_RECEIVED
@@ -211,7 +211,7 @@ def test_port_of_an_open_attempt_can_be_listened_on() -> None:
 def test_open_to_port_0_is_refused() -> None:
     bench = StackBench()
     with pytest.raises(ConnectionRefusedError):
-        bench.stack.opening.connect(PEER, 0, bench.now)
+        bench.stack.connect(PEER, 0, bench.now)
 
 
 def test_the_address_in_the_network_of_the_peer_is_chosen() -> None:
@@ -237,7 +237,7 @@ def test_the_address_in_the_network_of_the_peer_is_chosen() -> None:
 def test_syn_from_or_to_no_single_host_is_dropped(src: bytes, dst: bytes, reason: str) -> None:
     bench = StackBench()
     packet = encode_segment(src, dst, 4000, PORT, Segment(0, flags=SYN))
-    bench.stack.packet_arrives(b"".join(packet), bench.now)
+    bench.stack.handle_packet(b"".join(packet), bench.now)
     bench.flush()
     bench.expect_nothing()
     assert bench.stack.statistics()[reason] == 1
@@ -275,13 +275,13 @@ def test_stray_ack_to_a_listener_draws_a_reset() -> None:
 def test_a_connection_to_ourselves() -> None:
     """What goes to our own address does not touch the link."""
     bench = StackBench()
-    flow = bench.stack.opening.connect(OURS, PORT, bench.now)
+    flow = bench.stack.connect(OURS, PORT, bench.now)
     bench.advance(0.001)
     assert flow.state is S.ESTABLISHED
     accepted = bench.accept()
     assert accepted is not None
     flow.send(b"hello", bench.now)
-    bench.stack.touch(flow)
+    bench.stack.mark_pending(flow)
     bench.flush()
     bench.advance(0.001)
     assert accepted.receive(10) == b"hello"
@@ -299,8 +299,8 @@ def told(observation: Observation) -> str:
 def test_observations_tell_what_was_made_of_each_packet() -> None:
     bench = StackBench()
     seen: list[Observation] = []
-    bench.stack.output.tap = seen.append
-    bench.stack.output.epoch = 1000.0
+    bench.stack.set_tap(seen.append)
+    bench.stack.set_epoch(1000.0)
     bench.now = 5.0
     bench.arrive_syn()
     bench.drain()
@@ -330,7 +330,7 @@ def test_info_tells_of_a_connection() -> None:
     flow = bench.accept()
     assert flow is not None
     flow.send(bytes(100_000), bench.now)
-    bench.stack.touch(flow)
+    bench.stack.mark_pending(flow)
     bench.flush()
     bench.drain()
     info = flow.info()
@@ -355,11 +355,11 @@ def test_a_syn_in_one_batch_with_the_reset_before_it_is_answered(ours: bool) -> 
 
     if ours:
         flow.abort()
-        bench.stack.touch(flow)
+        bench.stack.mark_pending(flow)
     else:
         reset = Segment(Tcb(flow).rcv_nxt, flags=RST)
-        bench.stack.packet_arrives(packet(reset), bench.now)
-    bench.stack.packet_arrives(packet(Segment(900_000, flags=SYN, wnd=65535)), bench.now)
+        bench.stack.handle_packet(packet(reset), bench.now)
+    bench.stack.handle_packet(packet(Segment(900_000, flags=SYN, wnd=65535)), bench.now)
     bench.flush()
     flags = [sent.segment.flags for sent in bench.drain()]
     assert sorted(flags) == sorted([SYN | ACK] + [RST] * ours)

@@ -31,7 +31,7 @@ def in_time_wait(
     flow = bench.accept()
     assert flow is not None
     flow.shutdown()
-    bench.stack.touch(flow)
+    bench.stack.mark_pending(flow)
     bench.flush()
     bench.drain()
     bench.arrive(FIN | ACK, seq=1, ack=2, payload=bytes(99), ts_val=ts_val)
@@ -122,7 +122,7 @@ def test_only_a_bare_syn_opens_anew(flags: int) -> None:
 def test_syn_where_nobody_listens_any_more_leaves_time_wait_alone() -> None:
     """As on Linux: nobody can open anew, so it is answered like any other segment."""
     bench, flow = in_time_wait(0)
-    bench.stack.opening.close_listener(None, PORT, bench.listener)
+    bench.stack.unlisten(None, PORT, bench.listener)
     bench.arrive(SYN, seq=102)
     bench.expect(ACK, seq=2, ack=101)
     assert flow.state is S.TIME_WAIT
@@ -164,10 +164,10 @@ def test_data_for_a_closed_connection_draws_a_reset() -> None:
 @pytest.mark.rfc("6056:2.1")
 def test_our_own_new_connection_avoids_a_four_tuple_in_time_wait() -> None:
     bench = StackBench()
-    flow = bench.stack.opening.connect(PEER, 7, bench.now, local_port=40000)
+    flow = bench.stack.connect(PEER, 7, bench.now, local_port=40000)
     with pytest.raises(OSError, match="Cannot assign"):
-        bench.stack.opening.connect(PEER, 7, bench.now, local_port=40000)
-    other = bench.stack.opening.connect(PEER, 8, bench.now, local_port=40000)
+        bench.stack.connect(PEER, 7, bench.now, local_port=40000)
+    other = bench.stack.connect(PEER, 8, bench.now, local_port=40000)
     assert flow.four_tuple != other.four_tuple
     bench.flush()
     assert [sent.segment.flags for sent in bench.drain()] == [SYN, SYN]

@@ -2,6 +2,6 @@
 
 host      what programs use: sockets, listeners, servers, statistics
 loop      packets in batches from the link, packets out to it, timers, wake-ups
-polling   how long to look at an idle device before sleeping
-turns     whether anything may wait for the applications' next turn
+polling   how often to read an idle device before sleeping
+turns     whether ACKs and replies may be deferred until the applications have had a turn
 """

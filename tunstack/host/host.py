@@ -1,4 +1,4 @@
-"""A TCP/IP endpoint on a link: its life, its sockets, and what goes on in it."""
+"""A TCP/IP endpoint on a link: its life, its sockets, and its statistics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from tunstack.socket import Socket
 from tunstack.socket.factory import installed
 from tunstack.stack.stack import Stack
 from tunstack.tcp.congestion import congestion_control
-from tunstack.tcp.connection.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -35,13 +34,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tunstack")
 
-_FAREWELL: Final = 1.0
-"""Seconds that closed connections have, at the end of a host, to hear that their FIN arrived."""
+_TEARDOWN: Final = 1.0
+"""Seconds at the end of a host in which FINs of closed connections may be acknowledged."""
 
 _SOCKET_FLAGS: Final = trio.socket.SOCK_NONBLOCK | trio.socket.SOCK_CLOEXEC
 """What may come with a socket's type; here all are so."""
-
-_UNHEARD: Final = frozenset({State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK})
 
 
 @final
@@ -91,18 +88,19 @@ class Host(Loop):
             rng=rng,
             config=config,
             limits=limits,
-            tap=None if tap is None else self._guarded(tap),
             offload=link.offload,
         )
         if congestion is not None:
             stack.config = replace(stack.config, congestion=congestion_control(congestion))
-        stack.only_wakes = True
+        stack.immediate = True
         super().__init__(link, stack)
+        if tap is not None:
+            stack.set_tap(self._guarded(tap))
         self._failures: list[BaseException] = []
         self._link_raises = False
         self._manager: Any = None
         self._nursery: trio.Nursery | None = None
-        self._listeners: set[Socket] = set()
+        self._listeners: set[Callable[[], None]] = set()
 
     def __repr__(self) -> str:
         addresses = ", ".join(map(str, self.addresses))
@@ -111,7 +109,7 @@ class Host(Loop):
     @property
     def addresses(self) -> tuple[IPv4Interface, ...]:
         """Its own addresses, with their networks."""
-        return self.stack.addresses.interfaces
+        return self.stack.interfaces
 
     @property
     def mtu(self) -> int:
@@ -121,7 +119,7 @@ class Host(Loop):
     # Life
 
     async def __aenter__(self) -> Host:
-        self.stack.output.epoch = time.time() - trio.current_time()
+        self.stack.set_epoch(time.time() - trio.current_time())
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
         self.start(self._nursery)
@@ -135,7 +133,7 @@ class Host(Loop):
     ) -> None:
         try:
             if exc is None:
-                await self._see_off()
+                await self._await_teardown()
         finally:
             await self._end()
             if self._failures:
@@ -162,13 +160,11 @@ class Host(Loop):
             except Exception as error:
                 self._failures.append(error)
 
-    async def _see_off(self) -> None:
-        """Let teardowns that are under way come to where nothing of ours is unheard."""
-        with trio.move_on_after(_FAREWELL):
-            # Once in a host's life: not worth an event on the way of every segment.
-            while any(  # noqa: ASYNC110
-                flow.state in _UNHEARD for flow in self.stack.demux.connections
-            ):
+    async def _await_teardown(self) -> None:
+        """Wait until the FINs of closed connections are acknowledged."""
+        with trio.move_on_after(_TEARDOWN):
+            # Once in a host's life: not worth an event for every segment.
+            while self.stack.is_closing:  # noqa: ASYNC110
                 await trio.sleep(0.005)
 
     def _guarded(self, tap: Callable[[Observation], None]) -> Callable[[Observation], None]:
@@ -176,7 +172,7 @@ class Host(Loop):
             try:
                 tap(observation)
             except Exception as error:
-                self.stack.output.tap = None
+                self.stack.set_tap(None)
                 self._fail(error)
 
         return call
@@ -188,7 +184,7 @@ class Host(Loop):
             self._nursery.cancel_scope.cancel()
 
     def _raised(self, error: Exception) -> None:
-        """What the link has raised is the first of its kind, or follows from that."""
+        """End the block with the link's error, unless that follows from an earlier one."""
         if self._broken is not None or self._link_raises:
             self.stack.outgoing.clear()
             return
@@ -203,9 +199,7 @@ class Host(Loop):
     def _reset_all(self) -> None:
         self._catch_up()  # A FIN that waits in the device is a good end, and not to be reset.
         self._close_listeners()
-        for flow in [*self.stack.demux.connections]:
-            flow.abort()
-            self.stack.touch(flow)
+        self.stack.abort_all()
         self.flush()
 
     # Sockets
@@ -232,10 +226,8 @@ class Host(Loop):
         """
         self.check_speaks(family, type, proto)
         self.check_up()
-        sock = Socket(self)
-        if congestion is not None:
-            sock.change(congestion=congestion_control(congestion))
-        return sock
+        control = None if congestion is None else congestion_control(congestion)
+        return Socket(self, congestion=control)
 
     def check_speaks(self, family: int, type: int, proto: int) -> None:
         """Raise what :meth:`socket` raises for what the host does not speak."""
@@ -377,7 +369,7 @@ class Host(Loop):
                 self.check_up()
             raise
 
-    # What goes on
+    # Statistics
 
     def connections(self) -> list[TcpInfo]:
         """List all connections, those in TIME-WAIT included, in the order in which they began."""
@@ -400,16 +392,16 @@ class Host(Loop):
     # For sockets
 
     def _close_listeners(self) -> None:
-        for listener in [*self._listeners]:
-            listener.close()
+        for close in [*self._listeners]:
+            close()
 
-    def listening(self, sock: Socket) -> None:
-        """Note a socket that listens: it is closed with the host."""
-        self._listeners.add(sock)
+    def add_listener(self, close: Callable[[], None]) -> None:
+        """Call `close` at the end of the host, or when its device is gone."""
+        self._listeners.add(close)
 
-    def not_listening(self, sock: Socket) -> None:
-        """Forget it."""
-        self._listeners.discard(sock)
+    def remove_listener(self, close: Callable[[], None]) -> None:
+        """Undo :meth:`add_listener`."""
+        self._listeners.discard(close)
 
 
 def _without_cancelled(error: BaseException | None) -> list[BaseException]:

@@ -1,4 +1,4 @@
-"""The trio event loop: link in, link out, timers, wake-ups. The rest is the stack's."""
+"""The trio event loop of a host: packets from the link, packets to it, timers."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ from tunstack.host.polling import Polling
 from tunstack.host.turns import Turns
 
 if TYPE_CHECKING:
-    from tunstack.link.base import Buffer, Link
+    from tunstack.ip.datagram import Buffer
+    from tunstack.link.base import Link
     from tunstack.stack.flow import Flow
     from tunstack.stack.stack import Stack
 
 logger = logging.getLogger("tunstack")
 
 _MAX_OUTGOING: Final = 10_000
-"""Packets that may wait for a link that takes none; what comes after them is lost, as on a wire."""
+"""Packets that may wait for a link that takes none; more are dropped, as on a wire."""
 
 _MAX_OUTGOING_OCTETS: Final = 16 << 20
-"""The same in octets: as many packets as this is enough for, whatever their size."""
+"""The same in octets, divided by the largest packet."""
 
 _BATCH: Final = 64
-"""Packets processed before anything is sent: more would make the peer's loss probes impatient."""
+"""Packets processed before anything is sent: with more, the peer's loss probes would fire."""
 
 _FEW: Final = 2
-"""Packets of a batch after which answers need not be gathered."""
+"""Packets of a batch after which replies are not coalesced."""
 
-_GATHERING: Final = 0.005
-"""Seconds in which answers are gathered. Many applications need no more for their turns together;
-one that takes its time may need a hundred times as much (:mod:`tunstack.host.turns`)."""
+_COALESCE: Final = 0.005
+"""Seconds in which replies are coalesced. The turns of many applications together take no longer;
+that of one that computes may take a hundred times as long (:mod:`tunstack.host.turns`)."""
 
 _TURNS: Final = 32
-"""How many applications have, at most, to read what a batch brought."""
+"""Turns of the event loop, at most, in which applications read what a batch brought."""
 
 _BEFORE_TIMERS: Final = 1000
-"""Packets that may come before a timer: twice as many as a new device has room for."""
+"""Packets processed before a timer: twice as many as a new device has room for."""
 
 
 class Loop(ABC):
-    """What moves packets between a link and a stack, and calls the stack when its time has come.
+    """Moves packets between a link and a stack, and calls the stack at its deadlines.
 
     Attributes:
         stack: The endpoint.
@@ -60,8 +61,8 @@ class Loop(ABC):
         self._blocked = trio.lowlevel.ParkingLot()
         self._broken: OSError | None = None
         self.ended = False
-        self._gathers_until = float("-inf")
-        self._gathered: list[Flow] = []
+        self._coalesce_until = float("-inf")
+        self._coalesced: list[Flow] = []
 
     @property
     def name(self) -> str:
@@ -85,69 +86,66 @@ class Loop(ABC):
                 polling.slept(trio.current_time() - asleep_since)
                 in_vain = 0
                 while True:
-                    may_wait = turns.are_short
-                    count = self._process_batch(turns_follow=may_wait)
+                    may_defer = turns.are_short
+                    count = self._process_batch(defer_acks=may_defer)
                     if count:
                         in_vain = 0
-                    elif in_vain == polling.looks:
+                    elif in_vain == polling.polls:
                         break
                     else:
                         in_vain += 1
-                    # What the tasks do that have just woken may bring the next packets already:
-                    # to look costs less than to have the system tell.
+                    # The tasks that have just woken may cause the next packets already: to poll
+                    # costs less than to sleep and be woken.
                     began = trio.current_time()
-                    if may_wait and count > _FEW and not self.stack.awaiting:  # Much to read.
-                        await self._gather()
+                    if may_defer and count > _FEW and not self.stack.deferred:  # Much to read.
+                        await self._coalesce_replies()
                     else:
                         await trio.lowlevel.checkpoint()
                     if count:
                         turns.took(trio.current_time() - began)
-                    if self.stack.awaiting:
+                    if self.stack.deferred:
                         await self._give_turns()
         except Exception as error:
             self._link_raised(error)
 
-    async def _gather(self) -> None:
-        """Let those whom a batch has woken answer, and send what they answer together.
+    async def _coalesce_replies(self) -> None:
+        """Give the applications two turns, and write their replies together, within 5 ms.
 
-        A packet may wake who waits for it at the other end, and that takes as long as all else that
-        is done with it: so let it be one for many. In one turn we may come before some of them, and
-        there are two. What is no small answer goes at once, and all that waits with it; and so does
-        what comes later than in the first milliseconds.
+        A write may wake a process at the other end, and that takes as long as all else that is done
+        with a packet: so write many at once. There are two turns, as trio may run us before some of
+        the applications in the first. A reply of more than one segment is written at once, with
+        all replies that wait; and so is every reply after `_COALESCE`.
         """
-        self._gathers_until = trio.current_time() + _GATHERING
+        self._coalesce_until = trio.current_time() + _COALESCE
         try:
             await trio.lowlevel.checkpoint()
-            self._give(trio.current_time())
+            self._write(trio.current_time())
             await trio.lowlevel.checkpoint()
         finally:
-            self._gathers_until = float("-inf")
-            self._give(trio.current_time())  # Be it that the host ends, and nobody else does.
+            self._coalesce_until = float("-inf")
+            self._write(trio.current_time())  # Also when the host ends.
 
     async def _give_turns(self) -> None:
-        """Let applications read what has come, before more of it is taken in.
+        """Let applications read what has arrived, before the next batch is received.
 
         In a turn they read a piece, of 64 KiB in trio's streams, and a batch is many pieces. If the
-        next batch came first, the buffers would fill up: then all data has left the processor's
-        caches when it is read, and each piece that is read opens a window that is closed. But who
-        does not read, or not at once, holds nobody up.
+        next batch came first, the buffers would fill up: all data would have left the processor's
+        caches when it is read, and each piece that is read would open a window that is closed. An
+        application that does not read, or not at once, holds nobody up.
         """
         stack = self.stack
-        unread, idle = stack.unread, 0
+        unread, idle = stack.deferred_unread, 0
         for _ in range(_TURNS):
-            if not unread or idle > 1:  # We may come before them, and then after.
+            if not unread or idle > 1:  # In one turn we may run before them, in the next after.
                 break
             await trio.lowlevel.checkpoint()
-            left = stack.unread
+            left = stack.deferred_unread
             idle = idle + 1 if left >= unread else 0
             unread = left
-        now = trio.current_time()
-        while stack.awaiting:
-            flow = stack.awaiting.pop()
-            if flow.ordinary:  # Else something else has happened to it, and it has been asked.
-                self.gave(flow, now)
+        stack.resume_deferred()
+        self._flush(trio.current_time())
 
-    def _process_batch(self, *, turns_follow: bool = False) -> int:
+    def _process_batch(self, *, defer_acks: bool = False) -> int:
         """Process packets that wait, and send what follows; returns how many there were."""
         packets = self._link.receive(_BATCH)
         if not packets:
@@ -155,18 +153,18 @@ class Loop(ABC):
         now = trio.current_time()
         for packet in packets:
             try:
-                self.stack.packet_arrives(packet, now)
+                self.stack.handle_packet(packet, now)
             except Exception:
                 self._survive("a packet from %s", bytes(packet).hex())
-        self.stack.turns_follow = turns_follow
+        self.stack.defer_acks = defer_acks
         self._flush(now)
-        self.stack.turns_follow = False
+        self.stack.defer_acks = False
         return len(packets)
 
     def take_stray(self, packet: bytes) -> None:
-        """Process what `stack.paths.stray` of another host with our addresses was called with."""
+        """Process an ICMP error that reached another process with our addresses."""
         now = trio.current_time()
-        self.stack.paths.take_stray(packet, now)
+        self.stack.handle_stray(packet, now)
         self._flush(now)
 
     # Timers
@@ -181,8 +179,8 @@ class Loop(ABC):
                 await trio.sleep_forever()
             if not self.stack.is_due(trio.current_time()):
                 continue
-            if self._gathered:
-                self._give(trio.current_time())
+            if self._coalesced:
+                self._write(trio.current_time())
             self._catch_up()
             now = trio.current_time()
             try:
@@ -192,10 +190,10 @@ class Loop(ABC):
             self._flush(now)
 
     def _catch_up(self) -> None:
-        """Process what has arrived: it may be the very answer that a timer has waited for.
+        """Process the packets that wait in the device, before a timer.
 
-        When the applications take all the time, acknowledgements wait in the device, and what they
-        are for must not be sent again.
+        When the applications take all the time, ACKs wait there, and what they acknowledge must not
+        be retransmitted.
         """
         if self._broken is not None:
             return
@@ -214,7 +212,7 @@ class Loop(ABC):
     # Out
 
     def flush(self) -> None:
-        """Send what the calls since the last time want sent; for sockets, after each call."""
+        """Send what follows from the calls of an application to the stack."""
         self._flush(trio.current_time())
 
     def _flush(self, now: float) -> None:
@@ -222,26 +220,22 @@ class Loop(ABC):
             self.stack.flush(now)
         except Exception:
             self._survive("what is sent by %s", self.name)
-        self._send(now)
-
-    def _send(self, now: float) -> None:
-        """Give the link what there is, and note until when there is nothing to do."""
         if self.stack.outgoing:
-            self._give(now)
+            self._write(now)
         self._set_alarm()
 
-    def _give(self, now: float) -> None:
-        """Give the link what there is, what was gathered included."""
-        if self._gathered:
-            gathered, self._gathered = self._gathered, []
-            self.stack.leave(gathered, now)
+    def _write(self, now: float) -> None:
+        """Write all outgoing packets to the link, coalesced replies included."""
+        if self._coalesced:
+            flows, self._coalesced = self._coalesced, []
+            self.stack.replies_leave(flows, now)
         try:
-            self._write()
+            self._write_some()
         except Exception as error:
             self._link_raised(error)
 
-    def _write(self) -> None:
-        """Give the link what it takes."""
+    def _write_some(self) -> None:
+        """Write as many packets as the link takes."""
         outgoing, send = self.stack.outgoing, self._link.send
         while outgoing:
             if not send(outgoing[0]):
@@ -258,62 +252,52 @@ class Loop(ABC):
                 await self._blocked.park()
                 while self.stack.outgoing:
                     await self._link.wait_writable()
-                    self._write()
+                    self._write_some()
         except Exception as error:
             self._link_raised(error)
 
     # For sockets
 
-    def acted(self, flow: Flow) -> None:
-        """An application's call changed `flow`: send what follows from it."""
-        self.stack.touch(flow)
-        self._flush(trio.current_time())
+    def send(self, flow: Flow, data: Buffer, *, urgent: bool = False, more: bool = False) -> int:
+        """Queue `data`, and send what may go out; returns how many octets were queued.
 
-    def answer(self, flow: Flow, data: Buffer, now: float) -> bool:
-        """Send `data`, if it can go out at once, and is all that there is; else do nothing."""
-        stack = self.stack
-        if not stack.answer(flow, data, now):
-            return False
-        if now < self._gathers_until:
-            self._gathered.append(flow)
+        Raises:
+            OSError: as :meth:`tunstack.stack.stack.Stack.send` does.
+        """
+        stack, now = self.stack, trio.current_time()
+        sent = stack.send(flow, data, now, urgent=urgent, more=more)
+        if flow.pending:
+            self._flush(now)
+            return sent
+        if now < self._coalesce_until:
+            self._coalesced.append(flow)
         else:
-            self._give(now)
+            self._write(now)
         if stack.hurried:
             self._set_alarm()
-        return True
-
-    def gave(self, flow: Flow, now: float) -> None:
-        """An application gave `flow` data to send, now."""
-        try:
-            self.stack.gave(flow, now)
-        except Exception:
-            self._survive("what is sent by %s", self.name)
-        if flow.touched:
-            self._flush(now)
-        else:
-            self._send(now)
+        return sent
 
     def check_up(self) -> None:
         """Raise OSError (ENETDOWN) if the host has ended, or its device is gone."""
         if self._broken is not None:
             raise OSError(self._broken.errno, self._broken.strerror)
 
-    # What goes wrong
+    # Failures
 
     def _survive(self, what: str, *args: object) -> None:
-        """A bug of ours must not take the other connections with it; but it must be seen."""
+        """Log a bug of ours: it must not end the other connections."""
         self.stack.counters["internal_errors"] += 1
         logger.exception("internal error in " + what, *args)
 
     def _link_raised(self, error: Exception) -> None:
-        """The link raised: by the errors that it may raise, its device is gone."""
+        """The link raised: an error that it may raise means that its device is gone."""
         if isinstance(error, (OSError, trio.ClosedResourceError)):
             self._link_failed(error)
         else:
             self._raised(error)
 
     def _link_failed(self, error: Exception) -> None:
-        """The device is gone: nobody can be reached any more."""
+        """The device is gone: end all connections."""
         if self._broken is not None:
             return
         if not self.ended:
@@ -321,17 +305,14 @@ class Loop(ABC):
         self._broken = OSError(errno.ENETDOWN, f"{os.strerror(errno.ENETDOWN)}: {error}")
         self.stack.outgoing.clear()
         self._close_listeners()
-        for flow in [*self.stack.demux.connections]:
-            flow.end(self._broken)
-            self.stack.touch(flow)
-        self.stack.time_waits.clear()
+        self.stack.end_all(self._broken)
         self.stack.flush(trio.current_time())
         self.stack.outgoing.clear()
 
     @abstractmethod
     def _raised(self, error: Exception) -> None:
-        """Somebody's own link raised what no link may raise."""
+        """The link raised what no link may raise."""
 
     @abstractmethod
     def _close_listeners(self) -> None:
-        """Nobody can be accepted any more."""
+        """Close all listening sockets."""

@@ -1,47 +1,47 @@
-"""How long to go on looking at a device that has nothing, before the system is to tell."""
+"""Busy polling: how often to read an idle device before sleeping."""
 
 from __future__ import annotations
 
 from typing import Final, final
 
-_MOST_LOOKS: Final = 15
-"""Turns of the event loop: with little else to do, about as many times 9 µs."""
+_POLLS: Final = 15
+"""Turns of the event loop, of about 9 µs each when little else runs."""
 _SOON: Final = 150e-6
-"""Seconds: what came in less than that after the last look, a few looks more might have found."""
+"""Seconds of sleep below which a few polls more would have found the packet."""
 _TWICE: Final = 2
-"""So often must packets have come soon, without a pause between, to expect that of the next."""
-_HOLIDAY: Final = 64
-"""How often they must do so again where looking did not help."""
+"""Short sleeps in a row after which polling begins."""
+_BACKOFF: Final = 64
+"""Short sleeps in a row after which it begins again where it was in vain."""
 
 
 @final
 class Polling:
-    """Whether to look for packets again and again, as Linux does for sockets (net.core.busy_poll).
+    """Whether to busy-poll for packets, as Linux does for sockets (net.core.busy_poll).
 
-    To sleep until the system tells takes tens of microseconds where that puts a processor to sleep
-    and wakes it again, as on most virtual machines; a small request and its answer take no more.
-    So where one soon follows the other it is worth looking a few times more. Where packets are far
-    apart it is not: then nobody looks more than once, and what is idle costs nothing.
+    To sleep and be woken takes tens of microseconds where a processor goes to sleep, as on most
+    virtual machines; a small request and its reply take no more. So where packets follow each other
+    soon, a few polls are worth it. Where they are far apart nothing is polled twice, and an idle
+    host costs nothing.
 
-    Where it is in vain although packets come soon, there may be no other processor for the peer to
-    run on, and to look is just what it waits for. Then it is tried again seldom.
+    Where polls find nothing although packets come soon, there may be no other processor for the
+    peer, which the polls hold up. Then polling backs off for `_BACKOFF` short sleeps.
     """
 
     __slots__ = ("_soon",)
 
     def __init__(self) -> None:
-        self._soon = 0  # How often in a row packets came soon; less than none on holiday.
+        self._soon = 0  # Short sleeps in a row; negative while backing off.
 
     @property
-    def looks(self) -> int:
-        """How often to look in vain, one after the other, before sleeping."""
-        return _MOST_LOOKS if self._soon >= _TWICE else 0
+    def polls(self) -> int:
+        """How often to poll in vain, one after the other, before sleeping."""
+        return _POLLS if self._soon >= _TWICE else 0
 
     def slept(self, seconds: float) -> None:
-        """Take note that, after so many looks, it took so long until a packet came."""
+        """Note that a packet came after so many seconds of sleep."""
         came_soon = seconds < _SOON
         if self._soon >= _TWICE:
-            self._soon = -_HOLIDAY if came_soon else 0
+            self._soon = -_BACKOFF if came_soon else 0
         elif came_soon:
             self._soon += 1
         else:

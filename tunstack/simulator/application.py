@@ -48,7 +48,7 @@ class Application:
     def attach(self, flow: Flow) -> None:
         """Use `flow` from now on."""
         self.flow = flow
-        flow.changed = self.act
+        self._node.stack.attach(flow, self.act)
         self.act()
 
     def send(self, data: Buffer) -> None:
@@ -65,16 +65,13 @@ class Application:
         """Close the connection, which still delivers what it has taken by now."""
         self._closed = True
         if self.flow is not None:
-            self.flow.changed = None
-            self.flow.close()
-            self._node.stack.touch(self.flow)
+            self._node.stack.close(self.flow)
 
     def abort(self) -> None:
         """Reset the connection."""
         self._closed = True
         if self.flow is not None:
-            self.flow.abort()
-            self._node.stack.touch(self.flow)
+            self._node.stack.abort(self.flow)
 
     def read(self, reading: bool) -> None:
         """Start or stop reading."""
@@ -95,32 +92,24 @@ class Application:
             return
         if flow.state in (State.SYN_SENT, State.SYN_RECEIVED) and not flow.sends_early:
             return
-        acted = gave = False
         stack = self._node.stack
         try:
             while self._queue and (size := self._write_size(flow)):
-                sent = flow.send(bytes(self._queue[:size]), self._node.now)
+                sent = stack.send(flow, bytes(self._queue[:size]), self._node.now)
                 del self._queue[:sent]
                 self.sent += sent
-                gave = True
                 if self.lowat is not None:
                     self._act_again()
                     break
             if self._shutdown and not self._queue and flow.state in CAN_SEND:
-                flow.shutdown()
+                stack.shutdown(flow)
                 self._shutdown = False
-                acted = True
             while self.reading and flow.readable and not self.ended:
-                data = flow.receive(_READ_SIZE)
+                data = stack.read(flow, _READ_SIZE)
                 self.received += data
                 self.ended = not data
-                gave = stack.took(flow) or gave
         except OSError as error:
             self.error = error
-        if acted:
-            stack.touch(flow)
-        elif gave:
-            stack.note(flow)
 
     @property
     def left(self) -> int:

@@ -98,8 +98,8 @@ class Simulator:
             for interface, path, begins_with in ways
         )
         if tap is not None:
-            self.client.stack.output.tap = lambda observation: tap("client", observation)
-            self.server.stack.output.tap = lambda observation: tap("server", observation)
+            self.client.stack.set_tap(lambda observation: tap("client", observation))
+            self.server.stack.set_tap(lambda observation: tap("server", observation))
         self._script = script
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
@@ -128,10 +128,10 @@ class Simulator:
         client, server = Application(self.client), Application(self.server)
         stack = self.server.stack
         if self._listener is None:
-            stack.demux.bind(None, PORT, reuse=True)
-            self._listener = stack.opening.listen(None, PORT, 128)
+            stack.bind(None, PORT, reuse=True)
+            self._listener = stack.listen(None, PORT, 128)
             self._listener.changed = self._accept
-        flow = self.client.stack.opening.connect(
+        flow = self.client.stack.connect(
             self.server.address, PORT, self.now, config=config, early=early
         )
         self._servers[flow.four_tuple.local_port] = server
@@ -147,8 +147,7 @@ class Simulator:
                 server.attach(flow)
             else:
                 # A duplicated SYN: with a cookie it opens a connection (RFC 7413 section 2.1).
-                flow.abort()
-                self.server.stack.touch(flow)
+                self.server.stack.abort(flow)
 
     def _soon(self, call: Callable[[], None]) -> None:
         self.at(self.now, call)
@@ -232,4 +231,4 @@ class Simulator:
     def _arrive(self, node: Node, packet: Buffer) -> None:
         if self._offload:
             packet = virtio.NO_OFFLOAD + packet
-        node.stack.packet_arrives(packet, self.now)
+        node.stack.handle_packet(packet, self.now)

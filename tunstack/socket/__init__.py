@@ -2,17 +2,20 @@
 
 `trio.SocketStream`, `trio.SocketListener`, `trio.serve_listeners` and `trio.SSLStream` take it for
 one of trio's. Where the documentation of :mod:`trio.socket` and Linux's man pages say what a call
-does, this does the same. One class, in layers, each of which has a file:
+does, this does the same. :class:`Socket` has two levels and three parts, which share one state:
 
 ===================  ==============================================================================
-`base`               what a socket is, its addresses, its options
-`variants`           the many ways to say receive and send
-`transfer`           data, both ways
-`socket`             :class:`Socket`: how it opens, listens and closes
-`options`            what each socket option does here
+`socket`             :class:`Socket`: opens, listens, accepts and closes
+`surface`            what it inherits: the calls that do what others do in other words
+`state`              its connection or listener, its parameters, and the tasks that wait
+`transfer`           part: receiving and sending
+`notices`            part: waiting for acknowledgement, errors and urgent data
+`options`            part: what each socket option does here; `tcp_info` packs one of them
+`addresses`          ``(host, port)``, and looking up names
 `waiter`             where a task waits for a connection
+`endpoint`           what a socket needs of a host, as a protocol: the host is above this package
 `stdlib`             the same socket as a `socket.socket`, for libraries that ask for one
-`factory`            how other people's programs come by such sockets
+`factory`            makes sockets for programs that call `trio.socket.socket` or `socket.socket`
 ===================  ==============================================================================
 """
 

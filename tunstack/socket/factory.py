@@ -1,4 +1,4 @@
-"""Any trio program on a host: within a block, sockets are made on the host.
+"""Makes the sockets of a trio program on a host, within a block.
 
 trio asks a `trio.abc.SocketFactory` for each socket that it makes. That is not enough: anyio and
 hypercorn make the sockets that they listen on with `socket.socket`, and hand them to
@@ -37,7 +37,7 @@ from tunstack.socket.stdlib import StdlibSocket
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tunstack.host.host import Host
+    from tunstack.socket.endpoint import Endpoint
 
 Others: TypeAlias = Literal["refuse", "kernel"]
 """What becomes of sockets that the host does not speak: an error, or the kernel's."""
@@ -68,7 +68,7 @@ class SocketFactory(trio.abc.SocketFactory):
         in_force: Whether its block lasts.
     """
 
-    def __init__(self, host: Host, others: Others = "refuse") -> None:
+    def __init__(self, host: Endpoint, others: Others = "refuse") -> None:
         self.in_force = True
         self._host = host
         self._others = others
@@ -121,7 +121,7 @@ class SocketFactory(trio.abc.SocketFactory):
 
 
 @contextmanager
-def installed(host: Host, others: Others) -> Iterator[None]:
+def installed(host: Endpoint, others: Others) -> Iterator[None]:
     """Have the trio run make its sockets on `host`; put back what was there before.
 
     Raises:
@@ -148,7 +148,7 @@ def installed(host: Host, others: Others) -> Iterator[None]:
 _factory: Final = trio.lowlevel.RunVar[SocketFactory | None]("tunstack socket factory", None)
 
 _of_context: Final = ContextVar[SocketFactory | None]("tunstack socket factory", default=None)
-"""The same for the threads of `trio.to_thread`: they have the context of who started them."""
+"""The same for the threads of `trio.to_thread`: they have the context of their caller."""
 
 
 def _current() -> SocketFactory | None:

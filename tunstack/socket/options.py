@@ -64,11 +64,11 @@ a matter of course, and nothing depends on them.
 from __future__ import annotations
 
 import errno
-import os
 import struct
 import sys
 from math import ceil
 from socket import (
+    AF_INET,
     IP_TOS,
     IP_TTL,
     IPPROTO_IP,
@@ -85,6 +85,7 @@ from socket import (
     SO_REUSEPORT,
     SO_SNDBUF,
     SO_TYPE,
+    SOCK_STREAM,
     SOL_SOCKET,
     TCP_CONGESTION,
     TCP_CORK,
@@ -103,6 +104,7 @@ from socket import (
 )
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from tunstack.socket.state import NO_LOWAT, os_error
 from tunstack.socket.tcp_info import packed_tcp_info
 from tunstack.tcp.congestion import congestion_control, name_of
 from tunstack.tcp.connection.state import State
@@ -111,7 +113,7 @@ from tunstack.tcp.listen.listener import MAX_BACKLOG
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tunstack.socket.base import BaseSocket
+    from tunstack.socket.state import SocketState
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 Value: TypeAlias = int | Buffer
@@ -129,8 +131,6 @@ SMALLEST_BUFFER: Final = 2304
 """Linux's least SO_RCVBUF; smaller values are raised to it."""
 LARGEST_BUFFER: Final = 64 << 20
 """Larger values are cut to it."""
-NO_LOWAT: Final = 0xFFFF_FFFF
-"""TCP_NOTSENT_LOWAT when it is off."""
 _MOST_SYN_ACKS: Final = 255
 """Linux's field for them is an octet."""
 LONGEST_LINGER2: Final = 120
@@ -143,11 +143,11 @@ NOTED: Final = frozenset({(SOL_SOCKET, SO_REUSEPORT)})
 class Option(NamedTuple):
     """How to read an option, and how to set it; None if that cannot be done."""
 
-    get: Callable[[BaseSocket], int | bytes]
-    set: Callable[[BaseSocket, Value], None] | None = None
+    get: Callable[[SocketState], int | bytes]
+    set: Callable[[SocketState, Value], None] | None = None
 
 
-def get_option(sock: BaseSocket, level: int, name: int, size: int) -> int | bytes:
+def get_option(sock: SocketState, level: int, name: int, size: int) -> int | bytes:
     """Return an option's value: an int, or at most `size` octets if `size` is not 0.
 
     Linux cuts what is longer; of a number at ``IPPROTO_IP`` it gives all four octets, or one.
@@ -156,7 +156,7 @@ def get_option(sock: BaseSocket, level: int, name: int, size: int) -> int | byte
         OSError: ENOPROTOOPT; `size` is out of range.
     """
     if (level, name) in NOTED:
-        value: int | bytes = sock.noted.get((level, name), 0)
+        value: int | bytes = (sock.noted or {}).get((level, name), 0)
     elif (option := OPTIONS.get((level, name))) is not None:
         value = option.get(sock)
     else:
@@ -172,7 +172,7 @@ def get_option(sock: BaseSocket, level: int, name: int, size: int) -> int | byte
     return _INT.pack(value)[:size]
 
 
-def set_option(sock: BaseSocket, level: int, name: int, value: Value) -> None:
+def set_option(sock: SocketState, level: int, name: int, value: Value) -> None:
     """Set an option.
 
     Octets are a number of four; what is longer is cut, and what is shorter refused. But
@@ -187,9 +187,15 @@ def set_option(sock: BaseSocket, level: int, name: int, value: Value) -> None:
     if option is not None and option.set is not None:
         option.set(sock, value)
     elif (level, name) in NOTED:
-        sock.noted[level, name] = int(_as_int(value) != 0)
+        _note(sock, level, name, int(_as_int(value) != 0))
     else:
         raise os_error(errno.ENOPROTOOPT)
+
+
+def _note(sock: SocketState, level: int, name: int, value: int) -> None:
+    if sock.noted is None:
+        sock.noted = {}
+    sock.noted[level, name] = value
 
 
 def _checked(level: int, name: int, value: Buffer) -> Value:
@@ -199,11 +205,6 @@ def _checked(level: int, name: int, value: Buffer) -> Value:
     if level in (SOL_SOCKET, IPPROTO_TCP) and len(value) < _INT.size and name != TCP_CONGESTION:
         raise os_error(errno.EINVAL)
     return value
-
-
-def os_error(number: int) -> OSError:
-    """An OSError as the system would raise it."""
-    return OSError(number, os.strerror(number))
 
 
 def _as_int(value: Value) -> int:
@@ -219,23 +220,23 @@ def _check_range(number: int, lowest: int, highest: int) -> None:
         raise os_error(errno.EINVAL)
 
 
-def _receive_buffer(sock: BaseSocket) -> int:
+def _receive_buffer(sock: SocketState) -> int:
     """What it has grown to by now."""
     return sock.config.receive_sizes[0] if sock.flow is None else sock.flow.receiver.size
 
 
-def _send_buffer(sock: BaseSocket) -> int:
+def _send_buffer(sock: SocketState) -> int:
     return sock.config.send_sizes[0] if sock.flow is None else sock.flow.sender.bound
 
 
 # Kinds of options
 
 
-def _read_only(get: Callable[[BaseSocket], int | bytes]) -> Option:
+def _read_only(get: Callable[[SocketState], int | bytes]) -> Option:
     return Option(get)
 
 
-def _number(get: Callable[[BaseSocket], int], set: Callable[[BaseSocket, int], None]) -> Option:
+def _number(get: Callable[[SocketState], int], set: Callable[[SocketState, int], None]) -> Option:
     return Option(get, lambda sock, value: set(sock, _as_int(value)))
 
 
@@ -250,14 +251,14 @@ def _switch(parameter: str) -> Option:
 def _count(parameter: str, lowest: int, highest: int) -> Option:
     """A parameter of `Config`, in whole numbers; seconds among them."""
 
-    def set(sock: BaseSocket, number: int) -> None:
+    def set(sock: SocketState, number: int) -> None:
         _check_range(number, lowest, highest)
         sock.change(**{parameter: number})
 
     return _number(lambda sock: ceil(getattr(sock.config, parameter)), set)
 
 
-def _buffer(parameter: str, get: Callable[[BaseSocket], int]) -> Option:
+def _buffer(parameter: str, get: Callable[[SocketState], int]) -> Option:
     """A parameter of `Config` that fixes the size of a buffer, and what that is now."""
     return _number(
         get,
@@ -270,22 +271,22 @@ def _buffer(parameter: str, get: Callable[[BaseSocket], int]) -> Option:
 # What is of no kind
 
 
-def _linger(sock: BaseSocket) -> bytes:
+def _linger(sock: SocketState) -> bytes:
     return _LINGER.pack(sock.linger is not None, sock.linger or 0)
 
 
-def _set_linger(sock: BaseSocket, value: Value) -> None:
+def _set_linger(sock: SocketState, value: Value) -> None:
     if isinstance(value, int) or len(value) < _LINGER.size:
         raise os_error(errno.EINVAL)
     on, seconds = _LINGER.unpack_from(value)
     sock.linger = max(0, seconds) if on else None
 
 
-def _set_reuse_address(sock: BaseSocket, number: int) -> None:
+def _set_reuse_address(sock: SocketState, number: int) -> None:
     sock.reuse_address = bool(number)
 
 
-def _max_segment(sock: BaseSocket) -> int:
+def _max_segment(sock: SocketState) -> int:
     """What one segment carries when connected; before, what we will announce."""
     flow = sock.flow
     if flow is not None and flow.state not in (State.SYN_SENT, State.CLOSED):
@@ -293,98 +294,97 @@ def _max_segment(sock: BaseSocket) -> int:
     return sock.config.mss
 
 
-def _set_max_segment(sock: BaseSocket, number: int) -> None:
+def _set_max_segment(sock: SocketState, number: int) -> None:
     default = sock.default_config.mss
     if number:
         _check_range(number, 88, 32767)  # Linux's bounds.
     sock.change(mss=min(number or default, default))
 
 
-def _notsent_lowat(sock: BaseSocket) -> int:
-    return sock.noted.get((IPPROTO_TCP, TCP_NOTSENT_LOWAT), 0)
+def _notsent_lowat(sock: SocketState) -> int:
+    return (sock.noted or {}).get((IPPROTO_TCP, TCP_NOTSENT_LOWAT), 0)
 
 
-def _set_notsent_lowat(sock: BaseSocket, number: int) -> None:
+def _set_notsent_lowat(sock: SocketState, number: int) -> None:
     """It is unsigned, where all others have a sign; 0 is none."""
-    (sock.noted[IPPROTO_TCP, TCP_NOTSENT_LOWAT],) = _INT.unpack(
-        (number & NO_LOWAT).to_bytes(_INT.size, sys.byteorder)
-    )
+    (signed,) = _INT.unpack((number & NO_LOWAT).to_bytes(_INT.size, sys.byteorder))
+    _note(sock, IPPROTO_TCP, TCP_NOTSENT_LOWAT, signed)
     sock.notsent_lowat = number & NO_LOWAT or NO_LOWAT
     if sock.flow is not None and sock.flow.changed is not None:
-        sock.flow.changed()  # Whoever waits to send may do so now, as on Linux.
+        sock.flow.changed()  # A task that waits to send may do so now, as on Linux.
 
 
-def _set_nodelay(sock: BaseSocket, number: int) -> None:
+def _set_nodelay(sock: SocketState, number: int) -> None:
     sock.change(nodelay=bool(number))
     if number:
         sock.push(small=True)
 
 
-def _set_cork(sock: BaseSocket, number: int) -> None:
+def _set_cork(sock: SocketState, number: int) -> None:
     sock.change(cork=bool(number))
     if not number:
         sock.push(small=False)
 
 
-def _user_timeout(sock: BaseSocket) -> int:
+def _user_timeout(sock: SocketState) -> int:
     return round((sock.config.user_timeout or 0) * 1000)
 
 
-def _set_user_timeout(sock: BaseSocket, number: int) -> None:
+def _set_user_timeout(sock: SocketState, number: int) -> None:
     if number < 0:
         raise os_error(errno.EINVAL)
     sock.change(user_timeout=number / 1000 or sock.default_config.user_timeout)
 
 
-def _syn_count(sock: BaseSocket) -> int:
+def _syn_count(sock: SocketState) -> int:
     config, count = sock.config, 0
     while _syn_timeout(sock, count) < config.syn_timeout:
         count += 1
     return count
 
 
-def _set_syn_count(sock: BaseSocket, number: int) -> None:
+def _set_syn_count(sock: SocketState, number: int) -> None:
     _check_range(number, 1, 127)
     sock.change(syn_timeout=_syn_timeout(sock, number))
 
 
-def _syn_timeout(sock: BaseSocket, count: int) -> float:
+def _syn_timeout(sock: SocketState, count: int) -> float:
     """How long it takes, in seconds, until a SYN sent again `count` times is given up."""
     config = sock.config
     return sum(min(config.rto_initial * 2.0**n, config.rto_max) for n in range(count + 1))
 
 
-def _deferring(sock: BaseSocket) -> int:
+def _deferring(sock: SocketState) -> int:
     """When a SYN,ACK is sent for the last time while data is waited for, in seconds."""
     count = sock.config.defer_accept
     return int(_syn_timeout(sock, count - 1)) if count else 0
 
 
-def _set_deferring(sock: BaseSocket, number: int) -> None:
+def _set_deferring(sock: SocketState, number: int) -> None:
     count = 0
     while count < _MOST_SYN_ACKS and (_syn_timeout(sock, count - 1) if count else 0) < number:
         count += 1
     sock.change(defer_accept=count)
 
 
-def _linger2(sock: BaseSocket) -> int:
+def _linger2(sock: SocketState) -> int:
     return max(-1, ceil(sock.config.fin_wait_2_timeout))
 
 
-def _set_linger2(sock: BaseSocket, number: int) -> None:
+def _set_linger2(sock: SocketState, number: int) -> None:
     seconds = min(max(-1, number), LONGEST_LINGER2)
     sock.change(fin_wait_2_timeout=seconds or sock.default_config.fin_wait_2_timeout)
 
 
-def _set_quick_ack(sock: BaseSocket, number: int) -> None:
+def _set_quick_ack(sock: SocketState, number: int) -> None:
     sock.change(delayed_ack=0.0 if number else sock.default_config.delayed_ack)
 
 
-def _congestion(sock: BaseSocket) -> bytes:
+def _congestion(sock: SocketState) -> bytes:
     return name_of(sock.config.congestion).encode()[:_LONGEST_NAME].ljust(_LONGEST_NAME, b"\0")
 
 
-def _set_congestion(sock: BaseSocket, value: Value) -> None:
+def _set_congestion(sock: SocketState, value: Value) -> None:
     if isinstance(value, int) or not len(value):
         raise os_error(errno.EINVAL)
     name = bytes(value).partition(b"\0")[0].decode(errors="replace")
@@ -394,36 +394,36 @@ def _set_congestion(sock: BaseSocket, value: Value) -> None:
         raise os_error(errno.ENOENT) from None
 
 
-def _set_ttl(sock: BaseSocket, number: int) -> None:
+def _set_ttl(sock: SocketState, number: int) -> None:
     if number == -1:
         number = sock.default_config.ttl
     _check_range(number, 1, 255)
     sock.change(ttl=number)
 
 
-def _set_tos(sock: BaseSocket, number: int) -> None:
+def _set_tos(sock: SocketState, number: int) -> None:
     sock.change(tos=number & 0xFC)
 
 
-def _set_fast_open(sock: BaseSocket, number: int) -> None:
+def _set_fast_open(sock: SocketState, number: int) -> None:
     """How many connections may be open before their handshake has ended (RFC 7413); 0 for none."""
     if number < 0 or sock.flow is not None:
         raise os_error(errno.EINVAL)
     sock.change(fast_open_queue=min(number, MAX_BACKLOG))
 
 
-def _set_fast_open_connect(sock: BaseSocket, number: int) -> None:
+def _set_fast_open_connect(sock: SocketState, number: int) -> None:
     """Whether `connect` waits for what is sent first, to take it along in the SYN."""
-    if number not in (0, 1) or sock.flow is not None or sock.listening:
+    if number not in (0, 1) or sock.flow is not None or sock.listener is not None:
         raise os_error(errno.EINVAL)
     sock.change(fast_open_connect=bool(number))
 
 
 OPTIONS: Final[dict[tuple[int, int], Option]] = {
-    (SOL_SOCKET, SO_ACCEPTCONN): _read_only(lambda sock: int(sock.listening)),
-    (SOL_SOCKET, SO_DOMAIN): _read_only(lambda sock: int(sock.family)),
-    (SOL_SOCKET, SO_TYPE): _read_only(lambda sock: int(sock.type)),
-    (SOL_SOCKET, SO_PROTOCOL): _read_only(lambda sock: sock.proto),
+    (SOL_SOCKET, SO_ACCEPTCONN): _read_only(lambda sock: int(sock.listener is not None)),
+    (SOL_SOCKET, SO_DOMAIN): _read_only(lambda sock: int(AF_INET)),
+    (SOL_SOCKET, SO_TYPE): _read_only(lambda sock: int(SOCK_STREAM)),
+    (SOL_SOCKET, SO_PROTOCOL): _read_only(lambda sock: IPPROTO_TCP),
     (SOL_SOCKET, SO_ERROR): _read_only(lambda sock: sock.take_error()),
     (SOL_SOCKET, SO_KEEPALIVE): _switch("keepalive"),
     (SOL_SOCKET, SO_LINGER): Option(_linger, _set_linger),

@@ -1,29 +1,39 @@
-"""The socket itself: how it opens, listens, accepts and closes."""
+"""The socket itself: how it opens, listens, accepts and closes; its parts do the rest."""
 
 from __future__ import annotations
 
 import errno
+import itertools
 import socket as stdlib_socket
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
-from tunstack.socket.base import ANY
-from tunstack.socket.notices import NoticingSocket
-from tunstack.socket.options import os_error
+from tunstack.ip.address import text
+from tunstack.socket import transfer
+from tunstack.socket.addresses import ANY, resolved, resolved_now
+from tunstack.socket.notices import Notices
+from tunstack.socket.options import get_option, set_option
+from tunstack.socket.state import SocketState, os_error
 from tunstack.socket.stdlib import StdlibSocket
-from tunstack.socket.waiter import Waiter
+from tunstack.socket.surface import Surface
 from tunstack.stack.flow import Flow
 from tunstack.tcp.connection.state import State
 
 if TYPE_CHECKING:
-    from tunstack.host.host import Host
-    from tunstack.socket.base import AddressFormat
+    from tunstack.ip.datagram import Address
+    from tunstack.socket.addresses import AddressFormat
+    from tunstack.socket.endpoint import Endpoint
+    from tunstack.stack.flow import TcpInfo
+    from tunstack.tcp.congestion import CongestionFactory
+
+_descriptors: Final = itertools.count(1 << 30)
+"""Numbers for `fileno`: no real descriptor's, so that neither is mistaken for the other."""
 
 
 @final
-class Socket(NoticingSocket):
+class Socket(Surface):
     """A TCP socket on a :class:`~tunstack.Host`; made by :meth:`tunstack.Host.socket`.
 
     Beside what trio's have, it knows :meth:`abort`, :meth:`tcp_info`, :meth:`wait_acknowledged`,
@@ -31,14 +41,125 @@ class Socket(NoticingSocket):
     :attr:`urgent_remaining`.
     """
 
-    def __init__(self, host: Host) -> None:
-        super().__init__(host)
-        self._connecting = Waiter()
+    def __init__(self, endpoint: Endpoint, *, congestion: CongestionFactory | None = None) -> None:
+        self._fileno = next(_descriptors)
+        self._stack = endpoint.stack
+        self._state = SocketState(endpoint)
+        if congestion is not None:
+            self._state.change(congestion=congestion)
+
+    def __repr__(self) -> str:
+        if self._fileno == -1:
+            return "<tunstack.Socket [closed]>"
+        if self._state.flow is not None:
+            (local, port), (remote, remote_port) = self.getsockname(), self._peer()
+            state = self._state.flow.state.value
+            return f"<tunstack.Socket {local}:{port} to {remote}:{remote_port}, {state}>"
+        if self._state.bound is not None:
+            what = "listening on" if self._state.listener is not None else "bound to"
+            return "<tunstack.Socket {} {}:{}>".format(what, *self.getsockname())
+        return "<tunstack.Socket [not connected]>"
 
     @cached_property
     def _sock(self) -> StdlibSocket:
         """trio's own sockets have one by that name, a `socket.socket`; anyio asks for it."""
         return StdlibSocket.of(self)
+
+    # What it is
+
+    @property
+    def did_shutdown_SHUT_WR(self) -> bool:  # trio's name
+        """Whether our half was shut down."""
+        return self._state.shut_down_write
+
+    def fileno(self) -> int:
+        """Return a number that is no descriptor's; -1 once the socket is closed."""
+        return self._fileno
+
+    def get_inheritable(self) -> bool:
+        """Return False: no child process can have it."""
+        self._state.check_open()
+        return False
+
+    def set_inheritable(self, inheritable: bool) -> None:
+        """Do nothing for False; raise OSError (EOPNOTSUPP) for True."""
+        self._state.check_open()
+        if inheritable:
+            raise os_error(errno.EOPNOTSUPP)
+
+    # Addresses
+
+    def getsockname(self) -> tuple[str, int]:
+        """Return our address and port; ``("0.0.0.0", 0)`` before there are any."""
+        self._state.check_open()
+        if self._state.flow is not None:
+            name = self._state.flow.four_tuple
+            return text(name.local), name.local_port
+        address, port = self._state.bound or (None, 0)
+        return str(ANY) if address is None else text(address), port
+
+    def getpeername(self) -> tuple[str, int]:
+        """Return the peer's address and port; raises OSError (ENOTCONN)."""
+        self._state.check_open()
+        if self._state.flow is None or self._state.flow.state in (State.SYN_SENT, State.CLOSED):
+            raise os_error(errno.ENOTCONN)
+        return self._peer()
+
+    def _peer(self) -> tuple[str, int]:
+        assert self._state.flow is not None
+        name = self._state.flow.four_tuple
+        return text(name.remote), name.remote_port
+
+    async def bind(self, address: AddressFormat) -> None:
+        """Take a local address and port; ``"0.0.0.0"`` and 0 stand for any.
+
+        Raises:
+            OSError: EADDRNOTAVAIL for an address that is not the host's, EADDRINUSE, EINVAL.
+        """
+        await trio.lowlevel.checkpoint()
+        self._state.check_open()
+        self._check_unnamed()
+        self._bind(*await resolved(address))
+
+    def bind_now(self, address: AddressFormat) -> None:
+        """Do what :meth:`bind` does, as a plain call: to look up a name holds up everything."""
+        self._state.check_open()
+        self._check_unnamed()
+        self._bind(*resolved_now(address))
+
+    def _check_unnamed(self) -> None:
+        if self._state.bound is not None or self._state.flow is not None:
+            raise os_error(errno.EINVAL)
+
+    def _bind(self, local: Address, port: int) -> None:
+        self._state.check_open()
+        self._check_unnamed()
+        self._state.endpoint.check_up()
+        where = None if local == ANY.packed else local
+        port = self._stack.bind(where, port, reuse=self._state.reuse_address)
+        self._state.bound = where, port
+        self._state.bound_reuse = self._state.reuse_address
+
+    # Options
+
+    def getsockopt(self, level: int, optname: int, buflen: int = 0) -> Any:
+        """Return a socket option: an int, or bytes if `buflen` is given.
+
+        What there is, and what it does, stands in :mod:`tunstack.socket.options`.
+        """
+        self._state.check_open()
+        return get_option(self._state, level, optname, buflen)
+
+    def setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None) -> None:
+        """Set a socket option to an int or to bytes; see :mod:`tunstack.socket.options`."""
+        self._state.check_open()
+        if value is None:
+            raise os_error(errno.EINVAL)
+        set_option(self._state, level, optname, value)
+
+    def tcp_info(self) -> TcpInfo:
+        """Return what the connection is like now (Linux's TCP_INFO); raises OSError (ENOTCONN)."""
+        return self._state.connected().info()
 
     # Opening
 
@@ -53,14 +174,14 @@ class Socket(NoticingSocket):
                 EHOSTUNREACH or ENETUNREACH (ICMP says so), EADDRNOTAVAIL, EISCONN, EALREADY.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        early = self._config.fast_open_connect
+        early = self._state.config.fast_open_connect
         flow = await self._begin(address, early=early)
         if early and flow.awaits_data:
-            flow.withhold_syn()
-            self._host.acted(flow)
+            self._stack.withhold_syn(flow)
+            self._state.endpoint.flush()
             await trio.lowlevel.cancel_shielded_checkpoint()
         else:
-            self._host.acted(flow)
+            self._state.endpoint.flush()
             await self._until_open(flow)
 
     async def _send_opening(self, data: Any, flags: int, address: AddressFormat) -> int:
@@ -71,66 +192,49 @@ class Socket(NoticingSocket):
             raise os_error(errno.EDESTADDRREQ)
         flow = await self._begin(address, early=True)
         with memoryview(data).cast("B") as view:
-            sent = flow.send(view, trio.current_time())
-        self._host.acted(flow)
+            sent = self._state.endpoint.send(flow, view)
         await self._until_open(flow)
         return sent
 
     async def _begin(self, address: AddressFormat, *, early: bool) -> Flow:
-        self._check_open()
-        remote, port = await self._resolve(address)
-        self._check_open()
-        if self._connecting:
+        self._state.check_open()
+        remote, port = await resolved(address)
+        self._state.check_open()
+        if self._state.connecting:
             raise os_error(errno.EALREADY)
-        if self._flow is not None or self._listener is not None:
+        if self._state.flow is not None or self._state.listener is not None:
             raise os_error(errno.EISCONN)
-        self._host.check_up()
-        local, local_port = self._bound or (None, 0)
+        self._state.endpoint.check_up()
+        local, local_port = self._state.bound or (None, 0)
         if remote == ANY.packed:  # As on Linux: this host itself.
-            remote = local or self._host.stack.addresses.source_for(remote)
-        flow = self._host.stack.opening.connect(
+            remote = local or self._stack.source_for(remote)
+        flow = self._stack.connect(
             remote,
             port,
             trio.current_time(),
             local=local,
             local_port=local_port,
-            config=self._config,
+            config=self._state.config,
             early=early,
         )
-        self._attach(flow)
+        self._state.attach(flow)
         return flow
 
     async def _until_open(self, flow: Flow) -> None:
         try:
             while flow.state in (State.SYN_SENT, State.SYN_RECEIVED):
-                await self._connecting.wait()
+                await self._state.connecting.wait()
         except trio.Cancelled:
             self.close()
             raise
-        if self._fileno == -1:
-            raise trio.ClosedResourceError("another task closed this socket")
+        self._state.check_not_closed_meanwhile()
         if flow.state is State.CLOSED:
-            self._detach(flow)  # So that another attempt may be made, as on Linux.
-            self._host.acted(flow)
+            self._state.flow = None  # So that another attempt may be made, as on Linux.
+            self._stack.detach(flow)
+            self._stack.mark_pending(flow)
+            self._state.endpoint.flush()
             error = flow.error or os_error(errno.ECONNABORTED)  # Else `shutdown` ended it.
             raise OSError(error.errno, error.strerror)
-
-    def _attach(self, flow: Flow) -> None:
-        self._flow = flow
-        self._error_told = False
-        flow.changed = self._changed
-        self._host.stack.memory.attach()
-
-    def _detach(self, flow: Flow) -> None:
-        self._flow = flow.changed = None
-        self._host.stack.memory.detach()
-
-    def __del__(self) -> None:
-        """What nobody has closed is not held any more, if its connection has ended."""
-        flow = getattr(self, "_flow", None)
-        if flow is not None:
-            self._detach(flow)
-            self._host.stack.memory.forget(flow)
 
     def listen(self, backlog: int = 128) -> None:
         """Answer SYNs; at most `backlog` connections wait to be accepted (4096 at the most).
@@ -138,21 +242,21 @@ class Socket(NoticingSocket):
         Raises:
             OSError: EADDRINUSE, EINVAL when connected.
         """
-        self._check_open()
-        if self._flow is not None:
+        self._state.check_open()
+        if self._state.flow is not None:
             raise os_error(errno.EINVAL)
-        self._host.check_up()
-        if self._listener is not None:
-            self._listener.set_backlog(backlog)
+        self._state.endpoint.check_up()
+        if self._state.listener is not None:
+            self._state.listener.set_backlog(backlog)
             return
-        stack = self._host.stack
-        if self._bound is None:
-            self._bound = None, stack.demux.bind(None, 0, reuse=self.reuse_address)
-            self._bound_reuse = self.reuse_address
-        listener = stack.opening.listen(*self._bound, backlog, config=self._config)
-        listener.changed = self._receiving.wake
-        self._listener = listener
-        self._host.listening(self)
+        stack = self._stack
+        if self._state.bound is None:
+            self._state.bound = None, stack.bind(None, 0, reuse=self._state.reuse_address)
+            self._state.bound_reuse = self._state.reuse_address
+        listener = stack.listen(*self._state.bound, backlog, config=self._state.config)
+        listener.changed = self._state.receiving.wake
+        self._state.listener = listener
+        self._state.endpoint.add_listener(self.close)
 
     async def accept(self) -> tuple[Socket, tuple[str, int]]:
         """Return a socket for the next connection, and the peer's address and port.
@@ -163,25 +267,26 @@ class Socket(NoticingSocket):
             trio.ClosedResourceError: the socket was closed meanwhile, or its host's device is gone.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._check_open()
-        if self._listener is None:
+        self._state.check_open()
+        if self._state.listener is None:
             raise os_error(errno.EINVAL)
-        self._receiving.check_free()
+        self._state.receiving.check_free()
         waited = False
-        while (connection := self._listener.accept()) is None:
-            await self._receiving.wait()
+        while (connection := self._state.listener.accept()) is None:
+            await self._state.receiving.wait()
             waited = True
-            if self._listener is None:
+            if self._state.listener is None:
                 raise trio.ClosedResourceError(
                     "this socket was closed, or its host's device is gone"
                 )
         assert isinstance(connection, Flow)
-        sock = Socket(self._host)
-        sock.linger = self.linger
-        sock.notsent_lowat = self.notsent_lowat
-        sock.noted = dict(self.noted)
-        sock._config = connection.config
-        sock._attach(connection)
+        sock = Socket(self._state.endpoint)
+        state, ours = sock._state, self._state
+        state.linger = ours.linger
+        state.notsent_lowat = ours.notsent_lowat
+        state.noted = None if ours.noted is None else dict(ours.noted)
+        state.config = connection.config
+        state.attach(connection)
         if not waited:
             await trio.lowlevel.cancel_shielded_checkpoint()
         return sock, sock._peer()
@@ -194,74 +299,173 @@ class Socket(NoticingSocket):
         Raises:
             OSError: ENOTCONN, EINVAL.
         """
-        flow = self._connected()
+        flow = self._state.connected()
         if flow.state is State.CLOSED:
             raise os_error(errno.ENOTCONN)
         if flag not in (stdlib_socket.SHUT_RD, stdlib_socket.SHUT_WR, stdlib_socket.SHUT_RDWR):
             raise os_error(errno.EINVAL)
         if flag != stdlib_socket.SHUT_WR:
-            flow.shutdown_receive()
-            self._receiving.wake()
+            self._state.receiving.wake()
         if flag != stdlib_socket.SHUT_RD:
-            self._shut_down_write = True
-            flow.shutdown()
-        self._host.acted(flow)
+            self._state.shut_down_write = True
+        self._stack.shutdown(
+            flow,
+            send=flag != stdlib_socket.SHUT_RD,
+            receive=flag != stdlib_socket.SHUT_WR,
+        )
+        self._state.endpoint.flush()
 
     def close(self) -> None:
-        """Let go of the connection, or of the port; idempotent.
+        """Close the connection, or release the port; idempotent.
 
-        What was sent is still delivered, and the teardown goes on without us; SO_LINGER may say for
-        how long. The connection is reset instead if data is unread, or with SO_LINGER on and 0
-        seconds. Tasks that wait in this socket wake with `trio.ClosedResourceError`.
+        What was sent is still delivered, and the teardown goes on without the socket; SO_LINGER may
+        say for how long. The connection is reset instead if data is unread, or with SO_LINGER on
+        and 0 seconds. Tasks that wait in this socket wake with `trio.ClosedResourceError`.
         """
-        self._let_go(abort=self.linger == 0)
+        self._close(abort=self._state.linger == 0)
 
     def abort(self) -> None:
-        """Close with a RST (RFC 9293 section 3.10.5, ABORT): the peer learns of no good end."""
-        self._let_go(abort=True)
+        """Close with a RST (RFC 9293 section 3.10.5, ABORT)."""
+        self._close(abort=True)
 
-    def _let_go(self, *, abort: bool) -> None:
+    def _close(self, *, abort: bool) -> None:
         if self._fileno == -1:
             return
         self._fileno = -1
-        flow = self._flow
+        self._state.closed = True
+        flow, self._state.flow = self._state.flow, None
         if flow is not None:
-            self._detach(flow)
             if abort:
-                flow.abort()
+                self._stack.detach(flow)
+                self._stack.abort(flow)
             else:
-                flow.close(self.linger)
-            self._host.acted(flow)
+                self._stack.close(flow, self._state.linger)
+            self._state.endpoint.flush()
         self._stop_listening()
-        if self._bound is not None:
-            self._host.stack.demux.unbind(*self._bound, reuse=self._bound_reuse)
-            self._bound = None
-        for waiter in (self._receiving, self._sending, self._connecting, *self._conditions):
-            waiter.wake()
+        if self._state.bound is not None:
+            self._stack.unbind(*self._state.bound, reuse=self._state.bound_reuse)
+            self._state.bound = None
+        self._state.wake_all()
 
     def _stop_listening(self) -> None:
-        if self._listener is not None:
-            assert self._bound is not None
-            self._host.stack.opening.close_listener(*self._bound, self._listener)
-            self._host.not_listening(self)
-            self._listener = None
-            self._host.flush()
+        if self._state.listener is not None:
+            assert self._state.bound is not None
+            self._stack.unlisten(*self._state.bound, self._state.listener)
+            self._state.endpoint.remove_listener(self.close)
+            self._state.listener = None
+            self._state.endpoint.flush()
 
-    # Within
+    # Data
 
-    def _changed(self) -> None:
-        """The flow changed: wake whoever waits for just that."""
-        flow = self._flow
-        if flow is None:
-            return
-        if self._receiving.task is not None and flow.readable:
-            self._receiving.wake()
-        if self._sending.task is not None and self._writable(flow):
-            self._sending.wake()
-        if self._connecting.task is not None and flow.state not in (
-            State.SYN_SENT,
-            State.SYN_RECEIVED,
-        ):
-            self._connecting.wake()
-        if self._conditions:
-            self._notice(flow)
+    def recv(self, buflen: int, flags: int = 0, /) -> Any:
+        """Receive at most `buflen` octets; ``b""`` at the peer's end of stream.
+
+        A call that begins before the last octet of urgent data ends there as well. With the flag
+        ``MSG_OOB`` it returns that octet, if SO_OOBINLINE is off. With ``MSG_PEEK`` what it returns
+        stays where it is. ``MSG_DONTWAIT`` changes nothing, as for trio's own sockets.
+
+        Raises:
+            OSError: ECONNRESET, ETIMEDOUT..., ENOTCONN; with MSG_OOB EINVAL, there is none.
+            trio.BusyResourceError: another task waits in `recv`.
+        """
+        return transfer.receive(self._state, buflen, flags)
+
+    def _recv(self, size: int, flags: int = 0) -> Any:
+        return transfer.receive(self._state, size, flags)
+
+    def send(self, bytes: Any, flags: int = 0, /) -> Any:
+        """Send what there is room for of `bytes`; returns how many octets that was, at least one.
+
+        With the flag ``MSG_MORE`` a segment that it does not fill waits for the next call. With
+        ``MSG_OOB`` it is urgent, up to the last octet that was taken (RFC 6093: not for new
+        programs).
+
+        Raises:
+            OSError: EPIPE after shutdown, ECONNRESET, ETIMEDOUT..., ENOTCONN.
+            trio.BusyResourceError: another task waits to send.
+        """
+        if type(bytes) is memoryview and bytes.format == "B" and bytes.ndim == 1:
+            return transfer.send(self._state, bytes, flags)  # As trio's streams give it.
+        return self._send(bytes, flags)
+
+    async def _send(self, data: Any, flags: int = 0) -> int:
+        with memoryview(data).cast("B") as view:
+            return await transfer.send(self._state, view, flags)
+
+    async def wait_writable(self) -> None:
+        """Wait until `send` would take something, or fail.
+
+        Raises:
+            trio.BusyResourceError: another task waits to send.
+        """
+        await transfer.wait_writable(self._state)
+
+    def is_readable(self) -> bool:
+        """Whether `recv`, or `accept`, would return at once."""
+        self._state.check_open()
+        if self._state.listener is not None:
+            return len(self._state.listener) > 0
+        return self._state.flow is None or self._state.flow.readable
+
+    # Notices
+
+    async def wait_acknowledged(self) -> None:
+        """Wait until the peer has acknowledged all that was sent, and the end of it after shutdown.
+
+        So a `close` after it loses nothing. It does what SO_LINGER does where closing may block::
+
+            with trio.move_on_after(5):
+                await sock.wait_acknowledged()
+            sock.close()
+
+        Raises:
+            OSError: ECONNRESET, ETIMEDOUT..., ENOTCONN.
+            trio.BusyResourceError: another task waits for it.
+        """
+        await Notices.of(self._state).wait_acknowledged()
+
+    async def wait_soft_error(self) -> OSError:
+        """Wait for the next error that does not end the connection, and return it.
+
+        That is what ICMP says, and that the third retransmission of a segment had no answer
+        (ETIMEDOUT), as long as the connection has not ended by it. Of several since the last call
+        it returns the latest. A program that does not call is not told (RFC 9293 section
+        3.9.1.8, MUST-47, SHLD-20).
+
+        Raises:
+            OSError: ENOTCONN, there will be none any more.
+            trio.BusyResourceError: another task waits for it.
+        """
+        return await Notices.of(self._state).wait_soft_error()
+
+    # Urgent data (RFC 6093)
+
+    async def wait_urgent(self) -> None:
+        """Wait until the peer has announced urgent data, or more of it, since the last call.
+
+        It stands in the stream, or still will; :attr:`urgent_remaining` says how far to read.
+
+        Raises:
+            OSError: ENOTCONN, nothing can come any more.
+            trio.BusyResourceError: another task waits for it, or for its octet.
+        """
+        await Notices.of(self._state).wait_urgent()
+
+    @property
+    def urgent_remaining(self) -> int:
+        """Octets from what is read next to the end of the urgent data; 0 when all of it is read.
+
+        Raises:
+            OSError: ENOTCONN.
+        """
+        return self._state.connected().receiver.urgent_remaining
+
+    def at_mark(self) -> bool:
+        """Whether what is read next is the last urgent octet; SO_OOBINLINE off, what follows it.
+
+        As `sockatmark` of POSIX. No `recv` goes from before the mark past it.
+
+        Raises:
+            OSError: ENOTCONN.
+        """
+        return self._state.connected().receiver.at_mark

@@ -14,7 +14,7 @@ import socket as stdlib_socket
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
 if TYPE_CHECKING:
-    from tunstack.socket.base import AddressFormat
+    from tunstack.socket.addresses import AddressFormat
     from tunstack.socket.socket import Socket
 
 

@@ -11,7 +11,7 @@ from tunstack.tcp.connection.state import State
 from tunstack.tcp.recovery.recovery import Phase
 
 if TYPE_CHECKING:
-    from tunstack.socket.base import BaseSocket
+    from tunstack.socket.state import SocketState
     from tunstack.stack.flow import Flow
 
 _LAYOUT: Final = struct.Struct("=8B24I4Q4I")
@@ -45,7 +45,7 @@ _LEAST_UNLIMITED: Final = 1 << 30
 """Octets; our congestion controls' threshold before a loss."""
 
 
-def packed_tcp_info(sock: BaseSocket) -> bytes:
+def packed_tcp_info(sock: SocketState) -> bytes:
     """What TCP_INFO gives; nearly all 0 while there is no connection.
 
     As on Linux, a listener tells there of those that wait for `accept`, and its backlog.
@@ -53,7 +53,7 @@ def packed_tcp_info(sock: BaseSocket) -> bytes:
     if sock.flow is not None:
         return _pack(sock.flow, trio.current_time())
     waiting, backlog = sock.backlog
-    state = State.LISTEN if sock.listening else State.CLOSED
+    state = State.LISTEN if sock.listener is not None else State.CLOSED
     return _LAYOUT.pack(_STATES[state], *[0] * 11, waiting, backlog, *[0] * 26)
 
 

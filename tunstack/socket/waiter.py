@@ -13,7 +13,7 @@ class Waiter:
 
     def __init__(self) -> None:
         self.task: trio.lowlevel.Task | None = None
-        """Who waits here."""
+        """The task that waits here."""
 
     def __bool__(self) -> bool:
         return self.task is not None

@@ -1,14 +1,16 @@
 """One endpoint, sans-IO: packets in, packets out, connections in between.
 
-stack        the endpoint: dispatch, and the calls of the loop and of sockets
+stack        the endpoint, and its face: the calls of applications
+engine       the calls of the loop: dispatch, what is sent, timers
+context      the tables, accounts and queues that the parts below share
 flow         a connection with its four-tuple, and what the stack notes about it
 opening      active and passive OPEN
 admission    which SYN may begin a connection: backlogs, half-open, cookies, rates
-eviction     whose connection ends when the host is full
+eviction     which connection ends when the host is full
 peers        connections and memory by peer
 memory       what connections hold, against the limit
 limits       the limits of a host
-time_wait    connections in TIME-WAIT that nobody owns
+time_wait    connections in TIME-WAIT without a socket
 timers       one queue for the deadlines of all connections
 output       packets out, and observations of packets in and out
 paths        ICMP in and out, and the path MTUs that it tells

@@ -1,4 +1,4 @@
-"""Our addresses: what is for us, and who cannot have sent it."""
+"""The addresses of a stack: which packets are for them, and which sources are impossible."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Addresses:
         """Raise `Discard` for what is not for us, or cannot be from `src`.
 
         Args:
-            src: Whence it comes.
-            dst: Where it goes.
+            src: Source address.
+            dst: Destination address.
             looped: Whether we sent it ourselves, so that it did not come by the link.
         """
         if dst not in self.local:

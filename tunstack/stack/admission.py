@@ -1,4 +1,4 @@
-"""Who may come in: what becomes of segments that belong to no connection.
+"""What becomes of segments that belong to no connection: RST, cookie, drop, or a new connection.
 
 Every SYN may be forged, and costs its sender nothing. So what it costs us is bounded: by the
 backlog, by what may be half open, by how many connections there may be, and by memory. When too
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tunstack.ip.ratelimit import PeerRateLimit
 from tunstack.stack.flow import Flow
-from tunstack.stack.peers import LOOKS
+from tunstack.stack.peers import CANDIDATES
 from tunstack.tcp.connection.arrival import reset_for
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.listen.cookies import LIFETIME, SynCookies
@@ -20,12 +20,9 @@ from tunstack.tcp.listen.isn import timestamp
 from tunstack.tcp.segment import ACK, FIN, RST, SYN
 
 if TYPE_CHECKING:
-    from collections import Counter
-
     from tunstack.ip.demux import FourTuple
+    from tunstack.stack.context import Context
     from tunstack.stack.eviction import Eviction
-    from tunstack.stack.limits import Limits
-    from tunstack.tcp.budget import Budget
     from tunstack.tcp.connection.connection import Connection
     from tunstack.tcp.listen.isn import InitialNumbers
     from tunstack.tcp.listen.listener import Listener
@@ -38,7 +35,7 @@ COUNTERS: Final = (
     "half_open_dropped",
     "resets_suppressed",
 )
-"""What is counted here; the names in the statistics."""
+"""Names in the statistics that are counted here."""
 
 
 class Decision(NamedTuple):
@@ -55,7 +52,7 @@ class Decision(NamedTuple):
     syn: Segment | None = None
 
 
-_WELCOME: Final = Decision(None)
+_ADMIT: Final = Decision(None)
 
 
 def _others(connection: Connection) -> int:
@@ -65,33 +62,27 @@ def _others(connection: Connection) -> int:
 
 
 class Admission:
-    """The doorkeeper of a stack.
+    """Decides which SYN begins a connection.
 
     Attributes:
-        half_open: What all listeners have half open together.
-        icmp_errors: How often a stranger is told of a mistake.
+        half_open: The half-open connections of all listeners together.
+        icmp_errors: The rate limit of ICMP errors, by peer.
     """
 
     def __init__(
-        self,
-        limits: Limits,
-        secret: bytes,
-        *,
-        numbers: InitialNumbers,
-        budget: Budget,
-        eviction: Eviction,
-        counters: Counter[str],
+        self, secret: bytes, numbers: InitialNumbers, eviction: Eviction, context: Context
     ) -> None:
-        """Make one; `eviction` says if one more connection may be, and sees to it."""
+        """Make one; `eviction` says if there is room for one more connection, and makes it."""
+        limits = context.limits
         self.half_open = HalfOpen(limits.half_open)
         self.icmp_errors = PeerRateLimit(limits.icmp_errors, secret)
         self._resets = PeerRateLimit(limits.resets, secret)
         self._policy = limits.syncookies
         self._cookies = SynCookies(secret)
         self._numbers = numbers
-        self._budget = budget
+        self._budget = context.memory.budget
         self._eviction = eviction
-        self._counters = counters
+        self._counters = context.counters
 
     def judge(
         self,
@@ -105,26 +96,26 @@ class Admission:
         """What becomes of a segment for which there is no connection (section 3.10.7.1 and 2).
 
         Args:
-            listener: Who listens where it goes, if somebody does.
-            name: Where it goes, and whence it comes.
+            listener: The listener at its destination, if there is one.
+            name: Its addresses and ports.
             segment: The segment.
             now: Seconds.
             reopens: Whether it is a SYN that has ended a connection in TIME-WAIT.
         """
         kind = segment.flags & (SYN | ACK | RST)
         if listener is not None and (not kind or segment.flags & (SYN | FIN | ACK) == SYN | FIN):
-            # Section 3.10.7.2, fourth, drops the first; the other nobody sends in good faith, and
+            # Section 3.10.7.2, fourth, drops the first; the other no honest peer sends, and
             # Linux drops it as well.
             return Decision(Verdict.IGNORED)
         if listener is not None and kind == SYN:
-            # Whoever had a connection before is real; and a cookie's number could be an old one.
+            # A peer that had a connection is not forged; and a cookie could be an old number.
             if listener.full:
                 return Decision(Verdict.BACKLOG_FULL)
             refusal = None
             if reopens or not self._wants_cookie(listener):
                 refusal = self._no_room(name, now, proven=self._policy == "never")
                 if refusal is None:
-                    return _WELCOME
+                    return _ADMIT
             elif self._budget.full:
                 refusal = Verdict.NO_MEMORY
             if refusal is None:
@@ -142,13 +133,13 @@ class Admission:
             self._counters["syncookies_failed"] += 1
         return self._reset(name, segment, now)
 
-    def give_up_half_open(self, listener: Listener) -> Connection | None:
+    def evict_half_open(self, listener: Listener) -> Connection | None:
         """End a half-open connection, and return it, if there is no room for one more.
 
         Of some of the oldest it is one of the peer that has most connections, and of those the
         oldest: one address that begins many does not drive out what others have begun.
         """
-        oldest = listener.half_open.oldest(LOOKS) if listener.half_open.full else []
+        oldest = listener.half_open.oldest(CANDIDATES) if listener.half_open.full else []
         if not oldest:
             return None
         chosen = max(oldest, key=_others)

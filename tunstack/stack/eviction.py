@@ -1,13 +1,12 @@
-"""Who may have one connection more, and whose place it takes when the host is full.
+"""Which connection ends when the host is full and another begins.
 
 In this order: the oldest in TIME-WAIT; the oldest orphan of the peer that has most of them; and
-unless `Limits.evict` is off, a connection in use. That is one of whoever has most, if that is more
-than the newcomer has: of connections the one that has been idle longest, of memory the one that
-holds most. Where everybody has as much, it is one that has been idle for a minute, whoever has it.
+unless `Limits.evict` is off, a connection in use. That is one of the peer that has most, if that is
+more than the new peer has: of connections the one that has been idle longest, of memory the one
+that holds most. Where all have as much, it is one that has been idle for a minute, of any peer.
 
 No SYN ends a connection in use, for it may be forged. Where one would have to, it is answered by a
-cookie, and the ACK that brings the cookie back, from where nobody but its sender can have got it,
-ends the other.
+cookie, and the ACK that returns the cookie ends the other.
 """
 
 from __future__ import annotations
@@ -17,55 +16,38 @@ from typing import TYPE_CHECKING, Final
 from tunstack.tcp.connection.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Callable
-
     from tunstack.ip.datagram import Address
-    from tunstack.ip.demux import Demultiplexer
+    from tunstack.stack.context import Context
     from tunstack.stack.flow import Flow
-    from tunstack.stack.limits import Limits
-    from tunstack.stack.memory import Memory
-    from tunstack.stack.time_wait import TimeWaits
-    from tunstack.tcp.listen.listener import Listener
 
 IDLE: Final = 60.0
-"""Seconds after which a connection is given up for one more, though its peer has no other."""
+"""Seconds without a segment after which the only connection of a peer may be evicted."""
 
 _SHARE: Final = 4
 """The share of the memory that every peer may hold, as a power of two: a sixteenth."""
 
 COUNTERS: Final = ("connections_evicted", "peer_limited")
-"""What is counted here; the names in the statistics."""
+"""Names in the statistics that are counted here."""
 
 
 class Eviction:
-    """Makes room."""
+    """Ends connections to make room for another."""
 
-    def __init__(
-        self,
-        limits: Limits,
-        *,
-        demux: Demultiplexer[Flow, Listener],
-        memory: Memory,
-        time_waits: TimeWaits,
-        counters: Counter[str],
-        touch: Callable[[Flow], None],
-    ) -> None:
-        """Make it; `touch` is called with flows that have ended."""
-        self._limits = limits
-        self._demux = demux
-        self._memory = memory
-        self._time_waits = time_waits
-        self._counters = counters
-        self._touch = touch
+    def __init__(self, context: Context) -> None:
+        self._limits = context.limits
+        self._demux = context.demux
+        self._memory = context.memory
+        self._time_waits = context.time_waits
+        self._counters = context.counters
+        self._mark_pending = context.mark_pending
 
     def make_room(self, remote: Address, now: float, *, proven: bool) -> Verdict | None:
-        """Why there may not be one connection more; None if there may, and is room for it.
+        """Make room for one connection more; returns None, or why there is none.
 
         Args:
-            remote: Of whom.
+            remote: Its peer.
             now: Seconds.
-            proven: Whether that is known to be true, so that one in use may end for it.
+            proven: Whether `remote` is known not to be forged: only then one in use is evicted.
         """
         while self._memory.budget.full:
             if not (proven and self._evict(self._for_memory(remote, now))):
@@ -73,15 +55,15 @@ class Eviction:
         return self.make_place(remote, now, proven=proven)
 
     def make_place(self, remote: Address, now: float, *, proven: bool) -> Verdict | None:
-        """As :meth:`make_room`, however full the memory is."""
+        """As :meth:`make_room`, but for the limit of memory."""
         limits = self._limits
         if limits.peer_connections is not None and self._is_limited(remote):
             self._counters["peer_limited"] += 1
             return Verdict.TOO_MANY
         while len(self._demux.connections) + len(self._time_waits) >= limits.connections:
-            if self._memory.give_up_wait():
+            if self._memory.evict_time_wait():
                 continue
-            ended = self._memory.give_up_one()
+            ended = self._memory.evict_ended()
             if ended is not None:
                 self._forget(ended)
             elif not (proven and self._evict(self._for_connection(remote, now))):
@@ -99,30 +81,30 @@ class Eviction:
         return most is not None and peer is not None and len(peer.members) >= most
 
     def _for_memory(self, remote: Address, now: float) -> Flow | None:
-        """Who is to go for the memory that it holds; None if nobody is."""
+        """The connection to evict for its memory; None if there is none."""
         if not self._limits.evict:
             return None
         peers = self._memory.peers
         newcomer = peers.find(remote)
-        hoard = peers.largest_hoard()
-        flow = peers.idle_longest() if hoard is None else hoard.heaviest()
+        largest = peers.with_most_memory()
+        flow = peers.idle_longest() if largest is None else largest.heaviest()
         share = max(self._limits.memory >> _SHARE, 0 if newcomer is None else newcomer.held)
-        if hoard is not None and hoard is not newcomer and hoard.held > share:
+        if largest is not None and largest is not newcomer and largest.held > share:
             return flow
         return flow if flow is not None and now - flow.active_at >= IDLE else None
 
     def _for_connection(self, remote: Address, now: float) -> Flow | None:
-        """Who is to go for its place; None if nobody is."""
+        """The connection to evict where there are too many; None if there is none."""
         if not self._limits.evict:
             return None
         peers = self._memory.peers
-        crowd = peers.largest_crowd()
-        if crowd is not None:
+        largest = peers.with_most_connections()
+        if largest is not None:
             newcomer = peers.find(remote)
             own = 0 if newcomer is None else len(newcomer.members)
-            if len(crowd.members) > own + 1:
-                return crowd.idle_longest()
-        flow = peers.idle_longest() if crowd is None else crowd.idle_longest()
+            if len(largest.members) > own + 1:
+                return largest.idle_longest()
+        flow = peers.idle_longest() if largest is None else largest.idle_longest()
         return flow if flow is not None and now - flow.active_at >= IDLE else None
 
     def _evict(self, flow: Flow | None) -> bool:
@@ -136,4 +118,4 @@ class Eviction:
 
     def _forget(self, ended: Flow) -> None:
         self._demux.remove(ended.four_tuple, ended)
-        self._touch(ended)
+        self._mark_pending(ended)

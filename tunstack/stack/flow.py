@@ -1,4 +1,4 @@
-"""A connection where it lives: between two addresses, in a stack."""
+"""A connection with its addresses, and what the stack notes about it."""
 
 from __future__ import annotations
 
@@ -110,14 +110,17 @@ class Flow(Connection):
     """A connection with its four-tuple, and what the stack notes about it.
 
     Attributes:
-        accounted: What it was last known to hold, in octets (:mod:`tunstack.stack.memory`).
-        four_tuple: Its name. number: Which of the stack's connections it is, in the order in which
-        they began. changed: Called when something happened that an application may wait for.
-        scheduled: The timer queue's note. touched: Whether it waits to be asked what it sends.
-        observed: The state that the last observation told of. peer: Whose it is, as long as the
-        stack has it (:mod:`tunstack.stack.peers`); beside it what that
-            module notes in `heavy_from`, `place` and `place_of_all`.
-        write: Sends one of its segments, lean ones, once it has been an ordinary connection.
+        accounted: Octets in its memory account (:mod:`tunstack.stack.memory`).
+        four_tuple: Its addresses and ports.
+        number: Its place in the order in which the connections of the stack began.
+        changed: Called when something happened that its application may wait for; None if it is
+            not attached.
+        scheduled: When it is in the timer queue, in seconds; the queue's own.
+        pending: Whether the next flush asks it what it sends.
+        observed: The state that the last observation told of.
+        peer: Its peer, as long as the stack has it (:mod:`tunstack.stack.peers`, whose own are
+            `heavy_from`, `place` and `place_of_all`).
+        write: Sends lean segments of it; None until it has been on the fast path.
         received_tos: The Differentiated Services and ECN octet of the latest datagram whose
             segment was accepted.
     """
@@ -130,11 +133,11 @@ class Flow(Connection):
         "number",
         "observed",
         "peer",
+        "pending",
         "place",
         "place_of_all",
         "received_tos",
         "scheduled",
-        "touched",
         "write",
     )
 
@@ -156,7 +159,7 @@ class Flow(Connection):
         self.place = self.place_of_all = 0
         self.changed: Callable[[], None] | None = None
         self.scheduled: float | None = None
-        self.touched = False
+        self.pending = False
         self.write: Write | None = None
         self.observed = self.state
         self.received_tos = 0

@@ -1,4 +1,4 @@
-"""What bounds a whole host, whoever its peers are."""
+"""The limits of a host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who holds how much of a host's memory, and who gives it up when it runs short."""
+"""The memory that connections hold, and what is freed when it runs short."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tunstack.tcp.budget import Budget
 
 _GRAIN: Final = 4096
-"""Octets: what comes and goes with each request is not worth the accounting."""
+"""Octets by which the account of a flow on the fast path may be wrong for a while."""
 
 SOCKET_SIZE: Final = 1536
 """Octets that a connection's socket takes, and the least that an application takes for it.
@@ -33,7 +33,7 @@ Measured: a task that waits in a stream over it takes 3.4 KiB with both, and it 
 connection that takes a little less than it is counted for.
 """
 _EASED: Final = 64
-"""How many connections are looked at in one go when memory is not tight any more."""
+"""Connections that are looked at in one go when memory is not tight any more."""
 
 COUNTERS: Final = (
     "memory_tight",
@@ -41,20 +41,19 @@ COUNTERS: Final = (
     "time_wait_pruned",
     "orphans_pruned",
 )
-"""What is counted here; the names in the statistics. What is pruned of data counts by octets."""
+"""Names in the statistics that are counted here; pruned data is counted in octets."""
 
 
 class Memory:
-    """The accounts of all flows of a stack, by their own word (`Flow.held`) after each batch.
+    """The accounts of all flows of a stack: `Flow.held` of each, after each batch.
 
-    Beside the sum it knows who could give something up, the oldest first, so that nobody is ever
-    searched for.
+    It also lists the flows that could free memory, the oldest first, so that there is no search.
 
     Attributes:
         budget: The sum, and the flags that connections look at.
-        peers: Who has how much of it.
-        orphans_over: Whether there are more orphans than there may be: :meth:`relieve` ends some.
-        was_tight: Whether it was tight, and :meth:`ease` has not told since that it is not.
+        peers: What each peer holds of it.
+        orphans_over: Whether there are too many orphans: :meth:`relieve` ends some.
+        was_tight: Whether it was tight, and :meth:`ease` has not reached all flows since.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class Memory:
         *,
         orphans: int,
     ) -> None:
-        """Begin with nothing; there may be so many `orphans`."""
+        """Begin with nothing; `orphans` is how many there may be."""
         self.budget = budget
         self.peers: Peers[Flow] = Peers()
         self.orphans_over = False
@@ -73,18 +72,18 @@ class Memory:
         self._waits = waits
         self._counters = counters
         self.was_tight = False
-        # Who came first goes first. A plain dictionary looks for its first entry among those that
+        # In order of age. A plain dictionary looks for its first entry among those that
         # were deleted before it: 16 µs with 32,768 in TIME-WAIT, for each new connection.
         self._gaps: OrderedDict[Flow, None] = OrderedDict()
         self._time_wait: OrderedDict[Flow, None] = OrderedDict()
         self._held_back: OrderedDict[Flow, None] = OrderedDict()  # Those that did not grow.
 
     def enter(self, flow: Flow) -> None:
-        """`flow` begins, or is there again."""
+        """Add `flow`, new or restored from TIME-WAIT, to those of its peer."""
         flow.peer = self.peers.join(flow.four_tuple.remote, flow)
 
     def account(self, flow: Flow) -> None:
-        """Take note of what `flow` holds now."""
+        """Update the account of `flow`, and the lists of flows that could free memory."""
         held = flow.held
         if held != flow.accounted:
             change = held - flow.accounted
@@ -93,7 +92,7 @@ class Memory:
             peer = flow.peer
             if peer is not None:
                 peer.held += change
-                if held >= flow.heavy_from or peer.held >= peer.hoards_from:
+                if held >= flow.heavy_from or peer.held >= peer.memory_from:
                     self.peers.grew(peer, flow)
             if self.budget.tight:
                 self._held_back[flow] = None
@@ -113,36 +112,22 @@ class Memory:
         if state is TIME_WAIT:
             self._time_wait[flow] = None
             if flow.peer is not None:
-                self.peers.adopt(flow.peer, flow)
+                self.peers.remove_orphan(flow.peer, flow)
         elif flow.sender.orphaned and flow.peer is not None:
-            self.peers.orphan(flow.peer, flow)
+            self.peers.add_orphan(flow.peer, flow)
             self.orphans_over = self.peers.orphans > self._most_orphans
 
-    def account_ordinary(self, flow: Flow) -> None:
-        """The same for one in ordinary exchange of data."""
-        held = FLOW_SIZE + flow.receiver.buffer.size + flow.sender.buffer.size
-        if held != flow.accounted:
-            self.account(flow)
-
     def account_later(self, flow: Flow) -> None:
-        """The same for one that will be asked again soon: a small difference can wait till then.
+        """As :meth:`account`, for a flow on the fast path; a small difference can wait.
 
-        An answer follows its request, and an acknowledgement the answer.
+        A reply follows its request soon, and an acknowledgement the reply.
         """
         held = FLOW_SIZE + flow.receiver.buffer.size + flow.sender.buffer.size
         if not -_GRAIN < held - flow.accounted < _GRAIN:
             self.account(flow)
 
-    def attach(self) -> None:
-        """A connection has got a socket."""
-        self.budget.add(SOCKET_SIZE)
-
-    def detach(self) -> None:
-        """A socket has let go of its connection."""
-        self.budget.add(-SOCKET_SIZE)
-
     def forget(self, flow: Flow) -> None:
-        """`flow` is over, or something else is in its place: it holds nothing."""
+        """Close the account of `flow`."""
         self._drop(flow)
         self._leave(flow)
         self.budget.add(-flow.accounted)
@@ -153,7 +138,7 @@ class Memory:
             if flows:
                 flows.pop(flow, None)
         if flow.peer is not None:
-            self.peers.adopt(flow.peer, flow)
+            self.peers.remove_orphan(flow.peer, flow)
 
     def _leave(self, flow: Flow) -> None:
         if flow.peer is not None:
@@ -161,9 +146,9 @@ class Memory:
             flow.peer = None
 
     def relieve(self) -> Iterator[Flow]:
-        """It is too much: give up what can be; yields the flows that have ended by that."""
+        """Free memory that is full, and end orphans beyond the limit; yields flows that ended."""
         budget = self.budget
-        while self.orphans_over and (ended := self._give_up_orphan()) is not None:
+        while self.orphans_over and (ended := self._evict_orphan()) is not None:
             yield ended
             self.orphans_over = self.peers.orphans > self._most_orphans
         if not self.budget.full:
@@ -172,37 +157,35 @@ class Memory:
             flow = next(iter(self._gaps))
             self._counters["out_of_order_pruned"] += flow.receiver.renege()
             self.account(flow)
-        while budget.full and self.give_up_wait():
+        while budget.full and self.evict_time_wait():
             pass
-        while budget.full and (ended := self._give_up_orphan()) is not None:
+        while budget.full and (ended := self._evict_orphan()) is not None:
             yield ended
 
-    def give_up_wait(self) -> bool:
-        """Forget who is longest in TIME-WAIT, of those without an owner; False if there is none."""
+    def evict_time_wait(self) -> bool:
+        """Evict the oldest TIME-WAIT without a socket; returns whether there was one."""
         if not self._waits.give_up_oldest():
             return False
         self._counters["time_wait_pruned"] += 1
         return True
 
-    def give_up_one(self) -> Flow | None:
-        """End the connection that is missed least, and return it; None if all are in use.
+    def evict_ended(self) -> Flow | None:
+        """Evict the oldest TIME-WAIT with a socket, else the oldest orphan; None if there is none.
 
-        That is the one that is longest in TIME-WAIT, though its application has not closed it yet;
-        else, of the peer that has most of those whose application has gone, the oldest.
+        The orphan is one of the peer that has most. It returns the flow, which has ended.
         """
         if not self._time_wait:
-            return self._give_up_orphan()
+            return self._evict_orphan()
         flow = next(iter(self._time_wait))
         self._counters["time_wait_pruned"] += 1
         flow.end(None)
         self.account(flow)
         return flow
 
-    def _give_up_orphan(self) -> Flow | None:
-        """End the oldest of the peer that has most orphans, and return it; None if there is none.
+    def _evict_orphan(self) -> Flow | None:
+        """Reset the oldest orphan of the peer that has most, and return it; None without orphans.
 
-        What it has not delivered by then is lost, and its peer hears so. Unlike one in TIME-WAIT
-        that has an owner, it takes no memory any more when it has ended.
+        Unlike one in TIME-WAIT that has a socket, it holds no memory when it has ended.
         """
         flow = self.peers.oldest_orphan()
         if flow is None:
@@ -214,15 +197,14 @@ class Memory:
 
     @property
     def easing(self) -> bool:
-        """Whether memory was tight, and is not any more: :meth:`ease` tells who may go on."""
+        """Whether memory was tight, and is not any more: call :meth:`ease`."""
         return self.was_tight and not self.budget.tight
 
     def ease(self) -> Iterator[Flow]:
-        """Who may do more now that memory is not tight any more: some of them at a time.
+        """Memory is not tight any more: yields flows that may go on, `_EASED` at a time.
 
-        Only those are looked at to which something happened meanwhile: nobody else has noticed.
-        Peers whose window had closed hear of it; without that, they would notice with their next
-        probe. Applications that wait to send are to be told.
+        Those are the flows whose account changed while it was tight. A peer whose window had closed
+        is sent an update, before its next probe; an application that waits to send is woken.
         """
         for _ in range(min(_EASED, len(self._held_back))):
             flow, _ = self._held_back.popitem(last=False)

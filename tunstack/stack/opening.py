@@ -1,4 +1,4 @@
-"""How connections begin: who may, under which name, and with which numbers."""
+"""Active and passive OPEN: four-tuples, initial sequence numbers, admission."""
 
 from __future__ import annotations
 
@@ -22,16 +22,9 @@ from tunstack.tcp.listen.listener import Listener
 from tunstack.tcp.sequence import MASK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tunstack.ip.datagram import Address, Buffer
-    from tunstack.ip.demux import Demultiplexer
-    from tunstack.stack.addresses import Addresses
-    from tunstack.stack.limits import Limits
-    from tunstack.stack.memory import Memory
-    from tunstack.stack.output import Output
+    from tunstack.stack.context import Context
     from tunstack.stack.paths import Paths
-    from tunstack.stack.time_wait import TimeWaits
     from tunstack.tcp.config import Config
     from tunstack.tcp.segment import Segment
 
@@ -47,54 +40,27 @@ class Opening:
 
     Attributes:
         config: What every connection begins with.
-        admission: Who may come in.
+        admission: Decides which SYN begins a connection.
         only_listens: Whether :meth:`connect` is refused, as answers might go to another process.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        limits: Limits,
-        secret: bytes,
-        *,
-        addresses: Addresses,
-        demux: Demultiplexer[Flow, Listener],
-        memory: Memory,
-        time_waits: TimeWaits,
-        paths: Paths,
-        output: Output,
-        touch: Callable[[Flow], None],
-    ) -> None:
-        """Make it; `touch` is called with flows that have something to do."""
+    def __init__(self, config: Config, secret: bytes, context: Context, paths: Paths) -> None:
+        """Make it; all numbers that must not be guessed come from `secret`."""
         self.config = config
         self.only_listens = False
-        self._eviction = Eviction(
-            limits,
-            demux=demux,
-            memory=memory,
-            time_waits=time_waits,
-            counters=output.counters,
-            touch=touch,
-        )
+        self._eviction = Eviction(context)
         self._numbers = InitialNumbers(secret)
-        self.admission = Admission(
-            limits,
-            secret,
-            numbers=self._numbers,
-            budget=memory.budget,
-            eviction=self._eviction,
-            counters=output.counters,
-        )
+        self.admission = Admission(secret, self._numbers, self._eviction, context)
         self._cookie_mint = ServerCookies(secret)
         self._cookie_cache = CookieCache()
         self._order = itertools.count()
-        self._addresses = addresses
-        self._demux = demux
-        self._memory = memory
-        self._time_waits = time_waits
+        self._addresses = context.addresses
+        self._demux = context.demux
+        self._memory = context.memory
+        self._time_waits = context.time_waits
         self._paths = paths
-        self._output = output
-        self._touch = touch
+        self._output = context.output
+        self._mark_pending = context.mark_pending
 
     # Passive
 
@@ -106,12 +72,12 @@ class Opening:
         self._demux.listen(local, port, listener)
         return listener
 
-    def close_listener(self, local: Address | None, port: int, listener: Listener) -> None:
-        """End a listener; what waits in it is reset."""
+    def unlisten(self, local: Address | None, port: int, listener: Listener) -> None:
+        """Close a listener; connections that wait in it are reset."""
         self._demux.unlisten(local, port)
         for connection in listener.close():
             assert isinstance(connection, Flow)
-            self._touch(connection)
+            self._mark_pending(connection)
 
     def unmatched(
         self,
@@ -124,14 +90,14 @@ class Opening:
         """A segment of no connection: a new one's first, or an occasion for a RST (3.10.7.1-2).
 
         Args:
-            name: Where it goes, and whence it comes.
+            name: Its addresses and ports.
             segment: The segment.
             packet: The packet that it came in, for observers.
             now: Seconds.
             floor: The initial sequence number, if it comes after a connection of the same name.
 
         Returns:
-            The connection that it begins, and that is to have it; None if there is none.
+            The connection that it begins, which is to process it; None if there is none.
         """
         listener = self._demux.find_listener(name.local, name.local_port)
         reopens = floor is not None
@@ -140,10 +106,10 @@ class Opening:
             assert listener is not None
             if syn is not None:
                 return self._begin_by_cookie(name, listener, syn, segment, now)
-            given_up = self.admission.give_up_half_open(listener)
-            if given_up is not None:
-                assert isinstance(given_up, Flow)
-                self._touch(given_up)
+            evicted = self.admission.evict_half_open(listener)
+            if evicted is not None:
+                assert isinstance(evicted, Flow)
+                self._mark_pending(evicted)
             flow = self._begin(name, listener, now, floor)
             if segment.fast_open is not None:
                 path = (name.remote, name.local)
@@ -171,25 +137,25 @@ class Opening:
     def _begin_by_cookie(
         self, name: FourTuple, listener: Listener, syn: Segment, ack: Segment, now: float
     ) -> Flow:
-        """Go through the handshake as if the SYN had been kept: `ack` is all that is missing."""
+        """Repeat the handshake from the SYN in the cookie; the caller processes `ack`."""
         flow = self._begin(name, listener, now, (ack.ack - 1) & MASK)
         flow.segment_arrives(syn, now)
         flow.answered_by_cookie(now)
         return flow
 
-    # Again, under the same name
+    # A new incarnation of the same four-tuple
 
     def reincarnate(self, old: Flow, syn: Segment, packet: Buffer, now: float) -> None:
-        """A SYN that may reopen a connection in TIME-WAIT: from here on there is only the new."""
+        """Replace `old`, in TIME-WAIT, by the connection that `syn` begins (RFC 6191)."""
         if self._demux.find_listener(old.four_tuple.local, old.four_tuple.local_port) is None:
-            # Nobody can: it is like any other segment (section 3.10.7.4, fourth).
+            # Without a listener it is like any other segment (section 3.10.7.4, fourth).
             old.challenge(now)
             return
         self._end(old)
         self._begin_anew(old.four_tuple, old.sender.nxt, syn, packet, now)
 
-    def replaces_wait(self, incoming: bytes, syn: Segment, packet: Buffer, now: float) -> bool:
-        """Whether `syn` has reopened what nobody owns: as :meth:`reincarnate`, without the old.
+    def reopens_time_wait(self, incoming: bytes, syn: Segment, packet: Buffer, now: float) -> bool:
+        """As :meth:`reincarnate`, of a TIME-WAIT without a socket; returns whether it was reopened.
 
         A client that does not wait for it comes back with the same port before a minute is over.
         """
@@ -210,18 +176,18 @@ class Opening:
     def _end(self, old: Flow) -> None:
         old.end(None)
         self._demux.remove(old.four_tuple, old)
-        self._touch(old)
+        self._mark_pending(old)
 
     def _begin_anew(
         self, name: FourTuple, nxt: int, syn: Segment, packet: Buffer, now: float
     ) -> None:
-        """After a connection of the same name, whose SND.NXT was `nxt`."""
+        """Begin a new incarnation of `name`; SND.NXT of the last one was `nxt`."""
         # Larger than any number that the old one used (RFC 9293 section 3.6.1).
         floor = (nxt + ISN_STEP) & MASK
         flow = self.unmatched(name, syn, packet, now, floor)
         if flow is not None:
             flow.segment_arrives(syn, now)
-            self._touch(flow)
+            self._mark_pending(flow)
 
     # Active
 
@@ -273,7 +239,7 @@ class Opening:
             counters = self._output.counters
             flow.fast_open = fast_open.FastOpenClient(self._cookie_cache, path, counters, now)
         flow.open_active()
-        self._touch(flow)
+        self._mark_pending(flow)
         return flow
 
     def _after_time_wait(self, name: FourTuple) -> int | None:

@@ -1,4 +1,4 @@
-"""What leaves a stack, and who is told of what comes and goes."""
+"""Packets out of a stack, and observations of packets in and out."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _ESTABLISHED: Final = ESTABLISHED.value
 _UNLIMITED: Final = 1 << 30
 """A slow start threshold that no loss has set yet."""
 _SMALL: Final = 2048
-"""Octets of data that are copied behind their headers: that costs less than to have it gathered."""
+"""Octets of data up to which a copy behind the headers costs less than a second buffer."""
 MOST_LOOPED: Final = 16 << 20
-"""Octets that may be on their way to ourselves; what comes after them is lost, as on a wire.
+"""Octets in packets to ourselves that may be queued; more are dropped, as on a wire.
 
-Nobody accounts for them, and all connections together may send much more at once.
+They are in no account, and all connections together may send much more at once.
 """
 
 
 class Output:
-    """The way out of a stack.
+    """Builds packets, queues them, and reports them to the tap.
 
     Attributes:
-        packets: What is for the link, each packet as the buffers that make it up.
-        looped: What is for ourselves.
+        packets: Packets for the link, each as the buffers that make it up.
+        looped: Packets to our own addresses.
         tap: Called with every packet, and what was made of it.
         epoch: What to add to the clock for the time of observations, in seconds.
         counters: The stack's.
@@ -133,7 +133,7 @@ class Output:
         self.looped.append(packet)
 
     def take_looped(self) -> bytes:
-        """Take the first packet of those that are for ourselves."""
+        """Remove and return the first packet to our own addresses."""
         packet = self.looped.popleft()
         self._looped_size -= len(packet)
         return packet
@@ -147,7 +147,7 @@ class Output:
         after: str | None = None,
         flow: Flow | None = None,
     ) -> None:
-        """Tell of a packet that came, what was made of it, and of which connection."""
+        """Report a packet in, what was made of it, and its connection, to the tap."""
         if self.tap is not None:
             whole, windows = self._whole(packet), None if flow is None else _windows(flow)
             self.tap(
@@ -159,12 +159,12 @@ class Output:
         return completed(frame) if self._offload else bytes(frame)
 
     def writer(self, name: FourTuple, config: Config) -> Write:
-        """Return what sends the lean segments of a connection, to somebody else than us."""
+        """Return what sends the lean segments of a connection, to an address that is not ours."""
         return _Writer(self, name, config, offload=self._offload).write
 
 
 def _windows(flow: Flow) -> Windows | None:
-    """What is told of a connection's congestion control."""
+    """The congestion control's windows, for observations."""
     sender = flow.sender
     if not sender.synchronized:
         return None

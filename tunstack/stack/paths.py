@@ -1,4 +1,4 @@
-"""What the network says of our paths, by ICMP, and what we say to others by the same."""
+"""ICMP in and out, and the path MTUs that it tells."""
 
 from __future__ import annotations
 
@@ -24,55 +24,40 @@ if TYPE_CHECKING:
     from random import Random
 
     from tunstack.ip.datagram import Address, Buffer, Datagram
-    from tunstack.ip.demux import Demultiplexer
     from tunstack.ip.ratelimit import PeerRateLimit
-    from tunstack.stack.addresses import Addresses
+    from tunstack.stack.context import Context
     from tunstack.stack.flow import Flow
-    from tunstack.stack.output import Output
-    from tunstack.stack.peers import Peers
-    from tunstack.tcp.listen.listener import Listener
 
 _TOLD: Final = 64
-"""How many connections are told of a change of their path in one go."""
+"""Connections that are told of a change of their path MTU in one go."""
 
 
 class Paths:
-    """ICMP, both ways, and how narrow each path is.
+    """ICMP in and out, and the path MTUs.
 
     Attributes:
-        mtus: Which paths are narrower than the link.
-        untold: By address, how many are still to be told that their path has changed: while there
-            are any, call :meth:`expire` soon.
-        stray: Called with an ICMP error about a flow that is not here, for it may be in another
-            process that has the same address; see :meth:`take_stray`.
+        mtus: The path MTUs that are lower than the link's.
+        untold: By address, how many flows are still to be told that their path MTU has changed:
+            while there are any, call :meth:`expire` soon.
+        stray: Called with an ICMP error about a flow that is not here, as it may be in another
+            process with the same address; see :meth:`take_stray`.
     """
 
-    def __init__(
-        self,
-        mtu: int,
-        addresses: Addresses,
-        demux: Demultiplexer[Flow, Listener],
-        peers: Peers[Flow],
-        output: Output,
-        *,
-        rng: Random,
-        touch: Callable[[Flow], None],
-        offload: bool,
-    ) -> None:
-        """Make it for a link of `mtu`; `touch` is called with flows that have something to do."""
+    def __init__(self, mtu: int, context: Context, *, rng: Random, offload: bool) -> None:
+        """Make it for a link of `mtu`."""
         self.mtus = PathMtus(mtu)
         self.stray: Callable[[bytes], None] | None = None
         self._mtu = mtu
-        self._broadcasts = addresses.broadcasts
-        self._demux = demux
-        self._peers = peers
+        self._broadcasts = context.addresses.broadcasts
+        self._demux = context.demux
+        self._peers = context.memory.peers
         self.untold: dict[Address, int] = {}
-        self._output = output
+        self._output = context.output
         self._rng = rng
-        self._touch = touch
+        self._mark_pending = context.mark_pending
         self._offload = offload
 
-    # What others say
+    # In
 
     def icmp_arrives(self, datagram: Datagram, packet: Buffer, now: float) -> None:
         """Process an ICMP message; raises `Discard` for one that is malformed."""
@@ -124,21 +109,21 @@ class Paths:
             flow.report(error)  # One segment is lost, and goes again: as on Linux, nothing ends.
         else:
             flow.icmp_error(error)
-        self._touch(flow)
+        self._mark_pending(flow)
 
-    # How narrow paths are
+    # Path MTUs
 
     def size_for(self, remote: Address) -> int:
         """Octets of TCP options and data that a packet to `remote` can carry."""
         return self.mtus.get(remote) - IP_AND_TCP_HEADERS
 
     def look_at(self, flow: Flow, now: float) -> None:
-        """If `flow` has learnt that its path is narrow, tell those that use the same one."""
+        """If `flow` has found a lower path MTU, tell the flows on the same path."""
         path = flow.sender.path
         if not path.pmtu_pending:
             return
         path.pmtu_pending = False
-        self._touch(flow)
+        self._mark_pending(flow)
         remote = flow.four_tuple.remote
         if self.mtus.lower(remote, path.limit + IP_AND_TCP_HEADERS, now):
             self._output.counters["path_mtu_lowered"] += 1
@@ -146,15 +131,15 @@ class Paths:
             self._tell_some()
 
     def expire(self, now: float) -> None:
-        """Forget what was said too long ago, and go on with telling."""
+        """Forget path MTUs that have expired, and go on telling flows of changes."""
         for remote in self.mtus.expired(now):
             self._changed(remote)
         self._tell_some()
 
     def _changed(self, remote: Address) -> None:
-        """What is known of a path has changed: tell all that use it, some at a time.
+        """The path MTU to `remote` has changed: tell all flows to it, some at a time.
 
-        They are told from the last one on, so that whoever takes the place of one that ends
+        They are told from the last one on, so that one that takes the place of an ended one
         was told already. Another change begins anew: the latest is what counts.
         """
         peer = self._peers.find(remote)
@@ -173,23 +158,23 @@ class Paths:
         for flow in members[first:left]:
             if flow.four_tuple.remote == remote:  # Of IPv6 they may be several.
                 sizing.path_changed(flow.sender, size)
-                flow.ordinary = False
+                flow.on_fast_path = False
         if first:
             self.untold[remote] = first
         else:
             del self.untold[remote]
 
-    # What we say
+    # Out
 
     def refuse(self, datagram: Datagram, limit: PeerRateLimit, now: float) -> None:
-        """Tell the sender that nobody here speaks its protocol, if that is not said too often."""
+        """Send Protocol Unreachable, within the rate limit."""
         message = icmp.protocol_unreachable(datagram, broadcasts=self._broadcasts)
         self._send_error(datagram, message, limit, now)
 
     def refuse_options(
         self, datagram: Datagram, pointer: int, limit: PeerRateLimit, now: float
     ) -> None:
-        """Tell the sender which octet of its header is wrong, if that is not said too often."""
+        """Send Parameter Problem for the octet `pointer`, within the rate limit."""
         message = icmp.parameter_problem(datagram, pointer, broadcasts=self._broadcasts)
         self._send_error(datagram, message, limit, now)
 

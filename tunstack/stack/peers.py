@@ -1,10 +1,10 @@
-"""Who has how much of a host: connections and octets by peer, and who is given up when it is full.
+"""Connections and memory by peer, and which peer has most when the host is full.
 
 A peer is an IPv4 address, or the /64 of an IPv6 one: the least that one customer of a network has.
 
-No search goes through all connections: what has most is found within a factor of two, by the
-position of its highest bit, and of those that are alike a few are looked at, others the next time.
-Nothing is noted when a segment arrives but what it adds to its peer's sum.
+No search goes through all connections: the largest is found within a factor of two, by the
+position of its highest bit, and of those at the same position `CANDIDATES` are compared, others the
+next time. An arriving segment costs one addition to its peer's sum.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-LOOKS: Final = 32
-"""How many are looked at where one is to be chosen of those that have about as much."""
+CANDIDATES: Final = 32
+"""How many of those that have about as much are compared where one is chosen."""
 
 _IPV6_SIZE: Final = 16
 _NETWORK_SIZE: Final = 8
 HEAVY: Final = 1 << 14
-"""Octets: what a connection holds below this makes no difference."""
-_HOARD: Final = 1 << 16
-"""Octets: what a peer holds below this makes none."""
-_CROWD: Final = 2
-"""Connections: everybody may have one."""
-_ORPHANED: Final = 2
-"""Orphans: the same."""
+"""Octets of a connection, below which its memory is not tracked."""
+_LEAST_MEMORY: Final = 1 << 16
+"""Octets of a peer, below which its memory is not tracked."""
+_LEAST_CONNECTIONS: Final = 2
+"""Connections of a peer, below which their number is not tracked."""
+_LEAST_ORPHANS: Final = 2
+"""Orphans of a peer, below which their number is not tracked."""
 
 
 def peer_key(address: bytes) -> bytes:
-    """Who is at `address`: the address itself, or of IPv6 its /64."""
+    """The key of the peer at `address`: the address itself, or of IPv6 its /64."""
     return address[:_NETWORK_SIZE] if len(address) == _IPV6_SIZE else address
 
 
 class Member(Protocol):
-    """A connection, as far as it matters here.
+    """A connection, as the tables here see it.
 
     Attributes:
         accounted: What it holds, in octets.
-        heavy_from: What it would have to hold to count as heavier than it was last taken for.
-        place: Where it stands in the list of its peer.
-        place_of_all: Where it stands in the list of all.
+        heavy_from: Octets from which it moves to a higher level of `_HeavyMembers`.
+        place: Its index in the list of its peer.
+        place_of_all: Its index in the list of all.
     """
 
     accounted: int
@@ -66,21 +66,21 @@ class Peer(Generic[M]):
 
     Attributes:
         key: `peer_key` of its addresses.
-        members: Its connections, but for those in TIME-WAIT that nobody owns.
+        members: Its connections, but for those in TIME-WAIT without a socket.
         orphans: Those of them that the application has closed, the oldest first.
         held: Octets that they hold together.
-        hoards_from, crowds_from, orphans_from: As `Member.heavy_from`, of octets, connections, and
-            orphans.
+        memory_from, connections_from, orphans_from: As `Member.heavy_from`, of octets,
+            connections, and orphans.
     """
 
     __slots__ = (
         "_hand",
         "_heavy",
-        "crowds_from",
+        "connections_from",
         "held",
-        "hoards_from",
         "key",
         "members",
+        "memory_from",
         "orphans",
         "orphans_from",
     )
@@ -90,14 +90,14 @@ class Peer(Generic[M]):
         self.members: list[M] = []
         self.orphans: OrderedDict[M, None] | None = None
         self.held = 0
-        self.hoards_from = _HOARD
-        self.crowds_from = _CROWD
-        self.orphans_from = _ORPHANED
+        self.memory_from = _LEAST_MEMORY
+        self.connections_from = _LEAST_CONNECTIONS
+        self.orphans_from = _LEAST_ORPHANS
         self._hand = 0
         self._heavy: _HeavyMembers[M] | None = None
 
     def grew(self, member: M) -> None:
-        """`member` holds `heavy_from` octets, or more."""
+        """Note that `member` holds `heavy_from` octets, or more."""
         if self._heavy is None:
             self._heavy = _HeavyMembers(HEAVY)
         self._heavy.put(member)
@@ -113,48 +113,48 @@ class Peer(Generic[M]):
         return chosen
 
     def heaviest(self) -> M:
-        """The one that holds most, within a factor of two, and of those who is idle longest."""
+        """The one that holds most, within a factor of two; of several the one idle longest."""
         heavy = self._heavy and self._heavy.heaviest(lambda member: -member.active_at)
         return heavy or self.idle_longest()
 
 
 class _Levels(ABC, Generic[T]):
-    """Things by weight: the heaviest is found at once, within a factor of two.
+    """Items by weight, in levels of powers of two: the heaviest level is found at once.
 
-    What has become lighter stays where it was until someone comes across it: what goes up and down
-    all the time is moved once.
+    An item that has become lighter is moved when a search meets it: one whose weight goes up and
+    down all the time is moved once.
     """
 
     def __init__(self, unit: int) -> None:
-        """Take note of what weighs `unit`, or more."""
+        """Hold items that weigh `unit`, or more."""
         self._unit = unit
         self._levels: dict[int, OrderedDict[T, None]] = {}
         self._at: dict[T, int] = {}
 
     @abstractmethod
     def weight(self, item: T) -> int:
-        """What `item` weighs."""
+        """The weight of `item`."""
 
     @abstractmethod
     def note(self, item: T, weight: int) -> None:
         """:meth:`put` is to be called again when `item` weighs as much."""
 
     def put(self, item: T) -> None:
-        """`item` has become heavier."""
+        """Move `item`, which has become heavier, to its level."""
         level = (self.weight(item) // self._unit).bit_length()
         if level > self._at.get(item, 0):
             self._move(item, level)
 
     def drop(self, item: T) -> None:
-        """Forget `item`; no matter if it is not here."""
+        """Remove `item`, if it is here."""
         level = self._at.pop(item, None)
         if level is not None:
             self._take_out(item, level)
 
     def heaviest(self, score: Callable[[T], float]) -> T | None:
-        """Of the heaviest the one with the greatest `score`, which some are asked for."""
+        """Of `CANDIDATES` in the heaviest level the one with the greatest `score`."""
         found: list[T] = []
-        for _ in range(LOOKS):
+        for _ in range(CANDIDATES):
             if not self._levels:
                 break
             level = max(self._levels)
@@ -192,23 +192,23 @@ class _HeavyMembers(_Levels[M]):
         item.heavy_from = weight
 
 
-class _Hoards(_Levels[Peer[M]]):
+class _ByMemory(_Levels[Peer[M]]):
     def weight(self, item: Peer[M]) -> int:
         return item.held
 
     def note(self, item: Peer[M], weight: int) -> None:
-        item.hoards_from = weight
+        item.memory_from = weight
 
 
-class _Crowds(_Levels[Peer[M]]):
+class _ByConnections(_Levels[Peer[M]]):
     def weight(self, item: Peer[M]) -> int:
         return len(item.members)
 
     def note(self, item: Peer[M], weight: int) -> None:
-        item.crowds_from = weight
+        item.connections_from = weight
 
 
-class _Orphans(_Levels[Peer[M]]):
+class _ByOrphans(_Levels[Peer[M]]):
     def weight(self, item: Peer[M]) -> int:
         return len(item.orphans or ())
 
@@ -217,49 +217,49 @@ class _Orphans(_Levels[Peer[M]]):
 
 
 class Peers(Generic[M]):
-    """All who have connections here."""
+    """The peers of a host, and their connections."""
 
     def __init__(self) -> None:
         self._oldest: OrderedDict[M, None] = OrderedDict()  # All orphans.
         self._by_key: dict[bytes, Peer[M]] = {}
-        self._everyone: list[M] = []
+        self._members: list[M] = []
         self._hand = 0
-        self._hoards: _Hoards[M] = _Hoards(_HOARD)
-        self._crowds: _Crowds[M] = _Crowds(_CROWD)
-        self._orphans: _Orphans[M] = _Orphans(_ORPHANED)
+        self._by_memory: _ByMemory[M] = _ByMemory(_LEAST_MEMORY)
+        self._by_connections: _ByConnections[M] = _ByConnections(_LEAST_CONNECTIONS)
+        self._by_orphans: _ByOrphans[M] = _ByOrphans(_LEAST_ORPHANS)
 
     def __len__(self) -> int:
         return len(self._by_key)
 
     def find(self, address: bytes) -> Peer[M] | None:
-        """Who is at `address`, if it has any connection."""
+        """The peer at `address`, if it has any connection."""
         return self._by_key.get(peer_key(address))
 
     @property
     def orphans(self) -> int:
-        """How many connections there are that the application has closed."""
+        """How many orphans there are."""
         return len(self._oldest)
 
     # What changes
 
     def join(self, address: bytes, member: M) -> Peer[M]:
-        """A connection with `address` begins; returns whose it is."""
+        """Add a connection with `address`; returns its peer."""
         key = peer_key(address)
         peer = self._by_key.get(key)
         if peer is None:
             peer = self._by_key[key] = Peer(key)
-        members, everyone = peer.members, self._everyone
+        members, everyone = peer.members, self._members
         member.place, member.place_of_all = len(members), len(everyone)
         members.append(member)
         everyone.append(member)
         peer.held += member.accounted
-        if member.place + 1 >= peer.crowds_from:
-            self._crowds.put(peer)
+        if member.place + 1 >= peer.connections_from:
+            self._by_connections.put(peer)
         return peer
 
     def leave(self, peer: Peer[M], member: M) -> None:
-        """A connection of `peer`, which is no orphan, or none any more, is over."""
-        members, everyone = peer.members, self._everyone
+        """Remove a connection of `peer`, which must be no orphan (any more)."""
+        members, everyone = peer.members, self._members
         last = members.pop()
         if last is not member:
             members[member.place] = last
@@ -273,22 +273,22 @@ class Peers(Generic[M]):
             peer.forget(member)
         if not members:
             del self._by_key[peer.key]
-            if peer.hoards_from > _HOARD:  # The same.
-                self._hoards.drop(peer)
-            if peer.crowds_from > _CROWD:
-                self._crowds.drop(peer)
-            if peer.orphans_from > _ORPHANED:
-                self._orphans.drop(peer)
+            if peer.memory_from > _LEAST_MEMORY:  # Else it was never put in.
+                self._by_memory.drop(peer)
+            if peer.connections_from > _LEAST_CONNECTIONS:
+                self._by_connections.drop(peer)
+            if peer.orphans_from > _LEAST_ORPHANS:
+                self._by_orphans.drop(peer)
 
     def grew(self, peer: Peer[M], member: M) -> None:
-        """`peer` holds `hoards_from` octets or more, or `member` `heavy_from`."""
+        """Note that `peer` holds `memory_from` octets or more, or `member` `heavy_from`."""
         if member.accounted >= member.heavy_from:
             peer.grew(member)
-        if peer.held >= peer.hoards_from:
-            self._hoards.put(peer)
+        if peer.held >= peer.memory_from:
+            self._by_memory.put(peer)
 
-    def orphan(self, peer: Peer[M], member: M) -> None:
-        """The application has closed `member`; no matter if that is known."""
+    def add_orphan(self, peer: Peer[M], member: M) -> None:
+        """Make `member` an orphan, if it is not one: its application has closed it."""
         if member in self._oldest:
             return
         self._oldest[member] = None
@@ -297,40 +297,40 @@ class Peers(Generic[M]):
             orphans = peer.orphans = OrderedDict()
         orphans[member] = None
         if len(orphans) >= peer.orphans_from:
-            self._orphans.put(peer)
+            self._by_orphans.put(peer)
 
-    def adopt(self, peer: Peer[M], member: M) -> None:
-        """`member` is no orphan any more; no matter if it never was."""
+    def remove_orphan(self, peer: Peer[M], member: M) -> None:
+        """Make `member` an orphan no more, if it is one."""
         if member in self._oldest and peer.orphans is not None:
             del self._oldest[member]
             del peer.orphans[member]
 
-    # Who has most
+    # The largest
 
     def oldest_orphan(self) -> M | None:
-        """The oldest orphan of who has most of them; of all, if nobody has more than one."""
-        peer = self._orphans.heaviest(lambda peer: len(peer.orphans or ()))
+        """The oldest orphan of the peer with most; of all, if no peer has more than one."""
+        peer = self._by_orphans.heaviest(lambda peer: len(peer.orphans or ()))
         return next(iter(self._oldest if peer is None else peer.orphans or ()), None)
 
-    def largest_crowd(self) -> Peer[M] | None:
-        """Who has most connections; None if nobody has more than one."""
-        return self._crowds.heaviest(lambda peer: len(peer.members))
+    def with_most_connections(self) -> Peer[M] | None:
+        """The peer with most connections; None if none has more than one."""
+        return self._by_connections.heaviest(lambda peer: len(peer.members))
 
-    def largest_hoard(self) -> Peer[M] | None:
-        """Who holds most; None if nobody holds much."""
-        return self._hoards.heaviest(lambda peer: peer.held)
+    def with_most_memory(self) -> Peer[M] | None:
+        """The peer that holds most; None if none holds `_LEAST_MEMORY`."""
+        return self._by_memory.heaviest(lambda peer: peer.held)
 
     def idle_longest(self) -> M | None:
         """Of all connections the one that has been idle longest, of some; others the next time."""
-        if not self._everyone:
+        if not self._members:
             return None
-        chosen, self._hand = _idle_longest(self._everyone, self._hand)
+        chosen, self._hand = _idle_longest(self._members, self._hand)
         return chosen
 
 
 def _idle_longest(members: Sequence[M], hand: int) -> tuple[M, int]:
-    """Of `LOOKS` members from `hand` on the one idle longest, and where to go on the next time."""
+    """Of `CANDIDATES` members from `hand` on the one idle longest; and the next `hand`."""
     first = hand % len(members)
-    some = [*members[first : first + LOOKS]]
-    some += members[: min(first, LOOKS - len(some))]
+    some = [*members[first : first + CANDIDATES]]
+    some += members[: min(first, CANDIDATES - len(some))]
     return min(some, key=lambda member: member.active_at), first + len(some)

@@ -52,7 +52,7 @@ def collected(
 
     Args:
         counters: What was counted, by the names that the code has for it.
-        predicted: Segments that took the short way, which `counters` has not.
+        predicted: Segments on the fast path, which `counters` has not.
         memory_held: In octets.
         half_open: Connections in SYN-RECEIVED.
     """

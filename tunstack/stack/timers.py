@@ -7,7 +7,7 @@ from itertools import count
 from typing import Final, Generic, Protocol, TypeVar
 
 _FEW: Final = 8
-"""Entries that are of no use any more and not worth the clearing up."""
+"""Stale entries that are not worth removing."""
 
 
 class Timed(Protocol):
@@ -30,15 +30,14 @@ T = TypeVar("T", bound=Timed)
 class TimerQueue(Generic[T]):
     """A heap in which an entry may be too early, but never too late.
 
-    Deadlines mostly move away: each ACK starts the retransmission timer anew. So a later deadline
-    changes nothing here; the entry is looked at when its old time comes, and put back. That makes
-    the common case a comparison, and leaves an idle connection no work at all.
+    Deadlines mostly move away: each ACK restarts the retransmission timer. So a later deadline
+    changes nothing here; the entry is put back when its old time comes. That makes the common case
+    a comparison, and an idle connection costs nothing.
 
-    An earlier deadline makes one more entry, and what is over has one that nobody needs. Such
-    entries go as soon as they are more than half of all: else they would stay until a time at which
-    there once might have been something to do, two hours away for a connection that is kept alive.
-    Those of what is over keep it alive, which nobody accounts for: they go when they are a quarter
-    as many as those that count.
+    An earlier deadline makes one more entry, and what has ended has a stale one. Stale entries are
+    removed when they are more than half of all: else they would stay until their old deadline, two
+    hours away with keep-alive. Those of ended connections hold memory that is in no account: they
+    are removed when they are a quarter as many as the valid ones.
     """
 
     def __init__(self) -> None:
@@ -55,7 +54,7 @@ class TimerQueue(Generic[T]):
         return len(self._heap)
 
     def schedule(self, timed: T) -> None:
-        """Take note of its deadline, which may have moved."""
+        """Enter its deadline, if it is earlier than the one that is entered."""
         deadline = timed.deadline()
         if deadline is not None and (timed.scheduled is None or deadline < timed.scheduled):
             if timed.scheduled is None:
@@ -66,7 +65,7 @@ class TimerQueue(Generic[T]):
             self._clear_up()
 
     def forget(self, timed: T) -> None:
-        """It is over, and will have no deadline again."""
+        """Remove what will have no deadline again."""
         if timed.scheduled is not None:
             timed.scheduled = None
             self._scheduled -= 1

@@ -115,8 +115,7 @@ async def _run_host(
         if limit.allows(b"", trio.current_time()):  # One limit for all sources.
             channel.send(Stray(packet))
 
-    host.stack.paths.stray = forward
-    host.stack.opening.only_listens = True
+    host.stack.share_addresses(forward)
     async with host, trio.open_nursery() as nursery:
         await nursery.start(service, Worker(host, assignment.number, channel))
         link.open()

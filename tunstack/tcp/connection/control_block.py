@@ -43,9 +43,9 @@ class ControlBlock(Narrator):
         ts_recent: TS.Recent of RFC 7323 section 4.3.
         last_ack_sent: Last.ACK.sent of RFC 7323 section 4.3.
         fast_open: What RFC 7413 changes in its opening, if anything.
-        ordinary: Whether :mod:`.prediction` may take the short way; whoever changes something in
-            the connection that is not data in order makes it False.
-        challenges: How often an attacker was answered.
+        on_fast_path: Whether :mod:`.fast_path` may handle it; whoever changes something in the
+            connection that is not data in order makes it False.
+        challenges: How often an attacker was answered; None if never.
         ecn: What is agreed on about explicit congestion notification.
         idle_timers: Keep-alive, linger, FIN-WAIT-2 and TIME-WAIT.
         linger: How long what was sent may then take to be acknowledged, in seconds (SO_LINGER);
@@ -66,7 +66,7 @@ class ControlBlock(Narrator):
         "last_ack_sent",
         "latest_report",
         "linger",
-        "ordinary",
+        "on_fast_path",
         "owner",
         "passive",
         "peer_mss",
@@ -105,7 +105,7 @@ class ControlBlock(Narrator):
         self.ts_recent = 0
         self.ts_recent_at = 0.0
         self.last_ack_sent = 0
-        self.ordinary = False
+        self.on_fast_path = False
         self.linger: float | None = None
         self.fast_open: FastOpen | None = None
         self.ts_offset = ts_offset

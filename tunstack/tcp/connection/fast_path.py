@@ -194,7 +194,7 @@ def _transmit_data(connection: Connection, now: float, write: Write) -> None:
         size = more
     if sender.nxt == una:
         sender.watch_window(now)
-        connection.ordinary = False
+        connection.on_fast_path = False
 
 
 def _write(

@@ -1,23 +1,33 @@
-"""The many ways to say receive and send: each comes down to one of the two."""
+"""The part of a socket's surface that needs nothing of it but `recv`, `send` and `close`."""
 
 from __future__ import annotations
 
 import errno
+import socket as stdlib_socket
 from abc import abstractmethod
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from tunstack.socket.base import BaseSocket
-from tunstack.socket.options import MSG_FASTOPEN, os_error
+import trio
+
+from tunstack.socket.options import MSG_FASTOPEN
+from tunstack.socket.state import os_error
 
 if TYPE_CHECKING:
+    import builtins
     from collections.abc import Iterable
+    from types import TracebackType
+    from typing import Self
 
-    from tunstack.socket.base import AddressFormat
+    from tunstack.socket.addresses import AddressFormat
 
 
-class Variants(BaseSocket):
-    """The calls of a stream socket that say the same in other words."""
+class Surface(trio.socket.SocketType):
+    """What a TCP socket is, and its calls that do what others do in other words."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release whatever it holds; idempotent."""
 
     @abstractmethod
     async def _recv(self, size: int, flags: int = 0) -> bytes: ...
@@ -27,6 +37,44 @@ class Variants(BaseSocket):
 
     @abstractmethod
     async def _send_opening(self, data: Any, flags: int, address: AddressFormat) -> int: ...
+
+    # What it is
+
+    @property
+    def family(self) -> stdlib_socket.AddressFamily:
+        """AF_INET."""
+        return stdlib_socket.AF_INET
+
+    @property
+    def type(self) -> stdlib_socket.SocketKind:
+        """SOCK_STREAM."""
+        return stdlib_socket.SOCK_STREAM
+
+    @property
+    def proto(self) -> int:
+        """IPPROTO_TCP."""
+        return stdlib_socket.IPPROTO_TCP
+
+    def detach(self) -> NoReturn:
+        """Raise OSError (EOPNOTSUPP): there is no descriptor to hand out."""
+        raise os_error(errno.EOPNOTSUPP)
+
+    def dup(self) -> NoReturn:
+        """Raise OSError (EOPNOTSUPP): there is no descriptor to duplicate."""
+        raise os_error(errno.EOPNOTSUPP)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: builtins.type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Receiving and sending
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> Any:
         """Receive into `buffer`, at most `nbytes` octets of it if not 0; returns how many."""

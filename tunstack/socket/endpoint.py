@@ -1,0 +1,51 @@
+"""What a socket needs of a host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import trio
+
+    from tunstack.ip.datagram import Buffer
+    from tunstack.stack.flow import Flow
+    from tunstack.stack.stack import Stack
+
+
+class Endpoint(Protocol):
+    """A stack, and the I/O that follows calls to it.
+
+    After any call to `stack` that changes a connection, call :meth:`flush`.
+
+    Attributes:
+        stack: The endpoint, sans-IO.
+        ended: Whether it has ended.
+    """
+
+    stack: Stack
+    ended: bool
+
+    def check_up(self) -> None:
+        """Raise OSError (ENETDOWN) if it has ended, or its device is gone."""
+
+    def check_speaks(self, family: int, type: int, proto: int) -> None:
+        """Raise OSError (EAFNOSUPPORT, EPROTONOSUPPORT) for what it does not speak."""
+
+    def socket(
+        self, family: int = ..., type: int = ..., proto: int = ...
+    ) -> trio.socket.SocketType:
+        """Make a socket on it."""
+
+    def send(self, flow: Flow, data: Buffer, *, urgent: bool = False, more: bool = False) -> int:
+        """Queue `data`, as `Stack.send` does, and send what may go out."""
+
+    def flush(self) -> None:
+        """Send what follows from calls to `stack`."""
+
+    def add_listener(self, close: Callable[[], None]) -> None:
+        """Call `close` at the end of the host, or when its device is gone."""
+
+    def remove_listener(self, close: Callable[[], None]) -> None:
+        """Undo :meth:`add_listener`."""

@@ -1,0 +1,70 @@
+"""What the parts of a stack share."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import TYPE_CHECKING
+
+from tunstack.ip.demux import Demultiplexer
+from tunstack.stack.addresses import Addresses
+from tunstack.stack.memory import Memory
+from tunstack.stack.output import Output
+from tunstack.stack.time_wait import TimeWaits
+from tunstack.tcp.budget import Budget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from ipaddress import IPv4Interface
+    from random import Random
+
+    from tunstack.stack.flow import Flow
+    from tunstack.stack.limits import Limits
+    from tunstack.stack.observation import Observation
+    from tunstack.tcp.config import Config
+    from tunstack.tcp.listen.listener import Listener
+
+
+class Context:
+    """The tables, accounts and queues that opening, eviction and ICMP work on.
+
+    Attributes:
+        limits: The limits of the host.
+        addresses: Its addresses.
+        counters: How often what happened.
+        demux: All connections and listeners, by four-tuple.
+        output: Packets out.
+        time_waits: Connections in TIME-WAIT without a socket, which `demux` has not.
+        memory: What each connection holds.
+        pending: The flows that the next flush asks what they send.
+    """
+
+    def __init__(
+        self,
+        interfaces: Iterable[IPv4Interface],
+        config: Config,
+        limits: Limits,
+        *,
+        rng: Random,
+        tap: Callable[[Observation], None] | None,
+        offload: bool,
+    ) -> None:
+        """Make all of them, empty."""
+        self.limits = limits
+        self.addresses = Addresses(interfaces)
+        self.counters: Counter[str] = Counter()
+        self.demux: Demultiplexer[Flow, Listener] = Demultiplexer(rng)
+        self.output = Output(self.addresses.local, self.counters, tap, offload=offload)
+        budget = Budget(limits.memory)
+        self.time_waits = TimeWaits(self.demux, config, budget)
+        self.memory = Memory(budget, self.time_waits, self.counters, orphans=limits.orphans)
+        self.pending: deque[Flow] = deque()
+
+    def mark_pending(self, flow: Flow) -> None:
+        """Have the next flush ask `flow` what it sends, by all rules of TCP."""
+        flow.on_fast_path = False
+        if not flow.pending:
+            flow.pending = True
+            self.pending.append(flow)
+
+
+__all__ = ["Context"]

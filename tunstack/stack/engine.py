@@ -1,0 +1,452 @@
+"""What goes on in a stack: packets find their connections, and connections send, one by one.
+
+:class:`Engine` is the part of :class:`~tunstack.stack.stack.Stack` that the loop drives. Each
+arriving packet finds its connection here; :meth:`Engine.flush` asks each connection that something
+happened to what it sends; and one method, :meth:`Engine._settle`, sees to what follows from any
+change: timer, wake-up, memory account.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from tunstack.ip.datagram import ICMP, TCP
+from tunstack.ip.demux import FourTuple
+from tunstack.ip.fragments import UNFRAGMENTED, Fragments
+from tunstack.ip.options import fault
+from tunstack.stack.context import Context
+from tunstack.stack.flow import FLOW_SIZE, IP_AND_TCP_HEADERS, Flow
+from tunstack.stack.limits import Limits
+from tunstack.stack.opening import Opening
+from tunstack.stack.paths import Paths
+from tunstack.stack.timers import TimerQueue
+from tunstack.tcp.config import Config
+from tunstack.tcp.connection import fast_path
+from tunstack.tcp.connection.ecn import CE
+from tunstack.tcp.connection.state import CLOSED, SYN_RECEIVED, State
+from tunstack.tcp.connection.verdict import Verdict
+from tunstack.tcp.segment import ACK, PSH, SYN, Segment
+from tunstack.tcp.sequence import MASK
+from tunstack.wire import (
+    VNET_SIZE,
+    Discard,
+    Reason,
+    decode_datagram,
+    decode_segment,
+    decode_vnet,
+    read_gso_size,
+)
+from tunstack.wire.fast import segment as lean
+from tunstack.wire.fast import syn as lean_syn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from ipaddress import IPv4Interface
+    from random import Random
+
+    from tunstack.ip.datagram import Buffer, Datagram
+    from tunstack.stack.observation import Observation
+
+_ESTABLISHED: Final = State.ESTABLISHED.value
+_ACCEPTED: Final = Verdict.ACCEPTED
+_NEW_INCARNATION: Final = Verdict.NEW_INCARNATION
+
+_SMALL: Final = 2048
+"""Octets of a packet up to which its data is copied, so that the packet itself is freed."""
+_MUCH: Final = 1 << 14
+"""Octets unread from which the application gets turns before the next batch."""
+_LARGEST_PAYLOAD: Final = 0xFFFF - 20 - 60
+"""Of a segment that the link will cut, beside the largest headers."""
+
+
+def _fitted(config: Config, mtu: int, *, offload: bool) -> Config:
+    """Return `config` with segments that a link of `mtu` carries, large ones where it cuts them."""
+    largest = config.max_payload or (_LARGEST_PAYLOAD if offload else 0)
+    mss = min(config.mss, mtu - IP_AND_TCP_HEADERS)
+    return replace(config, mss=mss, max_payload=largest)
+
+
+class Engine:
+    """Packets in, packets out, and timers.
+
+    Attributes:
+        mtu: The largest packet that the link carries, in octets.
+        limits: The limits of the host.
+        addresses: Our addresses.
+        opening: Active and passive OPEN.
+        paths: ICMP, and the path MTUs.
+        output: Packets out, and observations of packets in and out.
+        demux: All connections and listeners, by four-tuple.
+        memory: What each connection holds.
+        time_waits: Connections in TIME-WAIT without a socket, which `demux` has not.
+        immediate: Whether applications are tasks, which a flow's `changed` only wakes: then it may
+            be called for each packet of a batch, and a small reply goes out in
+            :meth:`Stack.send`. Otherwise applications act within `changed`, and all is sent by
+            :meth:`flush`.
+        defer_acks: Whether applications get a turn after the :meth:`flush` that follows. Then it
+            defers an ACK that will tell of a wider window, and the rest of large segments.
+        deferred: The flows whose applications are to have that turn, as there is much to read, or
+            something was deferred; :meth:`resume_deferred` after it.
+        outgoing: Packets for the link, each as the buffers that make it up.
+        counters: How often what happened; the keys are `Reason` and `Verdict` values among others.
+    """
+
+    def __init__(
+        self,
+        interfaces: Sequence[IPv4Interface],
+        mtu: int,
+        *,
+        rng: Random,
+        config: Config | None = None,
+        limits: Limits | None = None,
+        tap: Callable[[Observation], None] | None = None,
+        offload: bool = False,
+        predict: bool = True,
+    ) -> None:
+        """Make an endpoint.
+
+        Args:
+            interfaces: Our addresses.
+            mtu: Of the link.
+            rng: Source of everything that is to be unpredictable, or repeatable.
+            config: Defaults for connections; its `mss` is cut to what `mtu` allows.
+            limits: The limits of the host.
+            tap: Called with every packet, and what was made of it.
+            offload: Whether packets have a virtio header before them: then segments may be larger
+                than the MTU, and the other side of the link fills in checksums.
+            predict: Whether expected segments take the fast path
+                (:mod:`tunstack.tcp.connection.fast_path`); it changes nothing but the time that
+                they take.
+        """
+        self.mtu = mtu
+        config = _fitted(config or Config(), mtu, offload=offload)
+        context = Context(interfaces, config, limits or Limits(), rng=rng, tap=tap, offload=offload)
+        self.limits = context.limits
+        self.addresses = context.addresses
+        self.counters = context.counters
+        self.demux = context.demux
+        self.output = context.output
+        self.outgoing = context.output.packets
+        self.time_waits = context.time_waits
+        self.memory = context.memory
+        self.paths = Paths(mtu, context, rng=rng, offload=offload)
+        self.opening = Opening(config, rng.randbytes(32), context, self.paths)
+        self._fragments = Fragments() if mtu < UNFRAGMENTED else None
+        self.immediate = False
+        self.defer_acks = False
+        self.deferred: list[Flow] = []
+        self._offload = offload
+        self._read = lean.read_frame if offload else lean.read_packet
+        self._read_syn = lean_syn.read_syn_frame if offload else lean_syn.read_syn_packet
+        self._data_at = lean.HEADERS + (VNET_SIZE if offload else 0)
+        self._predicts = predict
+        self._predicted = 0
+        self._timers: TimerQueue[Flow] = TimerQueue()
+        self._pending = context.pending
+        self._due: deque[Flow] = deque()
+
+    # Packets
+
+    def handle_packet(self, packet: Buffer, now: float) -> None:
+        """Process a packet from the link; raises nothing, whatever is in it."""
+        self.counters["packets_received"] += 1
+        fields = self._read(packet)
+        if fields is not None:
+            flow = self.demux.incoming.get(fields[0])
+            if flow is not None:
+                _, seq, ack, flags, wnd, ts_val, ts_ecr = fields
+                start = self._data_at
+                data = packet[start:] if len(packet) < _SMALL else memoryview(packet)[start:]
+                if (
+                    flow.on_fast_path
+                    and flags & ~PSH == ACK
+                    and fast_path.arrives(flow, seq, ack, wnd, ts_val, ts_ecr, data, now)
+                ):
+                    self._expected_arrived(flow, packet, now)
+                    return
+                if flow.four_tuple.remote not in self.addresses.local:
+                    self._lean_arrives(flow, fields, data, packet, now)
+                    return
+        self._process(packet, now, looped=False)
+
+    def _expected_arrived(self, flow: Flow, frame: Buffer, now: float) -> None:
+        """`frame` had the next segment of a flow on the fast path, which has taken it."""
+        self._predicted += 1
+        flow.received_tos = 0
+        if self.output.tap is not None:
+            self.output.observe_in(frame, now, _ACCEPTED, _ESTABLISHED, _ESTABLISHED, flow)
+        receiver, sender = flow.receiver, flow.sender
+        if (
+            not self.immediate
+            or receiver.ack_now
+            or receiver.buffer.size >= _MUCH
+            or sender.buffer.size != (sender.nxt - sender.una) & MASK
+        ):
+            self._enqueue(flow)
+            return
+        # It sends nothing: its application need not wait for the end of the batch.
+        due, scheduled = receiver.ack_due, flow.scheduled
+        earlier = scheduled is None or (due is not None and due < scheduled)
+        self._settle(flow, earlier)
+
+    def _lean_arrives(
+        self, flow: Flow, fields: lean.Fields, data: Buffer, frame: Buffer, now: float
+    ) -> None:
+        """Process a segment with a lean header by all rules."""
+        _, seq, ack, flags, wnd, ts_val, ts_ecr = fields
+        segment = Segment(seq, ack, flags, wnd, 0, data, ts_val=ts_val, ts_ecr=ts_ecr)
+        if self._offload:
+            segment.gso_size = read_gso_size(frame)
+        self._segment_arrives(flow, segment, 0, frame, now)
+
+    def _process(self, frame: Buffer, now: float, *, looped: bool) -> None:
+        packet, trusted, gso_size = frame, False, 0
+        try:
+            if (syn := self._read_syn(frame)) is not None:
+                name, segment = syn
+                self.addresses.check(name[:4], name[4:8], looped=looped)
+                self._tcp_arrives(name, segment, 0, frame, now)
+                return
+            if self._offload:
+                packet, trusted, gso_size = decode_vnet(frame)
+            datagram = decode_datagram(packet)
+            self.addresses.check(datagram.src, datagram.dst, looped=looped)
+            if datagram.options and (wrong := fault(datagram.options)) is not None:
+                limit = self.opening.admission.icmp_errors
+                self.paths.refuse_options(datagram, wrong, limit, now)
+                raise Discard(Reason.BAD_IP_OPTIONS)
+            if datagram.more_fragments or datagram.fragment_offset:
+                whole = self._fragment_arrives(datagram, frame, now)
+                if whole is None:
+                    return
+                datagram, trusted, gso_size = whole, False, 0
+            if datagram.protocol == TCP:
+                sport, dport, segment = decode_segment(datagram, trusted=trusted)
+                segment.gso_size = gso_size
+                name = FourTuple(datagram.dst, dport, datagram.src, sport).incoming
+                self._tcp_arrives(name, segment, datagram.tos, frame, now)
+            elif datagram.protocol == ICMP:
+                self.paths.icmp_arrives(datagram, frame, now)
+            else:
+                self.paths.refuse(datagram, self.opening.admission.icmp_errors, now)
+                raise Discard(Reason.UNKNOWN_PROTOCOL)
+        except Discard as discard:
+            self.counters[discard.reason] += 1
+            self.output.observe_in(frame, now, f"dropped: {discard.reason.phrase}")
+
+    def _fragment_arrives(self, fragment: Datagram, frame: Buffer, now: float) -> Datagram | None:
+        """Return the datagram that it completes, if it does."""
+        fragments = self._fragments
+        if fragments is None:
+            raise Discard(Reason.FRAGMENT)
+        before = fragments.dropped
+        whole = fragments.add(fragment, now)
+        dropped = fragments.dropped - before
+        self.counters[Reason.FRAGMENT] += dropped
+        if whole is None:
+            self.output.observe_in(frame, now, "fragment dropped" if dropped else "fragment kept")
+        return whole
+
+    def _tcp_arrives(
+        self, incoming: bytes, segment: Segment, tos: int, packet: Buffer, now: float
+    ) -> None:
+        flow = self.demux.incoming.get(incoming)
+        if flow is not None and flow.state is CLOSED and segment.flags & SYN:
+            # It has ended in this batch, by a RST: a new incarnation need not wait for the flush.
+            self.demux.remove(flow.four_tuple, flow)
+            flow = None
+        if flow is None and incoming in self.demux.time_waits:
+            if segment.flags & SYN and self.opening.reopens_time_wait(
+                incoming, segment, packet, now
+            ):
+                return
+            flow = self._restore(incoming)
+        if flow is None:
+            name = FourTuple.from_incoming(incoming)
+            flow = self.opening.unmatched(name, segment, packet, now)
+            if flow is None:
+                return
+        self._segment_arrives(flow, segment, tos, packet, now)
+
+    def _segment_arrives(
+        self, flow: Flow, segment: Segment, tos: int, packet: Buffer, now: float
+    ) -> None:
+        before = flow.state
+        if segment.ecn == CE:
+            self.counters["congestion_marks"] += 1
+        verdict = flow.segment_arrives(segment, now)
+        if verdict is _ACCEPTED:
+            flow.received_tos = tos
+        self.counters[verdict] += 1
+        self.mark_pending(flow)
+        if before is SYN_RECEIVED and not flow.sender.buffer.size and self._enter_fast_path(flow):
+            # It has just opened: a request may be in the same batch.
+            flow.idle_timers.watch(flow, now)
+        if self.output.tap is not None:
+            flow.observed = flow.state
+            self.output.observe_in(packet, now, verdict, before.value, flow.state.value, flow)
+        if verdict is _NEW_INCARNATION:
+            self.opening.reincarnate(flow, segment, packet, now)
+
+    def _restore(self, incoming: bytes) -> Flow:
+        flow = self.time_waits.wake(incoming)
+        self.memory.enter(flow)
+        self.mark_pending(
+            flow
+        )  # At once: whatever becomes of the segment, it is to have its timer.
+        return flow
+
+    def handle_stray(self, packet: Buffer, now: float) -> None:
+        """Process an ICMP error that reached another process with our addresses."""
+        self.paths.take_stray(packet, now)
+
+    # Transmission
+
+    def mark_pending(self, flow: Flow) -> None:
+        """Have the next :meth:`flush` ask `flow` what it sends, by all rules of TCP."""
+        flow.on_fast_path = False
+        if not flow.pending:
+            flow.pending = True
+            self._pending.append(flow)
+
+    def _enqueue(self, flow: Flow) -> None:
+        """As :meth:`mark_pending`, but a flow on the fast path stays there."""
+        if not flow.pending:
+            flow.pending = True
+            self._pending.append(flow)
+
+    @property
+    def deferred_unread(self) -> int:
+        """Octets that the applications of the flows in `deferred` have not read."""
+        return sum([flow.receiver.buffer.size for flow in self.deferred])
+
+    def resume_deferred(self) -> None:
+        """Have the next :meth:`flush` send what waited for the turns of the applications."""
+        while self.deferred:
+            flow = self.deferred.pop()
+            # One that has left the fast path meanwhile has been asked since.
+            if flow.on_fast_path and (flow.receiver.ack_now or flow.sender.unsent):
+                self._enqueue(flow)
+
+    def flush(self, now: float) -> None:
+        """Put in `outgoing` what the pending flows send: one ACK per connection and batch."""
+        self._flush(now)
+        if self.memory.budget.full or self.memory.orphans_over:
+            for flow in self.memory.relieve():
+                self.mark_pending(flow)
+            self._flush(now)
+        if self.memory.was_tight and self.memory.easing:
+            for flow in self.memory.ease():
+                self.mark_pending(flow)
+            self._flush(now)
+
+    def _flush(self, now: float) -> None:
+        # One by one: should a bug of ours raise for one, the next call goes on with the rest.
+        while self._pending:
+            flow = self._pending.popleft()
+            flow.pending = False
+            if flow.on_fast_path:
+                assert flow.write is not None
+                if not (self.defer_acks and self._defers(flow)):
+                    fast_path.transmit(flow, now, flow.write)
+                self._settle(flow)
+                continue
+            for segment in flow.transmit(now):
+                self.output.send(flow.four_tuple, segment, now, flow, config=flow.config)
+            if flow.finished:
+                self.demux.remove(flow.four_tuple, flow)
+                self._timers.forget(flow)
+                self._settle(flow, False)
+            elif flow.changed is None and flow.only_waits and self.time_waits.take(flow):
+                self._timers.forget(flow)
+                self.memory.forget(flow)
+            else:
+                self._settle(flow)
+                self._enter_fast_path(flow)
+
+    def _settle(self, flow: Flow, reschedule: bool = True) -> None:
+        """After a change of `flow`: start its timer, wake its application, account its memory.
+
+        With `reschedule` off its deadline is known to be no earlier than the timer queue has it.
+        On the fast path all that it holds is in its two buffers.
+        """
+        if reschedule:
+            self._timers.schedule(flow)
+        if flow.changed is not None:
+            flow.changed()
+        if not flow.on_fast_path or flow.accounted != (
+            FLOW_SIZE + flow.receiver.buffer.size + flow.sender.buffer.size
+        ):
+            self.memory.account(flow)
+
+    def _enter_fast_path(self, flow: Flow) -> bool:
+        """Put `flow` on the fast path if it qualifies; a flow to our own address never does."""
+        if (
+            not fast_path.is_ordinary(flow)
+            or not self._predicts
+            or flow.four_tuple.remote in self.addresses.local
+        ):
+            return False
+        flow.on_fast_path = True
+        if flow.write is None:
+            flow.write = self.output.writer(flow.four_tuple, flow.config)
+        return True
+
+    def _defers(self, flow: Flow) -> bool:
+        """Whether to defer what `flow` has to send until its application has had a turn.
+
+        An ACK while the window is narrow: after the data is read it advertises a wider one, in one
+        ACK and not two. The small rest of large segments: the application may have more to send.
+        """
+        receiver, sender = flow.receiver, flow.sender
+        unread, unsent = receiver.buffer.size, sender.buffer.size
+        if unsent:
+            unsent -= (sender.nxt - sender.una) & MASK
+        if unsent:
+            defers = unsent < flow.config.max_payload and not receiver.ack_now
+        else:
+            defers = receiver.ack_now and unread * 2 > receiver.size
+        if defers or unread >= _MUCH:
+            self.deferred.append(flow)
+        return defers
+
+    # Timers
+
+    @property
+    def hurried(self) -> bool:
+        """Whether :meth:`deadline` may have come nearer since it was asked."""
+        return self._timers.hurried
+
+    def deadline(self) -> float | None:
+        """When :meth:`handle_timers` wants to be called, in seconds; None if never."""
+        if self.output.looped or self._due or self._pending:
+            return float("-inf")
+        if self.paths.untold or (self.memory.was_tight and self.memory.easing):
+            return float("-inf")  # They are told a few at a time.
+        first = self._timers.deadline()
+        for at in (self.paths.mtus.deadline(), self.time_waits.deadline()):
+            if at is not None and (first is None or at < first):
+                first = at
+        return first
+
+    def is_due(self, now: float) -> bool:
+        """Whether :meth:`handle_timers` has something to do: most deadlines move in time."""
+        deadline = self.deadline()
+        if deadline is None or deadline > now:
+            return False
+        return deadline != self._timers.deadline() or self._timers.is_due(now)
+
+    def handle_timers(self, now: float) -> None:
+        """Do what is due, and deliver what was sent to ourselves; :meth:`flush` after it."""
+        for _ in range(len(self.output.looped)):
+            self._process(self.output.take_looped(), now, looped=True)
+        self.paths.expire(now)
+        self.time_waits.expire(now)
+        self._due.extend(self._timers.due(now))
+        while self._due:  # One by one, as in `flush`.
+            flow = self._due.popleft()
+            flow.handle_timer(now)
+            self.paths.look_at(flow, now)
+            self.mark_pending(flow)
