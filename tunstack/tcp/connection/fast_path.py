@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from tunstack.tcp.connection.state import ESTABLISHED
 from tunstack.tcp.listen.isn import timestamp
 from tunstack.tcp.segment import ACK, PSH
-from tunstack.tcp.sender import sizing
-from tunstack.tcp.sender.sender import Transmission
 from tunstack.tcp.sequence import MASK, ge
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
     from tunstack.tcp.connection.connection import Connection
     from tunstack.tcp.segment import Buffer
-    from tunstack.tcp.sender.sender import Sender
 
 Write: TypeAlias = "Callable[[int, int, int, int, int, int, Buffer, int, float], None]"
 """Sends a segment: its seq, ack, flags, wnd, TSval, TSecr, data, gso_size; and the time."""
@@ -183,7 +180,7 @@ def _transmit_data(connection: Connection, now: float, write: Write) -> None:
         seq = sender.nxt
         end = (seq + size) & MASK
         data = buffer.slice(seq, size)
-        _sent(sender, end, size, now)
+        sender.sent_new(size, end, now)
         outstanding += size
         available -= size
         more = sender.new_data_size(limit, room, available, outstanding, now) if available else 0
@@ -207,22 +204,6 @@ def _write(
     wnd = receiver.select_window()
     write(seq, nxt, flags, wnd, ts_val, connection.ts_recent, data, gso_size, now)
     receiver.on_ack_sent()
-
-
-def _sent(sender: Sender, end: int, size: int, now: float) -> None:
-    """As `Sender.sent`, of new data in a connection that is ordinary."""
-    sender.sent_new(end, now)
-    if size % sender.mss:
-        sender.small_end = end
-    recovery = sender.recovery
-    board = recovery.board
-    board.on_sent(size, now)
-    recovery.flight = board.nxt - board.una
-    if size > sender.path.proven < sender.mss:
-        sizing.try_size(sender, Transmission(0, size))
-    if sender.timer is None:
-        sender.start_timer(now)
-    sender.schedule_probe(now)
 
 
 __all__ = ["answer", "arrives", "is_ordinary", "leaves_late", "transmit"]

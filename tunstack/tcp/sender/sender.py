@@ -237,38 +237,44 @@ class Sender(SendTimers):
 
     def sent(self, what: Transmission, now: float) -> None:
         """`what` was sent."""
-        self.last_sent = now
         size = what.size + what.fin
-        if self._force and ge((what.seq + size) & MASK, self._force_until):
+        end = (what.seq + size) & MASK
+        if self._force and ge(end, self._force_until):
             self._force = False
-        if what.why:
-            self.retransmissions += 1
-            start = self.position(what.seq)
-            self.recovery.on_retransmit(start, start + size, now)
-            if self.recovery.sack and what.seq == self.una:
-                # RFC 6675 section 6: or the timer might not wait for what was just sent again.
-                self.start_timer(now)
-        else:
-            self.sent_new((what.seq + size) & MASK, now)
-            if what.size % self.mss:
-                self.small_end = self.nxt
-            self.recovery.on_sent(size, now)
+        if not what.why:
             if what.fin:
                 self.recovery.fin = True
-            if what.probe or what.size > self.path.proven < self.mss:
-                sizing.try_size(self, what)
+            self.sent_new(what.size, end, now, probe=what.probe)
+            return
+        self.last_sent = now
+        self.retransmissions += 1
+        start = self.position(what.seq)
+        self.recovery.on_retransmit(start, start + size, now)
+        if self.recovery.sack and what.seq == self.una:
+            # RFC 6675 section 6: or the timer might not wait for what was just sent again.
+            self.start_timer(now)
         if self.timer is None or self.persisting:
             self.start_timer(now)
-        if not what.why:
-            self.schedule_probe(now)
 
-    def sent_new(self, end: int, now: float) -> None:
-        """What goes up to `end` went out for the first time."""
+    def sent_new(self, size: int, end: int, now: float, *, probe: bool = False) -> None:
+        """`size` new octets were sent, and maybe a FIN: SND.NXT is `end` now.
+
+        Both :meth:`sent` and the fast path call it. `probe`: see `Transmission`.
+        """
+        nxt = self.nxt
         self.last_sent = now
         self.deferred_until = None
-        if self.nxt == self.una:
+        if nxt == self.una:
             self.stalled_since = now
         self.nxt = end
+        if size % self.mss:
+            self.small_end = end
+        self.recovery.on_sent((end - nxt) & MASK, now)
+        if probe or size > self.path.proven < self.mss:
+            sizing.try_size(self, size, probe=probe)
+        if self.timer is None or self.persisting:
+            self.start_timer(now)
+        self.schedule_probe(now)
 
     def restart_if_idle(self, now: float) -> None:
         """Fall back to the initial window after a pause (RFC 5681 section 4.1)."""

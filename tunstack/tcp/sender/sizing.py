@@ -14,7 +14,7 @@ from tunstack.tcp.sequence import MASK
 
 if TYPE_CHECKING:
     from tunstack.tcp.sender.send_variables import SendVariables
-    from tunstack.tcp.sender.sender import Sender, Transmission
+    from tunstack.tcp.sender.sender import Sender
 
 
 def too_large(sender: Sender, mss: int, seq: int, now: float) -> None:
@@ -97,12 +97,12 @@ def probe_size(sender: Sender, room: int) -> int:
     return size if min(sender.unsent, window) >= needed else 0
 
 
-def try_size(sender: Sender, what: Transmission) -> None:
-    """`what` was sent, and is larger than anything that has arrived: it is the trial now."""
+def try_size(sender: Sender, size: int, *, probe: bool) -> None:
+    """`size` octets were sent, more than have arrived in one segment: they are the trial now."""
     path, end = sender.path, sender.recovery.board.nxt
-    size = what.size if what.probe else min(what.size, sender.mss)
-    if what.probe or (path.trial is None and size > path.proven):
-        path.trial = Trial(end - what.size, end, size, what.probe)
+    most = size if probe else min(size, sender.mss)
+    if probe or (path.trial is None and most > path.proven):
+        path.trial = Trial(end - size, end, most, probe)
 
 
 def check_trial(sender: Sender, una: int, now: float) -> None:
