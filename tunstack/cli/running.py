@@ -122,6 +122,9 @@ async def run_inside(
     except OSError as error:
         message = f"{command[0]} cannot be executed: {error.strerror}"
         raise Failure(message, _NOT_EXECUTABLE) from None
+    # The interrupt that ended it may be in trio's queue still, and is not ours: let it be seen.
+    for _ in range(3):
+        await trio.lowlevel.checkpoint()
     return 128 - result.returncode if result.returncode < 0 else result.returncode
 
 
