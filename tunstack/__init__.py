@@ -39,8 +39,8 @@ Where a rule stands:
   ``tcp/congestion``; reassembly and windows: ``tcp/receiver``; SYN queues, SYN cookies and Fast
   Open: ``tcp/listen``.
 - A header: ``wire``, one file each. IPv6's would be ``wire/ipv6.py`` beside ``wire/ipv4.py``.
-- Another protocol: UDP would be a folder ``udp`` beside ``tcp``, and a row in the dispatch of
-  :mod:`tunstack.stack.stack`.
+- Another protocol: UDP would be a folder ``udp`` beside ``tcp``, and a case where
+  :mod:`tunstack.stack.engine` looks at a datagram's protocol.
 - A connection's way to the application: :mod:`tunstack.socket`; its socket options:
   :mod:`tunstack.socket.options`.
 
