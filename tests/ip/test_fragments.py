@@ -39,7 +39,7 @@ def deliveries(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]]]:
     return size, [*again, *order]
 
 
-@pytest.mark.rfc("791:3.2")
+@pytest.mark.rfc("791:3.2", "815:3")
 @settings(deadline=None, derandomize=True, max_examples=300)
 @given(deliveries())
 def test_in_any_order_and_some_twice(delivery: tuple[int, list[tuple[int, int]]]) -> None:

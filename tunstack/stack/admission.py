@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tunstack.tcp.listen.listener import Listener
     from tunstack.tcp.segment import Segment
 
-COUNTERS: Final = (
+COUNTERS: Final[tuple[str, ...]] = (
     "syncookies_sent",
     "syncookies_received",
     "syncookies_failed",

@@ -26,7 +26,7 @@ IDLE: Final = 60.0
 _SHARE: Final = 4
 """The share of the memory that every peer may hold, as a power of two: a sixteenth."""
 
-COUNTERS: Final = ("connections_evicted", "peer_limited")
+COUNTERS: Final[tuple[str, ...]] = ("connections_evicted", "peer_limited")
 """Names in the statistics that are counted here."""
 
 

@@ -35,7 +35,7 @@ connection that takes a little less than it is counted for.
 _EASED: Final = 64
 """Connections that are looked at in one go when memory is not tight any more."""
 
-COUNTERS: Final = (
+COUNTERS: Final[tuple[str, ...]] = (
     "memory_tight",
     "out_of_order_pruned",
     "time_wait_pruned",
