@@ -10,7 +10,7 @@ and that is replaced again after it.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
+from dataclasses import fields, replace
 from heapq import heapify, heappop, heappush
 from ipaddress import ip_address
 from itertools import count
@@ -107,7 +107,7 @@ def _place(path: str) -> tuple[Callable[[Flow], Any], str]:
 _RESTORED: Final = tuple(
     (field.name, *_place(field.path)) for field in _FIELDS if field.name not in _CONFIG_NAMES
 )
-_TOLD: Final = tuple(name for name in _NAMES if name in TcpInfo.__slots__)
+_TOLD: Final = tuple(each.name for each in fields(TcpInfo) if each.name in _NAMES)
 _UNKNOWN: Final[dict[str, Any]] = {
     "rtt": None,
     "rttvar": 0.0,
