@@ -150,7 +150,8 @@ class SendTimers(SendVariables):
             return self._timeout(now)
         self.early_timer = None
         recovery = self.recovery
-        if recovery.reorder_timer is not None:
+        reorder_timer = recovery.reorder_timer
+        if reorder_timer is not None:
             recovery.reorder_timer_fired(now, self.mss)
             self.early_timer = recovery.reorder_timer
         elif self.outstanding:
