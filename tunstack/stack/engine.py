@@ -384,7 +384,7 @@ class Engine:
     def _enter_fast_path(self, flow: Flow) -> bool:
         """Put `flow` on the fast path if it qualifies; a flow to our own address never does."""
         if (
-            not fast_path.is_ordinary(flow)
+            not fast_path.is_eligible(flow)
             or not self._predicts
             or flow.four_tuple.remote in self.addresses.local
         ):

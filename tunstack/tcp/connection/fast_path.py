@@ -6,7 +6,7 @@ short; what an ACK and a window update change is the sender's, and the same for 
 must be identical: the simulator's runs are octet by octet the same with and without it, and tests
 compare the two.
 
-:func:`is_ordinary` says whether a connection is in such a state; it is asked when something has
+:func:`is_eligible` says whether a connection is in such a state; it is asked when something has
 happened to it that is not of this kind, not for each segment.
 """
 
@@ -31,7 +31,7 @@ Write: TypeAlias = "Callable[[int, int, int, int, int, int, Buffer, int, float],
 _HALF: Final = 1 << 31
 
 
-def is_ordinary(connection: Connection) -> bool:
+def is_eligible(connection: Connection) -> bool:
     """Whether nothing is going on in `connection` but an exchange of data in order.
 
     Established, with timestamps and SACK, nothing lost, out of order, urgent, closed or probed.
@@ -60,10 +60,10 @@ def arrives(
     data: Buffer,
     now: float,
 ) -> bool:
-    """Take a segment of an ordinary connection, with ACK and maybe PSH, if it is as expected.
+    """Take the expected segment, with ACK and maybe PSH, of a connection on the fast path.
 
     Args:
-        connection: An ordinary one.
+        connection: One that is eligible.
         seq: SEG.SEQ.
         ack: SEG.ACK.
         wnd: SEG.WND, not scaled yet.
@@ -154,7 +154,7 @@ def leaves_late(connection: Connection, now: float) -> None:
 
 
 def transmit(connection: Connection, now: float, write: Write) -> None:
-    """Write what an ordinary connection has to send: new data, or else an ACK if one is due.
+    """Write what a connection on the fast path has to send: new data, else an ACK if one is due.
 
     What :meth:`Connection.transmit` does, where there is nothing but that.
     """
@@ -206,4 +206,4 @@ def _write(
     receiver.on_ack_sent()
 
 
-__all__ = ["answer", "arrives", "is_ordinary", "leaves_late", "transmit"]
+__all__ = ["answer", "arrives", "is_eligible", "leaves_late", "transmit"]

@@ -16,8 +16,8 @@ from tunstack.tcp.sender.send_timers import SendTimers
 from tunstack.tcp.sequence import MASK, ge, gt, le, lt
 
 DEFERRAL: Final = 0.001
-"""Seconds that the rest of a large segment waits, at most, for more: what a host's clock tells
-apart. Linux defers nothing once so long has passed since the last segment."""
+"""Seconds that the rest of a large segment waits for more data, at most: the granularity of a
+host's timers."""
 
 _OPEN: Final = Phase.OPEN
 _RECOVERY: Final = Phase.RECOVERY
@@ -196,14 +196,12 @@ class Sender(SendTimers):
         return size
 
     def _defers(self, now: float) -> bool:
-        """Whether what would be a small part of a large segment waits for more of it.
+        """Whether the rest of a large segment is deferred until more data fills it.
 
-        Where a segment of 64 KiB costs no more than one of an octet, that halves the work; Linux
-        defers for the same reason (tcp_tso_should_defer). Nothing but the application's next call
-        can fill it, so what it waits for is that; it ends with the next ACK, which comes soon as so
-        much is on its way. At the latest it ends after `DEFERRAL`, or, where a round trip takes no
-        longer, with the probe for a lost tail. The application may go on meanwhile
-        (:attr:`deferring`), or each would wait for the other.
+        A segment of 64 KiB costs no more than one of an octet, so fewer of them are less work. The
+        application's next call ends the deferral, or the next ACK; at the latest `DEFERRAL`, or,
+        where SRTT is less than twice that, the tail loss probe. The application may go on writing
+        meanwhile (:attr:`deferring`): neither waits for the other.
         """
         if self.fin_queued or self._force or self.recovery.recovering:
             return False
