@@ -1,11 +1,11 @@
 """The codec: packets to and from validated values. No other code reads or writes packet headers.
 
-ipv4, tcp, icmp   one module a protocol; ip finds the family's
-virtio, gso       the virtio-net header, and segmentation offload
-checksum          the Internet checksum (RFC 1071)
-discard           reasons to drop a packet
-dpkt_headers      dpkt's readers of the fixed headers
-fast/             readers and a writer for the most common headers
+ipv4, tcp, udp, icmp  one module a protocol; ip finds the family's
+virtio, gso           the virtio-net header, and segmentation offload
+checksum              the Internet checksum (RFC 1071)
+discard               reasons to drop a packet
+dpkt_headers          dpkt's readers of the fixed headers
+fast/                 readers and a writer for the most common headers
 
 dpkt parses and this package validates, since dpkt checks nothing: no version, no total length, no
 checksum; a data offset beyond the segment just makes `data` shorter, and a header that it cannot
@@ -29,6 +29,7 @@ from tunstack.wire.discard import Discard, Reason
 from tunstack.wire.icmp import decode_icmp, encode_icmp
 from tunstack.wire.ip import decode_datagram, decode_frame, encode_datagram
 from tunstack.wire.tcp import decode_segment, encode_segment
+from tunstack.wire.udp import decode_udp, encode_udp
 from tunstack.wire.virtio import NO_OFFLOAD as NOTHING_OFFLOADED
 from tunstack.wire.virtio import SIZE as VNET_SIZE
 from tunstack.wire.virtio import completed, decode_vnet, read_gso_size
@@ -39,6 +40,8 @@ __all__ = [
     "encode_datagram",
     "decode_segment",
     "encode_segment",
+    "decode_udp",
+    "encode_udp",
     "NOTHING_OFFLOADED",
     "VNET_SIZE",
     "decode_vnet",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-_ACRONYMS: Final[set[str]] = {"ip", "tcp", "icmp", "vnet"}
+_ACRONYMS: Final[set[str]] = {"ip", "tcp", "icmp", "udp", "vnet"}
 
 
 class Reason(StrEnum):
@@ -29,6 +29,10 @@ class Reason(StrEnum):
     BAD_TCP_OFFSET = "bad_tcp_offset"
     BAD_TCP_PORT = "bad_tcp_port"
 
+    TRUNCATED_UDP = "truncated_udp"
+    BAD_UDP_LENGTH = "bad_udp_length"
+    BAD_UDP_CHECKSUM = "bad_udp_checksum"
+
     TRUNCATED_ICMP = "truncated_icmp"
     BAD_ICMP_CHECKSUM = "bad_icmp_checksum"
     BAD_ICMP_QUOTE = "bad_icmp_quote"
@@ -37,6 +41,8 @@ class Reason(StrEnum):
     BAD_SOURCE = "bad_source_address"
     FRAGMENT = "fragment"
     UNKNOWN_PROTOCOL = "unknown_protocol"
+    NO_UDP_PORT = "no_udp_port"
+    UDP_BUFFER_FULL = "udp_buffer_full"
 
     @property
     def phrase(self) -> str:

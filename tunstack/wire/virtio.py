@@ -45,8 +45,11 @@ NO_OFFLOAD: Final = bytes(SIZE)
 """The header of a complete packet: one segment, its checksum filled in (and not verified yet)."""
 NEEDS_TCP_CHECKSUM: Final = HEADER.pack(NEEDS_CHECKSUM, 0, 0, 0, _IP_HEADER, TCP_CHECKSUM)
 """That of one TCP segment in an IPv4 packet without options, whose checksum is left out."""
+NEEDS_UDP_CHECKSUM: Final = HEADER.pack(NEEDS_CHECKSUM, 0, 0, 0, _IP_HEADER, UDP_CHECKSUM)
+"""That of one UDP datagram in an IPv4 packet without options, whose checksum is left out."""
 
 _CHECKSUM_FIELD: Final = NEEDS_TCP_CHECKSUM[6:]
+_UDP_CHECKSUM_FIELD: Final = NEEDS_UDP_CHECKSUM[6:]
 
 
 def decode_vnet(frame: Buffer) -> tuple[memoryview, bool, int]:
@@ -88,6 +91,17 @@ def is_large_segment(frame: Buffer) -> bool:
     )
 
 
+def is_large_udp(frame: Buffer) -> bool:
+    """Tell whether the header is that of many datagrams of UDP over IPv4 in one (USO)."""
+    return (
+        len(frame) > SIZE
+        and frame[0] == NEEDS_CHECKSUM
+        and frame[1] == GSO_UDP_L4
+        and frame[6:SIZE] == _UDP_CHECKSUM_FIELD
+        and frame[4:6] != b"\0\0"
+    )
+
+
 def read_gso_size(frame: Buffer) -> int:
     """Return the octets of data in each of the segments that a frame stands for; 0 if it is one."""
     return int.from_bytes(frame[4:6], byteorder) if frame[1] else 0
@@ -104,6 +118,18 @@ def large_segment(header_length: int, gso_size: int, *, cwr: bool) -> bytes:
     """
     kind = GSO_TCPV4 | (GSO_ECN if cwr else 0)
     return HEADER.pack(NEEDS_CHECKSUM, kind, header_length, gso_size, _IP_HEADER, TCP_CHECKSUM)
+
+
+@lru_cache(maxsize=256)
+def large_udp(header_length: int, gso_size: int) -> bytes:
+    """Make the header of many UDP datagrams in one IPv4 packet without options (USO).
+
+    Args:
+        header_length: Octets before the data, those of IP and UDP.
+        gso_size: Octets of data in each of them, but the last.
+    """
+    fields = NEEDS_CHECKSUM, GSO_UDP_L4, header_length, gso_size, _IP_HEADER, UDP_CHECKSUM
+    return HEADER.pack(*fields)
 
 
 def completed(frame: Buffer) -> bytes:
