@@ -59,6 +59,7 @@ class Loop(ABC):
         self._most_outgoing = min(_MAX_OUTGOING, _MAX_OUTGOING_OCTETS // largest)
         self._alarm = trio.CancelScope()
         self._blocked = trio.lowlevel.ParkingLot()
+        self._drained = trio.lowlevel.ParkingLot()
         self._broken: OSError | None = None
         self.ended = False
         self._coalesce_until = float("-inf")
@@ -253,10 +254,24 @@ class Loop(ABC):
                 while self.stack.outgoing:
                     await self._link.wait_writable()
                     self._write_some()
+                self._drained.unpark_all()
         except Exception as error:
             self._link_raised(error)
 
     # For sockets
+
+    def write_datagrams(self, *, at_once: bool = False) -> None:
+        """Write the datagrams that `stack.datagrams` sent, unless replies are being coalesced."""
+        now = trio.current_time()
+        if at_once or now >= self._coalesce_until:
+            self._write(now)
+        if self.stack.output.looped:
+            self._set_alarm()
+
+    async def wait_drained(self) -> None:
+        """Wait until the link has taken the packets that it could not take at once."""
+        while self.stack.outgoing and self._broken is None:
+            await self._drained.park()
 
     def send(self, flow: Flow, data: Buffer, *, urgent: bool = False, more: bool = False) -> int:
         """Queue `data`, and send what may go out; returns how many octets were queued.
@@ -306,6 +321,7 @@ class Loop(ABC):
         self.stack.outgoing.clear()
         self._close_listeners()
         self.stack.end_all(self._broken)
+        self._drained.unpark_all()
         self.stack.flush(trio.current_time())
         self.stack.outgoing.clear()
 

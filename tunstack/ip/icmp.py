@@ -97,6 +97,33 @@ class TcpQuote(NamedTuple):
     seq: int
 
 
+class Quote(NamedTuple):
+    """What an ICMP error quotes of a datagram of ours.
+
+    Attributes:
+        src: Its source: an address of ours.
+        dst: Its destination.
+        sport: Its source port, if its protocol has ports in the first octets, as TCP and UDP do.
+        dport: Its destination port.
+        octets: The beginning of its payload, 8 octets or more.
+    """
+
+    src: Address
+    dst: Address
+    sport: int
+    dport: int
+    octets: Buffer
+
+
+def quoted(message: IcmpMessage) -> Quote | None:
+    """Return what an error quotes of one of our datagrams; None of a later fragment."""
+    datagram = message.quoted
+    if datagram is None or datagram.fragment_offset or len(datagram.payload) < 8:
+        return None
+    sport, dport, _ = _TCP_QUOTE.unpack_from(datagram.payload)
+    return Quote(datagram.src, datagram.dst, sport, dport, datagram.payload)
+
+
 def reply_to(
     datagram: Datagram, message: IcmpMessage, *, broadcasts: Collection[Address] = ()
 ) -> IcmpMessage | None:

@@ -41,6 +41,12 @@ class Endpoint(Protocol):
     def send(self, flow: Flow, data: Buffer, *, urgent: bool = False, more: bool = False) -> int:
         """Queue `data`, as `Stack.send` does, and send what may go out."""
 
+    def write_datagrams(self, *, at_once: bool = ...) -> None:
+        """Write what `stack.datagrams` has sent; unless `at_once`, some of it may wait for more."""
+
+    async def wait_drained(self) -> None:
+        """Wait until the link has taken what it could not take at once."""
+
     def flush(self) -> None:
         """Send what follows from calls to `stack`."""
 

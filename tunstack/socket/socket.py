@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import socket as stdlib_socket
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, final
 
 import trio
 
 from tunstack.ip.address import text
 from tunstack.socket import transfer
 from tunstack.socket.addresses import ANY, resolved, resolved_now
+from tunstack.socket.descriptors import next_descriptor
 from tunstack.socket.notices import Notices
 from tunstack.socket.options import get_option, set_option
 from tunstack.socket.state import SocketState, os_error
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from tunstack.stack.flow import TcpInfo
     from tunstack.tcp.congestion import CongestionFactory
 
-_descriptors: Final = itertools.count(1 << 30)
-"""Numbers for `fileno`: no real descriptor's, so that neither is mistaken for the other."""
-
 
 @final
 class Socket(Surface):
@@ -42,7 +39,7 @@ class Socket(Surface):
     """
 
     def __init__(self, endpoint: Endpoint, *, congestion: CongestionFactory | None = None) -> None:
-        self._fileno = next(_descriptors)
+        self._fileno = next_descriptor()
         self._stack = endpoint.stack
         self._state = SocketState(endpoint)
         if congestion is not None:

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from tunstack.ip.datagram import TCP
+from tunstack.ip.datagram import TCP, UDP
 from tunstack.ip.demux import FourTuple
 from tunstack.ip.family import FAMILIES
 from tunstack.ip.fragments import UNFRAGMENTED, Fragments
 from tunstack.ip.options import fault
 from tunstack.stack.configs import Configs
 from tunstack.stack.context import Context
+from tunstack.stack.datagrams import Datagrams
 from tunstack.stack.flow import FLOW_SIZE, Flow
 from tunstack.stack.limits import Limits
 from tunstack.stack.opening import Opening
@@ -39,6 +40,7 @@ from tunstack.wire import (
     decode_segment,
     read_gso_size,
 )
+from tunstack.wire.fast import datagram as lean_datagram
 from tunstack.wire.fast import segment as lean
 from tunstack.wire.fast import syn as lean_syn
 
@@ -74,6 +76,7 @@ class Engine:
         addresses: Our addresses.
         opening: Active and passive OPEN.
         paths: ICMP, and the path MTUs.
+        datagrams: UDP.
         output: Packets out, and observations of packets in and out.
         demux: All connections and listeners, by four-tuple.
         memory: What each connection holds.
@@ -133,6 +136,9 @@ class Engine:
         self.memory = context.memory
         self.paths = Paths(mtu, context, rng=rng, offload=offload)
         self.opening = Opening(config, rng.randbytes(32), context, self.paths)
+        self.paths.icmp_errors = self.opening.admission.icmp_errors
+        self.datagrams = Datagrams(context, self.paths, rng=rng, offload=offload)
+        self.paths.error_handlers[UDP] = self.datagrams.icmp_error
         self._fragments = Fragments() if mtu < UNFRAGMENTED else None
         self.immediate = False
         self.defer_acks = False
@@ -141,6 +147,7 @@ class Engine:
         self._decode = decode_frame if offload else decode_datagram
         self._read = lean.read_frame if offload else lean.read_packet
         self._read_syn = lean_syn.read_syn_frame if offload else lean_syn.read_syn_packet
+        self._read_udp = lean_datagram.read_frame if offload else lean_datagram.read_packet
         self._data_at = lean.HEADERS + (VNET_SIZE if offload else 0)
         self._predicts = predict
         self._predicted = 0
@@ -151,6 +158,7 @@ class Engine:
             for family in FAMILIES
             for protocol, handler in (
                 (TCP, self._tcp_datagram_arrives),
+                (UDP, self.datagrams.datagram_arrives),
                 (family.icmp, self.paths.icmp_arrives),
             )
         }
@@ -217,6 +225,9 @@ class Engine:
                 name, segment = syn
                 self.addresses.check(name[:4], name[4:8], looped=looped)
                 self._tcp_arrives(name, segment, 0, frame, now)
+                return
+            udp = self._read_udp(frame)
+            if udp is not None and self.datagrams.lean_arrives(udp, frame, now, looped=looped):
                 return
             datagram = self._decode(frame)
             self.addresses.check(datagram.src, datagram.dst, looped=looped)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from tunstack.stack.observation import Observation, Windows
 from tunstack.tcp.connection.state import ESTABLISHED
-from tunstack.wire import completed, encode_segment
+from tunstack.wire import NOTHING_OFFLOADED, completed, encode_segment
 from tunstack.wire.fast import segment as lean
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Collection
 
-    from tunstack.ip.datagram import Address, Buffer
+    from tunstack.ip.datagram import Address, Buffer, Datagram
     from tunstack.ip.demux import FourTuple
     from tunstack.stack.flow import Flow
     from tunstack.tcp.config import Config
@@ -104,6 +106,17 @@ class Output:
             before, after = flow.observed.value, flow.state.value
             self.emit(name.remote, packet, now, segment.note, before, after, _windows(flow))
             flow.observed = flow.state
+
+    def send_datagram(
+        self,
+        datagram: Datagram,
+        now: float,
+        *,
+        vnet: bytes = NOTHING_OFFLOADED,
+        mtu: int | None = None,
+    ) -> None:
+        """Send a datagram; raises OSError (EMSGSIZE) as it would have to be fragmented."""
+        raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
 
     def emit(
         self,

@@ -39,6 +39,8 @@ class Paths:
         mtus: The path MTUs that are lower than the link's.
         untold: By address, how many flows are still to be told that their path MTU has changed:
             while there are any, call :meth:`expire` soon.
+        error_handlers: Take ICMP errors about datagrams of ours, by their protocol.
+        icmp_errors: The rate limit of Port Unreachable.
         stray: Called with an ICMP error about a flow that is not here, as it may be in another
             process with the same address; see :meth:`take_stray`.
     """
@@ -47,6 +49,10 @@ class Paths:
         """Make it for a link of `mtu`."""
         self.mtus = PathMtus(mtu)
         self.stray: Callable[[bytes], None] | None = None
+        self.error_handlers: dict[
+            int, Callable[[icmp.Quote, OSError | None, icmp.IcmpMessage, float], bool]
+        ] = {}
+        self.icmp_errors: PeerRateLimit | None = None
         self._mtu = mtu
         self._broadcasts = context.addresses.broadcasts
         self._demux = context.demux
@@ -72,6 +78,11 @@ class Paths:
             if self.stray is not None and self._demux.find(name) is None:
                 self.stray(bytes(packet))
             self._tcp_error(name, quote.seq, message, now)
+        elif message.quoted is not None and (other := icmp.quoted(message)) is not None:
+            handler = self.error_handlers.get(message.quoted.protocol)
+            error = icmp.as_os_error(message)
+            if handler is not None and not handler(other, error, message, now):
+                self._output.counters["icmp_unmatched"] += 1
 
     def take_stray(self, packet: Buffer, now: float) -> None:
         """Look at what came to `stray` of another stack with our address.
@@ -170,6 +181,20 @@ class Paths:
         """Send Protocol Unreachable, within the rate limit."""
         message = icmp.protocol_unreachable(datagram, broadcasts=self._broadcasts)
         self._send_error(datagram, message, limit, now)
+
+    def refuse_port(self, datagram: Datagram, now: float) -> None:
+        """Send Port Unreachable, within the rate limit."""
+        message = icmp.port_unreachable(datagram, broadcasts=self._broadcasts)
+        assert self.icmp_errors is not None
+        self._send_error(datagram, message, self.icmp_errors, now)
+
+    def too_big(self, remote: Address, message: icmp.IcmpMessage, now: float) -> None:
+        """Lower the path MTU to `remote` by a Fragmentation Needed about no TCP segment."""
+        mtu = reported_mtu(message)
+        if mtu is not None and self.mtus.lower(remote, mtu, now):
+            self._output.counters["path_mtu_lowered"] += 1
+            self._changed(remote)
+            self._tell_some()
 
     def refuse_options(
         self, datagram: Datagram, pointer: int, limit: PeerRateLimit, now: float

@@ -123,6 +123,7 @@ class Stack(Engine):
             flow.end(error)
             self.mark_pending(flow)
         self.time_waits.clear()
+        self.datagrams.end_all(error.errno or errno.ENETDOWN)
 
     # Opening
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tunstack.stack import admission, eviction, memory
+from tunstack.stack import admission, datagrams, eviction, memory
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.listen import fast_open
 from tunstack.wire import Reason
@@ -36,6 +36,7 @@ _OWN_COUNTERS: Final = (
     "icmp_suppressed",
     *admission.COUNTERS,
     *memory.COUNTERS,
+    *datagrams.COUNTERS,
     *eviction.COUNTERS,
     *fast_open.COUNTERS,
 )

@@ -29,10 +29,10 @@ class UdpPorts:
     A name is what identifies a datagram that was received: addresses and ports as in its headers.
     """
 
-    def __init__(self, rng: RandomSource, seed: int) -> None:
-        """Make it empty; `seed` is the key by which SO_REUSEPORT shares the load."""
+    def __init__(self, rng: RandomSource) -> None:
+        """Make it empty; `rng` chooses ports, and the key by which SO_REUSEPORT shares the load."""
         self._rng = rng
-        self._seed = seed
+        self._key: int | None = None
         self._connected: dict[bytes, list[UdpSock]] = {}
         self._bound: dict[bytes, list[UdpSock]] = {}
         self._ports: dict[int, list[UdpSock]] = {}
@@ -59,9 +59,13 @@ class UdpPorts:
                     return None
         sock = found[-1]
         if sock.reuse_port and len(found) > 1:
-            sharing = [each for each in found if each.reuse_port]
-            return sharing[crc32(name, self._seed) % len(sharing)]
+            return self._share(name, [each for each in found if each.reuse_port])
         return sock
+
+    def _share(self, name: bytes, socks: list[UdpSock]) -> UdpSock:
+        if self._key is None:
+            self._key = self._rng.randrange(1 << 32)
+        return socks[crc32(name, self._key) % len(socks)]
 
     @property
     def sockets(self) -> list[UdpSock]:

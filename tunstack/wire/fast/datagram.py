@@ -79,7 +79,7 @@ def _read(frame: Buffer, start: int, gso_size: int, *, trusted: bool) -> Fields 
 class Template:
     """The constant part of the headers of a socket's datagrams to one destination."""
 
-    __slots__ = ("_fragment", "_header_sum", "_name", "_offload", "_pseudo_header", "_ttl", "_tos")
+    __slots__ = ("_fragment", "_header_sum", "_name", "_offload", "_pseudo_header", "_tos", "_ttl")
 
     def __init__(
         self,
