@@ -96,6 +96,7 @@ class Host(Loop):
             config=config,
             limits=limits,
             offload=link.offload,
+            udp_offload=getattr(link, "udp_offload", False),
         )
         if congestion is not None:
             stack.config = replace(stack.config, congestion=congestion_control(congestion))

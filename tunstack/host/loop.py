@@ -98,7 +98,9 @@ class Loop(ABC):
                     # The tasks that have just woken may cause the next packets already: to poll
                     # costs less than to sleep and be woken.
                     began = trio.current_time()
-                    if may_defer and count > _FEW and not self.stack.deferred:  # Much to read.
+                    if self.stack.datagrams.unread > _FEW:
+                        await self._await_reads()
+                    elif may_defer and count > _FEW and not self.stack.deferred:  # Much to read.
                         await self._coalesce_replies()
                     else:
                         await trio.lowlevel.checkpoint()
@@ -125,6 +127,25 @@ class Loop(ABC):
         finally:
             self._coalesce_until = float("-inf")
             self._write(trio.current_time())  # Also when the host ends.
+
+    async def _await_reads(self) -> None:
+        """Let applications read the datagrams that have arrived, before more are received.
+
+        They read one in a turn. Datagrams that nobody has read for 5 ms hold up nothing more. The
+        replies are written together, as in :meth:`_coalesce_replies`.
+        """
+        datagrams = self.stack.datagrams
+        self._coalesce_until = trio.current_time() + _COALESCE
+        done = trio.Event()
+        datagrams.all_read = done.set
+        try:
+            with trio.move_on_at(self._coalesce_until):
+                await done.wait()
+        finally:
+            datagrams.all_read = None
+            datagrams.leave_unread()
+            self._coalesce_until = float("-inf")
+            self._write(trio.current_time())
 
     async def _give_turns(self) -> None:
         """Let applications read what has arrived, before the next batch is received.

@@ -24,6 +24,7 @@ from tunstack.wire import Discard, Reason, decode_udp, encode_udp
 from tunstack.wire.fast import datagram as lean
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from random import Random
 
     from tunstack.ip.datagram import Address, Buffer
@@ -36,6 +37,8 @@ COUNTERS: Final[tuple[str, ...]] = ("udp_received", "udp_sent", "udp_errors")
 
 MOST_SEGMENTS: Final = 128
 """Datagrams that one call may send (UDP_SEGMENT): Linux's UDP_MAX_SEGMENTS."""
+_MOST_IN_LARGE: Final = 64
+"""Datagrams that a link cuts a packet into (USO): the limit of Linux before 6.9."""
 _LARGEST: Final = 0xFFFF
 _UDP_HEADER: Final = 8
 _SMALL: Final = 2048
@@ -94,17 +97,66 @@ class Route:
         self.tos = tos
 
 
+class _Large:
+    """A packet in `Output.packets` that the link cuts into datagrams (USO), while it may grow.
+
+    Attributes:
+        packet: The packet.
+        route: Where it goes.
+        first: The data of the first datagram, from which it is made.
+        gso_size: Octets of data of each, but for the last, which may have fewer.
+        count: How many there are.
+        size: Octets of data.
+    """
+
+    __slots__ = ("count", "first", "gso_size", "packet", "route", "size")
+
+    def __init__(self, packet: list[Buffer], route: Route, first: Buffer) -> None:
+        self.packet = packet
+        self.route = route
+        self.first = first
+        self.gso_size = self.size = len(first)
+        self.count = 1
+
+    def takes(self, route: Route, size: int, last: list[Buffer]) -> bool:
+        """Whether a datagram of `size` octets can be added: nothing was sent after it."""
+        return (
+            self.packet is last
+            and self.route is route
+            and 0 < size <= self.gso_size
+            and self.size == self.count * self.gso_size
+            and self.count < _MOST_IN_LARGE
+            and self.size + size + route.overhead <= _LARGEST
+        )
+
+    def add(self, data: Buffer) -> None:
+        """Add a datagram."""
+        self.count += 1
+        self.size += len(data)
+        headers = self.route.template.large(self.size, self.gso_size)
+        if self.count == 2:
+            self.packet[:] = [headers, self.first, data]
+        else:
+            self.packet[0] = headers
+            self.packet.append(data)
+
+
 class Datagrams:
     """The UDP of a stack.
 
     Attributes:
         ports: The sockets, by port.
-        unread: Datagrams that were received by sockets whose applications read.
+        unread: Datagrams of the latest batches that are unread, of sockets that are being read.
+        all_read: Called when there is none any more; None for nobody.
     """
 
-    def __init__(self, context: Context, paths: Paths, *, rng: Random, offload: bool) -> None:
-        """Make it without sockets."""
+    def __init__(
+        self, context: Context, paths: Paths, *, rng: Random, offload: bool, udp_offload: bool
+    ) -> None:
+        """Make it without sockets; with `udp_offload` the link cuts large datagrams (USO)."""
         self.ports = UdpPorts(rng)
+        self.unread = 0
+        self.all_read: Callable[[], None] | None = None
         self._sockets: set[UdpSock] = set()
         self._addresses = context.addresses
         self._budget = context.memory.budget
@@ -114,6 +166,8 @@ class Datagrams:
         self._mtus = paths.mtus
         self._rng = rng
         self._offload = offload
+        self._udp_offload = udp_offload
+        self._large: _Large | None = None
         self._link_mtu = context.configs.mtu
 
     # In
@@ -169,6 +223,8 @@ class Datagrams:
             raise Discard(Reason.UDP_BUFFER_FULL)
         budget.add(charge)
         self._counters["udp_received"] += 1
+        if sock.reads:
+            self.unread += 1
         if sock.changed is not None:
             sock.changed()
 
@@ -177,7 +233,20 @@ class Datagrams:
         before = sock.queue.used
         received = sock.queue.take()
         self._budget.add(sock.queue.used - before)
+        sock.reads = True
+        if self.unread:
+            self.unread -= 1
+            if self.unread == 0 and self.all_read is not None:
+                self.all_read()
         return received
+
+    def leave_unread(self) -> None:
+        """Count nothing as unread, and nothing more until an application has read again."""
+        if self.unread:
+            self.unread = 0
+            for sock in self._sockets:
+                if sock.queue.items:
+                    sock.reads = False
 
     # Errors
 
@@ -395,6 +464,10 @@ class Datagrams:
             return
         output = self._output
         self._counters["udp_sent"] += 1
+        large = self._large
+        if large is not None and output.packets and large.takes(route, size, output.packets[-1]):
+            large.add(data)
+            return
         identification = 0 if sock.pmtu_discovery in _SET_DF else self._rng.getrandbits(16)
         headers = route.template.headers(data, identification)
         packet: list[Buffer] = [headers + data] if size < _SMALL else [headers, data]
@@ -403,6 +476,8 @@ class Datagrams:
         else:
             self._counters["packets_sent"] += 1
             output.packets.append(packet)
+            if self._udp_offload:
+                self._large = _Large(packet, route, data)
 
     def _send_segments(
         self, sock: UdpSock, route: Route, data: Buffer, segment_size: int, now: float

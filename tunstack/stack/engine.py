@@ -103,6 +103,7 @@ class Engine:
         limits: Limits | None = None,
         tap: Callable[[Observation], None] | None = None,
         offload: bool = False,
+        udp_offload: bool = False,
         predict: bool = True,
     ) -> None:
         """Make an endpoint.
@@ -116,6 +117,7 @@ class Engine:
             tap: Called with every packet, and what was made of it.
             offload: Whether packets have a virtio header before them: then segments may be larger
                 than the MTU, and the other side of the link fills in checksums.
+            udp_offload: Whether it cuts UDP datagrams as well (USO).
             predict: Whether expected segments take the fast path
                 (:mod:`tunstack.tcp.connection.fast_path`); it changes nothing but the time that
                 they take.
@@ -137,7 +139,9 @@ class Engine:
         self.paths = Paths(mtu, context, rng=rng, offload=offload)
         self.opening = Opening(config, rng.randbytes(32), context, self.paths)
         self.paths.icmp_errors = self.opening.admission.icmp_errors
-        self.datagrams = Datagrams(context, self.paths, rng=rng, offload=offload)
+        self.datagrams = Datagrams(
+            context, self.paths, rng=rng, offload=offload, udp_offload=udp_offload
+        )
         self.paths.error_handlers[UDP] = self.datagrams.icmp_error
         self._fragments = Fragments() if mtu < UNFRAGMENTED else None
         self.immediate = False

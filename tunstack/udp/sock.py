@@ -79,6 +79,7 @@ class UdpSock:
         errors: The error queue, for MSG_ERRQUEUE.
         receive_shut_down: Whether SHUT_RD was called.
         send_shut_down: Whether SHUT_WR was called.
+        reads: Whether its application has read since a batch was last left unread.
         changed: Called when there is something to receive or an error; None once it is closed.
     """
 
@@ -95,6 +96,7 @@ class UdpSock:
         "pmtu_discovery",
         "port",
         "queue",
+        "reads",
         "receive_buffer",
         "receive_errors",
         "receive_shut_down",
@@ -134,6 +136,7 @@ class UdpSock:
         self.errors: deque[QueuedError] = deque(maxlen=MOST_ERRORS)
         self.receive_shut_down = False
         self.send_shut_down = False
+        self.reads = False
         self.changed: Callable[[], None] | None = None
 
     @property

@@ -114,8 +114,8 @@ class Template:
         if not offload:
             self._pseudo_header += int.from_bytes(ports, "big")
 
-    def headers(self, data: Buffer, identification: int = 0, gso_size: int = 0) -> bytes:
-        """Return the headers of a datagram with `data`, or of several of `gso_size` octets each."""
+    def headers(self, data: Buffer, identification: int = 0) -> bytes:
+        """Return the headers of a datagram with `data`."""
         length = len(data) + 8
         if self._offload:
             field = (self._pseudo_header + length) % 0xFFFF
@@ -132,8 +132,24 @@ class Template:
             length,
             field,
         )
-        if not self._offload:
-            return headers
-        if gso_size:
-            return vnet.large_udp(HEADERS, gso_size) + headers
-        return vnet.NEEDS_UDP_CHECKSUM + headers
+        return vnet.NEEDS_UDP_CHECKSUM + headers if self._offload else headers
+
+    def large(self, size: int, gso_size: int) -> bytes:
+        """Return the headers of datagrams that a link with offload cuts from `size` octets of data.
+
+        Args:
+            size: Octets of data of all of them.
+            gso_size: Octets of each, but for the last, which may have fewer.
+        """
+        length = size + 8
+        return vnet.large_udp(HEADERS, gso_size) + _WRITE.pack(
+            self._tos,
+            length + 20,
+            0,
+            self._fragment,
+            self._ttl,
+            -(self._header_sum + length + 20) % 0xFFFF,
+            self._name,
+            length,
+            (self._pseudo_header + length) % 0xFFFF,
+        )
