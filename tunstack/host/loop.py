@@ -16,8 +16,10 @@ from tunstack.host.turns import Turns
 if TYPE_CHECKING:
     from tunstack.ip.datagram import Buffer
     from tunstack.link.base import Link
+    from tunstack.stack.datagrams import Route
     from tunstack.stack.flow import Flow
     from tunstack.stack.stack import Stack
+    from tunstack.udp.sock import UdpSock
 
 logger = logging.getLogger("tunstack")
 
@@ -281,13 +283,24 @@ class Loop(ABC):
 
     # For sockets
 
-    def write_datagrams(self, *, at_once: bool = False) -> None:
-        """Write the datagrams that `stack.datagrams` sent, unless replies are being coalesced."""
-        now = trio.current_time()
-        if at_once or now >= self._coalesce_until:
+    def send_datagram(
+        self, sock: UdpSock, route: Route, data: Buffer, segment_size: int = 0
+    ) -> None:
+        """Send as `Datagrams.send` does; it is written at once, unless replies are coalesced.
+
+        Raises:
+            OSError: as :meth:`tunstack.stack.datagrams.Datagrams.send` does.
+        """
+        stack, now = self.stack, trio.current_time()
+        stack.datagrams.send(sock, route, data, now, segment_size)
+        if now >= self._coalesce_until:
             self._write(now)
-        if self.stack.output.looped:
+        if stack.output.looped:
             self._set_alarm()
+
+    def write(self) -> None:
+        """Write all outgoing packets to the link, as far as it takes them."""
+        self._write(trio.current_time())
 
     async def wait_drained(self) -> None:
         """Wait until the link has taken the packets that it could not take at once."""

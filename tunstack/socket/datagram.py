@@ -497,9 +497,8 @@ class DatagramSocket(trio.socket.SocketType):
         if self._backlog > self._udp.send_buffer:
             await self._wait_for_room()
         size = self._udp.segment_size if control.segment_size is None else control.segment_size
-        self._datagrams.send(self._udp, route, data, trio.current_time(), size)
         endpoint = self._endpoint
-        endpoint.write_datagrams()
+        endpoint.send_datagram(self._udp, route, data, size)
         if endpoint.stack.outgoing:
             self._backlog += len(data) + OVERHEAD
         else:
@@ -530,7 +529,7 @@ class DatagramSocket(trio.socket.SocketType):
     async def _wait_for_room(self) -> None:
         """Wait until the link has taken what it could not take at once."""
         self._sending.check_free()
-        self._endpoint.write_datagrams(at_once=True)
+        self._endpoint.write()
         if self._endpoint.stack.outgoing:
             await self._endpoint.wait_drained()
             self._check_not_closed_meanwhile()
