@@ -152,10 +152,11 @@ def set_option(state: DatagramState, level: int, name: int, value: int | Buffer)
     Raises:
         OSError: ENOPROTOOPT, EINVAL.
     """
+    number = value if isinstance(value, int) else _as_int(level, value)
     option = OPTIONS.get((level, name))
     if option is None or option[1] is None:
         raise os_error(errno.ENOPROTOOPT)
-    option[1](state, value if isinstance(value, int) else _as_int(level, value))
+    option[1](state, number)
     state.routes.clear()
 
 

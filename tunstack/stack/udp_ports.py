@@ -36,6 +36,7 @@ class UdpPorts:
         self._connected: dict[bytes, list[UdpSock]] = {}
         self._bound: dict[bytes, list[UdpSock]] = {}
         self._ports: dict[int, list[UdpSock]] = {}
+        self._taken = bytearray(len(EPHEMERAL_PORTS))
 
     def find(self, name: bytes) -> UdpSock | None:
         """Return the socket that a datagram is for.
@@ -84,6 +85,7 @@ class UdpPorts:
             raise _error(errno.EADDRINUSE)
         sock.local, sock.port = local, port
         self._ports.setdefault(port, []).append(sock)
+        self._mark(port, 1)
         self._enter(sock)
 
     def connect(self, sock: UdpSock, local: Address, remote: Address, port: int) -> None:
@@ -109,6 +111,8 @@ class UdpPorts:
 
     def _release(self, sock: UdpSock) -> None:
         _remove(self._ports, sock.port, sock)
+        if sock.port not in self._ports:
+            self._mark(sock.port, 0)
         sock.port = 0
 
     def _enter(self, sock: UdpSock) -> None:
@@ -128,13 +132,23 @@ class UdpPorts:
         )
 
     def _free_port(self, sock: UdpSock, local: Address | None) -> int:
+        """Return an unused ephemeral port, else one that `sock` may share."""
         count = len(EPHEMERAL_PORTS)
         first = self._rng.randrange(count)
+        unused = self._taken.find(0, first)
+        if unused < 0:
+            unused = self._taken.find(0)
+        if unused >= 0:
+            return EPHEMERAL_PORTS[unused]
         for number in range(count):
             port = EPHEMERAL_PORTS[(first + number) % count]
-            if port not in self._ports or not self._is_refused(sock, local, port):
+            if not self._is_refused(sock, local, port):
                 return port
         raise _error(errno.EADDRINUSE)
+
+    def _mark(self, port: int, taken: int) -> None:
+        if port in EPHEMERAL_PORTS:
+            self._taken[port - EPHEMERAL_PORTS.start] = taken
 
 
 def _key(sock: UdpSock) -> bytes:
