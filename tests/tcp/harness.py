@@ -177,6 +177,9 @@ class Bench(Trace, Tcb):
     def opened(self, connection: Connection) -> None:
         self.told.append("opened")
 
+    def opened_early(self, connection: Connection) -> None:
+        self.told.append("opened early")
+
     def failed_to_open(self, connection: Connection) -> None:
         self.told.append("failed")
 

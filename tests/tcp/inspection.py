@@ -21,8 +21,8 @@ from tunstack.tcp.sequence import MASK
 if TYPE_CHECKING:
     from tunstack.tcp.budget import Budget
     from tunstack.tcp.congestion import CongestionControl
+    from tunstack.tcp.connection.fast_open import FastOpen
     from tunstack.tcp.connection.state import State
-    from tunstack.tcp.listen.fast_open import FastOpen
     from tunstack.tcp.receiver.reassembly import Reassembly
     from tunstack.tcp.recovery.rack import Rack
     from tunstack.tcp.recovery.recovery import Phase
@@ -365,7 +365,7 @@ class Tcb:
 
     def fragmentation_needed(self, seq: int, size: int, now: float) -> None:
         """A router reports that the segment at `seq` is too large, and what it carries."""
-        sizing.too_large(self.connection.sender, size, (seq + self.iss) & MASK, now)
+        self.connection.sender.too_large(size, (seq + self.iss) & MASK, now)
 
     def path_changed(self, size: int) -> None:
         """Another connection has found what the path carries."""
