@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tunstack.tcp.recovery.rack import Rack
     from tunstack.tcp.recovery.recovery import Phase
     from tunstack.tcp.recovery.scoreboard import Scoreboard
+    from tunstack.tcp.sender.sender import Sender
 
 _VARIABLES: Final = attrgetter(
     *("state", "error", "soft_error", "reports", "ts_recent", "ts_recent_at", "timestamps_ok"),
@@ -59,6 +60,17 @@ class TracedConnection(Connection):
     def enter(self, state: State) -> None:
         self.states.append(state)
         super().enter(state)
+
+
+def assert_snd_una_is_one(sender: Sender) -> None:
+    """SND.UNA stands in the sender, on the scoreboard and in the buffer: all of them agree.
+
+    On the scoreboard it counts from ISS on. In the buffer, SYN and FIN are no data.
+    """
+    una = sender.una
+    assert una == (sender.iss + sender.recovery.board.una) & MASK
+    octets = una + (not sender.synchronized) - sender.fin_acknowledged
+    assert octets & MASK == sender.buffer.start
 
 
 class Tcb:
@@ -155,6 +167,8 @@ class Tcb:
         """Make SND.UNA and SND.NXT stand at ISS again, as after 4 GiB."""
         sender = self.connection.sender
         sender.una = sender.nxt = sender.buffer.start = sender.iss
+        board = sender.recovery.board
+        board.una = board.nxt = 1 << 32  # Its positions do not wrap.
 
     @property
     def synchronized(self) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tcp.inspection import assert_snd_una_is_one
 from tunstack.tcp.config import Config
 from tunstack.tcp.congestion import Cubic, Reno
 from tunstack.tcp.sender.sender import Sender, Transmission
@@ -36,13 +37,6 @@ def both_ways(sender: Sender, ack: int, now: float) -> None:
     sender.handle_ack_in_order(ack, (ack - sender.una) & MASK, sender.outstanding, now)
     assert state(sender) == state(other)
     assert_snd_una_is_one(sender)
-
-
-def assert_snd_una_is_one(sender: Sender) -> None:
-    """The sender's, the scoreboard's and the buffer's, but for the FIN, which is no data."""
-    una = sender.una
-    assert una == (sender.iss + sender.recovery.board.una) & MASK
-    assert una == (sender.buffer.start + sender.fin_acknowledged) & MASK
 
 
 def opened(iss: int, config: Config, rtt: float) -> Sender:
