@@ -13,13 +13,15 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from tunstack.tcp.budget import Budget
+from tunstack.tcp.config import Config
 from tunstack.tcp.connection.connection import Connection
+from tunstack.tcp.recovery.sent_by_time import SentByTime
 from tunstack.tcp.sender import sizing
 from tunstack.tcp.sender.mtu_probing import MtuSearch
 from tunstack.tcp.sequence import MASK
 
 if TYPE_CHECKING:
-    from tunstack.tcp.budget import Budget
     from tunstack.tcp.congestion import CongestionControl
     from tunstack.tcp.connection.fast_open import FastOpen
     from tunstack.tcp.connection.state import State
@@ -60,6 +62,20 @@ class TracedConnection(Connection):
     def enter(self, state: State) -> None:
         self.states.append(state)
         super().enter(state)
+
+
+def state(thing: Any) -> Any:
+    """All that `thing` knows, however deep, to be compared."""
+    if isinstance(thing, list):
+        return [state(each) for each in thing]
+    if isinstance(thing, Budget):  # The stack's, which accounts for some connections later.
+        return thing.limit
+    if isinstance(thing, SentByTime):  # What it keeps beside the ranges is for speed.
+        return sorted((sent.time, sent.start, sent.end) for sent in thing)
+    slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
+    if not slots or isinstance(thing, (Config, tuple)):
+        return thing
+    return type(thing), {name: state(getattr(thing, name)) for name in slots}
 
 
 def assert_snd_una_is_one(sender: Sender) -> None:
@@ -506,6 +522,14 @@ class Tcb:
         self.connection.fast_open = fast_open
 
     # The whole
+
+    @property
+    def transfer_state(self) -> Any:
+        """All that counts for the transfer of data: both halves, timestamps, ECN, timers."""
+        connection = self.connection
+        parts = (connection.sender, connection.receiver, connection.ecn, connection.idle_timers)
+        stamps = (connection.ts_recent, connection.ts_recent_at, connection.last_ack_sent)
+        return [state(part) for part in parts], stamps
 
     @property
     def on_fast_path(self) -> bool:

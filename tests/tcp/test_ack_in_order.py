@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tcp.inspection import assert_snd_una_is_one
+from tests.tcp.inspection import assert_snd_una_is_one, state
 from tunstack.tcp.config import Config
 from tunstack.tcp.congestion import Cubic, Reno
 from tunstack.tcp.sender.sender import Sender, Transmission
@@ -18,16 +18,6 @@ from tunstack.tcp.sequence import MASK
 
 MSS: Final = 1448
 CONFIG: Final = Config(mss=1460)
-
-
-def state(thing: Any) -> Any:
-    """All that `thing` knows, however deep, to be compared."""
-    if isinstance(thing, list):
-        return [state(each) for each in thing]
-    slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
-    if not slots or isinstance(thing, (Config, tuple)):
-        return thing
-    return type(thing), {name: state(getattr(thing, name)) for name in slots}
 
 
 def both_ways(sender: Sender, ack: int, now: float) -> None:
