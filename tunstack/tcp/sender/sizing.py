@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from tunstack.tcp.recovery.rack import DUPLICATE_THRESHOLD
 from tunstack.tcp.sender.path_mtu import Trial
-from tunstack.tcp.sequence import MASK
 
 if TYPE_CHECKING:
     from tunstack.tcp.sender.send_variables import SendVariables
@@ -22,7 +21,7 @@ def too_large(sender: SendVariables, mss: int, seq: int) -> bool:
     `seq` is of something outstanding (RFC 5927 section 4.1), and `mss` counts as the option does.
     Returns whether the report was believed, so that the retransmission timer starts anew.
     """
-    position = sender.recovery.board.una + ((seq - sender.una) & MASK)
+    position = sender.position(seq)
     if not (sender.synchronized and sender.path.accepts_report(mss, position)):
         return False
     _resize(sender)
