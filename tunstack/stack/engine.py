@@ -16,8 +16,10 @@ from tunstack.ip.demux import FourTuple
 from tunstack.ip.family import FAMILIES
 from tunstack.ip.fragments import UNFRAGMENTED, Fragments
 from tunstack.ip.options import fault
+from tunstack.ip.ratelimit import PeerRateLimit
 from tunstack.stack.configs import Configs
 from tunstack.stack.context import Context
+from tunstack.stack.echo import Echoes
 from tunstack.stack.flow import FLOW_SIZE, Flow
 from tunstack.stack.limits import Limits
 from tunstack.stack.opening import Opening
@@ -74,6 +76,7 @@ class Engine:
         addresses: Our addresses.
         opening: Active and passive OPEN.
         paths: ICMP, and the path MTUs.
+        echoes: Ping sockets.
         output: Packets out, and observations of packets in and out.
         demux: All connections and listeners, by four-tuple.
         memory: What each connection holds.
@@ -131,8 +134,11 @@ class Engine:
         self.outgoing = context.output.packets
         self.time_waits = context.time_waits
         self.memory = context.memory
-        self.paths = Paths(mtu, context, rng=rng, offload=offload)
-        self.opening = Opening(config, rng.randbytes(32), context, self.paths)
+        secret = rng.randbytes(32)
+        limit = PeerRateLimit(context.limits.icmp_errors, secret)
+        self.paths = Paths(mtu, context, limit, rng=rng, offload=offload)
+        self.echoes = Echoes(context, self.paths, rng)
+        self.opening = Opening(config, secret, context, self.paths)
         self._fragments = Fragments() if mtu < UNFRAGMENTED else None
         self.immediate = False
         self.defer_acks = False
@@ -221,7 +227,7 @@ class Engine:
             datagram = self._decode(frame)
             self.addresses.check(datagram.src, datagram.dst, looped=looped)
             if datagram.options and (wrong := fault(datagram.options)) is not None:
-                limit = self.opening.admission.icmp_errors
+                limit = self.paths.limit
                 self.paths.refuse_options(datagram, wrong, limit, now)
                 raise Discard(Reason.BAD_IP_OPTIONS)
             if datagram.more_fragments or datagram.fragment_offset:
@@ -232,7 +238,7 @@ class Engine:
                 datagram.trusted, datagram.gso_size = False, 0
             handler = self._protocols.get((len(datagram.dst), datagram.protocol))
             if handler is None:
-                self.paths.refuse(datagram, self.opening.admission.icmp_errors, now)
+                self.paths.refuse(datagram, self.paths.limit, now)
                 raise Discard(Reason.UNKNOWN_PROTOCOL)
             handler(datagram, frame, now)
         except Discard as discard:

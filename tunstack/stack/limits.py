@@ -16,6 +16,7 @@ _POSITIVE: Final = (
     "half_open",
     "resets",
     "icmp_errors",
+    "icmp_errors_in_all",
 )
 
 
@@ -59,6 +60,7 @@ class Limits:
             for every SYN, full or not: for tests.
         resets: How many RSTs a second one peer may draw where it has no connection.
         icmp_errors: How many ICMP errors a second one peer may draw (RFC 1812 section 4.3.2.8).
+        icmp_errors_in_all: How many all peers together may draw, on average.
 
     Raises:
         ValueError: a number is not positive, or there is no such policy.
@@ -73,6 +75,7 @@ class Limits:
     syncookies: SynCookiePolicy = "when full"
     resets: int = 1000
     icmp_errors: int = 100
+    icmp_errors_in_all: int = 1000
 
     def __post_init__(self) -> None:
         for name in _POSITIVE:

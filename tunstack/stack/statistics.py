@@ -1,7 +1,18 @@
 """What a stack counts, under which names.
 
 What the codec and the address checks drop is counted under the `Reason`'s value, what the TCP rules
-make of a segment under ``tcp_`` and the `Verdict`'s name. The rest is named here.
+make of a segment under ``tcp_`` and the `Verdict`'s name. The rest is named here. Of ICMP and
+ICMPv6:
+
+===================  ==============================================================================
+``icmp_received``    valid messages, of every type
+``icmp_ignored``     those that ask for nothing that a host on a TUN device does: redirects, source
+                     quench, timestamp and address mask requests, Router and Neighbor Discovery,
+                     Multicast Listener Discovery, unknown types
+``icmp_unmatched``   errors and echo replies about nothing that was sent from here, or too late
+``icmp_suppressed``  errors that were not sent, as of the rate limits
+``echo_overflow``    echo replies for which a ping socket's receive buffer had no room
+===================  ==============================================================================
 """
 
 from __future__ import annotations
@@ -21,6 +32,7 @@ _OWN_COUNTERS: Final = (
     "packets_sent",
     "icmp_received",
     "icmp_unmatched",
+    "icmp_ignored",
     "congestion_marks",
     "retransmission_timeout",
     "retransmission_challenged",
@@ -34,6 +46,7 @@ _OWN_COUNTERS: Final = (
     "lost_to_full_link",
     "internal_errors",
     "icmp_suppressed",
+    "echo_overflow",
     *admission.COUNTERS,
     *memory.COUNTERS,
     *eviction.COUNTERS,

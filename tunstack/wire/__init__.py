@@ -26,7 +26,7 @@ data's share is its checksum. The fast reader and writer take 1.1 and 0.8.
 
 from tunstack.wire.checksum import checksum, ones_sum, verifies
 from tunstack.wire.discard import Discard, Reason
-from tunstack.wire.icmp import decode_icmp, encode_icmp
+from tunstack.wire.icmp import decode_icmp, encode_icmp, icmp_datagram
 from tunstack.wire.ip import decode_datagram, decode_frame, encode_datagram
 from tunstack.wire.tcp import decode_segment, encode_segment
 from tunstack.wire.virtio import NO_OFFLOAD as NOTHING_OFFLOADED
@@ -46,6 +46,7 @@ __all__ = [
     "read_gso_size",
     "decode_icmp",
     "encode_icmp",
+    "icmp_datagram",
     "Discard",
     "Reason",
     "checksum",

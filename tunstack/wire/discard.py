@@ -32,6 +32,7 @@ class Reason(StrEnum):
     TRUNCATED_ICMP = "truncated_icmp"
     BAD_ICMP_CHECKSUM = "bad_icmp_checksum"
     BAD_ICMP_QUOTE = "bad_icmp_quote"
+    BAD_ICMP_HOP_LIMIT = "bad_icmp_hop_limit"
 
     NOT_OUR_ADDRESS = "not_our_address"
     BAD_SOURCE = "bad_source_address"
