@@ -57,7 +57,9 @@ class Context:
         self.addresses = Addresses(interfaces)
         self.counters: Counter[str] = Counter()
         self.demux: Demultiplexer[Flow, Listener] = Demultiplexer(rng)
-        self.output = Output(self.addresses.local, self.counters, tap, offload=offload)
+        self.output = Output(
+            self.addresses.local, self.counters, tap, mtu=configs.mtu, rng=rng, offload=offload
+        )
         budget = Budget(limits.memory)
         self.time_waits = TimeWaits(self.demux, config, budget)
         self.memory = Memory(budget, self.time_waits, self.counters, orphans=limits.orphans)

@@ -181,8 +181,6 @@ class Echoes:
         mtu = self._paths.mtus.get(remote)
         # As Linux: what fits in a packet is not to be fragmented on its way.
         datagram.dont_fragment = pinger.family.header + len(data) <= mtu
-        if not datagram.dont_fragment:
-            datagram.identification = self._paths.identification(remote)
         pinger.sent[remote, sequence] = None
         if len(pinger.sent) > _REMEMBERED:
             pinger.sent.popitem(last=False)

@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 _TOLD: Final = 64
 """Connections that are told of a change of their path MTU in one go."""
 
-_IDENTIFICATION_BITS: Final[dict[int, int]] = {4: 16, 16: 32}
-"""Of a datagram that may be fragmented, by octets of an address."""
-
 ErrorHandler: TypeAlias = "Callable[[Quote, OSError | None, IcmpMessage, float], bool]"
 """Processes an ICMP error about a datagram of ours: what it quotes, Linux's error for it, the
 message, and the time in seconds.
@@ -80,7 +77,6 @@ class Paths:
         self.untold: dict[Address, int] = {}
         self._output = context.output
         self._counters = context.counters
-        self._rng = rng
         self._mark_pending = context.mark_pending
         self._decode = decode_frame if offload else decode_datagram
 
@@ -228,13 +224,6 @@ class Paths:
 
     # Out
 
-    def identification(self, address: Address) -> int:
-        """Return the identification of a datagram of the family of `address`.
-
-        It may be fragmented on its way: pieces of two must not be mixed up (RFC 6864, RFC 7739).
-        """
-        return self._rng.getrandbits(_IDENTIFICATION_BITS[len(address)])
-
     def refuse(self, datagram: Datagram, limit: PeerRateLimit, now: float) -> None:
         """Send Protocol Unreachable, or ICMPv6's Parameter Problem, within the rate limits."""
         rules = RULES[len(datagram.src)]
@@ -286,6 +275,5 @@ class Paths:
         src = asked.dst
         if src not in self._addresses.local:  # It was to a multicast address.
             src = self._addresses.source_for(asked.src)
-        identification = self.identification(src)
-        datagram = icmp_datagram(src, asked.src, message, tos=tos, identification=identification)
-        self._output.send_datagram(datagram, now)
+        datagram = icmp_datagram(src, asked.src, message, tos=tos)
+        self._output.send_datagram(datagram, now, mtu=self.mtus.get(asked.src))

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tunstack.stack import admission, eviction, memory
+from tunstack.stack import admission, eviction, memory, output
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.listen import fast_open
 from tunstack.wire import Reason
@@ -51,6 +51,7 @@ _OWN_COUNTERS: Final = (
     *memory.COUNTERS,
     *eviction.COUNTERS,
     *fast_open.COUNTERS,
+    *output.COUNTERS,
 )
 """Statistics that are neither a `Reason`'s nor a `Verdict`'s, the host's among them."""
 
