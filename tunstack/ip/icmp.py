@@ -135,7 +135,7 @@ def port_unreachable(
 
 
 def protocol_unreachable(
-    datagram: Datagram, *, broadcasts: Collection[Address] = ()
+    datagram: Datagram, _pointer: int = 9, *, broadcasts: Collection[Address] = ()
 ) -> IcmpMessage | None:
     """Return the error for an unknown protocol; None where no error may be sent."""
     return _error(DESTINATION_UNREACHABLE, PROTOCOL_UNREACHABLE, 0, datagram, broadcasts)

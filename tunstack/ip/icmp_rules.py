@@ -39,9 +39,9 @@ class IcmpRules(Protocol):
         """Return the error for a closed port, where one may be sent; so do the next three."""
 
     def protocol_unreachable(
-        self, datagram: Datagram, *, broadcasts: Collection[Address] = ...
+        self, datagram: Datagram, pointer: int, /, *, broadcasts: Collection[Address] = ...
     ) -> IcmpMessage | None:
-        """Of an unknown protocol."""
+        """Of an unknown protocol, which octet `pointer` names."""
 
     def parameter_problem(
         self,

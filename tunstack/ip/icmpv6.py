@@ -52,8 +52,6 @@ UNKNOWN_OPTION: Final = 2
 ERRORS: Final[frozenset[int]] = frozenset(range(128))
 """Error types: they quote a datagram (section 2.1)."""
 
-_NEXT_HEADER_AT: Final = 6
-_HEADER: Final = 40
 _MOST_HOPS: Final = 255
 """The hop limit of what no router has forwarded."""
 
@@ -90,10 +88,15 @@ def port_unreachable(
 
 
 def protocol_unreachable(
-    datagram: Datagram, *, broadcasts: Collection[Address] = ()
+    datagram: Datagram, pointer: int = 6, *, broadcasts: Collection[Address] = ()
 ) -> IcmpMessage | None:
-    """Return the error for an unrecognized next header; None where no error may be sent."""
-    pointer = _protocol_at(datagram)
+    """Return the error for an unrecognized next header; None where no error may be sent.
+
+    Args:
+        datagram: What has it.
+        pointer: The octet of the packet that names it.
+        broadcasts: IPv6 has none.
+    """
     return _error(PARAMETER_PROBLEM, UNKNOWN_NEXT_HEADER, pointer, datagram)
 
 
@@ -135,15 +138,6 @@ def _may_be_answered(source: Address) -> bool:
 
 def _is_multicast(address: Address) -> bool:
     return address[0] == 0xFF
-
-
-def _protocol_at(datagram: Datagram) -> int:
-    """Return where in the packet the octet is that names the protocol of the payload."""
-    headers = datagram.options
-    at, end = 0, 0
-    while end < len(headers):  # Each has its length in its second octet: others are no extensions.
-        at, end = end, end + (headers[end + 1] + 1 << 3)
-    return _HEADER + at if headers else _NEXT_HEADER_AT
 
 
 # Of Destination Unreachable, by code (Linux's icmpv6_err_convert).

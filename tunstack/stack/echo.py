@@ -256,7 +256,7 @@ class Echoes:
         return True
 
     def _error_arrives(
-        self, quote: Quote, error: OSError | None, message: IcmpMessage, _now: float
+        self, quote: Quote, error: OSError | None, message: IcmpMessage, now: float
     ) -> bool:
         """Tell the socket whose request is quoted; False if there is none."""
         rules = RULES[len(quote.src)]
@@ -268,6 +268,8 @@ class Echoes:
         if pinger is None or request not in pinger.sent:
             return False
         del pinger.sent[request]  # One error for each.
+        if rules.is_too_big(message):
+            self._paths.too_big(quote.dst, message, now)
         if pinger.wants_errors or (pinger.remote is not None and rules.is_hard(message)):
             pinger.error = error
             pinger.changed()

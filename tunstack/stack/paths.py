@@ -19,6 +19,7 @@ from tunstack.wire import (
     decode_frame,
     decode_icmp,
     icmp_datagram,
+    protocol_at,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ ErrorHandler: TypeAlias = "Callable[[Quote, OSError | None, IcmpMessage, float],
 message, and the time in seconds.
 
 It returns False if what sent the datagram is not here; an error that is a guess (RFC 5927) or too
-late it counts as ``icmp_unmatched``. A datagram's path MTU is lowered where it returns True.
+late it counts as ``icmp_unmatched``. If the error tells a path MTU, it calls `Paths.too_big`.
 """
 EchoHandler: TypeAlias = "Callable[[Datagram, IcmpMessage], bool]"
 """Processes an echo reply; returns False if nobody waits for it."""
@@ -107,24 +108,24 @@ class Paths:
         error = rules.as_os_error(message)
         if error is None:
             self._counters["icmp_ignored"] += 1
-        elif not self._tell(rules, message, error, now):
+        elif not self._tell(message, error, now):
             self._counters["icmp_unmatched"] += 1
             if self.stray is not None:
                 self.stray(bytes(packet))
 
-    def _tell(self, rules: IcmpRules, message: IcmpMessage, error: OSError, now: float) -> bool:
+    def _tell(self, message: IcmpMessage, error: OSError, now: float) -> bool:
         """Give an error to what sent the datagram that it quotes; False if that is not here."""
         quote, quoted = icmp.quoted(message), message.quoted
         if quote is None or quoted is None:
             return False
         handler = self.error_handlers.get(quoted.protocol)
-        if handler is None or not handler(quote, error, message, now):
-            return False
-        if quoted.protocol != TCP and rules.is_too_big(message):  # TCP looks at more than ports.
-            mtu = reported_mtu(message)
-            if mtu is not None:
-                self._lower(quote.dst, mtu, now)
-        return True
+        return handler is not None and handler(quote, error, message, now)
+
+    def too_big(self, remote: Address, message: IcmpMessage, now: float) -> None:
+        """Lower the path MTU to `remote`, by an error about a datagram that is no TCP segment."""
+        mtu = reported_mtu(message)
+        if mtu is not None:
+            self._lower(remote, mtu, now)
 
     def take_stray(self, packet: Buffer, now: float) -> None:
         """Look at what came to `stray` of another stack with our address.
@@ -136,10 +137,9 @@ class Paths:
             message = decode_icmp(datagram)
         except Discard:
             return
-        rules = RULES[len(datagram.src)]
-        error = rules.as_os_error(message)
+        error = RULES[len(datagram.src)].as_os_error(message)
         if error is not None:
-            self._tell(rules, message, error, now)
+            self._tell(message, error, now)
 
     def _tcp_error(
         self, quote: Quote, error: OSError | None, message: IcmpMessage, now: float
@@ -227,7 +227,8 @@ class Paths:
     def refuse(self, datagram: Datagram, limit: PeerRateLimit, now: float) -> None:
         """Send Protocol Unreachable, or ICMPv6's Parameter Problem, within the rate limits."""
         rules = RULES[len(datagram.src)]
-        message = rules.protocol_unreachable(datagram, broadcasts=self._broadcasts)
+        at = protocol_at(datagram)
+        message = rules.protocol_unreachable(datagram, at, broadcasts=self._broadcasts)
         self._send_error(datagram, message, limit, now)
 
     def refuse_port(self, datagram: Datagram, now: float) -> None:
