@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
     from types import TracebackType
 
+    from tunstack.ip.address import Interface
     from tunstack.link.base import Link
     from tunstack.stack.flow import TcpInfo
     from tunstack.stack.limits import Limits
@@ -107,7 +108,7 @@ class Host(Loop):
         return f"<tunstack.Host {addresses} on {self.name}>"
 
     @property
-    def addresses(self) -> tuple[IPv4Interface, ...]:
+    def addresses(self) -> tuple[Interface, ...]:
         """Its own addresses, with their networks."""
         return self.stack.interfaces
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from tunstack.ip.datagram import TCP
 from tunstack.ip.demux import FourTuple
 from tunstack.ip.family import FAMILIES
+from tunstack.ip.flow_label import FlowLabels
 from tunstack.ip.fragments import UNFRAGMENTED, Fragments
 from tunstack.ip.options import fault
 from tunstack.stack.configs import Configs
@@ -44,9 +45,9 @@ from tunstack.wire.fast import syn as lean_syn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from ipaddress import IPv4Interface
     from random import Random
 
+    from tunstack.ip.address import Interface
     from tunstack.ip.datagram import Buffer, Datagram
     from tunstack.stack.observation import Observation
 
@@ -92,7 +93,7 @@ class Engine:
 
     def __init__(
         self,
-        interfaces: Sequence[IPv4Interface],
+        interfaces: Sequence[Interface],
         mtu: int,
         *,
         rng: Random,
@@ -116,13 +117,26 @@ class Engine:
             predict: Whether expected segments take the fast path
                 (:mod:`tunstack.tcp.connection.fast_path`); it changes nothing but the time that
                 they take.
+
+        Raises:
+            ValueError: `mtu` is too small for an address among `interfaces`.
         """
         self.mtu = mtu
+        secret = rng.randbytes(32)
         configs = Configs(mtu, offload=offload)
         config = configs.base(config or Config())
         context = Context(
-            interfaces, configs, config, limits or Limits(), rng=rng, tap=tap, offload=offload
+            interfaces,
+            configs,
+            config,
+            limits or Limits(),
+            rng=rng,
+            tap=tap,
+            labels=FlowLabels(secret),
+            offload=offload,
         )
+        for family in context.addresses.families:
+            configs.check(family)
         self.limits = context.limits
         self.addresses = context.addresses
         self.counters = context.counters
@@ -132,7 +146,7 @@ class Engine:
         self.time_waits = context.time_waits
         self.memory = context.memory
         self.paths = Paths(mtu, context, rng=rng, offload=offload)
-        self.opening = Opening(config, rng.randbytes(32), context, self.paths)
+        self.opening = Opening(config, secret, context, self.paths)
         self._fragments = Fragments() if mtu < UNFRAGMENTED else None
         self.immediate = False
         self.defer_acks = False

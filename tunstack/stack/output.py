@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tunstack.ip.datagram import Address, Buffer
     from tunstack.ip.demux import FourTuple
+    from tunstack.ip.flow_label import FlowLabels
     from tunstack.stack.flow import Flow
     from tunstack.tcp.config import Config
     from tunstack.tcp.connection.fast_path import Write
@@ -42,6 +43,7 @@ class Output:
         tap: Called with every packet, and what was made of it.
         epoch: What to add to the clock for the time of observations, in seconds.
         counters: The stack's.
+        labels: The flow labels of IPv6.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Output:
         counters: Counter[str],
         tap: Callable[[Observation], None] | None,
         *,
+        labels: FlowLabels,
         offload: bool,
     ) -> None:
         """Make one for a stack with the addresses `local`, with or without a virtio header."""
@@ -59,6 +62,7 @@ class Output:
         self.tap = tap
         self.epoch = 0.0
         self.counters = counters
+        self.labels = labels
         self._local = local
         self._offload = offload
 
