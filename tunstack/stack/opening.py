@@ -220,7 +220,8 @@ class Opening:
         Raises:
             OSError: ENETUNREACH for an address that is no single host's (MUST-46), and for one of a
                 family of which we have none, EADDRNOTAVAIL where there is one of this name, or no
-                port left, EAFNOSUPPORT to IPv6 from IPv4, ECONNREFUSED for port 0, ENOBUFS when there are too many connections, EOPNOTSUPP when we only listen.
+                port left, EAFNOSUPPORT to IPv6 from IPv4, ECONNREFUSED for port 0, ENOBUFS when
+                there are too many connections, EOPNOTSUPP when we only listen.
         """
         if self.only_listens:
             raise OSError(errno.EOPNOTSUPP, "a worker only listens")

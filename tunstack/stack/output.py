@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from tunstack.ip.family import IPV4
 from tunstack.stack.observation import Observation, Windows
 from tunstack.tcp.connection.state import ESTABLISHED
 from tunstack.wire import completed, encode_segment
 from tunstack.wire.fast import segment as lean
+from tunstack.wire.fast import segment6 as lean6
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -99,6 +101,7 @@ class Output:
             offload=self._offload,
             ttl=config.ttl,
             tos=config.tos,
+            flow_label=self._label(name) if flow is None else flow.flow_label,
         )
         if segment.note:
             self.counters[segment.note] += 1
@@ -108,6 +111,12 @@ class Output:
             before, after = flow.observed.value, flow.state.value
             self.emit(name.remote, packet, now, segment.note, before, after, _windows(flow))
             flow.observed = flow.state
+
+    def _label(self, name: FourTuple) -> int:
+        """The flow label of a segment of no connection: as that of its four-tuple's would be."""
+        if len(name.local) == IPV4.address_size:
+            return 0
+        return self.labels.label(name.packed)
 
     def emit(
         self,
@@ -162,9 +171,12 @@ class Output:
         """The packet as it would be on a wire, but for its size."""
         return completed(frame) if self._offload else bytes(frame)
 
-    def writer(self, name: FourTuple, config: Config) -> Write:
-        """Return what sends the lean segments of a connection, to an address that is not ours."""
-        return _Writer(self, name, config, offload=self._offload).write
+    def writer(self, name: FourTuple, config: Config, flow_label: int) -> Write:
+        """Return what sends the lean segments of a connection, to an address that is not ours.
+
+        IPv4's have no flow label: it is 0.
+        """
+        return _Writer(self, name, config, flow_label, offload=self._offload).write
 
 
 def _windows(flow: Flow) -> Windows | None:
@@ -185,12 +197,26 @@ class _Writer:
 
     __slots__ = ("_output", "_remote", "_template")
 
-    def __init__(self, output: Output, name: FourTuple, config: Config, *, offload: bool) -> None:
+    def __init__(
+        self, output: Output, name: FourTuple, config: Config, flow_label: int, *, offload: bool
+    ) -> None:
         ports = name.local_port.to_bytes(2, "big") + name.remote_port.to_bytes(2, "big")
         self._output = output
         self._remote = name.remote
-        self._template = lean.Template(
-            name.local, name.remote, ports, offload=offload, ttl=config.ttl, tos=config.tos
+        self._template = (
+            lean6.Template(
+                name.local,
+                name.remote,
+                ports,
+                offload=offload,
+                ttl=config.ttl,
+                tos=config.tos,
+                flow_label=flow_label,
+            )
+            if flow_label
+            else lean.Template(
+                name.local, name.remote, ports, offload=offload, ttl=config.ttl, tos=config.tos
+            )
         )
 
     def write(
