@@ -118,6 +118,7 @@ _HEADERS: Final[dict[int, int]] = {IPV4.address_size: IPV4.header, 16: 40}
 _PREPARE: Final[dict[int, Callable[[Datagram], _Parts]]] = {IPV4.address_size: _prepare_ipv4}
 """By octets of an address."""
 _IDENTIFY: Final[dict[int, Callable[[Identifications, Datagram, bool], int]]] = {
-    IPV4.address_size: Identifications.ipv4, 16: lambda self, datagram, large: 0
+    IPV4.address_size: Identifications.ipv4,
+    16: lambda self, datagram, large: 0,
 }
 """By octets of an address."""
