@@ -132,6 +132,13 @@ def parameter_problem(
     return _error(PARAMETER_PROBLEM, 0, pointer << 24, datagram, broadcasts)
 
 
+def reassembly_time_exceeded(
+    datagram: Datagram, *, broadcasts: Collection[Address] = ()
+) -> IcmpMessage | None:
+    """Return the error for a first fragment whose others never came; None if none may be sent."""
+    return _error(TIME_EXCEEDED, REASSEMBLY_TIME_EXCEEDED, 0, datagram, broadcasts)
+
+
 def _error(
     kind: int, code: int, rest: int, datagram: Datagram, broadcasts: Collection[Address]
 ) -> IcmpMessage | None:

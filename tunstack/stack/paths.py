@@ -41,12 +41,14 @@ class Paths:
             while there are any, call :meth:`expire` soon.
         stray: Called with an ICMP error about a flow that is not here, as it may be in another
             process with the same address; see :meth:`take_stray`.
+        limit: The rate limit of ICMP errors, by peer.
     """
 
     def __init__(self, mtu: int, context: Context, *, rng: Random, offload: bool) -> None:
         """Make it for a link of `mtu`."""
         self.mtus = PathMtus(mtu)
         self.stray: Callable[[bytes], None] | None = None
+        self.limit: PeerRateLimit | None = None
         self._mtu = mtu
         self._broadcasts = context.addresses.broadcasts
         self._demux = context.demux
@@ -177,6 +179,17 @@ class Paths:
         """Send Parameter Problem for the octet `pointer`, within the rate limit."""
         message = icmp.parameter_problem(datagram, pointer, broadcasts=self._broadcasts)
         self._send_error(datagram, message, limit, now)
+
+    def reassembly_expired(self, first: Datagram, now: float) -> None:
+        """Send Time Exceeded, as others of a datagram's fragments never came, within the limit.
+
+        Args:
+            first: The first fragment: without it no error is sent.
+            now: Seconds.
+        """
+        message = icmp.reassembly_time_exceeded(first, broadcasts=self._broadcasts)
+        if self.limit is not None:
+            self._send_error(first, message, self.limit, now)
 
     def _send_error(
         self,
