@@ -389,7 +389,7 @@ def test_what_is_counted_is_what_is_taken(size: int, gap: int) -> None:
         taken = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert bench.held * 0.6 < taken < bench.held
+    assert bench.held * 0.5 < taken < bench.held
 
 
 def test_incomplete_datagrams_are_counted_as_what_they_take() -> None:
@@ -403,7 +403,7 @@ def test_incomplete_datagrams_are_counted_as_what_they_take() -> None:
         taken = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert bench.held * 0.6 < taken < bench.held
+    assert bench.held * 0.5 < taken < bench.held
 
 
 @both_families

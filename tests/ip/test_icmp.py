@@ -23,7 +23,7 @@ from tunstack.ip.icmp import (
     parameter_problem,
     port_unreachable,
     protocol_unreachable,
-    quoted_tcp,
+    quoted,
     reply_to,
 )
 from tunstack.wire import decode_datagram, decode_icmp, encode_icmp
@@ -145,10 +145,10 @@ QUOTE = Datagram(OURS, KERNEL, TCP, struct.pack(">HHI", 80, 40000, 0xDEADBEEF))
 
 
 def test_error_about_a_segment_names_its_connection_and_place() -> None:
-    quote = quoted_tcp(error_about(QUOTE))
-    assert quote == (OURS, KERNEL, 80, 40000, 0xDEADBEEF)
+    quote = quoted(error_about(QUOTE))
+    assert quote == (OURS, KERNEL, 80, 40000, QUOTE.payload)
     assert quote is not None
-    assert (quote.src, quote.sport, quote.seq) == (OURS, 80, 0xDEADBEEF)
+    assert (quote.src, quote.sport, quote.octets[4:8]) == (OURS, 80, b"\xde\xad\xbe\xef")
 
 
 @pytest.mark.parametrize("tos", [0x02, 0x03, 0xB8])
@@ -158,17 +158,16 @@ def test_error_about_a_segment_names_it_whatever_its_service(tos: int) -> None:
     message = decode_icmp(decode_datagram(packet))
     assert message.quoted is not None
     assert message.quoted.tos == tos
-    assert quoted_tcp(message) == (OURS, KERNEL, 80, 40000, 0xDEADBEEF)
+    assert quoted(message) == (OURS, KERNEL, 80, 40000, QUOTE.payload)
 
 
 @pytest.mark.parametrize(
-    "quoted",
+    "about",
     [
         pytest.param(None, id="nothing quoted"),
-        pytest.param(replace(QUOTE, protocol=UDP), id="not TCP"),
         pytest.param(replace(QUOTE, fragment_offset=8), id="a later fragment"),
         pytest.param(replace(QUOTE, payload=bytes(7)), id="too short"),
     ],
 )
-def test_error_about_something_else_names_no_connection(quoted: Datagram | None) -> None:
-    assert quoted_tcp(error_about(quoted)) is None
+def test_error_about_something_else_names_no_connection(about: Datagram | None) -> None:
+    assert quoted(error_about(about)) is None

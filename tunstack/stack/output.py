@@ -8,12 +8,13 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from tunstack.ip.family import family_of
+from tunstack.ip.family import IPV4, family_of
 from tunstack.ip.fragmentation import Identifications, fragmented, headers_of
 from tunstack.stack.observation import Observation, Windows
 from tunstack.tcp.connection.state import ESTABLISHED
 from tunstack.wire import NOTHING_OFFLOADED, completed, encode_datagram, encode_segment
 from tunstack.wire.fast import segment as lean
+from tunstack.wire.fast import segment6 as lean6
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from tunstack.ip.datagram import Address, Buffer, Datagram
     from tunstack.ip.demux import FourTuple
+    from tunstack.ip.flow_label import FlowLabels
     from tunstack.stack.flow import Flow
     from tunstack.tcp.config import Config
     from tunstack.tcp.connection.fast_path import Write
@@ -49,6 +51,7 @@ class Output:
         tap: Called with every packet, and what was made of it.
         epoch: What to add to the clock for the time of observations, in seconds.
         counters: The stack's.
+        labels: The flow labels of IPv6.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Output:
         *,
         mtu: int,
         rng: Random,
+        labels: FlowLabels,
         offload: bool,
     ) -> None:
         """Make one for a stack with the addresses `local`, with or without a virtio header."""
@@ -68,6 +72,7 @@ class Output:
         self.tap = tap
         self.epoch = 0.0
         self.counters = counters
+        self.labels = labels
         self._local = local
         self._mtu = mtu
         self._offload = offload
@@ -106,6 +111,7 @@ class Output:
             offload=self._offload,
             ttl=config.ttl,
             tos=config.tos,
+            flow_label=self._label(name) if flow is None else flow.flow_label,
         )
         if segment.note:
             self.counters[segment.note] += 1
@@ -163,6 +169,12 @@ class Output:
                 packet.insert(0, NOTHING_OFFLOADED)
             self.emit(datagram.dst, packet, now)
 
+    def _label(self, name: FourTuple) -> int:
+        """The flow label of a segment of no connection: as that of its four-tuple's would be."""
+        if len(name.local) == IPV4.address_size:
+            return 0
+        return self.labels.label(name.packed)
+
     def emit(
         self,
         dst: Address,
@@ -216,9 +228,12 @@ class Output:
         """The packet as it would be on a wire, but for its size."""
         return completed(frame) if self._offload else bytes(frame)
 
-    def writer(self, name: FourTuple, config: Config) -> Write:
-        """Return what sends the lean segments of a connection, to an address that is not ours."""
-        return _Writer(self, name, config, offload=self._offload).write
+    def writer(self, name: FourTuple, config: Config, flow_label: int) -> Write:
+        """Return what sends the lean segments of a connection, to an address that is not ours.
+
+        IPv4's have no flow label: it is 0.
+        """
+        return _Writer(self, name, config, flow_label, offload=self._offload).write
 
 
 def _with_checksum(datagram: Datagram, packet: list[Buffer], vnet: bytes) -> Datagram:
@@ -247,12 +262,26 @@ class _Writer:
 
     __slots__ = ("_output", "_remote", "_template")
 
-    def __init__(self, output: Output, name: FourTuple, config: Config, *, offload: bool) -> None:
+    def __init__(
+        self, output: Output, name: FourTuple, config: Config, flow_label: int, *, offload: bool
+    ) -> None:
         ports = name.local_port.to_bytes(2, "big") + name.remote_port.to_bytes(2, "big")
         self._output = output
         self._remote = name.remote
-        self._template = lean.Template(
-            name.local, name.remote, ports, offload=offload, ttl=config.ttl, tos=config.tos
+        self._template = (
+            lean6.Template(
+                name.local,
+                name.remote,
+                ports,
+                offload=offload,
+                ttl=config.ttl,
+                tos=config.tos,
+                flow_label=flow_label,
+            )
+            if flow_label
+            else lean.Template(
+                name.local, name.remote, ports, offload=offload, ttl=config.ttl, tos=config.tos
+            )
         )
 
     def write(

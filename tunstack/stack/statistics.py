@@ -3,16 +3,30 @@
 What the codec and the address checks drop is counted under the `Reason`'s value, what the TCP rules
 make of a segment under ``tcp_`` and the `Verdict`'s name. The rest is named here.
 
-Of fragments, ``fragments_received`` has all that came; each is then part of one of the
-``datagrams_reassembled``, among what ``fragment_memory_held`` counts the octets of, or dropped:
+Of ICMP and ICMPv6:
 
-bad_fragment        cannot be, or contradicts others: the datagram is given up
-fragment_duplicate  its octets are there already
-fragment_overlap    overlaps others: the datagram is given up
-fragment_timeout    the others have not come within 30 seconds (IPv4) or 60 (IPv6)
-fragment_memory     was the oldest where `Limits.fragment_memory` or the peer's share was full
+===================  ==============================================================================
+``icmp_received``    valid messages, of every type
+``icmp_ignored``     those that ask for nothing that a host on a TUN device does: redirects, source
+                     quench, timestamp and address mask requests, Router and Neighbor Discovery,
+                     Multicast Listener Discovery, unknown types
+``icmp_unmatched``   errors and echo replies about nothing that was sent from here, or too late
+``icmp_suppressed``  errors that were not sent, as of the rate limits
+``echo_overflow``    echo replies for which a ping socket's receive buffer had no room
+===================  ==============================================================================
 
-What is sent in fragments are ``datagrams_fragmented``, in ``fragments_sent``.
+Of fragments, each of the ``fragments_received`` is then part of one of the
+``datagrams_reassembled``, or of what ``fragment_memory_held`` counts the octets of, or dropped:
+
+======================  ===========================================================================
+``bad_fragment``        cannot be, or contradicts others: the datagram is given up
+``fragment_duplicate``  its octets are there already
+``fragment_overlap``    overlaps others: the datagram is given up
+``fragment_timeout``    the others have not come within 30 seconds (IPv4) or 60 (IPv6)
+``fragment_memory``     the oldest, where `Limits.fragment_memory` or the peer's share was full
+======================  ===========================================================================
+
+What is sent in fragments are the ``datagrams_fragmented``, in ``fragments_sent``.
 """
 
 from __future__ import annotations
@@ -32,6 +46,7 @@ _OWN_COUNTERS: Final = (
     "packets_sent",
     "icmp_received",
     "icmp_unmatched",
+    "icmp_ignored",
     "fragments_received",
     "datagrams_reassembled",
     "congestion_marks",
@@ -47,6 +62,7 @@ _OWN_COUNTERS: Final = (
     "lost_to_full_link",
     "internal_errors",
     "icmp_suppressed",
+    "echo_overflow",
     *admission.COUNTERS,
     *memory.COUNTERS,
     *eviction.COUNTERS,
