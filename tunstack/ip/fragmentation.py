@@ -1,8 +1,9 @@
-"""Fragmentation of what we send (RFC 791 section 3.2), and identifications (RFC 6864).
+"""Fragmentation of what we send (RFC 791 section 3.2, RFC 8200 section 4.5), and identifications.
 
-The identification of an IPv4 datagram is 0 in an atomic one, which has DF, as on Linux. Otherwise
-it counts for each source, destination and protocol, from a random number on: none comes again
-within 65,536 datagrams, and nobody but the destination can tell how many there were.
+The identification of an IPv4 datagram (RFC 6864) is 0 in an atomic one, which has DF, as on Linux.
+Otherwise it counts for each source, destination and protocol, from a random number on: none comes
+again within 65,536 datagrams, and nobody but the destination can tell how many there were. That of
+IPv6, 32 bits, is random (RFC 7739 section 5.3).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from tunstack.ip.family import IPV4
+from tunstack.ip.family import IPV4, IPV6, family_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,13 @@ COUNTERS: Final = 4096
 _END: Final = 0
 _NO_OPERATION: Final = 1
 _COPIED: Final = 0x80
+
+# Extension headers of IPv6 (RFC 8200 section 4)
+_UNFRAGMENTABLE: Final[frozenset[int]] = frozenset({0, 43})
+"""Hop-by-hop and routing: with what precedes them, they are in each fragment."""
+_FRAGMENT: Final = 44
+_FRAGMENT_HEADER: Final = 8
+"""Octets of it."""
 
 
 class Identifications:
@@ -53,6 +61,10 @@ class Identifications:
         numbers[name] = number + 1 & 0xFFFF
         return number
 
+    def ipv6(self, _: Datagram, in_fragments: bool) -> int:
+        """Only fragments have one."""
+        return self._rng.getrandbits(32) if in_fragments else 0
+
 
 _Parts: TypeAlias = "tuple[Datagram, int, bytes]"
 """A datagram to be cut; octets of the headers of each fragment; options from the second one on."""
@@ -60,15 +72,16 @@ _Parts: TypeAlias = "tuple[Datagram, int, bytes]"
 
 def headers_of(datagram: Datagram) -> int:
     """Octets of the headers of a datagram that is not fragmented."""
-    return _HEADERS[len(datagram.src)] + (len(datagram.options) + 3 & ~3)
+    return family_of(datagram.src).header + (len(datagram.options) + 3 & ~3)
 
 
 def fragmented(datagram: Datagram, mtu: int) -> list[Datagram]:
     """Cut a datagram into fragments of at most `mtu` octets, with its identification.
 
-    Each but the last is as full as may be; payloads are views. All fragments have the options, but
-    those without the copied flag are overwritten with no-operations from the second one on, as on
-    Linux.
+    Each but the last is as full as may be; payloads are views. Of IPv4, all fragments have the
+    options, but those without the copied flag are overwritten with no-operations from the second
+    one on, as on Linux. Of IPv6, extension headers behind the last hop-by-hop or routing header are
+    a part of what is cut.
 
     Raises:
         ValueError: `mtu` leaves no room for eight octets.
@@ -113,12 +126,37 @@ def _copied(options: bytes) -> bytes:
     return bytes(copied)
 
 
-_HEADERS: Final[dict[int, int]] = {IPV4.address_size: IPV4.header, 16: 40}
-"""Octets of a header without options, by octets of an address."""
-_PREPARE: Final[dict[int, Callable[[Datagram], _Parts]]] = {IPV4.address_size: _prepare_ipv4}
+def _prepare_ipv6(datagram: Datagram) -> _Parts:
+    headers = bytearray(datagram.options)
+    apart, protocol = 0, datagram.extension if headers else datagram.protocol
+    at, last, kind = 0, 0, protocol
+    while at < len(headers):
+        last, following = at, headers[at]
+        at += _FRAGMENT_HEADER if kind == _FRAGMENT else headers[at + 1] + 1 << 3
+        if kind in _UNFRAGMENTABLE:
+            apart, protocol = at, following
+        kind = following
+    size = family_of(datagram.src).header + apart + _FRAGMENT_HEADER
+    if apart == len(headers):
+        return datagram, size, datagram.options
+    headers[last] = datagram.protocol
+    datagram = replace(
+        datagram,
+        options=bytes(headers[:apart]),
+        protocol=protocol,
+        payload=bytes(headers[apart:]) + bytes(datagram.payload),
+        extension=datagram.extension if apart else 0,
+    )
+    return datagram, size, datagram.options
+
+
+_PREPARE: Final[dict[int, Callable[[Datagram], _Parts]]] = {
+    IPV4.address_size: _prepare_ipv4,
+    IPV6.address_size: _prepare_ipv6,
+}
 """By octets of an address."""
 _IDENTIFY: Final[dict[int, Callable[[Identifications, Datagram, bool], int]]] = {
     IPV4.address_size: Identifications.ipv4,
-    16: lambda self, datagram, large: 0,
+    IPV6.address_size: Identifications.ipv6,
 }
 """By octets of an address."""

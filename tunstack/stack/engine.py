@@ -15,7 +15,7 @@ from tunstack.ip.datagram import TCP
 from tunstack.ip.demux import FourTuple
 from tunstack.ip.family import FAMILIES, IPV4, IPV6
 from tunstack.ip.flow_label import FlowLabels
-from tunstack.ip.fragments import UNFRAGMENTED, Fragments
+from tunstack.ip.fragments import Fragments, Refused
 from tunstack.ip.options import fault
 from tunstack.ip.ratelimit import PeerRateLimit
 from tunstack.stack.configs import Configs
@@ -25,6 +25,7 @@ from tunstack.stack.flow import FLOW_SIZE, Flow
 from tunstack.stack.limits import Limits
 from tunstack.stack.opening import Opening
 from tunstack.stack.paths import Paths
+from tunstack.stack.peers import peer_key
 from tunstack.stack.timers import TimerQueue
 from tunstack.tcp.config import Config
 from tunstack.tcp.connection import fast_path
@@ -40,6 +41,7 @@ from tunstack.wire import (
     decode_datagram,
     decode_frame,
     decode_segment,
+    finish,
     read_gso_size,
 )
 from tunstack.wire.fast import segment as lean
@@ -158,7 +160,7 @@ class Engine:
         self.paths = Paths(mtu, context, limit, rng=rng, offload=offload)
         self.echoes = Echoes(context, self.paths, rng)
         self.opening = Opening(config, secret, context, self.paths)
-        self._fragments = Fragments() if mtu < UNFRAGMENTED else None
+        self._fragments = Fragments(self.limits.fragment_memory, self.counters, peer_key)
         self.immediate = False
         self.defer_acks = False
         self.deferred: list[Flow] = []
@@ -268,7 +270,6 @@ class Engine:
                 if whole is None:
                     return
                 datagram = whole
-                datagram.trusted, datagram.gso_size = False, 0
             handler = self._protocols.get((len(datagram.dst), datagram.protocol))
             if handler is None:
                 self.paths.refuse(datagram, self.paths.limit, now)
@@ -289,16 +290,23 @@ class Engine:
 
     def _fragment_arrives(self, fragment: Datagram, frame: Buffer, now: float) -> Datagram | None:
         """Return the datagram that it completes, if it does."""
-        fragments = self._fragments
-        if fragments is None:
-            raise Discard(Reason.FRAGMENT)
-        before = fragments.dropped
-        whole = fragments.add(fragment, now)
-        dropped = fragments.dropped - before
-        self.counters[Reason.FRAGMENT] += dropped
+        self.counters["fragments_received"] += 1
+        self._expire_fragments(now)
+        try:
+            whole = self._fragments.add(fragment, now)
+        except Refused as refused:
+            raise Discard(Reason(refused.reason)) from None
         if whole is None:
-            self.output.observe_in(frame, now, "fragment dropped" if dropped else "fragment kept")
-        return whole
+            self.output.observe_in(frame, now, "fragment kept")
+            return None
+        self.counters["datagrams_reassembled"] += 1
+        whole.trusted, whole.gso_size = False, 0
+        return finish(whole)
+
+    def _expire_fragments(self, now: float) -> None:
+        """Give up the datagrams whose fragments have not all come in time."""
+        for first in self._fragments.expired(now):
+            self.paths.reassembly_expired(first, now)
 
     def _tcp_datagram_arrives(self, datagram: Datagram, frame: Buffer, now: float) -> None:
         sport, dport, segment = decode_segment(datagram)
@@ -485,6 +493,10 @@ class Engine:
         for at in (self.paths.mtus.deadline(), self.time_waits.deadline()):
             if at is not None and (first is None or at < first):
                 first = at
+        if self._fragments.held:
+            at = self._fragments.deadline()
+            if at is not None and (first is None or at < first):
+                first = at
         return first
 
     def is_due(self, now: float) -> bool:
@@ -500,6 +512,7 @@ class Engine:
             self._process(self.output.take_looped(), now, looped=True)
         self.paths.expire(now)
         self.time_waits.expire(now)
+        self._expire_fragments(now)
         self._due.extend(self._timers.due(now))
         while self._due:  # One by one, as in `flush`.
             flow = self._due.popleft()

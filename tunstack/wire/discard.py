@@ -21,8 +21,9 @@ _ACRONYMS: Final[set[str]] = {"ip", "tcp", "icmp", "vnet"}
 class Reason(StrEnum):
     """A reason to drop a packet; its value is the name of the counter in the statistics.
 
-    Those of the last group are the stack's, for valid packets: not for this host, or an incomplete
-    datagram. The others are the codec's, for malformed ones.
+    Those of the last group are the stack's, for valid packets: not for this host, or fragments of a
+    datagram that is given up. The others are the codec's, for malformed ones, but that of fragments
+    is the stack's as well: those that contradict others.
     """
 
     TRUNCATED = "truncated"
@@ -50,7 +51,10 @@ class Reason(StrEnum):
 
     NOT_OUR_ADDRESS = "not_our_address"
     BAD_SOURCE = "bad_source_address"
-    FRAGMENT = "fragment"
+    FRAGMENT_DUPLICATE = "fragment_duplicate"
+    FRAGMENT_OVERLAP = "fragment_overlap"
+    FRAGMENT_TIMEOUT = "fragment_timeout"
+    FRAGMENT_MEMORY = "fragment_memory"
     UNKNOWN_PROTOCOL = "unknown_protocol"
 
     @property
