@@ -11,6 +11,7 @@ import pytest
 from tests.path.middlebox import Fate, Narrow, too_big
 from tests.path.simulated import receive, transfer
 from tests.tcp.inspection import Tcb
+from tunstack.ip.family import IPV4
 from tunstack.path.impair import Impairments
 from tunstack.simulator import SERVER, Simulator
 from tunstack.tcp.config import Config
