@@ -376,8 +376,8 @@ def run_all(
     for done, (seed, tally, why) in enumerate(results, 1):
         if tally is None:
             failed.append(seed)
-            again = f"python -m tests.simulator.soak --family {family} --seed {seed}"
-            print(f"{why}seed {seed} failed: {again}")
+            other = "" if family == IPV4.name else f" --family {family}"
+            print(f"{why}seed {seed} failed: python -m tests.simulator.soak{other} --seed {seed}")
         else:
             total += tally
         if monotonic() - told > 10.0 or done == runs:

@@ -65,8 +65,9 @@ class Discard(Exception):
     Attributes:
         reason: The reason, and its counter.
         problem: What to tell its source by an ICMPv6 Parameter Problem (RFC 4443 section 3.4), if
-            it is for us; None, as for nearly all: it is dropped silently. Code 2 about a datagram
-            to a multicast address is given here only where RFC 8200 section 4.2 wants it.
+            it is for us and no ICMPv6 error itself; None, as for nearly all: it is dropped
+            silently. Of a datagram to a multicast address it is there only where it is to be told
+            all the same (RFC 4443 section 2.4 e.3).
     """
 
     def __init__(self, reason: Reason, problem: Problem | None = None) -> None:

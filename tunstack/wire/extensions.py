@@ -45,15 +45,18 @@ _FIXED_HEADER: Final = 40
 _MAXIMUM_PAYLOAD: Final = 0xFFFF
 _PAYLOAD_LENGTH_AT: Final = 4
 
+_ROUTING_TYPE_AT: Final = 2
+_SEGMENTS_LEFT_AT: Final = 3
+
 _PAD1: Final = 0
 _PADN: Final = 1
 _ROUTER_ALERT: Final = 5
 _ROUTER_ALERT_SIZE: Final = 4
 
-# The two high bits of an option's type: what to do with one that is not known.
+# The two high bits of an option's type: what to do with one that is not known. 2 is to tell always.
 _SKIP: Final = 0
 _DISCARD: Final = 1
-_TELL: Final = 2
+_TELL_UNICAST: Final = 3
 
 # Codes of a Parameter Problem: RFC 4443 section 3.4, RFC 7112 section 5.
 ERRONEOUS_HEADER: Final = 0
@@ -169,7 +172,9 @@ def walk(
         if number > MAXIMUM_HEADERS:
             raise Wrong(Reason.BAD_EXTENSION_HEADER)
         if next_header == FRAGMENT:
-            if chain.fragmented or position + FRAGMENT_HEADER.size > size:
+            if position + FRAGMENT_HEADER.size > size:
+                raise Wrong(Reason.BAD_EXTENSION_HEADER)
+            if chain.fragmented:
                 raise Wrong(Reason.BAD_FRAGMENT, ERRONEOUS_HEADER, ahead + position)
             if _take_fragment_header(chain, view):
                 _check_fragment(chain, view)
@@ -179,10 +184,12 @@ def walk(
         if position + length > size:
             raise Wrong(Reason.BAD_EXTENSION_HEADER)
         if next_header == ROUTING:
-            if view[position + 3]:  # Segments left.
-                raise Wrong(Reason.BAD_ROUTING_HEADER, ERRONEOUS_HEADER, ahead + position + 3)
+            if view[position + _SEGMENTS_LEFT_AT]:
+                pointer = ahead + position + _ROUTING_TYPE_AT
+                raise Wrong(Reason.BAD_ROUTING_HEADER, ERRONEOUS_HEADER, pointer)
         else:
-            _check_options(view, position + 2, position + length, multicast, ahead)
+            options = view[position : position + length]
+            _check_options(options, ahead + position, next_header, multicast=multicast)
         chain.next_header = view[position]
         chain.position = chain.headers = position + length
     return chain
@@ -242,39 +249,29 @@ def _check_first_fragment(upper: Chain, size: int) -> None:
         raise Wrong(Reason.BAD_FRAGMENT, INCOMPLETE_CHAIN)
 
 
-def _check_options(view: memoryview, at: int, end: int, multicast: bool, ahead: int) -> None:
-    """Validate the options of view[at:end], which are hop-by-hop or destination options."""
+def _check_options(header: memoryview, pointer: int, kind: int, *, multicast: bool) -> None:
+    """Validate the options of a header of this kind; `pointer` is where it begins."""
+    at, end = 2, len(header)
     number = padding = 0
     while at < end:
-        kind = view[at]
-        if kind == _PAD1:
-            size = 1
-            padding += 1
+        option = header[at]
+        size = 1 if option == _PAD1 else 2 + header[at + 1] if at + 1 < end else 2
+        if at + size > end:
+            raise Wrong(Reason.BAD_IP_OPTIONS)
+        if option in (_PAD1, _PADN):
+            padding += size
         else:
-            size = 2 + view[at + 1] if at + 1 < end else 2
-            if at + size > end:
-                raise Wrong(Reason.BAD_IP_OPTIONS)
-            if kind == _PADN:
-                padding += size
-            else:
-                padding = 0
-                number += 1
+            padding = 0
+            number += 1
         if padding > _MAXIMUM_PADDING or number > MAXIMUM_OPTIONS:
             raise Wrong(Reason.BAD_IP_OPTIONS)
-        if kind == _PADN:
-            if any(view[at + 2 : at + size]):
+        if option == _PADN:
+            if any(header[at + 2 : at + size]):
                 raise Wrong(Reason.BAD_IP_OPTIONS)
-        elif kind != _PAD1:
-            _check_option(kind, size, at + ahead, multicast)
+        elif option == _ROUTER_ALERT and kind == HOP_BY_HOP:
+            if size != _ROUTER_ALERT_SIZE:
+                raise Wrong(Reason.BAD_IP_OPTIONS)
+        elif (action := option >> 6) != _SKIP:
+            silent = action == _DISCARD or (action == _TELL_UNICAST and multicast)
+            raise Wrong(Reason.BAD_IP_OPTIONS, None if silent else UNKNOWN_OPTION, pointer + at)
         at += size
-
-
-def _check_option(kind: int, size: int, pointer: int, multicast: bool) -> None:
-    action = kind >> 6
-    if action == _SKIP:
-        if kind == _ROUTER_ALERT and size != _ROUTER_ALERT_SIZE:
-            raise Wrong(Reason.BAD_IP_OPTIONS)
-    elif action == _DISCARD or (action != _TELL and multicast):
-        raise Wrong(Reason.BAD_IP_OPTIONS)
-    else:
-        raise Wrong(Reason.BAD_IP_OPTIONS, UNKNOWN_OPTION, pointer)

@@ -14,6 +14,7 @@ from tunstack.wire.extensions import (
     FRAGMENT,
     FRAGMENT_HEADER,
     HOP_BY_HOP,
+    UNKNOWN_OPTION,
     Chain,
     Wrong,
     last_next_header,
@@ -66,10 +67,7 @@ def decode_datagram(packet: Buffer) -> Datagram:
     try:
         chain = walk(view, MINIMUM_HEADER, next_header, multicast=header.dst[0] == _MULTICAST)
     except Wrong as wrong:
-        problem = None
-        if wrong.code is not None:
-            problem = (_as_it_came(header, view), wrong.code, wrong.pointer)
-        raise Discard(wrong.reason, problem) from None
+        raise _discard(wrong, _as_it_came(header, view)) from None
     return _value(header, view, chain)
 
 
@@ -110,10 +108,7 @@ def finish(datagram: Datagram) -> Datagram:
         chain = walk(view, 0, datagram.protocol, multicast=multicast, ahead=ahead, reassembled=True)
     except Wrong as wrong:
         chain = skip(view, 0, datagram.protocol, within=True)
-        problem = None
-        if wrong.code is not None:
-            problem = (_lengthened(datagram, view, chain), wrong.code, wrong.pointer)
-        raise Discard(wrong.reason, problem) from None
+        raise _discard(wrong, _lengthened(datagram, view, chain)) from None
     return _lengthened(datagram, view, chain)
 
 
@@ -168,6 +163,17 @@ def _linked(datagram: Datagram, next_header: int) -> bytes:
     """Return the extension headers with the last one naming `next_header`."""
     at = last_next_header(datagram.options, datagram.extension)
     return datagram.options[:at] + bytes((next_header,)) + datagram.options[at + 1 :]
+
+
+def _discard(wrong: Wrong, datagram: Datagram) -> Discard:
+    """Return what to raise for a datagram with a wrong header.
+
+    Nothing is told of one to a multicast address, but code 2 (RFC 4443 section 2.4 e.3).
+    """
+    code = wrong.code
+    if code is None or (datagram.dst[0] == _MULTICAST and code != UNKNOWN_OPTION):
+        return Discard(wrong.reason)
+    return Discard(wrong.reason, (datagram, code, wrong.pointer))
 
 
 def _value(header: Ipv6Header, view: memoryview, chain: Chain) -> Datagram:
