@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.ip.node import BOTH, V4, V6, Ends, Node, message_of
-from tunstack.ip import icmp
+from tunstack.ip import icmp, icmpv6
 from tunstack.ip.address import packed
 from tunstack.ip.datagram import TCP, UDP, Datagram
 from tunstack.ip.icmp import IcmpMessage
@@ -104,6 +104,37 @@ def test_an_unknown_next_header_is_pointed_at(options: bytes, extension: int, po
     assert message.quoted is not None
     packet = b"".join(encode_datagram(message.quoted))
     assert packet[pointer] == UNKNOWN
+
+
+@pytest.mark.rfc("8200:4.2")
+@pytest.mark.parametrize(
+    ("option", "to", "answered"),
+    [
+        (0x05, "2001:db8::2", False),  # Known: the router alert.
+        (0x1E, "2001:db8::2", False),  # To be skipped
+        (0x5E, "2001:db8::2", False),  # To be dropped
+        (0x9E, "2001:db8::2", True),
+        (0xDE, "2001:db8::2", True),
+        (0x9E, "ff02::1", True),
+        (0xDE, "ff02::1", False),
+        (0x9E, "2001:db8::3", False),  # Not for us
+    ],
+)
+def test_an_unknown_option_is_told_of_by_its_action_bits(
+    option: int, to: str, answered: bool
+) -> None:
+    options = bytes((UNKNOWN, 0, option, 2, 0, 0, 1, 0))
+    came = replace(from_peer(V6), dst=packed(to), options=options)
+    node = Node()
+    sent = node.datagram(came)
+    if option in (0x05, 0x1E):
+        assert message_of(sent).code == icmpv6.UNKNOWN_NEXT_HEADER
+        return
+    assert bool(sent) is answered
+    if answered:
+        message = message_of(sent)
+        assert (message.type, message.code, message.rest) == (4, 2, 42)
+        assert sent[0].src == V6.ours
 
 
 @both
