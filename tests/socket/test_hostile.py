@@ -24,6 +24,7 @@ from tests.socket.network import (
     host_pair,
     listening,
 )
+from tests.socket.test_hostile_fragments import HOSTILE
 from tunstack import Host, memory_pair
 from tunstack.ip.datagram import ICMP, TCP, UDP, Datagram
 from tunstack.ip.icmp import (
@@ -94,7 +95,7 @@ SPOILED: list[tuple[Reason, Callable[[Peer], bytes]]] = [
     (Reason.TRUNCATED, lambda peer: peer.packet(ACK, b"data")[:-1]),
     (Reason.TRUNCATED, lambda peer: peer.packet()[:19]),
     (Reason.TRUNCATED, lambda peer: b""),
-    (Reason.BAD_VERSION, lambda peer: changed(peer.packet(), {0: 0x65})),
+    (Reason.BAD_VERSION, lambda peer: changed(peer.packet(), {0: 0x55})),
     (Reason.BAD_HEADER_LENGTH, lambda peer: changed(peer.packet(), {0: 0x44})),
     (Reason.BAD_TOTAL_LENGTH, lambda peer: changed(peer.packet(), {3: 19})),
     (Reason.BAD_IP_CHECKSUM, lambda peer: peer.packet()[:8] + b"\1" + peer.packet()[9:]),
@@ -120,8 +121,6 @@ SPOILED: list[tuple[Reason, Callable[[Peer], bytes]]] = [
     (Reason.BAD_SOURCE, lambda peer: between(BROADCAST_PACKED, OURS_PACKED)),
     (Reason.BAD_SOURCE, lambda peer: between(b"\x7f\0\0\1", OURS_PACKED)),
     (Reason.BAD_SOURCE, lambda peer: between(b"\xe0\0\0\1", OURS_PACKED)),
-    (Reason.FRAGMENT, lambda peer: changed(peer.packet(ACK, b"data"), {6: 0x20})),
-    (Reason.FRAGMENT, lambda peer: changed(peer.packet(ACK, b"data"), {6: 0, 7: 1})),
     (Reason.UNKNOWN_PROTOCOL, lambda peer: between(THEIRS_PACKED, OURS_PACKED)),
     (Reason.NO_UDP_PORT, lambda peer: udp()),
 ]
@@ -182,8 +181,16 @@ async def test_it_is_dropped_and_counted_by_its_reason(
 
 
 def test_there_is_a_packet_for_every_reason() -> None:
-    of_offload, of_a_socket = Reason.BAD_VNET_HEADER, Reason.UDP_BUFFER_FULL
-    assert {reason for reason, _ in SPOILED} == {*Reason} - {of_offload, of_a_socket}
+    of_offload = {Reason.BAD_VNET_HEADER}
+    of_ipv6 = {
+        Reason.BAD_EXTENSION_HEADER,
+        Reason.BAD_ROUTING_HEADER,
+        Reason.NO_NEXT_HEADER,
+        Reason.BAD_ICMP_HOP_LIMIT,
+    }
+    of_fragments = {reason for reason, _, _ in HOSTILE.values()}
+    elsewhere = of_offload | of_ipv6 | of_fragments | {Reason.UDP_BUFFER_FULL}
+    assert {reason for reason, _ in SPOILED} == {*Reason} - elsewhere
 
 
 @pytest.mark.rfc("1122:3.2.2.1")
@@ -213,15 +220,16 @@ async def test_what_its_sender_can_mend_is_answered_and_nothing_else_is(exchange
             assert peer.link.receive() == []
 
 
-async def test_an_answer_that_the_link_does_not_carry_is_not_sent() -> None:
+async def test_an_answer_that_the_link_does_not_carry_is_sent_in_fragments() -> None:
     """An error quotes what it is about, and is larger by 28 octets."""
     link, far = memory_pair(mtu=68)
     async with Host(link, [f"{OURS}/24"]) as host:
         far.send([between(THEIRS_PACKED, OURS_PACKED, payload=bytes(48))])
         await wait_all_tasks_blocked()
         assert host.statistics()["unknown_protocol"] == 1
-        assert far.receive() == []
-        await host.open_tcp_listeners(PORT)  # Nor has the link failed.
+        first, second = (decode_datagram(packet) for packet in far.receive())
+        assert (first.more_fragments, second.more_fragments) == (True, False)
+        assert (second.fragment_offset, len(first.payload) + len(second.payload)) == (48, 76)
         far.send([between(THEIRS_PACKED, OURS_PACKED, payload=bytes(20))])
         await far.wait_readable()
         assert len(far.receive()[0]) == 68

@@ -37,6 +37,8 @@ OWN = {
     "udp_received",
     "udp_sent",
     "udp_errors",
+    "echo_overflow",
+    "icmp_ignored",
     "congestion_marks",
     "retransmission_timeout",
     "retransmission_fast",

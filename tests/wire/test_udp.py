@@ -21,6 +21,7 @@ from tunstack.wire import (
     encode_udp,
 )
 from tunstack.wire.fast.datagram import Fields, Reader, Template, read_frame, read_packet
+from tunstack.wire.fast.datagram import template as made
 from tunstack.wire.gso import packets
 
 US, THEM = bytes((198, 51, 100, 2)), bytes((198, 51, 100, 1))
@@ -108,8 +109,10 @@ def test_a_length_of_zero_is_a_jumbograms_in_ipv6_alone() -> None:
     assert reason(THEM, US, bytes(payload)) is Reason.BAD_UDP_LENGTH
 
 
-def template(offload: bool, ttl: int = 64, tos: int = 0) -> Template:
-    return Template(THEM, US, pack(">HH", 9, 53), offload=offload, ttl=ttl, tos=tos)
+def template(
+    offload: bool, ttl: int = 64, tos: int = 0, *, src: bytes = THEM, dst: bytes = US
+) -> Template:
+    return made(src, dst, pack(">HH", 9, 53), offload=offload, ttl=ttl, tos=tos)
 
 
 def reader(offload: bool) -> Reader:
@@ -125,40 +128,44 @@ def by_codec(frame: Buffer, offload: bool) -> Fields:
     return name, bytes(data), datagram.ttl, datagram.tos, datagram.gso_size
 
 
+@FAMILIES
 @pytest.mark.parametrize("offload", [False, True])
 @given(st.binary(max_size=50), st.integers(1, 255), st.integers(0, 255))
 def test_the_fast_reader_reads_what_the_template_writes(
-    offload: bool, data: bytes, ttl: int, tos: int
+    src: bytes, dst: bytes, offload: bool, data: bytes, ttl: int, tos: int
 ) -> None:
-    frame = template(offload, ttl=ttl, tos=tos).headers(data) + data
-    name = THEM + US + pack(">HH", 9, 53)
+    frame = template(offload, ttl, tos, src=src, dst=dst).headers(data) + data
+    name = src + dst + pack(">HH", 9, 53)
     assert reader(offload)(frame) == by_codec(frame, offload) == (name, data, ttl, tos, 0)
 
 
+@FAMILIES
 @pytest.mark.parametrize("offload", [False, True])
 @given(st.binary(max_size=30), st.data())
 def test_of_a_damaged_packet_it_reads_what_the_codec_reads_or_nothing(
-    offload: bool, data: bytes, draw: st.DataObject
+    src: bytes, dst: bytes, offload: bool, data: bytes, draw: st.DataObject
 ) -> None:
-    for frame in damaged(template(offload).headers(data) + data, draw):
+    for frame in damaged(template(offload, src=src, dst=dst).headers(data) + data, draw):
         fields = reader(offload)(frame)
         if fields is not None:
             assert fields == by_codec(frame, offload)
 
 
-def test_the_template_writes_what_the_codec_writes() -> None:
+@FAMILIES
+def test_the_template_writes_what_the_codec_writes(src: bytes, dst: bytes) -> None:
     for data in (b"", b"x", bytes(1472)):
-        header = encode_udp(THEM, US, 9, 53, data)
-        plain = Datagram(THEM, US, UDP, header + data, ttl=7, tos=8, dont_fragment=True)
-        written = template(False, ttl=7, tos=8).headers(data) + data
+        header = encode_udp(src, dst, 9, 53, data)
+        plain = Datagram(src, dst, UDP, header + data, ttl=7, tos=8, dont_fragment=True)
+        written = template(False, 7, 8, src=src, dst=dst).headers(data) + data
         assert written == b"".join(encode_datagram(plain))
-        assert completed(template(True, ttl=7, tos=8).headers(data) + data) == written
+        assert completed(template(True, 7, 8, src=src, dst=dst).headers(data) + data) == written
 
 
-def test_a_large_datagram_is_what_it_is_cut_into() -> None:
+@FAMILIES
+def test_a_large_datagram_is_what_it_is_cut_into(src: bytes, dst: bytes) -> None:
     data = bytes(range(250)) * 10
-    frame = template(True).large(len(data), 1000) + data
-    assert read_frame(frame) == (THEM + US + pack(">HH", 9, 53), data, 64, 0, 1000)
+    frame = template(True, src=src, dst=dst).large(len(data), 1000) + data
+    assert read_frame(frame) == (src + dst + pack(">HH", 9, 53), data, 64, 0, 1000)
     pieces = packets(frame)
     assert [decode_udp(decode_datagram(piece))[2] for piece in pieces] == [
         data[:1000],

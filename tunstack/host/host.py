@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from socket import SocketKind
     from types import TracebackType
 
+    from tunstack.ip.address import Interface
     from tunstack.link.base import Link
     from tunstack.link.plan import AddressLike
     from tunstack.stack.flow import TcpInfo
@@ -44,7 +45,6 @@ _TEARDOWN: Final = 1.0
 
 _SOCKET_FLAGS: Final = trio.socket.SOCK_NONBLOCK | trio.socket.SOCK_CLOEXEC
 """What may come with a socket's type; here all are so."""
-_FAMILIES: Final = frozenset(family for family, _, _ in KINDS)
 
 
 @final
@@ -115,7 +115,7 @@ class Host(Loop):
         return f"<tunstack.Host {addresses} on {self.name}>"
 
     @property
-    def addresses(self) -> tuple[IPv4Interface, ...]:
+    def addresses(self) -> tuple[Interface, ...]:
         """Its own addresses, with their networks."""
         return self.stack.interfaces
 
@@ -238,15 +238,15 @@ class Host(Loop):
         """Make a socket on this host; the counterpart of `trio.socket.socket`.
 
         Args:
-            family: AF_INET.
+            family: AF_INET; AF_INET6, if the host has an IPv6 address.
             type: SOCK_STREAM, or SOCK_DGRAM for a ping socket; SOCK_NONBLOCK and SOCK_CLOEXEC with
                 it change nothing.
-            proto: 0 or IPPROTO_TCP; IPPROTO_ICMP for a ping socket.
+            proto: 0 or IPPROTO_TCP; IPPROTO_ICMP or IPPROTO_ICMPV6 for a ping socket.
             congestion: The congestion control of a TCP socket; by default the host's.
 
         Raises:
-            OSError: EAFNOSUPPORT, EPROTONOSUPPORT: :mod:`tunstack.socket.kinds` lists what there
-                is.
+            OSError: EAFNOSUPPORT, the host has no address of that family; EPROTONOSUPPORT:
+                :mod:`tunstack.socket.kinds` lists what there is.
             ValueError: there is no congestion control of that name.
             TypeError: `congestion` is given, and it is no TCP socket.
         """
@@ -259,7 +259,7 @@ class Host(Loop):
 
     def check_speaks(self, family: int, type: int, proto: int) -> None:
         """Raise what :meth:`socket` raises for what the host does not speak."""
-        if family not in _FAMILIES:
+        if family not in {each.number for each in self.stack.addresses.families}:
             raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
         if (family, type & ~_SOCKET_FLAGS, proto) not in KINDS:
             raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))

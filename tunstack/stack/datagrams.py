@@ -7,9 +7,9 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from tunstack.ip import address as ip_address
-from tunstack.ip import icmp
 from tunstack.ip.datagram import UDP, Datagram
 from tunstack.ip.family import family_of
+from tunstack.ip.icmp_rules import RULES
 from tunstack.stack.udp_ports import UdpPorts
 from tunstack.udp.sock import (
     PMTUDISC_DO,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from tunstack.ip.datagram import Address, Buffer
+    from tunstack.ip.icmp import IcmpMessage, Quote
     from tunstack.stack.context import Context
     from tunstack.stack.paths import Paths
     from tunstack.udp.receive_queue import Received
@@ -39,24 +40,14 @@ MOST_SEGMENTS: Final = 128
 """Datagrams that one call may send (UDP_SEGMENT): Linux's UDP_MAX_SEGMENTS."""
 _MOST_IN_LARGE: Final = 64
 """Datagrams that a link cuts a packet into (USO): the limit of Linux before 6.9."""
-_LARGEST: Final = 0xFFFF
+_LARGEST: Final[dict[int, int]] = {20: 0xFFFF - 20, 40: 0xFFFF}
+"""Octets behind an IP header, by octets of that: IPv4's length counts the header."""
 _UDP_HEADER: Final = 8
 _SMALL: Final = 2048
 """Octets of data up to which a copy behind the headers costs less than a second buffer."""
 _SET_DF: Final[frozenset[int]] = frozenset({PMTUDISC_WANT, PMTUDISC_DO, PMTUDISC_PROBE})
 _MAY_FRAGMENT: Final[frozenset[int]] = frozenset({PMTUDISC_DONT, PMTUDISC_WANT, PMTUDISC_OMIT})
 _KNOWS_PATH: Final[frozenset[int]] = frozenset({PMTUDISC_DONT, PMTUDISC_WANT, PMTUDISC_DO})
-_OF_PATH_MTU: Final[frozenset[tuple[int, int, int]]] = frozenset({(4, 3, 4), (16, 2, 0)})
-"""Octets of an address, type and code of ICMP's Fragmentation Needed and Packet Too Big."""
-_HARD: Final[frozenset[tuple[int, int, int]]] = frozenset(
-    {
-        *((4, icmp.DESTINATION_UNREACHABLE, code) for code in (2, 3, 6, 7, 8, 9, 10, 13, 14, 15)),
-        *((4, icmp.PARAMETER_PROBLEM, code) for code in range(3)),
-        *((16, 1, code) for code in (1, 4, 5, 6)),
-        *((16, 4, code) for code in range(3)),
-    }
-)
-"""The same of the errors that end a call on a connected socket without IP_RECVERR, as on Linux."""
 
 
 class Route:
@@ -68,12 +59,25 @@ class Route:
         port: Its port.
         template: The headers.
         overhead: Octets of the headers.
+        most: Octets of data of the longest datagram.
+        flow_label: The flow label of IPv6.
         loops: Whether it is an address of ours.
         ttl: Time to live.
         tos: The DSCP and ECN octet.
     """
 
-    __slots__ = ("local", "loops", "overhead", "port", "remote", "template", "tos", "ttl")
+    __slots__ = (
+        "flow_label",
+        "local",
+        "loops",
+        "most",
+        "overhead",
+        "port",
+        "remote",
+        "template",
+        "tos",
+        "ttl",
+    )
 
     def __init__(
         self,
@@ -82,16 +86,19 @@ class Route:
         port: int,
         template: lean.Template,
         *,
-        overhead: int,
         loops: bool,
         ttl: int,
         tos: int,
+        flow_label: int,
     ) -> None:
+        self.flow_label = flow_label
         self.local = local
         self.remote = remote
         self.port = port
         self.template = template
-        self.overhead = overhead
+        header = family_of(remote).header
+        self.overhead = header + _UDP_HEADER
+        self.most = _LARGEST[header] - _UDP_HEADER
         self.loops = loops
         self.ttl = ttl
         self.tos = tos
@@ -126,7 +133,7 @@ class _Large:
             and 0 < size <= self.gso_size
             and self.size == self.count * self.gso_size
             and self.count < _MOST_IN_LARGE
-            and self.size + size + route.overhead <= _LARGEST
+            and self.size + size <= route.most
         )
 
     def add(self, data: Buffer) -> None:
@@ -251,7 +258,7 @@ class Datagrams:
     # Errors
 
     def icmp_error(
-        self, quote: icmp.Quote, error: OSError | None, message: icmp.IcmpMessage, now: float
+        self, quote: Quote, error: OSError | None, message: IcmpMessage, now: float
     ) -> bool:
         """Process an ICMP error about a datagram of ours; returns whether a socket sent it.
 
@@ -270,9 +277,8 @@ class Datagrams:
             return False
         if error is None:
             return True
-        size = len(quote.src)
-        kind = size, message.type, message.code
-        too_large = kind in _OF_PATH_MTU
+        rules = RULES[len(quote.src)]
+        too_large = rules.is_too_big(message)
         if too_large:
             self._paths.too_big(quote.dst, message, now)
             if sock.pmtu_discovery == PMTUDISC_DONT:
@@ -280,7 +286,7 @@ class Datagrams:
         number = error.errno or errno.EPROTO
         if sock.receive_errors:
             self._queue_error(sock, name, number, message)
-        elif sock.remote is None or not (too_large or kind in _HARD):
+        elif sock.remote is None or not (too_large or rules.is_hard(message)):
             return True
         self._counters["udp_errors"] += 1
         sock.error = number
@@ -288,13 +294,11 @@ class Datagrams:
             sock.changed()
         return True
 
-    def _queue_error(
-        self, sock: UdpSock, name: bytes, number: int, message: icmp.IcmpMessage
-    ) -> None:
+    def _queue_error(self, sock: UdpSock, name: bytes, number: int, message: IcmpMessage) -> None:
         size = (len(name) >> 1) - 2
         quoted = message.quoted
         data = b"" if quoted is None else bytes(quoted.payload[_UDP_HEADER:])
-        info = message.next_hop_mtu if (size, message.type, message.code) in _OF_PATH_MTU else 0
+        info = message.next_hop_mtu if RULES[size].is_too_big(message) else 0
         sock.errors.append(
             QueuedError(
                 number,
@@ -425,20 +429,20 @@ class Datagrams:
         self._bind_automatically(sock)
         ttl = sock.ttl if ttl is None else ttl
         tos = sock.tos if tos is None else tos
-        template = lean.Template(
+        ports = (sock.port << 16 | port).to_bytes(4, "big")
+        label = self._output.labels.label(local + remote + ports) if len(local) == 16 else 0
+        template = lean.template(
             local,
             remote,
-            (sock.port << 16 | port).to_bytes(4, "big"),
+            ports,
             offload=self._offload,
             ttl=ttl,
             tos=tos,
             dont_fragment=sock.pmtu_discovery in _SET_DF,
+            flow_label=label,
         )
-        overhead = family_of(remote).header + _UDP_HEADER
         loops = remote in self._addresses.local
-        return Route(
-            local, remote, port, template, overhead=overhead, loops=loops, ttl=ttl, tos=tos
-        )
+        return Route(local, remote, port, template, loops=loops, ttl=ttl, tos=tos, flow_label=label)
 
     def send(
         self, sock: UdpSock, route: Route, data: Buffer, now: float, segment_size: int = 0
@@ -486,7 +490,7 @@ class Datagrams:
             raise _error(errno.EMSGSIZE)
         if len(data) > segment_size * MOST_SEGMENTS:
             raise _error(errno.EINVAL)
-        if len(data) + route.overhead > _LARGEST:
+        if len(data) > route.most:
             raise _error(errno.EMSGSIZE)
         view = memoryview(data)
         for at in range(0, len(data), segment_size):
@@ -494,11 +498,17 @@ class Datagrams:
 
     def _send_large(self, sock: UdpSock, route: Route, data: Buffer, now: float) -> None:
         """Send a datagram in fragments, if it may be."""
-        if len(data) + route.overhead > _LARGEST or sock.pmtu_discovery not in _MAY_FRAGMENT:
+        if len(data) > route.most or sock.pmtu_discovery not in _MAY_FRAGMENT:
             raise _error(errno.EMSGSIZE)
         header = encode_udp(route.local, route.remote, sock.port, route.port, data)
         datagram = Datagram(
-            route.local, route.remote, UDP, header + data, ttl=route.ttl, tos=route.tos
+            route.local,
+            route.remote,
+            UDP,
+            header + data,
+            ttl=route.ttl,
+            tos=route.tos,
+            flow_label=route.flow_label,
         )
         self._output.send_datagram(datagram, now, mtu=self._mtu(sock, route.remote))
         self._counters["udp_sent"] += 1

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from tunstack.ip.datagram import Datagram
+
+Problem: TypeAlias = "tuple[Datagram, int, int]"
+"""A datagram with a wrong header, and the code and pointer of the ICMPv6 Parameter Problem.
+
+Its headers are as they came, so that encoding it gives the packet; `protocol` is the upper-layer
+protocol if the headers lead to one.
+"""
 
 _ACRONYMS: Final[set[str]] = {"ip", "tcp", "icmp", "udp", "vnet"}
 
@@ -11,8 +21,9 @@ _ACRONYMS: Final[set[str]] = {"ip", "tcp", "icmp", "udp", "vnet"}
 class Reason(StrEnum):
     """A reason to drop a packet; its value is the name of the counter in the statistics.
 
-    Those of the last group are the stack's, for valid packets: not for this host, or an incomplete
-    datagram. The others are the codec's, for malformed ones.
+    Those of the last group are the stack's, for valid packets: not for this host, or fragments of a
+    datagram that is given up. The others are the codec's, for malformed ones, but that of fragments
+    is the stack's as well: those that contradict others.
     """
 
     TRUNCATED = "truncated"
@@ -23,6 +34,10 @@ class Reason(StrEnum):
     BAD_IP_CHECKSUM = "bad_ip_checksum"
     BAD_IP_FLAGS = "bad_ip_flags"
     BAD_IP_OPTIONS = "bad_ip_options"
+    BAD_EXTENSION_HEADER = "bad_extension_header"
+    BAD_ROUTING_HEADER = "bad_routing_header"
+    BAD_FRAGMENT = "bad_fragment"
+    NO_NEXT_HEADER = "no_next_header"
 
     TRUNCATED_TCP = "truncated_tcp"
     BAD_TCP_CHECKSUM = "bad_tcp_checksum"
@@ -36,10 +51,14 @@ class Reason(StrEnum):
     TRUNCATED_ICMP = "truncated_icmp"
     BAD_ICMP_CHECKSUM = "bad_icmp_checksum"
     BAD_ICMP_QUOTE = "bad_icmp_quote"
+    BAD_ICMP_HOP_LIMIT = "bad_icmp_hop_limit"
 
     NOT_OUR_ADDRESS = "not_our_address"
     BAD_SOURCE = "bad_source_address"
-    FRAGMENT = "fragment"
+    FRAGMENT_DUPLICATE = "fragment_duplicate"
+    FRAGMENT_OVERLAP = "fragment_overlap"
+    FRAGMENT_TIMEOUT = "fragment_timeout"
+    FRAGMENT_MEMORY = "fragment_memory"
     UNKNOWN_PROTOCOL = "unknown_protocol"
     NO_UDP_PORT = "no_udp_port"
     UDP_BUFFER_FULL = "udp_buffer_full"
@@ -52,12 +71,17 @@ class Reason(StrEnum):
 
 
 class Discard(Exception):
-    """Raised for a packet that is to be dropped silently, and counted.
+    """Raised for a packet that is to be dropped, and counted.
 
     Attributes:
         reason: The reason, and its counter.
+        problem: What to tell its source by an ICMPv6 Parameter Problem (RFC 4443 section 3.4), if
+            it is for us and no ICMPv6 error itself; None, as for nearly all: it is dropped
+            silently. Of a datagram to a multicast address it is there only where it is to be told
+            all the same (RFC 4443 section 2.4 e.3).
     """
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: Reason, problem: Problem | None = None) -> None:
         super().__init__(reason.phrase)
         self.reason = reason
+        self.problem = problem

@@ -39,17 +39,24 @@ _GSO_TYPES: Final = frozenset({GSO_TCPV4, GSO_UDP, GSO_TCPV6, GSO_UDP_L4})
 TCP_CHECKSUM: Final = 16
 UDP_CHECKSUM: Final = 6
 
-_IP_HEADER: Final = 20
+_IPV4_HEADER: Final = 20
+_IPV6_HEADER: Final = 40
+_UDP_HEADER: Final = 8
 
 NO_OFFLOAD: Final = bytes(SIZE)
 """The header of a complete packet: one segment, its checksum filled in (and not verified yet)."""
-NEEDS_TCP_CHECKSUM: Final = HEADER.pack(NEEDS_CHECKSUM, 0, 0, 0, _IP_HEADER, TCP_CHECKSUM)
+NEEDS_TCP_CHECKSUM: Final = HEADER.pack(NEEDS_CHECKSUM, 0, 0, 0, _IPV4_HEADER, TCP_CHECKSUM)
 """That of one TCP segment in an IPv4 packet without options, whose checksum is left out."""
-NEEDS_UDP_CHECKSUM: Final = HEADER.pack(NEEDS_CHECKSUM, 0, 0, 0, _IP_HEADER, UDP_CHECKSUM)
+NEEDS_UDP_CHECKSUM: Final = HEADER.pack(NEEDS_CHECKSUM, 0, 0, 0, _IPV4_HEADER, UDP_CHECKSUM)
 """That of one UDP datagram in an IPv4 packet without options, whose checksum is left out."""
+NEEDS_TCP_CHECKSUM_IPV6: Final = HEADER.pack(NEEDS_CHECKSUM, 0, 0, 0, _IPV6_HEADER, TCP_CHECKSUM)
+"""That of one TCP segment in an IPv6 packet without extension headers."""
+NEEDS_UDP_CHECKSUM_IPV6: Final = HEADER.pack(NEEDS_CHECKSUM, 0, 0, 0, _IPV6_HEADER, UDP_CHECKSUM)
+"""The same of one UDP datagram."""
 
 _CHECKSUM_FIELD: Final = NEEDS_TCP_CHECKSUM[6:]
-_UDP_CHECKSUM_FIELD: Final = NEEDS_UDP_CHECKSUM[6:]
+_CHECKSUM_FIELD_IPV6: Final = NEEDS_TCP_CHECKSUM_IPV6[6:]
+_UDP_CHECKSUM_FIELDS: Final = frozenset({NEEDS_UDP_CHECKSUM[6:], NEEDS_UDP_CHECKSUM_IPV6[6:]})
 
 
 def decode_vnet(frame: Buffer) -> tuple[memoryview, bool, int]:
@@ -64,7 +71,7 @@ def decode_vnet(frame: Buffer) -> tuple[memoryview, bool, int]:
     """
     view = memoryview(frame)
     packet = view[SIZE:]
-    if view[:SIZE] == NEEDS_TCP_CHECKSUM and len(packet) >= _IP_HEADER + 20:
+    if view[:SIZE] == NEEDS_TCP_CHECKSUM and len(packet) >= _IPV4_HEADER + 20:
         return packet, True, 0
     if len(view) < SIZE:
         raise Discard(Reason.TRUNCATED)
@@ -91,13 +98,24 @@ def is_large_segment(frame: Buffer) -> bool:
     )
 
 
+def is_large_segment_ipv6(frame: Buffer) -> bool:
+    """Tell whether the header is that of many segments of TCP over IPv6 in one."""
+    return (
+        len(frame) > SIZE
+        and frame[0] == NEEDS_CHECKSUM
+        and frame[1] & ~GSO_ECN == GSO_TCPV6
+        and frame[6:SIZE] == _CHECKSUM_FIELD_IPV6
+        and frame[4:6] != b"\0\0"
+    )
+
+
 def is_large_udp(frame: Buffer) -> bool:
-    """Tell whether the header is that of many datagrams of UDP over IPv4 in one (USO)."""
+    """Tell whether the header is that of many datagrams of UDP in one (USO)."""
     return (
         len(frame) > SIZE
         and frame[0] == NEEDS_CHECKSUM
         and frame[1] == GSO_UDP_L4
-        and frame[6:SIZE] == _UDP_CHECKSUM_FIELD
+        and bytes(frame[6:SIZE]) in _UDP_CHECKSUM_FIELDS
         and frame[4:6] != b"\0\0"
     )
 
@@ -117,19 +135,26 @@ def large_segment(header_length: int, gso_size: int, *, cwr: bool) -> bytes:
         cwr: Whether it has CWR, which is for the first of them alone (RFC 3168 section 6.1.2).
     """
     kind = GSO_TCPV4 | (GSO_ECN if cwr else 0)
-    return HEADER.pack(NEEDS_CHECKSUM, kind, header_length, gso_size, _IP_HEADER, TCP_CHECKSUM)
+    return HEADER.pack(NEEDS_CHECKSUM, kind, header_length, gso_size, _IPV4_HEADER, TCP_CHECKSUM)
+
+
+@lru_cache(maxsize=256)
+def large_segment_ipv6(header_length: int, gso_size: int, *, cwr: bool) -> bytes:
+    """Make the header of a large TCP segment in an IPv6 packet without extension headers."""
+    kind = GSO_TCPV6 | (GSO_ECN if cwr else 0)
+    return HEADER.pack(NEEDS_CHECKSUM, kind, header_length, gso_size, _IPV6_HEADER, TCP_CHECKSUM)
 
 
 @lru_cache(maxsize=256)
 def large_udp(header_length: int, gso_size: int) -> bytes:
-    """Make the header of many UDP datagrams in one IPv4 packet without options (USO).
+    """Make the header of many UDP datagrams in one packet without options (USO).
 
     Args:
         header_length: Octets before the data, those of IP and UDP.
         gso_size: Octets of data in each of them, but the last.
     """
-    fields = NEEDS_CHECKSUM, GSO_UDP_L4, header_length, gso_size, _IP_HEADER, UDP_CHECKSUM
-    return HEADER.pack(*fields)
+    start = header_length - _UDP_HEADER
+    return HEADER.pack(NEEDS_CHECKSUM, GSO_UDP_L4, header_length, gso_size, start, UDP_CHECKSUM)
 
 
 def completed(frame: Buffer) -> bytes:
