@@ -481,11 +481,11 @@ class Engine:
         if self.paths.untold or (self.memory.was_tight and self.memory.easing):
             return float("-inf")  # They are told a few at a time.
         first = self._timers.deadline()
-        for at in (
-            self.paths.mtus.deadline(),
-            self.time_waits.deadline(),
-            self._reassembly.deadline(),
-        ):
+        for at in (self.paths.mtus.deadline(), self.time_waits.deadline()):
+            if at is not None and (first is None or at < first):
+                first = at
+        if self._reassembly.fragments.held:
+            at = self._reassembly.fragments.deadline()
             if at is not None and (first is None or at < first):
                 first = at
         return first

@@ -25,29 +25,24 @@ if TYPE_CHECKING:
 
 
 class Reassembly:
-    """The fragments of incomplete datagrams, of both families."""
+    """The fragments of incomplete datagrams, of both families.
+
+    Attributes:
+        fragments: What is held, and until when: call :meth:`expire` then.
+    """
 
     def __init__(self, context: Context, paths: Paths, *, offload: bool) -> None:
         """Make it empty; `paths` tells senders what was given up."""
-        self._fragments = Fragments(context.limits.fragment_memory, context.counters, peer_key)
+        self.fragments = Fragments(context.limits.fragment_memory, context.counters, peer_key)
         self._counters = context.counters
         self._demux = context.demux
         self._output = context.output
         self._paths = paths
         self._offload = offload
 
-    @property
-    def held(self) -> int:
-        """Octets of memory that the fragments take."""
-        return self._fragments.held
-
-    def deadline(self) -> float | None:
-        """When to call :meth:`expire`, in seconds; None if never."""
-        return self._fragments.deadline() if self._fragments.held else None
-
     def expire(self, now: float) -> None:
         """Give up the datagrams whose fragments have not all come in time."""
-        for first in self._fragments.expired(now):
+        for first in self.fragments.expired(now):
             self._paths.reassembly_expired(first, now)
 
     def fragment_arrives(
@@ -61,7 +56,7 @@ class Reassembly:
         self._counters["fragments_received"] += 1
         self.expire(now)
         try:
-            whole = self._fragments.add(fragment, now)
+            whole = self.fragments.add(fragment, now)
         except Refused as refused:
             raise Discard(Reason(refused.reason)) from None
         if whole is None:

@@ -108,7 +108,7 @@ class Stack(Engine):
             self.counters,
             predicted=self._predicted,
             memory_held=self.memory.budget.used,
-            fragment_memory_held=self._reassembly.held,
+            fragment_memory_held=self._reassembly.fragments.held,
             half_open=len(self.opening.admission.half_open),
         )
 
