@@ -19,11 +19,15 @@ from tunstack.ip.icmp import (
     PARAMETER_PROBLEM,
     PORT_UNREACHABLE,
     PROTOCOL_UNREACHABLE,
+    REASSEMBLY_TIME_EXCEEDED,
+    TIME_EXCEEDED,
     IcmpMessage,
+    is_hard,
     parameter_problem,
     port_unreachable,
     protocol_unreachable,
     quoted,
+    reassembly_time_exceeded,
     reply_to,
 )
 from tunstack.wire import decode_datagram, decode_icmp, encode_icmp
@@ -171,3 +175,25 @@ def test_error_about_a_segment_names_it_whatever_its_service(tos: int) -> None:
 )
 def test_error_about_something_else_names_no_connection(about: Datagram | None) -> None:
     assert quoted(error_about(about)) is None
+
+
+def test_a_time_exceeded_is_about_the_first_fragment() -> None:
+    first = replace(UDP_DATAGRAM, more_fragments=True)
+    assert reassembly_time_exceeded(first, broadcasts=BROADCASTS) == IcmpMessage(
+        TIME_EXCEEDED, REASSEMBLY_TIME_EXCEEDED, quoted=first
+    )
+    assert reassembly_time_exceeded(replace(first, fragment_offset=8)) is None
+    assert reassembly_time_exceeded(replace(first, dst=packed("224.0.0.1"))) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "hard"),
+    [
+        *((DESTINATION_UNREACHABLE, code, False) for code in (0, 1, 4, 5, 11, 12)),
+        *((DESTINATION_UNREACHABLE, code, True) for code in (2, 3, 6, 7, 8, 9, 10, 13, 14, 15)),
+        (TIME_EXCEEDED, 0, False),
+        (PARAMETER_PROBLEM, 0, True),
+    ],
+)
+def test_errors_are_hard_as_linux_has_it(kind: int, code: int, hard: bool) -> None:
+    assert is_hard(IcmpMessage(kind, code)) is hard

@@ -9,12 +9,13 @@ import random
 import time
 from contextlib import contextmanager
 from dataclasses import replace
-from ipaddress import IPv4Interface
-from typing import TYPE_CHECKING, Any, Final, Literal, final, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, final, overload
 
 import trio
 
 from tunstack.host.loop import Loop
+from tunstack.link.errors import SetupError
+from tunstack.link.plan import Place, parse_place
 from tunstack.path.impaired import ImpairedLink
 from tunstack.socket import Socket
 from tunstack.socket.factory import installed
@@ -24,11 +25,13 @@ from tunstack.tcp.congestion import congestion_control
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from ipaddress import IPv4Interface
     from socket import SocketKind
     from types import TracebackType
 
     from tunstack.ip.address import Interface
     from tunstack.link.base import Link
+    from tunstack.link.plan import AddressLike
     from tunstack.stack.flow import TcpInfo
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
@@ -42,7 +45,6 @@ _TEARDOWN: Final = 1.0
 
 _SOCKET_FLAGS: Final = trio.socket.SOCK_NONBLOCK | trio.socket.SOCK_CLOEXEC
 """What may come with a socket's type; here all are so."""
-_FAMILIES: Final = frozenset(family for family, _, _ in KINDS)
 
 
 @final
@@ -57,7 +59,8 @@ class Host(Loop):
 
     Args:
         link: What carries its packets; the host closes it.
-        addresses: Its own, each with the length of its network's prefix: ``"198.51.100.2/24"``.
+        addresses: Its own, each with the length of its network's prefix: ``"198.51.100.2/24"``; or
+            whole networks, ``"198.51.100.0/24"``.
         seed: For everything random in it, so that a run can be repeated; unpredictable if None.
         tap: Called with an `Observation` of every packet. It must be quick. If it raises, it is not
             called again.
@@ -74,7 +77,7 @@ class Host(Loop):
     def __init__(
         self,
         link: Link,
-        addresses: Iterable[str | IPv4Interface],
+        addresses: Iterable[AddressLike],
         *,
         seed: int | None = None,
         tap: Callable[[Observation], None] | None = None,
@@ -82,12 +85,12 @@ class Host(Loop):
         limits: Limits | None = None,
         congestion: str | CongestionFactory | None = None,
     ) -> None:
-        interfaces = [IPv4Interface(address) for address in addresses]
-        if not interfaces:
+        places = [_parsed(address) for address in addresses]
+        if not places:
             raise ValueError("a host needs at least one address")
         rng = random.SystemRandom() if seed is None else random.Random(seed)
         stack = Stack(
-            interfaces,
+            cast("list[IPv4Interface]", [place.interface for place in places]),
             link.mtu,
             rng=rng,
             config=config,
@@ -234,15 +237,15 @@ class Host(Loop):
         """Make a socket on this host; the counterpart of `trio.socket.socket`.
 
         Args:
-            family: AF_INET.
+            family: AF_INET; AF_INET6, if the host has an IPv6 address.
             type: SOCK_STREAM, or SOCK_DGRAM for a ping socket; SOCK_NONBLOCK and SOCK_CLOEXEC with
                 it change nothing.
-            proto: 0 or IPPROTO_TCP; IPPROTO_ICMP for a ping socket.
+            proto: 0 or IPPROTO_TCP; IPPROTO_ICMP or IPPROTO_ICMPV6 for a ping socket.
             congestion: The congestion control of a TCP socket; by default the host's.
 
         Raises:
-            OSError: EAFNOSUPPORT, EPROTONOSUPPORT: :mod:`tunstack.socket.kinds` lists what there
-                is.
+            OSError: EAFNOSUPPORT, the host has no address of that family; EPROTONOSUPPORT:
+                :mod:`tunstack.socket.kinds` lists what there is.
             ValueError: there is no congestion control of that name.
             TypeError: `congestion` is given, and it is no TCP socket.
         """
@@ -255,7 +258,7 @@ class Host(Loop):
 
     def check_speaks(self, family: int, type: int, proto: int) -> None:
         """Raise what :meth:`socket` raises for what the host does not speak."""
-        if family not in _FAMILIES:
+        if family not in {each.number for each in self.stack.addresses.families}:
             raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
         if (family, type & ~_SOCKET_FLAGS, proto) not in KINDS:
             raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
@@ -425,6 +428,13 @@ class Host(Loop):
     def remove_listener(self, close: Callable[[], None]) -> None:
         """Undo :meth:`add_listener`."""
         self._listeners.discard(close)
+
+
+def _parsed(address: AddressLike) -> Place:
+    try:
+        return parse_place(address)
+    except SetupError as error:
+        raise ValueError(str(error)) from None
 
 
 def _without_cancelled(error: BaseException | None) -> list[BaseException]:

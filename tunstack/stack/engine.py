@@ -275,6 +275,8 @@ class Engine:
             handler(datagram, frame, now)
         except Discard as discard:
             self.counters[discard.reason] += 1
+            if discard.problem is not None:
+                self.paths.refuse_problem(discard.problem, now)
             self.output.observe_in(frame, now, f"dropped: {discard.reason.phrase}")
 
     def _check_options(self, datagram: Datagram, now: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tunstack.ip import icmp
+from tunstack.ip.address import is_multicast
 from tunstack.ip.datagram import TCP
 from tunstack.ip.icmp_rules import RULES
 from tunstack.ip.path_mtu import PathMtus, reported_mtu
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from tunstack.ip.ratelimit import PeerRateLimit
     from tunstack.stack.context import Context
     from tunstack.stack.flow import Flow
+    from tunstack.wire import Problem
 
 _TOLD: Final = 64
 """Connections that are told of a change of their path MTU in one go."""
@@ -250,6 +252,12 @@ class Paths:
         rules = RULES[len(datagram.src)]
         message = rules.parameter_problem(datagram, pointer, code, broadcasts=self._broadcasts)
         self._send_error(datagram, message, limit, now)
+
+    def refuse_problem(self, problem: Problem, now: float) -> None:
+        """Send the Parameter Problem that the codec asks for, if its packet was for us, or many."""
+        datagram, code, pointer = problem
+        if is_multicast(datagram.dst) or datagram.dst in self._addresses.local:
+            self.refuse_header(datagram, code, pointer, self.limit, now)
 
     def reassembly_expired(self, first: Datagram, now: float) -> None:
         """Send Time Exceeded, as others of a datagram's fragments never came, within the limits.

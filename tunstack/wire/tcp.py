@@ -197,49 +197,50 @@ def encode_segment(
         )
         field = -segment_sum % 0xFFFF
     # -sum % 0xffff is the complement of the one's-complement sum, since neither sum is zero.
-    tos |= segment.ecn
-    ipv4 = len(src) == 4
-    if ipv4:
-        total_length = 20 + length
-        if total_length > MAXIMUM_PACKET:
-            raise ValueError(f"no IPv4 packet has {total_length} octets")
-        version_and_tos = 0x4500 | tos
-        ttl_and_protocol = ttl << 8 | TCP
-        header_sum = (
-            version_and_tos
-            + total_length
-            + identification
-            + _DONT_FRAGMENT
-            + ttl_and_protocol
-            + addresses
-        )
-        headers = _IPV4_PACKET.pack(
-            version_and_tos,
-            total_length,
-            identification,
-            _DONT_FRAGMENT,
-            ttl_and_protocol,
-            -header_sum % 0xFFFF,
-            src,
-            dst,
-            sport,
-            dport,
-            segment.seq,
-            segment.ack,
-            offset_and_flags,
-            segment.wnd,
-            field,
-            segment.up,
-        )
-    else:
-        if length > MAXIMUM_PAYLOAD:
-            raise ValueError(f"no IPv6 packet has a payload of {length} octets")
-        first_word = _IPV6 | tos << 20 | flow_label
-        ip = (first_word, length, TCP, ttl, src, dst)
-        headers = _ipv6_headers(ip, sport, dport, segment, offset_and_flags, field)
+    if len(src) != 4:
+        ip = (_IPV6 | (tos | segment.ecn) << 20 | flow_label, length, TCP, ttl, src, dst)
+        headers = _ipv6_headers(ip, sport, dport, segment, offset_and_flags, field) + options
+        if offload:
+            headers = _ipv6_vnet(segment, len(headers)) + headers
+        return [headers, payload] if len(payload) else [headers]
+    total_length = 20 + length
+    if total_length > MAXIMUM_PACKET:
+        raise ValueError(f"no IPv4 packet has {total_length} octets")
+    version_and_tos = 0x4500 | tos | segment.ecn
+    ttl_and_protocol = ttl << 8 | TCP
+    header_sum = (
+        version_and_tos
+        + total_length
+        + identification
+        + _DONT_FRAGMENT
+        + ttl_and_protocol
+        + addresses
+    )
+    headers = _IPV4_PACKET.pack(
+        version_and_tos,
+        total_length,
+        identification,
+        _DONT_FRAGMENT,
+        ttl_and_protocol,
+        -header_sum % 0xFFFF,
+        src,
+        dst,
+        sport,
+        dport,
+        segment.seq,
+        segment.ack,
+        offset_and_flags,
+        segment.wnd,
+        field,
+        segment.up,
+    )
     headers += options
     if offload:
-        headers = _vnet_header(segment, len(headers), ipv4=ipv4) + headers
+        if segment.gso_size:
+            cwr = segment.flags & CWR != 0
+            headers = vnet.large_segment(len(headers), segment.gso_size, cwr=cwr) + headers
+        else:
+            headers = vnet.NEEDS_TCP_CHECKSUM + headers
     return [headers, payload] if len(payload) else [headers]
 
 
@@ -251,7 +252,9 @@ def _ipv6_headers(
     offset_and_flags: int,
     field: int,
 ) -> bytes:
-    """Encode the fixed headers, of IPv6 from its fields, and of the segment's."""
+    """Encode both fixed headers, IPv6's from its fields, of which the second is the length."""
+    if ip[1] > MAXIMUM_PAYLOAD:
+        raise ValueError(f"no IPv6 packet has a payload of {ip[1]} octets")
     return _IPV6_PACKET.pack(
         *ip,
         sport,
@@ -265,12 +268,12 @@ def _ipv6_headers(
     )
 
 
-def _vnet_header(segment: Segment, size: int, *, ipv4: bool) -> bytes:
+def _ipv6_vnet(segment: Segment, size: int) -> bytes:
     """Return the virtio header of a segment whose headers have `size` octets."""
     if not segment.gso_size:
-        return vnet.NEEDS_TCP_CHECKSUM if ipv4 else vnet.NEEDS_TCP_CHECKSUM_IPV6
-    large_segment = vnet.large_segment if ipv4 else vnet.large_segment_ipv6
-    return large_segment(size, segment.gso_size, cwr=segment.flags & CWR != 0)
+        return vnet.NEEDS_TCP_CHECKSUM_IPV6
+    cwr = segment.flags & CWR != 0
+    return vnet.large_segment_ipv6(size, segment.gso_size, cwr=cwr)
 
 
 def _encode_options(segment: Segment) -> bytes:
