@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.socket.network import host_and_peer
-from tunstack.socket.options import NOTED, OPTIONS, TCP_FASTOPEN_CONNECT
+from tunstack.socket.options import NOTED, OPTIONS
+from tunstack.socket.tcp_options import TCP_FASTOPEN_CONNECT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunstack.ip import address as ip_address
+from tunstack.ip.family import family_of
 from tunstack.wire import Discard, Reason
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class Addresses:
     Attributes:
         interfaces: Each with the prefix of its network.
         local: The addresses alone.
+        families: The families of which there are any.
         broadcasts: The broadcast addresses of their networks.
     """
 
@@ -27,6 +29,7 @@ class Addresses:
         self.interfaces = tuple(interfaces)
         self._packed = [interface.ip.packed for interface in self.interfaces]
         self.local = frozenset(self._packed)
+        self.families = frozenset(family_of(address) for address in self._packed)
         self.broadcasts = frozenset(
             broadcast
             for interface in self.interfaces
