@@ -128,7 +128,7 @@ def test_a_forged_message_about_a_segment_that_is_not_outstanding_is_ignored() -
     def attacker(packet: bytes) -> Fate:
         nonlocal forged
         datagram = decode_datagram(packet)
-        if datagram.src != SERVER.ip.packed:
+        if datagram.src != SERVER[IPV4].ip.packed:
             return packet, None
         _, _, segment = decode_segment(datagram)
         beyond = (segment.seq + 1_000_000).to_bytes(8, "big")[-4:]

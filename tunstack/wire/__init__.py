@@ -25,9 +25,17 @@ data's share is its checksum. The fast reader and writer take 1.1 and 0.8.
 """
 
 from tunstack.wire.checksum import checksum, ones_sum, verifies
-from tunstack.wire.discard import Discard, Reason
+from tunstack.wire.discard import Discard, Problem, Reason
 from tunstack.wire.icmp import decode_icmp, encode_icmp
-from tunstack.wire.ip import decode_datagram, decode_frame, encode_datagram
+from tunstack.wire.ip import (
+    decode_datagram,
+    decode_frame,
+    decode_quote,
+    encode_datagram,
+    encode_header,
+    finish,
+    protocol_at,
+)
 from tunstack.wire.tcp import decode_segment, encode_segment
 from tunstack.wire.virtio import NO_OFFLOAD as NOTHING_OFFLOADED
 from tunstack.wire.virtio import SIZE as VNET_SIZE
@@ -36,7 +44,11 @@ from tunstack.wire.virtio import completed, decode_vnet, read_gso_size
 __all__ = [
     "decode_datagram",
     "decode_frame",
+    "decode_quote",
     "encode_datagram",
+    "encode_header",
+    "finish",
+    "protocol_at",
     "decode_segment",
     "encode_segment",
     "NOTHING_OFFLOADED",
@@ -47,6 +59,7 @@ __all__ = [
     "decode_icmp",
     "encode_icmp",
     "Discard",
+    "Problem",
     "Reason",
     "checksum",
     "ones_sum",
