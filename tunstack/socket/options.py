@@ -137,6 +137,8 @@ def get_option(sock: SocketState, level: int, name: int, size: int) -> int | byt
     Raises:
         OSError: ENOPROTOOPT; `size` is out of range.
     """
+    if not 0 <= size <= 1024:
+        raise OSError("getsockopt buflen out of range")
     _check_level(sock, level, errno.EOPNOTSUPP)
     if (level, name) in NOTED:
         value: int | bytes = (sock.noted or {}).get((level, name), 0)
@@ -146,8 +148,6 @@ def get_option(sock: SocketState, level: int, name: int, size: int) -> int | byt
         raise os_error(errno.ENOPROTOOPT)
     if size == 0:
         return value if isinstance(value, int) else as_int(value)
-    if not 0 < size <= 1024:
-        raise OSError("getsockopt buflen out of range")
     if not isinstance(value, int):
         return value[:size]
     if level == IPPROTO_IP and size < INT.size:
@@ -227,7 +227,7 @@ def _set_reuse_address(sock: SocketState, number: int) -> None:
 
 OPTIONS: Final[dict[tuple[int, int], Option]] = {
     (SOL_SOCKET, SO_ACCEPTCONN): read_only(lambda sock: int(sock.listener is not None)),
-    (SOL_SOCKET, SO_DOMAIN): read_only(lambda sock: sock.family),
+    (SOL_SOCKET, SO_DOMAIN): read_only(lambda sock: int(sock.family)),
     (SOL_SOCKET, SO_TYPE): read_only(lambda sock: int(SOCK_STREAM)),
     (SOL_SOCKET, SO_PROTOCOL): read_only(lambda sock: IPPROTO_TCP),
     (SOL_SOCKET, SO_ERROR): read_only(lambda sock: sock.take_error()),
