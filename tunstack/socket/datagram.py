@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 
-from tunstack.ip.address import text
-from tunstack.ip.family import IPV4, Family
-from tunstack.socket.addresses import resolved, resolved_now
+from tunstack.socket.addresses import printed, resolved, resolved_now, sockaddr, wildcard
 from tunstack.socket.ancillary import (
     Control,
     Message,
@@ -65,10 +63,11 @@ class DatagramSocket(trio.socket.SocketType):
     :attr:`dropped`.
     """
 
-    def __init__(self, endpoint: Endpoint, *, family: Family = IPV4) -> None:
+    def __init__(self, endpoint: Endpoint, family: int = stdlib_socket.AF_INET) -> None:
         self._fileno = next_descriptor()
         self._endpoint = endpoint
         self._state = state = DatagramState(endpoint, family)
+        self._family = family
         self._udp = state.udp
         self._datagrams = endpoint.stack.datagrams
         self._datagrams.open(self._udp)
@@ -89,10 +88,10 @@ class DatagramSocket(trio.socket.SocketType):
             return "<tunstack.DatagramSocket [closed]>"
         if self._udp.port == 0:
             return "<tunstack.DatagramSocket [not bound]>"
-        name = "{}:{}".format(*self._name())
+        name = printed(self._name())
         if self._udp.remote is None:
             return f"<tunstack.DatagramSocket bound to {name}>"
-        peer = f"{text(self._udp.remote)}:{self._udp.remote_port}"
+        peer = printed(self.getpeername())
         return f"<tunstack.DatagramSocket {name} to {peer}>"
 
     @cached_property
@@ -104,8 +103,8 @@ class DatagramSocket(trio.socket.SocketType):
 
     @property
     def family(self) -> stdlib_socket.AddressFamily:
-        """AF_INET."""
-        return stdlib_socket.AddressFamily(self._state.family.number)
+        """AF_INET or AF_INET6."""
+        return stdlib_socket.AddressFamily(self._family)
 
     @property
     def type(self) -> stdlib_socket.SocketKind:
@@ -177,21 +176,26 @@ class DatagramSocket(trio.socket.SocketType):
 
     # Names
 
-    def getsockname(self) -> tuple[str, int]:
+    def getsockname(self) -> tuple[Any, ...]:
         """Return our address and port; ``("0.0.0.0", 0)`` before there are any."""
         self._check_open()
         return self._name()
 
-    def _name(self) -> tuple[str, int]:
+    def _name(self) -> tuple[Any, ...]:
         local = self._udp.local
-        return text(self._state.family.wildcard if local is None else local), self._udp.port
+        if local is None or not any(local):
+            local = wildcard(self._family)
+        return sockaddr(local, self._udp.port, self._family)
 
-    def getpeername(self) -> tuple[str, int]:
+    def getpeername(self) -> tuple[Any, ...]:
         """Return the peer's address and port; raises OSError (ENOTCONN)."""
         self._check_open()
         if self._udp.remote is None:
             raise os_error(errno.ENOTCONN)
-        return text(self._udp.remote), self._udp.remote_port
+        return sockaddr(self._udp.remote, self._udp.remote_port, self._family)
+
+    async def _resolved(self, address: AddressFormat) -> tuple[Address, int]:
+        return await resolved(address, self._family, v6only=self._state.v6only)
 
     async def bind(self, address: AddressFormat) -> None:
         """Take a local address and port; ``"0.0.0.0"`` and 0 stand for any.
@@ -201,17 +205,19 @@ class DatagramSocket(trio.socket.SocketType):
         """
         await trio.lowlevel.checkpoint()
         self._check_open()
-        self._bind(*await resolved(address))
+        self._bind(*await self._resolved(address))
 
     def bind_now(self, address: AddressFormat) -> None:
         """Do what :meth:`bind` does, as a plain call: to look up a name holds up everything."""
         self._check_open()
-        self._bind(*resolved_now(address))
+        self._bind(*resolved_now(address, self._family, v6only=self._state.v6only))
 
     def _bind(self, local: Address, port: int) -> None:
         self._check_open()
         self._endpoint.check_up()
-        self._datagrams.bind(self._udp, local, port)
+        dual_stack = self._family == stdlib_socket.AF_INET6 and not self._state.v6only
+        where = None if dual_stack and local == wildcard(self._family) else local
+        self._datagrams.bind(self._udp, where, port)
         self._state.routes.clear()
 
     async def connect(self, address: AddressFormat) -> None:
@@ -223,7 +229,7 @@ class DatagramSocket(trio.socket.SocketType):
         """
         await trio.lowlevel.checkpoint()
         self._check_open()
-        remote, port = await resolved(address)
+        remote, port = await self._resolved(address)
         self._check_open()
         self._endpoint.check_up()
         self._datagrams.connect(self._udp, remote, port)
@@ -347,7 +353,8 @@ class DatagramSocket(trio.socket.SocketType):
         if received is None:
             return b"", None
         data = received[0]
-        return data if len(data) <= size else data[:size], (text(received[1]), received[2])
+        source = sockaddr(received[1], received[2], self._family)
+        return data if len(data) <= size else data[:size], source
 
     async def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Receive into `buffer`, at most `nbytes` octets if not 0; returns how many.
@@ -413,7 +420,7 @@ class DatagramSocket(trio.socket.SocketType):
         if received is None:
             return b"", [], 0, None
         messages, cut = fitted(written_control(self._state, received), ancbufsize)
-        address = text(received[1]), received[2]
+        address = sockaddr(received[1], received[2], self._family)
         return received[0], messages, _CONTROL_TRUNCATED * cut, address
 
     async def _receive_error(self, ancbufsize: int) -> tuple[bytes, list[Message], int, Any]:
@@ -428,10 +435,10 @@ class DatagramSocket(trio.socket.SocketType):
                 self._endpoint.check_up()
         error = self._udp.errors.popleft()
         self._udp.error = self._udp.errors[0].errno if self._udp.errors else 0
-        messages, cut = fitted(written_error(self._state.family.number, error), ancbufsize)
+        messages, cut = fitted(written_error(error), ancbufsize)
         if not waited:
             await cancel_shielded_checkpoint()
-        address = text(error.remote), error.remote_port
+        address = sockaddr(error.remote, error.remote_port, self._family)
         return error.data, messages, _ERROR_QUEUE | _CONTROL_TRUNCATED * cut, address
 
     # Sending
@@ -510,7 +517,7 @@ class DatagramSocket(trio.socket.SocketType):
         self._endpoint.check_up()
         udp = self._udp
         if address is not None:
-            remote, port = await resolved(address)
+            remote, port = await self._resolved(address)
             self._check_open()
         elif udp.remote is not None:
             remote, port = udp.remote, udp.remote_port
@@ -519,7 +526,9 @@ class DatagramSocket(trio.socket.SocketType):
         route = self._datagrams.route(
             udp, remote, port, source=control.source, ttl=control.ttl, tos=control.tos
         )
-        if control is _NO_CONTROL and (address is None or address == (text(remote), port)):
+        if control is _NO_CONTROL and (
+            address is None or address == sockaddr(remote, port, self._family)[: len(address)]
+        ):
             routes = self._state.routes
             if len(routes) >= _MOST_ROUTES:
                 routes.clear()

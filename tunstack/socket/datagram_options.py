@@ -31,6 +31,10 @@ IP_RECVERR           all ICMP errors are told, also to a socket that is not conn
 IP_TOS, IP_TTL       of what is sent
 ===================  ==============================================================================
 
+At ``IPPROTO_IPV6``, of sockets of AF_INET6: IPV6_V6ONLY, IPV6_UNICAST_HOPS, IPV6_TCLASS,
+IPV6_RECVPKTINFO, IPV6_RECVHOPLIMIT, IPV6_RECVTCLASS, IPV6_RECVERR, IPV6_MTU, IPV6_MTU_DISCOVER.
+What is sent to and received from IPv4 addresses goes by the options of ``IPPROTO_IP``.
+
 At ``IPPROTO_UDP``:
 
 ===================  ==============================================================================
@@ -39,7 +43,8 @@ UDP_GRO              several datagrams of a sender may be received at once; `rec
                      of each
 ===================  ==============================================================================
 
-`sendmsg` takes IP_PKTINFO, IP_TTL, IP_TOS and UDP_SEGMENT as control messages.
+`sendmsg` takes IP_PKTINFO, IP_TTL, IP_TOS, IPV6_PKTINFO, IPV6_HOPLIMIT, IPV6_TCLASS and UDP_SEGMENT
+as control messages.
 """
 
 from __future__ import annotations
@@ -48,11 +53,19 @@ import errno
 import struct
 from socket import (
     AF_INET,
+    AF_INET6,
     IP_RECVTOS,
     IP_TOS,
     IP_TTL,
     IPPROTO_IP,
+    IPPROTO_IPV6,
     IPPROTO_UDP,
+    IPV6_RECVHOPLIMIT,
+    IPV6_RECVPKTINFO,
+    IPV6_RECVTCLASS,
+    IPV6_TCLASS,
+    IPV6_UNICAST_HOPS,
+    IPV6_V6ONLY,
     SO_ACCEPTCONN,
     SO_BROADCAST,
     SO_DOMAIN,
@@ -68,7 +81,6 @@ from socket import (
 )
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from tunstack.ip.family import IPV4, Family
 from tunstack.socket.state import os_error
 from tunstack.udp.sock import PMTUDISC_OMIT, UdpSock
 
@@ -86,6 +98,9 @@ IP_MTU_DISCOVER: Final = 10
 IP_RECVERR: Final = 11
 IP_RECVTTL: Final = 12
 IP_MTU: Final = 14
+IPV6_MTU_DISCOVER: Final = 23
+IPV6_MTU: Final = 24
+IPV6_RECVERR: Final = 25
 UDP_SEGMENT: Final = 103
 UDP_GRO: Final = 104
 
@@ -106,19 +121,27 @@ class DatagramState:
     Attributes:
         endpoint: The host.
         family: The address family.
+        v6only: IPV6_V6ONLY.
         udp: The socket below the socket API.
         wanted: The control messages that `recvmsg` gives, by level and option.
         routes: Prepared destinations, by the address that the application gives; None is the peer.
             Cleared when a name or an option changes.
     """
 
-    __slots__ = ("endpoint", "family", "routes", "udp", "wanted")
+    __slots__ = ("endpoint", "family", "routes", "udp", "v6only", "wanted")
 
-    def __init__(self, endpoint: Endpoint, family: Family = IPV4) -> None:
+    def __init__(self, endpoint: Endpoint, family: int) -> None:
         self.endpoint = endpoint
         self.family = family
+        self.v6only = False
         config = endpoint.stack.config
-        self.udp = UdpSock(family.wildcard, ttl=config.ttl, tos=config.tos)
+        self.udp = UdpSock(
+            bytes(4) if family == AF_INET else None,
+            ttl=config.ttl,
+            tos=config.tos,
+            hop_limit=config.hop_limit,
+            traffic_class=config.traffic_class,
+        )
         self.wanted: set[tuple[int, int]] = set()
         self.routes: dict[Any, Route] = {}
 
@@ -133,7 +156,7 @@ def get_option(state: DatagramState, level: int, name: int, size: int) -> int | 
     Raises:
         OSError: ENOPROTOOPT; ENOTCONN (IP_MTU); `size` is out of range.
     """
-    option = OPTIONS.get((level, name))
+    option = _option(state, level, name)
     if option is None:
         raise os_error(errno.ENOPROTOOPT)
     value = option[0](state)
@@ -153,11 +176,17 @@ def set_option(state: DatagramState, level: int, name: int, value: int | Buffer)
         OSError: ENOPROTOOPT, EINVAL.
     """
     number = value if isinstance(value, int) else _as_int(level, value)
-    option = OPTIONS.get((level, name))
+    option = _option(state, level, name)
     if option is None or option[1] is None:
         raise os_error(errno.ENOPROTOOPT)
     option[1](state, number)
     state.routes.clear()
+
+
+def _option(state: DatagramState, level: int, name: int) -> tuple[Get, Set | None] | None:
+    if level == IPPROTO_IPV6 and state.family != AF_INET6:
+        return None
+    return OPTIONS.get((level, name))
 
 
 def _as_int(level: int, value: Buffer) -> int:
@@ -217,6 +246,22 @@ def _mtu(state: DatagramState) -> int:
     return state.endpoint.stack.paths.mtus.get(state.udp.remote)
 
 
+def _set_hops(state: DatagramState, number: int) -> None:
+    default = state.endpoint.stack.config.hop_limit
+    state.udp.hop_limit = default if number == -1 else _checked(number, 0, 255)
+
+
+def _set_traffic_class(state: DatagramState, number: int) -> None:
+    state.udp.traffic_class = max(0, _checked(number, -1, 255))
+
+
+def _set_v6only(state: DatagramState, number: int) -> None:
+    if state.udp.port:
+        raise os_error(errno.EINVAL)
+    state.v6only = number != 0
+    state.udp.local = state.udp.bound_to = bytes(16) if number else None
+
+
 def _set_receive_errors(state: DatagramState, number: int) -> None:
     state.udp.receive_errors = number != 0
     if not number:
@@ -225,7 +270,7 @@ def _set_receive_errors(state: DatagramState, number: int) -> None:
 
 OPTIONS: Final[dict[tuple[int, int], tuple[Get, Set | None]]] = {
     (SOL_SOCKET, SO_ACCEPTCONN): (lambda state: 0, None),
-    (SOL_SOCKET, SO_DOMAIN): (lambda state: state.family.number, None),
+    (SOL_SOCKET, SO_DOMAIN): (lambda state: int(state.family), None),
     (SOL_SOCKET, SO_TYPE): (lambda state: int(SOCK_DGRAM), None),
     (SOL_SOCKET, SO_PROTOCOL): (lambda state: IPPROTO_UDP, None),
     (SOL_SOCKET, SO_ERROR): (lambda state: state.udp.take_error(), None),
@@ -242,8 +287,19 @@ OPTIONS: Final[dict[tuple[int, int], tuple[Get, Set | None]]] = {
     (IPPROTO_IP, IP_PKTINFO): _wanted(IPPROTO_IP, IP_PKTINFO),
     (IPPROTO_IP, IP_RECVTTL): _wanted(IPPROTO_IP, IP_RECVTTL),
     (IPPROTO_IP, IP_RECVTOS): _wanted(IPPROTO_IP, IP_RECVTOS),
+    (IPPROTO_IPV6, IPV6_V6ONLY): (lambda state: int(state.v6only), _set_v6only),
+    (IPPROTO_IPV6, IPV6_UNICAST_HOPS): (lambda state: state.udp.hop_limit, _set_hops),
+    (IPPROTO_IPV6, IPV6_TCLASS): (lambda state: state.udp.traffic_class, _set_traffic_class),
+    (IPPROTO_IPV6, IPV6_MTU): (_mtu, None),
+    (IPPROTO_IPV6, IPV6_MTU_DISCOVER): _number("pmtu_discovery", 0, PMTUDISC_OMIT),
+    (IPPROTO_IPV6, IPV6_RECVERR): (
+        lambda state: int(state.udp.receive_errors),
+        _set_receive_errors,
+    ),
+    (IPPROTO_IPV6, IPV6_RECVPKTINFO): _wanted(IPPROTO_IPV6, IPV6_RECVPKTINFO),
+    (IPPROTO_IPV6, IPV6_RECVHOPLIMIT): _wanted(IPPROTO_IPV6, IPV6_RECVHOPLIMIT),
+    (IPPROTO_IPV6, IPV6_RECVTCLASS): _wanted(IPPROTO_IPV6, IPV6_RECVTCLASS),
     (IPPROTO_UDP, UDP_SEGMENT): _number("segment_size", 0, 0xFFFF),
     (IPPROTO_UDP, UDP_GRO): _switch("gro"),
 }
 """How each option is read, and how it is set; None: it is read only."""
-assert IPV4.number == AF_INET

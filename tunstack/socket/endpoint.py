@@ -35,6 +35,9 @@ class Endpoint(Protocol):
     def check_speaks(self, family: int, type: int, proto: int) -> None:
         """Raise OSError (EAFNOSUPPORT, EPROTONOSUPPORT) for what it does not speak."""
 
+    def has_family(self, family: int) -> bool:
+        """Whether it has addresses of a family."""
+
     def socket(
         self, family: int = ..., type: int = ..., proto: int = ...
     ) -> trio.socket.SocketType:

@@ -376,10 +376,12 @@ class Datagrams:
 
     def _source(self, sock: UdpSock, remote: Address, source: Address | None) -> Address:
         if source is not None and any(source):
-            if source not in self._addresses.local:
+            if source not in self._addresses.local or len(source) != len(remote):
                 raise _error(errno.EINVAL)
             return source
         if sock.local is not None and any(sock.local):
+            if len(sock.local) != len(remote):
+                raise _error(errno.ENETUNREACH)
             return sock.local
         return self._addresses.source_for(remote)
 
@@ -427,8 +429,9 @@ class Datagrams:
             remote = local
         self._check_remote(sock, remote)
         self._bind_automatically(sock)
-        ttl = sock.ttl if ttl is None else ttl
-        tos = sock.tos if tos is None else tos
+        default = (sock.ttl, sock.tos) if len(remote) == 4 else (sock.hop_limit, sock.traffic_class)
+        ttl = default[0] if ttl is None else ttl
+        tos = default[1] if tos is None else tos
         ports = (sock.port << 16 | port).to_bytes(4, "big")
         label = self._output.labels.label(local + remote + ports) if len(local) == 16 else 0
         template = lean.template(

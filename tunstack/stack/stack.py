@@ -278,7 +278,7 @@ class Stack(Engine):
 
     def reconfigure(self, flow: Flow, config: Config, *, only_nodelay: bool = False) -> None:
         """Give `flow` other parameters; `only_nodelay`: none but that one have changed."""
-        flow.reconfigure(config)
+        flow.reconfigure(self.configs.fitted(config, flow.four_tuple.local))
         if flow.sender.unsent or not only_nodelay:
             self.mark_pending(flow)
 

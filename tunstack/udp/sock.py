@@ -67,6 +67,8 @@ class UdpSock:
         broadcast: SO_BROADCAST.
         ttl: IP_TTL.
         tos: IP_TOS.
+        hop_limit: IPV6_UNICAST_HOPS.
+        traffic_class: IPV6_TCLASS.
         pmtu_discovery: IP_MTU_DISCOVER.
         segment_size: UDP_SEGMENT: octets of each of the datagrams that data is cut into; 0: off.
         gro: UDP_GRO: whether several datagrams of a sender may be received as one.
@@ -91,6 +93,7 @@ class UdpSock:
         "error",
         "errors",
         "gro",
+        "hop_limit",
         "keeps_port",
         "local",
         "pmtu_discovery",
@@ -108,10 +111,19 @@ class UdpSock:
         "send_buffer",
         "send_shut_down",
         "tos",
+        "traffic_class",
         "ttl",
     )
 
-    def __init__(self, local: bytes | None, *, ttl: int = 64, tos: int = 0) -> None:
+    def __init__(
+        self,
+        local: bytes | None,
+        *,
+        ttl: int = 64,
+        tos: int = 0,
+        hop_limit: int = 64,
+        traffic_class: int = 0,
+    ) -> None:
         """Make one without a port; `local` is the wildcard of its family, or None for both."""
         self.local = local
         self.port = 0
@@ -124,6 +136,8 @@ class UdpSock:
         self.broadcast = False
         self.ttl = ttl
         self.tos = tos
+        self.hop_limit = hop_limit
+        self.traffic_class = traffic_class
         self.pmtu_discovery: int = PMTUDISC_WANT
         self.segment_size = 0
         self.gro = False
