@@ -343,6 +343,8 @@ async def test_values_that_make_no_sense_are_refused(
 async def test_what_is_set_is_given_back(exchange: Exchange) -> None:
     sock, _ = exchange
     for (level, option), (_, setter) in OPTIONS.items():
+        if level == socket.IPPROTO_IPV6:
+            continue
         if setter is not None and option not in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             sock.setsockopt(level, option, 1)
             assert sock.getsockopt(level, option) == 1
