@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import trio
@@ -17,7 +17,7 @@ from tunstack.socket.datagram_options import IP_MTU_DISCOVER, UDP_GRO, UDP_SEGME
 from tunstack.udp.sock import PMTUDISC_DO
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from tests.kernel.judge import Judge
     from tunstack import Host, Namespace
@@ -27,12 +27,58 @@ pytestmark = pytest.mark.kernel
 PORT = 7777
 
 
-def ours(host: Host) -> trio.socket.SocketType:
-    return host.socket(socket.AF_INET, socket.SOCK_DGRAM)
+INET, INET6 = socket.AF_INET, socket.AF_INET6
+OURS_IN: Final[dict[int, str]] = {INET: OURS, INET6: "2001:db8::2"}
+KERNEL_IN: Final[dict[int, str]] = {INET: KERNEL, INET6: "2001:db8::1"}
+FAMILIES = pytest.mark.parametrize("family", [INET, INET6], ids=["IPv4", "IPv6"])
 
 
-def kernels(ns: Namespace) -> trio.socket.SocketType:
-    return ns.socket(socket.AF_INET, socket.SOCK_DGRAM)
+def ours(host: Host, family: int = INET) -> trio.socket.SocketType:
+    return host.socket(family, socket.SOCK_DGRAM)
+
+
+def kernels(ns: Namespace, family: int = INET) -> trio.socket.SocketType:
+    return ns.socket(family, socket.SOCK_DGRAM)
+
+
+@pytest.fixture
+async def host(ns: Namespace) -> AsyncIterator[Host]:
+    """A host with an address of each family."""
+    async with ns.open_host(f"{OURS}/24", f"{OURS_IN[INET6]}/64") as host:
+        yield host
+
+
+@FAMILIES
+@pytest.mark.parametrize("client", ["ours", "kernel"])
+async def test_large_datagrams_go_in_fragments(
+    ns: Namespace, host: Host, family: int, client: str
+) -> None:
+    near, far = ours(host, family), kernels(ns, family)
+    to = (KERNEL_IN if client == "ours" else OURS_IN)[family]
+    if client == "kernel":
+        near, far = far, near
+    with near, far:
+        await far.bind(("", PORT))
+        await near.connect((to, PORT))
+        for size in (1453, 1473, 20_000, 65_507):
+            data = os.urandom(size)
+            with trio.fail_after(30):
+                while not await _comes_back(near, far, data):
+                    pass
+
+
+async def _comes_back(
+    near: trio.socket.SocketType, far: trio.socket.SocketType, data: bytes
+) -> bool:
+    """Whether a datagram does, within a second: a busy machine may lose a fragment."""
+    with trio.move_on_after(1):
+        await near.send(data)
+        received, address = await far.recvfrom(1 << 16)
+        assert received == data
+        await far.sendto(received, address)
+        assert await near.recv(1 << 16) == data
+        return True
+    return False
 
 
 @pytest.mark.both_modes
@@ -56,8 +102,14 @@ async def test_datagrams_of_every_size_come_back(ns: Namespace, judge: Judge, cl
     await judge.acquit()
 
 
-async def test_nobody_at_the_port_is_told_in_either_direction(ns: Namespace, host: Host) -> None:
-    for sock, address in ((ours(host), KERNEL), (kernels(ns), OURS)):
+@FAMILIES
+async def test_nobody_at_the_port_is_told_in_either_direction(
+    ns: Namespace, host: Host, family: int
+) -> None:
+    for sock, address in (
+        (ours(host, family), KERNEL_IN[family]),
+        (kernels(ns, family), OURS_IN[family]),
+    ):
         with sock, trio.fail_after(10):
             await sock.connect((address, PORT))
             await sock.send(b"anybody?")
@@ -67,16 +119,17 @@ async def test_nobody_at_the_port_is_told_in_either_direction(ns: Namespace, hos
     assert host.statistics()["udp_errors"] == 1
 
 
+@FAMILIES
 @pytest.mark.parametrize("together", [False, True], ids=["cut", "whole"])
 async def test_what_the_kernel_sends_as_one_packet_is_its_datagrams(
-    ns: Namespace, host: Host, together: bool
+    ns: Namespace, host: Host, family: int, together: bool
 ) -> None:
     data = os.urandom(5500)
-    with ours(host) as near, kernels(ns) as far, trio.fail_after(10):
+    with ours(host, family) as near, kernels(ns, family) as far, trio.fail_after(10):
         await near.bind(("", PORT))
         near.setsockopt(socket.IPPROTO_UDP, UDP_GRO, together)
         far.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1000)
-        await far.sendto(data, (OURS, PORT))
+        await far.sendto(data, (OURS_IN[family], PORT))
         if together:
             received, messages, _, _ = await near.recvmsg(65536, 100)
             assert received == data
@@ -86,20 +139,25 @@ async def test_what_the_kernel_sends_as_one_packet_is_its_datagrams(
             assert pieces == [data[at : at + 1000] for at in range(0, 5500, 1000)]
 
 
-async def test_the_kernel_cuts_what_we_send_as_one_packet(ns: Namespace, host: Host) -> None:
+@FAMILIES
+async def test_the_kernel_cuts_what_we_send_as_one_packet(
+    ns: Namespace, host: Host, family: int
+) -> None:
     data = os.urandom(5500)
-    with ours(host) as near, kernels(ns) as far, trio.fail_after(10):
+    with ours(host, family) as near, kernels(ns, family) as far, trio.fail_after(10):
         await far.bind(("", PORT))
         near.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1000)
-        await near.sendto(data, (KERNEL, PORT))
+        packets = host.statistics()["packets_sent"]
+        await near.sendto(data, (KERNEL_IN[family], PORT))
         assert [await far.recv(2000) for _ in range(6)] == [
             data[at : at + 1000] for at in range(0, 5500, 1000)
         ]
-    assert host.statistics()["packets_sent"] == 1
+    assert host.statistics()["packets_sent"] == 1 + packets
 
 
+@FAMILIES
 async def test_an_echo_loses_nothing_below_the_bound_of_the_buffers(
-    ns: Namespace, host: Host
+    ns: Namespace, host: Host, family: int
 ) -> None:
     """As many are on their way as the smaller of both buffers has room for."""
     count, window = 20_000, 100
@@ -108,9 +166,9 @@ async def test_an_echo_loses_nothing_below_the_bound_of_the_buffers(
         while True:
             await sock.sendto(*await sock.recvfrom(100))
 
-    with ours(host) as near, kernels(ns) as far:
+    with ours(host, family) as near, kernels(ns, family) as far:
         await near.bind(("", PORT))
-        await far.connect((OURS, PORT))
+        await far.connect((OURS_IN[family], PORT))
         room = trio.Semaphore(window)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(echo, near)
@@ -162,6 +220,10 @@ async def _sharing(make: Callable[[], Any], own: str, other: str) -> list[Any]:
     return seen
 
 
+def _broadcast(own: str) -> str:
+    return own if ":" in own else "255.255.255.255"  # Of IPv6 there is none.
+
+
 async def _names(make: Callable[[], Any], own: str, other: str) -> list[Any]:
     with make() as sock:
         before = sock.getsockname()
@@ -173,7 +235,7 @@ async def _names(make: Callable[[], Any], own: str, other: str) -> list[Any]:
             await _outcome(sock.connect, (other, PORT)),
             await _outcome(sock.bind, ("", 0)),
             sock.getsockname()[0] == own,
-            await _outcome(sock.connect, ("255.255.255.255", PORT)),
+            await _outcome(sock.connect, (_broadcast(own), PORT)),
         ]
         return [before, *seen]
 
@@ -226,9 +288,11 @@ async def _options(make: Callable[[], Any], own: str, other: str) -> list[Any]:
     return seen
 
 
+@FAMILIES
 @pytest.mark.parametrize("scenario", [_sharing, _names, _ending, _sizes, _options])
 async def test_what_linux_does(
-    ns: Namespace, host: Host, scenario: Callable[..., Awaitable[list[Any]]]
+    ns: Namespace, host: Host, family: int, scenario: Callable[..., Awaitable[list[Any]]]
 ) -> None:
-    expected = await scenario(lambda: kernels(ns), KERNEL, OURS)
-    assert await scenario(lambda: ours(host), OURS, KERNEL) == expected
+    here, there = OURS_IN[family], KERNEL_IN[family]
+    expected = await scenario(lambda: kernels(ns, family), there, here)
+    assert await scenario(lambda: ours(host, family), here, there) == expected

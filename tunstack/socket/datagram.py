@@ -516,6 +516,7 @@ class DatagramSocket(trio.socket.SocketType):
     async def _find_route(self, address: AddressFormat | None, control: Control) -> Route:
         self._endpoint.check_up()
         udp = self._udp
+        self._datagrams.bind_automatically(udp)  # As on Linux, even if it fails then.
         if address is not None:
             remote, port = await self._resolved(address)
             self._check_open()

@@ -291,7 +291,7 @@ OPTIONS: Final[dict[tuple[int, int], tuple[Get, Set | None]]] = {
     (IPPROTO_IPV6, IPV6_UNICAST_HOPS): (lambda state: state.udp.hop_limit, _set_hops),
     (IPPROTO_IPV6, IPV6_TCLASS): (lambda state: state.udp.traffic_class, _set_traffic_class),
     (IPPROTO_IPV6, IPV6_MTU): (_mtu, None),
-    (IPPROTO_IPV6, IPV6_MTU_DISCOVER): _number("pmtu_discovery", 0, PMTUDISC_OMIT),
+    (IPPROTO_IPV6, IPV6_MTU_DISCOVER): _number("pmtu_discovery_ipv6", 0, PMTUDISC_OMIT),
     (IPPROTO_IPV6, IPV6_RECVERR): (
         lambda state: int(state.udp.receive_errors),
         _set_receive_errors,

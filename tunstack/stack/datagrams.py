@@ -62,18 +62,24 @@ class Route:
         most: Octets of data of the longest datagram.
         flow_label: The flow label of IPv6.
         loops: Whether it is an address of ours.
+        sets_df: Whether DF is set; without it a datagram has an identification.
+        may_fragment: Whether what is longer than the MTU is fragmented.
+        knows_path: Whether that is the path's MTU, and not the link's.
         ttl: Time to live.
         tos: The DSCP and ECN octet.
     """
 
     __slots__ = (
         "flow_label",
+        "knows_path",
         "local",
         "loops",
+        "may_fragment",
         "most",
         "overhead",
         "port",
         "remote",
+        "sets_df",
         "template",
         "tos",
         "ttl",
@@ -86,11 +92,15 @@ class Route:
         port: int,
         template: lean.Template,
         *,
+        discovery: int,
         loops: bool,
         ttl: int,
         tos: int,
         flow_label: int,
     ) -> None:
+        self.sets_df = discovery in _SET_DF
+        self.may_fragment = discovery in _MAY_FRAGMENT
+        self.knows_path = discovery in _KNOWS_PATH
         self.flow_label = flow_label
         self.local = local
         self.remote = remote
@@ -281,7 +291,7 @@ class Datagrams:
         too_large = rules.is_too_big(message)
         if too_large:
             self._paths.too_big(quote.dst, message, now)
-            if sock.pmtu_discovery == PMTUDISC_DONT:
+            if sock.discovery(quote.dst) == PMTUDISC_DONT:
                 return True
         number = error.errno or errno.EPROTO
         if sock.receive_errors:
@@ -332,10 +342,12 @@ class Datagrams:
         Raises:
             OSError: EINVAL, it has a port; EADDRNOTAVAIL, EADDRINUSE.
         """
-        if sock.port:
+        if sock.port and (local is None or len(local) != 4):  # In Linux's order of each family.
             raise _error(errno.EINVAL)
         if local is not None and any(local) and local not in self._addresses.local:
             raise _error(errno.EADDRNOTAVAIL)
+        if sock.port:
+            raise _error(errno.EINVAL)
         self.ports.bind(sock, local, port)
         sock.bound_to = local
         sock.keeps_port = port != 0
@@ -351,7 +363,7 @@ class Datagrams:
         if not any(remote):  # As on Linux: this host itself.
             remote = local
         self._check_remote(sock, remote)
-        self._bind_automatically(sock)
+        self.bind_automatically(sock)
         self.ports.connect(sock, local, remote, port)
 
     def disconnect(self, sock: UdpSock) -> None:
@@ -367,7 +379,8 @@ class Datagrams:
         self._budget.add(-sock.queue.clear())
         sock.errors.clear()
 
-    def _bind_automatically(self, sock: UdpSock) -> None:
+    def bind_automatically(self, sock: UdpSock) -> None:
+        """Give `sock` a port if it has none; raises OSError (EAGAIN): none is free."""
         if not sock.port:
             try:
                 self.ports.bind(sock, sock.local, 0)
@@ -428,11 +441,12 @@ class Datagrams:
         if not any(remote):
             remote = local
         self._check_remote(sock, remote)
-        self._bind_automatically(sock)
+        self.bind_automatically(sock)
         default = (sock.ttl, sock.tos) if len(remote) == 4 else (sock.hop_limit, sock.traffic_class)
         ttl = default[0] if ttl is None else ttl
         tos = default[1] if tos is None else tos
         ports = (sock.port << 16 | port).to_bytes(4, "big")
+        discovery = sock.discovery(remote)
         label = self._output.labels.label(local + remote + ports) if len(local) == 16 else 0
         template = lean.template(
             local,
@@ -441,11 +455,21 @@ class Datagrams:
             offload=self._offload,
             ttl=ttl,
             tos=tos,
-            dont_fragment=sock.pmtu_discovery in _SET_DF,
+            dont_fragment=discovery in _SET_DF,
             flow_label=label,
         )
         loops = remote in self._addresses.local
-        return Route(local, remote, port, template, loops=loops, ttl=ttl, tos=tos, flow_label=label)
+        return Route(
+            local,
+            remote,
+            port,
+            template,
+            discovery=discovery,
+            loops=loops,
+            ttl=ttl,
+            tos=tos,
+            flow_label=label,
+        )
 
     def send(
         self, sock: UdpSock, route: Route, data: Buffer, now: float, segment_size: int = 0
@@ -466,7 +490,7 @@ class Datagrams:
             raise _error(sock.take_error())
         if sock.send_shut_down:
             raise _error(errno.EPIPE)
-        if size + route.overhead > self._mtu(sock, route.remote):
+        if size + route.overhead > self._mtu(route):
             self._send_large(sock, route, data, now)
             return
         output = self._output
@@ -475,7 +499,7 @@ class Datagrams:
         if large is not None and output.packets and large.takes(route, size, output.packets[-1]):
             large.add(data)
             return
-        identification = 0 if sock.pmtu_discovery in _SET_DF else self._rng.getrandbits(16)
+        identification = 0 if route.sets_df else self._rng.getrandbits(16)
         headers = route.template.headers(data, identification)
         packet: list[Buffer] = [headers + data] if size < _SMALL else [headers, data]
         if route.loops or output.tap is not None:
@@ -489,7 +513,7 @@ class Datagrams:
     def _send_segments(
         self, sock: UdpSock, route: Route, data: Buffer, segment_size: int, now: float
     ) -> None:
-        if segment_size + route.overhead > self._mtu(sock, route.remote):
+        if segment_size + route.overhead > self._mtu(route):
             raise _error(errno.EMSGSIZE)
         if len(data) > segment_size * MOST_SEGMENTS:
             raise _error(errno.EINVAL)
@@ -501,7 +525,7 @@ class Datagrams:
 
     def _send_large(self, sock: UdpSock, route: Route, data: Buffer, now: float) -> None:
         """Send a datagram in fragments, if it may be."""
-        if len(data) > route.most or sock.pmtu_discovery not in _MAY_FRAGMENT:
+        if len(data) > route.most or not route.may_fragment:
             raise _error(errno.EMSGSIZE)
         header = encode_udp(route.local, route.remote, sock.port, route.port, data)
         datagram = Datagram(
@@ -513,11 +537,11 @@ class Datagrams:
             tos=route.tos,
             flow_label=route.flow_label,
         )
-        self._output.send_datagram(datagram, now, mtu=self._mtu(sock, route.remote))
+        self._output.send_datagram(datagram, now, mtu=self._mtu(route))
         self._counters["udp_sent"] += 1
 
-    def _mtu(self, sock: UdpSock, remote: Address) -> int:
-        return self._mtus.get(remote) if sock.pmtu_discovery in _KNOWS_PATH else self._link_mtu
+    def _mtu(self, route: Route) -> int:
+        return self._mtus.get(route.remote) if route.knows_path else self._link_mtu
 
 
 def _error(number: int) -> OSError:

@@ -70,6 +70,7 @@ class UdpSock:
         hop_limit: IPV6_UNICAST_HOPS.
         traffic_class: IPV6_TCLASS.
         pmtu_discovery: IP_MTU_DISCOVER.
+        pmtu_discovery_ipv6: IPV6_MTU_DISCOVER.
         segment_size: UDP_SEGMENT: octets of each of the datagrams that data is cut into; 0: off.
         gro: UDP_GRO: whether several datagrams of a sender may be received as one.
         receive_errors: IP_RECVERR.
@@ -97,6 +98,7 @@ class UdpSock:
         "keeps_port",
         "local",
         "pmtu_discovery",
+        "pmtu_discovery_ipv6",
         "port",
         "queue",
         "reads",
@@ -139,6 +141,7 @@ class UdpSock:
         self.hop_limit = hop_limit
         self.traffic_class = traffic_class
         self.pmtu_discovery: int = PMTUDISC_WANT
+        self.pmtu_discovery_ipv6: int = PMTUDISC_WANT
         self.segment_size = 0
         self.gro = False
         self.receive_errors = False
@@ -157,6 +160,10 @@ class UdpSock:
     def readable(self) -> bool:
         """Whether a call to receive returns at once."""
         return bool(self.queue.items) or self.error != 0 or self.receive_shut_down
+
+    def discovery(self, remote: bytes) -> int:
+        """Return the mode of path MTU discovery to an address."""
+        return self.pmtu_discovery if len(remote) == 4 else self.pmtu_discovery_ipv6
 
     def take_error(self) -> int:
         """Return and clear the pending error (SO_ERROR); 0 for none."""
