@@ -452,6 +452,45 @@ class Host(Loop):
                 self.check_up()
             raise
 
+    async def serve_udp(
+        self,
+        handler: Callable[[trio.socket.SocketType], Awaitable[object]],
+        port: int,
+        *,
+        host: str | None = None,
+        task_status: trio.TaskStatus[list[trio.socket.SocketType]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run `handler` on a UDP socket bound to `port`, in each family, until it returns.
+
+        Args:
+            handler: It reads the socket, and answers; the socket is closed when it has returned.
+            port: From 1 to 65535, or 0 for any that is free.
+            host: Which of our addresses; all by default.
+            task_status: Started with the sockets when they are bound.
+
+        Raises:
+            OSError: EADDRINUSE, EADDRNOTAVAIL; ENETDOWN, the device is gone.
+        """
+        wanted = [(each.number, "") for each in FAMILIES if self.has_family(each.number)]
+        if host:
+            wanted = [(family, at[0]) for family, at in await self._targets(host, port, None)]
+        socks: list[trio.socket.SocketType] = []
+        try:
+            for family, address in wanted:
+                sock = self.socket(family, trio.socket.SOCK_DGRAM)
+                socks.append(sock)
+                if family == trio.socket.AF_INET6:
+                    sock.setsockopt(trio.socket.IPPROTO_IPV6, trio.socket.IPV6_V6ONLY, 1)
+                await sock.bind((address, port))
+                port = sock.getsockname()[1]
+            async with trio.open_nursery() as nursery:
+                for sock in socks:
+                    nursery.start_soon(handler, sock)
+                task_status.started(socks)
+        finally:
+            for sock in socks:
+                sock.close()
+
     # Statistics
 
     def connections(self) -> list[TcpInfo]:
