@@ -12,7 +12,6 @@ import pytest
 from tests.families import each_family
 from tests.tcp.crowd import HERE, HERE6, OURS, OURS6, PORT, Crowd, Packet, Peer, state
 from tunstack.ip.address import packed, text
-from tunstack.ip.datagram import Datagram
 from tunstack.ip.family import IPV4, IPV6
 from tunstack.stack.limits import Limits
 from tunstack.stack.stack import Stack
@@ -28,6 +27,7 @@ from tunstack.wire import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tunstack.ip.datagram import Datagram
     from tunstack.ip.family import Family
     from tunstack.stack.limits import SynCookiePolicy
 
