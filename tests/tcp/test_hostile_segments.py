@@ -20,6 +20,7 @@ from tunstack.tcp.connection.state import State
 from tunstack.tcp.segment import ACK, PSH, RST, SYN
 from tunstack.wire import (
     NOTHING_OFFLOADED,
+    Discard,
     Reason,
     completed,
     decode_datagram,
@@ -74,7 +75,7 @@ def verifies(packet: bytes) -> bool:
     """Whether the change was in what no checksum covers: then it may do what it says."""
     try:
         decode_segment(decode_datagram(packet))
-    except Exception:
+    except Discard:
         return False
     return True
 
