@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 class _Device(TypedDict):
     name: str | None
-    peer: str | None
+    peer: tuple[str, ...] | None
     mtu: int | None
     seed: int | None
     impair: tuple[Impairments, Impairments]
@@ -62,8 +62,8 @@ could not start.
 @WORKERS
 def serve(
     apps: tuple[tuple[App, int], ...],
-    address: str,
-    kernel_address: str | None,
+    addresses: tuple[str, ...],
+    kernel_addresses: tuple[str, ...],
     device_name: str | None,
     mtu: int | None,
     impair: tuple[Impairments, Impairments],
@@ -73,17 +73,17 @@ def serve(
     seed: int | None,
     workers: int | None,
 ) -> int:
-    """Serve each APP on an address of tunstack's, until a signal.
+    """Serve each APP on addresses of tunstack's, until a signal.
 
-    The address is reached through a TUN device in the current network namespace, which needs root
-    or the capability CAP_NET_ADMIN. A line is printed when a connection opens and when it closes,
+    They are reached through a TUN device in the current network namespace, which needs root or the
+    capability CAP_NET_ADMIN. A line is printed when a connection opens and when it closes,
     on standard error with --pcap -.
     """
 
     check_workers(workers, pcap=pcap, trace=trace)
     device: _Device = {
         "name": device_name,
-        "peer": kernel_address,
+        "peer": kernel_addresses or None,
         "mtu": mtu,
         "seed": seed,
         "impair": impair,
@@ -93,21 +93,21 @@ def serve(
     async def in_this_process(report: Report) -> None:
         async with (
             watching("tunstack serve", pcap=pcap, trace=trace) as tap,
-            tunstack.open_host(address, tap=tap, **device) as host,
+            tunstack.open_host(*addresses, tap=tap, **device) as host,
             trio.open_nursery() as serving,
         ):
             for app, port in apps:
                 await serving.start(host.serve_tcp, Reported(app, port, report), port)
-                report.serves(app, address, port)
+                report.serves(app, addresses, port)
 
     async def in_workers(report: Report, count: int) -> None:
         service = partial(serve_apps, apps=apps, reports=True)
         try:
             async with tunstack.open_workers(
-                service, count, address, told=report.handle_message, **device
+                service, count, *addresses, told=report.handle_message, **device
             ):
                 for app, port in apps:
-                    report.serves(app, address, port)
+                    report.serves(app, addresses, port)
                 await trio.sleep_forever()
         except OSError as error:
             raise Failure(error.strerror or str(error)) from error
