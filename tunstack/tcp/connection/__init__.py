@@ -8,6 +8,8 @@ fast_path      header prediction: the next segment in order, without the rest of
 transmitter    the segments that it sends
 ending         close, abort, reset, timeout, eviction
 handshake, teardown   opening and closing as coroutines; narration runs them
+fast_open      what TCP Fast Open (RFC 7413) changes in its opening
+owner          who hears that it opens, or fails to
 syn_options    what the SYNs of both sides settle
 ecn            congestion marks
 idle_timers    keep-alive, linger, FIN-WAIT-2, TIME-WAIT

@@ -11,7 +11,7 @@ batch is empty, then `deadline`. One `transmit` after many segments sends one AC
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from tunstack.tcp.connection import arrival
 from tunstack.tcp.connection.challenge import NEVER, ChallengeLimit
@@ -38,22 +38,6 @@ if TYPE_CHECKING:
 
 
 _ACCEPTED: Final = Verdict.ACCEPTED
-
-
-class Owner(Protocol):
-    """Called when a connection opens or fails to: its listener, or the socket that opened it."""
-
-    def may_open(self) -> bool:
-        """Whether a passive handshake may end now: there may be no room for its connection."""
-        ...
-
-    def opened(self, connection: Connection) -> None:
-        """It has entered ESTABLISHED."""
-        ...
-
-    def failed_to_open(self, connection: Connection) -> None:
-        """It has ended before; ``connection.error`` says why."""
-        ...
 
 
 class Connection(Ending):
@@ -104,7 +88,9 @@ class Connection(Ending):
         """The application may have it, in SYN-RECEIVED, and what came with the SYN."""
         assert self.fast_open is not None
         self.sender.send_early()
-        self.fast_open.opened_early(self)
+        self.fast_open.syn_data = self.receiver.buffer.total > 0
+        if self.owner is not None:
+            self.owner.opened_early(self)
 
     def covers_syn(self, ack: int) -> bool:
         """Whether `ack` may be of data in our SYN."""

@@ -21,7 +21,7 @@ from tunstack.tcp.sender.rtt import CLOCK_GRANULARITY
 
 if TYPE_CHECKING:
     from tunstack.tcp.congestion import CongestionControl
-    from tunstack.tcp.recovery.scoreboard import Sent
+    from tunstack.tcp.recovery.sent import Sent
     from tunstack.tcp.sender.path_mtu import PathMtu
     from tunstack.tcp.sender.rtt import RttEstimator
 

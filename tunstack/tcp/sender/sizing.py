@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING
 
 from tunstack.tcp.recovery.rack import DUPLICATE_THRESHOLD
 from tunstack.tcp.sender.path_mtu import Trial
-from tunstack.tcp.sequence import MASK
 
 if TYPE_CHECKING:
     from tunstack.tcp.sender.send_variables import SendVariables
-    from tunstack.tcp.sender.sender import Sender
 
 
-def too_large(sender: Sender, mss: int, seq: int, now: float) -> None:
+def too_large(sender: SendVariables, mss: int, seq: int) -> bool:
     """A router says that the segment at `seq` did not fit, but one of `mss` would have.
 
     `seq` is of something outstanding (RFC 5927 section 4.1), and `mss` counts as the option does.
+    Returns whether the report was believed, so that the retransmission timer starts anew.
     """
-    position = sender.recovery.board.una + ((seq - sender.una) & MASK)
-    if sender.synchronized and sender.path.accepts_report(mss, position):
-        _resize(sender)
-        sender.start_timer(now)
+    position = sender.position(seq)
+    if not (sender.synchronized and sender.path.accepts_report(mss, position)):
+        return False
+    _resize(sender)
+    return True
 
 
-def path_changed(sender: Sender, mss: int) -> None:
+def path_changed(sender: SendVariables, mss: int) -> None:
     """Another connection has found that the path carries segments of `mss`, as the option counts.
 
     That may be more or less than before. Nothing is sent again for it.
@@ -80,7 +80,7 @@ def _take_mss(sender: SendVariables) -> None:
 # Sizes that have not been seen to arrive
 
 
-def probe_size(sender: Sender, room: int) -> int:
+def probe_size(sender: SendVariables, room: int) -> int:
     """How large a size probe may be now (RFC 4821 section 7.4); 0 for none.
 
     Enough must follow it that its loss shows by duplicate ACKs, and no timeout is needed. `room` is
@@ -97,7 +97,7 @@ def probe_size(sender: Sender, room: int) -> int:
     return size if min(sender.unsent, window) >= needed else 0
 
 
-def try_size(sender: Sender, size: int, *, probe: bool) -> None:
+def try_size(sender: SendVariables, size: int, *, probe: bool) -> None:
     """`size` octets were sent, more than have arrived in one segment: they are the trial now."""
     path, end = sender.path, sender.recovery.board.nxt
     most = size if probe else min(size, sender.mss)
@@ -105,7 +105,7 @@ def try_size(sender: Sender, size: int, *, probe: bool) -> None:
         path.trial = Trial(end - size, end, most, probe)
 
 
-def check_trial(sender: Sender, una: int, now: float) -> None:
+def check_trial(sender: SendVariables, una: int, now: float) -> None:
     """All before `una` has arrived: see whether the trial has, or is lost."""
     path = sender.path
     trial = path.trial
