@@ -295,7 +295,7 @@ async def test_a_bridge_that_is_gone_is_told_of() -> None:
 
 async def watch(host: tunstack.Host) -> None:
     while True:
-        host.check_up()
+        host.check_link()
         await trio.sleep(0.001)
 
 

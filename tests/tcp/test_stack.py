@@ -132,14 +132,14 @@ def test_icmp_error_reaches_its_connection_only() -> None:
 def test_icmp_error_about_a_flow_that_is_not_here_is_shown_to_who_may_have_it() -> None:
     """Several stacks with one address, of which the network knows nothing."""
     (bench, flow), other = connecting(), StackBench()
-    strays: list[bytes] = []
-    other.stack.paths.stray = bench.stack.paths.stray = strays.append
+    forwarded: list[bytes] = []
+    other.stack.paths.forward_icmp = bench.stack.paths.forward_icmp = forwarded.append
     report(other, flow, icmp.DESTINATION_UNREACHABLE, 1)
-    assert len(strays) == 1
-    other.stack.paths.take_stray(strays[0], 0.0)
-    bench.stack.paths.take_stray(b"no packet at all", 0.0)
+    assert len(forwarded) == 1
+    other.stack.paths.handle_forwarded_icmp(forwarded[0], 0.0)
+    bench.stack.paths.handle_forwarded_icmp(b"no packet at all", 0.0)
     assert [*bench.stack.demux.connections] == [flow]
-    bench.stack.paths.take_stray(strays[0], 0.0)
+    bench.stack.paths.handle_forwarded_icmp(forwarded[0], 0.0)
     bench.flush()
     assert flow.state is S.CLOSED
     assert [each.stack.statistics()["icmp_unmatched"] for each in (bench, other)] == [0, 1]
@@ -147,12 +147,12 @@ def test_icmp_error_about_a_flow_that_is_not_here_is_shown_to_who_may_have_it() 
 
 def test_icmp_error_about_a_flow_that_is_here_is_nobody_elses() -> None:
     bench, flow = connecting()
-    strays: list[bytes] = []
-    bench.stack.paths.stray = strays.append
+    forwarded: list[bytes] = []
+    bench.stack.paths.forward_icmp = forwarded.append
     report(bench, flow, icmp.DESTINATION_UNREACHABLE, 1, seq=Tcb(flow).snd_una + 1)
     report(bench, flow, icmp.DESTINATION_UNREACHABLE, 1)
     assert flow.state is S.CLOSED
-    assert strays == []
+    assert forwarded == []
 
 
 def test_a_stack_that_only_listens_does_not_connect() -> None:

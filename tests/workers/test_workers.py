@@ -143,7 +143,7 @@ async def test_the_parent_hears_what_workers_tell_to_their_end(
 ) -> None:
     heard: list[tuple[int, Any]] = []
     async with namespace.open_workers(
-        services.talk, 2, told=lambda number, what: heard.append((number, what))
+        services.talk, 2, on_message=lambda number, what: heard.append((number, what))
     ):
         assert sorted(heard, key=str) == [(0, {"begun": 0}), (1, {"begun": 1})]
         heard.clear()
@@ -155,7 +155,7 @@ async def test_an_icmp_error_that_is_not_for_one_worker_is_shown_to_the_others(
 ) -> None:
     send, receive = trio.open_memory_channel[tuple[int, bytes]](10)
     async with namespace.open_workers(
-        services.hand_on, 2, told=lambda number, what: send.send_nowait((number, what))
+        services.hand_on, 2, on_message=lambda number, what: send.send_nowait((number, what))
     ):
         with namespace.socket() as client:
             await client.connect((OURS, services.PORT))
@@ -170,7 +170,7 @@ async def test_each_worker_has_chances_of_its_own_and_the_same_in_each_run(
     runs: list[dict[int, int]] = []
     for _ in range(2):
         rolled: dict[int, int] = {}
-        async with namespace.open_workers(services.roll, 2, seed=4, told=rolled.__setitem__):
+        async with namespace.open_workers(services.roll, 2, seed=4, on_message=rolled.__setitem__):
             pass
         runs.append(rolled)
     assert runs[0] == runs[1]
@@ -181,7 +181,7 @@ async def test_a_worker_cannot_connect_as_the_answer_would_go_to_another(
     namespace: tunstack.Namespace,
 ) -> None:
     heard: dict[int, tuple[int, str]] = {}
-    async with namespace.open_workers(services.connect, 1, told=heard.__setitem__):
+    async with namespace.open_workers(services.connect, 1, on_message=heard.__setitem__):
         pass
     assert heard[0][0] == errno.EOPNOTSUPP
     assert "a worker only listens: 198.51.100.1 port 80" in heard[0][1]

@@ -104,7 +104,7 @@ def serve(
         service = partial(serve_apps, apps=apps, reports=True)
         try:
             async with tunstack.open_workers(
-                service, count, address, told=report.handle_message, **device
+                service, count, address, on_message=report.handle_message, **device
             ):
                 for app, port in apps:
                     report.serves(app, address, port)

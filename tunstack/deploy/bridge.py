@@ -198,7 +198,7 @@ async def _open_tun(kernel: Namespace, far: str, near: str, mtu: int, *, offload
     # with the same seed differ.
     with suppress(FileNotFoundError):
         kernel.sysctl("net.ipv6.conf.default.addr_gen_mode", 1)
-    device = await kernel._kernel.open_tun(far + _PREFIX, peer=near, mtu=mtu, offload=offload)
+    device = await kernel.network.open_tun(far + _PREFIX, peer=near, mtu=mtu, offload=offload)
     if device.offload != offload:
         raise SetupError("this kernel's TUN devices have no offload: do without it")
     return device

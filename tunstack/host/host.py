@@ -197,7 +197,7 @@ class Host(Loop):
         self._link_failed(error)
 
     def _reset_all(self) -> None:
-        self._catch_up()  # A FIN that waits in the device is a good end, and not to be reset.
+        self._drain_link()  # A FIN that waits in the device is a good end, and not to be reset.
         self._close_listeners()
         self.stack.abort_all()
         self.flush()
@@ -225,7 +225,7 @@ class Host(Loop):
             ValueError: there is no congestion control of that name.
         """
         self.check_speaks(family, type, proto)
-        self.check_up()
+        self.check_link()
         control = None if congestion is None else congestion_control(congestion)
         return Socket(self, congestion=control)
 
@@ -366,7 +366,7 @@ class Host(Loop):
             )
         except BaseExceptionGroup as group:
             if group.split(trio.ClosedResourceError)[1] is None:
-                self.check_up()
+                self.check_link()
             raise
 
     # Statistics

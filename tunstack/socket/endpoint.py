@@ -27,7 +27,7 @@ class Endpoint(Protocol):
     stack: Stack
     ended: bool
 
-    def check_up(self) -> None:
+    def check_link(self) -> None:
         """Raise OSError (ENETDOWN) if it has ended, or its device is gone."""
 
     def check_speaks(self, family: int, type: int, proto: int) -> None:

@@ -177,7 +177,7 @@ _original_getaddrinfo: Final = trio.socket.getaddrinfo
 def _new(cls: type[stdlib_socket.socket], *args: Any, **kwargs: Any) -> Any:
     """`socket.socket.__new__`: of that class itself, the host makes what it speaks."""
     if cls is stdlib_socket.socket and (factory := _current()) is not None:
-        wanted = _wanted(*args, **kwargs)
+        wanted = _internet_socket(*args, **kwargs)
         if wanted is not None and factory.speaks(*wanted):
             return factory.socket(*wanted)._sock  # type: ignore[attr-defined]
     return stdlib_socket.SocketType.__new__(cls)
@@ -187,7 +187,7 @@ def _init(self: stdlib_socket.socket, *args: Any, **kwargs: Any) -> None:
     """`socket.socket.__init__`: classes derived from it cannot be the host's, but are refused."""
     in_run = trio.lowlevel.in_trio_run()
     factory = _factory.get() if in_run else _of_context.get()
-    wanted = _wanted(*args, **kwargs)
+    wanted = _internet_socket(*args, **kwargs)
     if factory is not None and factory.in_force and wanted is not None:
         if not in_run:
             factory.check_thread(wanted[0])
@@ -200,7 +200,7 @@ def _init(self: stdlib_socket.socket, *args: Any, **kwargs: Any) -> None:
     _original_init(self, *args, **kwargs)
 
 
-def _wanted(
+def _internet_socket(
     family: int = -1, type: int = -1, proto: int = -1, fileno: object = None
 ) -> tuple[int, int, int] | None:
     """What a call of `socket.socket` wants; None if it is of a descriptor that is there."""

@@ -24,21 +24,21 @@ class Notices:
     __slots__ = (
         "_acknowledged",
         "_conditions",
-        "_erring",
-        "_reports_told",
-        "_signals_told",
+        "_reports_seen",
+        "_signals_seen",
         "_socket",
+        "_soft_error",
         "_urgent",
     )
 
     def __init__(self, state: SocketState) -> None:
         self._socket = state
         self._acknowledged = Waiter()
-        self._erring = Waiter()
+        self._soft_error = Waiter()
         self._urgent = Waiter()
         self._conditions: dict[Waiter, Callable[[Flow], bool]] = {}
-        self._reports_told = 0
-        self._signals_told = 0
+        self._reports_seen = 0
+        self._signals_seen = 0
 
     @classmethod
     def of(cls, state: SocketState) -> Notices:
@@ -58,12 +58,12 @@ class Notices:
     async def wait_soft_error(self) -> OSError:
         """As :meth:`tunstack.Socket.wait_soft_error`."""
         flow = await self._until(
-            self._erring,
-            lambda flow: flow.reports > self._reports_told or flow.state is State.CLOSED,
+            self._soft_error,
+            lambda flow: flow.reports > self._reports_seen or flow.state is State.CLOSED,
         )
-        if flow.reports == self._reports_told or flow.latest_report is None:
+        if flow.reports == self._reports_seen or flow.latest_report is None:
             raise os_error(errno.ENOTCONN)
-        self._reports_told = flow.reports
+        self._reports_seen = flow.reports
         return flow.latest_report
 
     async def wait_urgent(self) -> None:
@@ -71,14 +71,14 @@ class Notices:
         flow = await self._until(
             self._urgent,
             lambda flow: (
-                flow.receiver.urgent_signals > self._signals_told
+                flow.receiver.urgent_signals > self._signals_seen
                 or flow.receiver.finished
                 or flow.state is State.CLOSED
             ),
         )
-        if flow.receiver.urgent_signals == self._signals_told:
+        if flow.receiver.urgent_signals == self._signals_seen:
             raise os_error(errno.ENOTCONN)
-        self._signals_told = flow.receiver.urgent_signals
+        self._signals_seen = flow.receiver.urgent_signals
 
     async def receive_urgent(self, size: int, *, peek: bool) -> bytes:
         """The octet of ``recv(size, MSG_OOB)``; waits for it if it was only announced so far."""

@@ -134,7 +134,7 @@ class Socket(Surface):
     def _bind(self, local: Address, port: int) -> None:
         self._state.check_open()
         self._check_unnamed()
-        self._state.endpoint.check_up()
+        self._state.endpoint.check_link()
         where = None if local == ANY.packed else local
         port = self._stack.bind(where, port, reuse=self._state.reuse_address)
         self._state.bound = where, port
@@ -204,7 +204,7 @@ class Socket(Surface):
             raise os_error(errno.EALREADY)
         if self._state.flow is not None or self._state.listener is not None:
             raise os_error(errno.EISCONN)
-        self._state.endpoint.check_up()
+        self._state.endpoint.check_link()
         local, local_port = self._state.bound or (None, 0)
         if remote == ANY.packed:  # As on Linux: this host itself.
             remote = local or self._stack.source_for(remote)
@@ -245,7 +245,7 @@ class Socket(Surface):
         self._state.check_open()
         if self._state.flow is not None:
             raise os_error(errno.EINVAL)
-        self._state.endpoint.check_up()
+        self._state.endpoint.check_link()
         if self._state.listener is not None:
             self._state.listener.set_backlog(backlog)
             return

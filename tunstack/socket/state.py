@@ -54,7 +54,7 @@ class SocketState:
         notsent_lowat: TCP_NOTSENT_LOWAT, in octets.
         noted: Options that are remembered and have no effect; None for none.
         shut_down_write: Whether our half was shut down.
-        error_told: Whether a call has raised what ended the connection.
+        error_reported: Whether a call has raised what ended the connection.
         receiving: The task that waits to receive, or to accept.
         sending: The task that waits to send.
         connecting: The task that waits for the handshake.
@@ -68,7 +68,7 @@ class SocketState:
         "config",
         "connecting",
         "endpoint",
-        "error_told",
+        "error_reported",
         "flow",
         "linger",
         "listener",
@@ -94,7 +94,7 @@ class SocketState:
         self.notsent_lowat = NO_LOWAT
         self.noted: dict[tuple[int, int], int] | None = None
         self.shut_down_write = False
-        self.error_told = False
+        self.error_reported = False
         self.receiving = Waiter()
         self.sending = Waiter()
         self.connecting = Waiter()
@@ -107,7 +107,7 @@ class SocketState:
         if self.closed:
             raise os_error(errno.EBADF)
         if self.endpoint.ended:
-            self.endpoint.check_up()
+            self.endpoint.check_link()
 
     def check_not_closed_meanwhile(self) -> None:
         """Raise `trio.ClosedResourceError`, to a task that has waited, if it is closed."""
@@ -126,7 +126,7 @@ class SocketState:
     def attach(self, flow: Flow) -> None:
         """Use `flow` from now on."""
         self.flow = flow
-        self.error_told = False
+        self.error_reported = False
         self.endpoint.stack.attach(flow, self._changed)
 
     def __del__(self) -> None:
@@ -207,8 +207,8 @@ class SocketState:
         flow = self.flow
         if flow is None:
             return 0
-        if flow.error is not None and not self.error_told:
-            self.error_told = True
+        if flow.error is not None and not self.error_reported:
+            self.error_reported = True
             return flow.error.errno or 0
         soft, flow.soft_error = flow.soft_error, None
         return 0 if soft is None else soft.errno or 0

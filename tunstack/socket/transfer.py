@@ -67,14 +67,14 @@ def _take(state: SocketState, flow: Flow, size: int, flags: int) -> bytes:
     endpoint = state.endpoint
     try:
         if endpoint.ended:  # What is unread is lost.
-            if flow.error is not None and not state.error_told:
+            if flow.error is not None and not state.error_reported:
                 raise flow.error
-            endpoint.check_up()
+            endpoint.check_link()
         data = endpoint.stack.read(flow, size, peek=flags != 0)
     except OSError as error:
-        if state.error_told and not endpoint.ended:
+        if state.error_reported and not endpoint.ended:
             return b""  # Told once, as on Linux; from now on it is the end.
-        state.error_told = True
+        state.error_reported = True
         raise OSError(error.errno, error.strerror) from None
     if flow.pending:
         endpoint.flush()
@@ -123,9 +123,9 @@ def _give(state: SocketState, flow: Flow, data: memoryview, flags: int) -> int:
     try:
         return state.endpoint.send(flow, data, urgent=urgent, more=more)
     except OSError as error:
-        if state.error_told:
+        if state.error_reported:
             raise os_error(errno.EPIPE) from None
-        state.error_told = flow.error is not None
+        state.error_reported = flow.error is not None
         raise OSError(error.errno, error.strerror) from None
 
 

@@ -55,8 +55,8 @@ _NEW_INCARNATION: Final = Verdict.NEW_INCARNATION
 
 _SMALL: Final = 2048
 """Octets of a packet up to which its data is copied, so that the packet itself is freed."""
-_MUCH: Final = 1 << 14
-"""Octets unread from which the application gets turns before the next batch."""
+_DEFER_UNREAD: Final = 1 << 14
+"""Unread octets from which the next batch waits until the application has read."""
 _LARGEST_PAYLOAD: Final = 0xFFFF - 20 - 60
 """Of a segment that the link will cut, beside the largest headers."""
 
@@ -162,7 +162,7 @@ class Engine:
                 if (
                     flow.on_fast_path
                     and flags & ~PSH == ACK
-                    and fast_path.arrives(flow, seq, ack, wnd, ts_val, ts_ecr, data, now)
+                    and fast_path.segment_arrives(flow, seq, ack, wnd, ts_val, ts_ecr, data, now)
                 ):
                     self._expected_arrived(flow, packet, now)
                     return
@@ -172,7 +172,7 @@ class Engine:
         self._process(packet, now, looped=False)
 
     def _expected_arrived(self, flow: Flow, frame: Buffer, now: float) -> None:
-        """`frame` had the next segment of a flow on the fast path, which has taken it."""
+        """Count, observe and enqueue after :func:`fast_path.segment_arrives` took `frame`."""
         self._predicted += 1
         flow.received_tos = 0
         if self.output.tap is not None:
@@ -181,7 +181,7 @@ class Engine:
         if (
             not self.immediate
             or receiver.ack_now
-            or receiver.buffer.size >= _MUCH
+            or receiver.buffer.size >= _DEFER_UNREAD
             or sender.buffer.size != (sender.nxt - sender.una) & MASK
         ):
             self._enqueue(flow)
@@ -298,9 +298,9 @@ class Engine:
         )  # At once: whatever becomes of the segment, it is to have its timer.
         return flow
 
-    def handle_stray(self, packet: Buffer, now: float) -> None:
+    def handle_forwarded_icmp(self, packet: Buffer, now: float) -> None:
         """Process an ICMP error that reached another process with our addresses."""
-        self.paths.take_stray(packet, now)
+        self.paths.handle_forwarded_icmp(packet, now)
 
     # Transmission
 
@@ -408,23 +408,23 @@ class Engine:
             defers = unsent < flow.config.max_payload and not receiver.ack_now
         else:
             defers = receiver.ack_now and unread * 2 > receiver.size
-        if defers or unread >= _MUCH:
+        if defers or unread >= _DEFER_UNREAD:
             self.deferred.append(flow)
         return defers
 
     # Timers
 
     @property
-    def hurried(self) -> bool:
-        """Whether :meth:`deadline` may have come nearer since it was asked."""
-        return self._timers.hurried
+    def deadline_changed(self) -> bool:
+        """Whether :meth:`deadline` may be earlier than at its last call."""
+        return self._timers.deadline_changed
 
     def deadline(self) -> float | None:
         """When :meth:`handle_timers` wants to be called, in seconds; None if never."""
         if self.output.looped or self._due or self._pending:
             return float("-inf")
-        if self.paths.untold or (self.memory.was_tight and self.memory.easing):
-            return float("-inf")  # They are told a few at a time.
+        if self.paths.pmtu_pending or (self.memory.was_tight and self.memory.easing):
+            return float("-inf")  # Flows are updated a few at a time.
         first = self._timers.deadline()
         for at in (self.paths.mtus.deadline(), self.time_waits.deadline()):
             if at is not None and (first is None or at < first):
@@ -439,7 +439,7 @@ class Engine:
         return deadline != self._timers.deadline() or self._timers.is_due(now)
 
     def handle_timers(self, now: float) -> None:
-        """Do what is due, and deliver what was sent to ourselves; :meth:`flush` after it."""
+        """Run expired timers, and deliver looped packets; call :meth:`flush` afterwards."""
         for _ in range(len(self.output.looped)):
             self._process(self.output.take_looped(), now, looped=True)
         self.paths.expire(now)
@@ -448,5 +448,5 @@ class Engine:
         while self._due:  # One by one, as in `flush`.
             flow = self._due.popleft()
             flow.handle_timer(now)
-            self.paths.look_at(flow, now)
+            self.paths.check_pmtu(flow, now)
             self.mark_pending(flow)

@@ -32,8 +32,8 @@ SOCKET_SIZE: Final = 1536
 Measured: a task that waits in a stream over it takes 3.4 KiB with both, and it is counted with a
 connection that takes a little less than it is counted for.
 """
-_EASED: Final = 64
-"""Connections that are looked at in one go when memory is not tight any more."""
+_MAX_EASED: Final = 64
+"""Connections that are resumed at a time when memory is not tight any more."""
 
 COUNTERS: Final[tuple[str, ...]] = (
     "memory_tight",
@@ -164,7 +164,7 @@ class Memory:
 
     def evict_time_wait(self) -> bool:
         """Evict the oldest TIME-WAIT without a socket; returns whether there was one."""
-        if not self._waits.give_up_oldest():
+        if not self._waits.evict_oldest():
             return False
         self._counters["time_wait_pruned"] += 1
         return True
@@ -201,12 +201,12 @@ class Memory:
         return self.was_tight and not self.budget.tight
 
     def ease(self) -> Iterator[Flow]:
-        """Memory is not tight any more: yields flows that may go on, `_EASED` at a time.
+        """Memory is not tight any more: yields flows that may go on, `_MAX_EASED` at a time.
 
         Those are the flows whose account changed while it was tight. A peer whose window had closed
         is sent an update, before its next probe; an application that waits to send is woken.
         """
-        for _ in range(min(_EASED, len(self._held_back))):
+        for _ in range(min(_MAX_EASED, len(self._held_back))):
             flow, _ = self._held_back.popitem(last=False)
             if flow.state in CAN_RECEIVE and flow.receiver.window_update_due():
                 flow.receiver.ack_now = True

@@ -243,13 +243,13 @@ class Opening:
         return flow
 
     def _after_time_wait(self, name: FourTuple) -> int | None:
-        """Where we have ended a connection of this name, end its TIME-WAIT: it has timestamps.
+        """End the TIME-WAIT of this four-tuple for an active open, if it used timestamps.
 
-        Returns its SND.NXT; None if there is none that gives way.
+        Returns the SND.NXT of the old connection; None if there is no such TIME-WAIT.
         """
         old = self._demux.find(name)
         if old is None:
-            return self._time_waits.give_way(name.incoming)
+            return self._time_waits.reuse(name.incoming)
         if old.state is not State.TIME_WAIT or not old.timestamps_ok:
             return None
         self._end(old)

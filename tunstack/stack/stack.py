@@ -1,21 +1,20 @@
-"""The whole endpoint, sans-IO: packets in, packets out, connections in between.
+"""The endpoint, sans-IO: packets in, packets out, and the calls of applications.
 
-:class:`Stack` is what a host and the simulator drive. It knows no trio, no device and no clock. The
-order of calls:
+A host or the simulator drives :class:`Stack`; time and packets are arguments. The order of calls:
 
-1. any number of calls that go in: :meth:`Stack.handle_packet`, :meth:`Stack.handle_timers`,
-   :meth:`Stack.handle_stray`, and those of applications: :meth:`Stack.connect`,
+1. any number of inputs: :meth:`Stack.handle_packet`, :meth:`Stack.handle_timers`,
+   :meth:`Stack.handle_forwarded_icmp`, and the calls of applications: :meth:`Stack.connect`,
    :meth:`Stack.send`, :meth:`Stack.read`, :meth:`Stack.close` and so on;
-2. :meth:`Stack.flush`, which asks each flow that something happened to what it sends: one ACK per
-   connection and batch (RFC 9293 MUST-58, MUST-59), and one wake-up per application. After a call
-   of an application it is only needed while `Flow.pending`;
-3. take what is in `outgoing`;
-4. :meth:`Stack.deadline` says when to call `handle_timers`.
+2. :meth:`Stack.flush`, which transmits for each pending flow: one ACK per connection and batch
+   (RFC 9293 MUST-58, MUST-59), and one wake-up per application. After a call of an application
+   it is needed only while `Flow.pending`;
+3. write the packets in `outgoing` to the link;
+4. :meth:`Stack.deadline` returns when to call `handle_timers`.
 
-An application may call a flow itself as well, if it then calls :meth:`Stack.mark_pending`.
+An application may also call a flow directly, if it then calls :meth:`Stack.mark_pending`.
 
-How connections begin is in :mod:`tunstack.stack.opening`; ICMP, and what it tells of paths, in
-:mod:`tunstack.stack.paths`; all that leaves goes by :mod:`tunstack.stack.output`.
+Connections are opened in :mod:`tunstack.stack.opening`; ICMP and path MTU discovery are in
+:mod:`tunstack.stack.paths`; packets are sent by :mod:`tunstack.stack.output`.
 """
 
 from __future__ import annotations
@@ -42,11 +41,11 @@ if TYPE_CHECKING:
     from tunstack.tcp.config import Config
     from tunstack.tcp.listen.listener import Listener
 
-_LATE: Final = 0.01
-"""Seconds in `outgoing` after which a reply's timers and its RTT measurement start anew."""
-_LITTLE: Final = 2048
-"""Octets of a small request or reply, which are not worth an account."""
-_UNHEARD: Final = frozenset({State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK})
+_RESTAMP_AFTER: Final = 0.01
+"""Seconds in `outgoing` after which a reply's timers and its RTT measurement restart."""
+_SMALL: Final = 2048
+"""Octets of a small request or reply, whose memory need not be accounted at once."""
+_FIN_UNACKED: Final = frozenset({State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK})
 
 
 @final
@@ -70,22 +69,22 @@ class Stack(Engine):
         return self.addresses.interfaces
 
     def set_tap(self, tap: Callable[[Observation], None] | None) -> None:
-        """Have `tap` called with every packet, and what was made of it; None for none."""
+        """Call `tap` for each packet received or sent; None removes it."""
         self.output.tap = tap
 
     def set_epoch(self, epoch: float) -> None:
         """Set what is added to `now` for the time of observations, in seconds."""
         self.output.epoch = epoch
 
-    def share_addresses(self, stray: Callable[[bytes], None]) -> None:
-        """Only listen, as another process has our addresses too.
+    def share_addresses(self, forward_icmp: Callable[[bytes], None]) -> None:
+        """Accept passive opens only, as another process has the same addresses.
 
         Args:
-            stray: Called with ICMP errors about flows that are not here; the other process gives
-                them to :meth:`handle_stray`.
+            forward_icmp: Called with each ICMP error about a flow that this stack does not have;
+                the other process passes it to :meth:`handle_forwarded_icmp`.
         """
         self.opening.only_listens = True
-        self.paths.stray = stray
+        self.paths.forward_icmp = forward_icmp
 
     def connections(self) -> list[TcpInfo]:
         """All connections, those in TIME-WAIT included, in the order in which they began."""
@@ -110,7 +109,7 @@ class Stack(Engine):
     @property
     def is_closing(self) -> bool:
         """Whether a FIN of ours is not acknowledged yet."""
-        return any(flow.state in _UNHEARD for flow in self.demux.connections)
+        return any(flow.state in _FIN_UNACKED for flow in self.demux.connections)
 
     def abort_all(self) -> None:
         """Reset all connections."""
@@ -216,14 +215,14 @@ class Stack(Engine):
         if flow.on_fast_path and not urgent:
             if self.immediate and not flow.pending:
                 assert flow.write is not None
-                if fast_path.answer(flow, data, now, flow.write):
+                if fast_path.try_send(flow, data, now, flow.write):
                     # As `_settle`, but there is nothing to wake for.
                     scheduled = flow.scheduled
                     due = sender.early_timer or sender.timer
                     if scheduled is None or (due is not None and due < scheduled):
                         self._timers.schedule(flow)
                     size = len(data)
-                    if size + flow.receiver.buffer.size > _LITTLE:
+                    if size + flow.receiver.buffer.size > _SMALL:
                         self.memory.account_later(flow)
                     return size
             sent = flow.send(data, now)
@@ -233,11 +232,11 @@ class Stack(Engine):
             self.mark_pending(flow)
         return sent
 
-    def replies_leave(self, flows: Iterable[Flow], now: float) -> None:
-        """Replies of `flows`, which have waited in `outgoing`, leave now: time them from now."""
+    def restamp_replies(self, flows: Iterable[Flow], now: float) -> None:
+        """Restart timers and RTT measurement of replies that have waited in `outgoing`."""
         for flow in flows:
-            if flow.on_fast_path and now - flow.sender.last_sent > _LATE:
-                fast_path.leaves_late(flow, now)
+            if flow.on_fast_path and now - flow.sender.last_sent > _RESTAMP_AFTER:
+                fast_path.restamp_last(flow, now)
 
     def read(self, flow: Flow, size: int, *, peek: bool = False) -> bytes:
         """RECEIVE: take at most `size` octets; ``b""`` at the end of the stream.
@@ -251,7 +250,7 @@ class Stack(Engine):
         memory = self.memory
         if not flow.on_fast_path or memory.budget.tight:
             memory.account(flow)
-        elif flow.accounted > FLOW_SIZE + _LITTLE:
+        elif flow.accounted > FLOW_SIZE + _SMALL:
             memory.account_later(flow)
         if flow.receiver.ack_now or (memory.was_tight and memory.easing):
             self._enqueue(flow)

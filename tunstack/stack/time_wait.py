@@ -107,7 +107,7 @@ def _place(path: str) -> tuple[Callable[[Flow], Any], str]:
 _RESTORED: Final = tuple(
     (field.name, *_place(field.path)) for field in _FIELDS if field.name not in _CONFIG_NAMES
 )
-_TOLD: Final = tuple(each.name for each in fields(TcpInfo) if each.name in _NAMES)
+_INFO_FIELDS: Final = tuple(each.name for each in fields(TcpInfo) if each.name in _NAMES)
 _UNKNOWN: Final[dict[str, Any]] = {
     "rtt": None,
     "rttvar": 0.0,
@@ -196,7 +196,7 @@ class TimeWait:
             local=(ip_address(name.local), name.local_port),
             remote=(ip_address(name.remote), name.remote_port),
             rcv_wnd=(kept["rcv_edge"] - kept["rcv_nxt"]) & MASK,
-            **{name: kept[name] for name in _TOLD},
+            **{name: kept[name] for name in _INFO_FIELDS},
             **_UNKNOWN,
         )
 
@@ -270,13 +270,13 @@ class TimeWaits:
         snd_nxt: int = kept["snd_nxt"]
         return snd_nxt
 
-    def give_way(self, incoming: bytes) -> int | None:
-        """Forget the one of that name, if there is one and we may open a new one in its place.
+    def reuse(self, incoming: bytes) -> int | None:
+        """End the TIME-WAIT of that four-tuple for an active open, if it used timestamps.
 
-        So it is with timestamps: PAWS keeps what is left of the old one out of the new, at the peer
-        and here. Linux allows it at once, too, for a port that the application has chosen.
+        PAWS rejects old segments in the new connection, at both ends. Linux allows it at once,
+        too, for a port that the application has chosen.
 
-        Returns its SND.NXT then; else None.
+        Returns the SND.NXT of the old connection; None if there is no such TIME-WAIT.
         """
         wait = self._by_name.get(incoming)
         if wait is None or not (kept := wait.kept)["timestamps"]:
@@ -286,17 +286,17 @@ class TimeWaits:
         return snd_nxt
 
     def is_reusable(self, incoming: bytes, now: float) -> bool:
-        """Whether :meth:`give_way` is an option for a port that nobody has asked for.
+        """Whether an ephemeral port may :meth:`reuse` the four-tuple (Linux's tcp_tw_reuse).
 
-        As by Linux's tcp_tw_reuse, not in the first second.
+        Not in the first second, as on Linux.
         """
         wait = self._by_name[incoming]
         kept = wait.kept
         is_old_enough: bool = now >= wait.ends - 2 * kept["msl"] + _REUSE_DELAY
         return is_old_enough and kept["timestamps"]
 
-    def give_up_oldest(self) -> bool:
-        """Forget the one whose wait ends first; returns whether there was one."""
+    def evict_oldest(self) -> bool:
+        """Evict the TIME-WAIT that expires first; returns whether there was one."""
         first = self._first
         if first is None:
             return False
@@ -305,15 +305,15 @@ class TimeWaits:
 
     @property
     def _first(self) -> TimeWait | None:
-        """The one whose wait ends first."""
+        """The TIME-WAIT that expires first."""
         queue, others = self._queue, self._others
         if others and (not queue or others[0][0] < queue[0].ends):
             return others[0][2]
         return queue[0] if queue else None
 
     def clear(self) -> None:
-        """Forget them all."""
-        while self.give_up_oldest():
+        """Remove all."""
+        while self.evict_oldest():
             pass
 
     def deadline(self) -> float | None:

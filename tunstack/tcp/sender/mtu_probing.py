@@ -32,7 +32,7 @@ Two more for one of `BASE` or less, and for each time that it is halved.
 CLOSE_ENOUGH: Final = 8
 """Octets; a larger gain than this is not worth a probe (Linux's tcp_probe_threshold)."""
 
-_AGAIN: Final = 600.0
+_RETRY_DELAY: Final = 600.0
 """Seconds after a failure until all is tried anew (RFC 4821 section 7.3)."""
 
 
@@ -48,18 +48,18 @@ class MtuSearch:
         low: The largest size that arrives, as far as is known; no segment but a probe is larger.
     """
 
-    __slots__ = ("_again_at", "_failed", "_from_the_top", "low")
+    __slots__ = ("_failed", "_retry_at", "_start_at_high", "low")
 
     def __init__(self, low: int) -> None:
         self.low = low
         self._failed: int | None = None  # The smallest size that was lost, as far as is known.
-        self._from_the_top = True
-        self._again_at = float("inf")
+        self._start_at_high = True
+        self._retry_at = float("inf")
 
     def fall_back(self, low: int) -> None:
         """Nothing larger than `low` arrives any more."""
         self.low = low
-        self._from_the_top = True
+        self._start_at_high = True
 
     def next_size(self, most: int, now: float) -> int | None:
         """What size to try, at most `most`; None when the search has come to its end, for now.
@@ -67,14 +67,14 @@ class MtuSearch:
         The largest first: the black hole may have been something else, and then one probe restores
         the full size. After that by halves (section 7.3).
         """
-        if now >= self._again_at:
+        if now >= self._retry_at:
             self._failed = None
-            self._from_the_top = True
-            self._again_at = float("inf")
+            self._start_at_high = True
+            self._retry_at = float("inf")
         high = most if self._failed is None else min(most, self._failed - 1)
         if high - self.low < CLOSE_ENOUGH:
             return None
-        return high if self._from_the_top else (self.low + high + 1) // 2
+        return high if self._start_at_high else (self.low + high + 1) // 2
 
     def arrived(self, size: int) -> None:
         """A probe of `size` has arrived (section 7.6.1)."""
@@ -83,5 +83,5 @@ class MtuSearch:
     def was_lost(self, size: int, now: float) -> None:
         """A probe of `size` was lost, and nothing else was (section 7.6.2)."""
         self._failed = size
-        self._from_the_top = False
-        self._again_at = now + _AGAIN
+        self._start_at_high = False
+        self._retry_at = now + _RETRY_DELAY

@@ -12,7 +12,7 @@ from typing import Final
 
 from tunstack.tcp.sender.mtu_probing import ALWAYS, BASE, OFF, TIMEOUTS, MtuSearch, below
 
-_SURELY_ARRIVES: Final = 500
+_INITIAL_PROVEN: Final = 500
 """Octets of data; no router is believed that a segment of this size is too large."""
 
 
@@ -64,7 +64,7 @@ class PathMtu:
     def __init__(self, link: int) -> None:
         self.limit = link
         self.search: MtuSearch | None = None
-        self.proven = _SURELY_ARRIVES
+        self.proven = _INITIAL_PROVEN
         self.trial: Trial | None = None
         self.pmtu_pending = False
         self._agreed = 0
@@ -157,7 +157,7 @@ class PathMtu:
             self.search = MtuSearch(smaller)
         self.search.fall_back(smaller)
         # The path has changed: what has arrived before says nothing of it.
-        self.proven = min(self.proven, _SURELY_ARRIVES)
+        self.proven = min(self.proven, _INITIAL_PROVEN)
         return True
 
     def next_probe(self, now: float) -> int | None:

@@ -311,9 +311,9 @@ class Sender(SendTimers):
         una = self.position(ack)
         if una == recovery.board.una and not sacks and dsack is None and not duplicate:
             return
-        probe_twice = dsack is not None and self._tail.came_twice(dsack)
+        probe_duplicated = dsack is not None and self._tail.is_duplicated(dsack)
         # A probe in vain is no retransmission in vain: that was the price to know.
-        info = AckInfo(una, sacks, None if probe_twice else dsack, duplicate, echoed_at)
+        info = AckInfo(una, sacks, None if probe_duplicated else dsack, duplicate, echoed_at)
         advance = una - recovery.board.una
         was_syn = not self.synchronized
         was, undone = recovery.phase, recovery.undone
@@ -334,7 +334,9 @@ class Sender(SendTimers):
                 self.congestion.set_mss(self.mss, 1)
         if recovery.recovering:
             self._tail.forget()  # What was lost is known, and has had its consequences.
-        elif self._tail.acknowledged(una, duplicate=duplicate and not sack, came_twice=probe_twice):
+        elif self._tail.acknowledged(
+            una, duplicate=duplicate and not sack, is_duplicated=probe_duplicated
+        ):
             recovery.on_tail_loss(self._tail.flight, now)
         if advance and not marked and not was_syn:
             self._open_window(advance, sample, now, was, undone=recovery.undone > undone)

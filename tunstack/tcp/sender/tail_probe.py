@@ -54,22 +54,22 @@ class TailLossProbe:
         """Ignore what becomes of the probe."""
         self.end = None
 
-    def came_twice(self, dsack: tuple[int, int]) -> bool:
+    def is_duplicated(self, dsack: tuple[int, int]) -> bool:
         """Whether a D-SACK reports the probe."""
         return self._retransmission and dsack[1] == self.end
 
-    def acknowledged(self, una: int, *, duplicate: bool, came_twice: bool) -> bool:
+    def acknowledged(self, una: int, *, duplicate: bool, is_duplicated: bool) -> bool:
         """Take an ACK (section 7.4.2); returns whether it shows that the probe repaired a loss.
 
         Args:
             una: Position of SEG.ACK.
             duplicate: Whether it is a duplicate ACK without any SACK blocks.
-            came_twice: Whether it says that the probe came twice.
+            is_duplicated: Whether it says that the probe came twice.
         """
         if self.end is None or una < self.end:
             return False
         repaired = False
-        if not self._retransmission or came_twice:
+        if not self._retransmission or is_duplicated:
             self.end = None
         elif una > self.end:
             self.end = None
