@@ -98,9 +98,7 @@ class Loop(ABC):
                     # A task that was woken may already cause the next packets: a poll costs less
                     # than to sleep and be woken.
                     began = trio.current_time()
-                    if (
-                        may_defer and count > _COALESCE_ABOVE and not self.stack.deferred
-                    ):  # Much to read.
+                    if may_defer and count > _COALESCE_ABOVE and not self.stack.deferred:
                         await self._coalesce_replies()
                     else:
                         await trio.lowlevel.checkpoint()
