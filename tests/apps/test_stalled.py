@@ -13,7 +13,7 @@ import trio
 from tunstack import Host, Limits, memory_pair
 from tunstack.apps import APPS
 from tunstack.tcp.segment import ACK, PSH, SYN, Segment
-from tunstack.wire import decode_datagram, decode_segment, decode_vnet, encode_segment
+from tunstack.wire import decode_datagram, decode_frame, decode_segment, encode_segment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,8 +45,8 @@ class Clients:
         for _ in range(30):
             await trio.lowlevel.checkpoint()
         for packet in self.link.receive(1000):
-            datagram = decode_datagram(decode_vnet(packet)[0] if self.link.offload else packet)
-            _, port, segment = decode_segment(datagram, trusted=self.link.offload)
+            datagram = (decode_frame if self.link.offload else decode_datagram)(packet)
+            _, port, segment = decode_segment(datagram)
             self.acknowledged[port] = (segment.seq + segment.length) % 2**32
 
     async def connect(self, port: int) -> bool:

@@ -35,9 +35,8 @@ from tunstack.ip.icmp import (
     IcmpMessage,
 )
 from tunstack.tcp.segment import ACK, RST, SYN, Segment
-from tunstack.wire import Reason, decode_datagram, encode_icmp, encode_segment
+from tunstack.wire import Reason, decode_datagram, encode_datagram, encode_icmp, encode_segment
 from tunstack.wire.checksum import checksum
-from tunstack.wire.ipv4 import encode_datagram
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence

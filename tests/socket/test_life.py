@@ -400,7 +400,7 @@ async def test_the_tap_sees_every_packet_and_what_was_made_of_it() -> None:
         await peer.connect()
         await listener.accept()
         peer.send(ACK, b"x")
-        peer.link.send([b"\x60nonsense"])
+        peer.link.send([b"\x45nonsense"])
         await trio.sleep(0.05)
         peer.segments()
     told = [(each.direction, each.before, each.after, each.verdict) for each in seen]

@@ -23,7 +23,7 @@ from tunstack.stack.stack import Stack
 from tunstack.tcp.config import Config
 from tunstack.tcp.segment import ACK, PSH, SYN, Segment
 from tunstack.tcp.sequence import MASK
-from tunstack.wire import decode_datagram, decode_segment, decode_vnet, encode_segment
+from tunstack.wire import decode_datagram, decode_frame, decode_segment, encode_segment
 
 if TYPE_CHECKING:
     from tunstack.ip.datagram import Buffer, Datagram
@@ -130,11 +130,9 @@ class Crowd:
         sent = []
         while self.stack.outgoing:
             packet: Buffer = b"".join(self.stack.outgoing.popleft())
-            if self.offload:
-                packet = decode_vnet(packet)[0]
-            datagram = decode_datagram(packet)
+            datagram = decode_frame(packet) if self.offload else decode_datagram(packet)
             if datagram.protocol == TCP:
-                sent.append(Packet(datagram, *decode_segment(datagram, trusted=self.offload)))
+                sent.append(Packet(datagram, *decode_segment(datagram)))
         self.latest = sent
         return sent
 

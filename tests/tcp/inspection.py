@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tunstack.tcp.listen.fast_open import FastOpen
     from tunstack.tcp.receiver.reassembly import Reassembly
     from tunstack.tcp.recovery.rack import Rack
-    from tunstack.tcp.recovery.recovery import Phase
+    from tunstack.tcp.recovery.recovery_variables import Phase
     from tunstack.tcp.recovery.scoreboard import Scoreboard
 
 _VARIABLES: Final = attrgetter(

@@ -20,8 +20,7 @@ from tunstack.tcp.connection.challenge import PER_PERIOD, PERIOD
 from tunstack.tcp.connection.state import State
 from tunstack.tcp.segment import ACK, RST, SYN, Segment
 from tunstack.tcp.sequence import MASK
-from tunstack.wire import decode_datagram, encode_icmp, encode_segment
-from tunstack.wire.ipv4 import encode_datagram
+from tunstack.wire import decode_datagram, encode_datagram, encode_icmp, encode_segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from tests.tcp.harness import CONFIG, MSS, Bench, Numbers, accepted, crossed, li
 from tunstack.tcp.congestion import Cubic, Reno
 from tunstack.tcp.connection.ecn import ACCEPT, CE, ECT_0, ECT_1, NOT_ECT, OFF, REQUEST
 from tunstack.tcp.connection.state import State
-from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.recovery.recovery_variables import Phase
 from tunstack.tcp.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN
 
 S = State

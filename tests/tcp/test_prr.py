@@ -27,7 +27,7 @@ from tests.tcp.flight import (
 )
 from tests.tcp.harness import MSS, NO_OPTIONS, Numbers, established
 from tunstack.tcp.recovery.prr import ProportionalRateReduction
-from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.recovery.recovery_variables import Phase
 from tunstack.tcp.segment import ACK, FIN, PSH
 
 FLIGHT: Final = 100

@@ -22,7 +22,7 @@ from tests.tcp.harness import (
     established,
 )
 from tunstack.tcp.congestion import Reno
-from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.recovery.recovery_variables import Phase
 from tunstack.tcp.segment import ACK, FIN, PSH
 
 RENO: Final = replace(CONFIG, congestion=Reno)

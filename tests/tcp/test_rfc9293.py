@@ -36,9 +36,8 @@ from tunstack.stack.stack import Stack
 from tunstack.tcp.congestion import Acknowledgement, Reno
 from tunstack.tcp.connection.state import State
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
-from tunstack.wire import decode_datagram, decode_segment, encode_segment
+from tunstack.wire import decode_datagram, decode_segment, encode_datagram, encode_segment
 from tunstack.wire.icmp import encode_icmp
-from tunstack.wire.ipv4 import encode_datagram
 
 if TYPE_CHECKING:
     from collections.abc import Callable

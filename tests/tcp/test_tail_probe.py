@@ -23,7 +23,7 @@ from tests.tcp.flight import (
     windows,
 )
 from tests.tcp.harness import MSS, NO_OPTIONS, Bench, Numbers, syn_sent
-from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.recovery.recovery_variables import Phase
 from tunstack.tcp.segment import ACK, FIN, PSH, SYN
 
 PTO: Final = 2 * RTT + 0.002

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.wire.damage import damaged
 from tunstack.tcp.segment import ACK, FIN, PSH, SYN, URG, Segment
-from tunstack.wire import Discard, decode_datagram, decode_segment, decode_vnet, encode_segment
+from tunstack.wire import Discard, decode_datagram, decode_frame, decode_segment, encode_segment
 from tunstack.wire.fast import segment as lean
 
 US, THEM = bytes((198, 51, 100, 2)), bytes((198, 51, 100, 1))
@@ -40,9 +40,8 @@ def reader(offload: bool) -> lean.Reader:
 
 def by_dpkt(frame: bytes, offload: bool) -> tuple[Any, ...] | None:
     """The same fields, read by dpkt; None for what is no packet of TCP with timestamps alone."""
-    packet, trusted = (decode_vnet(frame)[:2]) if offload else (frame, False)
-    datagram = decode_datagram(packet)
-    sport, dport, segment = decode_segment(datagram, trusted=trusted)
+    datagram = decode_frame(frame) if offload else decode_datagram(frame)
+    sport, dport, segment = decode_segment(datagram)
     names = datagram.src + datagram.dst + sport.to_bytes(2, "big") + dport.to_bytes(2, "big")
     return (
         names,

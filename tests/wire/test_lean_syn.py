@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.wire.damage import damaged
 from tunstack.tcp.segment import ACK, CWR, ECE, FIN, RST, SYN, URG, Segment
-from tunstack.wire import Discard, decode_datagram, decode_segment, decode_vnet, encode_segment
+from tunstack.wire import Discard, decode_datagram, decode_frame, decode_segment, encode_segment
 from tunstack.wire.fast.syn import SIZE, SynReader, read_syn_frame, read_syn_packet
 
 US, THEM = bytes((198, 51, 100, 2)), bytes((198, 51, 100, 1))
@@ -44,10 +44,9 @@ def reader(offload: bool) -> SynReader:
 
 
 def by_dpkt(frame: bytes, offload: bool) -> tuple[Any, ...]:
-    packet, trusted = (decode_vnet(frame)[:2]) if offload else (frame, False)
-    datagram = decode_datagram(packet)
+    datagram = decode_frame(frame) if offload else decode_datagram(frame)
     assert (datagram.more_fragments, datagram.fragment_offset, datagram.tos) == (False, 0, 0)
-    sport, dport, segment = decode_segment(datagram, trusted=trusted)
+    sport, dport, segment = decode_segment(datagram)
     names = datagram.src + datagram.dst + sport.to_bytes(2, "big") + dport.to_bytes(2, "big")
     return names, replace(segment, payload=bytes(segment.payload))
 

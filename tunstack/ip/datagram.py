@@ -33,6 +33,8 @@ class Datagram:
         more_fragments: The MF bit.
         fragment_offset: In octets.
         options: The options, as in the header.
+        trusted: Whether the checksum of the payload need not be verified, as the link offloads it.
+        gso_size: Octets of data in each segment that it stands for; 0 if it is one (offload).
     """
 
     src: Address
@@ -46,3 +48,5 @@ class Datagram:
     more_fragments: bool = False
     fragment_offset: int = 0
     options: bytes = b""
+    trusted: bool = False
+    gso_size: int = 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from tunstack.tcp.connection.state import State
-from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.recovery.recovery_variables import Phase
 
 if TYPE_CHECKING:
     from tunstack.socket.state import SocketState

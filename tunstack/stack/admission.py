@@ -81,6 +81,7 @@ class Admission:
         self._cookies = SynCookies(secret)
         self._numbers = numbers
         self._budget = context.memory.budget
+        self._configs = context.configs
         self._eviction = eviction
         self._counters = context.counters
 
@@ -162,7 +163,8 @@ class Admission:
         self._counters["syncookies_sent"] += 1
         packed = name.packed
         clock = timestamp(now, self._numbers.timestamp_offset(packed))
-        answer = self._cookies.make_syn_ack(packed, syn, listener.config, clock, now)
+        config = self._configs.fitted(listener.config, name.local)
+        answer = self._cookies.make_syn_ack(packed, syn, config, clock, now)
         return Decision(Verdict.SYN_COOKIE, answer)
 
     def _reset(self, name: FourTuple, segment: Segment, now: float) -> Decision:

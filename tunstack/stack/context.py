@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Interface
     from random import Random
 
+    from tunstack.stack.configs import Configs
     from tunstack.stack.flow import Flow
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
@@ -29,6 +30,7 @@ class Context:
 
     Attributes:
         limits: The limits of the host.
+        configs: Fits the configuration of a connection to its family.
         addresses: Its addresses.
         counters: How often what happened.
         demux: All connections and listeners, by four-tuple.
@@ -41,6 +43,7 @@ class Context:
     def __init__(
         self,
         interfaces: Iterable[IPv4Interface],
+        configs: Configs,
         config: Config,
         limits: Limits,
         *,
@@ -50,6 +53,7 @@ class Context:
     ) -> None:
         """Make all of them, empty."""
         self.limits = limits
+        self.configs = configs
         self.addresses = Addresses(interfaces)
         self.counters: Counter[str] = Counter()
         self.demux: Demultiplexer[Flow, Listener] = Demultiplexer(rng)

@@ -9,15 +9,16 @@ change: timer, wake-up, memory account.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from tunstack.ip.datagram import ICMP, TCP
+from tunstack.ip.datagram import TCP
 from tunstack.ip.demux import FourTuple
+from tunstack.ip.family import FAMILIES
 from tunstack.ip.fragments import UNFRAGMENTED, Fragments
 from tunstack.ip.options import fault
+from tunstack.stack.configs import Configs
 from tunstack.stack.context import Context
-from tunstack.stack.flow import FLOW_SIZE, IP_AND_TCP_HEADERS, Flow
+from tunstack.stack.flow import FLOW_SIZE, Flow
 from tunstack.stack.limits import Limits
 from tunstack.stack.opening import Opening
 from tunstack.stack.paths import Paths
@@ -34,8 +35,8 @@ from tunstack.wire import (
     Discard,
     Reason,
     decode_datagram,
+    decode_frame,
     decode_segment,
-    decode_vnet,
     read_gso_size,
 )
 from tunstack.wire.fast import segment as lean
@@ -57,15 +58,11 @@ _SMALL: Final = 2048
 """Octets of a packet up to which its data is copied, so that the packet itself is freed."""
 _DEFER_UNREAD: Final = 1 << 14
 """Unread octets from which the next batch waits until the application has read."""
-_LARGEST_PAYLOAD: Final = 0xFFFF - 20 - 60
-"""Of a segment that the link will cut, beside the largest headers."""
+Handler: TypeAlias = "Callable[[Datagram, Buffer, float], None]"
+"""Processes a whole datagram, the packet that completed it, and the time in seconds.
 
-
-def _fitted(config: Config, mtu: int, *, offload: bool) -> Config:
-    """Return `config` with segments that a link of `mtu` carries, large ones where it cuts them."""
-    largest = config.max_payload or (_LARGEST_PAYLOAD if offload else 0)
-    mss = min(config.mss, mtu - IP_AND_TCP_HEADERS)
-    return replace(config, mss=mss, max_payload=largest)
+It raises `Discard` for a datagram that is to be dropped.
+"""
 
 
 class Engine:
@@ -121,8 +118,11 @@ class Engine:
                 they take.
         """
         self.mtu = mtu
-        config = _fitted(config or Config(), mtu, offload=offload)
-        context = Context(interfaces, config, limits or Limits(), rng=rng, tap=tap, offload=offload)
+        configs = Configs(mtu, offload=offload)
+        config = configs.base(config or Config())
+        context = Context(
+            interfaces, configs, config, limits or Limits(), rng=rng, tap=tap, offload=offload
+        )
         self.limits = context.limits
         self.addresses = context.addresses
         self.counters = context.counters
@@ -138,6 +138,7 @@ class Engine:
         self.defer_acks = False
         self.deferred: list[Flow] = []
         self._offload = offload
+        self._decode = decode_frame if offload else decode_datagram
         self._read = lean.read_frame if offload else lean.read_packet
         self._read_syn = lean_syn.read_syn_frame if offload else lean_syn.read_syn_packet
         self._data_at = lean.HEADERS + (VNET_SIZE if offload else 0)
@@ -145,6 +146,15 @@ class Engine:
         self._predicted = 0
         self._timers: TimerQueue[Flow] = TimerQueue()
         self._pending = context.pending
+        self._protocols: dict[tuple[int, int], Handler] = {
+            (family.address_size, protocol): handler
+            for family in FAMILIES
+            for protocol, handler in (
+                (TCP, self._tcp_datagram_arrives),
+                (family.icmp, self.paths.icmp_arrives),
+            )
+        }
+        """What processes a datagram, by octets of its addresses and its protocol."""
         self._due: deque[Flow] = deque()
 
     # Packets
@@ -202,16 +212,13 @@ class Engine:
         self._segment_arrives(flow, segment, 0, frame, now)
 
     def _process(self, frame: Buffer, now: float, *, looped: bool) -> None:
-        packet, trusted, gso_size = frame, False, 0
         try:
             if (syn := self._read_syn(frame)) is not None:
                 name, segment = syn
                 self.addresses.check(name[:4], name[4:8], looped=looped)
                 self._tcp_arrives(name, segment, 0, frame, now)
                 return
-            if self._offload:
-                packet, trusted, gso_size = decode_vnet(frame)
-            datagram = decode_datagram(packet)
+            datagram = self._decode(frame)
             self.addresses.check(datagram.src, datagram.dst, looped=looped)
             if datagram.options and (wrong := fault(datagram.options)) is not None:
                 limit = self.opening.admission.icmp_errors
@@ -221,17 +228,13 @@ class Engine:
                 whole = self._fragment_arrives(datagram, frame, now)
                 if whole is None:
                     return
-                datagram, trusted, gso_size = whole, False, 0
-            if datagram.protocol == TCP:
-                sport, dport, segment = decode_segment(datagram, trusted=trusted)
-                segment.gso_size = gso_size
-                name = FourTuple(datagram.dst, dport, datagram.src, sport).incoming
-                self._tcp_arrives(name, segment, datagram.tos, frame, now)
-            elif datagram.protocol == ICMP:
-                self.paths.icmp_arrives(datagram, frame, now)
-            else:
+                datagram = whole
+                datagram.trusted, datagram.gso_size = False, 0
+            handler = self._protocols.get((len(datagram.dst), datagram.protocol))
+            if handler is None:
                 self.paths.refuse(datagram, self.opening.admission.icmp_errors, now)
                 raise Discard(Reason.UNKNOWN_PROTOCOL)
+            handler(datagram, frame, now)
         except Discard as discard:
             self.counters[discard.reason] += 1
             self.output.observe_in(frame, now, f"dropped: {discard.reason.phrase}")
@@ -248,6 +251,11 @@ class Engine:
         if whole is None:
             self.output.observe_in(frame, now, "fragment dropped" if dropped else "fragment kept")
         return whole
+
+    def _tcp_datagram_arrives(self, datagram: Datagram, frame: Buffer, now: float) -> None:
+        sport, dport, segment = decode_segment(datagram)
+        name = FourTuple(datagram.dst, dport, datagram.src, sport).incoming
+        self._tcp_arrives(name, segment, datagram.tos, frame, now)
 
     def _tcp_arrives(
         self, incoming: bytes, segment: Segment, tos: int, packet: Buffer, now: float

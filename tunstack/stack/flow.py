@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from tunstack.ip.family import family_of
 from tunstack.stack.peers import HEAVY
 from tunstack.tcp.budget import UNLIMITED, Budget
 from tunstack.tcp.congestion import name_of
@@ -15,6 +16,7 @@ from tunstack.tcp.connection.state import CLOSED, LISTEN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tunstack.ip.datagram import Address
     from tunstack.ip.demux import FourTuple
     from tunstack.stack.peers import Peer
     from tunstack.tcp.config import Config
@@ -26,10 +28,15 @@ GAP_SIZE: Final = 640
 """Octets that each run of data beyond a gap takes beside the data: measured as well."""
 RANGE_SIZE: Final = 200
 """Octets that each range of the scoreboard takes: measured as well."""
-IP_AND_TCP_HEADERS: Final = 40
-"""Octets, options not counted: what an MTU has before an MSS."""
+TCP_HEADER: Final = 20
+"""Octets, options not counted."""
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def headers(address: Address) -> int:
+    """Octets of the fixed headers of a segment to `address`: what an MTU has beside an MSS."""
+    return family_of(address).header + TCP_HEADER
 
 
 @dataclass(slots=True, frozen=True)
@@ -211,7 +218,7 @@ class Flow(Connection):
             snd_wnd=sender.wnd,
             rcv_wnd=receiver.wnd,
             snd_mss=sender.mss,
-            pmtu=sender.path.known + IP_AND_TCP_HEADERS,
+            pmtu=sender.path.known + headers(name.remote),
             rcv_mss=receiver.mss,
             unacked=sender.outstanding,
             notsent=sender.unsent,

@@ -54,6 +54,7 @@ class Opening:
         self._cookie_mint = ServerCookies(secret)
         self._cookie_cache = CookieCache()
         self._order = itertools.count()
+        self._configs = context.configs
         self._addresses = context.addresses
         self._demux = context.demux
         self._memory = context.memory
@@ -268,7 +269,7 @@ class Opening:
         packed = name.packed
         flow = Flow(
             name,
-            config or self.config,
+            self._configs.fitted(config or self.config, name.local),
             iss=self._numbers.isn(packed, now) if iss is None else iss,
             ts_offset=self._numbers.timestamp_offset(packed),
             budget=self._memory.budget,

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Final
 from tunstack.ip import icmp
 from tunstack.ip.demux import FourTuple
 from tunstack.ip.path_mtu import PathMtus, reported_mtu
-from tunstack.stack.flow import IP_AND_TCP_HEADERS
+from tunstack.stack.flow import headers
 from tunstack.tcp.sender import sizing
 from tunstack.tcp.sequence import within
 from tunstack.wire import (
     NOTHING_OFFLOADED,
     Discard,
     decode_datagram,
+    decode_frame,
     decode_icmp,
-    decode_vnet,
     encode_icmp,
 )
 
@@ -79,7 +79,7 @@ class Paths:
         It is ignored, and not counted, unless it is about a flow of this stack.
         """
         try:
-            datagram = decode_datagram(decode_vnet(packet)[0] if self._offload else packet)
+            datagram = (decode_frame if self._offload else decode_datagram)(packet)
             message = decode_icmp(datagram)
         except Discard:
             return
@@ -102,7 +102,7 @@ class Paths:
         unreachable = message.type == icmp.DESTINATION_UNREACHABLE
         if unreachable and message.code == icmp.FRAGMENTATION_NEEDED:
             if (mtu := reported_mtu(message)) is not None:
-                sizing.too_large(flow.sender, mtu - IP_AND_TCP_HEADERS, seq, now)
+                sizing.too_large(flow.sender, mtu - headers(name.remote), seq, now)
                 self.check_pmtu(flow, now)
             return
         if message.type == icmp.TIME_EXCEEDED and message.code == icmp.REASSEMBLY_TIME_EXCEEDED:
@@ -115,7 +115,7 @@ class Paths:
 
     def size_for(self, remote: Address) -> int:
         """Octets of TCP options and data that a packet to `remote` can carry."""
-        return self.mtus.get(remote) - IP_AND_TCP_HEADERS
+        return self.mtus.get(remote) - headers(remote)
 
     def check_pmtu(self, flow: Flow, now: float) -> None:
         """Record a lower path MTU that `flow` has found, for all flows to the same address."""
@@ -125,7 +125,7 @@ class Paths:
         path.pmtu_pending = False
         self._mark_pending(flow)
         remote = flow.four_tuple.remote
-        if self.mtus.lower(remote, path.limit + IP_AND_TCP_HEADERS, now):
+        if self.mtus.lower(remote, path.limit + headers(remote), now):
             self._output.counters["path_mtu_lowered"] += 1
             self._changed(remote)
             self._update_flows()

@@ -1,6 +1,6 @@
 """The codec: packets to and from validated values. No other code reads or writes packet headers.
 
-ipv4, tcp, icmp   one module a protocol
+ipv4, tcp, icmp   one module a protocol; ip finds the family's
 virtio, gso       the virtio-net header, and segmentation offload
 checksum          the Internet checksum (RFC 1071)
 discard           reasons to drop a packet
@@ -27,7 +27,7 @@ data's share is its checksum. The fast reader and writer take 1.1 and 0.8.
 from tunstack.wire.checksum import checksum, ones_sum, verifies
 from tunstack.wire.discard import Discard, Reason
 from tunstack.wire.icmp import decode_icmp, encode_icmp
-from tunstack.wire.ipv4 import decode_datagram, encode_datagram
+from tunstack.wire.ip import decode_datagram, decode_frame, encode_datagram
 from tunstack.wire.tcp import decode_segment, encode_segment
 from tunstack.wire.virtio import NO_OFFLOAD as NOTHING_OFFLOADED
 from tunstack.wire.virtio import SIZE as VNET_SIZE
@@ -35,6 +35,7 @@ from tunstack.wire.virtio import completed, decode_vnet, read_gso_size
 
 __all__ = [
     "decode_datagram",
+    "decode_frame",
     "encode_datagram",
     "decode_segment",
     "encode_segment",

@@ -10,7 +10,8 @@ from tunstack.ip.icmp import ERRORS, IcmpMessage
 from tunstack.wire.checksum import checksum, verifies
 from tunstack.wire.discard import Discard, Reason
 from tunstack.wire.dpkt_headers import IcmpHeader
-from tunstack.wire.ipv4 import MINIMUM_HEADER, decode_quote, encode_datagram, encode_header
+from tunstack.wire.ip import decode_quote, encode_datagram, encode_header
+from tunstack.wire.ipv4 import MINIMUM_HEADER
 
 _HEADER: Final[Struct] = Struct(">BBHI")
 _MAXIMUM_QUOTE: Final[int] = 576 - MINIMUM_HEADER - _HEADER.size

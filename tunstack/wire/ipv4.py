@@ -102,6 +102,8 @@ def _value(header: Ipv4Header, view: memoryview, start: int, end: int) -> Datagr
 def encode_header(datagram: Datagram, payload_length: int) -> bytes:
     """Encode the header of a datagram with `payload_length` octets of payload.
 
+    Options are padded to a multiple of four octets.
+
     Raises:
         ValueError: the datagram, or its options, would be longer than IPv4 allows.
     """
@@ -129,15 +131,3 @@ def encode_header(datagram: Datagram, payload_length: int) -> bytes:
     addresses = (datagram.src, datagram.dst)
     header_checksum = checksum(_FIXED_HEADER.pack(*fields, 0, *addresses), options)
     return _FIXED_HEADER.pack(*fields, header_checksum, *addresses) + options
-
-
-def encode_datagram(datagram: Datagram) -> list[Buffer]:
-    """Encode a packet as a list of buffers: the header, then the payload, not copied.
-
-    Options are padded to a multiple of four octets.
-
-    Raises:
-        ValueError: the datagram, or its options, would be longer than IPv4 allows.
-    """
-    header = encode_header(datagram, len(datagram.payload))
-    return [header, datagram.payload] if len(datagram.payload) else [header]

@@ -49,17 +49,13 @@ _ECN: Final = 0x03
 """The ECN field of the TOS octet (RFC 3168 section 5)."""
 
 
-def decode_segment(datagram: Datagram, *, trusted: bool = False) -> tuple[int, int, Segment]:
+def decode_segment(datagram: Datagram) -> tuple[int, int, Segment]:
     """Parse and validate the TCP segment that is the payload of a whole datagram.
 
     Unknown options are skipped (RFC 9293 MUST-6), and known ones with a wrong length. An illegal
     option length, 0, 1 or beyond the header, ends the parsing of options, and the segment is still
     accepted (MUST-7). Options are decoded on segments with and without SYN; the core decides which
     of them are valid where.
-
-    Args:
-        datagram: The IPv4 datagram.
-        trusted: Whether the checksum need not be verified, as with checksum offload.
 
     Returns:
         The source port, the destination port, and the segment, whose payload is a view.
@@ -71,7 +67,7 @@ def decode_segment(datagram: Datagram, *, trusted: bool = False) -> tuple[int, i
     size = len(view)
     if size < _MINIMUM_HEADER:
         raise Discard(Reason.TRUNCATED_TCP)
-    if not trusted:
+    if not datagram.trusted:
         pseudo_header = int.from_bytes(datagram.src + datagram.dst, "big") + TCP + size
         if (pseudo_header + ones_sum(view)) % 0xFFFF:
             raise Discard(Reason.BAD_TCP_CHECKSUM)
@@ -90,6 +86,7 @@ def decode_segment(datagram: Datagram, *, trusted: bool = False) -> tuple[int, i
         header.urp,
         view[header_length:],
     )
+    segment.gso_size = datagram.gso_size
     if datagram.tos & _ECN:
         segment.ecn = datagram.tos & _ECN
     if header_length != _MINIMUM_HEADER:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from tunstack.tcp.congestion import Acknowledgement
-from tunstack.tcp.recovery.recovery import AckInfo, Phase, Recovery
+from tunstack.tcp.recovery.recovery import Recovery
+from tunstack.tcp.recovery.recovery_variables import AckInfo, Phase
 from tunstack.tcp.recovery.sack_blocks import read_blocks
 from tunstack.tcp.sender import sizing
 from tunstack.tcp.sender.send_buffer import SendBuffer

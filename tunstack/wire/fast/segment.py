@@ -1,7 +1,7 @@
 """A fast reader and a header template for segments with timestamps and no other option.
 
 They apply to nearly every segment: without URG, in an IPv4 packet without options that is no
-fragment. The reader checks everything that :func:`~tunstack.wire.ipv4.decode_datagram` and
+fragment. The reader checks everything that :func:`~tunstack.wire.ip.decode_datagram` and
 :func:`~tunstack.wire.tcp.decode_segment` check, and unpacks both headers at once; for any other
 packet, or a malformed one, it returns None, and the general codec decodes it. The tests compare the
 two on every input that this one accepts. Only port 0 is accepted here: no connection has it.

@@ -1,0 +1,64 @@
+"""The configuration of a connection, fitted to the link and to the family of its addresses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from tunstack.ip.family import FAMILIES, Family, family_of
+from tunstack.stack.flow import TCP_HEADER
+from tunstack.tcp.config import Config
+
+if TYPE_CHECKING:
+    from tunstack.ip.datagram import Address
+
+_LARGEST_PACKET: Final = 0xFFFF
+_LARGEST_TCP_HEADER: Final = 60
+_ASSUMED: Final[int] = Config().default_send_mss
+_KEPT: Final = 256
+"""Configurations that are remembered of each family; a host has few."""
+
+
+class Configs:
+    """Fits configurations to a link and a family.
+
+    Attributes:
+        mtu: The largest packet that the link carries, in octets.
+    """
+
+    def __init__(self, mtu: int, *, offload: bool) -> None:
+        """Make it for a link of `mtu`, which with `offload` cuts large segments itself."""
+        self.mtu = mtu
+        self._offload = offload
+        smallest = min(family.header for family in FAMILIES)
+        self._fitted: dict[int, dict[Config, Config]] = {
+            family.address_size: {} for family in FAMILIES if family.header > smallest
+        }
+        """By octets of an address; :meth:`base` has what the other families want."""
+
+    def base(self, config: Config) -> Config:
+        """Return `config` as a connection of the family with the smallest header has it."""
+        largest = config.max_payload or (_LARGEST_PACKET if self._offload else 0)
+        return self._fit(replace(config, max_payload=largest), FAMILIES[0])
+
+    def fitted(self, config: Config, local: Address) -> Config:
+        """Return `config`, which :meth:`base` returned, as a connection from `local` has it."""
+        known = self._fitted.get(len(local))
+        if known is None:
+            return config
+        found = known.get(config)
+        if found is None:
+            if len(known) >= _KEPT:
+                known.clear()
+            found = known[config] = self._fit(config, family_of(local))
+        return found
+
+    def _fit(self, config: Config, family: Family) -> Config:
+        most = _LARGEST_PACKET - family.header - _LARGEST_TCP_HEADER
+        assumed = config.default_send_mss
+        return replace(
+            config,
+            mss=min(config.mss, self.mtu - family.header - TCP_HEADER),
+            max_payload=min(config.max_payload, most),
+            default_send_mss=family.default_mss if assumed == _ASSUMED else assumed,
+        )
