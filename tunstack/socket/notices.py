@@ -1,4 +1,4 @@
-"""What a program may wait for beside data: that all of it arrived, errors, and urgent data."""
+"""Waiting for acknowledgement of all data, for soft errors, and for urgent data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Notices:
-    """The part of a socket that waits for events; few sockets have one (:meth:`of`)."""
+    """The events of a socket besides data; created when needed (:meth:`of`)."""
 
     __slots__ = (
         "_acknowledged",
@@ -42,7 +42,7 @@ class Notices:
 
     @classmethod
     def of(cls, state: SocketState) -> Notices:
-        """Return the one of a socket, made when it is first asked for."""
+        """Return the `Notices` of a socket; it is created by the first call."""
         if state.notices is None:
             state.notices = cls(state)
         return state.notices
@@ -50,10 +50,10 @@ class Notices:
     async def wait_acknowledged(self) -> None:
         """As :meth:`tunstack.Socket.wait_acknowledged`."""
         flow = await self._until(self._acknowledged, _is_acknowledged)
-        if flow.error is not None:  # Even if `recv`, or SO_ERROR, has told of it already.
+        if flow.error is not None:  # Even if `recv` or SO_ERROR has reported it.
             raise OSError(flow.error.errno, flow.error.strerror)
         if flow.sender.una != flow.sender.end:
-            raise os_error(errno.ECONNRESET)  # The data has arrived, but not the end of it.
+            raise os_error(errno.ECONNRESET)  # The data has arrived, but our FIN has not.
 
     async def wait_soft_error(self) -> OSError:
         """As :meth:`tunstack.Socket.wait_soft_error`."""
@@ -81,13 +81,13 @@ class Notices:
         self._signals_seen = flow.receiver.urgent_signals
 
     async def receive_urgent(self, size: int, *, peek: bool) -> bytes:
-        """The octet of ``recv(size, MSG_OOB)``; waits for it if it was only announced so far."""
+        """Receive the urgent octet (MSG_OOB); waits for it if it was announced."""
         flow = await self._until(self._urgent, lambda flow: not flow.urgent_is_on_its_way)
         return flow.receiver.take_urgent(peek=peek)[:size]
 
     async def _until(self, waiter: Waiter, ready: Callable[[Flow], bool]) -> Flow:
         """Wait until the connection is `ready`; a checkpoint."""
-        await trio.lowlevel.checkpoint()  # Before the look, after which nothing may change.
+        await trio.lowlevel.checkpoint()  # Before the check: nothing may change after it.
         flow = self._socket.connected()
         waiter.check_free()
         self._conditions[waiter] = ready

@@ -1,4 +1,4 @@
-"""Socket options, by Linux's names: what each does here, and what it takes.
+"""Socket options, by Linux's names: their effects and values.
 
 At ``SOL_SOCKET``:
 
@@ -137,11 +137,11 @@ LONGEST_LINGER2: Final = 120
 """Seconds, Linux's."""
 
 NOTED: Final = frozenset({(SOL_SOCKET, SO_REUSEPORT)})
-"""Remembered and given back, without effect: there is no load sharing."""
+"""Stored and returned, without effect: there is no load sharing."""
 
 
 class Option(NamedTuple):
-    """How to read an option, and how to set it; None if that cannot be done."""
+    """The getter and the setter of an option; None if it has none."""
 
     get: Callable[[SocketState], int | bytes]
     set: Callable[[SocketState, Value], None] | None = None
@@ -199,7 +199,7 @@ def _note(sock: SocketState, level: int, name: int, value: int) -> None:
 
 
 def _checked(level: int, name: int, value: Buffer) -> Value:
-    """What the octets of an option are, by their length; each level has its own rule."""
+    """Decode the octets of an option by their length; each level has its own rule."""
     if level == IPPROTO_IP and len(value) < _INT.size:
         return bytes(value[:1])[0] if len(value) else 0
     if level in (SOL_SOCKET, IPPROTO_TCP) and len(value) < _INT.size and name != TCP_CONGESTION:
@@ -221,7 +221,7 @@ def _check_range(number: int, lowest: int, highest: int) -> None:
 
 
 def _receive_buffer(sock: SocketState) -> int:
-    """What it has grown to by now."""
+    """The present size of the receive buffer."""
     return sock.config.receive_sizes[0] if sock.flow is None else sock.flow.receiver.size
 
 
@@ -241,7 +241,7 @@ def _number(get: Callable[[SocketState], int], set: Callable[[SocketState, int],
 
 
 def _switch(parameter: str) -> Option:
-    """A parameter of `Config` that is on or off."""
+    """An option that is a bool of `Config`."""
     return _number(
         lambda sock: int(getattr(sock.config, parameter)),
         lambda sock, number: sock.change(**{parameter: bool(number)}),
@@ -249,7 +249,7 @@ def _switch(parameter: str) -> Option:
 
 
 def _count(parameter: str, lowest: int, highest: int) -> Option:
-    """A parameter of `Config`, in whole numbers; seconds among them."""
+    """An option that is a number of `Config`, in whole numbers or seconds."""
 
     def set(sock: SocketState, number: int) -> None:
         _check_range(number, lowest, highest)
@@ -259,7 +259,7 @@ def _count(parameter: str, lowest: int, highest: int) -> Option:
 
 
 def _buffer(parameter: str, get: Callable[[SocketState], int]) -> Option:
-    """A parameter of `Config` that fixes the size of a buffer, and what that is now."""
+    """An option that fixes the size of a buffer in `Config`."""
     return _number(
         get,
         lambda sock, number: sock.change(
@@ -268,7 +268,7 @@ def _buffer(parameter: str, get: Callable[[SocketState], int]) -> Option:
     )
 
 
-# What is of no kind
+# Others
 
 
 def _linger(sock: SocketState) -> bytes:
@@ -287,7 +287,7 @@ def _set_reuse_address(sock: SocketState, number: int) -> None:
 
 
 def _max_segment(sock: SocketState) -> int:
-    """What one segment carries when connected; before, what we will announce."""
+    """TCP_MAXSEG: the present MSS when connected; before, the MSS to announce."""
     flow = sock.flow
     if flow is not None and flow.state not in (State.SYN_SENT, State.CLOSED):
         return flow.sender.mss
@@ -306,7 +306,7 @@ def _notsent_lowat(sock: SocketState) -> int:
 
 
 def _set_notsent_lowat(sock: SocketState, number: int) -> None:
-    """It is unsigned, where all others have a sign; 0 is none."""
+    """Set TCP_NOTSENT_LOWAT, which is unsigned; 0 is off."""
     (signed,) = _INT.unpack((number & NO_LOWAT).to_bytes(_INT.size, sys.byteorder))
     _note(sock, IPPROTO_TCP, TCP_NOTSENT_LOWAT, signed)
     sock.notsent_lowat = number & NO_LOWAT or NO_LOWAT
@@ -349,13 +349,13 @@ def _set_syn_count(sock: SocketState, number: int) -> None:
 
 
 def _syn_timeout(sock: SocketState, count: int) -> float:
-    """How long it takes, in seconds, until a SYN sent again `count` times is given up."""
+    """Return R2 for a SYN with `count` retransmissions, in seconds (TCP_SYNCNT)."""
     config = sock.config
     return sum(min(config.rto_initial * 2.0**n, config.rto_max) for n in range(count + 1))
 
 
 def _deferring(sock: SocketState) -> int:
-    """When a SYN,ACK is sent for the last time while data is waited for, in seconds."""
+    """Return the time of the last SYN,ACK retransmission in seconds (TCP_DEFER_ACCEPT)."""
     count = sock.config.defer_accept
     return int(_syn_timeout(sock, count - 1)) if count else 0
 
@@ -406,14 +406,14 @@ def _set_tos(sock: SocketState, number: int) -> None:
 
 
 def _set_fast_open(sock: SocketState, number: int) -> None:
-    """How many connections may be open before their handshake has ended (RFC 7413); 0 for none."""
+    """Set TCP_FASTOPEN: the limit of pending Fast Open requests (RFC 7413); 0 is off."""
     if number < 0 or sock.flow is not None:
         raise os_error(errno.EINVAL)
     sock.change(fast_open_queue=min(number, MAX_BACKLOG))
 
 
 def _set_fast_open_connect(sock: SocketState, number: int) -> None:
-    """Whether `connect` waits for what is sent first, to take it along in the SYN."""
+    """Set TCP_FASTOPEN_CONNECT: `connect` defers the SYN until there is data for it."""
     if number not in (0, 1) or sock.flow is not None or sock.listener is not None:
         raise os_error(errno.EINVAL)
     sock.change(fast_open_connect=bool(number))

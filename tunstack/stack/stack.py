@@ -56,7 +56,7 @@ class Stack(Engine):
 
     @property
     def config(self) -> Config:
-        """What every connection begins with."""
+        """The default configuration of connections."""
         return self.opening.config
 
     @config.setter
@@ -87,17 +87,16 @@ class Stack(Engine):
         self.paths.forward_icmp = forward_icmp
 
     def connections(self) -> list[TcpInfo]:
-        """All connections, those in TIME-WAIT included, in the order in which they began."""
+        """Return all connections, those in TIME-WAIT included, in order of creation."""
         flows, waits = self.demux.connections, self.time_waits
         infos = [(flow.number, flow.info()) for flow in flows]
         infos += [(wait.number, wait.info()) for wait in waits]
         return [info for _, info in sorted(infos, key=itemgetter(0))]
 
     def statistics(self) -> dict[str, int]:
-        """Return all counters by name; those of what never happened are 0.
+        """Return all counters by name; unused ones are 0.
 
-        What they are called, and which of them are no counters, :mod:`tunstack.stack.statistics`
-        says.
+        For their names, and which of them are gauges, see :mod:`tunstack.stack.statistics`.
         """
         return collected(
             self.counters,
@@ -130,7 +129,7 @@ class Stack(Engine):
         return self.addresses.source_for(remote)
 
     def bind(self, local: Address | None, port: int, *, reuse: bool) -> int:
-        """Take a port at one of our addresses, or at all; returns it.
+        """Bind a port at one of our addresses, or at all; returns the port.
 
         Args:
             local: One of our addresses; None for all.
@@ -145,17 +144,17 @@ class Stack(Engine):
         return self.demux.bind(local, port, reuse=reuse)
 
     def unbind(self, local: Address | None, port: int, *, reuse: bool) -> None:
-        """Release what :meth:`bind` took."""
+        """Release a port bound by :meth:`bind`."""
         self.demux.unbind(local, port, reuse=reuse)
 
     def listen(
         self, local: Address | None, port: int, backlog: int, config: Config | None = None
     ) -> Listener:
-        """Passive OPEN on a port that is bound; raises OSError (EADDRINUSE)."""
+        """Passive OPEN on a bound port; raises OSError (EADDRINUSE)."""
         return self.opening.listen(local, port, backlog, config)
 
     def unlisten(self, local: Address | None, port: int, listener: Listener) -> None:
-        """Close a listener; connections that wait in it are reset."""
+        """Close a listener, and reset the connections in its queues."""
         self.opening.unlisten(local, port, listener)
 
     def connect(
@@ -175,12 +174,12 @@ class Stack(Engine):
         )
 
     def attach(self, flow: Flow, changed: Callable[[], None]) -> None:
-        """An application has `flow` from now on: call `changed` when it may go on."""
+        """Attach an application to `flow`; `changed` is called on events it may wait for."""
         flow.changed = changed
         self.memory.budget.add(SOCKET_SIZE)
 
     def detach(self, flow: Flow) -> None:
-        """Its application has `flow` no more."""
+        """Detach the application from `flow`."""
         if flow.changed is not None:
             flow.changed = None
             self.memory.budget.add(-SOCKET_SIZE)
@@ -195,20 +194,20 @@ class Stack(Engine):
     def send(
         self, flow: Flow, data: Buffer, now: float, *, urgent: bool = False, more: bool = False
     ) -> int:
-        """SEND: queue `data`, or as much of it as there is room for; returns how many octets.
+        """SEND: queue as much of `data` as fits; returns the number of octets.
 
-        If `immediate`, a reply that fits in one segment, and may go at once, is in `outgoing` then.
-        Otherwise `Flow.pending` is set: call :meth:`flush`.
+        If `immediate`, a reply that fits in one segment and may be sent at once is put in
+        `outgoing`. Otherwise `Flow.pending` is set: call :meth:`flush`.
 
         Args:
             flow: The connection.
             data: The octets.
             now: Seconds.
-            urgent: Whether the last one is urgent.
-            more: Whether a segment that it does not fill waits for the next call.
+            urgent: Whether the last octet is urgent.
+            more: Whether a partial segment waits for the next call (MSG_MORE).
 
         Raises:
-            OSError: EPIPE after shutdown, ENOTCONN, or what ended the connection.
+            OSError: EPIPE after shutdown, ENOTCONN, or the connection's error.
         """
         sender = flow.sender
         sender.more = more
@@ -216,7 +215,7 @@ class Stack(Engine):
             if self.immediate and not flow.pending:
                 assert flow.write is not None
                 if fast_path.try_send(flow, data, now, flow.write):
-                    # As `_settle`, but there is nothing to wake for.
+                    # As `_settle`, without a wake-up.
                     scheduled = flow.scheduled
                     due = sender.early_timer or sender.timer
                     if scheduled is None or (due is not None and due < scheduled):
@@ -239,12 +238,12 @@ class Stack(Engine):
                 fast_path.restamp_last(flow, now)
 
     def read(self, flow: Flow, size: int, *, peek: bool = False) -> bytes:
-        """RECEIVE: take at most `size` octets; ``b""`` at the end of the stream.
+        """RECEIVE: return at most `size` octets; ``b""`` at the end of the stream.
 
         `Flow.pending` is set if a window update is due then: call :meth:`flush`.
 
         Raises:
-            OSError: what ended the connection.
+            OSError: The connection's error.
         """
         data = flow.peek(size) if peek else flow.receive(size)
         memory = self.memory
@@ -257,7 +256,7 @@ class Stack(Engine):
         return data
 
     def push(self, flow: Flow, *, small: bool) -> None:
-        """Send what waits for more to come; if `small`, what Nagle's algorithm holds as well."""
+        """Send what TCP_CORK or MSG_MORE holds back; if `small`, what Nagle does as well."""
         sender = flow.sender
         if small:
             sender.push()
@@ -266,7 +265,7 @@ class Stack(Engine):
             self.mark_pending(flow)
 
     def reconfigure(self, flow: Flow, config: Config, *, only_nodelay: bool = False) -> None:
-        """Give `flow` other parameters; `only_nodelay`: none but that one have changed."""
+        """Apply changed socket options; `only_nodelay`: only TCP_NODELAY has changed."""
         flow.reconfigure(config)
         if flow.sender.unsent or not only_nodelay:
             self.mark_pending(flow)
@@ -274,12 +273,12 @@ class Stack(Engine):
     # Closing
 
     def withhold_syn(self, flow: Flow) -> None:
-        """After :meth:`connect`: the SYN waits for data to take along (RFC 7413)."""
+        """After :meth:`connect`: defer the SYN until there is data for it (RFC 7413)."""
         flow.withhold_syn()
         self.mark_pending(flow)
 
     def shutdown(self, flow: Flow, *, send: bool = True, receive: bool = False) -> None:
-        """End our half, behind all that was sent (SHUT_WR), or stop reading (SHUT_RD)."""
+        """Send FIN after all queued data (SHUT_WR), or stop reading (SHUT_RD)."""
         if receive:
             flow.shutdown_receive()
         if send:
@@ -287,15 +286,15 @@ class Stack(Engine):
         self.mark_pending(flow)
 
     def close(self, flow: Flow, linger: float | None = None) -> None:
-        """CLOSE: the application detaches; what it has sent is still delivered.
+        """CLOSE: detach the application; queued data is still delivered.
 
-        With `linger` the rest is reset after so many seconds (SO_LINGER).
+        With `linger`, the connection is reset if that takes more seconds (SO_LINGER).
         """
         self.detach(flow)
         flow.close(linger)
         self.mark_pending(flow)
 
     def abort(self, flow: Flow) -> None:
-        """ABORT: end `flow` with a RST; an application that is attached hears of it."""
+        """ABORT: close `flow` with a RST; an attached application is woken."""
         flow.abort()
         self.mark_pending(flow)
