@@ -125,7 +125,7 @@ def test_what_is_used_of_a_module_is_found() -> None:
 
 
 @pytest.mark.parametrize("part", ["tcp/**/*.py", "ip/**/*.py", "stack/*.py"])
-def test_the_core_is_given_its_chance_and_asks_the_system_for_nothing(part: str) -> None:
+def test_the_core_gets_time_and_randomness_as_arguments(part: str) -> None:
     """Both modules have parts that are harmless: the type of what is given, and names of errors."""
     paths = list((ROOT / "tunstack").glob(part))
     assert paths

@@ -329,7 +329,7 @@ async def test_an_answer_that_is_there_comes_before_the_timer_that_waits_for_it(
 # Bugs of ours
 
 
-async def test_a_bug_in_processing_a_packet_is_counted_and_told_and_others_go_on(
+async def test_an_exception_in_processing_a_packet_is_counted_and_logged_and_others_continue(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     right = Stack.handle_packet

@@ -56,7 +56,7 @@ def test_it_goes_out_without_a_flush() -> None:
     assert crowd.stack.deadline() is not None  # The timers know of it.
 
 
-def test_where_not_all_is_ordinary_it_waits_for_the_flush() -> None:
+def test_off_the_fast_path_it_waits_for_the_flush() -> None:
     crowd, flow = exchange(at_once=False)
     crowd.stack.send(flow, b"hello", crowd.now)
     assert not crowd.stack.outgoing

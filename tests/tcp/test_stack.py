@@ -101,7 +101,7 @@ def test_icmp_message_that_changes_nothing(kind: int, code: int) -> None:
     assert flow.soft_error is None
 
 
-def test_a_segment_whose_fragments_were_not_put_together_ends_nothing() -> None:
+def test_reassembly_time_exceeded_does_not_end_the_connection() -> None:
     """It goes again; meanwhile the application may know of it (SHLD-25)."""
     bench, flow = connecting()
     report(bench, flow, icmp.TIME_EXCEEDED, icmp.REASSEMBLY_TIME_EXCEEDED)
@@ -145,7 +145,7 @@ def test_icmp_error_about_a_flow_that_is_not_here_is_shown_to_who_may_have_it() 
     assert [each.stack.statistics()["icmp_unmatched"] for each in (bench, other)] == [0, 1]
 
 
-def test_icmp_error_about_a_flow_that_is_here_is_nobody_elses() -> None:
+def test_an_icmp_error_about_a_local_flow_is_not_forwarded() -> None:
     bench, flow = connecting()
     forwarded: list[bytes] = []
     bench.stack.paths.forward_icmp = forwarded.append
@@ -259,7 +259,7 @@ def test_segment_to_a_closed_port_draws_a_reset() -> None:
     bench.expect(RST | ACK, seq=0, ack=101)
 
 
-def test_stray_ack_to_a_listener_draws_a_reset() -> None:
+def test_an_unmatched_ack_to_a_listener_draws_a_reset() -> None:
     """Section 3.10.7.2, second."""
     bench = StackBench()
     for flags in (ACK, SYN | ACK, FIN | ACK):
@@ -296,7 +296,7 @@ def told(observation: Observation) -> str:
     return observation.comment.partition(";")[0]
 
 
-def test_observations_tell_what_was_made_of_each_packet() -> None:
+def test_observations_have_the_verdict_of_each_packet() -> None:
     bench = StackBench()
     seen: list[Observation] = []
     bench.stack.set_tap(seen.append)
@@ -321,7 +321,7 @@ def test_observations_tell_what_was_made_of_each_packet() -> None:
     ]
 
 
-def test_info_tells_of_a_connection() -> None:
+def test_tcp_info_of_a_connection() -> None:
     bench = StackBench()
     bench.handshake(ts_val=None)
     bench.arrive(ACK | PSH, seq=1, ack=1, payload=b"unread")

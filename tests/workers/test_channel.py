@@ -90,7 +90,7 @@ async def test_the_end_comes_after_what_was_sent_and_the_other_way_stays_open(
     assert await left.receive() == ServiceMessage("more")
 
 
-async def test_to_send_to_who_is_gone_does_nothing(channels: tuple[Channel, Channel]) -> None:
+async def test_a_send_to_a_closed_peer_does_nothing(channels: tuple[Channel, Channel]) -> None:
     left, right = channels
     right.close()
     left.send(Ready())

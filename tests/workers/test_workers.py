@@ -26,12 +26,12 @@ pytestmark = pytest.mark.kernel
 OURS = "198.51.100.2"
 MANY = 48
 """Connections; that two workers are not both needed for them happens once in 2**47 times."""
-PATIENCE = 60
+TIMEOUT = 60
 
 
 @pytest.fixture
 async def namespace() -> AsyncIterator[tunstack.Namespace]:
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         async with tunstack.open_namespace() as namespace:
             yield namespace
 
@@ -87,7 +87,7 @@ async def test_a_connection_that_was_idle_for_longer_than_the_kernel_remembers_i
         assert all([await each.is_answered() for each in opened])
 
 
-async def test_the_death_of_a_worker_ends_its_own_connections_only_and_it_is_started_anew(
+async def test_a_dead_worker_loses_its_own_connections_only_and_is_restarted(
     namespace: tunstack.Namespace, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with namespace.open_workers(services.echo, 2) as workers, clients(namespace) as opened:
@@ -138,7 +138,7 @@ async def test_statistics_add_up_and_those_of_the_dead_are_not_lost(
     assert workers.pids == [None] * 3
 
 
-async def test_the_parent_hears_what_workers_tell_to_their_end(
+async def test_the_parent_receives_the_workers_messages_until_their_end(
     namespace: tunstack.Namespace,
 ) -> None:
     heard: list[tuple[int, Any]] = []

@@ -248,7 +248,7 @@ class Host(Loop):
         threads that are not trio's; see :mod:`tunstack.socket.factory`.
 
         Args:
-            others: What becomes of families and types of the internet that the host does not speak
+            others: What to do for internet families and types that the host does not support
                 (IPv6, UDP, raw sockets). ``"refuse"`` raises OSError, EAFNOSUPPORT or
                 EPROTONOSUPPORT, so that nothing goes by the machine's own network unseen;
                 ``"kernel"`` makes them the machine's.

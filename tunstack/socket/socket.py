@@ -429,11 +429,11 @@ class Socket(Surface):
 
         That is what ICMP says, and that the third retransmission of a segment had no answer
         (ETIMEDOUT), as long as the connection has not ended by it. Of several since the last call
-        it returns the latest. A program that does not call is not told (RFC 9293 section
+        it returns the latest. Soft errors are not reported otherwise (RFC 9293 section
         3.9.1.8, MUST-47, SHLD-20).
 
         Raises:
-            OSError: ENOTCONN, there will be none any more.
+            OSError: ENOTCONN, as the connection has ended.
             trio.BusyResourceError: another task waits for it.
         """
         return await Notices.of(self._state).wait_soft_error()
@@ -446,7 +446,7 @@ class Socket(Surface):
         It stands in the stream, or still will; :attr:`urgent_remaining` says how far to read.
 
         Raises:
-            OSError: ENOTCONN, nothing can come any more.
+            OSError: ENOTCONN, as no more data can arrive.
             trio.BusyResourceError: another task waits for it, or for its octet.
         """
         await Notices.of(self._state).wait_urgent()

@@ -57,5 +57,5 @@ class Observation:
         states = self.before or ""
         if self.after is not None and self.after != self.before:
             states = f"{self.before or 'none'} -> {self.after}"
-        told = ": ".join(part for part in (states, self.verdict) if part)
-        return "; ".join(part for part in (told, str(self.windows or "")) if part)
+        text = ": ".join(part for part in (states, self.verdict) if part)
+        return "; ".join(part for part in (text, str(self.windows or "")) if part)

@@ -1,4 +1,4 @@
-"""ICMP in and out, and the path MTUs that it tells."""
+"""ICMP in and out, and path MTU discovery."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ _OWN_COUNTERS: Final = (
 """Statistics that are neither a `Reason`'s nor a `Verdict`'s, the host's among them."""
 
 GAUGES: Final = frozenset({"memory_held", "half_open"})
-"""Statistics that tell what is the case now, not how often something happened."""
+"""Statistics that are gauges, not counters."""
 
 
 def collected(

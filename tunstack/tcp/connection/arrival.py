@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tunstack.tcp.connection.connection import Connection
 
 _PAWS_INVALID_AFTER: Final = 24 * 86400.0
-"""Seconds after which TS.Recent says nothing any more (RFC 7323 section 5.5)."""
+"""Seconds after which TS.Recent is invalid (RFC 7323 section 5.5)."""
 
 _ACCEPTED: Final = Verdict.ACCEPTED
 _CLOSE_STATES: Final = frozenset({FIN_WAIT_1, CLOSING, LAST_ACK})
@@ -112,7 +112,7 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
     connection.enter(ESTABLISHED)
     if segment.flags & URG:
         _sixth_check_urg(connection, segment)
-    # Text or FIN in a SYN,ACK: section 3.10.7.3 goes on with the sixth step of the rest.
+    # Text or FIN in a SYN,ACK: section 3.10.7.3 continues with the sixth step.
     return _text_and_fin(connection, segment, (segment.seq + 1) & MASK, now)
 
 

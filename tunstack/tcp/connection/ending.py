@@ -97,7 +97,7 @@ class Ending(Transmitter):
         if self.receiver.buffer.size:
             self.receiver.buffer.clear()
             self.receiver.finished = False  # Reads must fail, not return the end of stream.
-        self.end(OSError(errno.ECONNABORTED, "Connection given up: the host is full"))
+        self.end(OSError(errno.ECONNABORTED, "Connection evicted: the host is full"))
 
     def send_reset(self, seq: int) -> None:
         """Queue a RST with sequence number `seq`."""

@@ -1,4 +1,4 @@
-"""Loss recovery: loss detection, retransmission, the congestion window meanwhile.
+"""Loss recovery: loss detection, retransmission, cwnd in recovery.
 
 recovery            fast recovery (RFC 6675, 6582) and recovery after a timeout
 recovery_variables  congestion state, *recover*, pipe

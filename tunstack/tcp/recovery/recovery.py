@@ -1,4 +1,4 @@
-"""Loss recovery: detect losses, choose retransmissions, set cwnd meanwhile (Linux's tcp_input.c).
+"""Loss recovery: loss detection, retransmission, cwnd in recovery (Linux's tcp_input.c).
 
 With SACK, losses are detected by RACK (RFC 8985), cwnd follows PRR (RFC 6937), and pipe is RFC
 6675's. Without SACK, the rules are NewReno's (RFC 6582), by duplicate ACKs. A spurious recovery is

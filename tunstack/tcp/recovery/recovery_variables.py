@@ -130,7 +130,7 @@ class RecoveryVariables:
         self._not_in_pipe = 1
 
     def on_syn_acked(self) -> None:
-        """Count pipe as usual: our SYN is not outstanding any more."""
+        """Count all of pipe again, as our SYN is acknowledged."""
         self._not_in_pipe = 0
 
     def change_congestion(self, congestion: CongestionControl) -> None:

@@ -115,7 +115,7 @@ class SendBuffer:
     def _shrink(self, index: int, waste: int) -> None:
         """Copy the rest of a chunk, to free its `waste` acknowledged octets.
 
-        A peer could keep them here for good by acknowledging all but an octet. While much is
+        A peer could keep them in memory by acknowledging all but an octet. While much is
         queued, nothing is copied.
         """
         chunk = self._chunks[index]
