@@ -135,7 +135,7 @@ def test_the_ladder_and_the_capture_show_a_whole_connection(
         "LAST-ACK → CLOSED",
     ):
         assert text in ladder
-    assert "tunstack run: 1 packet is left out: 1 IPv6 router solicitation\n" in ladder
+    assert "left out" not in ladder
     comments = [packet.comment for packet in read_capture(file)]
     assert "LISTEN -> SYN-RECEIVED: accepted" in comments
     assert "SYN-RECEIVED -> ESTABLISHED: accepted; cwnd 13480, mss 1348" in comments

@@ -38,7 +38,7 @@ NETWORK = ("--address", "198.51.100.2/24")
         (["serve", "http"], r"tunstack serve: Missing option '--address'"),
         (["serve", *NETWORK], r"tunstack serve: Missing argument"),
         (["serve", "http", "--address", "198.51.100.2"], r"serve: .*has no prefix length"),
-        (["serve", "http", "--address", "x/24"], r"serve: 'x/24' is no IPv4 address"),
+        (["serve", "http", "--address", "x/24"], r"serve: 'x/24' is no IP address"),
         (
             ["serve", "http", *NETWORK, "--kernel-address", "10.0.0.1"],
             r"serve: the kernel's address 10.0.0.1 is not in 198.51.100.0/24",

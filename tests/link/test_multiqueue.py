@@ -43,7 +43,7 @@ def packets_in(descriptor: int, header: int) -> list[bytes]:
 async def test_each_flow_has_one_queue_and_each_queue_has_flows(
     namespace: NetworkNamespace, offload: bool
 ) -> None:
-    queues = await namespace.open_queues(f"{OURS}/24", 3, mtu=1400, offload=offload)
+    queues = await namespace.open_queues(3, f"{OURS}/24", mtu=1400, offload=offload)
     assert (queues.mtu, queues.offload) == (1400, offload)
     for _ in range(64):
         with namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
@@ -62,9 +62,9 @@ async def test_each_flow_has_one_queue_and_each_queue_has_flows(
 
 
 async def test_a_device_that_someone_has_open_is_not_shared(namespace: NetworkNamespace) -> None:
-    queues = await namespace.open_queues(f"{OURS}/24", 2, name="mine")
+    queues = await namespace.open_queues(2, f"{OURS}/24", name="mine")
     with pytest.raises(SetupError, match="the device mine is in use by another process"):
-        await namespace.open_queues(f"{OURS}/24", 2, name="mine")
+        await namespace.open_queues(2, f"{OURS}/24", name="mine")
     queues.close()
 
 
@@ -75,15 +75,15 @@ async def test_a_persistent_device_must_have_been_made_for_several(
     await namespace.run_process(command.format("one", ""), shell=True)
     await namespace.run_process(command.format("many", "multi_queue"), shell=True)
     with pytest.raises(SetupError, match="one exists and is no TUN device that several processes"):
-        await namespace.open_queues(f"{OURS}/24", 2, name="one")
+        await namespace.open_queues(2, f"{OURS}/24", name="one")
     for _ in range(2):  # It may be had again when it was left.
-        queues = await namespace.open_queues(f"{OURS}/24", 2, name="many")
+        queues = await namespace.open_queues(2, f"{OURS}/24", name="many")
         assert len(queues.descriptors) == 2
         queues.close()
 
 
 async def test_a_queue_detects_that_its_device_was_deleted(namespace: NetworkNamespace) -> None:
-    queues = await namespace.open_queues(f"{OURS}/24", 2)
+    queues = await namespace.open_queues(2, f"{OURS}/24")
     assert not any(map(is_deleted, queues.descriptors))
     await namespace.run_process(["ip", "link", "delete", queues.name])
     assert all(map(is_deleted, queues.descriptors))
@@ -94,6 +94,6 @@ async def test_a_queue_detects_that_its_device_was_deleted(namespace: NetworkNam
 
 
 async def test_there_may_be_as_many_queues_as_are_promised(namespace: NetworkNamespace) -> None:
-    queues = await namespace.open_queues(f"{OURS}/24", 253)
+    queues = await namespace.open_queues(253, f"{OURS}/24")
     assert len(set(queues.descriptors)) == 253
     queues.close()

@@ -16,7 +16,7 @@ import trio
 
 from tests.socket.network import OURS, PORT, THEIRS, connected, fails, host_and_peer, host_pair
 from tunstack import Socket
-from tunstack.link.device import held_addresses
+from tunstack.link.netlink import Netlink
 from tunstack.socket.stdlib import StdlibSocket
 
 if TYPE_CHECKING:
@@ -245,8 +245,8 @@ async def test_a_task_that_outlives_the_block_has_the_kernels_in_threads() -> No
 async def test_devices_can_be_made_and_looked_at_within_the_block() -> None:
     """That takes sockets of the kernel's, for requests about its interfaces."""
     async with host_and_peer() as (host, _):
-        with host.socket_factory():
-            assert held_addresses() is not None
+        with host.socket_factory(), Netlink() as netlink:
+            assert netlink.addresses() is not None
 
 
 # What trio and anyio do of themselves

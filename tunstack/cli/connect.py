@@ -76,8 +76,8 @@ Exit status:
 def connect(
     host: str,
     port: int,
-    address: str,
-    kernel_address: str | None,
+    addresses: tuple[str, ...],
+    kernel_addresses: tuple[str, ...],
     device_name: str | None,
     wait: float | None,
     mtu: int | None,
@@ -103,9 +103,9 @@ def connect(
         async with (
             watching("tunstack connect", pcap=pcap, trace=trace) as tap,
             tunstack.open_host(
-                address,
+                *addresses,
                 name=device_name,
-                peer=kernel_address,
+                peer=kernel_addresses or None,
                 mtu=mtu,
                 seed=seed,
                 tap=tap,

@@ -100,14 +100,26 @@ OFFLOAD: Final = click.option(
 )
 ADDRESS: Final = click.option(
     "--address",
+    "addresses",
     required=True,
+    multiple=True,
     metavar="A/LEN",
-    help="tunstack's IPv4 address and the length of its network's prefix.",
+    help="tunstack's address and the length of its network's prefix, as 198.51.100.2/24 or"
+    " 2001:db8::2/64; or a whole network, as 198.51.100.0/24, of which it has every address. It may"
+    " be given several times.",
 )
 KERNEL_ADDRESS: Final = click.option(
     "--kernel-address",
+    "kernel_addresses",
+    multiple=True,
     metavar="A",
-    help="The kernel's address on the device; the first other one of the network by default.",
+    help="The kernel's address on the device, one for each family; the first other one of the"
+    " network by default.",
+)
+IPV6: Final = click.option(
+    "--ipv6/--no-ipv6",
+    default=True,
+    help="Whether the network has IPv6 addresses beside those of IPv4; it has by default.",
 )
 DEVICE_NAME: Final = click.option(
     "--device-name",

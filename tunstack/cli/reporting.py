@@ -10,6 +10,8 @@ import trio
 from tunstack.cli.counting import CountedStream, describe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import tunstack
     from tunstack.apps import App
 
@@ -41,9 +43,10 @@ class Report:
             self.closed = True
             self._scope.cancel()
 
-    def serves(self, app: App, address: str, port: int) -> None:
-        """Print an app and its address."""
-        self.say(f"{app.name} on {address.partition('/')[0]}:{port}")
+    def serves(self, app: App, addresses: Iterable[str], port: int) -> None:
+        """Print an app and its addresses."""
+        for address in addresses:
+            self.say(f"{app.name} on {endpoint(address.partition('/')[0], port)}")
 
     def count(self, received: int, sent: int, *, broken: bool) -> None:
         """Add a closed connection to the totals, with its octets in each direction."""
@@ -123,4 +126,9 @@ def _peer_of(stream: trio.SocketStream) -> str:
         address, port = stream.socket.getpeername()[:2]
     except OSError:  # The connection was reset before it was accepted.
         return "(gone)"
-    return f"{address}:{port}"
+    return endpoint(address, port)
+
+
+def endpoint(address: str, port: int) -> str:
+    """Return ``198.51.100.2:80``, or ``[2001:db8::2]:80`` (RFC 3986 section 3.2.2)."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -11,10 +11,18 @@ import trio
 
 import tunstack
 from tunstack.apps import APPS, App
-from tunstack.cli.options import WORKERS, check_workers, host_options, read_apps, stdout_beside
+from tunstack.cli.options import (
+    IPV6,
+    WORKERS,
+    check_workers,
+    host_options,
+    read_apps,
+    stdout_beside,
+)
 from tunstack.cli.running import execute, in_foreground, run_inside, settle
 from tunstack.cli.watching import watching
 from tunstack.cli.worker_service import serve_apps
+from tunstack.deploy.addresses import default_addresses
 
 if TYPE_CHECKING:
     from tunstack.path.impair import Impairments
@@ -52,6 +60,7 @@ standard error.
     help=f"Serve this on {ADDRESS}, http by default; may be repeated. Apps: {', '.join(APPS)}.",
 )
 @host_options
+@IPV6
 @WORKERS
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
@@ -62,6 +71,7 @@ def run(
     pcap: str | None,
     trace: bool,
     seed: int | None,
+    ipv6: bool,
     workers: int | None,
     command: tuple[str, ...],
 ) -> int:
@@ -91,7 +101,12 @@ def run(
             watching("tunstack run", pcap=pcap, trace=trace, names=("kernel", "tunstack")) as tap,
             tunstack.open_namespace() as namespace,
             namespace.open_host(
-                f"{ADDRESS}/24", mtu=mtu, seed=seed, tap=tap, impair=impair, offload=offload
+                *default_addresses(mtu, ipv6=ipv6),
+                mtu=mtu,
+                seed=seed,
+                tap=tap,
+                impair=impair,
+                offload=offload,
             ) as host,
             trio.open_nursery() as nursery,
         ):
@@ -106,7 +121,13 @@ def run(
         async with (
             tunstack.open_namespace() as namespace,
             namespace.open_workers(
-                service, count, f"{ADDRESS}/24", mtu=mtu, seed=seed, impair=impair, offload=offload
+                service,
+                count,
+                *default_addresses(mtu, ipv6=ipv6),
+                mtu=mtu,
+                seed=seed,
+                impair=impair,
+                offload=offload,
             ) as running_workers,
         ):
             return await run_and_settle(namespace, running_workers)

@@ -33,7 +33,7 @@ _Apps: TypeAlias = "tuple[tuple[App, int], ...]"
 
 class _Device(TypedDict):
     name: str | None
-    peer: str | None
+    peer: tuple[str, ...] | None
     mtu: int | None
     seed: int | None
     impair: tuple[Impairments, Impairments]
@@ -65,8 +65,8 @@ could not start.
 @WORKERS
 def serve(
     apps: _Apps,
-    address: str,
-    kernel_address: str | None,
+    addresses: tuple[str, ...],
+    kernel_addresses: tuple[str, ...],
     device_name: str | None,
     mtu: int | None,
     impair: tuple[Impairments, Impairments],
@@ -76,16 +76,16 @@ def serve(
     seed: int | None,
     workers: int | None,
 ) -> int:
-    """Serve each APP on an address of tunstack's, until a signal.
+    """Serve each APP on addresses of tunstack's, until a signal.
 
-    The address is reached through a TUN device in the current network namespace, which needs root
-    or the capability CAP_NET_ADMIN. A line is printed when a connection opens and when it closes,
+    They are reached through a TUN device in the current network namespace, which needs root or the
+    capability CAP_NET_ADMIN. A line is printed when a connection opens and when it closes,
     on standard error with --pcap -.
     """
     check_workers(workers, pcap=pcap, trace=trace)
     device: _Device = {
         "name": device_name,
-        "peer": kernel_address,
+        "peer": kernel_addresses or None,
         "mtu": mtu,
         "seed": seed,
         "impair": impair,
@@ -97,9 +97,9 @@ def serve(
             report = Report(nursery.cancel_scope, stderr=stdout_beside(pcap) is not None)
             try:
                 if workers is None:
-                    await _in_this_process(apps, address, device, report, pcap, trace=trace)
+                    await _in_this_process(apps, addresses, device, report, pcap, trace=trace)
                 else:
-                    await _in_workers(apps, address, device, report, workers)
+                    await _in_workers(apps, addresses, device, report, workers)
             finally:
                 report.print_totals()
         if report.closed:
@@ -110,30 +110,36 @@ def serve(
 
 
 async def _in_this_process(
-    apps: _Apps, address: str, device: _Device, report: Report, pcap: str | None, *, trace: bool
+    apps: _Apps,
+    addresses: tuple[str, ...],
+    device: _Device,
+    report: Report,
+    pcap: str | None,
+    *,
+    trace: bool,
 ) -> None:
     """Serve until cancelled, with one host in this process."""
     async with (
         watching("tunstack serve", pcap=pcap, trace=trace) as tap,
-        tunstack.open_host(address, tap=tap, **device) as host,
+        tunstack.open_host(*addresses, tap=tap, **device) as host,
         trio.open_nursery() as serving,
     ):
         for app, port in apps:
             await serving.start(host.serve_tcp, Reported(app, port, report), port)
-            report.serves(app, address, port)
+            report.serves(app, addresses, port)
 
 
 async def _in_workers(
-    apps: _Apps, address: str, device: _Device, report: Report, count: int
+    apps: _Apps, addresses: tuple[str, ...], device: _Device, report: Report, count: int
 ) -> None:
     """Serve until cancelled, with a host in `count` worker processes."""
     service = partial(serve_apps, apps=apps, reports=True)
     try:
         async with tunstack.open_workers(
-            service, count, address, on_message=report.handle_message, **device
+            service, count, *addresses, on_message=report.handle_message, **device
         ):
             for app, port in apps:
-                report.serves(app, address, port)
+                report.serves(app, addresses, port)
             await trio.sleep_forever()
     except OSError as error:
         raise Failure(error.strerror or str(error)) from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import socket
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Final, Literal, final
 
 from tunstack.deploy.namespace import Namespace, open_namespace
@@ -194,10 +194,6 @@ def _check_impairments(
 
 async def _open_tun(kernel: Namespace, far: str, near: str, mtu: int, *, offload: bool) -> TunLink:
     """Create the device of a kernel with the address `near` and a route to `far`."""
-    # Without IPv6 on the device: MLD and router solicitations at random times would make runs
-    # with the same seed differ.
-    with suppress(FileNotFoundError):
-        kernel.sysctl("net.ipv6.conf.default.addr_gen_mode", 1)
     device = await kernel.network.open_tun(far + _PREFIX, peer=near, mtu=mtu, offload=offload)
     if device.offload != offload:
         raise SetupError("this kernel's TUN devices have no offload: do without it")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, final
 
 import trio
 
+from tunstack.deploy.addresses import default_addresses
 from tunstack.deploy.workers.opening import check_impairments, run_workers
 from tunstack.host.host import Host
 from tunstack.link.netns import open_network_namespace
@@ -17,29 +18,25 @@ from tunstack.path.impaired import ImpairedLink
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import AsyncIterator, Callable, Sequence
-    from ipaddress import IPv4Interface
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from tunstack.deploy.workers.opening import Service
     from tunstack.deploy.workers.parent import Workers
     from tunstack.link.base import Link
     from tunstack.link.netns import NetworkNamespace
+    from tunstack.link.plan import AddressLike, PeerLike
     from tunstack.path.impair import Impairments, ImpairmentsLike
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
     from tunstack.tcp.config import Config
     from tunstack.tcp.congestion import CongestionFactory
 
-DEFAULT_ADDRESS: Final = "198.51.100.2/24"
-"""The host's; the kernel's is 198.51.100.1. Documentation addresses (RFC 5737)."""
-
 
 @asynccontextmanager
 async def open_host(
-    address: str | IPv4Interface = DEFAULT_ADDRESS,
-    *,
+    *addresses: AddressLike,
     name: str | None = None,
-    peer: str | None = None,
+    peer: PeerLike | Sequence[PeerLike] | None = None,
     mtu: int | None = None,
     seed: int | None = None,
     tap: Callable[[Observation], None] | None = None,
@@ -55,9 +52,12 @@ async def open_host(
     :func:`open_namespace` needs neither.
 
     Args:
-        address: The host's, with its network's prefix length.
+        addresses: The host's, each with its network's prefix length, as ``"198.51.100.2/24"``; or
+            whole networks, all of whose addresses it has, as ``"198.51.100.0/24"``. The default is
+            198.51.100.2/24.
         name: The device's, which is created unless it exists; by default the kernel chooses one.
-        peer: The kernel's address in that network; by default the first that is free.
+        peer: The kernel's address in that network, or one for each family; by default the first
+            that is free. It reaches further networks of a family by a route.
         mtu: Octets; by default the device's, or 1500.
         seed: Of all randomness in the host, so that a run can be repeated.
         tap: Called with an `Observation` of every packet.
@@ -76,14 +76,15 @@ async def open_host(
     """
     await trio.lowlevel.checkpoint()
     ways = both_ways(impair)
-    tun = open_tun(address, name=name, peer=peer, mtu=mtu, offload=offload)
-    async with _host_on(tun, address, ways, seed, tap, config, congestion, limits) as host:
+    addresses = addresses or default_addresses(mtu)
+    tun = open_tun(*addresses, name=name, peer=peer, mtu=mtu, offload=offload)
+    async with _host_on(tun, addresses, ways, seed, tap, config, congestion, limits) as host:
         yield host
 
 
 def _host_on(
     tun: Link,
-    address: str | IPv4Interface,
+    addresses: Iterable[AddressLike],
     ways: tuple[Impairments, Impairments],
     seed: int | None,
     tap: Callable[[Observation], None] | None,
@@ -94,7 +95,7 @@ def _host_on(
     """Create the host on a device, in whichever namespace that is."""
     return Host(
         impaired_link(tun, ways, seed),
-        [address],
+        addresses,
         seed=seed,
         tap=tap,
         config=config,
@@ -147,10 +148,9 @@ class Namespace:
         self,
         service: Service,
         workers: int,
-        address: str | IPv4Interface = DEFAULT_ADDRESS,
-        *,
+        *addresses: AddressLike,
         name: str | None = None,
-        peer: str | None = None,
+        peer: PeerLike | Sequence[PeerLike] | None = None,
         mtu: int | None = None,
         seed: int | None = None,
         config: Config | None = None,
@@ -161,13 +161,14 @@ class Namespace:
     ) -> AsyncIterator[Workers]:
         """Run a host in several processes; the arguments are those of :func:`open_workers`."""
         ways = check_impairments(impair)
+        addresses = addresses or default_addresses(mtu)
         queues = await self.network.open_queues(
-            address, workers, name=name, peer=peer, mtu=mtu, offload=offload
+            workers, *addresses, name=name, peer=peer, mtu=mtu, offload=offload
         )
         async with run_workers(
             service,
             queues,
-            address,
+            addresses,
             seed=seed,
             config=config,
             limits=limits,
@@ -179,10 +180,9 @@ class Namespace:
     @asynccontextmanager
     async def open_host(
         self,
-        address: str | IPv4Interface = DEFAULT_ADDRESS,
-        *,
+        *addresses: AddressLike,
         name: str | None = None,
-        peer: str | None = None,
+        peer: PeerLike | Sequence[PeerLike] | None = None,
         mtu: int | None = None,
         seed: int | None = None,
         tap: Callable[[Observation], None] | None = None,
@@ -194,8 +194,11 @@ class Namespace:
     ) -> AsyncIterator[Host]:
         """Run a host on a TUN device in the namespace; arguments as of :func:`open_host`."""
         ways = both_ways(impair)
-        tun = await self.network.open_tun(address, name=name, peer=peer, mtu=mtu, offload=offload)
-        async with _host_on(tun, address, ways, seed, tap, config, congestion, limits) as host:
+        addresses = addresses or default_addresses(mtu)
+        tun = await self.network.open_tun(
+            *addresses, name=name, peer=peer, mtu=mtu, offload=offload
+        )
+        async with _host_on(tun, addresses, ways, seed, tap, config, congestion, limits) as host:
             yield host
 
     def socket(self, *args: Any, **kwargs: Any) -> trio.socket.SocketType:

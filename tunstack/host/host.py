@@ -9,12 +9,13 @@ import random
 import time
 from contextlib import contextmanager
 from dataclasses import replace
-from ipaddress import IPv4Interface
-from typing import TYPE_CHECKING, Any, Final, Literal, final
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, final
 
 import trio
 
 from tunstack.host.loop import Loop
+from tunstack.link.errors import SetupError
+from tunstack.link.plan import Place, parse_place
 from tunstack.path.impaired import ImpairedLink
 from tunstack.socket import Socket
 from tunstack.socket.factory import installed
@@ -23,9 +24,11 @@ from tunstack.tcp.congestion import congestion_control
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from ipaddress import IPv4Interface
     from types import TracebackType
 
     from tunstack.link.base import Link
+    from tunstack.link.plan import AddressLike
     from tunstack.stack.flow import TcpInfo
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
@@ -53,7 +56,8 @@ class Host(Loop):
 
     Args:
         link: What carries its packets; the host closes it.
-        addresses: Its own, each with the length of its network's prefix: ``"198.51.100.2/24"``.
+        addresses: Its own, each with the length of its network's prefix: ``"198.51.100.2/24"``; or
+            whole networks, ``"198.51.100.0/24"``.
         seed: For everything random in it, so that a run can be repeated; unpredictable if None.
         tap: Called with an `Observation` of every packet. It must be quick. If it raises, it is not
             called again.
@@ -70,7 +74,7 @@ class Host(Loop):
     def __init__(
         self,
         link: Link,
-        addresses: Iterable[str | IPv4Interface],
+        addresses: Iterable[AddressLike],
         *,
         seed: int | None = None,
         tap: Callable[[Observation], None] | None = None,
@@ -78,12 +82,12 @@ class Host(Loop):
         limits: Limits | None = None,
         congestion: str | CongestionFactory | None = None,
     ) -> None:
-        interfaces = [IPv4Interface(address) for address in addresses]
-        if not interfaces:
+        places = [_parsed(address) for address in addresses]
+        if not places:
             raise ValueError("a host needs at least one address")
         rng = random.SystemRandom() if seed is None else random.Random(seed)
         stack = Stack(
-            interfaces,
+            cast("list[IPv4Interface]", [place.interface for place in places]),
             link.mtu,
             rng=rng,
             config=config,
@@ -402,6 +406,13 @@ class Host(Loop):
     def remove_listener(self, close: Callable[[], None]) -> None:
         """Undo :meth:`add_listener`."""
         self._listeners.discard(close)
+
+
+def _parsed(address: AddressLike) -> Place:
+    try:
+        return parse_place(address)
+    except SetupError as error:
+        raise ValueError(str(error)) from None
 
 
 def _without_cancelled(error: BaseException | None) -> list[BaseException]:

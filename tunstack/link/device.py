@@ -1,9 +1,8 @@
 """Create, attach and configure a TUN device in the network namespace of the calling thread.
 
 This runs in the stack's own process for :func:`tunstack.link.tun.open_tun`, and in the holder of a
-private namespace (:mod:`tunstack.link.holder`), which must start fast. So it uses pytun, `ioctl`
-for what pytun lacks (netdevice(7)), and one netlink message; importing pyroute2 would take longer
-than everything else together.
+private namespace (:mod:`tunstack.link.holder`), which must start fast. So it uses pytun for the
+device and netlink for its addresses and flags (:mod:`tunstack.link.netlink`).
 """
 
 from __future__ import annotations
@@ -19,26 +18,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tunstack.link.base import VNET_HEADER_SIZE
 from tunstack.link.errors import SetupError
+from tunstack.link.netlink import IFF_UP, HeldAddress, Netlink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from ipaddress import IPv4Interface
 
-IFF_UP: Final = 0x1
 IFF_TUN: Final = 0x1
 IFF_MULTI_QUEUE: Final = 0x100
 IFF_NO_PI: Final = 0x1000
 IFF_VNET_HDR: Final = 0x4000
-_SIOCGIFCONF: Final = 0x8912
 _SIOCGIFFLAGS: Final = 0x8913
-_SIOCSIFFLAGS: Final = 0x8914
-
-# An RTM_NEWLINK message (rtnetlink(7)): struct nlmsghdr, struct ifinfomsg, one u32 attribute.
-_LINK_REQUEST: Final = struct.Struct("=IHHII BxHiII HHI")
-_RTM_NEWLINK: Final = 16
-_NLM_F_REQUEST_ACK: Final = 0x5
-_IFLA_TXQLEN: Final = 13
-_SIOCGIFNETMASK: Final = 0x891B
 _SIOCETHTOOL: Final = 0x8946
 _ETHTOOL_GLINK: Final = 0x0A
 _TUNSETOFFLOAD: Final = 0x400454D0
@@ -51,26 +40,50 @@ _UDP_OFFLOAD: Final = 0x20 | 0x40
 _IFREQ_SIZE: Final = 16 + (24 if struct.calcsize("P") == 8 else 16)
 
 
+class AddressRequest(NamedTuple):
+    """An address of the kernel's on the device.
+
+    Attributes:
+        address: The kernel's own.
+        prefix: Bits of the network's prefix.
+        ours: Our address in that network, or one of them.
+    """
+
+    address: str
+    prefix: int
+    ours: str
+
+
 class TunRequest(NamedTuple):
     """The parameters of a TUN device, as plain values that are sent to the holder.
 
     Attributes:
         name: The device's name; empty to let the kernel choose.
-        address: Our address, which the kernel reaches through the device.
-        peer: The kernel's own address on the device.
-        prefix: The prefix length of both, in bits.
+        held: The kernel's addresses on the device.
+        routes: Networks that the kernel reaches through the device besides: address and prefix
+            length, in bits.
         mtu: In octets; None for the device's own (1500 when new).
         node: Path of the device node.
-        offload: Whether to enable TSO and checksum offload, where the kernel supports it.
+        offload: Whether to enable segmentation and checksum offload, where the kernel supports it.
     """
 
     name: str
-    address: str
-    peer: str
-    prefix: int
+    held: tuple[AddressRequest, ...]
+    routes: tuple[tuple[str, int], ...]
     mtu: int | None
     node: str
     offload: bool = False
+
+    @classmethod
+    def from_plain(cls, fields: tuple[Any, ...]) -> TunRequest:
+        """Return the request of which `fields` is what `marshal` made."""
+        name, held, *rest = fields
+        return cls(name, tuple(AddressRequest(*each) for each in held), *rest)
+
+    @property
+    def plain(self) -> tuple[Any, ...]:
+        """The fields as `marshal` takes them."""
+        return (self.name, tuple(tuple(each) for each in self.held), *self[2:])
 
 
 QUEUE_LENGTH: Final = 16_384
@@ -85,8 +98,8 @@ at an MTU of 1500, and 11,738 at an MTU of 576.
 def make_tun(request: TunRequest, more_flags: int = 0) -> tuple[int, str, int, bool]:
     """Create the device, or attach to a persistent one of that name, and bring it up.
 
-    A device that has an IPv4 address keeps it, and one that is up is left as it is: so a user
-    without privileges can attach to a device that was configured for them.
+    A device that has an address of a family keeps it, and one that is up is left as it is: so a
+    user without privileges can attach to a device that was configured for them.
 
     Args:
         request: The device's parameters.
@@ -103,9 +116,8 @@ def make_tun(request: TunRequest, more_flags: int = 0) -> tuple[int, str, int, b
 
     _check_node(request.node)
     exists = request.name in (name for _, name in socket.if_nameindex())
-    held = held_addresses()
-    if request.name not in (name for name, _ in held):
-        _check_overlap(request, held)
+    if not exists:
+        check_overlap(request)
 
     def attach(flags: int) -> Any:
         return pytun.TunTapDevice(name=request.name, flags=flags | more_flags, dev=request.node)
@@ -115,9 +127,7 @@ def make_tun(request: TunRequest, more_flags: int = 0) -> tuple[int, str, int, b
     except OSError as error:
         raise _attach_error(request, error, exists, more_flags) from error
     try:
-        _configure(device, request)
-        if not exists:
-            _set_queue_length(device.name)
+        _configure(device, request, is_new=not exists)
         return os.dup(device.fileno()), device.name, device.mtu, offload
     except OSError as error:
         raise SetupError(
@@ -187,28 +197,8 @@ def bring_up(name: str) -> None:
     Raises:
         OSError: there is no such interface, or no permission.
     """
-    with _control() as control:
-        flags = _flags(control, name)
-        fcntl.ioctl(control, _SIOCSIFFLAGS, _ifreq(name, struct.pack("H", flags | IFF_UP)))
-
-
-def _set_queue_length(name: str) -> None:
-    """Set the device's transmit queue length, as `ip link set NAME txqueuelen N` does.
-
-    By netlink, because the ioctl needs CAP_NET_ADMIN in the initial user namespace.
-
-    Raises:
-        OSError: there is no such interface, or no permission.
-    """
-    header = _LINK_REQUEST.size, _RTM_NEWLINK, _NLM_F_REQUEST_ACK, 0, 0
-    interface = socket.AF_UNSPEC, 0, socket.if_nametoindex(name), 0, 0
-    request = _LINK_REQUEST.pack(*header, *interface, 8, _IFLA_TXQLEN, QUEUE_LENGTH)
-    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
-    with socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE) as control:
-        control.send(request)
-        (error,) = struct.unpack_from("=i", control.recv(4096), 16)  # struct nlmsgerr
-    if error:
-        raise OSError(-error, os.strerror(-error))
+    with Netlink() as netlink:
+        netlink.set_up(socket.if_nametoindex(name))
 
 
 def is_in_use(name: str) -> bool:
@@ -226,68 +216,119 @@ def is_in_use(name: str) -> bool:
     return bool(answer[1])
 
 
-def held_addresses() -> list[tuple[str, IPv4Interface]]:
-    """List the IPv4 addresses of this namespace, each with its interface's name."""
-    from ipaddress import IPv4Interface
-
-    with _control() as control:
-        buffer = array.array("B", bytes(_IFREQ_SIZE * 1024))
-        request = struct.pack("iP", len(buffer), buffer.buffer_info()[0])
-        (used,) = struct.unpack_from("i", fcntl.ioctl(control, _SIOCGIFCONF, request))
-        held = []
-        for start in range(0, used, _IFREQ_SIZE):
-            entry = bytes(buffer[start : start + _IFREQ_SIZE])
-            # An interface may have several addresses: SIOCGIFNETMASK looks for the given one.
-            mask = fcntl.ioctl(control, _SIOCGIFNETMASK, entry)[20:24]
-            label = entry[:16].rstrip(b"\0").decode().partition(":")[0]
-            text = f"{socket.inet_ntoa(entry[20:24])}/{socket.inet_ntoa(mask)}"
-            held.append((label, IPv4Interface(text)))
-        return held
-
-
-def _configure(device: Any, request: TunRequest) -> None:
-    """Set the device's MTU, its address if it has none, and IFF_UP."""
-    from ipaddress import IPv4Address
-
-    name = device.name
-    held = [address for holder, address in held_addresses() if holder == name]
+def _configure(device: Any, request: TunRequest, *, is_new: bool) -> None:
+    """Set the device's MTU, its addresses of families of which it has none, and IFF_UP."""
     if request.mtu is not None and device.mtu != request.mtu:
         device.mtu = request.mtu
-    if not held:
-        device.addr = request.peer
-        if request.prefix == 32:
-            device.dstaddr = request.address
-        else:
-            device.netmask = socket.inet_ntoa(_mask(request.prefix))
-    elif any(address.ip == IPv4Address(request.address) for address in held):
-        raise SetupError(
-            f"{request.address} is the kernel's own address on {name}: "
-            f"choose another one of {held[0].network}"
-        )
-    elif not any(IPv4Address(request.address) in address.network for address in held):
-        raise SetupError(
-            f"{request.address} is not reached through {name}, which has {held[0]}: "
-            f"choose an address of {held[0].network}"
-        )
-    with _control() as control:
-        is_up = _flags(control, name) & IFF_UP
-    if not is_up:
-        device.up()
+    index = socket.if_nametoindex(device.name)
+    with Netlink() as netlink, _control() as control:
+        if is_new:
+            netlink.set_queue_length(index, QUEUE_LENGTH)
+            with suppress(OSError):  # A kernel without IPv6.
+                netlink.generate_no_address(index)
+        has = [each for each in netlink.addresses() if each.interface == index and _is_global(each)]
+        for wanted in request.held:
+            own = [each for each in has if each.family == _family(wanted.address)]
+            if own:
+                _check_held(device.name, wanted, own)
+            else:
+                _add_address(netlink, index, wanted)
+        if not _flags(control, device.name) & IFF_UP:
+            netlink.set_up(index)
+        for network, prefix in request.routes:
+            try:
+                netlink.add_route(index, _packed(network), prefix)
+            except FileExistsError:
+                if is_new:
+                    raise
+    # The carrier of a device that was up before comes on now. The kernel takes note of it in its
+    # own time, and drops what it sends until then; to ask for the link's state makes it do so.
+    is_in_use(device.name)
 
 
-def _check_overlap(request: TunRequest, interfaces: list[tuple[str, IPv4Interface]]) -> None:
-    """Refuse addresses that another interface has, or that are routed to another interface."""
-    from ipaddress import IPv4Address
-
-    address = IPv4Address(request.address)
-    for name, held in interfaces:
-        if str(held.ip) in (request.address, request.peer):
-            raise SetupError(f"{held.ip} is already an address of {name}: choose another network")
-        if address in held.network and held.network.prefixlen >= request.prefix:
+def _add_address(netlink: Netlink, index: int, wanted: AddressRequest) -> None:
+    local, ours = _packed(wanted.address), _packed(wanted.ours)
+    peer = ours if wanted.prefix == 8 * len(ours) else None
+    try:
+        netlink.add_address(index, local, wanted.prefix, peer)
+    except OSError as error:
+        # EOPNOTSUPP without IPv6 in the kernel; EACCES with net.ipv6.conf.*.disable_ipv6.
+        is_off = error.errno in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EACCES)
+        if is_off and _family(wanted.address) == socket.AF_INET6:
             raise SetupError(
-                f"{address} is in the network {held.network} of {name}, where packets for it would "
-                "go: choose another network"
-            )
+                "the kernel has IPv6 off here: set 'sysctl net.ipv6.conf.all.disable_ipv6=0', "
+                "or use IPv4 addresses only (--no-ipv6)"
+            ) from error
+        raise
+
+
+def _is_global(held: HeldAddress) -> bool:
+    """Whether it is not link-local: the kernel chooses such an IPv6 address by itself."""
+    return held.family != socket.AF_INET6 or held.local[:2] != b"\xfe\x80"
+
+
+def _check_held(name: str, wanted: AddressRequest, held: list[HeldAddress]) -> None:
+    """Refuse a persistent device whose addresses do not fit what is wanted."""
+    ours, first = _packed(wanted.ours), held[0]
+    network = _network(first)
+    if any(each.local == ours for each in held):
+        raise SetupError(
+            f"{wanted.ours} is the kernel's own address on {name}: choose another one of {network}"
+        )
+    if not any(_shares(each.peer, ours, each.prefix) for each in held):
+        raise SetupError(
+            f"{wanted.ours} is not reached through {name}, which has "
+            f"{_text(first.local)}/{first.prefix}: choose an address of {network}"
+        )
+
+
+def check_overlap(request: TunRequest) -> None:
+    """Refuse addresses that another interface has, or that are routed to another interface.
+
+    Raises:
+        SetupError: there is one.
+    """
+    with Netlink() as netlink:
+        held = netlink.addresses()
+    for wanted in request.held:
+        family = _family(wanted.address)
+        theirs, ours = _packed(wanted.address), _packed(wanted.ours)
+        for each in (each for each in held if each.family == family):
+            if each.local in (theirs, ours):
+                name = socket.if_indextoname(each.interface)
+                raise SetupError(
+                    f"{_text(each.local)} is already an address of {name}: choose another network"
+                )
+            if each.prefix >= wanted.prefix and _shares(each.peer, ours, each.prefix):
+                name = socket.if_indextoname(each.interface)
+                raise SetupError(
+                    f"{wanted.ours} is in the network {_network(each)} of {name}, "
+                    "where packets for it would go: choose another network"
+                )
+
+
+def _network(held: HeldAddress) -> str:
+    from ipaddress import ip_interface  # here, as it takes long to import
+
+    return str(ip_interface(f"{_text(held.peer)}/{held.prefix}").network)
+
+
+def _shares(one: bytes, other: bytes, prefix: int) -> bool:
+    """Whether two addresses have the same `prefix` bits."""
+    shift = 8 * len(one) - prefix
+    return int.from_bytes(one, "big") >> shift == int.from_bytes(other, "big") >> shift
+
+
+def _family(address: str) -> int:
+    return int(socket.AF_INET6 if ":" in address else socket.AF_INET)
+
+
+def _packed(address: str) -> bytes:
+    return socket.inet_pton(_family(address), address)
+
+
+def _text(address: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
 
 def _check_node(node: str) -> None:
@@ -350,7 +391,3 @@ def _flags(control: socket.SocketType, name: str) -> int:
 
 def _ifreq(name: str, value: bytes) -> bytes:
     return struct.pack("16s", name.encode()) + value.ljust(_IFREQ_SIZE - 16, b"\0")
-
-
-def _mask(prefix: int) -> bytes:
-    return (0xFFFFFFFF << (32 - prefix) & 0xFFFFFFFF).to_bytes(4, "big")

@@ -25,7 +25,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tunstack.link.device import TunRequest, bring_up, make_tun
 from tunstack.link.errors import SetupError
@@ -176,15 +176,13 @@ def _reply(channel: socket.socket, *message: Plain, descriptors: tuple[int, ...]
         socket.send_fds(channel, [marshal.dumps(message)], descriptors)
 
 
-def _open_tun(
-    *fields: *tuple[str, str, str, int, int | None, str, bool],
-) -> Reply:
-    descriptor, name, mtu, offload = make_tun(TunRequest(*fields))
+def _open_tun(*fields: Any) -> Reply:
+    descriptor, name, mtu, offload = make_tun(TunRequest.from_plain(fields))
     return (name, mtu, offload), (descriptor,)
 
 
-def _open_queues(count: int, *fields: *tuple[str, str, str, int, int | None, str, bool]) -> Reply:
-    queues = make_queues(TunRequest(*fields), count)
+def _open_queues(count: int, *fields: Any) -> Reply:
+    queues = make_queues(TunRequest.from_plain(fields), count)
     return (queues.name, queues.mtu, queues.offload), queues.descriptors
 
 

@@ -37,7 +37,9 @@ from tunstack.link.errors import SetupError
 from tunstack.link.forking import close_in_children
 
 if TYPE_CHECKING:
-    from ipaddress import IPv4Address, IPv4Interface
+    from collections.abc import Sequence
+
+    from tunstack.link.plan import AddressLike, PeerLike
 
 MAX_QUEUES: Final = 253
 """SCM_MAX_FD, the descriptors in one message; a device may have 256 queues."""
@@ -83,11 +85,10 @@ def check_count(count: int) -> None:
 
 
 def open_queues(
-    address: str | IPv4Interface,
     count: int,
-    *,
+    *addresses: AddressLike,
     name: str | None = None,
-    peer: str | IPv4Address | IPv4Interface | None = None,
+    peer: PeerLike | Sequence[PeerLike] | None = None,
     mtu: int | None = None,
     device_node: str | None = None,
     offload: bool = False,
@@ -104,7 +105,7 @@ def open_queues(
 
     check_count(count)
     request = plan_tun(
-        address, name=name, peer=peer, mtu=mtu, device_node=device_node, offload=offload
+        *addresses, name=name, peer=peer, mtu=mtu, device_node=device_node, offload=offload
     )
     return make_queues(request, count)
 

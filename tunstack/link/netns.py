@@ -33,9 +33,9 @@ from tunstack.link.tun import TunLink
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
-    from ipaddress import IPv4Address, IPv4Interface
 
     from tunstack.link.holder import Plain
+    from tunstack.link.plan import AddressLike, PeerLike
 
     Command: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -84,10 +84,9 @@ class NetworkNamespace:
 
     async def open_tun(
         self,
-        address: str | IPv4Interface,
-        *,
+        *addresses: AddressLike,
         name: str | None = None,
-        peer: str | IPv4Address | IPv4Interface | None = None,
+        peer: PeerLike | Sequence[PeerLike] | None = None,
         mtu: int | None = None,
         device_node: str | None = None,
         offload: bool = False,
@@ -101,21 +100,20 @@ class NetworkNamespace:
             trio.ClosedResourceError: the namespace has ended.
         """
         request = plan_tun(
-            address, name=name, peer=peer, mtu=mtu, device_node=device_node, offload=offload
+            *addresses, name=name, peer=peer, mtu=mtu, device_node=device_node, offload=offload
         )
         await trio.lowlevel.checkpoint()
-        what, descriptors = self._request("tun", *request)
+        what, descriptors = self._request("tun", *request.plain)
         link = TunLink(descriptors[0], *what)
         self._opened.append(link)
         return link
 
     async def open_queues(
         self,
-        address: str | IPv4Interface,
         count: int,
-        *,
+        *addresses: AddressLike,
         name: str | None = None,
-        peer: str | IPv4Address | IPv4Interface | None = None,
+        peer: PeerLike | Sequence[PeerLike] | None = None,
         mtu: int | None = None,
         device_node: str | None = None,
         offload: bool = False,
@@ -128,10 +126,10 @@ class NetworkNamespace:
         """
         check_count(count)
         request = plan_tun(
-            address, name=name, peer=peer, mtu=mtu, device_node=device_node, offload=offload
+            *addresses, name=name, peer=peer, mtu=mtu, device_node=device_node, offload=offload
         )
         await trio.lowlevel.checkpoint()
-        what, descriptors = self._request("queues", count, *request)
+        what, descriptors = self._request("queues", count, *request.plain)
         return Queues(tuple(descriptors), *what)
 
     def socket(

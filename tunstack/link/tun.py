@@ -21,9 +21,9 @@ from tunstack.link.plan import plan_tun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from ipaddress import IPv4Address, IPv4Interface
 
     from tunstack.link.base import Buffer
+    from tunstack.link.plan import AddressLike, PeerLike
 
 _QUEUE_FULL: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 
@@ -169,24 +169,23 @@ class TunLink:
 
 
 def open_tun(
-    address: str | IPv4Interface,
-    *,
+    *addresses: AddressLike,
     name: str | None = None,
-    peer: str | IPv4Address | IPv4Interface | None = None,
+    peer: PeerLike | Sequence[PeerLike] | None = None,
     mtu: int | None = None,
     device_node: str | None = None,
     offload: bool = False,
 ) -> TunLink:
     """Create a TUN device in the current network namespace, or attach to a persistent one.
 
-    The kernel's side of the device is assigned `peer`, with the prefix length of `address`, so that
-    it has a route to `address`. An existing device keeps its address. Arguments and errors are
-    those of :func:`tunstack.link.plan.plan_tun`.
+    The kernel's side of the device gets an address in the network of each family, so that it has a
+    route to ours. An existing device keeps its addresses. Arguments and errors are those of
+    :func:`tunstack.link.plan.plan_tun`.
 
     Raises:
         SetupError: with one line that says what to do.
     """
     request = plan_tun(
-        address, name=name, peer=peer, mtu=mtu, device_node=device_node, offload=offload
+        *addresses, name=name, peer=peer, mtu=mtu, device_node=device_node, offload=offload
     )
     return TunLink(*make_tun(request))

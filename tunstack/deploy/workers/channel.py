@@ -35,7 +35,7 @@ class Assignment:
         name: Of the device.
         mtu: Of the device.
         offload: Whether packets have a virtio header.
-        address: The host's.
+        addresses: The host's.
         seed: The host's, or None.
         config: The host's.
         limits: The host's.
@@ -48,7 +48,7 @@ class Assignment:
     name: str
     mtu: int
     offload: bool
-    address: str
+    addresses: tuple[str, ...]
     seed: int | None
     config: Config | None
     limits: Limits | None

@@ -103,7 +103,7 @@ async def _run_host(
     seed = derived_seed(assignment.seed, assignment.number)
     host = Host(
         impaired_link(link, assignment.ways, seed),
-        [assignment.address],
+        assignment.addresses,
         seed=seed,
         config=assignment.config,
         limits=assignment.limits,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
 
+from tunstack.deploy.addresses import default_addresses
 from tunstack.deploy.workers.channel import Assignment
 from tunstack.deploy.workers.parent import pickled, supervised
 from tunstack.link.errors import SetupError
@@ -15,11 +16,11 @@ from tunstack.link.multiqueue import open_queues
 from tunstack.path.impair import both_ways
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-    from ipaddress import IPv4Interface
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from tunstack.deploy.workers.parent import Workers
     from tunstack.link.multiqueue import Queues
+    from tunstack.link.plan import AddressLike, PeerLike
     from tunstack.path.impair import Impairments, ImpairmentsLike
     from tunstack.stack.limits import Limits
     from tunstack.tcp.config import Config
@@ -31,10 +32,9 @@ if TYPE_CHECKING:
 async def open_workers(
     service: Service,
     workers: int,
-    address: str | IPv4Interface = "198.51.100.2/24",
-    *,
+    *addresses: AddressLike,
     name: str | None = None,
-    peer: str | None = None,
+    peer: PeerLike | Sequence[PeerLike] | None = None,
     mtu: int | None = None,
     seed: int | None = None,
     config: Config | None = None,
@@ -61,9 +61,10 @@ async def open_workers(
             `functools.partial` of one. It is called as ``service(worker, task_status=...)`` with a
             :class:`tunstack.Worker`, and reports its start as `trio.Nursery.start` requires.
         workers: The number of processes.
-        address: The host's, with its network's prefix length.
+        addresses: The host's, as in :func:`tunstack.open_host`.
         name: The device's. A persistent one must have been created with IFF_MULTI_QUEUE.
-        peer: The kernel's address in that network; by default the first that is free.
+        peer: The kernel's address in that network, or one for each family; by default the first
+            that is free.
         mtu: Octets; by default the device's, or 1500.
         seed: Of all randomness; each worker's own seed is derived from it.
         config: The initial configuration of connections.
@@ -80,11 +81,12 @@ async def open_workers(
     """
     await trio.lowlevel.checkpoint()
     ways = check_impairments(impair)
-    queues = open_queues(address, workers, name=name, peer=peer, mtu=mtu, offload=offload)
+    addresses = addresses or default_addresses(mtu)
+    queues = open_queues(workers, *addresses, name=name, peer=peer, mtu=mtu, offload=offload)
     async with run_workers(
         service,
         queues,
-        address,
+        addresses,
         seed=seed,
         config=config,
         limits=limits,
@@ -98,7 +100,7 @@ async def open_workers(
 async def run_workers(
     service: Service,
     queues: Queues,
-    address: str | IPv4Interface,
+    addresses: Iterable[AddressLike],
     *,
     seed: int | None,
     config: Config | None,
@@ -116,7 +118,7 @@ async def run_workers(
             queues.name,
             queues.mtu,
             queues.offload,
-            str(address),
+            tuple(map(str, addresses)),
             seed,
             config,
             limits,
