@@ -23,7 +23,7 @@ from tests.socket.network import (
     read_to_end,
 )
 from tunstack import Config
-from tunstack.tcp.receiver.buffer_tuning import INITIAL_SIZE
+from tunstack.tcp.config import INITIAL_SIZE
 from tunstack.tcp.segment import ACK, PSH
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from tests.tcp.crowd import CONFIG, MSS, PORT, Crowd, Peer, state
 from tests.tcp.inspection import Tcb
 from tunstack.stack.limits import Limits
 from tunstack.tcp.connection.state import State
-from tunstack.tcp.listen.fast_open import RESET_PENALTY
 from tunstack.tcp.listen.fast_open_cookies import PERIOD
+from tunstack.tcp.listen.fast_open_queue import RESET_PENALTY
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, Segment
 from tunstack.tcp.sequence import MASK
 

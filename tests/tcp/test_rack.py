@@ -25,7 +25,8 @@ from tests.tcp.flight import (
 from tests.tcp.harness import MSS, Numbers
 from tunstack.tcp.recovery.rack import Rack
 from tunstack.tcp.recovery.recovery_variables import Phase
-from tunstack.tcp.recovery.scoreboard import Scoreboard, Sent
+from tunstack.tcp.recovery.scoreboard import Scoreboard
+from tunstack.tcp.recovery.sent import Sent
 from tunstack.tcp.segment import ACK, PSH
 from tunstack.tcp.sender.rtt import RttEstimator
 

@@ -13,7 +13,8 @@ from hypothesis.stateful import invariant, rule
 
 from tests.tcp.test_scoreboard import BoardAndModel
 from tunstack.tcp.recovery.rack import Rack
-from tunstack.tcp.recovery.scoreboard import Scoreboard, Sent
+from tunstack.tcp.recovery.scoreboard import Scoreboard
+from tunstack.tcp.recovery.sent import Sent
 from tunstack.tcp.recovery.sent_by_time import SentByTime
 from tunstack.tcp.sender.rtt import RttEstimator
 

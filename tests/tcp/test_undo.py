@@ -24,7 +24,7 @@ from tests.tcp.flight import (
 from tests.tcp.harness import MSS, NO_OPTIONS, WITHOUT_SACK, Bench, Numbers
 from tunstack.tcp.congestion import Reno
 from tunstack.tcp.recovery.recovery_variables import Phase
-from tunstack.tcp.recovery.scoreboard import Sent
+from tunstack.tcp.recovery.sent import Sent
 from tunstack.tcp.recovery.undo import Undo
 from tunstack.tcp.segment import ACK, Segment
 

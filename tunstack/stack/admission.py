@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tunstack.ip.ratelimit import PeerRateLimit
 from tunstack.stack.flow import Flow
 from tunstack.stack.peers import CANDIDATES
+from tunstack.tcp.clock import timestamp
 from tunstack.tcp.connection.arrival import reset_for
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.listen.cookies import LIFETIME, SynCookies
 from tunstack.tcp.listen.half_open import HalfOpen
-from tunstack.tcp.listen.isn import timestamp
 from tunstack.tcp.segment import ACK, FIN, RST, SYN
 
 if TYPE_CHECKING:

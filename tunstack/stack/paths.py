@@ -102,7 +102,7 @@ class Paths:
         unreachable = message.type == icmp.DESTINATION_UNREACHABLE
         if unreachable and message.code == icmp.FRAGMENTATION_NEEDED:
             if (mtu := reported_mtu(message)) is not None:
-                sizing.too_large(flow.sender, mtu - headers(name.remote), seq, now)
+                flow.sender.too_large(mtu - headers(name.remote), seq, now)
                 self.check_pmtu(flow, now)
             return
         if message.type == icmp.TIME_EXCEEDED and message.code == icmp.REASSEMBLY_TIME_EXCEEDED:

@@ -12,6 +12,7 @@ Where to look:
 `congestion/`   congestion control: Reno, CUBIC, HyStart++, your own
 `segment`       a segment as a value
 `sequence`      sequence number arithmetic
+`clock`         the timestamp clock
 `config`        what can be set for a connection
 `budget`        the memory that connections share
 ==============  ===================================================================================

@@ -11,6 +11,8 @@ handshake, teardown   opening and closing as coroutines
 coroutines     runs them at changes of state
 syn_options    negotiation of options by the SYNs
 ecn            explicit congestion notification (RFC 3168)
+fast_open      the state of TCP Fast Open (RFC 7413)
+owner          called when it opens or fails to
 idle_timers    keep-alive, linger, FIN-WAIT-2, TIME-WAIT
 challenge      the limit of challenge ACKs (RFC 5961 section 7)
 verdict        accepted or dropped, and why

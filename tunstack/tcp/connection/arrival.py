@@ -472,7 +472,8 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
         return Verdict.DUPLICATE if receiver.reassembly.duplicate else Verdict.NO_MEMORY
     if receiver.tuning is not None and now >= receiver.tuning.at:
         echoes = connection.timestamps_ok and segment.ts_val is not None
-        receiver.tuning.adjust(connection, segment.ts_ecr if echoes else None, now)
+        ts_ecr = segment.ts_ecr if echoes else None
+        receiver.tuning.adjust(receiver, connection.sender.rtt, connection.ts_offset, ts_ecr, now)
     return _ACCEPTED
 
 

@@ -11,7 +11,7 @@ batch is empty, then `deadline`. One `transmit` after many segments sends one AC
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from tunstack.tcp.connection import arrival
 from tunstack.tcp.connection.challenge import NEVER, ChallengeLimit
@@ -38,22 +38,6 @@ if TYPE_CHECKING:
 
 
 _ACCEPTED: Final = Verdict.ACCEPTED
-
-
-class Owner(Protocol):
-    """Called when a connection opens or fails to: its listener, or the socket that opened it."""
-
-    def may_open(self) -> bool:
-        """Whether the accept queue has room, so that a passive handshake may complete."""
-        ...
-
-    def opened(self, connection: Connection) -> None:
-        """Called when `connection` enters ESTABLISHED."""
-        ...
-
-    def failed_to_open(self, connection: Connection) -> None:
-        """Called when `connection` is closed before; the cause is ``connection.error``."""
-        ...
 
 
 class Connection(Ending):
@@ -104,7 +88,9 @@ class Connection(Ending):
         """Put it in the accept queue in SYN-RECEIVED, with the data of the SYN (RFC 7413)."""
         assert self.fast_open is not None
         self.sender.send_early()
-        self.fast_open.opened_early(self)
+        self.fast_open.syn_data = self.receiver.buffer.total > 0
+        if self.owner is not None:
+            self.owner.opened_early(self)
 
     def covers_syn(self, ack: int) -> bool:
         """Whether `ack` may acknowledge data in our SYN."""

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from tunstack.tcp.clock import timestamp
 from tunstack.tcp.connection.state import ESTABLISHED
-from tunstack.tcp.listen.isn import timestamp
 from tunstack.tcp.segment import ACK, PSH
 from tunstack.tcp.sequence import MASK, ge
 
@@ -102,7 +102,7 @@ def segment_arrives(
         receiver.delay_ack(size, now)
         tuning = receiver.tuning
         if tuning is not None and now >= tuning.at:
-            tuning.adjust(connection, ts_ecr, now)
+            tuning.adjust(receiver, sender.rtt, connection.ts_offset, ts_ecr, now)
     return True
 
 

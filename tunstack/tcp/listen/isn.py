@@ -30,8 +30,3 @@ class InitialNumbers:
     def _hash(self, four_tuple: bytes, purpose: bytes) -> int:
         digest = blake2b(four_tuple, digest_size=4, key=self._secret, person=purpose).digest()
         return int.from_bytes(digest, "big")
-
-
-def timestamp(now: float, offset: int) -> int:
-    """Return TSval: a clock in milliseconds plus the connection's offset (RFC 7323 section 5.4)."""
-    return (int(now * 1000) + offset) & MASK

@@ -19,7 +19,7 @@ from tunstack.tcp.recovery.undo import Undo
 from tunstack.tcp.sender.rtt import CLOCK_GRANULARITY
 
 if TYPE_CHECKING:
-    from tunstack.tcp.recovery.scoreboard import Sent
+    from tunstack.tcp.recovery.sent import Sent
 
 _BY_TIME_AND_END: Final[attrgetter[Any]] = attrgetter("time", "end")
 

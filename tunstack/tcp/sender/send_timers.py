@@ -29,6 +29,11 @@ class SendTimers(SendVariables):
             self.rtt.end_back_off()  # It was that of window probes.
         self.timer = self._timer_at(now, self.user_timeout)
 
+    def too_large(self, mss: int, seq: int, now: float) -> None:
+        """A router reports that a segment is too large (:func:`.sizing.too_large`)."""
+        if sizing.too_large(self, mss, seq):
+            self.start_timer(now)
+
     def stop_timers(self) -> None:
         """Stop all timers."""
         self.timer = self.early_timer = self.deferred_until = None

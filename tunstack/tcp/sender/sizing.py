@@ -10,25 +10,26 @@ from typing import TYPE_CHECKING
 
 from tunstack.tcp.recovery.rack import DUPLICATE_THRESHOLD
 from tunstack.tcp.sender.path_mtu import Trial
-from tunstack.tcp.sequence import MASK
 
 if TYPE_CHECKING:
     from tunstack.tcp.sender.send_variables import SendVariables
-    from tunstack.tcp.sender.sender import Sender
 
 
-def too_large(sender: Sender, mss: int, seq: int, now: float) -> None:
+def too_large(sender: SendVariables, mss: int, seq: int) -> bool:
     """Process an ICMP report that the segment at `seq` exceeds the path MTU, for MSS `mss`.
 
     `seq` is outstanding (RFC 5927 section 4.1); `mss` includes TCP options.
+
+    Returns whether the report was accepted, so that the retransmission timer restarts.
     """
-    position = sender.recovery.board.una + ((seq - sender.una) & MASK)
-    if sender.synchronized and sender.path.accepts_report(mss, position):
-        _resize(sender)
-        sender.start_timer(now)
+    position = sender.position(seq)
+    if not (sender.synchronized and sender.path.accepts_report(mss, position)):
+        return False
+    _resize(sender)
+    return True
 
 
-def path_changed(sender: Sender, mss: int) -> None:
+def path_changed(sender: SendVariables, mss: int) -> None:
     """Use the path MTU that another connection has found; `mss` includes TCP options.
 
     It may be more or less than before. Nothing is retransmitted.
@@ -80,7 +81,7 @@ def _take_mss(sender: SendVariables) -> None:
 # Sizes that are not known to arrive
 
 
-def probe_size(sender: Sender, room: int) -> int:
+def probe_size(sender: SendVariables, room: int) -> int:
     """Return the size of an MTU probe to send now (RFC 4821 section 7.4); 0 for none.
 
     Enough data must follow it that its loss is detected by duplicate ACKs. `room` is
@@ -97,7 +98,7 @@ def probe_size(sender: Sender, room: int) -> int:
     return size if min(sender.unsent, window) >= needed else 0
 
 
-def try_size(sender: Sender, size: int, *, probe: bool) -> None:
+def try_size(sender: SendVariables, size: int, *, probe: bool) -> None:
     """Record a segment of `size` octets, larger than any that has arrived, as the trial."""
     path, end = sender.path, sender.recovery.board.nxt
     most = size if probe else min(size, sender.mss)
@@ -105,7 +106,7 @@ def try_size(sender: Sender, size: int, *, probe: bool) -> None:
         path.trial = Trial(end - size, end, most, probe)
 
 
-def check_trial(sender: Sender, una: int, now: float) -> None:
+def check_trial(sender: SendVariables, una: int, now: float) -> None:
     """Check at SND.UNA = `una` whether the trial has arrived or is lost."""
     path = sender.path
     trial = path.trial
