@@ -246,8 +246,8 @@ def test_no_files_import_each_other_but_a_subject_and_its_rules() -> None:
         ),
         (
             "tcp/connection/state.py",
-            "if TYPE_CHECKING: from tunstack.tcp.connection.narration import Narrator",
-            {"tunstack.tcp.connection.state", "tunstack.tcp.connection.narration"},
+            "if TYPE_CHECKING: from tunstack.tcp.connection.coroutines import CoroutineRunner",
+            {"tunstack.tcp.connection.state", "tunstack.tcp.connection.coroutines"},
         ),
         (
             "link/base.py",
