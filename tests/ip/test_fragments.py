@@ -120,7 +120,7 @@ def test_one_that_cannot_be_is_dropped(bad: Datagram) -> None:
     assert (fragments.held, fragments.dropped) == (0, 1)
 
 
-def test_after_30_seconds_it_is_given_up() -> None:
+def test_after_30_seconds_it_times_out() -> None:
     fragments = Fragments()
     fragments.add(fragment(0, 16), 0.0)
     fragments.add(fragment(16, 24), LIFETIME - 1)

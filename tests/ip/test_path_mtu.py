@@ -24,7 +24,7 @@ def message(mtu: int, size: int) -> IcmpMessage:
 
 @pytest.mark.rfc("1191:4")
 @pytest.mark.parametrize("mtu", [552, 576, 1000, 1499])
-def test_a_router_says_what_would_have_fitted(mtu: int) -> None:
+def test_fragmentation_needed_reports_the_next_hop_mtu(mtu: int) -> None:
     assert reported_mtu(message(mtu, 1500)) == mtu
 
 
@@ -46,7 +46,7 @@ def test_less_than_every_module_must_forward_is_nonsense(mtu: int) -> None:
 
 
 @pytest.mark.parametrize("mtu", [68, 296, 551])
-def test_nobody_brings_us_below_552(mtu: int) -> None:
+def test_a_report_below_552_is_limited(mtu: int) -> None:
     """Linux's min_pmtu: a forged message must not make each octet cost forty."""
     assert reported_mtu(message(mtu, 1500)) == 552
 
@@ -61,7 +61,7 @@ def test_a_size_of_nothing_is_nonsense() -> None:
     assert reported_mtu(message(0, 68)) is None
 
 
-def test_a_path_that_nobody_spoke_of_is_as_wide_as_the_link() -> None:
+def test_an_unknown_path_has_the_mtu_of_the_link() -> None:
     assert PathMtus(1500).get(THERE) == 1500
 
 

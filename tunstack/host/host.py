@@ -1,4 +1,4 @@
-"""A TCP/IP endpoint on a link: its life, its sockets, and its statistics."""
+"""A TCP/IP endpoint on a link: start and end, sockets, statistics."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tunstack")
 
 _TEARDOWN: Final = 1.0
-"""Seconds at the end of a host in which FINs of closed connections may be acknowledged."""
+"""Seconds, at most, to wait at the end of a host for ACKs of FINs."""
 
 _SOCKET_FLAGS: Final = trio.socket.SOCK_NONBLOCK | trio.socket.SOCK_CLOEXEC
-"""What may come with a socket's type; here all are so."""
+"""Flags of a socket's type; they have no effect."""
 
 
 @final
@@ -121,7 +121,7 @@ class Host(Loop):
         """The largest packet that the link carries, in octets."""
         return self._link.mtu
 
-    # Life
+    # Start and end
 
     async def __aenter__(self) -> Host:
         self.stack.set_epoch(time.time() - trio.current_time())
@@ -148,7 +148,7 @@ class Host(Loop):
                 raise BaseExceptionGroup(f"the host on {self.name} failed", errors) from None
 
     async def _end(self) -> None:
-        """Reset what is open, end the tasks, and close the link."""
+        """Reset open connections, end the tasks, and close the link."""
         assert self._nursery is not None
         self._reset_all()
         # The nursery is ours, and gets neither to wrap the caller's exception nor, where the
@@ -183,7 +183,7 @@ class Host(Loop):
         return call
 
     def _fail(self, error: Exception) -> None:
-        """Have the block end with the error."""
+        """End the block with `error`."""
         self._failures.append(error)
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
@@ -202,7 +202,7 @@ class Host(Loop):
         self._link_failed(error)
 
     def _reset_all(self) -> None:
-        self._catch_up()  # A FIN that waits in the device is a good end, and not to be reset.
+        self._drain_link()  # A FIN queued in the device closes a connection in order.
         self._close_listeners()
         self.stack.abort_all()
         self.flush()
@@ -217,7 +217,7 @@ class Host(Loop):
         *,
         congestion: str | CongestionFactory | None = None,
     ) -> Socket:
-        """Make a socket on this host; the counterpart of `trio.socket.socket`.
+        """Create a socket on this host; the counterpart of `trio.socket.socket`.
 
         Args:
             family: AF_INET.
@@ -230,12 +230,12 @@ class Host(Loop):
             ValueError: there is no congestion control of that name.
         """
         self.check_speaks(family, type, proto)
-        self.check_up()
+        self.check_link()
         control = None if congestion is None else congestion_control(congestion)
         return Socket(self, congestion=control)
 
     def check_speaks(self, family: int, type: int, proto: int) -> None:
-        """Raise what :meth:`socket` raises for what the host does not speak."""
+        """Raise the errors of :meth:`socket` for what the host does not support."""
         if family != trio.socket.AF_INET:
             raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
         kind = type & ~_SOCKET_FLAGS
@@ -244,7 +244,7 @@ class Host(Loop):
 
     @contextmanager
     def socket_factory(self, *, others: Literal["refuse", "kernel"] = "refuse") -> Iterator[None]:
-        """Within the block, every socket of the internet of this trio run is on this host.
+        """Within the block, create all internet sockets of this trio run on this host.
 
         So any library that uses trio talks through it, unchanged: what it makes with
         `trio.socket.socket`, and what it makes with `socket.socket` and hands to
@@ -253,7 +253,7 @@ class Host(Loop):
         threads that are not trio's; see :mod:`tunstack.socket.factory`.
 
         Args:
-            others: What becomes of families and types of the internet that the host does not speak
+            others: What to do for internet families and types that the host does not support
                 (IPv6, UDP, raw sockets). ``"refuse"`` raises OSError, EAFNOSUPPORT or
                 EPROTONOSUPPORT, so that nothing goes by the machine's own network unseen;
                 ``"kernel"`` makes them the machine's.
@@ -371,17 +371,17 @@ class Host(Loop):
             )
         except BaseExceptionGroup as group:
             if group.split(trio.ClosedResourceError)[1] is None:
-                self.check_up()
+                self.check_link()
             raise
 
     # Statistics
 
     def connections(self) -> list[TcpInfo]:
-        """List all connections, those in TIME-WAIT included, in the order in which they began."""
+        """Return all connections, those in TIME-WAIT included, in order of creation."""
         return self.stack.connections()
 
     def statistics(self) -> dict[str, int]:
-        """Count what happened since the host began, packets that were dropped by reason.
+        """Return all counters since the host's start, dropped packets by reason.
 
         The names are stable: ``packets_received``, ``packets_sent``, ``bad_tcp_checksum``,
         ``tcp_accepted``, ``tcp_out_of_window``, ``retransmission_timeout``... An impaired path adds
@@ -417,7 +417,7 @@ def _parsed(address: AddressLike) -> Place:
 
 
 def _without_cancelled(error: BaseException | None) -> list[BaseException]:
-    """What a block raised of itself, and not because it was cancelled."""
+    """Return the exceptions of a block without `trio.Cancelled`."""
     if isinstance(error, BaseExceptionGroup):
         error = error.split(trio.Cancelled)[1]
     return [] if error is None or isinstance(error, trio.Cancelled) else [error]
