@@ -14,13 +14,15 @@ import pytest
 
 from tests.tcp.inspection import Tcb
 from tests.tcp.scripted import Script, ScriptedTransfer
+from tunstack.ip.family import IPV6
 
 TRACES: Final = Path(__file__).parent / "traces"
 
 
 def recorded(name: str, segments: int, script: Script, **config: Any) -> ScriptedTransfer:
-    """Run it; its trace is the one on record."""
+    """Run it; its trace is the one on record, and the same over IPv6."""
     transfer = ScriptedTransfer(segments, script, **config)
+    assert ScriptedTransfer(segments, script, family=IPV6, **config).lines == transfer.lines
     text = "\n".join(transfer.lines) + "\n"
     file = TRACES / f"{name}.txt"
     if os.environ.get("RENEW_TRACES"):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Interface
     from types import TracebackType
 
+    from tunstack.ip.address import Interface
     from tunstack.link.base import Link
     from tunstack.link.plan import AddressLike
     from tunstack.stack.flow import TcpInfo
@@ -111,7 +112,7 @@ class Host(Loop):
         return f"<tunstack.Host {addresses} on {self.name}>"
 
     @property
-    def addresses(self) -> tuple[IPv4Interface, ...]:
+    def addresses(self) -> tuple[Interface, ...]:
         """Its own addresses, with their networks."""
         return self.stack.interfaces
 

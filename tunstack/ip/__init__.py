@@ -1,6 +1,9 @@
 """IP, sans-IO: addresses, datagrams, ICMP, path MTU, demultiplexing.
 
-address    IPv4 addresses: conversion, broadcast, multicast, martians
+address    addresses: conversion, broadcast, multicast, martians
+family     what differs between IPv4 and IPv6
+selection  source address selection (RFC 6724)
+flow_label IPv6 flow labels (RFC 6437)
 datagram   a datagram as a value (RFC 791)
 options    validation of IPv4 options
 fragments  reassembly of fragments

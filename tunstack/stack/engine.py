@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tunstack.ip.datagram import TCP
 from tunstack.ip.demux import FourTuple
-from tunstack.ip.family import FAMILIES
+from tunstack.ip.family import FAMILIES, IPV4, IPV6
+from tunstack.ip.flow_label import FlowLabels
 from tunstack.ip.fragments import UNFRAGMENTED, Fragments
 from tunstack.ip.options import fault
 from tunstack.stack.configs import Configs
@@ -40,13 +41,15 @@ from tunstack.wire import (
     read_gso_size,
 )
 from tunstack.wire.fast import segment as lean
+from tunstack.wire.fast import segment6 as lean6
 from tunstack.wire.fast import syn as lean_syn
+from tunstack.wire.fast import syn6 as lean_syn6
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from ipaddress import IPv4Interface
     from random import Random
 
+    from tunstack.ip.address import Interface
     from tunstack.ip.datagram import Buffer, Datagram
     from tunstack.stack.observation import Observation
 
@@ -54,6 +57,10 @@ _ESTABLISHED: Final = State.ESTABLISHED.value
 _ACCEPTED: Final = Verdict.ACCEPTED
 _NEW_INCARNATION: Final = Verdict.NEW_INCARNATION
 
+_IPV6: Final = 0x60
+"""The first octet of an IPv6 packet of traffic class 0."""
+_OPTION_FAULTS: Final[dict[int, Callable[[bytes], int | None]]] = {IPV4.address_size: fault}
+"""What finds the wrong octet in options, by octets of an address."""
 _SMALL: Final = 2048
 """Octets of a packet up to which its data is copied, so that the packet itself is freed."""
 _DEFER_UNREAD: Final = 1 << 14
@@ -93,7 +100,7 @@ class Engine:
 
     def __init__(
         self,
-        interfaces: Sequence[IPv4Interface],
+        interfaces: Sequence[Interface],
         mtu: int,
         *,
         rng: Random,
@@ -117,13 +124,26 @@ class Engine:
             predict: Whether segments in order take the fast path
                 (:mod:`tunstack.tcp.connection.fast_path`); packets sent are the same with and
                 without.
+
+        Raises:
+            ValueError: `mtu` is too small for an address among `interfaces`.
         """
         self.mtu = mtu
+        secret = rng.randbytes(32)
         configs = Configs(mtu, offload=offload)
         config = configs.base(config or Config())
         context = Context(
-            interfaces, configs, config, limits or Limits(), rng=rng, tap=tap, offload=offload
+            interfaces,
+            configs,
+            config,
+            limits or Limits(),
+            rng=rng,
+            tap=tap,
+            labels=FlowLabels(secret),
+            offload=offload,
         )
+        for family in context.addresses.families:
+            configs.check(family)
         self.limits = context.limits
         self.addresses = context.addresses
         self.counters = context.counters
@@ -133,7 +153,7 @@ class Engine:
         self.time_waits = context.time_waits
         self.memory = context.memory
         self.paths = Paths(mtu, context, rng=rng, offload=offload)
-        self.opening = Opening(config, rng.randbytes(32), context, self.paths)
+        self.opening = Opening(config, secret, context, self.paths)
         self._fragments = Fragments() if mtu < UNFRAGMENTED else None
         self.immediate = False
         self.defer_acks = False
@@ -141,8 +161,18 @@ class Engine:
         self._offload = offload
         self._decode = decode_frame if offload else decode_datagram
         self._read = lean.read_frame if offload else lean.read_packet
-        self._read_syn = lean_syn.read_syn_frame if offload else lean_syn.read_syn_packet
-        self._data_at = lean.HEADERS + (VNET_SIZE if offload else 0)
+        self._read6 = lean6.read_frame if offload else lean6.read_packet
+        start = VNET_SIZE if offload else 0
+        self._data_at = lean.HEADERS + start
+        self._data6_at = lean6.HEADERS + start
+        self._ip_at = start
+        read_syn = lean_syn.read_syn_frame if offload else lean_syn.read_syn_packet
+        read_syn6 = lean_syn6.read_syn_frame if offload else lean_syn6.read_syn_packet
+        self._syn_readers: dict[int, tuple[lean_syn.SynReader, int, int]] = {
+            lean_syn.SIZE + start: (read_syn, IPV4.address_size, 2 * IPV4.address_size),
+            lean_syn6.SIZE + start: (read_syn6, IPV6.address_size, 2 * IPV6.address_size),
+        }
+        """By octets of the packet: the reader, and where the addresses end in the name."""
         self._predicts = predict
         self._predicted = 0
         self._timers: TimerQueue[Flow] = TimerQueue()
@@ -164,11 +194,14 @@ class Engine:
         """Process a packet from the link; invalid packets are dropped and counted."""
         self.counters["packets_received"] += 1
         fields = self._read(packet)
+        start = self._data_at
+        if fields is None and len(packet) > self._ip_at and packet[self._ip_at] == _IPV6:
+            fields = self._read6(packet)
+            start = self._data6_at
         if fields is not None:
             flow = self.demux.incoming.get(fields[0])
             if flow is not None:
                 _, seq, ack, flags, wnd, ts_val, ts_ecr = fields
-                start = self._data_at
                 data = packet[start:] if len(packet) < _SMALL else memoryview(packet)[start:]
                 if (
                     flow.on_fast_path
@@ -214,17 +247,18 @@ class Engine:
 
     def _process(self, frame: Buffer, now: float, *, looped: bool) -> None:
         try:
-            if (syn := self._read_syn(frame)) is not None:
-                name, segment = syn
-                self.addresses.check(name[:4], name[4:8], looped=looped)
-                self._tcp_arrives(name, segment, 0, frame, now)
-                return
+            reader = self._syn_readers.get(len(frame))
+            if reader is not None:
+                read_syn, middle, end = reader
+                if (syn := read_syn(frame)) is not None:
+                    name, segment = syn
+                    self.addresses.check(name[:middle], name[middle:end], looped=looped)
+                    self._tcp_arrives(name, segment, 0, frame, now)
+                    return
             datagram = self._decode(frame)
             self.addresses.check(datagram.src, datagram.dst, looped=looped)
-            if datagram.options and (wrong := fault(datagram.options)) is not None:
-                limit = self.opening.admission.icmp_errors
-                self.paths.refuse_options(datagram, wrong, limit, now)
-                raise Discard(Reason.BAD_IP_OPTIONS)
+            if datagram.options:
+                self._check_options(datagram, now)
             if datagram.more_fragments or datagram.fragment_offset:
                 whole = self._fragment_arrives(datagram, frame, now)
                 if whole is None:
@@ -239,6 +273,15 @@ class Engine:
         except Discard as discard:
             self.counters[discard.reason] += 1
             self.output.observe_in(frame, now, f"dropped: {discard.reason.phrase}")
+
+    def _check_options(self, datagram: Datagram, now: float) -> None:
+        """Refuse options of IPv4 that are malformed; the codec has looked at IPv6's headers."""
+        find_fault = _OPTION_FAULTS.get(len(datagram.dst))
+        wrong = None if find_fault is None else find_fault(datagram.options)
+        if wrong is not None:
+            limit = self.opening.admission.icmp_errors
+            self.paths.refuse_options(datagram, wrong, limit, now)
+            raise Discard(Reason.BAD_IP_OPTIONS)
 
     def _fragment_arrives(self, fragment: Datagram, frame: Buffer, now: float) -> Datagram | None:
         """Add a fragment to the reassembly queue; returns the datagram if it is complete."""
@@ -398,7 +441,7 @@ class Engine:
             return False
         flow.on_fast_path = True
         if flow.write is None:
-            flow.write = self.output.writer(flow.four_tuple, flow.config)
+            flow.write = self.output.writer(flow.four_tuple, flow.config, flow.flow_label)
         return True
 
     def _defers(self, flow: Flow) -> bool:

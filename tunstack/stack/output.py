@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from tunstack.ip.family import IPV4
 from tunstack.stack.observation import Observation, Windows
 from tunstack.tcp.connection.state import ESTABLISHED
 from tunstack.wire import completed, encode_segment
 from tunstack.wire.fast import segment as lean
+from tunstack.wire.fast import segment6 as lean6
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from tunstack.ip.datagram import Address, Buffer
     from tunstack.ip.demux import FourTuple
+    from tunstack.ip.flow_label import FlowLabels
     from tunstack.stack.flow import Flow
     from tunstack.tcp.config import Config
     from tunstack.tcp.connection.fast_path import Write
@@ -42,6 +45,7 @@ class Output:
         tap: Called with an observation of each packet.
         epoch: What to add to the clock for the time of observations, in seconds.
         counters: The stack's.
+        labels: The flow labels of IPv6.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Output:
         counters: Counter[str],
         tap: Callable[[Observation], None] | None,
         *,
+        labels: FlowLabels,
         offload: bool,
     ) -> None:
         """Create it for a stack with the addresses `local`."""
@@ -59,6 +64,7 @@ class Output:
         self.tap = tap
         self.epoch = 0.0
         self.counters = counters
+        self.labels = labels
         self._local = local
         self._offload = offload
 
@@ -95,6 +101,7 @@ class Output:
             offload=self._offload,
             ttl=config.ttl,
             tos=config.tos,
+            flow_label=self._label(name) if flow is None else flow.flow_label,
         )
         if segment.note:
             self.counters[segment.note] += 1
@@ -104,6 +111,12 @@ class Output:
             before, after = flow.observed.value, flow.state.value
             self.emit(name.remote, packet, now, segment.note, before, after, _windows(flow))
             flow.observed = flow.state
+
+    def _label(self, name: FourTuple) -> int:
+        """The flow label of a segment of no connection: as that of its four-tuple's would be."""
+        if len(name.local) == IPV4.address_size:
+            return 0
+        return self.labels.label(name.packed)
 
     def emit(
         self,
@@ -158,9 +171,12 @@ class Output:
         """Return the packet with its checksum, for the tap; large segments stay whole."""
         return completed(frame) if self._offload else bytes(frame)
 
-    def writer(self, name: FourTuple, config: Config) -> Write:
-        """Return the writer of a connection on the fast path, to a remote address."""
-        return _Writer(self, name, config, offload=self._offload).write
+    def writer(self, name: FourTuple, config: Config, flow_label: int) -> Write:
+        """Return the writer of a connection on the fast path, to a remote address.
+
+        `flow_label` is 0 for IPv4.
+        """
+        return _Writer(self, name, config, flow_label, offload=self._offload).write
 
 
 def _windows(flow: Flow) -> Windows | None:
@@ -181,12 +197,26 @@ class _Writer:
 
     __slots__ = ("_output", "_remote", "_template")
 
-    def __init__(self, output: Output, name: FourTuple, config: Config, *, offload: bool) -> None:
+    def __init__(
+        self, output: Output, name: FourTuple, config: Config, flow_label: int, *, offload: bool
+    ) -> None:
         ports = name.local_port.to_bytes(2, "big") + name.remote_port.to_bytes(2, "big")
         self._output = output
         self._remote = name.remote
-        self._template = lean.Template(
-            name.local, name.remote, ports, offload=offload, ttl=config.ttl, tos=config.tos
+        self._template = (
+            lean6.Template(
+                name.local,
+                name.remote,
+                ports,
+                offload=offload,
+                ttl=config.ttl,
+                tos=config.tos,
+                flow_label=flow_label,
+            )
+            if flow_label
+            else lean.Template(
+                name.local, name.remote, ports, offload=offload, ttl=config.ttl, tos=config.tos
+            )
         )
 
     def write(

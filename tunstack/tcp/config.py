@@ -25,7 +25,8 @@ class Config:
     Attributes:
         mss: The largest MSS that we announce: a stack reduces it to its link's MTU less the fixed
             headers (RFC 9293 section 3.7.1, MUST-67).
-        default_send_mss: Assumed when the peer announces none: 536 for IPv4 (MUST-15).
+        default_send_mss: Assumed when the peer announces none: 536 for IPv4, for which 1220 stands
+            over IPv6 (MUST-15).
         max_payload: The largest payload of a segment that the link accepts; one MSS when 0.
         receive_buffer: Size of the receive buffer, which bounds the window (SO_RCVBUF). With None
             it begins with 128 KiB and is tuned automatically.
@@ -92,8 +93,10 @@ class Config:
         max_out_of_order_runs: Separate runs of octets in the reassembly queue.
         urgent_inline: Whether urgent data is read in line (SO_OOBINLINE), as in RFC 6093; else its
             last octet is taken out of the stream, which is the default elsewhere.
-        ttl: Time to live of packets sent, in hops (IP_TTL; MUST-49).
-        tos: The TOS octet of packets sent: DSCP and two bits of 0 (IP_TOS; MUST-48).
+        ttl: Time to live or hop limit of packets sent, in hops (IP_TTL, IPV6_UNICAST_HOPS;
+            MUST-49).
+        tos: The TOS octet or traffic class of packets sent: DSCP and two bits of 0 (IP_TOS,
+            IPV6_TCLASS; MUST-48).
     """
 
     mss: int = 65495
