@@ -33,6 +33,9 @@ class Endpoint(Protocol):
     def check_speaks(self, family: int, type: int, proto: int) -> None:
         """Raise OSError (EAFNOSUPPORT, EPROTONOSUPPORT) for what is not supported."""
 
+    def has_family(self, family: int) -> bool:
+        """Whether it has addresses of a family."""
+
     def socket(
         self, family: int = ..., type: int = ..., proto: int = ...
     ) -> trio.socket.SocketType:

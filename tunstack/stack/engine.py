@@ -78,6 +78,7 @@ class Engine:
     Attributes:
         mtu: The largest packet that the link carries, in octets.
         limits: The limits of the host.
+        configs: Fits the configuration of a connection to its family.
         addresses: Our addresses.
         opening: Active and passive OPEN.
         paths: ICMP, and the path MTUs.
@@ -145,6 +146,7 @@ class Engine:
         for family in context.addresses.families:
             configs.check(family)
         self.limits = context.limits
+        self.configs = configs
         self.addresses = context.addresses
         self.counters = context.counters
         self.demux = context.demux

@@ -93,10 +93,11 @@ class Config:
         max_out_of_order_runs: Separate runs of octets in the reassembly queue.
         urgent_inline: Whether urgent data is read in line (SO_OOBINLINE), as in RFC 6093; else its
             last octet is taken out of the stream, which is the default elsewhere.
-        ttl: Time to live or hop limit of packets sent, in hops (IP_TTL, IPV6_UNICAST_HOPS;
-            MUST-49).
-        tos: The TOS octet or traffic class of packets sent: DSCP and two bits of 0 (IP_TOS,
-            IPV6_TCLASS; MUST-48).
+        ttl: Time to live of packets sent, in hops (IP_TTL; MUST-49).
+        tos: The TOS octet of packets sent: DSCP and two bits of 0 (IP_TOS; MUST-48).
+        hop_limit: As `ttl`, of IPv6 (IPV6_UNICAST_HOPS). A connection over IPv6 has it as its
+            `ttl`.
+        traffic_class: As `tos`, of IPv6 (IPV6_TCLASS).
     """
 
     mss: int = 65495
@@ -141,6 +142,8 @@ class Config:
     urgent_inline: bool = True
     ttl: int = 64
     tos: int = 0
+    hop_limit: int = 64
+    traffic_class: int = 0
 
     # Derived from the others once, since each connection reads them several times.
 
