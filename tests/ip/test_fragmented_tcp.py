@@ -67,9 +67,7 @@ class Path:
 
 @pytest.mark.parametrize("interfaces", [IPV4, IPV6], ids=["IPv4", "IPv6"])
 @pytest.mark.parametrize("seed", range(5))
-def test_all_of_it_arrives(
-    interfaces: tuple[IPv4Interface | IPv6Interface, ...], seed: int
-) -> None:
+def test_all_data_arrives(interfaces: tuple[IPv4Interface | IPv6Interface, ...], seed: int) -> None:
     path = Path(seed, interfaces, rate=0.02)
     client, server = path.stacks
     remote = interfaces[1].ip.packed

@@ -141,7 +141,7 @@ def test_a_segment_in_fragments_goes_to_the_process_that_has_its_connection() ->
         assert not any(other.statistics()[reason] for reason in Reason)
 
 
-def test_a_syn_in_fragments_is_for_whoever_gets_it() -> None:
+def test_a_syn_in_fragments_is_answered_by_the_process_that_gets_it() -> None:
     bench, handed_on = StackBench(), list[bytes]()
     bench.stack.share_addresses(handed_on.append)
     for packet in in_fragments(Segment(0, flags=SYN, wnd=6000, payload=bytes(40)), 68):

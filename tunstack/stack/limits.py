@@ -62,9 +62,9 @@ class Limits:
         resets: How many RSTs a second one peer may draw where it has no connection.
         icmp_errors: How many ICMP errors a second one peer may draw (RFC 1812 section 4.3.2.8).
         icmp_errors_in_all: How many all peers together may draw, on average.
-        fragment_memory: Octets that the fragments of incomplete datagrams take together, beside
-            `memory`. Those of one peer take no more than a quarter of it, and are of no more than
-            64 datagrams; beyond that the oldest datagram is given up. A datagram of 64 KiB takes
+        fragment_memory: Octets of memory for fragments of incomplete datagrams (as Linux's
+            ipfrag_high_thresh), not a part of `memory`. A peer has at most a quarter of it, and 64
+            datagrams; beyond a limit the oldest datagram is evicted. A datagram of 64 KiB takes
             75 KiB on a link with an MTU of 1500.
 
     Raises:

@@ -15,18 +15,18 @@ Of ICMP and ICMPv6:
 ``echo_overflow``    echo replies for which a ping socket's receive buffer had no room
 ===================  ==============================================================================
 
-Of fragments, each of the ``fragments_received`` is then part of one of the
-``datagrams_reassembled``, or of what ``fragment_memory_held`` counts the octets of, or dropped:
+Each of the ``fragments_received`` becomes a part of one of the ``datagrams_reassembled``, waits
+(``fragment_memory_held`` octets of memory), or is dropped:
 
 ======================  ===========================================================================
-``bad_fragment``        cannot be, or contradicts others: the datagram is given up
-``fragment_duplicate``  its octets are there already
-``fragment_overlap``    overlaps others: the datagram is given up
-``fragment_timeout``    the others have not come within 30 seconds (IPv4) or 60 (IPv6)
-``fragment_memory``     the oldest, where `Limits.fragment_memory` or the peer's share was full
+``bad_fragment``        malformed, or it contradicts others: the whole datagram is dropped
+``fragment_duplicate``  all of its octets were received before
+``fragment_overlap``    overlaps others: the whole datagram is dropped
+``fragment_timeout``    the others did not arrive within 30 seconds (IPv4) or 60 (IPv6)
+``fragment_memory``     evicted, the oldest: `Limits.fragment_memory`, or the peer's share of it
 ======================  ===========================================================================
 
-What is sent in fragments are the ``datagrams_fragmented``, in ``fragments_sent``.
+The ``datagrams_fragmented`` are sent as ``fragments_sent``.
 """
 
 from __future__ import annotations
