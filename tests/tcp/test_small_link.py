@@ -96,7 +96,7 @@ def test_a_segment_that_is_put_together_must_have_the_right_checksum() -> None:
     assert bench.stack.statistics()["bad_tcp_checksum"] == 1
 
 
-def test_fragments_that_are_given_up_are_counted() -> None:
+def test_dropped_fragments_are_counted() -> None:
     bench = StackBench(mtu=68)
     first, second = in_fragments(Segment(1, 1, ACK, 6000, payload=bytes(40)), 68)
     bench.stack.handle_packet(first, 0.0)
