@@ -15,7 +15,6 @@ from tunstack.ip.datagram import TCP
 from tunstack.ip.demux import FourTuple
 from tunstack.ip.family import FAMILIES, IPV4, IPV6
 from tunstack.ip.flow_label import FlowLabels
-from tunstack.ip.fragments import Fragments, Refused
 from tunstack.ip.options import fault
 from tunstack.ip.ratelimit import PeerRateLimit
 from tunstack.stack.configs import Configs
@@ -25,7 +24,7 @@ from tunstack.stack.flow import FLOW_SIZE, Flow
 from tunstack.stack.limits import Limits
 from tunstack.stack.opening import Opening
 from tunstack.stack.paths import Paths
-from tunstack.stack.peers import peer_key
+from tunstack.stack.reassembly import Reassembly
 from tunstack.stack.timers import TimerQueue
 from tunstack.tcp.config import Config
 from tunstack.tcp.connection import fast_path
@@ -41,7 +40,6 @@ from tunstack.wire import (
     decode_datagram,
     decode_frame,
     decode_segment,
-    finish,
     read_gso_size,
 )
 from tunstack.wire.fast import segment as lean
@@ -161,7 +159,7 @@ class Engine:
         self.paths = Paths(mtu, context, limit, rng=rng, offload=offload)
         self.echoes = Echoes(context, self.paths, rng)
         self.opening = Opening(config, secret, context, self.paths)
-        self._fragments = Fragments(self.limits.fragment_memory, self.counters, peer_key)
+        self._reassembly = Reassembly(context, self.paths, offload=offload)
         self.immediate = False
         self.defer_acks = False
         self.deferred: list[Flow] = []
@@ -267,10 +265,10 @@ class Engine:
             if datagram.options:
                 self._check_options(datagram, now)
             if datagram.more_fragments or datagram.fragment_offset:
-                whole = self._fragment_arrives(datagram, frame, now)
+                whole = self._reassembly.fragment_arrives(datagram, frame, now)
                 if whole is None:
                     return
-                datagram = whole
+                datagram, frame = whole
             handler = self._protocols.get((len(datagram.dst), datagram.protocol))
             if handler is None:
                 self.paths.refuse(datagram, self.paths.limit, now)
@@ -290,26 +288,6 @@ class Engine:
             limit = self.paths.limit
             self.paths.refuse_options(datagram, wrong, limit, now)
             raise Discard(Reason.BAD_IP_OPTIONS)
-
-    def _fragment_arrives(self, fragment: Datagram, frame: Buffer, now: float) -> Datagram | None:
-        """Return the datagram that it completes, if it does."""
-        self.counters["fragments_received"] += 1
-        self._expire_fragments(now)
-        try:
-            whole = self._fragments.add(fragment, now)
-        except Refused as refused:
-            raise Discard(Reason(refused.reason)) from None
-        if whole is None:
-            self.output.observe_in(frame, now, "fragment kept")
-            return None
-        self.counters["datagrams_reassembled"] += 1
-        whole.trusted, whole.gso_size = False, 0
-        return finish(whole)
-
-    def _expire_fragments(self, now: float) -> None:
-        """Give up the datagrams whose fragments have not all come in time."""
-        for first in self._fragments.expired(now):
-            self.paths.reassembly_expired(first, now)
 
     def _tcp_datagram_arrives(self, datagram: Datagram, frame: Buffer, now: float) -> None:
         sport, dport, segment = decode_segment(datagram)
@@ -364,7 +342,20 @@ class Engine:
         return flow
 
     def handle_forwarded_icmp(self, packet: Buffer, now: float) -> None:
-        """Process an ICMP error that another process with our addresses received."""
+        """Process a packet that another process with our addresses received.
+
+        That is an ICMP error, or a segment that came in fragments; others are ignored.
+        """
+        try:
+            datagram = self._decode(packet)
+            if datagram.protocol == TCP:
+                sport, dport, segment = decode_segment(datagram)
+                name = FourTuple(datagram.dst, dport, datagram.src, sport).incoming
+                if name in self.demux.incoming or name in self.demux.time_waits:
+                    self._tcp_arrives(name, segment, datagram.tos, packet, now)
+                return
+        except Discard:
+            pass
         self.paths.handle_forwarded_icmp(packet, now)
 
     # Transmission
@@ -494,8 +485,8 @@ class Engine:
         for at in (self.paths.mtus.deadline(), self.time_waits.deadline()):
             if at is not None and (first is None or at < first):
                 first = at
-        if self._fragments.held:
-            at = self._fragments.deadline()
+        if self._reassembly.fragments.held:
+            at = self._reassembly.fragments.deadline()
             if at is not None and (first is None or at < first):
                 first = at
         return first
@@ -513,7 +504,7 @@ class Engine:
             self._process(self.output.take_looped(), now, looped=True)
         self.paths.expire(now)
         self.time_waits.expire(now)
-        self._expire_fragments(now)
+        self._reassembly.expire(now)
         self._due.extend(self._timers.due(now))
         while self._due:  # One by one, as in `flush`.
             flow = self._due.popleft()
