@@ -1,7 +1,8 @@
 """The arrows of the design: who may import what.
 
 The contracts stand in pyproject.toml, for ``lint-imports``. Here they are checked once more, and
-each is shown to bite. The last rules speak of parts of a package, which contracts cannot.
+each is shown to bite. The last rules speak of parts of a package, which contracts cannot, and of
+circles, types included: the contracts look at layers, and a circle may lie within one.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def test_what_is_used_of_a_module_is_found() -> None:
 
 
 @pytest.mark.parametrize("part", ["tcp/**/*.py", "ip/**/*.py", "stack/*.py"])
-def test_the_core_is_given_its_chance_and_asks_the_system_for_nothing(part: str) -> None:
+def test_the_core_gets_time_and_randomness_as_arguments(part: str) -> None:
     """Both modules have parts that are harmless: the type of what is given, and names of errors."""
     paths = list((ROOT / "tunstack").glob(part))
     assert paths
@@ -148,3 +149,119 @@ def test_the_examples_show_the_public_api_only() -> None:
         for name in imports(path.read_text()):
             if name.split(".")[0] == "tunstack":
                 assert name in public or name.rpartition(".")[0] in public, path
+
+
+# Circles of imports, those for type checkers included.
+
+CONNECTION = "tunstack.tcp.connection"
+PAIRS = {
+    f"{CONNECTION}.connection": {
+        f"{CONNECTION}.arrival": "its rules for a segment that arrives (RFC 9293 section 3.10.7)",
+        f"{CONNECTION}.handshake": "its opening, as a coroutine",
+    },
+    f"{CONNECTION}.ending": {f"{CONNECTION}.teardown": "its closing, as a coroutine"},
+    f"{CONNECTION}.control_block": {f"{CONNECTION}.idle_timers": "its timers while it is idle"},
+    "tunstack.tcp.receiver.receiver": {
+        "tunstack.tcp.receiver.buffer_tuning": "how its buffer grows",
+    },
+    "tunstack.socket.state": {
+        "tunstack.socket.notices": "the tasks that wait for its acknowledgements and errors",
+    },
+    "tunstack.socket.socket": {
+        "tunstack.socket.stdlib": "the same socket, as the standard library's class",
+    },
+}
+"""Files that import each other: a subject, and its rules with what they are. No others may."""
+
+
+def import_graph(root: Path) -> dict[str, set[str]]:
+    """What each file of the package below `root` imports of it, whether at run time or for types.
+
+    ``from package import module`` imports the module, and not the package as well.
+    """
+    sources = {module_name(root, path): path for path in (root / "tunstack").rglob("*.py")}
+    return {
+        module: {
+            next(name for name in prefixes(taken) if name in sources)
+            for taken in imports(path.read_text())
+            if taken.partition(".")[0] == "tunstack"
+        }
+        for module, path in sources.items()
+    }
+
+
+def module_name(root: Path, path: Path) -> str:
+    """The dotted name of a file below `root`; of an ``__init__.py``, that of its package."""
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def prefixes(dotted: str) -> Iterator[str]:
+    """A dotted name, and those of all that it is within."""
+    while dotted:
+        yield dotted
+        dotted = dotted.rpartition(".")[0]
+
+
+def circles(graph: dict[str, set[str]]) -> set[frozenset[str]]:
+    """The strongly connected components of more than one file."""
+    behind = {name: reachable(graph, name) for name in graph}
+    return {
+        frozenset(other for other in behind[name] if name in behind[other])
+        for name in graph
+        if name in behind[name]
+    }
+
+
+def reachable(graph: dict[str, set[str]], start: str) -> set[str]:
+    """All that `start` imports, and what that imports, and so on; itself only by a circle."""
+    found: set[str] = set()
+    left = [start]
+    while left:
+        new = graph[left.pop()] - found
+        found |= new
+        left += new
+    return found
+
+
+def test_no_files_import_each_other_but_a_subject_and_its_rules() -> None:
+    graph = import_graph(ROOT)
+    assert circles(graph) == {frozenset({subject, *rules}) for subject, rules in PAIRS.items()}
+    for subject, rules in PAIRS.items():
+        for rule in rules:
+            assert graph[rule] & {subject, *rules} == {subject}, "rules do not know each other"
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "circle"),
+    [
+        (
+            "tcp/config.py",
+            "if TYPE_CHECKING: from tunstack.tcp.connection.connection import Connection",
+            {
+                "tunstack.tcp.config",
+                "tunstack.tcp.sender.sender",
+                "tunstack.tcp.connection.connection",
+            },
+        ),
+        (
+            "tcp/connection/state.py",
+            "if TYPE_CHECKING: from tunstack.tcp.connection.coroutines import CoroutineRunner",
+            {"tunstack.tcp.connection.state", "tunstack.tcp.connection.coroutines"},
+        ),
+        (
+            "link/base.py",
+            "def late(): from tunstack.link import pair",
+            {"tunstack.link.base", "tunstack.link.pair"},
+        ),
+    ],
+)
+def test_a_circle_of_imports_is_found(
+    tmp_path: Path, file: str, line: str, circle: set[str]
+) -> None:
+    shutil.copytree(ROOT / "tunstack", tmp_path / "tunstack")
+    with (tmp_path / "tunstack" / file).open("a") as source:
+        source.write(f"\n{line}\n")
+    found = circles(import_graph(tmp_path)) - circles(import_graph(ROOT))
+    assert len(found) == 1
+    assert circle <= next(iter(found))

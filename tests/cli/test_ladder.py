@@ -248,7 +248,7 @@ def test_ipv6_is_shown_only_in_full() -> None:
     )
 
 
-def test_connections_are_told_apart_by_number_and_colour() -> None:
+def test_connections_differ_by_number_and_colour() -> None:
     one, two = Exchange(1001), Exchange(1002)
     ladder = Ladder()
     lines = []

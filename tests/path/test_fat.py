@@ -12,8 +12,7 @@ from tests.path.simulated import receive, transfer
 from tests.tcp.inspection import Tcb
 from tunstack.path.impair import Impairments
 from tunstack.simulator import Application, Simulator
-from tunstack.tcp.config import Config
-from tunstack.tcp.receiver.buffer_tuning import INITIAL_SIZE
+from tunstack.tcp.config import INITIAL_SIZE, Config
 
 RATE: Final = 40e6
 """Bits per second."""

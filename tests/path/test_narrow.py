@@ -34,7 +34,7 @@ def sender(server: Application) -> Flow:
 @pytest.mark.rfc("1191:6.4")
 @pytest.mark.parametrize("mtu", [552, 576, 1000, 1499])
 @pytest.mark.parametrize("sack", [True, False])
-def test_a_router_that_speaks_costs_no_timeout(mtu: int, sack: bool) -> None:
+def test_icmp_avoids_the_timeout(mtu: int, sack: bool) -> None:
     """Nor is it taken for congestion."""
     box = Narrow(mtu)
     simulator = Simulator(seed=1, impairments=PATH, middlebox=box, config=Config(sack=sack))
@@ -143,7 +143,7 @@ def test_a_forged_message_about_a_segment_that_is_not_outstanding_is_ignored() -
 
 
 @pytest.mark.rfc("5927:7.2")
-def test_a_message_that_lies_about_what_arrives_is_not_believed() -> None:
+def test_a_report_below_a_proven_size_is_deferred() -> None:
     """Even if the attacker sees our packets."""
     simulator = Simulator(seed=1, impairments=PATH)
     _, server = simulator.connect()
@@ -187,7 +187,7 @@ def test_lost_probes_are_no_congestion() -> None:
 
 
 @pytest.mark.rfc("4821:7.7")
-def test_a_path_that_comes_back_is_used_in_full_again() -> None:
+def test_a_restored_path_is_used_in_full_again() -> None:
     """What looked like a black hole was a cable that somebody had pulled out for a while."""
     simulator = Simulator(seed=1, impairments=PATH)
     box = Narrow(1500, says=None)

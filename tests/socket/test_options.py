@@ -45,7 +45,7 @@ import trio
 
 from tests.socket.network import PORT, THEIRS, connected, fails, host_and_peer, host_pair, listening
 from tunstack.socket.options import LARGEST_BUFFER, LONGEST_LINGER2, SMALLEST_BUFFER
-from tunstack.tcp.receiver.buffer_tuning import INITIAL_SIZE
+from tunstack.tcp.config import INITIAL_SIZE
 from tunstack.tcp.segment import ACK, SYN
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypedDict, Unpack
 
-from tests.tcp.inspection import Tcb, TracedConnection
+from tests.tcp.inspection import Tcb, TracedConnection, assert_snd_una_is_one
 from tunstack.tcp.config import Config
 from tunstack.tcp.connection.state import State
 from tunstack.tcp.receiver.receiver import window_shift
@@ -176,6 +176,9 @@ class Bench(Trace, Tcb):
 
     def opened(self, connection: Connection) -> None:
         self.told.append("opened")
+
+    def opened_early(self, connection: Connection) -> None:
+        self.told.append("opened early")
 
     def failed_to_open(self, connection: Connection) -> None:
         self.told.append("failed")
@@ -335,6 +338,7 @@ class Bench(Trace, Tcb):
             if segment.ts_val is not None:
                 self._ts_seen = segment.ts_val
             self.pending.append(Sent(self.now, self._relative(segment)))
+        assert_snd_una_is_one(self.connection.sender)
 
     def _relative(self, segment: Segment) -> Segment:
         ts_val, answered = segment.ts_val, segment.flags & (SYN | ACK) != SYN

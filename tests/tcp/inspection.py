@@ -13,20 +13,23 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from tunstack.tcp.budget import Budget
+from tunstack.tcp.config import Config
 from tunstack.tcp.connection.connection import Connection
+from tunstack.tcp.recovery.sent_by_time import SentByTime
 from tunstack.tcp.sender import sizing
 from tunstack.tcp.sender.mtu_probing import MtuSearch
 from tunstack.tcp.sequence import MASK
 
 if TYPE_CHECKING:
-    from tunstack.tcp.budget import Budget
     from tunstack.tcp.congestion import CongestionControl
+    from tunstack.tcp.connection.fast_open import FastOpen
     from tunstack.tcp.connection.state import State
-    from tunstack.tcp.listen.fast_open import FastOpen
     from tunstack.tcp.receiver.reassembly import Reassembly
     from tunstack.tcp.recovery.rack import Rack
-    from tunstack.tcp.recovery.recovery import Phase
+    from tunstack.tcp.recovery.recovery_variables import Phase
     from tunstack.tcp.recovery.scoreboard import Scoreboard
+    from tunstack.tcp.sender.sender import Sender
 
 _VARIABLES: Final = attrgetter(
     *("state", "error", "soft_error", "reports", "ts_recent", "ts_recent_at", "timestamps_ok"),
@@ -59,6 +62,31 @@ class TracedConnection(Connection):
     def enter(self, state: State) -> None:
         self.states.append(state)
         super().enter(state)
+
+
+def state(thing: Any) -> Any:
+    """All that `thing` knows, however deep, to be compared."""
+    if isinstance(thing, list):
+        return [state(each) for each in thing]
+    if isinstance(thing, Budget):  # The stack's, which accounts for some connections later.
+        return thing.limit
+    if isinstance(thing, SentByTime):  # What it keeps beside the ranges is for speed.
+        return sorted((sent.time, sent.start, sent.end) for sent in thing)
+    slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
+    if not slots or isinstance(thing, (Config, tuple)):
+        return thing
+    return type(thing), {name: state(getattr(thing, name)) for name in slots}
+
+
+def assert_snd_una_is_one(sender: Sender) -> None:
+    """SND.UNA stands in the sender, on the scoreboard and in the buffer: all of them agree.
+
+    On the scoreboard it counts from ISS on. In the buffer, SYN and FIN are no data.
+    """
+    una = sender.una
+    assert una == (sender.iss + sender.recovery.board.una) & MASK
+    octets = una + (not sender.synchronized) - sender.fin_acknowledged
+    assert octets & MASK == sender.buffer.start
 
 
 class Tcb:
@@ -155,6 +183,8 @@ class Tcb:
         """Make SND.UNA and SND.NXT stand at ISS again, as after 4 GiB."""
         sender = self.connection.sender
         sender.una = sender.nxt = sender.buffer.start = sender.iss
+        board = sender.recovery.board
+        board.una = board.nxt = 1 << 32  # Its positions do not wrap.
 
     @property
     def synchronized(self) -> bool:
@@ -365,7 +395,7 @@ class Tcb:
 
     def fragmentation_needed(self, seq: int, size: int, now: float) -> None:
         """A router reports that the segment at `seq` is too large, and what it carries."""
-        sizing.too_large(self.connection.sender, size, (seq + self.iss) & MASK, now)
+        self.connection.sender.too_large(size, (seq + self.iss) & MASK, now)
 
     def path_changed(self, size: int) -> None:
         """Another connection has found what the path carries."""
@@ -492,6 +522,14 @@ class Tcb:
         self.connection.fast_open = fast_open
 
     # The whole
+
+    @property
+    def transfer_state(self) -> Any:
+        """All that counts for the transfer of data: both halves, timestamps, ECN, timers."""
+        connection = self.connection
+        parts = (connection.sender, connection.receiver, connection.ecn, connection.idle_timers)
+        stamps = (connection.ts_recent, connection.ts_recent_at, connection.last_ack_sent)
+        return [state(part) for part in parts], stamps
 
     @property
     def on_fast_path(self) -> bool:

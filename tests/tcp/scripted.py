@@ -13,7 +13,7 @@ from tests.simulator.verdict import CountedCubic
 from tests.tcp.inspection import Tcb
 from tunstack.simulator import Application, Simulator
 from tunstack.tcp.config import Config
-from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.recovery.recovery_variables import Phase
 from tunstack.tcp.segment import FIN, SYN
 from tunstack.wire import decode_datagram, decode_segment
 

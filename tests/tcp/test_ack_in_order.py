@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tcp.inspection import assert_snd_una_is_one, state
 from tunstack.tcp.config import Config
 from tunstack.tcp.congestion import Cubic, Reno
 from tunstack.tcp.sender.sender import Sender, Transmission
@@ -19,16 +20,6 @@ MSS: Final = 1448
 CONFIG: Final = Config(mss=1460)
 
 
-def state(thing: Any) -> Any:
-    """All that `thing` knows, however deep, to be compared."""
-    if isinstance(thing, list):
-        return [state(each) for each in thing]
-    slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
-    if not slots or isinstance(thing, (Config, tuple)):
-        return thing
-    return type(thing), {name: state(getattr(thing, name)) for name in slots}
-
-
 def both_ways(sender: Sender, ack: int, now: float) -> None:
     assert sender.all_in_order
     other = deepcopy(sender)
@@ -36,13 +27,6 @@ def both_ways(sender: Sender, ack: int, now: float) -> None:
     sender.handle_ack_in_order(ack, (ack - sender.una) & MASK, sender.outstanding, now)
     assert state(sender) == state(other)
     assert_snd_una_is_one(sender)
-
-
-def assert_snd_una_is_one(sender: Sender) -> None:
-    """The sender's, the scoreboard's and the buffer's, but for the FIN, which is no data."""
-    una = sender.una
-    assert una == (sender.iss + sender.recovery.board.una) & MASK
-    assert una == (sender.buffer.start + sender.fin_acknowledged) & MASK
 
 
 def opened(iss: int, config: Config, rtt: float) -> Sender:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from tests.tcp.crowd import Packet
 
 
-def exchange(*, at_once: bool, **fields: Any) -> tuple[Crowd, Flow]:
+def exchange(*, at_once: bool, offload: bool = False, **fields: Any) -> tuple[Crowd, Flow]:
     """A connection of which nothing is to be said but that data comes and goes."""
-    crowd = Crowd()
+    crowd = Crowd(offload=offload)
     crowd.stack.immediate = True
     peer = crowd.peer()
     peer.syn()
@@ -48,6 +48,18 @@ def test_the_same_goes_out_as_by_all_the_rules(size: int) -> None:
     assert sent
 
 
+@pytest.mark.parametrize("size", [65_159, 65_160, 65_161, 65_400, 65_535, 200_000])
+def test_large_segments_end_where_they_do_by_all_the_rules(size: int) -> None:
+    """With offload a segment carries 45 of an MSS: the rest of 64 KiB is less than one."""
+    both = []
+    for at_once in (False, True):
+        crowd, flow = exchange(at_once=at_once, offload=True)
+        Tcb(flow).cwnd = 1 << 20
+        both.append(given(crowd, flow, size))
+    assert both[0] == both[1]
+    assert len(both[0][0].segment.payload) == min(size, 45 * 1448)
+
+
 def test_it_goes_out_without_a_flush() -> None:
     crowd, flow = exchange(at_once=True)
     crowd.stack.send(flow, b"hello", crowd.now)
@@ -56,7 +68,7 @@ def test_it_goes_out_without_a_flush() -> None:
     assert crowd.stack.deadline() is not None  # The timers know of it.
 
 
-def test_where_not_all_is_ordinary_it_waits_for_the_flush() -> None:
+def test_off_the_fast_path_it_waits_for_the_flush() -> None:
     crowd, flow = exchange(at_once=False)
     crowd.stack.send(flow, b"hello", crowd.now)
     assert not crowd.stack.outgoing
@@ -148,7 +160,7 @@ class Pair:
             self.carry(loss, rng)
             if rng.random() < 0.8:
                 seen.append(self.take(1 - side, rng.choice((10, 65536))))
-            seen += [flow.info() for flow in self.flows]
+            seen += [Tcb(flow).transfer_state for flow in self.flows]
             # Of those that stand in the queues some may be too early: what counts is their own.
             seen += [flow.deadline() for flow in self.flows]
         return [*seen, *self.frames]
@@ -203,3 +215,14 @@ def test_nothing_is_sent_where_nothing_is_given() -> None:
     crowd.flush()
     crowd.stack.send(flow, b"x", crowd.now)
     assert crowd.stack.outgoing
+
+
+@pytest.mark.parametrize(("delay", "timed_from"), [(0.005, 0.0), (0.02, 0.02)])
+def test_a_reply_that_leaves_late_is_timed_from_then(delay: float, timed_from: float) -> None:
+    """After that its state is as of one that was given only then; a few milliseconds are let be."""
+    crowd, flow = exchange(at_once=True)
+    crowd.stack.send(flow, bytes(100), crowd.now)
+    crowd.stack.restamp_replies([flow], crowd.now + delay)
+    other, later = exchange(at_once=True)
+    other.stack.send(later, bytes(100), crowd.now + timed_from)
+    assert Tcb(flow).transfer_state == Tcb(later).transfer_state

@@ -9,7 +9,7 @@ import pytest
 
 from tests.tcp.harness import CONFIG, MSS, NO_OPTIONS, Bench, Numbers, Offer, established, syn_sent
 from tunstack.tcp.budget import SMALL_BUFFER, Budget
-from tunstack.tcp.receiver.buffer_tuning import INITIAL_SIZE
+from tunstack.tcp.config import INITIAL_SIZE
 from tunstack.tcp.segment import ACK, SYN
 
 TUNED: Final = replace(CONFIG, receive_buffer=None, send_buffer=None)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tunstack.tcp.recovery.scoreboard import Scoreboard, Sent
+from tunstack.tcp.recovery.scoreboard import Scoreboard
+
+if TYPE_CHECKING:
+    from tunstack.tcp.recovery.sent import Sent
 
 FRACTION: Final = st.floats(0, 1, exclude_max=True)
 

@@ -13,7 +13,8 @@ from hypothesis.stateful import invariant, rule
 
 from tests.tcp.test_scoreboard import BoardAndModel
 from tunstack.tcp.recovery.rack import Rack
-from tunstack.tcp.recovery.scoreboard import Scoreboard, Sent
+from tunstack.tcp.recovery.scoreboard import Scoreboard
+from tunstack.tcp.recovery.sent import Sent
 from tunstack.tcp.recovery.sent_by_time import SentByTime
 from tunstack.tcp.sender.rtt import RttEstimator
 
@@ -77,10 +78,10 @@ class Detection(BoardAndModel):
     def detect(self, later: int, without_reordering: bool) -> None:
         self.now += later
         rack, board = self.rack, self.board
-        patience = self.elapsed
+        timeout = self.elapsed
         if rack.reordering_seen or not without_reordering:
-            patience += SAMPLE / 4  # Step 4: a quarter of the shortest; no D-SACK makes it longer.
-        overdue, again = simple(board, self.now, patience, before=self.latest)
+            timeout += SAMPLE / 4  # Step 4: a quarter of the shortest; no D-SACK makes it longer.
+        overdue, again = simple(board, self.now, timeout, before=self.latest)
         edges = [(sent.start, sent.end) for sent in overdue]
         assert (
             rack.detect_loss(board, self.now, self.rtt, without_reordering=without_reordering)

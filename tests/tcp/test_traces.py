@@ -101,7 +101,7 @@ def test_a_lone_segment_is_lost() -> None:
 
 @pytest.mark.rfc("8985:6.2", "3522:3.2", "4015:3")
 def test_a_reordered_burst() -> None:
-    """Four segments overtake one: once it is mistaken for lost, and undone; then there is patience.
+    """Four segments overtake one: once it is mistaken for lost, and undone; then reo_wnd is wider.
 
     The second time, nothing is sent again, and the window goes on growing.
     """

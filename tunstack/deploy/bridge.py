@@ -194,7 +194,7 @@ def _check_impairments(
 
 async def _open_tun(kernel: Namespace, far: str, near: str, mtu: int, *, offload: bool) -> TunLink:
     """Create the device of a kernel with the address `near` and a route to `far`."""
-    device = await kernel._kernel.open_tun(far + _PREFIX, peer=near, mtu=mtu, offload=offload)
+    device = await kernel.network.open_tun(far + _PREFIX, peer=near, mtu=mtu, offload=offload)
     if device.offload != offload:
         raise SetupError("this kernel's TUN devices have no offload: do without it")
     return device

@@ -1,4 +1,4 @@
-"""What a socket needs of a host."""
+"""The interface between sockets and a host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Endpoint(Protocol):
-    """A stack, and the I/O that follows calls to it.
+    """A stack, and the I/O after calls to it.
 
     After any call to `stack` that changes a connection, call :meth:`flush`.
 
@@ -27,22 +27,22 @@ class Endpoint(Protocol):
     stack: Stack
     ended: bool
 
-    def check_up(self) -> None:
-        """Raise OSError (ENETDOWN) if it has ended, or its device is gone."""
+    def check_link(self) -> None:
+        """Raise OSError (ENETDOWN) if the host has ended or its device is gone."""
 
     def check_speaks(self, family: int, type: int, proto: int) -> None:
-        """Raise OSError (EAFNOSUPPORT, EPROTONOSUPPORT) for what it does not speak."""
+        """Raise OSError (EAFNOSUPPORT, EPROTONOSUPPORT) for what is not supported."""
 
     def socket(
         self, family: int = ..., type: int = ..., proto: int = ...
     ) -> trio.socket.SocketType:
-        """Make a socket on it."""
+        """Create a socket."""
 
     def send(self, flow: Flow, data: Buffer, *, urgent: bool = False, more: bool = False) -> int:
-        """Queue `data`, as `Stack.send` does, and send what may go out."""
+        """Queue `data`, as `Stack.send` does, and transmit."""
 
     def flush(self) -> None:
-        """Send what follows from calls to `stack`."""
+        """Transmit after calls to `stack`."""
 
     def add_listener(self, close: Callable[[], None]) -> None:
         """Call `close` at the end of the host, or when its device is gone."""

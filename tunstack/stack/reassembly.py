@@ -65,14 +65,14 @@ class Reassembly:
         self._counters["datagrams_reassembled"] += 1
         whole.trusted, whole.gso_size = False, 0
         datagram = finish(whole)
-        stray = self._paths.stray
-        if stray is not None:
+        forward = self._paths.forward_icmp
+        if forward is not None:
             # A multi-queue device selects the queue of fragments by their addresses alone.
             packet = encode_datagram(datagram)
             frame = b"".join([NOTHING_OFFLOADED, *packet] if self._offload else packet)
             if self._is_elsewhere(datagram):
                 self._output.observe_in(frame, now, "for another process")
-                stray(bytes(frame))
+                forward(bytes(frame))
                 return None
         return datagram, frame
 

@@ -1,4 +1,4 @@
-"""What a stack counts, under which names.
+"""The names of a stack's statistics.
 
 What the codec and the address checks drop is counted under the `Reason`'s value, what the TCP rules
 make of a segment under ``tcp_`` and the `Verdict`'s name. The rest is named here.
@@ -72,7 +72,7 @@ _OWN_COUNTERS: Final = (
 """Statistics that are neither a `Reason`'s nor a `Verdict`'s, the host's among them."""
 
 GAUGES: Final = frozenset({"memory_held", "fragment_memory_held", "half_open"})
-"""Statistics that tell what is the case now, not how often something happened."""
+"""Statistics that are gauges, not counters."""
 
 
 def collected(
@@ -83,7 +83,7 @@ def collected(
     fragment_memory_held: int,
     half_open: int,
 ) -> dict[str, int]:
-    """Put together all of a stack's statistics by name; those of what never happened are 0.
+    """Return all of a stack's statistics by name; unused counters are 0.
 
     Args:
         counters: What was counted, by the names that the code has for it.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tunstack.tcp.congestion import Cubic
 from tunstack.tcp.connection import ecn
-from tunstack.tcp.receiver.buffer_tuning import sizes
 from tunstack.tcp.sender import mtu_probing
 
 if TYPE_CHECKING:
     from tunstack.tcp.congestion import CongestionFactory
+
+INITIAL_SIZE: Final = 128 << 10
+"""Octets: the size of a buffer at first, where it is tuned automatically."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -153,8 +155,8 @@ class Config:
     def __post_init__(self) -> None:
         user = self.user_timeout
         set_ = object.__setattr__  # The class is frozen.
-        set_(self, "receive_sizes", sizes(self.receive_buffer, self.receive_buffer_max))
-        set_(self, "send_sizes", sizes(self.send_buffer, self.send_buffer_max))
+        set_(self, "receive_sizes", _sizes(self.receive_buffer, self.receive_buffer_max))
+        set_(self, "send_sizes", _sizes(self.send_buffer, self.send_buffer_max))
         set_(self, "data_r2", self.data_timeout if user is None else user)
         orphans = min(self.data_timeout, ((2 << self.orphan_retries) - 1) * self.rto_min)
         set_(self, "orphan_r2", orphans if user is None else user)
@@ -163,3 +165,8 @@ class Config:
     def __hash__(self) -> int:
         """Hash a few fields: hosts have few configurations, and hashing all takes a microsecond."""
         return hash((self.mss, self.nodelay, self.congestion))
+
+
+def _sizes(fixed: int | None, most: int) -> tuple[int, int]:
+    """Return the initial and the largest size of a buffer: `fixed`, or growing up to `most`."""
+    return (min(INITIAL_SIZE, most), most) if fixed is None else (fixed, fixed)

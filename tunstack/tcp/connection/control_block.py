@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tunstack.tcp.budget import UNLIMITED, Budget
+from tunstack.tcp.clock import timestamp
 from tunstack.tcp.connection.challenge import NEVER
+from tunstack.tcp.connection.coroutines import CoroutineRunner
 from tunstack.tcp.connection.ecn import Ecn
 from tunstack.tcp.connection.idle_timers import IdleTimers
-from tunstack.tcp.connection.narration import Narrator
-from tunstack.tcp.listen.isn import timestamp
 from tunstack.tcp.receiver.receiver import Receiver
 from tunstack.tcp.sender.sender import Sender
 
 if TYPE_CHECKING:
     from tunstack.tcp.config import Config
-    from tunstack.tcp.connection.connection import Owner
-    from tunstack.tcp.listen.fast_open import FastOpen
+    from tunstack.tcp.connection.fast_open import FastOpen
+    from tunstack.tcp.connection.owner import Owner
     from tunstack.tcp.segment import Segment
 
 
-class ControlBlock(Narrator):
+class ControlBlock(CoroutineRunner):
     """The variables of one connection, with its two halves.
 
     Attributes:
@@ -86,7 +86,7 @@ class ControlBlock(Narrator):
         *,
         iss: int,
         ts_offset: int = 0,
-        owner: Owner | None = None,
+        owner: Owner[Any] | None = None,
         budget: Budget = UNLIMITED,
     ) -> None:
         super().__init__()

@@ -17,9 +17,9 @@ twice (section 2.1), so requests must be idempotent.
 from __future__ import annotations
 
 import errno
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from tunstack.tcp.connection.fast_open import FastOpen
 from tunstack.tcp.segment import ACK
 from tunstack.tcp.sequence import MASK
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from tunstack.tcp.config import Config
-    from tunstack.tcp.connection.connection import Connection
     from tunstack.tcp.listen.fast_open_cookies import CookieCache, Path, ServerCookies
     from tunstack.tcp.listen.listener import Listener
     from tunstack.tcp.segment import Segment
@@ -44,58 +43,11 @@ COUNTERS: Final[tuple[str, ...]] = (
 )
 """Counters of this module, by their names in the statistics."""
 
-RESET_PENALTY: Final = 60.0
-"""Seconds for which a connection still counts as pending if it was reset (section 5.1).
-
-Without it, an attacker with a cookie who spoofs an address could have the RSTs of its victim free
-the slots again and again.
-"""
-
 _OPTIONS_ROOM: Final = 40
 """Octets left for options in a SYN with data.
 
 With a smaller MSS, on links with nearly the smallest MTU, the SYN has no Fast Open option.
 """
-
-
-class FastOpen:
-    """The Fast Open state of one connection: the base of both roles.
-
-    Attributes:
-        early: Whether the application may write before the handshake has ended.
-        syn_data: Whether data in a SYN was acknowledged, by the peer or by us (TCPI_OPT_SYN_DATA).
-    """
-
-    __slots__ = ("early", "syn_data")
-
-    def __init__(self, *, early: bool) -> None:
-        self.early = early
-        self.syn_data = False
-
-    @property
-    def awaits_data(self) -> bool:
-        """Whether our SYN waits for data to carry (Linux's defer_connect)."""
-        return False
-
-    def add_option(self, syn: Segment, sender: Sender, config: Config, now: float) -> None:
-        """Add the option, and data, to a SYN that is about to be sent or retransmitted."""
-
-    def covers(self, ack: int, sender: Sender) -> bool:
-        """Whether `ack` acknowledges data in our SYN."""
-        return False
-
-    def take_syn_data_ack(self, ack: int, sender: Sender) -> bool:
-        """Advance SND.NXT over the data in our SYN that `ack` covers; returns whether it does."""
-        return False
-
-    def on_syn_ack(self, syn_ack: Segment, now: float, *, retransmitted: bool) -> None:
-        """Process the SYN,ACK; `retransmitted`: whether our SYN was."""
-
-    def opened_early(self, connection: Connection) -> None:
-        """Pass `connection` to the application before the handshake has ended (section 4.2.2)."""
-
-    def on_failure(self, error: OSError | None) -> None:
-        """Process the failure of the handshake."""
 
 
 class FastOpenClient(FastOpen):
@@ -199,64 +151,19 @@ class FastOpenServer(FastOpen):
 
     Args:
         cookie: The cookie for the SYN,ACK, or None.
-        listener: The listener, if the client's cookie is valid; else None.
+        early: Whether the client's cookie is valid.
     """
 
-    __slots__ = ("_cookie", "_listener")
+    __slots__ = ("_cookie",)
 
-    def __init__(self, cookie: bytes | None, listener: Listener | None) -> None:
-        super().__init__(early=listener is not None)
+    def __init__(self, cookie: bytes | None, *, early: bool) -> None:
+        super().__init__(early=early)
         self._cookie = cookie
-        self._listener = listener
 
     def add_option(self, syn: Segment, sender: Sender, config: Config, now: float) -> None:
         """Add the cookie to the first SYN,ACK; as on Linux, not to a retransmitted one."""
         if sender.nxt == sender.iss and config.mss >= _OPTIONS_ROOM:
             syn.fast_open = self._cookie
-
-    def opened_early(self, connection: Connection) -> None:
-        """Put the connection into the accept queue, if the cookie was valid."""
-        self.syn_data = connection.receiver.buffer.total > 0
-        if self._listener is not None:
-            self._listener.opened_early(connection)
-
-
-class PendingRequests:
-    """PendingFastOpenRequests of a listener: accepted before their handshake ended (section 4.2.2).
-
-    TCP_FASTOPEN bounds them, since each may cost the application work for a duplicate SYN, or one
-    that is forged by someone with a cookie.
-    """
-
-    __slots__ = ("_connections", "_resets")
-
-    def __init__(self) -> None:
-        self._connections: set[Connection] = set()
-        self._resets: deque[float] = deque()  # Times until which resets count, in seconds.
-
-    def has_room(self, limit: int, now: float) -> bool:
-        """Whether there are less than `limit`."""
-        while self._resets and self._resets[0] <= now:
-            self._resets.popleft()
-        return len(self._connections) + len(self._resets) < limit
-
-    def add(self, connection: Connection) -> None:
-        """Add a connection accepted before its handshake has ended."""
-        self._connections.add(connection)
-
-    def opened(self, connection: Connection) -> bool:
-        """Remove a connection whose handshake has ended; returns False if it is not pending."""
-        if connection not in self._connections:
-            return False
-        self._connections.remove(connection)
-        return True
-
-    def failed(self, connection: Connection) -> None:
-        """Remove a connection that failed, if pending; a reset one still counts for a while."""
-        if self.opened(connection):
-            error = connection.error
-            if error is not None and error.errno == errno.ECONNRESET:
-                self._resets.append(connection.sender.stalled_since + RESET_PENALTY)
 
 
 def process_option(
@@ -280,6 +187,6 @@ def process_option(
     latest = cookies.make(path, now)
     if cookies.is_valid(cookie, path, now):
         counters["fast_open_passive"] += 1
-        return FastOpenServer(None if cookie == latest else latest, listener)
+        return FastOpenServer(None if cookie == latest else latest, early=True)
     counters["fast_open_passive_failed" if cookie else "fast_open_cookies_given"] += 1
-    return FastOpenServer(latest, None)
+    return FastOpenServer(latest, early=False)

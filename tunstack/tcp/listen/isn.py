@@ -11,7 +11,7 @@ class InitialNumbers:
     """ISN = M + F(local, remote, secret): RFC 9293 section 3.4.1 (MUST-8, MUST-9, SHLD-1).
 
     M is a clock with a tick of 4 microseconds, so that the ISNs of successive incarnations of a
-    connection increase; F is a keyed hash, so that those of other four-tuples tell nothing of them.
+    connection increase; F is a keyed hash, so that those of other four-tuples reveal nothing.
     """
 
     __slots__ = ("_secret",)
@@ -30,8 +30,3 @@ class InitialNumbers:
     def _hash(self, four_tuple: bytes, purpose: bytes) -> int:
         digest = blake2b(four_tuple, digest_size=4, key=self._secret, person=purpose).digest()
         return int.from_bytes(digest, "big")
-
-
-def timestamp(now: float, offset: int) -> int:
-    """Return TSval: a clock in milliseconds plus the connection's offset (RFC 7323 section 5.4)."""
-    return (int(now * 1000) + offset) & MASK

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from tunstack.tcp.listen.fast_open import PendingRequests
+from tunstack.tcp.listen.fast_open_queue import PendingRequests
 from tunstack.tcp.listen.half_open import HalfOpen
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Listener:
     """A local address and port in LISTEN; each SYN creates a connection of its own.
 
     Half-open connections are in the SYN queue until they are ESTABLISHED, then in the accept queue
-    until they are accepted. An :class:`~.connection.Owner`.
+    until they are accepted. Their :class:`~.owner.Owner`.
 
     Attributes:
         backlog: The limit of the accept queue.

@@ -19,21 +19,16 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from tunstack.tcp.clock import timestamp
 from tunstack.tcp.sender.rtt import CLOCK_GRANULARITY
 from tunstack.tcp.sequence import gt
 
 if TYPE_CHECKING:
-    from tunstack.tcp.connection.connection import Connection
+    from tunstack.tcp.receiver.receiver import Receiver
+    from tunstack.tcp.sender.rtt import RttEstimator
 
-INITIAL_SIZE: Final = 128 << 10
-"""Octets: the size of a buffer at first."""
 _UNKNOWN_RTT: Final = 0.1
 """Seconds: the RTT that is assumed for a peer without timestamps whose SYN was lost."""
-
-
-def sizes(fixed: int | None, most: int) -> tuple[int, int]:
-    """Return the initial and the largest size of a buffer: `fixed`, or growing up to `most`."""
-    return (min(INITIAL_SIZE, most), most) if fixed is None else (fixed, fixed)
 
 
 class ReceiveTuning:
@@ -53,28 +48,38 @@ class ReceiveTuning:
         self._read = 0
         self._most_read = 0
 
-    def adjust(self, connection: Connection, ts_ecr: int | None, now: float) -> None:
+    def adjust(
+        self,
+        receiver: Receiver,
+        rtt: RttEstimator,
+        ts_offset: int,
+        ts_ecr: int | None,
+        now: float,
+    ) -> None:
         """Adjust the size if a round trip has ended; call it when data has arrived.
 
-        `ts_ecr` is the TSecr of its segment; None without timestamps.
+        Args:
+            receiver: The receiver whose buffer it is.
+            rtt: The connection's RTT estimator.
+            ts_offset: The offset of the connection's timestamp clock.
+            ts_ecr: The TSecr of its segment; None without timestamps.
+            now: Seconds.
         """
-        receiver = connection.receiver
         read = receiver.buffer.total - len(receiver.buffer)
         if self._mark is not None:
             if ts_ecr is not None and not gt(ts_ecr, self._mark):
                 return
-            self._grow(connection, read - self._read)
+            self._grow(receiver, read - self._read)
         self._read = read
-        self._mark = connection.timestamp(now)
-        rtt = connection.sender.rtt.min_rtt
-        if rtt is None:
-            rtt = _UNKNOWN_RTT if ts_ecr is None else 0.0
+        self._mark = timestamp(now, ts_offset)
+        least = rtt.min_rtt
+        if least is None:
+            least = _UNKNOWN_RTT if ts_ecr is None else 0.0
         # No shorter than a tick of the timestamp clock.
-        self.at = now + (rtt if rtt > CLOCK_GRANULARITY else CLOCK_GRANULARITY)
+        self.at = now + (least if least > CLOCK_GRANULARITY else CLOCK_GRANULARITY)
 
-    def _grow(self, connection: Connection, size: int) -> None:
+    def _grow(self, receiver: Receiver, size: int) -> None:
         """Grow the buffer if `size`, the octets read in the last round trip, are a new maximum."""
-        receiver = connection.receiver
         if size <= self._most_read or receiver.budget.tight:
             return
         wanted = 4 * size if 2 * size > 3 * self._most_read else 2 * size

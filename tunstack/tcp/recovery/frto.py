@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tunstack.tcp.recovery.scoreboard import Sent
+    from tunstack.tcp.recovery.sent import Sent
 
 
 class _Step(Enum):

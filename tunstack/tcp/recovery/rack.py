@@ -6,7 +6,8 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from tunstack.tcp.recovery.scoreboard import Scoreboard, Sent
+    from tunstack.tcp.recovery.scoreboard import Scoreboard
+    from tunstack.tcp.recovery.sent import Sent
     from tunstack.tcp.sender.rtt import RttEstimator
 
 DUPLICATE_THRESHOLD: Final = 3

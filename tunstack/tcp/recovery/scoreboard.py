@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from tunstack.tcp.recovery.sent import Sent
 from tunstack.tcp.recovery.sent_by_time import SentByTime
 
 if TYPE_CHECKING:
@@ -21,48 +22,6 @@ if TYPE_CHECKING:
 _START: Final[attrgetter[Any]] = attrgetter("start")
 _MAX_FINE_RANGES: Final = 1024
 """Ranges up to which SACK blocks are taken to the octet; beyond it, to whole segments."""
-
-
-class Sent:
-    """The sequence numbers [start, end), in one state and sent at one time.
-
-    Attributes:
-        start: Position of the first.
-        end: Position behind the last.
-        time: When they were last sent, in seconds.
-        retransmitted: Whether they were sent more than once.
-        sacked: Whether the peer has SACKed them.
-        lost: Whether they are marked lost, and not retransmitted since.
-    """
-
-    __slots__ = ("end", "lost", "retransmitted", "sacked", "start", "time")
-
-    def __init__(self, start: int, end: int, time: float) -> None:
-        self.start = start
-        self.end = end
-        self.time = time
-        self.retransmitted = False
-        self.sacked = False
-        self.lost = False
-
-    def split(self, position: int) -> Sent:
-        """Split at `position`; keep what follows it, and return what precedes it."""
-        before = Sent(self.start, position, self.time)
-        before.retransmitted = self.retransmitted
-        before.sacked = self.sacked
-        before.lost = self.lost
-        self.start = position
-        return before
-
-    def is_like(self, other: Sent) -> bool:
-        """Whether both are in the same state and can be merged; the time of SACKed ones is moot."""
-        if self.sacked or other.sacked:
-            return self.sacked and other.sacked
-        return (
-            self.time == other.time
-            and self.retransmitted == other.retransmitted
-            and self.lost == other.lost
-        )
 
 
 class Scoreboard:
@@ -144,11 +103,8 @@ class Scoreboard:
                 self._by_time.add(sent)
         self.nxt = sent.end
 
-    def delay_last(self, now: float) -> None:
-        """Set the time of the last range, sent with nothing else outstanding, to `now`.
-
-        The host had held it back.
-        """
+    def restamp_last(self, now: float) -> None:
+        """Set the send time of the last range, the only one outstanding, to `now`."""
         self._ranges[-1].time = now
 
     def on_retransmit(self, start: int, end: int, now: float) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tunstack.tcp.recovery.scoreboard import Sent
+    from tunstack.tcp.recovery.sent import Sent
 
 _MAX_STALE: Final = 64
 """Stale entries (times, or ends) that are tolerated before a rebuild."""

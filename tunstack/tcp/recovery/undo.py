@@ -11,7 +11,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from tunstack.tcp.recovery.scoreboard import Sent
+    from tunstack.tcp.recovery.sent import Sent
 
 _ROUNDING: Final = 1e-6
 """Seconds: far below a tick of the timestamp clock, far above the rounding of sums."""
