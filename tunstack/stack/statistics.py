@@ -30,15 +30,7 @@ The ``datagrams_fragmented`` are sent as ``fragments_sent``.
 
 Of UDP:
 
-===================  ==============================================================================
-``udp_received``     datagrams that a socket's receive buffer took; those of one large packet
-                     (USO) are counted each
-``udp_sent``         datagrams sent, counted in the same way
-``udp_errors``       ICMP errors that a socket was told
-``no_udp_port``      dropped: no socket; answered by Port Unreachable, within the rate limits
-``udp_buffer_full``  dropped: no room in the socket's receive buffer, or the host's memory is full
-===================  ==============================================================================
-"""
+===================  ======================================================================="""
 
 from __future__ import annotations
 
