@@ -23,6 +23,7 @@ from tunstack.socket.ancillary import (
 )
 from tunstack.socket.datagram_options import DatagramState, get_option, set_option
 from tunstack.socket.descriptors import next_descriptor
+from tunstack.socket.host_socket import HostSocket
 from tunstack.socket.state import os_error
 from tunstack.socket.stdlib import StdlibSocket
 from tunstack.socket.waiter import Waiter
@@ -55,7 +56,7 @@ _NO_CONTROL: Final = Control()
 
 
 @final
-class DatagramSocket(trio.socket.SocketType):
+class DatagramSocket(HostSocket):
     """A UDP socket on a :class:`~tunstack.Host`; made by :meth:`tunstack.Host.socket`.
 
     It does what trio's do, over Linux's: see udp(7) and ip(7); the options stand in
