@@ -285,7 +285,7 @@ class Host(Loop):
 
         Args:
             others: What to do for internet families and types that the host does not support
-                (IPv6, UDP, raw sockets). ``"refuse"`` raises OSError, EAFNOSUPPORT or
+                (raw sockets, SCTP, IPv6 without an address of it). ``"refuse"`` raises OSError, EAFNOSUPPORT or
                 EPROTONOSUPPORT, so that nothing goes by the machine's own network unseen;
                 ``"kernel"`` makes them the machine's.
 
