@@ -22,9 +22,10 @@ each other, and host and socket share a layer (import-linter checks it: see pypr
     host : socket           the trio event loop and the host; trio's sockets over it
     stack | path            one TCP/IP endpoint | impairments, bridges, captures
     wire | link             bytes to validated values and back | TUN devices, namespaces, memory
-    tcp | udp | ip          RFC 9293 and its companions | RFC 768 | addresses, ICMP, path MTU, options
+    tcp | udp | ip          RFC 9293 and its companions | RFC 768 | addresses, ICMP, path MTU
 
-``tcp``, ``ip``, ``wire`` and ``stack`` are sans-IO: time, randomness and packets are arguments.
+``tcp``, ``udp``, ``ip``, ``wire`` and ``stack`` are sans-IO: time, randomness and packets are
+arguments.
 trio is in ``link`` and ``path``, whose links wait, and in ``host`` and above. A packet passes
 ``link -> host -> stack -> wire (decode) -> tcp``, and back ``tcp -> stack -> wire (encode) ->
 host -> link``.

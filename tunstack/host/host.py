@@ -285,9 +285,9 @@ class Host(Loop):
 
         Args:
             others: What to do for internet families and types that the host does not support
-                (raw sockets, SCTP, IPv6 without an address of it). ``"refuse"`` raises OSError, EAFNOSUPPORT or
-                EPROTONOSUPPORT, so that nothing goes by the machine's own network unseen;
-                ``"kernel"`` makes them the machine's.
+                (raw sockets, SCTP, a family without an address). ``"refuse"`` raises OSError,
+                EAFNOSUPPORT or EPROTONOSUPPORT, so that nothing goes by the machine's own network
+                unseen; ``"kernel"`` makes them the machine's.
 
         Raises:
             ValueError: `others` is neither.

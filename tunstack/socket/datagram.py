@@ -303,7 +303,9 @@ class DatagramSocket(HostSocket):
             trio.BusyResourceError: Another task waits.
         """
         udp = self._udp
-        self._check_open()
+        if self._fileno == -1 or self._endpoint.ended:
+            await checkpoint_if_cancelled()  # As in trio, a cancellation comes first.
+            self._check_open()
         if udp.queue.items or udp.readable:
             await checkpoint_if_cancelled()
             received = self._take(flags)
