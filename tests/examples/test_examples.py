@@ -121,5 +121,5 @@ def test_an_example_uses_only_what_is_public(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in sorted(LIBRARIES) if name != "quic"])
 def test_it_takes_little_to_use_a_library(name: str) -> None:
-    """The library as it is installed, and 40 lines; aioquic's core, which does no I/O, needs more."""
+    """The library as it is installed, and 40 lines; aioquic's core, without I/O, takes more."""
     assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 40
