@@ -9,7 +9,7 @@ import random
 import time
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal, cast, final
+from typing import TYPE_CHECKING, Any, Final, Literal, final
 
 import trio
 
@@ -24,7 +24,6 @@ from tunstack.tcp.congestion import congestion_control
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
-    from ipaddress import IPv4Interface
     from types import TracebackType
 
     from tunstack.ip.address import Interface
@@ -88,7 +87,7 @@ class Host(Loop):
             raise ValueError("a host needs at least one address")
         rng = random.SystemRandom() if seed is None else random.Random(seed)
         stack = Stack(
-            cast("list[IPv4Interface]", [place.interface for place in places]),
+            [place.interface for place in places],
             link.mtu,
             rng=rng,
             config=config,
