@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final, Literal, cast, final
+from typing import TYPE_CHECKING, Any, Final, Literal, final
 
 import trio
 
@@ -29,7 +29,6 @@ from tunstack.tcp.congestion import congestion_control
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
-    from ipaddress import IPv4Interface
     from types import TracebackType
 
     from tunstack.ip.address import Interface
@@ -93,7 +92,7 @@ class Host(Loop):
             raise ValueError("a host needs at least one address")
         rng = random.SystemRandom() if seed is None else random.Random(seed)
         stack = Stack(
-            cast("list[IPv4Interface]", [place.interface for place in places]),
+            [place.interface for place in places],
             link.mtu,
             rng=rng,
             config=config,
