@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final, Literal, final
+from typing import TYPE_CHECKING, Any, Final, Literal, final, overload
 
 import trio
 
@@ -24,11 +24,13 @@ from tunstack.link.plan import Place, parse_place
 from tunstack.path.impaired import ImpairedLink
 from tunstack.socket import Socket
 from tunstack.socket.factory import installed
+from tunstack.socket.kinds import KINDS
 from tunstack.stack.stack import Stack
 from tunstack.tcp.congestion import congestion_control
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from socket import SocketKind
     from types import TracebackType
 
     from tunstack.ip.address import Interface
@@ -213,6 +215,21 @@ class Host(Loop):
 
     # Sockets
 
+    @overload
+    def socket(
+        self,
+        family: int = ...,
+        type: Literal[SocketKind.SOCK_STREAM] = ...,
+        proto: int = ...,
+        *,
+        congestion: str | CongestionFactory | None = ...,
+    ) -> Socket: ...
+
+    @overload
+    def socket(
+        self, family: int = ..., type: int = ..., proto: int = ...
+    ) -> trio.socket.SocketType: ...
+
     def socket(
         self,
         family: int = trio.socket.AF_INET,
@@ -220,23 +237,28 @@ class Host(Loop):
         proto: int = 0,
         *,
         congestion: str | CongestionFactory | None = None,
-    ) -> Socket:
+    ) -> trio.socket.SocketType:
         """Create a socket on this host; the counterpart of `trio.socket.socket`.
 
         Args:
             family: AF_INET, or AF_INET6 where the host has an address of that family.
-            type: SOCK_STREAM; SOCK_NONBLOCK and SOCK_CLOEXEC with it change nothing.
-            proto: 0 or IPPROTO_TCP.
-            congestion: The congestion control of its connections; by default the host's.
+            type: SOCK_STREAM, or SOCK_DGRAM for a ping socket; SOCK_NONBLOCK and SOCK_CLOEXEC with
+                it change nothing.
+            proto: 0 or IPPROTO_TCP; IPPROTO_ICMP or IPPROTO_ICMPV6 for a ping socket.
+            congestion: The congestion control of a TCP socket; by default the host's.
 
         Raises:
-            OSError: EAFNOSUPPORT, EPROTONOSUPPORT: the host does not speak that.
+            OSError: EAFNOSUPPORT, the host has no address of that family; EPROTONOSUPPORT:
+                :mod:`tunstack.socket.kinds` lists what there is.
             ValueError: there is no congestion control of that name.
+            TypeError: `congestion` is given, and it is no TCP socket.
         """
         self.check_speaks(family, type, proto)
         self.check_link()
-        control = None if congestion is None else congestion_control(congestion)
-        return Socket(self, family, congestion=control)
+        options: dict[str, Any] = {}
+        if congestion is not None:
+            options["congestion"] = congestion_control(congestion)
+        return KINDS[family, type & ~_SOCKET_FLAGS, proto](self, **options)
 
     def has_family(self, family: int) -> bool:
         """Whether it has addresses of a family."""
@@ -246,8 +268,7 @@ class Host(Loop):
         """Raise the errors of :meth:`socket` for what the host does not support."""
         if not self.has_family(family):
             raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
-        kind = type & ~_SOCKET_FLAGS
-        if kind != trio.socket.SOCK_STREAM or proto not in (0, trio.socket.IPPROTO_TCP):
+        if (family, type & ~_SOCKET_FLAGS, proto) not in KINDS:
             raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
 
     @contextmanager

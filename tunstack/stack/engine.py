@@ -15,14 +15,16 @@ from tunstack.ip.datagram import TCP
 from tunstack.ip.demux import FourTuple
 from tunstack.ip.family import FAMILIES, IPV4, IPV6
 from tunstack.ip.flow_label import FlowLabels
-from tunstack.ip.fragments import UNFRAGMENTED, Fragments
 from tunstack.ip.options import fault
+from tunstack.ip.ratelimit import PeerRateLimit
 from tunstack.stack.configs import Configs
 from tunstack.stack.context import Context
+from tunstack.stack.echo import Echoes
 from tunstack.stack.flow import FLOW_SIZE, Flow
 from tunstack.stack.limits import Limits
 from tunstack.stack.opening import Opening
 from tunstack.stack.paths import Paths
+from tunstack.stack.reassembly import Reassembly
 from tunstack.stack.timers import TimerQueue
 from tunstack.tcp.config import Config
 from tunstack.tcp.connection import fast_path
@@ -82,6 +84,7 @@ class Engine:
         addresses: Our addresses.
         opening: Active and passive OPEN.
         paths: ICMP, and the path MTUs.
+        echoes: Ping sockets.
         output: Packets out, and observations of packets in and out.
         demux: All connections and listeners, by four-tuple.
         memory: The memory account of each connection.
@@ -154,9 +157,11 @@ class Engine:
         self.outgoing = context.output.packets
         self.time_waits = context.time_waits
         self.memory = context.memory
-        self.paths = Paths(mtu, context, rng=rng, offload=offload)
+        limit = PeerRateLimit(context.limits.icmp_errors, secret)
+        self.paths = Paths(mtu, context, limit, rng=rng, offload=offload)
+        self.echoes = Echoes(context, self.paths, rng)
         self.opening = Opening(config, secret, context, self.paths)
-        self._fragments = Fragments() if mtu < UNFRAGMENTED else None
+        self._reassembly = Reassembly(context, self.paths, offload=offload)
         self.immediate = False
         self.defer_acks = False
         self.deferred: list[Flow] = []
@@ -262,18 +267,19 @@ class Engine:
             if datagram.options:
                 self._check_options(datagram, now)
             if datagram.more_fragments or datagram.fragment_offset:
-                whole = self._fragment_arrives(datagram, frame, now)
+                whole = self._reassembly.fragment_arrives(datagram, frame, now)
                 if whole is None:
                     return
-                datagram = whole
-                datagram.trusted, datagram.gso_size = False, 0
+                datagram, frame = whole
             handler = self._protocols.get((len(datagram.dst), datagram.protocol))
             if handler is None:
-                self.paths.refuse(datagram, self.opening.admission.icmp_errors, now)
+                self.paths.refuse(datagram, self.paths.limit, now)
                 raise Discard(Reason.UNKNOWN_PROTOCOL)
             handler(datagram, frame, now)
         except Discard as discard:
             self.counters[discard.reason] += 1
+            if discard.problem is not None:
+                self.paths.refuse_problem(discard.problem, now)
             self.output.observe_in(frame, now, f"dropped: {discard.reason.phrase}")
 
     def _check_options(self, datagram: Datagram, now: float) -> None:
@@ -281,22 +287,9 @@ class Engine:
         find_fault = _OPTION_FAULTS.get(len(datagram.dst))
         wrong = None if find_fault is None else find_fault(datagram.options)
         if wrong is not None:
-            limit = self.opening.admission.icmp_errors
+            limit = self.paths.limit
             self.paths.refuse_options(datagram, wrong, limit, now)
             raise Discard(Reason.BAD_IP_OPTIONS)
-
-    def _fragment_arrives(self, fragment: Datagram, frame: Buffer, now: float) -> Datagram | None:
-        """Add a fragment to the reassembly queue; returns the datagram if it is complete."""
-        fragments = self._fragments
-        if fragments is None:
-            raise Discard(Reason.FRAGMENT)
-        before = fragments.dropped
-        whole = fragments.add(fragment, now)
-        dropped = fragments.dropped - before
-        self.counters[Reason.FRAGMENT] += dropped
-        if whole is None:
-            self.output.observe_in(frame, now, "fragment dropped" if dropped else "fragment kept")
-        return whole
 
     def _tcp_datagram_arrives(self, datagram: Datagram, frame: Buffer, now: float) -> None:
         sport, dport, segment = decode_segment(datagram)
@@ -351,7 +344,20 @@ class Engine:
         return flow
 
     def handle_forwarded_icmp(self, packet: Buffer, now: float) -> None:
-        """Process an ICMP error that another process with our addresses received."""
+        """Process a packet that another process with our addresses received.
+
+        That is an ICMP error, or a segment that came in fragments; others are ignored.
+        """
+        try:
+            datagram = self._decode(packet)
+            if datagram.protocol == TCP:
+                sport, dport, segment = decode_segment(datagram)
+                name = FourTuple(datagram.dst, dport, datagram.src, sport).incoming
+                if name in self.demux.incoming or name in self.demux.time_waits:
+                    self._tcp_arrives(name, segment, datagram.tos, packet, now)
+                return
+        except Discard:
+            pass
         self.paths.handle_forwarded_icmp(packet, now)
 
     # Transmission
@@ -481,6 +487,10 @@ class Engine:
         for at in (self.paths.mtus.deadline(), self.time_waits.deadline()):
             if at is not None and (first is None or at < first):
                 first = at
+        if self._reassembly.fragments.held:
+            at = self._reassembly.fragments.deadline()
+            if at is not None and (first is None or at < first):
+                first = at
         return first
 
     def is_due(self, now: float) -> bool:
@@ -496,6 +506,7 @@ class Engine:
             self._process(self.output.take_looped(), now, looped=True)
         self.paths.expire(now)
         self.time_waits.expire(now)
+        self._reassembly.expire(now)
         self._due.extend(self._timers.due(now))
         while self._due:  # One by one, as in `flush`.
             flow = self._due.popleft()
