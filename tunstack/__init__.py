@@ -38,8 +38,8 @@ Where a rule stands:
 - What is sent and when: ``tcp/sender``; loss recovery: ``tcp/recovery``; congestion control:
   ``tcp/congestion``; reassembly and windows: ``tcp/receiver``; SYN queues, SYN cookies and Fast
   Open: ``tcp/listen``.
-- A header: ``wire``, one file each; :mod:`tunstack.wire.ip` finds the family's. IPv6's would be
-  ``wire/ipv6.py`` beside ``wire/ipv4.py``. What differs between the families, as a value for each:
+- A header: ``wire``, one file each; :mod:`tunstack.wire.ip` finds the family's. Extension headers:
+  :mod:`tunstack.wire.extensions`. What differs between the families, as a value for each:
   :mod:`tunstack.ip.family`.
 - Another protocol: UDP would be a folder ``udp`` beside ``tcp``, and a row in the table of
   protocols in :mod:`tunstack.stack.engine`.

@@ -6,6 +6,7 @@ from struct import pack
 
 import pytest
 
+from tests.wire.packets import PAIRS, ipv6_packet, options_header
 from tunstack.tcp.segment import ACK, CWR, FIN, PSH, Segment
 from tunstack.wire import decode_datagram, decode_segment, encode_segment, gso
 from tunstack.wire.virtio import NO_OFFLOAD
@@ -13,35 +14,47 @@ from tunstack.wire.virtio import NO_OFFLOAD
 US, THEM = bytes((198, 51, 100, 2)), bytes((198, 51, 100, 1))
 DATA = bytes(range(256)) * 20
 
+each_family = pytest.mark.parametrize("family", PAIRS)
 
-def cut(segment: Segment) -> list[Segment]:
-    frame = b"".join(encode_segment(US, THEM, 80, 40000, segment, offload=True))
+
+def large(segment: Segment, family: str) -> bytes:
+    """The frame of a segment for a link with offload."""
+    return b"".join(encode_segment(*PAIRS[family], 80, 40000, segment, offload=True))
+
+
+def cut(segment: Segment, family: str) -> list[Segment]:
+    frame = large(segment, family)
     return [decode_segment(decode_datagram(packet))[2] for packet in gso.packets(frame)]
 
 
+@each_family
 @pytest.mark.parametrize("size", [1, 1447, 1448, 1449, 2896, 5120])
-def test_the_pieces_have_all_the_data_and_the_right_numbers(size: int) -> None:
+def test_the_pieces_have_all_the_data_and_the_right_numbers(size: int, family: str) -> None:
     seq = 0xFFFFFF00  # They wrap.
-    pieces = cut(Segment(seq, 5, ACK, 9, payload=DATA[:size], ts_val=7, gso_size=1448))
+    pieces = cut(Segment(seq, 5, ACK, 9, payload=DATA[:size], ts_val=7, gso_size=1448), family)
     assert b"".join(piece.payload for piece in pieces) == DATA[:size]
     assert [piece.seq for piece in pieces] == [(seq + at) % 2**32 for at in range(0, size, 1448)]
     assert {(piece.ack, piece.wnd, piece.ts_val) for piece in pieces} == {(5, 9, 7)}
     assert all(len(piece.payload) == 1448 for piece in pieces[:-1])
 
 
-def test_the_flags_of_an_end_are_the_last_ones_and_cwr_is_the_first_ones() -> None:
+@each_family
+def test_the_flags_of_an_end_are_the_last_ones_and_cwr_is_the_first_ones(family: str) -> None:
     flags = ACK | PSH | FIN | CWR
-    pieces = cut(Segment(1, 5, flags, payload=DATA[:3000], ts_val=7, gso_size=1000))
+    pieces = cut(Segment(1, 5, flags, payload=DATA[:3000], ts_val=7, gso_size=1000), family)
     assert [piece.flags for piece in pieces] == [ACK | CWR, ACK, ACK | PSH | FIN]
 
 
-def test_a_single_segment_gets_its_checksum() -> None:
-    (piece,) = cut(Segment(1, 5, ACK, payload=b"odd"))
+@each_family
+def test_a_single_segment_gets_its_checksum(family: str) -> None:
+    (piece,) = cut(Segment(1, 5, ACK, payload=b"odd"), family)
     assert piece.payload == b"odd"
 
 
-def test_what_is_whole_is_left_alone() -> None:
-    packet = b"".join(encode_segment(US, THEM, 80, 40000, Segment(1, 5, ACK, payload=b"x")))
+@each_family
+def test_what_is_whole_is_left_alone(family: str) -> None:
+    segment = Segment(1, 5, ACK, payload=b"x")
+    packet = b"".join(encode_segment(*PAIRS[family], 80, 40000, segment))
     assert gso.packets(NO_OFFLOAD + packet) == [packet]
 
 
@@ -77,6 +90,22 @@ def test_udp_is_cut_too() -> None:
         assert sum_of(piece, 20, slice(12, 20), 17) == 0
 
 
+@pytest.mark.parametrize("headers", [b"", options_header(17)])
+def test_udp_over_ipv6_is_cut_behind_its_extension_headers(headers: bytes) -> None:
+    udp = pack(">HHHH", 53, 40000, 8 + 2500, 0) + DATA[:2500]
+    start = 40 + len(headers)
+    packet = ipv6_packet(headers + udp, next_header=60 if headers else 17)
+    pieces = gso.packets(pack("=BBHHHH", 1, 5, start + 8, 1000, start, 6) + packet)
+    payloads = []
+    for piece in pieces:
+        datagram = decode_datagram(piece)
+        assert (datagram.protocol, datagram.options) == (17, headers)
+        payloads.append(bytes(datagram.payload[8:]))
+        assert int.from_bytes(datagram.payload[4:6], "big") == len(datagram.payload)
+        assert sum_of(piece, start, slice(8, 40), 17) == 0
+    assert payloads == [DATA[:1000], DATA[1000:2000], DATA[2000:2500]]
+
+
 @pytest.mark.parametrize(
     "frame",
     [
@@ -96,9 +125,10 @@ def test_what_cannot_be_understood_goes_through(frame: bytes) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 1447, 1448, 1449, 2896, 5120])
 @pytest.mark.parametrize("gso_size", [0, 1, 1448])
-def test_the_size_on_a_wire_is_that_of_the_pieces(size: int, gso_size: int) -> None:
+@each_family
+def test_the_size_on_a_wire_is_that_of_the_pieces(size: int, gso_size: int, family: str) -> None:
     segment = Segment(1, 5, ACK | CWR, payload=DATA[:size], ts_val=7, gso_size=gso_size)
-    frame = b"".join(encode_segment(US, THEM, 80, 40000, segment, offload=True))
+    frame = large(segment, family)
     pieces = gso.packets(frame)
     assert gso.wire_size(frame) == (len(pieces), sum(map(len, pieces)))
 
@@ -114,9 +144,10 @@ def test_the_size_on_a_wire_of_udp_and_of_ipv6_too(size: int) -> None:
 
 @pytest.mark.parametrize("most", [1, 1500, 3000, 4499, 4500, 10_000, 1 << 20])
 @pytest.mark.parametrize("size", [1, 1448, 1449, 5120])
-def test_smaller_frames_stand_for_the_same_packets(size: int, most: int) -> None:
+@each_family
+def test_smaller_frames_stand_for_the_same_packets(size: int, most: int, family: str) -> None:
     segment = Segment(1, 5, ACK | PSH | FIN | CWR, payload=DATA[:size], ts_val=7, gso_size=1448)
-    frame = b"".join(encode_segment(US, THEM, 80, 40000, segment, offload=True))
+    frame = large(segment, family)
     frames = gso.frames(frame, most)
     assert [packet for each in frames for packet in gso.packets(each)] == gso.packets(frame)
     sizes = [gso.wire_size(each) for each in frames]
@@ -139,7 +170,12 @@ def test_smaller_frames_of_udp_and_of_ipv6_too() -> None:
 def test_of_a_smaller_frame_the_checksum_is_that_of_its_own_pseudo_header() -> None:
     """Which whoever completes or cuts it begins with."""
     segment = Segment(1, 5, ACK, payload=DATA[:5000], ts_val=7, gso_size=1000)
-    frame = b"".join(encode_segment(US, THEM, 80, 40000, segment, offload=True))
+    for each in gso.frames(large(segment, "IPv6"), 3200):
+        packet = bytes(each)[10:]
+        pseudo = int.from_bytes(packet[8:40], "big") + 6 + len(packet) - 40
+        assert int.from_bytes(packet[56:58], "big") == pseudo % 0xFFFF
+        assert int.from_bytes(packet[4:6], "big") == len(packet) - 40
+    frame = large(segment, "IPv4")
     for each in gso.frames(frame, 3200):
         packet = bytes(each)[10:]
         field = int.from_bytes(packet[36:38], "big")

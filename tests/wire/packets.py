@@ -9,9 +9,16 @@ from hypothesis import strategies as st
 
 from tunstack.ip.datagram import TCP, Datagram
 from tunstack.tcp.segment import ACK, Segment
+from tunstack.wire.extensions import EXTENSIONS
 
 KERNEL = bytes((198, 51, 100, 1))
 OURS = bytes((198, 51, 100, 2))
+KERNEL_6 = bytes.fromhex("20010db8000000000000000000000001")
+OURS_6 = bytes.fromhex("20010db8000000000000000000000002")
+ALL_NODES = bytes.fromhex("ff020000000000000000000000000001")
+
+PAIRS = {"IPv4": (KERNEL, OURS), "IPv6": (KERNEL_6, OURS_6)}
+"""Source and destination by family."""
 
 examples = settings(deadline=None, derandomize=True, max_examples=100)
 
@@ -62,6 +69,41 @@ def ipv4_packet(
     return bytes(header) + payload
 
 
+def ipv6_packet(
+    payload: bytes = b"",
+    *,
+    next_header: int = TCP,
+    version: int = 6,
+    length: int | None = None,
+    tos: int = 0,
+    flow_label: int = 0,
+    ttl: int = 64,
+    dst: bytes = OURS_6,
+) -> bytes:
+    """An IPv6 packet; extension headers are the beginning of its payload."""
+    first_word = version << 28 | tos << 20 | flow_label
+    octets = len(payload) if length is None else length
+    return struct.pack(">IHBB", first_word, octets, next_header, ttl) + KERNEL_6 + dst + payload
+
+
+def options_header(next_header: int, *options: bytes) -> bytes:
+    """A header of hop-by-hop or destination options, padded to a multiple of eight octets."""
+    size = 2 + sum(map(len, options))
+    padding = -size % 8
+    pad = bytes((1, padding - 2)) + bytes(padding - 2) if padding > 1 else bytes(padding)
+    return bytes((next_header, (size + padding) // 8 - 1)) + b"".join(options) + pad
+
+
+def routing_header(next_header: int, kind: int, left: int, size: int = 8) -> bytes:
+    return bytes((next_header, size // 8 - 1, kind, left)) + bytes(size - 4)
+
+
+def fragment_header(
+    next_header: int, offset: int = 0, *, more: bool = False, identification: int = 7
+) -> bytes:
+    return struct.pack(">BBHI", next_header, 0, offset | more, identification)
+
+
 def tcp_bytes(
     options: bytes = b"",
     payload: bytes = b"",
@@ -72,15 +114,16 @@ def tcp_bytes(
     flags: int = ACK,
     reserved: int = 0,
     wrong: int = 0,
+    addresses: bytes = KERNEL + OURS,
 ) -> bytes:
-    """A TCP segment from KERNEL to OURS whose checksum is right, or off by `wrong`."""
+    """A TCP segment between two addresses whose checksum is right, or off by `wrong`."""
     words = 5 + len(options) // 4 if offset is None else offset
     segment = bytearray(
         struct.pack(">HHIIBBHHH", sport, dport, 1, 2, words << 4 | reserved, flags, 500, 0, 0)
         + options
         + payload
     )
-    pseudo = KERNEL + OURS + struct.pack(">HH", TCP, len(segment))
+    pseudo = addresses + struct.pack(">II", len(segment), TCP)
     segment[16:18] = struct.pack(">H", naive_checksum(pseudo + bytes(segment)) ^ wrong)
     return bytes(segment)
 
@@ -131,4 +174,17 @@ datagrams = st.builds(
     more_fragments=st.booleans(),
     fragment_offset=st.integers(0, 0x1FFF).map(lambda units: units * 8),
     options=st.integers(0, 10).flatmap(lambda n: st.binary(min_size=4 * n, max_size=4 * n)),
+)
+
+addresses_6 = st.binary(min_size=16, max_size=16)
+plain_datagrams_6 = st.builds(
+    Datagram,
+    src=addresses_6,
+    dst=addresses_6,
+    protocol=octets.filter(lambda protocol: protocol not in EXTENSIONS),
+    payload=payloads,
+    ttl=octets,
+    tos=octets,
+    dont_fragment=st.just(True),
+    flow_label=st.integers(0, 0xFFFFF),
 )

@@ -1,22 +1,27 @@
-"""The lean reader of SYNs is dpkt's reader, where it applies."""
+"""The lean readers of SYNs are dpkt's reader, where they apply."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.wire.damage import damaged
+from tests.wire.packets import PAIRS
 from tunstack.tcp.segment import ACK, CWR, ECE, FIN, RST, SYN, URG, Segment
 from tunstack.wire import Discard, decode_datagram, decode_frame, decode_segment, encode_segment
-from tunstack.wire.fast.syn import SIZE, SynReader, read_syn_frame, read_syn_packet
+from tunstack.wire.fast import syn, syn6
 
-US, THEM = bytes((198, 51, 100, 2)), bytes((198, 51, 100, 1))
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tunstack.wire.fast.syn import SynReader
+
 PORTS = (40000, 80)
-NAMES = THEM + US + b"\x9c\x40\x00\x50"
+PACKED_PORTS = b"\x9c\x40\x00\x50"
 USUAL = Segment(1, 0, SYN, 64240, mss=1460, wscale=7, sack_permitted=True, ts_val=5)
 
 numbers = st.integers(0, 0xFFFFFFFF)
@@ -35,12 +40,39 @@ syns = st.builds(
 )
 
 
-def whole(segment: Segment, *, offload: bool, tos: int = 0) -> bytes:
-    return b"".join(encode_segment(THEM, US, *PORTS, segment, offload=offload, tos=tos))
+class Lean(NamedTuple):
+    """The lean reader of a family, with or without offload."""
+
+    them: bytes
+    us: bytes
+    read_packet: SynReader
+    read_frame: SynReader
+    size: int
+    offload: bool
+
+    @property
+    def names(self) -> bytes:
+        return self.them + self.us + PACKED_PORTS
+
+    @property
+    def read(self) -> SynReader:
+        return self.read_frame if self.offload else self.read_packet
+
+    def whole(self, segment: Segment, *, tos: int = 0) -> bytes:
+        packet = encode_segment(self.them, self.us, *PORTS, segment, offload=self.offload, tos=tos)
+        return b"".join(packet)
 
 
-def reader(offload: bool) -> SynReader:
-    return read_syn_frame if offload else read_syn_packet
+def of_each_family() -> Iterator[Any]:
+    for name, module in (("IPv4", syn), ("IPv6", syn6)):
+        for offload in (False, True):
+            family = Lean(
+                *PAIRS[name], module.read_syn_packet, module.read_syn_frame, module.SIZE, offload
+            )
+            yield pytest.param(family, id=f"{name} offload" if offload else name)
+
+
+each = pytest.mark.parametrize("family", list(of_each_family()))
 
 
 def by_dpkt(frame: bytes, offload: bool) -> tuple[Any, ...]:
@@ -51,26 +83,27 @@ def by_dpkt(frame: bytes, offload: bool) -> tuple[Any, ...]:
     return names, replace(segment, payload=bytes(segment.payload))
 
 
-@pytest.mark.parametrize("offload", [False, True])
+@each
 @given(segment=syns)
-def test_it_reads_what_dpkt_reads(segment: Segment, offload: bool) -> None:
-    frame = whole(segment, offload=offload)
-    assert reader(offload)(frame) == by_dpkt(frame, offload) == (NAMES, segment)
+def test_it_reads_what_dpkt_reads(segment: Segment, family: Lean) -> None:
+    frame = family.whole(segment)
+    assert family.read(frame) == by_dpkt(frame, family.offload) == (family.names, segment)
 
 
-@pytest.mark.parametrize("offload", [False, True])
+@each
 @settings(max_examples=300)
 @given(segment=syns, data=st.data())
 def test_what_it_accepts_dpkt_accepts_and_reads_alike(
-    segment: Segment, offload: bool, data: st.DataObject
+    segment: Segment, family: Lean, data: st.DataObject
 ) -> None:
     """Whatever was changed on the way, wherever, and cut off; one change may mend another's sum."""
-    for packet in damaged(whole(segment, offload=offload), data):
-        found = reader(offload)(packet)
+    for packet in damaged(family.whole(segment), data):
+        found = family.read(packet)
         if found is not None:
-            assert found == by_dpkt(packet, offload)
+            assert found == by_dpkt(packet, family.offload)
 
 
+@each
 @pytest.mark.parametrize(
     "segment",
     [
@@ -87,38 +120,43 @@ def test_what_it_accepts_dpkt_accepts_and_reads_alike(
         pytest.param(Segment(1, 2, ACK, ts_val=1, sack=((3, 4),)), id="no SYN"),
     ],
 )
-def test_what_is_unusual_is_not_for_it(segment: Segment) -> None:
-    assert read_syn_packet(whole(segment, offload=False)) is None
-    assert read_syn_frame(whole(segment, offload=True)) is None
+def test_what_is_unusual_is_not_for_it(segment: Segment, family: Lean) -> None:
+    assert family.read(family.whole(segment)) is None
 
 
-def test_another_service_class_is_not_for_it() -> None:
-    assert read_syn_packet(whole(USUAL, offload=False, tos=0x20)) is None
+@each
+def test_another_service_class_is_not_for_it(family: Lean) -> None:
+    assert family.read(family.whole(USUAL, tos=0x20)) is None
 
 
-@pytest.mark.parametrize("start", [20, 22], ids=["source", "destination"])
-def test_a_port_of_0_is_not_for_it(start: int) -> None:
-    frame = bytearray(whole(USUAL, offload=True))
-    frame[10 + start : 12 + start] = bytes(2)
-    assert read_syn_frame(bytes(frame)) is None
+@each
+@pytest.mark.parametrize("place", [4, 2], ids=["source", "destination"])
+def test_a_port_of_0_is_not_for_it(place: int, family: Lean) -> None:
+    family = family._replace(offload=True)
+    frame = bytearray(family.whole(USUAL))
+    start = 10 + family.size - 40 + 4 - place  # Both ports begin the segment of 40 octets.
+    frame[start : start + 2] = bytes(2)
+    assert family.read(bytes(frame)) is None
     with pytest.raises(Discard, match="port"):
         by_dpkt(bytes(frame), True)
 
 
-def test_a_wrong_checksum_is_not_for_it() -> None:
-    packet = bytearray(whole(USUAL, offload=False))
-    assert len(packet) == SIZE
-    assert read_syn_packet(packet) is not None
+@each
+def test_a_wrong_checksum_is_not_for_it(family: Lean) -> None:
+    packet = bytearray(family._replace(offload=False).whole(USUAL))
+    assert len(packet) == family.size
+    assert family.read_packet(packet) is not None
     packet[-1] ^= 1
-    assert read_syn_packet(packet) is None
+    assert family.read_packet(packet) is None
     with pytest.raises(Discard, match="checksum"):
         by_dpkt(bytes(packet), False)
     # One that a wire brought behind a virtio header is verified as well.
-    assert read_syn_frame(bytes(10) + packet) is None
+    assert family.read_frame(bytes(10) + packet) is None
     packet[-1] ^= 1
-    assert read_syn_frame(bytes(10) + packet) is not None
+    assert family.read_frame(bytes(10) + packet) is not None
 
 
-def test_another_virtio_header_is_not_for_it() -> None:
-    frame = whole(USUAL, offload=True)
-    assert read_syn_frame(b"\x03" + frame[1:]) is None
+@each
+def test_another_virtio_header_is_not_for_it(family: Lean) -> None:
+    frame = family._replace(offload=True).whole(USUAL)
+    assert family.read_frame(b"\x03" + frame[1:]) is None

@@ -12,8 +12,12 @@ from hypothesis import strategies as st
 
 from tests.wire.packets import (
     KERNEL,
+    KERNEL_6,
     OURS,
+    OURS_6,
+    PAIRS,
     addresses,
+    addresses_6,
     examples,
     octets,
     payloads,
@@ -24,9 +28,12 @@ from tests.wire.packets import (
     tcp_datagram,
     words,
 )
-from tunstack.ip.datagram import TCP
+from tunstack.ip.datagram import TCP, Datagram
 from tunstack.tcp.segment import ACK, PSH, Segment
 from tunstack.wire import Discard, Reason, decode_datagram, decode_segment, encode_segment
+
+pairs = st.tuples(addresses, addresses)
+pairs_6 = st.tuples(addresses_6, addresses_6)
 
 
 def as_sent(segment: Segment) -> Segment:
@@ -42,10 +49,11 @@ def as_sent(segment: Segment) -> Segment:
 
 
 @examples
-@given(addresses, addresses, ports, ports, segments)
+@given(st.one_of(pairs, pairs_6), ports, ports, segments)
 def test_what_is_encoded_is_decoded(
-    src: bytes, dst: bytes, sport: int, dport: int, segment: Segment
+    pair: tuple[bytes, bytes], sport: int, dport: int, segment: Segment
 ) -> None:
+    src, dst = pair
     datagram = decode_datagram(b"".join(encode_segment(src, dst, sport, dport, segment)))
     assert (datagram.src, datagram.dst, datagram.protocol) == (src, dst, TCP)
     assert decode_segment(datagram) == (sport, dport, as_sent(segment))
@@ -86,6 +94,33 @@ def test_dpkt_reads_what_is_encoded(
     assert bytes(ip) == packet
 
 
+@pytest.mark.rfc("MUST-2", "8200:8.1")
+@examples
+@given(pairs_6, ports, ports, segments, octets, octets, st.integers(0, 0xFFFFF))
+def test_dpkt_reads_what_is_encoded_for_ipv6(
+    pair: tuple[bytes, bytes],
+    sport: int,
+    dport: int,
+    segment: Segment,
+    ttl: int,
+    tos: int,
+    flow_label: int,
+) -> None:
+    packet = b"".join(
+        encode_segment(*pair, sport, dport, segment, ttl=ttl, tos=tos, flow_label=flow_label)
+    )
+    ip = dpkt.ip6.IP6(packet)
+    tcp = ip.data
+    assert ((ip.src, ip.dst), ip.plen, ip.hlim) == (pair, len(packet) - 40, ttl)
+    assert (ip.v, ip.fc, ip.flow, ip.nxt) == (6, tos, flow_label, TCP)
+    assert (tcp.sport, tcp.dport, tcp.seq, tcp.ack) == (sport, dport, segment.seq, segment.ack)
+    assert (tcp.flags, tcp.win, tcp.urp) == (segment.flags, segment.wnd, segment.up)
+    assert bytes(tcp.data) == segment.payload
+    assert dpkt_options(tcp) == expected_options(as_sent(segment))
+    pseudo_header = packet[8:40] + struct.pack(">II", len(packet) - 40, TCP)
+    assert dpkt.in_cksum(pseudo_header + packet[40:]) == 0
+
+
 def dpkt_options(tcp: dpkt.tcp.TCP) -> dict[int, bytes]:
     return {kind: value for kind, value in dpkt.tcp.parse_opts(tcp.opts) if kind > 1}
 
@@ -122,23 +157,27 @@ def test_what_dpkt_builds_is_decoded(
     )
 
 
-def test_payload_is_a_view_into_the_packet() -> None:
-    packet = b"".join(encode_segment(KERNEL, OURS, 1, 2, Segment(1, payload=b"payload", ts_val=1)))
+@pytest.mark.parametrize("family", PAIRS)
+def test_payload_is_a_view_into_the_packet(family: str) -> None:
+    segment = Segment(1, payload=b"payload", ts_val=1)
+    packet = b"".join(encode_segment(*PAIRS[family], 1, 2, segment))
     payload = decode_segment(decode_datagram(packet))[2].payload
     assert isinstance(payload, memoryview)
     assert payload.obj is packet
 
 
-def test_headers_are_one_buffer_and_the_payload_is_not_copied() -> None:
+@pytest.mark.parametrize(("family", "size"), [("IPv4", 52), ("IPv6", 72)])
+def test_headers_are_one_buffer_and_the_payload_is_not_copied(family: str, size: int) -> None:
     payload = memoryview(b"payload")
     segment = Segment(1, 2, ACK | PSH, payload=payload, ts_val=3)
-    headers, second = encode_segment(KERNEL, OURS, 1, 2, segment)
+    headers, second = encode_segment(*PAIRS[family], 1, 2, segment)
     assert second is payload
-    assert len(headers) == 52
+    assert len(headers) == size
 
 
-def test_segment_without_data_is_one_buffer() -> None:
-    assert len(encode_segment(KERNEL, OURS, 1, 2, Segment(1, 2, ACK))) == 1
+@pytest.mark.parametrize("family", PAIRS)
+def test_segment_without_data_is_one_buffer(family: str) -> None:
+    assert len(encode_segment(*PAIRS[family], 1, 2, Segment(1, 2, ACK))) == 1
 
 
 @pytest.mark.rfc("MUST-2")
@@ -146,17 +185,19 @@ def test_segment_without_data_is_one_buffer() -> None:
 @given(st.integers(0, 0xFFFF))
 def test_checksum_is_right_for_every_value_of_a_field(wnd: int) -> None:
     segment = Segment(0, 0, ACK, wnd)
-    packet = encode_segment(bytes(4), bytes(4), 1, 1, segment)[0]
-    pseudo_header = struct.pack(">4s4sHH", bytes(4), bytes(4), TCP, 20)
-    assert dpkt.in_cksum(pseudo_header + packet[20:]) == 0
+    for address in (bytes(4), bytes(16)):
+        packet = encode_segment(address, address, 1, 1, segment)[0]
+        pseudo_header = address + address + struct.pack(">II", 20, TCP)
+        assert dpkt.in_cksum(pseudo_header + packet[-20:]) == 0
 
 
 def test_checksum_whose_sum_is_all_ones_is_sent_as_zero() -> None:
     # 6 (protocol) + 20 (length) + 1 + 1 (ports) + 0x5010 (offset and flags) and the window.
     segment = Segment(0, 0, ACK, wnd=0xFFFF - (6 + 20 + 1 + 1 + 0x5010))
-    packet = encode_segment(bytes(4), bytes(4), 1, 1, segment)[0]
-    assert packet[36:38] == b"\x00\x00"
-    assert decode_segment(decode_datagram(packet)) == (1, 1, segment)
+    for address in (bytes(4), bytes(16)):
+        packet = encode_segment(address, address, 1, 1, segment)[0]
+        assert packet[-4:-2] == b"\x00\x00"
+        assert decode_segment(decode_datagram(packet)) == (1, 1, segment)
 
 
 def test_header_checksum_whose_sum_is_all_ones_is_sent_as_zero() -> None:
@@ -172,6 +213,10 @@ def test_segment_longer_than_a_packet_is_a_value_error() -> None:
     encode_segment(KERNEL, OURS, 1, 2, Segment(1, payload=bytes(65495)))
     with pytest.raises(ValueError, match="no IPv4 packet has 65536 octets"):
         encode_segment(KERNEL, OURS, 1, 2, Segment(1, payload=bytes(65496)))
+    # The fixed header does not count in IPv6's payload length (RFC 8200 section 3).
+    encode_segment(KERNEL_6, OURS_6, 1, 2, Segment(1, payload=bytes(65515)))
+    with pytest.raises(ValueError, match="no IPv6 packet has a payload of 65536 octets"):
+        encode_segment(KERNEL_6, OURS_6, 1, 2, Segment(1, payload=bytes(65516)))
 
 
 def test_reserved_bits_are_ignored() -> None:
@@ -205,8 +250,13 @@ def test_bad_segment_is_discarded(segment: bytes, reason: Reason) -> None:
 
 
 @pytest.mark.rfc("MUST-3")
-def test_segment_for_another_address_fails_by_its_pseudo_header() -> None:
-    datagram = dataclasses.replace(tcp_datagram(tcp_bytes()), dst=bytes((198, 51, 100, 3)))
+@pytest.mark.rfc("8200:8.1")
+@pytest.mark.parametrize("family", PAIRS)
+def test_segment_for_another_address_fails_by_its_pseudo_header(family: str) -> None:
+    src, dst = PAIRS[family]
+    datagram = Datagram(src, dst, TCP, tcp_bytes(addresses=src + dst))
+    decode_segment(datagram)
+    datagram.dst = dst[:-1] + b"\3"
     with pytest.raises(Discard) as caught:
         decode_segment(datagram)
     assert caught.value.reason is Reason.BAD_TCP_CHECKSUM

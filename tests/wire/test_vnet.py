@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.wire.packets import PAIRS
 from tunstack.link.base import VNET_HEADER_SIZE
 from tunstack.tcp.segment import ACK, CWR, PSH, Segment
 from tunstack.wire import (
@@ -20,12 +21,16 @@ from tunstack.wire import (
     decode_vnet,
     encode_segment,
 )
+from tunstack.wire.virtio import is_large_segment, is_large_segment_ipv6
 
 if TYPE_CHECKING:
     from tunstack.ip.datagram import Buffer
 
-US, THEM = bytes((198, 51, 100, 2)), bytes((198, 51, 100, 1))
 PACKET = b"\x45" + bytes(59)
+
+each_family = pytest.mark.parametrize("family", PAIRS)
+HEADER = {"IPv4": 20, "IPv6": 40}
+"""Octets before the TCP header."""
 
 
 def header(
@@ -34,42 +39,56 @@ def header(
     return pack("=BBHHHH", flags, kind, 0, size, start, offset)
 
 
-def sent(segment: Segment) -> bytes:
-    return b"".join(encode_segment(US, THEM, 80, 40000, segment, offload=True))
+def sent(segment: Segment, family: str = "IPv4", *, offload: bool = True) -> bytes:
+    return b"".join(encode_segment(*PAIRS[family], 80, 40000, segment, offload=offload))
 
 
-def test_a_segment_goes_out_with_its_checksum_left_to_others() -> None:
-    packet, trusted, gso_size = decode_vnet(sent(Segment(1, 2, ACK, payload=b"data")))
+@each_family
+def test_a_segment_goes_out_with_its_checksum_left_to_others(family: str) -> None:
+    frame = sent(Segment(1, 2, ACK, payload=b"data"), family)
+    assert frame[:10] == header(start=HEADER[family])
+    packet, trusted, gso_size = decode_vnet(frame)
     assert (trusted, gso_size) == (True, 0)
     with pytest.raises(Discard, match="bad TCP checksum"):
         decode_segment(decode_datagram(packet))
-    sport, dport, segment = decode_segment(decode_frame(sent(Segment(1, 2, ACK, payload=b"data"))))
+    sport, dport, segment = decode_segment(decode_frame(frame))
     assert (sport, dport, segment.seq, segment.payload) == (80, 40000, 1, b"data")
 
 
+@each_family
 @pytest.mark.parametrize("size", [0, 1, 4, 1448])
-def test_what_is_left_out_can_be_filled_in(size: int) -> None:
-    packet = completed(sent(Segment(7, 9, ACK | PSH, 500, payload=b"\xa5" * size, ts_val=1)))
+def test_what_is_left_out_can_be_filled_in(size: int, family: str) -> None:
+    segment = Segment(7, 9, ACK | PSH, 500, payload=b"\xa5" * size, ts_val=1)
+    packet = completed(sent(segment, family))
+    assert packet == sent(segment, family, offload=False)
     _, _, segment = decode_segment(decode_datagram(packet))
     assert len(segment.payload) == size
 
 
-def test_a_checksum_of_0_is_filled_in_as_0_but_for_udp() -> None:
+@each_family
+def test_a_checksum_of_0_is_filled_in_as_0_but_for_udp(family: str) -> None:
     """In UDP alone that would say that there is none, and 0xffff is the same number (RFC 768)."""
     segment = Segment(7, 9, ACK, 0, ts_val=1)
-    segment.wnd = int.from_bytes(completed(sent(segment))[36:38], "big")
-    packet = completed(sent(segment))
-    assert packet[36:38] == bytes(2)
-    assert packet == b"".join(encode_segment(US, THEM, 80, 40000, segment))
+    at = slice(HEADER[family] + 16, HEADER[family] + 18)
+    segment.wnd = int.from_bytes(completed(sent(segment, family))[at], "big")
+    packet = completed(sent(segment, family))
+    assert packet[at] == bytes(2)
+    assert packet == sent(segment, family, offload=False)
     assert completed(pack("=BBHHHH", 1, 0, 0, 0, 20, 6) + bytes(28))[26:28] == b"\xff\xff"
 
 
-@pytest.mark.parametrize(("flags", "kind"), [(ACK, 0x01), (ACK | CWR, 0x81)])
-def test_a_large_segment_says_how_it_is_to_be_cut(flags: int, kind: int) -> None:
-    frame = sent(Segment(1, 2, flags, payload=bytes(5000), ts_val=1, gso_size=1448))
-    assert frame[:10] == pack("=BBHHHH", 1, kind, 52, 1448, 20, 16)
+@pytest.mark.parametrize(("family", "of_family"), [("IPv4", 1), ("IPv6", 4)])
+@pytest.mark.parametrize(("flags", "of_flags"), [(ACK, 0), (ACK | CWR, 0x80)])
+def test_a_large_segment_says_how_it_is_to_be_cut(
+    flags: int, of_flags: int, family: str, of_family: int
+) -> None:
+    frame = sent(Segment(1, 2, flags, payload=bytes(5000), ts_val=1, gso_size=1448), family)
+    start = HEADER[family]
+    assert frame[:10] == pack("=BBHHHH", 1, of_family | of_flags, start + 32, 1448, start, 16)
     packet, trusted, gso_size = decode_vnet(frame)
-    assert (len(packet), trusted, gso_size) == (5052, True, 1448)
+    assert (len(packet), trusted, gso_size) == (5032 + start, True, 1448)
+    assert is_large_segment(frame) == (family == "IPv4")
+    assert is_large_segment_ipv6(frame) == (family == "IPv6")
 
 
 def test_a_packet_to_which_nothing_is_left_to_do_must_be_whole() -> None:

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from tunstack.ip.datagram import Datagram
+
+Problem: TypeAlias = "tuple[Datagram, int, int]"
+"""A datagram with a wrong header, and the code and pointer of the ICMPv6 Parameter Problem.
+
+Its headers are as they came, so that encoding it gives the packet; `protocol` is the upper-layer
+protocol if the headers lead to one.
+"""
 
 _ACRONYMS: Final[set[str]] = {"ip", "tcp", "icmp", "vnet"}
 
@@ -23,6 +33,10 @@ class Reason(StrEnum):
     BAD_IP_CHECKSUM = "bad_ip_checksum"
     BAD_IP_FLAGS = "bad_ip_flags"
     BAD_IP_OPTIONS = "bad_ip_options"
+    BAD_EXTENSION_HEADER = "bad_extension_header"
+    BAD_ROUTING_HEADER = "bad_routing_header"
+    BAD_FRAGMENT = "bad_fragment"
+    NO_NEXT_HEADER = "no_next_header"
 
     TRUNCATED_TCP = "truncated_tcp"
     BAD_TCP_CHECKSUM = "bad_tcp_checksum"
@@ -46,12 +60,17 @@ class Reason(StrEnum):
 
 
 class Discard(Exception):
-    """Raised for a packet that is to be dropped silently, and counted.
+    """Raised for a packet that is to be dropped, and counted.
 
     Attributes:
         reason: The reason, and its counter.
+        problem: What to tell its source by an ICMPv6 Parameter Problem (RFC 4443 section 3.4), if
+            it is for us and no ICMPv6 error itself; None, as for nearly all: it is dropped
+            silently. Of a datagram to a multicast address it is there only where it is to be told
+            all the same (RFC 4443 section 2.4 e.3).
     """
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: Reason, problem: Problem | None = None) -> None:
         super().__init__(reason.phrase)
         self.reason = reason
+        self.problem = problem

@@ -21,6 +21,16 @@ class Ipv4Header(dpkt.ip.IP):  # type: ignore[misc]  # dpkt has no types
         dpkt.Packet.unpack(self, view)
 
 
+class Ipv6Header(dpkt.ip6.IP6):  # type: ignore[misc]  # dpkt has no types
+    """The fixed IPv6 header (RFC 8200 section 3); `data` is what follows it, a view.
+
+    `dpkt.ip6.IP6` also parses the extension headers, unbounded, and the payload.
+    """
+
+    def __init__(self, view: memoryview) -> None:
+        dpkt.Packet.unpack(self, view)
+
+
 class TcpHeader(dpkt.tcp.TCP):  # type: ignore[misc]  # dpkt has no types
     """The fixed TCP header (RFC 9293 section 3.1); `data` is what follows it, a view.
 

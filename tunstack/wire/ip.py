@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from tunstack.wire import ipv4
+from tunstack.wire import ipv4, ipv6
 from tunstack.wire.discard import Discard, Reason
 from tunstack.wire.virtio import decode_vnet
 
@@ -15,11 +15,27 @@ if TYPE_CHECKING:
 
 _D = TypeVar("_D")
 
-_DECODERS: Final[dict[int, Callable[[Buffer], Datagram]]] = {4: ipv4.decode_datagram}
+_DECODERS: Final[dict[int, Callable[[Buffer], Datagram]]] = {
+    4: ipv4.decode_datagram,
+    6: ipv6.decode_datagram,
+}
 """By version."""
-_QUOTE_DECODERS: Final[dict[int, Callable[[memoryview], Datagram]]] = {4: ipv4.decode_quote}
+_QUOTE_DECODERS: Final[dict[int, Callable[[memoryview], Datagram]]] = {
+    4: ipv4.decode_quote,
+    6: ipv6.decode_quote,
+}
 """By version."""
-_HEADER_ENCODERS: Final[dict[int, Callable[[Datagram, int], bytes]]] = {4: ipv4.encode_header}
+_HEADER_ENCODERS: Final[dict[int, Callable[[Datagram, int], bytes]]] = {
+    4: ipv4.encode_header,
+    16: ipv6.encode_header,
+}
+"""By octets of an address."""
+_FINISHERS: Final[dict[int, Callable[[Datagram], Datagram]]] = {16: ipv6.finish}
+"""By octets of an address, of a family whose fragments carry extension headers."""
+_POINTERS: Final[dict[int, Callable[[Datagram], int]]] = {
+    4: ipv4.protocol_at,
+    16: ipv6.protocol_at,
+}
 """By octets of an address."""
 
 
@@ -51,6 +67,21 @@ def decode_quote(quote: memoryview) -> Datagram:
         Discard: It is no IP header, or is too short.
     """
     return _by_version(_QUOTE_DECODERS, quote)(quote)
+
+
+def finish(datagram: Datagram) -> Datagram:
+    """Read the headers that a reassembled datagram has in its payload: IPv6's extension headers.
+
+    Raises:
+        Discard: One of them is wrong.
+    """
+    finisher = _FINISHERS.get(len(datagram.src))
+    return datagram if finisher is None else finisher(datagram)
+
+
+def protocol_at(datagram: Datagram) -> int:
+    """Return where in the packet the octet is that names the protocol of the payload."""
+    return _POINTERS[len(datagram.src)](datagram)
 
 
 def encode_header(datagram: Datagram, payload_length: int) -> bytes:

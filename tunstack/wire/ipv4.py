@@ -99,6 +99,11 @@ def _value(header: Ipv4Header, view: memoryview, start: int, end: int) -> Datagr
     )
 
 
+def protocol_at(datagram: Datagram) -> int:
+    """Return where in the header the protocol field is."""
+    return 9
+
+
 def encode_header(datagram: Datagram, payload_length: int) -> bytes:
     """Encode the header of a datagram with `payload_length` octets of payload.
 

@@ -1,4 +1,4 @@
-"""Decode and encode TCP segments in IPv4 packets (RFC 9293 sections 3.1 and 3.2).
+"""Decode and encode TCP segments in IP packets (RFC 9293 sections 3.1 and 3.2).
 
 Checksums are computed from the fields before they are packed, so that each header is packed once:
 modulo 0xffff a 32-bit field is congruent to the sum of its two halves.
@@ -16,6 +16,7 @@ from tunstack.wire.checksum import ones_sum
 from tunstack.wire.discard import Discard, Reason
 from tunstack.wire.dpkt_headers import TcpHeader
 from tunstack.wire.ipv4 import MAXIMUM_PACKET
+from tunstack.wire.ipv6 import MAXIMUM_PAYLOAD
 
 _MINIMUM_HEADER: Final = 20
 _MAXIMUM_OPTIONS: Final = 40
@@ -43,8 +44,10 @@ _COOKIE_SIZES: Final[tuple[int, ...]] = (0, 4, 6, 8, 10, 12, 14, 16)
 """Octets of a Fast Open cookie; 0 requests one (RFC 7413 section 4.1.1)."""
 _THREE_WORDS: Final[Struct] = Struct(">III")
 _FIVE_WORDS: Final[Struct] = Struct(">IIIII")
-_PACKET: Final[Struct] = Struct(">HHHHHH4s4sHHIIHHHH")
+_IPV4_PACKET: Final[Struct] = Struct(">HHHHHH4s4sHHIIHHHH")
+_IPV6_PACKET: Final[Struct] = Struct(">IHBB16s16sHHIIHHHH")
 _DONT_FRAGMENT: Final = 0x4000
+_IPV6: Final = 6 << 28
 _ECN: Final = 0x03
 """The ECN field of the TOS octet (RFC 3168 section 5)."""
 
@@ -143,45 +146,45 @@ def encode_segment(
     ttl: int = 64,
     tos: int = 0,
     identification: int = 0,
+    flow_label: int = 0,
     offload: bool = False,
 ) -> list[Buffer]:
-    """Encode the IPv4 packet of a segment, with don't-fragment set.
+    """Encode the IP packet of a segment: IPv4 with don't-fragment set, or IPv6.
 
     The segment's ECN codepoint goes into the low two bits of the TOS octet, beside `tos`. SACK
     blocks that do not fit beside the other options are left out, the last first. Values must be in
     the range of their header fields: the codec clamps no window. With `offload` a virtio header
     precedes, and checksumming and splitting into `gso_size` are left to the device.
 
+    Args:
+        src: Our address.
+        dst: The peer's.
+        sport: Our port.
+        dport: The peer's.
+        segment: The segment.
+        ttl: Time to live, or hop limit.
+        tos: The DSCP and ECN octet, or traffic class.
+        identification: Of IPv4 alone.
+        flow_label: Of IPv6 alone (RFC 6437).
+        offload: Whether the packet is for a device that offloads.
+
     Returns:
         The packet as a list of buffers: both headers, then the payload, not copied, if any.
 
     Raises:
-        ValueError: The packet would be longer than 65,535 octets.
+        ValueError: The packet would be longer than its family allows.
     """
     options = _encode_options(segment)
     payload = segment.payload
     length = _MINIMUM_HEADER + len(options) + len(payload)
-    total_length = 20 + length
-    if total_length > MAXIMUM_PACKET:
-        raise ValueError(f"no IPv4 packet has {total_length} octets")
-    version_and_tos = 0x4500 | tos | segment.ecn
-    ttl_and_protocol = ttl << 8 | TCP
     offset_and_flags = _MINIMUM_HEADER + len(options) << 10 | segment.flags
     addresses = int.from_bytes(src + dst, "big")
-    header_sum = (
-        version_and_tos
-        + total_length
-        + identification
-        + _DONT_FRAGMENT
-        + ttl_and_protocol
-        + addresses
-    )
-    pseudo_header = addresses + TCP + length
+    field = addresses + TCP + length  # The pseudo-header's sum.
     if offload:
-        field = pseudo_header % 0xFFFF
+        field %= 0xFFFF
     else:
         segment_sum = (
-            pseudo_header
+            field
             + sport
             + dport
             + segment.seq
@@ -194,7 +197,26 @@ def encode_segment(
         )
         field = -segment_sum % 0xFFFF
     # -sum % 0xffff is the complement of the one's-complement sum, since neither sum is zero.
-    headers = _PACKET.pack(
+    if len(src) != 4:
+        ip = (_IPV6 | (tos | segment.ecn) << 20 | flow_label, length, TCP, ttl, src, dst)
+        headers = _ipv6_headers(ip, sport, dport, segment, offset_and_flags, field) + options
+        if offload:
+            headers = _ipv6_vnet(segment, len(headers)) + headers
+        return [headers, payload] if len(payload) else [headers]
+    total_length = 20 + length
+    if total_length > MAXIMUM_PACKET:
+        raise ValueError(f"no IPv4 packet has {total_length} octets")
+    version_and_tos = 0x4500 | tos | segment.ecn
+    ttl_and_protocol = ttl << 8 | TCP
+    header_sum = (
+        version_and_tos
+        + total_length
+        + identification
+        + _DONT_FRAGMENT
+        + ttl_and_protocol
+        + addresses
+    )
+    headers = _IPV4_PACKET.pack(
         version_and_tos,
         total_length,
         identification,
@@ -220,6 +242,38 @@ def encode_segment(
         else:
             headers = vnet.NEEDS_TCP_CHECKSUM + headers
     return [headers, payload] if len(payload) else [headers]
+
+
+def _ipv6_headers(
+    ip: tuple[int, int, int, int, bytes, bytes],
+    sport: int,
+    dport: int,
+    segment: Segment,
+    offset_and_flags: int,
+    field: int,
+) -> bytes:
+    """Encode both fixed headers, IPv6's from its fields, of which the second is the length."""
+    if ip[1] > MAXIMUM_PAYLOAD:
+        raise ValueError(f"no IPv6 packet has a payload of {ip[1]} octets")
+    return _IPV6_PACKET.pack(
+        *ip,
+        sport,
+        dport,
+        segment.seq,
+        segment.ack,
+        offset_and_flags,
+        segment.wnd,
+        field,
+        segment.up,
+    )
+
+
+def _ipv6_vnet(segment: Segment, size: int) -> bytes:
+    """Return the virtio header of a segment whose headers have `size` octets."""
+    if not segment.gso_size:
+        return vnet.NEEDS_TCP_CHECKSUM_IPV6
+    cwr = segment.flags & CWR != 0
+    return vnet.large_segment_ipv6(size, segment.gso_size, cwr=cwr)
 
 
 def _encode_options(segment: Segment) -> bytes:

@@ -39,14 +39,18 @@ _GSO_TYPES: Final = frozenset({GSO_TCPV4, GSO_UDP, GSO_TCPV6, GSO_UDP_L4})
 TCP_CHECKSUM: Final = 16
 UDP_CHECKSUM: Final = 6
 
-_IP_HEADER: Final = 20
+_IPV4_HEADER: Final = 20
+_IPV6_HEADER: Final = 40
 
 NO_OFFLOAD: Final = bytes(SIZE)
 """The header of a complete packet: one segment, its checksum filled in (and not verified yet)."""
-NEEDS_TCP_CHECKSUM: Final = HEADER.pack(NEEDS_CHECKSUM, 0, 0, 0, _IP_HEADER, TCP_CHECKSUM)
+NEEDS_TCP_CHECKSUM: Final = HEADER.pack(NEEDS_CHECKSUM, 0, 0, 0, _IPV4_HEADER, TCP_CHECKSUM)
 """That of one TCP segment in an IPv4 packet without options, whose checksum is left out."""
+NEEDS_TCP_CHECKSUM_IPV6: Final = HEADER.pack(NEEDS_CHECKSUM, 0, 0, 0, _IPV6_HEADER, TCP_CHECKSUM)
+"""The same in an IPv6 packet without extension headers."""
 
 _CHECKSUM_FIELD: Final = NEEDS_TCP_CHECKSUM[6:]
+_CHECKSUM_FIELD_IPV6: Final = NEEDS_TCP_CHECKSUM_IPV6[6:]
 
 
 def decode_vnet(frame: Buffer) -> tuple[memoryview, bool, int]:
@@ -61,7 +65,7 @@ def decode_vnet(frame: Buffer) -> tuple[memoryview, bool, int]:
     """
     view = memoryview(frame)
     packet = view[SIZE:]
-    if view[:SIZE] == NEEDS_TCP_CHECKSUM and len(packet) >= _IP_HEADER + 20:
+    if view[:SIZE] == NEEDS_TCP_CHECKSUM and len(packet) >= _IPV4_HEADER + 20:
         return packet, True, 0
     if len(view) < SIZE:
         raise Discard(Reason.TRUNCATED)
@@ -88,6 +92,17 @@ def is_large_segment(frame: Buffer) -> bool:
     )
 
 
+def is_large_segment_ipv6(frame: Buffer) -> bool:
+    """Tell whether the header is that of many segments of TCP over IPv6 in one."""
+    return (
+        len(frame) > SIZE
+        and frame[0] == NEEDS_CHECKSUM
+        and frame[1] & ~GSO_ECN == GSO_TCPV6
+        and frame[6:SIZE] == _CHECKSUM_FIELD_IPV6
+        and frame[4:6] != b"\0\0"
+    )
+
+
 def read_gso_size(frame: Buffer) -> int:
     """Return the octets of data in each of the segments that a frame stands for; 0 if it is one."""
     return int.from_bytes(frame[4:6], byteorder) if frame[1] else 0
@@ -103,7 +118,14 @@ def large_segment(header_length: int, gso_size: int, *, cwr: bool) -> bytes:
         cwr: Whether it has CWR, which is for the first of them alone (RFC 3168 section 6.1.2).
     """
     kind = GSO_TCPV4 | (GSO_ECN if cwr else 0)
-    return HEADER.pack(NEEDS_CHECKSUM, kind, header_length, gso_size, _IP_HEADER, TCP_CHECKSUM)
+    return HEADER.pack(NEEDS_CHECKSUM, kind, header_length, gso_size, _IPV4_HEADER, TCP_CHECKSUM)
+
+
+@lru_cache(maxsize=256)
+def large_segment_ipv6(header_length: int, gso_size: int, *, cwr: bool) -> bytes:
+    """Make the header of a large TCP segment in an IPv6 packet without extension headers."""
+    kind = GSO_TCPV6 | (GSO_ECN if cwr else 0)
+    return HEADER.pack(NEEDS_CHECKSUM, kind, header_length, gso_size, _IPV6_HEADER, TCP_CHECKSUM)
 
 
 def completed(frame: Buffer) -> bytes:
