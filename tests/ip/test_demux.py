@@ -13,11 +13,32 @@ from hypothesis import strategies as st
 
 from tunstack.ip.address import packed
 from tunstack.ip.demux import EPHEMERAL_PORTS, Demultiplexer, FourTuple
+from tunstack.ip.family import IPV4, IPV6
 
 A, B, PEER, OTHER = (packed(f"198.51.100.{n}") for n in (2, 3, 1, 9))
 PORT: Final = 80
 NAME: Final = FourTuple(A, PORT, PEER, 4000)
 ANY: Final = None
+ANY4, ANY6 = IPV4.wildcard, IPV6.wildcard
+SIX, SEVEN, PEER6 = (packed(f"2001:db8::{n}") for n in (6, 7, 1))
+NAME6: Final = FourTuple(SIX, PORT, PEER6, 4000)
+
+CONFLICTS: Final = [
+    (ANY, ANY),
+    (ANY, ANY4),
+    (ANY, ANY6),
+    (ANY, A),
+    (ANY, SIX),
+    (ANY4, ANY4),
+    (ANY4, A),
+    (ANY6, ANY6),
+    (ANY6, SIX),
+    (A, A),
+    (SIX, SIX),
+]
+"""Addresses on which two sockets meet, tried on Linux; None is ``::`` without IPV6_V6ONLY."""
+BESIDE: Final = [(ANY6, ANY4), (ANY6, A), (ANY4, SIX), (A, SIX), (A, B), (SIX, SEVEN)]
+"""Those on which they do not."""
 
 Demux = Demultiplexer[str, str]
 
@@ -67,7 +88,7 @@ def test_what_is_left_of_a_connection_keeps_its_name_and_its_port(demux: Demux) 
     with pytest.raises(OSError, match="in use"):
         demux.bind(ANY, PORT, reuse=False)
     demux.time_waits = ()
-    demux.release_port(PORT)
+    demux.release_port(NAME.incoming)
     assert demux.bind(ANY, PORT, reuse=False) == PORT
     demux.add(NAME, "two")
 
@@ -134,7 +155,7 @@ def test_listener_on_every_address(demux: Demux) -> None:
 
 
 @pytest.mark.rfc("MUST-41")
-@pytest.mark.parametrize(("first", "second"), [(ANY, ANY), (ANY, A), (A, ANY), (A, A)])
+@pytest.mark.parametrize(("first", "second"), [*CONFLICTS, *(pair[::-1] for pair in CONFLICTS)])
 def test_one_listener_where_two_would_meet(
     demux: Demux, first: bytes | None, second: bytes | None
 ) -> None:
@@ -145,7 +166,88 @@ def test_one_listener_where_two_would_meet(
     demux.listen(second, PORT + 1, "elsewhere")
 
 
+@pytest.mark.parametrize(("first", "second"), [*BESIDE, *(pair[::-1] for pair in BESIDE)])
+@pytest.mark.parametrize("reuse", [False, True])
+def test_listeners_that_share_no_address_share_a_port(
+    demux: Demux, first: bytes | None, second: bytes | None, reuse: bool
+) -> None:
+    for address, listener in ((first, "first"), (second, "second")):
+        demux.bind(address, PORT, reuse=reuse)
+        demux.listen(address, PORT, listener)
+    demux.unlisten(first, PORT)
+    demux.unbind(first, PORT, reuse=reuse)
+    demux.bind(first, PORT, reuse=reuse)
+
+
+def test_listener_of_both_families_and_of_one(demux: Demux) -> None:
+    demux.listen(ANY, PORT, "both")
+    assert demux.find_listener(A, PORT) == demux.find_listener(SIX, PORT) == "both"
+    demux.unlisten(ANY, PORT)
+    demux.listen(ANY4, PORT, "IPv4")
+    assert demux.find_listener(A, PORT) == "IPv4"
+    assert demux.find_listener(SIX, PORT) is None
+    demux.listen(ANY6, PORT, "IPv6")
+    assert demux.find_listener(SIX, PORT) == "IPv6"
+    demux.unlisten(ANY4, PORT)
+    assert demux.find_listener(A, PORT) is None
+    assert demux.find_listener(SEVEN, PORT) == "IPv6"
+
+
+def test_the_closest_listener_of_ipv6_is_found(demux: Demux) -> None:
+    demux.listen(SIX, PORT, "on SIX")
+    demux.listen(ANY4, PORT, "IPv4")
+    assert demux.find_listener(SIX, PORT) == "on SIX"
+    assert demux.find_listener(SEVEN, PORT) is None
+
+
+def test_connections_of_both_families(demux: Demux) -> None:
+    demux.add(NAME, "four")
+    demux.add(NAME6, "six")
+    assert (demux.find(NAME), demux.find(NAME6)) == ("four", "six")
+    assert FourTuple.from_incoming(NAME6.incoming) == NAME6
+    assert len(NAME6.packed) == 36
+    with pytest.raises(OSError, match="in use"):
+        demux.bind(ANY6, PORT, reuse=False)
+    demux.remove(NAME6, "six")
+    demux.bind(ANY6, PORT, reuse=False)
+    with pytest.raises(OSError, match="in use"):
+        demux.bind(ANY4, PORT, reuse=False)
+    assert demux.detach(NAME, "four")
+    demux.release_port(NAME.incoming)
+    demux.bind(ANY4, PORT, reuse=False)
+
+
 # Ports
+
+
+def test_each_family_has_all_ephemeral_ports() -> None:
+    demux: Demux = Demultiplexer(Random(1))
+    for port in EPHEMERAL_PORTS:
+        demux.bind(ANY4, port, reuse=False)
+    assert demux.bind(ANY6, 0, reuse=False) in EPHEMERAL_PORTS
+    assert demux.ephemeral_port(SIX, PEER6, PORT) in EPHEMERAL_PORTS
+    for address in (ANY, ANY4, A):
+        with pytest.raises(OSError, match="in use"):
+            demux.bind(address, 0, reuse=False)
+    with pytest.raises(OSError, match="Cannot assign"):
+        demux.ephemeral_port(A, PEER, PORT)
+
+
+def test_any_free_port_of_both_families_is_free_in_both(demux: Demux) -> None:
+    for port in EPHEMERAL_PORTS:
+        if port != 50000:
+            demux.bind(ANY4 if port % 2 else ANY6, port, reuse=True)
+    assert demux.bind(ANY, 0, reuse=True) == 50000
+
+
+def test_any_free_port_at_an_address_may_be_in_use_at_another() -> None:
+    """As on Linux, once no port is left that nobody uses."""
+    demux: Demux = Demultiplexer(Random(1))
+    for port in EPHEMERAL_PORTS:
+        demux.bind(A, port, reuse=False)
+    assert demux.bind(B, 0, reuse=False) in EPHEMERAL_PORTS
+    with pytest.raises(OSError, match="in use"):
+        demux.bind(A, 0, reuse=False)
 
 
 def test_port_is_bound_and_given_back(demux: Demux) -> None:
@@ -157,7 +259,7 @@ def test_port_is_bound_and_given_back(demux: Demux) -> None:
     assert demux.bind(ANY, PORT, reuse=False) == PORT
 
 
-@pytest.mark.parametrize(("first", "second"), [(ANY, ANY), (ANY, A), (A, ANY), (A, A)])
+@pytest.mark.parametrize(("first", "second"), [*CONFLICTS, *(pair[::-1] for pair in CONFLICTS)])
 @pytest.mark.parametrize(("one", "other"), [(False, False), (True, False), (False, True)])
 def test_sockets_share_a_port_if_both_say_so(
     demux: Demux, first: bytes | None, second: bytes | None, one: bool, other: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
+from tunstack.ip.family import IPV4
 from tunstack.ip.icmp import DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED, IcmpMessage
 from tunstack.tcp.connection.ecn import CE, NOT_ECT
 from tunstack.wire import checksum, decode_datagram, encode_icmp
@@ -19,12 +20,14 @@ ROUTER: Final = bytes((198, 51, 100, 254))
 
 
 def codepoint(packet: bytes) -> int:
-    """The ECN codepoint of an IPv4 packet."""
-    return packet[1] & 3
+    """The ECN codepoint of a packet of either family."""
+    return packet[1] & 3 if packet[0] >> 4 == IPV4.version else packet[1] >> 4 & 3
 
 
 def marked(packet: bytes) -> bytes:
     """The packet as it leaves a router whose queue is full: CE, with the checksum mended."""
+    if packet[0] >> 4 != IPV4.version:  # The traffic class begins in the first octet.
+        return packet[:1] + bytes((packet[1] | CE << 4,)) + packet[2:]
     header = bytearray(packet[: (packet[0] & 0xF) * 4])
     header[1] |= CE
     header[10:12] = bytes(2)

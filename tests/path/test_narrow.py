@@ -11,6 +11,7 @@ import pytest
 from tests.path.middlebox import Fate, Narrow, too_big
 from tests.path.simulated import receive, transfer
 from tests.tcp.inspection import Tcb
+from tunstack.ip.family import IPV4
 from tunstack.path.impair import Impairments
 from tunstack.simulator import SERVER, Simulator
 from tunstack.tcp.config import Config
@@ -128,7 +129,7 @@ def test_a_forged_message_about_a_segment_that_is_not_outstanding_is_ignored() -
     def attacker(packet: bytes) -> Fate:
         nonlocal forged
         datagram = decode_datagram(packet)
-        if datagram.src != SERVER.ip.packed:
+        if datagram.src != SERVER[IPV4].ip.packed:
             return packet, None
         _, _, segment = decode_segment(datagram)
         beyond = (segment.seq + 1_000_000).to_bytes(8, "big")[-4:]

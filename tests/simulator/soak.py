@@ -2,6 +2,7 @@
 
     python -m tests.simulator.soak --runs 10000
     python -m tests.simulator.soak --seed 1234
+    python -m tests.simulator.soak --family IPv6
 
 Everything about a run follows from its seed: the path, the options of both sides, what each side
 sends, when it pauses, half-closes, closes or aborts. A seed that fails is printed with the command
@@ -16,12 +17,14 @@ import sys
 import traceback
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from tests.path.middlebox import Marker
 from tests.tcp.inspection import Tcb
+from tunstack.ip.family import FAMILIES, IPV4
 from tunstack.path.impair import Impairments
 from tunstack.simulator import Application, Simulator
 from tunstack.tcp.config import Config
@@ -32,6 +35,10 @@ from tunstack.wire import Reason
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from tunstack.ip.family import Family
+
+
+BY_NAME: Final = {family.name: family for family in FAMILIES}
 
 EVERY: Final = 7
 """Of so many seeds one runs twice, and must send the same octets at the same times again."""
@@ -158,14 +165,14 @@ def with_extras(rng: Random, config: Config) -> Config:
 
 
 class Run:
-    """One run: all of it is decided by `seed`; `predict` must change nothing."""
+    """One run: all of it is decided by `seed` and `family`; `predict` must change nothing."""
 
-    def __init__(self, seed: int, *, predict: bool = True) -> None:
+    def __init__(self, seed: int, *, predict: bool = True, family: Family = IPV4) -> None:
         rng = Random(seed)
         # What came later to the soak has chances of its own: old seeds decide the rest as before.
         extra = Random(f"extras of {seed}")
         # Small packets and small windows make many packets of little data.
-        self.mtu = rng.choice((68, 256, 576, 1500, 1500, 9000))
+        self.mtu = max(family.minimum_mtu, rng.choice((68, 256, 576, 1500, 1500, 9000)))
         sizes = (self.mtu // 2, 3 * self.mtu, 30_000, 1 << 20)
         self.most = min(1 << 17, 50 * self.mtu)
         self.simulator = Simulator(
@@ -178,6 +185,7 @@ class Run:
             script=self._look,
             offload=Random(f"device of {seed}").random() < 0.5,
             predict=predict,
+            family=family,
         )
         self.ends: list[tuple[End, End]] = []
         early = extra.random() < 0.5
@@ -335,30 +343,32 @@ class Run:
             yield "connections opened fast", counters["fast_open_active"]
 
 
-def soak(seed: int) -> Counter[str]:
+def soak(seed: int, family: Family = IPV4) -> Counter[str]:
     """Run a seed, some of them twice.
 
     Raises:
         AssertionError: it failed.
     """
-    outcome = Run(seed)()
+    outcome = Run(seed, family=family)()
     if seed % EVERY == 0:
-        again = Run(seed, predict=False)()
+        again = Run(seed, predict=False, family=family)()
         if again.digest != outcome.digest:
             raise SoakError("the second run sent other octets")
         outcome.tally["runs twice"] = 1
     return outcome.tally
 
 
-def attempt(seed: int) -> tuple[int, Counter[str] | None, str]:
+def attempt(seed: int, family: str = IPV4.name) -> tuple[int, Counter[str] | None, str]:
     """Run a seed in a process of its own; returns it, its tally, and why it failed."""
     try:
-        return seed, soak(seed), ""
+        return seed, soak(seed, BY_NAME[family]), ""
     except Exception:
         return seed, None, traceback.format_exc()
 
 
-def run_all(results: Iterable[tuple[int, Counter[str] | None, str]], runs: int) -> list[int]:
+def run_all(
+    results: Iterable[tuple[int, Counter[str] | None, str]], runs: int, family: str = IPV4.name
+) -> list[int]:
     """Take the results of many runs as they come, tell of them; return the seeds that failed."""
     began = told = monotonic()
     total: Counter[str] = Counter()
@@ -366,7 +376,8 @@ def run_all(results: Iterable[tuple[int, Counter[str] | None, str]], runs: int) 
     for done, (seed, tally, why) in enumerate(results, 1):
         if tally is None:
             failed.append(seed)
-            print(f"{why}seed {seed} failed: python -m tests.simulator.soak --seed {seed}")
+            other = "" if family == IPV4.name else f" --family {family}"
+            print(f"{why}seed {seed} failed: python -m tests.simulator.soak{other} --seed {seed}")
         else:
             total += tally
         if monotonic() - told > 10.0 or done == runs:
@@ -383,15 +394,17 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="run this one alone, and let its error out")
+    parser.add_argument("--family", choices=BY_NAME, default=IPV4.name)
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     if options.seed is not None:
-        tally = soak(options.seed)
+        tally = soak(options.seed, BY_NAME[options.family])
         print(", ".join(f"{count} {name}" for name, count in tally.items()))
         return
     seeds = range(options.first, options.first + options.runs)
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-        failed = run_all(pool.imap_unordered(attempt, seeds, 10), options.runs)
+        tried = partial(attempt, family=options.family)
+        failed = run_all(pool.imap_unordered(tried, seeds, 10), options.runs, options.family)
     sys.exit(f"failed: {sorted(failed)}" if failed else 0)
 
 

@@ -6,12 +6,14 @@ from random import Random
 
 import pytest
 
+from tests.families import each_family
 from tests.simulator.soak import random_path
+from tunstack.ip.family import IPV4, Family
 from tunstack.simulator import Simulator
 from tunstack.tcp.config import Config
 
 
-def run(seed: int, *, predict: bool, offload: bool) -> tuple[str, int]:
+def run(seed: int, *, predict: bool, offload: bool, family: Family = IPV4) -> tuple[str, int]:
     """Two connections with pauses both ways; returns the digest, and how many were predicted."""
     rng = Random(seed)
     paths = (random_path(rng), random_path(rng))
@@ -23,7 +25,12 @@ def run(seed: int, *, predict: bool, offload: bool) -> tuple[str, int]:
         keepalive_idle=5.0,
     )
     simulator = Simulator(
-        seed=seed, impairments=paths, config=config, predict=predict, offload=offload
+        seed=seed,
+        impairments=paths,
+        config=config,
+        predict=predict,
+        offload=offload,
+        family=family,
     )
     pairs = [simulator.connect() for _ in range(2)]
     for pair in pairs:
@@ -42,9 +49,10 @@ def run(seed: int, *, predict: bool, offload: bool) -> tuple[str, int]:
 
 @pytest.mark.parametrize("offload", [False, True])
 @pytest.mark.parametrize("seed", range(12))
+@each_family
 def test_the_same_octets_at_the_same_times_with_prediction_and_without(
-    seed: int, offload: bool
+    seed: int, offload: bool, family: Family
 ) -> None:
-    digest, predicted = run(seed, predict=True, offload=offload)
-    assert run(seed, predict=False, offload=offload) == (digest, 0)
+    digest, predicted = run(seed, predict=True, offload=offload, family=family)
+    assert run(seed, predict=False, offload=offload, family=family) == (digest, 0)
     assert predicted

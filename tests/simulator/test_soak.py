@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.families import each_family
 from tests.simulator import soak
+from tunstack.ip.family import IPV4
 from tunstack.simulator import Application, Simulator
 from tunstack.tcp.connection.idle_timers import IdleTimers
 from tunstack.tcp.receiver.reassembly import Reassembly
@@ -16,6 +19,7 @@ from tunstack.tcp.receiver.receive_buffer import ReceiveBuffer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tunstack.ip.family import Family
     from tunstack.tcp.config import Config
 
 RUNS = 400
@@ -24,13 +28,15 @@ FEW = range(20)
 
 
 @pytest.mark.parametrize("first", range(0, RUNS, BLOCK))
-def test_nothing_is_lost_doubled_or_left_behind(first: int) -> None:
-    results = map(soak.attempt, range(first, first + BLOCK))
-    assert soak.run_all(results, BLOCK) == []
+@each_family
+def test_nothing_is_lost_doubled_or_left_behind(first: int, family: Family) -> None:
+    results = map(partial(soak.attempt, family=family.name), range(first, first + BLOCK))
+    assert soak.run_all(results, BLOCK, family.name) == []
 
 
-def test_the_runs_are_of_every_kind() -> None:
-    total = sum((soak.soak(seed) for seed in range(60)), Counter[str]())
+@each_family
+def test_the_runs_are_of_every_kind(family: Family) -> None:
+    total = sum((soak.soak(seed, family) for seed in range(60)), Counter[str]())
     assert min(total.values()) > 0
     assert total["connections"] > 60
     assert total["ends closed or aborted"] > 20
@@ -97,7 +103,8 @@ def test_a_packet_larger_than_the_path_takes_is_noticed(monkeypatch: pytest.Monk
 def test_a_failure_is_told_with_the_command_that_repeats_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(seed: int) -> Counter[str]:
+    def wrong(seed: int, family: Family) -> Counter[str]:
+        assert family is IPV4
         assert seed != 3, "three"
         return Counter(runs=1)
 

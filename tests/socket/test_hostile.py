@@ -24,6 +24,7 @@ from tests.socket.network import (
     host_pair,
     listening,
 )
+from tests.socket.test_hostile_fragments import HOSTILE
 from tunstack import Host, memory_pair
 from tunstack.ip.datagram import ICMP, TCP, Datagram
 from tunstack.ip.icmp import (
@@ -115,8 +116,6 @@ SPOILED: list[tuple[Reason, Callable[[Peer], bytes]]] = [
     (Reason.BAD_SOURCE, lambda peer: between(BROADCAST_PACKED, OURS_PACKED)),
     (Reason.BAD_SOURCE, lambda peer: between(b"\x7f\0\0\1", OURS_PACKED)),
     (Reason.BAD_SOURCE, lambda peer: between(b"\xe0\0\0\1", OURS_PACKED)),
-    (Reason.FRAGMENT, lambda peer: changed(peer.packet(ACK, b"data"), {6: 0x20})),
-    (Reason.FRAGMENT, lambda peer: changed(peer.packet(ACK, b"data"), {6: 0, 7: 1})),
     (Reason.UNKNOWN_PROTOCOL, lambda peer: between(THEIRS_PACKED, OURS_PACKED)),
 ]
 
@@ -174,10 +173,12 @@ def test_there_is_a_packet_for_every_reason() -> None:
     of_ipv6 = {
         Reason.BAD_EXTENSION_HEADER,
         Reason.BAD_ROUTING_HEADER,
-        Reason.BAD_FRAGMENT,
         Reason.NO_NEXT_HEADER,
+        Reason.BAD_ICMP_HOP_LIMIT,
     }
-    assert {reason for reason, _ in SPOILED} == {*Reason} - of_offload - of_ipv6
+    of_fragments = {reason for reason, _, _ in HOSTILE.values()}
+    elsewhere = of_offload | of_ipv6 | of_fragments
+    assert {reason for reason, _ in SPOILED} == {*Reason} - elsewhere
 
 
 @pytest.mark.rfc("1122:3.2.2.1")
@@ -202,15 +203,16 @@ async def test_what_its_sender_can_mend_is_answered_and_nothing_else_is(exchange
             assert peer.link.receive() == []
 
 
-async def test_an_answer_that_the_link_does_not_carry_is_not_sent() -> None:
+async def test_an_answer_that_the_link_does_not_carry_is_sent_in_fragments() -> None:
     """An error quotes what it is about, and is larger by 28 octets."""
     link, far = memory_pair(mtu=68)
     async with Host(link, [f"{OURS}/24"]) as host:
         far.send([between(THEIRS_PACKED, OURS_PACKED, payload=bytes(48))])
         await wait_all_tasks_blocked()
         assert host.statistics()["unknown_protocol"] == 1
-        assert far.receive() == []
-        await host.open_tcp_listeners(PORT)  # Nor has the link failed.
+        first, second = (decode_datagram(packet) for packet in far.receive())
+        assert (first.more_fragments, second.more_fragments) == (True, False)
+        assert (second.fragment_offset, len(first.payload) + len(second.payload)) == (48, 76)
         far.send([between(THEIRS_PACKED, OURS_PACKED, payload=bytes(20))])
         await far.wait_readable()
         assert len(far.receive()[0]) == 68

@@ -34,6 +34,8 @@ OWN = {
     "packets_sent",
     "icmp_received",
     "icmp_unmatched",
+    "echo_overflow",
+    "icmp_ignored",
     "congestion_marks",
     "retransmission_timeout",
     "retransmission_fast",

@@ -9,7 +9,7 @@ import random
 import time
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal, cast, final
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, final, overload
 
 import trio
 
@@ -19,14 +19,17 @@ from tunstack.link.plan import Place, parse_place
 from tunstack.path.impaired import ImpairedLink
 from tunstack.socket import Socket
 from tunstack.socket.factory import installed
+from tunstack.socket.kinds import KINDS
 from tunstack.stack.stack import Stack
 from tunstack.tcp.congestion import congestion_control
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
     from ipaddress import IPv4Interface
+    from socket import SocketKind
     from types import TracebackType
 
+    from tunstack.ip.address import Interface
     from tunstack.link.base import Link
     from tunstack.link.plan import AddressLike
     from tunstack.stack.flow import TcpInfo
@@ -111,7 +114,7 @@ class Host(Loop):
         return f"<tunstack.Host {addresses} on {self.name}>"
 
     @property
-    def addresses(self) -> tuple[IPv4Interface, ...]:
+    def addresses(self) -> tuple[Interface, ...]:
         """Its own addresses, with their networks."""
         return self.stack.interfaces
 
@@ -208,6 +211,21 @@ class Host(Loop):
 
     # Sockets
 
+    @overload
+    def socket(
+        self,
+        family: int = ...,
+        type: Literal[SocketKind.SOCK_STREAM] = ...,
+        proto: int = ...,
+        *,
+        congestion: str | CongestionFactory | None = ...,
+    ) -> Socket: ...
+
+    @overload
+    def socket(
+        self, family: int = ..., type: int = ..., proto: int = ...
+    ) -> trio.socket.SocketType: ...
+
     def socket(
         self,
         family: int = trio.socket.AF_INET,
@@ -215,30 +233,34 @@ class Host(Loop):
         proto: int = 0,
         *,
         congestion: str | CongestionFactory | None = None,
-    ) -> Socket:
+    ) -> trio.socket.SocketType:
         """Make a socket on this host; the counterpart of `trio.socket.socket`.
 
         Args:
-            family: AF_INET.
-            type: SOCK_STREAM; SOCK_NONBLOCK and SOCK_CLOEXEC with it change nothing.
-            proto: 0 or IPPROTO_TCP.
-            congestion: The congestion control of its connections; by default the host's.
+            family: AF_INET; AF_INET6, if the host has an IPv6 address.
+            type: SOCK_STREAM, or SOCK_DGRAM for a ping socket; SOCK_NONBLOCK and SOCK_CLOEXEC with
+                it change nothing.
+            proto: 0 or IPPROTO_TCP; IPPROTO_ICMP or IPPROTO_ICMPV6 for a ping socket.
+            congestion: The congestion control of a TCP socket; by default the host's.
 
         Raises:
-            OSError: EAFNOSUPPORT, EPROTONOSUPPORT: the host speaks TCP over IPv4.
+            OSError: EAFNOSUPPORT, the host has no address of that family; EPROTONOSUPPORT:
+                :mod:`tunstack.socket.kinds` lists what there is.
             ValueError: there is no congestion control of that name.
+            TypeError: `congestion` is given, and it is no TCP socket.
         """
         self.check_speaks(family, type, proto)
         self.check_up()
-        control = None if congestion is None else congestion_control(congestion)
-        return Socket(self, congestion=control)
+        options: dict[str, Any] = {}
+        if congestion is not None:
+            options["congestion"] = congestion_control(congestion)
+        return KINDS[family, type & ~_SOCKET_FLAGS, proto](self, **options)
 
     def check_speaks(self, family: int, type: int, proto: int) -> None:
         """Raise what :meth:`socket` raises for what the host does not speak."""
-        if family != trio.socket.AF_INET:
+        if family not in {each.number for each in self.stack.addresses.families}:
             raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
-        kind = type & ~_SOCKET_FLAGS
-        if kind != trio.socket.SOCK_STREAM or proto not in (0, trio.socket.IPPROTO_TCP):
+        if (family, type & ~_SOCKET_FLAGS, proto) not in KINDS:
             raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
 
     @contextmanager

@@ -6,6 +6,8 @@ import errno
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeVar
 
+from tunstack.ip.family import FAMILIES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container
     from typing import Self
@@ -64,7 +66,9 @@ def _incoming(local: Address, local_port: int, remote: Address, remote_port: int
 
 
 class _Port(Generic[L]):
-    """A local port in use by connections, bound sockets, or both.
+    """A local port of one family in use by connections, bound sockets, or both.
+
+    The address None is every address of the family.
 
     Attributes:
         connections: Number of connections.
@@ -88,10 +92,52 @@ class _Port(Generic[L]):
         return _overlaps(self.bound, address) or (self.connections > 0 and not self.bound)
 
 
+class _Ports(Generic[L]):
+    """The ports of one family that are in use."""
+
+    __slots__ = ("by_number", "taken")
+
+    def __init__(self) -> None:
+        self.by_number: dict[int, _Port[L]] = {}
+        self.taken = bytearray(len(EPHEMERAL_PORTS))
+        """Of each ephemeral port, 1 if it is in `by_number`."""
+
+    def get(self, number: int) -> _Port[L]:
+        """Return a port, which is in use from now on."""
+        port = self.by_number.get(number)
+        if port is None:
+            port = self.by_number[number] = _Port()
+            if number in EPHEMERAL_PORTS:
+                self.taken[number - EPHEMERAL_PORTS.start] = 1
+        return port
+
+    def drop_if_free(self, number: int, port: _Port[L]) -> None:
+        """Forget a port that nothing uses any more."""
+        if not (port.connections or port.bound or port.listening):
+            del self.by_number[number]
+            if number in EPHEMERAL_PORTS:
+                self.taken[number - EPHEMERAL_PORTS.start] = 0
+
+    def unused(self, first: int) -> int | None:
+        """Return the first unused ephemeral port from index `first` on, cyclically, or None."""
+        index = self.taken.find(0, first)
+        if index < 0:
+            index = self.taken.find(0)
+        return None if index < 0 else EPHEMERAL_PORTS[index]
+
+    def refuses(self, address: Address | None, number: int, *, reuse: bool) -> bool:
+        """Whether binding a socket is refused with EADDRINUSE."""
+        port = self.by_number.get(number)
+        return port is not None and port.refuses(address, reuse=reuse)
+
+
 class Demultiplexer(Generic[C, L]):
     """The tables of connections, listeners and ports of one host.
 
-    The address None is the wildcard: every address of the host.
+    Each family has ports of its own. The address None is every address of the host, as Linux's
+    ``::`` without IPV6_V6ONLY; a family's unspecified address (`Family.wildcard`) is every address
+    of that family: ``0.0.0.0``, and ``::`` with IPV6_V6ONLY. Two sockets conflict where an address
+    is both's.
     """
 
     def __init__(self, rng: RandomSource) -> None:
@@ -100,8 +146,12 @@ class Demultiplexer(Generic[C, L]):
         """All connections, by `FourTuple.incoming`."""
         self.time_waits: Container[bytes] = ()
         """The four-tuples in TIME-WAIT, as `FourTuple.incoming`."""
-        self._ports: dict[int, _Port[L]] = {}
-        self._taken = bytearray(len(EPHEMERAL_PORTS))
+        self._ports: dict[int, _Ports[L]] = {family.address_size: _Ports() for family in FAMILIES}
+        """By octets of an address."""
+        self._wildcards: dict[Address | None, tuple[_Ports[L], ...]] = {
+            family.wildcard: (self._ports[family.address_size],) for family in FAMILIES
+        }
+        self._wildcards[None] = tuple(self._ports.values())
 
     @property
     def connections(self) -> Collection[C]:
@@ -124,12 +174,12 @@ class Demultiplexer(Generic[C, L]):
         if incoming in self.incoming or incoming in self.time_waits:
             raise _not_available()
         self.incoming[incoming] = connection
-        self._port(four_tuple.local_port).connections += 1
+        self._ports[len(four_tuple.local)].get(four_tuple.local_port).connections += 1
 
     def remove(self, four_tuple: FourTuple, connection: C) -> None:
         """Remove a connection and release its port, unless its four-tuple is another's by now."""
         if self.detach(four_tuple, connection):
-            self.release_port(four_tuple.local_port)
+            self._release(len(four_tuple.local), four_tuple.local_port)
 
     def detach(self, four_tuple: FourTuple, connection: C) -> bool:
         """Remove a connection but keep its port in use, for TIME-WAIT; False if it is gone."""
@@ -143,17 +193,21 @@ class Demultiplexer(Generic[C, L]):
         """Undo :meth:`detach`, perhaps with another connection."""
         self.incoming[four_tuple.incoming] = connection
 
-    def release_port(self, local_port: int) -> None:
-        """Release the port that :meth:`detach` kept in use."""
-        port = self._ports[local_port]
+    def release_port(self, incoming: bytes) -> None:
+        """Release the port of `incoming`, a `FourTuple.incoming`, that :meth:`detach` kept."""
+        self._release(len(incoming) // 2 - 2, int.from_bytes(incoming[-2:], "big"))
+
+    def _release(self, address_size: int, number: int) -> None:
+        ports = self._ports[address_size]
+        port = ports.by_number[number]
         port.connections -= 1
-        self._drop_if_free(local_port, port)
+        ports.drop_if_free(number, port)
 
     # Listeners
 
     def find_listener(self, address: Address, port: int) -> L | None:
         """Return the listener for `address` and `port`, else that for the wildcard, or None."""
-        entry = self._ports.get(port)
+        entry = self._ports[len(address)].by_number.get(port)
         if entry is None:
             return None
         listener = entry.listening.get(address)
@@ -165,16 +219,21 @@ class Demultiplexer(Generic[C, L]):
         Raises:
             OSError: EADDRINUSE: there is a listener.
         """
-        listening = self._port(port).listening
-        if _overlaps(listening, address):
-            raise _in_use()
-        listening[address] = listener
+        families, key = self._split(address)
+        for ports in families:
+            entry = ports.by_number.get(port)
+            if entry is not None and _overlaps(entry.listening, key):
+                raise _in_use()
+        for ports in families:
+            ports.get(port).listening[key] = listener
 
     def unlisten(self, address: Address | None, port: int) -> None:
         """Remove a listener."""
-        entry = self._ports[port]
-        del entry.listening[address]
-        self._drop_if_free(port, entry)
+        families, key = self._split(address)
+        for ports in families:
+            entry = ports.by_number[port]
+            del entry.listening[key]
+            ports.drop_if_free(port, entry)
 
     # Ports
 
@@ -187,24 +246,28 @@ class Demultiplexer(Generic[C, L]):
         Raises:
             OSError: EADDRINUSE: the port is in use, or none is free.
         """
+        families, key = self._split(address)
         if port == 0:
-            port = self._free_port()
-        entry = self._ports.get(port)
-        if entry is not None and entry.refuses(address, reuse=reuse):
-            raise _in_use()
-        entry = self._port(port)
-        entry.bound[address] += 1
-        if not reuse:
-            entry.exclusive[address] += 1
+            port = self._free_port(families, key)
+        for ports in families:
+            if ports.refuses(key, port, reuse=reuse):
+                raise _in_use()
+        for ports in families:
+            entry = ports.get(port)
+            entry.bound[key] += 1
+            if not reuse:
+                entry.exclusive[key] += 1
         return port
 
     def unbind(self, address: Address | None, port: int, *, reuse: bool) -> None:
         """Undo :meth:`bind`."""
-        entry = self._ports[port]
-        _count_down(entry.bound, address)
-        if not reuse:
-            _count_down(entry.exclusive, address)
-        self._drop_if_free(port, entry)
+        families, key = self._split(address)
+        for ports in families:
+            entry = ports.by_number[port]
+            _count_down(entry.bound, key)
+            if not reuse:
+                _count_down(entry.exclusive, key)
+            ports.drop_if_free(port, entry)
 
     def ephemeral_port(
         self,
@@ -223,13 +286,14 @@ class Demultiplexer(Generic[C, L]):
         Raises:
             OSError: EADDRNOTAVAIL: all are in use.
         """
+        ports = self._ports[len(local)]
         first = self._rng.randrange(len(EPHEMERAL_PORTS))
         last_resort: int | None = None
         for number in range(len(EPHEMERAL_PORTS)):
-            if number == _SHARED_TRIES and (unused := self._unused(first)) is not None:
+            if number == _SHARED_TRIES and (unused := ports.unused(first)) is not None:
                 return unused
             port = EPHEMERAL_PORTS[(first + number) % len(EPHEMERAL_PORTS)]
-            entry = self._ports.get(port)
+            entry = ports.by_number.get(port)
             if entry is None:
                 return port
             name = _incoming(local, port, remote, remote_port)
@@ -243,36 +307,30 @@ class Demultiplexer(Generic[C, L]):
             return last_resort
         raise _not_available()
 
-    def _free_port(self) -> int:
-        unused = self._unused(self._rng.randrange(len(EPHEMERAL_PORTS)))
-        if unused is None:
-            raise _in_use()
-        return unused
+    def _free_port(self, families: tuple[_Ports[L], ...], key: Address | None) -> int:
+        """Return an ephemeral port for a socket at `key` in all of `families`.
 
-    def _unused(self, first: int) -> int | None:
-        """Return the first unused ephemeral port from index `first` on, cyclically, or None."""
-        index = self._taken.find(0, first)
-        if index < 0:
-            index = self._taken.find(0)
-        return None if index < 0 else EPHEMERAL_PORTS[index]
+        It is one that nobody uses, if there is one; else one that is used at other addresses.
+        """
+        first = self._rng.randrange(len(EPHEMERAL_PORTS))
+        if len(families) == 1:
+            unused = families[0].unused(first)
+            if unused is not None:
+                return unused
+        for number in range(len(EPHEMERAL_PORTS)):
+            port = EPHEMERAL_PORTS[(first + number) % len(EPHEMERAL_PORTS)]
+            if not any(ports.refuses(key, port, reuse=False) for ports in families):
+                return port
+        raise _in_use()
 
-    def _port(self, number: int) -> _Port[L]:
-        port = self._ports.get(number)
-        if port is None:
-            port = self._ports[number] = _Port()
-            if number in EPHEMERAL_PORTS:
-                self._taken[number - EPHEMERAL_PORTS.start] = 1
-        return port
-
-    def _drop_if_free(self, number: int, port: _Port[L]) -> None:
-        if not (port.connections or port.bound or port.listening):
-            del self._ports[number]
-            if number in EPHEMERAL_PORTS:
-                self._taken[number - EPHEMERAL_PORTS.start] = 0
+    def _split(self, address: Address | None) -> tuple[tuple[_Ports[L], ...], Address | None]:
+        """Return the ports that a socket at `address` takes, and by which key it is there."""
+        every = self._wildcards.get(address)
+        return ((self._ports[len(address or b"")],), address) if every is None else (every, None)
 
 
 def _overlaps(taken: Collection[Address | None], address: Address | None) -> bool:
-    """Whether `address` conflicts with any of `taken`: equal, or either is the wildcard."""
+    """Whether `address` conflicts with any of `taken`: equal, or either is None, for all."""
     return len(taken) > 0 and (address is None or None in taken or address in taken)
 
 

@@ -10,6 +10,8 @@ from typing import Final
 
 from tunstack.ip.datagram import ICMP, Address
 
+_ICMPV6: Final = 58
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Family:
@@ -40,7 +42,9 @@ class Family:
 
 IPV4: Final[Family] = Family("IPv4", 2, 4, 4, 20, ICMP, 68, 536, bytes(4))
 
-FAMILIES: Final[tuple[Family, ...]] = (IPV4,)
+IPV6: Final[Family] = Family("IPv6", 10, 6, 16, 40, _ICMPV6, 1280, 1220, bytes(16))
+
+FAMILIES: Final[tuple[Family, ...]] = (IPV4, IPV6)
 """All that the endpoint speaks."""
 
 _BY_SIZE: Final[dict[int, Family]] = {family.address_size: family for family in FAMILIES}

@@ -9,9 +9,9 @@ from tunstack.stack.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from ipaddress import IPv4Interface
     from random import Random
 
+    from tunstack.ip.address import Interface
     from tunstack.path.impair import Impairments
     from tunstack.simulator.bottleneck import Bottleneck
     from tunstack.tcp.config import Config
@@ -27,7 +27,7 @@ class Node:
 
     def __init__(
         self,
-        interface: IPv4Interface,
+        interface: Interface,
         mtu: int,
         rng: Random,
         impairments: Impairments,

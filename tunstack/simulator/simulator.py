@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 from hashlib import sha256
 from heapq import heappop, heappush
-from ipaddress import IPv4Interface
+from ipaddress import ip_interface
 from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Final
 
+from tunstack.ip.family import IPV4, IPV6, Family
 from tunstack.path.impair import Impairments
 from tunstack.simulator.application import Application
 from tunstack.simulator.bottleneck import Bottleneck
@@ -20,13 +21,20 @@ from tunstack.wire import gso, virtio
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from tunstack.ip.address import Interface
     from tunstack.ip.datagram import Buffer
     from tunstack.stack.observation import Observation
     from tunstack.tcp.config import Config
     from tunstack.tcp.listen.listener import Listener
 
-CLIENT: Final = IPv4Interface("198.51.100.1/24")
-SERVER: Final = IPv4Interface("198.51.100.2/24")
+CLIENT: Final[dict[Family, Interface]] = {
+    IPV4: ip_interface("198.51.100.1/24"),
+    IPV6: ip_interface("2001:db8::1/64"),
+}
+SERVER: Final[dict[Family, Interface]] = {
+    IPV4: ip_interface("198.51.100.2/24"),
+    IPV6: ip_interface("2001:db8::2/64"),
+}
 PORT: Final = 7
 """The port on which the server listens."""
 
@@ -53,6 +61,7 @@ class Simulator:
         offload: Whether the stacks leave segmentation and checksums to the path, which segments and
             completes them.
         predict: Whether the stacks use header prediction.
+        family: Of their addresses: `CLIENT` and `SERVER`.
 
     Attributes:
         now: The virtual time, in seconds.
@@ -73,6 +82,7 @@ class Simulator:
         script: Callable[[str, bytes, float], float | None] | None = None,
         offload: bool = False,
         predict: bool = True,
+        family: Family = IPV4,
     ) -> None:
         rng = Random(seed)
         both = impairments or Impairments()
@@ -82,7 +92,7 @@ class Simulator:
         self.middlebox = middlebox
         self._offload = offload
         ours, theirs = config if isinstance(config, tuple) else (config, config)
-        ways = ((CLIENT, there, ours), (SERVER, back, theirs))
+        ways = ((CLIENT[family], there, ours), (SERVER[family], back, theirs))
         self.client, self.server = (
             Node(
                 interface,

@@ -36,6 +36,13 @@ class Configs:
         }
         """By octets of an address; :meth:`base` has what the other families want."""
 
+    def check(self, family: Family) -> None:
+        """Raise ValueError if `family` cannot be used over the link (RFC 8200 section 5)."""
+        if self.mtu < family.minimum_mtu:
+            raise ValueError(
+                f"MTU {self.mtu}: {family.name} needs {family.minimum_mtu} octets or more"
+            )
+
     def base(self, config: Config) -> Config:
         """Return `config` as a connection of the family with the smallest header has it."""
         largest = config.max_payload or (_LARGEST_PACKET if self._offload else 0)

@@ -14,9 +14,10 @@ from tunstack.tcp.budget import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from ipaddress import IPv4Interface
     from random import Random
 
+    from tunstack.ip.address import Interface
+    from tunstack.ip.flow_label import FlowLabels
     from tunstack.stack.configs import Configs
     from tunstack.stack.flow import Flow
     from tunstack.stack.limits import Limits
@@ -42,13 +43,14 @@ class Context:
 
     def __init__(
         self,
-        interfaces: Iterable[IPv4Interface],
+        interfaces: Iterable[Interface],
         configs: Configs,
         config: Config,
         limits: Limits,
         *,
         rng: Random,
         tap: Callable[[Observation], None] | None,
+        labels: FlowLabels,
         offload: bool,
     ) -> None:
         """Make all of them, empty."""
@@ -57,7 +59,15 @@ class Context:
         self.addresses = Addresses(interfaces)
         self.counters: Counter[str] = Counter()
         self.demux: Demultiplexer[Flow, Listener] = Demultiplexer(rng)
-        self.output = Output(self.addresses.local, self.counters, tap, offload=offload)
+        self.output = Output(
+            self.addresses.local,
+            self.counters,
+            tap,
+            mtu=configs.mtu,
+            rng=rng,
+            labels=labels,
+            offload=offload,
+        )
         budget = Budget(limits.memory)
         self.time_waits = TimeWaits(self.demux, config, budget)
         self.memory = Memory(budget, self.time_waits, self.counters, orphans=limits.orphans)

@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tunstack.ip.datagram import TCP
 from tunstack.ip.demux import FourTuple
-from tunstack.ip.family import FAMILIES
-from tunstack.ip.fragments import UNFRAGMENTED, Fragments
+from tunstack.ip.family import FAMILIES, IPV4, IPV6
+from tunstack.ip.flow_label import FlowLabels
+from tunstack.ip.fragments import Fragments, Refused
 from tunstack.ip.options import fault
+from tunstack.ip.ratelimit import PeerRateLimit
 from tunstack.stack.configs import Configs
 from tunstack.stack.context import Context
+from tunstack.stack.echo import Echoes
 from tunstack.stack.flow import FLOW_SIZE, Flow
 from tunstack.stack.limits import Limits
 from tunstack.stack.opening import Opening
 from tunstack.stack.paths import Paths
+from tunstack.stack.peers import peer_key
 from tunstack.stack.timers import TimerQueue
 from tunstack.tcp.config import Config
 from tunstack.tcp.connection import fast_path
@@ -37,16 +41,19 @@ from tunstack.wire import (
     decode_datagram,
     decode_frame,
     decode_segment,
+    finish,
     read_gso_size,
 )
 from tunstack.wire.fast import segment as lean
+from tunstack.wire.fast import segment6 as lean6
 from tunstack.wire.fast import syn as lean_syn
+from tunstack.wire.fast import syn6 as lean_syn6
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from ipaddress import IPv4Interface
     from random import Random
 
+    from tunstack.ip.address import Interface
     from tunstack.ip.datagram import Buffer, Datagram
     from tunstack.stack.observation import Observation
 
@@ -54,6 +61,10 @@ _ESTABLISHED: Final = State.ESTABLISHED.value
 _ACCEPTED: Final = Verdict.ACCEPTED
 _NEW_INCARNATION: Final = Verdict.NEW_INCARNATION
 
+_IPV6: Final = 0x60
+"""The first octet of an IPv6 packet of traffic class 0."""
+_OPTION_FAULTS: Final[dict[int, Callable[[bytes], int | None]]] = {IPV4.address_size: fault}
+"""What finds the wrong octet in options, by octets of an address."""
 _SMALL: Final = 2048
 """Octets of a packet up to which its data is copied, so that the packet itself is freed."""
 _MUCH: Final = 1 << 14
@@ -74,6 +85,7 @@ class Engine:
         addresses: Our addresses.
         opening: Active and passive OPEN.
         paths: ICMP, and the path MTUs.
+        echoes: Ping sockets.
         output: Packets out, and observations of packets in and out.
         demux: All connections and listeners, by four-tuple.
         memory: What each connection holds.
@@ -92,7 +104,7 @@ class Engine:
 
     def __init__(
         self,
-        interfaces: Sequence[IPv4Interface],
+        interfaces: Sequence[Interface],
         mtu: int,
         *,
         rng: Random,
@@ -116,13 +128,26 @@ class Engine:
             predict: Whether expected segments take the fast path
                 (:mod:`tunstack.tcp.connection.fast_path`); it changes nothing but the time that
                 they take.
+
+        Raises:
+            ValueError: `mtu` is too small for an address among `interfaces`.
         """
         self.mtu = mtu
+        secret = rng.randbytes(32)
         configs = Configs(mtu, offload=offload)
         config = configs.base(config or Config())
         context = Context(
-            interfaces, configs, config, limits or Limits(), rng=rng, tap=tap, offload=offload
+            interfaces,
+            configs,
+            config,
+            limits or Limits(),
+            rng=rng,
+            tap=tap,
+            labels=FlowLabels(secret),
+            offload=offload,
         )
+        for family in context.addresses.families:
+            configs.check(family)
         self.limits = context.limits
         self.addresses = context.addresses
         self.counters = context.counters
@@ -131,17 +156,29 @@ class Engine:
         self.outgoing = context.output.packets
         self.time_waits = context.time_waits
         self.memory = context.memory
-        self.paths = Paths(mtu, context, rng=rng, offload=offload)
-        self.opening = Opening(config, rng.randbytes(32), context, self.paths)
-        self._fragments = Fragments() if mtu < UNFRAGMENTED else None
+        limit = PeerRateLimit(context.limits.icmp_errors, secret)
+        self.paths = Paths(mtu, context, limit, rng=rng, offload=offload)
+        self.echoes = Echoes(context, self.paths, rng)
+        self.opening = Opening(config, secret, context, self.paths)
+        self._fragments = Fragments(self.limits.fragment_memory, self.counters, peer_key)
         self.immediate = False
         self.defer_acks = False
         self.deferred: list[Flow] = []
         self._offload = offload
         self._decode = decode_frame if offload else decode_datagram
         self._read = lean.read_frame if offload else lean.read_packet
-        self._read_syn = lean_syn.read_syn_frame if offload else lean_syn.read_syn_packet
-        self._data_at = lean.HEADERS + (VNET_SIZE if offload else 0)
+        self._read6 = lean6.read_frame if offload else lean6.read_packet
+        start = VNET_SIZE if offload else 0
+        self._data_at = lean.HEADERS + start
+        self._data6_at = lean6.HEADERS + start
+        self._ip_at = start
+        read_syn = lean_syn.read_syn_frame if offload else lean_syn.read_syn_packet
+        read_syn6 = lean_syn6.read_syn_frame if offload else lean_syn6.read_syn_packet
+        self._syn_readers: dict[int, tuple[lean_syn.SynReader, int, int]] = {
+            lean_syn.SIZE + start: (read_syn, IPV4.address_size, 2 * IPV4.address_size),
+            lean_syn6.SIZE + start: (read_syn6, IPV6.address_size, 2 * IPV6.address_size),
+        }
+        """By octets of the packet: the reader, and where the addresses end in the name."""
         self._predicts = predict
         self._predicted = 0
         self._timers: TimerQueue[Flow] = TimerQueue()
@@ -163,11 +200,14 @@ class Engine:
         """Process a packet from the link; raises nothing, whatever is in it."""
         self.counters["packets_received"] += 1
         fields = self._read(packet)
+        start = self._data_at
+        if fields is None and len(packet) > self._ip_at and packet[self._ip_at] == _IPV6:
+            fields = self._read6(packet)
+            start = self._data6_at
         if fields is not None:
             flow = self.demux.incoming.get(fields[0])
             if flow is not None:
                 _, seq, ack, flags, wnd, ts_val, ts_ecr = fields
-                start = self._data_at
                 data = packet[start:] if len(packet) < _SMALL else memoryview(packet)[start:]
                 if (
                     flow.on_fast_path
@@ -213,44 +253,62 @@ class Engine:
 
     def _process(self, frame: Buffer, now: float, *, looped: bool) -> None:
         try:
-            if (syn := self._read_syn(frame)) is not None:
-                name, segment = syn
-                self.addresses.check(name[:4], name[4:8], looped=looped)
-                self._tcp_arrives(name, segment, 0, frame, now)
-                return
+            reader = self._syn_readers.get(len(frame))
+            if reader is not None:
+                read_syn, middle, end = reader
+                if (syn := read_syn(frame)) is not None:
+                    name, segment = syn
+                    self.addresses.check(name[:middle], name[middle:end], looped=looped)
+                    self._tcp_arrives(name, segment, 0, frame, now)
+                    return
             datagram = self._decode(frame)
             self.addresses.check(datagram.src, datagram.dst, looped=looped)
-            if datagram.options and (wrong := fault(datagram.options)) is not None:
-                limit = self.opening.admission.icmp_errors
-                self.paths.refuse_options(datagram, wrong, limit, now)
-                raise Discard(Reason.BAD_IP_OPTIONS)
+            if datagram.options:
+                self._check_options(datagram, now)
             if datagram.more_fragments or datagram.fragment_offset:
                 whole = self._fragment_arrives(datagram, frame, now)
                 if whole is None:
                     return
                 datagram = whole
-                datagram.trusted, datagram.gso_size = False, 0
             handler = self._protocols.get((len(datagram.dst), datagram.protocol))
             if handler is None:
-                self.paths.refuse(datagram, self.opening.admission.icmp_errors, now)
+                self.paths.refuse(datagram, self.paths.limit, now)
                 raise Discard(Reason.UNKNOWN_PROTOCOL)
             handler(datagram, frame, now)
         except Discard as discard:
             self.counters[discard.reason] += 1
+            if discard.problem is not None:
+                self.paths.refuse_problem(discard.problem, now)
             self.output.observe_in(frame, now, f"dropped: {discard.reason.phrase}")
+
+    def _check_options(self, datagram: Datagram, now: float) -> None:
+        """Refuse options of IPv4 that are malformed; the codec has looked at IPv6's headers."""
+        find_fault = _OPTION_FAULTS.get(len(datagram.dst))
+        wrong = None if find_fault is None else find_fault(datagram.options)
+        if wrong is not None:
+            limit = self.paths.limit
+            self.paths.refuse_options(datagram, wrong, limit, now)
+            raise Discard(Reason.BAD_IP_OPTIONS)
 
     def _fragment_arrives(self, fragment: Datagram, frame: Buffer, now: float) -> Datagram | None:
         """Return the datagram that it completes, if it does."""
-        fragments = self._fragments
-        if fragments is None:
-            raise Discard(Reason.FRAGMENT)
-        before = fragments.dropped
-        whole = fragments.add(fragment, now)
-        dropped = fragments.dropped - before
-        self.counters[Reason.FRAGMENT] += dropped
+        self.counters["fragments_received"] += 1
+        self._expire_fragments(now)
+        try:
+            whole = self._fragments.add(fragment, now)
+        except Refused as refused:
+            raise Discard(Reason(refused.reason)) from None
         if whole is None:
-            self.output.observe_in(frame, now, "fragment dropped" if dropped else "fragment kept")
-        return whole
+            self.output.observe_in(frame, now, "fragment kept")
+            return None
+        self.counters["datagrams_reassembled"] += 1
+        whole.trusted, whole.gso_size = False, 0
+        return finish(whole)
+
+    def _expire_fragments(self, now: float) -> None:
+        """Give up the datagrams whose fragments have not all come in time."""
+        for first in self._fragments.expired(now):
+            self.paths.reassembly_expired(first, now)
 
     def _tcp_datagram_arrives(self, datagram: Datagram, frame: Buffer, now: float) -> None:
         sport, dport, segment = decode_segment(datagram)
@@ -399,7 +457,7 @@ class Engine:
             return False
         flow.on_fast_path = True
         if flow.write is None:
-            flow.write = self.output.writer(flow.four_tuple, flow.config)
+            flow.write = self.output.writer(flow.four_tuple, flow.config, flow.flow_label)
         return True
 
     def _defers(self, flow: Flow) -> bool:
@@ -437,6 +495,10 @@ class Engine:
         for at in (self.paths.mtus.deadline(), self.time_waits.deadline()):
             if at is not None and (first is None or at < first):
                 first = at
+        if self._fragments.held:
+            at = self._fragments.deadline()
+            if at is not None and (first is None or at < first):
+                first = at
         return first
 
     def is_due(self, now: float) -> bool:
@@ -452,6 +514,7 @@ class Engine:
             self._process(self.output.take_looped(), now, looped=True)
         self.paths.expire(now)
         self.time_waits.expire(now)
+        self._expire_fragments(now)
         self._due.extend(self._timers.due(now))
         while self._due:  # One by one, as in `flush`.
             flow = self._due.popleft()

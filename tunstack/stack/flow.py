@@ -120,6 +120,7 @@ class Flow(Connection):
         accounted: Octets in its memory account (:mod:`tunstack.stack.memory`).
         four_tuple: Its addresses and ports.
         number: Its place in the order in which the connections of the stack began.
+        flow_label: The flow label of its packets (RFC 6437); 0 of IPv4.
         changed: Called when something happened that its application may wait for; None if it is
             not attached.
         scheduled: When it is in the timer queue, in seconds; the queue's own.
@@ -135,6 +136,7 @@ class Flow(Connection):
     __slots__ = (
         "accounted",
         "changed",
+        "flow_label",
         "four_tuple",
         "heavy_from",
         "number",
@@ -160,6 +162,7 @@ class Flow(Connection):
         super().__init__(config, iss=iss, ts_offset=ts_offset, budget=budget)
         self.accounted = 0
         self.four_tuple = four_tuple
+        self.flow_label = 0
         self.number = 0
         self.peer: Peer[Flow] | None = None
         self.heavy_from = HEAVY

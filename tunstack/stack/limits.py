@@ -16,6 +16,8 @@ _POSITIVE: Final = (
     "half_open",
     "resets",
     "icmp_errors",
+    "icmp_errors_in_all",
+    "fragment_memory",
 )
 
 
@@ -59,6 +61,11 @@ class Limits:
             for every SYN, full or not: for tests.
         resets: How many RSTs a second one peer may draw where it has no connection.
         icmp_errors: How many ICMP errors a second one peer may draw (RFC 1812 section 4.3.2.8).
+        icmp_errors_in_all: How many all peers together may draw, on average.
+        fragment_memory: Octets that the fragments of incomplete datagrams take together, beside
+            `memory`. Those of one peer take no more than a quarter of it, and are of no more than
+            64 datagrams; beyond that the oldest datagram is given up. A datagram of 64 KiB takes
+            75 KiB on a link with an MTU of 1500.
 
     Raises:
         ValueError: a number is not positive, or there is no such policy.
@@ -73,6 +80,8 @@ class Limits:
     syncookies: SynCookiePolicy = "when full"
     resets: int = 1000
     icmp_errors: int = 100
+    icmp_errors_in_all: int = 1000
+    fragment_memory: int = 2 << 20
 
     def __post_init__(self) -> None:
         for name in _POSITIVE:

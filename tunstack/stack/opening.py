@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from tunstack.ip import address as ip_address
 from tunstack.ip.demux import FourTuple
+from tunstack.ip.family import FAMILIES, IPV4, IPV6
 from tunstack.stack.admission import Admission
 from tunstack.stack.eviction import Eviction
 from tunstack.stack.flow import Flow
@@ -30,6 +31,15 @@ if TYPE_CHECKING:
 
 _TIME_WAIT: Final = State.TIME_WAIT.value
 _NEW_INCARNATION: Final = Verdict.NEW_INCARNATION
+
+_WILDCARDS: Final = frozenset(family.wildcard for family in FAMILIES)
+_OTHER_FAMILY: Final[dict[int, int]] = {
+    IPV4.address_size: errno.EAFNOSUPPORT,
+    IPV6.address_size: errno.ENETUNREACH,
+}
+"""Linux's error where the remote address is of another family, by octets of our address."""
+_IPV4_NAME: Final = 12
+"""Octets of a packed four-tuple of IPv4, which has no flow labels."""
 
 ISN_STEP: Final = 1 << 17
 """How far beyond the old connection's numbers a new incarnation's begin, at least."""
@@ -208,9 +218,10 @@ class Opening:
         With `early` its SYN takes along data that is sent by then, if RFC 7413 allows it.
 
         Raises:
-            OSError: ENETUNREACH for an address that is no single host's (MUST-46), EADDRNOTAVAIL
-                where there is one of this name, or no port left, ECONNREFUSED for port 0, ENOBUFS
-                when there are too many connections, EOPNOTSUPP when we only listen.
+            OSError: ENETUNREACH for an address that is no single host's (MUST-46), and for one of a
+                family of which we have none, EADDRNOTAVAIL where there is one of this name, or no
+                port left, EAFNOSUPPORT to IPv6 from IPv4, ECONNREFUSED for port 0, ENOBUFS when
+                there are too many connections, EOPNOTSUPP when we only listen.
         """
         if self.only_listens:
             raise OSError(errno.EOPNOTSUPP, "a worker only listens")
@@ -220,8 +231,11 @@ class Opening:
             raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         if self._eviction.make_place(remote, now, proven=True) is not None:
             raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
-        if local is None:
+        if local is None or local in _WILDCARDS:
             local = self._addresses.source_for(remote)
+        elif len(local) != len(remote):
+            number = _OTHER_FAMILY[len(local)]
+            raise OSError(number, os.strerror(number))
         port = local_port or self._demux.ephemeral_port(
             local,
             remote,
@@ -275,6 +289,8 @@ class Opening:
             budget=self._memory.budget,
         )
         flow.number = next(self._order)
+        if len(packed) != _IPV4_NAME:
+            flow.flow_label = self._output.labels.label(packed)
         flow.idle_timers.received_at = now
         flow.sender.path.limit = self._paths.size_for(name.remote)
         return flow

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from tunstack.ip.family import IPV4, family_of
+from tunstack.ip.fragmentation import Identifications, fragmented, headers_of
 from tunstack.stack.observation import Observation, Windows
 from tunstack.tcp.connection.state import ESTABLISHED
-from tunstack.wire import completed, encode_segment
+from tunstack.wire import NOTHING_OFFLOADED, completed, encode_datagram, encode_segment
 from tunstack.wire.fast import segment as lean
+from tunstack.wire.fast import segment6 as lean6
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Collection
+    from random import Random
 
-    from tunstack.ip.datagram import Address, Buffer
+    from tunstack.ip.datagram import Address, Buffer, Datagram
     from tunstack.ip.demux import FourTuple
+    from tunstack.ip.flow_label import FlowLabels
     from tunstack.stack.flow import Flow
     from tunstack.tcp.config import Config
     from tunstack.tcp.connection.fast_path import Write
@@ -31,6 +39,7 @@ MOST_LOOPED: Final = 16 << 20
 
 They are in no account, and all connections together may send much more at once.
 """
+COUNTERS: Final = ("datagrams_fragmented", "fragments_sent")
 
 
 class Output:
@@ -42,6 +51,7 @@ class Output:
         tap: Called with every packet, and what was made of it.
         epoch: What to add to the clock for the time of observations, in seconds.
         counters: The stack's.
+        labels: The flow labels of IPv6.
     """
 
     def __init__(
@@ -50,6 +60,9 @@ class Output:
         counters: Counter[str],
         tap: Callable[[Observation], None] | None,
         *,
+        mtu: int,
+        rng: Random,
+        labels: FlowLabels,
         offload: bool,
     ) -> None:
         """Make one for a stack with the addresses `local`, with or without a virtio header."""
@@ -59,8 +72,11 @@ class Output:
         self.tap = tap
         self.epoch = 0.0
         self.counters = counters
+        self.labels = labels
         self._local = local
+        self._mtu = mtu
         self._offload = offload
+        self._identifications = Identifications(rng)
 
     def send(
         self,
@@ -95,6 +111,7 @@ class Output:
             offload=self._offload,
             ttl=config.ttl,
             tos=config.tos,
+            flow_label=self._label(name) if flow is None else flow.flow_label,
         )
         if segment.note:
             self.counters[segment.note] += 1
@@ -104,6 +121,59 @@ class Output:
             before, after = flow.observed.value, flow.state.value
             self.emit(name.remote, packet, now, segment.note, before, after, _windows(flow))
             flow.observed = flow.state
+
+    def send_datagram(
+        self,
+        datagram: Datagram,
+        now: float,
+        *,
+        vnet: bytes = NOTHING_OFFLOADED,
+        mtu: int | None = None,
+    ) -> None:
+        """Send a datagram, in fragments if it is larger than the path's MTU.
+
+        Args:
+            datagram: What to send; its `identification` is set here. With `dont_fragment` it is
+                not fragmented, here or on its way.
+            now: Seconds.
+            vnet: The virtio header, on a link that has them: of a packet that the link cuts itself,
+                which may have any size, or whose checksum it fills in, unless it is fragmented.
+            mtu: Octets of a packet that the path carries; the link's are never exceeded.
+
+        Raises:
+            OSError: EMSGSIZE: it would have to be fragmented, and must not, or it is longer than
+                its family allows.
+        """
+        most = self._mtu
+        if mtu is not None:
+            most = max(min(mtu, most), family_of(datagram.src).minimum_mtu)
+        large = headers_of(datagram) + len(datagram.payload) > most and not vnet[1]
+        if large and datagram.dont_fragment:
+            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+        self._identifications.identify(datagram, in_fragments=large)
+        try:
+            packet = encode_datagram(datagram)
+            parts = fragmented(_with_checksum(datagram, packet, vnet), most) if large else []
+        except ValueError:
+            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE)) from None
+        if not large:
+            if self._offload:
+                packet.insert(0, vnet)
+            self.emit(datagram.dst, packet, now)
+            return
+        self.counters["datagrams_fragmented"] += 1
+        self.counters["fragments_sent"] += len(parts)
+        for part in parts:
+            packet = encode_datagram(part)
+            if self._offload:
+                packet.insert(0, NOTHING_OFFLOADED)
+            self.emit(datagram.dst, packet, now)
+
+    def _label(self, name: FourTuple) -> int:
+        """The flow label of a segment of no connection: as that of its four-tuple's would be."""
+        if len(name.local) == IPV4.address_size:
+            return 0
+        return self.labels.label(name.packed)
 
     def emit(
         self,
@@ -158,9 +228,20 @@ class Output:
         """The packet as it would be on a wire, but for its size."""
         return completed(frame) if self._offload else bytes(frame)
 
-    def writer(self, name: FourTuple, config: Config) -> Write:
-        """Return what sends the lean segments of a connection, to an address that is not ours."""
-        return _Writer(self, name, config, offload=self._offload).write
+    def writer(self, name: FourTuple, config: Config, flow_label: int) -> Write:
+        """Return what sends the lean segments of a connection, to an address that is not ours.
+
+        IPv4's have no flow label: it is 0.
+        """
+        return _Writer(self, name, config, flow_label, offload=self._offload).write
+
+
+def _with_checksum(datagram: Datagram, packet: list[Buffer], vnet: bytes) -> Datagram:
+    """Return a datagram that `packet` encodes with the checksum that `vnet` leaves to the link."""
+    if not vnet[0]:
+        return datagram
+    whole = completed(b"".join([vnet, *packet]))
+    return replace(datagram, payload=memoryview(whole)[len(packet[0]) :])
 
 
 def _windows(flow: Flow) -> Windows | None:
@@ -181,12 +262,26 @@ class _Writer:
 
     __slots__ = ("_output", "_remote", "_template")
 
-    def __init__(self, output: Output, name: FourTuple, config: Config, *, offload: bool) -> None:
+    def __init__(
+        self, output: Output, name: FourTuple, config: Config, flow_label: int, *, offload: bool
+    ) -> None:
         ports = name.local_port.to_bytes(2, "big") + name.remote_port.to_bytes(2, "big")
         self._output = output
         self._remote = name.remote
-        self._template = lean.Template(
-            name.local, name.remote, ports, offload=offload, ttl=config.ttl, tos=config.tos
+        self._template = (
+            lean6.Template(
+                name.local,
+                name.remote,
+                ports,
+                offload=offload,
+                ttl=config.ttl,
+                tos=config.tos,
+                flow_label=flow_label,
+            )
+            if flow_label
+            else lean.Template(
+                name.local, name.remote, ports, offload=offload, ttl=config.ttl, tos=config.tos
+            )
         )
 
     def write(

@@ -25,6 +25,7 @@ import os
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, final
 
+from tunstack.ip.family import FAMILIES
 from tunstack.stack.engine import Engine
 from tunstack.stack.flow import FLOW_SIZE
 from tunstack.stack.memory import SOCKET_SIZE
@@ -34,8 +35,8 @@ from tunstack.tcp.connection.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from ipaddress import IPv4Interface
 
+    from tunstack.ip.address import Interface
     from tunstack.ip.datagram import Address, Buffer
     from tunstack.stack.flow import Flow, TcpInfo
     from tunstack.stack.observation import Observation
@@ -46,6 +47,9 @@ _LATE: Final = 0.01
 """Seconds in `outgoing` after which a reply's timers and its RTT measurement start anew."""
 _LITTLE: Final = 2048
 """Octets of a small request or reply, which are not worth an account."""
+_WILDCARDS: Final[frozenset[Address | None]] = frozenset(
+    {None, *(family.wildcard for family in FAMILIES)}
+)
 _UNHEARD: Final = frozenset({State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK})
 
 
@@ -65,7 +69,7 @@ class Stack(Engine):
         self.opening.config = config
 
     @property
-    def interfaces(self) -> tuple[IPv4Interface, ...]:
+    def interfaces(self) -> tuple[Interface, ...]:
         """Our addresses, with their networks."""
         return self.addresses.interfaces
 
@@ -104,6 +108,7 @@ class Stack(Engine):
             self.counters,
             predicted=self._predicted,
             memory_held=self.memory.budget.used,
+            fragment_memory_held=self._fragments.held,
             half_open=len(self.opening.admission.half_open),
         )
 
@@ -127,21 +132,25 @@ class Stack(Engine):
     # Opening
 
     def source_for(self, remote: Address) -> Address:
-        """Our address in the network of `remote`; the first, if there is none (MUST-44)."""
+        """The address from which to send to `remote` (MUST-44); see :class:`Addresses`.
+
+        Raises:
+            OSError: ENETUNREACH: we have no address of its family.
+        """
         return self.addresses.source_for(remote)
 
     def bind(self, local: Address | None, port: int, *, reuse: bool) -> int:
         """Take a port at one of our addresses, or at all; returns it.
 
         Args:
-            local: One of our addresses; None for all.
+            local: One of our addresses; None for all, a family's wildcard for all of that family.
             port: 0 for any that is free.
             reuse: Whether connections may use it already (SO_REUSEADDR).
 
         Raises:
             OSError: EADDRNOTAVAIL, EADDRINUSE.
         """
-        if local is not None and local not in self.addresses.local:
+        if local not in self.addresses.local and local not in _WILDCARDS:
             raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
         return self.demux.bind(local, port, reuse=reuse)
 

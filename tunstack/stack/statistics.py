@@ -2,13 +2,38 @@
 
 What the codec and the address checks drop is counted under the `Reason`'s value, what the TCP rules
 make of a segment under ``tcp_`` and the `Verdict`'s name. The rest is named here.
+
+Of ICMP and ICMPv6:
+
+===================  ==============================================================================
+``icmp_received``    valid messages, of every type
+``icmp_ignored``     those that ask for nothing that a host on a TUN device does: redirects, source
+                     quench, timestamp and address mask requests, Router and Neighbor Discovery,
+                     Multicast Listener Discovery, unknown types
+``icmp_unmatched``   errors and echo replies about nothing that was sent from here, or too late
+``icmp_suppressed``  errors that were not sent, as of the rate limits
+``echo_overflow``    echo replies for which a ping socket's receive buffer had no room
+===================  ==============================================================================
+
+Of fragments, each of the ``fragments_received`` is then part of one of the
+``datagrams_reassembled``, or of what ``fragment_memory_held`` counts the octets of, or dropped:
+
+======================  ===========================================================================
+``bad_fragment``        cannot be, or contradicts others: the datagram is given up
+``fragment_duplicate``  its octets are there already
+``fragment_overlap``    overlaps others: the datagram is given up
+``fragment_timeout``    the others have not come within 30 seconds (IPv4) or 60 (IPv6)
+``fragment_memory``     the oldest, where `Limits.fragment_memory` or the peer's share was full
+======================  ===========================================================================
+
+What is sent in fragments are the ``datagrams_fragmented``, in ``fragments_sent``.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tunstack.stack import admission, eviction, memory
+from tunstack.stack import admission, eviction, memory, output
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.listen import fast_open
 from tunstack.wire import Reason
@@ -21,6 +46,9 @@ _OWN_COUNTERS: Final = (
     "packets_sent",
     "icmp_received",
     "icmp_unmatched",
+    "icmp_ignored",
+    "fragments_received",
+    "datagrams_reassembled",
     "congestion_marks",
     "retransmission_timeout",
     "retransmission_challenged",
@@ -34,19 +62,26 @@ _OWN_COUNTERS: Final = (
     "lost_to_full_link",
     "internal_errors",
     "icmp_suppressed",
+    "echo_overflow",
     *admission.COUNTERS,
     *memory.COUNTERS,
     *eviction.COUNTERS,
     *fast_open.COUNTERS,
+    *output.COUNTERS,
 )
 """Statistics that are neither a `Reason`'s nor a `Verdict`'s, the host's among them."""
 
-GAUGES: Final = frozenset({"memory_held", "half_open"})
+GAUGES: Final = frozenset({"memory_held", "fragment_memory_held", "half_open"})
 """Statistics that tell what is the case now, not how often something happened."""
 
 
 def collected(
-    counters: Counter[str], *, predicted: int, memory_held: int, half_open: int
+    counters: Counter[str],
+    *,
+    predicted: int,
+    memory_held: int,
+    fragment_memory_held: int,
+    half_open: int,
 ) -> dict[str, int]:
     """Put together all of a stack's statistics by name; those of what never happened are 0.
 
@@ -54,6 +89,7 @@ def collected(
         counters: What was counted, by the names that the code has for it.
         predicted: Segments on the fast path, which `counters` has not.
         memory_held: In octets.
+        fragment_memory_held: In octets.
         half_open: Connections in SYN-RECEIVED.
     """
     counts = dict.fromkeys(_OWN_COUNTERS, 0)
@@ -62,6 +98,7 @@ def collected(
     counts["tcp_accepted"] += predicted
     counts["tcp_predicted"] = predicted
     counts["memory_held"] = memory_held
+    counts["fragment_memory_held"] = fragment_memory_held
     counts["half_open"] = half_open
     own = {*Reason, *Verdict}
     for name, count in counters.items():

@@ -59,6 +59,7 @@ class _Field(NamedTuple):
 _FIELDS: Final = (
     _Field("number", "Q", "number"),
     _Field("rcv_tos", "B", "received_tos"),
+    _Field("flow_label", "I", "flow_label"),
     _Field("timestamps", "?", "timestamps_ok"),
     _Field("ts_offset", "I", "ts_offset"),
     _Field("ts_recent", "I", "ts_recent"),
@@ -330,7 +331,7 @@ class TimeWaits:
 
     def _end(self, wait: TimeWait) -> None:
         self._drop(wait)
-        self._demux.release_port(int.from_bytes(wait.name[-2:], "big"))
+        self._demux.release_port(wait.name)
 
     def _drop(self, wait: TimeWait) -> None:
         del self._by_name[wait.name]

@@ -29,7 +29,7 @@ of them: it has no header checksum.
 
 from tunstack.wire.checksum import checksum, ones_sum, verifies
 from tunstack.wire.discard import Discard, Problem, Reason
-from tunstack.wire.icmp import decode_icmp, encode_icmp
+from tunstack.wire.icmp import decode_icmp, encode_icmp, icmp_datagram
 from tunstack.wire.ip import (
     decode_datagram,
     decode_frame,
@@ -61,6 +61,7 @@ __all__ = [
     "read_gso_size",
     "decode_icmp",
     "encode_icmp",
+    "icmp_datagram",
     "Discard",
     "Problem",
     "Reason",

@@ -21,8 +21,9 @@ _ACRONYMS: Final[set[str]] = {"ip", "tcp", "icmp", "vnet"}
 class Reason(StrEnum):
     """A reason to drop a packet; its value is the name of the counter in the statistics.
 
-    Those of the last group are the stack's, for valid packets: not for this host, or an incomplete
-    datagram. The others are the codec's, for malformed ones.
+    Those of the last group are the stack's, for valid packets: not for this host, or fragments of a
+    datagram that is given up. The others are the codec's, for malformed ones, but that of fragments
+    is the stack's as well: those that contradict others.
     """
 
     TRUNCATED = "truncated"
@@ -46,10 +47,14 @@ class Reason(StrEnum):
     TRUNCATED_ICMP = "truncated_icmp"
     BAD_ICMP_CHECKSUM = "bad_icmp_checksum"
     BAD_ICMP_QUOTE = "bad_icmp_quote"
+    BAD_ICMP_HOP_LIMIT = "bad_icmp_hop_limit"
 
     NOT_OUR_ADDRESS = "not_our_address"
     BAD_SOURCE = "bad_source_address"
-    FRAGMENT = "fragment"
+    FRAGMENT_DUPLICATE = "fragment_duplicate"
+    FRAGMENT_OVERLAP = "fragment_overlap"
+    FRAGMENT_TIMEOUT = "fragment_timeout"
+    FRAGMENT_MEMORY = "fragment_memory"
     UNKNOWN_PROTOCOL = "unknown_protocol"
 
     @property

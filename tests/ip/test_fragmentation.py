@@ -1,0 +1,137 @@
+"""Fragments that we send: their sizes, options and identifications."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tunstack.ip.datagram import TCP, UDP, Datagram
+from tunstack.ip.fragmentation import COUNTERS, Identifications, fragmented
+
+HERE: Final = bytes((198, 51, 100, 2))
+THERE: Final = bytes((198, 51, 100, 1))
+OTHER: Final = bytes((198, 51, 100, 3))
+
+TIMESTAMP: Final = bytes.fromhex("44080500 00000000")
+"""An option without the copied flag."""
+ROUTER_ALERT: Final = bytes.fromhex("94040000")
+"""One that is copied."""
+
+
+@pytest.mark.rfc("791:3.2")
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(st.integers(68, 1500), st.integers(1, 9000), st.sampled_from([b"", ROUTER_ALERT, b"\1"]))
+def test_fragments_are_as_full_as_may_be_and_make_up_the_datagram(
+    mtu: int, size: int, options: bytes
+) -> None:
+    data = Random(size).randbytes(size)
+    datagram = Datagram(HERE, THERE, UDP, data, 3, 7, identification=99, options=options)
+    parts = fragmented(datagram, mtu)
+    room = (mtu - 20 - (len(options) + 3) // 4 * 4) // 8 * 8
+    assert [part.fragment_offset for part in parts] == [*range(0, size, room)]
+    assert [len(part.payload) for part in parts[:-1]] == [room] * (len(parts) - 1)
+    assert 1 <= len(parts[-1].payload) <= room
+    assert [part.more_fragments for part in parts] == [True] * (len(parts) - 1) + [False]
+    assert b"".join(part.payload for part in parts) == data
+    headers = {
+        (part.src, part.dst, part.protocol, part.ttl, part.tos, part.identification)
+        for part in parts
+    }
+    assert headers == {(HERE, THERE, UDP, 3, 7, 99)}
+
+
+@pytest.mark.rfc("791:3.1")
+@pytest.mark.parametrize(
+    ("options", "later"),
+    [
+        (ROUTER_ALERT, ROUTER_ALERT),
+        (TIMESTAMP, b"\1" * 8),
+        (TIMESTAMP + ROUTER_ALERT, b"\1" * 8 + ROUTER_ALERT),
+        (b"\1" + ROUTER_ALERT + TIMESTAMP, b"\1" + ROUTER_ALERT + b"\1" * 8),
+        (ROUTER_ALERT + b"\0" + TIMESTAMP, ROUTER_ALERT + b"\0" + TIMESTAMP),
+        (b"\7", b"\7"),
+        (b"\7\1", b"\7\1"),
+        (b"\7\5\0\0", b"\7\5\0\0"),
+    ],
+    ids=[
+        "copied",
+        "not",
+        "both",
+        "after a no-operation",
+        "after the end",
+        "no length",
+        "0",
+        "long",
+    ],
+)
+def test_options_that_are_not_copied_are_overwritten(options: bytes, later: bytes) -> None:
+    datagram = Datagram(HERE, THERE, UDP, bytes(200), options=options)
+    parts = fragmented(datagram, 100)
+    assert [part.options for part in parts] == [options, *[later] * (len(parts) - 1)]
+
+
+def test_a_link_too_narrow_for_eight_octets_is_refused() -> None:
+    with pytest.raises(ValueError, match="20 octets of headers within 27"):
+        fragmented(Datagram(HERE, THERE, UDP, bytes(200)), 27)
+    assert len(fragmented(Datagram(HERE, THERE, UDP, bytes(200)), 28)) == 25
+
+
+def identified(numbers: Identifications, datagram: Datagram, *, large: bool = False) -> int:
+    numbers.identify(datagram, in_fragments=large)
+    return datagram.identification
+
+
+@pytest.mark.rfc("6864:4.1")
+def test_an_atomic_datagram_has_identification_0() -> None:
+    numbers = Identifications(Random(1))
+    datagram = Datagram(HERE, THERE, UDP, b"", identification=5, dont_fragment=True)
+    assert [identified(numbers, datagram) for _ in range(3)] == [0, 0, 0]
+
+
+@pytest.mark.rfc("6864:4.3")
+def test_none_comes_again_within_65536_datagrams() -> None:
+    numbers = Identifications(Random(1))
+    datagram = Datagram(HERE, THERE, UDP, b"")
+    drawn = [identified(numbers, datagram) for _ in range(65536)]
+    assert len({*drawn}) == 65536
+    assert identified(numbers, datagram) == drawn[0]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Datagram(OTHER, THERE, UDP, b""),
+        Datagram(HERE, OTHER, UDP, b""),
+        Datagram(HERE, THERE, TCP, b""),
+    ],
+    ids=["source", "destination", "protocol"],
+)
+def test_nobody_can_count_what_others_are_sent(other: Datagram) -> None:
+    numbers = Identifications(Random(1))
+    datagram = Datagram(HERE, THERE, UDP, b"")
+    first = identified(numbers, datagram)
+    others = [identified(numbers, other) for _ in range(100)]
+    assert identified(numbers, datagram) == first + 1
+    assert others == [*range(others[0], others[0] + 100)]
+    assert others[0] != first
+
+
+def test_the_first_one_is_random() -> None:
+    datagram = Datagram(HERE, THERE, UDP, b"")
+    firsts = {identified(Identifications(Random(seed)), datagram) for seed in range(100)}
+    assert len(firsts) > 95
+
+
+def test_the_counters_are_bounded_and_the_one_longest_unused_goes() -> None:
+    numbers = Identifications(Random(1))
+    datagrams = [Datagram(HERE, number.to_bytes(4, "big"), UDP, b"") for number in range(COUNTERS)]
+    firsts = [identified(numbers, datagram) for datagram in datagrams]
+    assert identified(numbers, datagrams[0]) == firsts[0] + 1
+    identified(numbers, Datagram(HERE, OTHER, UDP, b""))
+    assert identified(numbers, datagrams[0]) == firsts[0] + 2
+    assert identified(numbers, datagrams[2]) == firsts[2] + 1
+    assert identified(numbers, datagrams[1]) != firsts[1] + 1
