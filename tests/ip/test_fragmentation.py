@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from ipaddress import ip_address
+from itertools import pairwise
 from random import Random
 from typing import Final
 
@@ -11,6 +14,9 @@ from hypothesis import strategies as st
 
 from tunstack.ip.datagram import TCP, UDP, Datagram
 from tunstack.ip.fragmentation import COUNTERS, Identifications, fragmented
+from tunstack.ip.fragments import Fragments
+from tunstack.stack.peers import peer_key
+from tunstack.wire import decode_datagram, encode_datagram, finish
 
 HERE: Final = bytes((198, 51, 100, 2))
 THERE: Final = bytes((198, 51, 100, 1))
@@ -74,6 +80,77 @@ def test_options_that_are_not_copied_are_overwritten(options: bytes, later: byte
     assert [part.options for part in parts] == [options, *[later] * (len(parts) - 1)]
 
 
+HERE_6: Final = ip_address("2001:db8::2").packed
+THERE_6: Final = ip_address("2001:db8::1").packed
+
+HOP_BY_HOP: Final = bytes.fromhex("ff00 0502 0000 0100")
+"""Extension headers, whose next header field is not right yet."""
+DESTINATION: Final = bytes.fromhex("ff01 1e0c") + bytes(12)
+ROUTING: Final = bytes.fromhex("ff00 0400 0000 0000")
+
+
+def chained(*headers: tuple[int, bytes], protocol: int = UDP) -> tuple[bytes, int]:
+    """Extension headers, each naming the next one; and the type of the first."""
+    kinds = [*(kind for kind, _ in headers), protocol]
+    octets = b"".join(
+        bytes((after,)) + header[1:] for (_, header), after in zip(headers, kinds[1:], strict=True)
+    )
+    return octets, kinds[0] if headers else 0
+
+
+CHAINS: Final = {
+    "none": ([], 0),
+    "hop-by-hop": ([(0, HOP_BY_HOP)], 1),
+    "destination": ([(60, DESTINATION)], 0),
+    "hop-by-hop, destination": ([(0, HOP_BY_HOP), (60, DESTINATION)], 1),
+    "destination, routing": ([(60, DESTINATION), (43, ROUTING)], 2),
+    "all": ([(0, HOP_BY_HOP), (60, DESTINATION), (43, ROUTING), (60, DESTINATION)], 3),
+}
+"""Extension headers, and how many of them are in each fragment."""
+
+
+@pytest.mark.rfc("8200:4.5")
+@pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.parametrize("mtu", [1280, 1500])
+def test_headers_of_ipv6_up_to_the_routing_header_are_in_each_fragment(
+    chain: str, mtu: int
+) -> None:
+    headers, apart = CHAINS[chain]
+    options, extension = chained(*headers)
+    unfragmentable = sum(len(header) for _, header in headers[:apart])
+    data = Random(mtu).randbytes(5000)
+    datagram = Datagram(
+        HERE_6,
+        THERE_6,
+        UDP,
+        data,
+        3,
+        7,
+        identification=99,
+        options=options,
+        flow_label=5,
+        extension=extension,
+    )
+    parts = fragmented(datagram, mtu)
+    packets = [b"".join(encode_datagram(part)) for part in parts]
+    room = (mtu - 48 - unfragmentable) // 8 * 8
+    assert [len(packet) for packet in packets[:-1]] == [48 + unfragmentable + room] * (
+        len(parts) - 1
+    )
+    assert len(packets[-1]) <= mtu
+    assert len(parts) == -(-(5000 + len(options) - unfragmentable) // room)
+    arrived = [decode_datagram(packet) for packet in packets]
+    for part in arrived:
+        assert len(part.options) == unfragmentable
+        assert (part.ttl, part.tos, part.flow_label, part.identification) == (3, 7, 5, 99)
+    fragments = Fragments(1 << 20, Counter(), peer_key)
+    whole = [fragments.add(part, 0.0) for part in arrived][-1]
+    assert whole is not None
+    whole = finish(whole)
+    assert bytes(whole.payload) == data
+    assert (whole.protocol, whole.options, whole.extension) == (UDP, options, extension)
+
+
 def test_a_link_too_narrow_for_eight_octets_is_refused() -> None:
     with pytest.raises(ValueError, match="20 octets of headers within 27"):
         fragmented(Datagram(HERE, THERE, UDP, bytes(200)), 27)
@@ -135,3 +212,15 @@ def test_the_counters_are_bounded_and_the_one_longest_unused_goes() -> None:
     assert identified(numbers, datagrams[0]) == firsts[0] + 2
     assert identified(numbers, datagrams[2]) == firsts[2] + 1
     assert identified(numbers, datagrams[1]) != firsts[1] + 1
+
+
+@pytest.mark.rfc("7739:5.3")
+def test_identifications_of_ipv6_are_random_and_only_of_fragments() -> None:
+    numbers = Identifications(Random(1))
+    datagram = Datagram(HERE_6, THERE_6, UDP, b"")
+    drawn = [identified(numbers, datagram, large=True) for _ in range(1000)]
+    assert len({*drawn}) == 1000
+    assert max(drawn) > 1 << 31
+    steps = {(after - before) % 2**32 for before, after in pairwise(drawn)}
+    assert len(steps) == 999
+    assert identified(numbers, datagram) == 0

@@ -10,7 +10,7 @@ import trio
 
 from tests.kernel.judge import KERNEL, OURS
 from tests.kernel.sockets import exactly, read_to_end, send_all
-from tunstack.socket.options import MSG_FASTOPEN, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT
+from tunstack.socket.tcp_options import MSG_FASTOPEN, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT
 
 if TYPE_CHECKING:
     from tests.kernel.judge import Judge

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.socket.network import host_and_peer
-from tunstack.socket.options import NOTED, OPTIONS, TCP_FASTOPEN_CONNECT
+from tests.socket.network import OURS
+from tunstack import Host, memory_pair
+from tunstack.socket.options import NOTED, OPTIONS
+from tunstack.socket.tcp_options import TCP_FASTOPEN_CONNECT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -24,10 +26,15 @@ DOUBLED = {(socket.SOL_SOCKET, socket.SO_RCVBUF), (socket.SOL_SOCKET, socket.SO_
 """Linux doubles them; its least is different as well."""
 
 
+@pytest.fixture(params=[socket.AF_INET, socket.AF_INET6], ids=["IPv4", "IPv6"])
+def family(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
 @pytest.fixture
-async def sock() -> AsyncIterator[Socket]:
-    async with host_and_peer() as (host, _):
-        yield host.socket()
+async def sock(family: int) -> AsyncIterator[Socket]:
+    async with Host(memory_pair()[0], [f"{OURS}/24", "2001:db8::2/64"]) as host:
+        yield host.socket(family)
 
 
 def outcome(call: Callable[..., Any], *arguments: Any) -> Any:
@@ -39,9 +46,9 @@ def outcome(call: Callable[..., Any], *arguments: Any) -> Any:
 
 
 @EACH
-async def test_it_is_read_in_each_length(sock: Socket, level: int, name: int) -> None:
+async def test_it_is_read_in_each_length(sock: Socket, family: int, level: int, name: int) -> None:
     """At its default, which may be another than the kernel's, and as a number as well."""
-    with socket.socket() as kernels:
+    with socket.socket(family) as kernels:
         for length in LENGTHS:
             ours = outcome(sock.getsockopt, level, name, length)
             theirs = outcome(kernels.getsockopt, level, name, length)
@@ -55,9 +62,9 @@ async def test_it_is_read_in_each_length(sock: Socket, level: int, name: int) ->
 
 
 @EACH
-async def test_it_is_set_in_each_length(sock: Socket, level: int, name: int) -> None:
+async def test_it_is_set_in_each_length(sock: Socket, family: int, level: int, name: int) -> None:
     value = b"\1" if (level, name) == SWITCH else b"\x08"
-    with socket.socket() as kernels:
+    with socket.socket(family) as kernels:
         for length in LENGTHS:
             given = value[:length].ljust(length, b"\0")
             if length >= 8 and name == socket.SO_LINGER and level == socket.SOL_SOCKET:
@@ -73,18 +80,22 @@ async def test_it_is_set_in_each_length(sock: Socket, level: int, name: int) -> 
 
 
 @pytest.mark.parametrize("number", [*range(20), 100, 1000, 10_000, 100_000, -1, -(1 << 31)])
-async def test_defer_accept_is_rounded_as_linux_rounds_it(sock: Socket, number: int) -> None:
+async def test_defer_accept_is_rounded_as_linux_rounds_it(
+    sock: Socket, family: int, number: int
+) -> None:
     option = socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT
-    with socket.socket() as kernels:
+    with socket.socket(family) as kernels:
         for each in (sock, kernels):
             each.setsockopt(*option, number)
         assert sock.getsockopt(*option) == kernels.getsockopt(*option)
 
 
 @pytest.mark.parametrize("number", [0, 1, 16_384, (1 << 31) - 1, -1, -(1 << 31)])
-async def test_notsent_lowat_has_no_sign_and_is_read_with_one(sock: Socket, number: int) -> None:
+async def test_notsent_lowat_has_no_sign_and_is_read_with_one(
+    sock: Socket, family: int, number: int
+) -> None:
     option = socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT
-    with socket.socket() as kernels:
+    with socket.socket(family) as kernels:
         for each in (sock, kernels):
             each.setsockopt(*option, number)
         assert sock.getsockopt(*option) == kernels.getsockopt(*option)

@@ -44,7 +44,8 @@ import pytest
 import trio
 
 from tests.socket.network import PORT, THEIRS, connected, fails, host_and_peer, host_pair, listening
-from tunstack.socket.options import LARGEST_BUFFER, LONGEST_LINGER2, SMALLEST_BUFFER
+from tunstack.socket.options import LARGEST_BUFFER, SMALLEST_BUFFER
+from tunstack.socket.tcp_options import LONGEST_LINGER2
 from tunstack.tcp.config import INITIAL_SIZE
 from tunstack.tcp.segment import ACK, SYN
 
@@ -323,7 +324,7 @@ async def test_a_socket_of_another_kind_is_refused() -> None:
         with fails(errno.EAFNOSUPPORT):
             host.socket(socket.AF_INET6)
         with fails(errno.EPROTONOSUPPORT):
-            host.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            host.socket(socket.AF_INET, socket.SOCK_SEQPACKET)
         with fails(errno.EPROTONOSUPPORT):
             host.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_UDP)
         assert host.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_TCP).fileno() != -1

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 
 from tests.tcp.harness import CONFIG, Offer, established
 from tests.tcp.inspection import Tcb
 from tests.tcp.stack_bench import HERE, PEER, PORT, StackBench
+from tunstack.stack.stack import Stack
 from tunstack.tcp.segment import ACK, PSH, SYN, Segment
-from tunstack.wire import Reason, decode_datagram, encode_datagram, encode_segment
+from tunstack.wire import (
+    NOTHING_OFFLOADED,
+    Reason,
+    decode_datagram,
+    encode_datagram,
+    encode_segment,
+)
 
 
 @pytest.mark.rfc("2018:3")
@@ -103,3 +111,41 @@ def test_fragments_that_are_given_up_are_counted() -> None:
     bench.stack.handle_packet(second, 30.0)
     statistics = bench.stack.statistics()
     assert (statistics["fragments_received"], statistics["fragment_timeout"]) == (2, 1)
+
+
+def test_a_segment_in_fragments_goes_to_the_process_that_has_its_connection() -> None:
+    """Of several on one device, that with the queue for packets without ports gets all of them."""
+    bench, handed_on = StackBench(), list[bytes]()
+    bench.handshake(ts_val=1)
+    flow = bench.accept()
+    assert flow is not None
+    data = Segment(1, (Tcb(flow).initial_seq + 1) % 2**32, ACK | PSH, 6000, payload=b"x" * 36)
+    data.ts_val = 2
+    others = [
+        Stack([HERE], 1500, rng=Random(seed), offload=offload)
+        for seed, offload in enumerate([False, True])
+    ]
+    for other in others:
+        other.share_addresses(handed_on.append)
+    for packet in in_fragments(data, 68):
+        others[0].handle_packet(packet, 0.0)
+        others[1].handle_packet(NOTHING_OFFLOADED + packet, 0.0)
+    plain, framed = handed_on
+    assert framed == NOTHING_OFFLOADED + plain
+    others[1].handle_stray(framed, 0.0)
+    bench.stack.handle_stray(plain, 0.0)
+    bench.flush()
+    assert flow.receive(100) == b"x" * 36
+    assert not any(other.outgoing for other in others)
+    for other in others:
+        assert not any(other.statistics()[reason] for reason in Reason)
+
+
+def test_a_syn_in_fragments_is_for_whoever_gets_it() -> None:
+    bench, handed_on = StackBench(), list[bytes]()
+    bench.stack.share_addresses(handed_on.append)
+    for packet in in_fragments(Segment(0, flags=SYN, wnd=6000, payload=bytes(40)), 68):
+        bench.stack.handle_packet(packet, 0.0)
+    bench.flush()
+    bench.expect(SYN | ACK, mss=1012)
+    assert handed_on == []

@@ -6,14 +6,19 @@ import errno
 import logging
 import os
 import random
+import socket
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, final, overload
 
 import trio
 
+from tunstack.host.happy_eyeballs import first_connected, interleaved
 from tunstack.host.loop import Loop
+from tunstack.ip.family import FAMILIES
 from tunstack.link.errors import SetupError
 from tunstack.link.plan import Place, parse_place
 from tunstack.path.impaired import ImpairedLink
@@ -96,6 +101,7 @@ class Host(Loop):
             config=config,
             limits=limits,
             offload=link.offload,
+            udp_offload=getattr(link, "udp_offload", False),
         )
         if congestion is not None:
             stack.config = replace(stack.config, congestion=congestion_control(congestion))
@@ -237,10 +243,10 @@ class Host(Loop):
         """Make a socket on this host; the counterpart of `trio.socket.socket`.
 
         Args:
-            family: AF_INET; AF_INET6, if the host has an IPv6 address.
-            type: SOCK_STREAM, or SOCK_DGRAM for a ping socket; SOCK_NONBLOCK and SOCK_CLOEXEC with
-                it change nothing.
-            proto: 0 or IPPROTO_TCP; IPPROTO_ICMP or IPPROTO_ICMPV6 for a ping socket.
+            family: AF_INET, or AF_INET6 where the host has an address of that family.
+            type: SOCK_STREAM; SOCK_DGRAM for UDP and ping sockets. SOCK_NONBLOCK and SOCK_CLOEXEC
+                with it change nothing.
+            proto: 0, IPPROTO_TCP, IPPROTO_UDP; IPPROTO_ICMP or IPPROTO_ICMPV6 for a ping socket.
             congestion: The congestion control of a TCP socket; by default the host's.
 
         Raises:
@@ -256,9 +262,13 @@ class Host(Loop):
             options["congestion"] = congestion_control(congestion)
         return KINDS[family, type & ~_SOCKET_FLAGS, proto](self, **options)
 
+    def has_family(self, family: int) -> bool:
+        """Whether it has addresses of a family."""
+        return any(each.number == family for each in self.stack.addresses.families)
+
     def check_speaks(self, family: int, type: int, proto: int) -> None:
         """Raise what :meth:`socket` raises for what the host does not speak."""
-        if family not in {each.number for each in self.stack.addresses.families}:
+        if not self.has_family(family):
             raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
         if (family, type & ~_SOCKET_FLAGS, proto) not in KINDS:
             raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
@@ -296,30 +306,66 @@ class Host(Loop):
         """Connect to `host` and `port`; the counterpart of `trio.open_tcp_stream`.
 
         Args:
-            host: An address, or a name for trio's resolver.
+            host: An address, or a name for trio's resolver. Of several addresses each is tried,
+                beside the one before when that has taken 0.25 s (RFC 8305).
             port: From 1 to 65535.
-            local_address: Which of our addresses to connect from; by default the one in the
-                remote's network, or the first.
+            local_address: Which of our addresses to connect from; by default the one that RFC 6724
+                prefers.
             congestion: Its congestion control; by default the host's.
 
         Raises:
             OSError: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL...
             ValueError: there is no congestion control of that name.
         """
-        sock = self.socket(congestion=congestion)
+        control = None if congestion is None else congestion_control(congestion)
+        targets = await self._targets(host, port, local_address)
+        attempts = [
+            partial(self._connected, family, target, local_address, control)
+            for family, target in interleaved(targets)
+        ]
+        try:
+            return trio.SocketStream(await first_connected(attempts))
+        except OSError as error:
+            if error.errno is None or isinstance(error, socket.gaierror):
+                raise
+            raise OSError(error.errno, f"{error.strerror}: {host} port {port}") from error
+
+    async def _targets(
+        self, host: str, port: int, local_address: str | None
+    ) -> list[tuple[int, tuple[Any, ...]]]:
+        """Return the addresses of `host`, of families that suit, in the order in which to try them.
+
+        Raises:
+            OSError: EAFNOSUPPORT: there is none; `socket.gaierror`.
+        """
+        family = 0 if local_address is None else _family_of(local_address)
+        try:
+            found: list[tuple[int, tuple[Any, ...]]] = [(_family_of(host), (host, port))]
+        except ValueError:
+            kind = trio.socket.SOCK_STREAM
+            looked_up = await trio.socket.getaddrinfo(host, port, family, kind)
+            found = [(each[0], each[4]) for each in looked_up]
+        suited = [each for each in found if self.has_family(each[0]) and family in (0, each[0])]
+        if not suited:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        return suited
+
+    async def _connected(
+        self,
+        family: int,
+        address: tuple[Any, ...],
+        local_address: str | None,
+        congestion: CongestionFactory | None,
+    ) -> Socket:
+        sock = self.socket(family, congestion=congestion)
         try:
             if local_address is not None:
                 await sock.bind((local_address, 0))
-            await sock.connect((host, port))
-        except OSError as error:
-            sock.close()
-            if error.errno is None:
-                raise
-            raise OSError(error.errno, f"{error.strerror}: {host} port {port}") from error
+            await sock.connect(address)
         except BaseException:
             sock.close()
             raise
-        return trio.SocketStream(sock)
+        return sock
 
     async def open_tcp_listeners(
         self,
@@ -333,7 +379,7 @@ class Host(Loop):
 
         Args:
             port: From 1 to 65535, or 0 for any that is free.
-            host: Which of our addresses; all by default.
+            host: Which of our addresses; by default all, with a listener for each family.
             backlog: How many connections may wait to be accepted; by default as many as can.
             congestion: Their congestion control; by default the host's.
 
@@ -341,15 +387,26 @@ class Host(Loop):
             OSError: EADDRINUSE, EADDRNOTAVAIL.
             ValueError: there is no congestion control of that name.
         """
-        sock = self.socket(congestion=congestion)
+        wanted = [(each.number, "") for each in FAMILIES if self.has_family(each.number)]
+        if host:
+            looked_up = await self._targets(host, port, None)
+            wanted = [(family, address[0]) for family, address in looked_up]
+        opened: list[Socket] = []
         try:
-            sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
-            await sock.bind((host or "0.0.0.0", port))
-            sock.listen(0xFFFF if backlog is None else backlog)
+            for family, address in wanted:
+                sock = self.socket(family, congestion=congestion)
+                opened.append(sock)
+                if family == trio.socket.AF_INET6:
+                    sock.setsockopt(trio.socket.IPPROTO_IPV6, trio.socket.IPV6_V6ONLY, 1)
+                sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
+                await sock.bind((address, port))
+                port = sock.getsockname()[1]  # If it was 0: the same one for each family.
+                sock.listen(0xFFFF if backlog is None else backlog)
         except BaseException:
-            sock.close()
+            for sock in opened:
+                sock.close()
             raise
-        return [trio.SocketListener(sock)]
+        return [trio.SocketListener(sock) for sock in opened]
 
     async def serve_tcp(
         self,
@@ -395,6 +452,45 @@ class Host(Loop):
                 self.check_up()
             raise
 
+    async def serve_udp(
+        self,
+        handler: Callable[[trio.socket.SocketType], Awaitable[object]],
+        port: int,
+        *,
+        host: str | None = None,
+        task_status: trio.TaskStatus[list[trio.socket.SocketType]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run `handler` on a UDP socket bound to `port`, in each family, until it returns.
+
+        Args:
+            handler: It reads the socket, and answers; the socket is closed when it has returned.
+            port: From 1 to 65535, or 0 for any that is free.
+            host: Which of our addresses; all by default.
+            task_status: Started with the sockets when they are bound.
+
+        Raises:
+            OSError: EADDRINUSE, EADDRNOTAVAIL; ENETDOWN, the device is gone.
+        """
+        wanted = [(each.number, "") for each in FAMILIES if self.has_family(each.number)]
+        if host:
+            wanted = [(family, at[0]) for family, at in await self._targets(host, port, None)]
+        socks: list[trio.socket.SocketType] = []
+        try:
+            for family, address in wanted:
+                sock = self.socket(family, trio.socket.SOCK_DGRAM)
+                socks.append(sock)
+                if family == trio.socket.AF_INET6:
+                    sock.setsockopt(trio.socket.IPPROTO_IPV6, trio.socket.IPV6_V6ONLY, 1)
+                await sock.bind((address, port))
+                port = sock.getsockname()[1]
+            async with trio.open_nursery() as nursery:
+                for sock in socks:
+                    nursery.start_soon(handler, sock)
+                task_status.started(socks)
+        finally:
+            for sock in socks:
+                sock.close()
+
     # Statistics
 
     def connections(self) -> list[TcpInfo]:
@@ -428,6 +524,12 @@ class Host(Loop):
     def remove_listener(self, close: Callable[[], None]) -> None:
         """Undo :meth:`add_listener`."""
         self._listeners.discard(close)
+
+
+def _family_of(address: str) -> int:
+    """Return AF_INET or AF_INET6; raises ValueError for what is no address."""
+    version = ip_address(address.partition("%")[0]).version
+    return trio.socket.AF_INET if version == 4 else trio.socket.AF_INET6
 
 
 def _parsed(address: AddressLike) -> Place:

@@ -6,7 +6,7 @@ hypercorn make the sockets that they listen on with `socket.socket`, and hand th
 while the block of any host lasts, these are replaced:
 
 ==================================  ===============================================================
-`socket.socket`                     within a trio run that has a block, a socket of TCP over IPv4 is
+`socket.socket`                     within a trio run that has a block, what the host speaks is
                                     the host's (:mod:`tunstack.socket.stdlib`). In a thread of
                                     `trio.to_thread` it is refused: it would block, as a host's
                                     cannot. Other threads and runs see no difference. Only `__new__`
@@ -117,7 +117,7 @@ class SocketFactory(trio.abc.SocketFactory):
         """Leave out addresses of families that are refused, unless there are no others."""
         if self._others == "kernel":
             return found
-        return [each for each in found if each[0] == trio.socket.AF_INET] or found
+        return [each for each in found if self._host.has_family(each[0])] or found
 
 
 @contextmanager

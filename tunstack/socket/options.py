@@ -4,7 +4,7 @@ At ``SOL_SOCKET``:
 
 ===================  ==============================================================================
 SO_ACCEPTCONN        read only: whether it listens
-SO_DOMAIN, SO_TYPE,  read only: AF_INET, SOCK_STREAM, IPPROTO_TCP
+SO_DOMAIN, SO_TYPE,  read only: AF_INET or AF_INET6, SOCK_STREAM, IPPROTO_TCP
 SO_PROTOCOL
 SO_ERROR             read only: what ended the connection; else the latest soft error. Reading it
                      forgets it
@@ -55,6 +55,15 @@ IP_TOS               the Differentiated Services field of what is sent; its ECN 
 IP_TTL               the time to live of what is sent, from 1 to 255; -1 for the host's default
 ===================  ==============================================================================
 
+At ``IPPROTO_IPV6``, of AF_INET6 sockets; those above are for their IPv4 connections:
+
+===================  ==============================================================================
+IPV6_TCLASS          the traffic class of what is sent, as IP_TOS; -1 for 0
+IPV6_UNICAST_HOPS    the hop limit of what is sent, from 0 to 255; -1 for the host's default
+IPV6_V6ONLY          whether the socket is for IPv6 alone; off, as on Linux. It may be set before
+                     the socket is bound
+===================  ==============================================================================
+
 What a listener is set to, the connections that it accepts begin with. Options that exist to tune a
 kernel, and those that this stack does not have, are not accepted in silence: they raise
 ENOPROTOOPT, as an unknown option does on Linux. The exceptions are in `NOTED`: programs set them as
@@ -65,13 +74,10 @@ from __future__ import annotations
 
 import errno
 import struct
-import sys
-from math import ceil
 from socket import (
-    AF_INET,
-    IP_TOS,
-    IP_TTL,
+    AF_INET6,
     IPPROTO_IP,
+    IPPROTO_IPV6,
     IPPROTO_TCP,
     SO_ACCEPTCONN,
     SO_DOMAIN,
@@ -88,63 +94,39 @@ from socket import (
     SOCK_STREAM,
     SOL_SOCKET,
     TCP_CONGESTION,
-    TCP_CORK,
-    TCP_DEFER_ACCEPT,
-    TCP_INFO,
-    TCP_KEEPCNT,
-    TCP_KEEPIDLE,
-    TCP_KEEPINTVL,
-    TCP_LINGER2,
-    TCP_MAXSEG,
-    TCP_NODELAY,
-    TCP_NOTSENT_LOWAT,
-    TCP_QUICKACK,
-    TCP_SYNCNT,
-    TCP_USER_TIMEOUT,
 )
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final
 
-from tunstack.socket.state import NO_LOWAT, os_error
-from tunstack.socket.tcp_info import packed_tcp_info
-from tunstack.tcp.congestion import congestion_control, name_of
-from tunstack.tcp.connection.state import State
-from tunstack.tcp.listen.listener import MAX_BACKLOG
+from tunstack.socket import ip_options, tcp_options
+from tunstack.socket.option import (
+    INT,
+    Buffer,
+    Option,
+    Value,
+    as_int,
+    note,
+    number,
+    read_only,
+    switch,
+)
+from tunstack.socket.state import os_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tunstack.socket.state import SocketState
 
-Buffer: TypeAlias = bytes | bytearray | memoryview
-Value: TypeAlias = int | Buffer
-
-# Linux's numbers, where Python has no names, or another system others.
-MSG_FASTOPEN: Final = 0x20000000
-TCP_FASTOPEN: Final = 23
-TCP_FASTOPEN_CONNECT: Final = 30
-
+_WITH_INTEGERS: Final = frozenset({SOL_SOCKET, IPPROTO_TCP, IPPROTO_IPV6})
+"""Levels at which fewer than four octets are refused."""
 _LINGER: Final = struct.Struct("ii")
-_INT: Final = struct.Struct("i")
-_LONGEST_NAME: Final = 16
 
 SMALLEST_BUFFER: Final = 2304
 """Linux's least SO_RCVBUF; smaller values are raised to it."""
 LARGEST_BUFFER: Final = 64 << 20
 """Larger values are cut to it."""
-_MOST_SYN_ACKS: Final = 255
-"""Linux's field for them is an octet."""
-LONGEST_LINGER2: Final = 120
-"""Seconds, Linux's."""
 
 NOTED: Final = frozenset({(SOL_SOCKET, SO_REUSEPORT)})
 """Remembered and given back, without effect: there is no load sharing."""
-
-
-class Option(NamedTuple):
-    """How to read an option, and how to set it; None if that cannot be done."""
-
-    get: Callable[[SocketState], int | bytes]
-    set: Callable[[SocketState, Value], None] | None = None
 
 
 def get_option(sock: SocketState, level: int, name: int, size: int) -> int | bytes:
@@ -155,6 +137,9 @@ def get_option(sock: SocketState, level: int, name: int, size: int) -> int | byt
     Raises:
         OSError: ENOPROTOOPT; `size` is out of range.
     """
+    if not 0 <= size <= 1024:
+        raise OSError("getsockopt buflen out of range")
+    _check_level(sock, level, errno.EOPNOTSUPP)
     if (level, name) in NOTED:
         value: int | bytes = (sock.noted or {}).get((level, name), 0)
     elif (option := OPTIONS.get((level, name))) is not None:
@@ -162,14 +147,12 @@ def get_option(sock: SocketState, level: int, name: int, size: int) -> int | byt
     else:
         raise os_error(errno.ENOPROTOOPT)
     if size == 0:
-        return value if isinstance(value, int) else _as_int(value)
-    if not 0 < size <= 1024:
-        raise OSError("getsockopt buflen out of range")
+        return value if isinstance(value, int) else as_int(value)
     if not isinstance(value, int):
         return value[:size]
-    if level == IPPROTO_IP and size < _INT.size:
+    if level == IPPROTO_IP and size < INT.size:
         size = 1
-    return _INT.pack(value)[:size]
+    return INT.pack(value)[:size]
 
 
 def set_option(sock: SocketState, level: int, name: int, value: Value) -> None:
@@ -181,43 +164,31 @@ def set_option(sock: SocketState, level: int, name: int, value: Value) -> None:
     Raises:
         OSError: ENOPROTOOPT, EINVAL.
     """
+    _check_level(sock, level, errno.ENOPROTOOPT)
     if not isinstance(value, int):
         value = _checked(level, name, value)
     option = OPTIONS.get((level, name))
     if option is not None and option.set is not None:
         option.set(sock, value)
     elif (level, name) in NOTED:
-        _note(sock, level, name, int(_as_int(value) != 0))
+        note(sock, level, name, int(as_int(value) != 0))
     else:
         raise os_error(errno.ENOPROTOOPT)
 
 
-def _note(sock: SocketState, level: int, name: int, value: int) -> None:
-    if sock.noted is None:
-        sock.noted = {}
-    sock.noted[level, name] = value
+def _check_level(sock: SocketState, level: int, number: int) -> None:
+    """Refuse IPv6's options of an AF_INET socket, with Linux's error number."""
+    if level == IPPROTO_IPV6 and sock.family != AF_INET6:
+        raise os_error(number)
 
 
 def _checked(level: int, name: int, value: Buffer) -> Value:
     """What the octets of an option are, by their length; each level has its own rule."""
-    if level == IPPROTO_IP and len(value) < _INT.size:
+    if level == IPPROTO_IP and len(value) < INT.size:
         return bytes(value[:1])[0] if len(value) else 0
-    if level in (SOL_SOCKET, IPPROTO_TCP) and len(value) < _INT.size and name != TCP_CONGESTION:
+    if level in _WITH_INTEGERS and len(value) < INT.size and name != TCP_CONGESTION:
         raise os_error(errno.EINVAL)
     return value
-
-
-def _as_int(value: Value) -> int:
-    if isinstance(value, int):
-        return value
-    if len(value) < _INT.size:
-        raise os_error(errno.EINVAL)
-    return int(_INT.unpack_from(value)[0])
-
-
-def _check_range(number: int, lowest: int, highest: int) -> None:
-    if not lowest <= number <= highest:
-        raise os_error(errno.EINVAL)
 
 
 def _receive_buffer(sock: SocketState) -> int:
@@ -229,46 +200,14 @@ def _send_buffer(sock: SocketState) -> int:
     return sock.config.send_sizes[0] if sock.flow is None else sock.flow.sender.bound
 
 
-# Kinds of options
-
-
-def _read_only(get: Callable[[SocketState], int | bytes]) -> Option:
-    return Option(get)
-
-
-def _number(get: Callable[[SocketState], int], set: Callable[[SocketState, int], None]) -> Option:
-    return Option(get, lambda sock, value: set(sock, _as_int(value)))
-
-
-def _switch(parameter: str) -> Option:
-    """A parameter of `Config` that is on or off."""
-    return _number(
-        lambda sock: int(getattr(sock.config, parameter)),
-        lambda sock, number: sock.change(**{parameter: bool(number)}),
-    )
-
-
-def _count(parameter: str, lowest: int, highest: int) -> Option:
-    """A parameter of `Config`, in whole numbers; seconds among them."""
-
-    def set(sock: SocketState, number: int) -> None:
-        _check_range(number, lowest, highest)
-        sock.change(**{parameter: number})
-
-    return _number(lambda sock: ceil(getattr(sock.config, parameter)), set)
-
-
 def _buffer(parameter: str, get: Callable[[SocketState], int]) -> Option:
     """A parameter of `Config` that fixes the size of a buffer, and what that is now."""
-    return _number(
+    return number(
         get,
         lambda sock, number: sock.change(
             **{parameter: min(max(number, SMALLEST_BUFFER), LARGEST_BUFFER)}
         ),
     )
-
-
-# What is of no kind
 
 
 def _linger(sock: SocketState) -> bytes:
@@ -286,171 +225,18 @@ def _set_reuse_address(sock: SocketState, number: int) -> None:
     sock.reuse_address = bool(number)
 
 
-def _max_segment(sock: SocketState) -> int:
-    """What one segment carries when connected; before, what we will announce."""
-    flow = sock.flow
-    if flow is not None and flow.state not in (State.SYN_SENT, State.CLOSED):
-        return flow.sender.mss
-    return sock.config.mss
-
-
-def _set_max_segment(sock: SocketState, number: int) -> None:
-    default = sock.default_config.mss
-    if number:
-        _check_range(number, 88, 32767)  # Linux's bounds.
-    sock.change(mss=min(number or default, default))
-
-
-def _notsent_lowat(sock: SocketState) -> int:
-    return (sock.noted or {}).get((IPPROTO_TCP, TCP_NOTSENT_LOWAT), 0)
-
-
-def _set_notsent_lowat(sock: SocketState, number: int) -> None:
-    """It is unsigned, where all others have a sign; 0 is none."""
-    (signed,) = _INT.unpack((number & NO_LOWAT).to_bytes(_INT.size, sys.byteorder))
-    _note(sock, IPPROTO_TCP, TCP_NOTSENT_LOWAT, signed)
-    sock.notsent_lowat = number & NO_LOWAT or NO_LOWAT
-    if sock.flow is not None and sock.flow.changed is not None:
-        sock.flow.changed()  # A task that waits to send may do so now, as on Linux.
-
-
-def _set_nodelay(sock: SocketState, number: int) -> None:
-    sock.change(nodelay=bool(number))
-    if number:
-        sock.push(small=True)
-
-
-def _set_cork(sock: SocketState, number: int) -> None:
-    sock.change(cork=bool(number))
-    if not number:
-        sock.push(small=False)
-
-
-def _user_timeout(sock: SocketState) -> int:
-    return round((sock.config.user_timeout or 0) * 1000)
-
-
-def _set_user_timeout(sock: SocketState, number: int) -> None:
-    if number < 0:
-        raise os_error(errno.EINVAL)
-    sock.change(user_timeout=number / 1000 or sock.default_config.user_timeout)
-
-
-def _syn_count(sock: SocketState) -> int:
-    config, count = sock.config, 0
-    while _syn_timeout(sock, count) < config.syn_timeout:
-        count += 1
-    return count
-
-
-def _set_syn_count(sock: SocketState, number: int) -> None:
-    _check_range(number, 1, 127)
-    sock.change(syn_timeout=_syn_timeout(sock, number))
-
-
-def _syn_timeout(sock: SocketState, count: int) -> float:
-    """How long it takes, in seconds, until a SYN sent again `count` times is given up."""
-    config = sock.config
-    return sum(min(config.rto_initial * 2.0**n, config.rto_max) for n in range(count + 1))
-
-
-def _deferring(sock: SocketState) -> int:
-    """When a SYN,ACK is sent for the last time while data is waited for, in seconds."""
-    count = sock.config.defer_accept
-    return int(_syn_timeout(sock, count - 1)) if count else 0
-
-
-def _set_deferring(sock: SocketState, number: int) -> None:
-    count = 0
-    while count < _MOST_SYN_ACKS and (_syn_timeout(sock, count - 1) if count else 0) < number:
-        count += 1
-    sock.change(defer_accept=count)
-
-
-def _linger2(sock: SocketState) -> int:
-    return max(-1, ceil(sock.config.fin_wait_2_timeout))
-
-
-def _set_linger2(sock: SocketState, number: int) -> None:
-    seconds = min(max(-1, number), LONGEST_LINGER2)
-    sock.change(fin_wait_2_timeout=seconds or sock.default_config.fin_wait_2_timeout)
-
-
-def _set_quick_ack(sock: SocketState, number: int) -> None:
-    sock.change(delayed_ack=0.0 if number else sock.default_config.delayed_ack)
-
-
-def _congestion(sock: SocketState) -> bytes:
-    return name_of(sock.config.congestion).encode()[:_LONGEST_NAME].ljust(_LONGEST_NAME, b"\0")
-
-
-def _set_congestion(sock: SocketState, value: Value) -> None:
-    if isinstance(value, int) or not len(value):
-        raise os_error(errno.EINVAL)
-    name = bytes(value).partition(b"\0")[0].decode(errors="replace")
-    try:
-        sock.change(congestion=congestion_control(name))
-    except ValueError:
-        raise os_error(errno.ENOENT) from None
-
-
-def _set_ttl(sock: SocketState, number: int) -> None:
-    if number == -1:
-        number = sock.default_config.ttl
-    _check_range(number, 1, 255)
-    sock.change(ttl=number)
-
-
-def _set_tos(sock: SocketState, number: int) -> None:
-    sock.change(tos=number & 0xFC)
-
-
-def _set_fast_open(sock: SocketState, number: int) -> None:
-    """How many connections may be open before their handshake has ended (RFC 7413); 0 for none."""
-    if number < 0 or sock.flow is not None:
-        raise os_error(errno.EINVAL)
-    sock.change(fast_open_queue=min(number, MAX_BACKLOG))
-
-
-def _set_fast_open_connect(sock: SocketState, number: int) -> None:
-    """Whether `connect` waits for what is sent first, to take it along in the SYN."""
-    if number not in (0, 1) or sock.flow is not None or sock.listener is not None:
-        raise os_error(errno.EINVAL)
-    sock.change(fast_open_connect=bool(number))
-
-
 OPTIONS: Final[dict[tuple[int, int], Option]] = {
-    (SOL_SOCKET, SO_ACCEPTCONN): _read_only(lambda sock: int(sock.listener is not None)),
-    (SOL_SOCKET, SO_DOMAIN): _read_only(lambda sock: int(AF_INET)),
-    (SOL_SOCKET, SO_TYPE): _read_only(lambda sock: int(SOCK_STREAM)),
-    (SOL_SOCKET, SO_PROTOCOL): _read_only(lambda sock: IPPROTO_TCP),
-    (SOL_SOCKET, SO_ERROR): _read_only(lambda sock: sock.take_error()),
-    (SOL_SOCKET, SO_KEEPALIVE): _switch("keepalive"),
+    (SOL_SOCKET, SO_ACCEPTCONN): read_only(lambda sock: int(sock.listener is not None)),
+    (SOL_SOCKET, SO_DOMAIN): read_only(lambda sock: int(sock.family)),
+    (SOL_SOCKET, SO_TYPE): read_only(lambda sock: int(SOCK_STREAM)),
+    (SOL_SOCKET, SO_PROTOCOL): read_only(lambda sock: IPPROTO_TCP),
+    (SOL_SOCKET, SO_ERROR): read_only(lambda sock: sock.take_error()),
+    (SOL_SOCKET, SO_KEEPALIVE): switch("keepalive"),
     (SOL_SOCKET, SO_LINGER): Option(_linger, _set_linger),
-    (SOL_SOCKET, SO_OOBINLINE): _switch("urgent_inline"),
+    (SOL_SOCKET, SO_OOBINLINE): switch("urgent_inline"),
     (SOL_SOCKET, SO_RCVBUF): _buffer("receive_buffer", _receive_buffer),
     (SOL_SOCKET, SO_SNDBUF): _buffer("send_buffer", _send_buffer),
-    (SOL_SOCKET, SO_REUSEADDR): _number(lambda sock: int(sock.reuse_address), _set_reuse_address),
-    (IPPROTO_TCP, TCP_CONGESTION): Option(_congestion, _set_congestion),
-    (IPPROTO_TCP, TCP_CORK): _number(lambda sock: int(sock.config.cork), _set_cork),
-    (IPPROTO_TCP, TCP_DEFER_ACCEPT): _number(_deferring, _set_deferring),
-    (IPPROTO_TCP, TCP_FASTOPEN): _number(lambda sock: sock.config.fast_open_queue, _set_fast_open),
-    (IPPROTO_TCP, TCP_FASTOPEN_CONNECT): _number(
-        lambda sock: int(sock.config.fast_open_connect), _set_fast_open_connect
-    ),
-    (IPPROTO_TCP, TCP_INFO): _read_only(packed_tcp_info),
-    (IPPROTO_TCP, TCP_KEEPIDLE): _count("keepalive_idle", 1, 32767),
-    (IPPROTO_TCP, TCP_KEEPINTVL): _count("keepalive_interval", 1, 32767),
-    (IPPROTO_TCP, TCP_KEEPCNT): _count("keepalive_count", 1, 127),
-    (IPPROTO_TCP, TCP_LINGER2): _number(_linger2, _set_linger2),
-    (IPPROTO_TCP, TCP_MAXSEG): _number(_max_segment, _set_max_segment),
-    (IPPROTO_TCP, TCP_NODELAY): _number(lambda sock: int(sock.config.nodelay), _set_nodelay),
-    (IPPROTO_TCP, TCP_NOTSENT_LOWAT): _number(_notsent_lowat, _set_notsent_lowat),
-    (IPPROTO_TCP, TCP_QUICKACK): _number(
-        lambda sock: int(not sock.config.delayed_ack), _set_quick_ack
-    ),
-    (IPPROTO_TCP, TCP_SYNCNT): _number(_syn_count, _set_syn_count),
-    (IPPROTO_TCP, TCP_USER_TIMEOUT): _number(_user_timeout, _set_user_timeout),
-    (IPPROTO_IP, IP_TOS): _number(lambda sock: sock.config.tos, _set_tos),
-    (IPPROTO_IP, IP_TTL): _number(lambda sock: sock.config.ttl, _set_ttl),
+    (SOL_SOCKET, SO_REUSEADDR): number(lambda sock: int(sock.reuse_address), _set_reuse_address),
+    **tcp_options.OPTIONS,
+    **ip_options.OPTIONS,
 }

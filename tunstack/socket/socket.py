@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import socket as stdlib_socket
+from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, final
 
 import trio
 
-from tunstack.ip.address import text
 from tunstack.socket import transfer
-from tunstack.socket.addresses import ANY, resolved, resolved_now
+from tunstack.socket.addresses import printed, resolved, resolved_now, sockaddr, wildcard
+from tunstack.socket.descriptors import next_descriptor
 from tunstack.socket.notices import Notices
 from tunstack.socket.options import get_option, set_option
 from tunstack.socket.state import SocketState, os_error
@@ -22,14 +22,13 @@ from tunstack.stack.flow import Flow
 from tunstack.tcp.connection.state import State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tunstack.ip.datagram import Address
     from tunstack.socket.addresses import AddressFormat
     from tunstack.socket.endpoint import Endpoint
     from tunstack.stack.flow import TcpInfo
     from tunstack.tcp.congestion import CongestionFactory
-
-_descriptors: Final = itertools.count(1 << 30)
-"""Numbers for `fileno`: no real descriptor's, so that neither is mistaken for the other."""
 
 
 @final
@@ -41,10 +40,16 @@ class Socket(Surface):
     :attr:`urgent_remaining`.
     """
 
-    def __init__(self, endpoint: Endpoint, *, congestion: CongestionFactory | None = None) -> None:
-        self._fileno = next(_descriptors)
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        family: int = stdlib_socket.AF_INET,
+        *,
+        congestion: CongestionFactory | None = None,
+    ) -> None:
+        self._fileno = next_descriptor()
         self._stack = endpoint.stack
-        self._state = SocketState(endpoint)
+        self._state = SocketState(endpoint, family)
         if congestion is not None:
             self._state.change(congestion=congestion)
 
@@ -52,12 +57,11 @@ class Socket(Surface):
         if self._fileno == -1:
             return "<tunstack.Socket [closed]>"
         if self._state.flow is not None:
-            (local, port), (remote, remote_port) = self.getsockname(), self._peer()
-            state = self._state.flow.state.value
-            return f"<tunstack.Socket {local}:{port} to {remote}:{remote_port}, {state}>"
+            local, remote = printed(self.getsockname()), printed(self._peer())
+            return f"<tunstack.Socket {local} to {remote}, {self._state.flow.state.value}>"
         if self._state.bound is not None:
             what = "listening on" if self._state.listener is not None else "bound to"
-            return "<tunstack.Socket {} {}:{}>".format(what, *self.getsockname())
+            return f"<tunstack.Socket {what} {printed(self.getsockname())}>"
         return "<tunstack.Socket [not connected]>"
 
     @cached_property
@@ -66,6 +70,11 @@ class Socket(Surface):
         return StdlibSocket.of(self)
 
     # What it is
+
+    @property
+    def family(self) -> stdlib_socket.AddressFamily:
+        """AF_INET or AF_INET6."""
+        return stdlib_socket.AddressFamily(self._state.family)
 
     @property
     def did_shutdown_SHUT_WR(self) -> bool:  # trio's name
@@ -89,29 +98,35 @@ class Socket(Surface):
 
     # Addresses
 
-    def getsockname(self) -> tuple[str, int]:
-        """Return our address and port; ``("0.0.0.0", 0)`` before there are any."""
+    def getsockname(self) -> tuple[Any, ...]:
+        """Return our address and port; ``("0.0.0.0", 0)`` before there are any.
+
+        Of AF_INET6 it is ``("2001:db8::2", 80, 0, 0)``, flow information and scope id at the end.
+        """
         self._state.check_open()
         if self._state.flow is not None:
             name = self._state.flow.four_tuple
-            return text(name.local), name.local_port
+            return sockaddr(name.local, name.local_port, self._state.family)
         address, port = self._state.bound or (None, 0)
-        return str(ANY) if address is None else text(address), port
+        family = self._state.family
+        return sockaddr(wildcard(family) if address is None else address, port, family)
 
-    def getpeername(self) -> tuple[str, int]:
+    def getpeername(self) -> tuple[Any, ...]:
         """Return the peer's address and port; raises OSError (ENOTCONN)."""
         self._state.check_open()
         if self._state.flow is None or self._state.flow.state in (State.SYN_SENT, State.CLOSED):
             raise os_error(errno.ENOTCONN)
         return self._peer()
 
-    def _peer(self) -> tuple[str, int]:
+    def _peer(self) -> tuple[Any, ...]:
         assert self._state.flow is not None
         name = self._state.flow.four_tuple
-        return text(name.remote), name.remote_port
+        return sockaddr(name.remote, name.remote_port, self._state.family)
 
     async def bind(self, address: AddressFormat) -> None:
-        """Take a local address and port; ``"0.0.0.0"`` and 0 stand for any.
+        """Take a local address and port; ``"0.0.0.0"``, ``"::"`` and 0 stand for any.
+
+        ``"::"`` is any address of both families, unless IPV6_V6ONLY is on.
 
         Raises:
             OSError: EADDRNOTAVAIL for an address that is not the host's, EADDRINUSE, EINVAL.
@@ -119,13 +134,29 @@ class Socket(Surface):
         await trio.lowlevel.checkpoint()
         self._state.check_open()
         self._check_unnamed()
-        self._bind(*await resolved(address))
+        self._bind(*await self._resolved_to_bind(address))
 
     def bind_now(self, address: AddressFormat) -> None:
         """Do what :meth:`bind` does, as a plain call: to look up a name holds up everything."""
         self._state.check_open()
         self._check_unnamed()
-        self._bind(*resolved_now(address))
+        with self._mapped_is_invalid():
+            found = resolved_now(address, self._state.family, v6only=self._state.v6only)
+        self._bind(*found)
+
+    async def _resolved_to_bind(self, address: AddressFormat) -> tuple[Address, int]:
+        with self._mapped_is_invalid():
+            return await resolved(address, self._state.family, v6only=self._state.v6only)
+
+    @contextmanager
+    def _mapped_is_invalid(self) -> Iterator[None]:
+        """As Linux: an IPv4 address is EINVAL to bind, where it is ENETUNREACH to connect to."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno == errno.ENETUNREACH:
+                raise os_error(errno.EINVAL) from None
+            raise
 
     def _check_unnamed(self) -> None:
         if self._state.bound is not None or self._state.flow is not None:
@@ -135,7 +166,8 @@ class Socket(Surface):
         self._state.check_open()
         self._check_unnamed()
         self._state.endpoint.check_up()
-        where = None if local == ANY.packed else local
+        both = self._state.family == stdlib_socket.AF_INET6 and not self._state.v6only
+        where = None if both and local == wildcard(stdlib_socket.AF_INET6) else local
         port = self._stack.bind(where, port, reuse=self._state.reuse_address)
         self._state.bound = where, port
         self._state.bound_reuse = self._state.reuse_address
@@ -198,15 +230,15 @@ class Socket(Surface):
 
     async def _begin(self, address: AddressFormat, *, early: bool) -> Flow:
         self._state.check_open()
-        remote, port = await resolved(address)
+        remote, port = await resolved(address, self._state.family, v6only=self._state.v6only)
         self._state.check_open()
         if self._state.connecting:
             raise os_error(errno.EALREADY)
         if self._state.flow is not None or self._state.listener is not None:
             raise os_error(errno.EISCONN)
         self._state.endpoint.check_up()
-        local, local_port = self._state.bound or (None, 0)
-        if remote == ANY.packed:  # As on Linux: this host itself.
+        local, local_port = self._source_for(remote)
+        if not any(remote):  # The unspecified address: as on Linux, this host itself.
             remote = local or self._stack.source_for(remote)
         flow = self._stack.connect(
             remote,
@@ -219,6 +251,19 @@ class Socket(Surface):
         )
         self._state.attach(flow)
         return flow
+
+    def _source_for(self, remote: Address) -> tuple[Address | None, int]:
+        """Return the address to connect from, None for whichever suits, and the port.
+
+        Raises:
+            OSError: ENETUNREACH, EAFNOSUPPORT: it is bound to an address of the other family.
+        """
+        local, port = self._state.bound or (None, 0)
+        if local is None or not any(local):
+            return None, port
+        if len(local) != len(remote):
+            raise os_error(errno.EAFNOSUPPORT if len(local) == 4 else errno.ENETUNREACH)
+        return local, port
 
     async def _until_open(self, flow: Flow) -> None:
         try:
@@ -258,7 +303,7 @@ class Socket(Surface):
         self._state.listener = listener
         self._state.endpoint.add_listener(self.close)
 
-    async def accept(self) -> tuple[Socket, tuple[str, int]]:
+    async def accept(self) -> tuple[Socket, tuple[Any, ...]]:
         """Return a socket for the next connection, and the peer's address and port.
 
         Raises:
@@ -280,8 +325,9 @@ class Socket(Surface):
                     "this socket was closed, or its host's device is gone"
                 )
         assert isinstance(connection, Flow)
-        sock = Socket(self._state.endpoint)
+        sock = Socket(self._state.endpoint, self._state.family)
         state, ours = sock._state, self._state
+        state.v6only = ours.v6only
         state.linger = ours.linger
         state.notsent_lowat = ours.notsent_lowat
         state.noted = None if ours.noted is None else dict(ours.noted)

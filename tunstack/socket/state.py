@@ -43,10 +43,13 @@ class SocketState:
 
     Attributes:
         endpoint: The host.
+        family: AF_INET or AF_INET6.
+        v6only: IPV6_V6ONLY: whether an AF_INET6 socket is not for IPv4.
         closed: Whether the socket is closed.
         flow: Its connection, if there is one.
         listener: Its listener, if it listens.
-        bound: Its address and port, if it is bound; None for all addresses.
+        bound: Its address and port, if it is bound. The unspecified address of a family stands
+            for all addresses of that, and None for those of both.
         bound_reuse: Whether SO_REUSEADDR was on then.
         config: What its connection begins, or goes on, with.
         linger: SO_LINGER's seconds when it is on, else None. With 0, closing resets.
@@ -69,6 +72,7 @@ class SocketState:
         "connecting",
         "endpoint",
         "error_told",
+        "family",
         "flow",
         "linger",
         "listener",
@@ -79,10 +83,13 @@ class SocketState:
         "reuse_address",
         "sending",
         "shut_down_write",
+        "v6only",
     )
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, family: int) -> None:
         self.endpoint = endpoint
+        self.family = family
+        self.v6only = False
         self.closed = False
         self.flow: Flow | None = None
         self.listener: Listener | None = None

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
 
-from tunstack.socket.options import MSG_FASTOPEN
 from tunstack.socket.state import os_error
+from tunstack.socket.tcp_options import MSG_FASTOPEN
 
 if TYPE_CHECKING:
     import builtins
@@ -39,11 +39,6 @@ class Surface(trio.socket.SocketType):
     async def _send_opening(self, data: Any, flags: int, address: AddressFormat) -> int: ...
 
     # What it is
-
-    @property
-    def family(self) -> stdlib_socket.AddressFamily:
-        """AF_INET."""
-        return stdlib_socket.AF_INET
 
     @property
     def type(self) -> stdlib_socket.SocketKind:

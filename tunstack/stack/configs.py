@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 _LARGEST_PACKET: Final = 0xFFFF
 _LARGEST_TCP_HEADER: Final = 60
 _ASSUMED: Final[int] = Config().default_send_mss
+_OF_FAMILY: Final[dict[int, tuple[tuple[str, str], ...]]] = {
+    4: (),
+    6: (("ttl", "hop_limit"), ("tos", "traffic_class")),
+}
+"""By version: fields that are another one's value in a connection of that family."""
 _KEPT: Final = 256
 """Configurations that are remembered of each family; a host has few."""
 
@@ -63,8 +68,10 @@ class Configs:
     def _fit(self, config: Config, family: Family) -> Config:
         most = _LARGEST_PACKET - family.header - _LARGEST_TCP_HEADER
         assumed = config.default_send_mss
+        own = {name: getattr(config, source) for name, source in _OF_FAMILY[family.version]}
         return replace(
             config,
+            **own,
             mss=min(config.mss, self.mtu - family.header - TCP_HEADER),
             max_payload=min(config.max_payload, most),
             default_send_mss=family.default_mss if assumed == _ASSUMED else assumed,

@@ -11,21 +11,21 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from tunstack.ip.datagram import TCP
+from tunstack.ip.datagram import TCP, UDP
 from tunstack.ip.demux import FourTuple
 from tunstack.ip.family import FAMILIES, IPV4, IPV6
 from tunstack.ip.flow_label import FlowLabels
-from tunstack.ip.fragments import Fragments, Refused
 from tunstack.ip.options import fault
 from tunstack.ip.ratelimit import PeerRateLimit
 from tunstack.stack.configs import Configs
 from tunstack.stack.context import Context
+from tunstack.stack.datagrams import Datagrams
 from tunstack.stack.echo import Echoes
 from tunstack.stack.flow import FLOW_SIZE, Flow
 from tunstack.stack.limits import Limits
 from tunstack.stack.opening import Opening
 from tunstack.stack.paths import Paths
-from tunstack.stack.peers import peer_key
+from tunstack.stack.reassembly import Reassembly
 from tunstack.stack.timers import TimerQueue
 from tunstack.tcp.config import Config
 from tunstack.tcp.connection import fast_path
@@ -41,9 +41,9 @@ from tunstack.wire import (
     decode_datagram,
     decode_frame,
     decode_segment,
-    finish,
     read_gso_size,
 )
+from tunstack.wire.fast import datagram as lean_datagram
 from tunstack.wire.fast import segment as lean
 from tunstack.wire.fast import segment6 as lean6
 from tunstack.wire.fast import syn as lean_syn
@@ -82,9 +82,11 @@ class Engine:
     Attributes:
         mtu: The largest packet that the link carries, in octets.
         limits: The limits of the host.
+        configs: Fits the configuration of a connection to its family.
         addresses: Our addresses.
         opening: Active and passive OPEN.
         paths: ICMP, and the path MTUs.
+        datagrams: UDP.
         echoes: Ping sockets.
         output: Packets out, and observations of packets in and out.
         demux: All connections and listeners, by four-tuple.
@@ -112,6 +114,7 @@ class Engine:
         limits: Limits | None = None,
         tap: Callable[[Observation], None] | None = None,
         offload: bool = False,
+        udp_offload: bool = False,
         predict: bool = True,
     ) -> None:
         """Make an endpoint.
@@ -125,6 +128,7 @@ class Engine:
             tap: Called with every packet, and what was made of it.
             offload: Whether packets have a virtio header before them: then segments may be larger
                 than the MTU, and the other side of the link fills in checksums.
+            udp_offload: Whether it cuts UDP datagrams as well (USO).
             predict: Whether expected segments take the fast path
                 (:mod:`tunstack.tcp.connection.fast_path`); it changes nothing but the time that
                 they take.
@@ -149,6 +153,7 @@ class Engine:
         for family in context.addresses.families:
             configs.check(family)
         self.limits = context.limits
+        self.configs = configs
         self.addresses = context.addresses
         self.counters = context.counters
         self.demux = context.demux
@@ -158,15 +163,20 @@ class Engine:
         self.memory = context.memory
         limit = PeerRateLimit(context.limits.icmp_errors, secret)
         self.paths = Paths(mtu, context, limit, rng=rng, offload=offload)
+        self.datagrams = Datagrams(
+            context, self.paths, rng=rng, offload=offload, udp_offload=udp_offload
+        )
+        self.paths.error_handlers[UDP] = self.datagrams.icmp_error
         self.echoes = Echoes(context, self.paths, rng)
         self.opening = Opening(config, secret, context, self.paths)
-        self._fragments = Fragments(self.limits.fragment_memory, self.counters, peer_key)
+        self._reassembly = Reassembly(context, self.paths, offload=offload)
         self.immediate = False
         self.defer_acks = False
         self.deferred: list[Flow] = []
         self._offload = offload
         self._decode = decode_frame if offload else decode_datagram
         self._read = lean.read_frame if offload else lean.read_packet
+        self._read_udp = lean_datagram.read_frame if offload else lean_datagram.read_packet
         self._read6 = lean6.read_frame if offload else lean6.read_packet
         start = VNET_SIZE if offload else 0
         self._data_at = lean.HEADERS + start
@@ -188,6 +198,7 @@ class Engine:
             for family in FAMILIES
             for protocol, handler in (
                 (TCP, self._tcp_datagram_arrives),
+                (UDP, self.datagrams.datagram_arrives),
                 (family.icmp, self.paths.icmp_arrives),
             )
         }
@@ -261,15 +272,18 @@ class Engine:
                     self.addresses.check(name[:middle], name[middle:end], looped=looped)
                     self._tcp_arrives(name, segment, 0, frame, now)
                     return
+            udp = self._read_udp(frame)
+            if udp is not None and self.datagrams.lean_arrives(udp, frame, now, looped=looped):
+                return
             datagram = self._decode(frame)
             self.addresses.check(datagram.src, datagram.dst, looped=looped)
             if datagram.options:
                 self._check_options(datagram, now)
             if datagram.more_fragments or datagram.fragment_offset:
-                whole = self._fragment_arrives(datagram, frame, now)
+                whole = self._reassembly.fragment_arrives(datagram, frame, now)
                 if whole is None:
                     return
-                datagram = whole
+                datagram, frame = whole
             handler = self._protocols.get((len(datagram.dst), datagram.protocol))
             if handler is None:
                 self.paths.refuse(datagram, self.paths.limit, now)
@@ -289,26 +303,6 @@ class Engine:
             limit = self.paths.limit
             self.paths.refuse_options(datagram, wrong, limit, now)
             raise Discard(Reason.BAD_IP_OPTIONS)
-
-    def _fragment_arrives(self, fragment: Datagram, frame: Buffer, now: float) -> Datagram | None:
-        """Return the datagram that it completes, if it does."""
-        self.counters["fragments_received"] += 1
-        self._expire_fragments(now)
-        try:
-            whole = self._fragments.add(fragment, now)
-        except Refused as refused:
-            raise Discard(Reason(refused.reason)) from None
-        if whole is None:
-            self.output.observe_in(frame, now, "fragment kept")
-            return None
-        self.counters["datagrams_reassembled"] += 1
-        whole.trusted, whole.gso_size = False, 0
-        return finish(whole)
-
-    def _expire_fragments(self, now: float) -> None:
-        """Give up the datagrams whose fragments have not all come in time."""
-        for first in self._fragments.expired(now):
-            self.paths.reassembly_expired(first, now)
 
     def _tcp_datagram_arrives(self, datagram: Datagram, frame: Buffer, now: float) -> None:
         sport, dport, segment = decode_segment(datagram)
@@ -365,7 +359,20 @@ class Engine:
         return flow
 
     def handle_stray(self, packet: Buffer, now: float) -> None:
-        """Process an ICMP error that reached another process with our addresses."""
+        """Process what reached another process with our addresses.
+
+        That is an ICMP error, or a segment that came in fragments; others are ignored.
+        """
+        try:
+            datagram = self._decode(packet)
+            if datagram.protocol == TCP:
+                sport, dport, segment = decode_segment(datagram)
+                name = FourTuple(datagram.dst, dport, datagram.src, sport).incoming
+                if name in self.demux.incoming or name in self.demux.time_waits:
+                    self._tcp_arrives(name, segment, datagram.tos, packet, now)
+                return
+        except Discard:
+            pass
         self.paths.take_stray(packet, now)
 
     # Transmission
@@ -495,8 +502,8 @@ class Engine:
         for at in (self.paths.mtus.deadline(), self.time_waits.deadline()):
             if at is not None and (first is None or at < first):
                 first = at
-        if self._fragments.held:
-            at = self._fragments.deadline()
+        if self._reassembly.fragments.held:
+            at = self._reassembly.fragments.deadline()
             if at is not None and (first is None or at < first):
                 first = at
         return first
@@ -514,7 +521,7 @@ class Engine:
             self._process(self.output.take_looped(), now, looped=True)
         self.paths.expire(now)
         self.time_waits.expire(now)
-        self._expire_fragments(now)
+        self._reassembly.expire(now)
         self._due.extend(self._timers.due(now))
         while self._due:  # One by one, as in `flush`.
             flow = self._due.popleft()

@@ -85,8 +85,8 @@ class Stack(Engine):
         """Only listen, as another process has our addresses too.
 
         Args:
-            stray: Called with ICMP errors about flows that are not here; the other process gives
-                them to :meth:`handle_stray`.
+            stray: Called with ICMP errors about flows that are not here, and with segments of such
+                flows that came in fragments; the other process gives them to :meth:`handle_stray`.
         """
         self.opening.only_listens = True
         self.paths.stray = stray
@@ -108,7 +108,7 @@ class Stack(Engine):
             self.counters,
             predicted=self._predicted,
             memory_held=self.memory.budget.used,
-            fragment_memory_held=self._fragments.held,
+            fragment_memory_held=self._reassembly.fragments.held,
             half_open=len(self.opening.admission.half_open),
         )
 
@@ -128,6 +128,7 @@ class Stack(Engine):
             flow.end(error)
             self.mark_pending(flow)
         self.time_waits.clear()
+        self.datagrams.end_all(error.errno or errno.ENETDOWN)
 
     # Opening
 
@@ -277,7 +278,7 @@ class Stack(Engine):
 
     def reconfigure(self, flow: Flow, config: Config, *, only_nodelay: bool = False) -> None:
         """Give `flow` other parameters; `only_nodelay`: none but that one have changed."""
-        flow.reconfigure(config)
+        flow.reconfigure(self.configs.fitted(config, flow.four_tuple.local))
         if flow.sender.unsent or not only_nodelay:
             self.mark_pending(flow)
 

@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tunstack.stack import admission, eviction, memory, output
+from tunstack.stack import admission, datagrams, eviction, memory, output
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.listen import fast_open
 from tunstack.wire import Reason
@@ -65,6 +65,7 @@ _OWN_COUNTERS: Final = (
     "echo_overflow",
     *admission.COUNTERS,
     *memory.COUNTERS,
+    *datagrams.COUNTERS,
     *eviction.COUNTERS,
     *fast_open.COUNTERS,
     *output.COUNTERS,

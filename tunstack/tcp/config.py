@@ -94,6 +94,9 @@ class Config:
             last octet is taken out of the stream, which is the default elsewhere.
         ttl: Time to live of packets sent, in hops (IP_TTL; MUST-49).
         tos: The TOS octet of packets sent: DSCP and two bits of 0 (IP_TOS; MUST-48).
+        hop_limit: As `ttl`, of IPv6 (IPV6_UNICAST_HOPS). A connection over IPv6 has it as its
+            `ttl`.
+        traffic_class: As `tos`, of IPv6 (IPV6_TCLASS).
     """
 
     mss: int = 65495
@@ -138,6 +141,8 @@ class Config:
     urgent_inline: bool = True
     ttl: int = 64
     tos: int = 0
+    hop_limit: int = 64
+    traffic_class: int = 0
 
     # Derived from the others once, since each connection reads them several times.
 

@@ -1,12 +1,12 @@
 """The codec: packets to and from validated values. No other code reads or writes packet headers.
 
-ipv4, ipv6, tcp, icmp   one module a protocol; ip finds the family's
-extensions              IPv6's extension headers, validated, or skipped in what an error quotes
-virtio, gso             the virtio-net header, and segmentation offload
-checksum                the Internet checksum (RFC 1071)
-discard                 reasons to drop a packet, and what to tell its source
-dpkt_headers            dpkt's readers of the fixed headers
-fast/                   readers and writers for the most common headers
+ipv4, ipv6, tcp, udp, icmp   one module a protocol; ip finds the family's
+extensions                   IPv6's extension headers, validated, or skipped in what an error quotes
+virtio, gso                  the virtio-net header, and segmentation offload
+checksum                     the Internet checksum (RFC 1071)
+discard                      reasons to drop a packet, and what to tell its source
+dpkt_headers                 dpkt's readers of the fixed headers
+fast/                        readers and writers for the most common headers
 
 dpkt parses and this package validates, since dpkt checks nothing: no version, no total length, no
 checksum; a data offset beyond the segment just makes `data` shorter, and a header that it cannot
@@ -40,6 +40,7 @@ from tunstack.wire.ip import (
     protocol_at,
 )
 from tunstack.wire.tcp import decode_segment, encode_segment
+from tunstack.wire.udp import decode_udp, encode_udp
 from tunstack.wire.virtio import NO_OFFLOAD as NOTHING_OFFLOADED
 from tunstack.wire.virtio import SIZE as VNET_SIZE
 from tunstack.wire.virtio import completed, decode_vnet, read_gso_size
@@ -54,6 +55,8 @@ __all__ = [
     "protocol_at",
     "decode_segment",
     "encode_segment",
+    "decode_udp",
+    "encode_udp",
     "NOTHING_OFFLOADED",
     "VNET_SIZE",
     "decode_vnet",
