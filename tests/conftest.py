@@ -94,5 +94,5 @@ def nothing_left_behind() -> Iterator[None]:
     """No process, TUN device or open namespace survives the tests of this (worker) process."""
     watch = Watch()
     yield
-    left = watch.leftovers(patience=5.0)
+    left = watch.leftovers(timeout=5.0)
     assert not left, "the tests left behind: " + "; ".join(left)

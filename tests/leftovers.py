@@ -33,14 +33,14 @@ class Watch:
         os.environ[MARK] = self._mark.partition("=")[2]
         self._before = set(self._present())
 
-    def leftovers(self, *, patience: float = 0.0) -> list[str]:
+    def leftovers(self, *, timeout: float = 0.0) -> list[str]:
         """Describe what is here now and was not at the start.
 
         Args:
-            patience: Seconds to wait for what is about to end: a process that was told to
+            timeout: Seconds to wait for what is about to end: a process that was told to
                 end does so when the scheduler lets it.
         """
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while True:
             left = sorted(set(self._present()) - self._before)
             if not left or time.monotonic() >= deadline:

@@ -126,7 +126,7 @@ def test_what_is_used_of_a_module_is_found() -> None:
 
 
 @pytest.mark.parametrize("part", ["tcp/**/*.py", "udp/*.py", "ip/**/*.py", "stack/*.py"])
-def test_the_core_is_given_its_chance_and_asks_the_system_for_nothing(part: str) -> None:
+def test_the_core_gets_time_and_randomness_as_arguments(part: str) -> None:
     """Both modules have parts that are harmless: the type of what is given, and names of errors."""
     paths = list((ROOT / "tunstack").glob(part))
     assert paths
@@ -246,8 +246,8 @@ def test_no_files_import_each_other_but_a_subject_and_its_rules() -> None:
         ),
         (
             "tcp/connection/state.py",
-            "if TYPE_CHECKING: from tunstack.tcp.connection.narration import Narrator",
-            {"tunstack.tcp.connection.state", "tunstack.tcp.connection.narration"},
+            "if TYPE_CHECKING: from tunstack.tcp.connection.coroutines import CoroutineRunner",
+            {"tunstack.tcp.connection.state", "tunstack.tcp.connection.coroutines"},
         ),
         (
             "link/base.py",

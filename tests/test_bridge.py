@@ -283,7 +283,7 @@ async def test_the_same_seed_makes_the_same_path() -> None:
     assert first[1] == 40
 
 
-async def test_the_capture_tells_what_becomes_of_each_packet(tmp_path: Path) -> None:
+async def test_the_capture_has_the_fate_of_each_packet(tmp_path: Path) -> None:
     file = tmp_path / "x.pcapng"
     with file.open("wb") as capture:
         async with tunstack.open_bridge(
@@ -309,7 +309,7 @@ async def test_packets_too_damaged_for_a_device_are_refused_and_nothing_else() -
 
 
 @pytest.mark.parametrize("wrong", ["loss=1", "delay=-1ms"])
-async def test_a_mistake_is_told_before_anything_is_made(wrong: str) -> None:
+async def test_invalid_arguments_are_reported_before_anything_is_created(wrong: str) -> None:
     with pytest.raises(ValueError, match="must be"):
         async with tunstack.open_bridge(wrong):
             pass
@@ -347,7 +347,7 @@ def is_crossing_of_ours(process: Path) -> bool:
     return False
 
 
-async def test_a_bridge_that_is_gone_is_told_of() -> None:
+async def test_a_bridge_that_has_ended_is_reported() -> None:
     async with tunstack.open_host_bridge() as bridge:
         await bridge.host.open_tcp_listeners(7)
         (pid,) = crossing_pids()
@@ -362,11 +362,11 @@ async def test_a_bridge_that_is_gone_is_told_of() -> None:
 
 async def watch(host: tunstack.Host) -> None:
     while True:
-        host.check_up()
+        host.check_link()
         await trio.sleep(0.001)
 
 
-async def test_at_the_end_the_process_is_gone() -> None:
+async def test_at_the_end_no_process_is_left() -> None:
     async with tunstack.open_bridge():
         assert len(crossing_pids()) == 1
     assert not crossing_pids()

@@ -43,7 +43,7 @@ def test_a_watch_finds_a_process_whose_parent_has_died(watch: Watch) -> None:
         assert left.startswith(f"process {orphan} ")
     finally:
         os.kill(orphan, signal.SIGKILL)
-    assert watch.leftovers(patience=5.0) == []
+    assert watch.leftovers(timeout=5.0) == []
 
 
 def test_a_watch_finds_an_open_namespace(watch: Watch) -> None:

@@ -85,7 +85,7 @@ def test_a_user_with_sudo_installs_too(tmp_path: Path) -> None:
     assert machine.calls == ["noninteractive: update", "noninteractive: install nonesuch"]
 
 
-def test_a_user_without_sudo_is_told_what_to_install(tmp_path: Path) -> None:
+def test_without_sudo_the_missing_packages_are_named(tmp_path: Path) -> None:
     machine = Machine(tmp_path, user=1000)
     said = machine.system_tools("sort", "nonesuch")
     assert "apt-get install nonesuch\n" in said
@@ -93,7 +93,7 @@ def test_a_user_without_sudo_is_told_what_to_install(tmp_path: Path) -> None:
     assert machine.calls == []
 
 
-def test_a_machine_without_apt_is_told_what_to_install(tmp_path: Path) -> None:
+def test_without_apt_the_missing_packages_are_named(tmp_path: Path) -> None:
     machine = Machine(tmp_path, user=0)
     (machine.bin / "apt-get").unlink()
     assert "no apt-get here; to install by hand" in machine.system_tools("nonesuch")
@@ -164,7 +164,7 @@ def test_a_missing_program_fails_the_test_where_none_may_be_missing(
 
 
 @pytest.mark.kernel
-def test_a_machine_without_a_device_is_seen_and_told_what_to_do(
+def test_a_missing_device_node_is_explained(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(conftest, "PROBE", "open('/dev/net/nonesuch')")

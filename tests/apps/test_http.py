@@ -186,7 +186,7 @@ async def test_nonsense_is_answered_with_what_was_wrong(
 
 
 @pytest.mark.parametrize(("target", "allow"), [("/", "GET, HEAD"), ("/sha256", "PUT, POST")])
-async def test_a_wrong_method_is_told_the_right_ones(target: str, allow: str) -> None:
+async def test_a_wrong_method_gets_405_with_allow(target: str, allow: str) -> None:
     assert split(await exchange(request("PATCH", target)))[1]["Allow"] == allow
 
 

@@ -227,7 +227,7 @@ async def test_a_transfer_that_fails_ends_it_all_and_says_why() -> None:
             await crew.start(1.0, run)
 
 
-async def test_a_process_that_ends_is_told_of() -> None:
+async def test_a_process_that_ends_is_reported() -> None:
     async def run(worker: Worker) -> None:
         os.kill(worker._process.pid, 9)
         await worker.run(Transfer(**dict.fromkeys(Transfer.__slots__, 1)))  # type: ignore[arg-type]

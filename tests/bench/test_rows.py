@@ -75,7 +75,7 @@ class TestRowsOfRuns:
         assert make_results([RATE], {"tunstack": [{}], "kernel": [{"requests": 1.0}]}) == []
 
 
-def test_the_table_rounds_and_tells_targets() -> None:
+def test_the_table_rounds_and_shows_targets() -> None:
     head, *rows = as_table(
         [
             result(RATE, [12345.6], [24000.0]),

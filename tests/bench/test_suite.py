@@ -214,7 +214,7 @@ class TestServer:
             assert usage["cpu"] > 0
             assert usage["memory"] > 1 << 20
 
-    async def test_a_load_that_fails_is_told_of(self, backend: str) -> None:
+    async def test_a_load_that_fails_is_reported(self, backend: str) -> None:
         async with open_namespace() as namespace, open_server(namespace, backend) as server:
             nobody_there = generators.hold(server.address, max(SERVICES) + 1, 2000, 1)
             with pytest.raises(

@@ -95,13 +95,13 @@ class _Broken(trio.abc.HalfCloseableStream):
         await trio.lowlevel.checkpoint()
 
 
-async def test_what_broke_the_connection_is_told_once() -> None:
+async def test_the_connections_error_is_raised_once() -> None:
     with pytest.raises(trio.BrokenResourceError) as caught:
         await copy_both_ways(_Broken(errno.ECONNRESET), Person(b"x"))
     assert describe(caught.value) == "reset by peer"
 
 
-async def test_output_that_nobody_takes_ends_it() -> None:
+async def test_closed_output_ends_it() -> None:
     class Deaf(Person):
         async def write(self, data: bytes | bytearray) -> None:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))

@@ -210,7 +210,7 @@ def test_our_own_connection_has_us_on_the_right_all_the_same() -> None:
     )
 
 
-def test_connections_are_told_apart_by_number_and_colour() -> None:
+def test_connections_differ_by_number_and_colour() -> None:
     one, two = Exchange(1001), Exchange(1002)
     ladder = Ladder()
     lines = []

@@ -93,7 +93,7 @@ def test_a_syn_that_is_sent_again_begins_no_other(
     assert "has 1 TCP connections" in capfd.readouterr().err
 
 
-def test_what_our_side_noted_is_told_apart(
+def test_notes_of_our_side_are_shown(
     capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     noted = exchange(segments=10)
@@ -212,7 +212,7 @@ def test_the_congestion_window_is_plotted_where_our_side_sends(
     assert "congestion window" not in capfd.readouterr().out
 
 
-def test_the_congestion_window_is_not_plotted_where_nobody_tells_it(
+def test_the_congestion_window_is_not_plotted_if_unknown(
     capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["plot", "-o", "-", str(capture(exchange()))]) == 0
@@ -241,7 +241,7 @@ def test_what_is_large_is_in_kilobytes_and_seconds(
         assert f">{text}</text>" in svg
 
 
-def test_a_file_that_cannot_be_written_is_told(
+def test_a_file_that_cannot_be_written_is_reported(
     capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["plot", "-o", "/nowhere/x.svg", str(capture(exchange()))]) == 2

@@ -24,7 +24,7 @@ async def listener() -> AsyncIterator[trio.SocketListener]:
         yield listener
 
 
-async def test_a_peer_that_is_gone_before_its_turn_has_no_name(
+async def test_a_peer_closed_before_it_is_accepted_has_no_name(
     listener: trio.SocketListener, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client = await trio.testing.open_stream_to_socket_listener(listener)
@@ -63,7 +63,7 @@ async def test_a_reset_is_called_one_and_what_was_acknowledged_is_counted(
     assert bool(int(match[3])) == (name != "discard")
 
 
-async def test_a_handler_that_fails_is_told_of_and_its_error_goes_on(
+async def test_a_handler_that_fails_is_reported_and_its_error_propagates(
     listener: trio.SocketListener, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def fail(stream: trio.abc.Stream) -> None:

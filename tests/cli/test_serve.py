@@ -26,12 +26,12 @@ pytestmark = pytest.mark.kernel
 OURS, KERNEL = "198.51.100.130", "198.51.100.129"
 TUNSTACK = (sys.executable, "-m", "tunstack")
 NETWORK = ("--address", f"{OURS}/25")
-PATIENCE = 30
+TIMEOUT = 30
 
 
 @pytest.fixture
 async def namespace() -> AsyncIterator[tunstack.Namespace]:
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         async with tunstack.open_namespace() as namespace:
             yield namespace
 
@@ -136,7 +136,7 @@ async def test_serve_prints_a_line_when_a_connection_opens_and_when_it_ends(
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
 )
-async def test_serve_in_workers_tells_the_same_and_leaves_nothing(
+async def test_serve_in_workers_reports_the_same_and_leaves_nothing(
     namespace: tunstack.Namespace, number: signal.Signals, status: int
 ) -> None:
     options = ("--workers", "2", "--device-name", "tun7")
@@ -166,7 +166,7 @@ async def test_serve_in_workers_tells_the_same_and_leaves_nothing(
     assert b"tun7" not in devices.stdout
 
 
-async def test_serve_in_workers_replaces_one_that_dies_and_says_so(
+async def test_serve_in_workers_restarts_a_dead_worker_and_reports_it(
     namespace: tunstack.Namespace,
 ) -> None:
     async with started(namespace, "serve", "discard", *NETWORK, "--workers", "1") as (
@@ -215,7 +215,7 @@ async def test_serve_in_workers_ends_with_one_line_when_the_device_is_deleted(
 
 
 @pytest.mark.parametrize("options", [(), ("--workers", "1")], ids=["alone", "in workers"])
-async def test_serve_ends_when_nobody_reads_its_lines(
+async def test_serve_ends_when_its_output_is_closed(
     namespace: tunstack.Namespace, options: tuple[str, ...]
 ) -> None:
     process = await namespace.open_process(
@@ -288,7 +288,7 @@ async def test_connect_delivers_what_it_was_given_before_it_ends(
     assert received == data
 
 
-async def test_connect_tells_by_its_status_what_went_wrong(namespace: tunstack.Namespace) -> None:
+async def test_connect_has_a_status_for_each_failure(namespace: tunstack.Namespace) -> None:
     results: dict[str, tuple[int, bytes, str]] = {}
 
     async def attempt(what: str, ours: str, *arguments: str) -> None:

@@ -185,7 +185,7 @@ def test_frames_that_are_not_ip_are_counted_and_named(
     )
 
 
-def test_a_capture_of_which_nothing_is_shown_says_so(
+def test_a_capture_of_which_nothing_is_shown_is_reported(
     capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     exchange = Exchange()

@@ -52,7 +52,7 @@ def test_a_label_without_a_test_is_missing() -> None:
     assert (row.section, row.tests, row.verdict, row.shown) == ("3.6.1", "0", "missing", "")
 
 
-def test_a_declined_label_says_why() -> None:
+def test_a_declined_label_has_a_reason() -> None:
     row = rows(Report())["SHLD-24"]
     assert (row.verdict, row.tests) == ("declined", "0")
     assert "source routes" in row.shown

@@ -102,7 +102,7 @@ def test_it_comes_back_as_another(demux: Demux) -> None:
     assert demux.bind(ANY, PORT, reuse=False) == PORT
 
 
-def test_a_port_is_chosen_whose_name_is_free(demux: Demux) -> None:
+def test_an_ephemeral_port_gives_an_unused_four_tuple(demux: Demux) -> None:
     taken = [FourTuple(A, port, PEER, PORT).incoming for port in EPHEMERAL_PORTS if port != 50000]
     for port in EPHEMERAL_PORTS:
         demux.add(FourTuple(A, port, OTHER, PORT), "elsewhere")
@@ -122,7 +122,7 @@ def test_removal_spares_a_successor(demux: Demux) -> None:
     assert demux.find(NAME) is None
 
 
-def test_packed_name_tells_all_fields_apart() -> None:
+def test_a_packed_four_tuple_is_unique() -> None:
     names = {
         NAME,
         NAME._replace(local=B),

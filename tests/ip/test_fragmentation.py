@@ -31,9 +31,7 @@ ROUTER_ALERT: Final = bytes.fromhex("94040000")
 @pytest.mark.rfc("791:3.2")
 @settings(deadline=None, derandomize=True, max_examples=200)
 @given(st.integers(68, 1500), st.integers(1, 9000), st.sampled_from([b"", ROUTER_ALERT, b"\1"]))
-def test_fragments_are_as_full_as_may_be_and_make_up_the_datagram(
-    mtu: int, size: int, options: bytes
-) -> None:
+def test_fragments_are_as_large_as_the_mtu_allows(mtu: int, size: int, options: bytes) -> None:
     data = Random(size).randbytes(size)
     datagram = Datagram(HERE, THERE, UDP, data, 3, 7, identification=99, options=options)
     parts = fragmented(datagram, mtu)
@@ -74,7 +72,9 @@ def test_fragments_are_as_full_as_may_be_and_make_up_the_datagram(
         "long",
     ],
 )
-def test_options_that_are_not_copied_are_overwritten(options: bytes, later: bytes) -> None:
+def test_options_without_the_copied_flag_are_overwritten_in_later_fragments(
+    options: bytes, later: bytes
+) -> None:
     datagram = Datagram(HERE, THERE, UDP, bytes(200), options=options)
     parts = fragmented(datagram, 100)
     assert [part.options for part in parts] == [options, *[later] * (len(parts) - 1)]
@@ -170,7 +170,7 @@ def test_an_atomic_datagram_has_identification_0() -> None:
 
 
 @pytest.mark.rfc("6864:4.3")
-def test_none_comes_again_within_65536_datagrams() -> None:
+def test_no_identification_is_repeated_within_65536_datagrams() -> None:
     numbers = Identifications(Random(1))
     datagram = Datagram(HERE, THERE, UDP, b"")
     drawn = [identified(numbers, datagram) for _ in range(65536)]
@@ -187,7 +187,7 @@ def test_none_comes_again_within_65536_datagrams() -> None:
     ],
     ids=["source", "destination", "protocol"],
 )
-def test_nobody_can_count_what_others_are_sent(other: Datagram) -> None:
+def test_each_source_destination_and_protocol_has_its_own_identifications(other: Datagram) -> None:
     numbers = Identifications(Random(1))
     datagram = Datagram(HERE, THERE, UDP, b"")
     first = identified(numbers, datagram)
@@ -197,13 +197,13 @@ def test_nobody_can_count_what_others_are_sent(other: Datagram) -> None:
     assert others[0] != first
 
 
-def test_the_first_one_is_random() -> None:
+def test_the_first_identification_is_random() -> None:
     datagram = Datagram(HERE, THERE, UDP, b"")
     firsts = {identified(Identifications(Random(seed)), datagram) for seed in range(100)}
     assert len(firsts) > 95
 
 
-def test_the_counters_are_bounded_and_the_one_longest_unused_goes() -> None:
+def test_the_least_recently_used_counter_is_evicted() -> None:
     numbers = Identifications(Random(1))
     datagrams = [Datagram(HERE, number.to_bytes(4, "big"), UDP, b"") for number in range(COUNTERS)]
     firsts = [identified(numbers, datagram) for datagram in datagrams]

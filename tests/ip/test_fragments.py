@@ -1,4 +1,4 @@
-"""Fragments are put together whatever their order, and what does not fit is not kept."""
+"""Reassembly of fragments: in any order, within bounds, and without overlaps."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Bench:
         return self.fragments.held
 
     def add(self, part: Datagram) -> Datagram | None:
-        """One comes; it is counted if it is dropped."""
+        """A fragment arrives; it is counted if it is dropped."""
         try:
             return self.fragments.add(part, self.now)
         except Refused as refused:
@@ -76,7 +76,7 @@ class Bench:
             return None
 
     def add_all(self, *parts: Datagram) -> list[Datagram]:
-        """Some come; returns the datagrams that they complete."""
+        """Fragments arrive; returns the datagrams that they complete."""
         return [whole for part in parts if (whole := self.add(part)) is not None]
 
     def counted(self) -> dict[str, int]:
@@ -86,12 +86,12 @@ class Bench:
         return counts
 
 
-# What makes a datagram
+# Reassembly
 
 
 @st.composite
 def deliveries(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]]]:
-    """How much data, and which parts of it come, in what order, some twice."""
+    """The octets of a datagram, and its fragments as they arrive, some twice."""
     size = draw(st.integers(9, 400))
     cuts = sorted(
         8 * cut for cut in draw(st.sets(st.integers(1, 50), min_size=1)) if 8 * cut < size
@@ -106,7 +106,7 @@ def deliveries(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]]]:
 @both_families
 @settings(deadline=None, derandomize=True, max_examples=150)
 @given(deliveries())
-def test_in_any_order_and_some_twice(
+def test_fragments_are_reassembled_in_any_order_and_with_duplicates(
     family: int, delivery: tuple[int, list[tuple[int, int]]]
 ) -> None:
     size, parts = delivery
@@ -118,7 +118,7 @@ def test_in_any_order_and_some_twice(
 
 
 @both_families
-def test_the_header_is_that_of_the_first(family: int) -> None:
+def test_the_header_is_that_of_the_first_fragment(family: int) -> None:
     bench = Bench()
     head, tail = fragment(0, 16, family=family), fragment(16, 40, family=family)
     bench.add(replace(tail, ttl=3, tos=8))
@@ -131,7 +131,7 @@ def test_the_header_is_that_of_the_first(family: int) -> None:
 
 @both_families
 @pytest.mark.parametrize("other", ["identification", "src", "dst"])
-def test_those_of_two_datagrams_are_not_mixed(family: int, other: str) -> None:
+def test_fragments_of_two_datagrams_are_not_mixed(family: int, other: str) -> None:
     bench = Bench()
     fields: dict[str, Any] = {other: 8 if other == "identification" else OTHER[family]}
     assert bench.add(fragment(0, 16, family=family)) is None
@@ -175,7 +175,7 @@ def test_the_protocol_of_a_datagram_of_ipv6_is_what_its_first_fragment_says() ->
         ((0, 3, 2), None),
     ],
 )
-def test_congestion_that_one_fragment_met_is_that_of_the_whole(
+def test_the_datagram_has_ce_if_a_fragment_has_it(
     family: int, codepoints: tuple[int, ...], whole: int | None
 ) -> None:
     bench = Bench()
@@ -191,7 +191,7 @@ def test_congestion_that_one_fragment_met_is_that_of_the_whole(
     assert bench.held == 0
 
 
-# What does not
+# Fragments that are dropped
 
 
 @pytest.mark.rfc("5722:4")
@@ -209,8 +209,10 @@ def test_congestion_that_one_fragment_met_is_that_of_the_whole(
     ],
     ids=["over one", "around one", "over the last", "over the end", "beyond", "other end", "empty"],
 )
-def test_one_that_does_not_fit_ends_them_all(family: int, bad: Datagram, reason: str) -> None:
-    """As on Linux: who sends such wants two hosts to read two different things."""
+def test_an_overlap_or_a_contradictory_end_drops_the_datagram(
+    family: int, bad: Datagram, reason: str
+) -> None:
+    """As on Linux."""
     bench = Bench()
     bench.add_all(fragment(0, 16, family=family), fragment(24, 40, family=family))
     assert bench.add(replace(bad, src=THERE[family], dst=HERE[family])) is None
@@ -220,8 +222,10 @@ def test_one_that_does_not_fit_ends_them_all(family: int, bad: Datagram, reason:
 
 @both_families
 @pytest.mark.parametrize("part", [(0, 8), (8, 16), (0, 16), (8, 24), (0, 24), (32, 40)])
-def test_what_is_there_already_is_ignored(family: int, part: tuple[int, int]) -> None:
-    """Even if it was in two pieces, as on Linux."""
+def test_a_duplicate_is_ignored_even_of_two_adjoining_fragments(
+    family: int, part: tuple[int, int]
+) -> None:
+    """As on Linux."""
     bench = Bench()
     bench.add_all(
         *(fragment(start, end, 48, family) for start, end in ((0, 16), (16, 24), (32, 48)))
@@ -254,7 +258,7 @@ def test_what_is_there_already_is_ignored(family: int, part: tuple[int, int]) ->
         "tinier",
     ],
 )
-def test_one_that_cannot_be_is_dropped(family: int, bad: Datagram) -> None:
+def test_a_malformed_fragment_is_dropped_alone(family: int, bad: Datagram) -> None:
     bench = Bench()
     assert bench.add(replace(bad, src=THERE[family], dst=HERE[family])) is None
     assert (bench.held, bench.counted()) == (0, {BAD: 1})
@@ -282,7 +286,7 @@ def test_the_longest_datagram(family: int, most: int) -> None:
 
 
 @both_families
-def test_after_its_time_it_is_given_up(family: int) -> None:
+def test_an_incomplete_datagram_times_out(family: int) -> None:
     bench = Bench()
     bench.now = 5.0
     first = fragment(0, 16, family=family)
@@ -301,14 +305,14 @@ def test_after_its_time_it_is_given_up(family: int) -> None:
 
 @pytest.mark.rfc("1122:3.3.2")
 @both_families
-def test_nobody_is_told_of_one_whose_first_fragment_never_came(family: int) -> None:
+def test_without_the_first_fragment_no_time_exceeded_is_due(family: int) -> None:
     bench = Bench()
     bench.add_all(fragment(16, 24, family=family), fragment(24, 40, family=family))
     assert bench.fragments.expired(100.0) == []
     assert bench.counted() == {TIMEOUT: 2}
 
 
-def test_each_family_has_its_own_time() -> None:
+def test_each_family_has_its_own_lifetime() -> None:
     bench = Bench()
     bench.add(fragment(0, 16, family=6))
     bench.now = 1.0
@@ -320,7 +324,7 @@ def test_each_family_has_its_own_time() -> None:
 
 
 @both_families
-def test_a_peer_keeps_others_from_nothing(family: int) -> None:
+def test_the_datagrams_of_a_peer_are_limited(family: int) -> None:
     bench = Bench()
     bench.add(fragment(0, 16, family=family, src=OTHER[family]))
     for number in range(1000):
@@ -334,7 +338,7 @@ def test_a_peer_keeps_others_from_nothing(family: int) -> None:
 
 
 @both_families
-def test_a_peer_has_no_more_than_a_quarter_of_the_memory(family: int) -> None:
+def test_a_peer_takes_at_most_a_quarter_of_the_memory(family: int) -> None:
     bench = Bench()
     most = 0
     for number in range(1000):
@@ -345,7 +349,7 @@ def test_a_peer_has_no_more_than_a_quarter_of_the_memory(family: int) -> None:
 
 
 @both_families
-def test_all_together_have_no_more_than_all_memory(family: int) -> None:
+def test_the_memory_of_all_peers_is_limited(family: int) -> None:
     bench = Bench()
     most = 0
     for number in range(10_000):
@@ -359,7 +363,7 @@ def test_all_together_have_no_more_than_all_memory(family: int) -> None:
     assert bench.counts.total() == 10_000
 
 
-def test_the_oldest_of_either_family_makes_way() -> None:
+def test_the_oldest_datagram_of_either_family_is_evicted() -> None:
     bench = Bench(memory=4 * 8000)
     six, four = fragment(0, 4000, 8000, 6), fragment(0, 4000, 8000, 4)
     bench.add(six)
@@ -375,7 +379,7 @@ def test_the_oldest_of_either_family_makes_way() -> None:
 
 @pytest.mark.parametrize("gap", [0, 8], ids=["adjoining", "apart"])
 @pytest.mark.parametrize("size", [8, 48, 1480])
-def test_what_is_counted_is_what_is_taken(size: int, gap: int) -> None:
+def test_the_account_of_fragments_covers_the_memory_in_use(size: int, gap: int) -> None:
     step = size + gap
     tracemalloc.start()
     try:
@@ -392,7 +396,7 @@ def test_what_is_counted_is_what_is_taken(size: int, gap: int) -> None:
     assert bench.held * 0.5 < taken < bench.held
 
 
-def test_incomplete_datagrams_are_counted_as_what_they_take() -> None:
+def test_the_account_of_datagrams_covers_the_memory_in_use() -> None:
     tracemalloc.start()
     try:
         bench = Bench(memory=1 << 30)

@@ -25,7 +25,7 @@ def message(mtu: int, size: int) -> IcmpMessage:
 
 @pytest.mark.rfc("1191:4")
 @pytest.mark.parametrize("mtu", [552, 576, 1000, 1499])
-def test_a_router_says_what_would_have_fitted(mtu: int) -> None:
+def test_fragmentation_needed_reports_the_next_hop_mtu(mtu: int) -> None:
     assert reported_mtu(message(mtu, 1500)) == mtu
 
 
@@ -47,7 +47,7 @@ def test_less_than_every_module_must_forward_is_nonsense(mtu: int) -> None:
 
 
 @pytest.mark.parametrize("mtu", [68, 296, 551])
-def test_nobody_brings_us_below_552(mtu: int) -> None:
+def test_a_report_below_552_is_limited(mtu: int) -> None:
     """Linux's min_pmtu: a forged message must not make each octet cost forty."""
     assert reported_mtu(message(mtu, 1500)) == 552
 
@@ -86,7 +86,7 @@ def test_a_path_mtu_is_not_increased_by_a_message(mtu: int, size: int) -> None:
     assert reported_mtu(too_big(mtu, size)) is None
 
 
-def test_a_path_that_nobody_spoke_of_is_as_wide_as_the_link() -> None:
+def test_an_unknown_path_has_the_mtu_of_the_link() -> None:
     assert PathMtus(1500).get(THERE) == 1500
 
 

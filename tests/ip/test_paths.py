@@ -15,10 +15,12 @@ from tunstack.ip.address import packed
 from tunstack.ip.datagram import TCP, UDP, Datagram
 from tunstack.ip.icmp import IcmpMessage
 from tunstack.stack.limits import Limits
-from tunstack.tcp.segment import Segment
+from tunstack.tcp.segment import ACK, SYN, Segment
+from tunstack.tcp.sequence import MASK
 from tunstack.wire import (
     decode_datagram,
     decode_icmp,
+    decode_segment,
     encode_datagram,
     encode_icmp,
     encode_segment,
@@ -26,6 +28,7 @@ from tunstack.wire import (
 
 if TYPE_CHECKING:
     from tunstack.ip.icmp import Quote
+    from tunstack.stack.flow import Flow
 
 both = pytest.mark.parametrize("ends", BOTH, ids=["IPv4", "IPv6"])
 UNKNOWN = 253
@@ -298,7 +301,9 @@ def test_an_error_about_something_elsewhere_is_passed_on(ends: Ends) -> None:
     """Another process may have the same address, and what the error is about."""
     node, other, told = Node(), Node(), Told()
     other.stack.paths.error_handlers[UNKNOWN] = told
-    node.stack.paths.stray = lambda packet: other.stack.handle_stray(packet, other.now)
+    node.stack.paths.forward_icmp = lambda packet: other.stack.handle_forwarded_icmp(
+        packet, other.now
+    )
     node.icmp(ends, unreachable_port(ends, ours(ends)))
     assert [number for _, number in told.errors] == [errno.ECONNREFUSED]
     assert other.statistics == {}
@@ -360,3 +365,32 @@ def test_an_error_about_no_connection_is_unmatched(ends: Ends) -> None:
     packet = b"".join(encode_segment(ends.ours, ends.peer, 5000, 80, Segment(1)))
     node.icmp(ends, unreachable_port(ends, decode_datagram(packet)))
     assert node.statistics == {"icmp_received": 1, "icmp_unmatched": 1}
+
+
+@pytest.mark.rfc("1191:4", "8201:4", "5927:7")
+@both
+def test_a_path_mtu_is_lowered_for_a_connection_that_has_sent_what_is_quoted(ends: Ends) -> None:
+    node = Node()
+    flow, isn = connected(node, ends)
+    flow.send(bytes(3000), node.now)
+    node.stack.mark_pending(flow)
+    first, *_ = node.sent()
+    assert ends.header + len(first.payload) == 1500
+    forged = replace(first, payload=bytes(first.payload)[:4] + isn + bytes(first.payload)[8:])
+    node.icmp(ends, too_big(ends, 1300, forged))
+    assert node.statistics["icmp_unmatched"] == 1
+    assert node.stack.paths.mtus.get(ends.peer) == 1500
+    again = node.icmp(ends, too_big(ends, 1300, first))
+    assert node.stack.paths.mtus.get(ends.peer) == 1300
+    assert again
+    assert all(ends.header + len(each.payload) <= 1300 for each in again)
+
+
+def connected(node: Node, ends: Ends) -> tuple[Flow, bytes]:
+    """A connection to the peer, and the octets of a sequence number that is not outstanding."""
+    flow = node.stack.connect(ends.peer, 80, node.now)
+    [syn] = node.sent()
+    port, _, segment = decode_segment(syn)
+    answer = Segment(500, (segment.seq + 1) & MASK, SYN | ACK, 65535, mss=1460)
+    node.packet(b"".join(encode_segment(ends.peer, ends.ours, 80, port, answer)))
+    return flow, ((segment.seq - 1000) & MASK).to_bytes(4, "big")

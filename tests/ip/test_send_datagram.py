@@ -41,7 +41,7 @@ def of(size: int, *, df: bool = False) -> Datagram:
 
 
 @pytest.mark.parametrize("offload", [False, True], ids=["plain", "offload"])
-def test_what_fits_goes_whole(offload: bool) -> None:
+def test_a_datagram_within_the_mtu_is_not_fragmented(offload: bool) -> None:
     ours = stack(offload=offload)
     ours.output.send_datagram(of(1480, df=True), 0.0)
     [packet] = sent(ours)
@@ -65,7 +65,7 @@ def test_what_fits_goes_whole(offload: bool) -> None:
     ],
     ids=["link", "path", "path above link", "no path", "narrow", "longest"],
 )
-def test_what_does_not_fit_goes_in_fragments(
+def test_a_datagram_above_the_mtu_is_fragmented(
     mtu: int, path: int | None, size: int, count: int, offload: bool
 ) -> None:
     ours = stack(mtu, offload=offload)
@@ -94,7 +94,9 @@ def test_what_does_not_fit_goes_in_fragments(
     [(1481, True, None), (1000, True, 1000), (65516, False, None), (65516, True, None)],
     ids=["link", "path", "longer than IPv4 allows", "that with DF"],
 )
-def test_what_cannot_go_is_refused(size: int, df: bool, path: int | None) -> None:
+def test_emsgsize_with_df_or_above_the_longest_datagram(
+    size: int, df: bool, path: int | None
+) -> None:
     ours = stack()
     with fails(errno.EMSGSIZE):
         ours.output.send_datagram(of(size, df=df), 0.0, mtu=path)
@@ -105,7 +107,7 @@ def test_what_cannot_go_is_refused(size: int, df: bool, path: int | None) -> Non
 @pytest.mark.parametrize(
     ("protocol", "offset", "zero"), [(UDP, UDP_CHECKSUM, 0xFFFF), (TCP, TCP_CHECKSUM, 0)]
 )
-def test_a_checksum_that_was_left_to_the_link_is_filled_in_before_it_is_cut(
+def test_an_offloaded_checksum_is_filled_in_before_fragmentation(
     protocol: int, offset: int, zero: int
 ) -> None:
     """The field has the sum of the pseudo-header; the data is such that the checksum is 0, too."""
@@ -131,7 +133,7 @@ def test_a_checksum_that_was_left_to_the_link_is_filled_in_before_it_is_cut(
 
 
 @pytest.mark.parametrize("df", [False, True])
-def test_what_the_link_cuts_itself_goes_whole_with_its_header(df: bool) -> None:
+def test_a_datagram_for_segmentation_offload_is_not_fragmented(df: bool) -> None:
     vnet = HEADER.pack(NEEDS_CHECKSUM, GSO_UDP_L4, 28, 1000, 20, UDP_CHECKSUM)
     ours = stack(offload=True)
     ours.output.send_datagram(of(30_000, df=df), 0.0, vnet=vnet)
@@ -140,7 +142,7 @@ def test_what_the_link_cuts_itself_goes_whole_with_its_header(df: bool) -> None:
     assert decode_datagram(packet[VNET_SIZE:]).payload == of(30_000).payload
 
 
-def test_those_to_ourselves_are_looped() -> None:
+def test_datagrams_to_our_own_address_are_looped() -> None:
     ours = stack()
     ours.output.send_datagram(Datagram(OURS, OURS, UDP, bytes(3000)), 0.0)
     assert not ours.outgoing

@@ -82,7 +82,7 @@ class Judge:
         address: str = f"{OURS}/24",
         *,
         mtu: int = 1500,
-        patience: int = 10,
+        rto_min: int = 10,
         offload: bool | None = None,
         **parameters: Any,
     ) -> AsyncIterator[Host]:
@@ -91,15 +91,15 @@ class Judge:
         Args:
             address: The host's.
             mtu: Of its device.
-            patience: Seconds before either side sends anything again. By themselves they take 0.2,
+            rto_min: Seconds before either side sends anything again. By themselves they take 0.2,
                 for which a machine that is busy with other tests may be too slow: that tells
                 nothing about TCP. 0 to leave it at that.
             offload: Whether segmentation and checksums are left to the device; by default as the
                 judge has it.
             parameters: Of `Config`, where the host differs from the default.
         """
-        if patience:
-            parameters = {"rto_min": float(patience), "tail_loss_probe": False, **parameters}
+        if rto_min:
+            parameters = {"rto_min": float(rto_min), "tail_loss_probe": False, **parameters}
         config, namespace = Config(**parameters), self._namespace
         async with namespace.open_host(
             address,
@@ -108,10 +108,10 @@ class Judge:
             config=config,
             offload=self._offload if offload is None else offload,
         ) as host:
-            if patience:
+            if rto_min:
                 network = str(host.addresses[0].network)
                 route = ["ip", "route", "change", network, "dev", host.name, "scope", "link"]
-                await namespace.run_process([*route, "rto_min", f"{patience}s"])
+                await namespace.run_process([*route, "rto_min", f"{rto_min}s"])
             yield host
 
     def tap(self, seen: Observation) -> None:

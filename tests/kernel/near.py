@@ -69,7 +69,7 @@ async def open_tun(
     ns: Namespace, address: str, *, peer: str | None = None, offload: bool = False
 ) -> TunLink:
     """A device in `ns` that has no host: the test is its far end, or wraps it for a host."""
-    return await ns._kernel.open_tun(address, peer=peer, offload=offload)
+    return await ns.network.open_tun(address, peer=peer, offload=offload)
 
 
 @asynccontextmanager

@@ -74,7 +74,7 @@ async def ask(client: trio.socket.SocketType, address: tuple[str, int], *, by: s
 
 
 @pytest.mark.parametrize("role", ["client", "server"])
-async def test_both_ends_tell_by_tcp_info_that_the_syn_had_data(
+async def test_tcp_info_reports_data_in_the_syn_at_both_ends(
     ns: Namespace, host: Host, role: str
 ) -> None:
     """TCPI_OPT_SYN_DATA: not of the first connection, which fetches the cookie."""

@@ -193,7 +193,7 @@ def test_what_a_child_writes_into_a_capture_is_lost(tmp_path: Path) -> None:
         assert path.read_bytes() == whole
 
 
-async def test_what_is_gone_is_not_closed_again_in_a_child() -> None:
+async def test_a_closed_descriptor_is_not_closed_again_in_a_child() -> None:
     """The number of its descriptor may be another's by then."""
     async with tunstack.open_namespace() as ns, ns.open_host():
         before = descriptors()

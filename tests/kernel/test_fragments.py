@@ -194,8 +194,8 @@ def is_reply(packet: bytes, number: int) -> bool:
     return (kind, sequence) == (icmpv6.ECHO_REPLY, number)
 
 
-async def test_the_kernel_says_which_fragments_it_waited_for_in_vain() -> None:
-    """If the first was among them; a host of ours does the same: test_hostile_fragments.py."""
+async def test_the_kernel_sends_time_exceeded_if_the_first_fragment_came() -> None:
+    """A host of ours does the same: test_hostile_fragments.py."""
     datagram = Datagram(THERE_PACKED, HERE_PACKED, UDP, bytes(range(40)))
     first = replace(datagram, payload=datagram.payload[:24], more_fragments=True, identification=1)
     last = replace(datagram, payload=datagram.payload[24:], fragment_offset=24, identification=2)
@@ -214,7 +214,7 @@ async def test_the_kernel_says_which_fragments_it_waited_for_in_vain() -> None:
 FLOOD: Final = 20_000
 
 
-async def test_a_flood_of_fragments_keeps_a_transfer_from_nothing(
+async def test_a_transfer_completes_during_a_flood_of_fragments(
     ns: Namespace, judge: Judge
 ) -> None:
     """From many forged sources, each the beginning of another datagram."""

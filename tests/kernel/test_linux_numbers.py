@@ -51,7 +51,7 @@ async def test_the_least_buffer_is_linuxs(name: str, ns: Namespace) -> None:
     assert int(ns.sysctl(f"net.ipv4.tcp_{name}").split()[0]) == SMALLEST_BUFFER
 
 
-def test_data_is_given_up_when_linuxs_retransmissions_are_over() -> None:
+def test_data_times_out_after_linuxs_15_retransmissions() -> None:
     """15 of them, the first after 200 ms, each after twice the time, but at most 120 s."""
     total = sum(min(0.2 * 2**count, 120.0) for count in range(16))
     assert DEFAULTS["data_timeout"] == pytest.approx(total, abs=0.1)

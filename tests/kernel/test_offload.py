@@ -153,7 +153,7 @@ def test_a_kernel_that_cannot_offload_gives_a_plain_device(knows: bool) -> None:
     device.close()
 
 
-def test_a_kernel_that_refuses_any_device_is_heard() -> None:
+def test_an_error_of_the_kernel_is_reported() -> None:
     def refuse(flags: int) -> Any:
         raise OSError(errno.EPERM, "Operation not permitted")
 

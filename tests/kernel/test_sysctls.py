@@ -107,7 +107,7 @@ async def test_both_ways_with_an_mtu_at_which_the_kernel_fragments(
     """
     with pytest.raises(OSError, match="Invalid argument"):
         ns.sysctl("net.ipv4.tcp_min_snd_mss", 47)
-    async with judge.open_host(mtu=mtu, patience=0) as host, connected(ns, host, role) as pair:
+    async with judge.open_host(mtu=mtu, rto_min=0) as host, connected(ns, host, role) as pair:
         data = DATA[:30_000]
         assert await both_ways(pair, data) == (data, data)
         ours = host.statistics()

@@ -89,7 +89,7 @@ async def test_a_handshake_may_end_without_a_timestamp(who: Who) -> None:
 # What opens no connection
 
 
-async def test_a_listener_is_silent_about_what_is_no_syn(who: Who) -> None:
+async def test_a_listener_drops_segments_that_are_not_a_syn(who: Who) -> None:
     async with endpoint(who) as at:
         await at.listen()
         kinds = (0, FIN, PSH, URG, FIN | PSH | URG, SYN | FIN, SYN | FIN | PSH, SYN | RST)
@@ -104,7 +104,7 @@ async def test_a_listener_is_silent_about_what_is_no_syn(who: Who) -> None:
             assert answer.ack == 100 + bool(flags & FIN) + bool(flags & SYN)
 
 
-async def test_a_fin_beside_a_syn_is_not_forgiven_for_a_cookie(who: Who) -> None:
+async def test_a_syn_fin_with_a_cookie_is_dropped(who: Who) -> None:
     config = Config(fast_open_queue=16)
     async with endpoint(who, config=config, tcp_fastopen=3) as at:
         listener = await at.listen()
@@ -378,7 +378,7 @@ async def test_fragments_are_put_together_or_dropped(who: Who, mtu: int) -> None
             assert await are_one(at, number, pieces(number, parts)) is whole, what
 
 
-async def test_ecn_of_fragments_must_agree_but_for_congestion(who: Who) -> None:
+async def test_fragments_must_all_be_ect_or_none(who: Who) -> None:
     parts = [(0, 24), (24, 40)]
     codepoints = [(one, other) for one in range(4) for other in range(4)]
     async with endpoint(who) as at:
@@ -390,7 +390,7 @@ async def test_ecn_of_fragments_must_agree_but_for_congestion(who: Who) -> None:
             assert one_is_whole is ((one == 0) == (other == 0)), (one, other)
 
 
-async def test_df_in_fragments_says_nothing(who: Who) -> None:
+async def test_df_in_fragments_is_ignored(who: Who) -> None:
     async with endpoint(who) as at:
         assert await are_one(at, 1, pieces(1, [(0, 24), (24, 40)], dont_fragment=True))
 

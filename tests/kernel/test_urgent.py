@@ -43,7 +43,7 @@ async def test_the_kernel_finds_our_urgent_octet(ns: Namespace, judge: Judge, ro
 
 
 @pytest.mark.rfc("MUST-30", "MUST-32", "MUST-33", "MUST-62", "6093:3.1")
-async def test_the_kernels_urgent_data_is_heard_and_read_in_line(
+async def test_the_kernels_urgent_data_is_announced_and_read_in_line(
     ns: Namespace, judge: Judge, role: Role
 ) -> None:
     async with judge.open_host() as host, connected(ns, host, role) as (ours, theirs):
@@ -84,7 +84,7 @@ async def test_the_kernel_announces_what_our_closed_window_keeps_out(
     ns: Namespace, judge: Judge, role: Role
 ) -> None:
     async with (
-        judge.open_host(receive_buffer=SMALL, patience=0) as host,
+        judge.open_host(receive_buffer=SMALL, rto_min=0) as host,
         connected(ns, host, role) as (ours, theirs),
     ):
         stream = trio.SocketStream(theirs)

@@ -41,7 +41,7 @@ async def until(condition: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("role", ROLES)
 async def test_we_probe_the_kernels_closed_window(ns: Namespace, judge: Judge, role: Role) -> None:
     async with (
-        judge.open_host(patience=0) as host,
+        judge.open_host(rto_min=0) as host,
         connected(ns, host, role, kernels=BUFFER) as (near, far),
         trio.open_nursery() as nursery,
     ):
@@ -60,7 +60,7 @@ async def test_we_probe_the_kernels_closed_window(ns: Namespace, judge: Judge, r
 @pytest.mark.parametrize("role", ROLES)
 async def test_the_kernel_probes_our_closed_window(ns: Namespace, judge: Judge, role: Role) -> None:
     async with (
-        judge.open_host(patience=0) as host,
+        judge.open_host(rto_min=0) as host,
         connected(ns, host, role, ours=BUFFER) as (near, far),
         trio.open_nursery() as nursery,
     ):

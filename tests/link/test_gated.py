@@ -10,7 +10,7 @@ from tunstack.link.gated import GatedLink
 from tunstack.link.pair import memory_pair
 
 
-async def test_nobody_hears_of_packets_before_the_gate_opens() -> None:
+async def test_no_packets_are_reported_before_the_gate_opens() -> None:
     far, near = memory_pair()
     link = GatedLink(near)
     far.send([b"early"])

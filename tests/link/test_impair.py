@@ -81,7 +81,7 @@ def test_a_reordered_packet_is_passed_by_later_ones(timing: dict[str, Any]) -> N
     assert 5 < passed < 40
 
 
-def test_nobody_waits_for_a_reordered_packet() -> None:
+def test_packets_do_not_wait_for_a_reordered_one() -> None:
     path = impairer(reorder=1.0, delay=1.0)
     (held,) = path.admit(0.0)
     path.impairments = Impairments(delay=1.0)

@@ -254,7 +254,7 @@ class BrokenLink:
         self.closed += 1
 
 
-async def test_a_device_that_is_gone_is_told_of() -> None:
+async def test_a_deleted_device_is_reported() -> None:
     link = ImpairedLink(BrokenLink(receiving=errno.ENODEV))
     await link.wait_readable()
     with pytest.raises(OSError, match="broken") as caught:

@@ -82,7 +82,7 @@ async def test_a_persistent_device_must_have_been_made_for_several(
         queues.close()
 
 
-async def test_a_queue_tells_whether_its_device_was_deleted(namespace: NetworkNamespace) -> None:
+async def test_a_queue_detects_that_its_device_was_deleted(namespace: NetworkNamespace) -> None:
     queues = await namespace.open_queues(2, f"{OURS}/24")
     assert not any(map(is_deleted, queues.descriptors))
     await namespace.run_process(["ip", "link", "delete", queues.name])

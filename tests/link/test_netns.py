@@ -125,7 +125,7 @@ async def test_a_shell_command_runs_as_with_trio(namespace: NetworkNamespace) ->
 
 
 @pytest.mark.kernel
-async def test_a_command_that_is_not_there_is_told_from_one_that_fails(
+async def test_a_missing_command_is_distinguished_from_a_failing_one(
     namespace: NetworkNamespace, tmp_path: Path
 ) -> None:
     with pytest.raises(FileNotFoundError, match="no-such-program"):

@@ -64,7 +64,7 @@ async def start_sleeper(namespace: NetworkNamespace) -> int:
 
 
 @pytest.mark.kernel
-async def test_at_the_end_the_holder_the_processes_and_the_device_are_gone() -> None:
+async def test_at_the_end_no_holder_process_or_device_is_left() -> None:
     async with open_network_namespace() as namespace:
         link = await namespace.open_tun("198.51.100.2/24")
         inside = namespace.socket()
@@ -133,7 +133,7 @@ async def test_the_signals_that_end_our_process_group_do_not_end_the_holder() ->
 
 
 @pytest.mark.kernel
-async def test_a_holder_that_was_killed_is_told_and_its_processes_are_killed_all_the_same() -> None:
+async def test_a_killed_holder_is_reported_and_its_processes_are_killed() -> None:
     async with open_network_namespace() as namespace:
         sleeper = await start_sleeper(namespace)
         os.kill(namespace.pid, signal.SIGKILL)
@@ -169,7 +169,7 @@ PARENT = """
 @pytest.mark.parametrize(
     "number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda n: n.name
 )
-def test_when_the_parent_dies_of_a_signal_all_is_gone(number: signal.Signals) -> None:
+def test_when_the_parent_dies_of_a_signal_nothing_is_left(number: signal.Signals) -> None:
     with started(PARENT.format(fork=False)) as (parent, output):
         holder, child, sleeper, _ = map(int, output.readline().split())
         place = os.readlink(f"/proc/{holder}/ns/net")
@@ -184,7 +184,7 @@ def test_when_the_parent_dies_of_a_signal_all_is_gone(number: signal.Signals) ->
 
 @pytest.mark.kernel
 @pytest.mark.skipif(os.geteuid() != 0, reason="to look into a dead parent's namespace takes root")
-def test_when_the_parent_is_killed_its_device_is_gone() -> None:
+def test_when_the_parent_is_killed_its_device_is_deleted() -> None:
     with started(PARENT.format(fork=False)) as (parent, output):
         holder = int(output.readline().split()[0])
         with kept(holder) as namespace:

@@ -276,7 +276,7 @@ def test_a_capture_that_is_cut_off_gives_its_whole_packets_then_a_value_error(
             next(packets)
 
 
-def test_a_length_beyond_reason_is_a_value_error_and_read_by_nobody(tmp_path: Path) -> None:
+def test_an_excessive_length_is_a_value_error_and_not_read(tmp_path: Path) -> None:
     (path := tmp_path / "x.pcap").write_bytes(
         pcap([], 101) + struct.pack("<4I", 0, 0, 0xFFFFFFFF, 0xFFFFFFFF)
     )

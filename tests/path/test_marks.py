@@ -112,7 +112,7 @@ def test_every_packet_marked_leaves_two_segments(congestion: CongestionFactory) 
 
 
 @pytest.mark.rfc("3168:6.1.1.1")
-def test_a_path_that_swallows_what_asks_is_crossed_without() -> None:
+def test_a_path_that_drops_ecn_setup_syns_is_used_without_ecn() -> None:
     def middlebox(packet: bytes) -> tuple[bytes | None, bytes | None]:
         _, _, segment = decode_segment(decode_datagram(packet))
         return (None if segment.flags & 0xC0 else packet), None

@@ -39,7 +39,7 @@ def sender(server: Application) -> Flow:
     [(IPV4, 552), (IPV4, 576), (IPV4, 1000), (IPV4, 1499), (IPV6, 1280), (IPV6, 1499)],
 )
 @pytest.mark.parametrize("sack", [True, False])
-def test_a_router_that_speaks_costs_no_timeout(family: Family, mtu: int, sack: bool) -> None:
+def test_icmp_avoids_the_timeout(family: Family, mtu: int, sack: bool) -> None:
     """Nor is it taken for congestion."""
     box = Narrow(mtu)
     simulator = Simulator(
@@ -156,7 +156,7 @@ def test_a_forged_message_about_a_segment_that_is_not_outstanding_is_ignored(
 
 @pytest.mark.rfc("5927:7.2")
 @each_family
-def test_a_message_that_lies_about_what_arrives_is_not_believed(family: Family) -> None:
+def test_a_report_below_a_proven_size_is_deferred(family: Family) -> None:
     """Even if the attacker sees our packets."""
     simulator = Simulator(seed=1, impairments=PATH, family=family)
     _, server = simulator.connect()
@@ -207,7 +207,7 @@ def test_lost_probes_are_no_congestion() -> None:
 
 
 @pytest.mark.rfc("4821:7.7")
-def test_a_path_that_comes_back_is_used_in_full_again() -> None:
+def test_a_restored_path_is_used_in_full_again() -> None:
     """What looked like a black hole was a cable that somebody had pulled out for a while."""
     simulator = Simulator(seed=1, impairments=PATH)
     box = Narrow(1500, says=None)

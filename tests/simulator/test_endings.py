@@ -85,7 +85,7 @@ def test_at_random(first: int) -> None:
     for_each_seed(range(first, first + 100), run)
 
 
-def test_an_abort_in_the_middle_is_told_to_the_peer() -> None:
+def test_an_abort_resets_the_peer() -> None:
     def run(seed: int) -> None:
         simulator = Simulator(seed=seed, impairments=CLEAN)
         there, back = texts(1 << 20)
@@ -118,7 +118,7 @@ def test_data_for_whoever_closed_draws_a_reset() -> None:
 
 
 @pytest.mark.parametrize("ways", [(SILENCE, CLEAN), (CLEAN, SILENCE), (SILENCE, SILENCE)])
-def test_a_path_that_goes_silent_is_given_up(ways: tuple[Impairments, Impairments]) -> None:
+def test_a_black_hole_path_times_out(ways: tuple[Impairments, Impairments]) -> None:
     simulator = Simulator(seed=1, impairments=CLEAN)
     there, back = texts(1 << 20)
     client, server = simulator.connect()
@@ -164,7 +164,7 @@ def test_nobody_answers() -> None:
     assert simulator.now == Config().syn_timeout
 
 
-def test_nobody_listens() -> None:
+def test_without_a_listener() -> None:
     simulator = Simulator(seed=1, impairments=CLEAN)
     flow = simulator.client.stack.connect(simulator.server.address, 9, 0.0)
     finish(simulator)

@@ -115,7 +115,7 @@ def test_a_link_with_no_room_for_the_option_goes_without(mtu: int) -> None:
     finish(simulator)
 
 
-def test_a_syn_that_comes_twice_opens_twice_and_nobody_has_the_second() -> None:
+def test_a_duplicate_fast_open_syn_opens_a_connection_that_times_out() -> None:
     """RFC 7413 section 2.1 leaves it to the application; here it meets nobody, and is reset."""
     syns: list[bytes] = []
 

@@ -100,7 +100,7 @@ def test_a_packet_larger_than_the_path_takes_is_noticed(monkeypatch: pytest.Monk
     assert any("octets over 68" in why for why in failures(soak.soak))
 
 
-def test_a_failure_is_told_with_the_command_that_repeats_it(
+def test_a_failure_is_reported_with_the_command_that_repeats_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(seed: int, family: Family) -> Counter[str]:
@@ -117,6 +117,6 @@ def test_a_failure_is_told_with_the_command_that_repeats_it(
     assert "4 runs" in said
 
 
-def test_a_mark_that_is_echoed_in_time_wait_harms_nobody() -> None:
+def test_ece_in_time_wait_has_no_effect() -> None:
     """What is left of the connection has no congestion control; what is made of it again, has."""
     soak.soak(5728)

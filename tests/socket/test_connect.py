@@ -117,7 +117,7 @@ async def test_icmp_says_that_it_cannot_be(kind: int, code: int, number: int) ->
 
 
 @pytest.mark.rfc("5927:4.1")
-async def test_icmp_about_what_was_never_sent_is_not_believed() -> None:
+async def test_icmp_about_data_never_sent_is_ignored() -> None:
     """RFC 5927: whoever does not see our packets has to guess the sequence number."""
     async with host_and_peer() as (host, peer), trio.open_nursery() as nursery:
         nursery.start_soon(host.socket().connect, (THEIRS, PORT))
@@ -316,7 +316,7 @@ async def test_no_two_connections_have_the_same_name() -> None:
             await sockets[1].connect((THEIRS, PORT))
 
 
-async def test_open_tcp_stream_tells_whom_it_did_not_reach() -> None:
+async def test_open_tcp_stream_names_the_address_that_failed() -> None:
     async with host_pair() as (ours, theirs):
         with fails(errno.ECONNREFUSED) as caught:
             await ours.open_tcp_stream(THEIRS, PORT)
@@ -338,7 +338,7 @@ async def test_a_cancelled_open_tcp_stream_leaves_nothing() -> None:
         assert host.connections() == []
 
 
-async def test_a_connection_that_is_reset_at_once_is_told_by_connect() -> None:
+async def test_connect_raises_for_a_connection_that_is_reset_at_once() -> None:
     async with host_and_peer() as (host, peer), trio.open_nursery() as nursery:
 
         @nursery.start_soon

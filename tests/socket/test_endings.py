@@ -211,7 +211,7 @@ async def test_abort_resets(pair: Pair) -> None:
 
 
 @pytest.mark.rfc("MUST-12")
-async def test_a_reset_is_told_once_and_then_it_is_the_end() -> None:
+async def test_a_reset_is_raised_once_and_then_end_of_stream() -> None:
     """As on Linux: ECONNRESET, then the end of the stream, and EPIPE."""
     async with host_and_peer() as (host, peer):
         server = await accepted(host, peer)
@@ -229,7 +229,7 @@ async def test_a_reset_is_told_once_and_then_it_is_the_end() -> None:
             server.shutdown(SHUT_WR)
 
 
-async def test_a_reset_is_told_to_who_sends() -> None:
+async def test_a_reset_is_raised_by_send() -> None:
     async with host_and_peer() as (host, peer):
         server = await accepted(host, peer)
         peer.send(RST)
@@ -240,7 +240,7 @@ async def test_a_reset_is_told_to_who_sends() -> None:
             await server.send(b"x")
 
 
-async def test_so_error_tells_once() -> None:
+async def test_so_error_reports_once() -> None:
     async with host_and_peer() as (host, peer):
         server = await accepted(host, peer)
         assert server.getsockopt(SOL_SOCKET, SO_ERROR) == 0
@@ -252,7 +252,7 @@ async def test_so_error_tells_once() -> None:
 
 
 @pytest.mark.rfc("MUST-20", "MUST-21", "5482:3.1")
-async def test_a_peer_that_falls_silent_is_given_up() -> None:
+async def test_a_silent_peer_times_out() -> None:
     async with host_and_peer() as (host, peer):
         server = await accepted(host, peer)
         server.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_USER_TIMEOUT, 5000)
@@ -290,7 +290,7 @@ async def test_a_zero_window_is_probed_for_as_long_as_the_peer_answers() -> None
 # Closed
 
 
-async def test_closing_is_for_good_and_may_be_done_again(pair: Pair) -> None:
+async def test_closing_is_final_and_idempotent(pair: Pair) -> None:
     client, _ = pair
     assert client.fileno() != -1
     for _ in range(2):
@@ -305,7 +305,7 @@ async def test_with_closes() -> None:
         assert sock.fileno() == -1
 
 
-async def test_descriptors_are_told_apart_and_are_no_real_ones(pair: Pair) -> None:
+async def test_descriptors_are_unique_and_not_real_ones(pair: Pair) -> None:
     client, server = pair
     assert client.fileno() != server.fileno()
     assert min(client.fileno(), server.fileno()) > 1 << 20
@@ -399,7 +399,7 @@ async def test_a_reset_wakes_who_is_blocked(call: Callable[[Socket], Awaitable[o
             server.abort()
 
 
-async def test_streams_tell_our_end_from_the_networks(pair: Pair) -> None:
+async def test_streams_distinguish_our_close_from_network_errors(pair: Pair) -> None:
     client, server = map(trio.SocketStream, pair)
     server.socket.close()
     await client.send_all(b"x")

@@ -114,7 +114,7 @@ async def test_unix_and_netlink_sockets_and_pairs_are_the_kernels(
 
 
 @pytest.mark.parametrize("make", MAKERS)
-async def test_who_wants_the_kernels_asks_for_them(make: Callable[..., Any]) -> None:
+async def test_kernel_sockets_are_available_on_request(make: Callable[..., Any]) -> None:
     async with host_and_peer() as (host, _):
         with host.socket_factory(others="kernel"):
             assert isinstance(make(), (Socket, StdlibSocket))
@@ -269,7 +269,7 @@ async def test_trios_serve_tcp_listens_on_the_host_alone(host: str | None) -> No
         nursery.cancel_scope.cancel()
 
 
-async def test_where_there_is_only_ipv6_nobody_can_listen() -> None:
+async def test_listening_on_ipv6_only_is_refused() -> None:
     async with host_and_peer() as (host, _):
         with host.socket_factory(), nothing_is_the_kernels(), fails(errno.EAFNOSUPPORT):
             await trio.open_tcp_listeners(PORT, host="::")

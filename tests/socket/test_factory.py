@@ -83,7 +83,7 @@ async def test_trios_serve_tcp_listens_on_it() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_trio_reports_that_nobody_listens() -> None:
+async def test_trio_reports_connection_refused() -> None:
     async with host_pair() as (ours, _):
         with ours.socket_factory(), pytest.raises(OSError, match="all attempts to connect"):
             await trio.open_tcp_stream(THEIRS, PORT)

@@ -156,7 +156,7 @@ async def test_what_is_sent_during_the_handshake_waits_for_room() -> None:
 
 
 @pytest.mark.parametrize("end", ["shutdown", "close"])
-async def test_one_that_waits_for_data_may_be_given_up(end: str) -> None:
+async def test_a_connection_that_waits_for_data_may_be_evicted(end: str) -> None:
     async with host_and_peer() as (host, peer):
         await get_cookie(host, peer)
         client = early(host)

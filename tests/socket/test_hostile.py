@@ -301,7 +301,7 @@ packets = st.one_of(
 
 @examples
 @given(st.lists(packets, min_size=1, max_size=20))
-async def test_whatever_comes_the_connection_goes_on(many: list[bytes]) -> None:
+async def test_no_invalid_segment_ends_the_connection(many: list[bytes]) -> None:
     async with host_and_peer(**UNHURRIED) as (host, peer):
         listener = await listening(host)
         await peer.connect()
@@ -319,7 +319,7 @@ async def test_whatever_comes_the_connection_goes_on(many: list[bytes]) -> None:
 @given(
     st.lists(st.tuples(st.integers(1 << 17, (1 << 32) - (1 << 17)), sound_segments), max_size=20)
 )
-async def test_whatever_comes_from_outside_the_window_the_connection_goes_on(
+async def test_segments_outside_the_window_do_not_end_the_connection(
     many: list[tuple[int, Segment]],
 ) -> None:
     """Segments with the right ports, of somebody who does not see the connection's numbers."""

@@ -1,4 +1,4 @@
-"""Fragments that should never arrive: they are dropped, counted by reason, and disturb nobody."""
+"""Malformed, overlapping and incomplete fragments are dropped and counted by reason."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ async def test_it_is_dropped_and_counted_by_its_reason(exchange: Exchange, what:
 
 
 @pytest.mark.rfc("1122:3.3.2")
-async def test_its_sender_is_told_where_the_first_fragment_came(exchange: Exchange) -> None:
+async def test_time_exceeded_is_sent_if_the_first_fragment_came(exchange: Exchange) -> None:
     host, peer, _ = exchange
     peer.link.send([part(0, 16)])
     peer.link.send([part(16, 24)])
@@ -148,7 +148,7 @@ async def test_its_sender_is_told_where_the_first_fragment_came(exchange: Exchan
     await goes_on(exchange)
 
 
-async def test_nobody_is_told_where_it_did_not(exchange: Exchange) -> None:
+async def test_time_exceeded_is_not_sent_without_the_first_fragment(exchange: Exchange) -> None:
     host, peer, _ = exchange
     peer.link.send([part(8, 16)])
     await trio.sleep(100)
@@ -156,7 +156,7 @@ async def test_nobody_is_told_where_it_did_not(exchange: Exchange) -> None:
     assert host.statistics()["fragment_timeout"] == 1
 
 
-async def test_how_many_are_told_is_bounded(exchange: Exchange) -> None:
+async def test_time_exceeded_is_rate_limited(exchange: Exchange) -> None:
     host, peer, _ = exchange
     for number in range(1000):
         peer.link.send([part(0, 16, number=number)])
@@ -181,7 +181,7 @@ fragments = st.builds(
 
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(st.lists(fragments, min_size=1, max_size=30))
-async def test_whatever_comes_the_connection_goes_on(many: list[bytes]) -> None:
+async def test_no_fragments_end_the_connection(many: list[bytes]) -> None:
     async with host_and_peer(delayed_ack=10.0, rto_min=10.0) as (host, peer):
         listener = await listening(host)
         await peer.connect()

@@ -205,15 +205,11 @@ async def test_a_full_link_delivers_later() -> None:
         assert client.tcp_info().retransmits == 0
 
 
-@pytest.mark.parametrize(("bound", "number"), [("", 6), ("_OCTETS", 6 * 1500 + 1499)])
-async def test_what_a_full_link_never_takes_is_lost_and_sent_again(
-    monkeypatch: pytest.MonkeyPatch, bound: str, number: int
-) -> None:
-    """The queue for it is bounded, in packets and in octets."""
-    monkeypatch.setattr(f"tunstack.host.loop._MAX_OUTGOING{bound}", number)
+async def test_packets_beyond_a_full_links_queue_are_dropped_and_retransmitted() -> None:
     link, far = memory_pair()
     valve = Valve(link)
     async with Host(valve, [f"{OURS}/24"]) as ours, Host(far, [f"{THEIRS}/24"]) as theirs:
+        ours.max_outgoing = 6
         client, server = await connected(ours, theirs)
         valve.full = True
         await client.send(bytes(10 * 1448))
@@ -222,6 +218,14 @@ async def test_what_a_full_link_never_takes_is_lost_and_sent_again(
         client.shutdown(trio.socket.SHUT_WR)
         valve.empty()
         assert await read_to_end(server) == bytes(10 * 1448)
+
+
+@pytest.mark.parametrize("mtu", [576, 1500, 9000, 65535])
+def test_the_queue_of_a_full_link_is_bounded_in_packets_and_octets(mtu: int) -> None:
+    link, _ = memory_pair(mtu=mtu)
+    queue = Host(link, [f"{OURS}/24"]).max_outgoing
+    assert 100 < queue <= 10_000
+    assert queue * mtu <= 16 << 20
 
 
 async def test_a_link_that_fails_is_enetdown_everywhere(caplog: pytest.LogCaptureFixture) -> None:
@@ -325,7 +329,7 @@ async def test_an_answer_that_is_there_comes_before_the_timer_that_waits_for_it(
 # Bugs of ours
 
 
-async def test_a_bug_in_processing_a_packet_is_counted_and_told_and_others_go_on(
+async def test_an_exception_in_processing_a_packet_is_counted_and_logged_and_others_continue(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     right = Stack.handle_packet

@@ -45,7 +45,7 @@ async def exchange_begins(client: Host, listener: Socket) -> tuple[Socket, Socke
     return near, far
 
 
-async def test_uploads_that_nobody_reads_wait_and_one_that_is_read_goes_on(
+async def test_uploads_that_are_not_read_wait_and_one_that_is_read_continues(
     autojump_clock: MockClock,
 ) -> None:
     data = Random(1).randbytes(200_000)
@@ -84,7 +84,7 @@ async def test_uploads_that_nobody_reads_wait_and_one_that_is_read_goes_on(
         assert client.statistics()["memory_held"] == 0
 
 
-async def test_downloads_that_nobody_takes_wait_and_one_that_is_taken_goes_on(
+async def test_downloads_that_are_not_read_wait_and_one_that_is_read_continues(
     autojump_clock: MockClock,
 ) -> None:
     """Send buffers count as well, and who waits to send is told when there is room again."""

@@ -123,7 +123,7 @@ async def test_what_was_accepted_survives_its_listener() -> None:
         assert await server.recv(100) == b"still there?"
 
 
-async def test_a_connection_that_was_reset_is_accepted_and_tells() -> None:
+async def test_a_connection_that_was_reset_is_accepted_and_raises_its_error() -> None:
     """As on Linux: the one who accepts learns what became of it from the socket."""
     async with host_and_peer() as (host, peer):
         listener = await listening(host)
@@ -176,7 +176,7 @@ async def test_the_backlog_can_be_changed() -> None:
 
 
 @pytest.mark.rfc("MUST-22")
-async def test_a_half_open_connection_is_given_up() -> None:
+async def test_a_half_open_connection_times_out() -> None:
     async with host_and_peer() as (host, peer):
         listener = await listening(host)
         peer.host_port = PORT
@@ -331,7 +331,7 @@ async def test_a_listener_on_one_address_is_deaf_on_others() -> None:
         assert stream.socket.getsockname()[0] == OTHER
 
 
-async def test_what_a_listener_was_told_holds_for_its_connections() -> None:
+async def test_accepted_connections_inherit_the_listeners_options() -> None:
     async with host_pair() as (ours, theirs):
         listener = theirs.socket()
         options = {
@@ -364,7 +364,7 @@ async def defers(host: Host, seconds: int) -> Socket:
 
 
 @pytest.mark.parametrize("flags", [ACK, ACK | FIN])
-async def test_who_says_nothing_is_not_accepted_until_it_does(flags: int) -> None:
+async def test_deferred_accept_waits_for_data(flags: int) -> None:
     """TCP_DEFER_ACCEPT: the ACK that would end the handshake needs data with it, or the end."""
     async with host_and_peer() as (host, peer):
         listener = await defers(host, 10)

@@ -88,7 +88,7 @@ async def test_it_never_is_when_the_connection_breaks() -> None:
 @pytest.mark.rfc("MUST-47")
 @pytest.mark.rfc("MUST-56")
 @pytest.mark.rfc("SHLD-25")
-async def test_what_icmp_says_is_told_to_who_waits_for_it() -> None:
+async def test_an_icmp_error_wakes_wait_soft_error() -> None:
     async with host_and_peer() as (host, peer):
         server = await accepted(host, peer)
         told: list[int | None] = []
@@ -110,7 +110,7 @@ async def test_what_icmp_says_is_told_to_who_waits_for_it() -> None:
 
 
 @pytest.mark.rfc("MUST-47")
-async def test_what_was_wrong_before_is_told_once() -> None:
+async def test_an_earlier_soft_error_is_returned_once() -> None:
     async with host_and_peer() as (host, peer):
         server = await accepted(host, peer)
         await server.send(b"x")
@@ -138,7 +138,7 @@ async def test_who_does_not_ask_is_not_disturbed() -> None:
 
 
 @pytest.mark.rfc("MUST-47")
-async def test_so_error_tells_of_it_once() -> None:
+async def test_so_error_reports_it_once() -> None:
     """As on Linux."""
     async with host_and_peer() as (host, peer):
         server = await accepted(host, peer)
@@ -151,7 +151,7 @@ async def test_so_error_tells_of_it_once() -> None:
 
 @pytest.mark.rfc("SHLD-9")
 @pytest.mark.rfc("SHLD-10")
-async def test_a_silent_peer_is_told_of_before_it_is_given_up(autojump_clock: MockClock) -> None:
+async def test_r1_is_reported_before_r2(autojump_clock: MockClock) -> None:
     async with host_and_peer() as (host, peer):
         server = await accepted(host, peer)
         server.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, 60_000)

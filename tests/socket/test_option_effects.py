@@ -61,7 +61,7 @@ def set_tcp(sock: Socket, **options: int) -> None:
 
 @pytest.mark.rfc("MUST-24")
 @pytest.mark.rfc("MUST-27")
-async def test_an_idle_peer_that_is_gone_is_found_out(autojump_clock: MockClock) -> None:
+async def test_keep_alive_detects_a_dead_peer(autojump_clock: MockClock) -> None:
     async with host_and_peer() as (host, peer):
         server = await accepted(host, peer)
         set_tcp(server, keepidle=10, keepintvl=2, keepcnt=3)
@@ -156,7 +156,7 @@ async def test_lingering_for_no_time_resets(autojump_clock: MockClock) -> None:
         assert ours.connections() == []
 
 
-async def test_lingering_gives_up_what_is_not_acknowledged_by_then(
+async def test_lingering_resets_what_is_not_acknowledged_in_time(
     autojump_clock: MockClock,
 ) -> None:
     async with host_and_peer() as (host, peer):
@@ -189,7 +189,7 @@ async def test_lingering_lets_what_is_acknowledged_in_time_end_as_ever(
 
 
 @pytest.mark.parametrize(("value", "seconds"), [(7, 7), (0, 60), (-1, 0)])
-async def test_nobody_waits_in_fin_wait_2_for_longer_than_said(
+async def test_fin_wait_2_of_an_orphan_is_limited(
     value: int, seconds: float, autojump_clock: MockClock
 ) -> None:
     async with host_and_peer() as (host, peer):
@@ -397,7 +397,7 @@ async def test_tcp_info_counts_a_fin_beside_data_as_nothing_and_tells_since_when
         assert 0 < times[0] < 2500  # It was sent again meanwhile, at 1.4 s.
 
 
-async def test_tcp_info_of_a_listener_tells_who_waits_and_how_many_may() -> None:
+async def test_tcp_info_of_a_listener_has_queue_length_and_backlog() -> None:
     async with host_and_peer() as (host, peer):
         listener = await listening(host, backlog=7)
         await peer.connect()

@@ -25,7 +25,7 @@ def after(*sleeps: float) -> int:
 
 
 @pytest.mark.parametrize("sleeps", [(), (SOON,), (LATE, LATE, LATE), (SOON, LATE, SOON)])
-def test_whom_packets_reach_now_and_then_looks_once(sleeps: tuple[float, ...]) -> None:
+def test_no_polling_when_packets_are_rare(sleeps: tuple[float, ...]) -> None:
     assert after(*sleeps) == 0
 
 

@@ -57,7 +57,7 @@ async def test_recv_gives_what_is_there_and_at_most_what_was_asked_for(pair: Pai
     assert [await server.recv(4), await server.recv(4)] == [b"abcd", b"ef"]
 
 
-async def test_recv_of_nothing_says_nothing_about_the_end(pair: Pair) -> None:
+async def test_recv_of_size_zero_does_not_report_the_end(pair: Pair) -> None:
     client, server = pair
     assert await server.recv(0) == b""
     await client.send(b"x")
@@ -192,7 +192,7 @@ async def test_flags_without_effect_are_taken(pair: Pair, flag: int, kernels: bo
             assert await client.sendmsg([b"b"], (), socket.MSG_DONTWAIT) == 1
 
 
-async def test_who_sends_nothing_gets_in_nobodys_way() -> None:
+async def test_an_empty_send_does_not_conflict_with_a_blocked_one() -> None:
     """Nor is what two send mixed: the second is refused, whatever it has to say."""
     async with host_pair() as (ours, theirs):
         client, server = await connected(ours, theirs, buffer=SMALL)
@@ -287,7 +287,7 @@ async def both_ways(one: Socket, other: Socket) -> tuple[bytes, bytes]:
 
 @pytest.mark.parametrize("mtu", [68, 576, 1500, 9000, 65535])
 async def test_much_data_both_ways_at_every_mtu(mtu: int) -> None:
-    # With patience: on a busy machine an answer may take longer than 200 ms.
+    # With time: on a busy machine an answer may take longer than 200 ms.
     async with host_pair(mtu=mtu, rto_min=5.0) as (ours, theirs):
         assert await both_ways(*await connected(ours, theirs)) == (DATA, DATA)
         assert ours.statistics()["retransmission_timeout"] == 0

@@ -56,7 +56,7 @@ async def test_what_a_batch_brought_is_read_before_the_next() -> None:
         assert 20_000 < most <= link.largest * MSS
 
 
-async def test_who_does_not_read_holds_nobody_up() -> None:
+async def test_an_application_that_does_not_read_blocks_no_other() -> None:
     async with host_pair() as (ours, theirs):
         near, _far = await connected(ours, theirs)
         steps = Steps(theirs)

@@ -56,7 +56,7 @@ async def test_urgent_data_is_announced_and_read_in_line(pair: Pair) -> None:
 
 
 @pytest.mark.rfc("MUST-32")
-async def test_each_announcement_is_told_once(pair: Pair) -> None:
+async def test_each_announcement_is_reported_once(pair: Pair) -> None:
     client, server = pair
     for word in (b"one", b"two"):
         await client.send(word, MSG_OOB)

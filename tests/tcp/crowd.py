@@ -12,11 +12,12 @@ Numbers are absolute here: who attacks has no others.
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv6Interface
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tunstack.ip.datagram import TCP
+from tunstack.ip.family import IPV4, IPV6
 from tunstack.stack import opening
 from tunstack.stack.flow import Flow
 from tunstack.stack.stack import Stack
@@ -27,6 +28,7 @@ from tunstack.wire import decode_datagram, decode_frame, decode_segment, encode_
 
 if TYPE_CHECKING:
     from tunstack.ip.datagram import Buffer, Datagram
+    from tunstack.ip.family import Family
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
     from tunstack.tcp.connection.state import State
@@ -34,6 +36,11 @@ if TYPE_CHECKING:
 
 HERE: Final = IPv4Interface("198.51.100.2/24")
 OURS: Final = HERE.ip.packed
+HERE6: Final = IPv6Interface("2001:db8::2/64")
+OURS6: Final = HERE6.ip.packed
+_OURS: Final = {IPV4: OURS, IPV6: OURS6}
+_PEER_AT: Final = {IPV4: 3, IPV6: 7}
+"""The octet in which the addresses of peers differ: in IPv6 each has a /64."""
 PORT: Final = 80
 MSS: Final = 1460
 CONFIG: Final = Config(mss=MSS, receive_buffer=1 << 20, send_buffer=1 << 20)
@@ -58,9 +65,11 @@ def state(flow: Flow) -> State:
 
 
 class Crowd:
-    """A stack that listens on `PORT`, its clock, and whoever is around.
+    """A stack that listens on `PORT` in both families, its clock, and whoever is around.
 
     Attributes:
+        family: Of those who are around.
+        ours: The address that they talk to.
         observed: What the stack told of itself, so far.
         latest: What it sent last.
     """
@@ -73,13 +82,16 @@ class Crowd:
         backlog: int = 5,
         seed: int = 1,
         offload: bool = False,
+        family: Family = IPV4,
     ) -> None:
         self.now = 1000.0
+        self.family = family
+        self.ours = _OURS[family]
         self.offload = offload
         self.observed: list[Observation] = []
         self.latest: list[Packet] = []
         self.stack = Stack(
-            [HERE],
+            [HERE, HERE6],
             1500,
             rng=Random(seed),
             config=config,
@@ -98,7 +110,9 @@ class Crowd:
         """Somebody new, who will talk to `port`; `offer` is what its SYN says."""
         self._peers += 1
         host, sport = self._peers % 250, 1024 + self._peers // 250
-        return Peer(self, bytes((198, 51, 100, 3 + host)), sport, port, offer)
+        at = _PEER_AT[self.family]
+        address = self.ours[:at] + bytes((3 + host,)) + self.ours[at + 1 :]
+        return Peer(self, address, sport, port, offer)
 
     def peers(self, count: int) -> list[Peer]:
         return [self.peer() for _ in range(count)]
@@ -117,7 +131,7 @@ class Crowd:
 
     def flow(self, peer: Peer) -> Flow | None:
         """Our end of the peer's connection, if there is one."""
-        return self.stack.demux.find((OURS, peer.port, peer.address, peer.sport))
+        return self.stack.demux.find((self.ours, peer.port, peer.address, peer.sport))
 
     def packet(self, packet: bytes) -> list[Packet]:
         """A packet arrives; returns what the stack sends then."""
@@ -184,7 +198,9 @@ class Peer:
         """The packet, or frame, in which a segment of its arrives."""
         offload = self.crowd.offload
         return b"".join(
-            encode_segment(self.address, OURS, self.sport, self.port, segment, offload=offload)
+            encode_segment(
+                self.address, self.crowd.ours, self.sport, self.port, segment, offload=offload
+            )
         )
 
     def arrive(self, segment: Segment) -> list[Segment]:

@@ -19,7 +19,7 @@ from tunstack.tcp.segment import ACK, PSH, SYN
 
 if TYPE_CHECKING:
     from tunstack.tcp.congestion import CongestionControl
-    from tunstack.tcp.recovery.recovery import Phase
+    from tunstack.tcp.recovery.recovery_variables import Phase
 
 TEXT: Final = bytes(n % 251 for n in range(400_000))
 RTT: Final = 0.1

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tunstack.tcp.connection.state import State
     from tunstack.tcp.receiver.reassembly import Reassembly
     from tunstack.tcp.recovery.rack import Rack
-    from tunstack.tcp.recovery.recovery import Phase
+    from tunstack.tcp.recovery.recovery_variables import Phase
     from tunstack.tcp.recovery.scoreboard import Scoreboard
     from tunstack.tcp.sender.sender import Sender
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tests.simulator.verdict import CountedCubic
 from tests.tcp.inspection import Tcb
+from tunstack.ip.family import IPV4
 from tunstack.simulator import Application, Simulator
 from tunstack.tcp.config import Config
-from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.recovery.recovery_variables import Phase
 from tunstack.tcp.segment import FIN, SYN
 from tunstack.wire import decode_datagram, decode_segment
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tunstack.ip.datagram import Buffer
+    from tunstack.ip.family import Family
     from tunstack.stack.flow import Flow
     from tunstack.stack.observation import Observation
     from tunstack.tcp.segment import Segment
@@ -30,7 +32,7 @@ DELAY: Final = 0.05
 PACE: Final = 0.001
 """Seconds that a packet of the server's occupies the path: they come one after the other."""
 MTU: Final = 1052
-"""A segment has 1000 octets beside timestamps."""
+"""A segment has 1000 octets beside timestamps; so the MSS is what an IPv4 link allows."""
 
 Fate: TypeAlias = float | None
 """How much longer than others it takes, in seconds; None if it is lost."""
@@ -89,13 +91,16 @@ class ScriptedTransfer:
         sender: The server's connection.
     """
 
-    def __init__(self, segments: int, script: Script, **config: Any) -> None:
+    def __init__(
+        self, segments: int, script: Script, *, family: Family = IPV4, **config: Any
+    ) -> None:
         timestamps = config.get("timestamps", True)
         self._size = 1000 if timestamps else 1012
         self._path = Path(script, self._size)
         self.lines: list[str] = []
         setup = Config(mss=MTU - 40, congestion=CountedCubic, **config)
-        self._simulator = Simulator(seed=3, mtu=MTU, config=setup, tap=self._observe)
+        mtu = max(MTU, family.minimum_mtu)
+        self._simulator = Simulator(seed=3, mtu=mtu, config=setup, tap=self._observe, family=family)
         simulator = self._simulator
         simulator.client.impairer = _Straight()  # type: ignore[assignment]
         simulator.server.impairer = self._path  # type: ignore[assignment]

@@ -183,7 +183,7 @@ def test_one_connection_more_takes_the_place_of_the_oldest_in_time_wait() -> Non
     assert peer.ack() == []
 
 
-def test_then_of_the_oldest_whose_application_has_gone() -> None:
+def test_then_of_the_oldest_orphan() -> None:
     """It was closed, and its peer takes nothing: it could stay for ever."""
     crowd = Crowd(limits=Limits(connections=2))
     peer, flow = crowd.connected()
@@ -202,7 +202,7 @@ def test_then_of_the_oldest_whose_application_has_gone() -> None:
     assert reset.flags == RST
 
 
-def test_whose_connection_is_given_up_hears_of_it() -> None:
+def test_an_evicted_connection_raises() -> None:
     crowd = Crowd(limits=Limits(connections=1))
     peer, flow = crowd.connected()
     flow.send(b"not taken yet", crowd.now)

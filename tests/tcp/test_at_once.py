@@ -68,7 +68,7 @@ def test_it_goes_out_without_a_flush() -> None:
     assert crowd.stack.deadline() is not None  # The timers know of it.
 
 
-def test_where_not_all_is_ordinary_it_waits_for_the_flush() -> None:
+def test_off_the_fast_path_it_waits_for_the_flush() -> None:
     crowd, flow = exchange(at_once=False)
     crowd.stack.send(flow, b"hello", crowd.now)
     assert not crowd.stack.outgoing
@@ -222,7 +222,7 @@ def test_a_reply_that_leaves_late_is_timed_from_then(delay: float, timed_from: f
     """After that its state is as of one that was given only then; a few milliseconds are let be."""
     crowd, flow = exchange(at_once=True)
     crowd.stack.send(flow, bytes(100), crowd.now)
-    crowd.stack.replies_leave([flow], crowd.now + delay)
+    crowd.stack.restamp_replies([flow], crowd.now + delay)
     other, later = exchange(at_once=True)
     other.stack.send(later, bytes(100), crowd.now + timed_from)
     assert Tcb(flow).transfer_state == Tcb(later).transfer_state

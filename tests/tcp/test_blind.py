@@ -93,7 +93,7 @@ def test_a_syn_again_draws_the_syn_ack_again_a_few_times_and_no_more() -> None:
 
 
 @pytest.mark.rfc("5961:7")
-def test_challenges_of_one_connection_tell_nothing_of_another() -> None:
+def test_challenges_of_one_connection_reveal_nothing_of_another() -> None:
     """CVE-2016-5696: with one limit for all, an outsider counted those that were left to him."""
     crowd = Crowd(backlog=10)
     (attacker, _), (victim, _) = crowd.connected(), crowd.connected()
@@ -119,7 +119,7 @@ def icmp_error(crowd: Crowd, segment: Segment, flow: Flow, code: int = HOST_UNRE
     ("offset", "believed"),
     [(0, True), (500, True), (999, True), (1000, False), (-1, False), (1 << 31, False)],
 )
-def test_an_icmp_error_is_believed_if_it_quotes_what_is_outstanding(
+def test_an_icmp_error_must_quote_an_outstanding_sequence_number(
     offset: int, believed: bool
 ) -> None:
     crowd = Crowd()
@@ -168,7 +168,7 @@ def differences(numbers: list[int]) -> Counter[int]:
 @pytest.mark.rfc("6528:3")
 @pytest.mark.rfc("MUST-9")
 @pytest.mark.parametrize("policy", ["when full", "always"])
-def test_numbers_of_one_connection_tell_nothing_of_the_next(policy: Any) -> None:
+def test_the_isn_of_one_connection_reveals_nothing_of_the_next(policy: Any) -> None:
     """To different ports at one moment, as nmap asks; cookies as well."""
     crowd = Crowd(limits=Limits(syncookies=policy), backlog=1000)
     isns, clocks = [], []
@@ -303,7 +303,7 @@ def test_icmp_errors_are_limited_for_each_peer_and_pings_are_not() -> None:
     assert crowd.statistics["icmp_suppressed"] == 80
 
 
-def test_a_connection_goes_on_whatever_strangers_draw() -> None:
+def test_the_reset_limit_does_not_affect_connections() -> None:
     crowd = Crowd(limits=Limits(resets=1))
     peer, flow = crowd.connected()
     for _ in range(100):

@@ -145,7 +145,7 @@ def test_many_acknowledged_chunks_are_let_go() -> None:
     assert sum(map(len, chunks)) < 8192
 
 
-def test_what_nobody_can_change_is_not_copied() -> None:
+def test_immutable_data_is_not_copied() -> None:
     buffer = SendBuffer(0)
     data = text(10_000)
     with memoryview(data)[1000:9000] as view:  # So do trio's streams.

@@ -227,7 +227,7 @@ def test_fin_with_data_is_sent_again() -> None:
 
 @pytest.mark.rfc("MUST-20")
 @pytest.mark.parametrize("make", [fin_wait_1, last_ack])
-def test_fin_without_an_answer_is_given_up(make: Callable[..., Bench]) -> None:
+def test_an_unacknowledged_fin_times_out(make: Callable[..., Bench]) -> None:
     bench = make(config=replace(CONFIG, user_timeout=100.0), peer=WITHOUT_SACK)
     bench.advance(99.9)
     assert len(bench.drain()) == 8
@@ -249,7 +249,7 @@ def test_time_wait_lasts_2_msl() -> None:
 
 
 @pytest.mark.rfc("MUST-13")
-def test_fin_again_in_time_wait_is_acknowledged_and_the_wait_begins_anew(numbers: Numbers) -> None:
+def test_a_retransmitted_fin_in_time_wait_is_acknowledged_and_restarts_it(numbers: Numbers) -> None:
     bench = time_wait(**numbers)
     bench.advance(59.0)
     assert bench.arrive(FIN | ACK, seq=1) is Verdict.DUPLICATE
@@ -260,7 +260,7 @@ def test_fin_again_in_time_wait_is_acknowledged_and_the_wait_begins_anew(numbers
     bench.expect_state(S.CLOSED)
 
 
-def test_another_fin_in_time_wait_begins_the_wait_anew_as_well() -> None:
+def test_another_fin_in_time_wait_restarts_it_as_well() -> None:
     """Section 3.10.7.4, eighth, to the letter: it should not occur."""
     bench = time_wait()
     bench.advance(59.0)
@@ -383,7 +383,7 @@ def test_abort_after_both_syns_crossed() -> None:
     assert bench.told == ["failed"]
 
 
-def test_calls_after_an_abort_tell_of_it() -> None:
+def test_calls_after_an_abort_raise() -> None:
     bench = established()
     bench.abort()
     bench.expect(RST)

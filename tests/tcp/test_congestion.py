@@ -169,7 +169,7 @@ def test_a_loss_leaves_half_of_it_in_whole_segments_and_two_at_least(
 
 
 @pytest.mark.rfc("5681:3.1")
-def test_a_loss_begins_the_count_of_congestion_avoidance_anew() -> None:
+def test_a_loss_resets_the_count_of_congestion_avoidance() -> None:
     reno = Reno()
     reno.set_mss(MSS, 10)
     reno.ssthresh = 10 * MSS

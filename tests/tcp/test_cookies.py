@@ -94,7 +94,7 @@ def test_the_mss_is_rounded_down(mss: int | None, remembered: int) -> None:
 
 
 @pytest.mark.parametrize(("begin", "lives"), [(0.0, LIFETIME), (PERIOD - 1, PERIOD + 1)])
-def test_a_cookie_lives_for_a_period_or_two(begin: float, lives: float) -> None:
+def test_a_cookie_is_valid_for_one_to_two_periods(begin: float, lives: float) -> None:
     cookies = SynCookies(SECRET)
     syn = Segment(7, flags=SYN, mss=1460)
     ack = ack_of(cookies.make_syn_ack(NAME, syn, CONFIG, 0, begin), syn)
@@ -127,7 +127,7 @@ def test_nothing_in_it_can_be_changed(syn: Segment, by: int, clock: int) -> None
 
 @examples
 @given(syns, numbers)
-def test_the_timestamp_tells_and_is_still_a_timestamp(syn: Segment, clock: int) -> None:
+def test_the_timestamp_encodes_options_and_remains_a_timestamp(syn: Segment, clock: int) -> None:
     """It is not after the clock, so that what follows is not before it; and close to it."""
     answer = SynCookies(SECRET).make_syn_ack(NAME, syn, CONFIG, clock, 0.0)
     if answer.ts_val is not None:
@@ -135,7 +135,7 @@ def test_the_timestamp_tells_and_is_still_a_timestamp(syn: Segment, clock: int) 
         assert answer.ts_ecr == syn.ts_val
 
 
-def test_its_numbers_tell_nothing() -> None:
+def test_its_isn_reveals_nothing() -> None:
     """Not even that they are cookies: every bit is set as often as not."""
     cookies = SynCookies(SECRET)
     isns = [
@@ -187,7 +187,7 @@ def test_when_too_many_are_half_open_cookies_are_sent_and_nothing_is_kept() -> N
     assert len(again) == 256  # Nobody repeats what nobody remembers.
 
 
-def test_who_comes_by_a_cookie_takes_nobodys_place() -> None:
+def test_a_connection_by_cookie_evicts_no_half_open_one() -> None:
     crowd = Crowd(backlog=0)
     waiting = crowd.peers(SYN_QUEUE_SIZES.start)
     for peer in waiting:
@@ -306,7 +306,7 @@ def test_only_an_ack_brings_it_back(flags: int) -> None:
     assert "syncookies_received" not in crowd.statistics
 
 
-def test_none_is_believed_when_none_was_sent_lately() -> None:
+def test_no_cookie_is_accepted_unless_sent_lately() -> None:
     """As on Linux: who has nothing to do but guess is not even listened to."""
     crowd = Crowd(limits=ALWAYS)
     peer, late = crowd.peers(2)
@@ -375,7 +375,7 @@ def test_never_a_cookie_but_the_oldest_goes() -> None:
     assert len(crowd.listener) == 1
 
 
-def test_an_honest_peer_gets_in_without_cookies_too() -> None:
+def test_a_peer_connects_during_a_flood_without_cookies() -> None:
     """As long as it answers before the flood has gone once around."""
     crowd = Crowd(limits=Limits(syncookies="never"), backlog=0)
     for peer in crowd.peers(1000):
@@ -397,7 +397,7 @@ def test_limits_make_sense(wrong: dict[str, Any]) -> None:
         Limits(**wrong)
 
 
-def test_verdict_is_told_to_who_watches() -> None:
+def test_the_tap_gets_the_verdict() -> None:
     crowd = Crowd(limits=ALWAYS)
     crowd.peer().syn()
     arrived, sent = crowd.observed

@@ -205,7 +205,7 @@ def test_time_when_the_window_was_not_the_limit_does_not_count() -> None:
 
 
 @pytest.mark.rfc("9438:5.8")
-def test_an_idle_connection_begins_anew_where_it_was() -> None:
+def test_an_idle_connection_restarts_where_it_was() -> None:
     flow = after_a_loss()
     flow.run(2.0)
     flow.cubic.ssthresh = 2 * MSS

@@ -11,7 +11,7 @@ from tests.tcp.harness import CONFIG, MSS, Bench, Numbers, accepted, crossed, li
 from tunstack.tcp.congestion import Cubic, Reno
 from tunstack.tcp.connection.ecn import ACCEPT, CE, ECT_0, ECT_1, NOT_ECT, OFF, REQUEST
 from tunstack.tcp.connection.state import State
-from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.recovery.recovery_variables import Phase
 from tunstack.tcp.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN
 
 S = State
@@ -121,7 +121,7 @@ def test_reflected_flags_agree_to_nothing(flags: int) -> None:
     assert {sent.segment.ecn for sent in bench.drain()} == {NOT_ECT}
 
 
-def test_nobody_agrees_to_what_was_not_asked() -> None:
+def test_ecn_is_not_accepted_unless_requested() -> None:
     bench = syn_sent()
     bench.arrive_syn(SYN | ACK | ECE)
     bench.drain()
@@ -150,7 +150,7 @@ def test_whoever_sent_a_syn_without_sends_no_ect_but_hears_marks(numbers: Number
 
 
 @pytest.mark.rfc("3168:6.1.1")
-def test_a_peer_that_asks_no_more_is_not_sent_ect(numbers: Numbers) -> None:
+def test_a_retransmitted_syn_without_ecn_disables_ect(numbers: Numbers) -> None:
     """It went on without: a middlebox may have swallowed what asked."""
     bench = listening(config=ASKING, **numbers)
     bench.arrive_syn(SYN | ECE | CWR)
@@ -360,7 +360,7 @@ def test_an_echo_means_nothing_to_who_sends_no_ect() -> None:
 
 
 @pytest.mark.rfc("3168:6.1.2", "SHLD-8")
-def test_a_loss_is_told_by_cwr_as_well(numbers: Numbers) -> None:
+def test_cwr_is_sent_after_a_loss_as_well(numbers: Numbers) -> None:
     """On new data: never on what is sent again."""
     bench = in_flight(**numbers)
     lose_first(bench)
@@ -375,7 +375,7 @@ def test_a_loss_is_told_by_cwr_as_well(numbers: Numbers) -> None:
 
 
 @pytest.mark.rfc("3168:6.1.2", "SHLD-8")
-def test_a_timeout_is_told_by_cwr_as_well(numbers: Numbers) -> None:
+def test_cwr_is_sent_after_a_timeout_as_well(numbers: Numbers) -> None:
     bench = willing(**numbers)
     bench.send(TEXT[:MSS])
     while "retransmission: timeout" not in [each.segment.note for each in bench.drain()]:
@@ -433,7 +433,7 @@ def spurious(bench: Bench, *, flags: int) -> None:
     bench.drain()
 
 
-def test_what_a_spurious_loss_took_is_given_back() -> None:
+def test_a_spurious_reduction_is_undone() -> None:
     bench = in_flight()
     spurious(bench, flags=ACK)
     assert bench.undone == 1

@@ -121,7 +121,7 @@ def test_it_is_the_one_that_was_idle_longest() -> None:
     assert [*set(range(20)) - set(hog.alive)] == [13]
 
 
-def test_the_application_and_the_peer_of_the_one_given_up_are_told() -> None:
+def test_eviction_is_reported_to_the_application_and_the_peer() -> None:
     crowd, hog = full(1)
     hog.peers[0].send(b"not read")
     hog.peers[0].ack(FIN | ACK)
@@ -213,7 +213,7 @@ def test_our_own_connections_may_take_a_place_too() -> None:
     assert len(hog.alive) == 19
 
 
-def test_one_address_that_begins_many_drives_out_nobody_elses_handshake() -> None:
+def test_one_address_with_many_syns_does_not_evict_others_handshakes() -> None:
     crowd = Crowd(limits=Limits(half_open=10, syncookies="never"), backlog=100)
     other = crowd.peer()
     assert other.syn() is not None
@@ -253,7 +253,7 @@ def test_nor_by_cookies() -> None:
     assert crowd.statistics["peer_limited"] == 1
 
 
-def test_what_is_in_time_wait_counts_for_nobody() -> None:
+def test_time_wait_does_not_count_against_a_peer() -> None:
     crowd = Crowd(limits=Limits(peer_connections=2), backlog=100)
     hog = Hog(crowd)
     hog.connects(2)
@@ -276,7 +276,7 @@ def test_a_peer_is_an_ipv4_address_or_a_network_of_ipv6() -> None:
     assert peer_key(network) == peer_key(host) != peer_key(elsewhere)
 
 
-@pytest.mark.parametrize("name", ["orphans", "peer_connections"])
+@pytest.mark.parametrize("name", ["orphans", "peer_connections", "fragment_memory"])
 def test_a_limit_is_positive(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be positive"):
         Limits(**{name: 0})  # type: ignore[arg-type]
@@ -327,7 +327,7 @@ def test_whoever_holds_most_takes_nothing_of_others() -> None:
     assert crowd.statistics["tcp_no_memory"] == 1
 
 
-def test_nobody_is_given_up_for_holding_a_little() -> None:
+def test_a_small_connection_is_not_evicted() -> None:
     """A sixteenth of the memory is everybody's, and so is what came a moment ago."""
     crowd = Crowd(limits=Limits(memory=20 * (FLOW_SIZE + WINDOW)), backlog=4096)
     hogs: list[Hog] = []
@@ -340,7 +340,7 @@ def test_nobody_is_given_up_for_holding_a_little() -> None:
     assert sum(len(hog.alive) for hog in hogs) == len(hogs) - 1
 
 
-def test_what_nobody_reads_of_one_that_is_over_can_be_dropped_too() -> None:
+def test_unread_data_of_a_closed_connection_can_be_evicted() -> None:
     crowd = Crowd(limits=Limits(memory=MIB), backlog=4096)
     hog = Hog(crowd)
     while not crowd.stack.memory.budget.full:

@@ -73,7 +73,7 @@ def test_it_asks_for_a_cookie_and_keeps_it_with_the_mss() -> None:
 
 
 @pytest.mark.rfc("7413:4.1.3")
-def test_a_server_that_gives_none_is_asked_again_next_time() -> None:
+def test_a_cookie_is_requested_again_if_the_server_sent_none() -> None:
     cache = CookieCache()
     for _ in range(2):
         bench = opening(cache, b"text")
@@ -255,7 +255,7 @@ def test_icmp_says_that_it_cannot_be() -> None:
     assert is_paused(cache, 5.0)
 
 
-def test_an_application_that_gives_up_tells_nothing_about_the_server() -> None:
+def test_an_abort_does_not_disable_fast_open() -> None:
     cache = acquainted()
     bench = opened(cache, b"text")
     bench.abort()
@@ -319,7 +319,7 @@ def test_data_of_a_syn_is_unsent_until_it_is_acknowledged() -> None:
 
 
 @pytest.mark.rfc("MUST-10")
-def test_a_syn_that_waits_for_data_is_overtaken_by_the_peer_s() -> None:
+def test_a_deferred_syn_crosses_the_peers() -> None:
     bench = Bench()
     bench.fast_open = FastOpenClient(acquainted(), PATH, Counter(), 0.0)
     with bench.batch():

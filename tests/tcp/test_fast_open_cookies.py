@@ -23,7 +23,7 @@ def server(number: int) -> Path:
     return b"here", number.to_bytes(4, "big")
 
 
-def test_a_cookie_is_known_again() -> None:
+def test_a_cookie_is_valid() -> None:
     mint = ServerCookies(b"secret")
     cookie = mint.make(PATH, 5.0)
     assert 4 <= len(cookie) <= 16
@@ -55,7 +55,7 @@ def test_the_key_changes_and_the_one_before_it_is_good_for_as_long_again() -> No
 
 
 @pytest.mark.rfc("7413:4.1.3")
-def test_a_client_asks_where_it_knows_nothing_and_remembers_what_it_is_given() -> None:
+def test_a_client_requests_a_cookie_and_caches_it() -> None:
     cache = CookieCache()
     assert cache.lookup(PATH, 0.0) == (b"", 0)
     cache.store(PATH, COOKIE, 1460)
@@ -88,14 +88,14 @@ def test_a_pause_has_an_end_however_often_it_failed() -> None:
     assert cache.lookup(PATH, 86400.0)[0] == b""
 
 
-def test_success_of_one_that_was_forgotten_meanwhile_says_nothing() -> None:
+def test_success_of_a_server_no_longer_cached_is_ignored() -> None:
     cache = CookieCache()
     cache.on_success(PATH, 1460)
     assert len(cache) == 0
 
 
 @pytest.mark.rfc("7413:4.1.3")
-def test_a_client_remembers_so_many_servers_and_those_that_it_heard_of_last() -> None:
+def test_the_client_cookie_cache_is_bounded_and_evicts_the_oldest() -> None:
     cache = CookieCache()
     for number in range(CACHE_SIZE):
         cache.store(server(number), COOKIE, 1460)

@@ -97,7 +97,7 @@ class Customer(Peer):
 
 
 @pytest.mark.rfc("7413:4.1.2", "7413:4.2.1")
-def test_a_cookie_for_who_asks() -> None:
+def test_a_cookie_is_sent_on_request() -> None:
     bakery = Bakery()
     stranger = bakery.peer()
     assert len(bakery.cookie(stranger.address)) == 8
@@ -172,7 +172,7 @@ def test_a_cookie_of_the_key_before_that_is_not() -> None:
 # Without Fast Open
 
 
-def test_a_listener_believes_nobody_by_default() -> None:
+def test_a_listener_has_no_fast_open_by_default() -> None:
     bakery = Bakery()
     customer = bakery.customer()
     bakery.listener.config = CONFIG
@@ -395,7 +395,7 @@ def test_nobody_answers() -> None:
         flow.receive(100)
 
 
-def test_a_reset_is_told_to_who_has_the_connection() -> None:
+def test_a_reset_is_reported_to_the_application() -> None:
     bakery = Bakery()
     customer, flow = bakery.served()
     customer.ack(RST, seq=(customer.nxt + 8) & MASK)
@@ -449,7 +449,7 @@ def test_a_close_with_its_data_unread_resets() -> None:
     assert [out.segment.flags for out in bakery.act(flow)] == [RST | ACK]
 
 
-def test_a_listener_takes_those_with_it_that_nobody_has_accepted() -> None:
+def test_closing_a_listener_resets_connections_not_accepted() -> None:
     bakery = Bakery()
     bakery.customer().syn(REQUEST)
     bakery.stack.unlisten(None, PORT, bakery.listener)

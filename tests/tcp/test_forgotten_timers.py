@@ -53,7 +53,7 @@ def test_deadlines_that_come_before_a_distant_one_leave_nothing_behind() -> None
     assert len(queue) == 0
 
 
-def test_who_is_forgotten_goes_with_all_its_entries() -> None:
+def test_an_ended_connection_leaves_no_timer_entries() -> None:
     """As a connection does that had a timer for its SYN, and then a shorter one for data."""
     queue: TimerQueue[Alarm] = TimerQueue()
     for number in range(1000):

@@ -253,7 +253,7 @@ def an_unreachable(count: int) -> Act:
 def a_path_that_may_be_wider_again(count: int) -> Act:
     many = Many(count)
     many.crowd.packet(_unreachable(many, 0, icmp.FRAGMENTATION_NEEDED, 1400))
-    while many.crowd.stack.paths.untold:
+    while many.crowd.stack.paths.pmtu_pending:
         many.crowd.stack.handle_timers(many.crowd.now)
     many.crowd.flush()
     at = many.crowd.now + LIFETIME + 1.0

@@ -131,7 +131,7 @@ def test_when_the_queue_was_none_slow_start_goes_on() -> None:
 
 
 @pytest.mark.rfc("9406:4.2")
-def test_five_rounds_are_counted_anew_after_that() -> None:
+def test_the_five_rounds_are_counted_again_after_that() -> None:
     slow_start = conservative()
     for _ in range(3):
         slow_start.end_round(BASE + 0.02)

@@ -78,7 +78,7 @@ def test_idle_time_interval_and_count_can_be_chosen() -> None:
 
 @pytest.mark.rfc("MUST-26")
 @pytest.mark.parametrize("payload", [b"", b"news"])
-def test_whatever_comes_puts_it_off(payload: bytes) -> None:
+def test_any_segment_postpones_it(payload: bytes) -> None:
     bench = kept(keepalive_idle=10.0)
     for _ in range(5):
         bench.advance(9.0)
@@ -125,7 +125,7 @@ def test_it_is_switched_on_and_off_in_the_midst_of_a_connection() -> None:
     assert bench.connection.deadline() is None
 
 
-def test_another_idle_time_means_the_silence_that_is() -> None:
+def test_a_new_keepidle_counts_from_the_last_segment() -> None:
     """As on Linux: what has passed of it counts."""
     bench = kept()
     bench.advance(100.0)
@@ -199,7 +199,7 @@ def test_a_user_timeout_decides_instead_of_the_count(timeout: float, ends: float
     assert bench.errno == errno.ETIMEDOUT
 
 
-def test_what_icmp_said_is_why_it_ended() -> None:
+def test_the_icmp_error_is_the_connections_error() -> None:
     bench = kept(keepalive_idle=10.0, keepalive_interval=1.0, keepalive_count=1)
     bench.connection.icmp_error(OSError(errno.EHOSTUNREACH, "No route to host"))
     bench.advance(11.0)

@@ -68,7 +68,7 @@ def test_no_flow_is_left_and_still_it_is_listed() -> None:
 @pytest.mark.parametrize(
     "offer", [{}, {"wscale": 3}, {"ts_val": None}, {"sack_permitted": False}, {"wscale": None}]
 )
-def test_what_is_kept_is_told_and_the_rest_is_nothing(offer: dict[str, Any], ecn: bool) -> None:
+def test_info_has_the_kept_fields_and_defaults(offer: dict[str, Any], ecn: bool) -> None:
     """As `TcpInfo` says: the names, the windows, what was agreed on, `rcv_mss` and `rcv_tos`."""
     crowd = Crowd()
     peer = crowd.peer(**offer)
@@ -395,7 +395,7 @@ def test_segments_without_end_leave_nothing_behind() -> None:
 # Others
 
 
-def test_a_syn_with_a_fin_opens_nothing_anew() -> None:
+def test_a_syn_fin_does_not_reopen() -> None:
     """It is challenged, as any SYN that is none of a new connection's."""
     crowd = Crowd()
     peer = left(crowd)
@@ -427,7 +427,7 @@ def test_when_memory_runs_out_they_go_first_the_oldest_before_the_others() -> No
     assert crowd.statistics["time_wait_pruned"] == 1
 
 
-def test_all_are_forgotten_at_once() -> None:
+def test_all_are_removed_at_once() -> None:
     crowd = Crowd()
     for _ in range(3):
         left(crowd)
@@ -510,7 +510,7 @@ def play(seed: int) -> tuple[list[Observation], list[list[Listed]], dict[str, in
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_nobody_can_tell(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_wait_replies_as_a_flow_does(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same segments draw the same answers from what is left as from the whole."""
     small = play(seed)
     assert len(small[1][0]) >= 3

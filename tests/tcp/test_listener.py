@@ -51,7 +51,7 @@ def test_what_is_no_syn_of_a_connection_draws_nothing(flags: int, cookies: bool)
 @pytest.mark.parametrize(
     ("flags", "ack"), [(0, 4), (FIN, 5), (SYN | FIN, 6), (FIN | PSH | URG, 5)], ids=str
 )
-def test_where_nobody_listens_it_draws_a_reset(flags: int, ack: int) -> None:
+def test_without_a_listener_it_draws_a_reset(flags: int, ack: int) -> None:
     """Section 3.10.7.1: SEG.SEQ + SEG.LEN, control bits included."""
     bench = StackBench()
     bench.arrive(flags, dport=PORT + 1, payload=b"text")
@@ -71,7 +71,7 @@ def test_connections_are_accepted_in_the_order_in_which_they_opened() -> None:
     assert bench.accept() is None
 
 
-def test_listener_tells_of_each_connection_that_opened() -> None:
+def test_a_listener_reports_each_connection_that_opened() -> None:
     bench = StackBench()
     told: list[int] = []
     bench.listener.changed = lambda: told.append(len(bench.listener))

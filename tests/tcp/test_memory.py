@@ -151,7 +151,7 @@ def test_a_connection_that_holds_nothing_takes_about_what_is_counted_for_it() ->
 
 @pytest.mark.parametrize("size", [1, 100, SEGMENT])
 @pytest.mark.parametrize("gap", [0, 1])
-def test_the_account_is_honest(size: int, gap: int) -> None:
+def test_the_account_matches_the_memory(size: int, gap: int) -> None:
     """What Python takes for it is about what is counted, however the peer cuts its data."""
     count = 20
     crowd, peers, _ = crowded(64 * MIB, count)
@@ -392,7 +392,7 @@ def test_a_window_never_shrinks_when_memory_is_short(size: int) -> None:
             told, window = edge, offered
 
 
-def test_a_peer_whose_application_reads_goes_on_in_small_windows() -> None:
+def test_a_transfer_continues_in_small_windows() -> None:
     crowd = Crowd(limits=Limits(memory=MIB))
     good = Upload(crowd, 300_000)
     make_tight(crowd)

@@ -220,7 +220,7 @@ def test_a_probe_that_arrives_makes_segments_larger(numbers: Numbers) -> None:
 
 @pytest.mark.rfc("5927:7.2", "8899:4.6.1")
 @pytest.mark.parametrize("about", ["segment", "probe"])
-def test_after_a_black_hole_a_router_is_believed_at_once(about: str) -> None:
+def test_after_a_black_hole_a_report_is_accepted_at_once(about: str) -> None:
     """Full segments had arrived; but the path has changed since, and that proves nothing now."""
     bench = bulk(size=2_000_000)
     bench.drain()

@@ -290,7 +290,7 @@ SYN_TIMES: Final = [1, 3, 7, 15, 31, 63, 127]
 
 
 @pytest.mark.rfc("MUST-22", "MUST-23")
-def test_syn_is_sent_again_until_it_is_time_to_give_up(numbers: Numbers) -> None:
+def test_a_syn_is_retransmitted_until_r2(numbers: Numbers) -> None:
     """MUST-22, MUST-23: at least three minutes."""
     bench = syn_sent(**numbers)
     bench.run_until(179.9)
@@ -318,7 +318,7 @@ def test_give_up_is_exact_at_any_time_of_the_clock(begin: float) -> None:
 
 @pytest.mark.rfc("MUST-22")
 @pytest.mark.parametrize("make", [syn_received, crossed])
-def test_syn_ack_is_sent_again_until_it_is_time_to_give_up(make: Callable[..., Bench]) -> None:
+def test_a_syn_ack_is_retransmitted_until_r2(make: Callable[..., Bench]) -> None:
     bench = make()
     bench.run_until(180.0)
     assert [sent.segment.flags for sent in bench.drain()] == [SYN | ACK] * len(SYN_TIMES)

@@ -44,7 +44,7 @@ def expect_end(bench: Bench, at: float) -> None:
     assert bench.errno == errno.ETIMEDOUT
 
 
-def test_one_whose_peer_has_vanished_is_tried_eight_times() -> None:
+def test_an_orphan_is_retransmitted_eight_times() -> None:
     bench = established()
     bench.send(b"some data")
     bench.close()
@@ -81,7 +81,7 @@ def test_one_closed_later_than_that_goes_with_the_next_timer() -> None:
     expect_end(bench, at)
 
 
-def test_an_acknowledgement_of_new_data_begins_it_anew() -> None:
+def test_an_ack_of_new_data_restarts_it() -> None:
     bench = established()
     bench.send(b"ab")
     bench.close()
@@ -111,7 +111,7 @@ def test_a_shut_window_is_probed_eight_times() -> None:
     expect_end(bench, SENT[-1])
 
 
-def test_a_peer_that_answers_is_given_up_when_the_probes_are_as_far_apart_as_may_be() -> None:
+def test_an_orphans_closed_window_times_out_when_rto_is_at_its_maximum() -> None:
     """324.6 s, as on Linux: ten probes with twice the time between, and one wait of 120 s."""
     bench = shut()
     bench.close()
@@ -123,7 +123,7 @@ def test_a_peer_that_answers_is_given_up_when_the_probes_are_as_far_apart_as_may
     expect_end(bench, bench.now + 120.0)
 
 
-def test_a_window_that_opens_in_between_brings_back_all_patience() -> None:
+def test_an_open_window_resets_r2() -> None:
     bench = shut()
     bench.close()
     for _ in range(6):

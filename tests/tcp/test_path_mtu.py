@@ -77,7 +77,7 @@ def test_all_that_was_too_large_is_sent_again_at_once_in_smaller_pieces(numbers:
 
 @pytest.mark.rfc("1191:6.4")
 @pytest.mark.parametrize("congestion", [Cubic, Reno])
-def test_nobody_was_congested(congestion: Any) -> None:
+def test_cwnd_is_not_reduced(congestion: Any) -> None:
     bench = in_flight(config=replace(CONFIG, congestion=congestion))
     bench.cwnd = bench.ssthresh = WINDOW * MSS  # Not in the first slow start.
     too_large(bench, 1)
@@ -121,7 +121,7 @@ def test_new_segments_are_smaller_as_well(numbers: Numbers) -> None:
 
 
 @pytest.mark.rfc("1191:6.4")
-def test_the_timer_begins_anew() -> None:
+def test_the_timer_restarts() -> None:
     bench = in_flight()
     bench.advance(0.15)
     too_large(bench, 1)
@@ -132,7 +132,7 @@ def test_the_timer_begins_anew() -> None:
 
 
 @pytest.mark.rfc("1191:6.4")
-def test_the_same_news_again_sends_nothing_again(numbers: Numbers) -> None:
+def test_the_same_report_again_retransmits_nothing(numbers: Numbers) -> None:
     """Each segment of the flight draws its own ICMP message."""
     bench = in_flight(**numbers)
     for number in range(WINDOW):
@@ -152,7 +152,7 @@ def test_without_sack_it_is_the_same(numbers: Numbers) -> None:
 
 @pytest.mark.rfc("1191:3")
 @pytest.mark.parametrize("size", [MSS + TIMESTAMPS, MSS + TIMESTAMPS + 1, 60_000])
-def test_news_of_nothing_smaller_change_nothing(size: int) -> None:
+def test_a_report_of_no_smaller_mtu_changes_nothing(size: int) -> None:
     """RFC 5927 section 7.2: no such segment was sent. Never raise it by ICMP."""
     bench = in_flight()
     too_large(bench, 1, size)
@@ -164,7 +164,7 @@ def test_news_of_nothing_smaller_change_nothing(size: int) -> None:
 
 
 @pytest.mark.rfc("5927:7.2")
-def test_a_size_that_has_arrived_is_not_believed_too_large(numbers: Numbers) -> None:
+def test_a_report_for_a_size_that_has_arrived_is_deferred(numbers: Numbers) -> None:
     bench = proven(**numbers)
     too_large(bench, 1 + MSS)
     bench.expect_nothing()

@@ -51,7 +51,7 @@ def test_an_answered_probe_keeps_the_connection(numbers: Numbers) -> None:
 
 
 @pytest.mark.rfc("MUST-20")
-def test_a_silent_peer_is_given_up() -> None:
+def test_an_unresponsive_peer_times_out() -> None:
     bench = shut(config=replace(CONFIG, data_timeout=100.0))
     bench.advance(99.9)
     assert len(bench.drain()) == 8

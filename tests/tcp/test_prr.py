@@ -27,7 +27,7 @@ from tests.tcp.flight import (
 )
 from tests.tcp.harness import MSS, NO_OPTIONS, Numbers, established
 from tunstack.tcp.recovery.prr import ProportionalRateReduction
-from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.recovery.recovery_variables import Phase
 from tunstack.tcp.segment import ACK, FIN, PSH
 
 FLIGHT: Final = 100
@@ -140,7 +140,7 @@ def test_pipe_is_what_is_neither_sacked_nor_lost(numbers: Numbers) -> None:
 
 
 @pytest.mark.rfc("6675:4", "2018:5")
-def test_what_an_overtaken_ack_says_of_data_beyond_is_heard(numbers: Numbers) -> None:
+def test_sack_blocks_of_an_old_ack_are_processed(numbers: Numbers) -> None:
     """Its blocks count from SND.UNA on; of the round trip it tells nothing."""
     bench = flying(10, **numbers)
     bench.advance(RTT)

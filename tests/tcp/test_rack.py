@@ -24,13 +24,13 @@ from tests.tcp.flight import (
 )
 from tests.tcp.harness import MSS, Numbers
 from tunstack.tcp.recovery.rack import Rack
-from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.recovery.recovery_variables import Phase
 from tunstack.tcp.recovery.scoreboard import Scoreboard
 from tunstack.tcp.recovery.sent import Sent
 from tunstack.tcp.segment import ACK, PSH
 from tunstack.tcp.sender.rtt import RttEstimator
 
-PATIENCE: Final = RTT / 4
+REO_WND: Final = RTT / 4
 """The reordering window at first."""
 
 
@@ -44,8 +44,8 @@ def test_one_sack_is_enough_when_a_quarter_of_a_round_trip_has_gone_by(numbers: 
     bench.advance(RTT)
     sack(bench, 1)
     bench.expect_nothing()
-    bench.advance(PATIENCE)
-    assert bench.pending[0].at == pytest.approx(RTT + RTT + PATIENCE)
+    bench.advance(REO_WND)
+    assert bench.pending[0].at == pytest.approx(RTT + RTT + REO_WND)
     expect_segments(bench, 0, note="fast")
     assert phase(bench) is Phase.RECOVERY
 
@@ -55,9 +55,9 @@ def test_what_comes_within_the_reordering_window_is_not_lost() -> None:
     bench = flying(4, queued=4)
     bench.advance(RTT)
     sack(bench, 1)
-    bench.advance(PATIENCE * 0.9)
+    bench.advance(REO_WND * 0.9)
     acknowledge(bench, 2)
-    bench.advance(PATIENCE)
+    bench.advance(REO_WND)
     bench.expect_nothing()
     assert phase(bench) is Phase.OPEN
 
@@ -74,7 +74,7 @@ def test_the_wait_counts_from_when_each_was_sent() -> None:
     acknowledge(bench, 0, 2)  # Sent at RTT + 0.02.
     bench.expect_nothing()
     bench.wait()
-    assert bench.now == pytest.approx(RTT + 0.01 + RTT + PATIENCE)
+    assert bench.now == pytest.approx(RTT + 0.01 + RTT + REO_WND)
     assert numbers_of(bench)[0] == 0
     assert bench.lost + bench.resent == 2 * MSS
 
@@ -116,7 +116,7 @@ def test_more_than_two_segments_in_one_sack_are_enough() -> None:
 
 
 @pytest.mark.rfc("8985:6.2")
-def test_in_recovery_the_next_hole_needs_no_patience() -> None:
+def test_in_recovery_reo_wnd_is_zero() -> None:
     bench = flying(10)
     bench.advance(RTT)
     sack(bench, 1, 2, 3)
@@ -224,7 +224,7 @@ def test_an_ack_of_several_counts_for_the_one_sent_last() -> None:
     bench.arrive(ACK, ack=1, sack=(block(5), block(1)))  # Sent at RTT + 0.1 and RTT + 0.02.
     bench.drain()
     bench.wait()
-    assert bench.now == pytest.approx(RTT + 0.08 + RTT + PATIENCE)
+    assert bench.now == pytest.approx(RTT + 0.08 + RTT + REO_WND)
     bench.drain()
 
 
@@ -240,7 +240,7 @@ def reordering_window(rack: Rack, rtt: RttEstimator, *, without_reordering: bool
 
 
 @pytest.mark.rfc("8985:6.2")
-def test_patience_is_a_quarter_of_the_shortest_round_trip() -> None:
+def test_reo_wnd_is_a_quarter_of_min_rtt() -> None:
     rtt = estimator(0.2)
     rtt.sample(RTT)
     rtt.sample(0.3)
@@ -253,7 +253,7 @@ def test_there_is_none_when_it_is_certain_and_nothing_ever_was_late() -> None:
 
 
 @pytest.mark.rfc("8985:6.2")
-def test_once_a_segment_was_late_there_is_patience_ever_after() -> None:
+def test_after_reordering_was_seen_reo_wnd_is_used() -> None:
     bench = flying(10, queued=60)
     bench.advance(RTT)
     sack(bench, 1)
@@ -264,7 +264,7 @@ def test_once_a_segment_was_late_there_is_patience_ever_after() -> None:
     sack(bench, 3, 4, 5, 6, ack=2)
     assert all(number > 9 for number in numbers_of(bench))
     assert phase(bench) is Phase.OPEN
-    bench.advance(PATIENCE)
+    bench.advance(REO_WND)
     assert numbers_of(bench)[0] == 2
     assert phase(bench) is Phase.RECOVERY
 
@@ -287,7 +287,7 @@ def late(rack: Rack) -> Rack:
 
 
 @pytest.mark.rfc("8985:6.2", "2883:4")
-def test_each_round_trip_with_a_d_sack_brings_more_patience() -> None:
+def test_reo_wnd_grows_with_each_round_trip_with_a_d_sack() -> None:
     """But not each D-SACK: a round trip lasts from SND.NXT to SND.NXT."""
     rack, rtt = late(Rack()), estimator()
     for una, nxt, quarters in ((0, 100, 2), (99, 150, 2), (100, 200, 3), (150, 300, 3)):
@@ -298,7 +298,7 @@ def test_each_round_trip_with_a_d_sack_brings_more_patience() -> None:
 
 
 @pytest.mark.rfc("8985:6.2")
-def test_patience_has_an_end() -> None:
+def test_reo_wnd_is_limited_by_srtt() -> None:
     """No more than the smoothed round-trip time."""
     rack, rtt = late(Rack()), estimator()
     for number in range(10):
@@ -307,7 +307,7 @@ def test_patience_has_an_end() -> None:
 
 
 @pytest.mark.rfc("8985:6.2")
-def test_after_sixteen_recoveries_without_a_d_sack_patience_is_what_it_was() -> None:
+def test_after_16_recoveries_without_a_d_sack_reo_wnd_is_reset() -> None:
     rack, rtt = late(Rack()), estimator()
     rack.on_dsack(0, 100)
     for _ in range(15):
@@ -359,7 +359,7 @@ def test_a_d_sack_makes_the_connection_more_patient() -> None:
     bench.drain()
     assert phase(bench) is Phase.OPEN  # Undone; and 4 is missing, but RACK waits for it.
     bench.wait()
-    assert bench.now == pytest.approx(2 * RTT + 2 * PATIENCE)
+    assert bench.now == pytest.approx(2 * RTT + 2 * REO_WND)
     assert numbers_of(bench)[0] == 4
 
 

@@ -288,7 +288,7 @@ def test_half_of_a_small_buffer_is_offered() -> None:
     bench.expect(ACK, wnd=500)
 
 
-def test_reading_tells_the_peer_of_room_that_it_may_wait_for(numbers: Numbers) -> None:
+def test_a_read_sends_a_window_update(numbers: Numbers) -> None:
     bench = unscaled(10_000, **numbers)
     bench.arrive(ACK, payload=bytes(9500))
     bench.expect(ACK, wnd=500)
@@ -299,7 +299,7 @@ def test_reading_tells_the_peer_of_room_that_it_may_wait_for(numbers: Numbers) -
 
 
 @pytest.mark.parametrize(("used", "told"), [(4999, False), (5000, True)])
-def test_reading_tells_nothing_while_most_of_the_window_is_left(used: int, told: bool) -> None:
+def test_no_window_update_while_most_of_the_window_is_left(used: int, told: bool) -> None:
     bench = unscaled(10_000)
     bench.arrive(ACK, payload=bytes(used))
     bench.expect(ACK, wnd=10_000 - used)
@@ -322,7 +322,7 @@ def test_half_of_a_scaled_window_is_more_than_a_syn_can_say(used: int, told: boo
         bench.expect_nothing()
 
 
-def test_reading_tells_nothing_after_their_fin() -> None:
+def test_no_window_update_after_the_peers_fin() -> None:
     bench = unscaled(4000)
     bench.arrive(ACK, payload=bytes(4000))
     bench.expect(ACK, wnd=0)

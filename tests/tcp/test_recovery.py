@@ -22,7 +22,7 @@ from tests.tcp.harness import (
     established,
 )
 from tunstack.tcp.congestion import Reno
-from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.recovery.recovery_variables import Phase
 from tunstack.tcp.segment import ACK, FIN, PSH
 
 RENO: Final = replace(CONFIG, congestion=Reno)
@@ -152,7 +152,7 @@ def test_what_is_no_duplicate_ack(disqualified: str) -> None:
     assert bench.pipe == bench.outstanding
 
 
-def test_an_ack_of_new_data_begins_the_count_anew() -> None:
+def test_an_ack_of_new_data_resets_the_count() -> None:
     bench = in_flight()
     duplicate_acks(bench, 2)
     bench.drain()
@@ -239,7 +239,7 @@ def test_full_ack_in_the_batch_of_the_duplicates_leaves_nothing_to_send_again() 
 
 
 @pytest.mark.rfc("6582:3.2")
-def test_partial_ack_tells_of_the_next_hole(numbers: Numbers) -> None:
+def test_a_partial_ack_marks_the_next_hole_lost(numbers: Numbers) -> None:
     """Step 3: 0, 4 and 5 were lost; no timeout is needed, and no new segment goes out beside."""
     bench = lost(**numbers)
     bench.arrive(ACK, ack=seq(4))
@@ -284,7 +284,7 @@ def test_a_segment_is_sent_again_for_each_partial_ack_however_small_the_window()
 
 
 @pytest.mark.rfc("6582:3.2", "6582:4")
-def test_only_the_first_partial_ack_begins_the_timer_anew() -> None:
+def test_only_the_first_partial_ack_restarts_the_timer() -> None:
     """The impatient variant."""
     bench = in_flight(peer=NO_OPTIONS)
     bench.advance(0.1)
@@ -319,7 +319,7 @@ def test_duplicates_of_what_was_recovered_begin_no_other(numbers: Numbers) -> No
 
 
 @pytest.mark.rfc("9937:6.2")
-def test_what_the_third_duplicate_tells_of_is_the_first_that_counts(numbers: Numbers) -> None:
+def test_prr_counts_from_the_third_duplicate_ack(numbers: Numbers) -> None:
     """Eight are on their way then; one of ten has arrived: half a segment more may be."""
     bench = lost(**numbers)
     assert bench.cwnd == 8.5 * MSS

@@ -54,7 +54,7 @@ def test_its_name_is_taken_and_its_port_too() -> None:
 
 
 @pytest.mark.rfc("6191:2")
-def test_we_may_open_it_anew_where_it_has_timestamps() -> None:
+def test_time_wait_is_reused_with_timestamps() -> None:
     """PAWS keeps what is left of the old one out of the new; the numbers are beyond the old."""
     crowd = Crowd()
     peer = ours_left(crowd, ts_val=5000)
@@ -71,7 +71,7 @@ def test_we_may_open_it_anew_where_it_has_timestamps() -> None:
     assert states(crowd) == ["ESTABLISHED"]
 
 
-def test_we_may_open_it_anew_while_the_old_one_has_an_owner() -> None:
+def test_time_wait_is_reused_while_it_has_a_socket() -> None:
     crowd = Crowd()
     peer = crowd.peer()
     flow = again(crowd, peer, ts_val=5000)
@@ -84,7 +84,7 @@ def test_we_may_open_it_anew_while_the_old_one_has_an_owner() -> None:
     assert flow.receive(100) == b""
 
 
-def test_we_may_not_open_it_anew_without_timestamps_of_our_own() -> None:
+def test_time_wait_is_not_reused_without_timestamps_of_our_own() -> None:
     crowd = Crowd()
     peer = ours_left(crowd, ts_val=5000)
     with pytest.raises(OSError, match="Cannot assign"):

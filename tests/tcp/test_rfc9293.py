@@ -260,7 +260,7 @@ def test_the_mss_is_announced_in_syns_alone(make: Callable[..., Bench]) -> None:
 @pytest.mark.parametrize(
     ("flags", "error"), [(FIN | ACK, None), (RST, errno.ECONNRESET)], ids=["FIN", "RST"]
 )
-def test_a_close_is_told_from_an_abort(flags: int, error: int | None) -> None:
+def test_the_application_can_distinguish_close_from_abort(flags: int, error: int | None) -> None:
     bench = established()
     bench.arrive(flags)
     bench.drain()
@@ -405,7 +405,7 @@ def test_another_congestion_control_takes_renos_place() -> None:
 
 
 @pytest.mark.rfc("MAY-8")
-def test_our_window_stays_closed_as_long_as_nobody_reads(numbers: Numbers) -> None:
+def test_our_window_stays_closed_until_the_application_reads(numbers: Numbers) -> None:
     bench = established(config=replace(CONFIG, receive_buffer=4096), **numbers)
     bench.arrive(ACK, payload=bytes(4096))
     bench.expect(ACK, ack=4097, wnd=0)
@@ -630,7 +630,7 @@ def test_a_syn_to_many_is_dropped_without_a_word(dst: bytes) -> None:
     "src",
     [bytes(4), b"\xff" * 4, b"\xe0\x00\x00\x01", b"\x7f\x00\x00\x01", BROADCAST, OURS.ip.packed],
 )
-def test_a_syn_from_an_address_of_nobody_is_ignored(src: bytes) -> None:
+def test_a_syn_from_an_invalid_source_is_dropped(src: bytes) -> None:
     home = TwoHomes()
     assert home.arrive(tcp_packet(src, OURS.ip.packed, Segment(9, flags=SYN, wnd=65535))) == []
     assert [*home.stack.demux.connections] == []

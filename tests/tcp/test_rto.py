@@ -225,7 +225,7 @@ def test_once_all_is_repaired_what_is_sent_once_is_measured_again() -> None:
 
 
 @pytest.mark.rfc("7323:4.1")
-def test_an_echo_from_before_the_timeout_is_not_believed(numbers: Numbers) -> None:
+def test_an_echo_from_before_the_timeout_is_no_sample(numbers: Numbers) -> None:
     """The ACK was lost, and that of the duplicate echoes what came before: Karn's rule again."""
     bench = established(peer=WITHOUT_SACK, **numbers)
     bench.advance(1.0)
@@ -243,7 +243,7 @@ def test_an_echo_from_before_the_timeout_is_not_believed(numbers: Numbers) -> No
 
 
 @pytest.mark.rfc("7323:4.1")
-def test_an_echo_from_the_future_is_not_believed() -> None:
+def test_an_echo_from_the_future_is_no_sample() -> None:
     bench = established(peer=WITHOUT_SACK)
     bench.send(b"x")
     bench.drain()
@@ -303,7 +303,7 @@ def test_the_timer_stops_when_all_is_acknowledged() -> None:
 
 
 @pytest.mark.rfc("6298:5.3")
-def test_the_timer_begins_anew_with_an_ack_of_new_data(numbers: Numbers) -> None:
+def test_an_ack_of_new_data_restarts_the_timer(numbers: Numbers) -> None:
     """Section 5.3."""
     bench = established(peer=WITHOUT_SACK, **numbers)
     bench.send(bytes(3 * MSS))
@@ -352,7 +352,7 @@ def test_after_a_lost_syn_data_begins_with_3_seconds(lost: int, rto: float) -> N
 
 
 @pytest.mark.rfc("6298:5.7")
-def test_after_a_lost_syn_timestamps_tell_the_round_trip() -> None:
+def test_after_a_lost_syn_timestamps_give_the_rtt() -> None:
     bench = syn_sent()
     bench.advance(1.0)
     bench.drain()
@@ -366,7 +366,7 @@ def test_after_a_lost_syn_timestamps_tell_the_round_trip() -> None:
 
 
 @pytest.mark.rfc("MUST-20", "5482:3.1")
-def test_data_without_an_answer_is_given_up_after_the_user_timeout(numbers: Numbers) -> None:
+def test_unacknowledged_data_times_out_after_the_user_timeout(numbers: Numbers) -> None:
     """R2 (MUST-20): 924.6 s, which is what Linux's 15 retransmissions add up to."""
     bench = established(peer=WITHOUT_SACK, **numbers)
     bench.send(b"x")
@@ -433,7 +433,7 @@ def test_duplicate_acks_are_no_progress() -> None:
     bench.expect_state(S.CLOSED)
 
 
-def test_what_icmp_told_is_the_error_then() -> None:
+def test_the_icmp_error_is_raised_at_r2() -> None:
     """MUST-47: a soft error explains why nobody answered."""
     bench = established(config=replace(CONFIG, user_timeout=10.0))
     bench.send(b"x")

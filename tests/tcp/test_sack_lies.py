@@ -25,7 +25,7 @@ from tests.tcp.flight import (
 )
 from tests.tcp.harness import AUTO, MSS, WITHOUT_SACK, Bench, Numbers
 from tunstack.tcp.connection.state import State
-from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.recovery.recovery_variables import Phase
 from tunstack.tcp.segment import ACK
 
 NEVER_SENT: Final = seq(10)

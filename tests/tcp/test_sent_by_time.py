@@ -78,10 +78,10 @@ class Detection(BoardAndModel):
     def detect(self, later: int, without_reordering: bool) -> None:
         self.now += later
         rack, board = self.rack, self.board
-        patience = self.elapsed
+        timeout = self.elapsed
         if rack.reordering_seen or not without_reordering:
-            patience += SAMPLE / 4  # Step 4: a quarter of the shortest; no D-SACK makes it longer.
-        overdue, again = simple(board, self.now, patience, before=self.latest)
+            timeout += SAMPLE / 4  # Step 4: a quarter of the shortest; no D-SACK makes it longer.
+        overdue, again = simple(board, self.now, timeout, before=self.latest)
         edges = [(sent.start, sent.end) for sent in overdue]
         assert (
             rack.detect_loss(board, self.now, self.rtt, without_reordering=without_reordering)

@@ -104,7 +104,7 @@ def test_a_segment_that_is_put_together_must_have_the_right_checksum() -> None:
     assert bench.stack.statistics()["bad_tcp_checksum"] == 1
 
 
-def test_fragments_that_are_given_up_are_counted() -> None:
+def test_dropped_fragments_are_counted() -> None:
     bench = StackBench(mtu=68)
     first, second = in_fragments(Segment(1, 1, ACK, 6000, payload=bytes(40)), 68)
     bench.stack.handle_packet(first, 0.0)
@@ -132,8 +132,8 @@ def test_a_segment_in_fragments_goes_to_the_process_that_has_its_connection() ->
         others[1].handle_packet(NOTHING_OFFLOADED + packet, 0.0)
     plain, framed = handed_on
     assert framed == NOTHING_OFFLOADED + plain
-    others[1].handle_stray(framed, 0.0)
-    bench.stack.handle_stray(plain, 0.0)
+    others[1].handle_forwarded_icmp(framed, 0.0)
+    bench.stack.handle_forwarded_icmp(plain, 0.0)
     bench.flush()
     assert flow.receive(100) == b"x" * 36
     assert not any(other.outgoing for other in others)
@@ -141,7 +141,7 @@ def test_a_segment_in_fragments_goes_to_the_process_that_has_its_connection() ->
         assert not any(other.statistics()[reason] for reason in Reason)
 
 
-def test_a_syn_in_fragments_is_for_whoever_gets_it() -> None:
+def test_a_syn_in_fragments_is_answered_by_the_process_that_gets_it() -> None:
     bench, handed_on = StackBench(), list[bytes]()
     bench.stack.share_addresses(handed_on.append)
     for packet in in_fragments(Segment(0, flags=SYN, wnd=6000, payload=bytes(40)), 68):

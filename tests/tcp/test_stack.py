@@ -101,7 +101,7 @@ def test_icmp_message_that_changes_nothing(kind: int, code: int) -> None:
     assert flow.soft_error is None
 
 
-def test_a_segment_whose_fragments_were_not_put_together_ends_nothing() -> None:
+def test_reassembly_time_exceeded_does_not_end_the_connection() -> None:
     """It goes again; meanwhile the application may know of it (SHLD-25)."""
     bench, flow = connecting()
     report(bench, flow, icmp.TIME_EXCEEDED, icmp.REASSEMBLY_TIME_EXCEEDED)
@@ -132,27 +132,27 @@ def test_icmp_error_reaches_its_connection_only() -> None:
 def test_icmp_error_about_a_flow_that_is_not_here_is_shown_to_who_may_have_it() -> None:
     """Several stacks with one address, of which the network knows nothing."""
     (bench, flow), other = connecting(), StackBench()
-    strays: list[bytes] = []
-    other.stack.paths.stray = bench.stack.paths.stray = strays.append
+    forwarded: list[bytes] = []
+    other.stack.paths.forward_icmp = bench.stack.paths.forward_icmp = forwarded.append
     report(other, flow, icmp.DESTINATION_UNREACHABLE, 1)
-    assert len(strays) == 1
-    other.stack.paths.take_stray(strays[0], 0.0)
-    bench.stack.paths.take_stray(b"no packet at all", 0.0)
+    assert len(forwarded) == 1
+    other.stack.paths.handle_forwarded_icmp(forwarded[0], 0.0)
+    bench.stack.paths.handle_forwarded_icmp(b"no packet at all", 0.0)
     assert [*bench.stack.demux.connections] == [flow]
-    bench.stack.paths.take_stray(strays[0], 0.0)
+    bench.stack.paths.handle_forwarded_icmp(forwarded[0], 0.0)
     bench.flush()
     assert flow.state is S.CLOSED
     assert [each.stack.statistics()["icmp_unmatched"] for each in (bench, other)] == [0, 1]
 
 
-def test_icmp_error_about_a_flow_that_is_here_is_nobody_elses() -> None:
+def test_an_icmp_error_about_a_local_flow_is_not_forwarded() -> None:
     bench, flow = connecting()
-    strays: list[bytes] = []
-    bench.stack.paths.stray = strays.append
+    forwarded: list[bytes] = []
+    bench.stack.paths.forward_icmp = forwarded.append
     report(bench, flow, icmp.DESTINATION_UNREACHABLE, 1, seq=Tcb(flow).snd_una + 1)
     report(bench, flow, icmp.DESTINATION_UNREACHABLE, 1)
     assert flow.state is S.CLOSED
-    assert strays == []
+    assert forwarded == []
 
 
 def test_a_stack_that_only_listens_does_not_connect() -> None:
@@ -259,7 +259,7 @@ def test_segment_to_a_closed_port_draws_a_reset() -> None:
     bench.expect(RST | ACK, seq=0, ack=101)
 
 
-def test_stray_ack_to_a_listener_draws_a_reset() -> None:
+def test_an_unmatched_ack_to_a_listener_draws_a_reset() -> None:
     """Section 3.10.7.2, second."""
     bench = StackBench()
     for flags in (ACK, SYN | ACK, FIN | ACK):
@@ -296,7 +296,7 @@ def told(observation: Observation) -> str:
     return observation.comment.partition(";")[0]
 
 
-def test_observations_tell_what_was_made_of_each_packet() -> None:
+def test_observations_have_the_verdict_of_each_packet() -> None:
     bench = StackBench()
     seen: list[Observation] = []
     bench.stack.set_tap(seen.append)
@@ -321,7 +321,7 @@ def test_observations_tell_what_was_made_of_each_packet() -> None:
     ]
 
 
-def test_info_tells_of_a_connection() -> None:
+def test_tcp_info_of_a_connection() -> None:
     bench = StackBench()
     bench.handshake(ts_val=None)
     bench.arrive(ACK | PSH, seq=1, ack=1, payload=b"unread")

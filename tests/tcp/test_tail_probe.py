@@ -23,7 +23,7 @@ from tests.tcp.flight import (
     windows,
 )
 from tests.tcp.harness import MSS, NO_OPTIONS, Bench, Numbers, syn_sent
-from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.recovery.recovery_variables import Phase
 from tunstack.tcp.segment import ACK, FIN, PSH, SYN
 
 PTO: Final = 2 * RTT + 0.002
@@ -258,7 +258,7 @@ def test_a_fin_alone_can_be_the_probe() -> None:
 
 
 @pytest.mark.rfc("8985:7.3")
-def test_the_timeout_begins_anew_with_the_probe_and_there_is_no_second() -> None:
+def test_the_probe_restarts_the_timeout_and_is_the_only_one() -> None:
     bench = flying(5, queued=5)
     bench.wait()
     expect_segments(bench, 4, note=PROBE)
@@ -302,7 +302,7 @@ def later(bench: Bench, number: int = 5) -> None:
 
 
 @pytest.mark.rfc("8985:7.4.2")
-def test_a_probe_of_new_data_that_is_acknowledged_tells_of_no_loss() -> None:
+def test_an_acknowledged_probe_of_new_data_is_no_loss() -> None:
     bench = flying(5, queued=6)
     bench.wait()
     bench.drain()
@@ -314,7 +314,7 @@ def test_a_probe_of_new_data_that_is_acknowledged_tells_of_no_loss() -> None:
 
 
 @pytest.mark.rfc("8985:7.4.2", "2883:4")
-def test_a_probe_that_came_twice_tells_of_no_loss() -> None:
+def test_a_d_sack_for_the_probe_is_no_loss() -> None:
     """Case 1: the peer says so by D-SACK; only the ACKs had been lost."""
     bench = probed()
     before = windows(bench)
@@ -353,7 +353,7 @@ def test_another_d_sack_is_not_the_probes() -> None:
 
 
 @pytest.mark.rfc("8985:7.4.2")
-def test_a_duplicate_ack_tells_of_no_loss_either() -> None:
+def test_a_duplicate_ack_of_the_probe_is_no_loss() -> None:
     """Case 2: the peer sends no D-SACK; the original and the probe drew an ACK each."""
     bench = probed()
     before = windows(bench)
@@ -384,7 +384,7 @@ def test_a_probe_that_repaired_a_loss_halves_the_window() -> None:
 
 
 @pytest.mark.rfc("8985:7.4.2", "5681:3.1")
-def test_the_ack_that_tells_of_the_repair_opens_the_window_from_there() -> None:
+def test_the_ack_that_reports_the_repair_increases_cwnd() -> None:
     """It is not before the reduction that it counts: it would count for nothing."""
     bench = probed(4)
     bench.advance(RTT)

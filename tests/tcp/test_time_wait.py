@@ -46,7 +46,7 @@ def states(bench: StackBench) -> list[State]:
 
 @pytest.mark.rfc("MAY-2")
 @pytest.mark.parametrize("irs", ORIGINS)
-def test_syn_with_a_later_number_opens_anew(irs: int) -> None:
+def test_a_syn_with_a_later_number_reopens(irs: int) -> None:
     """Section 3.6.1 (MAY-2); our numbers begin beyond all that the old connection used."""
     bench, flow = in_time_wait(irs)
     old = bench.origins[4000].iss
@@ -75,7 +75,7 @@ def test_syn_with_an_old_number_is_refused(irs: int, step: int) -> None:
 
 @pytest.mark.rfc("SHLD-4", "MAY-2", "6191:2")
 @pytest.mark.parametrize("ts_val", ORIGINS)
-def test_syn_with_a_newer_timestamp_opens_anew_whatever_its_number(ts_val: int) -> None:
+def test_a_syn_with_a_newer_timestamp_reopens_whatever_its_number(ts_val: int) -> None:
     """RFC 6191."""
     bench, flow = in_time_wait(5000, ts_val)
     bench.arrive_syn(1000, ts_val=(ts_val + 1) % 2**32)
@@ -112,14 +112,14 @@ def test_syn_without_a_timestamp_needs_a_later_number() -> None:
 
 
 @pytest.mark.parametrize("flags", [SYN | ACK, SYN | RST, ACK])
-def test_only_a_bare_syn_opens_anew(flags: int) -> None:
+def test_only_a_bare_syn_reopens(flags: int) -> None:
     bench, flow = in_time_wait(0)
     bench.arrive(flags, seq=102, ack=2)
     bench.drain()
     assert flow.state is S.TIME_WAIT
 
 
-def test_syn_where_nobody_listens_any_more_leaves_time_wait_alone() -> None:
+def test_a_syn_without_a_listener_does_not_end_time_wait() -> None:
     """As on Linux: nobody can open anew, so it is answered like any other segment."""
     bench, flow = in_time_wait(0)
     bench.stack.unlisten(None, PORT, bench.listener)

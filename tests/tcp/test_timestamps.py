@@ -170,7 +170,7 @@ def test_reset_needs_no_timestamp_and_no_new_one() -> None:
 @pytest.mark.parametrize(
     ("idle", "verdict"), [(24 * DAY, Verdict.ACCEPTED), (24 * DAY - 1, Verdict.OLD_TIMESTAMP)]
 )
-def test_after_24_days_a_timestamp_says_nothing(idle: float, verdict: Verdict) -> None:
+def test_after_24_days_ts_recent_is_invalid(idle: float, verdict: Verdict) -> None:
     """Section 5.5: half of the lap of a clock that ticks every millisecond."""
     bench = established()
     bench.advance(1000.0)

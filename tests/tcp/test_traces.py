@@ -14,13 +14,15 @@ import pytest
 
 from tests.tcp.inspection import Tcb
 from tests.tcp.scripted import Script, ScriptedTransfer
+from tunstack.ip.family import IPV6
 
 TRACES: Final = Path(__file__).parent / "traces"
 
 
 def recorded(name: str, segments: int, script: Script, **config: Any) -> ScriptedTransfer:
-    """Run it; its trace is the one on record."""
+    """Run it; its trace is the one on record, and the same over IPv6."""
     transfer = ScriptedTransfer(segments, script, **config)
+    assert ScriptedTransfer(segments, script, family=IPV6, **config).lines == transfer.lines
     text = "\n".join(transfer.lines) + "\n"
     file = TRACES / f"{name}.txt"
     if os.environ.get("RENEW_TRACES"):
@@ -101,7 +103,7 @@ def test_a_lone_segment_is_lost() -> None:
 
 @pytest.mark.rfc("8985:6.2", "3522:3.2", "4015:3")
 def test_a_reordered_burst() -> None:
-    """Four segments overtake one: once it is mistaken for lost, and undone; then there is patience.
+    """Four segments overtake one: once it is mistaken for lost, and undone; then reo_wnd is wider.
 
     The second time, nothing is sent again, and the window goes on growing.
     """

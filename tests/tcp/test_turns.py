@@ -66,7 +66,7 @@ def test_what_fills_more_is_acknowledged_when_it_is_read() -> None:
 
 
 @pytest.mark.rfc("MUST-58")
-def test_what_nobody_reads_is_acknowledged_after_the_turns() -> None:
+def test_unread_data_is_acknowledged_after_the_turns() -> None:
     crowd, peer, _flow = ordinary()
     fill(crowd, peer, SIZE // 2 - 2 * PIECE)
     assert peer.send(bytes(4 * PIECE)) == []

@@ -80,7 +80,7 @@ def test_it_changes_nothing(state: State, bad: str) -> None:
 
 
 @pytest.mark.parametrize("bad", [name for name, each in BAD.items() if not each["flags"] & RST])
-def test_what_it_says_of_the_time_keeps_nobody_out(bad: str, numbers: Numbers) -> None:
+def test_an_unacceptable_segment_does_not_update_ts_recent(bad: str, numbers: Numbers) -> None:
     """One blind segment with a TSval far ahead, and PAWS would drop all that the peer sends."""
     bench = established(**numbers)
     bench.arrive(**{"ts_val": 200_000, **BAD[bad]})

@@ -23,7 +23,7 @@ from tests.tcp.flight import (
 )
 from tests.tcp.harness import MSS, NO_OPTIONS, WITHOUT_SACK, Bench, Numbers
 from tunstack.tcp.congestion import Reno
-from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.recovery.recovery_variables import Phase
 from tunstack.tcp.recovery.sent import Sent
 from tunstack.tcp.recovery.undo import Undo
 from tunstack.tcp.segment import ACK, Segment
@@ -100,7 +100,7 @@ def test_an_echo_of_the_retransmission_undoes_nothing() -> None:
 
 @pytest.mark.rfc("3522:3.2")
 @pytest.mark.parametrize("start", [0.0, 0.0004, 0.9991, 12345.6783, 999_999.9994])
-def test_within_the_same_millisecond_nobody_can_tell(start: float) -> None:
+def test_eifel_is_ambiguous_within_a_millisecond(start: float) -> None:
     """The clock of the timestamps ticks in milliseconds: like Karn's rule, when in doubt, no."""
     bench = Bench()  # Only for its clock.
     stamp, echoed_at = bench.connection.timestamp, bench.connection.echoed_at
@@ -208,7 +208,7 @@ def test_it_does_after_the_recovery_is_over_as_well() -> None:
 
 
 @pytest.mark.rfc("3708:3", "2883:4")
-def test_it_does_though_later_acks_have_overtaken_it(numbers: Numbers) -> None:
+def test_it_does_though_later_acks_arrived_first(numbers: Numbers) -> None:
     """It is told once. What its ACK says of data is old, and the time that it took no measure."""
     bench = mistaken(**numbers)
     acknowledge(bench, 12)
@@ -342,7 +342,7 @@ def test_a_duplicate_ack_means_that_the_timeout_was_right() -> None:
 
 
 @pytest.mark.rfc("5682:3.1")
-def test_an_ack_of_everything_tells_nothing() -> None:
+def test_an_ack_of_all_data_is_not_evidence() -> None:
     """Step 2 a: the first may have been lost, and the ACKs of the others."""
     bench = timed_out()
     acknowledge(bench, bench.snd_nxt // MSS)
@@ -352,7 +352,7 @@ def test_an_ack_of_everything_tells_nothing() -> None:
 
 
 @pytest.mark.rfc("5682:3.1")
-def test_what_is_sacked_before_the_retransmission_is_acknowledged_tells_nothing() -> None:
+def test_a_sack_before_the_ack_of_the_retransmission_is_not_evidence() -> None:
     """Step 2: it may have been sent shortly before the timeout."""
     bench = timed_out()
     acknowledge(bench, 0, 4)
@@ -364,7 +364,7 @@ def test_what_is_sacked_before_the_retransmission_is_acknowledged_tells_nothing(
 
 
 @pytest.mark.rfc("5682:3.1")
-def test_without_new_data_it_cannot_be_told() -> None:
+def test_f_rto_needs_new_data() -> None:
     """Step 2 b: then what is lost is sent again, and its ACKs say nothing."""
     bench = timed_out(queued=10)
     acknowledge(bench, 1)
@@ -375,7 +375,7 @@ def test_without_new_data_it_cannot_be_told() -> None:
 
 
 @pytest.mark.rfc("5682:3.1")
-def test_without_room_in_the_window_of_the_peer_it_cannot_be_told_either() -> None:
+def test_f_rto_needs_room_in_the_peers_window() -> None:
     bench = timed_out(peer=replace(SACKING, wnd=11 * MSS))
     acknowledge(bench, 1, wnd=9 * MSS)
     expect_segments(bench, 1, 2, note="timeout")

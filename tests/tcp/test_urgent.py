@@ -113,7 +113,7 @@ def test_what_is_sent_again_points_at_the_same_octet(numbers: Numbers) -> None:
 
 
 @pytest.mark.rfc("MUST-30")
-def test_a_closed_window_does_not_hold_up_the_news(numbers: Numbers) -> None:
+def test_urgent_data_is_announced_into_a_closed_window(numbers: Numbers) -> None:
     """And the probes repeat it: an ACK may be lost."""
     bench = established(**numbers)
     bench.arrive(ACK, wnd=0)
@@ -197,7 +197,7 @@ def test_whenever_it_moves_on(numbers: Numbers) -> None:
 
 
 @pytest.mark.rfc("MUST-32")
-def test_what_was_read_already_is_no_news(numbers: Numbers) -> None:
+def test_an_urgent_pointer_to_data_already_read_is_ignored(numbers: Numbers) -> None:
     """A pointer of 0, or one that comes late."""
     bench = established(**numbers)
     bench.arrive(ACK | PSH, payload=b"abcdef")
@@ -210,7 +210,7 @@ def test_what_was_read_already_is_no_news(numbers: Numbers) -> None:
 
 @pytest.mark.rfc("MUST-66")
 @pytest.mark.parametrize("payload", [b"", b"!"])
-def test_it_is_heard_though_the_window_is_closed(payload: bytes, numbers: Numbers) -> None:
+def test_urgent_pointer_is_processed_with_a_closed_window(payload: bytes, numbers: Numbers) -> None:
     bench = established(config=replace(CONFIG, receive_buffer=1000), peer=NO_OPTIONS, **numbers)
     bench.arrive(ACK | PSH, payload=bytes(1000))
     bench.drain()

@@ -80,7 +80,7 @@ def test_a_wish_shortens_and_lengthens_it(timeout: float, numbers: Numbers) -> N
     ends_at(bench, 10.0 + timeout)
 
 
-def test_each_acknowledgment_begins_it_anew() -> None:
+def test_each_ack_restarts_it() -> None:
     bench = established(config=wishing(5.0))
     bench.send(bytes(2000))
     silence(bench, 4.0)
@@ -99,7 +99,7 @@ def test_it_can_be_changed_while_data_waits() -> None:
 
 
 @pytest.mark.rfc("5482:3")
-def test_a_window_closed_for_longer_ends_it_whatever_the_peer_answers(numbers: Numbers) -> None:
+def test_a_user_timeout_limits_a_closed_window(numbers: Numbers) -> None:
     """As Linux documents TCP_USER_TIMEOUT: data "may remain untransmitted" for so long."""
     bench = shut(config=wishing(10.0), **numbers)
     while bench.now < 6.0:
@@ -121,7 +121,7 @@ def test_a_window_that_opens_in_time_keeps_it() -> None:
 
 
 @pytest.mark.rfc("6429:3")
-def test_nobodys_data_does_not_wait_for_ever_for_a_window() -> None:
+def test_an_orphans_data_does_not_wait_forever_for_a_window() -> None:
     """A peer that answers, and never opens its window, would hold us for nothing (RFC 6429)."""
     bench = shut(config=replace(CONFIG, data_timeout=100.0))
     while bench.now < 300.0:
@@ -216,7 +216,7 @@ def test_unanswered_probes_of_a_window_are_reported_and_answered_ones_are_not() 
 
 
 @pytest.mark.rfc("MUST-47", "SHLD-9", "5461:2.1")
-def test_what_icmp_told_is_not_forgotten_for_it() -> None:
+def test_r1_does_not_replace_the_icmp_error() -> None:
     """The attempts that came to nothing are news, but the reason is what ICMP said."""
     bench = established(peer=WITHOUT_SACK)
     connection = bench.connection
@@ -241,7 +241,7 @@ def test_how_many_are_too_many_can_be_chosen() -> None:
 
 @pytest.mark.rfc("MUST-56")
 @pytest.mark.rfc("SHLD-25")
-def test_what_icmp_says_is_reported_and_ends_nothing() -> None:
+def test_an_icmp_error_is_a_soft_error() -> None:
     bench = established()
     bench.send(b"x")
     unreachable = OSError(errno.EHOSTUNREACH, "No route to host")
@@ -255,7 +255,7 @@ def test_what_icmp_says_is_reported_and_ends_nothing() -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_why_it_ended_is_said_as_well_as_it_is_known(known: bool) -> None:
+def test_a_user_timeout_ends_with_the_icmp_error_if_any(known: bool) -> None:
     bench = established(config=wishing(30.0))
     bench.send(b"x")
     silence(bench, 20.0)  # "No answer" is reported.
@@ -280,7 +280,7 @@ def lingering(seconds: float, **setup: Any) -> Bench:
     return bench
 
 
-def test_what_is_not_acknowledged_while_it_lingers_is_given_up(numbers: Numbers) -> None:
+def test_unacknowledged_data_is_reset_after_linger(numbers: Numbers) -> None:
     bench = lingering(3.0, **numbers)
     bench.advance(2.9)
     assert bench.drain()
@@ -330,7 +330,7 @@ def test_it_lingers_without_an_answer_to_its_own_fin_as_well() -> None:
     bench.expect(RST, at=3.0)
 
 
-def test_nobody_waits_in_fin_wait_2_for_longer_than_said() -> None:
+def test_fin_wait_2_of_an_orphan_is_limited() -> None:
     bench = established(config=replace(CONFIG, fin_wait_2_timeout=7.0))
     bench.close()
     bench.drain()

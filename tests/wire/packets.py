@@ -78,12 +78,13 @@ def ipv6_packet(
     tos: int = 0,
     flow_label: int = 0,
     ttl: int = 64,
+    src: bytes = KERNEL_6,
     dst: bytes = OURS_6,
 ) -> bytes:
     """An IPv6 packet; extension headers are the beginning of its payload."""
     first_word = version << 28 | tos << 20 | flow_label
     octets = len(payload) if length is None else length
-    return struct.pack(">IHBB", first_word, octets, next_header, ttl) + KERNEL_6 + dst + payload
+    return struct.pack(">IHBB", first_word, octets, next_header, ttl) + src + dst + payload
 
 
 def options_header(next_header: int, *options: bytes) -> bytes:

@@ -159,7 +159,7 @@ def test_bad_packet_is_discarded(packet: bytes, reason: Reason) -> None:
 
 
 @pytest.mark.rfc("791:3.2")
-def test_fragments_are_told_apart() -> None:
+def test_fragment_fields_are_decoded() -> None:
     first = decode_datagram(ipv4_packet(bytes(8), flags=0x2000))
     last = decode_datagram(ipv4_packet(bytes(8), flags=0x0001))
     assert (first.more_fragments, first.fragment_offset) == (True, 0)

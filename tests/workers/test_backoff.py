@@ -5,11 +5,11 @@ from __future__ import annotations
 from tunstack.deploy.workers.backoff import Backoff
 
 
-def test_who_dies_once_is_started_anew_at_once() -> None:
+def test_the_first_restart_is_immediate() -> None:
     assert Backoff().delay_after(0.0) == 0.0
 
 
-def test_who_dies_again_and_again_has_to_wait_longer_each_time_but_not_forever() -> None:
+def test_restart_delays_double_up_to_a_maximum() -> None:
     backoff = Backoff()
     delays = [backoff.delay_after(0.1) for _ in range(12)]
     assert delays[:5] == [0.0, 0.25, 0.5, 1.0, 2.0]

@@ -11,12 +11,12 @@ import trio
 
 from tunstack.deploy.workers.channel import (
     Channel,
+    ForwardedIcmp,
     Message,
     Query,
     Ready,
     Reply,
     ServiceMessage,
-    Stray,
 )
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ async def test_the_end_comes_after_what_was_sent_and_the_other_way_stays_open(
     assert await left.receive() == ServiceMessage("more")
 
 
-async def test_to_send_to_who_is_gone_does_nothing(channels: tuple[Channel, Channel]) -> None:
+async def test_a_send_to_a_closed_peer_does_nothing(channels: tuple[Channel, Channel]) -> None:
     left, right = channels
     right.close()
     left.send(Ready())
@@ -104,11 +104,11 @@ async def test_what_is_offered_is_dropped_where_there_is_no_room(
     left, right = channels
     packets = [bytes([number % 256]) * 1000 for number in range(2000)]
     for packet in packets:
-        left.send_nowait(Stray(packet))
+        left.send_nowait(ForwardedIcmp(packet))
     left.send_eof()
     received = []
     while (message := await right.receive()) is not None:
-        assert isinstance(message, Stray)
+        assert isinstance(message, ForwardedIcmp)
         received.append(message.packet)
     assert 0 < len(received) < len(packets)
     assert received == packets[: len(received)]

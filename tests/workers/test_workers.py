@@ -26,12 +26,12 @@ pytestmark = pytest.mark.kernel
 OURS = "198.51.100.2"
 MANY = 48
 """Connections; that two workers are not both needed for them happens once in 2**47 times."""
-PATIENCE = 60
+TIMEOUT = 60
 
 
 @pytest.fixture
 async def namespace() -> AsyncIterator[tunstack.Namespace]:
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         async with tunstack.open_namespace() as namespace:
             yield namespace
 
@@ -87,7 +87,7 @@ async def test_a_connection_that_was_idle_for_longer_than_the_kernel_remembers_i
         assert all([await each.is_answered() for each in opened])
 
 
-async def test_the_death_of_a_worker_ends_its_own_connections_only_and_it_is_started_anew(
+async def test_a_dead_worker_loses_its_own_connections_only_and_is_restarted(
     namespace: tunstack.Namespace, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with namespace.open_workers(services.echo, 2) as workers, clients(namespace) as opened:
@@ -138,12 +138,12 @@ async def test_statistics_add_up_and_those_of_the_dead_are_not_lost(
     assert workers.pids == [None] * 3
 
 
-async def test_the_parent_hears_what_workers_tell_to_their_end(
+async def test_the_parent_receives_the_workers_messages_until_their_end(
     namespace: tunstack.Namespace,
 ) -> None:
     heard: list[tuple[int, Any]] = []
     async with namespace.open_workers(
-        services.talk, 2, told=lambda number, what: heard.append((number, what))
+        services.talk, 2, on_message=lambda number, what: heard.append((number, what))
     ):
         assert sorted(heard, key=str) == [(0, {"begun": 0}), (1, {"begun": 1})]
         heard.clear()
@@ -155,7 +155,7 @@ async def test_an_icmp_error_that_is_not_for_one_worker_is_shown_to_the_others(
 ) -> None:
     send, receive = trio.open_memory_channel[tuple[int, bytes]](10)
     async with namespace.open_workers(
-        services.hand_on, 2, told=lambda number, what: send.send_nowait((number, what))
+        services.hand_on, 2, on_message=lambda number, what: send.send_nowait((number, what))
     ):
         with namespace.socket() as client:
             await client.connect((OURS, services.PORT))
@@ -170,7 +170,7 @@ async def test_each_worker_has_chances_of_its_own_and_the_same_in_each_run(
     runs: list[dict[int, int]] = []
     for _ in range(2):
         rolled: dict[int, int] = {}
-        async with namespace.open_workers(services.roll, 2, seed=4, told=rolled.__setitem__):
+        async with namespace.open_workers(services.roll, 2, seed=4, on_message=rolled.__setitem__):
             pass
         runs.append(rolled)
     assert runs[0] == runs[1]
@@ -181,7 +181,7 @@ async def test_a_worker_cannot_connect_as_the_answer_would_go_to_another(
     namespace: tunstack.Namespace,
 ) -> None:
     heard: dict[int, tuple[int, str]] = {}
-    async with namespace.open_workers(services.connect, 1, told=heard.__setitem__):
+    async with namespace.open_workers(services.connect, 1, on_message=heard.__setitem__):
         pass
     assert heard[0][0] == errno.EOPNOTSUPP
     assert "a worker only listens: 198.51.100.1 port 80" in heard[0][1]

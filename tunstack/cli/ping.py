@@ -109,8 +109,8 @@ Exit status:
 @host_options
 def ping(
     host: str,
-    address: str,
-    kernel_address: str | None,
+    addresses: tuple[str, ...],
+    kernel_addresses: tuple[str, ...],
     device_name: str | None,
     count: int | None,
     interval: float,
@@ -145,9 +145,9 @@ def ping(
         async with (
             watching("tunstack ping", pcap=pcap, trace=trace) as tap,
             tunstack.open_host(
-                address,
+                *addresses,
                 name=device_name,
-                peer=kernel_address,
+                peer=kernel_addresses or None,
                 mtu=mtu,
                 seed=seed,
                 tap=tap,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 import click
 import trio
@@ -26,6 +26,9 @@ from tunstack.cli.worker_service import serve_apps
 
 if TYPE_CHECKING:
     from tunstack.path.impair import Impairments
+
+
+_Apps: TypeAlias = "tuple[tuple[App, int], ...]"
 
 
 class _Device(TypedDict):
@@ -63,7 +66,7 @@ could not start.
 @host_options
 @WORKERS
 def serve(
-    apps: tuple[tuple[App, int], ...],
+    apps: _Apps,
     addresses: tuple[str, ...],
     kernel_addresses: tuple[str, ...],
     device_name: str | None,
@@ -81,7 +84,6 @@ def serve(
     capability CAP_NET_ADMIN. A line is printed when a connection opens and when it closes,
     on standard error with --pcap -.
     """
-
     check_workers(workers, pcap=pcap, trace=trace)
     device: _Device = {
         "name": device_name,
@@ -92,38 +94,14 @@ def serve(
         "offload": offload,
     }
 
-    async def in_this_process(report: Report) -> None:
-        async with (
-            watching("tunstack serve", pcap=pcap, trace=trace) as tap,
-            tunstack.open_host(*addresses, tap=tap, **device) as host,
-            trio.open_nursery() as serving,
-        ):
-            for app, port in apps:
-                await serving.start(host.serve_tcp, Reported(app, port, report), port)
-                if app.datagram_handler is not None:
-                    await serving.start(host.serve_udp, app.datagram_handler, port)
-                report.serves(app, addresses, port)
-
-    async def in_workers(report: Report, count: int) -> None:
-        service = partial(serve_apps, apps=apps, reports=True)
-        try:
-            async with tunstack.open_workers(
-                service, count, *addresses, told=report.handle_message, **device
-            ):
-                for app, port in apps:
-                    report.serves(app, addresses, port)
-                await trio.sleep_forever()
-        except OSError as error:
-            raise Failure(error.strerror or str(error)) from error
-
     async def main() -> int:
         async with trio.open_nursery() as nursery:
             report = Report(nursery.cancel_scope, stderr=stdout_beside(pcap) is not None)
             try:
                 if workers is None:
-                    await in_this_process(report)
+                    await _in_this_process(apps, addresses, device, report, pcap, trace=trace)
                 else:
-                    await in_workers(report, workers)
+                    await _in_workers(apps, addresses, device, report, workers)
             finally:
                 report.print_totals()
         if report.closed:
@@ -131,3 +109,39 @@ def serve(
         return 0
 
     return execute("tunstack serve", main)
+
+
+async def _in_this_process(
+    apps: _Apps,
+    addresses: tuple[str, ...],
+    device: _Device,
+    report: Report,
+    pcap: str | None,
+    *,
+    trace: bool,
+) -> None:
+    """Serve until cancelled, with one host in this process."""
+    async with (
+        watching("tunstack serve", pcap=pcap, trace=trace) as tap,
+        tunstack.open_host(*addresses, tap=tap, **device) as host,
+        trio.open_nursery() as serving,
+    ):
+        for app, port in apps:
+            await serving.start(host.serve_tcp, Reported(app, port, report), port)
+            report.serves(app, addresses, port)
+
+
+async def _in_workers(
+    apps: _Apps, addresses: tuple[str, ...], device: _Device, report: Report, count: int
+) -> None:
+    """Serve until cancelled, with a host in `count` worker processes."""
+    service = partial(serve_apps, apps=apps, reports=True)
+    try:
+        async with tunstack.open_workers(
+            service, count, *addresses, on_message=report.handle_message, **device
+        ):
+            for app, port in apps:
+                report.serves(app, addresses, port)
+            await trio.sleep_forever()
+    except OSError as error:
+        raise Failure(error.strerror or str(error)) from error

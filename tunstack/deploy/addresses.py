@@ -11,7 +11,7 @@ IPV4_DEFAULT: Final = "198.51.100.2/24"
 IPV6_DEFAULT: Final = "2001:db8::2/64"
 """The host's; the kernel's is 2001:db8::1. Documentation addresses (RFC 3849)."""
 
-_IPV6: Final = False
+_IPV6: Final = True
 
 
 def default_addresses(mtu: int | None = None, *, ipv6: bool = True) -> tuple[str, ...]:

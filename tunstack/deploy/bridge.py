@@ -220,7 +220,7 @@ async def _open_tun(
     kernel: Namespace, far: list[str], near: list[str], mtu: int, *, offload: bool
 ) -> TunLink:
     """Create the device of a kernel with the addresses `near` and routes to `far`."""
-    device = await kernel._kernel.open_tun(*_networks(far), peer=near, mtu=mtu, offload=offload)
+    device = await kernel.network.open_tun(*_networks(far), peer=near, mtu=mtu, offload=offload)
     if device.offload != offload:
         raise SetupError("this kernel's TUN devices have no offload: do without it")
     return device

@@ -129,15 +129,19 @@ async def open_namespace() -> AsyncIterator[Namespace]:
 
 @final
 class Namespace:
-    """A private network namespace with hosts and the kernel; see :func:`open_namespace`."""
+    """A private network namespace with hosts and the kernel; see :func:`open_namespace`.
+
+    Attributes:
+        network: The namespace below; its `open_tun` opens a TUN device that no host is on.
+    """
 
     def __init__(self, kernel: NetworkNamespace) -> None:
-        self._kernel = kernel
+        self.network = kernel
 
     @property
     def pid(self) -> int:
         """Process id of the namespace's holder, for ``nsenter --net --target PID``."""
-        return self._kernel.pid
+        return self.network.pid
 
     @asynccontextmanager
     async def open_workers(
@@ -153,12 +157,12 @@ class Namespace:
         limits: Limits | None = None,
         impair: ImpairmentsLike = None,
         offload: bool = True,
-        told: Callable[[int, Any], None] | None = None,
+        on_message: Callable[[int, Any], None] | None = None,
     ) -> AsyncIterator[Workers]:
         """Run a host in several processes; the arguments are those of :func:`open_workers`."""
         ways = check_impairments(impair)
         addresses = addresses or default_addresses(mtu)
-        queues = await self._kernel.open_queues(
+        queues = await self.network.open_queues(
             workers, *addresses, name=name, peer=peer, mtu=mtu, offload=offload
         )
         async with run_workers(
@@ -169,7 +173,7 @@ class Namespace:
             config=config,
             limits=limits,
             ways=ways,
-            told=told,
+            on_message=on_message,
         ) as running:
             yield running
 
@@ -191,7 +195,7 @@ class Namespace:
         """Run a host on a TUN device in the namespace; arguments as of :func:`open_host`."""
         ways = both_ways(impair)
         addresses = addresses or default_addresses(mtu)
-        tun = await self._kernel.open_tun(
+        tun = await self.network.open_tun(
             *addresses, name=name, peer=peer, mtu=mtu, offload=offload
         )
         async with _host_on(tun, addresses, ways, seed, tap, config, congestion, limits) as host:
@@ -199,18 +203,18 @@ class Namespace:
 
     def socket(self, *args: Any, **kwargs: Any) -> trio.socket.SocketType:
         """Create a kernel socket in the namespace; arguments as of `trio.socket.socket`."""
-        return self._kernel.socket(*args, **kwargs)
+        return self.network.socket(*args, **kwargs)
 
     async def run_process(
         self, command: str | Sequence[str], **options: Any
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a program in the namespace; arguments and errors as of `trio.run_process`."""
-        return await self._kernel.run_process(command, **options)
+        return await self.network.run_process(command, **options)
 
     async def open_process(self, command: str | Sequence[str], **options: Any) -> trio.Process:
         """Start a program in the namespace; as `trio.lowlevel.open_process` does."""
-        return await self._kernel.open_process(command, **options)
+        return await self.network.open_process(command, **options)
 
     def sysctl(self, name: str, value: str | int | None = None) -> str:
         """Read a sysctl of the namespace (``"net.ipv4.tcp_sack"``), or set it and read it back."""
-        return self._kernel.sysctl(name, value)
+        return self.network.sysctl(name, value)

@@ -1,4 +1,4 @@
-"""A TCP/IP endpoint on a link: its life, its sockets, and its statistics."""
+"""A TCP/IP endpoint on a link: start and end, sockets, statistics."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tunstack")
 
 _TEARDOWN: Final = 1.0
-"""Seconds at the end of a host in which FINs of closed connections may be acknowledged."""
+"""Seconds, at most, to wait at the end of a host for ACKs of FINs."""
 
 _SOCKET_FLAGS: Final = trio.socket.SOCK_NONBLOCK | trio.socket.SOCK_CLOEXEC
-"""What may come with a socket's type; here all are so."""
+"""Flags of a socket's type; they have no effect."""
 
 
 @final
@@ -129,7 +129,7 @@ class Host(Loop):
         """The largest packet that the link carries, in octets."""
         return self._link.mtu
 
-    # Life
+    # Start and end
 
     async def __aenter__(self) -> Host:
         self.stack.set_epoch(time.time() - trio.current_time())
@@ -156,7 +156,7 @@ class Host(Loop):
                 raise BaseExceptionGroup(f"the host on {self.name} failed", errors) from None
 
     async def _end(self) -> None:
-        """Reset what is open, end the tasks, and close the link."""
+        """Reset open connections, end the tasks, and close the link."""
         assert self._nursery is not None
         self._reset_all()
         # The nursery is ours, and gets neither to wrap the caller's exception nor, where the
@@ -191,7 +191,7 @@ class Host(Loop):
         return call
 
     def _fail(self, error: Exception) -> None:
-        """Have the block end with the error."""
+        """End the block with `error`."""
         self._failures.append(error)
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
@@ -210,7 +210,7 @@ class Host(Loop):
         self._link_failed(error)
 
     def _reset_all(self) -> None:
-        self._catch_up()  # A FIN that waits in the device is a good end, and not to be reset.
+        self._drain_link()  # A FIN queued in the device closes a connection in order.
         self._close_listeners()
         self.stack.abort_all()
         self.flush()
@@ -240,7 +240,7 @@ class Host(Loop):
         *,
         congestion: str | CongestionFactory | None = None,
     ) -> trio.socket.SocketType:
-        """Make a socket on this host; the counterpart of `trio.socket.socket`.
+        """Create a socket on this host; the counterpart of `trio.socket.socket`.
 
         Args:
             family: AF_INET, or AF_INET6 where the host has an address of that family.
@@ -256,7 +256,7 @@ class Host(Loop):
             TypeError: `congestion` is given, and it is no TCP socket.
         """
         self.check_speaks(family, type, proto)
-        self.check_up()
+        self.check_link()
         options: dict[str, Any] = {}
         if congestion is not None:
             options["congestion"] = congestion_control(congestion)
@@ -267,7 +267,7 @@ class Host(Loop):
         return any(each.number == family for each in self.stack.addresses.families)
 
     def check_speaks(self, family: int, type: int, proto: int) -> None:
-        """Raise what :meth:`socket` raises for what the host does not speak."""
+        """Raise the errors of :meth:`socket` for what the host does not support."""
         if not self.has_family(family):
             raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
         if (family, type & ~_SOCKET_FLAGS, proto) not in KINDS:
@@ -275,7 +275,7 @@ class Host(Loop):
 
     @contextmanager
     def socket_factory(self, *, others: Literal["refuse", "kernel"] = "refuse") -> Iterator[None]:
-        """Within the block, every socket of the internet of this trio run is on this host.
+        """Within the block, create all internet sockets of this trio run on this host.
 
         So any library that uses trio talks through it, unchanged: what it makes with
         `trio.socket.socket`, and what it makes with `socket.socket` and hands to
@@ -284,7 +284,7 @@ class Host(Loop):
         threads that are not trio's; see :mod:`tunstack.socket.factory`.
 
         Args:
-            others: What becomes of families and types of the internet that the host does not speak
+            others: What to do for internet families and types that the host does not support
                 (IPv6, UDP, raw sockets). ``"refuse"`` raises OSError, EAFNOSUPPORT or
                 EPROTONOSUPPORT, so that nothing goes by the machine's own network unseen;
                 ``"kernel"`` makes them the machine's.
@@ -449,7 +449,7 @@ class Host(Loop):
             )
         except BaseExceptionGroup as group:
             if group.split(trio.ClosedResourceError)[1] is None:
-                self.check_up()
+                self.check_link()
             raise
 
     async def serve_udp(
@@ -494,11 +494,11 @@ class Host(Loop):
     # Statistics
 
     def connections(self) -> list[TcpInfo]:
-        """List all connections, those in TIME-WAIT included, in the order in which they began."""
+        """Return all connections, those in TIME-WAIT included, in order of creation."""
         return self.stack.connections()
 
     def statistics(self) -> dict[str, int]:
-        """Count what happened since the host began, packets that were dropped by reason.
+        """Return all counters since the host's start, dropped packets by reason.
 
         The names are stable: ``packets_received``, ``packets_sent``, ``bad_tcp_checksum``,
         ``tcp_accepted``, ``tcp_out_of_window``, ``retransmission_timeout``... An impaired path adds
@@ -540,7 +540,7 @@ def _parsed(address: AddressLike) -> Place:
 
 
 def _without_cancelled(error: BaseException | None) -> list[BaseException]:
-    """What a block raised of itself, and not because it was cancelled."""
+    """Return the exceptions of a block without `trio.Cancelled`."""
     if isinstance(error, BaseExceptionGroup):
         error = error.split(trio.Cancelled)[1]
     return [] if error is None or isinstance(error, trio.Cancelled) else [error]

@@ -24,26 +24,25 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tunstack")
 
 _MAX_OUTGOING: Final = 10_000
-"""Packets that may wait for a link that takes none; more are dropped, as on a wire."""
+"""Packets queued for a full link; more are dropped, as by a qdisc."""
 
 _MAX_OUTGOING_OCTETS: Final = 16 << 20
-"""The same in octets, divided by the largest packet."""
+"""The same in octets, if all packets are of the largest size."""
 
 _BATCH: Final = 64
 """Packets processed before anything is sent: with more, the peer's loss probes would fire."""
 
-_FEW: Final = 2
-"""Packets of a batch after which replies are not coalesced."""
+_COALESCE_ABOVE: Final = 2
+"""Packets of a batch from above which replies are coalesced."""
 
 _COALESCE: Final = 0.005
-"""Seconds in which replies are coalesced. The turns of many applications together take no longer;
-that of one that computes may take a hundred times as long (:mod:`tunstack.host.turns`)."""
+"""Seconds, at most, for which a reply waits to be coalesced with others."""
 
 _TURNS: Final = 32
-"""Turns of the event loop, at most, in which applications read what a batch brought."""
+"""Turns of the event loop, at most, for applications to read before the next batch."""
 
 _BEFORE_TIMERS: Final = 1000
-"""Packets processed before a timer: twice as many as a new device has room for."""
+"""Packets processed, at most, before a timer: twice a TUN device's default queue length."""
 
 
 class Loop(ABC):
@@ -51,14 +50,16 @@ class Loop(ABC):
 
     Attributes:
         stack: The endpoint.
-        ended: Whether its block has ended.
+        max_outgoing: Packets that may be queued for a full link; more are dropped, and counted as
+            ``lost_to_full_link``.
+        ended: Whether the host's block has ended.
     """
 
     def __init__(self, link: Link, stack: Stack) -> None:
         self.stack = stack
         self._link = link
         largest = max(link.mtu, stack.config.max_payload)
-        self._most_outgoing = min(_MAX_OUTGOING, _MAX_OUTGOING_OCTETS // largest)
+        self.max_outgoing = min(_MAX_OUTGOING, _MAX_OUTGOING_OCTETS // largest)
         self._alarm = trio.CancelScope()
         self._blocked = trio.lowlevel.ParkingLot()
         self._drained = trio.lowlevel.ParkingLot()
@@ -75,7 +76,7 @@ class Loop(ABC):
     def start(self, nursery: trio.Nursery) -> None:
         """Run in `nursery`, until that is cancelled."""
         nursery.start_soon(self._receive, name=f"receive from {self.name}")
-        nursery.start_soon(self._keep_time, name=f"timers of {self.name}")
+        nursery.start_soon(self._run_timers, name=f"timers of {self.name}")
         nursery.start_soon(self._write_when_possible, name=f"send to {self.name}")
 
     # In
@@ -84,42 +85,44 @@ class Loop(ABC):
         try:
             polling, turns = Polling(), Turns()
             while True:
-                asleep_since = trio.current_time()
+                sleep_start = trio.current_time()
                 await self._link.wait_readable()
-                polling.slept(trio.current_time() - asleep_since)
-                in_vain = 0
+                polling.slept(trio.current_time() - sleep_start)
+                empty_polls = 0
                 while True:
                     may_defer = turns.are_short
                     count = self._process_batch(defer_acks=may_defer)
                     if count:
-                        in_vain = 0
-                    elif in_vain == polling.polls:
+                        empty_polls = 0
+                    elif empty_polls == polling.polls:
                         break
                     else:
-                        in_vain += 1
-                    # The tasks that have just woken may cause the next packets already: to poll
-                    # costs less than to sleep and be woken.
+                        empty_polls += 1
+                    # A task that was woken may already cause the next packets: a poll costs less
+                    # than to sleep and be woken.
                     began = trio.current_time()
-                    if self.stack.datagrams.unread > _FEW:
+                    if self.stack.datagrams.unread > _COALESCE_ABOVE:
                         await self._await_reads()
-                    elif may_defer and count > _FEW and not self.stack.deferred:  # Much to read.
+                    elif (
+                        may_defer and count > _COALESCE_ABOVE and not self.stack.deferred
+                    ):  # Much to read.
                         await self._coalesce_replies()
                     else:
                         await trio.lowlevel.checkpoint()
                     if count:
                         turns.took(trio.current_time() - began)
                     if self.stack.deferred:
-                        await self._give_turns()
+                        await self._let_applications_read()
         except Exception as error:
             self._link_raised(error)
 
     async def _coalesce_replies(self) -> None:
-        """Give the applications two turns, and write their replies together, within 5 ms.
+        """Let applications run for two turns, and write their replies together.
 
-        A write may wake a process at the other end, and that takes as long as all else that is done
-        with a packet: so write many at once. There are two turns, as trio may run us before some of
-        the applications in the first. A reply of more than one segment is written at once, with
-        all replies that wait; and so is every reply after `_COALESCE`.
+        A write to the device may wake a process at the other end, which costs as much as all other
+        work on a packet, so replies are written back to back. Two turns, as trio may run this task
+        before some of the applications in the first. A reply of more than one segment is written at
+        once, with all that wait; so is every reply after `_COALESCE`.
         """
         self._coalesce_until = trio.current_time() + _COALESCE
         try:
@@ -149,18 +152,18 @@ class Loop(ABC):
             self._coalesce_until = float("-inf")
             self._write(trio.current_time())
 
-    async def _give_turns(self) -> None:
-        """Let applications read what has arrived, before the next batch is received.
+    async def _let_applications_read(self) -> None:
+        """Let applications read received data before the next batch.
 
-        In a turn they read a piece, of 64 KiB in trio's streams, and a batch is many pieces. If the
-        next batch came first, the buffers would fill up: all data would have left the processor's
-        caches when it is read, and each piece that is read would open a window that is closed. An
-        application that does not read, or not at once, holds nobody up.
+        In one turn an application reads at most 64 KiB (trio's streams), and a batch may bring many
+        times that. Otherwise receive buffers fill up: data leaves the processor's caches before it
+        is read, and each read sends a window update. The wait ends after two turns in which no
+        application has read.
         """
         stack = self.stack
         unread, idle = stack.deferred_unread, 0
         for _ in range(_TURNS):
-            if not unread or idle > 1:  # In one turn we may run before them, in the next after.
+            if not unread or idle > 1:  # trio may run this task before them in the first turn.
                 break
             await trio.lowlevel.checkpoint()
             left = stack.deferred_unread
@@ -170,7 +173,7 @@ class Loop(ABC):
         self._flush(trio.current_time())
 
     def _process_batch(self, *, defer_acks: bool = False) -> int:
-        """Process packets that wait, and send what follows; returns how many there were."""
+        """Receive and process a batch, and transmit; returns the number of packets."""
         packets = self._link.receive(_BATCH)
         if not packets:
             return 0
@@ -179,21 +182,21 @@ class Loop(ABC):
             try:
                 self.stack.handle_packet(packet, now)
             except Exception:
-                self._survive("a packet from %s", bytes(packet).hex())
+                self._log_internal_error("a packet from %s", bytes(packet).hex())
         self.stack.defer_acks = defer_acks
         self._flush(now)
         self.stack.defer_acks = False
         return len(packets)
 
-    def take_stray(self, packet: bytes) -> None:
-        """Process an ICMP error that reached another process with our addresses."""
+    def handle_forwarded_icmp(self, packet: bytes) -> None:
+        """Process an ICMP error that another process with our addresses received."""
         now = trio.current_time()
-        self.stack.handle_stray(packet, now)
+        self.stack.handle_forwarded_icmp(packet, now)
         self._flush(now)
 
     # Timers
 
-    async def _keep_time(self) -> None:
+    async def _run_timers(self) -> None:
         while True:
             deadline = self.stack.deadline()
             self._alarm = trio.CancelScope(
@@ -205,19 +208,19 @@ class Loop(ABC):
                 continue
             if self._coalesced:
                 self._write(trio.current_time())
-            self._catch_up()
+            self._drain_link()
             now = trio.current_time()
             try:
                 self.stack.handle_timers(now)
             except Exception:
-                self._survive("a timer of %s", self.name)
+                self._log_internal_error("a timer of %s", self.name)
             self._flush(now)
 
-    def _catch_up(self) -> None:
-        """Process the packets that wait in the device, before a timer.
+    def _drain_link(self) -> None:
+        """Process the packets queued in the device, before a timer expires.
 
-        When the applications take all the time, ACKs wait there, and what they acknowledge must not
-        be retransmitted.
+        When applications use all CPU time, ACKs wait there; data that they acknowledge must not be
+        retransmitted.
         """
         if self._broken is not None:
             return
@@ -236,14 +239,14 @@ class Loop(ABC):
     # Out
 
     def flush(self) -> None:
-        """Send what follows from the calls of an application to the stack."""
+        """Transmit after an application's calls of the stack."""
         self._flush(trio.current_time())
 
     def _flush(self, now: float) -> None:
         try:
             self.stack.flush(now)
         except Exception:
-            self._survive("what is sent by %s", self.name)
+            self._log_internal_error("what is sent by %s", self.name)
         if self.stack.outgoing:
             self._write(now)
         self._set_alarm()
@@ -252,7 +255,7 @@ class Loop(ABC):
         """Write all outgoing packets to the link, coalesced replies included."""
         if self._coalesced:
             flows, self._coalesced = self._coalesced, []
-            self.stack.replies_leave(flows, now)
+            self.stack.restamp_replies(flows, now)
         try:
             self._write_some()
         except Exception as error:
@@ -263,7 +266,7 @@ class Loop(ABC):
         outgoing, send = self.stack.outgoing, self._link.send
         while outgoing:
             if not send(outgoing[0]):
-                while len(outgoing) > self._most_outgoing:
+                while len(outgoing) > self.max_outgoing:
                     outgoing.pop()
                     self.stack.counters["lost_to_full_link"] += 1
                 self._blocked.unpark()
@@ -322,31 +325,31 @@ class Loop(ABC):
             self._coalesced.append(flow)
         else:
             self._write(now)
-        if stack.hurried:
+        if stack.deadline_changed:
             self._set_alarm()
         return sent
 
-    def check_up(self) -> None:
-        """Raise OSError (ENETDOWN) if the host has ended, or its device is gone."""
+    def check_link(self) -> None:
+        """Raise OSError (ENETDOWN) if the host has ended or its device is gone."""
         if self._broken is not None:
             raise OSError(self._broken.errno, self._broken.strerror)
 
     # Failures
 
-    def _survive(self, what: str, *args: object) -> None:
-        """Log a bug of ours: it must not end the other connections."""
+    def _log_internal_error(self, what: str, *args: object) -> None:
+        """Log and count an exception in the stack; other connections continue."""
         self.stack.counters["internal_errors"] += 1
         logger.exception("internal error in " + what, *args)
 
     def _link_raised(self, error: Exception) -> None:
-        """The link raised: an error that it may raise means that its device is gone."""
+        """Handle an exception of the link: OSError means that its device is gone."""
         if isinstance(error, (OSError, trio.ClosedResourceError)):
             self._link_failed(error)
         else:
             self._raised(error)
 
     def _link_failed(self, error: Exception) -> None:
-        """The device is gone: end all connections."""
+        """End all connections with ENETDOWN: the device is gone."""
         if self._broken is not None:
             return
         if not self.ended:
@@ -361,7 +364,7 @@ class Loop(ABC):
 
     @abstractmethod
     def _raised(self, error: Exception) -> None:
-        """The link raised what no link may raise."""
+        """Handle an exception that a link must not raise."""
 
     @abstractmethod
     def _close_listeners(self) -> None:

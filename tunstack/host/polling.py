@@ -5,47 +5,47 @@ from __future__ import annotations
 from typing import Final, final
 
 _POLLS: Final = 15
-"""Turns of the event loop, of about 9 µs each when little else runs."""
-_SOON: Final = 150e-6
-"""Seconds of sleep below which a few polls more would have found the packet."""
-_TWICE: Final = 2
-"""Short sleeps in a row after which polling begins."""
+"""Polls before sleeping; each takes a turn of the event loop, about 9 µs when idle."""
+_SHORT_SLEEP: Final = 150e-6
+"""Seconds of sleep that polling would have avoided."""
+_MIN_SHORT_SLEEPS: Final = 2
+"""Consecutive short sleeps after which polling starts."""
 _BACKOFF: Final = 64
-"""Short sleeps in a row after which it begins again where it was in vain."""
+"""Short sleeps before polling starts again after it found nothing."""
 
 
 @final
 class Polling:
-    """Whether to busy-poll for packets, as Linux does for sockets (net.core.busy_poll).
+    """Decides whether to busy-poll for packets, as Linux does for sockets (net.core.busy_poll).
 
-    To sleep and be woken takes tens of microseconds where a processor goes to sleep, as on most
-    virtual machines; a small request and its reply take no more. So where packets follow each other
-    soon, a few polls are worth it. Where they are far apart nothing is polled twice, and an idle
-    host costs nothing.
+    Sleeping and waking takes tens of microseconds where the CPU enters an idle state, as on most
+    virtual machines: as long as a small request and its reply. Polling starts when packets arrive
+    within `_SHORT_SLEEP`; when they are further apart there are no extra polls, and an idle host
+    uses no CPU time.
 
-    Where polls find nothing although packets come soon, there may be no other processor for the
-    peer, which the polls hold up. Then polling backs off for `_BACKOFF` short sleeps.
+    When polls find nothing although packets arrive soon, the peer may be waiting for the CPU that
+    polls. Then polling backs off for `_BACKOFF` short sleeps.
     """
 
-    __slots__ = ("_soon",)
+    __slots__ = ("_short_sleeps",)
 
     def __init__(self) -> None:
-        self._soon = 0  # Short sleeps in a row; negative while backing off.
+        self._short_sleeps = 0  # Consecutive; negative while backing off.
 
     @property
     def polls(self) -> int:
-        """How often to poll in vain, one after the other, before sleeping."""
-        return _POLLS if self._soon >= _TWICE else 0
+        """How many consecutive polls may find nothing before sleeping."""
+        return _POLLS if self._short_sleeps >= _MIN_SHORT_SLEEPS else 0
 
     def slept(self, seconds: float) -> None:
-        """Note that a packet came after so many seconds of sleep."""
-        came_soon = seconds < _SOON
-        if self._soon >= _TWICE:
-            self._soon = -_BACKOFF if came_soon else 0
-        elif came_soon:
-            self._soon += 1
+        """Record that a packet arrived after `seconds` of sleep."""
+        is_short = seconds < _SHORT_SLEEP
+        if self._short_sleeps >= _MIN_SHORT_SLEEPS:
+            self._short_sleeps = -_BACKOFF if is_short else 0
+        elif is_short:
+            self._short_sleeps += 1
         else:
-            self._soon = min(self._soon, 0)
+            self._short_sleeps = min(self._short_sleeps, 0)
 
 
 __all__ = ["Polling"]

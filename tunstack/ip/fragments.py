@@ -1,17 +1,17 @@
 """Reassembly of fragments (RFC 791 section 3.2, RFC 8200 section 4.5), within bounds.
 
-As on Linux: a fragment whose octets are all there already is ignored; any other overlap, and an end
-that contradicts another fragment, gives up the whole datagram (RFC 5722 wants that of IPv6). An
-incomplete one is given up after 30 seconds, or 60 of IPv6. The ECN codepoint of the whole is CE if
-any fragment has it; fragments of which some are Not-ECT and others are not make no datagram
-(RFC 3168 section 5.3). DF in a fragment says nothing.
+As on Linux: a fragment is ignored if all of its octets were received before; any other overlap,
+an end that contradicts another fragment, and an empty fragment drop the whole datagram (RFC 5722,
+for IPv6). An incomplete datagram times out after 30 seconds, of IPv6 after 60. The datagram has CE
+if any fragment has it; it is dropped if some fragments are Not-ECT and others are not (RFC 3168
+section 5.3). DF in a fragment is ignored.
 
-Stricter than Linux, which has it for IPv6 alone (RFC 8200, RFC 7112): a first fragment must hold
-the fixed header of TCP.
+Unlike Linux, for IPv4 as for IPv6 (RFC 8200, RFC 7112): a first fragment without the fixed header
+of TCP is dropped, and so is one that is not the last and has no multiple of eight octets.
 
-What is held is bounded by the memory of all, by a quarter of it for each peer, and by the number of
-incomplete datagrams of each peer: the oldest are given up. So are those whose identification a fast
-sender soon uses again (RFC 4963), as by Linux's ipfrag_max_dist.
+The memory of all fragments is limited, that of a peer to a quarter of it, and the number of
+incomplete datagrams of a peer: the oldest is evicted. That also limits how long a fragment waits
+for one of a later datagram with the same identification (RFC 4963).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MEMORY: Final = "fragment_memory"
 DATAGRAM_SIZE: Final = 1280
 """Octets of memory of an incomplete datagram beside its fragments."""
 FRAGMENT_SIZE: Final = 192
-"""Octets of memory of a fragment beside its data: so many if it adjoins no other, else 140."""
+"""Octets of memory of a fragment beside its data, if it adjoins no other; else it takes 140."""
 
 _TCP_HEADER: Final = 20
 _PEER_SHARE: Final = 4
@@ -210,7 +210,7 @@ class Fragments:
 
         Args:
             memory: Octets that it may take.
-            counters: Where those are counted, by reason, that are dropped after they were kept.
+            counters: For fragments that are dropped after they were kept, by reason.
             peer_key: Tells to which peer an address belongs.
         """
         self.held = 0
@@ -244,7 +244,7 @@ class Fragments:
             partial = self._begin(key, now)
         elif (fault := partial.fault(start, end, last=last)) is not None:
             if fault != DUPLICATE:
-                self._give_up(partial, fault)
+                self._drop(partial, fault)
             raise Refused(fault)
         complete = partial.add(fragment, start, data)
         if not complete:
@@ -268,9 +268,9 @@ class Fragments:
         return first
 
     def expired(self, now: float) -> list[Datagram]:
-        """Give up the datagrams whose time is over; returns the first fragments that came of them.
+        """Drop the datagrams that have timed out; returns those of their first fragments that came.
 
-        Those are what Time Exceeded is sent about (RFC 792, RFC 4443 section 3.3).
+        Time Exceeded is sent about these (RFC 792, RFC 4443 section 3.3).
         """
         firsts: list[Datagram] = []
         for size, queue in self._queues.items():
@@ -279,7 +279,7 @@ class Fragments:
                 partial = next(iter(queue.values()))
                 if now < partial.began + lifetime:
                     break
-                self._give_up(partial, TIMEOUT)
+                self._drop(partial, TIMEOUT)
                 if partial.first is not None:
                     firsts.append(partial.first)
         return firsts
@@ -290,7 +290,7 @@ class Fragments:
         if peer is None:
             peer = self._peers[peer_key] = _Peer()
         elif len(peer.partials) >= MAX_DATAGRAMS:
-            self._give_up(next(iter(peer.partials.values())), MEMORY)
+            self._drop(next(iter(peer.partials.values())), MEMORY)
         partial = _Partial(key, now)
         peer.partials[key] = self._queues[len(key[0])][key] = partial
         peer.held += DATAGRAM_SIZE
@@ -298,20 +298,20 @@ class Fragments:
         return partial
 
     def _grew(self, partial: _Partial, size: int) -> None:
-        """Count memory, and give up the oldest as long as it is too much."""
+        """Account for memory, and evict the oldest datagrams while there is too much."""
         peer = self._peers[self._peer_key(partial.key[0])]
         peer.held += size
         self.held += size
         while peer.held > self._memory // _PEER_SHARE:
-            self._give_up(next(iter(peer.partials.values())), MEMORY)
+            self._drop(next(iter(peer.partials.values())), MEMORY)
         while self.held > self._memory:
-            self._give_up(self._oldest(), MEMORY)
+            self._drop(self._oldest(), MEMORY)
 
     def _oldest(self) -> _Partial:
         firsts = [next(iter(queue.values())) for queue in self._queues.values() if queue]
         return min(firsts, key=_began)
 
-    def _give_up(self, partial: _Partial, reason: str) -> None:
+    def _drop(self, partial: _Partial, reason: str) -> None:
         self._counters[reason] += len(partial.pieces)
         self._remove(partial)
 

@@ -118,13 +118,14 @@ def reply_to(
 ) -> IcmpMessage | None:
     """Return the echo reply to the `message` in `datagram`, or None for no answer.
 
-    It carries all of the request's data (RFC 1122 section 3.2.2.6), and its source is the address
-    of the request. A request to a multicast or broadcast address, among them `broadcasts`, the
-    directed broadcast addresses of our subnets, is not answered, nor one from an invalid source.
+    Only the type is another (RFC 792): it carries all of the request's data (RFC 1122 section
+    3.2.2.6), and its source is the address of the request. A request to a multicast or broadcast
+    address, among them `broadcasts`, the directed broadcast addresses of our subnets, is not
+    answered, nor one from an invalid source.
     """
     if message.type != ECHO_REQUEST or not _may_answer(datagram, broadcasts):
         return None
-    return IcmpMessage(ECHO_REPLY, 0, message.rest, message.payload)
+    return IcmpMessage(ECHO_REPLY, message.code, message.rest, message.payload)
 
 
 def port_unreachable(
@@ -213,8 +214,11 @@ _UNREACHABLE: Final[tuple[int, ...]] = (
 """Error numbers for the codes of Destination Unreachable (Linux's icmp_err_convert)."""
 
 
-_HARD: Final[frozenset[int]] = frozenset({2, 3, 6, 7, 8, 9, 10, 13, 14, 15})
-"""Codes of Destination Unreachable that end things, where others are reported (the same table)."""
+_HARD: Final[frozenset[int]] = frozenset({2, 3, 4, 6, 7, 8, 9, 10, 13, 14, 15})
+"""Codes of Destination Unreachable that end things, where others are reported (the same table).
+
+Fragmentation Needed is one of them for a datagram socket that discovers path MTUs, as all do here.
+"""
 
 
 def as_os_error(message: IcmpMessage) -> OSError | None:
@@ -238,6 +242,11 @@ def is_hard(message: IcmpMessage) -> bool:
     if message.type == DESTINATION_UNREACHABLE:
         return message.code in _HARD
     return message.type == PARAMETER_PROBLEM
+
+
+def is_told(message: IcmpMessage) -> bool:
+    """Whether Linux tells a datagram socket with IP_RECVERR: not of a failed reassembly."""
+    return not is_reassembly_timeout(message)
 
 
 def is_too_big(message: IcmpMessage) -> bool:

@@ -64,6 +64,9 @@ class IcmpRules(Protocol):
     def is_hard(self, message: IcmpMessage) -> bool:
         """Whether a connected datagram socket is given the error."""
 
+    def is_told(self, message: IcmpMessage, /) -> bool:
+        """Whether one that asks for all errors is."""
+
     def is_too_big(self, message: IcmpMessage) -> bool:
         """Whether it tells a path MTU."""
 

@@ -72,12 +72,12 @@ def reply_to(
 ) -> IcmpMessage | None:
     """Return the echo reply to the `message` in `datagram`, or None for no answer.
 
-    It carries all of the request's data. A request to a multicast address is answered as well
-    (section 4.2), from an address of ours.
+    It carries all of the request's data, and its code, as Linux's does. A request to a multicast
+    address is answered as well (section 4.2), from an address of ours.
     """
     if message.type != ECHO_REQUEST or not _may_be_answered(datagram.src):
         return None
-    return IcmpMessage(ECHO_REPLY, 0, message.rest, message.payload)
+    return IcmpMessage(ECHO_REPLY, message.code, message.rest, message.payload)
 
 
 def port_unreachable(
@@ -178,6 +178,11 @@ def is_hard(message: IcmpMessage) -> bool:
     if message.type == DESTINATION_UNREACHABLE:
         return message.code not in _SOFT
     return message.type == PARAMETER_PROBLEM
+
+
+def is_told(_message: IcmpMessage) -> bool:
+    """Whether Linux tells a datagram socket with IPV6_RECVERR: of every error."""
+    return True
 
 
 def is_too_big(message: IcmpMessage) -> bool:

@@ -101,7 +101,7 @@ class Simulator:
                 path,
                 begins_with,
                 bottleneck and Bottleneck(*bottleneck),
-                self._soon,
+                self._short_sleeps,
                 offload=offload,
                 predict=predict,
             )
@@ -159,7 +159,7 @@ class Simulator:
                 # A duplicated SYN: with a cookie it opens a connection (RFC 7413 section 2.1).
                 self.server.stack.abort(flow)
 
-    def _soon(self, call: Callable[[], None]) -> None:
+    def _short_sleeps(self, call: Callable[[], None]) -> None:
         self.at(self.now, call)
 
     def at(self, when: float, call: Callable[[], None]) -> None:

@@ -172,7 +172,7 @@ class DatagramSocket(trio.socket.SocketType):
         if self._fileno == -1:
             raise os_error(errno.EBADF)
         if self._endpoint.ended:
-            self._endpoint.check_up()
+            self._endpoint.check_link()
 
     # Names
 
@@ -214,7 +214,7 @@ class DatagramSocket(trio.socket.SocketType):
 
     def _bind(self, local: Address, port: int) -> None:
         self._check_open()
-        self._endpoint.check_up()
+        self._endpoint.check_link()
         dual_stack = self._family == stdlib_socket.AF_INET6 and not self._state.v6only
         where = None if dual_stack and local == wildcard(self._family) else local
         self._datagrams.bind(self._udp, where, port)
@@ -231,7 +231,7 @@ class DatagramSocket(trio.socket.SocketType):
         self._check_open()
         remote, port = await self._resolved(address)
         self._check_open()
-        self._endpoint.check_up()
+        self._endpoint.check_link()
         self._datagrams.connect(self._udp, remote, port)
         self._state.routes.clear()
 
@@ -317,7 +317,7 @@ class DatagramSocket(trio.socket.SocketType):
     def _take(self, flags: int) -> Received | None:
         udp = self._udp
         if udp.error:
-            self._endpoint.check_up()
+            self._endpoint.check_link()
             raise os_error(udp.take_error())
         if not udp.queue.items:
             return None
@@ -432,7 +432,7 @@ class DatagramSocket(trio.socket.SocketType):
             waited = True
             self._check_not_closed_meanwhile()
             if self._endpoint.ended:
-                self._endpoint.check_up()
+                self._endpoint.check_link()
         error = self._udp.errors.popleft()
         self._udp.error = self._udp.errors[0].errno if self._udp.errors else 0
         messages, cut = fitted(written_error(error), ancbufsize)
@@ -514,7 +514,7 @@ class DatagramSocket(trio.socket.SocketType):
         return len(data)
 
     async def _find_route(self, address: AddressFormat | None, control: Control) -> Route:
-        self._endpoint.check_up()
+        self._endpoint.check_link()
         udp = self._udp
         self._datagrams.bind_automatically(udp)  # As on Linux, even if it fails then.
         if address is not None:

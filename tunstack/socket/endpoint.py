@@ -1,4 +1,4 @@
-"""What a socket needs of a host."""
+"""The interface between sockets and a host."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Endpoint(Protocol):
-    """A stack, and the I/O that follows calls to it.
+    """A stack, and the I/O after calls to it.
 
     After any call to `stack` that changes a connection, call :meth:`flush`.
 
@@ -29,11 +29,11 @@ class Endpoint(Protocol):
     stack: Stack
     ended: bool
 
-    def check_up(self) -> None:
-        """Raise OSError (ENETDOWN) if it has ended, or its device is gone."""
+    def check_link(self) -> None:
+        """Raise OSError (ENETDOWN) if the host has ended or its device is gone."""
 
     def check_speaks(self, family: int, type: int, proto: int) -> None:
-        """Raise OSError (EAFNOSUPPORT, EPROTONOSUPPORT) for what it does not speak."""
+        """Raise OSError (EAFNOSUPPORT, EPROTONOSUPPORT) for what is not supported."""
 
     def has_family(self, family: int) -> bool:
         """Whether it has addresses of a family."""
@@ -41,10 +41,10 @@ class Endpoint(Protocol):
     def socket(
         self, family: int = ..., type: int = ..., proto: int = ...
     ) -> trio.socket.SocketType:
-        """Make a socket on it."""
+        """Create a socket."""
 
     def send(self, flow: Flow, data: Buffer, *, urgent: bool = False, more: bool = False) -> int:
-        """Queue `data`, as `Stack.send` does, and send what may go out."""
+        """Queue `data`, as `Stack.send` does, and transmit."""
 
     def send_datagram(
         self, sock: UdpSock, route: Route, data: Buffer, segment_size: int = 0
@@ -58,7 +58,7 @@ class Endpoint(Protocol):
         """Wait until the link has taken what it could not take at once."""
 
     def flush(self) -> None:
-        """Send what follows from calls to `stack`."""
+        """Transmit after calls to `stack`."""
 
     def add_listener(self, close: Callable[[], None]) -> None:
         """Call `close` at the end of the host, or when its device is gone."""

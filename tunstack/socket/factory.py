@@ -1,9 +1,9 @@
-"""Makes the sockets of a trio program on a host, within a block.
+"""Creates the sockets of a trio program on a host, within a block.
 
-trio asks a `trio.abc.SocketFactory` for each socket that it makes. That is not enough: anyio and
-hypercorn make the sockets that they listen on with `socket.socket`, and hand them to
-`trio.socket.from_stdlib_socket`; anyio wants a socket for each address that a look-up finds. So
-while the block of any host lasts, these are replaced:
+trio calls a `trio.abc.SocketFactory` for each socket that it creates. That is not enough: anyio and
+hypercorn create listening sockets with `socket.socket`, and pass them to
+`trio.socket.from_stdlib_socket`; anyio creates a socket for each address of a look-up. So
+within the block of any host, these are replaced:
 
 ==================================  ===============================================================
 `socket.socket`                     within a trio run that has a block, what the host speaks is
@@ -12,12 +12,12 @@ while the block of any host lasts, these are replaced:
                                     cannot. Other threads and runs see no difference. Only `__new__`
                                     and `__init__` of the class change, so that it does not matter
                                     who imported it when
-`trio.socket.from_stdlib_socket`    makes a host's socket one for trio
+`trio.socket.from_stdlib_socket`    returns the trio socket of a host's socket
 `trio.socket.getaddrinfo`           leaves out addresses of families that the host lacks, if there
                                     are others; a machine without IPv6 does the same
 ==================================  ===============================================================
 
-A socket that is made of a descriptor stays what it is.
+A socket created from a descriptor stays the kernel's.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tunstack.socket.endpoint import Endpoint
 
 Others: TypeAlias = Literal["refuse", "kernel"]
-"""What becomes of sockets that the host does not speak: an error, or the kernel's."""
+"""For sockets that the host does not support: an error, or the kernel's socket."""
 
 _INTERNET: Final = frozenset(
     {
@@ -53,19 +53,19 @@ _INTERNET: Final = frozenset(
         44,  # AF_XDP
     }
 )
-"""Families of Linux whose packets are IP's, or go by the interfaces on which IP's do."""
+"""Families of Linux that send IP packets, or use the same interfaces."""
 
 
 @final
 class SocketFactory(trio.abc.SocketFactory):
-    """Makes sockets on a host.
+    """Creates sockets on a host.
 
     Args:
         host: The host.
-        others: What becomes of families and types of the internet that the host does not speak.
+        others: What to do for internet families and types that the host does not support.
 
     Attributes:
-        in_force: Whether its block lasts.
+        in_force: Whether its block is active.
     """
 
     def __init__(self, host: Endpoint, others: Others = "refuse") -> None:
@@ -79,10 +79,10 @@ class SocketFactory(trio.abc.SocketFactory):
         type: int = trio.socket.SOCK_STREAM,
         proto: int = 0,
     ) -> trio.socket.SocketType:
-        """Make one; trio calls this for each of its own.
+        """Create a socket; called by trio for each of its sockets.
 
         Raises:
-            OSError: EAFNOSUPPORT, EPROTONOSUPPORT: the host does not speak that.
+            OSError: EAFNOSUPPORT or EPROTONOSUPPORT if the host does not support it.
         """
         if self.speaks(family, type, proto):
             return self._host.socket(family, type, proto)
@@ -90,10 +90,10 @@ class SocketFactory(trio.abc.SocketFactory):
             return trio.socket.from_stdlib_socket(stdlib_socket.socket(family, type, proto))
 
     def speaks(self, family: int, type: int, proto: int) -> bool:
-        """Whether it is the host's, and not the kernel's.
+        """Whether the socket is created on the host, and not by the kernel.
 
         Raises:
-            OSError: it must not be the kernel's either.
+            OSError: The host does not support it, and the kernel's is refused.
         """
         if family not in _INTERNET:
             return False
@@ -106,15 +106,15 @@ class SocketFactory(trio.abc.SocketFactory):
         return True
 
     def check_thread(self, family: int) -> None:
-        """Raise OSError (EAFNOSUPPORT) for what a thread must not make."""
+        """Raise OSError (EAFNOSUPPORT) for a socket that a thread must not create."""
         if family in _INTERNET and self._others == "refuse":
             raise OSError(
                 errno.EAFNOSUPPORT,
                 f"{os.strerror(errno.EAFNOSUPPORT)}: a host's socket cannot be used in a thread",
             )
 
-    def within_reach(self, found: list[Any]) -> list[Any]:
-        """Leave out addresses of families that are refused, unless there are no others."""
+    def supported_addresses(self, found: list[Any]) -> list[Any]:
+        """Remove addresses of families that are refused, unless there are no others."""
         if self._others == "kernel":
             return found
         return [each for each in found if self._host.has_family(each[0])] or found
@@ -122,10 +122,10 @@ class SocketFactory(trio.abc.SocketFactory):
 
 @contextmanager
 def installed(host: Endpoint, others: Others) -> Iterator[None]:
-    """Have the trio run make its sockets on `host`; put back what was there before.
+    """Create the sockets of the trio run on `host`; restore the previous factory afterwards.
 
     Raises:
-        ValueError: `others` is neither.
+        ValueError: `others` is not one of its values.
     """
     if others not in ("refuse", "kernel"):
         raise ValueError(f"others is 'refuse' or 'kernel', not {others!r}")
@@ -139,7 +139,7 @@ def installed(host: Endpoint, others: Others) -> Iterator[None]:
         yield
     finally:
         _replacement.end()
-        factory.in_force = False  # There are copies of the context.
+        factory.in_force = False  # Copies of the context still have it.
         _of_context.set(of_context)
         _factory.set(surrounding)
         trio.socket.set_custom_socket_factory(before)
@@ -148,17 +148,17 @@ def installed(host: Endpoint, others: Others) -> Iterator[None]:
 _factory: Final = trio.lowlevel.RunVar[SocketFactory | None]("tunstack socket factory", None)
 
 _of_context: Final = ContextVar[SocketFactory | None]("tunstack socket factory", default=None)
-"""The same for the threads of `trio.to_thread`: they have the context of their caller."""
+"""The same for threads of `trio.to_thread`, which have the context of their caller."""
 
 
 def _current() -> SocketFactory | None:
-    """The factory of the innermost block of this trio run, if there is one."""
+    """Return the factory of the innermost block of this trio run, or None."""
     return _factory.get() if trio.lowlevel.in_trio_run() else None
 
 
 @contextmanager
 def _kernels() -> Iterator[None]:
-    """Let sockets be the kernel's: it was asked for, or they are of no family of the internet."""
+    """Within the block, sockets are the kernel's."""
     factory = _current()
     _factory.set(None)
     try:
@@ -167,7 +167,7 @@ def _kernels() -> Iterator[None]:
         _factory.set(factory)
 
 
-# What replaces the functions of others while any block lasts
+# The replacements while any block is active
 
 _original_init: Final = stdlib_socket.socket.__init__
 _original_from_stdlib_socket: Final = trio.socket.from_stdlib_socket
@@ -175,19 +175,19 @@ _original_getaddrinfo: Final = trio.socket.getaddrinfo
 
 
 def _new(cls: type[stdlib_socket.socket], *args: Any, **kwargs: Any) -> Any:
-    """`socket.socket.__new__`: of that class itself, the host makes what it speaks."""
+    """Replace `socket.socket.__new__`: create the host's socket, for that class itself."""
     if cls is stdlib_socket.socket and (factory := _current()) is not None:
-        wanted = _wanted(*args, **kwargs)
+        wanted = _requested(*args, **kwargs)
         if wanted is not None and factory.speaks(*wanted):
             return factory.socket(*wanted)._sock  # type: ignore[attr-defined]
     return stdlib_socket.SocketType.__new__(cls)
 
 
 def _init(self: stdlib_socket.socket, *args: Any, **kwargs: Any) -> None:
-    """`socket.socket.__init__`: classes derived from it cannot be the host's, but are refused."""
+    """Replace `socket.socket.__init__`: refuse derived classes, which cannot be the host's."""
     in_run = trio.lowlevel.in_trio_run()
     factory = _factory.get() if in_run else _of_context.get()
-    wanted = _wanted(*args, **kwargs)
+    wanted = _requested(*args, **kwargs)
     if factory is not None and factory.in_force and wanted is not None:
         if not in_run:
             factory.check_thread(wanted[0])
@@ -200,10 +200,10 @@ def _init(self: stdlib_socket.socket, *args: Any, **kwargs: Any) -> None:
     _original_init(self, *args, **kwargs)
 
 
-def _wanted(
+def _requested(
     family: int = -1, type: int = -1, proto: int = -1, fileno: object = None
 ) -> tuple[int, int, int] | None:
-    """What a call of `socket.socket` wants; None if it is of a descriptor that is there."""
+    """Return family, type and protocol of a `socket.socket` call; None for a descriptor."""
     if fileno is not None:
         return None
     return (
@@ -222,11 +222,11 @@ def _from_stdlib_socket(sock: stdlib_socket.socket) -> trio.socket.SocketType:
 async def _getaddrinfo(*args: Any, **kwargs: Any) -> list[Any]:
     found: list[Any] = await _original_getaddrinfo(*args, **kwargs)
     factory = _current()
-    return found if factory is None else factory.within_reach(found)
+    return found if factory is None else factory.supported_addresses(found)
 
 
 class _Replacement:
-    """Replaces them from the first block, of all trio runs, to the end of the last."""
+    """Installs the replacements from the first block of all trio runs to the end of the last."""
 
     def __init__(self) -> None:
         self._blocks = 0

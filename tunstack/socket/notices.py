@@ -1,4 +1,4 @@
-"""What a program may wait for beside data: that all of it arrived, errors, and urgent data."""
+"""Waiting for acknowledgement of all data, for soft errors, and for urgent data."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
 
 class Notices:
-    """The part of a socket that waits for events; few sockets have one (:meth:`of`)."""
+    """The events of a socket besides data; created when needed (:meth:`of`)."""
 
     __slots__ = (
         "_acknowledged",
         "_conditions",
-        "_erring",
-        "_reports_told",
-        "_signals_told",
+        "_reports_seen",
+        "_signals_seen",
         "_socket",
+        "_soft_error",
         "_urgent",
     )
 
     def __init__(self, state: SocketState) -> None:
         self._socket = state
         self._acknowledged = Waiter()
-        self._erring = Waiter()
+        self._soft_error = Waiter()
         self._urgent = Waiter()
         self._conditions: dict[Waiter, Callable[[Flow], bool]] = {}
-        self._reports_told = 0
-        self._signals_told = 0
+        self._reports_seen = 0
+        self._signals_seen = 0
 
     @classmethod
     def of(cls, state: SocketState) -> Notices:
-        """Return the one of a socket, made when it is first asked for."""
+        """Return the `Notices` of a socket; it is created by the first call."""
         if state.notices is None:
             state.notices = cls(state)
         return state.notices
@@ -50,20 +50,20 @@ class Notices:
     async def wait_acknowledged(self) -> None:
         """As :meth:`tunstack.Socket.wait_acknowledged`."""
         flow = await self._until(self._acknowledged, _is_acknowledged)
-        if flow.error is not None:  # Even if `recv`, or SO_ERROR, has told of it already.
+        if flow.error is not None:  # Even if `recv` or SO_ERROR has reported it.
             raise OSError(flow.error.errno, flow.error.strerror)
         if flow.sender.una != flow.sender.end:
-            raise os_error(errno.ECONNRESET)  # The data has arrived, but not the end of it.
+            raise os_error(errno.ECONNRESET)  # The data has arrived, but our FIN has not.
 
     async def wait_soft_error(self) -> OSError:
         """As :meth:`tunstack.Socket.wait_soft_error`."""
         flow = await self._until(
-            self._erring,
-            lambda flow: flow.reports > self._reports_told or flow.state is State.CLOSED,
+            self._soft_error,
+            lambda flow: flow.reports > self._reports_seen or flow.state is State.CLOSED,
         )
-        if flow.reports == self._reports_told or flow.latest_report is None:
+        if flow.reports == self._reports_seen or flow.latest_report is None:
             raise os_error(errno.ENOTCONN)
-        self._reports_told = flow.reports
+        self._reports_seen = flow.reports
         return flow.latest_report
 
     async def wait_urgent(self) -> None:
@@ -71,23 +71,23 @@ class Notices:
         flow = await self._until(
             self._urgent,
             lambda flow: (
-                flow.receiver.urgent_signals > self._signals_told
+                flow.receiver.urgent_signals > self._signals_seen
                 or flow.receiver.finished
                 or flow.state is State.CLOSED
             ),
         )
-        if flow.receiver.urgent_signals == self._signals_told:
+        if flow.receiver.urgent_signals == self._signals_seen:
             raise os_error(errno.ENOTCONN)
-        self._signals_told = flow.receiver.urgent_signals
+        self._signals_seen = flow.receiver.urgent_signals
 
     async def receive_urgent(self, size: int, *, peek: bool) -> bytes:
-        """The octet of ``recv(size, MSG_OOB)``; waits for it if it was only announced so far."""
+        """Receive the urgent octet (MSG_OOB); waits for it if it was announced."""
         flow = await self._until(self._urgent, lambda flow: not flow.urgent_is_on_its_way)
         return flow.receiver.take_urgent(peek=peek)[:size]
 
     async def _until(self, waiter: Waiter, ready: Callable[[Flow], bool]) -> Flow:
         """Wait until the connection is `ready`; a checkpoint."""
-        await trio.lowlevel.checkpoint()  # Before the look, after which nothing may change.
+        await trio.lowlevel.checkpoint()  # Before the check: nothing may change after it.
         flow = self._socket.connected()
         waiter.check_free()
         self._conditions[waiter] = ready

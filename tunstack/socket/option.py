@@ -21,14 +21,14 @@ INT: Final = struct.Struct("i")
 
 
 class Option(NamedTuple):
-    """How to read an option, and how to set it; None if that cannot be done."""
+    """The getter and the setter of an option; None if it has none."""
 
     get: Callable[[SocketState], int | bytes]
     set: Callable[[SocketState, Value], None] | None = None
 
 
 def note(sock: SocketState, level: int, name: int, value: int) -> None:
-    """Remember an option's value."""
+    """Store an option's value."""
     if sock.noted is None:
         sock.noted = {}
     sock.noted[level, name] = value
@@ -60,7 +60,7 @@ def number(get: Callable[[SocketState], int], set: Callable[[SocketState, int], 
 
 
 def switch(parameter: str) -> Option:
-    """A parameter of `Config` that is on or off."""
+    """An option that is a bool of `Config`."""
     return number(
         lambda sock: int(getattr(sock.config, parameter)),
         lambda sock, number: sock.change(**{parameter: bool(number)}),
@@ -68,7 +68,7 @@ def switch(parameter: str) -> Option:
 
 
 def count(parameter: str, lowest: int, highest: int) -> Option:
-    """A parameter of `Config`, in whole numbers; seconds among them."""
+    """An option that is a number of `Config`, in whole numbers or seconds."""
 
     def set(sock: SocketState, number: int) -> None:
         check_range(number, lowest, highest)

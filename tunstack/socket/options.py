@@ -1,4 +1,4 @@
-"""Socket options, by Linux's names: what each does here, and what it takes.
+"""Socket options, by Linux's names: their effects and values.
 
 At ``SOL_SOCKET``:
 
@@ -6,19 +6,19 @@ At ``SOL_SOCKET``:
 SO_ACCEPTCONN        read only: whether it listens
 SO_DOMAIN, SO_TYPE,  read only: AF_INET or AF_INET6, SOCK_STREAM, IPPROTO_TCP
 SO_PROTOCOL
-SO_ERROR             read only: what ended the connection; else the latest soft error. Reading it
-                     forgets it
-SO_KEEPALIVE         asks an idle peer whether it is there (RFC 9293 section 3.8.4)
-SO_LINGER            off: `close` lets what was sent be delivered, however long it takes. On with 0
-                     seconds: it resets. On with more: what is not acknowledged by then is given up,
-                     and the connection reset. No `close` waits for any of this, as trio's must not;
-                     `Socket.wait_acknowledged` before it does what it does elsewhere
-SO_OOBINLINE         on, other than on Linux: urgent data is data (RFC 6093). Off: its last octet is
-                     taken out of the stream, and waits for ``recv(1, MSG_OOB)``
+SO_ERROR             read only: the connection's error, else the latest soft error; reading
+                     clears it
+SO_KEEPALIVE         keep-alive probes (RFC 9293 section 3.8.4)
+SO_LINGER            off: after `close` queued data is still delivered, without limit. On with 0
+                     seconds: `close` resets. On with more: if data is not acknowledged by then,
+                     the connection is reset. `close` never blocks, as in trio;
+                     call `Socket.wait_acknowledged` before it to wait
+SO_OOBINLINE         on, unlike Linux: urgent data is in line (RFC 6093). Off: its last octet is
+                     out of band, for ``recv(1, MSG_OOB)``
 SO_RCVBUF,           octets, not doubled as Linux's are
 SO_SNDBUF
 SO_REUSEADDR         a port may be bound while connections of an earlier listener use it
-SO_REUSEPORT         remembered, without effect
+SO_REUSEPORT         stored, without effect
 ===================  ==============================================================================
 
 At ``IPPROTO_TCP``:
@@ -28,21 +28,21 @@ TCP_CONGESTION       the congestion control's name, in octets: ``b"cubic"``, ``b
                      changed at any time
 TCP_CORK             only full segments are sent, until it is off again or for 200 ms at the most;
                      ``MSG_MORE`` does it for one `send`
-TCP_DEFER_ACCEPT     seconds for which a listener waits for data before it has a connection accepted
-                     that has sent none; rounded up to when a SYN,ACK is sent again
-TCP_INFO             read only: Linux's ``struct tcp_info``; `Socket.tcp_info` tells more
-TCP_KEEPIDLE         seconds of quiet before the first probe of a keep-alive
-TCP_KEEPINTVL        seconds from one to the next
-TCP_KEEPCNT          how many must go unanswered
+TCP_DEFER_ACCEPT     seconds for which a listener waits for data before a connection is accepted;
+                     rounded up to the time of a SYN,ACK retransmission
+TCP_INFO             read only: Linux's ``struct tcp_info``; `Socket.tcp_info` has more
+TCP_KEEPIDLE         idle seconds before the first keep-alive probe
+TCP_KEEPINTVL        seconds between probes
+TCP_KEEPCNT          unanswered probes until the connection is aborted
 TCP_LINGER2          seconds that a closed connection waits in FIN-WAIT-2, 120 at the most; 0 for
                      the host's own number, and a negative one to reset it there
 TCP_MAXSEG           the largest segment to announce; once connected, the largest to send
 TCP_NODELAY          small segments do not wait for an ACK (Nagle's algorithm is off). Setting it
-                     sends all that is queued, what TCP_CORK or ``MSG_MORE`` holds included
+                     sends all queued data, also what TCP_CORK or ``MSG_MORE`` holds back
 TCP_NOTSENT_LOWAT    octets not sent yet, beyond which `send` waits; 0 for no such limit
-TCP_QUICKACK         every batch is acknowledged at once. It stays as it is set, where Linux's soon
-                     has its own mind
-TCP_SYNCNT           how often a SYN is sent again
+TCP_QUICKACK         every batch is acknowledged at once. It stays set, where Linux's soon
+                     turns itself off
+TCP_SYNCNT           retransmissions of a SYN
 TCP_USER_TIMEOUT     milliseconds that data may go unacknowledged, wait for a closed window, or
                      keep-alive probes unanswered; and a SYN, at the most. 0: the host's defaults
 ===================  ==============================================================================
@@ -51,7 +51,7 @@ At ``IPPROTO_IP``:
 
 ===================  ==============================================================================
 IP_TOS               the Differentiated Services field of what is sent; its ECN bits are TCP's own,
-                     and left as they are. `Socket.tcp_info` tells that of what came
+                     unchanged. `Socket.tcp_info` has that of the last segment received
 IP_TTL               the time to live of what is sent, from 1 to 255; -1 for the host's default
 ===================  ==============================================================================
 
@@ -64,10 +64,10 @@ IPV6_V6ONLY          whether the socket is for IPv6 alone; off, as on Linux. It 
                      the socket is bound
 ===================  ==============================================================================
 
-What a listener is set to, the connections that it accepts begin with. Options that exist to tune a
-kernel, and those that this stack does not have, are not accepted in silence: they raise
-ENOPROTOOPT, as an unknown option does on Linux. The exceptions are in `NOTED`: programs set them as
-a matter of course, and nothing depends on them.
+Accepted connections inherit the options of their listener. Options that exist to tune a
+kernel, and those that this stack does not have, are not ignored: they raise
+ENOPROTOOPT, as an unknown option does on Linux. The exceptions are in `NOTED`: many programs set
+them, and they have no effect here.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ LARGEST_BUFFER: Final = 64 << 20
 """Larger values are cut to it."""
 
 NOTED: Final = frozenset({(SOL_SOCKET, SO_REUSEPORT)})
-"""Remembered and given back, without effect: there is no load sharing."""
+"""Stored and returned, without effect: there is no load sharing."""
 
 
 def get_option(sock: SocketState, level: int, name: int, size: int) -> int | bytes:
@@ -183,7 +183,7 @@ def _check_level(sock: SocketState, level: int, number: int) -> None:
 
 
 def _checked(level: int, name: int, value: Buffer) -> Value:
-    """What the octets of an option are, by their length; each level has its own rule."""
+    """Decode the octets of an option by their length; each level has its own rule."""
     if level == IPPROTO_IP and len(value) < INT.size:
         return bytes(value[:1])[0] if len(value) else 0
     if level in _WITH_INTEGERS and len(value) < INT.size and name != TCP_CONGESTION:
@@ -192,7 +192,7 @@ def _checked(level: int, name: int, value: Buffer) -> Value:
 
 
 def _receive_buffer(sock: SocketState) -> int:
-    """What it has grown to by now."""
+    """The present size of the receive buffer."""
     return sock.config.receive_sizes[0] if sock.flow is None else sock.flow.receiver.size
 
 
@@ -201,7 +201,7 @@ def _send_buffer(sock: SocketState) -> int:
 
 
 def _buffer(parameter: str, get: Callable[[SocketState], int]) -> Option:
-    """A parameter of `Config` that fixes the size of a buffer, and what that is now."""
+    """An option that fixes the size of a buffer in `Config`."""
     return number(
         get,
         lambda sock, number: sock.change(

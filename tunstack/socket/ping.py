@@ -197,7 +197,7 @@ class PingSocket(trio.socket.SocketType):
     def _check_open(self) -> None:
         if self._fileno == -1:
             raise os_error(errno.EBADF)
-        self._endpoint.check_up()
+        self._endpoint.check_link()
 
     # Addresses
 

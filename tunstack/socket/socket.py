@@ -1,4 +1,4 @@
-"""The socket itself: how it opens, listens, accepts and closes; its parts do the rest."""
+"""The socket: connect, listen, accept, shutdown and close."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 class Socket(Surface):
     """A TCP socket on a :class:`~tunstack.Host`; made by :meth:`tunstack.Host.socket`.
 
-    Beside what trio's have, it knows :meth:`abort`, :meth:`tcp_info`, :meth:`wait_acknowledged`,
-    :meth:`wait_soft_error`, and for urgent data :meth:`wait_urgent`, :meth:`at_mark` and
-    :attr:`urgent_remaining`.
+    Besides the methods of trio's sockets it has :meth:`abort`, :meth:`tcp_info`,
+    :meth:`wait_acknowledged`, :meth:`wait_soft_error`, and for urgent data :meth:`wait_urgent`,
+    :meth:`at_mark` and :attr:`urgent_remaining`.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class Socket(Surface):
 
     @cached_property
     def _sock(self) -> StdlibSocket:
-        """trio's own sockets have one by that name, a `socket.socket`; anyio asks for it."""
+        """The `socket.socket` of this socket, under trio's name; anyio reads it."""
         return StdlibSocket.of(self)
 
-    # What it is
+    # Properties
 
     @property
     def family(self) -> stdlib_socket.AddressFamily:
@@ -82,11 +82,11 @@ class Socket(Surface):
         return self._state.shut_down_write
 
     def fileno(self) -> int:
-        """Return a number that is no descriptor's; -1 once the socket is closed."""
+        """Return a number that is not a descriptor; -1 after close."""
         return self._fileno
 
     def get_inheritable(self) -> bool:
-        """Return False: no child process can have it."""
+        """Return False: child processes do not inherit it."""
         self._state.check_open()
         return False
 
@@ -99,7 +99,7 @@ class Socket(Surface):
     # Addresses
 
     def getsockname(self) -> tuple[Any, ...]:
-        """Return our address and port; ``("0.0.0.0", 0)`` before there are any.
+        """Return our address and port; ``("0.0.0.0", 0)`` if not bound.
 
         Of AF_INET6 it is ``("2001:db8::2", 80, 0, 0)``, flow information and scope id at the end.
         """
@@ -124,9 +124,9 @@ class Socket(Surface):
         return sockaddr(name.remote, name.remote_port, self._state.family)
 
     async def bind(self, address: AddressFormat) -> None:
-        """Take a local address and port; ``"0.0.0.0"``, ``"::"`` and 0 stand for any.
+        """Bind a local address and port; ``"0.0.0.0"`` for all addresses, 0 for any port.
 
-        ``"::"`` is any address of both families, unless IPV6_V6ONLY is on.
+        ``"::"`` is all addresses of both families, unless IPV6_V6ONLY is on.
 
         Raises:
             OSError: EADDRNOTAVAIL for an address that is not the host's, EADDRINUSE, EINVAL.
@@ -137,7 +137,7 @@ class Socket(Surface):
         self._bind(*await self._resolved_to_bind(address))
 
     def bind_now(self, address: AddressFormat) -> None:
-        """Do what :meth:`bind` does, as a plain call: to look up a name holds up everything."""
+        """Bind without awaiting; looking up a name blocks the event loop."""
         self._state.check_open()
         self._check_unnamed()
         with self._mapped_is_invalid():
@@ -165,7 +165,7 @@ class Socket(Surface):
     def _bind(self, local: Address, port: int) -> None:
         self._state.check_open()
         self._check_unnamed()
-        self._state.endpoint.check_up()
+        self._state.endpoint.check_link()
         both = self._state.family == stdlib_socket.AF_INET6 and not self._state.v6only
         where = None if both and local == wildcard(stdlib_socket.AF_INET6) else local
         port = self._stack.bind(where, port, reuse=self._state.reuse_address)
@@ -177,7 +177,7 @@ class Socket(Surface):
     def getsockopt(self, level: int, optname: int, buflen: int = 0) -> Any:
         """Return a socket option: an int, or bytes if `buflen` is given.
 
-        What there is, and what it does, stands in :mod:`tunstack.socket.options`.
+        For the options see :mod:`tunstack.socket.options`.
         """
         self._state.check_open()
         return get_option(self._state, level, optname, buflen)
@@ -190,7 +190,7 @@ class Socket(Surface):
         set_option(self._state, level, optname, value)
 
     def tcp_info(self) -> TcpInfo:
-        """Return what the connection is like now (Linux's TCP_INFO); raises OSError (ENOTCONN)."""
+        """Return a snapshot of the connection (Linux's TCP_INFO); raises OSError (ENOTCONN)."""
         return self._state.connected().info()
 
     # Opening
@@ -198,12 +198,12 @@ class Socket(Surface):
     async def connect(self, address: AddressFormat) -> None:
         """Connect to ``(host, port)``. When cancelled, the socket is closed.
 
-        With TCP_FASTOPEN_CONNECT, and a cookie from before, it returns at once, and what is sent
-        first goes out with the SYN; if that fails, sending and receiving say so.
+        With TCP_FASTOPEN_CONNECT and a cached cookie it returns at once, and the data
+        sent first is in the SYN; if the handshake fails, `send` and `recv` raise the error.
 
         Raises:
-            OSError: ECONNREFUSED (a RST came), ETIMEDOUT (nothing did, for three minutes),
-                EHOSTUNREACH or ENETUNREACH (ICMP says so), EADDRNOTAVAIL, EISCONN, EALREADY.
+            OSError: ECONNREFUSED (RST received), ETIMEDOUT (no answer for three minutes),
+                EHOSTUNREACH or ENETUNREACH (ICMP error), EADDRNOTAVAIL, EISCONN, EALREADY.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         early = self._state.config.fast_open_connect
@@ -236,7 +236,7 @@ class Socket(Surface):
             raise os_error(errno.EALREADY)
         if self._state.flow is not None or self._state.listener is not None:
             raise os_error(errno.EISCONN)
-        self._state.endpoint.check_up()
+        self._state.endpoint.check_link()
         local, local_port = self._source_for(remote)
         if not any(remote):  # The unspecified address: as on Linux, this host itself.
             remote = local or self._stack.source_for(remote)
@@ -274,15 +274,15 @@ class Socket(Surface):
             raise
         self._state.check_not_closed_meanwhile()
         if flow.state is State.CLOSED:
-            self._state.flow = None  # So that another attempt may be made, as on Linux.
+            self._state.flow = None  # `connect` may be called again, as on Linux.
             self._stack.detach(flow)
             self._stack.mark_pending(flow)
             self._state.endpoint.flush()
-            error = flow.error or os_error(errno.ECONNABORTED)  # Else `shutdown` ended it.
+            error = flow.error or os_error(errno.ECONNABORTED)  # None after `shutdown`.
             raise OSError(error.errno, error.strerror)
 
     def listen(self, backlog: int = 128) -> None:
-        """Answer SYNs; at most `backlog` connections wait to be accepted (4096 at the most).
+        """Listen; the accept queue holds at most `backlog` connections (4096 at most).
 
         Raises:
             OSError: EADDRINUSE, EINVAL when connected.
@@ -290,7 +290,7 @@ class Socket(Surface):
         self._state.check_open()
         if self._state.flow is not None:
             raise os_error(errno.EINVAL)
-        self._state.endpoint.check_up()
+        self._state.endpoint.check_link()
         if self._state.listener is not None:
             self._state.listener.set_backlog(backlog)
             return
@@ -340,7 +340,7 @@ class Socket(Surface):
     # Closing
 
     def shutdown(self, flag: int) -> None:
-        """End our half (SHUT_WR), stop reading (SHUT_RD), or both (SHUT_RDWR).
+        """Send FIN after all queued data (SHUT_WR), stop reading (SHUT_RD), or both (SHUT_RDWR).
 
         Raises:
             OSError: ENOTCONN, EINVAL.
@@ -362,11 +362,11 @@ class Socket(Surface):
         self._state.endpoint.flush()
 
     def close(self) -> None:
-        """Close the connection, or release the port; idempotent.
+        """Close the connection or the listener; idempotent.
 
-        What was sent is still delivered, and the teardown goes on without the socket; SO_LINGER may
-        say for how long. The connection is reset instead if data is unread, or with SO_LINGER on
-        and 0 seconds. Tasks that wait in this socket wake with `trio.ClosedResourceError`.
+        Queued data is still delivered, and the teardown continues without the socket; SO_LINGER
+        limits its time. The connection is reset instead if data is unread, or with SO_LINGER on
+        and 0 seconds. Tasks blocked in this socket get `trio.ClosedResourceError`.
         """
         self._close(abort=self._state.linger == 0)
 
@@ -406,12 +406,12 @@ class Socket(Surface):
     def recv(self, buflen: int, flags: int = 0, /) -> Any:
         """Receive at most `buflen` octets; ``b""`` at the peer's end of stream.
 
-        A call that begins before the last octet of urgent data ends there as well. With the flag
-        ``MSG_OOB`` it returns that octet, if SO_OOBINLINE is off. With ``MSG_PEEK`` what it returns
-        stays where it is. ``MSG_DONTWAIT`` changes nothing, as for trio's own sockets.
+        A read stops before the last octet of urgent data. With the flag
+        ``MSG_OOB`` it returns that octet, if SO_OOBINLINE is off. With ``MSG_PEEK`` the data
+        is not removed. ``MSG_DONTWAIT`` has no effect, as with trio's own sockets.
 
         Raises:
-            OSError: ECONNRESET, ETIMEDOUT..., ENOTCONN; with MSG_OOB EINVAL, there is none.
+            OSError: ECONNRESET, ETIMEDOUT..., ENOTCONN; EINVAL for MSG_OOB without urgent data.
             trio.BusyResourceError: another task waits in `recv`.
         """
         return transfer.receive(self._state, buflen, flags)
@@ -420,10 +420,10 @@ class Socket(Surface):
         return transfer.receive(self._state, size, flags)
 
     def send(self, bytes: Any, flags: int = 0, /) -> Any:
-        """Send what there is room for of `bytes`; returns how many octets that was, at least one.
+        """Queue as much of `bytes` as fits, at least one octet; returns the number of octets.
 
-        With the flag ``MSG_MORE`` a segment that it does not fill waits for the next call. With
-        ``MSG_OOB`` it is urgent, up to the last octet that was taken (RFC 6093: not for new
+        With the flag ``MSG_MORE`` a partial segment waits for the next call. With
+        ``MSG_OOB`` the data is urgent, up to the last octet queued (RFC 6093: not for new
         programs).
 
         Raises:
@@ -431,7 +431,7 @@ class Socket(Surface):
             trio.BusyResourceError: another task waits to send.
         """
         if type(bytes) is memoryview and bytes.format == "B" and bytes.ndim == 1:
-            return transfer.send(self._state, bytes, flags)  # As trio's streams give it.
+            return transfer.send(self._state, bytes, flags)  # As trio's streams pass it.
         return self._send(bytes, flags)
 
     async def _send(self, data: Any, flags: int = 0) -> int:
@@ -439,7 +439,7 @@ class Socket(Surface):
             return await transfer.send(self._state, view, flags)
 
     async def wait_writable(self) -> None:
-        """Wait until `send` would take something, or fail.
+        """Wait until `send` would not block.
 
         Raises:
             trio.BusyResourceError: another task waits to send.
@@ -447,7 +447,7 @@ class Socket(Surface):
         await transfer.wait_writable(self._state)
 
     def is_readable(self) -> bool:
-        """Whether `recv`, or `accept`, would return at once."""
+        """Whether `recv` or `accept` would not block."""
         self._state.check_open()
         if self._state.listener is not None:
             return len(self._state.listener) > 0
@@ -456,9 +456,9 @@ class Socket(Surface):
     # Notices
 
     async def wait_acknowledged(self) -> None:
-        """Wait until the peer has acknowledged all that was sent, and the end of it after shutdown.
+        """Wait until the peer has acknowledged all data sent, and our FIN after shutdown.
 
-        So a `close` after it loses nothing. It does what SO_LINGER does where closing may block::
+        A `close` after it loses no data. It replaces SO_LINGER of blocking sockets::
 
             with trio.move_on_after(5):
                 await sock.wait_acknowledged()
@@ -475,11 +475,11 @@ class Socket(Surface):
 
         That is what ICMP says, and that the third retransmission of a segment had no answer
         (ETIMEDOUT), as long as the connection has not ended by it. Of several since the last call
-        it returns the latest. A program that does not call is not told (RFC 9293 section
+        it returns the latest. Soft errors are not reported otherwise (RFC 9293 section
         3.9.1.8, MUST-47, SHLD-20).
 
         Raises:
-            OSError: ENOTCONN, there will be none any more.
+            OSError: ENOTCONN, as the connection has ended.
             trio.BusyResourceError: another task waits for it.
         """
         return await Notices.of(self._state).wait_soft_error()
@@ -492,7 +492,7 @@ class Socket(Surface):
         It stands in the stream, or still will; :attr:`urgent_remaining` says how far to read.
 
         Raises:
-            OSError: ENOTCONN, nothing can come any more.
+            OSError: ENOTCONN, as no more data can arrive.
             trio.BusyResourceError: another task waits for it, or for its octet.
         """
         await Notices.of(self._state).wait_urgent()

@@ -1,4 +1,4 @@
-"""What a socket holds: its connection or listener, its parameters, and the tasks that wait."""
+"""The state of a socket: its connection or listener, its options, and blocked tasks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_LOWAT: Final = 0xFFFF_FFFF
 
 
 def os_error(number: int) -> OSError:
-    """An OSError as the system would raise it."""
+    """Return an OSError with the system's message."""
     return OSError(number, os.strerror(number))
 
 
@@ -39,29 +39,29 @@ def _replaced(config: Config, parameters: tuple[tuple[str, Any], ...]) -> Config
 
 
 class SocketState:
-    """The state of a socket, on which its parts work: options, transfer and notices.
+    """The state of a socket, shared by its parts: options, transfer and notices.
 
     Attributes:
         endpoint: The host.
         family: AF_INET or AF_INET6.
         v6only: IPV6_V6ONLY: whether an AF_INET6 socket is not for IPv4.
         closed: Whether the socket is closed.
-        flow: Its connection, if there is one.
-        listener: Its listener, if it listens.
-        bound: Its address and port, if it is bound. The unspecified address of a family stands
-            for all addresses of that, and None for those of both.
-        bound_reuse: Whether SO_REUSEADDR was on then.
-        config: What its connection begins, or goes on, with.
+        flow: Its connection, or None.
+        listener: Its listener, or None.
+        bound: Its address and port, if it is bound. The unspecified address of a family is the
+            wildcard for that family, None for both.
+        bound_reuse: Whether SO_REUSEADDR was on when it was bound.
+        config: The configuration of its connection.
         linger: SO_LINGER's seconds when it is on, else None. With 0, closing resets.
         reuse_address: SO_REUSEADDR.
         notsent_lowat: TCP_NOTSENT_LOWAT, in octets.
-        noted: Options that are remembered and have no effect; None for none.
+        noted: Options that are stored and have no effect; None for none.
         shut_down_write: Whether our half was shut down.
-        error_told: Whether a call has raised what ended the connection.
-        receiving: The task that waits to receive, or to accept.
-        sending: The task that waits to send.
-        connecting: The task that waits for the handshake.
-        notices: The tasks that wait for something else; None if there never was one.
+        error_reported: Whether a call has raised the connection's error.
+        receiving: The task blocked in `recv` or `accept`.
+        sending: The task blocked in `send`.
+        connecting: The task blocked in `connect`.
+        notices: The tasks that wait for other events; created when needed.
     """
 
     __slots__ = (
@@ -71,7 +71,7 @@ class SocketState:
         "config",
         "connecting",
         "endpoint",
-        "error_told",
+        "error_reported",
         "family",
         "flow",
         "linger",
@@ -101,23 +101,23 @@ class SocketState:
         self.notsent_lowat = NO_LOWAT
         self.noted: dict[tuple[int, int], int] | None = None
         self.shut_down_write = False
-        self.error_told = False
+        self.error_reported = False
         self.receiving = Waiter()
         self.sending = Waiter()
         self.connecting = Waiter()
         self.notices: Notices | None = None
 
-    # Whether calls are possible
+    # Checks
 
     def check_open(self) -> None:
-        """Raise OSError: EBADF, it is closed; ENETDOWN, its host has ended."""
+        """Raise OSError: EBADF if it is closed, ENETDOWN if its host has ended."""
         if self.closed:
             raise os_error(errno.EBADF)
         if self.endpoint.ended:
-            self.endpoint.check_up()
+            self.endpoint.check_link()
 
     def check_not_closed_meanwhile(self) -> None:
-        """Raise `trio.ClosedResourceError`, to a task that has waited, if it is closed."""
+        """Raise `trio.ClosedResourceError` if it was closed while the task waited."""
         if self.closed:
             raise trio.ClosedResourceError("another task closed this socket")
 
@@ -131,9 +131,9 @@ class SocketState:
     # Its connection
 
     def attach(self, flow: Flow) -> None:
-        """Use `flow` from now on."""
+        """Attach the socket to `flow`."""
         self.flow = flow
-        self.error_told = False
+        self.error_reported = False
         self.endpoint.stack.attach(flow, self._changed)
 
     def __del__(self) -> None:
@@ -143,13 +143,13 @@ class SocketState:
             self.endpoint.stack.forget(flow)
 
     def writable(self, flow: Flow) -> bool:
-        """Whether to let the application send: not for a few octets."""
+        """Whether `send` would not block (Linux's sk_stream_is_writeable)."""
         if (flow.state not in CAN_SEND and not flow.sends_early) or self.shut_down_write:
             return True
         return flow.wants_data(self.notsent_lowat)
 
     def _changed(self) -> None:
-        """Wake the tasks that wait for what has happened to the connection."""
+        """Wake the tasks whose condition is met after an event of the connection."""
         flow = self.flow
         if flow is None:
             return
@@ -166,7 +166,7 @@ class SocketState:
             self.notices.notice(flow)
 
     def wake_all(self) -> None:
-        """Wake all tasks that wait: it is closed."""
+        """Wake all blocked tasks: the socket is closed."""
         for waiter in (self.receiving, self.sending, self.connecting):
             waiter.wake()
         if self.notices is not None:
@@ -176,17 +176,17 @@ class SocketState:
 
     @property
     def default_config(self) -> Config:
-        """What the host's connections begin with."""
+        """The default configuration of the host's connections."""
         return self.endpoint.stack.config
 
     @property
     def backlog(self) -> tuple[int, int]:
-        """How many connections wait for `accept`, and how many may."""
+        """The length of the accept queue, and its limit."""
         listener = self.listener
         return (0, 0) if listener is None else (len(listener), listener.backlog)
 
     def change(self, **parameters: Any) -> None:
-        """Change parameters of `tunstack.tcp.config.Config`, for this socket's connection alone."""
+        """Change parameters of `tunstack.tcp.config.Config`, for this socket only."""
         before = self.config
         self.config = _replaced(before, tuple(parameters.items()))
         if self.config is before:
@@ -201,7 +201,7 @@ class SocketState:
                 self.endpoint.flush()
 
     def push(self, *, small: bool) -> None:
-        """Send what TCP_CORK or MSG_MORE holds; if `small`, what Nagle's algorithm does as well."""
+        """Send what TCP_CORK or MSG_MORE holds back; if `small`, what Nagle does as well."""
         flow = self.flow
         if flow is None:
             return
@@ -210,12 +210,12 @@ class SocketState:
             self.endpoint.flush()
 
     def take_error(self) -> int:
-        """Return and clear SO_ERROR: what ended the connection, or the latest soft error, or 0."""
+        """Return and clear SO_ERROR: the connection's error, or the latest soft error, or 0."""
         flow = self.flow
         if flow is None:
             return 0
-        if flow.error is not None and not self.error_told:
-            self.error_told = True
+        if flow.error is not None and not self.error_reported:
+            self.error_reported = True
             return flow.error.errno or 0
         soft, flow.soft_error = flow.soft_error, None
         return 0 if soft is None else soft.errno or 0

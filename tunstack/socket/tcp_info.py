@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from tunstack.tcp.connection.state import State
-from tunstack.tcp.recovery.recovery import Phase
+from tunstack.tcp.recovery.recovery_variables import Phase
 
 if TYPE_CHECKING:
     from tunstack.socket.state import SocketState
@@ -48,7 +48,7 @@ _LEAST_UNLIMITED: Final = 1 << 30
 def packed_tcp_info(sock: SocketState) -> bytes:
     """What TCP_INFO gives; nearly all 0 while there is no connection.
 
-    As on Linux, a listener tells there of those that wait for `accept`, and its backlog.
+    As on Linux, a listener has its queue length and backlog there.
     """
     if sock.flow is not None:
         return _pack(sock.flow, trio.current_time())

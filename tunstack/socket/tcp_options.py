@@ -48,7 +48,7 @@ LONGEST_LINGER2: Final = 120
 
 
 def _max_segment(sock: SocketState) -> int:
-    """What one segment carries when connected; before, what we will announce."""
+    """TCP_MAXSEG: the present MSS when connected; before, the MSS to announce."""
     flow = sock.flow
     if flow is not None and flow.state not in (State.SYN_SENT, State.CLOSED):
         return flow.sender.mss
@@ -67,7 +67,7 @@ def _notsent_lowat(sock: SocketState) -> int:
 
 
 def _set_notsent_lowat(sock: SocketState, number: int) -> None:
-    """It is unsigned, where all others have a sign; 0 is none."""
+    """Set TCP_NOTSENT_LOWAT, which is unsigned; 0 is off."""
     (signed,) = INT.unpack((number & NO_LOWAT).to_bytes(INT.size, sys.byteorder))
     note(sock, IPPROTO_TCP, TCP_NOTSENT_LOWAT, signed)
     sock.notsent_lowat = number & NO_LOWAT or NO_LOWAT
@@ -110,13 +110,13 @@ def _set_syn_count(sock: SocketState, number: int) -> None:
 
 
 def _syn_timeout(sock: SocketState, count: int) -> float:
-    """How long it takes, in seconds, until a SYN sent again `count` times is given up."""
+    """Return R2 for a SYN with `count` retransmissions, in seconds (TCP_SYNCNT)."""
     config = sock.config
     return sum(min(config.rto_initial * 2.0**n, config.rto_max) for n in range(count + 1))
 
 
 def _deferring(sock: SocketState) -> int:
-    """When a SYN,ACK is sent for the last time while data is waited for, in seconds."""
+    """Return the time of the last SYN,ACK retransmission in seconds (TCP_DEFER_ACCEPT)."""
     count = sock.config.defer_accept
     return int(_syn_timeout(sock, count - 1)) if count else 0
 
@@ -156,14 +156,14 @@ def _set_congestion(sock: SocketState, value: Value) -> None:
 
 
 def _set_fast_open(sock: SocketState, number: int) -> None:
-    """How many connections may be open before their handshake has ended (RFC 7413); 0 for none."""
+    """Set TCP_FASTOPEN: the limit of pending Fast Open requests (RFC 7413); 0 is off."""
     if number < 0 or sock.flow is not None:
         raise os_error(errno.EINVAL)
     sock.change(fast_open_queue=min(number, MAX_BACKLOG))
 
 
 def _set_fast_open_connect(sock: SocketState, number: int) -> None:
-    """Whether `connect` waits for what is sent first, to take it along in the SYN."""
+    """Set TCP_FASTOPEN_CONNECT: `connect` defers the SYN until there is data for it."""
     if number not in (0, 1) or sock.flow is not None or sock.listener is not None:
         raise os_error(errno.EINVAL)
     sock.change(fast_open_connect=bool(number))

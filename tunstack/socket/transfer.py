@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from tunstack.stack.flow import Flow
 
 _PIECE: Final = 65536
-"""With TCP_NOTSENT_LOWAT one call takes about so much more than what can go out at once."""
+"""Octets, about, that one call queues beyond what can be sent at once, with TCP_NOTSENT_LOWAT."""
 
-# As plain numbers: Python takes its time over operations of its flags.
+# As ints: operations on enum flags are slow.
 _OUT_OF_BAND: Final = int(stdlib_socket.MSG_OOB)
 _MORE: Final = int(stdlib_socket.MSG_MORE)
 _PEEK: Final = int(stdlib_socket.MSG_PEEK)
 _NO_EFFECT: Final = int(
     stdlib_socket.MSG_DONTWAIT | stdlib_socket.MSG_NOSIGNAL | stdlib_socket.MSG_CMSG_CLOEXEC
 )
-"""Flags that change nothing: sockets of trio never block, their calls wait all the same, and there
-are neither signals nor descriptors to receive."""
+"""Flags without effect: trio's sockets never block, and there
+are no signals or descriptors to receive."""
 _SEND_FLAGS: Final = _NO_EFFECT | _MORE | _OUT_OF_BAND
 
 
@@ -39,7 +39,7 @@ async def receive(state: SocketState, size: int, flags: int = 0) -> bytes:
         raise ValueError("negative buffersize in recv")
     flow = state.flow
     if flow is None or flow.readable or flags or not size:
-        # No need to wait; but a cancellation comes first, and other tasks get their turn.
+        # No need to wait, but the call must be a checkpoint.
         await checkpoint_if_cancelled()
         flow = state.flow or state.connected()
         if flags:
@@ -63,18 +63,18 @@ async def receive(state: SocketState, size: int, flags: int = 0) -> bytes:
 
 def _take(state: SocketState, flow: Flow, size: int, flags: int) -> bytes:
     if size > SMALLEST_BUFFER and flow.receiver.budget.tight:
-        size = SMALLEST_BUFFER  # What an application has read is in no account.
+        size = SMALLEST_BUFFER  # Data that was read is not accounted.
     endpoint = state.endpoint
     try:
-        if endpoint.ended:  # What is unread is lost.
-            if flow.error is not None and not state.error_told:
+        if endpoint.ended:  # Unread data is lost.
+            if flow.error is not None and not state.error_reported:
                 raise flow.error
-            endpoint.check_up()
+            endpoint.check_link()
         data = endpoint.stack.read(flow, size, peek=flags != 0)
     except OSError as error:
-        if state.error_told and not endpoint.ended:
-            return b""  # Told once, as on Linux; from now on it is the end.
-        state.error_told = True
+        if state.error_reported and not endpoint.ended:
+            return b""  # The error is reported once, as on Linux; then end of stream.
+        state.error_reported = True
         raise OSError(error.errno, error.strerror) from None
     if flow.pending:
         endpoint.flush()
@@ -104,28 +104,28 @@ async def send(state: SocketState, data: memoryview, flags: int = 0) -> int:
     if state.sending.task is not None:
         state.sending.check_free()
     waited = False
-    # Nothing queued, nothing to wait for: it is quicker to ask than `writable`.
+    # With nothing queued there is no need to wait; this is faster to check than `writable`.
     while flow.sender.buffer.size and len(data) and not state.writable(flow):
         await state.sending.wait()
         waited = True
         state.check_not_closed_meanwhile()
     if state.notsent_lowat != NO_LOWAT and len(data) > _PIECE:
         data = data[: max(_PIECE, flow.sender.usable)]
-    sent = _give(state, flow, data, flags)
+    sent = _queue(state, flow, data, flags)
     if not waited:
         await cancel_shielded_checkpoint()
     return sent
 
 
-def _give(state: SocketState, flow: Flow, data: memoryview, flags: int) -> int:
+def _queue(state: SocketState, flow: Flow, data: memoryview, flags: int) -> int:
     urgent = flags != 0 and flags & _OUT_OF_BAND != 0
     more = flags != 0 and flags & _MORE != 0
     try:
         return state.endpoint.send(flow, data, urgent=urgent, more=more)
     except OSError as error:
-        if state.error_told:
+        if state.error_reported:
             raise os_error(errno.EPIPE) from None
-        state.error_told = flow.error is not None
+        state.error_reported = flow.error is not None
         raise OSError(error.errno, error.strerror) from None
 
 

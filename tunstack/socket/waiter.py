@@ -1,4 +1,4 @@
-"""A place where one task waits until another wakes it."""
+"""A wait queue of one task."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
 
 
 class Waiter:
-    """A place for one task, and no more: two that read the same socket would share its data."""
+    """A wait queue of one task: two tasks that read the same socket would share its data."""
 
     __slots__ = ("task",)
 
@@ -19,7 +19,7 @@ class Waiter:
         return self.task is not None
 
     def check_free(self) -> None:
-        """Raise `trio.BusyResourceError` if a task waits here."""
+        """Raise `trio.BusyResourceError` if a task waits."""
         if self.task is not None:
             raise trio.BusyResourceError("another task is already using this socket")
 
@@ -40,7 +40,7 @@ class Waiter:
         await wait_task_rescheduled(abort)
 
     def wake(self) -> None:
-        """Wake the task that waits here, if one does."""
+        """Wake the waiting task, if any."""
         task = self.task
         if task is not None:
             self.task = None

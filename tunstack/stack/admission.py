@@ -1,8 +1,8 @@
-"""What becomes of segments that belong to no connection: RST, cookie, drop, or a new connection.
+"""Segments that match no connection: a new connection, a SYN cookie, a RST, or a drop.
 
-Every SYN may be forged, and costs its sender nothing. So what it costs us is bounded: by the
-backlog, by what may be half open, by how many connections there may be, and by memory. When too
-many are half open, cookies take over, which cost nothing either.
+A SYN may be forged, so its cost is bounded: by the
+backlog and by the limits of half-open connections, connections and memory. When too
+many are half open, SYN cookies are sent, which keep no state.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ COUNTERS: Final[tuple[str, ...]] = (
     "half_open_dropped",
     "resets_suppressed",
 )
-"""Names in the statistics that are counted here."""
+"""Statistics counted here."""
 
 
 class Decision(NamedTuple):
-    """What to do with a segment of no connection.
+    """What to do with a segment that matches no connection.
 
     Attributes:
-        verdict: What becomes of it; None if it begins a connection.
-        answer: What to send, if anything.
-        syn: The SYN that the connection begins with, if that was an earlier one.
+        verdict: Why it is dropped or answered; None if it opens a connection.
+        answer: The segment to send, or None.
+        syn: The SYN that a valid cookie encodes, or None.
     """
 
     verdict: Verdict | None
@@ -56,13 +56,13 @@ _ADMIT: Final = Decision(None)
 
 
 def _others(connection: Connection) -> int:
-    """How many connections its peer has."""
+    """Return the number of connections of the peer."""
     peer = connection.peer if isinstance(connection, Flow) else None
     return 0 if peer is None else len(peer.members)
 
 
 class Admission:
-    """Decides which SYN begins a connection.
+    """Decides which SYN opens a connection.
 
     Attributes:
         half_open: The half-open connections of all listeners together.
@@ -71,7 +71,7 @@ class Admission:
     def __init__(
         self, secret: bytes, numbers: InitialNumbers, eviction: Eviction, context: Context
     ) -> None:
-        """Make one; `eviction` says if there is room for one more connection, and makes it."""
+        """Create it; `eviction` makes room for new connections."""
         limits = context.limits
         self.half_open = HalfOpen(limits.half_open)
         self._resets = PeerRateLimit(limits.resets, secret)
@@ -92,22 +92,22 @@ class Admission:
         *,
         reopens: bool,
     ) -> Decision:
-        """What becomes of a segment for which there is no connection (section 3.10.7.1 and 2).
+        """Decide about a segment in CLOSED or LISTEN (section 3.10.7.1 and 3.10.7.2).
 
         Args:
-            listener: The listener at its destination, if there is one.
+            listener: The listener at its destination, or None.
             name: Its addresses and ports.
             segment: The segment.
             now: Seconds.
-            reopens: Whether it is a SYN that has ended a connection in TIME-WAIT.
+            reopens: Whether it is a SYN that has ended a TIME-WAIT.
         """
         kind = segment.flags & (SYN | ACK | RST)
         if listener is not None and (not kind or segment.flags & (SYN | FIN | ACK) == SYN | FIN):
-            # Section 3.10.7.2, fourth, drops the first; the other no honest peer sends, and
-            # Linux drops it as well.
+            # Section 3.10.7.2, fourth, drops the former; SYN,FIN is invalid, and
+            # dropped, as on Linux.
             return Decision(Verdict.IGNORED)
         if listener is not None and kind == SYN:
-            # A peer that had a connection is not forged; and a cookie could be an old number.
+            # A SYN that reopens is not forged; and a cookie might be an old sequence number.
             if listener.full:
                 return Decision(Verdict.BACKLOG_FULL)
             refusal = None
@@ -133,10 +133,10 @@ class Admission:
         return self._reset(name, segment, now)
 
     def evict_half_open(self, listener: Listener) -> Connection | None:
-        """End a half-open connection, and return it, if there is no room for one more.
+        """Evict and return a half-open connection, if the SYN queue is full.
 
-        Of some of the oldest it is one of the peer that has most connections, and of those the
-        oldest: one address that begins many does not drive out what others have begun.
+        Of the `CANDIDATES` oldest, the oldest of the peer that has most connections: one
+        address with many SYNs does not evict those of others.
         """
         oldest = listener.half_open.oldest(CANDIDATES) if listener.half_open.full else []
         if not oldest:

@@ -1,4 +1,4 @@
-"""What the parts of a stack share."""
+"""The state that the parts of a stack share."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Context:
         labels: FlowLabels,
         offload: bool,
     ) -> None:
-        """Make all of them, empty."""
+        """Create all of them, empty."""
         self.limits = limits
         self.configs = configs
         self.addresses = Addresses(interfaces)
@@ -74,7 +74,7 @@ class Context:
         self.pending: deque[Flow] = deque()
 
     def mark_pending(self, flow: Flow) -> None:
-        """Have the next flush ask `flow` what it sends, by all rules of TCP."""
+        """Make the next flush transmit for `flow`, off the fast path."""
         flow.on_fast_path = False
         if not flow.pending:
             flow.pending = True

@@ -270,7 +270,8 @@ class Echoes:
         del pinger.sent[request]  # One error for each.
         if rules.is_too_big(message):
             self._paths.too_big(quote.dst, message, now)
-        if pinger.wants_errors or (pinger.remote is not None and rules.is_hard(message)):
+        told = rules.is_told if pinger.wants_errors else rules.is_hard
+        if (pinger.wants_errors or pinger.remote is not None) and told(message):
             pinger.error = error
             pinger.changed()
         return True

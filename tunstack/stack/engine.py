@@ -1,9 +1,9 @@
-"""What goes on in a stack: packets find their connections, and connections send, one by one.
+"""Input, transmission and timers of a stack.
 
-:class:`Engine` is the part of :class:`~tunstack.stack.stack.Stack` that the loop drives. Each
-arriving packet finds its connection here; :meth:`Engine.flush` asks each connection that something
-happened to what it sends; and one method, :meth:`Engine._settle`, sees to what follows from any
-change: timer, wake-up, memory account.
+:class:`Engine` is the part of :class:`~tunstack.stack.stack.Stack` that the event loop calls.
+:meth:`Engine.handle_packet` dispatches a packet to its connection; :meth:`Engine.flush` transmits
+for each pending connection; one method, :meth:`Engine._settle`, updates timer, application and
+memory account after any change.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ _OPTION_FAULTS: Final[dict[int, Callable[[bytes], int | None]]] = {IPV4.address_
 """What finds the wrong octet in options, by octets of an address."""
 _SMALL: Final = 2048
 """Octets of a packet up to which its data is copied, so that the packet itself is freed."""
-_MUCH: Final = 1 << 14
-"""Octets unread from which the application gets turns before the next batch."""
+_DEFER_UNREAD: Final = 1 << 14
+"""Unread octets from which the next batch waits until the application has read."""
 Handler: TypeAlias = "Callable[[Datagram, Buffer, float], None]"
 """Processes a whole datagram, the packet that completed it, and the time in seconds.
 
@@ -82,7 +82,6 @@ class Engine:
     Attributes:
         mtu: The largest packet that the link carries, in octets.
         limits: The limits of the host.
-        configs: Fits the configuration of a connection to its family.
         addresses: Our addresses.
         opening: Active and passive OPEN.
         paths: ICMP, and the path MTUs.
@@ -90,18 +89,19 @@ class Engine:
         echoes: Ping sockets.
         output: Packets out, and observations of packets in and out.
         demux: All connections and listeners, by four-tuple.
-        memory: What each connection holds.
+        memory: The memory account of each connection.
         time_waits: Connections in TIME-WAIT without a socket, which `demux` has not.
-        immediate: Whether applications are tasks, which a flow's `changed` only wakes: then it may
-            be called for each packet of a batch, and a small reply goes out in
-            :meth:`Stack.send`. Otherwise applications act within `changed`, and all is sent by
+        immediate: Whether `Flow.changed` only wakes a task. Then it may
+            be called for each packet of a batch, and a small reply is sent by
+            :meth:`Stack.send`. Otherwise applications run within `changed`, and all is sent by
             :meth:`flush`.
-        defer_acks: Whether applications get a turn after the :meth:`flush` that follows. Then it
-            defers an ACK that will tell of a wider window, and the rest of large segments.
-        deferred: The flows whose applications are to have that turn, as there is much to read, or
-            something was deferred; :meth:`resume_deferred` after it.
+        defer_acks: Whether applications run after the next :meth:`flush`. Then it
+            defers ACKs that would advertise a wider window after a read, and partial large
+            segments.
+        deferred: Flows that have much unread data, or
+            something deferred; call :meth:`resume_deferred` after the applications have run.
         outgoing: Packets for the link, each as the buffers that make it up.
-        counters: How often what happened; the keys are `Reason` and `Verdict` values among others.
+        counters: Event counters, by name; among them are all `Reason` and `Verdict` values.
     """
 
     def __init__(
@@ -121,17 +121,17 @@ class Engine:
 
         Args:
             interfaces: Our addresses.
-            mtu: Of the link.
-            rng: Source of everything that is to be unpredictable, or repeatable.
+            mtu: The link's MTU, in octets.
+            rng: Source of all random numbers and secrets.
             config: Defaults for connections; its `mss` is cut to what `mtu` allows.
             limits: The limits of the host.
-            tap: Called with every packet, and what was made of it.
-            offload: Whether packets have a virtio header before them: then segments may be larger
+            tap: Called with an observation of each packet.
+            offload: Whether packets have a virtio header: then segments may be larger
                 than the MTU, and the other side of the link fills in checksums.
-            udp_offload: Whether it cuts UDP datagrams as well (USO).
-            predict: Whether expected segments take the fast path
-                (:mod:`tunstack.tcp.connection.fast_path`); it changes nothing but the time that
-                they take.
+            udp_offload: Whether the link segments UDP datagrams as well (USO).
+            predict: Whether segments in order take the fast path
+                (:mod:`tunstack.tcp.connection.fast_path`); packets sent are the same with and
+                without.
 
         Raises:
             ValueError: `mtu` is too small for an address among `interfaces`.
@@ -153,7 +153,6 @@ class Engine:
         for family in context.addresses.families:
             configs.check(family)
         self.limits = context.limits
-        self.configs = configs
         self.addresses = context.addresses
         self.counters = context.counters
         self.demux = context.demux
@@ -202,13 +201,13 @@ class Engine:
                 (family.icmp, self.paths.icmp_arrives),
             )
         }
-        """What processes a datagram, by octets of its addresses and its protocol."""
+        """The handlers of datagrams, by address size and protocol."""
         self._due: deque[Flow] = deque()
 
     # Packets
 
     def handle_packet(self, packet: Buffer, now: float) -> None:
-        """Process a packet from the link; raises nothing, whatever is in it."""
+        """Process a packet from the link; invalid packets are dropped and counted."""
         self.counters["packets_received"] += 1
         fields = self._read(packet)
         start = self._data_at
@@ -223,7 +222,7 @@ class Engine:
                 if (
                     flow.on_fast_path
                     and flags & ~PSH == ACK
-                    and fast_path.arrives(flow, seq, ack, wnd, ts_val, ts_ecr, data, now)
+                    and fast_path.segment_arrives(flow, seq, ack, wnd, ts_val, ts_ecr, data, now)
                 ):
                     self._expected_arrived(flow, packet, now)
                     return
@@ -233,7 +232,7 @@ class Engine:
         self._process(packet, now, looped=False)
 
     def _expected_arrived(self, flow: Flow, frame: Buffer, now: float) -> None:
-        """`frame` had the next segment of a flow on the fast path, which has taken it."""
+        """Count, observe and enqueue after :func:`fast_path.segment_arrives` took `frame`."""
         self._predicted += 1
         flow.received_tos = 0
         if self.output.tap is not None:
@@ -242,12 +241,12 @@ class Engine:
         if (
             not self.immediate
             or receiver.ack_now
-            or receiver.buffer.size >= _MUCH
+            or receiver.buffer.size >= _DEFER_UNREAD
             or sender.buffer.size != (sender.nxt - sender.una) & MASK
         ):
             self._enqueue(flow)
             return
-        # It sends nothing: its application need not wait for the end of the batch.
+        # Nothing to send: wake the application before the end of the batch.
         due, scheduled = receiver.ack_due, flow.scheduled
         earlier = scheduled is None or (due is not None and due < scheduled)
         self._settle(flow, earlier)
@@ -255,7 +254,7 @@ class Engine:
     def _lean_arrives(
         self, flow: Flow, fields: lean.Fields, data: Buffer, frame: Buffer, now: float
     ) -> None:
-        """Process a segment with a lean header by all rules."""
+        """Process a segment, read by the fast reader, by the full rules."""
         _, seq, ack, flags, wnd, ts_val, ts_ecr = fields
         segment = Segment(seq, ack, flags, wnd, 0, data, ts_val=ts_val, ts_ecr=ts_ecr)
         if self._offload:
@@ -314,7 +313,7 @@ class Engine:
     ) -> None:
         flow = self.demux.incoming.get(incoming)
         if flow is not None and flow.state is CLOSED and segment.flags & SYN:
-            # It has ended in this batch, by a RST: a new incarnation need not wait for the flush.
+            # Closed by a RST in this batch: accept a new incarnation before the flush.
             self.demux.remove(flow.four_tuple, flow)
             flow = None
         if flow is None and incoming in self.demux.time_waits:
@@ -342,7 +341,7 @@ class Engine:
         self.counters[verdict] += 1
         self.mark_pending(flow)
         if before is SYN_RECEIVED and not flow.sender.buffer.size and self._enter_fast_path(flow):
-            # It has just opened: a request may be in the same batch.
+            # Just opened: a request may follow in the same batch.
             flow.idle_timers.watch(flow, now)
         if self.output.tap is not None:
             flow.observed = flow.state
@@ -353,13 +352,11 @@ class Engine:
     def _restore(self, incoming: bytes) -> Flow:
         flow = self.time_waits.wake(incoming)
         self.memory.enter(flow)
-        self.mark_pending(
-            flow
-        )  # At once: whatever becomes of the segment, it is to have its timer.
+        self.mark_pending(flow)  # At once, so that its timer is scheduled whatever the verdict.
         return flow
 
-    def handle_stray(self, packet: Buffer, now: float) -> None:
-        """Process what reached another process with our addresses.
+    def handle_forwarded_icmp(self, packet: Buffer, now: float) -> None:
+        """Process a packet that another process with our addresses received.
 
         That is an ICMP error, or a segment that came in fragments; others are ignored.
         """
@@ -373,38 +370,38 @@ class Engine:
                 return
         except Discard:
             pass
-        self.paths.take_stray(packet, now)
+        self.paths.handle_forwarded_icmp(packet, now)
 
     # Transmission
 
     def mark_pending(self, flow: Flow) -> None:
-        """Have the next :meth:`flush` ask `flow` what it sends, by all rules of TCP."""
+        """Make the next :meth:`flush` transmit for `flow`, off the fast path."""
         flow.on_fast_path = False
         if not flow.pending:
             flow.pending = True
             self._pending.append(flow)
 
     def _enqueue(self, flow: Flow) -> None:
-        """As :meth:`mark_pending`, but a flow on the fast path stays there."""
+        """Make the next :meth:`flush` transmit for `flow`; it stays on the fast path."""
         if not flow.pending:
             flow.pending = True
             self._pending.append(flow)
 
     @property
     def deferred_unread(self) -> int:
-        """Octets that the applications of the flows in `deferred` have not read."""
+        """Unread octets of the flows in `deferred`."""
         return sum([flow.receiver.buffer.size for flow in self.deferred])
 
     def resume_deferred(self) -> None:
-        """Have the next :meth:`flush` send what waited for the turns of the applications."""
+        """Make the next :meth:`flush` send what was deferred."""
         while self.deferred:
             flow = self.deferred.pop()
-            # One that has left the fast path meanwhile has been asked since.
+            # A flow that has left the fast path has transmitted since.
             if flow.on_fast_path and (flow.receiver.ack_now or flow.sender.unsent):
                 self._enqueue(flow)
 
     def flush(self, now: float) -> None:
-        """Put in `outgoing` what the pending flows send: one ACK per connection and batch."""
+        """Transmit for each pending flow: one ACK per connection and batch (MUST-58, MUST-59)."""
         self._flush(now)
         if self.memory.budget.full or self.memory.orphans_over:
             for flow in self.memory.relieve():
@@ -416,7 +413,7 @@ class Engine:
             self._flush(now)
 
     def _flush(self, now: float) -> None:
-        # One by one: should a bug of ours raise for one, the next call goes on with the rest.
+        # One by one: if one raises, the next call continues with the others.
         while self._pending:
             flow = self._pending.popleft()
             flow.pending = False
@@ -440,10 +437,10 @@ class Engine:
                 self._enter_fast_path(flow)
 
     def _settle(self, flow: Flow, reschedule: bool = True) -> None:
-        """After a change of `flow`: start its timer, wake its application, account its memory.
+        """Schedule the timer of `flow`, wake its application, and update its memory account.
 
-        With `reschedule` off its deadline is known to be no earlier than the timer queue has it.
-        On the fast path all that it holds is in its two buffers.
+        With `reschedule` off, its deadline is no earlier than its entry in the timer queue.
+        On the fast path it has no memory besides its two buffers.
         """
         if reschedule:
             self._timers.schedule(flow)
@@ -455,7 +452,7 @@ class Engine:
             self.memory.account(flow)
 
     def _enter_fast_path(self, flow: Flow) -> bool:
-        """Put `flow` on the fast path if it qualifies; a flow to our own address never does."""
+        """Put `flow` on the fast path if eligible; a flow to our own address is not."""
         if (
             not fast_path.is_eligible(flow)
             or not self._predicts
@@ -468,10 +465,10 @@ class Engine:
         return True
 
     def _defers(self, flow: Flow) -> bool:
-        """Whether to defer what `flow` has to send until its application has had a turn.
+        """Whether to defer the transmission of `flow` until its application has run.
 
-        An ACK while the window is narrow: after the data is read it advertises a wider one, in one
-        ACK and not two. The small rest of large segments: the application may have more to send.
+        An ACK while the window is narrow: after a read one ACK advertises a wider window instead of
+        two. A partial large segment: the application may write more.
         """
         receiver, sender = flow.receiver, flow.sender
         unread, unsent = receiver.buffer.size, sender.buffer.size
@@ -481,23 +478,23 @@ class Engine:
             defers = unsent < flow.config.max_payload and not receiver.ack_now
         else:
             defers = receiver.ack_now and unread * 2 > receiver.size
-        if defers or unread >= _MUCH:
+        if defers or unread >= _DEFER_UNREAD:
             self.deferred.append(flow)
         return defers
 
     # Timers
 
     @property
-    def hurried(self) -> bool:
-        """Whether :meth:`deadline` may have come nearer since it was asked."""
-        return self._timers.hurried
+    def deadline_changed(self) -> bool:
+        """Whether :meth:`deadline` may be earlier than at its last call."""
+        return self._timers.deadline_changed
 
     def deadline(self) -> float | None:
-        """When :meth:`handle_timers` wants to be called, in seconds; None if never."""
+        """When to call :meth:`handle_timers`, in seconds; None if no timer runs."""
         if self.output.looped or self._due or self._pending:
             return float("-inf")
-        if self.paths.untold or (self.memory.was_tight and self.memory.easing):
-            return float("-inf")  # They are told a few at a time.
+        if self.paths.pmtu_pending or (self.memory.was_tight and self.memory.easing):
+            return float("-inf")  # Flows are updated a few at a time.
         first = self._timers.deadline()
         for at in (self.paths.mtus.deadline(), self.time_waits.deadline()):
             if at is not None and (first is None or at < first):
@@ -509,14 +506,14 @@ class Engine:
         return first
 
     def is_due(self, now: float) -> bool:
-        """Whether :meth:`handle_timers` has something to do: most deadlines move in time."""
+        """Whether a timer has expired: most deadlines have moved later before."""
         deadline = self.deadline()
         if deadline is None or deadline > now:
             return False
         return deadline != self._timers.deadline() or self._timers.is_due(now)
 
     def handle_timers(self, now: float) -> None:
-        """Do what is due, and deliver what was sent to ourselves; :meth:`flush` after it."""
+        """Run expired timers, and deliver looped packets; call :meth:`flush` afterwards."""
         for _ in range(len(self.output.looped)):
             self._process(self.output.take_looped(), now, looped=True)
         self.paths.expire(now)
@@ -526,5 +523,5 @@ class Engine:
         while self._due:  # One by one, as in `flush`.
             flow = self._due.popleft()
             flow.handle_timer(now)
-            self.paths.look_at(flow, now)
+            self.paths.check_pmtu(flow, now)
             self.mark_pending(flow)

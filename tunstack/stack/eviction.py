@@ -1,12 +1,12 @@
-"""Which connection ends when the host is full and another begins.
+"""Chooses the connection to evict when the host is full.
 
-In this order: the oldest in TIME-WAIT; the oldest orphan of the peer that has most of them; and
+In this order: the oldest TIME-WAIT; the oldest orphan of the peer that has most orphans; and
 unless `Limits.evict` is off, a connection in use. That is one of the peer that has most, if that is
-more than the new peer has: of connections the one that has been idle longest, of memory the one
-that holds most. Where all have as much, it is one that has been idle for a minute, of any peer.
+more than the new peer has: by connections the one idle longest, by memory the
+largest one. If all peers have as much, one that has been idle for a minute, of any peer.
 
-No SYN ends a connection in use, for it may be forged. Where one would have to, it is answered by a
-cookie, and the ACK that returns the cookie ends the other.
+A SYN, which may be forged, never evicts a connection in use. Instead it is answered by a
+SYN cookie, and the ACK that returns the cookie evicts.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ IDLE: Final = 60.0
 """Seconds without a segment after which the only connection of a peer may be evicted."""
 
 _SHARE: Final = 4
-"""The share of the memory that every peer may hold, as a power of two: a sixteenth."""
+"""The share of memory that every peer may use, as a shift: a sixteenth."""
 
 COUNTERS: Final[tuple[str, ...]] = ("connections_evicted", "peer_limited")
-"""Names in the statistics that are counted here."""
+"""Statistics counted here."""
 
 
 class Eviction:
-    """Ends connections to make room for another."""
+    """Evicts connections to make room for another."""
 
     def __init__(self, context: Context) -> None:
         self._limits = context.limits
@@ -42,12 +42,12 @@ class Eviction:
         self._mark_pending = context.mark_pending
 
     def make_room(self, remote: Address, now: float, *, proven: bool) -> Verdict | None:
-        """Make room for one connection more; returns None, or why there is none.
+        """Make room for one more connection; returns None, or why there is none.
 
         Args:
             remote: Its peer.
             now: Seconds.
-            proven: Whether `remote` is known not to be forged: only then one in use is evicted.
+            proven: Whether `remote` is not forged: only then a connection in use is evicted.
         """
         while self._memory.budget.full:
             if not (proven and self._evict(self._for_memory(remote, now))):
@@ -55,7 +55,7 @@ class Eviction:
         return self.make_place(remote, now, proven=proven)
 
     def make_place(self, remote: Address, now: float, *, proven: bool) -> Verdict | None:
-        """As :meth:`make_room`, but for the limit of memory."""
+        """Make room within the limits of connections, but not of memory."""
         limits = self._limits
         if limits.peer_connections is not None and self._is_limited(remote):
             self._counters["peer_limited"] += 1
@@ -71,7 +71,7 @@ class Eviction:
         return None
 
     def could(self, refusal: Verdict, remote: Address, now: float) -> bool:
-        """Whether :meth:`make_room` would not have answered `refusal`, had it been proven."""
+        """Whether :meth:`make_room` would succeed with `proven`, after `refusal` without."""
         if refusal is Verdict.NO_MEMORY:
             return self._for_memory(remote, now) is not None
         return not self._is_limited(remote) and self._for_connection(remote, now) is not None
@@ -81,7 +81,7 @@ class Eviction:
         return most is not None and peer is not None and len(peer.members) >= most
 
     def _for_memory(self, remote: Address, now: float) -> Flow | None:
-        """The connection to evict for its memory; None if there is none."""
+        """Return the connection to evict when memory is full; None if there is none."""
         if not self._limits.evict:
             return None
         peers = self._memory.peers
@@ -94,7 +94,7 @@ class Eviction:
         return flow if flow is not None and now - flow.active_at >= IDLE else None
 
     def _for_connection(self, remote: Address, now: float) -> Flow | None:
-        """The connection to evict where there are too many; None if there is none."""
+        """Return the connection to evict when there are too many; None if there is none."""
         if not self._limits.evict:
             return None
         peers = self._memory.peers

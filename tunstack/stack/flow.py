@@ -1,4 +1,4 @@
-"""A connection with its addresses, and what the stack notes about it."""
+"""A connection with its four-tuple, as the stack has it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from tunstack.tcp.connection.fast_path import Write
 
 FLOW_SIZE: Final = 4096
-"""Octets that a connection takes which holds no data: measured with CPython 3.11, rounded."""
+"""Octets of memory of a connection without data; measured with CPython 3.11, rounded."""
 GAP_SIZE: Final = 640
-"""Octets that each run of data beyond a gap takes beside the data: measured as well."""
+"""Octets of memory of a range in the reassembly queue, without its data; measured."""
 RANGE_SIZE: Final = 200
-"""Octets that each range of the scoreboard takes: measured as well."""
+"""Octets of memory of a range on the scoreboard; measured."""
 TCP_HEADER: Final = 20
 """Octets, options not counted."""
 
@@ -41,13 +41,13 @@ def headers(address: Address) -> int:
 
 @dataclass(slots=True, frozen=True)
 class TcpInfo:
-    """A connection at one moment: what Linux's TCP_INFO tells, and both addresses.
+    """A snapshot of a connection, as Linux's TCP_INFO, with both addresses.
 
-    Times are in seconds; sizes in octets, cwnd included (Linux counts segments there).
+    Times are in seconds, sizes in octets, cwnd included (Linux counts it in segments).
 
-    Of a connection in TIME-WAIT that the application has closed little is kept: the names, the
-    windows and their scales, what was agreed on, `rcv_mss` and `rcv_tos`. The rest is None, 0 or
-    ``""`` then.
+    Of a connection in TIME-WAIT without a socket only these are kept: addresses, ports, the
+    windows and their scales, negotiated options, `rcv_mss` and `rcv_tos`. The rest is None, 0 or
+    ``""``.
 
     Attributes:
         state: RFC 9293's name, as ``"ESTABLISHED"``.
@@ -59,26 +59,26 @@ class TcpInfo:
         rto: Retransmission timeout, back-off included.
         snd_cwnd: Congestion window.
         snd_ssthresh: Slow start threshold.
-        snd_wnd: The window that the peer offers.
-        rcv_wnd: The window that we offer.
-        snd_mss: Octets of data that one of our segments can carry.
-        pmtu: The largest packet that the path to the peer is thought to carry.
-        rcv_mss: Octets of data that one of the peer's segments can carry.
-        unacked: Sent and not acknowledged.
-        notsent: Queued and not sent.
-        unread: Received in order, and not read by the application.
-        out_of_order: Received beyond a gap.
-        bytes_acked: Acknowledged by the peer, in all.
-        bytes_received: Received in order, in all.
-        retransmits: Segments sent again, in all.
+        snd_wnd: SND.WND.
+        rcv_wnd: RCV.WND.
+        snd_mss: Octets of data in our segments, at most.
+        pmtu: The path MTU, as far as known.
+        rcv_mss: Octets of data in the peer's segments, at most.
+        unacked: Octets sent and not acknowledged.
+        notsent: Octets queued and not sent.
+        unread: Octets received in order, and not read by the application.
+        out_of_order: Octets in the reassembly queue.
+        bytes_acked: Octets acknowledged by the peer, in total.
+        bytes_received: Octets received in order, in total.
+        retransmits: Segments retransmitted, in total.
         timestamps: Whether both sides use timestamps (RFC 7323).
-        sack: Whether both sides permit SACK (RFC 2018).
-        ecn: Whether what we send may be marked in place of dropped (RFC 3168).
+        sack: Whether SACK was negotiated (RFC 2018).
+        ecn: Whether our data is sent as ECN-capable (RFC 3168).
         congestion: The congestion control's name.
-        rcv_tos: The Differentiated Services and ECN octet of what came last (MAY-9).
-        snd_wscale: How far the peer's window field is scaled.
-        rcv_wscale: How far ours is.
-        soft_error: The latest error that did not end the connection, or None; forgotten when the
+        rcv_tos: The TOS octet (DSCP and ECN) of the last segment received (MAY-9).
+        snd_wscale: Snd.Wind.Shift (RFC 7323 section 2.2).
+        rcv_wscale: Rcv.Wind.Shift.
+        soft_error: The latest soft error, or None; cleared when the
             peer acknowledges more.
     """
 
@@ -114,22 +114,22 @@ class TcpInfo:
 
 
 class Flow(Connection):
-    """A connection with its four-tuple, and what the stack notes about it.
+    """A connection with its four-tuple, and the state that the stack keeps for it.
 
     Attributes:
         accounted: Octets in its memory account (:mod:`tunstack.stack.memory`).
         four_tuple: Its addresses and ports.
-        number: Its place in the order in which the connections of the stack began.
-        flow_label: The flow label of its packets (RFC 6437); 0 of IPv4.
-        changed: Called when something happened that its application may wait for; None if it is
+        number: Its index among all connections of the stack, in order of creation.
+        flow_label: The flow label of its packets (RFC 6437); 0 for IPv4.
+        changed: Called on an event that its application may wait for; None if it is
             not attached.
-        scheduled: When it is in the timer queue, in seconds; the queue's own.
-        pending: Whether the next flush asks it what it sends.
-        observed: The state that the last observation told of.
+        scheduled: The time of its entry in the timer queue, in seconds, or None.
+        pending: Whether the next flush transmits for it.
+        observed: Its state in the last observation.
         peer: Its peer, as long as the stack has it (:mod:`tunstack.stack.peers`, whose own are
             `heavy_from`, `place` and `place_of_all`).
-        write: Sends lean segments of it; None until it has been on the fast path.
-        received_tos: The Differentiated Services and ECN octet of the latest datagram whose
+        write: Sends its segments by the header template; None until it is on the fast path.
+        received_tos: The TOS octet of the latest datagram whose
             segment was accepted.
     """
 
@@ -175,7 +175,7 @@ class Flow(Connection):
         self.received_tos = 0
 
     def reconfigure(self, config: Config) -> None:
-        """Take other parameters; what goes into every header may be among them."""
+        """Apply changed socket options; TTL and TOS go into the header template."""
         before = self.config
         if config.ttl != before.ttl or config.tos != before.tos:
             self.write = None
@@ -183,13 +183,13 @@ class Flow(Connection):
 
     @property
     def active_at(self) -> float:
-        """When something was last heard of the peer, or sent to it, in seconds."""
+        """When the last segment was received or sent, in seconds."""
         heard, sent = self.idle_timers.received_at, self.sender.last_sent
         return heard if heard > sent else sent
 
     @property
     def held(self) -> int:
-        """Octets of memory that it holds now; of one that is over, until it is read and closed."""
+        """Octets of memory in use; after CLOSED, until it is read and its socket closed."""
         receiver, sender, state = self.receiver, self.sender, self.state
         size = FLOW_SIZE + receiver.buffer.size
         if (state is CLOSED or state is LISTEN) and self.finished:
@@ -198,14 +198,14 @@ class Flow(Connection):
             return size if is_kept and not sender.orphaned else 0
         if sender.buffer.size:
             sent = sender.buffer.held
-            # Few ranges of many octets need not be counted: that is every honest peer's case.
+            # Few ranges of many octets are not counted: the usual case.
             ranges = RANGE_SIZE * (len(sender.recovery.board) - 1) - (sent >> 2)
             size += sent + ranges if ranges > 0 else sent
         gaps = receiver.reassembly
         return size + gaps.size + GAP_SIZE * len(gaps) if gaps.size else size
 
     def info(self) -> TcpInfo:
-        """What it is like now."""
+        """Return a snapshot."""
         sender, receiver, rtt = self.sender, self.receiver, self.sender.rtt
         name = self.four_tuple
         return TcpInfo(

@@ -23,52 +23,48 @@ _POSITIVE: Final = (
 
 @dataclass(slots=True, frozen=True)
 class Limits:
-    """The bounds of a host; what single connections may have is `tunstack.Config`'s.
+    """The limits of a host; those of a single connection are in `tunstack.Config`.
 
     Attributes:
-        memory: Octets that all connections hold together: what is received and not read, what is
-            sent and not acknowledged, what came out of order, and about 4 KiB for each of them,
-            until its socket is closed, or 320 octets for one in TIME-WAIT that the application has
-            closed. What the process takes for them is no more than half as much again.
-            From three quarters of it on, windows and send buffers do not grow. At the limit, what
-            came out of order is dropped, the oldest first; then go those in TIME-WAIT, and others,
-            that the application has closed and whose peer does not take the rest. As long as
-            that is not enough, new connections, and data that would have to wait behind other
-            data, are dropped, as if the network had lost them.
-        connections: How many there may be, in whatever state. One more takes the place of the
-            oldest in TIME-WAIT; if there is none, of the oldest that the application has closed, of
-            the peer that has most of those; else see `evict`.
-        orphans: How many of them may be orphans: closed by the application, and not in TIME-WAIT.
-            Beyond that the oldest of the peer that has most is reset. How long each is tried for
-            is `Config.orphan_retries`'.
-        peer_connections: How many one peer may have, those in TIME-WAIT aside, which make way for
-            anybody; what comes beyond is dropped. A peer is an IPv4 address (or an IPv6 /64). With
-            None, as many as the host, as long as no other peer wants any.
-        evict: Whether a connection in use is given up when the host is full, so that no peer shuts
-            out the others: for one of a peer that has less, one of the peer that has most, the one
-            idle longest. When it is memory that is full, and a peer holds more than a sixteenth of
-            it, and most of all, its connections that hold most. And where no peer has more than the
-            one that comes, one that has been idle for a minute. It is reset, and its application
-            gets ECONNABORTED. No SYN does that, which may be forged: it is answered by a cookie,
-            whose ACK does; with `syncookies` ``"never"`` the SYN must. With False, new connections
-            are dropped as long as the host is full.
-        half_open: How many of them may be in SYN-RECEIVED, for all listeners together. Each has a
-            bound of its own besides: its backlog, but 256 at the least and 1024 at the most.
-        syncookies: What becomes of a SYN when as many are half open as may be. ``"when full"``: it
-            is answered by a cookie (RFC 4987 section 3.6). ``"never"``: it takes the place of the
-            oldest (section 3.4). To drop it would let a trickle of SYNs lock everybody out: as many
-            as may be half open, in the minutes for which each stays. ``"always"`` sends a cookie
-            for every SYN, full or not: for tests.
-        resets: How many RSTs a second one peer may draw where it has no connection.
-        icmp_errors: How many ICMP errors a second one peer may draw (RFC 1812 section 4.3.2.8).
-        icmp_errors_in_all: How many all peers together may draw, on average.
-        fragment_memory: Octets that the fragments of incomplete datagrams take together, beside
-            `memory`. Those of one peer take no more than a quarter of it, and are of no more than
-            64 datagrams; beyond that the oldest datagram is given up. A datagram of 64 KiB takes
+        memory: Octets of memory of all connections (as Linux's tcp_mem): receive and send buffers,
+            reassembly queues, and about 4 KiB for each connection until its socket is closed, or
+            320 octets in TIME-WAIT without a socket. The process uses at most half as much again.
+            From three quarters of the limit on, windows and send buffers do not grow. At the limit,
+            out-of-order data is dropped, the oldest first; then TIME-WAITs and orphans are
+            evicted. If that does not free enough, new connections, and data beyond RCV.NXT, are
+            dropped, as if the network had lost them.
+        connections: Connections, in any state. When there are as many, a new one evicts the oldest
+            TIME-WAIT, else the oldest orphan of the peer that has most orphans, else see `evict`.
+        orphans: Orphans (Linux's tcp_max_orphans): connections that the application has closed,
+            without those in TIME-WAIT. Beyond the limit the oldest orphan of the peer that has most
+            is reset. For the retries of each see `Config.orphan_retries`.
+        peer_connections: Connections of one peer, without those in TIME-WAIT; further SYNs are
+            dropped. A peer is an IPv4 address (or an IPv6 /64). With None there is no limit but
+            `connections`, shared fairly by `evict`.
+        evict: Whether a connection in use is evicted when the host is full, so that no peer locks
+            out the others: the one idle longest of the peer that has most connections, if that has
+            more than the new peer. If memory is full, the largest connections of the peer that uses
+            most, if that is more than a sixteenth. If no peer has more than the new one, a
+            connection that has been idle for a minute. It is reset, and its application gets
+            ECONNABORTED. A SYN, which may be forged, is answered by a SYN cookie first, and the ACK
+            of the cookie evicts; with `syncookies` ``"never"`` the SYN does. With False, new
+            connections are dropped while the host is full.
+        half_open: Connections in SYN-RECEIVED, of all listeners together. Each listener also has a
+            limit of its own: its backlog, but at least 256 and at most 1024.
+        syncookies: What to do with a SYN when the SYN queue is full. ``"when full"``: send a SYN
+            cookie (RFC 4987 section 3.6). ``"never"``: evict the oldest half-open connection
+            (section 3.4); dropping the SYN would let a low rate of SYNs keep the queue full.
+            ``"always"``: send a SYN cookie for every SYN; for tests.
+        resets: RSTs per second and peer, in reply to segments that match no connection.
+        icmp_errors: ICMP errors per second and peer (RFC 1812 section 4.3.2.8).
+        icmp_errors_in_all: ICMP errors per second to all peers together, on average.
+        fragment_memory: Octets of memory for fragments of incomplete datagrams (as Linux's
+            ipfrag_high_thresh), not a part of `memory`. A peer has at most a quarter of it, and 64
+            datagrams; beyond a limit the oldest datagram is evicted. A datagram of 64 KiB takes
             75 KiB on a link with an MTU of 1500.
 
     Raises:
-        ValueError: a number is not positive, or there is no such policy.
+        ValueError: A number is not positive, or the policy is unknown.
     """
 
     memory: int = 256 << 20

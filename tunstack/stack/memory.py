@@ -1,4 +1,4 @@
-"""The memory that connections hold, and what is freed when it runs short."""
+"""Memory accounting of connections, and release under pressure (Linux's tcp_mem)."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from tunstack.tcp.budget import Budget
 
 _GRAIN: Final = 4096
-"""Octets by which the account of a flow on the fast path may be wrong for a while."""
+"""Octets by which the account of a flow on the fast path may be out of date."""
 
 SOCKET_SIZE: Final = 1536
-"""Octets that a connection's socket takes, and the least that an application takes for it.
+"""Octets of a connection's socket, and of a task that waits on it.
 
 Measured: a task that waits in a stream over it takes 3.4 KiB with both, and it is counted with a
 connection that takes a little less than it is counted for.
 """
-_EASED: Final = 64
-"""Connections that are looked at in one go when memory is not tight any more."""
+_MAX_EASED: Final = 64
+"""Connections that are resumed at a time when memory is not tight any more."""
 
 COUNTERS: Final[tuple[str, ...]] = (
     "memory_tight",
@@ -41,19 +41,19 @@ COUNTERS: Final[tuple[str, ...]] = (
     "time_wait_pruned",
     "orphans_pruned",
 )
-"""Names in the statistics that are counted here; pruned data is counted in octets."""
+"""Statistics counted here; pruned data is counted in octets."""
 
 
 class Memory:
-    """The accounts of all flows of a stack: `Flow.held` of each, after each batch.
+    """The memory accounts of all flows: `Flow.held` of each, updated after each batch.
 
-    It also lists the flows that could free memory, the oldest first, so that there is no search.
+    It also keeps lists of the flows that could free memory, the oldest first.
 
     Attributes:
-        budget: The sum, and the flags that connections look at.
-        peers: What each peer holds of it.
-        orphans_over: Whether there are too many orphans: :meth:`relieve` ends some.
-        was_tight: Whether it was tight, and :meth:`ease` has not reached all flows since.
+        budget: The sum, and the pressure flags that connections read.
+        peers: The memory of each peer.
+        orphans_over: Whether the limit of orphans is exceeded: :meth:`relieve` evicts some.
+        was_tight: Whether memory was tight, and :meth:`ease` has not resumed all flows since.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Memory:
         *,
         orphans: int,
     ) -> None:
-        """Begin with nothing; `orphans` is how many there may be."""
+        """Create empty accounts; `orphans` is the limit of orphans."""
         self.budget = budget
         self.peers: Peers[Flow] = Peers()
         self.orphans_over = False
@@ -72,14 +72,16 @@ class Memory:
         self._waits = waits
         self._counters = counters
         self.was_tight = False
-        # In order of age. A plain dictionary looks for its first entry among those that
+        # In order of age. A plain dictionary searches for its first entry among those that
         # were deleted before it: 16 µs with 32,768 in TIME-WAIT, for each new connection.
         self._gaps: OrderedDict[Flow, None] = OrderedDict()
         self._time_wait: OrderedDict[Flow, None] = OrderedDict()
-        self._held_back: OrderedDict[Flow, None] = OrderedDict()  # Those that did not grow.
+        self._held_back: OrderedDict[Flow, None] = (
+            OrderedDict()
+        )  # Flows whose buffers could not grow.
 
     def enter(self, flow: Flow) -> None:
-        """Add `flow`, new or restored from TIME-WAIT, to those of its peer."""
+        """Add `flow`, new or restored from TIME-WAIT, to its peer."""
         flow.peer = self.peers.join(flow.four_tuple.remote, flow)
 
     def account(self, flow: Flow) -> None:
@@ -102,7 +104,7 @@ class Memory:
         state = flow.state
         if (state is CLOSED or state is LISTEN) and flow.finished:
             self._drop(flow)
-            if not flow.receiver.buffer.size:  # There is nothing to give up for its peer.
+            if not flow.receiver.buffer.size:  # No memory of its peer is left to free.
                 self._leave(flow)
             return
         if flow.receiver.reassembly.size:
@@ -118,16 +120,16 @@ class Memory:
             self.orphans_over = self.peers.orphans > self._most_orphans
 
     def account_later(self, flow: Flow) -> None:
-        """As :meth:`account`, for a flow on the fast path; a small difference can wait.
+        """Update the account of a flow on the fast path, if it is wrong by `_GRAIN` or more.
 
-        A reply follows its request soon, and an acknowledgement the reply.
+        Small requests and replies are freed again soon.
         """
         held = FLOW_SIZE + flow.receiver.buffer.size + flow.sender.buffer.size
         if not -_GRAIN < held - flow.accounted < _GRAIN:
             self.account(flow)
 
     def forget(self, flow: Flow) -> None:
-        """Close the account of `flow`."""
+        """Remove the account of `flow`."""
         self._drop(flow)
         self._leave(flow)
         self.budget.add(-flow.accounted)
@@ -146,7 +148,7 @@ class Memory:
             flow.peer = None
 
     def relieve(self) -> Iterator[Flow]:
-        """Free memory that is full, and end orphans beyond the limit; yields flows that ended."""
+        """Evict orphans beyond the limit, and free memory if full; yields evicted flows."""
         budget = self.budget
         while self.orphans_over and (ended := self._evict_orphan()) is not None:
             yield ended
@@ -164,15 +166,15 @@ class Memory:
 
     def evict_time_wait(self) -> bool:
         """Evict the oldest TIME-WAIT without a socket; returns whether there was one."""
-        if not self._waits.give_up_oldest():
+        if not self._waits.evict_oldest():
             return False
         self._counters["time_wait_pruned"] += 1
         return True
 
     def evict_ended(self) -> Flow | None:
-        """Evict the oldest TIME-WAIT with a socket, else the oldest orphan; None if there is none.
+        """Evict the oldest TIME-WAIT with a socket, else the oldest orphan; None if none.
 
-        The orphan is one of the peer that has most. It returns the flow, which has ended.
+        The orphan is one of the peer with most orphans. Returns the evicted flow.
         """
         if not self._time_wait:
             return self._evict_orphan()
@@ -183,9 +185,9 @@ class Memory:
         return flow
 
     def _evict_orphan(self) -> Flow | None:
-        """Reset the oldest orphan of the peer that has most, and return it; None without orphans.
+        """Reset and return the oldest orphan of the peer with most orphans; None if none.
 
-        Unlike one in TIME-WAIT that has a socket, it holds no memory when it has ended.
+        Its memory is freed at once, unlike that of a TIME-WAIT with a socket.
         """
         flow = self.peers.oldest_orphan()
         if flow is None:
@@ -197,16 +199,16 @@ class Memory:
 
     @property
     def easing(self) -> bool:
-        """Whether memory was tight, and is not any more: call :meth:`ease`."""
+        """Whether memory pressure has ended: call :meth:`ease`."""
         return self.was_tight and not self.budget.tight
 
     def ease(self) -> Iterator[Flow]:
-        """Memory is not tight any more: yields flows that may go on, `_EASED` at a time.
+        """Resume flows after memory pressure; yields at most `_MAX_EASED` of them.
 
-        Those are the flows whose account changed while it was tight. A peer whose window had closed
-        is sent an update, before its next probe; an application that waits to send is woken.
+        Those are the flows whose account changed under pressure. A peer whose window was closed
+        gets a window update; an application that waits to send is woken.
         """
-        for _ in range(min(_EASED, len(self._held_back))):
+        for _ in range(min(_MAX_EASED, len(self._held_back))):
             flow, _ = self._held_back.popitem(last=False)
             if flow.state in CAN_RECEIVE and flow.receiver.window_update_due():
                 flow.receiver.ack_now = True

@@ -1,4 +1,4 @@
-"""What the stack saw and decided, one packet at a time: the source of captures and of ladders."""
+"""Observations of packets received and sent, for captures and traces."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(slots=True, frozen=True)
 class Windows:
-    """What a connection's congestion control allows, in octets.
+    """The congestion windows of a connection, in octets.
 
     Attributes:
         cwnd: The congestion window.
@@ -27,7 +27,7 @@ class Windows:
 
 @dataclass(slots=True, frozen=True)
 class Observation:
-    """One packet that the stack received or sent, and what it made of it.
+    """A packet that the stack received or sent, and its verdict.
 
     Attributes:
         time: Seconds since the UNIX epoch.
@@ -57,5 +57,5 @@ class Observation:
         states = self.before or ""
         if self.after is not None and self.after != self.before:
             states = f"{self.before or 'none'} -> {self.after}"
-        told = ": ".join(part for part in (states, self.verdict) if part)
-        return "; ".join(part for part in (told, str(self.windows or "")) if part)
+        text = ": ".join(part for part in (states, self.verdict) if part)
+        return "; ".join(part for part in (text, str(self.windows or "")) if part)

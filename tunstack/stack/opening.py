@@ -42,20 +42,20 @@ _IPV4_NAME: Final = 12
 """Octets of a packed four-tuple of IPv4, which has no flow labels."""
 
 ISN_STEP: Final = 1 << 17
-"""How far beyond the old connection's numbers a new incarnation's begin, at least."""
+"""Sequence numbers from the old SND.NXT to a new incarnation's ISS, at least."""
 
 
 class Opening:
-    """Makes the connections of a stack, in both roles.
+    """Opens the connections of a stack, actively and passively.
 
     Attributes:
-        config: What every connection begins with.
-        admission: Decides which SYN begins a connection.
-        only_listens: Whether :meth:`connect` is refused, as answers might go to another process.
+        config: The default configuration of connections.
+        admission: Decides which SYN opens a connection.
+        only_listens: Whether :meth:`connect` is refused, as replies might reach another process.
     """
 
     def __init__(self, config: Config, secret: bytes, context: Context, paths: Paths) -> None:
-        """Make it; all numbers that must not be guessed come from `secret`."""
+        """Create it; ISNs and cookies are derived from `secret`."""
         self.config = config
         self.only_listens = False
         self._eviction = Eviction(context)
@@ -78,13 +78,13 @@ class Opening:
     def listen(
         self, local: Address | None, port: int, backlog: int, config: Config | None = None
     ) -> Listener:
-        """Passive OPEN on a port that is bound; raises OSError (EADDRINUSE)."""
+        """Passive OPEN on a bound port; raises OSError (EADDRINUSE)."""
         listener = Listener(backlog, config or self.config, self.admission.half_open)
         self._demux.listen(local, port, listener)
         return listener
 
     def unlisten(self, local: Address | None, port: int, listener: Listener) -> None:
-        """Close a listener; connections that wait in it are reset."""
+        """Close a listener, and reset the connections in its queues."""
         self._demux.unlisten(local, port)
         for connection in listener.close():
             assert isinstance(connection, Flow)
@@ -98,17 +98,17 @@ class Opening:
         now: float,
         floor: int | None = None,
     ) -> Flow | None:
-        """A segment of no connection: a new one's first, or an occasion for a RST (3.10.7.1-2).
+        """Process a segment that matches no connection (section 3.10.7.1 and 3.10.7.2).
 
         Args:
             name: Its addresses and ports.
             segment: The segment.
-            packet: The packet that it came in, for observers.
+            packet: Its packet, for the tap.
             now: Seconds.
-            floor: The initial sequence number, if it comes after a connection of the same name.
+            floor: The initial sequence number after a connection of the same four-tuple, or None.
 
         Returns:
-            The connection that it begins, which is to process it; None if there is none.
+            The new connection, which is to process it; None if it opens none.
         """
         listener = self._demux.find_listener(name.local, name.local_port)
         reopens = floor is not None
@@ -148,7 +148,7 @@ class Opening:
     def _begin_by_cookie(
         self, name: FourTuple, listener: Listener, syn: Segment, ack: Segment, now: float
     ) -> Flow:
-        """Repeat the handshake from the SYN in the cookie; the caller processes `ack`."""
+        """Open a connection from the SYN in a cookie; the caller processes `ack`."""
         flow = self._begin(name, listener, now, (ack.ack - 1) & MASK)
         flow.segment_arrives(syn, now)
         flow.answered_by_cookie(now)
@@ -157,18 +157,18 @@ class Opening:
     # A new incarnation of the same four-tuple
 
     def reincarnate(self, old: Flow, syn: Segment, packet: Buffer, now: float) -> None:
-        """Replace `old`, in TIME-WAIT, by the connection that `syn` begins (RFC 6191)."""
+        """Replace `old`, in TIME-WAIT, by a new incarnation (RFC 6191)."""
         if self._demux.find_listener(old.four_tuple.local, old.four_tuple.local_port) is None:
-            # Without a listener it is like any other segment (section 3.10.7.4, fourth).
+            # Without a listener a SYN is challenged (section 3.10.7.4, fourth).
             old.challenge(now)
             return
         self._end(old)
         self._begin_anew(old.four_tuple, old.sender.nxt, syn, packet, now)
 
     def reopens_time_wait(self, incoming: bytes, syn: Segment, packet: Buffer, now: float) -> bool:
-        """As :meth:`reincarnate`, of a TIME-WAIT without a socket; returns whether it was reopened.
+        """Do :meth:`reincarnate` for a TIME-WAIT without a socket; returns whether it was reopened.
 
-        A client that does not wait for it comes back with the same port before a minute is over.
+        Clients reuse a port within a minute if they do not keep TIME-WAIT themselves.
         """
         name = FourTuple.from_incoming(incoming)
         if self._demux.find_listener(name.local, name.local_port) is None:
@@ -192,7 +192,7 @@ class Opening:
     def _begin_anew(
         self, name: FourTuple, nxt: int, syn: Segment, packet: Buffer, now: float
     ) -> None:
-        """Begin a new incarnation of `name`; SND.NXT of the last one was `nxt`."""
+        """Open a new incarnation of `name`; SND.NXT of the old one was `nxt`."""
         # Larger than any number that the old one used (RFC 9293 section 3.6.1).
         floor = (nxt + ISN_STEP) & MASK
         flow = self.unmatched(name, syn, packet, now, floor)
@@ -213,15 +213,15 @@ class Opening:
         config: Config | None = None,
         early: bool = False,
     ) -> Flow:
-        """Active OPEN: begin a connection; :meth:`Stack.flush` sends its SYN.
+        """Active OPEN; :meth:`Stack.flush` sends the SYN.
 
-        With `early` its SYN takes along data that is sent by then, if RFC 7413 allows it.
+        With `early` the SYN carries data that is queued by then, if RFC 7413 permits it.
 
         Raises:
-            OSError: ENETUNREACH for an address that is no single host's (MUST-46), and for one of a
-                family of which we have none, EADDRNOTAVAIL where there is one of this name, or no
-                port left, EAFNOSUPPORT to IPv6 from IPv4, ECONNREFUSED for port 0, ENOBUFS when
-                there are too many connections, EOPNOTSUPP when we only listen.
+            OSError: ENETUNREACH for an address that is not unicast (MUST-46), or of a family that
+                the host has no address of, EADDRNOTAVAIL if the four-tuple is in use or no port is
+                left, EAFNOSUPPORT to IPv6 from IPv4, ECONNREFUSED for port 0, ENOBUFS if there are
+                too many connections, EOPNOTSUPP if `only_listens`.
         """
         if self.only_listens:
             raise OSError(errno.EOPNOTSUPP, "a worker only listens")
@@ -258,13 +258,13 @@ class Opening:
         return flow
 
     def _after_time_wait(self, name: FourTuple) -> int | None:
-        """Where we have ended a connection of this name, end its TIME-WAIT: it has timestamps.
+        """End the TIME-WAIT of this four-tuple for an active open, if it used timestamps.
 
-        Returns its SND.NXT; None if there is none that gives way.
+        Returns the SND.NXT of the old connection; None if there is no such TIME-WAIT.
         """
         old = self._demux.find(name)
         if old is None:
-            return self._time_waits.give_way(name.incoming)
+            return self._time_waits.reuse(name.incoming)
         if old.state is not State.TIME_WAIT or not old.timestamps_ok:
             return None
         self._end(old)

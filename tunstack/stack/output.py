@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 _ESTABLISHED: Final = ESTABLISHED.value
 _UNLIMITED: Final = 1 << 30
-"""A slow start threshold that no loss has set yet."""
+"""The initial slow start threshold."""
 _SMALL: Final = 2048
-"""Octets of data up to which a copy behind the headers costs less than a second buffer."""
+"""Octets of data up to which it is copied behind the headers."""
 MOST_LOOPED: Final = 16 << 20
-"""Octets in packets to ourselves that may be queued; more are dropped, as on a wire.
+"""Octets of packets to our own addresses that may be queued; more are dropped.
 
-They are in no account, and all connections together may send much more at once.
+They are not accounted as memory of connections.
 """
 COUNTERS: Final = ("datagrams_fragmented", "fragments_sent")
 
@@ -48,7 +48,7 @@ class Output:
     Attributes:
         packets: Packets for the link, each as the buffers that make it up.
         looped: Packets to our own addresses.
-        tap: Called with every packet, and what was made of it.
+        tap: Called with an observation of each packet.
         epoch: What to add to the clock for the time of observations, in seconds.
         counters: The stack's.
         labels: The flow labels of IPv6.
@@ -65,7 +65,7 @@ class Output:
         labels: FlowLabels,
         offload: bool,
     ) -> None:
-        """Make one for a stack with the addresses `local`, with or without a virtio header."""
+        """Create it for a stack with the addresses `local`."""
         self.packets: deque[list[Buffer]] = deque()
         self.looped: deque[bytes] = deque()
         self._looped_size = 0
@@ -87,7 +87,7 @@ class Output:
         *,
         config: Config,
     ) -> None:
-        """Send a segment of `flow`, or of no connection."""
+        """Send a segment of `flow`, or without a connection (RST, SYN cookie)."""
         if flow is not None and flow.write is not None and self.tap is None and segment.lean:
             assert segment.ts_val is not None
             flow.write(
@@ -185,7 +185,7 @@ class Output:
         after: str | None = None,
         windows: Windows | None = None,
     ) -> None:
-        """Send a packet; the rest is for observers."""
+        """Queue a packet; the other arguments are for the tap."""
         self.counters["packets_sent"] += 1
         if dst in self._local:
             self._loop(b"".join(packet))
@@ -217,7 +217,7 @@ class Output:
         after: str | None = None,
         flow: Flow | None = None,
     ) -> None:
-        """Report a packet in, what was made of it, and its connection, to the tap."""
+        """Report a received packet, its verdict and its connection to the tap."""
         if self.tap is not None:
             whole, windows = self._whole(packet), None if flow is None else _windows(flow)
             self.tap(
@@ -225,13 +225,13 @@ class Output:
             )
 
     def _whole(self, frame: Buffer) -> bytes:
-        """The packet as it would be on a wire, but for its size."""
+        """Return the packet with its checksum, for the tap; large segments stay whole."""
         return completed(frame) if self._offload else bytes(frame)
 
     def writer(self, name: FourTuple, config: Config, flow_label: int) -> Write:
-        """Return what sends the lean segments of a connection, to an address that is not ours.
+        """Return the writer of a connection on the fast path, to a remote address.
 
-        IPv4's have no flow label: it is 0.
+        `flow_label` is 0 for IPv4.
         """
         return _Writer(self, name, config, flow_label, offload=self._offload).write
 

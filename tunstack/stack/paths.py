@@ -1,4 +1,4 @@
-"""ICMP of both families in and out, and the path MTUs that it tells."""
+"""ICMP of both families in and out, and path MTU discovery."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from tunstack.stack.flow import Flow
     from tunstack.wire import Problem
 
-_TOLD: Final = 64
-"""Connections that are told of a change of their path MTU in one go."""
+_MAX_PMTU_UPDATES: Final = 64
+"""Connections that are updated for a changed path MTU at a time."""
 
 ErrorHandler: TypeAlias = "Callable[[Quote, OSError | None, IcmpMessage, float], bool]"
 """Processes an ICMP error about a datagram of ours: what it quotes, Linux's error for it, the
@@ -54,10 +54,10 @@ class Paths:
 
     Attributes:
         mtus: The path MTUs that are lower than the link's.
-        untold: By address, how many flows are still to be told that their path MTU has changed:
-            while there are any, call :meth:`expire` soon.
-        stray: Called with an ICMP error about a flow that is not here, as it may be in another
-            process with the same address; see :meth:`take_stray`.
+        pmtu_pending: By remote address, the number of flows not yet updated for a changed path
+            MTU; while there are any, call :meth:`expire` soon.
+        forward_icmp: Called with an ICMP error about a flow that this stack does not have: another
+            process with the same address may; see :meth:`handle_forwarded_icmp`.
         error_handlers: What an ICMP error goes to, by the protocol of the datagram that it quotes.
         echo_reply_arrives: What an echo reply goes to.
         limit: The rate limit of ICMP errors, by peer.
@@ -68,7 +68,7 @@ class Paths:
     ) -> None:
         """Make it for a link of `mtu`."""
         self.mtus = PathMtus(mtu)
-        self.stray: Callable[[bytes], None] | None = None
+        self.forward_icmp: Callable[[bytes], None] | None = None
         self.error_handlers: dict[int, ErrorHandler] = {TCP: self._tcp_error}
         self.echo_reply_arrives: EchoHandler | None = None
         self.limit = limit
@@ -77,7 +77,7 @@ class Paths:
         self._broadcasts = context.addresses.broadcasts
         self._demux = context.demux
         self._peers = context.memory.peers
-        self.untold: dict[Address, int] = {}
+        self.pmtu_pending: dict[Address, int] = {}
         self._output = context.output
         self._counters = context.counters
         self._mark_pending = context.mark_pending
@@ -112,8 +112,8 @@ class Paths:
             self._counters["icmp_ignored"] += 1
         elif not self._tell(message, error, now):
             self._counters["icmp_unmatched"] += 1
-            if self.stray is not None:
-                self.stray(bytes(packet))
+            if self.forward_icmp is not None:
+                self.forward_icmp(bytes(packet))
 
     def _tell(self, message: IcmpMessage, error: OSError, now: float) -> bool:
         """Give an error to what sent the datagram that it quotes; False if that is not here."""
@@ -129,10 +129,10 @@ class Paths:
         if mtu is not None:
             self._lower(remote, mtu, now)
 
-    def take_stray(self, packet: Buffer, now: float) -> None:
-        """Look at what came to `stray` of another stack with our address.
+    def handle_forwarded_icmp(self, packet: Buffer, now: float) -> None:
+        """Process an ICMP error that another stack with our address received.
 
-        Only if it is about something of ours is anything done, or counted.
+        It is ignored, and not counted, unless it is about something of this stack.
         """
         try:
             datagram = self._decode(packet)
@@ -159,10 +159,10 @@ class Paths:
         if rules.is_too_big(message):
             if (mtu := reported_mtu(message)) is not None:
                 flow.sender.too_large(mtu - headers(quote.dst), seq, now)
-                self.look_at(flow, now)
+                self.check_pmtu(flow, now)
             return True
         if rules.is_reassembly_timeout(message):
-            flow.report(error)  # One segment is lost, and goes again: as on Linux, nothing ends.
+            flow.report(error)  # One segment is lost, and is retransmitted, as by Linux.
         else:
             flow.icmp_error(error)
         self._mark_pending(flow)
@@ -174,8 +174,8 @@ class Paths:
         """Octets of TCP options and data that a packet to `remote` can carry."""
         return self.mtus.get(remote) - headers(remote)
 
-    def look_at(self, flow: Flow, now: float) -> None:
-        """If `flow` has found a lower path MTU, tell the flows on the same path."""
+    def check_pmtu(self, flow: Flow, now: float) -> None:
+        """Record a lower path MTU that `flow` has found, for all flows to the same address."""
         path = flow.sender.path
         if not path.pmtu_pending:
             return
@@ -188,41 +188,41 @@ class Paths:
         if self.mtus.lower(remote, mtu, now):
             self._counters["path_mtu_lowered"] += 1
             self._changed(remote)
-            self._tell_some()
+            self._update_flows()
 
     def expire(self, now: float) -> None:
-        """Forget path MTUs that have expired, and go on telling flows of changes."""
+        """Remove expired path MTUs (RFC 1191 section 6.3), and update more of the flows."""
         for remote in self.mtus.expired(now):
             self._changed(remote)
-        self._tell_some()
+        self._update_flows()
 
     def _changed(self, remote: Address) -> None:
-        """The path MTU to `remote` has changed: tell all flows to it, some at a time.
+        """Schedule an update of all flows to `remote`, whose path MTU has changed.
 
-        They are told from the last one on, so that one that takes the place of an ended one
-        was told already. Another change begins anew: the latest is what counts.
+        They are updated from the last to the first: when a flow ends, the last one takes its
+        place, and it has been updated by then. Another change restarts the update.
         """
         peer = self._peers.find(remote)
         if peer is not None:
-            self.untold[remote] = len(peer.members)
+            self.pmtu_pending[remote] = len(peer.members)
 
-    def _tell_some(self) -> None:
-        if not self.untold:
+    def _update_flows(self) -> None:
+        if not self.pmtu_pending:
             return
-        remote, left = next(iter(self.untold.items()))
+        remote, left = next(iter(self.pmtu_pending.items()))
         peer = self._peers.find(remote)
         members = [] if peer is None else peer.members
         left = min(left, len(members))
-        first = max(0, left - _TOLD)
+        first = max(0, left - _MAX_PMTU_UPDATES)
         size = self.size_for(remote)
         for flow in members[first:left]:
-            if flow.four_tuple.remote == remote:  # Of IPv6 they may be several.
+            if flow.four_tuple.remote == remote:  # With IPv6, a peer is a prefix.
                 sizing.path_changed(flow.sender, size)
                 flow.on_fast_path = False
         if first:
-            self.untold[remote] = first
+            self.pmtu_pending[remote] = first
         else:
-            del self.untold[remote]
+            del self.pmtu_pending[remote]
 
     # Out
 

@@ -1,6 +1,6 @@
-"""Connections and memory by peer, and which peer has most when the host is full.
+"""Connections and memory by peer, to find the peer that uses most when the host is full.
 
-A peer is an IPv4 address, or the /64 of an IPv6 one: the least that one customer of a network has.
+A peer is an IPv4 address or an IPv6 /64, the smallest prefix that a site is assigned.
 
 No search goes through all connections: the largest is found within a factor of two, by the
 position of its highest bit, and of those at the same position `CANDIDATES` are compared, others the
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 CANDIDATES: Final = 32
-"""How many of those that have about as much are compared where one is chosen."""
+"""Connections or peers, of about the same weight, that are compared to choose one."""
 
 _IPV6_SIZE: Final = 16
 _NETWORK_SIZE: Final = 8
 HEAVY: Final = 1 << 14
-"""Octets of a connection, below which its memory is not tracked."""
+"""Octets of a connection below which its memory is not tracked."""
 _LEAST_MEMORY: Final = 1 << 16
 """Octets of a peer, below which its memory is not tracked."""
 _LEAST_CONNECTIONS: Final = 2
@@ -32,15 +32,15 @@ _LEAST_ORPHANS: Final = 2
 
 
 def peer_key(address: bytes) -> bytes:
-    """The key of the peer at `address`: the address itself, or of IPv6 its /64."""
+    """Return the key of a peer: the IPv4 address, or the /64 of the IPv6 address."""
     return address[:_NETWORK_SIZE] if len(address) == _IPV6_SIZE else address
 
 
 class Member(Protocol):
-    """A connection, as the tables here see it.
+    """A connection, as these tables use it.
 
     Attributes:
-        accounted: What it holds, in octets.
+        accounted: Octets of memory that it uses.
         heavy_from: Octets from which it moves to a higher level of `_HeavyMembers`.
         place: Its index in the list of its peer.
         place_of_all: Its index in the list of all.
@@ -53,7 +53,7 @@ class Member(Protocol):
 
     @property
     def active_at(self) -> float:
-        """When something was last heard of the peer, or sent to it, in seconds."""
+        """When the last segment was received or sent, in seconds."""
         ...
 
 
@@ -62,11 +62,11 @@ M = TypeVar("M", bound=Member)
 
 
 class Peer(Generic[M]):
-    """What one peer has.
+    """The connections and memory of one peer.
 
     Attributes:
         key: `peer_key` of its addresses.
-        members: Its connections, but for those in TIME-WAIT without a socket.
+        members: Its connections, without those in TIME-WAIT without a socket.
         orphans: Those of them that the application has closed, the oldest first.
         held: Octets that they hold together.
         memory_from, connections_from, orphans_from: As `Member.heavy_from`, of octets,
@@ -97,36 +97,36 @@ class Peer(Generic[M]):
         self._heavy: _HeavyMembers[M] | None = None
 
     def grew(self, member: M) -> None:
-        """Note that `member` holds `heavy_from` octets, or more."""
+        """Record that `member` uses `heavy_from` octets or more."""
         if self._heavy is None:
             self._heavy = _HeavyMembers(HEAVY)
         self._heavy.put(member)
 
     def forget(self, member: M) -> None:
-        """`member`, which was called heavy, is over."""
+        """Remove `member`, which has ended."""
         if self._heavy is not None:
             self._heavy.drop(member)
 
     def idle_longest(self) -> M:
-        """The one that has been idle longest, of some; others the next time."""
+        """Return the connection idle longest, of the next `CANDIDATES`."""
         chosen, self._hand = _idle_longest(self.members, self._hand)
         return chosen
 
     def heaviest(self) -> M:
-        """The one that holds most, within a factor of two; of several the one idle longest."""
+        """Return the largest connection, within a factor of two; of several the idlest."""
         heavy = self._heavy and self._heavy.heaviest(lambda member: -member.active_at)
         return heavy or self.idle_longest()
 
 
 class _Levels(ABC, Generic[T]):
-    """Items by weight, in levels of powers of two: the heaviest level is found at once.
+    """Items by weight, in levels of powers of two.
 
-    An item that has become lighter is moved when a search meets it: one whose weight goes up and
-    down all the time is moved once.
+    An item that has become lighter is moved only when a search finds it: one whose weight goes up
+    and down repeatedly is moved once.
     """
 
     def __init__(self, unit: int) -> None:
-        """Hold items that weigh `unit`, or more."""
+        """Track items of weight `unit` or more."""
         self._unit = unit
         self._levels: dict[int, OrderedDict[T, None]] = {}
         self._at: dict[T, int] = {}
@@ -137,7 +137,7 @@ class _Levels(ABC, Generic[T]):
 
     @abstractmethod
     def note(self, item: T, weight: int) -> None:
-        """:meth:`put` is to be called again when `item` weighs as much."""
+        """Set the weight of `item` at which :meth:`put` is to be called again."""
 
     def put(self, item: T) -> None:
         """Move `item`, which has become heavier, to its level."""
@@ -152,7 +152,7 @@ class _Levels(ABC, Generic[T]):
             self._take_out(item, level)
 
     def heaviest(self, score: Callable[[T], float]) -> T | None:
-        """Of `CANDIDATES` in the heaviest level the one with the greatest `score`."""
+        """Return the item with the greatest `score` of `CANDIDATES` in the heaviest level."""
         found: list[T] = []
         for _ in range(CANDIDATES):
             if not self._levels:
@@ -232,15 +232,15 @@ class Peers(Generic[M]):
         return len(self._by_key)
 
     def find(self, address: bytes) -> Peer[M] | None:
-        """The peer at `address`, if it has any connection."""
+        """Return the peer at `address`; None if it has no connection."""
         return self._by_key.get(peer_key(address))
 
     @property
     def orphans(self) -> int:
-        """How many orphans there are."""
+        """Number of orphans."""
         return len(self._oldest)
 
-    # What changes
+    # Changes
 
     def join(self, address: bytes, member: M) -> Peer[M]:
         """Add a connection with `address`; returns its peer."""
@@ -258,7 +258,7 @@ class Peers(Generic[M]):
         return peer
 
     def leave(self, peer: Peer[M], member: M) -> None:
-        """Remove a connection of `peer`, which must be no orphan (any more)."""
+        """Remove a connection of `peer`, which must not be an orphan."""
         members, everyone = peer.members, self._members
         last = members.pop()
         if last is not member:
@@ -269,11 +269,11 @@ class Peers(Generic[M]):
             everyone[member.place_of_all] = last
             last.place_of_all = member.place_of_all
         peer.held -= member.accounted
-        if member.heavy_from > HEAVY:  # Else it was never put in.
+        if member.heavy_from > HEAVY:  # Else it was never added.
             peer.forget(member)
         if not members:
             del self._by_key[peer.key]
-            if peer.memory_from > _LEAST_MEMORY:  # Else it was never put in.
+            if peer.memory_from > _LEAST_MEMORY:  # Else it was never added.
                 self._by_memory.drop(peer)
             if peer.connections_from > _LEAST_CONNECTIONS:
                 self._by_connections.drop(peer)
@@ -281,14 +281,14 @@ class Peers(Generic[M]):
                 self._by_orphans.drop(peer)
 
     def grew(self, peer: Peer[M], member: M) -> None:
-        """Note that `peer` holds `memory_from` octets or more, or `member` `heavy_from`."""
+        """Record that `peer` uses `memory_from` octets or more, or `member` `heavy_from`."""
         if member.accounted >= member.heavy_from:
             peer.grew(member)
         if peer.held >= peer.memory_from:
             self._by_memory.put(peer)
 
     def add_orphan(self, peer: Peer[M], member: M) -> None:
-        """Make `member` an orphan, if it is not one: its application has closed it."""
+        """Add `member` to the orphans, as its application has closed it; idempotent."""
         if member in self._oldest:
             return
         self._oldest[member] = None
@@ -300,7 +300,7 @@ class Peers(Generic[M]):
             self._by_orphans.put(peer)
 
     def remove_orphan(self, peer: Peer[M], member: M) -> None:
-        """Make `member` an orphan no more, if it is one."""
+        """Remove `member` from the orphans, if it is one."""
         if member in self._oldest and peer.orphans is not None:
             del self._oldest[member]
             del peer.orphans[member]
@@ -308,20 +308,20 @@ class Peers(Generic[M]):
     # The largest
 
     def oldest_orphan(self) -> M | None:
-        """The oldest orphan of the peer with most; of all, if no peer has more than one."""
+        """Return the oldest orphan of the peer with most orphans; of all, if none has two."""
         peer = self._by_orphans.heaviest(lambda peer: len(peer.orphans or ()))
         return next(iter(self._oldest if peer is None else peer.orphans or ()), None)
 
     def with_most_connections(self) -> Peer[M] | None:
-        """The peer with most connections; None if none has more than one."""
+        """Return the peer with most connections; None if none has two."""
         return self._by_connections.heaviest(lambda peer: len(peer.members))
 
     def with_most_memory(self) -> Peer[M] | None:
-        """The peer that holds most; None if none holds `_LEAST_MEMORY`."""
+        """Return the peer that uses most memory; None if none uses `_LEAST_MEMORY`."""
         return self._by_memory.heaviest(lambda peer: peer.held)
 
     def idle_longest(self) -> M | None:
-        """Of all connections the one that has been idle longest, of some; others the next time."""
+        """Return the connection idle longest, of the next `CANDIDATES` of all."""
         if not self._members:
             return None
         chosen, self._hand = _idle_longest(self._members, self._hand)
@@ -329,7 +329,7 @@ class Peers(Generic[M]):
 
 
 def _idle_longest(members: Sequence[M], hand: int) -> tuple[M, int]:
-    """Of `CANDIDATES` members from `hand` on the one idle longest; and the next `hand`."""
+    """Return the one idle longest of `CANDIDATES` members from `hand` on, and the next `hand`."""
     first = hand % len(members)
     some = [*members[first : first + CANDIDATES]]
     some += members[: min(first, CANDIDATES - len(some))]

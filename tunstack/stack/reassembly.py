@@ -1,4 +1,4 @@
-"""Fragments in: reassembly for a stack, and what becomes of a datagram that is given up."""
+"""Reassembly of received fragments, with ICMP errors about datagrams that time out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Reassembly:
     """
 
     def __init__(self, context: Context, paths: Paths, *, offload: bool) -> None:
-        """Make it empty; `paths` tells senders what was given up."""
+        """Make it empty; `paths` sends Time Exceeded."""
         self.fragments = Fragments(context.limits.fragment_memory, context.counters, peer_key)
         self._counters = context.counters
         self._demux = context.demux
@@ -41,7 +41,7 @@ class Reassembly:
         self._offload = offload
 
     def expire(self, now: float) -> None:
-        """Give up the datagrams whose fragments have not all come in time."""
+        """Drop the datagrams that have timed out."""
         for first in self.fragments.expired(now):
             self._paths.reassembly_expired(first, now)
 
@@ -65,15 +65,14 @@ class Reassembly:
         self._counters["datagrams_reassembled"] += 1
         whole.trusted, whole.gso_size = False, 0
         datagram = finish(whole)
-        stray = self._paths.stray
-        if stray is not None:
-            # The device gives all fragments between two addresses to one process: their ports do
-            # not count.
+        forward = self._paths.forward_icmp
+        if forward is not None:
+            # A multi-queue device selects the queue of fragments by their addresses alone.
             packet = encode_datagram(datagram)
             frame = b"".join([NOTHING_OFFLOADED, *packet] if self._offload else packet)
             if self._is_elsewhere(datagram):
                 self._output.observe_in(frame, now, "for another process")
-                stray(bytes(frame))
+                forward(bytes(frame))
                 return None
         return datagram, frame
 

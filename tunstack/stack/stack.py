@@ -1,21 +1,20 @@
-"""The whole endpoint, sans-IO: packets in, packets out, connections in between.
+"""The endpoint, sans-IO: packets in, packets out, and the calls of applications.
 
-:class:`Stack` is what a host and the simulator drive. It knows no trio, no device and no clock. The
-order of calls:
+A host or the simulator drives :class:`Stack`; time and packets are arguments. The order of calls:
 
-1. any number of calls that go in: :meth:`Stack.handle_packet`, :meth:`Stack.handle_timers`,
-   :meth:`Stack.handle_stray`, and those of applications: :meth:`Stack.connect`,
+1. any number of inputs: :meth:`Stack.handle_packet`, :meth:`Stack.handle_timers`,
+   :meth:`Stack.handle_forwarded_icmp`, and the calls of applications: :meth:`Stack.connect`,
    :meth:`Stack.send`, :meth:`Stack.read`, :meth:`Stack.close` and so on;
-2. :meth:`Stack.flush`, which asks each flow that something happened to what it sends: one ACK per
-   connection and batch (RFC 9293 MUST-58, MUST-59), and one wake-up per application. After a call
-   of an application it is only needed while `Flow.pending`;
-3. take what is in `outgoing`;
-4. :meth:`Stack.deadline` says when to call `handle_timers`.
+2. :meth:`Stack.flush`, which transmits for each pending flow: one ACK per connection and batch
+   (RFC 9293 MUST-58, MUST-59), and one wake-up per application. After a call of an application
+   it is needed only while `Flow.pending`;
+3. write the packets in `outgoing` to the link;
+4. :meth:`Stack.deadline` returns when to call `handle_timers`.
 
-An application may call a flow itself as well, if it then calls :meth:`Stack.mark_pending`.
+An application may also call a flow directly, if it then calls :meth:`Stack.mark_pending`.
 
-How connections begin is in :mod:`tunstack.stack.opening`; ICMP, and what it tells of paths, in
-:mod:`tunstack.stack.paths`; all that leaves goes by :mod:`tunstack.stack.output`.
+Connections are opened in :mod:`tunstack.stack.opening`; ICMP and path MTU discovery are in
+:mod:`tunstack.stack.paths`; packets are sent by :mod:`tunstack.stack.output`.
 """
 
 from __future__ import annotations
@@ -43,14 +42,14 @@ if TYPE_CHECKING:
     from tunstack.tcp.config import Config
     from tunstack.tcp.listen.listener import Listener
 
-_LATE: Final = 0.01
-"""Seconds in `outgoing` after which a reply's timers and its RTT measurement start anew."""
-_LITTLE: Final = 2048
-"""Octets of a small request or reply, which are not worth an account."""
+_RESTAMP_AFTER: Final = 0.01
+"""Seconds in `outgoing` after which a reply's timers and its RTT measurement restart."""
+_SMALL: Final = 2048
+"""Octets of a small request or reply, whose memory need not be accounted at once."""
 _WILDCARDS: Final[frozenset[Address | None]] = frozenset(
     {None, *(family.wildcard for family in FAMILIES)}
 )
-_UNHEARD: Final = frozenset({State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK})
+_FIN_UNACKED: Final = frozenset({State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK})
 
 
 @final
@@ -61,7 +60,7 @@ class Stack(Engine):
 
     @property
     def config(self) -> Config:
-        """What every connection begins with."""
+        """The default configuration of connections."""
         return self.opening.config
 
     @config.setter
@@ -74,35 +73,35 @@ class Stack(Engine):
         return self.addresses.interfaces
 
     def set_tap(self, tap: Callable[[Observation], None] | None) -> None:
-        """Have `tap` called with every packet, and what was made of it; None for none."""
+        """Call `tap` for each packet received or sent; None removes it."""
         self.output.tap = tap
 
     def set_epoch(self, epoch: float) -> None:
         """Set what is added to `now` for the time of observations, in seconds."""
         self.output.epoch = epoch
 
-    def share_addresses(self, stray: Callable[[bytes], None]) -> None:
-        """Only listen, as another process has our addresses too.
+    def share_addresses(self, forward_icmp: Callable[[bytes], None]) -> None:
+        """Accept passive opens only, as another process has the same addresses.
 
         Args:
-            stray: Called with ICMP errors about flows that are not here, and with segments of such
-                flows that came in fragments; the other process gives them to :meth:`handle_stray`.
+            forward_icmp: Called with each ICMP error about a flow that this stack does not have,
+                and with each segment of such a flow that came in fragments; the other process
+                passes it to :meth:`handle_forwarded_icmp`.
         """
         self.opening.only_listens = True
-        self.paths.stray = stray
+        self.paths.forward_icmp = forward_icmp
 
     def connections(self) -> list[TcpInfo]:
-        """All connections, those in TIME-WAIT included, in the order in which they began."""
+        """Return all connections, those in TIME-WAIT included, in order of creation."""
         flows, waits = self.demux.connections, self.time_waits
         infos = [(flow.number, flow.info()) for flow in flows]
         infos += [(wait.number, wait.info()) for wait in waits]
         return [info for _, info in sorted(infos, key=itemgetter(0))]
 
     def statistics(self) -> dict[str, int]:
-        """Return all counters by name; those of what never happened are 0.
+        """Return all counters by name; unused ones are 0.
 
-        What they are called, and which of them are no counters, :mod:`tunstack.stack.statistics`
-        says.
+        For their names, and which of them are gauges, see :mod:`tunstack.stack.statistics`.
         """
         return collected(
             self.counters,
@@ -115,7 +114,7 @@ class Stack(Engine):
     @property
     def is_closing(self) -> bool:
         """Whether a FIN of ours is not acknowledged yet."""
-        return any(flow.state in _UNHEARD for flow in self.demux.connections)
+        return any(flow.state in _FIN_UNACKED for flow in self.demux.connections)
 
     def abort_all(self) -> None:
         """Reset all connections."""
@@ -141,7 +140,7 @@ class Stack(Engine):
         return self.addresses.source_for(remote)
 
     def bind(self, local: Address | None, port: int, *, reuse: bool) -> int:
-        """Take a port at one of our addresses, or at all; returns it.
+        """Bind a port at one of our addresses, or at all; returns the port.
 
         Args:
             local: One of our addresses; None for all, a family's wildcard for all of that family.
@@ -156,17 +155,17 @@ class Stack(Engine):
         return self.demux.bind(local, port, reuse=reuse)
 
     def unbind(self, local: Address | None, port: int, *, reuse: bool) -> None:
-        """Release what :meth:`bind` took."""
+        """Release a port bound by :meth:`bind`."""
         self.demux.unbind(local, port, reuse=reuse)
 
     def listen(
         self, local: Address | None, port: int, backlog: int, config: Config | None = None
     ) -> Listener:
-        """Passive OPEN on a port that is bound; raises OSError (EADDRINUSE)."""
+        """Passive OPEN on a bound port; raises OSError (EADDRINUSE)."""
         return self.opening.listen(local, port, backlog, config)
 
     def unlisten(self, local: Address | None, port: int, listener: Listener) -> None:
-        """Close a listener; connections that wait in it are reset."""
+        """Close a listener, and reset the connections in its queues."""
         self.opening.unlisten(local, port, listener)
 
     def connect(
@@ -186,12 +185,12 @@ class Stack(Engine):
         )
 
     def attach(self, flow: Flow, changed: Callable[[], None]) -> None:
-        """An application has `flow` from now on: call `changed` when it may go on."""
+        """Attach an application to `flow`; `changed` is called on events it may wait for."""
         flow.changed = changed
         self.memory.budget.add(SOCKET_SIZE)
 
     def detach(self, flow: Flow) -> None:
-        """Its application has `flow` no more."""
+        """Detach the application from `flow`."""
         if flow.changed is not None:
             flow.changed = None
             self.memory.budget.add(-SOCKET_SIZE)
@@ -206,34 +205,34 @@ class Stack(Engine):
     def send(
         self, flow: Flow, data: Buffer, now: float, *, urgent: bool = False, more: bool = False
     ) -> int:
-        """SEND: queue `data`, or as much of it as there is room for; returns how many octets.
+        """SEND: queue as much of `data` as fits; returns the number of octets.
 
-        If `immediate`, a reply that fits in one segment, and may go at once, is in `outgoing` then.
-        Otherwise `Flow.pending` is set: call :meth:`flush`.
+        If `immediate`, a reply that fits in one segment and may be sent at once is put in
+        `outgoing`. Otherwise `Flow.pending` is set: call :meth:`flush`.
 
         Args:
             flow: The connection.
             data: The octets.
             now: Seconds.
-            urgent: Whether the last one is urgent.
-            more: Whether a segment that it does not fill waits for the next call.
+            urgent: Whether the last octet is urgent.
+            more: Whether a partial segment waits for the next call (MSG_MORE).
 
         Raises:
-            OSError: EPIPE after shutdown, ENOTCONN, or what ended the connection.
+            OSError: EPIPE after shutdown, ENOTCONN, or the connection's error.
         """
         sender = flow.sender
         sender.more = more
         if flow.on_fast_path and not urgent:
             if self.immediate and not flow.pending:
                 assert flow.write is not None
-                if fast_path.answer(flow, data, now, flow.write):
-                    # As `_settle`, but there is nothing to wake for.
+                if fast_path.try_send(flow, data, now, flow.write):
+                    # As `_settle`, without a wake-up.
                     scheduled = flow.scheduled
                     due = sender.early_timer or sender.timer
                     if scheduled is None or (due is not None and due < scheduled):
                         self._timers.schedule(flow)
                     size = len(data)
-                    if size + flow.receiver.buffer.size > _LITTLE:
+                    if size + flow.receiver.buffer.size > _SMALL:
                         self.memory.account_later(flow)
                     return size
             sent = flow.send(data, now)
@@ -243,32 +242,32 @@ class Stack(Engine):
             self.mark_pending(flow)
         return sent
 
-    def replies_leave(self, flows: Iterable[Flow], now: float) -> None:
-        """Replies of `flows`, which have waited in `outgoing`, leave now: time them from now."""
+    def restamp_replies(self, flows: Iterable[Flow], now: float) -> None:
+        """Restart timers and RTT measurement of replies that have waited in `outgoing`."""
         for flow in flows:
-            if flow.on_fast_path and now - flow.sender.last_sent > _LATE:
-                fast_path.leaves_late(flow, now)
+            if flow.on_fast_path and now - flow.sender.last_sent > _RESTAMP_AFTER:
+                fast_path.restamp_last(flow, now)
 
     def read(self, flow: Flow, size: int, *, peek: bool = False) -> bytes:
-        """RECEIVE: take at most `size` octets; ``b""`` at the end of the stream.
+        """RECEIVE: return at most `size` octets; ``b""`` at the end of the stream.
 
         `Flow.pending` is set if a window update is due then: call :meth:`flush`.
 
         Raises:
-            OSError: what ended the connection.
+            OSError: The connection's error.
         """
         data = flow.peek(size) if peek else flow.receive(size)
         memory = self.memory
         if not flow.on_fast_path or memory.budget.tight:
             memory.account(flow)
-        elif flow.accounted > FLOW_SIZE + _LITTLE:
+        elif flow.accounted > FLOW_SIZE + _SMALL:
             memory.account_later(flow)
         if flow.receiver.ack_now or (memory.was_tight and memory.easing):
             self._enqueue(flow)
         return data
 
     def push(self, flow: Flow, *, small: bool) -> None:
-        """Send what waits for more to come; if `small`, what Nagle's algorithm holds as well."""
+        """Send what TCP_CORK or MSG_MORE holds back; if `small`, what Nagle does as well."""
         sender = flow.sender
         if small:
             sender.push()
@@ -277,20 +276,20 @@ class Stack(Engine):
             self.mark_pending(flow)
 
     def reconfigure(self, flow: Flow, config: Config, *, only_nodelay: bool = False) -> None:
-        """Give `flow` other parameters; `only_nodelay`: none but that one have changed."""
-        flow.reconfigure(self.configs.fitted(config, flow.four_tuple.local))
+        """Apply changed socket options; `only_nodelay`: only TCP_NODELAY has changed."""
+        flow.reconfigure(config)
         if flow.sender.unsent or not only_nodelay:
             self.mark_pending(flow)
 
     # Closing
 
     def withhold_syn(self, flow: Flow) -> None:
-        """After :meth:`connect`: the SYN waits for data to take along (RFC 7413)."""
+        """After :meth:`connect`: defer the SYN until there is data for it (RFC 7413)."""
         flow.withhold_syn()
         self.mark_pending(flow)
 
     def shutdown(self, flow: Flow, *, send: bool = True, receive: bool = False) -> None:
-        """End our half, behind all that was sent (SHUT_WR), or stop reading (SHUT_RD)."""
+        """Send FIN after all queued data (SHUT_WR), or stop reading (SHUT_RD)."""
         if receive:
             flow.shutdown_receive()
         if send:
@@ -298,15 +297,15 @@ class Stack(Engine):
         self.mark_pending(flow)
 
     def close(self, flow: Flow, linger: float | None = None) -> None:
-        """CLOSE: the application detaches; what it has sent is still delivered.
+        """CLOSE: detach the application; queued data is still delivered.
 
-        With `linger` the rest is reset after so many seconds (SO_LINGER).
+        With `linger`, the connection is reset if that takes more seconds (SO_LINGER).
         """
         self.detach(flow)
         flow.close(linger)
         self.mark_pending(flow)
 
     def abort(self, flow: Flow) -> None:
-        """ABORT: end `flow` with a RST; an application that is attached hears of it."""
+        """ABORT: close `flow` with a RST; an attached application is woken."""
         flow.abort()
         self.mark_pending(flow)

@@ -1,4 +1,4 @@
-"""What a stack counts, under which names.
+"""The names of a stack's statistics.
 
 What the codec and the address checks drop is counted under the `Reason`'s value, what the TCP rules
 make of a segment under ``tcp_`` and the `Verdict`'s name. The rest is named here.
@@ -15,19 +15,22 @@ Of ICMP and ICMPv6:
 ``echo_overflow``    echo replies for which a ping socket's receive buffer had no room
 ===================  ==============================================================================
 
-Of fragments, each of the ``fragments_received`` is then part of one of the
-``datagrams_reassembled``, or of what ``fragment_memory_held`` counts the octets of, or dropped:
+Each of the ``fragments_received`` becomes a part of one of the ``datagrams_reassembled``, waits
+(``fragment_memory_held`` octets of memory), or is dropped:
 
 ======================  ===========================================================================
-``bad_fragment``        cannot be, or contradicts others: the datagram is given up
-``fragment_duplicate``  its octets are there already
-``fragment_overlap``    overlaps others: the datagram is given up
-``fragment_timeout``    the others have not come within 30 seconds (IPv4) or 60 (IPv6)
-``fragment_memory``     the oldest, where `Limits.fragment_memory` or the peer's share was full
+``bad_fragment``        malformed, or it contradicts others: the whole datagram is dropped
+``fragment_duplicate``  all of its octets were received before
+``fragment_overlap``    overlaps others: the whole datagram is dropped
+``fragment_timeout``    the others did not arrive within 30 seconds (IPv4) or 60 (IPv6)
+``fragment_memory``     evicted, the oldest: `Limits.fragment_memory`, or the peer's share of it
 ======================  ===========================================================================
 
-What is sent in fragments are the ``datagrams_fragmented``, in ``fragments_sent``.
-"""
+The ``datagrams_fragmented`` are sent as ``fragments_sent``.
+
+Of UDP:
+
+===================  ======================================================================="""
 
 from __future__ import annotations
 
@@ -73,7 +76,7 @@ _OWN_COUNTERS: Final = (
 """Statistics that are neither a `Reason`'s nor a `Verdict`'s, the host's among them."""
 
 GAUGES: Final = frozenset({"memory_held", "fragment_memory_held", "half_open"})
-"""Statistics that tell what is the case now, not how often something happened."""
+"""Statistics that are gauges, not counters."""
 
 
 def collected(
@@ -84,7 +87,7 @@ def collected(
     fragment_memory_held: int,
     half_open: int,
 ) -> dict[str, int]:
-    """Put together all of a stack's statistics by name; those of what never happened are 0.
+    """Return all of a stack's statistics by name; unused counters are 0.
 
     Args:
         counters: What was counted, by the names that the code has for it.

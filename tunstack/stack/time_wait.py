@@ -1,10 +1,10 @@
-"""Connections in TIME-WAIT that nobody owns: what is left of them, and when it goes.
+"""Connections in TIME-WAIT without a socket, in little memory.
 
-Whoever closes first waits for 2 MSL (RFC 9293 section 3.6.1): a busy server has many times more
-connections in TIME-WAIT than in use. All that may happen to one of them is that a segment comes,
-which is rare. So a flow there is replaced by a small object;
-:mod:`tunstack.tcp.connection.arrival`, which has the rules, gets a flow again when a segment comes,
-and that is replaced again after it.
+The side that closes first waits for 2 MSL (RFC 9293 section 3.6.1): a busy server has many times
+more connections in TIME-WAIT than in use. So such a flow is replaced by a small object, as Linux's
+inet_timewait_sock. When a segment arrives, which is rare, the flow is restored for
+:mod:`tunstack.tcp.connection.arrival`, which has the rules,
+and replaced again afterwards.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tunstack.tcp.segment import Segment
 
 WAIT_SIZE: Final = 320
-"""Octets that a connection takes then: measured with CPython 3.11, rounded."""
+"""Octets of memory of a `TimeWait`; measured with CPython 3.11, rounded."""
 
 _REUSE_DELAY: Final = 1.0
 """Seconds: Linux's tcp_tw_reuse_delay."""
@@ -43,12 +43,12 @@ _FEW: Final = 16
 
 
 class _Field(NamedTuple):
-    """What a flow in TIME-WAIT must know.
+    """A field of a flow that is kept in TIME-WAIT.
 
     Attributes:
-        name: What it is called here; as in `TcpInfo`, if that tells it.
-        format: As `struct` has it.
-        path: Where a flow has it.
+        name: Its name; that in `TcpInfo`, if it is there.
+        format: Its format for `struct`.
+        path: Its path in a flow, with dots.
     """
 
     name: str
@@ -88,19 +88,18 @@ _FIELDS: Final = (
 )
 _NAMES: Final = tuple(field.name for field in _FIELDS)
 _LAYOUT: Final = Struct("=" + "".join(field.format for field in _FIELDS))
-"""As one bytes object it takes an eighth of what it would as numbers."""
+"""One bytes object takes an eighth of the memory of the numbers."""
 
 _values: Final[Callable[[Flow], tuple[Any, ...]]] = eval(
     f"lambda flow: ({', '.join(f'flow.{field.path}' for field in _FIELDS)})"
 )
-"""Takes them from a flow; made as `namedtuple` makes its code: `attrgetter` takes three times as
-long."""
+"""Reads the fields of a flow; generated code, as in `namedtuple`, as `attrgetter` is slower."""
 
 _CONFIG_NAMES: Final = tuple(field.name for field in _FIELDS if field.path.startswith("config."))
 
 
 def _place(path: str) -> tuple[Callable[[Flow], Any], str]:
-    """What finds the object whose attribute is at `path` of a flow, and the attribute's name."""
+    """Return a getter of the object that has the attribute at `path`, and the attribute's name."""
     owner, _, attribute = path.rpartition(".")
     return (attrgetter(owner) if owner else lambda flow: flow), attribute
 
@@ -108,7 +107,7 @@ def _place(path: str) -> tuple[Callable[[Flow], Any], str]:
 _RESTORED: Final = tuple(
     (field.name, *_place(field.path)) for field in _FIELDS if field.name not in _CONFIG_NAMES
 )
-_TOLD: Final = tuple(each.name for each in fields(TcpInfo) if each.name in _NAMES)
+_INFO_FIELDS: Final = tuple(each.name for each in fields(TcpInfo) if each.name in _NAMES)
 _UNKNOWN: Final[dict[str, Any]] = {
     "rtt": None,
     "rttvar": 0.0,
@@ -128,15 +127,15 @@ _UNKNOWN: Final[dict[str, Any]] = {
     "congestion": "",
     "soft_error": None,
 }
-"""What `TcpInfo` says of everything else."""
+"""The other fields of `TcpInfo`."""
 
 
 class TimeWait:
-    """What is left of a connection in TIME-WAIT.
+    """A connection in TIME-WAIT without a socket (Linux's inet_timewait_sock).
 
     Attributes:
         name: `FourTuple.incoming`.
-        ends: When 2 MSL are over, in seconds.
+        ends: When it expires, in seconds.
     """
 
     __slots__ = ("_kept", "ends", "name")
@@ -149,7 +148,7 @@ class TimeWait:
 
     @property
     def number(self) -> int:
-        """Which of the stack's connections it is, in the order in which they began."""
+        """Its index among all connections of the stack, in order of creation."""
         number: int = self.kept["number"]
         return number
 
@@ -159,10 +158,10 @@ class TimeWait:
         return dict(zip(_NAMES, _LAYOUT.unpack(self._kept), strict=True))
 
     def flow(self, config: Config, budget: Budget) -> Flow:
-        """A flow like the one that it is left of.
+        """Restore the flow.
 
         Args:
-            config: The host's; what the connection had otherwise, and still matters, is kept.
+            config: The host's; the connection's own values are restored where they matter.
             budget: The host's memory.
         """
         kept = self.kept
@@ -181,7 +180,7 @@ class TimeWait:
         sender.restore_after_fin()
         receiver.restore_after_fin(receiver.nxt, receiver.edge)
         receiver.tuning = None
-        # It sends no data any more, but what it hears, of marks for one, is passed on.
+        # It sends no data, but ACKs with ECE are still passed to congestion control.
         sender.congestion.set_mss(sender.mss, flow.config.initial_window)
         flow.idle_timers.resume_time_wait(self.ends)
         flow.restore_state(State.TIME_WAIT)
@@ -189,7 +188,7 @@ class TimeWait:
         return flow
 
     def info(self) -> TcpInfo:
-        """What is known of it."""
+        """Return the `TcpInfo`, with the fields that are kept."""
         kept = self.kept
         name = FourTuple.from_incoming(self.name)
         return TcpInfo(
@@ -197,23 +196,23 @@ class TimeWait:
             local=(ip_address(name.local), name.local_port),
             remote=(ip_address(name.remote), name.remote_port),
             rcv_wnd=(kept["rcv_edge"] - kept["rcv_nxt"]) & MASK,
-            **{name: kept[name] for name in _TOLD},
+            **{name: kept[name] for name in _INFO_FIELDS},
             **_UNKNOWN,
         )
 
 
 def _with(config: Config, fields: dict[str, Any]) -> Config:
-    """`config` with other `fields`; mostly it has them already."""
+    """Return `config` with `fields`; usually it has them already."""
     if all(getattr(config, name) == value for name, value in fields.items()):
         return config
     return replace(config, **fields)
 
 
 class TimeWaits:
-    """All connections of a stack in TIME-WAIT that nobody owns.
+    """All connections of a stack in TIME-WAIT without a socket.
 
-    They stand in the order in which they end. As nearly all wait equally long, the next one goes to
-    the end of it; those that do not, such as one that a segment has woken, have a heap beside it.
+    They are sorted by expiry. As nearly all wait equally long, a new one is appended to
+    the queue; others, such as one restored for a segment, are in a heap.
     """
 
     def __init__(self, demux: Demultiplexer[Flow, Any], config: Config, budget: Budget) -> None:
@@ -222,9 +221,9 @@ class TimeWaits:
         self._budget = budget
         self._by_name: dict[bytes, TimeWait] = {}
         self._queue: deque[TimeWait] = deque()
-        """Beside those in `_by_name`, some that are over; but the first is not."""
+        """Those in `_by_name`, and stale ones, but the first is not stale."""
         self._others: list[tuple[float, int, TimeWait]] = []
-        """The same, as a heap, of those that end before the last of the queue."""
+        """A heap of those that expire before the last of the queue."""
         self._order = count()
         demux.time_waits = self._by_name
 
@@ -235,11 +234,11 @@ class TimeWaits:
         return iter(self._by_name.values())
 
     def take(self, flow: Flow) -> bool:
-        """Put a small object in place of a flow that only waits; False if it is gone already."""
+        """Replace a flow that `only_waits`; returns False if it was removed before."""
         wait = TimeWait(flow)
         if not self._demux.detach(flow.four_tuple, flow):
             return False
-        flow.close_coroutines()  # They refer to it: it would take a garbage collection to free it.
+        flow.close_coroutines()  # They are a reference cycle, which delays freeing.
         queue = self._queue
         self._by_name[wait.name] = wait
         if not queue or queue[-1].ends <= wait.ends:
@@ -250,7 +249,7 @@ class TimeWaits:
         return True
 
     def wake(self, incoming: bytes) -> Flow:
-        """The flow of a name that is here, and then no more."""
+        """Remove and return the restored flow of a four-tuple."""
         wait = self._by_name[incoming]
         self._drop(wait)
         flow = wait.flow(self._config, self._budget)
@@ -258,9 +257,9 @@ class TimeWaits:
         return flow
 
     def replace(self, incoming: bytes, syn: Segment) -> int | None:
-        """If `syn` may open a new connection in place of the one of that name, forget that.
+        """End the TIME-WAIT of a four-tuple if `syn` may open a new incarnation (RFC 6191).
 
-        Returns its SND.NXT then; else None.
+        Returns the SND.NXT of the old connection; None if `syn` may not.
         """
         wait = self._by_name[incoming]
         kept = wait.kept
@@ -271,13 +270,13 @@ class TimeWaits:
         snd_nxt: int = kept["snd_nxt"]
         return snd_nxt
 
-    def give_way(self, incoming: bytes) -> int | None:
-        """Forget the one of that name, if there is one and we may open a new one in its place.
+    def reuse(self, incoming: bytes) -> int | None:
+        """End the TIME-WAIT of that four-tuple for an active open, if it used timestamps.
 
-        So it is with timestamps: PAWS keeps what is left of the old one out of the new, at the peer
-        and here. Linux allows it at once, too, for a port that the application has chosen.
+        PAWS rejects old segments in the new connection, at both ends. Linux allows it at once,
+        too, for a port that the application has chosen.
 
-        Returns its SND.NXT then; else None.
+        Returns the SND.NXT of the old connection; None if there is no such TIME-WAIT.
         """
         wait = self._by_name.get(incoming)
         if wait is None or not (kept := wait.kept)["timestamps"]:
@@ -287,17 +286,17 @@ class TimeWaits:
         return snd_nxt
 
     def is_reusable(self, incoming: bytes, now: float) -> bool:
-        """Whether :meth:`give_way` is an option for a port that nobody has asked for.
+        """Whether an ephemeral port may :meth:`reuse` the four-tuple (Linux's tcp_tw_reuse).
 
-        As by Linux's tcp_tw_reuse, not in the first second.
+        Not in the first second, as on Linux.
         """
         wait = self._by_name[incoming]
         kept = wait.kept
         is_old_enough: bool = now >= wait.ends - 2 * kept["msl"] + _REUSE_DELAY
         return is_old_enough and kept["timestamps"]
 
-    def give_up_oldest(self) -> bool:
-        """Forget the one whose wait ends first; returns whether there was one."""
+    def evict_oldest(self) -> bool:
+        """Evict the TIME-WAIT that expires first; returns whether there was one."""
         first = self._first
         if first is None:
             return False
@@ -306,15 +305,15 @@ class TimeWaits:
 
     @property
     def _first(self) -> TimeWait | None:
-        """The one whose wait ends first."""
+        """The TIME-WAIT that expires first."""
         queue, others = self._queue, self._others
         if others and (not queue or others[0][0] < queue[0].ends):
             return others[0][2]
         return queue[0] if queue else None
 
     def clear(self) -> None:
-        """Forget them all."""
-        while self.give_up_oldest():
+        """Remove all."""
+        while self.evict_oldest():
             pass
 
     def deadline(self) -> float | None:
@@ -325,7 +324,7 @@ class TimeWaits:
         return None if first is None else first.ends
 
     def expire(self, now: float) -> None:
-        """Forget those whose wait is over."""
+        """Remove all that have expired."""
         while (first := self._first) is not None and first.ends <= now:
             self._end(first)
 
@@ -342,7 +341,7 @@ class TimeWaits:
         others = self._others
         while others and by_name.get(others[0][2].name) is not others[0][2]:
             heappop(others)
-        # Segments may come without end, and each makes a new object of an old one.
+        # Each segment replaces an object and leaves a stale one, so bound those.
         if len(queue) > 2 * len(by_name) + _FEW:
             self._queue = deque(each for each in queue if by_name.get(each.name) is each)
         if len(others) > 2 * len(by_name) + _FEW:

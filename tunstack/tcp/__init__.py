@@ -36,10 +36,9 @@ No two of them wait for each other: what waits for the application (the rest, th
 block the application. What the host holds back for the applications' turns is documented in
 :mod:`tunstack.host.turns`.
 
-The core decides, the coroutine narrates. The rules for an arriving segment depend on the state, and
-stand in one place, in the RFC's order. The life of a connection is a coroutine (`handshake`,
-`teardown`) that the state machine resumes at a change of state: that takes about a microsecond,
-where a switch of trio tasks takes five.
+The rules for an arriving segment are in one place, `connection/arrival`, in the RFC's order.
+Opening and closing are coroutines (`handshake`, `teardown`) that the state machine resumes at a
+change of state. Resuming one takes about a microsecond; a switch of trio tasks takes five.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ class Config:
     Attributes:
         mss: The largest MSS that we announce: a stack reduces it to its link's MTU less the fixed
             headers (RFC 9293 section 3.7.1, MUST-67).
-        default_send_mss: Assumed when the peer announces none: 536 for IPv4 (MUST-15).
+        default_send_mss: Assumed when the peer announces none: 536 for IPv4, for which 1220 stands
+            over IPv6 (MUST-15).
         max_payload: The largest payload of a segment that the link accepts; one MSS when 0.
         receive_buffer: Size of the receive buffer, which bounds the window (SO_RCVBUF). With None
             it begins with 128 KiB and is tuned automatically.

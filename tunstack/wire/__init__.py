@@ -1,12 +1,13 @@
 """The codec: packets to and from validated values. No other code reads or writes packet headers.
 
-ipv4, ipv6, tcp, udp, icmp   one module a protocol; ip finds the family's
-extensions                   IPv6's extension headers, validated, or skipped in what an error quotes
-virtio, gso                  the virtio-net header, and segmentation offload
-checksum                     the Internet checksum (RFC 1071)
-discard                      reasons to drop a packet, and what to tell its source
-dpkt_headers                 dpkt's readers of the fixed headers
-fast/                        readers and writers for the most common headers
+ipv4, ipv6, udp, tcp,   one module a protocol; ip finds the family's
+icmp
+extensions              IPv6's extension headers, validated, or skipped in what an error quotes
+virtio, gso             the virtio-net header, and segmentation offload
+checksum                the Internet checksum (RFC 1071)
+discard                 reasons to drop a packet, and what to tell its source
+dpkt_headers            dpkt's readers of the fixed headers
+fast/                   readers and writers for the most common headers
 
 dpkt parses and this package validates, since dpkt checks nothing: no version, no total length, no
 checksum; a data offset beyond the segment just makes `data` shorter, and a header that it cannot

@@ -1,4 +1,4 @@
-"""The header before each packet where segmentation and checksums are offloaded.
+"""The virtio-net header, for segmentation and checksum offload.
 
 It is struct virtio_net_hdr (linux/virtio_net.h; virtio 1.2 section 5.1.6), ten octets in the
 processor's order: what the kernel left undone in the packet that it hands over, and what we leave
@@ -32,7 +32,7 @@ GSO_UDP: Final = 3
 GSO_TCPV6: Final = 4
 GSO_UDP_L4: Final = 5
 GSO_ECN: Final = 0x80
-"""A bit beside the others: the first segment alone keeps CWR."""
+"""A flag besides the type: only the first segment keeps CWR."""
 _GSO_TYPES: Final = frozenset({GSO_TCPV4, GSO_UDP, GSO_TCPV6, GSO_UDP_L4})
 
 # csum_offset
@@ -44,9 +44,9 @@ _IPV6_HEADER: Final = 40
 _UDP_HEADER: Final = 8
 
 NO_OFFLOAD: Final = bytes(SIZE)
-"""The header of a complete packet: one segment, its checksum filled in (and not verified yet)."""
+"""The header of a packet of one segment with its checksum."""
 NEEDS_TCP_CHECKSUM: Final = HEADER.pack(NEEDS_CHECKSUM, 0, 0, 0, _IPV4_HEADER, TCP_CHECKSUM)
-"""That of one TCP segment in an IPv4 packet without options, whose checksum is left out."""
+"""The header of one TCP segment in an IPv4 packet without options, with a partial checksum."""
 NEEDS_UDP_CHECKSUM: Final = HEADER.pack(NEEDS_CHECKSUM, 0, 0, 0, _IPV4_HEADER, UDP_CHECKSUM)
 """That of one UDP datagram in an IPv4 packet without options, whose checksum is left out."""
 NEEDS_TCP_CHECKSUM_IPV6: Final = HEADER.pack(NEEDS_CHECKSUM, 0, 0, 0, _IPV6_HEADER, TCP_CHECKSUM)
@@ -60,14 +60,14 @@ _UDP_CHECKSUM_FIELDS: Final = frozenset({NEEDS_UDP_CHECKSUM[6:], NEEDS_UDP_CHECK
 
 
 def decode_vnet(frame: Buffer) -> tuple[memoryview, bool, int]:
-    """Take the header off a frame.
+    """Parse and remove the header of a frame.
 
     Returns:
         The packet, a view; whether its transport checksum need not be verified, as it never was on
         a wire; and the octets of data in each of the segments that it stands for, 0 if it is one.
 
     Raises:
-        Discard: the header is cut short, or says what cannot be.
+        Discard: The header is truncated or invalid.
     """
     view = memoryview(frame)
     packet = view[SIZE:]
@@ -88,7 +88,7 @@ def decode_vnet(frame: Buffer) -> tuple[memoryview, bool, int]:
 
 
 def is_large_segment(frame: Buffer) -> bool:
-    """Tell whether the header is that of many segments of TCP over IPv4 in one."""
+    """Whether the header is that of a large TCP segment over IPv4 (GSO)."""
     return (
         len(frame) > SIZE
         and frame[0] == NEEDS_CHECKSUM
@@ -121,13 +121,13 @@ def is_large_udp(frame: Buffer) -> bool:
 
 
 def read_gso_size(frame: Buffer) -> int:
-    """Return the octets of data in each of the segments that a frame stands for; 0 if it is one."""
+    """Return gso_size, the octets of data per segment of a large frame; else 0."""
     return int.from_bytes(frame[4:6], byteorder) if frame[1] else 0
 
 
 @lru_cache(maxsize=256)
 def large_segment(header_length: int, gso_size: int, *, cwr: bool) -> bytes:
-    """Make the header of a large TCP segment in an IPv4 packet without options.
+    """Encode the header of a large TCP segment in an IPv4 packet without options.
 
     Args:
         header_length: Octets before the data, those of IP and TCP.
@@ -158,7 +158,7 @@ def large_udp(header_length: int, gso_size: int) -> bytes:
 
 
 def completed(frame: Buffer) -> bytes:
-    """Return the packet of a frame with its checksum filled in, uncut: for taps and captures."""
+    """Return the packet of a frame with its checksum, not segmented; for taps and captures."""
     view = memoryview(frame)
     packet = bytearray(view[SIZE:])
     if len(view) < SIZE:

@@ -60,7 +60,7 @@ class Ready(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """From a worker: it cannot start; the message is one line for the user."""
+    """From a worker: it cannot start; `message` is one line for the user."""
 
     message: str
 
@@ -89,14 +89,14 @@ class Query(NamedTuple):
     method: str
 
 
-class Stray(NamedTuple):
-    """In both directions: an ICMP error for a flow that the sender does not have."""
+class ForwardedIcmp(NamedTuple):
+    """In both directions: an ICMP error about a connection that another worker may have."""
 
     packet: bytes
 
 
 Message: TypeAlias = (
-    Assignment | Ready | Failed | ServiceMessage | Reply | FinalStatistics | Query | Stray
+    Assignment | Ready | Failed | ServiceMessage | Reply | FinalStatistics | Query | ForwardedIcmp
 )
 
 

@@ -17,11 +17,11 @@ from tunstack.deploy.workers.channel import (
     Channel,
     Failed,
     FinalStatistics,
+    ForwardedIcmp,
     Query,
     Ready,
     Reply,
     ServiceMessage,
-    Stray,
 )
 from tunstack.host.host import Host
 from tunstack.ip.ratelimit import PeerRateLimit
@@ -32,7 +32,7 @@ from tunstack.link.tun import TunLink
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-_MAX_STRAYS_PER_SECOND: Final = 1000
+_MAX_FORWARDED_PER_SECOND: Final = 1000
 """ICMP errors forwarded to the other workers, so that a flood of them does not load all."""
 
 
@@ -51,7 +51,7 @@ class Worker:
         self._channel = channel
 
     def tell(self, what: Any) -> None:
-        """Send a value, which must be picklable, to the parent's `told` callback.
+        """Send a value, which must be picklable, to the parent's `on_message` callback.
 
         It blocks, as `print` does, while the parent does not read.
         """
@@ -109,11 +109,11 @@ async def _run_host(
         limits=assignment.limits,
     )
 
-    limit = PeerRateLimit(_MAX_STRAYS_PER_SECOND, b"")
+    limit = PeerRateLimit(_MAX_FORWARDED_PER_SECOND, b"")
 
     def forward(packet: bytes) -> None:
         if limit.allows(b"", trio.current_time()):  # One limit for all sources.
-            channel.send(Stray(packet))
+            channel.send(ForwardedIcmp(packet))
 
     host.stack.share_addresses(forward)
     async with host, trio.open_nursery() as nursery:
@@ -131,8 +131,8 @@ async def _serve_parent(host: Host, channel: Channel) -> None:
         match message:
             case Query(method):
                 channel.send(Reply(getattr(host, method)()))
-            case Stray(packet):
-                host.take_stray(packet)
+            case ForwardedIcmp(packet):
+                host.handle_forwarded_icmp(packet)
 
 
 def derived_seed(seed: int | None, number: int) -> int | None:

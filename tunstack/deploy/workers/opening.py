@@ -41,7 +41,7 @@ async def open_workers(
     limits: Limits | None = None,
     impair: ImpairmentsLike = None,
     offload: bool = True,
-    told: Callable[[int, Any], None] | None = None,
+    on_message: Callable[[int, Any], None] | None = None,
 ) -> AsyncIterator[Workers]:
     """Run a host in several processes, on a TUN device in the current network namespace.
 
@@ -72,7 +72,7 @@ async def open_workers(
         impair: The path's impairments, as in :func:`tunstack.open_host`; without a rate, as each
             worker has a path of its own.
         offload: Whether to enable TSO and checksum offload on the device.
-        told: Called with a worker's number and what it gave to :meth:`tunstack.Worker.tell`.
+        on_message: Called with a worker's number and what it gave to :meth:`tunstack.Worker.tell`.
 
     Raises:
         SetupError: one line that says what to do.
@@ -84,7 +84,14 @@ async def open_workers(
     addresses = addresses or default_addresses(mtu)
     queues = open_queues(workers, *addresses, name=name, peer=peer, mtu=mtu, offload=offload)
     async with run_workers(
-        service, queues, addresses, seed=seed, config=config, limits=limits, ways=ways, told=told
+        service,
+        queues,
+        addresses,
+        seed=seed,
+        config=config,
+        limits=limits,
+        ways=ways,
+        on_message=on_message,
     ) as running:
         yield running
 
@@ -99,7 +106,7 @@ async def run_workers(
     config: Config | None,
     limits: Limits | None,
     ways: tuple[Impairments, Impairments],
-    told: Callable[[int, Any], None] | None,
+    on_message: Callable[[int, Any], None] | None,
 ) -> AsyncIterator[Workers]:
     """Run a worker on each of the queues, and close them after the block."""
     try:
@@ -120,7 +127,7 @@ async def run_workers(
     except BaseException:
         queues.close()
         raise
-    async with supervised(queues, assignment, told) as running:
+    async with supervised(queues, assignment, on_message) as running:
         yield running
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import trio
 
-from tunstack.deploy.workers.channel import Stray
+from tunstack.deploy.workers.channel import ForwardedIcmp
 from tunstack.deploy.workers.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -104,14 +104,14 @@ class Workers:
 
 @asynccontextmanager
 async def supervised(
-    queues: Queues, assignment: Assignment, told: Callable[[int, Any], None] | None
+    queues: Queues, assignment: Assignment, on_message: Callable[[int, Any], None] | None
 ) -> AsyncIterator[Workers]:
     """Run a supervised worker on each of the queues, and close them after the block.
 
     Args:
         queues: Of one device.
         assignment: The first worker's; the others differ by queue and number.
-        told: Called with a worker's number and its service's values.
+        on_message: Called with a worker's number and its service's values.
 
     Raises:
         SetupError: a worker could not start.
@@ -119,14 +119,14 @@ async def supervised(
     """
     supervisors: list[Supervisor] = []
 
-    def stray(giver: Supervisor, packet: bytes) -> None:
+    def forward_icmp(origin: Supervisor, packet: bytes) -> None:
         for each in supervisors:
-            if each is not giver:
-                each.send_nowait(Stray(packet))
+            if each is not origin:
+                each.send_nowait(ForwardedIcmp(packet))
 
     for number, descriptor in enumerate(queues.descriptors):
         own = replace(assignment, number=number, descriptor=descriptor)
-        supervisors.append(Supervisor(own, told, stray))
+        supervisors.append(Supervisor(own, on_message, forward_icmp))
     # The nursery is internal: callers get the error itself, not an exception group.
     failure: Exception | None = None
     try:

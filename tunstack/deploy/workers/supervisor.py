@@ -21,11 +21,11 @@ from tunstack.deploy.workers.channel import (
     Channel,
     Failed,
     FinalStatistics,
+    ForwardedIcmp,
     Query,
     Ready,
     Reply,
     ServiceMessage,
-    Stray,
 )
 from tunstack.link.errors import SetupError
 from tunstack.link.forking import close_in_children
@@ -50,13 +50,13 @@ class Supervisor:
     def __init__(
         self,
         assignment: Assignment,
-        told: Callable[[int, Any], None] | None,
-        stray: Callable[[Supervisor, bytes], None],
+        on_message: Callable[[int, Any], None] | None,
+        forward_icmp: Callable[[Supervisor, bytes], None],
     ) -> None:
         self.number = assignment.number
         self._assignment = assignment
-        self._told = told
-        self._stray = stray
+        self._on_message = on_message
+        self._forward_icmp = forward_icmp
         self._backoff = Backoff()
         self._process: trio.Process | None = None
         self._channel: Channel | None = None
@@ -159,8 +159,8 @@ class Supervisor:
                 case Failed(text):
                     self._failure = text
                 case ServiceMessage(what):
-                    if self._told is not None:
-                        self._told(self.number, what)
+                    if self._on_message is not None:
+                        self._on_message(self.number, what)
                 case Reply(value):
                     query = self._queries.popleft()
                     if query.method == "statistics":
@@ -169,8 +169,8 @@ class Supervisor:
                     query.answered.set()
                 case FinalStatistics(statistics):
                     self._counts = statistics
-                case Stray(packet):
-                    self._stray(self, packet)
+                case ForwardedIcmp(packet):
+                    self._forward_icmp(self, packet)
 
     async def _stop(self, process: trio.Process, channel: Channel) -> None:
         """Let the process exit; kill it after a timeout."""

@@ -1,18 +1,19 @@
-"""One connection: its states, its rules for arriving segments, what it sends, how it ends.
+"""One connection: states, arriving segments, transmission, opening and closing.
 
 connection     the entry points: segments in and out, timers, calls
-control_block  what a connection knows
+control_block  the transmission control block (TCB)
 state          the eleven states and the table of permitted transitions; diagram draws it
-arrival        RFC 9293 section 3.10.7: what to do with a segment, for every state
-fast_path      header prediction: the next segment in order, without the rest of the rules
-transmitter    the segments that it sends
+arrival        SEGMENT ARRIVES, for every state (RFC 9293 section 3.10.7)
+fast_path      header prediction: the next segment in order
+transmitter    builds and sends segments
 ending         close, abort, reset, timeout, eviction
-handshake, teardown   opening and closing as coroutines; narration runs them
-fast_open      what TCP Fast Open (RFC 7413) changes in its opening
-owner          who hears that it opens, or fails to
-syn_options    what the SYNs of both sides settle
-ecn            congestion marks
+handshake, teardown   opening and closing as coroutines
+coroutines     runs them at changes of state
+syn_options    negotiation of options by the SYNs
+ecn            explicit congestion notification (RFC 3168)
+fast_open      the state of TCP Fast Open (RFC 7413)
+owner          called when it opens or fails to
 idle_timers    keep-alive, linger, FIN-WAIT-2, TIME-WAIT
 challenge      the limit of challenge ACKs (RFC 5961 section 7)
-verdict        what became of a segment
+verdict        accepted or dropped, and why
 """

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tunstack.tcp.connection.connection import Connection
 
 _PAWS_INVALID_AFTER: Final = 24 * 86400.0
-"""Seconds after which TS.Recent says nothing any more (RFC 7323 section 5.5)."""
+"""Seconds after which TS.Recent is invalid (RFC 7323 section 5.5)."""
 
 _ACCEPTED: Final = Verdict.ACCEPTED
 _CLOSE_STATES: Final = frozenset({FIN_WAIT_1, CLOSING, LAST_ACK})
@@ -50,7 +50,7 @@ def reset_for(segment: Segment) -> Segment | None:
 
 
 def segment_arrives(connection: Connection, segment: Segment, now: float) -> Verdict:
-    """Process `segment` and say what became of it; what is to be sent, `transmit` collects."""
+    """Process a segment (SEGMENT ARRIVES) and return the verdict; `transmit` sends the reply."""
     state = connection.state
     if state is LISTEN:
         return _listen(connection, segment, now)
@@ -62,7 +62,7 @@ def segment_arrives(connection: Connection, segment: Segment, now: float) -> Ver
 
 
 def _listen(connection: Connection, segment: Segment, now: float) -> Verdict:
-    """Section 3.10.7.2; what is no SYN, or has a RST, an ACK or a FIN, never gets here."""
+    """LISTEN (section 3.10.7.2); the stack passes only SYNs without RST, ACK and FIN."""
     if segment.flags & (SYN | RST | ACK | FIN) != SYN:
         return Verdict.IGNORED
     connection.receiver.synchronize(segment.seq)
@@ -79,7 +79,7 @@ def _listen(connection: Connection, segment: Segment, now: float) -> Verdict:
 
 
 def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
-    """Section 3.10.7.3."""
+    """SYN-SENT (section 3.10.7.3)."""
     sender = connection.sender
     flags = segment.flags
     acknowledges = flags & ACK != 0
@@ -112,12 +112,12 @@ def _syn_sent(connection: Connection, segment: Segment, now: float) -> Verdict:
     connection.enter(ESTABLISHED)
     if segment.flags & URG:
         _sixth_check_urg(connection, segment)
-    # Text or FIN in a SYN,ACK: section 3.10.7.3 goes on with the sixth step of the rest.
+    # Text or FIN in a SYN,ACK: section 3.10.7.3 continues with the sixth step.
     return _text_and_fin(connection, segment, (segment.seq + 1) & MASK, now)
 
 
 def _otherwise(connection: Connection, segment: Segment, now: float) -> Verdict:
-    """Section 3.10.7.4: every other state."""
+    """All other states (section 3.10.7.4)."""
     flags = segment.flags
     refusal = _first_check_sequence(connection, segment, now)
     if refusal is None and flags & RST:
@@ -170,19 +170,19 @@ def _first_check_sequence(connection: Connection, segment: Segment, now: float) 
             connection.restart_time_wait(now)
         connection.answer_unacceptable(segment, now)
         _report_duplicate(connection, segment)
-        # Its ACK and window are not looked at: they are older than what we know.
+        # Its ACK and window are ignored: newer ones were received.
         behind = lt(segment.seq, receiver.nxt)
         return Verdict.DUPLICATE if behind else Verdict.OUT_OF_WINDOW
     return None
 
 
 def _is_their_syn(connection: Connection, segment: Segment) -> bool:
-    """Whether it is the SYN that has brought us to SYN-RECEIVED, sent again."""
+    """Whether `segment` is a retransmission of the SYN that caused SYN-RECEIVED."""
     return segment.flags & (SYN | ACK) == SYN and segment.seq == connection.receiver.irs
 
 
 def _is_their_fin(connection: Connection, segment: Segment) -> bool:
-    """Whether it is the FIN that came before, and has an ACK that the peer may have sent."""
+    """Whether `segment` is a retransmission of the peer's FIN, with an acceptable ACK."""
     sender = connection.sender
     return (
         segment.flags & (FIN | ACK) == FIN | ACK
@@ -192,7 +192,7 @@ def _is_their_fin(connection: Connection, segment: Segment) -> bool:
 
 
 def _their_syn_again(connection: Connection, segment: Segment, now: float) -> Verdict:
-    """Our SYN,ACK was lost. A bare ACK would not help them; Linux's way."""
+    """Retransmit the SYN,ACK for a retransmitted SYN, as Linux does: a bare ACK does not open."""
     connection.ecn.agree(segment)
     if connection.may_answer(now):
         connection.send_syn()
@@ -200,10 +200,10 @@ def _their_syn_again(connection: Connection, segment: Segment, now: float) -> Ve
 
 
 def _report_duplicate(connection: Connection, segment: Segment) -> None:
-    """Of a segment that is dropped, say by D-SACK what had come before (RFC 2883).
+    """Report the duplicate data of a dropped segment by D-SACK (RFC 2883).
 
-    An original that is overtaken by its retransmission is old by its timestamp as well: without
-    this its sender would not learn that nothing was lost.
+    An original overtaken by its retransmission fails PAWS as well: without a D-SACK its sender
+    could not detect that the retransmission was spurious.
     """
     size = min(len(segment.payload), diff(connection.receiver.nxt, segment.seq))
     if size > 0:
@@ -211,11 +211,11 @@ def _report_duplicate(connection: Connection, segment: Segment) -> None:
 
 
 def _is_acceptable(segment: Segment, nxt: int, wnd: int) -> bool:
-    """Section 3.10.7.4's table, modulo 2**32, with two allowances.
+    """Whether `segment` is acceptable (table of section 3.10.7.4), with two exceptions.
 
-    A segment without text may stand at the right edge, as on Linux: a peer that has filled the
-    window sends its ACKs from there. And text that begins at RCV.NXT passes even when the window is
-    zero: it is cut off later, but its ACK must be seen (MUST-66).
+    A segment without text may be at the right edge, as on Linux: a peer that has filled the
+    window sends its ACKs from there. Text at RCV.NXT is acceptable even if the window is zero: it
+    is trimmed later, but its ACK must be processed (MUST-66).
     """
     length = segment.length
     offset = (segment.seq - nxt) & MASK
@@ -225,21 +225,21 @@ def _is_acceptable(segment: Segment, nxt: int, wnd: int) -> bool:
 
 
 def _is_old_duplicate(connection: Connection, ts_val: int, now: float) -> bool:
-    """PAWS (RFC 7323 section 5.3 R1)."""
+    """Whether PAWS rejects the segment (RFC 7323 section 5.3 R1)."""
     return lt(ts_val, connection.ts_recent) and now - connection.ts_recent_at < _PAWS_INVALID_AFTER
 
 
 def _is_new_incarnation(connection: Connection, segment: Segment) -> bool:
-    """Whether it opens a new connection where this one is in TIME-WAIT."""
+    """Whether a SYN in TIME-WAIT opens a new incarnation of the connection."""
     ts_recent = connection.ts_recent if connection.timestamps_ok else None
     return connection.state is TIME_WAIT and opens_anew(segment, ts_recent, connection.receiver.nxt)
 
 
 def opens_anew(segment: Segment, ts_recent: int | None, rcv_nxt: int) -> bool:
-    """Whether it is a SYN that may open a new connection (section 3.6.1 MAY-2, RFC 6191).
+    """Whether a SYN may reopen a connection from TIME-WAIT (section 3.6.1 MAY-2, RFC 6191).
 
     Args:
-        segment: What has come in TIME-WAIT.
+        segment: The segment that arrived in TIME-WAIT.
         ts_recent: TS.Recent; None if the old connection had no timestamps.
         rcv_nxt: The old connection's RCV.NXT.
     """
@@ -251,9 +251,9 @@ def opens_anew(segment: Segment, ts_recent: int | None, rcv_nxt: int) -> bool:
 
 
 def _crossed_syn(connection: Connection, segment: Segment) -> bool:
-    """Whether this is the SYN,ACK of a simultaneous open: our SYN,ACK's mirror image.
+    """Whether `segment` is the peer's SYN,ACK in a simultaneous open.
 
-    Its SYN stands just before the window, so that the table calls it unacceptable, but its ACK is
+    Its SYN precedes the window, so that it is unacceptable by the table, but its ACK is
     the one that SYN-RECEIVED waits for (RFC 9293 figure 7, line 6).
     """
     return (
@@ -265,7 +265,7 @@ def _crossed_syn(connection: Connection, segment: Segment) -> bool:
 
 
 def _second_check_rst(connection: Connection, segment: Segment, now: float) -> Verdict:
-    """With RFC 5961 section 3: only a RST exactly at RCV.NXT resets; another is challenged."""
+    """Check RST (second): only one at RCV.NXT resets; others are challenged (RFC 5961 3.2)."""
     if segment.seq != connection.receiver.nxt:
         connection.challenge(now)
         return Verdict.CHALLENGED_RESET
@@ -284,16 +284,16 @@ def _second_check_rst(connection: Connection, segment: Segment, now: float) -> V
 
 
 def _fourth_check_syn(connection: Connection, segment: Segment, now: float) -> Verdict | None:
-    """The third, security, is historic. With RFC 5961 section 4: any SYN is challenged."""
+    """Check SYN (fourth): a SYN draws a challenge ACK (RFC 5961 section 4.2)."""
     if _crossed_syn(connection, segment):
         return None
     if connection.state is SYN_RECEIVED and _is_their_syn(connection, segment):
-        # Only what follows it is within the window: data that we did not take (RFC 7413).
+        # Only its data is in the window: it was not accepted with the SYN (RFC 7413).
         return _their_syn_again(connection, segment, now)
     if (
         connection.state is SYN_RECEIVED
         and connection.passive
-        and not connection.accepts_early  # Where an application has it, it is like any other.
+        and not connection.accepts_early  # A connection accepted early is challenged as others.
     ):
         # Section 3.10.7.4, fourth: back to LISTEN.
         connection.return_to_listen()
@@ -332,7 +332,7 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
             connection.challenge(now)
             return Verdict.UNACCEPTABLE_ACK
         if diff(sender.una, ack) > sender.max_wnd:
-            # RFC 5961 section 5 (MAY-12): too old to be anybody's but an attacker's.
+            # RFC 5961 section 5 (MAY-12): too old for the peer, so probably an attack.
             connection.challenge(now)
             return Verdict.OLD_ACK
     if sender.persisting or not sender.wnd:
@@ -344,19 +344,19 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
         sender.update_window(segment.seq, ack, segment.wnd << sender.shift)
     elif segment.sack:
         # An old ACK, but a D-SACK is reported once (RFC 2883 section 4), and may undo a recovery.
-        # The other blocks hardly ever add anything: in the simulator nothing is faster for them.
+        # The other blocks rarely add anything: in the simulator no transfer is faster with them.
         # Linux processes both.
         sender.handle_ack(ack, now, sack=segment.sack)
     if connection.state in _CLOSE_STATES and sender.fin_acknowledged:
         _our_fin_is_acknowledged(connection)
     elif connection.state is TIME_WAIT and segment.seq != connection.receiver.nxt:
-        # Only the peer's FIN is expected: all else is answered with an ACK, as on Linux.
+        # Only the peer's FIN is expected; anything else draws an ACK, as on Linux.
         connection.answer_unacceptable(segment, now)
     return None
 
 
 def _handle_ack(connection: Connection, segment: Segment, now: float) -> None:
-    """Pass an ACK with SND.UNA =< SEG.ACK to the sender."""
+    """Pass an ACK with SND.UNA =< SEG.ACK =< SND.NXT to the sender."""
     sender = connection.sender
     ack = segment.ack
     if not segment.sack and not segment.flags & ECE:
@@ -377,7 +377,7 @@ def _handle_ack(connection: Connection, segment: Segment, now: float) -> None:
 
 
 def _sixth_check_urg(connection: Connection, segment: Segment) -> None:
-    """Whatever the window: text that it keeps out may be announced (MUST-66)."""
+    """Check URG (sixth): also of text beyond the window (MUST-66)."""
     if connection.state in CAN_RECEIVE:
         connection.receiver.urgent_pointer((segment.seq + segment.up) & MASK)
 
@@ -388,7 +388,7 @@ def _scaled_window(connection: Connection, segment: Segment) -> int:
 
 
 def _is_duplicate_ack(connection: Connection, segment: Segment) -> bool:
-    """RFC 5681 section 2, of one that acknowledges SND.UNA."""
+    """Whether an ACK of SND.UNA is a duplicate ACK (RFC 5681 section 2)."""
     sender = connection.sender
     return (
         sender.nxt != sender.una
@@ -409,13 +409,13 @@ def _our_fin_is_acknowledged(connection: Connection) -> None:
 
 
 def _text_and_fin(connection: Connection, segment: Segment, seq: int, now: float) -> Verdict:
-    """Seventh and eighth, for text whose first octet is `seq`."""
+    """Process text (seventh), whose first octet is `seq`, and FIN (eighth)."""
     verdict = _ACCEPTED
     fin = segment.flags & FIN != 0
     if not len(segment.payload) and not fin:
         return verdict
     if connection.state not in CAN_RECEIVE:
-        # After the peer's FIN nothing more can come: an old FIN again, or nonsense.
+        # After the peer's FIN no new text can arrive: it is a retransmission, or invalid.
         if connection.state is TIME_WAIT and fin:
             connection.restart_time_wait(now)
         connection.receiver.ack_now = True
@@ -423,15 +423,15 @@ def _text_and_fin(connection: Connection, segment: Segment, seq: int, now: float
     receiver = connection.receiver
     if len(segment.payload):
         if connection.orphaned and gt((seq + len(segment.payload)) & MASK, receiver.nxt):
-            # SHLD-3, and what Linux does: the peer must learn that nobody reads this. It has not
-            # seen our FIN, perhaps: a RST with the number after that, it would only challenge.
+            # SHLD-3, as on Linux: the peer must learn that this data is lost. It may not have
+            # received our FIN, and would only challenge a RST with the number after it.
             connection.send_reset(connection.sender.una)
             connection.end(OSError(errno.ECONNABORTED, "Data arrived after close"))
             return Verdict.AFTER_CLOSE
         verdict = _text(connection, segment, seq, now)
     if fin:
         end = (seq + len(segment.payload)) & MASK
-        # One beyond the window was cut off with the text before it.
+        # A FIN beyond the window was trimmed with the text before it.
         if le(end, receiver.edge):
             receiver.record_fin(end)
     if receiver.process_fin():
@@ -440,7 +440,7 @@ def _text_and_fin(connection: Connection, segment: Segment, seq: int, now: float
 
 
 def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Verdict:
-    """Seventh: trim to the window, and take what is new."""
+    """Process text (seventh): trim it to the window, and queue what is new."""
     receiver = connection.receiver
     payload = segment.payload
     behind = diff(receiver.nxt, seq)
@@ -459,14 +459,16 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
     if not len(payload):
         return Verdict.OUT_OF_WINDOW
     if receiver.lacks_memory(seq):
-        return Verdict.NO_MEMORY  # And no ACK: as if it had been lost, and the peer slows down.
+        return (
+            Verdict.NO_MEMORY
+        )  # Not acknowledged, so that the peer takes it for lost, and slows down.
     if (behind > 0 or beyond > 0) and type(payload) is memoryview:
         payload = copy_if_wasteful(payload)
     if connection.ecn.data_arrived(segment):
         receiver.ack_now = True
     segments = -(-len(payload) // segment.gso_size) if segment.gso_size else 1
     if not receiver.accept(seq, payload, now, segments, dsack_pending=behind > 0):
-        # All of it is held, or as many ranges as may be.
+        # All of it was received before, or the queue has its maximum number of ranges.
         return Verdict.DUPLICATE if receiver.reassembly.duplicate else Verdict.NO_MEMORY
     if receiver.tuning is not None and now >= receiver.tuning.at:
         echoes = connection.timestamps_ok and segment.ts_val is not None
@@ -476,11 +478,11 @@ def _text(connection: Connection, segment: Segment, seq: int, now: float) -> Ver
 
 
 def _fin_is_received(connection: Connection) -> None:
-    """Eighth: everything up to the peer's FIN has come."""
+    """Change state for the peer's FIN (eighth), all data before it received."""
     state = connection.state
     if state is ESTABLISHED:
         connection.enter(CLOSE_WAIT)
-    elif state is FIN_WAIT_1:  # Its ACK of ours, if it brought one, has moved us on already.
+    elif state is FIN_WAIT_1:  # An ACK of our FIN in it was processed before (fifth).
         connection.enter(CLOSING)
     elif state is FIN_WAIT_2:
         connection.enter(TIME_WAIT)

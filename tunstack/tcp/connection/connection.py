@@ -1,9 +1,9 @@
-"""One TCP connection: its entry points.
+"""One TCP connection: segments, timers and the application's calls.
 
 Sans-IO: time comes in as ``now`` (seconds, from any monotonic clock), segments go in by
 :meth:`Connection.segment_arrives` and come out of :meth:`Connection.transmit`, and
-:meth:`Connection.deadline` says when :meth:`Connection.handle_timer` wants to be called. The order
-of calls is: any number of calls that go in (segments, the application's), then `transmit` until the
+:meth:`Connection.deadline` returns when to call :meth:`Connection.handle_timer`. The order
+of calls is: any number of inputs (segments, calls of the application), then `transmit` until the
 batch is empty, then `deadline`. One `transmit` after many segments sends one ACK for all of them
 (RFC 9293 MUST-58, MUST-59).
 """
@@ -41,7 +41,7 @@ _ACCEPTED: Final = Verdict.ACCEPTED
 
 
 class Connection(Ending):
-    """One connection: its entry points.
+    """One TCP connection.
 
     `handle_*`, `segment_arrives` and the application's calls go in, `transmit` and `deadline` out.
     Segments are built in :mod:`.transmitter`; close and abort are in :mod:`.ending`.
@@ -57,7 +57,7 @@ class Connection(Ending):
         self.run(handshake(self))
 
     def withhold_syn(self) -> None:
-        """After :meth:`open_active`: let the SYN wait for data to take along (RFC 7413)."""
+        """After :meth:`open_active`: defer the SYN until there is data for it (RFC 7413)."""
         self._syn_due = False
 
     def open_passive(self) -> None:
@@ -66,26 +66,26 @@ class Connection(Ending):
         self.enter(LISTEN)
 
     def begin_passive_handshake(self) -> None:
-        """A SYN has taken us from LISTEN to SYN-RECEIVED."""
+        """Start the handshake in SYN-RECEIVED, entered from LISTEN."""
         self.run(handshake(self))
 
     def answered_by_cookie(self, now: float) -> None:
-        """Our SYN,ACK went out before this connection was here (:mod:`.cookies`)."""
+        """Restore the state after a SYN,ACK with a SYN cookie (:mod:`.cookies`)."""
         self._syn_due = False
         self.sender.restore_syn_sent(now)
 
     @property
     def awaits_data(self) -> bool:
-        """Whether the SYN could take data along (RFC 7413), for there is a cookie."""
+        """Whether the SYN can carry data: there is a Fast Open cookie (RFC 7413)."""
         return self.fast_open is not None and self.fast_open.awaits_data
 
     @property
     def accepts_early(self) -> bool:
-        """Whether its application has it before the handshake has ended (RFC 7413 section 4.2)."""
+        """Whether it is accepted before the handshake completes (RFC 7413 section 4.2.2)."""
         return self.passive and self.fast_open is not None and self.fast_open.early
 
     def opened_early(self) -> None:
-        """The application may have it, in SYN-RECEIVED, and what came with the SYN."""
+        """Put it in the accept queue in SYN-RECEIVED, with the data of the SYN (RFC 7413)."""
         assert self.fast_open is not None
         self.sender.send_early()
         self.fast_open.syn_data = self.receiver.buffer.total > 0
@@ -93,16 +93,16 @@ class Connection(Ending):
             self.owner.opened_early(self)
 
     def covers_syn(self, ack: int) -> bool:
-        """Whether `ack` may be of data in our SYN."""
+        """Whether `ack` may acknowledge data in our SYN."""
         return self.fast_open is not None and self.fast_open.covers(ack, self.sender)
 
     def sent_in_syn(self, ack: int) -> bool:
-        """Whether `ack` is of data in our SYN, which then counts as sent."""
+        """Advance SND.NXT over the data in our SYN that `ack` covers; returns whether it does."""
         return self.fast_open is not None and self.fast_open.take_syn_data_ack(ack, self.sender)
 
     @property
     def may_open(self) -> bool:
-        """Whether the owner has room for one more that is ESTABLISHED."""
+        """Whether the accept queue has room."""
         return self.owner is None or self.owner.may_open()
 
     # Called by the coroutines of handshake.py and teardown.py
@@ -112,17 +112,17 @@ class Connection(Ending):
         self._syn_due = True
 
     def send_syn_at_once(self) -> None:
-        """The peer had an old connection of this four-tuple, which our RST ends: the SYN follows.
+        """Retransmit the SYN after a RST to an old connection of the peer with this four-tuple.
 
-        Linux repeats it two ticks of its clock later; as there, once, and not after a timeout.
+        Linux does it two ticks later (TCP_TIMEOUT_MIN); as there, once, and not after a timeout.
         """
         sender = self.sender
         if sender.nxt != sender.iss and not (sender.retransmissions or sender.unanswered):
             self._syn_due = True
 
     def opened(self) -> None:
-        """Tell the owner that it is ESTABLISHED; send the FIN of an earlier CLOSE."""
-        if self._syn_due:  # The ACK came in one batch with a SYN that we were to answer.
+        """Report ESTABLISHED to the owner; send the FIN of a queued CLOSE."""
+        if self._syn_due:  # The ACK arrived in the same batch as a SYN not answered yet.
             self._syn_due = False
             self.receiver.ack_now = True
         self.soft_error = None
@@ -133,14 +133,14 @@ class Connection(Ending):
             self.run(teardown(self))
 
     def failed_to_open(self) -> None:
-        """Tell the owner that the handshake has failed."""
+        """Report to the owner that the handshake has failed."""
         if self.fast_open is not None:
             self.fast_open.on_failure(self.error)
         if self.owner is not None:
             self.owner.failed_to_open(self)
 
     def return_to_listen(self) -> None:
-        """The peer has reset a passive handshake: back to LISTEN (section 3.10.7.4)."""
+        """Return to LISTEN: the peer has reset a passive handshake (section 3.10.7.4)."""
         self._syn_due = False
         self.sender.return_to_listen()
         self.receiver.on_ack_sent()
@@ -150,7 +150,7 @@ class Connection(Ending):
 
     @property
     def readable(self) -> bool:
-        """Whether :meth:`receive` would return at once: data, the end, or an error."""
+        """Whether :meth:`receive` would not block: data, end of stream, or an error."""
         receiver = self.receiver
         if receiver.buffer.size and (receiver.urgent is None or receiver.available):
             return True
@@ -158,7 +158,7 @@ class Connection(Ending):
 
     @property
     def sends_early(self) -> bool:
-        """Whether the application may send though the handshake is under way (RFC 7413)."""
+        """Whether the application may send before the handshake completes (RFC 7413)."""
         return (
             self.fast_open is not None
             and self.fast_open.early
@@ -167,7 +167,7 @@ class Connection(Ending):
 
     @property
     def writable_size(self) -> int:
-        """How many octets :meth:`send` would take now."""
+        """Octets that :meth:`send` would queue now."""
         if (self.state not in CAN_SEND and not self.sends_early) or self._close_requested:
             return 0
         bound, budget = self.sender.bound, self.receiver.budget
@@ -177,7 +177,7 @@ class Connection(Ending):
         return room if room > 0 else 0
 
     def wants_data(self, lowat: int) -> bool:
-        """Whether to wake a writer (Linux's sk_stream_is_writeable): not for a few octets.
+        """Whether to wake a writer (Linux's sk_stream_is_writeable).
 
         Args:
             lowat: TCP_NOTSENT_LOWAT, the octets not sent yet beyond which it waits.
@@ -186,16 +186,16 @@ class Connection(Ending):
         queued = sender.buffer.size
         if not queued:
             return True
-        # What the peer holds beyond a gap is outstanding, but does not fill cwnd.
+        # SACKed data is outstanding, but does not count against cwnd.
         most = sender.congestion.cwnd + sender.unsent
         room = self.writable_size
         if not room or room * 2 < (queued if queued < most else most):
             return False
-        # A rest that waits for the writer must not have the writer wait for it.
+        # A partial segment that is deferred for more data must not block the writer.
         return sender.unsent < lowat or sender.deferring
 
     def send(self, data: Buffer, now: float, *, urgent: bool = False) -> int:
-        """SEND (section 3.10.2): queue `data`, as much as there is room for; returns how much.
+        """SEND (section 3.10.2): queue as much of `data` as fits; returns the number of octets.
 
         If it is `urgent`, SND.UP is set behind what was taken, and sent at once, even if the peer's
         window is closed.
@@ -207,7 +207,7 @@ class Connection(Ending):
             if self._close_requested or not self.sends_early:
                 raise self.error or OSError(errno.EPIPE, "Broken pipe")
             if self.sender.nxt == self.sender.iss:
-                self._syn_due = True  # If it was withheld, it goes now.
+                self._syn_due = True  # Send the deferred SYN.
         size = len(data)
         room = self.writable_size
         if size > room:
@@ -222,10 +222,10 @@ class Connection(Ending):
         return size
 
     def receive(self, limit: int) -> bytes:
-        """RECEIVE (section 3.10.3): at most `limit` octets; ``b""`` at the end or if none wait.
+        """RECEIVE (section 3.10.3): at most `limit` octets; ``b""`` if none are queued.
 
         Raises:
-            OSError: what ended the connection before its end arrived, once all data is read.
+            OSError: The connection's error, after all data is read, unless the FIN was received.
         """
         receiver = self.receiver
         data = receiver.buffer.take(limit) if receiver.urgent is None else receiver.take(limit)
@@ -236,7 +236,7 @@ class Connection(Ending):
         return data
 
     def peek(self, limit: int) -> bytes:
-        """As :meth:`receive`, but that what it returns is there to be received again (MSG_PEEK)."""
+        """Return what :meth:`receive` would, without removing it (MSG_PEEK)."""
         data = self.receiver.peek(limit)
         if not data and self.error is not None and not self.receiver.finished:
             raise self.error
@@ -244,13 +244,13 @@ class Connection(Ending):
 
     @property
     def urgent_is_on_its_way(self) -> bool:
-        """Whether an urgent octet was announced, out of line, and may still come."""
+        """Whether an out-of-band octet was announced, and may still arrive."""
         receiver = self.receiver
         over = receiver.shut_down or self.state is CLOSED
         return not over and receiver.urgent_pending
 
     def reconfigure(self, config: Config) -> None:
-        """Take other parameters; what the handshake has settled stays."""
+        """Apply changed socket options; negotiated options stay."""
         if config.congestion is not self.config.congestion:
             self.sender.change_congestion(config.congestion())
         self.config = config
@@ -268,32 +268,32 @@ class Connection(Ending):
         return verdict
 
     def restart_time_wait(self, now: float) -> None:
-        """The peer's FIN came again: 2 MSL from now (section 3.10.7.4, eighth)."""
+        """Restart the 2 MSL timer: the peer has retransmitted its FIN (3.10.7.4, eighth)."""
         self.idle_timers.restart_time_wait(self, now)
 
     def echoed_at(self, segment: Segment, now: float) -> float | None:
-        """When what `segment` echoes was sent, in seconds; None without timestamps."""
+        """When the segment that TSecr echoes was sent, in seconds; None without timestamps."""
         if not self.timestamps_ok or segment.ts_val is None:
             return None
         age = (self.timestamp(now) - segment.ts_ecr) & MASK
         return now - age / 1000 if age < 1 << 31 else None
 
     def may_answer(self, now: float) -> bool:
-        """Whether the limit of challenge ACKs allows another one (RFC 5961 section 7)."""
+        """Whether the rate limit allows a challenge ACK (RFC 5961 section 7)."""
         if self.challenges is NEVER:
             self.challenges = ChallengeLimit()
         return self.challenges.allows(now)
 
     def challenge(self, now: float) -> None:
-        """Send a challenge ACK, if the limit allows it (RFC 5961)."""
+        """Send a challenge ACK, within the rate limit (RFC 5961)."""
         if self.may_answer(now):
             self.receiver.ack_now = True
 
     def answer_unacceptable(self, segment: Segment, now: float) -> None:
-        """Answer what the window, or PAWS, keeps out (section 3.10.7.4, first).
+        """Send an ACK for an unacceptable segment (section 3.10.7.4, first).
 
-        Data or a FIN may be a retransmission, whose sender needs the ACK; what has neither, or a
-        SYN, is answered as seldom as a challenge, or two ends that disagree would go on for ever.
+        Data or a FIN may be a retransmission, whose sender needs the ACK. An empty segment or a SYN
+        is rate-limited as a challenge ACK, or two ends that disagree would answer without end.
         """
         if segment.length and not segment.flags & SYN:
             self.receiver.ack_now = True
@@ -303,7 +303,7 @@ class Connection(Ending):
     # Timers
 
     def deadline(self) -> float | None:
-        """When :meth:`handle_timer` wants to be called, in seconds; None if only events matter."""
+        """When to call :meth:`handle_timer`, in seconds; None if no timer runs."""
         sender = self.sender
         deadline, early = sender.timer, sender.early_timer
         if early is not None and (deadline is None or early < deadline):
@@ -319,7 +319,7 @@ class Connection(Ending):
         return deadline
 
     def handle_timer(self, now: float) -> None:
-        """Do what is due; call :meth:`transmit` after it."""
+        """Run expired timers; call :meth:`transmit` afterwards."""
         idle = self.idle_timers.at
         if idle is not None and now >= idle:
             self._idle_timeout(now)
@@ -355,17 +355,17 @@ class Connection(Ending):
             case Due.NOTHING:
                 pass
 
-    # How it stands
+    # State
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do or to say: the stack may forget it."""
+        """Whether it is in CLOSED or LISTEN with nothing to send: the stack may delete it."""
         state = self.state
         return (state is CLOSED or state is LISTEN) and not self._outbox
 
     @property
     def only_waits(self) -> bool:
-        """Whether it is in TIME-WAIT, orphaned, with nothing to send or read."""
+        """Whether it is an orphan in TIME-WAIT with nothing to send or read."""
         receiver = self.receiver
         return (
             self.state is TIME_WAIT
@@ -376,7 +376,7 @@ class Connection(Ending):
 
     @property
     def only_data_pending(self) -> bool:
-        """Whether the application has not closed it, and it has only data and ACKs to send."""
+        """Whether it is open, and nothing but data and ACKs is to be sent."""
         return not (
             self.sender.orphaned
             or self._close_requested

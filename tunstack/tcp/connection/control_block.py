@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from tunstack.tcp.budget import UNLIMITED, Budget
 from tunstack.tcp.clock import timestamp
 from tunstack.tcp.connection.challenge import NEVER
+from tunstack.tcp.connection.coroutines import CoroutineRunner
 from tunstack.tcp.connection.ecn import Ecn
 from tunstack.tcp.connection.idle_timers import IdleTimers
-from tunstack.tcp.connection.narration import Narrator
 from tunstack.tcp.receiver.receiver import Receiver
 from tunstack.tcp.sender.sender import Sender
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tunstack.tcp.segment import Segment
 
 
-class ControlBlock(Narrator):
+class ControlBlock(CoroutineRunner):
     """The variables of one connection, with its two halves.
 
     Attributes:

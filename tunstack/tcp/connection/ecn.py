@@ -1,10 +1,10 @@
-"""Explicit congestion notification: a mark where there would have been a loss (RFC 3168).
+"""Explicit congestion notification (RFC 3168).
 
-Who can, says so in the SYN (ECE and CWR together) and in its answer (ECE alone, so that a peer
-which merely reflects what it does not know is not taken for one that can). From then on new data
-is sent as ECN-capable transport (ECT), and a router whose queue fills marks it (CE) and does not
-drop it. The receiver sets ECE in all that it sends, until the sender answers with CWR.
-What the sender does about it is the recovery's part (:mod:`~tunstack.tcp.recovery.recovery`).
+Both sides negotiate ECN in the SYN (ECE and CWR) and the SYN,ACK (ECE alone, so that a peer
+that reflects unknown flags is not mistaken for an ECN-capable one). From then on new data
+is sent as ECN-capable transport (ECT), and a router with a long queue marks it (CE) and does not
+drop it. The receiver sets ECE in its ACKs until the sender replies with CWR.
+The reduction of cwnd is in :mod:`~tunstack.tcp.recovery.recovery`.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ CE: Final = 3
 
 OFF: Final = 0
 REQUEST: Final = 1
-"""Ask for it, and agree when asked."""
+"""Request ECN in our SYNs, and accept it."""
 ACCEPT: Final = 2
-"""Agree when asked. The values are those of Linux's tcp_ecn, and so is the default."""
+"""Accept ECN when requested. Values and default are those of Linux's tcp_ecn."""
 
 _SETUP: Final = ECE | CWR
 
 
 class Ecn:
-    """What one connection has agreed on, and what it owes the peer.
+    """The ECN state of one connection.
 
     Attributes:
-        agreed: Whether both sides know of it: marks that arrive are echoed.
-        capable: Whether new data goes out as ECT as well.
-        echo: Whether a mark has arrived that the peer has not yet answered with a CWR: all that
-            acknowledges carries ECE.
-        seen: Whether data that may be marked has ever come.
+        agreed: Whether ECN was negotiated: marks that arrive are echoed.
+        capable: Whether new data is sent as ECT as well.
+        echo: Whether CE has arrived and CWR has not since: ACKs
+            carry ECE.
+        seen: Whether data with an ECT or CE codepoint has arrived.
     """
 
     __slots__ = ("_mode", "_plain", "_requested", "agreed", "capable", "echo", "seen")
@@ -55,7 +55,7 @@ class Ecn:
     # The handshake (section 6.1.1)
 
     def syn_flags(self, *, again: bool) -> int:
-        """The flags of our SYN. `again`: it was sent before, and not answered.
+        """Return ECE and CWR for our SYN; none if `again`, as it is a retransmission.
 
         Then it goes without: some middlebox may not like them (section 6.1.1.1). Like Linux, we
         take one try for enough.
@@ -67,11 +67,11 @@ class Ecn:
         return _SETUP
 
     def answer_flags(self) -> int:
-        """The flags of our SYN,ACK."""
+        """Return ECE for our SYN,ACK."""
         return ECE if self.agreed else 0
 
     def agree(self, syn: Segment) -> None:
-        """Take what the peer's SYN, or its SYN,ACK, says; a SYN that comes again counts as well.
+        """Negotiate ECN by the peer's SYN or SYN,ACK; also by a retransmitted SYN.
 
         A SYN that claims ECT comes from somewhere where the octet means something else, or was
         changed on its way: ECN is not used then, as on Linux.
@@ -88,7 +88,7 @@ class Ecn:
     # The receiver (section 6.1.3)
 
     def data_arrived(self, segment: Segment) -> bool:
-        """Note what data within the window brings; returns whether our answer changes by it.
+        """Process CE and CWR of a data segment; returns whether ECE changes in our ACKs.
 
         Data outside of the window is not to get here (section 6.1.5). CWR comes first: data that
         carries it may have been marked itself.

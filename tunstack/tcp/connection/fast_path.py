@@ -1,13 +1,13 @@
 """The fast path (header prediction): the next segment in order, in a connection without losses.
 
-Nearly all segments of a transfer are such. For them most of the rules of
-:mod:`~tunstack.tcp.connection.arrival` have no effect, and what is left is here, once more and
-short; what an ACK and a window update change is the sender's, and the same for both. The result
-must be identical: the simulator's runs are octet by octet the same with and without it, and tests
-compare the two.
+Nearly all segments of a bulk transfer are in order and carry only ACK and PSH. Most rules of
+:mod:`~tunstack.tcp.connection.arrival` have no effect on them, as in Linux's tcp_rcv_established.
+The checks that remain are repeated here; ACK processing and window updates are the sender's, and
+shared. The result is identical: the simulator's runs are the same octet by octet with and without
+the fast path, and tests compare the two.
 
-:func:`is_eligible` says whether a connection is in such a state; it is asked when something has
-happened to it that is not of this kind, not for each segment.
+:func:`is_eligible` checks whether a connection may use it. It is called after an event that the
+fast path does not handle, not for each segment.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ _HALF: Final = 1 << 31
 
 
 def is_eligible(connection: Connection) -> bool:
-    """Whether nothing is going on in `connection` but an exchange of data in order.
+    """Whether `connection` may use the fast path.
 
-    Established, with timestamps and SACK, nothing lost, out of order, urgent, closed or probed.
+    It must be in ESTABLISHED with timestamps and SACK, without losses, data out of order, urgent
+    data, a FIN, ECN or keep-alive probes.
     """
     sender, receiver = connection.sender, connection.receiver
     return (
@@ -50,7 +51,7 @@ def is_eligible(connection: Connection) -> bool:
     )
 
 
-def arrives(
+def segment_arrives(
     connection: Connection,
     seq: int,
     ack: int,
@@ -60,20 +61,20 @@ def arrives(
     data: Buffer,
     now: float,
 ) -> bool:
-    """Take the expected segment, with ACK and maybe PSH, of a connection on the fast path.
+    """Process the next segment in order, with ACK and perhaps PSH (RFC 9293 section 3.10.7.4).
 
     Args:
-        connection: One that is eligible.
+        connection: A connection on the fast path.
         seq: SEG.SEQ.
         ack: SEG.ACK.
-        wnd: SEG.WND, not scaled yet.
+        wnd: SEG.WND before window scaling.
         ts_val: TSval.
         ts_ecr: TSecr.
-        data: The text, if there is any.
+        data: The segment text; may be empty.
         now: Seconds.
 
     Returns:
-        Whether that is what it was, and done; else nothing has changed, and all rules apply.
+        True if the segment was processed. False if it needs the full rules; nothing has changed.
     """
     receiver, sender = connection.receiver, connection.sender
     una = sender.una
@@ -105,13 +106,13 @@ def arrives(
     return True
 
 
-def answer(connection: Connection, data: Buffer, now: float, write: Write) -> bool:
-    """Queue and write `data`, if it goes out at once, whole, as the only thing on its way.
+def try_send(connection: Connection, data: Buffer, now: float, write: Write) -> bool:
+    """Send `data` as one segment, if nothing is outstanding and it may be sent at once.
 
-    As :meth:`Connection.send` and :func:`transmit` do: most small requests and answers are such.
+    The common case of :meth:`Connection.send` and :func:`transmit`: a small request or response.
 
     Returns:
-        Whether that was so, and is done; else nothing has changed.
+        True if it was sent. False if it must be queued; nothing has changed.
     """
     sender = connection.sender
     buffer, recovery = sender.buffer, sender.recovery
@@ -144,19 +145,22 @@ def answer(connection: Connection, data: Buffer, now: float, write: Write) -> bo
     return True
 
 
-def leaves_late(connection: Connection, now: float) -> None:
-    """What :func:`answer` wrote last leaves only now: its RTT and timers begin now."""
+def restamp_last(connection: Connection, now: float) -> None:
+    """Set the send time of the last segment to `now`, and restart its timers.
+
+    Its packet waited in the queue to the link, and the wait is no part of its RTT.
+    """
     sender = connection.sender
     if sender.nxt != sender.una:
         sender.last_sent = sender.stalled_since = now
-        sender.recovery.board.delay_last(now)
+        sender.recovery.board.restamp_last(now)
         sender.start_flight(now)
 
 
 def transmit(connection: Connection, now: float, write: Write) -> None:
-    """Write what a connection on the fast path has to send: new data, else an ACK if one is due.
+    """Send new data within the windows, and an ACK if one is due.
 
-    What :meth:`Connection.transmit` does, where there is nothing but that.
+    The part of :meth:`Connection.transmit` that a connection on the fast path needs.
     """
     sender, receiver = connection.sender, connection.receiver
     buffer = sender.buffer
@@ -186,7 +190,7 @@ def _transmit_data(connection: Connection, now: float, write: Write) -> None:
         more = sender.new_data_size(limit, room, available, outstanding, now) if available else 0
         flags = ACK
         if end == last or (not more and (end - first) & MASK > room):
-            flags |= PSH  # As `Connection.transmit` has it.
+            flags |= PSH  # As in `Connection.transmit`.
         _write(connection, seq, flags, data, room, now, write)
         size = more
     if sender.nxt == una:
@@ -206,4 +210,4 @@ def _write(
     receiver.on_ack_sent()
 
 
-__all__ = ["answer", "arrives", "is_eligible", "leaves_late", "transmit"]
+__all__ = ["is_eligible", "restamp_last", "segment_arrives", "transmit", "try_send"]

@@ -1,4 +1,4 @@
-"""The opening of a connection (RFC 9293 section 3.5): SYN, SYN-ACK, ACK, from either side or both.
+"""The three-way handshake, also of a simultaneous open (RFC 9293 section 3.5).
 
 ::
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 async def handshake(connection: Connection) -> None:
-    """Open `connection`, which has just entered SYN-SENT or SYN-RECEIVED.
+    """Perform the handshake of `connection`, which is in SYN-SENT or SYN-RECEIVED.
 
-    The retransmission timer repeats the SYN until it is answered. If the handshake fails,
-    ``connection.error`` says why.
+    The retransmission timer repeats the SYN. If the handshake fails, the cause is
+    ``connection.error``.
     """
     if connection.state is SYN_SENT:
         connection.send_syn()
-        # To ESTABLISHED, if their SYN acknowledges ours. If the two crossed, to SYN-RECEIVED.
+        # To ESTABLISHED by a SYN,ACK; to SYN-RECEIVED by a SYN (simultaneous open).
         await connection.until_left(SYN_SENT)
     if connection.state is SYN_RECEIVED:
-        connection.send_syn()  # With an ACK of theirs; ours is not acknowledged yet.
+        connection.send_syn()  # A SYN,ACK.
         await connection.until_left(SYN_RECEIVED)
     if connection.state is ESTABLISHED:
         connection.opened()

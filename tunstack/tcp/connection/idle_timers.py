@@ -1,6 +1,6 @@
 """Idle timers: keep-alive, SO_LINGER, FIN-WAIT-2 of an orphan, TIME-WAIT.
 
-Their states exclude one another, so one timer serves them all.
+They run in different states, so one timer serves all of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 _LINGERING: Final = frozenset({FIN_WAIT_1, CLOSING, LAST_ACK})
-"""States in which something of ours is not acknowledged, after a CLOSE."""
+"""States in which our FIN is not acknowledged yet."""
 
 
 class Due(Enum):
@@ -45,7 +45,7 @@ class IdleTimers:
 
     Attributes:
         at: When it fires, in seconds; None if it does not run.
-        received_at: When the peer last sent something acceptable, in seconds.
+        received_at: When the last acceptable segment arrived, in seconds.
         probes: Keep-alives sent since.
     """
 
@@ -58,12 +58,12 @@ class IdleTimers:
         self.probes = 0
 
     def segment_received(self, now: float) -> None:
-        """The peer has sent something acceptable."""
+        """Record an acceptable segment."""
         self.received_at = now
         self.probes = 0
 
     def reconfigure(self, config: Config) -> None:
-        """A new TCP_KEEPIDLE counts from the last segment received, as on Linux."""
+        """Apply a new TCP_KEEPIDLE, counted from the last segment received, as on Linux."""
         if self._state is ESTABLISHED and not self.probes:
             self.at = self.received_at + config.keepalive_idle
 
@@ -72,28 +72,28 @@ class IdleTimers:
         self.at = self._state = None
 
     def restart_time_wait(self, connection: ControlBlock, now: float) -> None:
-        """2 MSL from now (section 3.10.7.4, eighth)."""
+        """Restart the TIME-WAIT timer at 2 MSL (section 3.10.7.4, eighth)."""
         self._state = TIME_WAIT
         self.at = now + 2 * connection.config.msl
 
     def resume_time_wait(self, ends: float) -> None:
-        """Wait on, until `ends`, in place of an earlier timer."""
+        """Restore the TIME-WAIT timer, which expires at `ends`."""
         self._state = TIME_WAIT
         self.at = ends
 
     def watch(self, connection: ControlBlock, now: float) -> None:
-        """Start or stop it, as the state asks: call it after each batch."""
+        """Start or stop the timer as the state requires; called after each batch."""
         state = connection.state
         if state is TIME_WAIT:
             if self._state is not TIME_WAIT:
                 self.restart_time_wait(connection, now)
         elif state is FIN_WAIT_2 and connection.orphaned:
             if self._state is not FIN_WAIT_2:
-                # The RFC lets it wait for ever for a FIN that may never come; Linux does not.
+                # The RFC has no limit; Linux has tcp_fin_timeout.
                 self._state = state
                 self.at = now + connection.config.fin_wait_2_timeout
         elif connection.linger is not None and state in _LINGERING:
-            if self._state is not LAST_ACK:  # Which stands for the three of them.
+            if self._state is not LAST_ACK:  # LAST_ACK stands for all three states.
                 self._state = LAST_ACK
                 self.at = now + connection.linger
         elif connection.config.keepalive and state in SYNCHRONIZED:
@@ -105,7 +105,7 @@ class IdleTimers:
             self.stop()
 
     def fired(self, connection: ControlBlock, now: float) -> Due:
-        """The timer has fired: returns what to do."""
+        """Process the expired timer; returns what to do."""
         config = connection.config
         if self._state is not ESTABLISHED:
             given_up = self._state is LAST_ACK or (
@@ -115,7 +115,7 @@ class IdleTimers:
             return Due.RESET if given_up else Due.END
         sender = connection.sender
         if sender.una != sender.end:
-            # Only an idle connection is probed (MUST-26): here the other timers watch the peer.
+            # Only an idle connection is probed (MUST-26); else the retransmission timer runs.
             self.at = now + config.keepalive_idle
             return Due.NOTHING
         if not self.probes and now < self.received_at + config.keepalive_idle:
@@ -129,9 +129,9 @@ class IdleTimers:
         return Due.PROBE
 
     def _is_dead(self, config: Config, now: float) -> bool:
-        """Whether enough keep-alives were not answered: never one alone (MUST-29).
+        """Whether the peer is dead: enough keep-alives went unanswered, never just one (MUST-29).
 
-        A user timeout decides instead of the count, once a probe went unanswered.
+        With a user timeout, that decides instead of the count, after one unanswered probe.
         """
         if config.user_timeout is None:
             return self.probes >= config.keepalive_count

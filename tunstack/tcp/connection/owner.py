@@ -11,17 +11,17 @@ class Owner(Protocol[Owned]):
     """Called when a connection opens or fails to: the listener that it came to."""
 
     def may_open(self) -> bool:
-        """Whether a passive handshake may end now: there may be no room for its connection."""
+        """Whether the accept queue has room, so that a passive handshake may complete."""
         ...
 
     def opened(self, connection: Owned, /) -> None:
-        """It has entered ESTABLISHED."""
+        """Called when `connection` enters ESTABLISHED."""
         ...
 
     def opened_early(self, connection: Owned, /) -> None:
-        """It is in SYN-RECEIVED, and the application may have it (RFC 7413 section 4.2.2)."""
+        """Called in SYN-RECEIVED to accept `connection` early (RFC 7413 section 4.2.2)."""
         ...
 
     def failed_to_open(self, connection: Owned, /) -> None:
-        """It has ended before it was ESTABLISHED; its `error` says why."""
+        """Called when `connection` is closed before ESTABLISHED; the cause is its `error`."""
         ...

@@ -1,4 +1,4 @@
-"""The eleven states of a connection, and the only way from one to another (RFC 9293 section 3.3.2).
+"""The eleven states of a connection, and the permitted transitions (RFC 9293 section 3.3.2).
 
 Rule 1: no other file changes a state but through :class:`StateMachine`, and it permits only what
 stands in `TRANSITIONS`. Rule 2: this file knows neither segments nor timers. The diagram in README
@@ -55,7 +55,7 @@ CLOSED: Final = State.CLOSED
 
 
 class Transition(NamedTuple):
-    """One permitted change of state, what causes it, and where the RFC says so."""
+    """A permitted transition, its cause, and its section of RFC 9293."""
 
     before: State
     after: State
@@ -140,8 +140,8 @@ class StateMachine:
         self._state_changed()
 
     def restore_state(self, state: State) -> None:
-        """Set the state without a transition: that of the object that this one replaces."""
+        """Set the state without a transition, as a connection is restored."""
         self.state = state
 
     def _state_changed(self) -> None:
-        """Called after each change; the connection resumes the coroutine that waits for it."""
+        """Called after each transition."""

@@ -1,4 +1,4 @@
-"""The options of the SYNs: what ours offers, and what is agreed on when the peer's arrives."""
+"""Negotiation of TCP options by the SYNs (RFC 9293 section 3.2, RFC 7323, RFC 2018)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALLEST_MSS = 48
 
 
 def our_syn(connection: ControlBlock, now: float) -> Segment:
-    """A SYN, or a SYN,ACK; its options look like Linux's. The window in it is never scaled."""
+    """Build a SYN or SYN,ACK with Linux's options; its window is not scaled."""
     config, sender, receiver = connection.config, connection.sender, connection.receiver
     answer = connection.state is SYN_RECEIVED
     again = sender.nxt != sender.iss
@@ -42,7 +42,7 @@ def our_syn(connection: ControlBlock, now: float) -> Segment:
 
 
 def agree_on_options(connection: ControlBlock, syn: Segment, now: float) -> None:
-    """Take what the peer's SYN offers, and use what we offer as well (RFC 7323, RFC 2018)."""
+    """Enable the options that both SYNs have (RFC 7323, RFC 2018)."""
     sender, receiver, config = connection.sender, connection.receiver, connection.config
     connection.peer_mss = max(syn.mss or config.default_send_mss, SMALLEST_MSS)
     connection.timestamps_ok = config.timestamps and syn.ts_val is not None

@@ -1,4 +1,4 @@
-"""The closing of a connection (RFC 9293 section 3.6): each side ends its own half, on its own.
+"""Closing a connection, one half by each side (RFC 9293 section 3.6).
 
 ::
 
@@ -10,8 +10,8 @@
     ACK  ------------->
     2 MSL
 
-Between our FIN and theirs the connection is half closed, and data still flows towards us; between
-theirs and ours, towards them. That may last as long as the applications like.
+After our FIN the connection is half closed: the peer may still send. After the peer's FIN, we
+may. A half-closed connection has no time limit while the application has it open.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 async def teardown(connection: Ending) -> None:
-    """End our half of `connection`, in ESTABLISHED or CLOSE-WAIT; then see it to its end."""
-    connection.send_fin()  # Behind all data still queued. Now in FIN-WAIT-1, or in LAST-ACK.
-    await connection.until_left(FIN_WAIT_1)  # Our FIN is acknowledged, or theirs crossed it.
-    await connection.until_left(CLOSING)  # It crossed: now ours is acknowledged as well.
-    await connection.until_left(FIN_WAIT_2)  # Half closed, until their FIN arrives.
+    """Send FIN in ESTABLISHED or CLOSE-WAIT, and wait for the last ACK, and 2 MSL if due."""
+    connection.send_fin()  # Enters FIN-WAIT-1, or LAST-ACK.
+    await connection.until_left(FIN_WAIT_1)  # Our FIN is acknowledged, or theirs arrived.
+    await connection.until_left(CLOSING)  # Our FIN is acknowledged.
+    await connection.until_left(FIN_WAIT_2)  # Half closed until the peer's FIN.
     if connection.state is TIME_WAIT:
-        connection.start_time_wait()  # Our ACK of their FIN may be lost: stay, to repeat it.
+        connection.start_time_wait()  # To repeat the ACK of their FIN.
         await connection.until_left(TIME_WAIT)
     else:
-        await connection.until_left(LAST_ACK)  # They were first, and owe us the last ACK.
+        await connection.until_left(LAST_ACK)  # The peer closed first.

@@ -24,7 +24,7 @@ class Transmitter(ControlBlock):
     __slots__ = ()
 
     def transmit(self, now: float) -> list[Segment]:
-        """Everything that is to be sent now, in order; empty when there is nothing."""
+        """Return all segments that are to be sent now, in order."""
         out = self._outbox
         self._outbox = []
         if out and self.timestamps_ok:
@@ -50,7 +50,7 @@ class Transmitter(ControlBlock):
         return out
 
     def _stamp_resets(self, out: list[Segment], now: float) -> None:
-        """RFC 7323 section 3.2: a RST should have timestamps as well."""
+        """Add timestamps to RSTs (RFC 7323 section 3.2)."""
         for segment in out:
             if segment.flags & RST:
                 segment.ts_val = self.timestamp(now)
@@ -101,7 +101,7 @@ class Transmitter(ControlBlock):
         sender.watch_window(now)
 
     def _mark_capable(self, segment: Segment) -> None:
-        """RFC 3168 section 6.1.2: ECT on new data, and CWR on the first after a reduction."""
+        """Set ECT on new data, and CWR after a reduction of cwnd (RFC 3168 section 6.1.2)."""
         segment.ecn = ECT_0
         if self.sender.recovery.cwr_due:
             self.sender.recovery.cwr_due = False
@@ -115,7 +115,7 @@ class Transmitter(ControlBlock):
         payload: Buffer = b"",
         sack: tuple[tuple[int, int], ...] = (),
     ) -> Segment:
-        """A segment of a synchronized connection, with the current ACK, window and options."""
+        """Build a segment with the current ACK, window and options."""
         receiver = self.receiver
         if self.ecn.echo:
             flags |= ECE
@@ -132,7 +132,7 @@ class Transmitter(ControlBlock):
         return segment
 
     def _sack_blocks(self) -> tuple[tuple[int, int], ...]:
-        """As many as fit: three beside timestamps, else four (RFC 2018 section 3).
+        """Return the SACK blocks: three beside timestamps, else four (RFC 2018 section 3).
 
         Where packets are tiny, fewer: data has to find room beside them.
         """
@@ -143,7 +143,7 @@ class Transmitter(ControlBlock):
         return self.receiver.sack_blocks(min(most, (sender.mss - 5) >> 3))
 
     def _probe(self, now: float, note: str) -> Segment:
-        """A probe as Linux sends it: an old sequence number, which must be answered.
+        """Build a probe as Linux does: an old sequence number, which draws an ACK.
 
         RFC 9293 section 3.8.6.1 lets a probe be new data or a retransmission; this one has none,
         as the peer has no room for any.

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """The outcome of RFC 9293 section 3.10.7 for one segment. The value is for people."""
+    """The outcome of RFC 9293 section 3.10.7 for one segment. The value is its name in captures."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"

@@ -11,7 +11,7 @@ class InitialNumbers:
     """ISN = M + F(local, remote, secret): RFC 9293 section 3.4.1 (MUST-8, MUST-9, SHLD-1).
 
     M is a clock with a tick of 4 microseconds, so that the ISNs of successive incarnations of a
-    connection increase; F is a keyed hash, so that those of other four-tuples tell nothing of them.
+    connection increase; F is a keyed hash, so that those of other four-tuples reveal nothing.
     """
 
     __slots__ = ("_secret",)

@@ -301,7 +301,7 @@ class Receiver(UrgentReader):
             share = self.budget.share(self.size) - unread
         growth = share - current
         if growth >= self.mss or growth >= self.size >> 1:
-            # At least 1: room below one unit of the scale would else be a zero window for good.
+            # At least 1: less room than one unit of the scale would be a zero window forever.
             field = share >> shift or 1
         else:
             # Round up, so as not to shrink the window. But not beyond the buffer by more than one

@@ -103,11 +103,8 @@ class Scoreboard:
                 self._by_time.add(sent)
         self.nxt = sent.end
 
-    def delay_last(self, now: float) -> None:
-        """Set the time of the last range, sent with nothing else outstanding, to `now`.
-
-        The host had held it back.
-        """
+    def restamp_last(self, now: float) -> None:
+        """Set the send time of the last range, the only one outstanding, to `now`."""
         self._ranges[-1].time = now
 
     def on_retransmit(self, start: int, end: int, now: float) -> None:

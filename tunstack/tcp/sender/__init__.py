@@ -1,4 +1,4 @@
-"""The sending half: what to send next, and what an ACK changes.
+"""The sending half of a connection: transmission and ACK processing.
 
 sender          new data, retransmissions, acknowledgements
 send_variables  the SND variables and what is queued

@@ -1,8 +1,8 @@
-"""The largest segment that the path of one connection carries, as far as is known.
+"""The path MTU of one connection (RFC 1191, RFC 5927, RFC 4821).
 
-Routers report what does not fit (RFC 1191); the report is checked, as anyone can send an ICMP
-message (RFC 5927). Without reports, :mod:`~tunstack.tcp.sender.mtu_probing` searches.
-Sizes are as the MSS option counts them, the data and the TCP options, but where it says otherwise.
+Routers report packets that are too large (RFC 1191); reports are checked, as anyone can send ICMP
+messages (RFC 5927). Without reports, :mod:`~tunstack.tcp.sender.mtu_probing` searches.
+Sizes are those of data and TCP options, as in the MSS option, unless noted otherwise.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from typing import Final
 
 from tunstack.tcp.sender.mtu_probing import ALWAYS, BASE, OFF, TIMEOUTS, MtuSearch, below
 
-_SURELY_ARRIVES: Final = 500
-"""Octets of data; no router is believed that a segment of this size is too large."""
+_INITIAL_PROVEN: Final = 500
+"""Octets of data; a report that segments of this size are too large is deferred."""
 
 
 @dataclass(slots=True)
 class Trial:
-    """A segment of a size that has not been seen to arrive; positions are the scoreboard's.
+    """An outstanding segment of a size not known to arrive; positions are the scoreboard's.
 
     Attributes:
         start: Position of its first octet.
-        end: Position behind its last.
+        end: Position after its last.
         size: Octets of data.
-        probe: Whether it is larger than our segments are: a probe.
-        sent_again: Whether its data was retransmitted: its ACK proves nothing of a probe then.
-        lost: Whether it is a probe that was lost, and nothing else was.
+        probe: Whether it is an MTU probe, larger than the MSS.
+        sent_again: Whether its data was retransmitted: then its ACK does not show that it arrived.
+        lost: Whether it is a probe, and was lost alone.
     """
 
     start: int
@@ -38,14 +38,14 @@ class Trial:
 
 
 class PathMtu:
-    """What one connection knows of its path.
+    """The path MTU, as known to one connection.
 
     Attributes:
-        limit: What routers have reported, or the link's size.
-        search: The search by probes; None while there is no reason for one.
+        limit: The size that routers have reported, or the link's.
+        search: The search by probes; None if it is not active.
         proven: The largest segment that has arrived, in octets of data.
-        trial: One on its way whose arrival would prove more, if there is one.
-        pmtu_pending: Whether a report was accepted that the other connections do not know of yet.
+        trial: An outstanding segment larger than `proven`, or None.
+        pmtu_pending: Whether a report was accepted that other connections have not been given.
     """
 
     __slots__ = (
@@ -64,7 +64,7 @@ class PathMtu:
     def __init__(self, link: int) -> None:
         self.limit = link
         self.search: MtuSearch | None = None
-        self.proven = _SURELY_ARRIVES
+        self.proven = _INITIAL_PROVEN
         self.trial: Trial | None = None
         self.pmtu_pending = False
         self._agreed = 0
@@ -74,7 +74,7 @@ class PathMtu:
         self._timeouts = 0
 
     def agree(self, size: int, options: int, probing: int) -> None:
-        """The handshake allows segments of `size`, each with so many octets of options."""
+        """Set the MSS of the handshake, and the octets of options in each segment."""
         self._agreed = size
         self._options = options
         if probing == ALWAYS:
@@ -82,26 +82,26 @@ class PathMtu:
 
     @property
     def agreed(self) -> bool:
-        """Whether there was a handshake yet."""
+        """Whether the MSS was negotiated."""
         return self._agreed > 0
 
     @property
     def known(self) -> int:
-        """What the path is thought to carry."""
+        """The present estimate, without the peer's MSS."""
         return self.limit if self.search is None else min(self.limit, self.search.low)
 
     @property
     def mss(self) -> int:
-        """How many octets of data to send in a segment, the options deducted (MUST-16)."""
+        """Octets of data in a segment: the effective send MSS (MUST-16)."""
         return min(self._agreed, self.known) - self._options
 
     # Reports of routers (ICMP)
 
     def accepts_report(self, size: int, position: int) -> bool:
-        """A router reports that what was sent at `position` did not fit, but `size` does.
+        """Process a report that the segment at `position` is larger than the path MTU, `size`.
 
-        RFC 5927 section 7.2: it is ignored where nothing that large was sent. Where as much has
-        arrived before, it may be forged: then it is deferred until that segment times out.
+        It is ignored if no segment of that size was sent (RFC 5927 section 7.2). If a segment as
+        large has arrived before, it may be forged: it is deferred until the segment times out.
 
         Returns whether it was accepted.
         """
@@ -125,7 +125,7 @@ class PathMtu:
         self.pmtu_pending = True
 
     def confirms_report(self, una: int) -> bool:
-        """The segment at `una` has timed out; returns whether that confirms a deferred report."""
+        """Return whether the timeout of the segment at `una` confirms a deferred report."""
         if self._deferred_report is None:
             return False
         size, position = self._deferred_report
@@ -138,9 +138,9 @@ class PathMtu:
     # Probing
 
     def timed_out(self, una: int, size: int, probing: int) -> bool:
-        """The segment at `una`, with `size` octets of data, has timed out.
+        """Process a timeout of the segment at `una`, with `size` octets of data.
 
-        Returns whether smaller ones are to be sent: after it happened to the same one some times.
+        Returns whether the size was reduced, after several timeouts of the same segment.
         """
         if una != self._timed_out:
             self._timed_out = una
@@ -156,19 +156,19 @@ class PathMtu:
         if self.search is None:
             self.search = MtuSearch(smaller)
         self.search.fall_back(smaller)
-        # The path has changed: what has arrived before says nothing of it.
-        self.proven = min(self.proven, _SURELY_ARRIVES)
+        # The path has changed: sizes that arrived before may not now.
+        self.proven = min(self.proven, _INITIAL_PROVEN)
         return True
 
     def next_probe(self, now: float) -> int | None:
-        """How many octets of data to put into a probe; None when there is nothing to find out."""
+        """Return the octets of data of the next probe; None if the search has ended."""
         if self.search is None or (self.trial is not None and self.trial.probe):
             return None
         size = self.search.next_size(min(self._agreed, self.limit), now)
         return None if size is None else size - self._options
 
     def trial_arrived(self) -> None:
-        """The trial has arrived: segments of its size fit."""
+        """Record that the trial has arrived: segments of its size fit."""
         assert self.trial is not None
         self.proven = max(self.proven, self.trial.size)
         if self.trial.probe and self.search is not None:
@@ -176,7 +176,7 @@ class PathMtu:
         self.trial = None
 
     def probe_was_lost(self, now: float) -> None:
-        """The probe was lost, and nothing else was: it was too large."""
+        """Record that the probe alone was lost: it was too large."""
         assert self.trial is not None
         if self.search is not None:
             self.search.was_lost(self.trial.size + self._options, now)

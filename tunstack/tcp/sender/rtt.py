@@ -1,4 +1,4 @@
-"""Round-trip time and the retransmission timeout (RFC 6298)."""
+"""RTT estimation and the retransmission timeout (RFC 6298)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CLOCK_GRANULARITY: Final = 0.001
 
 
 class RttEstimator:
-    """Smoothed round-trip time, its variation, and the timeout that follows from them.
+    """SRTT, RTTVAR and RTO.
 
     Attributes:
         srtt: Smoothed round-trip time, seconds; None before the first sample.
@@ -32,13 +32,13 @@ class RttEstimator:
         self.rto = initial
 
     def sample(self, rtt: float, window: int = 0, interval: int = 0) -> None:
-        """Take a measurement (RFC 6298 section 2), which also ends a back-off (section 5.7).
+        """Process an RTT sample (RFC 6298 section 2), which also ends a back-off (section 5.7).
 
         Args:
-            rtt: Seconds. The caller keeps to Karn's rule.
+            rtt: Seconds; the caller applies Karn's rule.
             window: Octets that were outstanding.
-            interval: Octets after which there is another sample: where a window brings many, the
-                gains are divided by their number (RFC 7323 appendix G).
+            interval: Octets per sample: with several samples in a window, the gains are divided by
+                their number (RFC 7323 appendix G).
         """
         least, srtt, rttvar = self.min_rtt, self.srtt, self.rttvar
         if least is None or rtt < least:
@@ -55,8 +55,8 @@ class RttEstimator:
             rttvar += beta * ((change if change > 0 else -change) - rttvar)
             srtt += alpha * change
         self.srtt, self.rttvar = srtt, rttvar
-        # Linux keeps the variation's part at 200 ms or more, and so do we: a bare floor under the
-        # sum would let the timer fire during a delayed ACK on paths of more than 160 ms.
+        # As in Linux, the minimum of 200 ms applies to 4 * RTTVAR: applied to the sum, the timer
+        # would fire during a delayed ACK on paths with an RTT above 160 ms.
         variation = 4 * rttvar
         if variation < self._least:
             variation = self._least
@@ -68,10 +68,10 @@ class RttEstimator:
         self.rto = min(self.rto * 2, self._maximum)
 
     def end_back_off(self) -> None:
-        """Return to the timeout as computed (RFC 6298 section 5, last paragraph)."""
+        """Restore RTO as computed from SRTT and RTTVAR (RFC 6298 section 5, last paragraph)."""
         self.rto = self._base
 
     def restart_after_syn_loss(self, rto: float) -> None:
-        """Begin data transfer with `rto`: the SYN was retransmitted (RFC 6298 section 5.7)."""
+        """Set RTO to `rto` for data, as the SYN was retransmitted (RFC 6298 section 5.7)."""
         if self.srtt is None:
             self._base = self.rto = rto

@@ -1,7 +1,7 @@
-"""The send buffer: what the peer has not acknowledged, in chunks, by sequence number.
+"""The send buffer: data not acknowledged, in chunks, by sequence number.
 
-There is no list of old packets: a retransmission slices the same octets again, in whatever sizes
-suit the moment.
+No sent packets are kept: a retransmission slices the data again, in segments of any
+size.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tunstack.tcp.segment import Buffer
 
 _SMALL: Final = 2048
-"""Chunks below this are gathered into larger ones: a chunk costs more than its octets."""
+"""Smaller chunks are coalesced into larger ones, in octets."""
 
 
 def _is_constant(view: memoryview) -> bool:
@@ -47,16 +47,16 @@ class SendBuffer:
 
     @property
     def acknowledged(self) -> int:
-        """Octets that were ever acknowledged."""
+        """Octets acknowledged, in total."""
         return self._dropped
 
     @property
     def end(self) -> int:
-        """Sequence number behind the last octet held."""
+        """Sequence number after the last octet."""
         return (self.start + self.size) & MASK
 
     def append(self, data: Buffer) -> None:
-        """Queue `data`, which must not be empty: a copy of it, if it can change."""
+        """Append `data`, not empty; copied if it is mutable."""
         size = len(data)
         self.size += size
         chunks = self._chunks
@@ -75,7 +75,7 @@ class SendBuffer:
         self._written += size
 
     def put(self, data: Buffer) -> bytes:
-        """Queue a copy of `data`, which is all that there is then, and return the copy."""
+        """Append a copy of `data` to the empty buffer, and return the copy."""
         chunk = bytes(data)
         self._chunks.append(chunk)
         self._starts.append(self._written)
@@ -109,13 +109,13 @@ class SendBuffer:
 
     @property
     def held(self) -> int:
-        """Octets that it keeps: the first chunk as a whole, though some of it is acknowledged."""
+        """Octets of memory in use: the first chunk counts whole, though partly acknowledged."""
         return self.size + (self._dropped - self._starts[self._first] if self._starts else 0)
 
     def _shrink(self, index: int, waste: int) -> None:
-        """Copy what is left of a chunk, to free its `waste` octets that were acknowledged.
+        """Copy the rest of a chunk, to free its `waste` acknowledged octets.
 
-        A peer could keep them here for good by acknowledging all but an octet. While much is
+        A peer could keep them in memory by acknowledging all but an octet. While much is
         queued, nothing is copied.
         """
         chunk = self._chunks[index]
@@ -123,12 +123,12 @@ class SendBuffer:
         self._starts[index] = self._dropped
 
     def forget(self) -> None:
-        """Let go of all octets; `size` and `end` stay what they were."""
+        """Free all data; `size` and `end` stay."""
         self._chunks.clear()
         self._starts.clear()
 
     def slice(self, seq: int, size: int) -> Buffer:
-        """The `size` octets from `seq` on: a view where one chunk holds them all, else a copy."""
+        """Return `size` octets from `seq`: a view if one chunk has them all, else a copy."""
         position = self._dropped + ((seq - self.start) & MASK)
         index = bisect_right(self._starts, position, self._first) - 1
         chunk = self._chunks[index]

@@ -1,8 +1,8 @@
 """The timers of a sender.
 
-One is the retransmission timer (RFC 6298), or the persist timer when nothing is outstanding and the
-window is shut (RFC 9293 section 3.8.6.1). The early one comes before it: to probe for a lost tail,
-or to look for overdue segments (RFC 8985).
+`timer` is the retransmission timer (RFC 6298), or the persist timer when nothing is outstanding and
+the window is closed (RFC 9293 section 3.8.6.1). `early_timer` fires before it: the tail loss probe,
+or RACK's reordering timer (RFC 8985).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class SendTimers(SendVariables):
     __slots__ = ()
 
     def start_timer(self, now: float) -> None:
-        """Start the retransmission timer, anew if it runs."""
+        """Start or restart the retransmission timer."""
         if self.persisting:
             self.persisting = False
-            self.rtt.end_back_off()  # It was the probes'.
+            self.rtt.end_back_off()  # It was that of window probes.
         self.timer = self._timer_at(now, self.user_timeout)
 
     def too_large(self, mss: int, seq: int, now: float) -> None:
@@ -35,7 +35,7 @@ class SendTimers(SendVariables):
             self.start_timer(now)
 
     def stop_timers(self) -> None:
-        """Stop them all."""
+        """Stop all timers."""
         self.timer = self.early_timer = self.deferred_until = None
         self.persisting = False
 
@@ -45,10 +45,10 @@ class SendTimers(SendVariables):
             self.deferred_until = 0.0
 
     def _set_timers(self, advance: int, now: float) -> None:
-        """After an ACK: RFC 6298 section 5.2 and 5.3, RFC 8985 sections 6.2 and 7.2."""
+        """Restart or stop the timers after an ACK (RFC 6298 5.2, 5.3; RFC 8985 6.2, 7.2)."""
         if self.una == self.nxt:
             self.early_timer = None
-            if not self.persisting:  # What comes late may have a D-SACK: the window is still shut.
+            if not self.persisting:  # Else a late D-SACK; the window is still closed.
                 self.timer = None
             return
         if (advance and not self.recovery.impatient) or self.persisting:
@@ -60,7 +60,7 @@ class SendTimers(SendVariables):
             self.schedule_probe(now)
 
     def start_flight(self, now: float) -> None:
-        """As :meth:`start_timer` and :meth:`schedule_probe`, for a lone segment."""
+        """Do :meth:`start_timer` and :meth:`schedule_probe` for the only outstanding segment."""
         rtt = self.rtt
         timer, give_up = now + rtt.rto, now + self.user_timeout
         if timer > give_up:
@@ -78,52 +78,52 @@ class SendTimers(SendVariables):
         if not recovery.sack or recovery.recovering or recovery.board.sacked:
             return
         if not (self.synchronized and self._config.tail_loss_probe):
-            return  # What is missing may well be our SYN, and that has its timer.
+            return  # Our SYN may be lost, which only the retransmission timer repairs.
         if self._tail.end is None and self.timer is not None:
             # Less than two full segments: the ACK may be delayed.
             single = self.outstanding < 2 * self.mss
             at = now + probe_timeout(self.rtt, MAX_ACK_DELAY if single else PROMPT_ACK)
-            # Instead of the timeout if that would come first; but not instead of giving up.
+            # It replaces the timeout if that would be earlier, but not R2.
             if at > self.timer:
                 at = self.timer
             self.early_timer = at if at < self.stalled_since + self.user_timeout else None
 
     def _timer_at(self, now: float, timeout: float) -> float:
-        """After an RTO; earlier when it is then time to give up (R2, RFC 9293 section 3.8.3)."""
+        """Return now + RTO, or R2 if that is earlier (RFC 9293 section 3.8.3)."""
         at = now + self.rtt.rto
         give_up = self.stalled_since + timeout
         return at if at <= give_up else max(now, give_up)
 
     @property
     def _probing_time(self) -> float:
-        """How long a window may stay shut; an orphan's probes are counted besides, as on Linux."""
+        """R2 of a closed window, in seconds; an orphan's probes are also counted, as in Linux."""
         return self._config.data_r2 if self.orphaned else self.user_timeout
 
     def _is_over(self, now: float) -> bool:
-        """Whether it is time to give up (R2), as the timer fires.
+        """Whether R2 is reached, as the timer fires.
 
-        An orphan is given up earlier, as on Linux: when the time between attempts has reached its
-        maximum, and when `orphan_retries` probes of a shut window were not answered.
+        An orphan's R2 is earlier, as in Linux: when RTO has reached its
+        maximum, and when `orphan_retries` probes of a closed window were not answered.
         """
         config, since = self._config, self.stalled_since
         if not self.synchronized:
             return now >= since + config.syn_r2
         timeout = self._probing_time if self.persisting else self.user_timeout
-        if now >= since + timeout:  # As `_timer_at` adds it up: no other rounding.
+        if now >= since + timeout:  # The same sum as in `_timer_at`, for equal rounding.
             return True
         if not self.orphaned or not (self.persisting or config.user_timeout is None):
             return False
         if self.persisting and self.unanswered >= config.orphan_retries:
             return True
-        # Not if it was `timeout` that ended the wait so early.
+        # Not if `timeout` has cut the last wait short.
         return self.rtt.rto >= config.rto_max and now >= since + config.rto_max / 2
 
     def watch_window(self, now: float) -> None:
-        """Start the persist timer if the windows ask for it: call it after each round of sending.
+        """Start the persist timer if needed; called after each transmission.
 
-        It runs when there is something to send, nothing outstanding whose ACK could open the
-        window, and the window keeps it back (RFC 9293 section 3.8.6.1, MUST-36); until something
-        is sent (:meth:`start_timer`).
+        It runs when there is data to send, nothing outstanding whose ACK could open the
+        window, and the window does not permit it (RFC 9293 section 3.8.6.1, MUST-36), until a
+        segment is sent (:meth:`start_timer`).
         """
         held_back = self.synchronized and self.nxt == self.una and self.nxt != self.end
         if held_back and not self.persisting:
@@ -132,11 +132,11 @@ class SendTimers(SendVariables):
             self.timer = self._timer_at(now, self._probing_time)  # SHLD-29
 
     def peer_responded(self, now: float) -> None:
-        """An ACK came while the window is shut, or was: the peer is alive (MUST-37).
+        """Reset R2 for an ACK while the window is or was closed (MUST-37).
 
-        If it took back its window, it is what we send again that probes it (MUST-35, SHLD-17). That
-        keeps the connection, unless its owner wants otherwise, or there is none whom it could serve
-        (RFC 6429): a peer that never opens its window must not hold our memory for ever.
+        If the peer has shrunk its window, retransmissions probe it (MUST-35, SHLD-17). ACKs
+        keep the connection open, unless it has a user timeout or is an orphan
+        (RFC 6429): a peer that never opens its window must not hold memory without limit.
         """
         self.unanswered = 0
         if not self.orphaned and self._config.user_timeout is None:
@@ -144,12 +144,12 @@ class SendTimers(SendVariables):
 
     @property
     def next_timer(self) -> float | None:
-        """When the first of the timers fires, in seconds; None when none runs."""
+        """When the next timer fires, in seconds; None if none runs."""
         early, timer = self.early_timer, self.timer
         return timer if early is None or (timer is not None and timer < early) else early
 
     def timer_fired(self, now: float) -> str:
-        """A timer fired; returns what to do: "give up", "syn", "probe", or "" to transmit."""
+        """Process an expired timer; returns "give up", "syn", "probe", or "" to transmit."""
         early, timer = self.early_timer, self.timer
         if early is None or now < early or (timer is not None and timer < early):
             return self._timeout(now)
@@ -173,7 +173,7 @@ class SendTimers(SendVariables):
         if self.persisting:
             self.timer = self._timer_at(now, self._probing_time)  # SHLD-30
             if self.wnd > 0:
-                self._force = True  # Small, but it has waited long enough.
+                self._force = True  # Send a small segment (override timeout, RFC 9293 3.8.6.2.1).
                 self._force_until = self.nxt
                 return ""
             return "probe"

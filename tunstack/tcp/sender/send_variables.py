@@ -1,4 +1,4 @@
-"""RFC 9293's SND variables, and the other state of a sender."""
+"""The SND variables of RFC 9293 section 3.3.1, and the other state of a sender."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SendVariables:
-    """RFC 9293 section 3.3.1's SND variables, and what is queued behind them.
+    """The SND variables, the send buffer and its limits.
 
     Attributes:
         iss: Initial send sequence number.
@@ -29,27 +29,27 @@ class SendVariables:
         max_wnd: The largest window that the peer has offered.
         shift: Snd.Wind.Shift (RFC 7323 section 2.2).
         mss: Octets of data that fit into one segment, options deducted (MUST-16).
-        path: What is known of how large a segment arrives.
-        buffer: What the application has sent, from the first octet not acknowledged.
+        path: The path MTU, and segment sizes known to arrive.
+        buffer: The send buffer, from the first octet not acknowledged.
         fin_queued: Whether a FIN follows the last octet of the buffer.
-        size: The bound of what is sent or queued and not acknowledged (SO_SNDBUF)...
-        size_max: ...which is twice the congestion window where that is more, up to this.
-        up: SND.UP: the number that follows our urgent data; None when all of it is acknowledged.
+        size: The size of the send buffer, in octets (SO_SNDBUF)...
+        size_max: ...which grows to twice cwnd, up to this (Linux's tcp_wmem).
+        up: SND.UP: the number after our urgent data; None when all of it is acknowledged.
         urgent_due: Whether to send SND.UP now.
         nodelay: Whether the Nagle algorithm is off.
-        corked: Whether only full segments may go.
-        more: Whether the application has said that more is about to come (MSG_MORE).
-        orphaned: Whether the application has closed the connection: nobody owns it any more.
+        corked: Whether only full segments are sent (TCP_CORK).
+        more: Whether the last call had MSG_MORE.
+        orphaned: Whether the application has closed the connection.
         synchronized: Whether our SYN is acknowledged.
-        early: Whether data may go out before our SYN is acknowledged (RFC 7413 section 4.2).
-        timer: When the retransmission or the persist timer fires, in seconds, if one runs.
-        early_timer: When to probe for a lost tail, or to look for overdue segments, if at all.
-        last_sent: When something was last sent, in seconds.
-        deferred_until: Until when a rest waits for more, in seconds; 0 once it waits no longer, and
-            None when what comes next may wait.
-        small_end: The number behind the last segment that was not a full one (Linux's snd_sml).
-        unanswered: How often in a row the timer sent the same again, or a probe, for nothing.
-        retransmissions: Segments sent again, over the life of the connection.
+        early: Whether data may be sent before our SYN is acknowledged (RFC 7413 section 4.2).
+        timer: When the retransmission or persist timer fires, in seconds; None if none runs.
+        early_timer: When the tail loss probe or RACK's reordering timer fires; None if none runs.
+        last_sent: When the last segment was sent, in seconds.
+        deferred_until: When the deferral of a partial segment ends, in seconds; 0 if it has ended,
+            None if the next one may be deferred.
+        small_end: The number after the last small segment (Linux's snd_sml).
+        unanswered: Consecutive timeouts without an ACK.
+        retransmissions: Segments retransmitted, in total.
     """
 
     __slots__ = (
@@ -138,7 +138,7 @@ class SendVariables:
         self.small_end = iss
 
     def reconfigure(self, config: Config) -> None:
-        """Take other parameters; what the handshake has settled stays."""
+        """Apply changed socket options; negotiated options stay."""
         self._config = config
         self.size, self.size_max = config.send_sizes
         self.nodelay = config.nodelay
@@ -146,19 +146,19 @@ class SendVariables:
         self.user_timeout = config.data_r2
 
     def push(self) -> None:
-        """Send all that is queued by now, whatever Nagle or a cork hold back."""
+        """Send all queued data, in spite of Nagle's algorithm and TCP_CORK."""
         self.more = False
         if self.unsent:
             self._force = True
             self._force_until = self.buffer.end
 
     def orphan(self) -> None:
-        """The application has closed the connection: R2 is shorter now, as on Linux."""
+        """Record that the application has closed the connection: R2 is shorter, as in Linux."""
         self.orphaned = True
         self.user_timeout = self._config.orphan_r2
 
     def change_congestion(self, congestion: CongestionControl) -> None:
-        """Go on with another congestion control, from where the present one is."""
+        """Replace the congestion control; cwnd and ssthresh stay."""
         before = self.congestion
         if self.synchronized:
             congestion.set_mss(self.mss, self._config.initial_window)
@@ -175,19 +175,19 @@ class SendVariables:
 
     @property
     def unsent(self) -> int:
-        """Octets in the buffer that were never sent."""
+        """Octets in the buffer that have not been sent."""
         if self.nxt == self.iss and not self.synchronized:
             return self.buffer.size
         return max(0, diff(self.buffer.end, self.nxt))
 
     @property
     def usable(self) -> int:
-        """Octets that SND.WND and cwnd allow to send now."""
+        """Octets that SND.WND and cwnd permit to be sent now."""
         return min(self.wnd, self.congestion.cwnd) - ((self.nxt - self.una) & MASK)
 
     @property
     def only_new_data(self) -> bool:
-        """Whether there is no FIN, no urgent data and no probe: of a tail, a window or a path."""
+        """Whether there is no FIN, no urgent data, and no tail, window or MTU probe."""
         return not (
             self.fin_queued
             or self.unanswered
@@ -202,7 +202,7 @@ class SendVariables:
 
     @property
     def bound(self) -> int:
-        """The bound of what is sent or queued and not acknowledged, as it is now.
+        """The present size of the send buffer, in octets.
 
         A window of what is on its way, and one of what may follow when that is acknowledged. While
         a loss is repaired, what is outstanding is more than a window, as the peer holds much of it
@@ -217,26 +217,26 @@ class SendVariables:
 
     @property
     def may_send(self) -> bool:
-        """Whether data may be sent: our SYN is acknowledged, or Fast Open need not wait for it."""
+        """Whether data may be sent: our SYN is acknowledged, or Fast Open is in use."""
         return self.synchronized or (self.early and self.nxt != self.iss)
 
     @property
     def end(self) -> int:
-        """The number behind all that is queued, a FIN included."""
+        """The number after all queued data and FIN."""
         return (self.buffer.end + self.fin_queued) & MASK
 
     @property
     def fin_acknowledged(self) -> bool:
-        """Whether all was acknowledged, the FIN as well."""
+        """Whether all data and our FIN are acknowledged."""
         return self.fin_queued and self.una == self.end
 
     def forget_data(self) -> None:
-        """Free the buffer and the scoreboard; their numbers stay."""
+        """Free the buffer and the scoreboard; SND.UNA and SND.NXT stay."""
         self.buffer.forget()
         self.recovery.board.forget()
 
     def position(self, seq: int) -> int:
-        """Where `seq`, not before SND.UNA, stands on the scoreboard."""
+        """Return the scoreboard's position of `seq`, not before SND.UNA."""
         return self.recovery.board.una + ((seq - self.una) & MASK)
 
     def _seq(self, position: int) -> int:

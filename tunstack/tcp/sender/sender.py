@@ -1,4 +1,4 @@
-"""The sending half of a connection: what to send next, and ACK processing.
+"""The sending half of a connection: transmission and ACK processing.
 
 Its variables are in :mod:`.send_variables`, its timers in :mod:`.send_timers`.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from tunstack.tcp.congestion import Acknowledgement
-from tunstack.tcp.recovery.recovery import AckInfo, Phase, Recovery
+from tunstack.tcp.recovery.recovery import Recovery
+from tunstack.tcp.recovery.recovery_variables import AckInfo, Phase
 from tunstack.tcp.recovery.sack_blocks import read_blocks
 from tunstack.tcp.sender import sizing
 from tunstack.tcp.sender.send_buffer import SendBuffer
@@ -25,7 +26,7 @@ _LOSS: Final = Phase.LOSS
 
 
 class Transmission(NamedTuple):
-    """What to send: `size` octets from `seq`, and a FIN behind them or not.
+    """A segment to send: `size` octets from `seq`, perhaps with a FIN.
 
     `why` is the reason of a retransmission: "fast", "timeout", "too large" or "tail loss probe";
     empty for new data. `probe`: a path MTU probe, larger than the MSS.
@@ -39,21 +40,21 @@ class Transmission(NamedTuple):
 
     @property
     def note(self) -> str:
-        """What captures and traces say of it."""
+        """A comment for captures and traces."""
         if self.probe:
             return "size probe"
         return self.why and f"retransmission: {self.why}"
 
 
 class Sender(SendTimers):
-    """The sending half: `next_transmission` says what to send, `sent` and `handle_ack` go in."""
+    """The sending half: `next_transmission` out, `sent` and `handle_ack` in."""
 
     __slots__ = ()
 
     # Transmission
 
     def syn_sent(self, now: float) -> None:
-        """A SYN went out, for the first time or again."""
+        """Record that a SYN was sent or retransmitted, and start its timer."""
         self.last_sent = now
         if self.nxt == self.iss:
             self.nxt = (self.iss + 1) & MASK
@@ -65,20 +66,20 @@ class Sender(SendTimers):
         self.timer = self._timer_at(now, self._config.syn_r2)
 
     def sent_in_syn(self, octets: int, at: float) -> None:
-        """As the peer says, the first SYN brought it `octets` of data, at that time."""
+        """Advance SND.NXT over `octets` of data in our SYN, sent at `at` (RFC 7413)."""
         self.nxt = (self.nxt + octets) & MASK
         self.recovery.on_sent(octets, at)
 
     def send_early(self) -> None:
-        """From now on data may follow our SYN without waiting for its ACK."""
+        """Allow data before our SYN is acknowledged (RFC 7413 section 4.2)."""
         self.early = True
         self.recovery.exclude_syn()
-        self.wnd += 1  # SND.UNA is the SYN's, which takes no part of the window that was offered.
+        self.wnd += 1  # SND.UNA is the SYN, which does not count against the offered window.
 
     def restore_syn_sent(self, now: float) -> None:
-        """A SYN,ACK of ours is out, at a time not known: it was sent with a SYN cookie."""
+        """Restore the state after a SYN,ACK that was sent with a SYN cookie, at an unknown time."""
         self.syn_sent(now)
-        self.recovery.on_retransmit(0, 1, now)  # Karn: the time that its ACK took measures nothing.
+        self.recovery.on_retransmit(0, 1, now)  # Karn's rule: no RTT sample.
 
     def restore_after_fin(self) -> None:
         """Restore a sender whose FIN, the last number before `iss`, is acknowledged."""
@@ -86,21 +87,21 @@ class Sender(SendTimers):
         self.buffer = SendBuffer((self.iss - 1) & MASK)
 
     def return_to_listen(self) -> None:
-        """The connection is back in LISTEN: forget the SYN that was sent."""
+        """Reset the state on return to LISTEN: no SYN is outstanding."""
         self.nxt = self.iss
         self.timer = None
         self.recovery = Recovery(self.congestion, self.rtt, self.path)
         self.rtt.end_back_off()
 
     def next_transmission(self, limit: int, room: int, now: float) -> Transmission | None:
-        """What to send now, or None; call :meth:`sent` when it went out, and ask again.
+        """Return the next segment to send, or None; call :meth:`sent`, then call again.
 
         Args:
-            limit: Octets that one segment may carry; more than `mss` where the link segments.
-            room: Octets that one MSS can carry beside the options at hand.
+            limit: Octets of a segment, at most; more than `mss` with segmentation offload.
+            room: Octets of data that fit into the MSS beside the options of this segment.
             now: Seconds.
         """
-        if not (self.synchronized or self.may_send):  # The first is quicker to ask.
+        if not (self.synchronized or self.may_send):  # The first is faster to check.
             return None
         if self._probe_due:
             return self._tail_probe(room)
@@ -109,10 +110,10 @@ class Sender(SendTimers):
             if new is not None:
                 return new
         if self.recovery.board.lost:
-            # Nothing new before all that is lost is on its way again (RFC 6675 NextSeg, rule 1).
+            # Lost data is retransmitted before new data is sent (RFC 6675 NextSeg, rule 1).
             return self._lost_transmission(room)
         if self.path.search is not None and (size := sizing.probe_size(self, room)):
-            # Wait until there is room for it in the window, rather than fill that with others.
+            # Wait until the window has room for the probe, rather than fill it with other data.
             fits = size <= self.congestion.cwnd - self.recovery.pipe
             return Transmission(self.nxt, size, probe=True) if fits else None
         return self._new_transmission(limit, room, now)
@@ -138,7 +139,7 @@ class Sender(SendTimers):
         return Transmission(seq, size, end - start > data, why)
 
     def _tail_probe(self, room: int) -> Transmission | None:
-        """Something new if the windows have room for it, else the last segment again."""
+        """Return a tail loss probe: new data if SND.WND has room, else the last segment."""
         self._probe_due = False
         board = self.recovery.board
         size = min(self.unsent, room, self.wnd - self.outstanding)
@@ -155,12 +156,12 @@ class Sender(SendTimers):
 
     def _new_transmission(self, limit: int, room: int, now: float) -> Transmission | None:
         available = (self.buffer.end - self.nxt) & MASK
-        if available > 1 << 31:  # Our FIN is behind us.
+        if available > 1 << 31:  # Our FIN was sent.
             return None
         outstanding = (self.nxt - self.una) & MASK
         usable = self.wnd - outstanding  # Negative when the window shrank (MUST-34).
         if not available:
-            # Not strict about cwnd: the FIN brings no load, and the peer may end sooner.
+            # A FIN alone may exceed cwnd, as it carries no data.
             if self.fin_queued and usable > 0:
                 return Transmission(self.nxt, 0, fin=True)
             return None
@@ -173,7 +174,7 @@ class Sender(SendTimers):
     def new_data_size(
         self, limit: int, room: int, available: int, outstanding: int, now: float
     ) -> int:
-        """How many of `available` new octets are to go out now as one segment; 0 if none."""
+        """Return how many of `available` new octets to send now as one segment; 0 if none."""
         size = available
         if size > limit:
             size = limit
@@ -196,45 +197,46 @@ class Sender(SendTimers):
         return size
 
     def _defers(self, now: float) -> bool:
-        """Whether the rest of a large segment is deferred until more data fills it.
+        """Whether to defer a partial large segment until more data fills it (TSO deferral).
 
-        A segment of 64 KiB costs no more than one of an octet, so fewer of them are less work. The
-        application's next call ends the deferral, or the next ACK; at the latest `DEFERRAL`, or,
-        where SRTT is less than twice that, the tail loss probe. The application may go on writing
-        meanwhile (:attr:`deferring`): neither waits for the other.
+        A segment of 64 KiB costs as much as one of an octet, so fewer segments cost less. The
+        application's next call ends the deferral, or the next ACK, or `DEFERRAL`; or,
+        if SRTT is less than twice that, the tail loss probe. The application may write
+        meanwhile (:attr:`deferring`): the two waits do not wait for each other.
         """
         if self.fin_queued or self._force or self.recovery.recovering:
             return False
         if self.deferred_until is None:
-            soon = (self.rtt.srtt or 0.0) < 2 * DEFERRAL  # An ACK comes before a timer could.
+            # With a short RTT an ACK arrives before a timer could fire.
+            soon = (self.rtt.srtt or 0.0) < 2 * DEFERRAL
             self.deferred_until = now + (self.rtt.rto if soon else DEFERRAL)
         return now < self.deferred_until
 
     @property
     def deferring(self) -> bool:
-        """Whether what is unsent waits for nothing but more data."""
+        """Whether a partial large segment is deferred."""
         return self.deferred_until is not None and self.deferred_until > 0.0
 
     def _may_be_small(self, size: int, available: int, outstanding: int) -> bool:
-        """Nagle (RFC 9293 section 3.7.4), and no silly windows from our side (3.8.6.2.1).
+        """Whether Nagle and SWS avoidance allow a small segment (RFC 9293 3.7.4, 3.8.6.2.1).
 
-        With Minshall's modification, as on Linux and FreeBSD: it waits for the ACK of a small
-        segment, and not for that of full ones, so that one write is never cut in two by a delayed
-        ACK.
+        With Minshall's modification, as in Linux and FreeBSD: it waits for the ACK of a small
+        segment, not for that of full ones, so that the end of a large write does not wait for a
+        delayed ACK.
         """
         if self._force:
             return True
         if size == available:
             if self.fin_queued or self.up is not None:
                 return True
-            # What is corked waits for the persist timer, which comes to `_force`: so does Linux's.
+            # Corked data waits for the persist timer, which sets `_force`, as in Linux.
             if self.corked or self.more:
                 return False
             return self.nodelay or not 0 < (self.small_end - self.una) & MASK <= outstanding
         return not outstanding and size >= self.max_wnd >> 1
 
     def sent(self, what: Transmission, now: float) -> None:
-        """`what` was sent."""
+        """Record that `what` was sent."""
         size = what.size + what.fin
         end = (what.seq + size) & MASK
         if self._force and ge(end, self._force_until):
@@ -249,13 +251,13 @@ class Sender(SendTimers):
         start = self.position(what.seq)
         self.recovery.on_retransmit(start, start + size, now)
         if self.recovery.sack and what.seq == self.una:
-            # RFC 6675 section 6: or the timer might not wait for what was just sent again.
+            # RFC 6675 section 6: restart the timer for a retransmission of SND.UNA.
             self.start_timer(now)
         if self.timer is None or self.persisting:
             self.start_timer(now)
 
     def sent_new(self, size: int, end: int, now: float, *, probe: bool = False) -> None:
-        """`size` new octets were sent, and maybe a FIN: SND.NXT is `end` now.
+        """Record `size` new octets sent, perhaps with a FIN: SND.NXT becomes `end`.
 
         Both :meth:`sent` and the fast path call it. `probe`: see `Transmission`.
         """
@@ -275,7 +277,7 @@ class Sender(SendTimers):
         self.schedule_probe(now)
 
     def restart_if_idle(self, now: float) -> None:
-        """Fall back to the initial window after a pause (RFC 5681 section 4.1)."""
+        """Reduce cwnd to the initial window after an idle period (RFC 5681 section 4.1)."""
         if self.nxt == self.una and now - self.last_sent > self.rtt.rto:
             self.congestion.idle()
 
@@ -291,16 +293,16 @@ class Sender(SendTimers):
         duplicate: bool = False,
         marked: bool = False,
     ) -> None:
-        """Take an acceptable ACK.
+        """Process an acceptable ACK (RFC 9293 section 3.10.7.4, fifth; Linux's tcp_ack).
 
         Args:
-            ack: SEG.ACK, with SND.UNA =< SEG.ACK =< SND.NXT; or older, for the SACK blocks' sake.
+            ack: SEG.ACK, with SND.UNA =< SEG.ACK =< SND.NXT; or older, with SACK blocks.
             now: Seconds.
-            sack: The SACK blocks beside it.
-            echoed_at: When what the peer's timestamp echoes was sent, if there is one (RFC 7323
-                section 4.1): it measures even what was retransmitted.
+            sack: The SACK blocks.
+            echoed_at: When the segment that TSecr echoes was sent (RFC 7323 section 4.1), in
+                seconds; None without timestamps.
             duplicate: Whether it is a duplicate ACK by RFC 5681 section 2.
-            marked: Whether it echoes a mark of congestion (RFC 3168).
+            marked: Whether it has ECE, and ECN was negotiated (RFC 3168).
         """
         outstanding = (self.nxt - self.una) & MASK
         recovery = self.recovery
@@ -311,43 +313,47 @@ class Sender(SendTimers):
         una = self.position(ack)
         if una == recovery.board.una and not sacks and dsack is None and not duplicate:
             return
-        probe_twice = dsack is not None and self._tail.came_twice(dsack)
-        # A probe in vain is no retransmission in vain: that was the price to know.
-        info = AckInfo(una, sacks, None if probe_twice else dsack, duplicate, echoed_at)
+        probe_duplicated = dsack is not None and self._tail.is_duplicated(dsack)
+        # A D-SACK for a tail loss probe does not show a spurious recovery.
+        info = AckInfo(una, sacks, None if probe_duplicated else dsack, duplicate, echoed_at)
         advance = una - recovery.board.una
         was_syn = not self.synchronized
         was, undone = recovery.phase, recovery.undone
         if advance:
             self._advance(ack, now)
         sample = recovery.on_ack(info, now, self.mss)
-        if sample is not None and not overtaken:  # Else it took a way that others did not.
+        if sample is not None and not overtaken:  # A reordered ACK gives no sample.
             self.rtt.sample(sample, outstanding, 2 * self.mss)
         if marked:
             recovery.on_ece(advance, now)
         if self.path.trial is not None:
             sizing.check_trial(self, una, now)
-        if was_syn:
-            if self.retransmissions:  # RFC 6298 section 5.7
-                self.rtt.restart_after_syn_loss(self._config.rto_after_syn_loss)
-            if self.retransmissions > 1:
-                # RFC 6928 section 2. One SYN sent again may just mean a long path.
-                self.congestion.set_mss(self.mss, 1)
+        if was_syn and self.retransmissions:
+            self._restart_after_syn_loss()
         if recovery.recovering:
-            self._tail.forget()  # What was lost is known, and has had its consequences.
-        elif self._tail.acknowledged(una, duplicate=duplicate and not sack, came_twice=probe_twice):
+            self._tail.forget()  # Recovery has reduced cwnd already.
+        elif self._tail.acknowledged(
+            una, duplicate=duplicate and not sack, is_duplicated=probe_duplicated
+        ):
             recovery.on_tail_loss(self._tail.flight, now)
         if advance and not marked and not was_syn:
             self._open_window(advance, sample, now, was, undone=recovery.undone > undone)
         self._set_timers(advance, now)
 
+    def _restart_after_syn_loss(self) -> None:
+        """Set RTO and the initial window after a retransmitted SYN (RFC 6298 5.7, RFC 6928 2)."""
+        self.rtt.restart_after_syn_loss(self._config.rto_after_syn_loss)
+        if self.retransmissions > 1:  # After one, the path may just have a long RTT.
+            self.congestion.set_mss(self.mss, 1)
+
     @property
     def all_in_order(self) -> bool:
-        """Whether nothing was sent again, lost or SACKed: so :meth:`handle_ack_in_order`."""
+        """Whether :meth:`handle_ack_in_order` applies: nothing is retransmitted, lost or SACKed."""
         recovery = self.recovery
         return recovery.sack and recovery.is_clean and self._tail.end is None
 
     def handle_ack_in_order(self, ack: int, advance: int, outstanding: int, now: float) -> None:
-        """As :meth:`handle_ack` of an ACK without SACK and ECE, while `all_in_order`.
+        """Process an ACK without SACK and ECE that advances SND.UNA, while `all_in_order`.
 
         Both the arrival rules and the fast path call it.
 
@@ -364,7 +370,7 @@ class Sender(SendTimers):
         last = board.acknowledge_in_order(board.una + advance)
         rtt = now - last.time
         recovery.rack.on_delivered_in_order(last, rtt)
-        self.rtt.sample(rtt, outstanding, 2 * self.mss)  # An ACK comes for two segments.
+        self.rtt.sample(rtt, outstanding, 2 * self.mss)  # One ACK per two segments.
         if self.path.trial is not None:
             sizing.check_trial(self, board.una, now)
         if synchronized:
@@ -377,7 +383,7 @@ class Sender(SendTimers):
             self.timer = None
 
     def _advance(self, ack: int, now: float) -> None:
-        """SND.UNA advances to `ack`."""
+        """Advance SND.UNA to `ack`."""
         self.una = ack
         self.deferred_until = 0.0
         self.stalled_since = now
@@ -396,13 +402,13 @@ class Sender(SendTimers):
     def _open_window(
         self, advance: int, rtt: float | None, now: float, was: Phase, *, undone: bool
     ) -> None:
-        """Open cwnd for an ACK that advances; the recovery was in phase `was` before it.
+        """Increase cwnd for an ACK that advances SND.UNA; `was` is the phase before it.
 
-        In slow start after a timeout by one segment at most for each ACK (RFC 3465 section 2.1):
-        most of what it covers had arrived before, and left no room. The ACK that ends it counts as
-        a segment, whatever it covers (RFC 5681 section 3.1): where a lone one was lost, no other
-        follows. So does the one that shows that nothing was lost. The one that ends fast recovery
-        leaves the window where PRR, or RFC 6582 section 3.2, has it, with that ACK in it.
+        In slow start after a timeout, by at most one segment per ACK (RFC 3465 section 2.1): most
+        of what it covers arrived before the timeout. The ACK that ends recovery counts as
+        one segment (RFC 5681 section 3.1): if a single segment was lost, no other ACK
+        follows. So does the ACK by which a recovery is undone. The ACK that ends fast recovery
+        leaves cwnd as set by PRR or RFC 6582 section 3.2.
         """
         phase = self.recovery.phase
         if was is phase is _OPEN:
@@ -413,9 +419,9 @@ class Sender(SendTimers):
             self._open_cwnd(self.mss if phase is _OPEN else min(advance, self.mss), rtt, now)
 
     def grow(self, octets: int, rtt: float | None, now: float) -> None:
-        """Open cwnd if it was what limited us (congestion window validation, RFC 7661).
+        """Increase cwnd if it limited the sender (congestion window validation, RFC 7661).
 
-        What counts is how far it was filled when we sent: ACKs may come many in a batch.
+        FlightSize is that of the last transmission, as many ACKs may arrive in a batch.
         """
         congestion = self.congestion
         cwnd, flight = congestion.cwnd, self.recovery.flight
@@ -427,17 +433,17 @@ class Sender(SendTimers):
         self.congestion.acknowledged(Acknowledgement(octets, now, rtt, board.una, board.nxt))
 
     def update_window(self, seq: int, ack: int, wnd: int) -> None:
-        """Take SEG.WND, scaled, unless it is older than what we have (RFC 9293 3.10.7.4, fifth).
+        """Set SND.WND to the scaled SEG.WND, unless it is old (RFC 9293 3.10.7.4, fifth).
 
-        A later ACK is a later segment, whatever its sequence number, as on Linux: by the RFC's
-        order, the window in one that comes with a retransmission is passed over, but SND.UNA
-        advances, and the old window then reaches beyond what the peer has ever offered.
+        A segment with a later ACK is newer, whatever its sequence number, as in Linux. By the RFC's
+        rule, the window of a retransmission with a new ACK is ignored, but SND.UNA
+        advances, and the old window would then extend beyond what the peer has offered.
         """
         if gt(ack, self.wl2) or ge(seq, self.wl1):
             self.set_window(seq, ack, wnd)
 
     def set_window(self, seq: int, ack: int, wnd: int) -> None:
-        """Take SEG.WND, scaled, as it is."""
+        """Set SND.WND, SND.WL1 and SND.WL2."""
         self.wnd = wnd
         self.wl1 = seq
         self.wl2 = ack

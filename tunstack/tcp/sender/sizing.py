@@ -1,7 +1,7 @@
 """Changes of a sender's MSS: by ICMP reports, by probes, by timeouts (:mod:`.path_mtu`).
 
-Sizes without a word beside them are octets of data; where the MSS option's count is meant, which
-has the TCP options in it, it says so.
+Sizes are octets of data, unless noted otherwise: the MSS option's value includes
+TCP options.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 def too_large(sender: SendVariables, mss: int, seq: int) -> bool:
-    """A router says that the segment at `seq` did not fit, but one of `mss` would have.
+    """Process an ICMP report that the segment at `seq` exceeds the path MTU, for MSS `mss`.
 
-    `seq` is of something outstanding (RFC 5927 section 4.1), and `mss` counts as the option does.
-    Returns whether the report was believed, so that the retransmission timer starts anew.
+    `seq` is outstanding (RFC 5927 section 4.1); `mss` includes TCP options.
+
+    Returns whether the report was accepted, so that the retransmission timer restarts.
     """
     position = sender.position(seq)
     if not (sender.synchronized and sender.path.accepts_report(mss, position)):
@@ -29,18 +30,18 @@ def too_large(sender: SendVariables, mss: int, seq: int) -> bool:
 
 
 def path_changed(sender: SendVariables, mss: int) -> None:
-    """Another connection has found that the path carries segments of `mss`, as the option counts.
+    """Use the path MTU that another connection has found; `mss` includes TCP options.
 
-    That may be more or less than before. Nothing is sent again for it.
+    It may be more or less than before. Nothing is retransmitted.
     """
     sender.path.limit = mss
     _take_mss(sender)
 
 
 def timed_out(sender: SendVariables, now: float, probing: int) -> None:
-    """The retransmission timer fired: that was congestion, or segments that are too large.
+    """Process a retransmission timeout: congestion, or a black hole for large segments.
 
-    `probing` is the configuration's.
+    `probing` is `Config.mtu_probing`.
     """
     path, recovery = sender.path, sender.recovery
     una = recovery.board.una
@@ -63,7 +64,7 @@ def timed_out(sender: SendVariables, now: float, probing: int) -> None:
 
 
 def _resize(sender: SendVariables) -> None:
-    """The path is narrower: send again at once what did not fit (RFC 1191 section 6.4)."""
+    """Reduce the MSS, and retransmit larger segments at once (RFC 1191 section 6.4)."""
     _take_mss(sender)
     sender.path.trial = None
     sender.early_timer = None
@@ -77,14 +78,14 @@ def _take_mss(sender: SendVariables) -> None:
         sender.congestion.change_mss(mss)
 
 
-# Sizes that have not been seen to arrive
+# Sizes that are not known to arrive
 
 
 def probe_size(sender: SendVariables, room: int) -> int:
-    """How large a size probe may be now (RFC 4821 section 7.4); 0 for none.
+    """Return the size of an MTU probe to send now (RFC 4821 section 7.4); 0 for none.
 
-    Enough must follow it that its loss shows by duplicate ACKs, and no timeout is needed. `room` is
-    what one segment can carry beside the options at hand.
+    Enough data must follow it that its loss is detected by duplicate ACKs. `room` is
+    what one segment can carry beside its options.
     """
     recovery = sender.recovery
     if recovery.recovering or recovery.board.sacked or room < sender.mss:
@@ -98,7 +99,7 @@ def probe_size(sender: SendVariables, room: int) -> int:
 
 
 def try_size(sender: SendVariables, size: int, *, probe: bool) -> None:
-    """`size` octets were sent, more than have arrived in one segment: they are the trial now."""
+    """Record a segment of `size` octets, larger than any that has arrived, as the trial."""
     path, end = sender.path, sender.recovery.board.nxt
     most = size if probe else min(size, sender.mss)
     if probe or (path.trial is None and most > path.proven):
@@ -106,7 +107,7 @@ def try_size(sender: SendVariables, size: int, *, probe: bool) -> None:
 
 
 def check_trial(sender: SendVariables, una: int, now: float) -> None:
-    """All before `una` has arrived: see whether the trial has, or is lost."""
+    """Check at SND.UNA = `una` whether the trial has arrived or is lost."""
     path = sender.path
     trial = path.trial
     assert trial is not None

@@ -1,6 +1,6 @@
-"""The tail loss probe (RFC 8985 section 7): the loss of a flight's last segments draws no ACKs.
+"""The tail loss probe: detects the loss of a flight's last segments (RFC 8985 section 7).
 
-So something that draws an ACK is sent before the retransmission timer fires.
+It is sent before the retransmission timer fires, to draw an ACK.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from tunstack.tcp.sender.rtt import RttEstimator
 
 MAX_ACK_DELAY: Final = 0.2
-"""TLP.max_ack_delay, in seconds: a lone segment may have its ACK delayed."""
+"""TLP.max_ack_delay, in seconds, if one segment is outstanding."""
 
 PROMPT_ACK: Final = 0.002
-"""Seconds: the same where two segments or more are outstanding."""
+"""The same if two segments or more are outstanding, in seconds."""
 
 _LEAST: Final = 0.05
-"""Seconds: on a path of microseconds, a delayed ACK is no loss, nor is a peer that waits to run."""
+"""The minimum of PTO, in seconds: a peer on the same machine may delay an ACK or wait to run."""
 
 
 def probe_timeout(rtt: RttEstimator, ack_delay: float) -> float:
-    """PTO of RFC 8985 section 7.2, in seconds, where the ACK may be delayed by `ack_delay`."""
+    """Return PTO, in seconds, if the ACK may be delayed by `ack_delay` (section 7.2)."""
     srtt = rtt.srtt
     if srtt is None:
         return 1.0
@@ -45,31 +45,31 @@ class TailLossProbe:
         self._retransmission = False
 
     def sent(self, nxt: int, flight: int, *, retransmission: bool) -> None:
-        """A probe goes out: something new, or the last segment again."""
+        """Record a probe: new data, or a retransmission of the last segment."""
         self.end = nxt
         self.flight = flight
         self._retransmission = retransmission
 
     def forget(self) -> None:
-        """Ignore what becomes of the probe."""
+        """Forget the probe: its ACK has no effect."""
         self.end = None
 
-    def came_twice(self, dsack: tuple[int, int]) -> bool:
+    def is_duplicated(self, dsack: tuple[int, int]) -> bool:
         """Whether a D-SACK reports the probe."""
         return self._retransmission and dsack[1] == self.end
 
-    def acknowledged(self, una: int, *, duplicate: bool, came_twice: bool) -> bool:
-        """Take an ACK (section 7.4.2); returns whether it shows that the probe repaired a loss.
+    def acknowledged(self, una: int, *, duplicate: bool, is_duplicated: bool) -> bool:
+        """Process an ACK (section 7.4.2); returns whether the probe repaired a loss.
 
         Args:
             una: Position of SEG.ACK.
             duplicate: Whether it is a duplicate ACK without any SACK blocks.
-            came_twice: Whether it says that the probe came twice.
+            is_duplicated: Whether it has a D-SACK for the probe.
         """
         if self.end is None or una < self.end:
             return False
         repaired = False
-        if not self._retransmission or came_twice:
+        if not self._retransmission or is_duplicated:
             self.end = None
         elif una > self.end:
             self.end = None

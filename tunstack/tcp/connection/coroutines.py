@@ -1,12 +1,12 @@
-"""Coroutines that wait for changes of state, and nothing else.
+"""Runs coroutines that wait for changes of state.
 
-:mod:`~tunstack.tcp.connection.handshake` and :mod:`~tunstack.tcp.connection.teardown` read from top
-to bottom like the exchanges in a textbook. They await :meth:`Narrator.until_left`, and the state
-machine resumes them at the moment of the change: no scheduler, no task and no event loop stand
-between, so the same lines run under trio, under a virtual clock and in a plain loop.
+:mod:`~tunstack.tcp.connection.handshake` and :mod:`~tunstack.tcp.connection.teardown` are such
+coroutines. They await :meth:`CoroutineRunner.until_left`, and the state machine resumes them
+directly when the state changes, without an event loop: they run the same under trio, on a virtual
+clock and in a plain loop.
 
-They wait for states to be *left*, not for particular segments; so one coroutine serves active,
-passive and simultaneous opens, another the closes.
+They wait until a state is *left*, not for particular segments. So one coroutine serves active,
+passive and simultaneous opens, and another all closes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator
 
 
-class Narrator(StateMachine):
+class CoroutineRunner(StateMachine):
     """A state machine that resumes a coroutine at each change of state."""
 
     __slots__ = ("_next", "_resuming", "_running")
@@ -32,7 +32,7 @@ class Narrator(StateMachine):
         self._resuming = False
 
     def run(self, coroutine: Coroutine[None, None, None]) -> None:
-        """Start `coroutine`, now or when the one that runs has returned."""
+        """Start `coroutine` now, or after the running one has returned."""
         if self._running is None:
             self._running = coroutine
             self._state_changed()
@@ -41,22 +41,22 @@ class Narrator(StateMachine):
 
     @types.coroutine
     def until_left(self, state: State) -> Generator[None, None, None]:
-        """Wait until the state is another than `state`."""
+        """Wait until the state is not `state`."""
         while self.state is state:
             yield
 
     def close_coroutines(self) -> None:
-        """Close those that have not returned; idempotent."""
+        """Close the coroutines that have not returned; idempotent."""
         for each in (self._running, self._next):
-            # One that ends the connection itself is on the stack now, and returns.
+            # A coroutine that ends the connection itself is on the stack now, and returns.
             if each is not None and not (each is self._running and self._resuming):
                 each.close()
         self._running = self._running if self._resuming else None
         self._next = None
 
     def _state_changed(self) -> None:
-        # One that changes the state itself is not resumed within itself: until_left looks at
-        # the state before it waits, so no change is missed.
+        # A coroutine that changes the state itself is not resumed recursively: until_left checks
+        # the state before it waits, so it misses no change.
         while self._running is not None and not self._resuming:
             self._resuming = True
             try:

@@ -208,7 +208,7 @@ def test_it_is_chosen_before_there_is_a_connection_to_speak_of() -> None:
     assert bench.cwnd == 10 * MSS
 
 
-def test_what_is_left_as_it_is_is_not_made_anew() -> None:
+def test_an_unchanged_congestion_control_is_kept() -> None:
     bench = established()
     before = bench.congestion
     bench.reconfigure(replace(CONFIG, nodelay=True))
@@ -309,7 +309,7 @@ def test_what_else_ends_a_deferral(how: str) -> None:
         assert deadline > 10 * DEFERRAL, "and nothing is asked for again and again"
 
 
-def test_nobody_is_woken_where_there_is_no_room() -> None:
+def test_no_writer_is_woken_without_room() -> None:
     """Not even when the window has shrunk to nothing while a loss is repaired."""
     bench = established(config=replace(CONFIG, send_buffer=2 * MSS))
     bench.send(bytes(2 * MSS))

@@ -119,7 +119,7 @@ def test_whoever_sent_hears_of_it(
     assert bool(bench.queued) is (left != "nothing")
 
 
-def test_a_keep_alive_without_an_answer_is_no_good_end_either() -> None:
+def test_an_unanswered_keep_alive_is_an_error() -> None:
     bench = established(config=replace(CONFIG, keepalive=True, keepalive_idle=100.0))
     silence(bench)
     bench.expect_state(S.CLOSED)

@@ -87,9 +87,7 @@ async def test_a_reset_of_what_the_peer_did_not_acknowledge(
 
 @pytest.mark.parametrize("state", ["ESTABLISHED", "FIN-WAIT-1"])
 @pytest.mark.parametrize("first", ["recv", "SO_ERROR"])
-async def test_who_waits_for_the_ack_hears_of_it_though_another_was_told(
-    state: str, first: str
-) -> None:
+async def test_wait_acknowledged_raises_though_recv_has_raised(state: str, first: str) -> None:
     """`recv` and SO_ERROR tell it once; that all has arrived, nobody says after that either."""
     async with host_and_peer() as (host, peer):
         sock = await accepted(host, peer)
