@@ -203,7 +203,7 @@ async def test_what_befalls_packets_one_by_one_is_not_to_be_had_with_offload(
 
 @pytest.mark.parametrize("offload", [False, True])
 @each_family
-async def test_datagrams_cross_it_those_that_the_kernel_has_not_cut_as_well(
+async def test_udp_segmentation_offload_crosses_a_bridge(
     offload: bool, family: str, tmp_path: Path
 ) -> None:
     """UDP with a gso_size: 20 datagrams in one packet where segmentation is offloaded."""
@@ -230,7 +230,7 @@ async def test_datagrams_cross_it_those_that_the_kernel_has_not_cut_as_well(
 
 
 @pytest.mark.parametrize(("mtu", "ipv6"), [(1279, True), (1280, False)])
-async def test_a_bridge_that_has_no_ipv6(mtu: int, ipv6: bool) -> None:
+async def test_a_bridge_without_ipv6(mtu: int, ipv6: bool) -> None:
     """As it is narrower than IPv6 allows, or is to have none."""
     async with tunstack.open_bridge(mtu=mtu, ipv6=ipv6) as bridge:
         with pytest.raises(OSError, match="unreachable"):

@@ -106,7 +106,7 @@ LONGER = bytes.fromhex("20010db8aaaabbbbccccddddeeeeffff")
         ),
     ],
 )
-def test_groups_in_the_middle_of_an_address_are_left_out_where_two_do_not_fit(
+def test_long_ipv6_addresses_are_shortened_in_the_heading(
     width: int, src: bytes, heading: str | None
 ) -> None:
     datagram = udp(src=src, dst=LONGER)
@@ -188,7 +188,7 @@ def test_a_ping_is_a_conversation_of_one_identifier() -> None:
 
 
 @pytest.mark.parametrize("family", PAIRS)
-def test_who_asked_is_on_the_left_though_the_reply_is_seen_first(family: str) -> None:
+def test_the_pinger_is_on_the_left_even_if_the_reply_comes_first(family: str) -> None:
     page = drawn([ping(reply=True, family=family), ping(reply=False, family=family)])
     heading, reply, request = page.splitlines()
     assert heading.split() == ["ms", "#1", ends(family)[0], "id", "7", ends(family)[1]]
@@ -262,7 +262,7 @@ def test_an_error_about_a_ping(family: str) -> None:
     assert " #1 ◀─ ICMP" in lines
 
 
-def test_an_error_about_what_was_never_seen_tells_all_that_it_knows() -> None:
+def test_an_error_about_an_unknown_flow_names_both_ends() -> None:
     assert drawn([port_unreachable("IPv6", udp(**pair("IPv6")))]) == expected(
         """
         |      ms
@@ -319,7 +319,7 @@ def test_fragments_are_in_the_conversation_of_their_datagram(family: str) -> Non
     ]
 
 
-def test_fragments_of_which_the_first_was_not_seen_name_their_ends() -> None:
+def test_fragments_without_the_first_name_both_ends() -> None:
     later = list(fragmented(udp(bytes(3000), identification=9, **pair("IPv6")), 1500))[1:]
     assert drawn(map(packet_of, later)) == expected(
         """
@@ -355,7 +355,7 @@ def test_a_first_fragment_has_its_headers_read() -> None:
     assert step.details == ("destination options", "destination options")
 
 
-def test_a_fragment_of_tcp_says_so() -> None:
+def test_tcp_fragments_are_marked_and_never_folded() -> None:
     """Which is nothing that a run folds."""
     segment = tcp_bytes(payload=bytes(200), flags=ACK)
     first = ipv4_packet(segment[:104], flags=0x2000)
@@ -364,7 +364,7 @@ def test_a_fragment_of_tcp_says_so() -> None:
     assert "len 84" in page
 
 
-def test_other_packets_are_a_row_with_their_ends() -> None:
+def test_other_protocols_name_both_ends() -> None:
     exchange = quiet()
     exchange.add("in", packet_of(Datagram(KERNEL, OURS, 47, bytes(9))))
     exchange.add("in", packet_of(Datagram(KERNEL_6, OURS_6, 132, bytes(9))))
@@ -382,7 +382,7 @@ def test_other_packets_are_a_row_with_their_ends() -> None:
     )
 
 
-def test_what_a_kernel_sends_by_itself_is_shown_only_in_full() -> None:
+def test_neighbour_discovery_is_shown_only_in_full() -> None:
     message = IcmpMessage(icmpv6.ROUTER_SOLICITATION, 0, 0, b"")
     all_routers = bytes.fromhex("ff020000000000000000000000000002")
     packet = b"".join(encode_icmp(bytes.fromhex("fe80") + KERNEL_6[2:], all_routers, message))
@@ -393,7 +393,7 @@ def test_what_a_kernel_sends_by_itself_is_shown_only_in_full() -> None:
     assert "ICMPv6 router solicitation len 0" in drawn([packet], full=True)
 
 
-def test_only_a_port_of_udp_with_the_errors_and_the_fragments_of_it() -> None:
+def test_only_a_udp_port_keeps_its_errors_and_fragments() -> None:
     wanted = udp(bytes(3000), identification=9)
     parts = list(map(packet_of, fragmented(wanted, 1500)))
     other = udp(sport=1, dport=54, identification=8)
@@ -410,7 +410,7 @@ def test_only_a_port_of_udp_with_the_errors_and_the_fragments_of_it() -> None:
     assert drawn(packets, only=[7]) == ""  # The identifier of the ping is no port.
 
 
-def test_a_long_note_with_control_characters_stays_on_the_page() -> None:
+def test_long_notes_are_wrapped_without_control_characters() -> None:
     ladder = Ladder()
     note = "a\x1b[31mred\nnote " * 20
     lines = ladder.add(step_from_capture(0.0, ping(reply=False), note))
@@ -419,7 +419,7 @@ def test_a_long_note_with_control_characters_stays_on_the_page() -> None:
     assert texts[2].startswith("               ! a [31mred note")
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_packets_for_matching_errors_are_bounded() -> None:
     """An error about what is too long ago is in its conversation all the same."""
     first = udp(b"first")
     packets = [packet_of(first)]
@@ -472,9 +472,7 @@ MALFORMED = [
     ),
     st.booleans(),
 )
-def test_no_packets_however_malformed_raise_or_leave_the_page(
-    packets: list[bytes], full: bool
-) -> None:
+def test_no_malformed_packet_raises_or_exceeds_80_columns(packets: list[bytes], full: bool) -> None:
     for states in (True, False):
         page = drawn(packets, full=full, states=states, names=("kernel", "tunstack"))
         assert max(map(len, page.splitlines()), default=0) <= 80

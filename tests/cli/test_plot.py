@@ -149,7 +149,7 @@ def test_a_connection_over_ipv6_is_plotted(
     )
 
 
-def test_the_numbers_are_those_of_the_ladder(
+def test_connection_numbers_are_those_of_trace(
     capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     first, second = exchange(40001, 3), exchange(40002, 20)

@@ -156,7 +156,7 @@ def test_other_packets_of_ipv6(packet: bytes, kind: str, text: str) -> None:
 
 @pytest.mark.parametrize("kind", range(256))
 @pytest.mark.parametrize("family", PAIRS)
-def test_what_a_kernel_sends_by_itself_is_told_apart(kind: int, family: str) -> None:
+def test_neighbour_discovery_and_mld_are_housekeeping(kind: int, family: str) -> None:
     message = IcmpMessage(kind, 0, 0, bytes(80))
     step = read_packet(0.0, b"".join(encode_icmp(*PAIRS[family], message)))
     chatter = family == "IPv6" and kind in {130, 131, 132, 133, 134, 135, 136, 143}
@@ -193,7 +193,7 @@ def test_extension_headers_are_named_in_their_order() -> None:
         (options_header(60) * 17 + options_header(17), 60, None),
     ],
 )
-def test_what_is_behind_wrong_extension_headers_is_shown_all_the_same(
+def test_invalid_extension_headers_are_skipped_and_named(
     headers: bytes, first: int, details: tuple[str, ...] | None
 ) -> None:
     udp = bytes((0, 1, 0, 2, 0, 12, 0, 0)) + b"data"
@@ -204,14 +204,14 @@ def test_what_is_behind_wrong_extension_headers_is_shown_all_the_same(
         assert (step.text, step.details) == ("UDP len 4", details)
 
 
-def test_the_options_of_ipv4_are_told_of() -> None:
+def test_ipv4_options_are_mentioned() -> None:
     udp = bytes((0, 1, 0, 2, 0, 8, 0, 0))
     step = read_packet(0.0, ipv4_packet(udp, protocol=17, options=bytes(8)))
     assert (step.text, step.details) == ("UDP len 0", ("IP options, 8 octets",))
 
 
 @pytest.mark.parametrize("length", [0, 7, 13, 65535])
-def test_a_length_of_udp_that_cannot_be_is_told_of(length: int) -> None:
+def test_an_invalid_udp_length_is_mentioned(length: int) -> None:
     udp = bytes((0, 1, 0, 2)) + length.to_bytes(2, "big") + bytes(2) + b"data"
     step = read_packet(0.0, ipv4_packet(udp, protocol=17))
     assert (step.text, step.details) == ("UDP len 4", (f"a length of {length} in 12 octets",))

@@ -409,7 +409,7 @@ def large_frames(family: str) -> dict[str, bytes]:
 @pytest.mark.parametrize("family", PAIRS)
 @pytest.mark.parametrize("protocol", ["TCP", "UDP"])
 @pytest.mark.parametrize("way", ["out", "in"])
-async def test_a_large_packet_is_cut_into_those_of_a_wire_with_checksums_and_marks(
+async def test_large_packets_are_segmented_with_checksums_and_ecn(
     family: str, protocol: str, way: str
 ) -> None:
     """Of which some are lost, and the others arrive whole."""
@@ -432,7 +432,7 @@ async def test_a_large_packet_is_cut_into_those_of_a_wire_with_checksums_and_mar
 
 
 @pytest.mark.parametrize("family", PAIRS)
-def test_a_flipped_bit_is_found_wherever_a_checksum_covers_it(family: str) -> None:
+def test_corruption_is_detected_wherever_a_checksum_covers_it(family: str) -> None:
     """IPv6 has none for its header: hop limit, traffic class and flow label arrive as they are."""
     segment = Segment(1, 5, ACK, payload=b"some data")
     packet = b"".join(encode_segment(*PAIRS[family], 80, 40000, segment))
