@@ -167,9 +167,6 @@ PAIRS = {
     "tunstack.socket.state": {
         "tunstack.socket.notices": "the tasks that wait for its acknowledgements and errors",
     },
-    "tunstack.socket.socket": {
-        "tunstack.socket.stdlib": "the same socket, as the standard library's class",
-    },
 }
 """Files that import each other: a subject, and its rules with what they are. No others may."""
 

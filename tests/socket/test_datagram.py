@@ -272,6 +272,15 @@ async def test_a_cancelled_call_takes_nothing(pair: Pair) -> None:
     assert not near.is_readable()
 
 
+async def test_a_cancelled_call_on_a_closed_socket_is_cancelled(pair: Pair) -> None:
+    near, _ = pair
+    near.close()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await near.recv(1)
+    assert scope.cancelled_caught
+
+
 async def test_every_call_that_succeeds_is_a_checkpoint(pair: Pair) -> None:
     near, far = pair
     with assert_checkpoints():

@@ -128,6 +128,8 @@ async def _in_this_process(
     ):
         for app, port in apps:
             await serving.start(host.serve_tcp, Reported(app, port, report), port)
+            if app.datagram_handler is not None:
+                await serving.start(host.serve_udp, app.datagram_handler, port)
             report.serves(app, addresses, port)
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final, Literal, cast, final, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, final, overload
 
 import trio
 
@@ -30,7 +30,6 @@ from tunstack.tcp.congestion import congestion_control
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
-    from ipaddress import IPv4Interface
     from socket import SocketKind
     from types import TracebackType
 
@@ -95,7 +94,7 @@ class Host(Loop):
             raise ValueError("a host needs at least one address")
         rng = random.SystemRandom() if seed is None else random.Random(seed)
         stack = Stack(
-            cast("list[IPv4Interface]", [place.interface for place in places]),
+            [place.interface for place in places],
             link.mtu,
             rng=rng,
             config=config,
@@ -285,9 +284,9 @@ class Host(Loop):
 
         Args:
             others: What to do for internet families and types that the host does not support
-                (IPv6, UDP, raw sockets). ``"refuse"`` raises OSError, EAFNOSUPPORT or
-                EPROTONOSUPPORT, so that nothing goes by the machine's own network unseen;
-                ``"kernel"`` makes them the machine's.
+                (raw sockets, SCTP, a family without an address). ``"refuse"`` raises OSError,
+                EAFNOSUPPORT or EPROTONOSUPPORT, so that nothing goes by the machine's own network
+                unseen; ``"kernel"`` makes them the machine's.
 
         Raises:
             ValueError: `others` is neither.

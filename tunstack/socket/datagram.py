@@ -23,6 +23,7 @@ from tunstack.socket.ancillary import (
 )
 from tunstack.socket.datagram_options import DatagramState, get_option, set_option
 from tunstack.socket.descriptors import next_descriptor
+from tunstack.socket.host_socket import HostSocket
 from tunstack.socket.state import os_error
 from tunstack.socket.stdlib import StdlibSocket
 from tunstack.socket.waiter import Waiter
@@ -55,7 +56,7 @@ _NO_CONTROL: Final = Control()
 
 
 @final
-class DatagramSocket(trio.socket.SocketType):
+class DatagramSocket(HostSocket):
     """A UDP socket on a :class:`~tunstack.Host`; made by :meth:`tunstack.Host.socket`.
 
     It does what trio's do, over Linux's: see udp(7) and ip(7); the options stand in
@@ -302,7 +303,9 @@ class DatagramSocket(trio.socket.SocketType):
             trio.BusyResourceError: Another task waits.
         """
         udp = self._udp
-        self._check_open()
+        if self._fileno == -1 or self._endpoint.ended:
+            await checkpoint_if_cancelled()  # As in trio, a cancellation comes first.
+            self._check_open()
         if udp.queue.items or udp.readable:
             await checkpoint_if_cancelled()
             received = self._take(flags)
