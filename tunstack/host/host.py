@@ -100,6 +100,7 @@ class Host(Loop):
             config=config,
             limits=limits,
             offload=link.offload,
+            udp_offload=getattr(link, "udp_offload", False),
         )
         if congestion is not None:
             stack.config = replace(stack.config, congestion=congestion_control(congestion))
@@ -242,9 +243,9 @@ class Host(Loop):
 
         Args:
             family: AF_INET, or AF_INET6 where the host has an address of that family.
-            type: SOCK_STREAM, or SOCK_DGRAM for a ping socket; SOCK_NONBLOCK and SOCK_CLOEXEC with
-                it change nothing.
-            proto: 0 or IPPROTO_TCP; IPPROTO_ICMP or IPPROTO_ICMPV6 for a ping socket.
+            type: SOCK_STREAM; SOCK_DGRAM for UDP and ping sockets. SOCK_NONBLOCK and SOCK_CLOEXEC
+                with it change nothing.
+            proto: 0, IPPROTO_TCP, IPPROTO_UDP; IPPROTO_ICMP or IPPROTO_ICMPV6 for a ping socket.
             congestion: The congestion control of a TCP socket; by default the host's.
 
         Raises:
@@ -283,9 +284,9 @@ class Host(Loop):
 
         Args:
             others: What to do for internet families and types that the host does not support
-                (IPv6, UDP, raw sockets). ``"refuse"`` raises OSError, EAFNOSUPPORT or
-                EPROTONOSUPPORT, so that nothing goes by the machine's own network unseen;
-                ``"kernel"`` makes them the machine's.
+                (raw sockets, SCTP, a family without an address). ``"refuse"`` raises OSError,
+                EAFNOSUPPORT or EPROTONOSUPPORT, so that nothing goes by the machine's own network
+                unseen; ``"kernel"`` makes them the machine's.
 
         Raises:
             ValueError: `others` is neither.
@@ -449,6 +450,45 @@ class Host(Loop):
             if group.split(trio.ClosedResourceError)[1] is None:
                 self.check_link()
             raise
+
+    async def serve_udp(
+        self,
+        handler: Callable[[trio.socket.SocketType], Awaitable[object]],
+        port: int,
+        *,
+        host: str | None = None,
+        task_status: trio.TaskStatus[list[trio.socket.SocketType]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run `handler` on a UDP socket bound to `port`, in each family, until it returns.
+
+        Args:
+            handler: It reads the socket, and answers; the socket is closed when it has returned.
+            port: From 1 to 65535, or 0 for any that is free.
+            host: Which of our addresses; all by default.
+            task_status: Started with the sockets when they are bound.
+
+        Raises:
+            OSError: EADDRINUSE, EADDRNOTAVAIL; ENETDOWN, the device is gone.
+        """
+        wanted = [(each.number, "") for each in FAMILIES if self.has_family(each.number)]
+        if host:
+            wanted = [(family, at[0]) for family, at in await self._targets(host, port, None)]
+        socks: list[trio.socket.SocketType] = []
+        try:
+            for family, address in wanted:
+                sock = self.socket(family, trio.socket.SOCK_DGRAM)
+                socks.append(sock)
+                if family == trio.socket.AF_INET6:
+                    sock.setsockopt(trio.socket.IPPROTO_IPV6, trio.socket.IPV6_V6ONLY, 1)
+                await sock.bind((address, port))
+                port = sock.getsockname()[1]
+            async with trio.open_nursery() as nursery:
+                for sock in socks:
+                    nursery.start_soon(handler, sock)
+                task_status.started(socks)
+        finally:
+            for sock in socks:
+                sock.close()
 
     # Statistics
 

@@ -9,11 +9,13 @@ from socket import (
     IPPROTO_ICMP,
     IPPROTO_ICMPV6,
     IPPROTO_TCP,
+    IPPROTO_UDP,
     SOCK_DGRAM,
     SOCK_STREAM,
 )
 from typing import TYPE_CHECKING, Final
 
+from tunstack.socket.datagram import DatagramSocket
 from tunstack.socket.ping import PingSocket
 from tunstack.socket.socket import Socket
 
@@ -27,6 +29,10 @@ KINDS: Final[dict[tuple[int, int, int], Callable[..., trio.socket.SocketType]]] 
     (AF_INET, SOCK_STREAM, IPPROTO_TCP): Socket,
     (AF_INET6, SOCK_STREAM, 0): partial(Socket, family=AF_INET6),
     (AF_INET6, SOCK_STREAM, IPPROTO_TCP): partial(Socket, family=AF_INET6),
+    (AF_INET, SOCK_DGRAM, 0): DatagramSocket,
+    (AF_INET, SOCK_DGRAM, IPPROTO_UDP): DatagramSocket,
+    (AF_INET6, SOCK_DGRAM, 0): partial(DatagramSocket, family=AF_INET6),
+    (AF_INET6, SOCK_DGRAM, IPPROTO_UDP): partial(DatagramSocket, family=AF_INET6),
     (AF_INET, SOCK_DGRAM, IPPROTO_ICMP): PingSocket,
     (AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6): partial(PingSocket, family=AF_INET6),
 }

@@ -127,6 +127,7 @@ class Stack(Engine):
             flow.end(error)
             self.mark_pending(flow)
         self.time_waits.clear()
+        self.datagrams.end_all(error.errno or errno.ENETDOWN)
 
     # Opening
 
@@ -276,7 +277,7 @@ class Stack(Engine):
 
     def reconfigure(self, flow: Flow, config: Config, *, only_nodelay: bool = False) -> None:
         """Apply changed socket options; `only_nodelay`: only TCP_NODELAY has changed."""
-        flow.reconfigure(self.configs.fitted(config, flow.four_tuple.local))
+        flow.reconfigure(config)
         if flow.sender.unsent or not only_nodelay:
             self.mark_pending(flow)
 

@@ -27,13 +27,16 @@ Each of the ``fragments_received`` becomes a part of one of the ``datagrams_reas
 ======================  ===========================================================================
 
 The ``datagrams_fragmented`` are sent as ``fragments_sent``.
-"""
+
+Of UDP:
+
+===================  ======================================================================="""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tunstack.stack import admission, eviction, memory, output
+from tunstack.stack import admission, datagrams, eviction, memory, output
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.listen import fast_open
 from tunstack.wire import Reason
@@ -65,6 +68,7 @@ _OWN_COUNTERS: Final = (
     "echo_overflow",
     *admission.COUNTERS,
     *memory.COUNTERS,
+    *datagrams.COUNTERS,
     *eviction.COUNTERS,
     *fast_open.COUNTERS,
     *output.COUNTERS,

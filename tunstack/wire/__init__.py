@@ -1,6 +1,7 @@
 """The codec: packets to and from validated values. No other code reads or writes packet headers.
 
-ipv4, ipv6, tcp, icmp   one module a protocol; ip finds the family's
+ipv4, ipv6, udp, tcp,   one module a protocol; ip finds the family's
+icmp
 extensions              IPv6's extension headers, validated, or skipped in what an error quotes
 virtio, gso             the virtio-net header, and segmentation offload
 checksum                the Internet checksum (RFC 1071)
@@ -40,6 +41,7 @@ from tunstack.wire.ip import (
     protocol_at,
 )
 from tunstack.wire.tcp import decode_segment, encode_segment
+from tunstack.wire.udp import decode_udp, encode_udp
 from tunstack.wire.virtio import NO_OFFLOAD as NOTHING_OFFLOADED
 from tunstack.wire.virtio import SIZE as VNET_SIZE
 from tunstack.wire.virtio import completed, decode_vnet, read_gso_size
@@ -54,6 +56,8 @@ __all__ = [
     "protocol_at",
     "decode_segment",
     "encode_segment",
+    "decode_udp",
+    "encode_udp",
     "NOTHING_OFFLOADED",
     "VNET_SIZE",
     "decode_vnet",

@@ -15,7 +15,7 @@ Its headers are as they came, so that encoding it gives the packet; `protocol` i
 protocol if the headers lead to one.
 """
 
-_ACRONYMS: Final[set[str]] = {"ip", "tcp", "icmp", "vnet"}
+_ACRONYMS: Final[set[str]] = {"ip", "tcp", "icmp", "udp", "vnet"}
 
 
 class Reason(StrEnum):
@@ -44,6 +44,10 @@ class Reason(StrEnum):
     BAD_TCP_OFFSET = "bad_tcp_offset"
     BAD_TCP_PORT = "bad_tcp_port"
 
+    TRUNCATED_UDP = "truncated_udp"
+    BAD_UDP_LENGTH = "bad_udp_length"
+    BAD_UDP_CHECKSUM = "bad_udp_checksum"
+
     TRUNCATED_ICMP = "truncated_icmp"
     BAD_ICMP_CHECKSUM = "bad_icmp_checksum"
     BAD_ICMP_QUOTE = "bad_icmp_quote"
@@ -56,6 +60,8 @@ class Reason(StrEnum):
     FRAGMENT_TIMEOUT = "fragment_timeout"
     FRAGMENT_MEMORY = "fragment_memory"
     UNKNOWN_PROTOCOL = "unknown_protocol"
+    NO_UDP_PORT = "no_udp_port"
+    UDP_BUFFER_FULL = "udp_buffer_full"
 
     @property
     def phrase(self) -> str:
