@@ -15,6 +15,7 @@ from tunstack.ip.address import packed
 from tunstack.ip.datagram import TCP, UDP, Datagram
 from tunstack.ip.icmp import IcmpMessage
 from tunstack.stack.limits import Limits
+from tunstack.stack.observation import Observation
 from tunstack.tcp.segment import ACK, SYN, Segment
 from tunstack.tcp.sequence import MASK
 from tunstack.wire import (
@@ -24,6 +25,7 @@ from tunstack.wire import (
     encode_datagram,
     encode_icmp,
     encode_segment,
+    encode_udp,
 )
 
 if TYPE_CHECKING:
@@ -81,6 +83,34 @@ def test_an_echo_reply_that_nobody_waits_for_is_counted(ends: Ends) -> None:
 
 
 # Errors that are sent
+
+
+def udp(ends: Ends) -> Datagram:
+    """To a port that no socket has."""
+    return from_peer(ends, UDP, encode_udp(ends.peer, ends.ours, 4000, 53, b""))
+
+
+OPTION = bytes((0, 0, 0xC7, 4, 0, 0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        from_peer(V4),
+        from_peer(V6),
+        udp(V4),
+        udp(V6),
+        replace(udp(V4), options=bytes((131, 1, 0, 0))),
+        replace(from_peer(V6), options=OPTION, extension=60),
+    ],
+    ids=["protocol", "next header", "port", "port, IPv6", "options", "option, IPv6"],
+)
+def test_a_refused_packet_is_observed_before_the_error_about_it(refused: Datagram) -> None:
+    node, seen = Node(), list[Observation]()
+    node.stack.set_tap(seen.append)
+    assert len(node.datagram(refused)) == 1
+    assert [each.direction for each in seen] == ["in", "out"]
+    assert seen[0].verdict.startswith("dropped: ")
 
 
 @pytest.mark.rfc("1122:3.2.2.1")

@@ -29,17 +29,17 @@ class IcmpRules(Protocol):
         """A type."""
 
     def reply_to(
-        self, datagram: Datagram, message: IcmpMessage, *, broadcasts: Collection[Address] = ...
+        self, datagram: Datagram, message: IcmpMessage, *, broadcasts: Collection[Address] = ()
     ) -> IcmpMessage | None:
         """Return the reply to an echo request, if it is one that is answered."""
 
     def port_unreachable(
-        self, datagram: Datagram, *, broadcasts: Collection[Address] = ...
+        self, datagram: Datagram, *, broadcasts: Collection[Address] = ()
     ) -> IcmpMessage | None:
         """Return the error for a closed port, where one may be sent; so do the next three."""
 
     def protocol_unreachable(
-        self, datagram: Datagram, pointer: int, /, *, broadcasts: Collection[Address] = ...
+        self, datagram: Datagram, pointer: int, /, *, broadcasts: Collection[Address] = ()
     ) -> IcmpMessage | None:
         """Of an unknown protocol, which octet `pointer` names."""
 
@@ -47,14 +47,14 @@ class IcmpRules(Protocol):
         self,
         datagram: Datagram,
         pointer: int,
-        code: int = ...,
+        code: int = 0,
         *,
-        broadcasts: Collection[Address] = ...,
+        broadcasts: Collection[Address] = (),
     ) -> IcmpMessage | None:
         """Of a wrong octet in a header."""
 
     def reassembly_time_exceeded(
-        self, first: Datagram, *, broadcasts: Collection[Address] = ...
+        self, first: Datagram, *, broadcasts: Collection[Address] = ()
     ) -> IcmpMessage | None:
         """Of fragments that never came."""
 

@@ -190,14 +190,15 @@ class Datagrams:
     # In
 
     def datagram_arrives(self, datagram: Datagram, frame: Buffer, now: float) -> None:
-        """Process a datagram; raises `Discard` for one that no socket gets."""
+        """Process a datagram; raises `Discard` if it is malformed or its socket has no room."""
         sport, dport, data = decode_udp(datagram)
         ports = (sport << 16 | dport).to_bytes(4, "big")
         name = datagram.src + datagram.dst + ports
         sock = self.ports.find(name)
         if sock is None:
+            self._output.drop(Reason.NO_UDP_PORT, frame, now)
             self._paths.refuse_port(datagram, now)
-            raise Discard(Reason.NO_UDP_PORT)
+            return
         self._deliver(sock, name, bytes(data), datagram.ttl, datagram.tos, datagram.gso_size)
         self._output.observe_in(frame, now, "accepted")
 

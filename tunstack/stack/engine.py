@@ -276,8 +276,8 @@ class Engine:
                 return
             datagram = self._decode(frame)
             self.addresses.check(datagram.src, datagram.dst, looped=looped)
-            if datagram.options:
-                self._check_options(datagram, now)
+            if datagram.options and not self._check_options(datagram, frame, now):
+                return
             if datagram.more_fragments or datagram.fragment_offset:
                 whole = self._reassembly.fragment_arrives(datagram, frame, now)
                 if whole is None:
@@ -285,23 +285,27 @@ class Engine:
                 datagram, frame = whole
             handler = self._protocols.get((len(datagram.dst), datagram.protocol))
             if handler is None:
+                self.output.drop(Reason.UNKNOWN_PROTOCOL, frame, now)
                 self.paths.refuse(datagram, self.paths.limit, now)
-                raise Discard(Reason.UNKNOWN_PROTOCOL)
-            handler(datagram, frame, now)
+            else:
+                handler(datagram, frame, now)
         except Discard as discard:
-            self.counters[discard.reason] += 1
+            self.output.drop(discard.reason, frame, now)
             if discard.problem is not None:
                 self.paths.refuse_problem(discard.problem, now)
-            self.output.observe_in(frame, now, f"dropped: {discard.reason.phrase}")
 
-    def _check_options(self, datagram: Datagram, now: float) -> None:
-        """Refuse options of IPv4 that are malformed; the codec has looked at IPv6's headers."""
+    def _check_options(self, datagram: Datagram, frame: Buffer, now: float) -> bool:
+        """Refuse options of IPv4 that are malformed; the codec has validated IPv6's headers.
+
+        Returns whether they are well-formed.
+        """
         find_fault = _OPTION_FAULTS.get(len(datagram.dst))
         wrong = None if find_fault is None else find_fault(datagram.options)
-        if wrong is not None:
-            limit = self.paths.limit
-            self.paths.refuse_options(datagram, wrong, limit, now)
-            raise Discard(Reason.BAD_IP_OPTIONS)
+        if wrong is None:
+            return True
+        self.output.drop(Reason.BAD_IP_OPTIONS, frame, now)
+        self.paths.refuse_options(datagram, wrong, self.paths.limit, now)
+        return False
 
     def _tcp_datagram_arrives(self, datagram: Datagram, frame: Buffer, now: float) -> None:
         sport, dport, segment = decode_segment(datagram)

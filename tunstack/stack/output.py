@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tunstack.tcp.config import Config
     from tunstack.tcp.connection.fast_path import Write
     from tunstack.tcp.segment import Segment
+    from tunstack.wire import Reason
 
 _ESTABLISHED: Final = ESTABLISHED.value
 _UNLIMITED: Final = 1 << 30
@@ -223,6 +224,11 @@ class Output:
             self.tap(
                 Observation(self.epoch + now, "in", whole, before, after, str(verdict), windows)
             )
+
+    def drop(self, reason: Reason, packet: Buffer, now: float) -> None:
+        """Count a received packet as dropped, and report it: before the ICMP error about it."""
+        self.counters[reason] += 1
+        self.observe_in(packet, now, f"dropped: {reason.phrase}")
 
     def _whole(self, frame: Buffer) -> bytes:
         """Return the packet with its checksum, for the tap; large segments stay whole."""
