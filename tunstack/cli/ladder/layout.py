@@ -15,6 +15,7 @@ A line is a sequence of pieces, each with its style; without colour the text is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -158,7 +159,7 @@ class Layout:
             state = row.state.replace("->", self._symbols.to_right)
             line += [Piece(" "), Piece(state, "bold" if row.changed else "dim")]
         yield tuple(line)
-        for text in self._wrap((*rest, *row.details)):
+        for text in chain(self._wrap((*rest, *row.details)), *map(self._wrap, row.messages)):
             yield Piece(" " * (_PREFIX + 3)), Piece(text, colour)
         for number, text in enumerate(wrap(_printable(row.note), self._detail_width - 2)):
             mark = "  " if number else "! "
