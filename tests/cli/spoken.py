@@ -30,7 +30,12 @@ def authority() -> trustme.CA:
 
 
 @cache
-def contexts(name: str = "peer.test") -> tuple[ssl.SSLContext, ssl.SSLContext]:
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Of a client that trusts the authority, and of the server peer.test."""
+    return new_contexts()
+
+
+def new_contexts(name: str = "peer.test") -> tuple[ssl.SSLContext, ssl.SSLContext]:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority().issue_cert(name, f"www.{name}").configure_cert(server)
     client = ssl.create_default_context()
@@ -45,10 +50,16 @@ def tls_talk(
     question: bytes = b"GET / HTTP/1.1\r\n\r\n",
     answer: bytes = b"HTTP/1.1 200 OK\r\n\r\n",
     protocols: tuple[str, ...] = ("h2", "http/1.1"),
+    keylog: tuple[int, str] | None = None,
 ) -> list[Said]:
-    """The octets of a handshake, a request, an answer and both close_notify, by side."""
-    client_context, server_context = contexts()
-    for context in (client_context, server_context):
+    """The octets of a handshake, a request, an answer and both close_notify, by side.
+
+    `keylog` is for the client's keys (0) or the server's (1), and the file.
+    """
+    client_context, server_context = both = contexts() if keylog is None else new_contexts()
+    if keylog is not None:
+        both[keylog[0]].keylog_filename = keylog[1]
+    for context in both:
         context.maximum_version = newest
         context.set_alpn_protocols(list(protocols))
     said: list[Said] = []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from tunstack.apps import App, parse_app
+from tunstack.cli.keylog import KEYLOG
 from tunstack.cli.parameters import OUTPUT, STANDARD
 from tunstack.link.errors import SetupError
 from tunstack.link.multiqueue import MAX_QUEUES
@@ -146,7 +147,7 @@ def check_workers(workers: int | None, *, pcap: str | None, trace: bool) -> None
 
 def host_options(command: _Command) -> _Command:
     """The options of all commands that run a host: --mtu, --offload, --impair, --pcap..."""
-    for option in (SEED, TRACE, PCAP, IMPAIR, OFFLOAD, MTU):
+    for option in (SEED, TRACE, KEYLOG, PCAP, IMPAIR, OFFLOAD, MTU):
         command = option(command)
     return command
 

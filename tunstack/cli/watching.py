@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import trio
 
 from tunstack.cli.files import open_output, output_title
+from tunstack.cli.keylog import key_log
 from tunstack.cli.ladder import Ladder, step_from_observation, symbols_for
 from tunstack.cli.status import Failure, OutputClosed, print_error
 from tunstack.cli.terminal import console, print_lines, report_left_out
@@ -72,8 +73,9 @@ class _Capture:
     """
 
     def __init__(self, path: str | PathLike[str], program: str = "tunstack") -> None:
-        name = os.fspath(path)
+        self._name = name = os.fspath(path)
         self._program = program
+        self._keys = key_log()
         self._file = open_output(name)
         close_in_children(self._file, redirect_to_devnull)
         try:
@@ -90,6 +92,8 @@ class _Capture:
         if self._writer is None:
             return
         try:
+            if self._keys is not None and (keys := self._keys.take()):
+                self._writer.write_secrets(keys)
             self._writer.write(seen.packet, seen.time, seen.comment, seen.direction == "out")
         except OSError as error:
             print_error(self._program, f"the capture ends here: {error.strerror}")
@@ -100,6 +104,17 @@ class _Capture:
         self._writer = None
         with suppress(OSError):
             self._file.close()
+
+    def finish(self) -> None:
+        """Close the file, and write the TLS keys before its packets.
+
+        Raises:
+            Failure: the keys cannot be written.
+        """
+        complete = self._writer is not None
+        self.close()
+        if complete and self._keys is not None:
+            self._keys.put_first(self._name)
 
 
 class _Watcher:
@@ -148,7 +163,7 @@ class _Watcher:
             print_lines(self._console, self._ladder.flush())
             report_left_out(self._program, self._ladder.left_out)
         if self._capture is not None:
-            self._capture.close()
+            self._capture.finish()
 
     def _draw(self) -> None:
         while self._seen and self._ladder is not None:

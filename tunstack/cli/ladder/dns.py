@@ -1,6 +1,6 @@
 """Read DNS messages for the ladder (RFC 1035 section 4), with dnspython.
 
-Of a malformed message, what was read before the fault is shown. A message of more than 8 KiB has
+Of a malformed message, what was read before the fault is shown. A message of more than 4 KiB has
 its question shown only, as reading time grows with its size.
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PORT: Final = 53
 _HEADER: Final = 12
-_MOST_OCTETS: Final = 8192
+_MOST_OCTETS: Final = 4096
 _MOST_ANSWERS: Final = 4
 """Records of an answer that are shown; the others are counted."""
 _ADDRESSES: Final = ("A", "AAAA")
