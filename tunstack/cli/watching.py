@@ -12,6 +12,8 @@ import trio
 from tunstack.cli.files import open_output, output_title
 from tunstack.cli.keylog import key_log
 from tunstack.cli.ladder import Ladder, step_from_observation, symbols_for
+from tunstack.cli.ladder.timing import Timings
+from tunstack.cli.stats import print_timings
 from tunstack.cli.status import Failure, OutputClosed, print_error
 from tunstack.cli.terminal import console, print_lines, report_left_out
 from tunstack.link.forking import close_in_children
@@ -37,6 +39,7 @@ async def watching(
     *,
     pcap: str | PathLike[str] | None,
     trace: bool,
+    stats: bool = False,
     names: tuple[str, str] = ("peer", "tunstack"),
 ) -> AsyncIterator[Tap | None]:
     """Create the tap for a host; the end of the block writes and prints all of its packets.
@@ -45,16 +48,17 @@ async def watching(
         program: The prefix of messages.
         pcap: The file for the capture, `-` for standard output, or None.
         trace: Whether to draw the ladder on standard error.
+        stats: Whether to print the times of connections on standard error, at the end.
         names: Of its columns.
 
     Raises:
         Failure: the file cannot be written.
     """
-    if pcap is None and not trace:
+    if pcap is None and not trace and not stats:
         yield None
         return
     capture = None if pcap is None else _Capture(pcap, program)
-    watcher = _Watcher(capture, names if trace else None, program)
+    watcher = _Watcher(capture, names if trace else None, program, Timings() if stats else None)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watcher.draw_continuously)
@@ -124,17 +128,23 @@ class _Watcher:
         capture: The capture file, or None.
         names: Of the ladder's columns; None for no ladder.
         program: The prefix of messages.
+        timings: Collects the times of connections, or None.
     """
 
     def __init__(
-        self, capture: _Capture | None, names: tuple[str, str] | None, program: str
+        self,
+        capture: _Capture | None,
+        names: tuple[str, str] | None,
+        program: str,
+        timings: Timings | None,
     ) -> None:
         self._program = program
+        self._timings = timings
         self._capture = capture
         self._seen: deque[Observation] = deque()
         self._ladder: Ladder | None = None
+        self._console = console(stderr=True)
         if names is not None:
-            self._console = console(stderr=True)
             self._ladder = Ladder(
                 width=self._console.width, symbols=symbols_for(self._console.encoding), names=names
             )
@@ -143,17 +153,17 @@ class _Watcher:
         """Record a packet."""
         if self._capture is not None:
             self._capture.write(seen)
-        if self._ladder is not None:
+        if self._ladder is not None or self._timings is not None:
             self._seen.append(seen)
 
     async def draw_continuously(self) -> None:
         """Print queued packets at regular intervals."""
         idle = 0
-        while self._ladder is not None:
+        while self._ladder is not None or self._timings is not None:
             await trio.sleep(_INTERVAL)
             idle = 0 if self._seen else idle + 1
             self._draw()
-            if idle == _IDLE_INTERVALS:
+            if idle == _IDLE_INTERVALS and self._ladder is not None:
                 print_lines(self._console, self._ladder.flush())
 
     def finish(self) -> None:
@@ -162,10 +172,15 @@ class _Watcher:
         if self._ladder is not None:
             print_lines(self._console, self._ladder.flush())
             report_left_out(self._program, self._ladder.left_out)
+        if self._timings is not None and self._timings.connections:
+            print_timings(self._console, self._timings)
         if self._capture is not None:
             self._capture.finish()
 
     def _draw(self) -> None:
-        while self._seen and self._ladder is not None:
-            seen = self._seen.popleft()
-            print_lines(self._console, self._ladder.add(step_from_observation(seen)))
+        while self._seen:
+            step = step_from_observation(self._seen.popleft())
+            if self._ladder is not None:
+                print_lines(self._console, self._ladder.add(step))
+            if self._timings is not None:
+                self._timings.add(step)

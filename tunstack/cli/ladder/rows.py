@@ -72,7 +72,7 @@ class Rows:
         else:
             items = list(self._folder.add(self._other(step), plain=False))
         if step.fingerprint is not None:
-            _remember(self._times, step.fingerprint, step.time - self._start)
+            remember(self._times, step.fingerprint, step.time - self._start)
         return items
 
     @property
@@ -107,7 +107,7 @@ class Rows:
             items += self.flush()
             items.append(conversation)
         if step.fragment is not None:
-            _remember(self._fragments, step.fragment.key, conversation)
+            remember(self._fragments, step.fragment.key, conversation)
         words, details = step.words, step.details
         unit, size = _UNITS.get(step.protocol, ""), step.size
         if step.segment is not None and isinstance(conversation, Conversation):
@@ -223,7 +223,7 @@ def _from_and_to(step: Step) -> list[str]:
     return [f"from {step.source[0]}", f"to {step.destination[0]}"]
 
 
-def _remember(kept: dict[_K, _V], key: _K, value: _V) -> None:
+def remember(kept: dict[_K, _V], key: _K, value: _V) -> None:
     """Keep the latest of a bounded number of values."""
     kept.pop(key, None)
     if len(kept) >= _REMEMBERED:

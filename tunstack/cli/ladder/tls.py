@@ -173,9 +173,8 @@ class TlsStream:
             connection.finished = self._is_client
             return _encrypted("handshake", "handshake", length)
         if connection.version == _NEW and length == _ALERT_RECORD:
-            return Message(
-                "data", ("TLS application data", "encrypted"), ("as long as an alert",), size=length
-            )
+            title = "TLS application data", "encrypted"
+            return Message("alert", title, ("as long as an alert",), size=length)
         return Message("data", ("TLS application data", "encrypted"), plain=True, size=length)
 
     def _record(self, kind: int, body: bytes) -> list[Message]:

@@ -1,0 +1,104 @@
+"""``tunstack stats``: where the time of each connection of a capture went."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from tunstack.cli.files import input_title, read_packets
+from tunstack.cli.ladder import step_from_capture
+from tunstack.cli.ladder.timing import Timings
+from tunstack.cli.parameters import COLOR, INPUT
+from tunstack.cli.reporting import endpoint
+from tunstack.cli.status import USAGE, output_failure, print_error
+from tunstack.cli.terminal import console, report_left_out
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tunstack.cli.ladder.timing import Timing
+
+_PHASES: Final = ("look-up", "connect", "TLS", "first octet", "transfer", "total")
+_NOTHING: Final = "-"
+
+_EPILOG = """\b
+Examples:
+  tunstack run --stats -- curl https://peer.test/
+  tunstack run --pcap x.pcapng -- curl https://peer.test/
+  tunstack stats x.pcapng
+
+The phases are those of curl's --write-out, in milliseconds, but each is of its own, and only the
+total is of all: look-up of both families; connect, from the SYN to the acknowledgment of the
+SYN,ACK; TLS, to the client's Finished; first octet, to the server's first after the request, which
+may be of a TLS session ticket; transfer, to its last octet. The numbers are those of tunstack
+trace.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("file", type=INPUT)
+@COLOR
+def stats(file: str, color: bool | None) -> int:
+    """Print where the time of each TCP connection of FILE (pcap or pcapng) went; - is standard
+    input."""
+    skipped: Counter[str] = Counter()
+    timings = Timings()
+    message = ""
+    try:
+        for packet in read_packets(file, skipped):
+            timings.add(step_from_capture(packet.time, packet.packet, packet.comment))
+    except ValueError as error:
+        message = str(error)
+    except OSError as error:
+        if output_failure(error):
+            raise
+        message = f"cannot read {input_title(file)}: {error.strerror}"
+    if timings.connections:
+        print_timings(console(color=color), timings)
+    elif not message:
+        message = f"{input_title(file)} has no TCP connection from its beginning on"
+    if timings.unopened:
+        skipped["of TCP connections joined midway"] = timings.unopened
+    report_left_out("tunstack stats", skipped)
+    if message:
+        print_error("tunstack stats", message)
+        return USAGE
+    return 0
+
+
+def print_timings(page: Console, timings: Timings) -> None:
+    """Print a table of the connections, a row each."""
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", width=min(page.width, 100))
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("connection, times in ms", ratio=1, overflow="fold")
+    for phase in _PHASES:
+        table.add_column(phase, justify="right", max_width=8)
+    for timing in timings.connections:
+        total = timing.ended or _time(timing.phases[-1])
+        cells = [_time(phase) for phase in timing.phases[:-1]]
+        style = "red" if timing.ended else "bold"
+        table.add_row(str(timing.number), _to(timing), *cells, Text(total, style))
+    page.print(table)
+
+
+def _to(timing: Timing) -> Text:
+    """Whom it was to: by name, with the address below."""
+    address, port = timing.server
+    if not timing.name:
+        return Text(endpoint(address, port))
+    return Text.assemble(endpoint(timing.name, port), "\n", (address, "dim"))
+
+
+def _time(seconds: float | None) -> str:
+    """Milliseconds, with three digits at least."""
+    if seconds is None:
+        return _NOTHING
+    milliseconds = seconds * 1000
+    for most, digits in ((10, 3), (100, 2), (1000, 1)):
+        if milliseconds < most:
+            return f"{milliseconds:.{digits}f}"
+    return f"{milliseconds:.0f}"
