@@ -1,0 +1,1 @@
+"""Resolves names over a host's own sockets."""
