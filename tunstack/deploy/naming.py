@@ -60,14 +60,16 @@ def own_addresses(addresses: Iterable[AddressLike]) -> list[str]:
 async def serving_names(
     host: Host, names: Names, addresses: Iterable[AddressLike]
 ) -> AsyncIterator[None]:
-    """Serve names on port 53 of a host while the block runs.
+    """Serve names on port 53 of a host while the block runs; the host knows them itself, too.
 
     What the block raises comes out as it is: the nursery is for the server alone.
     """
     manager = trio.open_nursery()
     nursery = await manager.__aenter__()
     try:
-        await _start(nursery, host, names.at(own_addresses(addresses)))
+        known = names.at(own_addresses(addresses))
+        await _start(nursery, host, known)
+        host.use_nameservers(names=known)
         yield
     finally:
         nursery.cancel_scope.shield = True
