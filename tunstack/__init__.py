@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from tunstack.deploy.workers.child import Worker
     from tunstack.deploy.workers.opening import open_workers
     from tunstack.deploy.workers.parent import Workers
+    from tunstack.dns.names import Names
+    from tunstack.dns.server import DnsServer
     from tunstack.host.host import Host
     from tunstack.link.base import Link
     from tunstack.link.errors import SetupError
@@ -94,6 +96,8 @@ __all__ = [
     "open_workers",
     "Workers",
     "Worker",
+    "Names",
+    "DnsServer",
     "Socket",
     "Config",
     "Limits",
@@ -137,6 +141,8 @@ _MODULES = {
             "open_host",
             "open_namespace",
         ),
+        "dns.names": ("Names",),
+        "dns.server": ("DnsServer",),
         "stack.observation": ("Observation",),
         "socket": ("Socket",),
         "tcp.config": ("Config",),

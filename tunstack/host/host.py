@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from socket import SocketKind
     from types import TracebackType
 
+    from tunstack.dns.names import Names
     from tunstack.ip.address import Interface
     from tunstack.link.base import Link
     from tunstack.link.plan import AddressLike
+    from tunstack.resolver.resolver import Resolver
     from tunstack.stack.flow import TcpInfo
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
@@ -108,6 +110,8 @@ class Host(Loop):
         super().__init__(link, stack)
         if tap is not None:
             stack.set_tap(self._guarded(tap))
+        self._rng = rng
+        self._resolver: Resolver | None = None
         self._failures: list[BaseException] = []
         self._link_raises = False
         self._manager: Any = None
@@ -279,8 +283,9 @@ class Host(Loop):
         So any library that uses trio talks through it, unchanged: what it makes with
         `trio.socket.socket`, and what it makes with `socket.socket` and hands to
         `trio.socket.from_stdlib_socket`. UNIX and netlink sockets and the like, and what already
-        has a descriptor, are the kernel's. So are names that want a look-up, and what is done in
-        threads that are not trio's; see :mod:`tunstack.socket.factory`.
+        has a descriptor, are the kernel's. So is what is done in threads that are not trio's; and
+        names that want a look-up, unless :meth:`use_nameservers` was called before. See
+        :mod:`tunstack.socket.factory`.
 
         Args:
             others: What to do for internet families and types that the host does not support
@@ -294,6 +299,60 @@ class Host(Loop):
         with installed(self, others):
             yield
 
+    # Names
+
+    @property
+    def resolver(self) -> Resolver | None:
+        """What looks up names on the host's network; None: trio does, on the machine's."""
+        return self._resolver
+
+    def use_nameservers(
+        self,
+        *nameservers: str,
+        names: Names | None = None,
+        port: int = 53,
+        timeout: float = 1.0,
+        rounds: int = 3,
+    ) -> Resolver:
+        """Look up names by DNS over the host itself, from now on.
+
+        So do :meth:`open_tcp_stream`, the host's sockets where they are given a name, and within a
+        block of :meth:`socket_factory` that begins afterwards `trio.socket.getaddrinfo` and
+        `trio.open_tcp_stream`.
+
+        Args:
+            nameservers: Their addresses; by default the first address that is not ours of each of
+                our networks, which is the kernel's.
+            names: Names that are known without asking; what is in their zones is asked for nowhere.
+                In a namespace with names, hosts know those already.
+            port: Of the name servers.
+            timeout: Seconds to wait for an answer to the first query; twice as many in each round.
+            rounds: How often each name server is asked.
+
+        Raises:
+            ValueError: what is no address.
+            SetupError: dnspython is not installed.
+        """
+        import tunstack.dns  # noqa: F401 # It says what to install.
+        from tunstack.resolver.resolver import Resolver
+
+        self._resolver = Resolver(
+            self,
+            nameservers or self._neighbours(),
+            rng=self._rng,
+            names=names,
+            port=port,
+            timeout=timeout,
+            rounds=rounds,
+        )
+        return self._resolver
+
+    def _neighbours(self) -> list[str]:
+        """The first address of each network that is not ours."""
+        first = [(each.network[1], each.network[2]) for each in self.addresses]
+        own = {each.ip for each in self.addresses}
+        return [str(one if one not in own else other) for one, other in first]
+
     async def open_tcp_stream(
         self,
         host: str,
@@ -305,8 +364,9 @@ class Host(Loop):
         """Connect to `host` and `port`; the counterpart of `trio.open_tcp_stream`.
 
         Args:
-            host: An address, or a name for trio's resolver. Of several addresses each is tried,
-                beside the one before when that has taken 0.25 s (RFC 8305).
+            host: An address, or a name for the host's resolver, or else trio's. Of several
+                addresses each is tried, beside the one before when that has taken 0.25 s (RFC
+                8305).
             port: From 1 to 65535.
             local_address: Which of our addresses to connect from; by default the one that RFC 6724
                 prefers.
@@ -342,7 +402,9 @@ class Host(Loop):
             found: list[tuple[int, tuple[Any, ...]]] = [(_family_of(host), (host, port))]
         except ValueError:
             kind = trio.socket.SOCK_STREAM
-            looked_up = await trio.socket.getaddrinfo(host, port, family, kind)
+            by = self._resolver
+            look_up = trio.socket.getaddrinfo if by is None else by.getaddrinfo
+            looked_up = await look_up(host, port, family, kind)
             found = [(each[0], each[4]) for each in looked_up]
         suited = [each for each in found if self.has_family(each[0]) and family in (0, each[0])]
         if not suited:

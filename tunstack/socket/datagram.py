@@ -196,7 +196,8 @@ class DatagramSocket(HostSocket):
         return sockaddr(self._udp.remote, self._udp.remote_port, self._family)
 
     async def _resolved(self, address: AddressFormat) -> tuple[Address, int]:
-        return await resolved(address, self._family, v6only=self._state.v6only)
+        resolver = self._endpoint.resolver
+        return await resolved(address, self._family, v6only=self._state.v6only, resolver=resolver)
 
     async def bind(self, address: AddressFormat) -> None:
         """Take a local address and port; ``"0.0.0.0"`` and 0 stand for any.

@@ -226,7 +226,9 @@ class PingSocket(trio.socket.SocketType):
         try:
             packed = ip_address(host.partition("%")[0]).packed
         except ValueError:
-            found = await trio.socket.getaddrinfo(host, port, self._family, SOCK_DGRAM)
+            resolver = self._endpoint.resolver
+            look_up: Any = trio.socket if resolver is None else resolver
+            found = await look_up.getaddrinfo(host, port, self._family, SOCK_DGRAM)
             packed = ip_address(str(found[0][4][0]).partition("%")[0]).packed
         if len(packed) != len(wildcard):
             raise os_error(errno.EAFNOSUPPORT)

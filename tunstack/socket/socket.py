@@ -146,7 +146,12 @@ class Socket(Surface):
 
     async def _resolved_to_bind(self, address: AddressFormat) -> tuple[Address, int]:
         with self._mapped_is_invalid():
-            return await resolved(address, self._state.family, v6only=self._state.v6only)
+            return await self._resolved(address)
+
+    async def _resolved(self, address: AddressFormat) -> tuple[Address, int]:
+        state = self._state
+        resolver = state.endpoint.resolver
+        return await resolved(address, state.family, v6only=state.v6only, resolver=resolver)
 
     @contextmanager
     def _mapped_is_invalid(self) -> Iterator[None]:
@@ -230,7 +235,7 @@ class Socket(Surface):
 
     async def _begin(self, address: AddressFormat, *, early: bool) -> Flow:
         self._state.check_open()
-        remote, port = await resolved(address, self._state.family, v6only=self._state.v6only)
+        remote, port = await self._resolved(address)
         self._state.check_open()
         if self._state.connecting:
             raise os_error(errno.EALREADY)
