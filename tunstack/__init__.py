@@ -16,9 +16,9 @@ each other, and host and socket share a layer (import-linter checks it: see pypr
 
     cli                     the command line (click, rich)
     bench                   benchmarks: servers, load generators, lossy paths
-    apps                    echo, discard, chargen, http: over any trio stream
+    apps                    echo, discard, chargen, http, https, ASGI: over any trio stream
     plot                    time-sequence diagrams and charts, as SVG
-    deploy | simulator      namespaces, bridges, workers | two stacks on a virtual clock
+    deploy | simulator      namespaces, workers, certificates | two stacks on a virtual clock
     host : socket           the trio event loop and the host; trio's sockets over it
     stack | path            one TCP/IP endpoint | impairments, bridges, captures
     wire | link             bytes to validated values and back | TUN devices, namespaces, memory
@@ -65,6 +65,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # Type checkers recognise the name; importing typing is slow.
 if TYPE_CHECKING:
+    from tunstack.deploy.authority import Authority
     from tunstack.deploy.bridge import Bridge, HostBridge, open_bridge, open_host_bridge
     from tunstack.deploy.namespace import Namespace, open_host, open_namespace
     from tunstack.deploy.workers.child import Worker
@@ -116,12 +117,14 @@ __all__ = [
     "Bridge",
     "open_host_bridge",
     "HostBridge",
+    "Authority",
     "SetupError",
 ]
 
 _MODULES = {
     name: module
     for module, names in {
+        "deploy.authority": ("Authority",),
         "deploy.bridge": (
             "Bridge",
             "HostBridge",

@@ -14,6 +14,13 @@ def test_the_apps_have_the_ports_they_have_by_custom() -> None:
         "discard": 9,
         "chargen": 19,
         "http": 80,
+        "https": 443,
+        "https-expired": 4431,
+        "https-wrong-name": 4432,
+        "https-self-signed": 4433,
+        "https-stalled": 4434,
+        "https-damaged": 4435,
+        "https-unclosed": 4436,
     }
 
 
@@ -29,8 +36,8 @@ def test_parse_app_reads_a_name_and_a_port(text: str, expected: tuple[str, int])
 def test_an_unknown_app_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="gopher") as caught:
         parse_app("gopher:70")
-    assert str(caught.value) == (
-        "no app is called 'gopher'; there are echo (7), discard (9), chargen (19), http (80)"
+    assert str(caught.value).startswith(
+        "no app is called 'gopher'; there are echo (7), discard (9), chargen (19), http (80), https"
     )
 
 

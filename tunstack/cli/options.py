@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from tunstack.apps import App, parse_app
+from tunstack.apps import App, parse_serve
 from tunstack.cli.keylog import KEYLOG
 from tunstack.cli.parameters import OUTPUT, STANDARD
 from tunstack.link.errors import SetupError
@@ -24,7 +24,7 @@ _Command = TypeVar("_Command", bound="Callable[..., Any]")
 def read_apps(
     _context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
 ) -> tuple[tuple[App, int], ...]:
-    """Read every APP[:PORT], and import what the apps need.
+    """Read everything that is to be served, and import what it needs.
 
     Raises:
         click.BadParameter: no such app, no such port, a port twice, a package that is missing.
@@ -32,16 +32,18 @@ def read_apps(
     apps: dict[int, App] = {}
     for text in texts:
         try:
-            app, port = parse_app(text)
-            _ = app.handler  # Missing packages are reported now, not at the first connection.
+            parsed = parse_serve(text)
+            for app, _ in parsed:
+                app.check()  # Missing packages are reported now, not at the first connection.
         except (ValueError, SetupError) as error:
             raise click.BadParameter(str(error)) from None
-        if port in apps:
-            raise click.BadParameter(
-                f"{apps[port].name} and {app.name} cannot both have port {port}:"
-                f" write {app.name}:PORT for another"
-            )
-        apps[port] = app
+        for app, port in parsed:
+            if port in apps:
+                raise click.BadParameter(
+                    f"{apps[port].name} and {app.name} cannot both have port {port}:"
+                    f" write {app.name}:PORT for another"
+                )
+            apps[port] = app
     return tuple((app, port) for port, app in apps.items())
 
 

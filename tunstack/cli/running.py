@@ -14,7 +14,7 @@ from tunstack.cli.status import Failure, OutputClosed, output_failure, print_err
 from tunstack.link.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
     from tunstack import Host, Namespace, TcpInfo, Workers
 
@@ -96,7 +96,12 @@ async def _until_signal(main: Callable[[], Awaitable[int]], ignore: Callable[[in
 
 
 async def run_inside(
-    namespace: Namespace, command: tuple[str, ...], host: str, *, stdout: int | None = None
+    namespace: Namespace,
+    command: tuple[str, ...],
+    host: str,
+    *,
+    stdout: int | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> int:
     """Run a command in a namespace, with the other end's address in TUNSTACK_HOST.
 
@@ -105,6 +110,7 @@ async def run_inside(
         command: The program and its arguments.
         host: The other end's address.
         stdout: The descriptor of its standard output; None for ours.
+        environment: Further variables of its environment.
 
     Returns:
         Its exit status; 128 + N when signal N ended it.
@@ -112,10 +118,10 @@ async def run_inside(
     Raises:
         Failure: it cannot be executed.
     """
-    environment = {**os.environ, "TUNSTACK_HOST": host}
+    variables = {**os.environ, **(environment or {}), "TUNSTACK_HOST": host}
     try:
         result = await namespace.run_process(
-            command, stdin=None, stdout=stdout, check=False, env=environment
+            command, stdin=None, stdout=stdout, check=False, env=variables
         )
     except FileNotFoundError:
         raise Failure(f"{command[0]}: no such command", _NOT_FOUND) from None
