@@ -58,23 +58,35 @@ def over_tls(context: ssl.SSLContext, serve: Callable[[TlsStream], Awaitable[Non
 
 
 class _OutgoingOf:
-    """A context that remembers where the octets to send are, for `trio.SSLStream` to use."""
+    """A context that remembers where the octets to send are, for `trio.SSLStream` to use.
+
+    Attributes:
+        bio: The octets to send.
+        incoming: Those received.
+    """
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
         self.bio: ssl.MemoryBIO | None = None
+        self.incoming: ssl.MemoryBIO | None = None
 
     def wrap_bio(
         self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, **options: Any
     ) -> ssl.SSLObject:
         """As of `ssl.SSLContext`."""
-        self.bio = outgoing
+        self.bio, self.incoming = outgoing, incoming
         return self._context.wrap_bio(incoming, outgoing, **options)
 
 
 async def _send_alert(stream: trio.abc.Stream, outgoing: _OutgoingOf) -> None:
-    """Send what OpenSSL has left to send, if it has, and end the connection."""
+    """Send what OpenSSL has left to send, if it has, and end the connection.
+
+    A peer that has ended its half without close_notify has most likely closed: an alert about that
+    would meet a RST.
+    """
     if outgoing.bio is None or not (alert := outgoing.bio.read()):
+        return
+    if outgoing.incoming is not None and outgoing.incoming.eof:
         return
     with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
         with trio.move_on_after(_CLOSE_SECONDS):

@@ -138,14 +138,16 @@ def stdout_beside(*outputs: str | None) -> int | None:
     return 2 if STANDARD in outputs else None
 
 
-def check_workers(workers: int | None, *, pcap: str | None, trace: bool) -> None:
+def check_workers(
+    workers: int | None, *, pcap: str | None, trace: bool, stats: bool = False
+) -> None:
     """Refuse options that exclude workers.
 
     Raises:
         click.UsageError: there is one.
     """
-    if workers is not None and (pcap is not None or trace):
-        option = "--trace" if pcap is None else "--pcap"
+    if workers is not None and (pcap is not None or trace or stats):
+        option = "--pcap" if pcap is not None else "--trace" if trace else "--stats"
         raise click.UsageError(f"{option} sees the packets of one process: leave out --workers")
 
 

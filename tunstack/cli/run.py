@@ -48,6 +48,7 @@ Examples:
   tunstack run -- curl http://{ADDRESS}/
   tunstack run -- curl https://{ADDRESS}/
   tunstack run --trace -- ping -c 3 {ADDRESS}
+  tunstack run --stats -- curl https://peer.test/
   tunstack run --pcap x.pcapng -- curl -o f http://{ADDRESS}/bytes/1000000
   tunstack run --pcap - -- curl http://{ADDRESS}/ | tunstack trace -
   tunstack run --impair loss=1%,delay=20ms -- ab -n 9 http://{ADDRESS}/
@@ -85,6 +86,11 @@ standard error.
     help="Whether tunstack is a DNS server too, on port 53, which COMMAND finds in its"
     " /etc/resolv.conf; it is by default.",
 )
+@click.option(
+    "--stats",
+    is_flag=True,
+    help="Print at the end where the time of each TCP connection went, on standard error.",
+)
 @host_options
 @IPV6
 @WORKERS
@@ -100,6 +106,7 @@ def run(
     offload: bool,
     pcap: str | None,
     trace: bool,
+    stats: bool,
     seed: int | None,
     ipv6: bool,
     workers: int | None,
@@ -124,7 +131,7 @@ def run(
     environment: dict[str, str] = {}
     identities: dict[str, Identity] = {}
     running = False
-    check_workers(workers, pcap=pcap, trace=trace)
+    check_workers(workers, pcap=pcap, trace=trace, stats=stats)
 
     async def run_and_settle(
         namespace: tunstack.Namespace, host: tunstack.Host | tunstack.Workers
@@ -141,7 +148,9 @@ def run(
 
     async def in_this_process() -> int:
         async with (
-            watching("tunstack run", pcap=pcap, trace=trace, names=("kernel", "tunstack")) as tap,
+            watching(
+                "tunstack run", pcap=pcap, trace=trace, stats=stats, names=("kernel", "tunstack")
+            ) as tap,
             tunstack.open_namespace(known) as namespace,
             namespace.open_host(
                 *addresses,

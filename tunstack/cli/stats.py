@@ -61,9 +61,14 @@ def stats(file: str, color: bool | None) -> int:
         print_timings(console(color=color), timings)
     elif not message:
         message = f"{input_title(file)} has no TCP connection from its beginning on"
-    if timings.unopened:
-        skipped["of TCP connections joined midway"] = timings.unopened
     report_left_out("tunstack stats", skipped)
+    if timings.unopened:
+        several = timings.unopened > 1
+        print_error(
+            "tunstack stats",
+            f"{timings.unopened} TCP connection{'s are' if several else ' is'} left out:"
+            f" {'their' if several else 'its'} beginning was not seen",
+        )
     if message:
         print_error("tunstack stats", message)
         return USAGE

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from tunstack.cli.ladder.conversation import Conversation, Flow
 from tunstack.cli.ladder.reader import Reader
 from tunstack.cli.ladder.rows import remember
-from tunstack.tcp.segment import ACK, RST, SYN
+from tunstack.tcp.segment import ACK, FIN, RST, SYN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,11 +38,13 @@ class LookUp:
         name: The name.
         begin: Of the first query.
         end: Of the last answer; None without one.
+        used: Whether a connection was opened because of it.
     """
 
     name: str
     begin: float
     end: float | None = None
+    used: bool = False
 
 
 @dataclass(slots=True)
@@ -145,7 +147,8 @@ class Timings:
             return
         timing = Timing(self._count, step.source, step.destination, step.time)
         lookup = self._addresses.pop(step.destination[0], None)
-        if lookup is not None and step.time - (lookup.end or step.time) <= _LATEST:
+        fresh = lookup is not None and step.time - (lookup.end or step.time) <= _LATEST
+        if lookup is not None and fresh and not lookup.used:
             timing.lookup = lookup
             timing.name = lookup.name
             self._names.pop(lookup.name, None)
@@ -172,19 +175,24 @@ class _Watched:
         self._timing = timing
         self._accepted = False
         self._tls = False
+        self._ending = False
         self._asked = False
 
     def add(self, step: Step, segment: Segment, messages: Sequence[Message]) -> None:
         timing, time = self._timing, step.time
         from_client = step.source == timing.client
+        self._ending |= bool(segment.flags & FIN)
         if segment.flags & RST:
-            if not timing.ended:
+            # One that answers what comes after a close is usual: the program was done.
+            if not timing.ended and not self._ending:
                 timing.ended = "refused" if timing.connected is None else "reset"
             return
         if segment.flags & SYN:
             self._accepted |= not from_client
         elif from_client and self._accepted and timing.connected is None and segment.flags & ACK:
             timing.connected = time
+            if timing.lookup is not None:
+                timing.lookup.used = True
         if not segment.payload:
             return
         for message in messages:
