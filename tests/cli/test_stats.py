@@ -206,7 +206,7 @@ def test_the_table_has_a_row_each_in_80_columns(
     assert lines[1].split()[0] == "#"
     rows = {line.split()[0]: line.split() for line in lines if line[:2].strip().isdigit()}
     assert rows["2"] == ["2", "peer.test:443", "12.30", "24.60", "36.90", "36.90", "0.000", "123.0"]
-    assert rows["3"][2:] == ["12.30", "24.60", "-", "24.60", "49.20", "110.7"]
+    assert rows["3"][2:] == ["12.30", "24.60", "-", "24.60", "49.20", "123.0"]
     assert rows["5"] == ["5", "198.51.100.2:80", *"-----", "refused"]
     # A long name is folded, whole.
     assert "".join(line[2:30].strip() for line in lines).count("zone.example.test:80") == 1
