@@ -209,7 +209,7 @@ def test_the_table_has_a_row_each_in_80_columns(
     assert rows["3"][2:] == ["12.30", "24.60", "-", "24.60", "49.20", "123.0"]
     assert rows["5"] == ["5", "198.51.100.2:80", *"-----", "refused"]
     # A long name is folded, whole.
-    assert "".join(line[2:30].strip() for line in lines).count("zone.example.test:80") == 1
+    assert "".join(line[2:33].strip() for line in lines).count("zone.example.test:80") == 1
 
 
 def test_nothing_to_tell_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

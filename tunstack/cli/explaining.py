@@ -82,7 +82,7 @@ class _Connection:
             return "The connection is gone at this side: RST."
         if segment.flags & SYN:
             return _of_syn(segment)
-        if self.phase == OPENING and after != before:
+        if after == "ESTABLISHED" != before:
             return "Our SYN is acknowledged: both sides are ESTABLISHED."
         if segment.flags & FIN or after not in (before, "ESTABLISHED"):
             self.phase = CLOSING
@@ -104,23 +104,27 @@ class _Connection:
         if "ServerHello" in kinds:
             return "Keys are agreed; the certificate follows, already encrypted."
         if "handshake" in kinds and not ours:
-            line = "The certificate is verified: Finished, by the client."
             self._asked = "data" in kinds
-            return f"{line[:-1]}, and the request." if self._asked else line
+            more = "and the request" if self._asked else "by the client"
+            return f"The certificate is verified: Finished, {more}."
         return ""
 
     def _of_data(self, segment: Segment, before: str, after: str, *, ours: bool) -> str:
         if segment.payload:
             if self.phase != CLOSING:
                 self.phase = TALKING
-            return self._of_payload(ours=ours)
+            line = self._of_payload(ours=ours)
+            if segment.flags & FIN:
+                return f"{line[:-1]}, and the FIN: {_side(ours=ours)} sends no more."
+            late = ours and before == after == "CLOSE-WAIT"
+            return "Data after the client's FIN, in CLOSE-WAIT." if late else line
         if after != before or segment.flags & FIN:
-            line = _OURS.get(after) if ours else _THEIRS.get((before, after))
-            return line or "A FIN, which its receiver acknowledges."
+            known = _OURS.get(after) if ours else _THEIRS.get((before, after))
+            return known or "A FIN, which its receiver acknowledges."
         if ours and after == "CLOSE-WAIT":
             return "The FIN is acknowledged: in CLOSE-WAIT we may still send."
         if ours and after == "TIME-WAIT":
-            return "The FIN is acknowledged; if this is lost, it comes again."
+            return "The FIN is acknowledged. If this ACK is lost, the FIN comes again."
         return "All octets before this number have arrived."
 
     def _of_payload(self, *, ours: bool) -> str:
@@ -129,13 +133,15 @@ class _Connection:
             again = "More of the" if self._asked else "The"
             self._asked = True
             return f"{again} request{hidden}."
-        if self.phase == CLOSING:
-            return "Data after the client's FIN, in CLOSE-WAIT."
         if self._tls and not self._asked:
             return "Session tickets, encrypted: a later handshake can be shorter."
         again = "More of the" if self._answered else "The"
         self._answered = True
         return f"{again} answer{hidden}."
+
+
+def _side(*, ours: bool) -> str:
+    return "our side" if ours else "the kernel's side"
 
 
 def _of_syn(segment: Segment) -> str:
