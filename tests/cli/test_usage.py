@@ -19,7 +19,7 @@ NETWORK = ("--address", "198.51.100.2/24")
     [
         (["fly"], r"tunstack: No such command 'fly' \(see tunstack --help\)"),
         (["run"], r"tunstack run: Missing argument 'COMMAND...' \(see tunstack run --help\)"),
-        (["run", "--fast", "true"], r"tunstack run: No such option:? '?--fast'? \(see"),
+        (["run", "--xyzzy", "true"], r"tunstack run: No such option:? '?--xyzzy'? \(see"),
         (["run", "--mtu", "67", "true"], r"tunstack run: .*'--mtu': 67 is not in the range"),
         (["run", "--serve", "gopher", "true"], r"run: .* 'gopher'; there are echo \(7\), discard"),
         (["run", "--serve", "http:x", "true"], r"run: .* 'x' in 'http:x' is not a port"),

@@ -141,7 +141,7 @@ APPS: Final[Mapping[str, App]] = MappingProxyType(
             App("echo", 7, "sends back what it receives (RFC 862)"),
             App("discard", 9, "discards what it receives (RFC 863)"),
             App("chargen", 19, "sends lines of characters until you close (RFC 864)"),
-            App("dns", 53, "answers what --name and --zone say, over UDP too (RFC 1035)"),
+            App("dns", 53, "answers for --name and --zone (RFC 1035)"),
             App("http", 80, "/, /bytes/N, and PUT or POST to /sha256 (HTTP/1.1)"),
             App("https", 443, "the same over TLS (HTTP/1.1 and HTTP/2)", certificate=""),
             *_BAD_HTTPS,

@@ -124,7 +124,7 @@ class _Connection:
         if ours and after == "CLOSE-WAIT":
             return "The FIN is acknowledged: in CLOSE-WAIT we may still send."
         if ours and after == "TIME-WAIT":
-            return "The FIN is acknowledged. If this ACK is lost, the FIN comes again."
+            return "The FIN is acknowledged; if this is lost, the FIN comes again."
         return "All octets before this number have arrived."
 
     def _of_payload(self, *, ours: bool) -> str:
