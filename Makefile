@@ -21,7 +21,7 @@ TOOLS := ab curl h2load ip iperf3 nmap node nsenter nstat openssl ping setpriv s
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: $(or $(wildcard $(STAMP)),$(DEMO_STAMP)) ## curl a page from tunstack's web server, explained packet by packet
+demo: $(or $(wildcard $(STAMP)),$(DEMO_STAMP)) ## from a name to a page over TLS, by curl, explained packet by packet
 	@.ci/system-tools curl
 	@$(BIN)/tunstack demo $(ARGS)
 

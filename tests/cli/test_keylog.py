@@ -217,6 +217,23 @@ async def test_curl_logs_its_keys_and_the_capture_has_them(
 
 
 @pytest.mark.kernel
+@pytest.mark.parametrize("to", ["file", "pipe"])
+def test_tshark_shows_the_request_of_a_run_without_further_options(
+    to: str, tmp_path: Path, require_tool: Callable[[str], str]
+) -> None:
+    """Of a pipe as well: our own server logs its keys before it sends what needs them."""
+    url, path = "https://peer.test/bytes/7", tmp_path / "x.pcapng"
+    output = str(path) if to == "file" else "-"
+    command = [sys.executable, "-m", "tunstack", "run", "--keylog", str(tmp_path / "keys")]
+    command += ["--pcap", output, "--", require_tool("curl"), "-sS", "--http1.1", url]
+    done = subprocess.run(command, check=True, capture_output=True, timeout=60)
+    if to == "pipe":
+        path.write_bytes(done.stdout)
+    found = decrypted(require_tool("tshark"), path, "http.request.full_uri", "http.response.code")
+    assert found[:2] == [url, "200"]
+
+
+@pytest.mark.kernel
 def test_the_option_reaches_the_command_and_ends_with_it(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
@@ -192,6 +193,14 @@ def test_a_message_of_64_kib_has_its_question_read_only() -> None:
     assert message.title[1] == "A peer.test"
     assert message.answers == ()
     assert f"{len(wire)} bytes" in message.details
+
+
+def test_without_dnspython_there_is_no_more_than_the_identifier(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "dns.message", None)
+    message = read_dns(query().to_wire())
+    assert message.words == ("DNS query", "id 4660", "not read: dnspython is missing")
 
 
 def wires() -> list[bytes]:

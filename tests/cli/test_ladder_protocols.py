@@ -439,6 +439,17 @@ MALFORMED = [
     ipv4_packet(icmp_bytes(3, 3, 0, ipv6_packet(bytes(8), next_header=17)), protocol=ICMP),
     ipv4_packet(tcp_bytes(bytes((8, 10)) + bytes(10), b"data"), flags=0x2000),
     packet_of(udp(bytes(40), identification=5)),
+    packet_of(udp(b"\x12\x34\x81\x80\0\1\0\1\0\0\0\0\4peer\4test\0\0\1\0\1", dport=53)),
+    ipv4_packet(tcp_bytes(payload=b"\0\x20" + bytes(32), flags=ACK, dport=53)),
+    ipv6_packet(
+        tcp_bytes(
+            payload=b"\x16\3\1\0\x40\1\0\0\x3c\3\3" + bytes(60),
+            flags=ACK,
+            addresses=KERNEL_6 + OURS_6,
+        ),
+        next_header=6,
+    ),
+    ipv4_packet(tcp_bytes(payload=b"\x15\3\3\0\2\2\x28\x17\3\3\0\x13", flags=ACK)),
 ]
 
 

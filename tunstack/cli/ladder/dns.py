@@ -36,6 +36,8 @@ def read_dns(data: bytes) -> Message:
         details = [*_header(message), *_records(message)] if answers else _of_query(message)
         if len(data) > _MOST_OCTETS:
             details = [*_header(message), f"{len(data)} bytes"]
+    except ModuleNotFoundError:
+        return Message(kind, (f"DNS {kind}", identifier), ("not read: dnspython is missing",))
     except Exception as error:  # dnspython has errors of many classes, and not only its own.
         title, details, message = (f"DNS {kind}", identifier), [], None
         wrong = _name_of(error)
