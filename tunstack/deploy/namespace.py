@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tunstack.link.base import Link
     from tunstack.link.netns import NetworkNamespace
     from tunstack.link.plan import AddressLike, PeerLike
+    from tunstack.link.tun import TunLink
     from tunstack.path.impair import Impairments, ImpairmentsLike
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
@@ -83,7 +84,7 @@ async def open_host(
 
 
 def _host_on(
-    tun: Link,
+    tun: TunLink,
     addresses: Iterable[AddressLike],
     ways: tuple[Impairments, Impairments],
     seed: int | None,
@@ -101,6 +102,7 @@ def _host_on(
         config=config,
         congestion=congestion,
         limits=limits,
+        excluded=tun.kernel_addresses,
     )
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final, Literal, cast, final
+from typing import TYPE_CHECKING, Any, Final, Literal, final
 
 import trio
 
@@ -20,7 +20,7 @@ from tunstack.host.happy_eyeballs import first_connected, interleaved
 from tunstack.host.loop import Loop
 from tunstack.ip.family import FAMILIES
 from tunstack.link.errors import SetupError
-from tunstack.link.plan import Place, parse_place
+from tunstack.link.plan import check_places, parse_place
 from tunstack.path.impaired import ImpairedLink
 from tunstack.socket import Socket
 from tunstack.socket.factory import installed
@@ -29,12 +29,11 @@ from tunstack.tcp.congestion import congestion_control
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
-    from ipaddress import IPv4Interface
     from types import TracebackType
 
     from tunstack.ip.address import Interface
     from tunstack.link.base import Link
-    from tunstack.link.plan import AddressLike
+    from tunstack.link.plan import AddressLike, Place
     from tunstack.stack.flow import TcpInfo
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
@@ -63,7 +62,8 @@ class Host(Loop):
     Args:
         link: What carries its packets; the host closes it.
         addresses: Its own, each with the length of its network's prefix: ``"198.51.100.2/24"``; or
-            whole networks, ``"198.51.100.0/24"``.
+            whole networks, ``"198.51.100.0/24"``, of which it has every address. Those that it does
+            not use cost nothing.
         seed: For everything random in it, so that a run can be repeated; unpredictable if None.
         tap: Called with an `Observation` of every packet. It must be quick. If it raises, it is not
             called again.
@@ -72,9 +72,11 @@ class Host(Loop):
         congestion: Its congestion control, instead of the one in `config`: a name, ``"cubic"`` or
             ``"reno"``, or what makes one of your own, a class that does what
             :class:`tunstack.tcp.congestion.CongestionControl` says.
+        excluded: Addresses in whole networks that are not its own: the kernel's on a TUN device.
 
     Raises:
-        ValueError: no address, or one that is malformed; no congestion control of that name.
+        ValueError: no address, or one that is malformed, or two that overlap; a network without an
+            address that is left for it; no congestion control of that name.
     """
 
     def __init__(
@@ -87,15 +89,15 @@ class Host(Loop):
         config: Config | None = None,
         limits: Limits | None = None,
         congestion: str | CongestionFactory | None = None,
+        excluded: Iterable[str] = (),
     ) -> None:
-        places = [_parsed(address) for address in addresses]
-        if not places:
-            raise ValueError("a host needs at least one address")
+        places = _parsed(addresses)
         rng = random.SystemRandom() if seed is None else random.Random(seed)
         stack = Stack(
-            cast("list[IPv4Interface]", [place.interface for place in places]),
+            [place.interface for place in places],
             link.mtu,
             rng=rng,
+            excluded=[ip_address(each).packed for each in excluded],
             config=config,
             limits=limits,
             offload=link.offload,
@@ -118,7 +120,7 @@ class Host(Loop):
 
     @property
     def addresses(self) -> tuple[Interface, ...]:
-        """Its own addresses, with their networks."""
+        """Its own addresses, with their networks; ``198.51.100.0/24`` is a whole network."""
         return self.stack.interfaces
 
     @property
@@ -471,11 +473,15 @@ def _family_of(address: str) -> int:
     return trio.socket.AF_INET if version == 4 else trio.socket.AF_INET6
 
 
-def _parsed(address: AddressLike) -> Place:
+def _parsed(addresses: Iterable[AddressLike]) -> list[Place]:
     try:
-        return parse_place(address)
+        places = [parse_place(address) for address in addresses]
+        check_places(places)
     except SetupError as error:
         raise ValueError(str(error)) from None
+    if not places:
+        raise ValueError("a host needs at least one address")
+    return places
 
 
 def _without_cancelled(error: BaseException | None) -> list[BaseException]:

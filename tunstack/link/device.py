@@ -46,12 +46,19 @@ class AddressRequest(NamedTuple):
     Attributes:
         address: The kernel's own.
         prefix: Bits of the network's prefix.
-        ours: Our address in that network, or one of them.
+        ours: Our address in that network; the network's own where all others are ours.
     """
 
     address: str
     prefix: int
     ours: str
+
+    @property
+    def whole(self) -> bool:
+        """Whether every other address of the network is ours."""
+        ours = _packed(self.ours)
+        after = 8 * len(ours) - self.prefix
+        return after > 1 and int.from_bytes(ours, "big") & (1 << after) - 1 == 0
 
 
 class TunRequest(NamedTuple):
@@ -95,7 +102,9 @@ at an MTU of 1500, and 11,738 at an MTU of 576.
 """
 
 
-def make_tun(request: TunRequest, more_flags: int = 0) -> tuple[int, str, int, bool]:
+def make_tun(
+    request: TunRequest, more_flags: int = 0
+) -> tuple[int, str, int, bool, tuple[str, ...]]:
     """Create the device, or attach to a persistent one of that name, and bring it up.
 
     A device that has an address of a family keeps it, and one that is up is left as it is: so a
@@ -106,8 +115,9 @@ def make_tun(request: TunRequest, more_flags: int = 0) -> tuple[int, str, int, b
         more_flags: TUNSETIFF flags beside IFF_TUN, IFF_NO_PI and IFF_VNET_HDR.
 
     Returns:
-        A descriptor (which the caller closes), the device's name, its MTU in octets, and whether
-        offload is enabled, so that its packets have a virtio header.
+        A descriptor (which the caller closes), the device's name, its MTU in octets, whether
+        offload is enabled, so that its packets have a virtio header, and the kernel's addresses on
+        it.
 
     Raises:
         SetupError: with one line that says what to do.
@@ -127,8 +137,8 @@ def make_tun(request: TunRequest, more_flags: int = 0) -> tuple[int, str, int, b
     except OSError as error:
         raise _attach_error(request, error, exists, more_flags) from error
     try:
-        _configure(device, request, is_new=not exists)
-        return os.dup(device.fileno()), device.name, device.mtu, offload
+        kernel = _configure(device, request, is_new=not exists)
+        return os.dup(device.fileno()), device.name, device.mtu, offload, kernel
     except OSError as error:
         raise SetupError(
             f"cannot configure the device {device.name}: {error}: "
@@ -216,8 +226,12 @@ def is_in_use(name: str) -> bool:
     return bool(answer[1])
 
 
-def _configure(device: Any, request: TunRequest, *, is_new: bool) -> None:
-    """Set the device's MTU, its addresses of families of which it has none, and IFF_UP."""
+def _configure(device: Any, request: TunRequest, *, is_new: bool) -> tuple[str, ...]:
+    """Set the device's MTU, its addresses of families of which it has none, and IFF_UP.
+
+    Returns:
+        The kernel's addresses on it, but for link-local ones.
+    """
     if request.mtu is not None and device.mtu != request.mtu:
         device.mtu = request.mtu
     index = socket.if_nametoindex(device.name)
@@ -227,12 +241,14 @@ def _configure(device: Any, request: TunRequest, *, is_new: bool) -> None:
             with suppress(OSError):  # A kernel without IPv6.
                 netlink.generate_no_address(index)
         has = [each for each in netlink.addresses() if each.interface == index and _is_global(each)]
+        kernel = [_text(each.local) for each in has]
         for wanted in request.held:
             own = [each for each in has if each.family == _family(wanted.address)]
             if own:
                 _check_held(device.name, wanted, own)
             else:
                 _add_address(netlink, index, wanted)
+                kernel.append(wanted.address)
         if not _flags(control, device.name) & IFF_UP:
             netlink.set_up(index)
         for network, prefix in request.routes:
@@ -244,6 +260,7 @@ def _configure(device: Any, request: TunRequest, *, is_new: bool) -> None:
     # The carrier of a device that was up before comes on now. The kernel takes note of it in its
     # own time, and drops what it sends until then; to ask for the link's state makes it do so.
     is_in_use(device.name)
+    return tuple(kernel)
 
 
 def _add_address(netlink: Netlink, index: int, wanted: AddressRequest) -> None:
@@ -299,7 +316,8 @@ def check_overlap(request: TunRequest) -> None:
                 raise SetupError(
                     f"{_text(each.local)} is already an address of {name}: choose another network"
                 )
-            if each.prefix >= wanted.prefix and _shares(each.peer, ours, each.prefix):
+            bits = wanted.prefix if wanted.whole else each.prefix
+            if each.prefix >= wanted.prefix and _shares(each.peer, ours, bits):
                 name = socket.if_indextoname(each.interface)
                 raise SetupError(
                     f"{wanted.ours} is in the network {_network(each)} of {name}, "

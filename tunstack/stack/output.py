@@ -14,7 +14,7 @@ from tunstack.wire.fast import segment6 as lean6
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Container
 
     from tunstack.ip.datagram import Address, Buffer
     from tunstack.ip.demux import FourTuple
@@ -50,7 +50,7 @@ class Output:
 
     def __init__(
         self,
-        local: Collection[Address],
+        local: Container[Address],
         counters: Counter[str],
         tap: Callable[[Observation], None] | None,
         *,

@@ -40,6 +40,7 @@ class Assignment:
         config: The host's.
         limits: The host's.
         ways: The impairments of both directions.
+        excluded: Addresses in the host's networks that are the kernel's.
     """
 
     number: int
@@ -53,6 +54,7 @@ class Assignment:
     config: Config | None
     limits: Limits | None
     ways: tuple[Impairments, Impairments]
+    excluded: tuple[str, ...]
 
 
 class Ready(NamedTuple):

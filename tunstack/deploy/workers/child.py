@@ -107,6 +107,7 @@ async def _run_host(
         seed=seed,
         config=assignment.config,
         limits=assignment.limits,
+        excluded=assignment.excluded,
     )
 
     limit = PeerRateLimit(_MAX_FORWARDED_PER_SECOND, b"")

@@ -123,6 +123,7 @@ async def run_workers(
             config,
             limits,
             ways,
+            queues.kernel_addresses,
         )
     except BaseException:
         queues.close()
