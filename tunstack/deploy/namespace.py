@@ -18,7 +18,7 @@ from tunstack.path.impaired import ImpairedLink
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
     from tunstack.deploy.workers.opening import Service
     from tunstack.deploy.workers.parent import Workers
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tunstack.path.impair import Impairments, ImpairmentsLike
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
+    from tunstack.stack.profile import Profile
     from tunstack.tcp.config import Config
     from tunstack.tcp.congestion import CongestionFactory
 
@@ -42,6 +43,7 @@ async def open_host(
     seed: int | None = None,
     tap: Callable[[Observation], None] | None = None,
     config: Config | None = None,
+    profiles: Mapping[str, Profile] | None = None,
     congestion: str | CongestionFactory | None = None,
     limits: Limits | None = None,
     impair: ImpairmentsLike = None,
@@ -63,6 +65,8 @@ async def open_host(
         seed: Of all randomness in the host, so that a run can be repeated.
         tap: Called with an `Observation` of every packet.
         config: The initial configuration of connections.
+        profiles: What differs from that in connections from some of the host's addresses, by
+            address or prefix: ``{"198.51.100.16/28": Profile(mss=536, ttl=128)}``.
         congestion: Their congestion control, as :class:`Host` takes it.
         limits: The limits of all connections together.
         impair: The path's impairments: a text such as ``"loss=1%,delay=20ms"`` or `Impairments` for
@@ -73,13 +77,15 @@ async def open_host(
 
     Raises:
         SetupError: one line that says what to do.
-        ValueError: `impair` is invalid.
+        ValueError: `impair` is invalid; a profile of a prefix in which the host has no address.
     """
     await trio.lowlevel.checkpoint()
     ways = both_ways(impair)
     addresses = addresses or default_addresses(mtu)
     tun = open_tun(*addresses, name=name, peer=peer, mtu=mtu, offload=offload)
-    async with _host_on(tun, addresses, ways, seed, tap, config, congestion, limits) as host:
+    async with _host_on(
+        tun, addresses, ways, seed, tap, config, profiles, congestion, limits
+    ) as host:
         yield host
 
 
@@ -90,6 +96,7 @@ def _host_on(
     seed: int | None,
     tap: Callable[[Observation], None] | None,
     config: Config | None,
+    profiles: Mapping[str, Profile] | None,
     congestion: str | CongestionFactory | None,
     limits: Limits | None,
 ) -> Host:
@@ -100,6 +107,7 @@ def _host_on(
         seed=seed,
         tap=tap,
         config=config,
+        profiles=profiles,
         congestion=congestion,
         limits=limits,
         excluded=tun.kernel_addresses,
@@ -156,6 +164,7 @@ class Namespace:
         mtu: int | None = None,
         seed: int | None = None,
         config: Config | None = None,
+        profiles: Mapping[str, Profile] | None = None,
         limits: Limits | None = None,
         impair: ImpairmentsLike = None,
         offload: bool = True,
@@ -173,6 +182,7 @@ class Namespace:
             addresses,
             seed=seed,
             config=config,
+            profiles=profiles,
             limits=limits,
             ways=ways,
             on_message=on_message,
@@ -189,6 +199,7 @@ class Namespace:
         seed: int | None = None,
         tap: Callable[[Observation], None] | None = None,
         config: Config | None = None,
+        profiles: Mapping[str, Profile] | None = None,
         congestion: str | CongestionFactory | None = None,
         limits: Limits | None = None,
         impair: ImpairmentsLike = None,
@@ -200,7 +211,9 @@ class Namespace:
         tun = await self.network.open_tun(
             *addresses, name=name, peer=peer, mtu=mtu, offload=offload
         )
-        async with _host_on(tun, addresses, ways, seed, tap, config, congestion, limits) as host:
+        async with _host_on(
+            tun, addresses, ways, seed, tap, config, profiles, congestion, limits
+        ) as host:
             yield host
 
     def socket(self, *args: Any, **kwargs: Any) -> trio.socket.SocketType:

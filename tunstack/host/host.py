@@ -18,9 +18,8 @@ import trio
 
 from tunstack.host.happy_eyeballs import first_connected, interleaved
 from tunstack.host.loop import Loop
+from tunstack.host.places import parsed_places, profiles_by_network
 from tunstack.ip.family import FAMILIES
-from tunstack.link.errors import SetupError
-from tunstack.link.plan import check_places, parse_place
 from tunstack.path.impaired import ImpairedLink
 from tunstack.socket import Socket
 from tunstack.socket.factory import installed
@@ -28,15 +27,16 @@ from tunstack.stack.stack import Stack
 from tunstack.tcp.congestion import congestion_control
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
     from tunstack.ip.address import Interface
     from tunstack.link.base import Link
-    from tunstack.link.plan import AddressLike, Place
+    from tunstack.link.plan import AddressLike
     from tunstack.stack.flow import TcpInfo
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
+    from tunstack.stack.profile import Profile
     from tunstack.tcp.config import Config
     from tunstack.tcp.congestion import CongestionFactory
 
@@ -73,10 +73,14 @@ class Host(Loop):
             ``"reno"``, or what makes one of your own, a class that does what
             :class:`tunstack.tcp.congestion.CongestionControl` says.
         excluded: Addresses in whole networks that are not its own: the kernel's on a TUN device.
+        profiles: What differs from `config` in connections from some of its addresses, by address
+            or prefix: ``{"198.51.100.16/28": Profile(mss=536)}``. Of several with an address, that
+            of the longest prefix applies.
 
     Raises:
         ValueError: no address, or one that is malformed, or two that overlap; a network without an
-            address that is left for it; no congestion control of that name.
+            address that is left for it; a profile of a prefix in which it has none; no congestion
+            control of that name.
     """
 
     def __init__(
@@ -90,8 +94,9 @@ class Host(Loop):
         limits: Limits | None = None,
         congestion: str | CongestionFactory | None = None,
         excluded: Iterable[str] = (),
+        profiles: Mapping[str, Profile] | None = None,
     ) -> None:
-        places = _parsed(addresses)
+        places = parsed_places(addresses)
         rng = random.SystemRandom() if seed is None else random.Random(seed)
         stack = Stack(
             [place.interface for place in places],
@@ -99,6 +104,7 @@ class Host(Loop):
             rng=rng,
             excluded=[ip_address(each).packed for each in excluded],
             config=config,
+            profiles=profiles_by_network(profiles),
             limits=limits,
             offload=link.offload,
         )
@@ -471,17 +477,6 @@ def _family_of(address: str) -> int:
     """Return AF_INET or AF_INET6; raises ValueError for what is no address."""
     version = ip_address(address.partition("%")[0]).version
     return trio.socket.AF_INET if version == 4 else trio.socket.AF_INET6
-
-
-def _parsed(addresses: Iterable[AddressLike]) -> list[Place]:
-    try:
-        places = [parse_place(address) for address in addresses]
-        check_places(places)
-    except SetupError as error:
-        raise ValueError(str(error)) from None
-    if not places:
-        raise ValueError("a host needs at least one address")
-    return places
 
 
 def _without_cancelled(error: BaseException | None) -> list[BaseException]:

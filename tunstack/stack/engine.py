@@ -47,12 +47,13 @@ from tunstack.wire.fast import syn as lean_syn
 from tunstack.wire.fast import syn6 as lean_syn6
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from random import Random
 
     from tunstack.ip.address import Interface, Network
     from tunstack.ip.datagram import Address, Buffer, Datagram
     from tunstack.stack.observation import Observation
+    from tunstack.stack.profile import Profile
 
 _ESTABLISHED: Final = State.ESTABLISHED.value
 _ACCEPTED: Final = Verdict.ACCEPTED
@@ -108,6 +109,7 @@ class Engine:
         rng: Random,
         excluded: Iterable[Address] = (),
         config: Config | None = None,
+        profiles: Mapping[Network, Profile] | None = None,
         limits: Limits | None = None,
         tap: Callable[[Observation], None] | None = None,
         offload: bool = False,
@@ -121,6 +123,7 @@ class Engine:
             rng: Source of all random numbers and secrets.
             excluded: Addresses in these networks that are not ours.
             config: Defaults for connections; its `mss` is cut to what `mtu` allows.
+            profiles: What differs from that in connections from some of our addresses, by prefix.
             limits: The limits of the host.
             tap: Called with an observation of each packet.
             offload: Whether packets have a virtio header: then segments may be larger
@@ -131,14 +134,18 @@ class Engine:
 
         Raises:
             ValueError: `mtu` is too small for an address among `interfaces`; a network has no
-                address left.
+                address left; none of our addresses is in the prefix of a profile.
         """
         self.mtu = mtu
+        addresses = Addresses(interfaces, excluded)
+        for network in profiles or ():
+            if not addresses.have(network):
+                raise ValueError(f"the profile of {network}: no address of the host is in it")
         secret = rng.randbytes(32)
-        configs = Configs(mtu, offload=offload)
+        configs = Configs(mtu, offload=offload, profiles=profiles)
         config = configs.base(config or Config())
         context = Context(
-            Addresses(interfaces, excluded),
+            addresses,
             configs,
             config,
             limits or Limits(),

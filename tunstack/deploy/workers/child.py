@@ -108,6 +108,7 @@ async def _run_host(
         config=assignment.config,
         limits=assignment.limits,
         excluded=assignment.excluded,
+        profiles=assignment.profiles,
     )
 
     limit = PeerRateLimit(_MAX_FORWARDED_PER_SECOND, b"")
