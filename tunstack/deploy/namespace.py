@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, final
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from tunstack.stack.profile import Profile
     from tunstack.tcp.config import Config
     from tunstack.tcp.congestion import CongestionFactory
+
+_FORWARDING: Final = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 
 
 @asynccontextmanager
@@ -141,12 +143,25 @@ async def open_namespace() -> AsyncIterator[Namespace]:
 class Namespace:
     """A private network namespace with hosts and the kernel; see :func:`open_namespace`.
 
+    There may be several hosts, on networks that do not overlap. From the second one on the kernel
+    is the router between them: it forwards packets of both families (``net.ipv4.ip_forward``,
+    ``net.ipv6.conf.all.forwarding``); :meth:`sysctl` switches that off again.
+
     Attributes:
         network: The namespace below; its `open_tun` opens a TUN device that no host is on.
     """
 
     def __init__(self, kernel: NetworkNamespace) -> None:
         self.network = kernel
+        self._hosts = 0
+
+    def _add_host(self) -> None:
+        """Make the kernel a router when there is a second host."""
+        self._hosts += 1
+        if self._hosts == 2:
+            for name in _FORWARDING:
+                with suppress(FileNotFoundError):  # A kernel without that family.
+                    self.sysctl(name, 1)
 
     @property
     def pid(self) -> int:
@@ -176,6 +191,7 @@ class Namespace:
         queues = await self.network.open_queues(
             workers, *addresses, name=name, peer=peer, mtu=mtu, offload=offload
         )
+        self._add_host()
         async with run_workers(
             service,
             queues,
@@ -211,6 +227,7 @@ class Namespace:
         tun = await self.network.open_tun(
             *addresses, name=name, peer=peer, mtu=mtu, offload=offload
         )
+        self._add_host()
         async with _host_on(
             tun, addresses, ways, seed, tap, config, profiles, congestion, limits
         ) as host:
