@@ -113,6 +113,45 @@ async def test_the_kernel_reaches_every_address_of_a_network_but_its_own(
         nursery.cancel_scope.cancel()
 
 
+@each_family
+async def test_every_address_answers_pings_and_datagrams(ns: Namespace, family: Family) -> None:
+    """From the address that was asked; and there nobody's port is reported unreachable."""
+    addresses = [client(family, number) for number in (1, 77, 200)]
+    async with (
+        ns.open_host("198.51.100.0/24", "2001:db8::/64") as host,
+        trio.open_nursery() as nursery,
+    ):
+        server = host.socket(family.number, trio.socket.SOCK_DGRAM)
+        await server.bind(("", 7))
+
+        async def answer() -> None:
+            option = {
+                IPV4: (trio.socket.IPPROTO_IP, 8),  # IP_PKTINFO
+                IPV6: (trio.socket.IPPROTO_IPV6, trio.socket.IPV6_RECVPKTINFO),
+            }
+            server.setsockopt(*option[family], 1)
+            while True:
+                data, ancillary, _, peer = await server.recvmsg(100, 100)
+                await server.sendmsg([data], ancillary, 0, peer)
+
+        nursery.start_soon(answer)
+        for address in addresses:
+            pinged = await ns.run_process(
+                ["ping", "-c1", "-W5", address], capture_stdout=True, check=False
+            )
+            assert b" 0% packet loss" in pinged.stdout
+            with ns.socket(family.number, trio.socket.SOCK_DGRAM) as sock:
+                await sock.connect((address, 7))
+                await sock.send(b"who?")
+                assert await sock.recv(100) == b"who?"
+            with ns.socket(family.number, trio.socket.SOCK_DGRAM) as sock:
+                await sock.connect((address, 8))
+                await sock.send(b"nobody")
+                with pytest.raises(ConnectionRefusedError):
+                    await sock.recv(100)
+        nursery.cancel_scope.cancel()
+
+
 async def test_65536_addresses_cost_no_memory(ns: Namespace) -> None:
     """Resident memory grows by less than 2 MiB, where an object for each would take 10."""
     before = resident()
@@ -240,6 +279,24 @@ async def test_one_host_alone_makes_the_kernel_no_router(ns: Namespace) -> None:
 
 
 # Profiles
+
+
+@each_family
+async def test_a_ping_is_answered_with_the_ttl_of_the_profile(
+    ns: Namespace, family: Family
+) -> None:
+    profiles = {
+        client(family, 5): tunstack.Profile.windows(),
+        client(family, 6): tunstack.Profile(ttl=9, hop_limit=11),
+    }
+    seen = []
+    async with ns.open_host("198.51.100.0/24", "2001:db8::/64", profiles=profiles):
+        for number in (4, 5, 6):
+            pinged = await ns.run_process(
+                ["ping", "-c1", "-W5", client(family, number)], capture_stdout=True, check=False
+            )
+            seen += re.findall(r"ttl=(\d+)", pinged.stdout.decode())
+    assert seen == ["64", "128", "9" if family is IPV4 else "11"]
 
 
 async def test_the_kernel_meets_the_profile_of_an_address(ns: Namespace) -> None:

@@ -25,6 +25,9 @@ _OF_FAMILY: Final[dict[int, tuple[tuple[str, str], ...]]] = {
     6: (("ttl", "hop_limit"), ("tos", "traffic_class")),
 }
 """By version: fields that are another one's value in a connection of that family."""
+_TTL_OF_SIZE: Final = {4: "ttl", 16: "hop_limit"}
+"""The field by octets of an address."""
+_DEFAULT_TTL: Final[int] = Config().ttl
 _KEPT: Final = 256
 """Configurations that are remembered of each family; a host has few."""
 
@@ -94,6 +97,14 @@ class Configs:
                 known.clear()
             found = known[config] = self._fit(config, family_of(local))
         return found
+
+    def ttl(self, local: Address) -> int:
+        """Return the TTL, or hop limit, of what is sent from `local` but not by a connection."""
+        own = None if self._profiles is None else self._profiles.get(local)
+        default = _DEFAULT_TTL
+        if own is not None:
+            default = own.profile.parameters.get(_TTL_OF_SIZE[len(local)], default)
+        return default
 
     def _profiled(self, config: Config, profiled: _Profiled, local: Address) -> Config:
         known = profiled.fitted
