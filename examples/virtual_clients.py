@@ -1,6 +1,8 @@
 """250 clients with an address each load a page from Python's http.server, in both families.
 
     python examples/virtual_clients.py
+
+The host has every address of two networks but the kernel's. The server logs who asks.
 """
 
 import subprocess
@@ -11,16 +13,13 @@ import trio
 import tunstack
 
 SERVER = [sys.executable, "-um", "http.server", "80", "--bind", "::"]
+NETWORKS = ("198.51.100.0/24", "2001:db8::/64")
 CLIENTS = {"198.51.100.1": "198.51.100.{:d}", "2001:db8::1": "2001:db8::{:x}"}
 
 
 async def main() -> None:
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    async with (
-        tunstack.open_namespace() as ns,
-        ns.open_host("198.51.100.0/24", "2001:db8::/64") as host,
-    ):
-        process = await ns.open_process(SERVER, **pipes)
+    async with tunstack.open_namespace() as ns, ns.open_host(*NETWORKS) as host:
+        process = await ns.open_process(SERVER, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert process.stdout is not None
         async with process.stdout:
             log = await process.stdout.receive_some()  # It serves.

@@ -12,6 +12,7 @@ import pytest
 from tests.families import each_family
 from tunstack.ip.address import packed
 from tunstack.ip.family import IPV4, IPV6
+from tunstack.stack.limits import Limits
 from tunstack.stack.profile import Profile
 from tunstack.stack.stack import Stack
 from tunstack.tcp.segment import ACK, RST, SYN, Segment
@@ -218,6 +219,21 @@ def test_whoever_connects_to_an_address_meets_its_profile(family: Family) -> Non
     [*sent(stack)]
     [(datagram, answer)] = arrive(stack, KERNEL[family], SOME[family], seq=9, flags=ACK)
     assert (datagram.ttl, answer.flags) == (128, RST)
+
+
+@each_family
+def test_a_syn_cookie_has_the_profile_and_is_recognised_by_it(family: Family) -> None:
+    """The window scale is among what a cookie is a hash of."""
+    profiles = {ip_network(NETWORKS[family]): Profile.windows()}
+    stack = stack_with(profiles=profiles, limits=Limits(syncookies="always"))
+    stack.bind(None, PORT, reuse=True)
+    listener = stack.listen(None, PORT, 5)
+    [(datagram, answer)] = arrive(stack, KERNEL[family], SOME[family], mss=1400)
+    assert (datagram.ttl, stack.statistics()["syncookies_sent"]) == (128, 1)
+    arrive(stack, KERNEL[family], SOME[family], seq=2, ack=answer.seq + 1, flags=ACK)
+    flow: Any = listener.accept()
+    assert flow.config.ttl == 128
+    assert stack.statistics()["syncookies_failed"] == 0
 
 
 @pytest.mark.parametrize(
