@@ -308,7 +308,7 @@ async def test_at_the_end_no_process_is_left() -> None:
 async def test_a_host_may_have_a_bad_path_of_its_own() -> None:
     options: dict[str, Any] = {"impair": BAD, "seed": 4}
     async with tunstack.open_namespace() as ns, ns.open_host(**options) as host:
-        (listener,) = await host.open_tcp_listeners(7)
+        listener, _ = await host.open_tcp_listeners(7)
         client = await connect(ns, (RIGHT, 7))
         received = await exchange(client, await listener.accept())
         statistics = host.statistics()

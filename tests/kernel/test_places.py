@@ -24,7 +24,7 @@ EXCHANGE = '''
         """Have our data echoed by a kernel socket, and a kernel socket's by us."""
         results = []
         async with trio.open_nursery() as nursery:
-            (listener,) = await nursery.start(host.serve_tcp, echo.handler, 0)
+            listener, *_ = await nursery.start(host.serve_tcp, echo.handler, 0)
             with kernel_socket() as client:
                 await client.connect((str(host.addresses[0].ip), listener.socket.getsockname()[1]))
                 nursery.start_soon(say, client)
