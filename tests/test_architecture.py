@@ -75,7 +75,7 @@ def test_the_package_keeps_every_contract() -> None:
 
 
 LAYERS = "Imports point down the layers"
-CORE = "tcp and ip do no I/O, and have no clock or chance of their own"
+CORE = "tcp, udp and ip do no I/O, and have no clock or chance of their own"
 STACK = "stack does no I/O, and has no clock or chance of its own"
 WIRE = "wire does no I/O, and of tcp and ip knows the values that pass between"
 DPKT = "Only wire parses with dpkt; path.pcapng has its capture formats"
@@ -125,7 +125,7 @@ def test_what_is_used_of_a_module_is_found() -> None:
     assert uses(source, "random") == {"Random"}
 
 
-@pytest.mark.parametrize("part", ["tcp/**/*.py", "ip/**/*.py", "stack/*.py"])
+@pytest.mark.parametrize("part", ["tcp/**/*.py", "udp/*.py", "ip/**/*.py", "stack/*.py"])
 def test_the_core_gets_time_and_randomness_as_arguments(part: str) -> None:
     """Both modules have parts that are harmless: the type of what is given, and names of errors."""
     paths = list((ROOT / "tunstack").glob(part))
@@ -166,9 +166,6 @@ PAIRS = {
     },
     "tunstack.socket.state": {
         "tunstack.socket.notices": "the tasks that wait for its acknowledgements and errors",
-    },
-    "tunstack.socket.socket": {
-        "tunstack.socket.stdlib": "the same socket, as the standard library's class",
     },
 }
 """Files that import each other: a subject, and its rules with what they are. No others may."""

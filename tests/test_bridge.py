@@ -6,6 +6,8 @@ import hashlib
 import os
 import random
 import signal
+import socket
+import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,7 +17,8 @@ import pytest
 import trio
 
 import tunstack
-from tunstack.deploy.bridge import LEFT, RIGHT
+from tunstack.cli.ladder import read_packet
+from tunstack.deploy.bridge import LEFT, LEFT6, RIGHT, RIGHT6
 from tunstack.path.pcapng import read_capture
 
 if TYPE_CHECKING:
@@ -30,9 +33,18 @@ def contents(size: int) -> bytes:
     return random.Random(size).randbytes(size)
 
 
+ENDS = {"IPv4": (LEFT, RIGHT), "IPv6": (LEFT6, RIGHT6)}
+
+each_family = pytest.mark.parametrize("family", ENDS)
+
+
+def family_of(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 async def listening(namespace: tunstack.Namespace, address: str) -> trio.SocketListener:
     """A kernel's listener."""
-    sock = namespace.socket()
+    sock = namespace.socket(family_of(address))
     await sock.bind((address, 0))
     sock.listen()
     return trio.SocketListener(sock)
@@ -40,7 +52,7 @@ async def listening(namespace: tunstack.Namespace, address: str) -> trio.SocketL
 
 async def connect(namespace: tunstack.Namespace, address: tuple[str, int]) -> trio.SocketStream:
     """A kernel's connection."""
-    sock = namespace.socket()
+    sock = namespace.socket(family_of(address[0]))
     await sock.connect(address)
     return trio.SocketStream(sock)
 
@@ -69,10 +81,12 @@ async def exchange(one: trio.SocketStream, other: trio.SocketStream) -> tuple[by
     return received[0], received[1]
 
 
-async def test_two_kernels_exchange_data_across_a_bad_path_intact() -> None:
+@each_family
+async def test_two_kernels_exchange_data_across_a_bad_path_intact(family: str) -> None:
+    _, right = ENDS[family]
     async with tunstack.open_bridge(BAD, seed=1) as bridge:
-        listener = await listening(bridge.right, RIGHT)
-        client = await connect(bridge.left, (RIGHT, listener.socket.getsockname()[1]))
+        listener = await listening(bridge.right, right)
+        client = await connect(bridge.left, (right, listener.socket.getsockname()[1]))
         received = await exchange(client, await listener.accept())
         statistics = bridge.statistics()
     assert received == (contents(300_000), contents(200_000))
@@ -83,13 +97,15 @@ async def test_two_kernels_exchange_data_across_a_bad_path_intact() -> None:
 
 
 @pytest.mark.parametrize("end", ["left", "right"])
+@each_family
 async def test_a_host_of_ours_stands_in_place_of_either_kernel(
-    end: Literal["left", "right"],
+    end: Literal["left", "right"], family: str
 ) -> None:
+    address = ENDS[family][end == "right"]
     async with tunstack.open_host_bridge(BAD, end=end, seed=1) as bridge:
-        assert str(bridge.host.addresses[0].ip) == (LEFT if end == "left" else RIGHT)
-        (listener,) = await bridge.host.open_tcp_listeners(7)
-        client = await connect(bridge.kernel, (str(bridge.host.addresses[0].ip), 7))
+        assert address in [str(each.ip) for each in bridge.host.addresses]
+        (listener,) = await bridge.host.open_tcp_listeners(7, host=address)
+        client = await connect(bridge.kernel, (address, 7))
         received = await exchange(client, await listener.accept())
         statistics = bridge.statistics()
     assert received == (contents(300_000), contents(200_000))
@@ -97,6 +113,9 @@ async def test_a_host_of_ours_stands_in_place_of_either_kernel(
     # What came out of the host is what it was asked to send, and more.
     assert statistics[f"{ours}_delivered_bytes"] > 300_000
 
+
+UDP_SEGMENT = 103
+"""A socket option of UDP (linux/udp.h)."""
 
 WHOLE = "delay=3ms,jitter=1ms,rate=100mbit,limit=200kB"
 
@@ -109,10 +128,14 @@ async def frames(kernel: tunstack.Namespace) -> tuple[int, int]:
     return int(columns[1]), int(columns[9])
 
 
-async def test_two_kernels_exchange_large_segments_across_a_path_with_offload() -> None:
+@each_family
+async def test_two_kernels_exchange_large_segments_across_a_path_with_offload(
+    family: str,
+) -> None:
+    _, right = ENDS[family]
     async with tunstack.open_bridge(WHOLE, seed=1, offload=True) as bridge:
-        listener = await listening(bridge.right, RIGHT)
-        client = await connect(bridge.left, (RIGHT, listener.socket.getsockname()[1]))
+        listener = await listening(bridge.right, right)
+        client = await connect(bridge.left, (right, listener.socket.getsockname()[1]))
         received = await exchange(client, await listener.accept())
         incoming, outgoing = await frames(bridge.right)
         statistics = bridge.statistics()
@@ -124,12 +147,14 @@ async def test_two_kernels_exchange_large_segments_across_a_path_with_offload() 
 
 
 @pytest.mark.parametrize("end", ["left", "right"])
+@each_family
 async def test_a_host_of_ours_exchanges_large_segments_across_a_path_with_offload(
-    end: Literal["left", "right"],
+    end: Literal["left", "right"], family: str
 ) -> None:
+    address = ENDS[family][end == "right"]
     async with tunstack.open_host_bridge(WHOLE, end=end, seed=1, offload=True) as bridge:
-        (listener,) = await bridge.host.open_tcp_listeners(7)
-        client = await connect(bridge.kernel, (str(bridge.host.addresses[0].ip), 7))
+        (listener,) = await bridge.host.open_tcp_listeners(7, host=address)
+        client = await connect(bridge.kernel, (address, 7))
         received = await exchange(client, await listener.accept())
         incoming, outgoing = await frames(bridge.kernel)
     assert received == (contents(300_000), contents(200_000))
@@ -137,12 +162,16 @@ async def test_a_host_of_ours_exchanges_large_segments_across_a_path_with_offloa
     assert outgoing < 300_000 // 1448
 
 
-async def test_a_capture_of_large_segments_has_the_packets_of_a_wire(tmp_path: Path) -> None:
+@each_family
+async def test_a_capture_of_large_segments_has_the_packets_of_a_wire(
+    tmp_path: Path, family: str
+) -> None:
+    _, right = ENDS[family]
     file = tmp_path / "x.pcapng"
     with file.open("wb") as capture:
         async with tunstack.open_bridge(WHOLE, offload=True, capture=capture) as bridge:
-            listener = await listening(bridge.right, RIGHT)
-            client = await connect(bridge.left, (RIGHT, listener.socket.getsockname()[1]))
+            listener = await listening(bridge.right, right)
+            client = await connect(bridge.left, (right, listener.socket.getsockname()[1]))
             await exchange(client, await listener.accept())
             statistics = bridge.statistics()
     sizes = [len(packet.packet) for packet in read_capture(file)]
@@ -172,6 +201,44 @@ async def test_what_befalls_packets_one_by_one_is_not_to_be_had_with_offload(
             pass
 
 
+@pytest.mark.parametrize("offload", [False, True])
+@each_family
+async def test_udp_segmentation_offload_crosses_a_bridge(
+    offload: bool, family: str, tmp_path: Path
+) -> None:
+    """UDP with a gso_size: 20 datagrams in one packet where segmentation is offloaded."""
+    _, right = ENDS[family]
+    file = tmp_path / "x.pcapng"
+    with file.open("wb") as capture:
+        async with tunstack.open_bridge(offload=offload, capture=capture) as bridge:
+            receiver = bridge.right.socket(family_of(right), socket.SOCK_DGRAM)
+            await receiver.bind((right, 0))
+            sender = bridge.left.socket(family_of(right), socket.SOCK_DGRAM)
+            await sender.connect((right, receiver.getsockname()[1]))
+            size = (1000).to_bytes(2, sys.byteorder)
+            with receiver, sender:
+                await sender.sendmsg([contents(19_900)], [(socket.SOL_UDP, UDP_SEGMENT, size)])
+                with trio.fail_after(10):
+                    received = [await receiver.recv(65536) for _ in range(20)]
+            incoming, _ = await frames(bridge.right)
+            statistics = bridge.statistics()
+    assert b"".join(received) == contents(19_900)
+    assert incoming == (1 if offload else 20)
+    assert statistics["out_admitted"] == statistics["out_delivered"] == 20
+    packets = [read_packet(each.time, each.packet) for each in read_capture(file)]
+    assert [packet.text for packet in packets] == ["UDP len 1000"] * 19 + ["UDP len 900"]
+
+
+@pytest.mark.parametrize(("mtu", "ipv6"), [(1279, True), (1280, False)])
+async def test_a_bridge_without_ipv6(mtu: int, ipv6: bool) -> None:
+    """As it is narrower than IPv6 allows, or is to have none."""
+    async with tunstack.open_bridge(mtu=mtu, ipv6=ipv6) as bridge:
+        with pytest.raises(OSError, match="unreachable"):
+            await connect(bridge.left, (RIGHT6, 7))
+    async with tunstack.open_host_bridge(mtu=mtu, ipv6=ipv6) as joined:
+        assert [each.version for each in joined.host.addresses] == [4]
+
+
 async def test_programs_meet_across_it(require_tool: Callable[[str], str], tmp_path: Path) -> None:
     socat = require_tool("socat")
     source, target = tmp_path / "source", tmp_path / "target"
@@ -197,10 +264,10 @@ async def test_each_direction_takes_its_own_time() -> None:
     assert milliseconds >= 80
 
 
-async def pings(seed: int) -> tuple[int, ...]:
+async def pings(seed: int, address: str = RIGHT) -> tuple[int, ...]:
     """What a path that loses half of all packets does to some pings."""
     async with tunstack.open_bridge("loss=50%", seed=seed) as bridge:
-        command = ["ping", "-q", "-c", "40", "-i", "0.002", "-W", "0.1", RIGHT]
+        command = ["ping", "-q", "-c", "40", "-i", "0.002", "-W", "0.1", address]
         await bridge.left.run_process(command, check=False, capture_stdout=True)
         statistics = bridge.statistics()
     return tuple(
@@ -211,7 +278,7 @@ async def pings(seed: int) -> tuple[int, ...]:
 async def test_the_same_seed_makes_the_same_path() -> None:
     """Which takes kernels that send nothing of themselves."""
     first = await pings(1)
-    assert first == await pings(1)
+    assert first == await pings(1) == await pings(1, RIGHT6)
     assert first != await pings(2)
     assert first[1] == 40
 
@@ -308,7 +375,7 @@ async def test_at_the_end_no_process_is_left() -> None:
 async def test_a_host_may_have_a_bad_path_of_its_own() -> None:
     options: dict[str, Any] = {"impair": BAD, "seed": 4}
     async with tunstack.open_namespace() as ns, ns.open_host(**options) as host:
-        listener, _ = await host.open_tcp_listeners(7)
+        (listener,) = await host.open_tcp_listeners(7, host=RIGHT)
         client = await connect(ns, (RIGHT, 7))
         received = await exchange(client, await listener.accept())
         statistics = host.statistics()

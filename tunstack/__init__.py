@@ -22,9 +22,10 @@ each other, and host and socket share a layer (import-linter checks it: see pypr
     host : socket           the trio event loop and the host; trio's sockets over it
     stack | path            one TCP/IP endpoint | impairments, bridges, captures
     wire | link             bytes to validated values and back | TUN devices, namespaces, memory
-    tcp | ip                RFC 9293 and its companions | addresses, ICMP, path MTU, options
+    tcp | udp | ip          RFC 9293 and its companions | RFC 768 | addresses, ICMP, path MTU
 
-``tcp``, ``ip``, ``wire`` and ``stack`` are sans-IO: time, randomness and packets are arguments.
+``tcp``, ``udp``, ``ip``, ``wire`` and ``stack`` are sans-IO: time, randomness and packets are
+arguments.
 trio is in ``link`` and ``path``, whose links wait, and in ``host`` and above. A packet passes
 ``link -> host -> stack -> wire (decode) -> tcp``, and back ``tcp -> stack -> wire (encode) ->
 host -> link``.
@@ -41,8 +42,9 @@ Where a rule stands:
 - A header: ``wire``, one file each; :mod:`tunstack.wire.ip` finds the family's. Extension headers:
   :mod:`tunstack.wire.extensions`. What differs between the families, as a value for each:
   :mod:`tunstack.ip.family`.
-- Another protocol: UDP would be a folder ``udp`` beside ``tcp``, and a row in the table of
-  protocols in :mod:`tunstack.stack.engine`.
+- UDP: a socket's state and receive queue: ``udp``; ports, demultiplexing and sending:
+  :mod:`tunstack.stack.udp_ports`, :mod:`tunstack.stack.datagrams`. Another protocol would be a row
+  beside it in the table of protocols in :mod:`tunstack.stack.engine`.
 - A connection's way to the application: :mod:`tunstack.socket`; its socket options:
   :mod:`tunstack.socket.options`.
 

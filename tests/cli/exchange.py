@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
+from tests.wire.packets import KERNEL, OURS, PAIRS
 from tunstack.cli.ladder import Ladder, plain_text, step_from_observation
+from tunstack.ip import icmp, icmpv6
+from tunstack.ip.datagram import UDP, Datagram
 from tunstack.ip.icmp import IcmpMessage
 from tunstack.stack.observation import Observation
 from tunstack.tcp.segment import ACK, FIN, PSH, SYN, Segment
-from tunstack.wire import encode_icmp, encode_segment
+from tunstack.wire import encode_datagram, encode_icmp, encode_segment
 
-KERNEL: Final = bytes((198, 51, 100, 1))
-OURS: Final = bytes((198, 51, 100, 2))
 START: Final = 1_700_000_000.0
 SAME: Final = "same"
 
@@ -22,8 +23,11 @@ class Exchange:
     Numbers are relative to the SYNs. `after` is our state from this packet on.
     """
 
-    def __init__(self, port: int = 40312, *, kernel_isn: int = 0xFFFF_FFF0) -> None:
+    def __init__(
+        self, port: int = 40312, *, kernel_isn: int = 0xFFFF_FFF0, family: str = "IPv4"
+    ) -> None:
         self.port = port
+        self.kernel, self.ours = PAIRS[family]
         self.isn = {"in": kernel_isn, "out": 1_000_000}
         self.state: str | None = "LISTEN"
         self.observations: list[Observation] = []
@@ -53,9 +57,9 @@ class Exchange:
             **{"wnd": 502, **fields},
         )
         if direction == "in":
-            packet = encode_segment(KERNEL, OURS, self.port, 80, segment)
+            packet = encode_segment(self.kernel, self.ours, self.port, 80, segment)
         else:
-            packet = encode_segment(OURS, KERNEL, 80, self.port, segment)
+            packet = encode_segment(self.ours, self.kernel, 80, self.port, segment)
         if verdict is None:
             verdict = "accepted" if direction == "in" else ""
         self.add(direction, b"".join(packet), after, verdict)
@@ -99,8 +103,33 @@ class Exchange:
         return "\n".join(plain_text(line).rstrip() for line in [*lines, *ladder.flush()])
 
 
-def ping(*, reply: bool) -> bytes:
-    """An ICMP echo from the kernel, or our reply to it."""
-    message = IcmpMessage(0 if reply else 8, 0, 7 << 16 | 1, bytes(56))
-    ends = (OURS, KERNEL) if reply else (KERNEL, OURS)
-    return b"".join(encode_icmp(*ends, message))
+def ping(*, reply: bool, family: str = "IPv4", seq: int = 1) -> bytes:
+    """An echo from the kernel, identifier 7, or our reply to it."""
+    rules = icmp if family == "IPv4" else icmpv6
+    message = IcmpMessage(
+        rules.ECHO_REPLY if reply else rules.ECHO_REQUEST, 0, 7 << 16 | seq, bytes(56)
+    )
+    kernel, ours = PAIRS[family]
+    return b"".join(encode_icmp(*((ours, kernel) if reply else (kernel, ours)), message))
+
+
+def udp(
+    data: bytes = b"data",
+    *,
+    sport: int = 4000,
+    dport: int = 53,
+    src: bytes = KERNEL,
+    dst: bytes = OURS,
+    **fields: Any,
+) -> Datagram:
+    """A datagram of UDP without a checksum."""
+    header = b"".join(each.to_bytes(2, "big") for each in (sport, dport, 8 + len(data), 0))
+    return Datagram(src, dst, UDP, header + data, **fields)
+
+
+def packet_of(datagram: Datagram) -> bytes:
+    """The octets of a datagram."""
+    return b"".join(encode_datagram(datagram))
+
+
+__all__ = ["KERNEL", "OURS", "PAIRS", "SAME", "START", "Exchange", "packet_of", "ping", "udp"]

@@ -51,6 +51,24 @@ def test_a_command_meets_a_server_across_a_bad_path(
     }
 
 
+def test_both_families_cross_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    capture = tmp_path / "x.pcapng"
+    pings = "ping -q -c 1 198.51.100.2 && ping -q -c 1 -s 3000 2001:db8::2"
+    assert main(["bridge", "--pcap", str(capture), "--", "sh", "-c", pings]) == 0
+    assert capfd.readouterr().out.count(" 0% packet loss") == 2
+    assert main(["trace", str(capture)]) == 0
+    page = capfd.readouterr().out
+    assert page.count("ICMP echo re") == page.count("ICMPv6 echo re") == 2
+    assert page.count("ICMPv6 fragment") == 4
+
+
+@pytest.mark.parametrize("options", [["--no-ipv6"], ["--mtu", "1279"]])
+def test_a_bridge_without_ipv6(options: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    ping = ["ping", "-q", "-c", "1", "2001:db8::2"]
+    assert main(["bridge", *options, "--", *ping]) == 2
+    assert "Network is unreachable" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [

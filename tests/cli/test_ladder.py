@@ -6,7 +6,7 @@ from textwrap import dedent
 
 import pytest
 
-from tests.cli.exchange import KERNEL, OURS, Exchange, ping
+from tests.cli.exchange import PAIRS, Exchange, ping
 from tunstack.cli.ladder import (
     ASCII,
     UNICODE,
@@ -16,9 +16,7 @@ from tunstack.cli.ladder import (
     step_from_observation,
     symbols_for,
 )
-from tunstack.ip.datagram import Datagram
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, URG
-from tunstack.wire import encode_datagram
 
 
 def expected(text: str) -> str:
@@ -74,7 +72,10 @@ def test_data_in_a_syn_and_cookies() -> None:
     )
 
 
-def test_no_line_is_wider_than_the_terminal(exchange: Exchange) -> None:
+@pytest.mark.parametrize("family", PAIRS)
+def test_no_line_is_wider_than_the_terminal(family: str) -> None:
+    exchange = Exchange(family=family)
+    exchange.handshake()
     exchange.fetch(20)
     exchange.receive(ACK, 1, 1, sack=((1, 99999999), (1, 99999999), (1, 99999999), (1, 99999999)))
     exchange.teardown(78, 2000)
@@ -171,7 +172,7 @@ def test_a_connection_joined_midway_begins_with_1_and_with_windows_as_they_are()
     exchange.send(ACK, 7000, 5010)
     assert exchange.drawn(states=False, names=("kernel", "tunstack")) == expected(
         """
-        |      ms #1 kernel 198.51.100.1:40312                    198.51.100.2:80 tunstack
+        |      ms #1 kernel 198.51.100.1:40312                   198.51.100.2:80 tunstack
         |               (its beginning was not seen: windows are as on the wire)
         |   0.000 #1 ── PSH,ACK seq 1 len 10 ack 1 win 502 ─────────────────────▶
         |   1.000 #1 ◀─ ACK seq 1 ack 11 win 502 ────────────────────────────────
@@ -205,45 +206,6 @@ def test_our_own_connection_has_us_on_the_right_all_the_same() -> None:
         |      ms #1 198.51.100.1:40312        198.51.100.2:80
         |   0.000 #1 ◀─ SYN seq 0 win 502 ──────────────────── CLOSED → SYN-SENT
         |   1.000 #1 ── SYN,ACK seq 0 ack 1 win 502 ─────────▶ SYN-SENT → ESTABLISHED
-        """
-    )
-
-
-def test_what_is_not_tcp_is_one_line() -> None:
-    exchange = Exchange()
-    exchange.state = None
-    exchange.add("in", ping(reply=False))
-    exchange.add("out", ping(reply=True))
-    datagram = Datagram(KERNEL, OURS, 17, bytes((0, 53, 4, 0, 0, 12, 0, 0)) + b"data")
-    exchange.add("in", b"".join(encode_datagram(datagram)))
-    datagram = Datagram(KERNEL, OURS, 6, bytes(80), fragment_offset=1480)
-    exchange.add("in", b"".join(encode_datagram(datagram)))
-    exchange.add("in", b"".join(encode_datagram(Datagram(KERNEL, OURS, 47, bytes(9)))))
-    exchange.add("in", b"\x45\x00", verdict="dropped: truncated")
-    assert exchange.drawn() == expected(
-        """
-        |      ms
-        |   0.000    ── ICMP echo request id 7 seq 1 len 56 ─▶
-        |   1.000    ◀─ ICMP echo reply id 7 seq 1 len 56 ────
-        |   2.000    ── UDP port 53 to 1024 len 4 ───────────▶
-        |   3.000    ── fragment at 1480, 80 bytes ──────────▶
-        |   4.000    ── protocol 47, 9 bytes ────────────────▶
-        |   5.000    ── 2 bytes: truncated ──────────────────▶
-        |               ! dropped: truncated
-        """
-    )
-
-
-def test_ipv6_is_shown_only_in_full() -> None:
-    exchange = Exchange()
-    exchange.state = None
-    exchange.add("in", b"\x60" + bytes(47), verdict="dropped: bad IP version")
-    assert exchange.drawn() == ""
-    assert exchange.drawn(full=True) == expected(
-        """
-        |      ms
-        |   0.000    ── 48 bytes: IPv6 ──────────────────────▶
-        |               ! dropped: bad IP version
         """
     )
 

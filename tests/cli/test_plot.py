@@ -7,11 +7,12 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cli.exchange import Exchange, ping
+from tests.cli.exchange import Exchange, packet_of, ping, udp
+from tests.wire.packets import ipv4_packet, tcp_bytes
 from tunstack.cli import main
 from tunstack.path.pcapng import PcapngWriter
 from tunstack.stack.observation import Windows
@@ -37,7 +38,7 @@ def capture(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def exchange(port: int = 40312, segments: int = 20, **more: int) -> Exchange:
+def exchange(port: int = 40312, segments: int = 20, **more: Any) -> Exchange:
     exchange = Exchange(port, **more)
     exchange.handshake()
     exchange.fetch(segments=segments)
@@ -128,11 +129,43 @@ def test_what_is_left_out_is_counted_and_named(
     capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     other = exchange()
-    other.add("in", b"\x60" + bytes(47))
+    other.add("in", packet_of(udp()))
+    other.add("in", ping(reply=False, family="IPv6"))
+    other.add("in", ipv4_packet(tcp_bytes(payload=bytes(12)), flags=0x2000))
     other.add("in", ping(reply=False))
     other.add("out", ping(reply=True))
     assert main(["plot", "-o", "-", str(capture(other))]) == 0
-    assert capfd.readouterr().err == "tunstack plot: 3 packets are left out: 2 ICMP, 1 IPv6\n"
+    assert capfd.readouterr().err == (
+        "tunstack plot: 5 packets are left out: 2 ICMP, 1 UDP, 1 ICMPv6, 1 TCP fragment\n"
+    )
+
+
+def test_a_connection_over_ipv6_is_plotted(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plot", "-o", "-", str(capture(exchange(family="IPv6")))]) == 0
+    assert title(capfd.readouterr().out) == (
+        "[2001:db8::2]:80 to [2001:db8::1]:40312: 2 kB in 0.043 s, 0 segments retransmitted"
+    )
+
+
+def test_connection_numbers_are_those_of_trace(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    first, second = exchange(40001, 3), exchange(40002, 20)
+    first.add("in", packet_of(udp()))
+    first.add("in", ping(reply=False, family="IPv6"))
+    path = str(capture(first, second))
+    assert main(["trace", path]) == 0
+    heads = [line for line in capfd.readouterr().out.splitlines() if " peer " in line]
+    assert [head.split()[1] for head in heads] == ["#1", "#2", "#3", "#4"]
+    assert ":40002" in heads[3]
+    assert main(["plot", "-o", "-", "--connection", "4", path]) == 0
+    assert ":40002: 2 kB" in title(capfd.readouterr().out)
+    for number, name in (("2", "UDP"), ("3", "a ping")):
+        assert main(["plot", "-o", "-", "--connection", number, path]) == 2
+        says = f"tunstack plot: number {number} in {path} is {name}, not TCP\n"
+        assert capfd.readouterr() == ("", says)
 
 
 def test_a_capture_from_standard_input_is_plotted_on_standard_output(

@@ -6,7 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from tests.cli.exchange import KERNEL, OURS, Exchange, ping
+from tests.cli.exchange import KERNEL, OURS, PAIRS, Exchange, ping
+from tests.wire.packets import (
+    KERNEL_6,
+    OURS_6,
+    fragment_header,
+    ipv4_packet,
+    ipv6_packet,
+    options_header,
+    routing_header,
+)
 from tunstack.cli.ladder import Step, read_packet, step_from_capture, step_from_observation
 from tunstack.ip.icmp import IcmpMessage
 from tunstack.stack.observation import Observation, Windows
@@ -44,8 +53,17 @@ def test_a_packet_that_was_cut_short_by_the_capture_keeps_its_length(
     check(read_packet(0.0, packet[:kept]))
 
 
-def test_a_wrong_icmp_checksum_is_read_over() -> None:
-    assert read_packet(0.0, spoil(ping(reply=True), 22)).text == "ICMP echo reply id 7 seq 1 len 56"
+@pytest.mark.parametrize(
+    ("family", "at", "text"),
+    [
+        ("IPv4", 22, "ICMP echo reply seq 1 len 56"),
+        ("IPv6", 42, "ICMPv6 echo reply seq 1 len 56"),
+    ],
+)
+def test_a_wrong_icmp_checksum_is_read_over(family: str, at: int, text: str) -> None:
+    step = read_packet(0.0, spoil(ping(reply=True, family=family), at))
+    assert step.text == text
+    assert (step.source[1], step.destination[1]) == (0, 7)  # The identifier is the asker's.
 
 
 @pytest.mark.parametrize(
@@ -105,33 +123,98 @@ def test_the_congestion_window_is_read_back_from_the_comment(
     assert replace(step, windows=None) == without
 
 
-def ipv6(protocol: int, payload: bytes) -> bytes:
-    return (
-        b"\x60\0\0\0"
-        + len(payload).to_bytes(2, "big")
-        + bytes((protocol, 255, *[0] * 32))
-        + payload
+def icmpv6(kind: int, code: int = 0, rest: int = 0, body: bytes = b"") -> bytes:
+    return b"".join(encode_icmp(KERNEL_6, OURS_6, IcmpMessage(kind, code, rest, body)))
+
+
+@pytest.mark.parametrize(
+    ("packet", "kind", "text"),
+    [
+        (icmpv6(133), "ICMPv6 router solicitation", "ICMPv6 router solicitation len 0"),
+        (
+            ipv6_packet(options_header(58) + icmpv6(143)[40:], next_header=0),
+            "ICMPv6 multicast listener report",
+            "ICMPv6 multicast listener report len 0",
+        ),
+        (icmpv6(137, body=bytes(32)), "ICMPv6", "ICMPv6 redirect len 32"),
+        (icmpv6(200), "ICMPv6", "ICMPv6 type 200 len 0"),
+        (icmpv6(129, 3), "ICMPv6", "ICMPv6 echo reply code 3 len 0"),
+        (ipv6_packet(bytes(20)), "bad TCP offset", "60 bytes: bad TCP offset"),
+        (ipv6_packet(bytes(8), next_header=17), "UDP", "UDP len 0"),
+        (ipv6_packet(b"", next_header=58), "truncated ICMP", "40 bytes: truncated ICMP"),
+        (ipv6_packet(bytes(9), next_header=47), "protocol 47", "protocol 47, 9 bytes"),
+        (ipv6_packet(bytes(9), next_header=59), "protocol 59", "protocol 59, 9 bytes"),
+        (b"\x60" + bytes(47), "bad IP total length", "48 bytes: bad IP total length"),
+        (b"\x60", "truncated", "1 bytes: truncated"),
+        (b"\x70" + bytes(59), "bad IP version", "60 bytes: bad IP version"),
+    ],
+)
+def test_other_packets_of_ipv6(packet: bytes, kind: str, text: str) -> None:
+    step = read_packet(0.0, packet)
+    assert (step.kind, step.text) == (kind, text)
+
+
+@pytest.mark.parametrize("kind", range(256))
+@pytest.mark.parametrize("family", PAIRS)
+def test_neighbour_discovery_and_mld_are_housekeeping(kind: int, family: str) -> None:
+    message = IcmpMessage(kind, 0, 0, bytes(80))
+    step = read_packet(0.0, b"".join(encode_icmp(*PAIRS[family], message)))
+    chatter = family == "IPv6" and kind in {130, 131, 132, 133, 134, 135, 136, 143}
+    assert step.housekeeping is chatter
+
+
+def test_extension_headers_are_named_in_their_order() -> None:
+    headers = (
+        options_header(60)
+        + options_header(43)
+        + routing_header(44, 4, 0)
+        + fragment_header(17)
+        + bytes((0, 1, 0, 2, 0, 8, 0, 0))
+    )
+    step = read_packet(0.0, ipv6_packet(headers, next_header=0))
+    assert (step.source[1], step.destination[1], step.text) == (1, 2, "UDP len 0")
+    assert step.details == (
+        "hop-by-hop options",
+        "destination options",
+        "routing header type 4",
+        "atomic fragment",
     )
 
 
 @pytest.mark.parametrize(
-    ("packet", "kind"),
+    ("headers", "first", "details"),
     [
-        (ipv6(58, b"\x85\0\0\0"), "IPv6 router solicitation"),
-        (ipv6(0, bytes((58, 0, *[0] * 6)) + b"\x8f\0"), "IPv6 multicast listener report"),
-        (ipv6(58, b"\x87"), "IPv6 neighbour solicitation"),
-        (ipv6(58, b"\xc8"), "IPv6 ICMP type 200"),
-        (ipv6(6, bytes(20)), "IPv6 TCP"),
-        (ipv6(17, bytes(8)), "IPv6 UDP"),
-        (ipv6(58, b""), "IPv6"),
-        (ipv6(0, b"\x3a"), "IPv6"),
-        (ipv6(47, bytes(8)), "IPv6"),
-        (b"\x60", "IPv6"),
+        (
+            routing_header(17, 0, 2),
+            43,
+            ("routing header type 0 with 2 segments left", "bad routing header"),
+        ),
+        (options_header(17, b"\xc7\0"), 60, ("destination options", "bad IP options")),
+        (options_header(60) * 17 + options_header(17), 60, None),
     ],
 )
-def test_ipv6_has_a_name_though_it_is_not_read(packet: bytes, kind: str) -> None:
-    step = read_packet(0.0, packet)
-    assert (step.kind, step.text) == (kind, f"{len(packet)} bytes: {kind}")
+def test_invalid_extension_headers_are_skipped_and_named(
+    headers: bytes, first: int, details: tuple[str, ...] | None
+) -> None:
+    udp = bytes((0, 1, 0, 2, 0, 12, 0, 0)) + b"data"
+    step = read_packet(0.0, ipv6_packet(headers + udp, next_header=first))
+    if details is None:  # So many that nobody looks behind them.
+        assert step.details == ("destination options",) * 16 + ("bad extension header",)
+    else:
+        assert (step.text, step.details) == ("UDP len 4", details)
+
+
+def test_ipv4_options_are_mentioned() -> None:
+    udp = bytes((0, 1, 0, 2, 0, 8, 0, 0))
+    step = read_packet(0.0, ipv4_packet(udp, protocol=17, options=bytes(8)))
+    assert (step.text, step.details) == ("UDP len 0", ("IP options, 8 octets",))
+
+
+@pytest.mark.parametrize("length", [0, 7, 13, 65535])
+def test_an_invalid_udp_length_is_mentioned(length: int) -> None:
+    udp = bytes((0, 1, 0, 2)) + length.to_bytes(2, "big") + bytes(2) + b"data"
+    step = read_packet(0.0, ipv4_packet(udp, protocol=17))
+    assert (step.text, step.details) == ("UDP len 4", (f"a length of {length} in 12 octets",))
 
 
 def test_what_is_no_tcp_has_a_name() -> None:

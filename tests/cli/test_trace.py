@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.exchange import Exchange
+from tests.cli.exchange import KERNEL, OURS, Exchange, packet_of, ping, udp
 from tunstack.cli import main
 from tunstack.path.pcapng import PcapngWriter
 from tunstack.tcp.segment import ACK, SYN
@@ -125,14 +125,47 @@ def test_what_is_left_out_is_counted_and_named(
     assert main(["trace", str(without)]) == 0
     page = capfd.readouterr().out
     for _ in range(2):
-        exchange.add("in", router_solicitation(), verdict="dropped: bad IP version")
+        exchange.add("in", router_solicitation(), verdict="")
     assert main(["trace", str(capture(exchange))]) == 0
-    left_out = "tunstack trace: 2 packets are left out: 2 IPv6 router solicitation\n"
+    left_out = "tunstack trace: 2 packets are left out: 2 ICMPv6 router solicitation\n"
     assert capfd.readouterr() == (page, left_out)
     assert main(["trace", "--full", str(capture(exchange))]) == 0
     printed = capfd.readouterr()
-    assert printed.out.count("48 bytes: IPv6 router solicitation") == 2
+    assert printed.out.count("ICMPv6 router solicitation len 0") == 2
     assert printed.err == ""
+
+
+def test_several_families_and_protocols_in_one_file(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Our side is on the right in each of them."""
+    exchange = Exchange(family="IPv6")
+    exchange.handshake()
+    exchange.state = None
+    exchange.add("in", packet_of(udp()), verdict="accepted")
+    exchange.add("out", packet_of(udp(b"", sport=53, dport=4000, src=OURS, dst=KERNEL)))
+    exchange.add("out", ping(reply=True, family="IPv6"))
+    assert main(["trace", str(capture(exchange))]) == 0
+    heads = [line for line in capfd.readouterr().out.splitlines() if "tunstack" in line]
+    assert [head.split()[1:] for head in heads] == [
+        ["#1", "peer", "[2001:db8::1]:40312", "[2001:db8::2]:80", "tunstack"],
+        ["#2", "peer", "198.51.100.1:4000", "198.51.100.2:53", "tunstack"],
+        ["#3", "peer", "2001:db8::1", "id", "7", "2001:db8::2", "tunstack"],
+    ]
+
+
+@pytest.mark.parametrize("port", ["53", "4000"])
+def test_only_a_port_of_udp(
+    port: str,
+    exchange: Exchange,
+    capture: Callable[..., Path],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    exchange.add("in", packet_of(udp()))
+    assert main(["trace", "--only", port, str(capture(exchange))]) == 0
+    heading, row = capfd.readouterr().out.splitlines()
+    assert heading.split()[1:] == ["#1", "peer", "198.51.100.1:4000", "198.51.100.2:53", "tunstack"]
+    assert "UDP len 4" in row
 
 
 def test_frames_that_are_not_ip_are_counted_and_named(
@@ -161,8 +194,8 @@ def test_a_capture_of_which_nothing_is_shown_is_reported(
     assert main(["trace", str(path)]) == 2
     assert capfd.readouterr() == (
         "",
-        "tunstack trace: 1 packet is left out: 1 IPv6 router solicitation\n"
-        f"tunstack trace: {path} has no packets of IPv4\n",
+        "tunstack trace: 1 packet is left out: 1 ICMPv6 router solicitation\n"
+        f"tunstack trace: {path} has no packets to show without --full\n",
     )
 
 

@@ -19,11 +19,15 @@ from tunstack.ip.icmp import (
     PARAMETER_PROBLEM,
     PORT_UNREACHABLE,
     PROTOCOL_UNREACHABLE,
+    REASSEMBLY_TIME_EXCEEDED,
+    TIME_EXCEEDED,
     IcmpMessage,
+    is_hard,
     parameter_problem,
     port_unreachable,
     protocol_unreachable,
-    quoted_tcp,
+    quoted,
+    reassembly_time_exceeded,
     reply_to,
 )
 from tunstack.wire import decode_datagram, decode_icmp, encode_icmp
@@ -145,10 +149,10 @@ QUOTE = Datagram(OURS, KERNEL, TCP, struct.pack(">HHI", 80, 40000, 0xDEADBEEF))
 
 
 def test_error_about_a_segment_names_its_connection_and_place() -> None:
-    quote = quoted_tcp(error_about(QUOTE))
-    assert quote == (OURS, KERNEL, 80, 40000, 0xDEADBEEF)
+    quote = quoted(error_about(QUOTE))
+    assert quote == (OURS, KERNEL, 80, 40000, QUOTE.payload)
     assert quote is not None
-    assert (quote.src, quote.sport, quote.seq) == (OURS, 80, 0xDEADBEEF)
+    assert (quote.src, quote.sport, quote.octets[4:8]) == (OURS, 80, b"\xde\xad\xbe\xef")
 
 
 @pytest.mark.parametrize("tos", [0x02, 0x03, 0xB8])
@@ -158,17 +162,38 @@ def test_error_about_a_segment_names_it_whatever_its_service(tos: int) -> None:
     message = decode_icmp(decode_datagram(packet))
     assert message.quoted is not None
     assert message.quoted.tos == tos
-    assert quoted_tcp(message) == (OURS, KERNEL, 80, 40000, 0xDEADBEEF)
+    assert quoted(message) == (OURS, KERNEL, 80, 40000, QUOTE.payload)
 
 
 @pytest.mark.parametrize(
-    "quoted",
+    "about",
     [
         pytest.param(None, id="nothing quoted"),
-        pytest.param(replace(QUOTE, protocol=UDP), id="not TCP"),
         pytest.param(replace(QUOTE, fragment_offset=8), id="a later fragment"),
         pytest.param(replace(QUOTE, payload=bytes(7)), id="too short"),
     ],
 )
-def test_error_about_something_else_names_no_connection(quoted: Datagram | None) -> None:
-    assert quoted_tcp(error_about(quoted)) is None
+def test_error_about_something_else_names_no_connection(about: Datagram | None) -> None:
+    assert quoted(error_about(about)) is None
+
+
+def test_a_time_exceeded_is_about_the_first_fragment() -> None:
+    first = replace(UDP_DATAGRAM, more_fragments=True)
+    assert reassembly_time_exceeded(first, broadcasts=BROADCASTS) == IcmpMessage(
+        TIME_EXCEEDED, REASSEMBLY_TIME_EXCEEDED, quoted=first
+    )
+    assert reassembly_time_exceeded(replace(first, fragment_offset=8)) is None
+    assert reassembly_time_exceeded(replace(first, dst=packed("224.0.0.1"))) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "hard"),
+    [
+        *((DESTINATION_UNREACHABLE, code, False) for code in (0, 1, 5, 11, 12)),
+        *((DESTINATION_UNREACHABLE, code, True) for code in (2, 3, 4, 6, 7, 8, 9, 10, 13, 14, 15)),
+        (TIME_EXCEEDED, 0, False),
+        (PARAMETER_PROBLEM, 0, True),
+    ],
+)
+def test_errors_are_hard_as_linux_has_it(kind: int, code: int, hard: bool) -> None:
+    assert is_hard(IcmpMessage(kind, code)) is hard

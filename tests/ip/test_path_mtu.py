@@ -6,6 +6,7 @@ import pytest
 
 from tunstack.ip.datagram import TCP, Datagram
 from tunstack.ip.icmp import DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED, IcmpMessage
+from tunstack.ip.icmpv6 import PACKET_TOO_BIG
 from tunstack.ip.path_mtu import LIFETIME, PLATEAUS, PathMtus, reported_mtu
 
 HERE, THERE, ELSEWHERE = (bytes((198, 51, 100, last)) for last in (2, 1, 3))
@@ -59,6 +60,30 @@ def test_what_would_have_fitted_was_not_dropped(mtu: int, size: int) -> None:
 def test_a_size_of_nothing_is_nonsense() -> None:
     assert reported_mtu(message(0, 0)) is None
     assert reported_mtu(message(0, 68)) is None
+
+
+def too_big(mtu: int, size: int) -> IcmpMessage:
+    """An ICMPv6 Packet Too Big about a datagram of `size` octets."""
+    quoted = Datagram(bytes(15) + b"\2", bytes(15) + b"\1", TCP, bytes(8))
+    return IcmpMessage(PACKET_TOO_BIG, 0, mtu, quoted=quoted, quoted_length=size)
+
+
+@pytest.mark.rfc("8201:4")
+@pytest.mark.parametrize("mtu", [1280, 1281, 1499])
+def test_a_packet_that_is_too_big_tells_the_path_mtu(mtu: int) -> None:
+    assert reported_mtu(too_big(mtu, 1500)) == mtu
+
+
+@pytest.mark.rfc("8201:4")
+@pytest.mark.parametrize("mtu", [0, 68, 1279])
+def test_less_than_every_ipv6_link_carries_is_discarded(mtu: int) -> None:
+    assert reported_mtu(too_big(mtu, 1500)) is None
+
+
+@pytest.mark.rfc("8201:4")
+@pytest.mark.parametrize(("mtu", "size"), [(1500, 1500), (1 << 31, 1500), (1280, 1280)])
+def test_a_path_mtu_is_not_increased_by_a_message(mtu: int, size: int) -> None:
+    assert reported_mtu(too_big(mtu, size)) is None
 
 
 def test_an_unknown_path_has_the_mtu_of_the_link() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunstack.ip.ratelimit import BUCKETS, PeerRateLimit
+from tunstack.ip.ratelimit import BUCKETS, HostRateLimit, PeerRateLimit
 
 SECRET = bytes(range(32))
 PEER = b"\xc6\x33\x64\x01"
@@ -52,3 +54,30 @@ def test_which_peers_share_a_bucket_is_a_secret() -> None:
     one, other = shares(SECRET), shares(bytes(32))
     assert one != other
     assert len(one) < 20
+
+
+def test_a_peer_of_ipv6_is_a_64() -> None:
+    """Whoever has one address of it has all."""
+    limit = PeerRateLimit(1, SECRET)
+    network = bytes.fromhex("20010db800000000")
+    allowed = [limit.allows(network + bytes(7) + bytes((host,)), 1.0) for host in range(50)]
+    assert sum(allowed) == 1
+
+
+@pytest.mark.parametrize("rate", [100, 1000])
+def test_the_host_as_a_whole_answers_at_its_rate_on_average(rate: int) -> None:
+    limit = HostRateLimit(rate, Random(1))
+    first = sum(limit.allows(1.0) for _ in range(10 * rate))
+    assert rate * 0.8 < first < rate * 1.2
+    later = sum(limit.allows(1.0 + step / (20 * rate)) for step in range(100 * rate))
+    assert rate * 4.5 < later < rate * 5.5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_how_many_answers_others_drew_cannot_be_counted_by_those_that_are_left(seed: int) -> None:
+    """CVE-2020-25705: the answers left do not say whether one forged packet was answered."""
+    limit = HostRateLimit(100, Random(seed))
+    left = []
+    for now in range(10, 60, 2):
+        left.append(sum(limit.allows(float(now)) for _ in range(300)))
+    assert len(set(left)) > 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -318,7 +318,7 @@ def icmp_of(datagram: Datagram) -> IcmpMessage:
     return decode_icmp(datagram)
 
 
-# Fragments, where the link is so narrow that there must be some
+# Fragments
 
 
 FRAGMENTS: dict[str, tuple[list[tuple[int, int]], bool]] = {
@@ -328,31 +328,75 @@ FRAGMENTS: dict[str, tuple[list[tuple[int, int]], bool]] = {
     "the last twice": ([(24, 40), (24, 40), (0, 24)], True),
     "the begin of one again": ([(0, 24), (0, 16), (24, 40)], True),
     "the end of one again": ([(0, 24), (16, 24), (24, 40)], True),
+    "parts of two again": ([(0, 24), (24, 32), (16, 32), (32, 40)], True),
+    "two as one again": ([(0, 24), (24, 32), (0, 32), (32, 40)], True),
+    "an empty one before": ([(24, 24), (0, 24), (24, 40)], True),
     "one that overlaps": ([(0, 24), (16, 32), (24, 40)], False),
     "one around another": ([(8, 16), (0, 24), (24, 40)], False),
-    "a longer one again": ([(0, 16), (0, 24), (24, 40)], False),
+    "a longer one again": ([(0, 24), (0, 32), (32, 40)], False),
     "one beyond the last": ([(24, 40), (40, 48), (0, 24)], False),
     "the last before another": ([(48, 56), (0, 24), (24, 40)], False),
+    "an empty one between": ([(0, 24), (24, 24), (24, 40)], False),
 }
 
 
-async def test_fragments_are_put_together_or_dropped(who: Who) -> None:
-    async with endpoint(who, mtu=68) as at:
+def pieces(number: int, parts: list[tuple[int, int]], **fields: Any) -> list[Datagram]:
+    """Parts of a SYN from port 4000 + `number` that has 20 octets of data."""
+    segment = Segment(100, flags=SYN, wnd=1000, payload=bytes(20))
+    packet = b"".join(encode_segment(THERE_PACKED, HERE_PACKED, 4000 + number, 80, segment))
+    datagram = replace(decode_datagram(packet), identification=number, dont_fragment=False)
+    data = bytes(datagram.payload) + bytes(40)
+    return [
+        replace(
+            datagram,
+            payload=data[start:end],
+            more_fragments=end != 40,
+            fragment_offset=start,
+            **fields,
+        )
+        for start, end in parts
+    ]
+
+
+async def are_one(at: Endpoint, number: int, fragments: list[Datagram]) -> bool:
+    """Whether it puts together what :func:`pieces` made of that number."""
+    for fragment in fragments:
+        at.inject(encode_datagram(fragment))
+    try:
+        with trio.fail_after(0.2):
+            _, to, answer = await at.heard()
+    except trio.TooSlowError:
+        return False
+    assert (to, answer.flags, answer.ack) == (4000 + number, RST | ACK, 121)
+    return True
+
+
+@pytest.mark.parametrize("mtu", [68, 1500])
+async def test_fragments_are_put_together_or_dropped(who: Who, mtu: int) -> None:
+    async with endpoint(who, mtu=mtu) as at:
         for number, (what, (parts, whole)) in enumerate(FRAGMENTS.items()):
-            segment = Segment(100, flags=SYN, wnd=1000, payload=bytes(20))
-            packet = b"".join(encode_segment(THERE_PACKED, HERE_PACKED, 4000 + number, 80, segment))
-            datagram = replace(decode_datagram(packet), identification=number, dont_fragment=False)
-            data = bytes(datagram.payload) + bytes(40)
-            for start, end in parts:
-                fragment = replace(
-                    datagram,
-                    payload=data[start:end],
-                    more_fragments=end != 40,
-                    fragment_offset=start,
-                )
-                at.inject(encode_datagram(fragment))
-            if whole:
-                _, to, answer = await at.heard()
-                assert (to, answer.flags, answer.ack) == (4000 + number, RST | ACK, 121), what
-            else:
-                await at.expect_silence()
+            assert await are_one(at, number, pieces(number, parts)) is whole, what
+
+
+async def test_fragments_must_all_be_ect_or_none(who: Who) -> None:
+    parts = [(0, 24), (24, 40)]
+    codepoints = [(one, other) for one in range(4) for other in range(4)]
+    async with endpoint(who) as at:
+        for number, (one, other) in enumerate(codepoints):
+            first, last = pieces(number, parts)
+            one_is_whole = await are_one(
+                at, number, [replace(first, tos=one), replace(last, tos=other)]
+            )
+            assert one_is_whole is ((one == 0) == (other == 0)), (one, other)
+
+
+async def test_df_in_fragments_is_ignored(who: Who) -> None:
+    async with endpoint(who) as at:
+        assert await are_one(at, 1, pieces(1, [(0, 24), (24, 40)], dont_fragment=True))
+
+
+async def test_a_host_of_ours_takes_no_fragments_of_other_sizes(who: Who) -> None:
+    """The kernel takes a first fragment without all of TCP's header, and cuts off odd octets."""
+    async with endpoint(who) as at:
+        for number, parts in enumerate([[(0, 16), (16, 40)], [(0, 28), (24, 40)]]):
+            assert await are_one(at, number, pieces(number, parts)) is (who == "kernel")

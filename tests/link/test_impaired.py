@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import errno
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
+from tests.wire.packets import PAIRS
 from tunstack.host.host import Host
+from tunstack.ip.datagram import TCP, UDP, Datagram
+from tunstack.ip.family import family_of
 from tunstack.link.pair import CAPACITY, MemoryLink, memory_pair
-from tunstack.path.impair import Impairments
+from tunstack.path.impair import Impairer, Impairments
 from tunstack.path.impaired import ImpairedLink
+from tunstack.tcp.segment import ACK, Segment
+from tunstack.wire import (
+    Discard,
+    decode_datagram,
+    decode_segment,
+    decode_udp,
+    encode_datagram,
+    encode_segment,
+    encode_udp,
+)
+from tunstack.wire.virtio import (
+    GSO_UDP_L4,
+    HEADER,
+    NEEDS_CHECKSUM,
+    NO_OFFLOAD,
+    SIZE,
+    UDP_CHECKSUM,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -307,8 +329,13 @@ async def test_waiting_is_a_checkpoint_when_it_need_not_wait() -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(
+    "ends",
+    [("198.51.100.1/24", "198.51.100.2/24"), ("2001:db8::1/64", "2001:db8::2/64")],
+    ids=["IPv4", "IPv6"],
+)
 async def test_two_hosts_over_a_very_bad_path_lose_nothing(
-    autojump_clock: MockClock, seed: int
+    autojump_clock: MockClock, ends: tuple[str, str], seed: int
 ) -> None:
     bad = Impairments.parse(
         "loss=5%,delay=20ms,jitter=5ms,reorder=2%,duplicate=2%,corrupt=2%,rate=10mbit,limit=40"
@@ -317,8 +344,8 @@ async def test_two_hosts_over_a_very_bad_path_lose_nothing(
     link = ImpairedLink(near, bad, bad, random.Random(seed))
     data = random.Random(seed).randbytes(200_000)
     async with (
-        Host(link, ["198.51.100.1/24"], seed=seed) as client,
-        Host(far, ["198.51.100.2/24"], seed=seed) as server,
+        Host(link, [ends[0]], seed=seed) as client,
+        Host(far, [ends[1]], seed=seed) as server,
         trio.open_nursery() as nursery,
     ):
 
@@ -327,7 +354,8 @@ async def test_two_hosts_over_a_very_bad_path_lose_nothing(
                 await stream.send_all(chunk)
 
         await nursery.start(server.serve_tcp, echo, 7)
-        async with await client.open_tcp_stream("198.51.100.2", 7) as stream:
+        address = ends[1].partition("/")[0]
+        async with await client.open_tcp_stream(address, 7) as stream:
             nursery.start_soon(send, stream, data)
             received = b"".join([bytes(chunk) async for chunk in stream])
         nursery.cancel_scope.cancel()
@@ -361,3 +389,65 @@ async def test_by_the_real_clock_nothing_comes_earlier_than_trio_can_tell() -> N
         assert trio.current_time() - begin >= 0.019
         nursery.cancel_scope.cancel()
     link.close()
+
+
+def large_frames(family: str) -> dict[str, bytes]:
+    """A TCP segment and a datagram that stand for five packets each, marked CE."""
+    src, dst = PAIRS[family]
+    data = bytes(range(250)) * 20
+    segment = Segment(1, 5, ACK, payload=data, gso_size=1000, ecn=3)
+    header = encode_udp(src, dst, 53, 4000, data, partial=True)
+    datagram = Datagram(src, dst, UDP, header + data, tos=3, dont_fragment=True)
+    start = family_of(src).header
+    return {
+        "TCP": b"".join(encode_segment(src, dst, 80, 40000, segment, offload=True)),
+        "UDP": HEADER.pack(NEEDS_CHECKSUM, GSO_UDP_L4, start + 8, 1000, start, UDP_CHECKSUM)
+        + b"".join(encode_datagram(datagram)),
+    }
+
+
+@pytest.mark.parametrize("family", PAIRS)
+@pytest.mark.parametrize("protocol", ["TCP", "UDP"])
+@pytest.mark.parametrize("way", ["out", "in"])
+async def test_large_packets_are_segmented_with_checksums_and_ecn(
+    family: str, protocol: str, way: str
+) -> None:
+    """Of which some are lost, and the others arrive whole."""
+    frame = large_frames(family)[protocol]
+    near, far = memory_pair(offload=True)
+    half = Impairments(loss=0.5)
+    link = ImpairedLink(near, half, half, random.Random(1))
+    for _ in range(40):
+        (link if way == "out" else far).send([frame])
+    arrived = [bytes(each) for each in (far if way == "out" else link).receive()]
+    decode = decode_segment if protocol == "TCP" else decode_udp
+    assert link.counts[f"{way}_admitted"] == 200
+    assert 60 < len(arrived) == 200 - link.counts[f"{way}_lost"] < 140
+    for each in arrived:
+        assert each[:SIZE] == NO_OFFLOAD
+        datagram = decode_datagram(each[SIZE:])
+        assert datagram.tos == 3
+        decode(datagram)  # Which verifies the checksum.
+    link.close()
+
+
+@pytest.mark.parametrize("family", PAIRS)
+def test_corruption_is_detected_wherever_a_checksum_covers_it(family: str) -> None:
+    """IPv6 has none for its header: hop limit, traffic class and flow label arrive as they are."""
+    segment = Segment(1, 5, ACK, payload=b"some data")
+    packet = b"".join(encode_segment(*PAIRS[family], 80, 40000, segment))
+    path = Impairer(Impairments(corrupt=1.0), random.Random(1))
+    unnoticed = set()
+    for _ in range(20_000):
+        damaged = path.corrupt(packet)
+        with suppress(Discard):
+            datagram = decode_datagram(damaged)
+            if datagram.protocol != TCP:
+                continue  # Nobody takes it for a segment.
+            _, _, arrived = decode_segment(datagram)
+            arrived.ecn = 0
+            assert arrived == segment
+            difference = int.from_bytes(packet, "big") ^ int.from_bytes(damaged, "big")
+            unnoticed.add(8 * len(packet) - difference.bit_length())
+    bits = {"IPv4": set(), "IPv6": {*range(4, 32), *range(56, 64)}}
+    assert unnoticed == bits[family]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 import trio
 
 from tunstack import Host
+from tunstack.ip.family import IPV4, IPV6, Family, family_of
 from tunstack.link.netns import open_network_namespace
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from tunstack.link.tun import TunLink
     from tunstack.tcp.config import Config
 
-OURS, KERNEL = "198.51.100.2", "198.51.100.1"
+OURS = {IPV4: "198.51.100.2", IPV6: "2001:db8::2"}
+KERNEL = {IPV4: "198.51.100.1", IPV6: "2001:db8::1"}
+PREFIX = {IPV4: "/24", IPV6: "/64"}
 
 
 @final
@@ -65,17 +68,21 @@ class BoxedLink:
 
 @asynccontextmanager
 async def kernel_and_host(
-    middlebox: Callable[[bytes], Fate], config: Config | None = None, **sysctls: str | int
+    middlebox: Callable[[bytes], Fate],
+    config: Config | None = None,
+    family: Family = IPV4,
+    **sysctls: str | int,
 ) -> AsyncIterator[tuple[NetworkNamespace, Host]]:
     """A host of ours with the kernel at the other end, beyond a middlebox.
 
-    `sysctls` are parameters of ``net.ipv4``, set before anything is there.
+    `sysctls` are parameters of ``net.ipv4``, IPv6's TCP has them too, set before anything is there.
     """
     async with open_network_namespace() as namespace:
         for name, value in sysctls.items():
             namespace.sysctl(f"net.ipv4.{name}", value)
-        link = BoxedLink(await namespace.open_tun(f"{OURS}/24"), middlebox)
-        async with Host(link, [f"{OURS}/24"], seed=1, config=config) as host:
+        address = OURS[family] + PREFIX[family]
+        link = BoxedLink(await namespace.open_tun(address), middlebox)
+        async with Host(link, [address], seed=1, config=config) as host:
             yield namespace, host
 
 
@@ -84,18 +91,19 @@ async def connection(
     namespace: NetworkNamespace, host: Host, *, by_kernel: bool
 ) -> AsyncIterator[tuple[trio.SocketStream, trio.SocketStream]]:
     """A connection, opened by the kernel or by us; yields the kernel's end and ours."""
+    family = family_of(host.addresses[0].ip.packed)
     with trio.fail_after(30):
         if by_kernel:
             (listener,) = await host.open_tcp_listeners(80)
-            sock = namespace.socket()
-            await sock.connect((OURS, 80))
+            sock = namespace.socket(family.number)
+            await sock.connect((OURS[family], 80))
             ours = await listener.accept()
             kernel = trio.SocketStream(sock)
         else:
-            waiting = namespace.socket()
-            await waiting.bind((KERNEL, 80))
+            waiting = namespace.socket(family.number)
+            await waiting.bind((KERNEL[family], 80))
             waiting.listen()
-            ours = await host.open_tcp_stream(KERNEL, 80)
+            ours = await host.open_tcp_stream(KERNEL[family], 80)
             kernel = trio.SocketStream((await waiting.accept())[0])
             waiting.close()
     async with kernel, ours:

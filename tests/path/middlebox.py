@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from tunstack.ip.family import IPV4
 from tunstack.ip.icmp import DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED, IcmpMessage
+from tunstack.ip.icmpv6 import PACKET_TOO_BIG
 from tunstack.tcp.connection.ecn import CE, NOT_ECT
 from tunstack.wire import checksum, decode_datagram, encode_icmp
 
@@ -17,16 +17,17 @@ Fate = tuple[bytes | None, bytes | None]
 """The packet that goes on, and the one that goes back."""
 
 ROUTER: Final = bytes((198, 51, 100, 254))
+ROUTER_6: Final = bytes.fromhex("20010db80000000000000000000000fe")
 
 
 def codepoint(packet: bytes) -> int:
-    """The ECN codepoint of a packet of either family."""
-    return packet[1] & 3 if packet[0] >> 4 == IPV4.version else packet[1] >> 4 & 3
+    """The ECN codepoint of a packet."""
+    return packet[1] & 3 if packet[0] >> 4 == 4 else packet[1] >> 4 & 3
 
 
 def marked(packet: bytes) -> bytes:
-    """The packet as it leaves a router whose queue is full: CE, with the checksum mended."""
-    if packet[0] >> 4 != IPV4.version:  # The traffic class begins in the first octet.
+    """The packet as it leaves a router whose queue is full: CE, with IPv4's checksum mended."""
+    if packet[0] >> 4 == 6:
         return packet[:1] + bytes((packet[1] | CE << 4,)) + packet[2:]
     header = bytearray(packet[: (packet[0] & 0xF) * 4])
     header[1] |= CE
@@ -86,8 +87,11 @@ class Narrow:
 
 
 def too_big(packet: bytes, mtu: int) -> bytes:
-    """The ICMP error for a packet that is larger than `mtu` (RFC 1191 section 4)."""
+    """The ICMP error for a packet that is larger than `mtu` (RFC 1191 section 4, RFC 8201)."""
     quoted = decode_datagram(packet)
     assert quoted.dont_fragment
+    if packet[0] >> 4 == 6:
+        message = IcmpMessage(PACKET_TOO_BIG, 0, mtu, quoted=quoted)
+        return b"".join(encode_icmp(ROUTER_6, quoted.src, message))
     message = IcmpMessage(DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED, mtu, quoted=quoted)
     return b"".join(encode_icmp(ROUTER, quoted.src, message))

@@ -14,6 +14,7 @@ from tests.path.kernel import (
     send_and_receive,
 )
 from tests.path.middlebox import Marker
+from tunstack.ip.family import FAMILIES, IPV4, IPV6, Family
 from tunstack.tcp.config import Config
 from tunstack.tcp.connection.ecn import ACCEPT, REQUEST
 
@@ -23,19 +24,23 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.kernel
 
 DATA: Final = bytes(range(251)) * 8000
+COUNTERS: Final = {IPV4: "IpExtIn", IPV6: "Ip6In"}
+
+each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
 
 @pytest.mark.rfc("3168:6.1")
 @pytest.mark.parametrize("by_kernel", [True, False])
+@each_family
 async def test_what_we_send_is_marked_and_the_kernel_says_so(
-    by_kernel: bool, require_tool: Callable[[str], str]
+    by_kernel: bool, family: Family, require_tool: Callable[[str], str]
 ) -> None:
     require_tool("nstat")
     require_tool("ss")
     box = Marker(50)
     config = Config(ecn=ACCEPT if by_kernel else REQUEST)
     async with (
-        kernel_and_host(box, config, tcp_ecn=1) as (namespace, host),
+        kernel_and_host(box, config, family, tcp_ecn=1) as (namespace, host),
         connection(namespace, host, by_kernel=by_kernel) as (kernel, ours),
     ):
         assert await send_and_receive(ours, kernel, DATA) == DATA
@@ -43,8 +48,8 @@ async def test_what_we_send_is_marked_and_the_kernel_says_so(
         assert {"ecn", "ecnseen"} <= set(info)
         assert box.marks > 10
         counters = await kernel_counters(namespace)
-        assert counters["IpExtInCEPkts"] == box.marks
-        assert counters["IpExtInECT0Pkts"] == box.ect - box.marks
+        assert counters[f"{COUNTERS[family]}CEPkts"] == box.marks
+        assert counters[f"{COUNTERS[family]}ECT0Pkts"] == box.ect - box.marks
         (connection_info,) = host.connections()
         assert connection_info.ecn
         assert connection_info.snd_ssthresh < 1 << 20
@@ -52,15 +57,16 @@ async def test_what_we_send_is_marked_and_the_kernel_says_so(
 
 @pytest.mark.rfc("3168:6.1")
 @pytest.mark.parametrize("by_kernel", [True, False])
+@each_family
 async def test_what_the_kernel_sends_is_marked_and_we_say_so(
-    by_kernel: bool, require_tool: Callable[[str], str]
+    by_kernel: bool, family: Family, require_tool: Callable[[str], str]
 ) -> None:
     require_tool("ss")
     box = Marker(50)
     config = Config(ecn=ACCEPT if by_kernel else REQUEST)
     sysctls: dict[str, str | int] = {"tcp_ecn": 1, "tcp_congestion_control": "reno"}
     async with (
-        kernel_and_host(box, config, **sysctls) as (namespace, host),
+        kernel_and_host(box, config, family, **sysctls) as (namespace, host),
         connection(namespace, host, by_kernel=by_kernel) as (kernel, ours),
     ):
         assert await send_and_receive(kernel, ours, DATA) == DATA
@@ -76,10 +82,11 @@ async def test_what_the_kernel_sends_is_marked_and_we_say_so(
 
 @pytest.mark.rfc("3168:6.1.1")
 @pytest.mark.parametrize("by_kernel", [True, False])
-async def test_no_ecn_with_a_kernel_that_has_it_off(by_kernel: bool) -> None:
+@each_family
+async def test_no_ecn_with_a_kernel_that_has_it_off(by_kernel: bool, family: Family) -> None:
     box = Marker(2)
     async with (
-        kernel_and_host(box, Config(ecn=REQUEST), tcp_ecn=0) as (namespace, host),
+        kernel_and_host(box, Config(ecn=REQUEST), family, tcp_ecn=0) as (namespace, host),
         connection(namespace, host, by_kernel=by_kernel) as (kernel, ours),
     ):
         assert await send_and_receive(ours, kernel, DATA) == DATA

@@ -9,6 +9,7 @@ import pytest
 
 from tests.path.kernel import connection, kernel_and_host, send_and_receive
 from tunstack.ip.datagram import TCP
+from tunstack.ip.family import FAMILIES, Family
 from tunstack.tcp.segment import SYN
 from tunstack.wire import decode_datagram, decode_segment, encode_segment
 
@@ -22,8 +23,6 @@ DATA: Final = bytes(range(251)) * 4000
 
 def strip(packet: bytes) -> Fate:
     """The packet without the option."""
-    if packet[0] >> 4 != 4:
-        return packet, None
     datagram = decode_datagram(packet)
     if datagram.protocol != TCP:
         return packet, None
@@ -35,9 +34,10 @@ def strip(packet: bytes) -> Fate:
 
 
 @pytest.mark.parametrize("by_kernel", [True, False])
-async def test_data_is_transferred_both_ways(by_kernel: bool) -> None:
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+async def test_data_is_transferred_both_ways(by_kernel: bool, family: Family) -> None:
     async with (
-        kernel_and_host(strip) as (namespace, host),
+        kernel_and_host(strip, family=family) as (namespace, host),
         connection(namespace, host, by_kernel=by_kernel) as (kernel, ours),
     ):
         assert await send_and_receive(ours, kernel, DATA) == DATA

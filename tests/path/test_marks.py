@@ -9,6 +9,7 @@ import pytest
 
 from tests.path.middlebox import Marker, codepoint, marked
 from tests.path.simulated import transfer
+from tunstack.ip.family import FAMILIES, Family
 from tunstack.path.impair import Impairments
 from tunstack.simulator import Simulator
 from tunstack.tcp.config import Config
@@ -24,13 +25,20 @@ DATA: Final = bytes(range(251)) * 4000
 ASKS: Final = Config(ecn=REQUEST)
 PATH: Final = Impairments(delay=0.01)
 
+each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+
 
 @pytest.mark.rfc("3168:6.1")
 @pytest.mark.parametrize("down", [True, False])
-def test_a_marked_transfer_loses_nothing_and_sends_nothing_twice(down: bool) -> None:
+@each_family
+def test_a_marked_transfer_loses_nothing_and_sends_nothing_twice(
+    down: bool, family: Family
+) -> None:
     """Whoever asked; each way. The window comes down all the same."""
     box = Marker(100)
-    simulator = Simulator(seed=1, impairments=PATH, middlebox=box, config=(ASKS, Config()))
+    simulator = Simulator(
+        seed=1, impairments=PATH, middlebox=box, config=(ASKS, Config()), family=family
+    )
     client, server = transfer(simulator, **{"down" if down else "up": DATA})
     sender = (server if down else client).flow
     assert sender is not None
@@ -65,7 +73,8 @@ def test_who_agrees(client: int, server: int, agreed: bool) -> None:
 
 @pytest.mark.rfc("3168:6.1.5")
 @pytest.mark.parametrize("seed", range(4))
-def test_marks_beside_losses(seed: int) -> None:
+@each_family
+def test_marks_beside_losses(seed: int, family: Family) -> None:
     """Nothing that is sent again may be marked; all arrives."""
     seen: set[tuple[int, int]] = set()
     box = Marker(30)
@@ -83,6 +92,7 @@ def test_marks_beside_losses(seed: int) -> None:
         impairments=replace(PATH, loss=0.02, reorder=0.02, jitter=0.002),
         middlebox=watch,
         config=ASKS,
+        family=family,
     )
     transfer(simulator, down=DATA, up=DATA)
     assert box.marks > 10
@@ -115,10 +125,14 @@ def test_a_path_that_drops_ecn_setup_syns_is_used_without_ecn() -> None:
 
 @pytest.mark.rfc("3168:5")
 @pytest.mark.parametrize("tos", [0, 0x48])
-def test_the_codepoint_stands_in_the_header(tos: int) -> None:
+@each_family
+def test_the_codepoint_stands_in_the_header(tos: int, family: Family) -> None:
     """Beside the DSCP, on the way out and on the way in."""
     segment = Segment(7, flags=ACK, ecn=2)
-    packet = b"".join(encode_segment(bytes(4), bytes(4), 1, 2, segment, tos=tos))
-    assert packet[1] == tos | 2
+    address = bytes(family.address_size)
+    packet = b"".join(encode_segment(address, address, 1, 2, segment, tos=tos))
+    assert decode_datagram(packet).tos == tos | 2
+    assert codepoint(packet) == 2
     assert decode_segment(decode_datagram(packet))[2].ecn == 2
     assert decode_segment(decode_datagram(marked(packet)))[2].ecn == CE
+    assert decode_datagram(marked(packet)).tos == tos | CE

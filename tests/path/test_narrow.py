@@ -11,7 +11,7 @@ import pytest
 from tests.path.middlebox import Fate, Narrow, too_big
 from tests.path.simulated import receive, transfer
 from tests.tcp.inspection import Tcb
-from tunstack.ip.family import IPV4
+from tunstack.ip.family import FAMILIES, IPV4, IPV6, Family
 from tunstack.path.impair import Impairments
 from tunstack.simulator import SERVER, Simulator
 from tunstack.tcp.config import Config
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 DATA: Final = bytes(range(251)) * 1600
 PATH: Final = Impairments(delay=0.01)
 
+each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+
 
 def sender(server: Application) -> Flow:
     assert server.flow is not None
@@ -32,16 +34,21 @@ def sender(server: Application) -> Flow:
 
 
 @pytest.mark.rfc("1191:6.4")
-@pytest.mark.parametrize("mtu", [552, 576, 1000, 1499])
+@pytest.mark.parametrize(
+    ("family", "mtu"),
+    [(IPV4, 552), (IPV4, 576), (IPV4, 1000), (IPV4, 1499), (IPV6, 1280), (IPV6, 1499)],
+)
 @pytest.mark.parametrize("sack", [True, False])
-def test_icmp_avoids_the_timeout(mtu: int, sack: bool) -> None:
+def test_icmp_avoids_the_timeout(family: Family, mtu: int, sack: bool) -> None:
     """Nor is it taken for congestion."""
     box = Narrow(mtu)
-    simulator = Simulator(seed=1, impairments=PATH, middlebox=box, config=Config(sack=sack))
+    simulator = Simulator(
+        seed=1, impairments=PATH, middlebox=box, config=Config(sack=sack), family=family
+    )
     _, server = transfer(simulator, down=DATA)
     info = sender(server).info()
     assert info.pmtu == mtu
-    assert info.snd_mss == mtu - 52
+    assert info.snd_mss == mtu - family.header - 32
     assert max(box.passed) == mtu
     counts = simulator.server.stack.statistics()
     assert counts["retransmission_timeout"] == counts["retransmission_fast"] == 0
@@ -61,14 +68,15 @@ def test_a_router_that_does_not_say_how_much_is_met_on_the_next_plateau() -> Non
 
 
 @pytest.mark.rfc("1191:6.3")
-def test_the_next_connection_knows() -> None:
-    box = Narrow(1000)
-    simulator = Simulator(seed=1, impairments=PATH, middlebox=box)
+@pytest.mark.parametrize(("family", "mtu"), [(IPV4, 1000), (IPV6, 1300)])
+def test_the_next_connection_knows(family: Family, mtu: int) -> None:
+    box = Narrow(mtu)
+    simulator = Simulator(seed=1, impairments=PATH, middlebox=box, family=family)
     transfer(simulator, down=DATA)
     box.dropped.clear()
     _, server = transfer(simulator, down=DATA)
     assert box.dropped == []
-    assert sender(server).info().pmtu == 1000
+    assert sender(server).info().pmtu == mtu
 
 
 @pytest.mark.rfc("1191:6.3")
@@ -121,20 +129,24 @@ def test_a_path_that_gets_narrower_on_the_way_and_loses_as_well(seed: int) -> No
 
 
 @pytest.mark.rfc("5927:4.1", "8899:4.6.1")
-def test_a_forged_message_about_a_segment_that_is_not_outstanding_is_ignored() -> None:
+@each_family
+def test_a_forged_message_about_a_segment_that_is_not_outstanding_is_ignored(
+    family: Family,
+) -> None:
     """A blind attacker has to guess the sequence number."""
-    simulator = Simulator(seed=1, impairments=PATH)
+    simulator = Simulator(seed=1, impairments=PATH, family=family)
     forged = 0
 
     def attacker(packet: bytes) -> Fate:
         nonlocal forged
         datagram = decode_datagram(packet)
-        if datagram.src != SERVER[IPV4].ip.packed:
+        if datagram.src != SERVER[family].ip.packed:
             return packet, None
         _, _, segment = decode_segment(datagram)
         beyond = (segment.seq + 1_000_000).to_bytes(8, "big")[-4:]
         forged += 1
-        return packet, too_big(packet[:24] + beyond + packet[28:], 600)
+        at = family.header + 4
+        return packet, too_big(packet[:at] + beyond + packet[at + 4 :], 1290)
 
     simulator.middlebox = attacker
     _, server = transfer(simulator, down=DATA)
@@ -143,13 +155,16 @@ def test_a_forged_message_about_a_segment_that_is_not_outstanding_is_ignored() -
 
 
 @pytest.mark.rfc("5927:7.2")
-def test_a_report_below_a_proven_size_is_deferred() -> None:
+@each_family
+def test_a_report_below_a_proven_size_is_deferred(family: Family) -> None:
     """Even if the attacker sees our packets."""
-    simulator = Simulator(seed=1, impairments=PATH)
+    simulator = Simulator(seed=1, impairments=PATH, family=family)
     _, server = simulator.connect()
 
     def attacker(packet: bytes) -> Fate:
-        return packet, (too_big(packet, 600) if len(packet) > 600 and simulator.now > 0.1 else None)
+        return packet, (
+            too_big(packet, 1290) if len(packet) > 1290 and simulator.now > 0.1 else None
+        )
 
     simulator.middlebox = attacker
     simulator.run(lambda: server.flow is not None)
@@ -164,12 +179,17 @@ def test_a_report_below_a_proven_size_is_deferred() -> None:
 
 
 @pytest.mark.rfc("4821:7.7", "8899:4.3")
-@pytest.mark.parametrize("mtu", [300, 576, 1064, 1400])
+@pytest.mark.parametrize(
+    ("family", "mtu"),
+    [(IPV4, 300), (IPV4, 576), (IPV4, 1064), (IPV4, 1400), (IPV6, 1280), (IPV6, 1400)],
+)
 @pytest.mark.parametrize("sack", [True, False])
-def test_a_black_hole_is_crossed(mtu: int, sack: bool) -> None:
+def test_a_black_hole_is_crossed(family: Family, mtu: int, sack: bool) -> None:
     """And what it takes is found to within a few octets."""
     box = Narrow(mtu, says=None)
-    simulator = Simulator(seed=1, impairments=PATH, middlebox=box, config=Config(sack=sack))
+    simulator = Simulator(
+        seed=1, impairments=PATH, middlebox=box, config=Config(sack=sack), family=family
+    )
     _, server = transfer(simulator, down=DATA * 3)
     assert mtu - 60 < sender(server).info().pmtu <= mtu
     assert simulator.server.stack.statistics()["size_probe"] > 1
@@ -244,10 +264,11 @@ def test_probing_from_the_beginning_never_waits_for_a_timeout(says: bool) -> Non
 
 @pytest.mark.rfc("4821:7.6.4")
 @pytest.mark.parametrize("seed", range(6))
-def test_a_black_hole_that_loses_as_well(seed: int) -> None:
-    box = Narrow(1234, says=None)
+@pytest.mark.parametrize(("family", "mtu"), [(IPV4, 1234), (IPV6, 1300)])
+def test_a_black_hole_that_loses_as_well(seed: int, family: Family, mtu: int) -> None:
+    box = Narrow(mtu, says=None)
     path = replace(PATH, loss=0.02, reorder=0.02, duplicate=0.01, jitter=0.003)
-    simulator = Simulator(seed=seed, impairments=path, middlebox=box)
+    simulator = Simulator(seed=seed, impairments=path, middlebox=box, family=family)
     client, server = transfer(simulator, down=DATA, up=DATA)
-    assert sender(server).info().pmtu <= 1234
-    assert sender(client).info().pmtu <= 1234
+    assert sender(server).info().pmtu <= mtu
+    assert sender(client).info().pmtu <= mtu

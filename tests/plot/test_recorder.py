@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from tests.path.middlebox import Narrow
+from tunstack.ip.family import FAMILIES, IPV4, Family
 from tunstack.path.impair import Impairments
 from tunstack.plot import Recorder
 from tunstack.plot.chart import Bars, Crosses, Line, Panel
@@ -23,7 +27,9 @@ def drop_third(side: str, packet: bytes, now: float, seen: list[int]) -> float |
     return 0.0
 
 
-def recorded(octets: int = 100_000, *, others: int = 0) -> tuple[Recorder, float]:
+def recorded(
+    octets: int = 100_000, *, others: int = 0, family: Family = IPV4
+) -> tuple[Recorder, float]:
     recorder = Recorder("server")
     seen: list[int] = []
     simulator = Simulator(
@@ -32,6 +38,7 @@ def recorded(octets: int = 100_000, *, others: int = 0) -> tuple[Recorder, float
         config=CONFIG,
         tap=recorder,
         script=lambda side, packet, now: drop_third(side, packet, now, seen),
+        family=family,
     )
     client, server = simulator.connect()
     recorder.watch(server)
@@ -47,8 +54,9 @@ def series(panel: Panel) -> dict[str, Line | Bars | Crosses]:
     return {each.name: each for each in panel.series}
 
 
-def test_the_sequence_has_all_that_was_sent_and_what_was_lost() -> None:
-    recorder, _ = recorded()
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_the_sequence_has_all_that_was_sent_and_what_was_lost(family: Family) -> None:
+    recorder, _ = recorded(family=family)
     assert recorder.time_sequence().retransmissions == 1
     found = series(recorder.sequence())
     lost, fast, data = found["lost"], found["sent again: fast"], found["data"]
@@ -82,6 +90,19 @@ def test_other_connections_are_not_in_it() -> None:
     alone, _ = recorded()
     among, _ = recorded(others=2)
     assert among.time_sequence().octets == alone.time_sequence().octets
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_packets_other_than_segments_are_left_out(family: Family) -> None:
+    """A path narrower than the link: ICMP errors arrive at the sender."""
+    recorder = Recorder("server")
+    simulator = Simulator(seed=1, tap=recorder, middlebox=Narrow(1300), family=family)
+    client, server = simulator.connect()
+    recorder.watch(server)
+    server.send(bytes(20_000))
+    simulator.run(lambda: len(client.received) == 20_000)
+    assert simulator.server.stack.statistics()["icmp_received"] > 0
+    assert recorder.time_sequence().octets > 20_000
 
 
 def test_nothing_is_drawn_of_a_connection_that_is_not_watched() -> None:

@@ -31,7 +31,7 @@ REFUSED = [
     (errno.EAFNOSUPPORT, socket.AF_INET6, socket.SOCK_DGRAM, 0),
     (errno.EAFNOSUPPORT, socket.AF_PACKET, socket.SOCK_RAW, 0),
     (errno.EAFNOSUPPORT, 43, socket.SOCK_STREAM, 0),  # AF_SMC: TCP where the peer has nothing else
-    (errno.EPROTONOSUPPORT, socket.AF_INET, socket.SOCK_DGRAM, 0),
+    (errno.EPROTONOSUPPORT, socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_UDPLITE),
     (errno.EPROTONOSUPPORT, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP),
     (errno.EPROTONOSUPPORT, socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP),
     (errno.EPROTONOSUPPORT, socket.AF_INET, socket.SOCK_STREAM, 262),  # IPPROTO_MPTCP
@@ -120,7 +120,7 @@ async def test_kernel_sockets_are_available_on_request(make: Callable[..., Any])
             assert isinstance(make(), (Socket, StdlibSocket))
             for family, kind in (
                 (socket.AF_INET6, socket.SOCK_STREAM),
-                (socket.AF_INET, socket.SOCK_DGRAM),
+                (socket.AF_INET6, socket.SOCK_DGRAM),
             ):
                 with make(family, kind) as sock:
                     assert not isinstance(sock, (Socket, StdlibSocket))

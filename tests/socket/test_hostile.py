@@ -24,13 +24,15 @@ from tests.socket.network import (
     host_pair,
     listening,
 )
+from tests.socket.test_hostile_fragments import HOSTILE
 from tunstack import Host, memory_pair
-from tunstack.ip.datagram import ICMP, TCP, Datagram
+from tunstack.ip.datagram import ICMP, TCP, UDP, Datagram
 from tunstack.ip.icmp import (
     DESTINATION_UNREACHABLE,
     ECHO_REPLY,
     ECHO_REQUEST,
     PARAMETER_PROBLEM,
+    PORT_UNREACHABLE,
     PROTOCOL_UNREACHABLE,
     IcmpMessage,
 )
@@ -105,6 +107,10 @@ SPOILED: list[tuple[Reason, Callable[[Peer], bytes]]] = [
     (Reason.BAD_TCP_OFFSET, lambda peer: with_offset(peer, 15)),
     (Reason.BAD_TCP_PORT, lambda peer: segment_between(0, PORT)),
     (Reason.BAD_TCP_PORT, lambda peer: segment_between(PORT, 0)),
+    (Reason.TRUNCATED_UDP, lambda peer: between(THEIRS_PACKED, OURS_PACKED, UDP, b"1234567")),
+    (Reason.BAD_UDP_LENGTH, lambda peer: udp(length=7)),
+    (Reason.BAD_UDP_LENGTH, lambda peer: udp(length=13)),
+    (Reason.BAD_UDP_CHECKSUM, lambda peer: udp(checksum=1)),
     (Reason.TRUNCATED_ICMP, lambda peer: between(THEIRS_PACKED, OURS_PACKED, ICMP, b"1234")),
     (Reason.BAD_ICMP_CHECKSUM, lambda peer: ping(b"ping")[:-1] + b"!"),
     (Reason.BAD_ICMP_QUOTE, lambda peer: error_about(b"not a datagram")),
@@ -115,10 +121,15 @@ SPOILED: list[tuple[Reason, Callable[[Peer], bytes]]] = [
     (Reason.BAD_SOURCE, lambda peer: between(BROADCAST_PACKED, OURS_PACKED)),
     (Reason.BAD_SOURCE, lambda peer: between(b"\x7f\0\0\1", OURS_PACKED)),
     (Reason.BAD_SOURCE, lambda peer: between(b"\xe0\0\0\1", OURS_PACKED)),
-    (Reason.FRAGMENT, lambda peer: changed(peer.packet(ACK, b"data"), {6: 0x20})),
-    (Reason.FRAGMENT, lambda peer: changed(peer.packet(ACK, b"data"), {6: 0, 7: 1})),
     (Reason.UNKNOWN_PROTOCOL, lambda peer: between(THEIRS_PACKED, OURS_PACKED)),
+    (Reason.NO_UDP_PORT, lambda peer: udp()),
 ]
+
+
+def udp(*, length: int = 12, checksum: int = 0) -> bytes:
+    """A datagram of UDP to a port that nobody has."""
+    payload = struct.pack(">HHHH4s", 9, 9, length, checksum, b"data")
+    return between(THEIRS_PACKED, OURS_PACKED, UDP, payload)
 
 
 def with_options(peer: Peer, options: bytes) -> bytes:
@@ -174,16 +185,18 @@ def test_there_is_a_packet_for_every_reason() -> None:
     of_ipv6 = {
         Reason.BAD_EXTENSION_HEADER,
         Reason.BAD_ROUTING_HEADER,
-        Reason.BAD_FRAGMENT,
         Reason.NO_NEXT_HEADER,
+        Reason.BAD_ICMP_HOP_LIMIT,
     }
-    assert {reason for reason, _ in SPOILED} == {*Reason} - of_offload - of_ipv6
+    of_fragments = {reason for reason, _, _ in HOSTILE.values()}
+    elsewhere = of_offload | of_ipv6 | of_fragments | {Reason.UDP_BUFFER_FULL}
+    assert {reason for reason, _ in SPOILED} == {*Reason} - elsewhere
 
 
 @pytest.mark.rfc("1122:3.2.2.1")
 @pytest.mark.rfc("1122:3.2.2.5")
 async def test_what_its_sender_can_mend_is_answered_and_nothing_else_is(exchange: Exchange) -> None:
-    """An unknown protocol, and options that are wrong; errors of transmission are nobody's."""
+    """An unknown protocol or port, or wrong options; errors of transmission are nobody's."""
     _, peer, _ = exchange
     for reason, spoiled in SPOILED:
         peer.link.send([spoiled(peer)])
@@ -192,6 +205,11 @@ async def test_what_its_sender_can_mend_is_answered_and_nothing_else_is(exchange
             assert (answer.type, answer.code) == (DESTINATION_UNREACHABLE, PROTOCOL_UNREACHABLE)
             assert answer.quoted is not None
             assert answer.quoted.protocol == 253
+        elif reason is Reason.NO_UDP_PORT:
+            answer = await peer.icmp()
+            assert (answer.type, answer.code) == (DESTINATION_UNREACHABLE, PORT_UNREACHABLE)
+            assert answer.quoted is not None
+            assert answer.quoted.protocol == UDP
         elif reason is Reason.BAD_IP_OPTIONS:
             answer = await peer.icmp()
             assert (answer.type, answer.code, answer.pointer) == (PARAMETER_PROBLEM, 0, 20)
@@ -202,25 +220,19 @@ async def test_what_its_sender_can_mend_is_answered_and_nothing_else_is(exchange
             assert peer.link.receive() == []
 
 
-async def test_an_answer_that_the_link_does_not_carry_is_not_sent() -> None:
+async def test_an_answer_that_the_link_does_not_carry_is_sent_in_fragments() -> None:
     """An error quotes what it is about, and is larger by 28 octets."""
     link, far = memory_pair(mtu=68)
     async with Host(link, [f"{OURS}/24"]) as host:
         far.send([between(THEIRS_PACKED, OURS_PACKED, payload=bytes(48))])
         await wait_all_tasks_blocked()
         assert host.statistics()["unknown_protocol"] == 1
-        assert far.receive() == []
-        await host.open_tcp_listeners(PORT)  # Nor has the link failed.
+        first, second = (decode_datagram(packet) for packet in far.receive())
+        assert (first.more_fragments, second.more_fragments) == (True, False)
+        assert (second.fragment_offset, len(first.payload) + len(second.payload)) == (48, 76)
         far.send([between(THEIRS_PACKED, OURS_PACKED, payload=bytes(20))])
         await far.wait_readable()
         assert len(far.receive()[0]) == 68
-
-
-async def test_datagrams_for_udp_are_answered_and_counted(exchange: Exchange) -> None:
-    host, peer, _ = exchange
-    peer.link.send([between(THEIRS_PACKED, OURS_PACKED, 17)])
-    assert (await peer.icmp()).code == PROTOCOL_UNREACHABLE
-    assert host.statistics()["unknown_protocol"] == 1
 
 
 async def test_pings_are_answered_in_between(exchange: Exchange) -> None:

@@ -324,7 +324,7 @@ async def test_a_socket_of_another_kind_is_refused() -> None:
         with fails(errno.EAFNOSUPPORT):
             host.socket(socket.AF_INET6)
         with fails(errno.EPROTONOSUPPORT):
-            host.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            host.socket(socket.AF_INET, socket.SOCK_SEQPACKET)
         with fails(errno.EPROTONOSUPPORT):
             host.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_UDP)
         assert host.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_TCP).fileno() != -1

@@ -230,17 +230,22 @@ def test_identification_of_what_is_never_fragmented_is_always_0() -> None:
         assert (out.datagram.identification, out.datagram.dont_fragment) == (0, True)
 
 
-def test_identification_of_what_may_be_fragmented_is_random() -> None:
+@pytest.mark.rfc("6864:4.3")
+def test_identification_of_what_may_be_fragmented_cannot_be_guessed_by_others() -> None:
+    """It counts for each peer, from a random number on: to one peer none comes again for long."""
     crowd = Crowd()
-    ping = b"".join(encode_icmp(SOMEBODY, OURS, IcmpMessage(ECHO_REQUEST, payload=b"ping")))
-    seen = []
-    for _ in range(100):
+    seen: dict[int, list[int]] = {}
+    for number in range(300):
+        peer = bytes((198, 51, 100, 10 + number % 100))
+        ping = b"".join(encode_icmp(peer, OURS, IcmpMessage(ECHO_REQUEST, payload=b"ping")))
         crowd.stack.handle_packet(ping, crowd.now)
         reply = decode_datagram(b"".join(crowd.stack.outgoing.popleft()))
         assert not reply.dont_fragment
-        seen.append(reply.identification)
-    assert len(set(seen)) > 90
-    assert differences(seen).most_common(1)[0][1] <= 2
+        seen.setdefault(number % 100, []).append(reply.identification)
+    firsts = [numbers[0] for numbers in seen.values()]
+    assert len(set(firsts)) > 90
+    assert differences(firsts).most_common(1)[0][1] <= 2
+    assert all(len(set(numbers)) == 3 for numbers in seen.values())
 
 
 # Ports (RFC 6056)

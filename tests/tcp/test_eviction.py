@@ -276,7 +276,7 @@ def test_a_peer_is_an_ipv4_address_or_a_network_of_ipv6() -> None:
     assert peer_key(network) == peer_key(host) != peer_key(elsewhere)
 
 
-@pytest.mark.parametrize("name", ["orphans", "peer_connections"])
+@pytest.mark.parametrize("name", ["orphans", "peer_connections", "fragment_memory"])
 def test_a_limit_is_positive(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be positive"):
         Limits(**{name: 0})  # type: ignore[arg-type]

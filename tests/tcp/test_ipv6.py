@@ -306,7 +306,7 @@ def test_ipv4_over_a_link_that_is_too_small_for_it_is_refused() -> None:
 @pytest.mark.parametrize("offload", [False, True])
 def test_hop_limit_and_traffic_class_are_the_connections(offload: bool) -> None:
     """Of all its segments, those of the fast path included, and of the listener's cookies."""
-    config = Config(ttl=3, tos=0xB8)
+    config = Config(hop_limit=3, traffic_class=0xB8)
     for limits in (Limits(), Limits(syncookies="always")):
         crowd = Crowd(config, family=IPV6, offload=offload, limits=limits)
         crowd.stack.set_tap(None)

@@ -23,7 +23,8 @@ def test_reason_is_the_name_of_a_counter(reason: Reason) -> None:
         (Reason.TRUNCATED_ICMP, "truncated ICMP"),
         (Reason.NOT_OUR_ADDRESS, "not our address"),
         (Reason.BAD_SOURCE, "bad source address"),
-        (Reason.FRAGMENT, "fragment"),
+        (Reason.BAD_FRAGMENT, "bad fragment"),
+        (Reason.FRAGMENT_TIMEOUT, "fragment timeout"),
         (Reason.UNKNOWN_PROTOCOL, "unknown protocol"),
     ],
 )

@@ -31,7 +31,7 @@ from tunstack.ip.icmp import (
     PARAMETER_PROBLEM,
     TIME_EXCEEDED,
     IcmpMessage,
-    quoted_tcp,
+    quoted,
 )
 from tunstack.wire import Discard, Reason, decode_datagram, decode_icmp, encode_icmp
 
@@ -101,7 +101,7 @@ def test_fragmentation_needed_says_what_fits_and_whose_segment_it_was() -> None:
     body = icmp_bytes(DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED, 1400, quote)
     message = decode_icmp(datagram_of(body))
     assert (message.code, message.next_hop_mtu) == (FRAGMENTATION_NEEDED, 1400)
-    assert quoted_tcp(message) == (KERNEL, OURS, 80, 40000, 1)
+    assert quoted(message) == (KERNEL, OURS, 80, 40000, quote[20:])
 
 
 def test_parameter_problem_points_into_the_quoted_header() -> None:
@@ -125,19 +125,19 @@ def test_a_quote_is_the_datagram_as_it_came() -> None:
     packet = b"".join(encode_icmp(OURS, KERNEL, IcmpMessage(3, 3, quoted=decode_datagram(came))))
     assert packet[28:] == came
     assert packet[1] == 0  # The error's own is another matter.
-    quoted = decode_icmp(decode_datagram(packet)).quoted
-    assert quoted is not None
-    assert (quoted.tos, quoted.ttl) == (0xBB, 3)
+    back = decode_icmp(decode_datagram(packet)).quoted
+    assert back is not None
+    assert (back.tos, back.ttl) == (0xBB, 3)
 
 
 @pytest.mark.rfc("1812:4.3.2.3")
 def test_error_quotes_what_fits_into_576_octets() -> None:
     """RFC 1812 section 4.3.2.3; the total length quoted is that of the whole datagram."""
-    quoted = Datagram(KERNEL, OURS, 17, bytes(range(250)) * 5, options=bytes(8))
-    packet = b"".join(encode_icmp(OURS, KERNEL, IcmpMessage(3, 3, quoted=quoted)))
+    about = Datagram(KERNEL, OURS, 17, bytes(range(250)) * 5, options=bytes(8))
+    packet = b"".join(encode_icmp(OURS, KERNEL, IcmpMessage(3, 3, quoted=about)))
     assert len(packet) == 576
     assert packet[30:32] == (28 + 1250).to_bytes(2, "big")
-    cut = dataclasses.replace(quoted, payload=quoted.payload[:520])
+    cut = dataclasses.replace(about, payload=about.payload[:520])
     assert decode_icmp(decode_datagram(packet)).quoted == cut
 
 

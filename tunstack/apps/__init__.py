@@ -1,7 +1,8 @@
 """The services of ``tunstack serve`` and ``tunstack run``: echo, discard, chargen, http.
 
 Each is a module with an ``async def handler(stream)`` for any `trio.abc.Stream`: of a tunstack
-host, of a kernel socket, `trio.SSLStream`, `trio.testing.memory_stream_pair`.
+host, of a kernel socket, `trio.SSLStream`, `trio.testing.memory_stream_pair`. Those that serve UDP
+as well have an ``async def datagram_handler(sock)`` for any bound socket of trio's.
 
 All handlers
 
@@ -26,9 +27,10 @@ from typing import Final, TypeAlias
 
 import trio
 
-__all__ = ["APPS", "App", "Handler", "parse_app"]
+__all__ = ["APPS", "App", "DatagramHandler", "Handler", "parse_app"]
 
 Handler: TypeAlias = Callable[[trio.abc.Stream], Awaitable[None]]
+DatagramHandler: TypeAlias = Callable[[trio.socket.SocketType], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,13 @@ class App:
             tunstack.SetupError: a package that the app needs is not installed.
         """
         handler: Handler = import_module(f"{__name__}.{self.name}").handler
+        return handler
+
+    @property
+    def datagram_handler(self) -> DatagramHandler | None:
+        """What serves its datagrams; None if it has none. Imports the app's module."""
+        module = import_module(f"{__name__}.{self.name}")
+        handler: DatagramHandler | None = getattr(module, "datagram_handler", None)
         return handler
 
 

@@ -1,16 +1,19 @@
 """Character generator (RFC 864): sends lines of printable characters until the peer closes.
 
 A line is 72 of the 95 printable ASCII characters and CR LF; each line starts one character later,
-so that the pattern repeats after 95 lines.
+so that the pattern repeats after 95 lines. Over UDP each datagram is answered by one of up to 512
+characters, as many as chance has it.
 """
 
 from __future__ import annotations
 
+import random
 from contextlib import suppress
 from typing import Final
 
 import trio
 
+from tunstack.apps._datagrams import answer
 from tunstack.apps._ending import end_sending
 
 _RING: Final = bytes(range(0x20, 0x7F))
@@ -20,6 +23,8 @@ PATTERN: Final = b"".join((_RING * 2)[start : start + _WIDTH] + b"\r\n" for star
 """One period of the pattern, 7,030 octets, which is sent repeatedly."""
 
 _BLOCK: Final = PATTERN * 9  # about 64 KiB, for fewer wake-ups
+
+_MOST_IN_DATAGRAM: Final = 512
 
 
 async def handler(stream: trio.abc.Stream) -> None:
@@ -42,3 +47,8 @@ async def _send_forever(stream: trio.abc.Stream, scope: trio.CancelScope) -> Non
         while True:
             await stream.send_all(_BLOCK)
     scope.cancel()
+
+
+async def datagram_handler(sock: trio.socket.SocketType) -> None:
+    """Answer each datagram with the beginning of the pattern, until cancelled."""
+    await answer(sock, lambda data: PATTERN[: random.randrange(_MOST_IN_DATAGRAM + 1)])

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import trio
 
+from tunstack.apps._datagrams import answer
 from tunstack.apps._ending import end_sending
 
 
@@ -15,3 +16,8 @@ async def handler(stream: trio.abc.Stream) -> None:
         while await stream.receive_some():
             pass
         await end_sending(stream)
+
+
+async def datagram_handler(sock: trio.socket.SocketType) -> None:
+    """Read datagrams and send none, until cancelled."""
+    await answer(sock, lambda data: None)

@@ -183,6 +183,22 @@ def _roundtrip(_: Plan) -> Group:
     return Group((Case("round trip", measure),), rows)
 
 
+def _udp(_: Plan) -> Group:
+    """Echoes of datagrams, as many on their way as every socket's buffers have room for."""
+    cases, rows = [], []
+    for window, target in ((1, None), (64, Target("ratio", ">=", 1.0))):
+        name = f"UDP echoes, {window} on their way"
+        cases.append(Case(name, partial(_measure_datagrams, name, window)))
+        rows.append(Row(name, "/s", target))
+    return Group(tuple(cases), tuple(rows))
+
+
+async def _measure_datagrams(
+    name: str, window: int, server: Server, plan: Plan
+) -> dict[str, float]:
+    return await _rate(name, generators.datagrams(server.address, plan.seconds, window), server)
+
+
 def _memory(plan: Plan) -> Group:
     """Memory of the server's process, which does not include the kernel's own for its sockets."""
     cases, rows = [], []
@@ -238,6 +254,7 @@ GROUPS: Final = {
     "requests": _requests,
     "connections": _connections,
     "roundtrip": _roundtrip,
+    "udp": _udp,
     "memory": _memory,
     "idle": _idle,
     "crowd": _crowd,

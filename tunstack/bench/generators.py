@@ -92,6 +92,11 @@ def echoes(address: str, seconds: float) -> Generator:
     return _own("echoes", address, ECHO, seconds, 1)
 
 
+def datagrams(address: str, seconds: float, window: int) -> Generator:
+    """Echoes of UDP datagrams, `window` of them on their way at a time."""
+    return _own("datagrams", address, ECHO, seconds, window)
+
+
 def hold(address: str, port: int, first: int, amount: int) -> Generator:
     """Idle connections, from local port `first` on."""
     return _own("hold", address, port, first, amount)

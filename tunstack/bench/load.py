@@ -8,6 +8,7 @@ is what is measured.
     requests         small HTTP requests on persistent connections
     connections      the same, each on a connection of its own; CONNECTIONS are open at a time
     echoes           round-trip times of a small message
+    datagrams        echoes of UDP datagrams, of which CONNECTIONS are on their way at a time
     hold             opens connections, prints a line, and keeps them open until its input ends; the
                      first local port is given in place of SECONDS
 """
@@ -29,6 +30,8 @@ REQUEST = f"GET / HTTP/1.1\r\nHost: benchmark\r\nUser-Agent: {AGENT}\r\n\r\n".en
 _WRITE_SIZE = 1 << 18
 _MESSAGE = bytes(64)
 _WARM_UP = 50
+_LOST = 2.0
+"""Seconds without any answer after which a datagram counts as lost."""
 
 Address = tuple[str, int]
 Figures = dict[str, float]
@@ -158,6 +161,26 @@ def echoes(address: Address, seconds: float, _: int) -> Figures:
     return {"p50": percentile(times, 0.5), "p99": percentile(times, 0.99)}
 
 
+def datagrams(address: Address, seconds: float, window: int) -> Figures:
+    """Send UDP datagrams, the next one as soon as one has come back; none may be lost."""
+    answered = sent = 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(address)
+        begin = now = time.perf_counter()
+        while answered < sent or now < begin + seconds:
+            while sent < answered + window and now < begin + seconds:
+                sock.send(_MESSAGE)
+                sent += 1
+            if not select.select([sock], [], [], _LOST)[0]:
+                raise ConnectionError(f"{sent - answered} of {sent} datagrams were lost")
+            with suppress(BlockingIOError):
+                while True:
+                    sock.recv(2048, socket.MSG_DONTWAIT)
+                    answered += 1
+            now = time.perf_counter()
+    return {"requests": answered, "seconds": now - begin}
+
+
 def percentile(ordered: list[float], share: float) -> float:
     """Return the nearest-rank percentile of sorted values."""
     return ordered[max(1, math.ceil(share * len(ordered))) - 1]
@@ -178,7 +201,9 @@ def hold(address: Address, first: float, connections: int) -> Figures:
     return {"held": len(sockets)}
 
 
-LOADS = {each.__name__: each for each in (send, receive, requests, connections, echoes, hold)}
+LOADS = {
+    each.__name__: each for each in (send, receive, requests, connections, echoes, datagrams, hold)
+}
 
 
 def main(what: str, host: str, port: str, seconds: str, amount: str) -> None:

@@ -40,6 +40,7 @@ PREFIX: Final = 28
 """The prefix length of each server's network: sixteen fit into 198.51.100.0/24."""
 
 _WRITE_SIZE: Final = 1 << 18
+_LONGEST_DATAGRAM: Final = 65535
 _ANSWER: Final = (
     b"HTTP/1.1 200 OK\r\nServer: tunstack.bench\r\nContent-Type: text/plain\r\n"
     b"Content-Length: 14\r\n\r\nHello, world!\n"
@@ -63,6 +64,16 @@ async def echo(stream: trio.SocketStream) -> None:
     """Send back everything received."""
     async for data in stream:
         await stream.send_all(data)
+
+
+async def echo_datagrams(address: str) -> None:
+    """Send back every datagram that comes to `ECHO`."""
+    sock = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
+    with sock:
+        await sock.bind((address, ECHO))
+        while True:
+            data, source = await sock.recvfrom(_LONGEST_DATAGRAM)
+            await sock.sendto(data, source)
 
 
 async def answer(stream: trio.SocketStream) -> None:
@@ -153,6 +164,7 @@ async def _serve(backend: str, address: str, *, crowd: bool, offload: bool) -> N
         for port, handler in SERVICES.items():
             listeners = await trio.open_tcp_listeners(port, host=address)
             nursery.start_soon(connections.serve, listeners, handler)
+        nursery.start_soon(echo_datagrams, address)
         nursery.start_soon(connections.hold, await trio.open_tcp_listeners(HOLD, host=address))
         await connections.report()
         nursery.cancel_scope.cancel()

@@ -16,11 +16,11 @@ import trio
 
 import tunstack
 from tunstack.cli.files import open_output, output_title
-from tunstack.cli.options import IMPAIR, MTU, SEED, stdout_beside
+from tunstack.cli.options import IMPAIR, IPV6, MTU, SEED, stdout_beside
 from tunstack.cli.parameters import OUTPUT
 from tunstack.cli.running import execute, in_foreground, run_inside
 from tunstack.cli.status import Failure, OutputClosed, print_error
-from tunstack.deploy.bridge import LEFT, RIGHT
+from tunstack.deploy.bridge import LEFT, RIGHT, RIGHT6
 
 if TYPE_CHECKING:
     from tunstack.path.impair import Impairments
@@ -33,6 +33,7 @@ _LISTEN: Final = "0A"
 _EPILOG = f"""\b
 Examples:
   tunstack bridge --impair delay=10ms -- ping -c 3 {RIGHT}
+  tunstack bridge --impair loss=5% -- ping -c 3 -s 4000 {RIGHT6}
   tunstack bridge --impair loss=1%,delay=10ms,rate=100mbit \\
       --server 'iperf3 -s' -- iperf3 -c {RIGHT} -C reno
   tunstack bridge --impair out:loss=5% --pcap x.pcapng \\
@@ -54,6 +55,7 @@ are on standard error.
     help=f"Run this in a shell at {RIGHT} while COMMAND runs, which starts once it listens.",
 )
 @MTU
+@IPV6
 @click.option(
     "--pcap",
     type=OUTPUT,
@@ -67,6 +69,7 @@ def bridge(
     impair: tuple[Impairments, Impairments],
     server: str | None,
     mtu: int | None,
+    ipv6: bool,
     pcap: str | None,
     seed: int | None,
     command: tuple[str, ...],
@@ -75,7 +78,8 @@ def bridge(
 
     The kernel is at both ends of a path with the impairments of --impair: `out:` applies to packets
     from COMMAND's network. The other end, 198.51.100.2, is in COMMAND's environment as
-    TUNSTACK_HOST. At the end the path's packet counters are printed on standard error.
+    TUNSTACK_HOST. The ends are 2001:db8::1 and 2001:db8::2 as well, if the MTU is at least 1280. At
+    the end the path's packet counters are printed on standard error.
     """
     running = False
     stdout = stdout_beside(pcap)
@@ -85,7 +89,9 @@ def bridge(
         with ExitStack() as stack:
             capture = None if pcap is None else stack.enter_context(open_output(pcap))
             async with (
-                tunstack.open_bridge(impair, seed=seed, mtu=mtu or 1500, capture=capture) as joined,
+                tunstack.open_bridge(
+                    impair, seed=seed, mtu=mtu or 1500, ipv6=ipv6, capture=capture
+                ) as joined,
                 trio.open_nursery() as nursery,
             ):
                 _check_capture(joined.statistics(), pcap)

@@ -1,4 +1,4 @@
-"""``tunstack connect``: copy standard input and output over a TCP connection, as netcat does."""
+"""``tunstack connect``: copy standard input and output over TCP or UDP, as netcat does."""
 
 from __future__ import annotations
 
@@ -39,12 +39,15 @@ _STATUS: Final = {
     errno.EHOSTDOWN: UNREACHABLE,
 }
 _CHUNK: Final = 65536
+_QUIET: Final = 1.0
+"""Seconds after the end of input for which datagrams are awaited."""
 
 _EPILOG = f"""\b
 Examples:
   echo hello | sudo tunstack connect --address 10.9.0.2/24 10.9.0.1 7
   printf 'GET / HTTP/1.0\\r\\n\\r\\n' |
       sudo tunstack connect --address 10.9.0.2/24 10.9.0.1 80
+  echo hello | sudo tunstack connect --udp --address 10.9.0.2/24 10.9.0.1 7
   tunstack run -- sh -c 'nc -l -p 9000 & sleep 1;
       echo hello |
       tunstack connect --address 198.51.100.130/25 198.51.100.129 9000'
@@ -70,7 +73,13 @@ Exit status:
     "--wait",
     type=Number(min=0, min_open=True),
     metavar="SECONDS",
-    help="Time out when the connection is not open after so long.",
+    help="Time out when the connection is not open after so long; with --udp, end when nothing has "
+    "come for so long after the end of input, 1 by default.",
+)
+@click.option(
+    "--udp",
+    is_flag=True,
+    help="Send datagrams: each line of input is one. It ends a second after the last answer.",
 )
 @host_options
 def connect(
@@ -80,6 +89,7 @@ def connect(
     kernel_addresses: tuple[str, ...],
     device_name: str | None,
     wait: float | None,
+    udp: bool,
     mtu: int | None,
     impair: tuple[Impairments, Impairments],
     offload: bool,
@@ -113,6 +123,9 @@ def connect(
                 offload=offload,
             ) as ours,
         ):
+            if udp:
+                await exchange_datagrams(ours, host, port, wait)
+                return 0
             stream = await _open(ours, host, port, wait)
             try:
                 async with stream:
@@ -136,6 +149,59 @@ async def _open(ours: tunstack.Host, host: str, port: int, wait: float | None) -
             status = _STATUS.get(error_number(error) or 0, OTHER)
             raise Failure(f"{host} port {port}: {describe(error)}", status) from None
     raise Failure(f"{host} port {port}: timed out after {wait:g} s", TIMED_OUT)
+
+
+async def exchange_datagrams(ours: tunstack.Host, host: str, port: int, wait: float | None) -> None:
+    """Send each line of standard input as a datagram, and write what comes to standard output.
+
+    It returns when nothing has come for `wait` seconds, 1 if None, after the end of input.
+
+    Raises:
+        Failure: the destination cannot be reached; standard output was closed by its reader.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    quiet = trio.CancelScope()
+    seconds = _QUIET if wait is None else wait
+    ends = StandardStreams()
+    try:
+        with ours.socket(family, socket.SOCK_DGRAM) as sock:
+            await sock.connect((host, port))
+            async with trio.open_nursery() as nursery:
+                quiet = nursery.cancel_scope
+
+                async def receive() -> None:
+                    while True:
+                        data = await sock.recv(_CHUNK)
+                        if quiet.deadline != float("inf"):
+                            quiet.deadline = trio.current_time() + seconds
+                        await ends.write(data)
+
+                nursery.start_soon(receive)
+                rest = b""
+                while data := await ends.read():
+                    *lines, rest = (rest + data).split(b"\n")
+                    for line in lines:
+                        await sock.send(line + b"\n")
+                if rest:
+                    await sock.send(rest)
+                quiet.deadline = trio.current_time() + seconds
+    except OSError as error:
+        raise _failed(error, host, port) from None
+    except BaseExceptionGroup as group:
+        errors = list(leaves(group))
+        if any(isinstance(error, BrokenPipeError) for error in errors):
+            raise Failure("standard output was closed by its reader", BROKEN_PIPE) from None
+        first = errors[0]
+        if not isinstance(first, OSError):
+            raise
+        raise _failed(first, host, port) from None
+
+
+def _failed(error: OSError, host: str, port: int) -> Failure:
+    if isinstance(error, socket.gaierror) or (error.errno or 0) < 0:
+        return Failure(f"{host}: not an address, nor the name of one")
+    status = _STATUS.get(error_number(error) or 0, OTHER)
+    return Failure(f"{host} port {port}: {describe(error)}", status)
 
 
 class Ends(Protocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tunstack.cli.files import input_title, read_packets, write_output
-from tunstack.cli.ladder import step_from_capture
+from tunstack.cli.ladder import step_from_capture, write_end
 from tunstack.cli.parameters import INPUT, OUTPUT, STANDARD
 from tunstack.cli.status import USAGE, Failure, print_error
 from tunstack.cli.terminal import report_left_out
@@ -22,7 +22,8 @@ from tunstack.tcp.segment import ACK, SYN
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tunstack.cli.ladder.step import Endpoint, Step
+    from tunstack.cli.ladder.packets import Endpoint, Pair
+    from tunstack.cli.ladder.step import Step
     from tunstack.stack.observation import Windows
     from tunstack.tcp.segment import Segment
 
@@ -59,7 +60,8 @@ capture at the sender of the data shows most.
 def plot(file: str, output: str | None, connection: int | None, reverse: bool) -> int:
     """Plot sequence numbers over time: segments sent, retransmitted and acknowledged.
 
-    FILE is a pcap or pcapng; - is standard input, and then the plot is on standard output.
+    FILE is a pcap or pcapng; - is standard input, and then the plot is on standard output. Only TCP
+    is plotted, of IPv4 and IPv6: other packets, and fragments, are counted on standard error.
     """
     if output is None:
         output = STANDARD if file == STANDARD else str(Path(file).with_suffix(".svg"))
@@ -126,7 +128,7 @@ class _Connection:
         sender, receiver = (less, more) if reverse else (more, less)
         diagram = self._diagrams[sender]
         title = (
-            f"{_text(sender)} to {_text(receiver)}: {_size(diagram.octets)}"
+            f"{write_end(sender, 'TCP')} to {write_end(receiver, 'TCP')}: {_size(diagram.octets)}"
             f" in {self._end - self._begin:.3g} s, {diagram.retransmissions} segments retransmitted"
         )
         panels = [diagram.panel(420)]
@@ -174,6 +176,8 @@ class _Capture:
         self.left_out: Counter[str] = Counter()
         self.damage: ValueError | None = None
         self._file = file
+        self._numbers = 0
+        self._others: dict[int, str] = {}
 
     def choose(self, number: int | None) -> _Connection:
         """The connection of that number, or the one with the most data.
@@ -182,41 +186,46 @@ class _Capture:
             OSError: the file cannot be read.
             ValueError: there is none.
         """
-        found: list[_Connection] = []
+        found: dict[int, _Connection] = {}
         try:
             for connection in self._connections():
-                found.append(connection)
+                found[self._numbers] = connection
         except ValueError as error:
             self.damage = error
         title = input_title(self._file)
         if not found:
             raise self.damage or ValueError(f"{title} has no TCP connection")
         if number is None:
-            return max(found, key=lambda connection: connection.octets)
-        if number > len(found):
-            raise ValueError(
-                f"{title} has {len(found)} TCP connections, and none is number {number}"
-            )
-        return found[number - 1]
+            return max(found.values(), key=lambda connection: connection.octets)
+        if number in found:
+            return found[number]
+        if number in self._others:
+            raise ValueError(f"number {number} in {title} is {self._others[number]}, not TCP")
+        raise ValueError(f"{title} has {len(found)} TCP connections, and none is number {number}")
 
     def _connections(self) -> Iterator[_Connection]:
         """Yield each connection at its first segment."""
-        current: dict[frozenset[Endpoint], _Connection] = {}
+        current: dict[Pair, _Connection] = {}
+        others: set[Pair] = set()
         for packet in read_packets(self._file, self.left_out):
             step = step_from_capture(packet.time, packet.packet, packet.comment)
+            pair = step.pair
             if step.segment is None:
                 self.left_out[step.kind] += 1
+                if step.protocol and pair not in others:
+                    others.add(pair)
+                    self._numbers += 1
+                    self._others[self._numbers] = "UDP" if step.protocol == "UDP" else "a ping"
                 continue
-            pair = frozenset((step.source, step.destination))
             connection = current.get(pair)
             if connection is None or connection.is_over(step, step.segment):
                 connection = current[pair] = _Connection(step, step.segment)
+                self._numbers += 1
                 yield connection
-            connection.add(step, step.segment)
-
-
-def _text(end: Endpoint) -> str:
-    return f"{end[0]}:{end[1]}"
+            if step.fragment is None:
+                connection.add(step, step.segment)
+            else:
+                self.left_out["TCP fragment"] += 1
 
 
 def _size(octets: int) -> str:

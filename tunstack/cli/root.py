@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "run": "Run a command in a private network.",
     "serve": "Serve small services on an address.",
     "connect": "Connect from an address, as netcat does.",
+    "ping": "Ping from an address, as ping does.",
     "trace": "Draw a capture as a ladder.",
     "plot": "Plot a connection of a capture, as SVG.",
     "demo": "Show a connection, and explain it.",

@@ -112,6 +112,8 @@ def run(
         ):
             for app, port in apps:
                 await nursery.start(host.serve_tcp, app.handler, port)
+                if app.datagram_handler is not None:
+                    await nursery.start(host.serve_udp, app.datagram_handler, port)
             status = await run_and_settle(namespace, host)
             nursery.cancel_scope.cancel()
         return status

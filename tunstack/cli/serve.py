@@ -53,6 +53,8 @@ Examples:
 Apps:
 {chr(10).join(f"  {app.name:<7} {app.port:>2}  {app.summary}" for app in APPS.values())}
 
+Echo, discard and chargen are served over UDP as well.
+
 It serves until a signal ends it, and then exits with 130 (SIGINT) or 143 (SIGTERM); with 2 when it
 could not start.
 """
@@ -126,6 +128,8 @@ async def _in_this_process(
     ):
         for app, port in apps:
             await serving.start(host.serve_tcp, Reported(app, port, report), port)
+            if app.datagram_handler is not None:
+                await serving.start(host.serve_udp, app.datagram_handler, port)
             report.serves(app, addresses, port)
 
 

@@ -31,19 +31,25 @@ Examples:
 
 Captures written by tunstack have our side's states and verdicts. In others, the client of a
 connection is on the left. Times are in milliseconds since the first packet. If a line is too short,
-an ack or a win that has not changed is left out.
+an ack or a win that has not changed is left out, and groups in the middle of an IPv6 address.
+TCP connections, UDP between two ports, and pings have a number each. An ICMP error is shown with
+the conversation that it is about, and a fragment with its datagram.
 """
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("file", type=INPUT)
-@click.option("--full", is_flag=True, help="Show every packet: of long runs of data, and of IPv6.")
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Show every packet: of long runs, and those that a kernel sends by itself.",
+)
 @click.option(
     "--only",
     type=click.IntRange(1, 65535),
     multiple=True,
     metavar="PORT",
-    help="Show only TCP from or to PORT; may be repeated.",
+    help="Show only TCP and UDP from or to PORT, and ICMP errors about it; may be repeated.",
 )
 @COLOR
 def trace(file: str, full: bool, only: tuple[int, ...], color: bool | None) -> int:
@@ -104,7 +110,9 @@ def _draw(
     if damage is not None:
         raise damage
     if ladder.empty:
-        ports = f" from or to port {' or '.join(map(str, only))}" if only else " of IPv4"
+        ports = (
+            f" from or to port {' or '.join(map(str, only))}" if only else " to show without --full"
+        )
         raise ValueError(f"{input_title(file)} has no packets{ports}")
 
 

@@ -35,4 +35,6 @@ async def serve_apps(
         for app, port in apps:
             handler = Reported(app, port, report) if reports else app.handler
             await nursery.start(worker.host.serve_tcp, handler, port)
+            if app.datagram_handler is not None:
+                await nursery.start(worker.host.serve_udp, app.datagram_handler, port)
         task_status.started()

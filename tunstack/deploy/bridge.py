@@ -17,6 +17,7 @@ from tunstack.deploy.namespace import Namespace, open_namespace
 from tunstack.host.host import Host
 from tunstack.link.errors import SetupError
 from tunstack.link.forking import close_in_children
+from tunstack.link.plan import IPV6_MTU
 from tunstack.link.tun import TunLink
 from tunstack.path.bridge import open_crossing
 from tunstack.path.impair import both_ways
@@ -35,7 +36,12 @@ LEFT: Final = "198.51.100.1"
 RIGHT: Final = "198.51.100.2"
 """The address at the right end."""
 
-_PREFIX: Final = "/24"
+LEFT6: Final = "2001:db8::1"
+"""The IPv6 address at the left end."""
+RIGHT6: Final = "2001:db8::2"
+"""The IPv6 address at the right end."""
+
+_PREFIXES: Final = ("/24", "/64")
 _SOCKET_BUFFER: Final = 1 << 22
 """SO_SNDBUF in octets; net.core.wmem_max may limit it. A full socket blocks, and drops nothing."""
 
@@ -46,6 +52,7 @@ async def open_bridge(
     *,
     seed: int | None = None,
     mtu: int = 1500,
+    ipv6: bool = True,
     offload: bool = False,
     capture: IO[bytes] | None = None,
 ) -> AsyncIterator[Bridge]:
@@ -55,6 +62,7 @@ async def open_bridge(
         impair: The impairments, as in :func:`tunstack.open_host`; ``out`` is from left to right.
         seed: Of the impairments, so that a run can be repeated.
         mtu: Of both devices, in octets.
+        ipv6: Whether both ends have an IPv6 address as well, if the MTU is at least 1280 octets.
         offload: Whether segments of up to 64 KiB pass unsegmented behind a virtio header, as
             between network cards with TSO and GRO. They take the time that their packets would
             take on a wire, and arrive together. This makes fast paths possible; but all packets of
@@ -68,9 +76,10 @@ async def open_bridge(
         ValueError: `impair` is invalid; or with offload, it has impairments of single packets.
     """
     ways = _check_impairments(impair, offload=offload)
+    lefts, rights = _ends(mtu, ipv6=ipv6)
     async with open_namespace() as left, open_namespace() as right:
-        first = await _open_tun(left, RIGHT, LEFT, mtu, offload=offload)
-        second = await _open_tun(right, LEFT, RIGHT, mtu, offload=offload)
+        first = await _open_tun(left, rights, lefts, mtu, offload=offload)
+        second = await _open_tun(right, lefts, rights, mtu, offload=offload)
         file = None if capture is None else capture.fileno()
         sides = first.fileno(), second.fileno()
         async with open_crossing(
@@ -84,8 +93,8 @@ class Bridge:
     """Two kernel networks connected by a path; see :func:`open_bridge`.
 
     Attributes:
-        left: The network with the address 198.51.100.1.
-        right: The network with the address 198.51.100.2.
+        left: The network with the addresses 198.51.100.1 and 2001:db8::1.
+        right: The network with the addresses 198.51.100.2 and 2001:db8::2.
     """
 
     def __init__(self, left: Namespace, right: Namespace, crossing: Crossing) -> None:
@@ -112,6 +121,7 @@ async def open_host_bridge(
     end: Literal["left", "right"] = "left",
     seed: int | None = None,
     mtu: int = 1500,
+    ipv6: bool = True,
     offload: bool = False,
     tap: Callable[[Observation], None] | None = None,
     config: Config | None = None,
@@ -127,6 +137,7 @@ async def open_host_bridge(
         end: The end at which the host is.
         seed: Of the host and of the impairments.
         mtu: Of the whole path, in octets.
+        ipv6: As in `open_bridge`.
         offload: As in `open_bridge`, and of the host too.
         tap: Called with an `Observation` of every packet of the host.
         config: The initial configuration of the host's connections.
@@ -137,7 +148,8 @@ async def open_host_bridge(
         ValueError: `impair` is invalid; or with offload, it has impairments of single packets.
     """
     ways = _check_impairments(impair, offload=offload)
-    ours, theirs = (LEFT, RIGHT) if end == "left" else (RIGHT, LEFT)
+    lefts, rights = _ends(mtu, ipv6=ipv6)
+    ours, theirs = (lefts, rights) if end == "left" else (rights, lefts)
     async with open_namespace() as kernel:
         device = await _open_tun(kernel, ours, theirs, mtu, offload=offload)
         link, far = _packet_link(mtu, offload=offload)
@@ -149,7 +161,7 @@ async def open_host_bridge(
                 left, right, ways, mtu=mtu, offload=offload, seed=seed, capture=file
             ) as crossing:
                 far.close()
-                async with Host(link, [ours + _PREFIX], seed=seed, tap=tap, config=config) as host:
+                async with Host(link, _networks(ours), seed=seed, tap=tap, config=config) as host:
                     yield HostBridge(host, kernel, crossing)
 
 
@@ -192,9 +204,23 @@ def _check_impairments(
     return ways
 
 
-async def _open_tun(kernel: Namespace, far: str, near: str, mtu: int, *, offload: bool) -> TunLink:
-    """Create the device of a kernel with the address `near` and a route to `far`."""
-    device = await kernel.network.open_tun(far + _PREFIX, peer=near, mtu=mtu, offload=offload)
+def _ends(mtu: int, *, ipv6: bool) -> tuple[list[str], list[str]]:
+    """Return the addresses of the left and of the right end."""
+    if ipv6 and mtu >= IPV6_MTU:
+        return [LEFT, LEFT6], [RIGHT, RIGHT6]
+    return [LEFT], [RIGHT]
+
+
+def _networks(addresses: list[str]) -> list[str]:
+    """Return addresses with the prefix length of their networks."""
+    return [address + prefix for address, prefix in zip(addresses, _PREFIXES, strict=False)]
+
+
+async def _open_tun(
+    kernel: Namespace, far: list[str], near: list[str], mtu: int, *, offload: bool
+) -> TunLink:
+    """Create the device of a kernel with the addresses `near` and routes to `far`."""
+    device = await kernel.network.open_tun(*_networks(far), peer=near, mtu=mtu, offload=offload)
     if device.offload != offload:
         raise SetupError("this kernel's TUN devices have no offload: do without it")
     return device

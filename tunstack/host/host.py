@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final, Literal, cast, final
+from typing import TYPE_CHECKING, Any, Final, Literal, final, overload
 
 import trio
 
@@ -24,12 +24,13 @@ from tunstack.link.plan import Place, parse_place
 from tunstack.path.impaired import ImpairedLink
 from tunstack.socket import Socket
 from tunstack.socket.factory import installed
+from tunstack.socket.kinds import KINDS
 from tunstack.stack.stack import Stack
 from tunstack.tcp.congestion import congestion_control
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
-    from ipaddress import IPv4Interface
+    from socket import SocketKind
     from types import TracebackType
 
     from tunstack.ip.address import Interface
@@ -93,12 +94,13 @@ class Host(Loop):
             raise ValueError("a host needs at least one address")
         rng = random.SystemRandom() if seed is None else random.Random(seed)
         stack = Stack(
-            cast("list[IPv4Interface]", [place.interface for place in places]),
+            [place.interface for place in places],
             link.mtu,
             rng=rng,
             config=config,
             limits=limits,
             offload=link.offload,
+            udp_offload=getattr(link, "udp_offload", False),
         )
         if congestion is not None:
             stack.config = replace(stack.config, congestion=congestion_control(congestion))
@@ -214,6 +216,21 @@ class Host(Loop):
 
     # Sockets
 
+    @overload
+    def socket(
+        self,
+        family: int = ...,
+        type: Literal[SocketKind.SOCK_STREAM] = ...,
+        proto: int = ...,
+        *,
+        congestion: str | CongestionFactory | None = ...,
+    ) -> Socket: ...
+
+    @overload
+    def socket(
+        self, family: int = ..., type: int = ..., proto: int = ...
+    ) -> trio.socket.SocketType: ...
+
     def socket(
         self,
         family: int = trio.socket.AF_INET,
@@ -221,23 +238,28 @@ class Host(Loop):
         proto: int = 0,
         *,
         congestion: str | CongestionFactory | None = None,
-    ) -> Socket:
+    ) -> trio.socket.SocketType:
         """Create a socket on this host; the counterpart of `trio.socket.socket`.
 
         Args:
             family: AF_INET, or AF_INET6 where the host has an address of that family.
-            type: SOCK_STREAM; SOCK_NONBLOCK and SOCK_CLOEXEC with it change nothing.
-            proto: 0 or IPPROTO_TCP.
-            congestion: The congestion control of its connections; by default the host's.
+            type: SOCK_STREAM; SOCK_DGRAM for UDP and ping sockets. SOCK_NONBLOCK and SOCK_CLOEXEC
+                with it change nothing.
+            proto: 0, IPPROTO_TCP, IPPROTO_UDP; IPPROTO_ICMP or IPPROTO_ICMPV6 for a ping socket.
+            congestion: The congestion control of a TCP socket; by default the host's.
 
         Raises:
-            OSError: EAFNOSUPPORT, EPROTONOSUPPORT: the host does not speak that.
+            OSError: EAFNOSUPPORT, the host has no address of that family; EPROTONOSUPPORT:
+                :mod:`tunstack.socket.kinds` lists what there is.
             ValueError: there is no congestion control of that name.
+            TypeError: `congestion` is given, and it is no TCP socket.
         """
         self.check_speaks(family, type, proto)
         self.check_link()
-        control = None if congestion is None else congestion_control(congestion)
-        return Socket(self, family, congestion=control)
+        options: dict[str, Any] = {}
+        if congestion is not None:
+            options["congestion"] = congestion_control(congestion)
+        return KINDS[family, type & ~_SOCKET_FLAGS, proto](self, **options)
 
     def has_family(self, family: int) -> bool:
         """Whether it has addresses of a family."""
@@ -247,8 +269,7 @@ class Host(Loop):
         """Raise the errors of :meth:`socket` for what the host does not support."""
         if not self.has_family(family):
             raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
-        kind = type & ~_SOCKET_FLAGS
-        if kind != trio.socket.SOCK_STREAM or proto not in (0, trio.socket.IPPROTO_TCP):
+        if (family, type & ~_SOCKET_FLAGS, proto) not in KINDS:
             raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
 
     @contextmanager
@@ -263,9 +284,9 @@ class Host(Loop):
 
         Args:
             others: What to do for internet families and types that the host does not support
-                (IPv6, UDP, raw sockets). ``"refuse"`` raises OSError, EAFNOSUPPORT or
-                EPROTONOSUPPORT, so that nothing goes by the machine's own network unseen;
-                ``"kernel"`` makes them the machine's.
+                (raw sockets, SCTP, a family without an address). ``"refuse"`` raises OSError,
+                EAFNOSUPPORT or EPROTONOSUPPORT, so that nothing goes by the machine's own network
+                unseen; ``"kernel"`` makes them the machine's.
 
         Raises:
             ValueError: `others` is neither.
@@ -429,6 +450,45 @@ class Host(Loop):
             if group.split(trio.ClosedResourceError)[1] is None:
                 self.check_link()
             raise
+
+    async def serve_udp(
+        self,
+        handler: Callable[[trio.socket.SocketType], Awaitable[object]],
+        port: int,
+        *,
+        host: str | None = None,
+        task_status: trio.TaskStatus[list[trio.socket.SocketType]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run `handler` on a UDP socket bound to `port`, in each family, until it returns.
+
+        Args:
+            handler: It reads the socket, and answers; the socket is closed when it has returned.
+            port: From 1 to 65535, or 0 for any that is free.
+            host: Which of our addresses; all by default.
+            task_status: Started with the sockets when they are bound.
+
+        Raises:
+            OSError: EADDRINUSE, EADDRNOTAVAIL; ENETDOWN, the device is gone.
+        """
+        wanted = [(each.number, "") for each in FAMILIES if self.has_family(each.number)]
+        if host:
+            wanted = [(family, at[0]) for family, at in await self._targets(host, port, None)]
+        socks: list[trio.socket.SocketType] = []
+        try:
+            for family, address in wanted:
+                sock = self.socket(family, trio.socket.SOCK_DGRAM)
+                socks.append(sock)
+                if family == trio.socket.AF_INET6:
+                    sock.setsockopt(trio.socket.IPPROTO_IPV6, trio.socket.IPV6_V6ONLY, 1)
+                await sock.bind((address, port))
+                port = sock.getsockname()[1]
+            async with trio.open_nursery() as nursery:
+                for sock in socks:
+                    nursery.start_soon(handler, sock)
+                task_status.started(socks)
+        finally:
+            for sock in socks:
+                sock.close()
 
     # Statistics
 

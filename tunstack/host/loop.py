@@ -16,8 +16,10 @@ from tunstack.host.turns import Turns
 if TYPE_CHECKING:
     from tunstack.ip.datagram import Buffer
     from tunstack.link.base import Link
+    from tunstack.stack.datagrams import Route
     from tunstack.stack.flow import Flow
     from tunstack.stack.stack import Stack
+    from tunstack.udp.sock import UdpSock
 
 logger = logging.getLogger("tunstack")
 
@@ -60,6 +62,7 @@ class Loop(ABC):
         self.max_outgoing = min(_MAX_OUTGOING, _MAX_OUTGOING_OCTETS // largest)
         self._alarm = trio.CancelScope()
         self._blocked = trio.lowlevel.ParkingLot()
+        self._drained = trio.lowlevel.ParkingLot()
         self._broken: OSError | None = None
         self.ended = False
         self._coalesce_until = float("-inf")
@@ -98,7 +101,11 @@ class Loop(ABC):
                     # A task that was woken may already cause the next packets: a poll costs less
                     # than to sleep and be woken.
                     began = trio.current_time()
-                    if may_defer and count > _COALESCE_ABOVE and not self.stack.deferred:
+                    if self.stack.datagrams.unread > _COALESCE_ABOVE:
+                        await self._await_reads()
+                    elif (
+                        may_defer and count > _COALESCE_ABOVE and not self.stack.deferred
+                    ):  # Much to read.
                         await self._coalesce_replies()
                     else:
                         await trio.lowlevel.checkpoint()
@@ -125,6 +132,25 @@ class Loop(ABC):
         finally:
             self._coalesce_until = float("-inf")
             self._write(trio.current_time())  # Also when the host ends.
+
+    async def _await_reads(self) -> None:
+        """Let applications read the datagrams that have arrived, before more are received.
+
+        They read one in a turn. Datagrams that nobody has read for 5 ms hold up nothing more. The
+        replies are written together, as in :meth:`_coalesce_replies`.
+        """
+        datagrams = self.stack.datagrams
+        self._coalesce_until = trio.current_time() + _COALESCE
+        done = trio.Event()
+        datagrams.all_read = done.set
+        try:
+            with trio.move_on_at(self._coalesce_until):
+                await done.wait()
+        finally:
+            datagrams.all_read = None
+            datagrams.leave_unread()
+            self._coalesce_until = float("-inf")
+            self._write(trio.current_time())
 
     async def _let_applications_read(self) -> None:
         """Let applications read received data before the next batch.
@@ -254,10 +280,35 @@ class Loop(ABC):
                 while self.stack.outgoing:
                     await self._link.wait_writable()
                     self._write_some()
+                self._drained.unpark_all()
         except Exception as error:
             self._link_raised(error)
 
     # For sockets
+
+    def send_datagram(
+        self, sock: UdpSock, route: Route, data: Buffer, segment_size: int = 0
+    ) -> None:
+        """Send as `Datagrams.send` does; it is written at once, unless replies are coalesced.
+
+        Raises:
+            OSError: as :meth:`tunstack.stack.datagrams.Datagrams.send` does.
+        """
+        stack, now = self.stack, trio.current_time()
+        stack.datagrams.send(sock, route, data, now, segment_size)
+        if now >= self._coalesce_until:
+            self._write(now)
+        if stack.output.looped:
+            self._set_alarm()
+
+    def write(self) -> None:
+        """Write all outgoing packets to the link, as far as it takes them."""
+        self._write(trio.current_time())
+
+    async def wait_drained(self) -> None:
+        """Wait until the link has taken the packets that it could not take at once."""
+        while self.stack.outgoing and self._broken is None:
+            await self._drained.park()
 
     def send(self, flow: Flow, data: Buffer, *, urgent: bool = False, more: bool = False) -> int:
         """Queue `data`, and send what may go out; returns how many octets were queued.
@@ -307,6 +358,7 @@ class Loop(ABC):
         self.stack.outgoing.clear()
         self._close_listeners()
         self.stack.end_all(self._broken)
+        self._drained.unpark_all()
         self.stack.flush(trio.current_time())
         self.stack.outgoing.clear()
 

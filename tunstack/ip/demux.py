@@ -179,7 +179,7 @@ class Demultiplexer(Generic[C, L]):
     def remove(self, four_tuple: FourTuple, connection: C) -> None:
         """Remove a connection and release its port, unless its four-tuple is another's by now."""
         if self.detach(four_tuple, connection):
-            self._release(len(four_tuple.local), four_tuple.local_port)
+            self.release_port(four_tuple.incoming)
 
     def detach(self, four_tuple: FourTuple, connection: C) -> bool:
         """Remove a connection but keep its port in use, for TIME-WAIT; False if it is gone."""
@@ -195,10 +195,8 @@ class Demultiplexer(Generic[C, L]):
 
     def release_port(self, incoming: bytes) -> None:
         """Release the port of `incoming`, a `FourTuple.incoming`, that :meth:`detach` kept."""
-        self._release(len(incoming) // 2 - 2, int.from_bytes(incoming[-2:], "big"))
-
-    def _release(self, address_size: int, number: int) -> None:
-        ports = self._ports[address_size]
+        number = int.from_bytes(incoming[-2:], "big")
+        ports = self._ports[len(incoming) // 2 - 2]
         port = ports.by_number[number]
         port.connections -= 1
         ports.drop_if_free(number, port)

@@ -1,167 +1,341 @@
-"""Reassembly of IPv4 fragments, with bounded memory (RFC 791 section 3.2).
+"""Reassembly of fragments (RFC 791 section 3.2, RFC 8200 section 4.5), within bounds.
 
-It is needed only on links with an MTU below 88 octets, where Linux fragments TCP segments: it sends
-none smaller than 48 octets behind a header of 40 (net.ipv4.tcp_min_snd_mss, whose minimum this is).
-On other links the stack drops fragments.
+As on Linux: a fragment is ignored if all of its octets were received before; any other overlap,
+an end that contradicts another fragment, and an empty fragment drop the whole datagram (RFC 5722,
+for IPv6). An incomplete datagram times out after 30 seconds, of IPv6 after 60. The datagram has CE
+if any fragment has it; it is dropped if some fragments are Not-ECT and others are not (RFC 3168
+section 5.3). DF in a fragment is ignored.
+
+Unlike Linux, for IPv4 as for IPv6 (RFC 8200, RFC 7112): a first fragment without the fixed header
+of TCP is dropped, and so is one that is not the last and has no multiple of eight octets.
+
+The memory of all fragments is limited, that of a peer to a quarter of it, and the number of
+incomplete datagrams of a peer: the oldest is evicted. That also limits how long a fragment waits
+for one of a later datagram with the same identification (RFC 4963).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections import OrderedDict
-from dataclasses import replace
-from typing import Final
+from bisect import bisect_right
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final
 
-from tunstack.ip.datagram import Address, Datagram
+from tunstack.ip.datagram import TCP, Address, Datagram
 
-UNFRAGMENTED: Final = 88
-"""Octets: the smallest MTU at which Linux fragments no TCP segment."""
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-LIFETIME: Final = 30.0
-"""Seconds within which all fragments of a datagram must arrive: Linux's ipfrag_time."""
+MAX_DATAGRAMS: Final = 64
+"""Incomplete datagrams of one peer."""
 
-MAX_OCTETS: Final = 1 << 18
-"""Octets of memory for all fragments together."""
-MAX_DATAGRAMS: Final = 16
-"""Incomplete datagrams of one source."""
+# What is counted of fragments that are dropped: how many, by reason.
+BAD: Final = "bad_fragment"
+DUPLICATE: Final = "fragment_duplicate"
+OVERLAP: Final = "fragment_overlap"
+TIMEOUT: Final = "fragment_timeout"
+MEMORY: Final = "fragment_memory"
 
-_OVERHEAD: Final = 128
-"""Octets of memory of a fragment beside its data."""
-_MAX_END: Final = 0xFFFF
-"""Octets: the largest length of a datagram."""
+DATAGRAM_SIZE: Final = 1280
+"""Octets of memory of an incomplete datagram beside its fragments."""
+FRAGMENT_SIZE: Final = 192
+"""Octets of memory of a fragment beside its data, if it adjoins no other; else it takes 140."""
+
+_TCP_HEADER: Final = 20
+_PEER_SHARE: Final = 4
+_LONGEST: Final = 0xFFFF
+"""Octets: what the length field of either family can say."""
+
+_NOT_ECT: Final = 1 << 0
+_CE: Final = 1 << 3
+_ECN: Final = 3
+"""The two bits of the type of service, and their value that is CE."""
 
 _Key = tuple[Address, Address, int, int]
+_start_of = itemgetter(0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What differs between the families.
+
+    Attributes:
+        lifetime: Seconds within which all fragments must arrive, from the first one on.
+        named_by_protocol: Whether datagrams of different protocols may have one identification.
+        counted: Octets of the fixed header that the length field counts.
+    """
+
+    lifetime: float
+    named_by_protocol: bool
+    counted: int
+
+
+_RULES: Final[dict[int, _Rules]] = {
+    4: _Rules(30.0, True, 20),
+    16: _Rules(60.0, False, 0),
+}
+"""By octets of an address. The lifetimes are Linux's; RFC 8200 has the same for IPv6."""
+
+
+class Refused(Exception):
+    """Raised for a fragment that is dropped.
+
+    Attributes:
+        reason: Which of the counters counts it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class _Partial:
     """An incomplete datagram.
 
     Attributes:
+        key: Its name.
+        began: When the first of its fragments arrived, in seconds.
         first: The fragment at offset 0, whose header is the datagram's; None before it arrived.
-        began: When the first fragment arrived, in seconds.
-        starts: Offsets of the fragments, sorted; they do not overlap.
-        pieces: Their data.
+        starts, ends: The octets that are there, as runs: sorted, and neither overlapping nor
+            adjoining each other.
+        pieces: The data of the fragments, each with its offset, as they came.
         size: Octets of their data.
         end: Octets of the whole; None before the last fragment arrived.
+        ecn: Which ECN codepoints they have, as bits.
     """
 
-    __slots__ = ("began", "end", "first", "pieces", "size", "starts")
+    __slots__ = ("began", "ecn", "end", "ends", "first", "key", "pieces", "size", "starts")
 
-    def __init__(self, now: float) -> None:
-        self.first: Datagram | None = None
+    def __init__(self, key: _Key, now: float) -> None:
+        self.key = key
         self.began = now
+        self.first: Datagram | None = None
         self.starts: list[int] = []
-        self.pieces: list[bytes] = []
+        self.ends: list[int] = []
+        self.pieces: list[tuple[int, bytes]] = []
         self.size = 0
         self.end: int | None = None
+        self.ecn = 0
 
     @property
     def held(self) -> int:
         """Octets of memory that it takes."""
-        return self.size + _OVERHEAD * len(self.pieces)
+        return DATAGRAM_SIZE + self.size + FRAGMENT_SIZE * len(self.pieces)
 
-    def fits(self, start: int, end: int, *, last: bool) -> bool:
-        """Whether a fragment neither overlaps others nor contradicts the length of the whole."""
-        highest = self.starts[-1] + len(self.pieces[-1]) if self.pieces else 0
-        if last and (highest > end or self.end not in (None, end)):
-            return False
-        if self.end is not None and end > self.end:
-            return False
-        at = bisect_left(self.starts, start)
-        before = self.starts[at - 1] + len(self.pieces[at - 1]) if at else 0
-        return before <= start and (at == len(self.starts) or end <= self.starts[at])
+    def fault(self, start: int, end: int, *, last: bool) -> str | None:
+        """Why a fragment with these octets cannot be added; None if it can."""
+        if last:
+            if (self.ends and end < self.ends[-1]) or self.end not in (None, end):
+                return BAD
+        elif self.end is not None and end > self.end:
+            return BAD
+        if start == end:
+            return BAD
+        at = bisect_right(self.starts, start)
+        if at and end <= self.ends[at - 1]:
+            return DUPLICATE
+        if (at and start < self.ends[at - 1]) or (at < len(self.starts) and self.starts[at] < end):
+            return OVERLAP
+        return None
 
-    def has(self, start: int, end: int) -> bool:
-        """Whether one fragment contains all of it: a duplicate."""
-        at = bisect_right(self.starts, start) - 1
-        return at >= 0 and start < end <= self.starts[at] + len(self.pieces[at])
-
-    def add(self, fragment: Datagram, data: bytes) -> Datagram | None:
-        """Insert a fragment that fits; returns the datagram if it is complete."""
-        start = fragment.fragment_offset
-        at = bisect_left(self.starts, start)
-        self.starts.insert(at, start)
-        self.pieces.insert(at, data)
+    def add(self, fragment: Datagram, start: int, data: bytes) -> bool:
+        """Add a fragment without fault; tells whether the datagram is complete."""
+        end = start + len(data)
+        at = bisect_right(self.starts, start)
+        after = at and self.ends[at - 1] == start
+        before = at < len(self.starts) and self.starts[at] == end
+        if after and before:
+            self.ends[at - 1] = self.ends[at]
+            del self.starts[at], self.ends[at]
+        elif after:
+            self.ends[at - 1] = end
+        elif before:
+            self.starts[at] = start
+        else:
+            self.starts.insert(at, start)
+            self.ends.insert(at, end)
+        self.pieces.append((start, data))
         self.size += len(data)
+        self.ecn |= 1 << (fragment.tos & _ECN)
         if not start:
-            self.first = fragment
+            self.first = replace(fragment, payload=data)
         if not fragment.more_fragments:
-            self.end = start + len(data)
-        if self.size != self.end or self.first is None:
-            return None
-        return replace(self.first, payload=b"".join(self.pieces), more_fragments=False)
+            self.end = end
+        return self.size == self.end
+
+    def whole(self) -> Datagram:
+        """The datagram, which is complete; raises `Refused` if it cannot be one."""
+        first = self.first
+        assert first is not None
+        if self.size + len(first.options) + _RULES[len(first.src)].counted > _LONGEST:
+            raise Refused(BAD)
+        tos = first.tos
+        if self.ecn & (self.ecn - 1):  # They differ.
+            if self.ecn & _NOT_ECT:
+                raise Refused(BAD)
+            if self.ecn & _CE:
+                tos |= _ECN
+        self.pieces.sort(key=_start_of)
+        payload = b"".join([data for _, data in self.pieces])
+        return replace(first, payload=payload, tos=tos, more_fragments=False)
+
+
+class _Peer:
+    """The incomplete datagrams of one peer.
+
+    Attributes:
+        partials: All of them, the oldest first.
+        held: Octets of memory that they take.
+    """
+
+    __slots__ = ("held", "partials")
+
+    def __init__(self) -> None:
+        self.partials: OrderedDict[_Key, _Partial] = OrderedDict()
+        self.held = 0
 
 
 class Fragments:
-    """The reassembly queue: the fragments of incomplete datagrams.
+    """The fragments of incomplete datagrams.
 
     Attributes:
         held: Octets of memory that they take.
-        dropped: Count of fragments dropped: invalid, expired, or evicted.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, memory: int, counters: Counter[str], peer_key: Callable[[Address], bytes]
+    ) -> None:
+        """Make it empty.
+
+        Args:
+            memory: Octets that it may take.
+            counters: For fragments that are dropped after they were kept, by reason.
+            peer_key: Tells to which peer an address belongs.
+        """
         self.held = 0
-        self.dropped = 0
-        self._partial: OrderedDict[_Key, _Partial] = OrderedDict()
-        """In the order of arrival of their first fragments."""
-        self._by_source: dict[Address, dict[_Key, None]] = {}
-        """The same for each source."""
+        self._memory = memory
+        self._counters = counters
+        self._peer_key = peer_key
+        self._peers: dict[bytes, _Peer] = {}
+        self._queues: dict[int, OrderedDict[_Key, _Partial]] = {
+            size: OrderedDict() for size in _RULES
+        }
+        """By octets of an address, in the order in which their times are over."""
 
     def add(self, fragment: Datagram, now: float) -> Datagram | None:
-        """Insert a fragment; returns the datagram once it is complete.
+        """Keep a fragment; returns the datagram once it is complete.
 
-        As on Linux, a duplicate is ignored, and any other overlap drops the whole datagram, since
-        it is an attack (RFC 5722 has the same for IPv6).
+        Raises:
+            Refused: the fragment is dropped.
         """
-        self._expire(now)
-        key = (fragment.src, fragment.dst, fragment.protocol, fragment.identification)
+        rules = _RULES[len(fragment.src)]
         data = bytes(fragment.payload)
         start = fragment.fragment_offset
         end, last = start + len(data), not fragment.more_fragments
-        partial = self._partial.get(key)
-        if partial is not None and partial.has(start, end):
-            return None
-        if not data or end > _MAX_END or (len(data) & 7 and not last):
-            self.dropped += 1
-            return None
+        if not _is_possible(fragment, end, rules):
+            raise Refused(BAD)
+        protocol = fragment.protocol if rules.named_by_protocol else 0
+        key = (fragment.src, fragment.dst, protocol, fragment.identification)
+        partial = self._queues[len(key[0])].get(key)
         if partial is None:
+            if start == end:
+                raise Refused(BAD)
             partial = self._begin(key, now)
-        elif not partial.fits(start, end, last=last):
-            self.dropped += 1
-            self._drop(key)
+        elif (fault := partial.fault(start, end, last=last)) is not None:
+            if fault != DUPLICATE:
+                self._drop(partial, fault)
+            raise Refused(fault)
+        complete = partial.add(fragment, start, data)
+        if not complete:
+            self._grew(partial, FRAGMENT_SIZE + len(data))
             return None
-        before = partial.held
-        whole = partial.add(replace(fragment, payload=b""), data)
-        self.held += partial.held - before
-        if whole is not None:
-            self._remove(key)
-        while self.held > MAX_OCTETS:  # A complete datagram is not counted any more.
-            self._drop(next(iter(self._partial)))
-        return whole
+        self._remove(partial, FRAGMENT_SIZE + len(data))
+        try:
+            return partial.whole()
+        except Refused as refused:
+            self._counters[refused.reason] += len(partial.pieces) - 1
+            raise
 
-    def _expire(self, now: float) -> None:
-        while self._partial:
-            key, oldest = next(iter(self._partial.items()))
-            if now < oldest.began + LIFETIME:
-                return
-            self._drop(key)
+    def deadline(self) -> float | None:
+        """When to call :meth:`expired`, in seconds; None if never."""
+        first: float | None = None
+        for size, queue in self._queues.items():
+            if queue:
+                at = next(iter(queue.values())).began + _RULES[size].lifetime
+                if first is None or at < first:
+                    first = at
+        return first
+
+    def expired(self, now: float) -> list[Datagram]:
+        """Drop the datagrams that have timed out; returns those of their first fragments that came.
+
+        Time Exceeded is sent about these (RFC 792, RFC 4443 section 3.3).
+        """
+        firsts: list[Datagram] = []
+        for size, queue in self._queues.items():
+            lifetime = _RULES[size].lifetime
+            while queue:
+                partial = next(iter(queue.values()))
+                if now < partial.began + lifetime:
+                    break
+                self._drop(partial, TIMEOUT)
+                if partial.first is not None:
+                    firsts.append(partial.first)
+        return firsts
 
     def _begin(self, key: _Key, now: float) -> _Partial:
-        own = self._by_source.setdefault(key[0], {})
-        own[key] = None
-        if len(own) > MAX_DATAGRAMS:
-            self._drop(next(iter(own)))
-        partial = self._partial[key] = _Partial(now)
+        peer_key = self._peer_key(key[0])
+        peer = self._peers.get(peer_key)
+        if peer is None:
+            peer = self._peers[peer_key] = _Peer()
+        elif len(peer.partials) >= MAX_DATAGRAMS:
+            self._drop(next(iter(peer.partials.values())), MEMORY)
+        partial = _Partial(key, now)
+        peer.partials[key] = self._queues[len(key[0])][key] = partial
+        peer.held += DATAGRAM_SIZE
+        self.held += DATAGRAM_SIZE
         return partial
 
-    def _drop(self, key: _Key) -> None:
-        self.dropped += len(self._partial[key].pieces)
-        self._remove(key)
+    def _grew(self, partial: _Partial, size: int) -> None:
+        """Account for memory, and evict the oldest datagrams while there is too much."""
+        peer = self._peers[self._peer_key(partial.key[0])]
+        peer.held += size
+        self.held += size
+        while peer.held > self._memory // _PEER_SHARE:
+            self._drop(next(iter(peer.partials.values())), MEMORY)
+        while self.held > self._memory:
+            self._drop(self._oldest(), MEMORY)
 
-    def _remove(self, key: _Key) -> None:
-        self.held -= self._partial.pop(key).held
-        own = self._by_source[key[0]]
-        del own[key]
-        if not own:
-            del self._by_source[key[0]]
+    def _oldest(self) -> _Partial:
+        firsts = [next(iter(queue.values())) for queue in self._queues.values() if queue]
+        return min(firsts, key=_began)
+
+    def _drop(self, partial: _Partial, reason: str) -> None:
+        self._counters[reason] += len(partial.pieces)
+        self._remove(partial)
+
+    def _remove(self, partial: _Partial, uncounted: int = 0) -> None:
+        """Forget a datagram, of which so many octets are not counted yet."""
+        key = partial.key
+        del self._queues[len(key[0])][key]
+        peer_key = self._peer_key(key[0])
+        peer = self._peers[peer_key]
+        del peer.partials[key]
+        peer.held -= partial.held - uncounted
+        self.held -= partial.held - uncounted
+        if not peer.partials:
+            del self._peers[peer_key]
+
+
+def _is_possible(fragment: Datagram, end: int, rules: _Rules) -> bool:
+    """Whether it may be part of a datagram, whatever the other fragments are."""
+    if end & 7 and fragment.more_fragments:
+        return False
+    if fragment.protocol == TCP and not fragment.fragment_offset and end < _TCP_HEADER:
+        return False
+    return end + len(fragment.options) + rules.counted <= _LONGEST
+
+
+def _began(partial: _Partial) -> float:
+    return partial.began

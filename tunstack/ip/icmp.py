@@ -13,10 +13,12 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tunstack.ip.address import is_broadcast, is_martian_source, is_multicast
-from tunstack.ip.datagram import ICMP, TCP, Address, Buffer, Datagram
+from tunstack.ip.datagram import ICMP, Address, Buffer, Datagram
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+PROTOCOL: Final = ICMP
 
 ECHO_REPLY: Final = 0
 DESTINATION_UNREACHABLE: Final = 3
@@ -41,7 +43,7 @@ ERRORS: Final[frozenset[int]] = frozenset(
 )
 """Error types: they quote a datagram, and are never answered with an error (RFC 1122 3.2.2)."""
 
-_TCP_QUOTE: Final[Struct] = Struct(">HHI")
+_PORTS: Final[Struct] = Struct(">HH")
 
 
 @dataclass(slots=True)
@@ -49,7 +51,7 @@ class IcmpMessage:
     """One ICMP message, without its checksum (the codec's).
 
     Attributes:
-        type: The type, one of the constants of this module or another.
+        type: The type, one of the constants of this module or of :mod:`tunstack.ip.icmpv6`.
         code: The code within the type.
         rest: The second word of the header, 32 bits, whose meaning depends on the type: see the
             properties.
@@ -78,23 +80,37 @@ class IcmpMessage:
 
     @property
     def next_hop_mtu(self) -> int:
-        """Next-hop MTU of `FRAGMENTATION_NEEDED`, in octets; 0 if not given (RFC 1191)."""
+        """Next-hop MTU of `FRAGMENTATION_NEEDED`, in octets; 0 if not given (RFC 1191).
+
+        ICMPv6's Packet Too Big has all of `rest` for it.
+        """
         return self.rest & 0xFFFF
 
     @property
     def pointer(self) -> int:
-        """Pointer of a parameter problem: the octet of the quoted header with the error."""
+        """Pointer of an IPv4 parameter problem: the octet of the quoted header with the error.
+
+        ICMPv6's is all of `rest`.
+        """
         return self.rest >> 24
 
 
-class TcpQuote(NamedTuple):
-    """The part of our segment that an ICMP error quotes: addresses, ports, sequence number."""
+class Quote(NamedTuple):
+    """What an ICMP error quotes of a datagram of ours.
+
+    Attributes:
+        src: Its source: an address of ours.
+        dst: Its destination.
+        sport: Its source port, if its protocol has ports in the first octets, as TCP and UDP do.
+        dport: Its destination port.
+        octets: The beginning of its payload, 8 octets or more.
+    """
 
     src: Address
     dst: Address
     sport: int
     dport: int
-    seq: int
+    octets: Buffer
 
 
 def reply_to(
@@ -102,13 +118,14 @@ def reply_to(
 ) -> IcmpMessage | None:
     """Return the echo reply to the `message` in `datagram`, or None for no answer.
 
-    It carries all of the request's data (RFC 1122 section 3.2.2.6), and its source is the address
-    of the request. A request to a multicast or broadcast address, among them `broadcasts`, the
-    directed broadcast addresses of our subnets, is not answered, nor one from an invalid source.
+    Only the type is another (RFC 792): it carries all of the request's data (RFC 1122 section
+    3.2.2.6), and its source is the address of the request. A request to a multicast or broadcast
+    address, among them `broadcasts`, the directed broadcast addresses of our subnets, is not
+    answered, nor one from an invalid source.
     """
     if message.type != ECHO_REQUEST or not _may_answer(datagram, broadcasts):
         return None
-    return IcmpMessage(ECHO_REPLY, 0, message.rest, message.payload)
+    return IcmpMessage(ECHO_REPLY, message.code, message.rest, message.payload)
 
 
 def port_unreachable(
@@ -119,17 +136,29 @@ def port_unreachable(
 
 
 def protocol_unreachable(
-    datagram: Datagram, *, broadcasts: Collection[Address] = ()
+    datagram: Datagram, _pointer: int = 9, *, broadcasts: Collection[Address] = ()
 ) -> IcmpMessage | None:
     """Return the error for an unknown protocol; None where no error may be sent."""
     return _error(DESTINATION_UNREACHABLE, PROTOCOL_UNREACHABLE, 0, datagram, broadcasts)
 
 
 def parameter_problem(
-    datagram: Datagram, pointer: int, *, broadcasts: Collection[Address] = ()
+    datagram: Datagram, pointer: int, code: int = 0, *, broadcasts: Collection[Address] = ()
 ) -> IcmpMessage | None:
     """Return the error for octet `pointer` of a header; None where no error may be sent."""
-    return _error(PARAMETER_PROBLEM, 0, pointer << 24, datagram, broadcasts)
+    return _error(PARAMETER_PROBLEM, code, pointer << 24, datagram, broadcasts)
+
+
+def reassembly_time_exceeded(
+    first: Datagram, *, broadcasts: Collection[Address] = ()
+) -> IcmpMessage | None:
+    """Return the error for fragments of which some never came (RFC 1122 section 3.3.2).
+
+    Args:
+        first: The first fragment, without which none is sent (RFC 792).
+        broadcasts: The directed broadcast addresses of our subnets.
+    """
+    return _error(TIME_EXCEEDED, REASSEMBLY_TIME_EXCEEDED, 0, first, broadcasts)
 
 
 def _error(
@@ -152,18 +181,16 @@ def _may_answer(datagram: Datagram, broadcasts: Collection[Address]) -> bool:
     )
 
 
-def quoted_tcp(message: IcmpMessage) -> TcpQuote | None:
-    """Return what an error quotes of one of our TCP segments; None if it quotes something else.
+def quoted(message: IcmpMessage) -> Quote | None:
+    """Return what an error quotes of one of our datagrams; None of a later fragment.
 
-    The sequence number lets the connection detect a forged error: it must be within SND.UNA and
-    SND.NXT (RFC 5927 section 4.1).
+    Its octets let the transport protocol detect a forged error (RFC 5927 section 4.1).
     """
-    quoted = message.quoted
-    if quoted is None or quoted.protocol != TCP or quoted.fragment_offset:
+    datagram = message.quoted
+    if datagram is None or datagram.fragment_offset or len(datagram.payload) < _PORTS.size + 4:
         return None
-    if len(quoted.payload) < _TCP_QUOTE.size:
-        return None
-    return TcpQuote(quoted.src, quoted.dst, *_TCP_QUOTE.unpack_from(quoted.payload))
+    sport, dport = _PORTS.unpack_from(datagram.payload)
+    return Quote(datagram.src, datagram.dst, sport, dport, datagram.payload)
 
 
 _UNREACHABLE: Final[tuple[int, ...]] = (
@@ -187,6 +214,13 @@ _UNREACHABLE: Final[tuple[int, ...]] = (
 """Error numbers for the codes of Destination Unreachable (Linux's icmp_err_convert)."""
 
 
+_HARD: Final[frozenset[int]] = frozenset({2, 3, 4, 6, 7, 8, 9, 10, 13, 14, 15})
+"""Codes of Destination Unreachable that end things, where others are reported (the same table).
+
+Fragmentation Needed is one of them for a datagram socket that discovers path MTUs, as all do here.
+"""
+
+
 def as_os_error(message: IcmpMessage) -> OSError | None:
     """Return the error for the application (RFC 1122 section 4.2.3.9), with Linux's numbers.
 
@@ -201,3 +235,30 @@ def as_os_error(message: IcmpMessage) -> OSError | None:
     else:
         return None
     return OSError(number, os.strerror(number))
+
+
+def is_hard(message: IcmpMessage) -> bool:
+    """Whether Linux gives the error to a connected datagram socket without IP_RECVERR."""
+    if message.type == DESTINATION_UNREACHABLE:
+        return message.code in _HARD
+    return message.type == PARAMETER_PROBLEM
+
+
+def is_told(message: IcmpMessage) -> bool:
+    """Whether Linux tells a datagram socket with IP_RECVERR: not of a failed reassembly."""
+    return not is_reassembly_timeout(message)
+
+
+def is_too_big(message: IcmpMessage) -> bool:
+    """Whether it is the message of path MTU discovery (RFC 1191)."""
+    return message.type == DESTINATION_UNREACHABLE and message.code == FRAGMENTATION_NEEDED
+
+
+def is_reassembly_timeout(message: IcmpMessage) -> bool:
+    """Whether fragments of ours were not all received."""
+    return message.type == TIME_EXCEEDED and message.code == REASSEMBLY_TIME_EXCEEDED
+
+
+def is_acceptable(_datagram: Datagram, _message: IcmpMessage) -> bool:
+    """Whether the message may come in such a datagram: always."""
+    return True

@@ -1,4 +1,7 @@
-"""Path MTU discovery: the MTU of each path, by ICMP Fragmentation Needed (RFC 1191)."""
+"""Path MTU discovery: the MTU of each path.
+
+It is told by ICMP Fragmentation Needed (RFC 1191) and ICMPv6 Packet Too Big (RFC 8201).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tunstack.ip.datagram import Address
     from tunstack.ip.icmp import IcmpMessage
 
@@ -16,7 +21,7 @@ LIFETIME: Final = 600.0
 """Seconds after which a larger MTU is tried: ten minutes (section 6.3)."""
 
 MIN_PMTU: Final = 552
-"""Octets: the smallest path MTU that an ICMP message can set, as Linux's min_pmtu.
+"""Octets: the smallest path MTU that an ICMP message can set for IPv4, as Linux's min_pmtu.
 
 RFC 1191 allows 68, but then a forged message would make each octet of data cost forty. A path that
 is really narrower is found by the losses: see :mod:`tunstack.tcp.sender.mtu_probing`.
@@ -25,21 +30,35 @@ is really narrower is found by the losses: see :mod:`tunstack.tcp.sender.mtu_pro
 _MIN_MTU: Final = 68
 """Octets: the smallest MTU of IPv4 (RFC 791). Messages with a smaller one are ignored."""
 
+_MIN_IPV6_MTU: Final = 1280
+"""Octets: the smallest MTU of IPv6 (RFC 8200 section 5)."""
+
 _MAX_PATHS: Final = 4096
 """Destinations; beyond that the oldest entry is evicted."""
 
 
 def reported_mtu(message: IcmpMessage) -> int | None:
-    """Return the path MTU that a Fragmentation Needed reports; None if it is invalid or no change.
+    """Return the path MTU that a message reports; None if it is invalid or no change.
 
-    It must be smaller than the packet that is quoted.
+    It must be smaller than the packet that is quoted. An IPv6 one of less than 1280 octets is
+    discarded (RFC 8201 section 4).
     """
-    size = message.quoted_length
-    mtu = message.next_hop_mtu or _plateau_below(size)
-    if not _MIN_MTU <= mtu < size:
-        return None
-    mtu = max(mtu, MIN_PMTU)
-    return mtu if mtu < size else None
+    assert message.quoted is not None
+    mtu = _READERS[len(message.quoted.src)](message)
+    return mtu if mtu is not None and mtu < message.quoted_length else None
+
+
+def _ipv4_mtu(message: IcmpMessage) -> int | None:
+    mtu = message.next_hop_mtu or _plateau_below(message.quoted_length)
+    return max(mtu, MIN_PMTU) if _MIN_MTU <= mtu < message.quoted_length else None
+
+
+def _ipv6_mtu(message: IcmpMessage) -> int | None:
+    return message.rest if message.rest >= _MIN_IPV6_MTU else None
+
+
+_READERS: Final[dict[int, Callable[[IcmpMessage], int | None]]] = {4: _ipv4_mtu, 16: _ipv6_mtu}
+"""By octets of an address."""
 
 
 def _plateau_below(size: int) -> int:

@@ -3,7 +3,8 @@
 A limit for the whole host is a side channel: an attacker who counts the remaining answers learns
 whether a packet with a spoofed source was answered (CVE-2016-5696, CVE-2020-25705). So the limit is
 per peer, which also protects the owner of a spoofed address. Since addresses are free to spoof,
-peers share a fixed number of buckets, by a keyed hash.
+peers share a fixed number of buckets, by a keyed hash. The host's limit, which is higher, takes a
+random number of tokens for an answer, so that they cannot be counted; Linux does the same.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from tunstack.ip.datagram import Address
+    from tunstack.ip.demux import RandomSource
 
 BUCKETS: Final = 256
 """Number of token buckets."""
+_PREFIX: Final = 8
+"""Octets of an address that tell a peer: all of an IPv4 address, and an IPv6 /64."""
 
 
 class PeerRateLimit:
@@ -36,9 +40,35 @@ class PeerRateLimit:
 
     def allows(self, peer: Address, now: float) -> bool:
         """Take a token for an answer to `peer` at `now` (seconds); False if there is none."""
-        bucket = blake2b(peer, digest_size=1, key=self._secret, person=b"rate limit").digest()[0]
+        bucket = blake2b(
+            peer[:_PREFIX], digest_size=1, key=self._secret, person=b"rate limit"
+        ).digest()[0]
         full_at = max(self._full_at[bucket], now) + 1.0 / self._rate
         if full_at > now + 1.0 + 1e-9:
             return False
         self._full_at[bucket] = full_at
+        return True
+
+
+class HostRateLimit:
+    """One token bucket: `rate` answers a second on average, with a burst of as many.
+
+    Args:
+        rate: Answers a second.
+        rng: Chooses how many tokens an answer takes: none, one or two.
+    """
+
+    __slots__ = ("_full_at", "_rate", "_rng")
+
+    def __init__(self, rate: float, rng: RandomSource) -> None:
+        self._rate = rate
+        self._rng = rng
+        self._full_at = float("-inf")
+
+    def allows(self, now: float) -> bool:
+        """Take tokens for an answer at `now` (seconds); False if there is none."""
+        full_at = max(self._full_at, now)
+        if full_at + 1.0 / self._rate > now + 1.0 + 1e-9:
+            return False
+        self._full_at = full_at + self._rng.randrange(3) / self._rate
         return True

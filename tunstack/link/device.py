@@ -188,6 +188,15 @@ def enable_offload(fd: int) -> bool:
     return False
 
 
+def enable_udp_offload(fd: int) -> bool:
+    """Enable USO beside the offload of TCP, where the kernel knows it; returns whether it does."""
+    try:
+        fcntl.ioctl(fd, _TUNSETOFFLOAD, _TCP_OFFLOAD | _UDP_OFFLOAD)
+    except OSError:
+        return False
+    return True
+
+
 def _control() -> closing[socket.SocketType]:
     """A kernel socket for interface ioctls.
 

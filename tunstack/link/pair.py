@@ -38,7 +38,7 @@ class MemoryLink:
     def __init__(self, name: str, mtu: int, offload: bool = False) -> None:
         self.name = name
         self.mtu = mtu
-        self.offload = offload
+        self.offload = self.udp_offload = offload
         self._largest = LARGEST_FRAME if offload else mtu
         self._far_end: MemoryLink
         self._queue: deque[Buffer] = deque()

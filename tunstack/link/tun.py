@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, final
 import trio
 
 from tunstack.link.base import LARGEST_FRAME
-from tunstack.link.device import make_tun
+from tunstack.link.device import enable_udp_offload, make_tun
 from tunstack.link.forking import close_in_children
 from tunstack.link.plan import plan_tun
 
@@ -59,6 +59,7 @@ class TunLink:
         name: The device's name, in its own namespace.
         mtu: The device's MTU in octets when the link was opened.
         offload: Whether packets have a virtio header (IFF_VNET_HDR); see `Link`.
+        udp_offload: Whether it cuts large UDP datagrams as well (USO), which Linux 6.2 knows.
         lost: Packets sent while the device was down.
     """
 
@@ -69,6 +70,7 @@ class TunLink:
         self.name = name
         self.mtu = mtu
         self.offload = offload
+        self.udp_offload = offload and enable_udp_offload(fd)
         self.lost = 0
         self._largest = LARGEST_FRAME if offload else mtu
         self._fd = fd

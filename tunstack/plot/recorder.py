@@ -6,11 +6,13 @@ from collections import Counter
 from math import nan
 from typing import TYPE_CHECKING, Final
 
+from tunstack.ip.datagram import TCP
 from tunstack.plot.chart import BLUE, GREY, ORANGE, Line, Panel
 from tunstack.plot.sequence import TimeSequence
 from tunstack.wire import decode_datagram, decode_segment
 
 if TYPE_CHECKING:
+    from tunstack.ip.datagram import Address
     from tunstack.plot.chart import Point
     from tunstack.simulator import Application
     from tunstack.stack.flow import Flow
@@ -21,7 +23,7 @@ _UNLIMITED: Final = 1 << 30
 
 class Recorder:
     """A tap for :class:`~tunstack.simulator.simulator.Simulator` that watches one connection's
-    sender.
+    sender, of either family. What is no TCP segment of it is left out.
 
     ::
 
@@ -79,8 +81,12 @@ class Recorder:
         for side, seen in self._seen:
             if side != self._side:
                 continue
-            sport, dport, segment = decode_segment(decode_datagram(seen.packet))
-            if not self._is_watched(sport, dport, seen.direction):
+            datagram = decode_datagram(seen.packet)
+            if datagram.protocol != TCP or datagram.fragment_offset or datagram.more_fragments:
+                continue
+            sport, dport, segment = decode_segment(datagram)
+            ends = (datagram.src, sport), (datagram.dst, dport)
+            if not self._is_watched(*(ends if seen.direction == "out" else ends[::-1])):
                 continue
             if seen.direction == "in":
                 diagram.answered(seen.time, segment)
@@ -91,13 +97,9 @@ class Recorder:
             diagram.sent(seen.time, segment, seen.verdict, lost=lost)
         return diagram
 
-    def _is_watched(self, sport: int, dport: int, direction: str) -> bool:
+    def _is_watched(self, local: tuple[Address, int], remote: tuple[Address, int]) -> bool:
         flow = self._flow
-        ports = (sport, dport) if direction == "out" else (dport, sport)
-        return flow is not None and ports == (
-            flow.four_tuple.local_port,
-            flow.four_tuple.remote_port,
-        )
+        return flow is not None and flow.four_tuple == (*local, *remote)
 
     def windows(self, height: int = 160, top: float | None = None) -> Panel:
         """The congestion window, the slow-start threshold and the flight size over time."""

@@ -15,6 +15,12 @@ does, this does the same. :class:`Socket` has two levels and three parts, which 
 `waiter`             where a task waits for a connection
 `endpoint`           what a socket needs of a host, as a protocol: the host is above this package
 `stdlib`             the same socket as a `socket.socket`, for libraries that ask for one
+`datagram`           :class:`~tunstack.socket.datagram.DatagramSocket`: a UDP socket;
+                     `datagram_options` and `ancillary`, its options and control messages
+`ping`               a ping socket
+`descriptors`        numbers for `fileno`
+`host_socket`        what `stdlib` needs of a socket beyond trio's
+`kinds`              which class a family, type and protocol has
 `factory`            makes sockets for programs that call `trio.socket.socket` or `socket.socket`
 ===================  ==============================================================================
 """

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     import trio
 
     from tunstack.ip.datagram import Buffer
+    from tunstack.stack.datagrams import Route
     from tunstack.stack.flow import Flow
     from tunstack.stack.stack import Stack
+    from tunstack.udp.sock import UdpSock
 
 
 class Endpoint(Protocol):
@@ -43,6 +45,17 @@ class Endpoint(Protocol):
 
     def send(self, flow: Flow, data: Buffer, *, urgent: bool = False, more: bool = False) -> int:
         """Queue `data`, as `Stack.send` does, and transmit."""
+
+    def send_datagram(
+        self, sock: UdpSock, route: Route, data: Buffer, segment_size: int = 0
+    ) -> None:
+        """Send as `stack.datagrams` does, and write it, perhaps with what follows soon."""
+
+    def write(self) -> None:
+        """Write all outgoing packets, as far as the link takes them."""
+
+    async def wait_drained(self) -> None:
+        """Wait until the link has taken what it could not take at once."""
 
     def flush(self) -> None:
         """Transmit after calls to `stack`."""

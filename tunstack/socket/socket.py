@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import socket as stdlib_socket
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, final
 
 import trio
 
 from tunstack.socket import transfer
 from tunstack.socket.addresses import printed, resolved, resolved_now, sockaddr, wildcard
+from tunstack.socket.descriptors import next_descriptor
 from tunstack.socket.notices import Notices
 from tunstack.socket.options import get_option, set_option
 from tunstack.socket.state import SocketState, os_error
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from tunstack.socket.endpoint import Endpoint
     from tunstack.stack.flow import TcpInfo
     from tunstack.tcp.congestion import CongestionFactory
-
-_descriptors: Final = itertools.count(1 << 30)
-"""Numbers for `fileno`, beyond those of real descriptors."""
 
 
 @final
@@ -50,7 +47,7 @@ class Socket(Surface):
         *,
         congestion: CongestionFactory | None = None,
     ) -> None:
-        self._fileno = next(_descriptors)
+        self._fileno = next_descriptor()
         self._stack = endpoint.stack
         self._state = SocketState(endpoint, family)
         if congestion is not None:

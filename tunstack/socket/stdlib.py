@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, final
 
 if TYPE_CHECKING:
     from tunstack.socket.addresses import AddressFormat
-    from tunstack.socket.socket import Socket
+    from tunstack.socket.host_socket import HostSocket
 
 
 @final
@@ -28,7 +28,7 @@ class StdlibSocket(stdlib_socket.socket):
         on_host: The socket that it belongs to.
     """
 
-    on_host: Socket
+    on_host: HostSocket
     _timeout: float | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> StdlibSocket:
@@ -39,7 +39,7 @@ class StdlibSocket(stdlib_socket.socket):
         """Do nothing: no socket of the kernel's is made, whatever the arguments."""
 
     @classmethod
-    def of(cls, sock: Socket) -> StdlibSocket:
+    def of(cls, sock: HostSocket) -> StdlibSocket:
         """Return the one of `sock`; blocking at first, as the kernel's are."""
         raw = cls()
         raw.on_host = sock
@@ -61,7 +61,7 @@ class StdlibSocket(stdlib_socket.socket):
 
     @property
     def type(self) -> stdlib_socket.SocketKind:
-        """SOCK_STREAM."""
+        """SOCK_STREAM or SOCK_DGRAM."""
         return self.on_host.type
 
     @property

@@ -8,8 +8,7 @@ from abc import abstractmethod
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import trio
-
+from tunstack.socket.host_socket import HostSocket
 from tunstack.socket.state import os_error
 from tunstack.socket.tcp_options import MSG_FASTOPEN
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from tunstack.socket.addresses import AddressFormat
 
 
-class Surface(trio.socket.SocketType):
+class Surface(HostSocket):
     """What a TCP socket is, and its calls that do what others do in other words."""
 
     @abstractmethod

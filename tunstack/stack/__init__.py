@@ -13,7 +13,9 @@ limits       the limits of a host
 time_wait    connections in TIME-WAIT without a socket
 timers       one queue for the deadlines of all connections
 output       packets out, and observations of packets in and out
+reassembly   fragments in
 paths        ICMP in and out, and path MTU discovery
+echo         ping sockets
 addresses    the host's addresses, and which packets are for them
 statistics   the counters by name
 observation  one packet, and what was made of it

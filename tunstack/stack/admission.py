@@ -66,7 +66,6 @@ class Admission:
 
     Attributes:
         half_open: The half-open connections of all listeners together.
-        icmp_errors: The rate limit of ICMP errors, by peer.
     """
 
     def __init__(
@@ -75,7 +74,6 @@ class Admission:
         """Create it; `eviction` makes room for new connections."""
         limits = context.limits
         self.half_open = HalfOpen(limits.half_open)
-        self.icmp_errors = PeerRateLimit(limits.icmp_errors, secret)
         self._resets = PeerRateLimit(limits.resets, secret)
         self._policy = limits.syncookies
         self._cookies = SynCookies(secret)

@@ -60,7 +60,13 @@ class Context:
         self.counters: Counter[str] = Counter()
         self.demux: Demultiplexer[Flow, Listener] = Demultiplexer(rng)
         self.output = Output(
-            self.addresses.local, self.counters, tap, labels=labels, offload=offload
+            self.addresses.local,
+            self.counters,
+            tap,
+            mtu=configs.mtu,
+            rng=rng,
+            labels=labels,
+            offload=offload,
         )
         budget = Budget(limits.memory)
         self.time_waits = TimeWaits(self.demux, config, budget)

@@ -11,18 +11,21 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from tunstack.ip.datagram import TCP
+from tunstack.ip.datagram import TCP, UDP
 from tunstack.ip.demux import FourTuple
 from tunstack.ip.family import FAMILIES, IPV4, IPV6
 from tunstack.ip.flow_label import FlowLabels
-from tunstack.ip.fragments import UNFRAGMENTED, Fragments
 from tunstack.ip.options import fault
+from tunstack.ip.ratelimit import PeerRateLimit
 from tunstack.stack.configs import Configs
 from tunstack.stack.context import Context
+from tunstack.stack.datagrams import Datagrams
+from tunstack.stack.echo import Echoes
 from tunstack.stack.flow import FLOW_SIZE, Flow
 from tunstack.stack.limits import Limits
 from tunstack.stack.opening import Opening
 from tunstack.stack.paths import Paths
+from tunstack.stack.reassembly import Reassembly
 from tunstack.stack.timers import TimerQueue
 from tunstack.tcp.config import Config
 from tunstack.tcp.connection import fast_path
@@ -40,6 +43,7 @@ from tunstack.wire import (
     decode_segment,
     read_gso_size,
 )
+from tunstack.wire.fast import datagram as lean_datagram
 from tunstack.wire.fast import segment as lean
 from tunstack.wire.fast import segment6 as lean6
 from tunstack.wire.fast import syn as lean_syn
@@ -78,10 +82,11 @@ class Engine:
     Attributes:
         mtu: The largest packet that the link carries, in octets.
         limits: The limits of the host.
-        configs: Fits the configuration of a connection to its family.
         addresses: Our addresses.
         opening: Active and passive OPEN.
         paths: ICMP, and the path MTUs.
+        datagrams: UDP.
+        echoes: Ping sockets.
         output: Packets out, and observations of packets in and out.
         demux: All connections and listeners, by four-tuple.
         memory: The memory account of each connection.
@@ -109,6 +114,7 @@ class Engine:
         limits: Limits | None = None,
         tap: Callable[[Observation], None] | None = None,
         offload: bool = False,
+        udp_offload: bool = False,
         predict: bool = True,
     ) -> None:
         """Make an endpoint.
@@ -122,6 +128,7 @@ class Engine:
             tap: Called with an observation of each packet.
             offload: Whether packets have a virtio header: then segments may be larger
                 than the MTU, and the other side of the link fills in checksums.
+            udp_offload: Whether the link segments UDP datagrams as well (USO).
             predict: Whether segments in order take the fast path
                 (:mod:`tunstack.tcp.connection.fast_path`); packets sent are the same with and
                 without.
@@ -146,7 +153,6 @@ class Engine:
         for family in context.addresses.families:
             configs.check(family)
         self.limits = context.limits
-        self.configs = configs
         self.addresses = context.addresses
         self.counters = context.counters
         self.demux = context.demux
@@ -154,15 +160,22 @@ class Engine:
         self.outgoing = context.output.packets
         self.time_waits = context.time_waits
         self.memory = context.memory
-        self.paths = Paths(mtu, context, rng=rng, offload=offload)
+        limit = PeerRateLimit(context.limits.icmp_errors, secret)
+        self.paths = Paths(mtu, context, limit, rng=rng, offload=offload)
+        self.datagrams = Datagrams(
+            context, self.paths, rng=rng, offload=offload, udp_offload=udp_offload
+        )
+        self.paths.error_handlers[UDP] = self.datagrams.icmp_error
+        self.echoes = Echoes(context, self.paths, rng)
         self.opening = Opening(config, secret, context, self.paths)
-        self._fragments = Fragments() if mtu < UNFRAGMENTED else None
+        self._reassembly = Reassembly(context, self.paths, offload=offload)
         self.immediate = False
         self.defer_acks = False
         self.deferred: list[Flow] = []
         self._offload = offload
         self._decode = decode_frame if offload else decode_datagram
         self._read = lean.read_frame if offload else lean.read_packet
+        self._read_udp = lean_datagram.read_frame if offload else lean_datagram.read_packet
         self._read6 = lean6.read_frame if offload else lean6.read_packet
         start = VNET_SIZE if offload else 0
         self._data_at = lean.HEADERS + start
@@ -184,6 +197,7 @@ class Engine:
             for family in FAMILIES
             for protocol, handler in (
                 (TCP, self._tcp_datagram_arrives),
+                (UDP, self.datagrams.datagram_arrives),
                 (family.icmp, self.paths.icmp_arrives),
             )
         }
@@ -257,46 +271,41 @@ class Engine:
                     self.addresses.check(name[:middle], name[middle:end], looped=looped)
                     self._tcp_arrives(name, segment, 0, frame, now)
                     return
+            udp = self._read_udp(frame)
+            if udp is not None and self.datagrams.lean_arrives(udp, frame, now, looped=looped):
+                return
             datagram = self._decode(frame)
             self.addresses.check(datagram.src, datagram.dst, looped=looped)
-            if datagram.options:
-                self._check_options(datagram, now)
+            if datagram.options and not self._check_options(datagram, frame, now):
+                return
             if datagram.more_fragments or datagram.fragment_offset:
-                whole = self._fragment_arrives(datagram, frame, now)
+                whole = self._reassembly.fragment_arrives(datagram, frame, now)
                 if whole is None:
                     return
-                datagram = whole
-                datagram.trusted, datagram.gso_size = False, 0
+                datagram, frame = whole
             handler = self._protocols.get((len(datagram.dst), datagram.protocol))
             if handler is None:
-                self.paths.refuse(datagram, self.opening.admission.icmp_errors, now)
-                raise Discard(Reason.UNKNOWN_PROTOCOL)
-            handler(datagram, frame, now)
+                self.output.drop(Reason.UNKNOWN_PROTOCOL, frame, now)
+                self.paths.refuse(datagram, self.paths.limit, now)
+            else:
+                handler(datagram, frame, now)
         except Discard as discard:
-            self.counters[discard.reason] += 1
-            self.output.observe_in(frame, now, f"dropped: {discard.reason.phrase}")
+            self.output.drop(discard.reason, frame, now)
+            if discard.problem is not None:
+                self.paths.refuse_problem(discard.problem, now)
 
-    def _check_options(self, datagram: Datagram, now: float) -> None:
-        """Refuse options of IPv4 that are malformed; the codec has looked at IPv6's headers."""
+    def _check_options(self, datagram: Datagram, frame: Buffer, now: float) -> bool:
+        """Refuse options of IPv4 that are malformed; the codec has validated IPv6's headers.
+
+        Returns whether they are well-formed.
+        """
         find_fault = _OPTION_FAULTS.get(len(datagram.dst))
         wrong = None if find_fault is None else find_fault(datagram.options)
-        if wrong is not None:
-            limit = self.opening.admission.icmp_errors
-            self.paths.refuse_options(datagram, wrong, limit, now)
-            raise Discard(Reason.BAD_IP_OPTIONS)
-
-    def _fragment_arrives(self, fragment: Datagram, frame: Buffer, now: float) -> Datagram | None:
-        """Add a fragment to the reassembly queue; returns the datagram if it is complete."""
-        fragments = self._fragments
-        if fragments is None:
-            raise Discard(Reason.FRAGMENT)
-        before = fragments.dropped
-        whole = fragments.add(fragment, now)
-        dropped = fragments.dropped - before
-        self.counters[Reason.FRAGMENT] += dropped
-        if whole is None:
-            self.output.observe_in(frame, now, "fragment dropped" if dropped else "fragment kept")
-        return whole
+        if wrong is None:
+            return True
+        self.output.drop(Reason.BAD_IP_OPTIONS, frame, now)
+        self.paths.refuse_options(datagram, wrong, self.paths.limit, now)
+        return False
 
     def _tcp_datagram_arrives(self, datagram: Datagram, frame: Buffer, now: float) -> None:
         sport, dport, segment = decode_segment(datagram)
@@ -351,7 +360,20 @@ class Engine:
         return flow
 
     def handle_forwarded_icmp(self, packet: Buffer, now: float) -> None:
-        """Process an ICMP error that another process with our addresses received."""
+        """Process a packet that another process with our addresses received.
+
+        That is an ICMP error, or a segment that came in fragments; others are ignored.
+        """
+        try:
+            datagram = self._decode(packet)
+            if datagram.protocol == TCP:
+                sport, dport, segment = decode_segment(datagram)
+                name = FourTuple(datagram.dst, dport, datagram.src, sport).incoming
+                if name in self.demux.incoming or name in self.demux.time_waits:
+                    self._tcp_arrives(name, segment, datagram.tos, packet, now)
+                return
+        except Discard:
+            pass
         self.paths.handle_forwarded_icmp(packet, now)
 
     # Transmission
@@ -481,6 +503,10 @@ class Engine:
         for at in (self.paths.mtus.deadline(), self.time_waits.deadline()):
             if at is not None and (first is None or at < first):
                 first = at
+        if self._reassembly.fragments.held:
+            at = self._reassembly.fragments.deadline()
+            if at is not None and (first is None or at < first):
+                first = at
         return first
 
     def is_due(self, now: float) -> bool:
@@ -496,6 +522,7 @@ class Engine:
             self._process(self.output.take_looped(), now, looped=True)
         self.paths.expire(now)
         self.time_waits.expire(now)
+        self._reassembly.expire(now)
         self._due.extend(self._timers.due(now))
         while self._due:  # One by one, as in `flush`.
             flow = self._due.popleft()

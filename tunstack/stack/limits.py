@@ -16,6 +16,8 @@ _POSITIVE: Final = (
     "half_open",
     "resets",
     "icmp_errors",
+    "icmp_errors_in_all",
+    "fragment_memory",
 )
 
 
@@ -55,6 +57,11 @@ class Limits:
             ``"always"``: send a SYN cookie for every SYN; for tests.
         resets: RSTs per second and peer, in reply to segments that match no connection.
         icmp_errors: ICMP errors per second and peer (RFC 1812 section 4.3.2.8).
+        icmp_errors_in_all: ICMP errors per second to all peers together, on average.
+        fragment_memory: Octets of memory for fragments of incomplete datagrams (as Linux's
+            ipfrag_high_thresh), not a part of `memory`. A peer has at most a quarter of it, and 64
+            datagrams; beyond a limit the oldest datagram is evicted. A datagram of 64 KiB takes
+            75 KiB on a link with an MTU of 1500.
 
     Raises:
         ValueError: A number is not positive, or the policy is unknown.
@@ -69,6 +76,8 @@ class Limits:
     syncookies: SynCookiePolicy = "when full"
     resets: int = 1000
     icmp_errors: int = 100
+    icmp_errors_in_all: int = 1000
+    fragment_memory: int = 2 << 20
 
     def __post_init__(self) -> None:
         for name in _POSITIVE:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _TIME_WAIT: Final = State.TIME_WAIT.value
 _NEW_INCARNATION: Final = Verdict.NEW_INCARNATION
 
-_WILDCARDS: Final = frozenset(family.wildcard for family in FAMILIES)
+_WILDCARDS: Final[frozenset[Address]] = frozenset(family.wildcard for family in FAMILIES)
 _OTHER_FAMILY: Final[dict[int, int]] = {
     IPV4.address_size: errno.EAFNOSUPPORT,
     IPV6.address_size: errno.ENETUNREACH,

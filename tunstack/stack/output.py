@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from tunstack.ip.family import IPV4
+from tunstack.ip.family import IPV4, family_of
+from tunstack.ip.fragmentation import Identifications, fragmented, headers_of
 from tunstack.stack.observation import Observation, Windows
 from tunstack.tcp.connection.state import ESTABLISHED
-from tunstack.wire import completed, encode_segment
+from tunstack.wire import NOTHING_OFFLOADED, completed, encode_datagram, encode_segment
 from tunstack.wire.fast import segment as lean
 from tunstack.wire.fast import segment6 as lean6
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Collection
+    from random import Random
 
-    from tunstack.ip.datagram import Address, Buffer
+    from tunstack.ip.datagram import Address, Buffer, Datagram
     from tunstack.ip.demux import FourTuple
     from tunstack.ip.flow_label import FlowLabels
     from tunstack.stack.flow import Flow
     from tunstack.tcp.config import Config
     from tunstack.tcp.connection.fast_path import Write
     from tunstack.tcp.segment import Segment
+    from tunstack.wire import Reason
 
 _ESTABLISHED: Final = ESTABLISHED.value
 _UNLIMITED: Final = 1 << 30
@@ -34,6 +40,7 @@ MOST_LOOPED: Final = 16 << 20
 
 They are not accounted as memory of connections.
 """
+COUNTERS: Final = ("datagrams_fragmented", "fragments_sent")
 
 
 class Output:
@@ -54,6 +61,8 @@ class Output:
         counters: Counter[str],
         tap: Callable[[Observation], None] | None,
         *,
+        mtu: int,
+        rng: Random,
         labels: FlowLabels,
         offload: bool,
     ) -> None:
@@ -66,7 +75,9 @@ class Output:
         self.counters = counters
         self.labels = labels
         self._local = local
+        self._mtu = mtu
         self._offload = offload
+        self._identifications = Identifications(rng)
 
     def send(
         self,
@@ -111,6 +122,53 @@ class Output:
             before, after = flow.observed.value, flow.state.value
             self.emit(name.remote, packet, now, segment.note, before, after, _windows(flow))
             flow.observed = flow.state
+
+    def send_datagram(
+        self,
+        datagram: Datagram,
+        now: float,
+        *,
+        vnet: bytes = NOTHING_OFFLOADED,
+        mtu: int | None = None,
+    ) -> None:
+        """Send a datagram, in fragments if it is larger than the path's MTU.
+
+        Args:
+            datagram: What to send; its `identification` is set here. With `dont_fragment` it is
+                not fragmented, here or on its way.
+            now: Seconds.
+            vnet: The virtio header, on a link that has them: of a packet that the link cuts itself,
+                which may have any size, or whose checksum it fills in, unless it is fragmented.
+            mtu: Octets of a packet that the path carries; the link's are never exceeded.
+
+        Raises:
+            OSError: EMSGSIZE: it would have to be fragmented, and must not, or it is longer than
+                its family allows.
+        """
+        most = self._mtu
+        if mtu is not None:
+            most = max(min(mtu, most), family_of(datagram.src).minimum_mtu)
+        large = headers_of(datagram) + len(datagram.payload) > most and not vnet[1]
+        if large and datagram.dont_fragment:
+            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+        self._identifications.identify(datagram, in_fragments=large)
+        try:
+            packet = encode_datagram(datagram)
+            parts = fragmented(_with_checksum(datagram, packet, vnet), most) if large else []
+        except ValueError:
+            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE)) from None
+        if not large:
+            if self._offload:
+                packet.insert(0, vnet)
+            self.emit(datagram.dst, packet, now)
+            return
+        self.counters["datagrams_fragmented"] += 1
+        self.counters["fragments_sent"] += len(parts)
+        for part in parts:
+            packet = encode_datagram(part)
+            if self._offload:
+                packet.insert(0, NOTHING_OFFLOADED)
+            self.emit(datagram.dst, packet, now)
 
     def _label(self, name: FourTuple) -> int:
         """The flow label of a segment of no connection: as that of its four-tuple's would be."""
@@ -167,6 +225,11 @@ class Output:
                 Observation(self.epoch + now, "in", whole, before, after, str(verdict), windows)
             )
 
+    def drop(self, reason: Reason, packet: Buffer, now: float) -> None:
+        """Count a received packet as dropped, and report it: before the ICMP error about it."""
+        self.counters[reason] += 1
+        self.observe_in(packet, now, f"dropped: {reason.phrase}")
+
     def _whole(self, frame: Buffer) -> bytes:
         """Return the packet with its checksum, for the tap; large segments stay whole."""
         return completed(frame) if self._offload else bytes(frame)
@@ -177,6 +240,14 @@ class Output:
         `flow_label` is 0 for IPv4.
         """
         return _Writer(self, name, config, flow_label, offload=self._offload).write
+
+
+def _with_checksum(datagram: Datagram, packet: list[Buffer], vnet: bytes) -> Datagram:
+    """Return a datagram that `packet` encodes with the checksum that `vnet` leaves to the link."""
+    if not vnet[0]:
+        return datagram
+    whole = completed(b"".join([vnet, *packet]))
+    return replace(datagram, payload=memoryview(whole)[len(packet[0]) :])
 
 
 def _windows(flow: Flow) -> Windows | None:

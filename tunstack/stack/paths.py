@@ -1,22 +1,26 @@
-"""ICMP in and out, and path MTU discovery."""
+"""ICMP of both families in and out, and path MTU discovery."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tunstack.ip import icmp
-from tunstack.ip.demux import FourTuple
+from tunstack.ip.address import is_multicast
+from tunstack.ip.datagram import TCP
+from tunstack.ip.icmp_rules import RULES
 from tunstack.ip.path_mtu import PathMtus, reported_mtu
+from tunstack.ip.ratelimit import HostRateLimit
 from tunstack.stack.flow import headers
 from tunstack.tcp.sender import sizing
 from tunstack.tcp.sequence import within
 from tunstack.wire import (
-    NOTHING_OFFLOADED,
     Discard,
+    Reason,
     decode_datagram,
     decode_frame,
     decode_icmp,
-    encode_icmp,
+    icmp_datagram,
+    protocol_at,
 )
 
 if TYPE_CHECKING:
@@ -24,12 +28,25 @@ if TYPE_CHECKING:
     from random import Random
 
     from tunstack.ip.datagram import Address, Buffer, Datagram
+    from tunstack.ip.icmp import IcmpMessage, Quote
+    from tunstack.ip.icmp_rules import IcmpRules
     from tunstack.ip.ratelimit import PeerRateLimit
     from tunstack.stack.context import Context
     from tunstack.stack.flow import Flow
+    from tunstack.wire import Problem
 
 _MAX_PMTU_UPDATES: Final = 64
 """Connections that are updated for a changed path MTU at a time."""
+
+ErrorHandler: TypeAlias = "Callable[[Quote, OSError | None, IcmpMessage, float], bool]"
+"""Processes an ICMP error about a datagram of ours: what it quotes, Linux's error for it, the
+message, and the time in seconds.
+
+It returns False if what sent the datagram is not here; an error that is a guess (RFC 5927) or too
+late it counts as ``icmp_unmatched``. If the error tells a path MTU, it calls `Paths.too_big`.
+"""
+EchoHandler: TypeAlias = "Callable[[Datagram, IcmpMessage], bool]"
+"""Processes an echo reply; returns False if nobody waits for it."""
 
 
 class Paths:
@@ -41,75 +58,115 @@ class Paths:
             MTU; while there are any, call :meth:`expire` soon.
         forward_icmp: Called with an ICMP error about a flow that this stack does not have: another
             process with the same address may; see :meth:`handle_forwarded_icmp`.
+        error_handlers: What an ICMP error goes to, by the protocol of the datagram that it quotes.
+        echo_reply_arrives: What an echo reply goes to.
+        limit: The rate limit of ICMP errors, by peer.
     """
 
-    def __init__(self, mtu: int, context: Context, *, rng: Random, offload: bool) -> None:
+    def __init__(
+        self, mtu: int, context: Context, limit: PeerRateLimit, *, rng: Random, offload: bool
+    ) -> None:
         """Make it for a link of `mtu`."""
         self.mtus = PathMtus(mtu)
         self.forward_icmp: Callable[[bytes], None] | None = None
-        self._mtu = mtu
+        self.error_handlers: dict[int, ErrorHandler] = {TCP: self._tcp_error}
+        self.echo_reply_arrives: EchoHandler | None = None
+        self.limit = limit
+        self._host_limit = HostRateLimit(context.limits.icmp_errors_in_all, rng)
+        self._addresses = context.addresses
         self._broadcasts = context.addresses.broadcasts
         self._demux = context.demux
         self._peers = context.memory.peers
         self.pmtu_pending: dict[Address, int] = {}
         self._output = context.output
-        self._rng = rng
+        self._counters = context.counters
         self._mark_pending = context.mark_pending
-        self._offload = offload
+        self._decode = decode_frame if offload else decode_datagram
 
     # In
 
     def icmp_arrives(self, datagram: Datagram, packet: Buffer, now: float) -> None:
         """Process an ICMP message; raises `Discard` for one that is malformed."""
         message = decode_icmp(datagram)
-        self._output.counters["icmp_received"] += 1
+        rules = RULES[len(datagram.src)]
+        if not rules.is_acceptable(datagram, message):
+            raise Discard(Reason.BAD_ICMP_HOP_LIMIT)
+        self._counters["icmp_received"] += 1
         self._output.observe_in(packet, now, "accepted")
-        answer = icmp.reply_to(datagram, message, broadcasts=self._broadcasts)
+        if message.quoted is not None:
+            self._error_arrives(rules, message, packet, now)
+            return
+        answer = rules.reply_to(datagram, message, broadcasts=self._broadcasts)
         if answer is not None:
-            self._send(datagram, answer, now)
-        elif (quote := icmp.quoted_tcp(message)) is not None:
-            name = FourTuple(quote.src, quote.sport, quote.dst, quote.dport)
-            if self.forward_icmp is not None and self._demux.find(name) is None:
+            self._send(datagram, answer, now, tos=datagram.tos)
+        elif message.type != rules.ECHO_REPLY or self.echo_reply_arrives is None:
+            self._counters["icmp_ignored"] += 1
+        elif not self.echo_reply_arrives(datagram, message):
+            self._counters["icmp_unmatched"] += 1
+
+    def _error_arrives(
+        self, rules: IcmpRules, message: IcmpMessage, packet: Buffer, now: float
+    ) -> None:
+        error = rules.as_os_error(message)
+        if error is None:
+            self._counters["icmp_ignored"] += 1
+        elif not self._tell(message, error, now):
+            self._counters["icmp_unmatched"] += 1
+            if self.forward_icmp is not None:
                 self.forward_icmp(bytes(packet))
-            self._tcp_error(name, quote.seq, message, now)
+
+    def _tell(self, message: IcmpMessage, error: OSError, now: float) -> bool:
+        """Give an error to what sent the datagram that it quotes; False if that is not here."""
+        quote, quoted = icmp.quoted(message), message.quoted
+        if quote is None or quoted is None:
+            return False
+        handler = self.error_handlers.get(quoted.protocol)
+        return handler is not None and handler(quote, error, message, now)
+
+    def too_big(self, remote: Address, message: IcmpMessage, now: float) -> None:
+        """Lower the path MTU to `remote`, by an error about a datagram that is no TCP segment."""
+        mtu = reported_mtu(message)
+        if mtu is not None:
+            self._lower(remote, mtu, now)
 
     def handle_forwarded_icmp(self, packet: Buffer, now: float) -> None:
         """Process an ICMP error that another stack with our address received.
 
-        It is ignored, and not counted, unless it is about a flow of this stack.
+        It is ignored, and not counted, unless it is about something of this stack.
         """
         try:
-            datagram = (decode_frame if self._offload else decode_datagram)(packet)
+            datagram = self._decode(packet)
             message = decode_icmp(datagram)
         except Discard:
             return
-        quote = icmp.quoted_tcp(message)
-        if quote is not None:
-            name = FourTuple(quote.src, quote.sport, quote.dst, quote.dport)
-            if self._demux.find(name) is not None:
-                self._tcp_error(name, quote.seq, message, now)
+        error = RULES[len(datagram.src)].as_os_error(message)
+        if error is not None:
+            self._tell(message, error, now)
 
-    def _tcp_error(self, name: FourTuple, seq: int, message: icmp.IcmpMessage, now: float) -> None:
+    def _tcp_error(
+        self, quote: Quote, error: OSError | None, message: IcmpMessage, now: float
+    ) -> bool:
         """An ICMP error about a segment of ours (RFC 9293 section 3.9.2.2)."""
-        flow = self._demux.find(name)
-        error = icmp.as_os_error(message)
-        if error is None:
-            return
-        if flow is None or not within(seq, flow.sender.una, flow.sender.outstanding):
+        flow = self._demux.find((quote.src, quote.sport, quote.dst, quote.dport))
+        if flow is None or error is None:
+            return False
+        seq = int.from_bytes(quote.octets[4:8], "big")
+        if not within(seq, flow.sender.una, flow.sender.outstanding):
             # RFC 5927 section 4.1: a guess, or too late.
-            self._output.counters["icmp_unmatched"] += 1
-            return
-        unreachable = message.type == icmp.DESTINATION_UNREACHABLE
-        if unreachable and message.code == icmp.FRAGMENTATION_NEEDED:
+            self._counters["icmp_unmatched"] += 1
+            return True
+        rules = RULES[len(quote.dst)]
+        if rules.is_too_big(message):
             if (mtu := reported_mtu(message)) is not None:
-                flow.sender.too_large(mtu - headers(name.remote), seq, now)
+                flow.sender.too_large(mtu - headers(quote.dst), seq, now)
                 self.check_pmtu(flow, now)
-            return
-        if message.type == icmp.TIME_EXCEEDED and message.code == icmp.REASSEMBLY_TIME_EXCEEDED:
+            return True
+        if rules.is_reassembly_timeout(message):
             flow.report(error)  # One segment is lost, and is retransmitted, as by Linux.
         else:
             flow.icmp_error(error)
         self._mark_pending(flow)
+        return True
 
     # Path MTUs
 
@@ -125,8 +182,11 @@ class Paths:
         path.pmtu_pending = False
         self._mark_pending(flow)
         remote = flow.four_tuple.remote
-        if self.mtus.lower(remote, path.limit + headers(remote), now):
-            self._output.counters["path_mtu_lowered"] += 1
+        self._lower(remote, path.limit + headers(remote), now)
+
+    def _lower(self, remote: Address, mtu: int, now: float) -> None:
+        if self.mtus.lower(remote, mtu, now):
+            self._counters["path_mtu_lowered"] += 1
             self._changed(remote)
             self._update_flows()
 
@@ -167,36 +227,62 @@ class Paths:
     # Out
 
     def refuse(self, datagram: Datagram, limit: PeerRateLimit, now: float) -> None:
-        """Send Protocol Unreachable, within the rate limit."""
-        message = icmp.protocol_unreachable(datagram, broadcasts=self._broadcasts)
+        """Send Protocol Unreachable, or ICMPv6's Parameter Problem, within the rate limits."""
+        rules = RULES[len(datagram.src)]
+        at = protocol_at(datagram)
+        message = rules.protocol_unreachable(datagram, at, broadcasts=self._broadcasts)
         self._send_error(datagram, message, limit, now)
+
+    def refuse_port(self, datagram: Datagram, now: float) -> None:
+        """Send Port Unreachable, within the rate limits."""
+        rules = RULES[len(datagram.src)]
+        message = rules.port_unreachable(datagram, broadcasts=self._broadcasts)
+        self._send_error(datagram, message, self.limit, now)
 
     def refuse_options(
         self, datagram: Datagram, pointer: int, limit: PeerRateLimit, now: float
     ) -> None:
-        """Send Parameter Problem for the octet `pointer`, within the rate limit."""
-        message = icmp.parameter_problem(datagram, pointer, broadcasts=self._broadcasts)
+        """Send Parameter Problem for the octet `pointer`, within the rate limits."""
+        self.refuse_header(datagram, 0, pointer, limit, now)
+
+    def refuse_header(
+        self, datagram: Datagram, code: int, pointer: int, limit: PeerRateLimit, now: float
+    ) -> None:
+        """Send Parameter Problem of a `code` for the octet `pointer`, within the rate limits."""
+        rules = RULES[len(datagram.src)]
+        message = rules.parameter_problem(datagram, pointer, code, broadcasts=self._broadcasts)
         self._send_error(datagram, message, limit, now)
 
+    def refuse_problem(self, problem: Problem, now: float) -> None:
+        """Send the Parameter Problem that the codec asks for, if its packet was for us, or many."""
+        datagram, code, pointer = problem
+        if is_multicast(datagram.dst) or datagram.dst in self._addresses.local:
+            self.refuse_header(datagram, code, pointer, self.limit, now)
+
+    def reassembly_expired(self, first: Datagram, now: float) -> None:
+        """Send Time Exceeded, as others of a datagram's fragments never came, within the limits.
+
+        Args:
+            first: The first fragment: without it no error is sent.
+            now: Seconds.
+        """
+        rules = RULES[len(first.src)]
+        message = rules.reassembly_time_exceeded(first, broadcasts=self._broadcasts)
+        self._send_error(first, message, self.limit, now)
+
     def _send_error(
-        self,
-        datagram: Datagram,
-        message: icmp.IcmpMessage | None,
-        limit: PeerRateLimit,
-        now: float,
+        self, datagram: Datagram, message: IcmpMessage | None, limit: PeerRateLimit, now: float
     ) -> None:
         if message is None:
             return
-        if limit.allows(datagram.src, now):
+        if limit.allows(datagram.src, now) and self._host_limit.allows(now):
             self._send(datagram, message, now)
         else:
-            self._output.counters["icmp_suppressed"] += 1
+            self._counters["icmp_suppressed"] += 1
 
-    def _send(self, asked: Datagram, message: icmp.IcmpMessage, now: float) -> None:
-        # It may be fragmented on its way: pieces of two must not be mixed up (RFC 6864).
-        identification = self._rng.getrandbits(16)
-        packet = encode_icmp(asked.dst, asked.src, message, identification=identification)
-        if sum(map(len, packet)) <= self._mtu:
-            if self._offload:
-                packet.insert(0, NOTHING_OFFLOADED)
-            self._output.emit(asked.src, packet, now)
+    def _send(self, asked: Datagram, message: IcmpMessage, now: float, *, tos: int = 0) -> None:
+        src = asked.dst
+        if src not in self._addresses.local:  # It was to a multicast address.
+            src = self._addresses.source_for(asked.src)
+        datagram = icmp_datagram(src, asked.src, message, tos=tos)
+        self._output.send_datagram(datagram, now, mtu=self.mtus.get(asked.src))

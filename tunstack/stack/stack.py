@@ -84,8 +84,9 @@ class Stack(Engine):
         """Accept passive opens only, as another process has the same addresses.
 
         Args:
-            forward_icmp: Called with each ICMP error about a flow that this stack does not have;
-                the other process passes it to :meth:`handle_forwarded_icmp`.
+            forward_icmp: Called with each ICMP error about a flow that this stack does not have,
+                and with each segment of such a flow that came in fragments; the other process
+                passes it to :meth:`handle_forwarded_icmp`.
         """
         self.opening.only_listens = True
         self.paths.forward_icmp = forward_icmp
@@ -106,6 +107,7 @@ class Stack(Engine):
             self.counters,
             predicted=self._predicted,
             memory_held=self.memory.budget.used,
+            fragment_memory_held=self._reassembly.fragments.held,
             half_open=len(self.opening.admission.half_open),
         )
 
@@ -125,6 +127,7 @@ class Stack(Engine):
             flow.end(error)
             self.mark_pending(flow)
         self.time_waits.clear()
+        self.datagrams.end_all(error.errno or errno.ENETDOWN)
 
     # Opening
 
@@ -274,7 +277,7 @@ class Stack(Engine):
 
     def reconfigure(self, flow: Flow, config: Config, *, only_nodelay: bool = False) -> None:
         """Apply changed socket options; `only_nodelay`: only TCP_NODELAY has changed."""
-        flow.reconfigure(self.configs.fitted(config, flow.four_tuple.local))
+        flow.reconfigure(config)
         if flow.sender.unsent or not only_nodelay:
             self.mark_pending(flow)
 

@@ -1,6 +1,7 @@
 """The codec: packets to and from validated values. No other code reads or writes packet headers.
 
-ipv4, ipv6, tcp, icmp   one module a protocol; ip finds the family's
+ipv4, ipv6, udp, tcp,   one module a protocol; ip finds the family's
+icmp
 extensions              IPv6's extension headers, validated, or skipped in what an error quotes
 virtio, gso             the virtio-net header, and segmentation offload
 checksum                the Internet checksum (RFC 1071)
@@ -29,7 +30,7 @@ of them: it has no header checksum.
 
 from tunstack.wire.checksum import checksum, ones_sum, verifies
 from tunstack.wire.discard import Discard, Problem, Reason
-from tunstack.wire.icmp import decode_icmp, encode_icmp
+from tunstack.wire.icmp import decode_icmp, encode_icmp, icmp_datagram
 from tunstack.wire.ip import (
     decode_datagram,
     decode_frame,
@@ -40,6 +41,7 @@ from tunstack.wire.ip import (
     protocol_at,
 )
 from tunstack.wire.tcp import decode_segment, encode_segment
+from tunstack.wire.udp import decode_udp, encode_udp
 from tunstack.wire.virtio import NO_OFFLOAD as NOTHING_OFFLOADED
 from tunstack.wire.virtio import SIZE as VNET_SIZE
 from tunstack.wire.virtio import completed, decode_vnet, read_gso_size
@@ -54,6 +56,8 @@ __all__ = [
     "protocol_at",
     "decode_segment",
     "encode_segment",
+    "decode_udp",
+    "encode_udp",
     "NOTHING_OFFLOADED",
     "VNET_SIZE",
     "decode_vnet",
@@ -61,6 +65,7 @@ __all__ = [
     "read_gso_size",
     "decode_icmp",
     "encode_icmp",
+    "icmp_datagram",
     "Discard",
     "Problem",
     "Reason",

@@ -15,14 +15,15 @@ Its headers are as they came, so that encoding it gives the packet; `protocol` i
 protocol if the headers lead to one.
 """
 
-_ACRONYMS: Final[set[str]] = {"ip", "tcp", "icmp", "vnet"}
+_ACRONYMS: Final[set[str]] = {"ip", "tcp", "icmp", "udp", "vnet"}
 
 
 class Reason(StrEnum):
     """A reason to drop a packet; its value is the name of the counter in the statistics.
 
-    Those of the last group are the stack's, for valid packets: not for this host, or an incomplete
-    datagram. The others are the codec's, for malformed ones.
+    Those of the last group are the stack's, for valid packets: not for this host, or fragments of a
+    datagram that is given up. The others are the codec's, for malformed ones, but that of fragments
+    is the stack's as well: those that contradict others.
     """
 
     TRUNCATED = "truncated"
@@ -43,14 +44,24 @@ class Reason(StrEnum):
     BAD_TCP_OFFSET = "bad_tcp_offset"
     BAD_TCP_PORT = "bad_tcp_port"
 
+    TRUNCATED_UDP = "truncated_udp"
+    BAD_UDP_LENGTH = "bad_udp_length"
+    BAD_UDP_CHECKSUM = "bad_udp_checksum"
+
     TRUNCATED_ICMP = "truncated_icmp"
     BAD_ICMP_CHECKSUM = "bad_icmp_checksum"
     BAD_ICMP_QUOTE = "bad_icmp_quote"
+    BAD_ICMP_HOP_LIMIT = "bad_icmp_hop_limit"
 
     NOT_OUR_ADDRESS = "not_our_address"
     BAD_SOURCE = "bad_source_address"
-    FRAGMENT = "fragment"
+    FRAGMENT_DUPLICATE = "fragment_duplicate"
+    FRAGMENT_OVERLAP = "fragment_overlap"
+    FRAGMENT_TIMEOUT = "fragment_timeout"
+    FRAGMENT_MEMORY = "fragment_memory"
     UNKNOWN_PROTOCOL = "unknown_protocol"
+    NO_UDP_PORT = "no_udp_port"
+    UDP_BUFFER_FULL = "udp_buffer_full"
 
     @property
     def phrase(self) -> str:

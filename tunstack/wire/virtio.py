@@ -41,16 +41,22 @@ UDP_CHECKSUM: Final = 6
 
 _IPV4_HEADER: Final = 20
 _IPV6_HEADER: Final = 40
+_UDP_HEADER: Final = 8
 
 NO_OFFLOAD: Final = bytes(SIZE)
 """The header of a packet of one segment with its checksum."""
 NEEDS_TCP_CHECKSUM: Final = HEADER.pack(NEEDS_CHECKSUM, 0, 0, 0, _IPV4_HEADER, TCP_CHECKSUM)
 """The header of one TCP segment in an IPv4 packet without options, with a partial checksum."""
+NEEDS_UDP_CHECKSUM: Final = HEADER.pack(NEEDS_CHECKSUM, 0, 0, 0, _IPV4_HEADER, UDP_CHECKSUM)
+"""That of one UDP datagram in an IPv4 packet without options, whose checksum is left out."""
 NEEDS_TCP_CHECKSUM_IPV6: Final = HEADER.pack(NEEDS_CHECKSUM, 0, 0, 0, _IPV6_HEADER, TCP_CHECKSUM)
-"""The same in an IPv6 packet without extension headers."""
+"""That of one TCP segment in an IPv6 packet without extension headers."""
+NEEDS_UDP_CHECKSUM_IPV6: Final = HEADER.pack(NEEDS_CHECKSUM, 0, 0, 0, _IPV6_HEADER, UDP_CHECKSUM)
+"""The same of one UDP datagram."""
 
 _CHECKSUM_FIELD: Final = NEEDS_TCP_CHECKSUM[6:]
 _CHECKSUM_FIELD_IPV6: Final = NEEDS_TCP_CHECKSUM_IPV6[6:]
+_UDP_CHECKSUM_FIELDS: Final = frozenset({NEEDS_UDP_CHECKSUM[6:], NEEDS_UDP_CHECKSUM_IPV6[6:]})
 
 
 def decode_vnet(frame: Buffer) -> tuple[memoryview, bool, int]:
@@ -103,6 +109,17 @@ def is_large_segment_ipv6(frame: Buffer) -> bool:
     )
 
 
+def is_large_udp(frame: Buffer) -> bool:
+    """Tell whether the header is that of many datagrams of UDP in one (USO)."""
+    return (
+        len(frame) > SIZE
+        and frame[0] == NEEDS_CHECKSUM
+        and frame[1] == GSO_UDP_L4
+        and bytes(frame[6:SIZE]) in _UDP_CHECKSUM_FIELDS
+        and frame[4:6] != b"\0\0"
+    )
+
+
 def read_gso_size(frame: Buffer) -> int:
     """Return gso_size, the octets of data per segment of a large frame; else 0."""
     return int.from_bytes(frame[4:6], byteorder) if frame[1] else 0
@@ -126,6 +143,18 @@ def large_segment_ipv6(header_length: int, gso_size: int, *, cwr: bool) -> bytes
     """Make the header of a large TCP segment in an IPv6 packet without extension headers."""
     kind = GSO_TCPV6 | (GSO_ECN if cwr else 0)
     return HEADER.pack(NEEDS_CHECKSUM, kind, header_length, gso_size, _IPV6_HEADER, TCP_CHECKSUM)
+
+
+@lru_cache(maxsize=256)
+def large_udp(header_length: int, gso_size: int) -> bytes:
+    """Make the header of many UDP datagrams in one packet without options (USO).
+
+    Args:
+        header_length: Octets before the data, those of IP and UDP.
+        gso_size: Octets of data in each of them, but the last.
+    """
+    start = header_length - _UDP_HEADER
+    return HEADER.pack(NEEDS_CHECKSUM, GSO_UDP_L4, header_length, gso_size, start, UDP_CHECKSUM)
 
 
 def completed(frame: Buffer) -> bytes:

@@ -2,17 +2,22 @@
 
 Time runs downwards. The left column is the peer and the right one our side, with its state at each
 step; in a capture that was not written by tunstack the client is on the left, and there are no
-states. `step` decodes packets, `conversation` makes sequence numbers relative, `fold` folds long
-runs of data, and `layout` formats lines. All of it is sans-IO: packets in, lines out.
+states. Packets are of both families. A TCP connection, a UDP flow and a ping have a number each; an
+ICMP error has that of the conversation which it is about, and names the packet; a fragment has that
+of its datagram.
+
+`packets` decodes packets, with the names of `names`; `step` adds what our side made of them;
+`conversation` makes sequence numbers relative, `fold` folds long runs of data, and `layout` formats
+lines. All of it is sans-IO: packets in, lines out.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from tunstack.cli.ladder.conversation import Conversation, is_plain
-from tunstack.cli.ladder.fold import Folder, Row
+from tunstack.cli.ladder.conversation import Conversation, Flow, is_plain
+from tunstack.cli.ladder.fold import ACK, Folder, Row
 from tunstack.cli.ladder.layout import (
     ASCII,
     UNICODE,
@@ -22,9 +27,10 @@ from tunstack.cli.ladder.layout import (
     Symbols,
     plain_text,
     symbols_for,
+    write_end,
 )
+from tunstack.cli.ladder.packets import ECHO
 from tunstack.cli.ladder.step import (
-    Endpoint,
     Step,
     read_packet,
     step_from_capture,
@@ -32,9 +38,10 @@ from tunstack.cli.ladder.step import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from tunstack.cli.ladder.fold import Side
+    from tunstack.cli.ladder.packets import Fingerprint, FragmentKey, Pair, Quoted
 
 __all__ = [
     "Ladder",
@@ -45,13 +52,19 @@ __all__ = [
     "Line",
     "Piece",
     "plain_text",
+    "write_end",
     "Symbols",
     "symbols_for",
     "ASCII",
     "UNICODE",
 ]
 
-_Pair: TypeAlias = frozenset[Endpoint]
+_REMEMBERED: Final = 4096
+"""Packets, and fragmented datagrams, that an ICMP error or a later fragment is matched with."""
+_UNITS: Final = {"UDP": "datagram", ECHO: "message"}
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 class Ladder:
@@ -65,9 +78,9 @@ class Ladder:
         symbols: To draw with.
         states: Whether there is a column for our side's state.
         names: The names of the left and the right column; empty for no names.
-        full: Whether to show every packet: unfolded, and IPv6 too, in which a kernel solicits
-            routers on every device.
-        only: Ports to show; empty for all.
+        full: Whether to show every packet: unfolded, and what a kernel sends on every device, as
+            when it solicits routers.
+        only: Ports of TCP and UDP to show, with the ICMP errors about them; empty for all.
 
     Attributes:
         left_out: Packets not shown, apart from those excluded by `only`, counted by kind.
@@ -87,8 +100,10 @@ class Ladder:
         self._folder = Folder(symbols.arrows, symbols.ellipsis)
         self._full = full
         self._only = frozenset(only)
-        self._conversations: dict[_Pair, Conversation] = {}
-        self._pairs: dict[_Pair, Endpoint] = {}
+        self._conversations: dict[Pair, Conversation | Flow] = {}
+        self._pairs: dict[Pair, str] = {}
+        self._fragments: dict[FragmentKey, Conversation | Flow] = {}
+        self._times: dict[Fingerprint, float] = {}
         self._count = 0
         self._packets = 0
         self._start: float | None = None
@@ -96,35 +111,21 @@ class Ladder:
 
     def add(self, step: Step) -> list[Line]:
         """Add the next packet; returns the lines to print."""
-        if step.version == 6 and not self._full:
+        if step.housekeeping and not self._full:
             self.left_out[step.kind] += 1
             return []
-        if self._only and self._only.isdisjoint((step.source[1], step.destination[1])):
+        if self._only and not self._is_wanted(step):
             return []
         self._packets += 1
         if self._start is None:
             self._start = step.time
-        if step.segment is None:
-            return self._draw(self._folder.add(self._other(step), plain=False))
-        lines: list[Line] = []
-        pair = frozenset((step.source, step.destination))
-        conversation = self._conversations.get(pair)
-        if conversation is None or conversation.is_new(step):
-            self._count += 1
-            conversation = self._conversations[pair] = Conversation(self._count, step)
-            lines += self.flush()
-            lines += self._layout.heading(conversation)
-        words, details = conversation.words(step, step.segment)
-        row = self._row(
-            step,
-            conversation.number,
-            "right" if step.source == conversation.left else "left",
-            words,
-            details,
-            len(step.segment.payload),
-        )
-        plain = is_plain(step, step.segment) and not self._full
-        return lines + self._draw(self._folder.add(row, plain=plain))
+        if step.protocol:
+            lines = self._in_a_conversation(step)
+        else:
+            lines = self._draw(self._folder.add(self._other(step), plain=False))
+        if step.fingerprint is not None:
+            _remember(self._times, step.fingerprint, step.time - self._start)
+        return lines
 
     @property
     def empty(self) -> bool:
@@ -135,25 +136,109 @@ class Ladder:
         """Return the lines of folded runs."""
         return self._draw(self._folder.flush())
 
+    def _is_wanted(self, step: Step) -> bool:
+        """Whether a step is of a port to show, about one, or a fragment of what is shown."""
+        source, destination, protocol = step.source, step.destination, step.protocol
+        if step.quoted is not None:
+            source, destination, protocol = step.quoted[:3]
+        if protocol in ("TCP", "UDP"):
+            return not self._only.isdisjoint((source[1], destination[1]))
+        return step.fragment is not None and step.fragment.key in self._fragments
+
+    def _in_a_conversation(self, step: Step) -> list[Line]:
+        """The lines of a packet of TCP, UDP or a ping."""
+        lines: list[Line] = []
+        pair = step.pair
+        conversation = self._conversations.get(pair)
+        if isinstance(conversation, Conversation) and conversation.is_new(step):
+            conversation = None
+        if conversation is None:
+            self._count += 1
+            kind = Flow if step.segment is None else Conversation
+            conversation = self._conversations[pair] = kind(self._count, step)
+            lines += self.flush()
+            lines += self._layout.heading(conversation)
+        if step.fragment is not None:
+            _remember(self._fragments, step.fragment.key, conversation)
+        words, details = step.words, step.details
+        unit, size = _UNITS.get(step.protocol, ""), step.size
+        if step.segment is not None and isinstance(conversation, Conversation):
+            said, more = conversation.words(step, step.segment)
+            words, details = (*said, *words), (*more, *details)
+            size = len(step.segment.payload)
+            unit = "segment" if size else ACK
+        side: Side = "right" if step.source == conversation.left else "left"
+        row = self._row(step, conversation.number, side, words, details, size, unit)
+        plain = is_plain(step) and not self._full
+        return lines + self._draw(self._folder.add(row, plain=plain))
+
     def _other(self, step: Step) -> Row:
-        """The row of a packet other than TCP."""
-        toward: Side
-        if step.direction is not None:
-            toward = "right" if step.direction == "in" else "left"
+        """The row of a packet that opens no conversation, but may belong to one."""
+        if step.quoted is not None:
+            return self._error(step, step.quoted)
+        conversation = None
+        if step.fragment is not None:
+            conversation = self._fragments.get(step.fragment.key)
+        if conversation is None:
+            details = [*_from_and_to(step), *step.details]
+            return self._row(step, None, self._side(step), step.words, details, step.size)
+        toward: Side = "right" if step.source[0] == conversation.left[0] else "left"
+        return self._row(
+            step, conversation.number, toward, step.words, step.details, step.size, "fragment"
+        )
+
+    def _error(self, step: Step, quoted: Quoted) -> Row:
+        """The row of an ICMP error: in the conversation that it is about, towards whom it tells."""
+        if quoted.fragment is not None:
+            conversation = self._fragments.get(quoted.fragment)
         else:
-            pair = frozenset((step.source, step.destination))
-            left = self._pairs.setdefault(pair, step.source)
-            toward = "right" if step.source == left else "left"
-        return self._row(step, None, toward, [step.text], [], 0)
+            pair = quoted.protocol, frozenset((quoted.source, quoted.destination))
+            conversation = self._conversations.get(pair)
+        if conversation is None:
+            about = [
+                f"about {quoted.protocol} from {write_end(quoted.source, quoted.protocol)}",
+                f"to {write_end(quoted.destination, quoted.protocol)}",
+            ]
+            details = [*_from_and_to(step), *about, *step.details]
+            return self._row(step, None, self._side(step), step.words, details, step.size)
+        ends = conversation.left, conversation.right
+        details = []
+        if step.source[0] not in [address for address, _ in ends]:
+            details.append(f"from {step.source[0]}")
+        details.append(f"about {self._named(quoted, conversation)}")
+        is_left = quoted.source == conversation.left
+        if quoted.source not in ends:  # A later fragment, which has no port.
+            is_left = quoted.source[0] == conversation.left[0]
+        toward: Side = "left" if is_left else "right"
+        return self._row(
+            step, conversation.number, toward, step.words, (*details, *step.details), step.size
+        )
+
+    def _named(self, quoted: Quoted, conversation: Conversation | Flow) -> str:
+        """Name a quoted packet of a conversation by its time, if it was shown."""
+        time = self._times.get(quoted.fingerprint)
+        words = []
+        if quoted.seq is not None and isinstance(conversation, Conversation):
+            words.append(f"seq {conversation.relative(quoted.source, quoted.seq)}")
+        words.append("a packet not seen" if time is None else f"the packet at {time * 1000:.3f}")
+        return ", ".join(words)
+
+    def _side(self, step: Step) -> Side:
+        """Towards which column a packet of no conversation goes."""
+        if step.direction is not None:
+            return "right" if step.direction == "in" else "left"
+        left = self._pairs.setdefault(step.pair, step.source[0])
+        return "right" if step.source[0] == left else "left"
 
     def _row(
         self,
         step: Step,
         number: int | None,
         toward: Side,
-        words: list[str],
-        details: list[str],
+        words: Sequence[str],
+        details: Sequence[str],
         size: int,
+        unit: str = "packet",
     ) -> Row:
         before, after = step.before, step.after
         if after is None and before is not None:
@@ -173,7 +258,23 @@ class Ladder:
             changed,
             note,
             size,
+            unit,
         )
 
     def _draw(self, rows: list[Row]) -> list[Line]:
         return [line for row in rows for line in self._layout.row(row)]
+
+
+def _from_and_to(step: Step) -> list[str]:
+    """The addresses of a packet that no heading shows."""
+    if not step.source[0]:
+        return []
+    return [f"from {step.source[0]}", f"to {step.destination[0]}"]
+
+
+def _remember(kept: dict[_K, _V], key: _K, value: _V) -> None:
+    """Keep the latest of a bounded number of values."""
+    kept.pop(key, None)
+    if len(kept) >= _REMEMBERED:
+        del kept[next(iter(kept))]
+    kept[key] = value

@@ -1,4 +1,4 @@
-"""TCP conversations: relative sequence numbers and scaled windows.
+"""Conversations: TCP's, with relative sequence numbers and scaled windows, UDP's, and pings.
 
 Sequence numbers are relative to the SYN, which is 0; without a captured handshake, to the first
 octet, which is 1. Windows are scaled if both SYNs were captured, as only they have the scale (RFC
@@ -9,20 +9,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tunstack.cli.ladder.packets import ECHO
 from tunstack.tcp.segment import ACK, FIN, RST, SYN, URG, flag_names
 
 if TYPE_CHECKING:
-    from tunstack.cli.ladder.step import Endpoint, Step
+    from tunstack.cli.ladder.packets import Endpoint
+    from tunstack.cli.ladder.step import Step
     from tunstack.tcp.segment import Segment
 
 _MODULUS: Final = 1 << 32
+
+
+class Flow:
+    """UDP between two ports, or the echo requests of one identifier and the replies to them.
+
+    Attributes:
+        number: 1 for the first conversation of the ladder.
+        protocol: That of its steps: ``"UDP"``, ``"echo"``.
+        left: The endpoint of the left column: the peer, or who asked if our side is unknown.
+        right: The endpoint of the right column.
+    """
+
+    def __init__(self, number: int, first: Step) -> None:
+        self.number = number
+        self.protocol = first.protocol
+        self.left, self.right = first.source, first.destination
+        answers = first.direction == "out"
+        if first.direction is None:
+            answers = first.protocol == ECHO and not first.source[1]
+        if answers:
+            self.left, self.right = self.right, self.left
 
 
 class Conversation:
     """One TCP connection.
 
     Attributes:
-        number: 1 for the first one of the ladder.
+        number: 1 for the first conversation of the ladder.
+        protocol: ``"TCP"``.
         left: The endpoint of the left column: the peer, or the client if our side is unknown.
         right: The endpoint of the right column.
         has_syn: Whether its first captured segment was a SYN.
@@ -30,6 +54,7 @@ class Conversation:
 
     def __init__(self, number: int, first: Step) -> None:
         self.number = number
+        self.protocol = first.protocol
         self.left, self.right = first.source, first.destination
         handshake = 0 if first.segment is None else first.segment.flags & (SYN | ACK)
         self.has_syn = handshake == SYN
@@ -59,18 +84,18 @@ class Conversation:
         self._record_syn(step, segment)
         words = [
             flag_names(segment.flags),
-            f"seq {self._relative(step.source, segment.seq)}",
+            f"seq {self.relative(step.source, segment.seq)}",
         ]
         if segment.payload:
             words.append(f"len {len(segment.payload)}")
         if segment.flags & ACK:
-            words.append(f"ack {self._relative(step.destination, segment.ack)}")
+            words.append(f"ack {self.relative(step.destination, segment.ack)}")
         words.append(f"win {segment.wnd << self._window_scale(step, segment)}")
         if segment.flags & URG:
             words.append(f"urg {segment.up}")
         details = _options(segment) if segment.flags & SYN else []
         for number, (left, right) in enumerate(segment.sack):
-            edges = [self._relative(step.destination, edge) for edge in (left, right)]
+            edges = [self.relative(step.destination, edge) for edge in (left, right)]
             details.append(f"{'' if number else 'sack '}{edges[0]}:{edges[1]}")
         return words, details
 
@@ -83,7 +108,8 @@ class Conversation:
         if segment.flags & ACK:
             self._origin.setdefault(step.destination, segment.ack - 1)
 
-    def _relative(self, sender: Endpoint, number: int) -> int:
+    def relative(self, sender: Endpoint, number: int) -> int:
+        """The relative sequence number of an octet that `sender` sent."""
         return (number - self._origin.get(sender, number)) % _MODULUS
 
     def _window_scale(self, step: Step, segment: Segment) -> int:
@@ -109,12 +135,15 @@ def _options(segment: Segment) -> list[str]:
     return options
 
 
-def is_plain(step: Step, segment: Segment) -> bool:
+def is_plain(step: Step) -> bool:
     """Whether a step is only data or an acknowledgment, and may be folded."""
-    return (
+    remarkable = step.before != step.after or step.verdict not in ("", "accepted")
+    if remarkable or step.details:
+        return False
+    segment = step.segment
+    return segment is None or (
         segment.flags & (SYN | FIN | RST | URG | ACK) == ACK
         and not segment.sack
         and segment.wnd > 0
-        and step.before == step.after
-        and step.verdict in ("", "accepted")
+        and step.fragment is None
     )

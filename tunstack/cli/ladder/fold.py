@@ -1,13 +1,15 @@
-"""Fold long runs of data and acknowledgments into one row."""
+"""Fold long runs of data and acknowledgments, of datagrams and of pings into one row."""
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
 
 Side: TypeAlias = Literal["left", "right"]
 
+ACK: Final = "ACK"
+"""The unit of a TCP segment without data."""
 HEAD: Final = 3
 """Rows of a run that are shown before it is folded."""
 TAIL: Final = 2
@@ -31,6 +33,7 @@ class Row:
         changed: Whether it is a transition.
         note: A remark on a line of its own.
         size: Octets of data.
+        unit: What it counts as where rows are folded.
     """
 
     order: int
@@ -43,6 +46,7 @@ class Row:
     changed: bool = False
     note: str = ""
     size: int = 0
+    unit: str = "packet"
 
     @property
     def separator(self) -> str:
@@ -52,22 +56,19 @@ class Row:
 
 @dataclass(slots=True)
 class _Traffic:
-    segments: int = 0
+    units: Counter[str] = field(default_factory=Counter)
     octets: int = 0
-    acks: int = 0
 
     def count(self, row: Row) -> None:
-        if row.size:
-            self.segments += 1
-            self.octets += row.size
-        else:
-            self.acks += 1
+        self.units[row.unit] += 1
+        self.octets += row.size
 
-    def data(self) -> str:
-        return f"{self.segments} segment{_s(self.segments)}, {self.octets} bytes"
+    def data(self, arrow: str) -> list[str]:
+        units = [_number(count, unit) for unit, count in self.units.items() if unit != ACK]
+        return [f"{', '.join(units)}, {self.octets} bytes {arrow}"] if units else []
 
-    def acknowledgments(self) -> str:
-        return f"{self.acks} ACK{_s(self.acks)}"
+    def acknowledgments(self, arrow: str) -> list[str]:
+        return [f"{_number(self.units[ACK], ACK)} {arrow}"] if self.units[ACK] else []
 
 
 @dataclass(slots=True)
@@ -106,14 +107,12 @@ class _Run:
     def _words(self, arrows: dict[Side, str]) -> list[str]:
         """Summarise the folded rows, the data first."""
         ways = [(self.folded[side], arrow) for side, arrow in arrows.items()]
-        return [
-            *(f"{traffic.data()} {arrow}" for traffic, arrow in ways if traffic.segments),
-            *(f"{traffic.acknowledgments()} {arrow}" for traffic, arrow in ways if traffic.acks),
-        ]
+        data = [text for traffic, arrow in ways for text in traffic.data(arrow)]
+        return data + [text for traffic, arrow in ways for text in traffic.acknowledgments(arrow)]
 
 
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"
+def _number(count: int, unit: str) -> str:
+    return f"{count} {unit}{'' if count == 1 else 's'}"
 
 
 class Folder:

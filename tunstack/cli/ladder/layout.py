@@ -15,14 +15,17 @@ A line is a sequence of pieces, each with its style; without colour the text is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from tunstack.cli.ladder.conversation import Conversation, Flow
+from tunstack.cli.ladder.packets import ECHO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tunstack.cli.ladder.conversation import Conversation
     from tunstack.cli.ladder.fold import Row, Side
-    from tunstack.cli.ladder.step import Endpoint
+    from tunstack.cli.ladder.packets import Endpoint
 
 
 class Piece(NamedTuple):
@@ -108,21 +111,36 @@ class Layout:
         self._began = False
         self._shown: dict[tuple[int | None, Side | None, str], str] = {}
 
-    def heading(self, conversation: Conversation) -> Iterator[Line]:
-        """The heading of a conversation."""
-        left = _join(self._names[0], _write(conversation.left))
-        right = _write(conversation.right)
-        label = f"#{conversation.number}"
-        gap = max(2, self._arrow_end - _PREFIX - len(left) - len(right))
+    def heading(self, conversation: Conversation | Flow) -> Iterator[Line]:
+        """The heading of a conversation, with IPv6 addresses shortened where it is too long."""
+        left, right = self._ends(conversation)
+        left, behind = _join(self._names[0], left), _join(right, self._names[1])
+        label = f"{f'#{conversation.number}':<2}"
+        # The right end is above the arrow's, or as near to it as the width allows.
+        most = self._width - len(f"{_UNIT:>8} {label} {left}{behind}")
+        gap = max(2, min(self._arrow_end - _PREFIX - len(left) - len(right), most))
         style = f"bold {_colour(conversation.number)}"
         yield (
             Piece(f"{_UNIT:>8} ", "dim"),
-            Piece(_join(f"{label:<2}", left) + " " * gap + _join(right, self._names[1]), style),
+            Piece(f"{label} {left}{' ' * gap}{behind}", style),
         )
         self._began = True
-        if not conversation.has_syn:
+        if isinstance(conversation, Conversation) and not conversation.has_syn:
             text = "(its beginning was not seen: windows are as on the wire)"
             yield Piece(" " * (_PREFIX + 3)), Piece(text, "dim")
+
+    def _ends(self, conversation: Conversation | Flow) -> tuple[str, str]:
+        """Both ends as a heading shows them, each in half of the room if there is not enough."""
+        ends = conversation.left, conversation.right
+        names = sum(len(name) + 1 for name in self._names if name)
+        label = max(2, len(f"#{conversation.number}"))
+        room = self._width - len(f"{_UNIT:>8}  ") - label - names - 2
+        left, right = (write_end(end, conversation.protocol) for end in ends)
+        if len(left) + len(right) > room:
+            ellipsis, protocol = self._symbols.ellipsis, conversation.protocol
+            left = write_end(ends[0], protocol, max(room // 2, room - len(right)), ellipsis)
+            right = write_end(ends[1], protocol, room - len(left), ellipsis)
+        return left, right
 
     def row(self, row: Row) -> Iterator[Line]:
         """The lines of one row: its arrow, and the words that do not fit on it."""
@@ -142,8 +160,9 @@ class Layout:
         yield tuple(line)
         for text in self._wrap((*rest, *row.details)):
             yield Piece(" " * (_PREFIX + 3)), Piece(text, colour)
-        if row.note:
-            yield Piece(" " * (_PREFIX + 3)), Piece(f"! {row.note}", "bold red")
+        for number, text in enumerate(wrap(_printable(row.note), self._detail_width - 2)):
+            mark = "  " if number else "! "
+            yield Piece(" " * (_PREFIX + 3)), Piece(mark + text, "bold red")
 
     def _fit(self, row: Row, length: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Split the words into those that fit on an arrow of `length` and the rest."""
@@ -173,12 +192,17 @@ class Layout:
             return f"{symbols.left}{symbols.dash} {text} ".ljust(length, symbols.dash)
         return f"{symbols.dash * 2} {text} ".ljust(length - 1, symbols.dash) + symbols.right
 
+    @property
+    def _detail_width(self) -> int:
+        """Characters of a line below an arrow."""
+        return max(self._width - _PREFIX - 3, _MINIMUM)
+
     def _wrap(self, texts: Iterable[str]) -> Iterator[str]:
         """Join details with commas, in as many lines as they need."""
         line = ""
         for text in texts:
             longer = f"{line}, {text}" if line else text
-            if line and len(longer) > self._width - _PREFIX - 3:
+            if line and len(longer) > self._detail_width - 1:  # A comma may follow.
                 yield f"{line},"
                 longer = text
             line = longer
@@ -190,8 +214,39 @@ def _join(*words: str) -> str:
     return " ".join(word for word in words if word)
 
 
-def _write(endpoint: Endpoint) -> str:
-    return f"{endpoint[0]}:{endpoint[1]}"
+def write_end(
+    endpoint: Endpoint, protocol: str, most: int | None = None, ellipsis: str = ""
+) -> str:
+    """An address and its port, or the identifier of an echo.
+
+    Args:
+        endpoint: Address and port.
+        protocol: Of the conversation.
+        most: Characters to shorten an IPv6 address to, as far as its first and last group allow.
+        ellipsis: Stands for the groups that are left out.
+    """
+    address, port = endpoint
+    if protocol == ECHO or not port:
+        suffix = f" id {port}" if port else ""
+        return _shorten(address, most and most - len(suffix), ellipsis) + suffix
+    if ":" not in address:
+        return f"{address}:{port}"
+    suffix = f"]:{port}"
+    return f"[{_shorten(address, most and most - len(suffix) - 1, ellipsis)}{suffix}"
+
+
+def _shorten(address: str, most: int | None, ellipsis: str) -> str:
+    """Leave out groups in the middle of an IPv6 address."""
+    first, *groups = address.split(":")
+    while most is not None and len(address) > most and len(groups) > 1:
+        groups = groups[1:]
+        address = f"{first}:{ellipsis}:{':'.join(groups)}"
+    return address
+
+
+def _printable(text: str) -> str:
+    """The text without control characters, which a comment of a capture may have."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _colour(number: int | None) -> str:

@@ -1,0 +1,81 @@
+"""The rules of ICMP by family: look them up, do not branch on the family."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from tunstack.ip import icmp, icmpv6
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from tunstack.ip.datagram import Address, Datagram
+    from tunstack.ip.icmp import IcmpMessage
+
+
+class IcmpRules(Protocol):
+    """What :mod:`tunstack.ip.icmp` and :mod:`tunstack.ip.icmpv6` both have."""
+
+    @property
+    def PROTOCOL(self) -> int:
+        """The protocol number."""
+
+    @property
+    def ECHO_REQUEST(self) -> int:
+        """A type."""
+
+    @property
+    def ECHO_REPLY(self) -> int:
+        """A type."""
+
+    def reply_to(
+        self, datagram: Datagram, message: IcmpMessage, *, broadcasts: Collection[Address] = ()
+    ) -> IcmpMessage | None:
+        """Return the reply to an echo request, if it is one that is answered."""
+
+    def port_unreachable(
+        self, datagram: Datagram, *, broadcasts: Collection[Address] = ()
+    ) -> IcmpMessage | None:
+        """Return the error for a closed port, where one may be sent; so do the next three."""
+
+    def protocol_unreachable(
+        self, datagram: Datagram, pointer: int, /, *, broadcasts: Collection[Address] = ()
+    ) -> IcmpMessage | None:
+        """Of an unknown protocol, which octet `pointer` names."""
+
+    def parameter_problem(
+        self,
+        datagram: Datagram,
+        pointer: int,
+        code: int = 0,
+        *,
+        broadcasts: Collection[Address] = (),
+    ) -> IcmpMessage | None:
+        """Of a wrong octet in a header."""
+
+    def reassembly_time_exceeded(
+        self, first: Datagram, *, broadcasts: Collection[Address] = ()
+    ) -> IcmpMessage | None:
+        """Of fragments that never came."""
+
+    def as_os_error(self, message: IcmpMessage) -> OSError | None:
+        """Return the error for the application; None for a message that is none."""
+
+    def is_hard(self, message: IcmpMessage) -> bool:
+        """Whether a connected datagram socket is given the error."""
+
+    def is_told(self, message: IcmpMessage, /) -> bool:
+        """Whether one that asks for all errors is."""
+
+    def is_too_big(self, message: IcmpMessage) -> bool:
+        """Whether it tells a path MTU."""
+
+    def is_reassembly_timeout(self, message: IcmpMessage) -> bool:
+        """Whether fragments of ours were not all received."""
+
+    def is_acceptable(self, datagram: Datagram, message: IcmpMessage) -> bool:
+        """Whether the message may come in such a datagram."""
+
+
+RULES: Final[dict[int, IcmpRules]] = {4: icmp, 16: icmpv6}
+"""By octets of an address."""
