@@ -16,6 +16,7 @@ class Ends(NamedTuple):
         kernel: The kernel's.
         prefix: Length of the network's prefix, in bits.
         headers: Octets of the IP header, of TCP's and of its timestamps.
+        least_mtu: Octets.
         elsewhere: An address that the kernel has no route to.
     """
 
@@ -25,6 +26,7 @@ class Ends(NamedTuple):
     kernel: str
     prefix: int
     headers: int
+    least_mtu: int
     elsewhere: str
 
     @property
@@ -38,6 +40,10 @@ class Ends(NamedTuple):
         return f"[{self.ours}]" if ":" in self.ours else self.ours
 
 
-IPV4: Final = Ends("IPv4", socket.AF_INET, "198.51.100.2", "198.51.100.1", 24, 52, "203.0.113.1")
-IPV6: Final = Ends("IPv6", socket.AF_INET6, "2001:db8::2", "2001:db8::1", 64, 72, "2001:db8:1::1")
+IPV4: Final = Ends(
+    "IPv4", socket.AF_INET, "198.51.100.2", "198.51.100.1", 24, 52, 68, "203.0.113.1"
+)
+IPV6: Final = Ends(
+    "IPv6", socket.AF_INET6, "2001:db8::2", "2001:db8::1", 64, 72, 1280, "2001:db8:1::1"
+)
 BY_VERSION: Final = {4: IPV4, 6: IPV6}

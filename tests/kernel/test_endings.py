@@ -6,11 +6,11 @@ import errno
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 import trio
-from trio.socket import SHUT_WR, SO_LINGER, SO_REUSEADDR, SOL_SOCKET
+from trio.socket import AF_INET, AF_INET6, SHUT_WR, SO_LINGER, SO_REUSEADDR, SOL_SOCKET
 
 from tests.kernel.near import open_tun
 from tests.kernel.sockets import ROLES, connected, exactly, fails, read_to_end, send_all
@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.kernel, pytest.mark.both_modes, pytest.mark.both_families]
 
 
-LINGER_0 = (SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+REFUSED: Final[dict[int, tuple[str, int]]] = {
+    AF_INET: ("unreachable", errno.EHOSTUNREACH),
+    AF_INET6: ("prohibit", errno.EACCES),  # For "unreachable" it says "no route" here.
+}
+"""Types of routes by which Linux refuses to forward, and what its ICMP error means."""
+LINGER_0: Final = (SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
 
 
 async def states(ns: Namespace) -> list[str]:
@@ -216,8 +221,8 @@ async def test_where_the_kernel_has_no_way_we_hear_of_it(
     ns.sysctl("net.ipv6.conf.all.forwarding", 1)
     with fails(errno.ENETUNREACH):
         await host.open_tcp_stream(ends.elsewhere, 80)
-    await ns.run_process(["ip", "route", "add", "unreachable", ends.elsewhere])
-    with fails(errno.EHOSTUNREACH):
+    await ns.run_process(["ip", "route", "add", REFUSED[ends.family][0], ends.elsewhere])
+    with fails(REFUSED[ends.family][1]):
         await host.open_tcp_stream(ends.elsewhere, 80)
 
 
@@ -228,7 +233,7 @@ async def test_the_kernels_backlog_makes_us_wait(ns: Namespace, ends: Ends) -> N
             await listener.bind((ends.kernel, 0))
             listener.listen(0)
             address = listener.getsockname()
-            first = await host.open_tcp_stream(*address)
+            first = await host.open_tcp_stream(*address[:2])
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(host.socket(ends.family).connect, address)
                 await until(lambda: host.statistics()["retransmission_timeout"] > 0)

@@ -222,10 +222,10 @@ async def test_tcp_info_of_a_new_connection_is_what_the_kernels_is(
     """In all that neither the clock nor a buffer's size has a part in, and that both fill in."""
     alike = "state phase retransmits probes backoff options snd_mss unacked sacked lost retrans "
     alike += "fackets pmtu ssthresh cwnd advmss reordering total_retrans max_pacing notsent"
-    async with connected(ns, host, role) as ends:
+    async with connected(ns, host, role) as pair:
         ours, theirs = (
             dict(zip(_TCP_INFO.split(), _TCP_INFO_LAYOUT.unpack(info), strict=True))
-            for info in (end.getsockopt(IPPROTO_TCP, TCP_INFO, 152) for end in ends)
+            for info in (end.getsockopt(IPPROTO_TCP, TCP_INFO, 152) for end in pair)
         )
         assert {name: ours[name] for name in alike.split()} == {
             name: theirs[name] for name in alike.split()

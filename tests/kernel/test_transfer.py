@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.kernel, pytest.mark.both_modes, pytest.mark.both_families]
 
 
-TCP: Final = {AF_INET: "TCP4", AF_INET6: "TCP6"}
+TCP: Final[dict[int, str]] = {AF_INET: "TCP4", AF_INET6: "TCP6"}
 """socat(1)'s words."""
 DATA: Final = random.Random(0).randbytes(3 << 20)
 
@@ -139,6 +139,7 @@ async def test_both_ways_at_once(
     ns: Namespace, judge: Judge, role: Role, mtu: int, ends: Ends
 ) -> None:
     """What the window admits must fit into the device's queue for us, of 500 packets."""
+    mtu = max(mtu, ends.least_mtu)
     size = 100 * mtu
     async with (
         judge.open_host(mtu=mtu) as host,

@@ -287,7 +287,7 @@ def _add_address(netlink: Netlink, index: int, wanted: AddressRequest) -> None:
         if is_off and _family(wanted.address) == socket.AF_INET6:
             raise SetupError(
                 "the kernel has IPv6 off here: set 'sysctl net.ipv6.conf.all.disable_ipv6=0', "
-                "or use IPv4 addresses only (--no-ipv6)"
+                "or use IPv4 addresses only"
             ) from error
         raise
 
