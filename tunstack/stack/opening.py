@@ -132,8 +132,9 @@ class Opening:
         output.counters[verdict] += 1
         output.observe_in(packet, now, verdict)
         if answer is not None:
-            config = self.config if listener is None else listener.config
-            output.send(name, answer, now, config=self._configs.fitted(config, name.local))
+            own = self.config if listener is None else listener.config
+            config = self._configs.fitted(own, name.local)
+            output.send(name, answer, now, config=config)
         return None
 
     def _begin(self, name: FourTuple, listener: Listener, now: float, iss: int | None) -> Flow:
