@@ -222,6 +222,23 @@ async def test_a_whole_network_around_that_of_another_interface_is_refused(ns: N
                 raise AssertionError("it was opened")
 
 
+@each_family
+async def test_a_network_that_is_routed_to_another_host_is_refused(
+    ns: Namespace, family: Family
+) -> None:
+    """Whichever of them is first."""
+    routed = {IPV4: "203.0.113.0/24", IPV6: "2001:db8:1::/64"}[family]
+    single = {IPV4: "203.0.113.2/24", IPV6: "2001:db8:1::2/64"}[family]
+    near = {IPV4: "198.51.100.2/24", IPV6: "2001:db8::2/64"}[family]
+    for first, second in (((near, routed), (single,)), ((single,), (near, routed))):
+        async with ns.open_host(*first, name="tun7"):
+            with pytest.raises(
+                tunstack.SetupError, match=rf"^{routed} is routed to tun7 already: choose another"
+            ):
+                async with ns.open_host(*second):
+                    raise AssertionError("it was opened")
+
+
 # Several hosts
 
 
@@ -244,7 +261,8 @@ async def test_two_hosts_talk_through_the_kernel_as_their_router(
         assert await stream.receive_some() == b"from one host to another"
         arrived = [each.packet for each in seen if each.direction == "in"]
         at = {IPV4: 8, IPV6: 7}[family]
-        assert {packet[at] for packet in arrived if packet[0] >> 4 == family.version} == {63}
+        near = packed({IPV4: "198.51.100.2", IPV6: "2001:db8::2"}[family])
+        assert {packet[at] for packet in arrived if packet_type(packet)[0] == near} == {63}
 
         # As traceroute -T does.
         with a.socket(family.number) as sock, trio.move_on_after(0.1), suppress(OSError):

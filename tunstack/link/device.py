@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tunstack.link.base import VNET_HEADER_SIZE
 from tunstack.link.errors import SetupError
-from tunstack.link.netlink import IFF_UP, HeldAddress, Netlink
+from tunstack.link.netlink import IFF_UP, HeldAddress, Netlink, Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -336,7 +336,7 @@ def check_overlap(request: TunRequest) -> None:
         SetupError: there is one.
     """
     with Netlink() as netlink:
-        held = netlink.addresses()
+        held, routes = netlink.addresses(), netlink.routes()
     for wanted in request.held:
         family = _family(wanted.address)
         theirs, ours = _packed(wanted.address), _packed(wanted.ours)
@@ -353,6 +353,22 @@ def check_overlap(request: TunRequest) -> None:
                     f"{wanted.ours} is in the network {_network(each)} of {name}, "
                     "where packets for it would go: choose another network"
                 )
+        _check_routes(wanted.ours, wanted.prefix, routes, whole=wanted.whole)
+    for network, prefix in request.routes:
+        _check_routes(network, prefix, routes, whole=True)
+
+
+def _check_routes(address: str, prefix: int, routes: list[Route], *, whole: bool) -> None:
+    """Refuse an address, or a whole network, that is routed to another interface."""
+    ours = _packed(address)
+    for each in routes:
+        if len(each.network) != len(ours) or each.prefix < prefix:
+            continue
+        if _shares(each.network, ours, prefix if whole else each.prefix):
+            raise SetupError(
+                f"{_text(each.network)}/{each.prefix} is routed to "
+                f"{socket.if_indextoname(each.interface)} already: choose another network"
+            )
 
 
 def _network(held: HeldAddress) -> str:
