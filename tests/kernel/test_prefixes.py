@@ -16,6 +16,7 @@ import trio
 import tunstack
 from tests.families import each_family
 from tests.link.in_a_child import run
+from tests.workers import services
 from tunstack.apps import echo
 from tunstack.ip.address import packed
 from tunstack.ip.family import IPV4, IPV6
@@ -297,6 +298,19 @@ async def test_one_host_alone_makes_the_kernel_no_router(ns: Namespace) -> None:
 
 
 # Profiles
+
+
+async def test_workers_share_whole_networks_and_profiles(ns: Namespace) -> None:
+    profiles = {"198.51.100.16/28": tunstack.Profile(mss=536)}
+    network = "198.51.100.0/24"
+    async with ns.open_workers(services.echo, 2, network, profiles=profiles) as workers:
+        for address, size in (("198.51.100.2", 1448), ("198.51.100.20", 524)):
+            for _ in range(8):
+                with ns.socket() as sock:
+                    await sock.connect((address, services.PORT))
+                    mss = sock.getsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_MAXSEG)
+                    assert mss == size
+        assert (await workers.statistics())["not_our_address"] == 0
 
 
 @each_family

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import pickle
 from ipaddress import ip_interface, ip_network
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
@@ -280,3 +281,10 @@ def test_a_profile_with_a_value_out_of_range_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         Profile(**parameters)
+
+
+def test_a_profile_is_the_same_after_pickling() -> None:
+    """Workers receive it so."""
+    profile = Profile(ttl=9, congestion="reno", sack=False)
+    again = pickle.loads(pickle.dumps(profile))
+    assert (again, again.parameters) == (profile, profile.parameters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from tunstack.tcp.congestion import congestion_control
@@ -24,7 +25,7 @@ _RANGES: Final[dict[str, range]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(slots=True, frozen=True, kw_only=True)
 class Profile:
     """The parameters of connections from some addresses of a host, where they differ from its own.
 
@@ -84,6 +85,10 @@ class Profile:
         if self.congestion is not None:
             parameters["congestion"] = congestion_control(self.congestion)
         object.__setattr__(self, "parameters", parameters)  # The class is frozen.
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it was made of, for workers."""
+        return partial(Profile, **{name: getattr(self, name) for name in PARAMETERS}), ()
 
     @classmethod
     def linux(cls) -> Profile:
