@@ -17,8 +17,12 @@ from tests.instructions.replay import BULK, KINDS, REQUEST, play
         ("answer", 1),
     ],
 )
-def test_a_recording_that_is_played_reaches_the_application(kind: str, octets: int) -> None:
+@pytest.mark.parametrize("family", ["", "6"], ids=["IPv4", "IPv6"])
+def test_a_recording_that_is_played_reaches_the_application(
+    kind: str, octets: int, family: str
+) -> None:
     """Whose stack has the same numbers: else it would answer with a RST."""
+    kind += family
     assert play(kind, KINDS[kind](5)) == 5 * octets
 
 
