@@ -30,7 +30,9 @@ _NAMES: Final = {
     "segment": "a segment of 65,160 octets to us, and its reading",
     "answer": "an octet to us, and a segment of 65,160 octets from us",
 }
-NAMES: Final = _NAMES | {f"{kind}6": f"{name}, over IPv6" for kind, name in _NAMES.items()}
+NAMES: Final = _NAMES | {
+    f"{kind}6": f"{name.replace('65,160', '64,260')}, over IPv6" for kind, name in _NAMES.items()
+}
 
 
 def instructions(kind: str, count: int, folder: Path) -> int:

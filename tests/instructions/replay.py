@@ -38,7 +38,8 @@ CLIENT: Final[dict[int, Interface]] = {
 PORT: Final = 80
 REQUEST: Final = b"GET / HTTP/1.1\r\nHost: 198.51.100.2\r\n\r\n"
 ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + bytes(100)
-BULK: Final = bytes(65160)
+BULK: Final = {4: bytes(45 * 1448), 6: bytes(45 * 1428)}
+"""By version: 45 segments of the MSS."""
 
 _STEP: Final = 50e-6
 """Seconds between a packet and its answer."""
@@ -66,6 +67,7 @@ class Server:
         self._listener = self.stack.listen(None, PORT, 128)
         self._listener.changed = self._accept
         self._closes = closes
+        self._bulk = BULK[version]
         self._woken: list[Flow] = []
         self.received = 0
 
@@ -107,7 +109,7 @@ class Server:
         self.received += len(data)
         if not data:
             return stack.close(flow)
-        answer = BULK if len(data) == 1 else ANSWER
+        answer = self._bulk if len(data) == 1 else ANSWER
         if len(data) > 1 and not data.endswith(b"\r\n\r\n"):
             return None
         stack.send(flow, answer, now)
@@ -191,7 +193,7 @@ def segments(count: int, version: int = 4) -> list[Batch]:
     flow = recording.client.connect(recording.now)
     recording.settle()
     for _ in range(count):
-        recording.give(flow, BULK)
+        recording.give(flow, BULK[version])
     return recording.batches
 
 
@@ -203,7 +205,7 @@ def answers(count: int, version: int = 4) -> list[Batch]:
     for _ in range(count):
         recording.give(flow, b"?")
         received = 0
-        while received < len(BULK):
+        while received < len(BULK[version]):
             data = flow.receive(1 << 20)
             assert data
             received += len(data)
