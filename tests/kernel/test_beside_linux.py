@@ -207,8 +207,8 @@ def summary(packet: bytes) -> tuple[Any, ...] | None:
 ROUTES: Final = "-n -N1 -q2 -w2"
 COMMANDS: Final[dict[str, list[str]]] = {
     "ping": [
-        f"ping -n -c2 -i0.01 -s20000 {V4}",
-        f"ping -6 -n -c2 -i0.01 -s20000 {V6}",
+        f"ping -n -c2 -i0.5 -s20000 {V4}",
+        f"ping -6 -n -c2 -i0.5 -s20000 {V6}",
         f"ping -n -c1 -t1 {V4}",
         f"ping -6 -n -c1 -t1 {V6}",
         f"ping -n -c1 -Mdo -s1472 {V4}",

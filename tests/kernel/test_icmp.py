@@ -17,13 +17,14 @@ import trio
 
 import tunstack
 from tests.ip.node import V4, V6, Ends
+from tests.ip.test_options import HOST, OTHER, REFLECTIONS
 from tests.kernel.beside import BOTH
 from tunstack import Host, memory_pair
 from tunstack.ip.address import packed
 from tunstack.ip.datagram import Datagram
 from tunstack.ip.icmp import IcmpMessage
 from tunstack.link.netns import open_network_namespace
-from tunstack.wire import decode_datagram, decode_icmp, encode_datagram, encode_icmp
+from tunstack.wire import decode_datagram, decode_icmp, encode_datagram, encode_icmp, icmp_datagram
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -205,6 +206,26 @@ def part_of(ends: Ends, message: bytes, start: int, size: int) -> Datagram:
         more_fragments=start + size < len(message),
         fragment_offset=start,
     )
+
+
+@pytest.mark.parametrize("what", REFLECTIONS)
+async def test_options_of_a_request_return_as_from_linux(what: str) -> None:
+    options = REFLECTIONS[what][0].replace(HOST, V4.ours).replace(OTHER, V4.peer)
+    message = IcmpMessage(V4.request, 0, 7, b"data")
+    datagram = replace(icmp_datagram(V4.peer, V4.ours, message), options=options)
+    found = {}
+    for who in BOTH:
+        async with near(who) as at:
+            at.give(octets(datagram))
+            reply = await at.next()
+            head, times = reply.options[:4], reply.options[4:]
+            if 68 in (*options[:1], *head[:1]):
+                # The time of day differs.
+                words = [times[word : word + 4] for word in range(0, len(times), 4)]
+                found[who] = head, [word if word == V4.ours else any(word) for word in words]
+            else:
+                found[who] = head, [times]
+    assert found["ours"] == found["kernel"]
 
 
 # Errors
