@@ -17,140 +17,22 @@ from __future__ import annotations
 
 import re
 import socket
-from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import trio
 
-import tunstack
 from tests.kernel.beside import BOTH
-from tunstack import Host, Limits, memory_pair
-from tunstack.apps import echo
+from tests.kernel.carried import V4, V6, client
 from tunstack.ip.datagram import ICMP, ICMPV6, TCP
-from tunstack.link.netns import open_network_namespace
 from tunstack.wire import Discard, decode_datagram, decode_icmp, decode_segment
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from tests.kernel.beside import Who
-    from tunstack.link.base import Link
 
 pytestmark = pytest.mark.kernel
-
-CLIENT: Final = ("198.51.100.1/24", "2001:db8::1/64")
-SERVER: Final = ("198.51.100.2/24", "2001:db8::2/64")
-V4: Final = "198.51.100.2"
-V6: Final = "2001:db8::2"
-UNLIMITED: Final[dict[str, int]] = {
-    "net.ipv4.icmp_ratelimit": 0,
-    "net.ipv4.icmp_msgs_per_sec": 100_000,
-    "net.ipv4.icmp_msgs_burst": 100_000,
-    "net.ipv6.icmp.ratelimit": 0,
-}
-
-
-class Client:
-    """A private network, and who is tried at the far end of its path.
-
-    Attributes:
-        namespace: Where the tools run.
-        came: The packets from the far end.
-        make_socket: Makes a socket of the far end's.
-    """
-
-    def __init__(
-        self, namespace: tunstack.Namespace, make_socket: Callable[..., trio.socket.SocketType]
-    ) -> None:
-        self.namespace = namespace
-        self.make_socket = make_socket
-        self.came: list[bytes] = []
-
-    async def run(self, command: list[str]) -> str:
-        """Run a tool to its end; returns what it prints."""
-        with trio.fail_after(30):
-            done = await self.namespace.run_process(
-                command, capture_stdout=True, capture_stderr=True, check=False
-            )
-        return (done.stdout + done.stderr).decode()
-
-    async def is_up(self) -> None:
-        """Wait until both families pass: an IPv6 address is tentative for a moment."""
-        for number in range(200):
-            with self.namespace.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
-                await sock.sendto(bytes((number,)), (V6, 7))
-                with trio.move_on_after(0.02):
-                    await sock.recv(10)
-                    break
-        self.came.clear()
-
-
-async def carry(source: Link, sink: Link, seen: list[bytes]) -> None:
-    """Carry packets one way."""
-    while True:
-        await source.wait_readable()
-        for packet in source.receive():
-            seen.append(bytes(packet))
-            while not sink.send([packet]):
-                await sink.wait_writable()
-
-
-@asynccontextmanager
-async def client(who: Who, *, limited: bool = False) -> AsyncIterator[Client]:
-    """Somebody with an echo service at port 7 (UDP) and port 80 (TCP), in both families.
-
-    Args:
-        who: That is.
-        limited: Whether it limits its ICMP errors as it does by default, or not at all.
-    """
-    async with AsyncExitStack() as stack:
-        namespace = await stack.enter_async_context(tunstack.open_namespace())
-        near = await namespace.network.open_tun(*SERVER, peer=list(_plain(CLIENT)))
-        far: Link
-        if who == "ours":
-            link, far = memory_pair()
-            limits = Limits() if limited else Limits(icmp_errors=10**5, icmp_errors_in_all=10**5)
-            host = await stack.enter_async_context(Host(link, SERVER, limits=limits))
-            make_socket: Callable[..., trio.socket.SocketType] = host.socket
-        else:
-            network = await stack.enter_async_context(open_network_namespace())
-            for name, value in {} if limited else UNLIMITED.items():
-                network.sysctl(name, value)
-            far = await network.open_tun(*CLIENT, peer=list(_plain(SERVER)))
-            make_socket = network.socket
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        stack.callback(nursery.cancel_scope.cancel)
-        seen = Client(namespace, make_socket)
-        nursery.start_soon(carry, near, far, [])
-        nursery.start_soon(carry, far, near, seen.came)
-        for family, wildcard in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
-            await _serve(nursery, make_socket, family, wildcard)
-        await seen.is_up()
-        yield seen
-
-
-def _plain(addresses: tuple[str, ...]) -> list[str]:
-    return [address.partition("/")[0] for address in addresses]
-
-
-async def _serve(
-    nursery: trio.Nursery,
-    make_socket: Callable[..., trio.socket.SocketType],
-    family: int,
-    wildcard: str,
-) -> None:
-    datagrams, listener = (
-        make_socket(family, kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)
-    )
-    for sock, port in ((datagrams, 7), (listener, 80)):
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        await sock.bind((wildcard, port))
-    listener.listen(50)
-    nursery.start_soon(echo.datagram_handler, datagrams)
-    nursery.start_soon(trio.serve_listeners, echo.handler, [trio.SocketListener(listener)])
-
 
 # What is compared
 
