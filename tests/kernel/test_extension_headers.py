@@ -177,6 +177,7 @@ async def test_the_kernel_answers_what_the_codec_wants_answered(dst: bytes) -> N
     }
     async with open_network_namespace() as namespace:
         namespace.sysctl("net.ipv6.icmp.ratelimit", 0)
+        namespace.sysctl("net.ipv4.icmp_msgs_burst", 1000)  # Of both families.
         link = await namespace.open_tun("2001:db8::2/64")
         heard = await answers(link, list(packets.values()))
     for number, packet in packets.items():
