@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 import tunstack
+from tests.kernel.beside import without_limits
 from tunstack import Host, Limits, memory_pair
 from tunstack.apps import echo
 from tunstack.link.netns import open_network_namespace
@@ -28,12 +29,7 @@ SERVER: Final = ("198.51.100.2/24", "2001:db8::2/64")
 V4: Final = "198.51.100.2"
 V6: Final = "2001:db8::2"
 FLOOD: Final = 10
-UNLIMITED: Final[dict[str, int]] = {
-    "net.ipv4.icmp_ratelimit": 0,
-    "net.ipv4.icmp_msgs_per_sec": 100_000,
-    "net.ipv4.icmp_msgs_burst": 100_000,
-    "net.ipv6.icmp.ratelimit": 0,
-}
+"""Packets of a flood for each packet that is carried."""
 
 
 class Client:
@@ -120,8 +116,8 @@ async def client(
             statistics = host.statistics
         else:
             network = await stack.enter_async_context(open_network_namespace())
-            for name, value in {} if limited else UNLIMITED.items():
-                network.sysctl(name, value)
+            if not limited:
+                without_limits(network)
             far = await network.open_tun(*CLIENT, peer=list(_plain(SERVER)))
             make_socket = network.socket
             statistics = dict

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from tests.kernel.beside import without_limits
 from tests.wire.packets import (
     ALL_NODES,
     KERNEL_6,
@@ -176,8 +177,7 @@ async def test_the_kernel_answers_what_the_codec_wants_answered(dst: bytes) -> N
         if dst != ALL_NODES or ROUTING not in (first, headers[:1])  # The kernel drops those.
     }
     async with open_network_namespace() as namespace:
-        namespace.sysctl("net.ipv6.icmp.ratelimit", 0)
-        namespace.sysctl("net.ipv4.icmp_msgs_burst", 1000)  # Of both families.
+        without_limits(namespace)
         link = await namespace.open_tun("2001:db8::2/64")
         heard = await answers(link, list(packets.values()))
     for number, packet in packets.items():

@@ -18,7 +18,7 @@ import trio
 import tunstack
 from tests.ip.node import V4, V6, Ends
 from tests.ip.test_options import HOST, OTHER, REFLECTIONS
-from tests.kernel.beside import BOTH
+from tests.kernel.beside import BOTH, without_limits
 from tunstack import Host, memory_pair
 from tunstack.ip.address import packed
 from tunstack.ip.datagram import Datagram
@@ -37,13 +37,6 @@ pytestmark = pytest.mark.kernel
 OURS: Final = ("198.51.100.2/24", "2001:db8::2/64")
 PEER: Final = ("198.51.100.1/24", "2001:db8::1/64")
 UNKNOWN: Final = 253
-SETTINGS: Final[dict[str, str | int]] = {
-    "net.ipv4.icmp_ratelimit": 0,
-    "net.ipv4.icmp_msgs_per_sec": 100_000,
-    "net.ipv4.icmp_msgs_burst": 100_000,
-    "net.ipv6.icmp.ratelimit": 0,
-    "net.ipv4.ping_group_range": "0 2147483647",
-}
 
 beside = pytest.mark.parametrize("who", BOTH)
 both = pytest.mark.parametrize("ends", [V4, V6], ids=["IPv4", "IPv6"])
@@ -107,8 +100,8 @@ async def near(who: Who) -> AsyncIterator[Near]:
             yield Near(far, host.socket)
         else:
             namespace = await stack.enter_async_context(open_network_namespace())
-            for name, value in SETTINGS.items():
-                namespace.sysctl(name, value)
+            without_limits(namespace)
+            namespace.sysctl("net.ipv4.ping_group_range", "0 2147483647")
             tun = await namespace.open_tun(*PEER, peer=[a.partition("/")[0] for a in OURS])
             stack.callback(tun.close)
             at = Near(tun, namespace.socket)
