@@ -75,6 +75,45 @@ def test_a_reply_that_does_not_fit_a_packet_is_fragmented(ends: Ends) -> None:
     assert sum(len(part.payload) for part in parts) == 4008
 
 
+@pytest.mark.rfc("1122:3.2.2.6")
+def test_an_echo_reply_returns_the_recorded_route() -> None:
+    route = bytes((7, 15, 8)) + V4.peer + bytes(8)
+    packet = from_peer(V4, 1, bytes.fromhex("0800f7ff00000000"))
+    [reply] = Node().datagram(packet, options=route + b"\0")
+    assert reply.options == bytes((7, 15, 16)) + V4.peer + 2 * V4.ours + b"\0"
+
+
+@pytest.mark.rfc("1122:3.2.2.8")
+def test_a_timestamp_request_is_answered_in_milliseconds_since_midnight() -> None:
+    node = Node()
+    node.stack.set_epoch(86_400.0 * 7 - 1000.0 + 12.5)
+    [reply] = node.icmp(V4, IcmpMessage(13, 0, 0x10002, bytes(range(12))), tos=8)
+    message = decode_icmp(reply)
+    assert (message.type, message.code, message.rest, reply.tos) == (14, 0, 0x10002, 8)
+    assert bytes(message.payload) == bytes(range(4)) + 2 * (12_500).to_bytes(4, "big")
+
+
+def test_a_timestamp_request_without_a_timestamp_is_ignored() -> None:
+    node = Node()
+    assert node.icmp(V4, IcmpMessage(13, payload=bytes(3))) == []
+    assert node.statistics == {"icmp_received": 1, "icmp_ignored": 1}
+
+
+@pytest.mark.rfc("6437:3")
+def test_messages_of_ipv6_have_the_flow_label_of_their_addresses() -> None:
+    node = Node()
+    labels = {
+        node.icmp(V6, request(V6))[0].flow_label,
+        *(part.flow_label for part in node.icmp(V6, request(V6, bytes(4000)))),
+        node.datagram(from_peer(V6))[0].flow_label,
+    }
+    assert len(labels) == 1
+    assert 0 not in labels
+    [other] = node.datagram(from_peer(V6), src=V6.other)
+    assert other.flow_label not in labels
+    assert node.icmp(V4, request(V4))[0].flow_label == 0
+
+
 @both
 def test_an_echo_reply_that_nobody_waits_for_is_counted(ends: Ends) -> None:
     node = Node()
@@ -206,6 +245,25 @@ def test_an_error_has_576_octets_or_1280_at_most(ends: Ends) -> None:
     assert ends.header + len(sent.payload) == (576 if ends is V4 else 1280)
 
 
+@pytest.mark.rfc("1812:4.3.2.5")
+@both
+def test_an_error_has_the_precedence_of_internetwork_control(ends: Ends) -> None:
+    for tos, expected in ((0, 0xC0), (0xFF, 0xDE), (0x2E, 0xCE)):
+        [error] = Node().datagram(from_peer(ends), tos=tos)
+        assert error.tos == (expected if ends is V4 else 0)
+
+
+@pytest.mark.rfc("1812:4.3.2.8", "4443:2.4")
+@both
+def test_errors_are_paced_as_by_linux_unless_told_otherwise(ends: Ends) -> None:
+    node = Node()
+    pace = 1.0 if ends is V4 else 0.1
+    assert [len(node.datagram(from_peer(ends))) for _ in range(9)] == [1] * 6 + [0] * 3
+    for periods, answered in ((0.9, 0), (0.2, 1), (1.0, 1), (3.0, 3), (100.0, 6)):
+        node.now += periods * pace
+        assert sum(len(node.datagram(from_peer(ends))) for _ in range(9)) == answered
+
+
 @pytest.mark.rfc("1812:4.3.2.8", "4443:2.4")
 @both
 def test_errors_are_limited_for_each_peer_and_for_all(ends: Ends) -> None:
@@ -228,7 +286,7 @@ def networked(ends: Ends, number: int) -> bytes:
 # What is ignored
 
 
-@pytest.mark.parametrize("kind", [6, 9, 10, 13, 14, 15, 16, 17, 18, 30, 40, 42, 255])
+@pytest.mark.parametrize("kind", [6, 9, 10, 14, 15, 16, 17, 18, 30, 40, 42, 255])
 def test_other_queries_of_ipv4_are_counted_and_ignored(kind: int) -> None:
     node = Node()
     assert node.icmp(V4, IcmpMessage(kind, payload=bytes(12))) == []

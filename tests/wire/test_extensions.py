@@ -93,9 +93,17 @@ def test_the_number_of_headers_is_bounded() -> None:
         discarded(DESTINATION, headers + SEGMENT, Reason.BAD_EXTENSION_HEADER)
 
 
-@pytest.mark.parametrize("kind", [HOP_BY_HOP, DESTINATION, ROUTING, FRAGMENT])
+def test_a_fragment_header_that_is_not_all_there_is_told_of() -> None:
+    for size in range(8):
+        header = fragment_header(TCP)[:size]
+        discarded(FRAGMENT, header, Reason.BAD_EXTENSION_HEADER, 0, 40)
+        before = options_header(FRAGMENT) + header
+        discarded(DESTINATION, before, Reason.BAD_EXTENSION_HEADER, 0, 48)
+
+
+@pytest.mark.parametrize("kind", [HOP_BY_HOP, DESTINATION, ROUTING])
 def test_a_header_that_is_not_all_there_is_dropped(kind: int) -> None:
-    header = fragment_header(TCP) if kind == FRAGMENT else bytes((TCP, 0, 1, 0, 1, 0, 1, 0))
+    header = bytes((TCP, 0, 1, 0, 1, 0, 1, 0))
     for size in range(8):
         discarded(kind, header[:size], Reason.BAD_EXTENSION_HEADER)
         before = options_header(kind) + header[:size]

@@ -68,7 +68,11 @@ _DISCOVERY: Final[frozenset[int]] = frozenset(
 
 
 def reply_to(
-    datagram: Datagram, message: IcmpMessage, *, broadcasts: Collection[Address] = ()
+    datagram: Datagram,
+    message: IcmpMessage,
+    *,
+    time: int = 0,
+    broadcasts: Collection[Address] = (),
 ) -> IcmpMessage | None:
     """Return the echo reply to the `message` in `datagram`, or None for no answer.
 
@@ -78,6 +82,16 @@ def reply_to(
     if message.type != ECHO_REQUEST or not _may_be_answered(datagram.src):
         return None
     return IcmpMessage(ECHO_REPLY, message.code, message.rest, message.payload)
+
+
+def reply_options(_datagram: Datagram, _time: int) -> bytes:
+    """Return the extension headers of a reply: none."""
+    return b""
+
+
+def error_tos(_tos: int) -> int:
+    """Return the traffic class of an error: Linux's."""
+    return 0
 
 
 def port_unreachable(
