@@ -124,11 +124,21 @@ def test_an_unknown_option_is_told_of_even_about_a_datagram_to_many() -> None:
 
 
 @every_error
-def test_no_error_about_a_fragment_but_the_first(
+def test_of_later_fragments_it_is_told_only_that_they_are_malformed(
     about: Callable[[Datagram], IcmpMessage | None],
 ) -> None:
     assert about(replace(DATAGRAM, more_fragments=True)) is not None
-    assert about(replace(DATAGRAM, fragment_offset=8)) is None
+    assert (about(replace(DATAGRAM, fragment_offset=8)) is not None) is (about is problem)
+
+
+@pytest.mark.rfc("8200:4.5")
+@pytest.mark.parametrize("protocol", [UDP, icmpv6.PROTOCOL])
+def test_a_malformed_fragment_is_told_of_whatever_it_carries(protocol: int) -> None:
+    """As by Linux: an ICMPv6 error is never fragmented, and no other one is told of."""
+    fragment = replace(DATAGRAM, protocol=protocol, payload=b"\1odd", fragment_offset=8)
+    assert problem(fragment) is not None
+    assert problem(fragment, UNKNOWN_OPTION) is None
+    assert problem(replace(fragment, dst=MULTICAST)) is None
 
 
 @pytest.mark.rfc("4443:2.4")
