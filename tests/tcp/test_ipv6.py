@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from ipaddress import ip_interface
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -313,6 +314,23 @@ def test_hop_limit_and_traffic_class_are_the_connections(offload: bool) -> None:
         peer = crowd.peer()
         headers = {(each.datagram.ttl, each.datagram.tos) for each in conversation(crowd, peer)}
         assert headers == {(3, 0xB8)}
+
+
+def test_options_that_change_later_leave_what_is_of_the_family() -> None:
+    """Hop limit, traffic class and sizes are those of IPv6, and not those of an IPv4 connection."""
+    config = Config(ttl=77, tos=0x20, hop_limit=3, traffic_class=0xB8)
+    crowd = Crowd(config, family=IPV6)
+    peer = crowd.peer()
+    peer.syn()
+    peer.ack()
+    flow = crowd.accept()
+    before = flow.config
+    changed = replace(crowd.stack.config, nodelay=True)
+    crowd.stack.reconfigure(flow, changed)
+    assert flow.config == replace(before, nodelay=True)
+    crowd.stack.reconfigure(flow, replace(changed, hop_limit=9, traffic_class=0x48))
+    crowd.stack.send(flow, b"answer", crowd.now)
+    assert [(each.datagram.ttl, each.datagram.tos) for each in crowd.flush()] == [(9, 0x48)]
 
 
 def conversation(crowd: Crowd, peer: Peer) -> Iterator[Packet]:

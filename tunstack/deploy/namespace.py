@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import trio
 
-from tunstack.deploy.addresses import default_addresses
+from tunstack.deploy.addresses import default_addresses, read_sysctl
 from tunstack.deploy.workers.opening import check_impairments, run_workers
 from tunstack.host.host import Host
 from tunstack.link.netns import open_network_namespace
@@ -54,7 +54,8 @@ async def open_host(
     Args:
         addresses: The host's, each with its network's prefix length, as ``"198.51.100.2/24"``; or
             whole networks, all of whose addresses it has, as ``"198.51.100.0/24"``. The default is
-            198.51.100.2/24.
+            198.51.100.2/24 and 2001:db8::2/64; the former alone where the MTU is below 1280, and,
+            with a warning logged, where the kernel has IPv6 off.
         name: The device's, which is created unless it exists; by default the kernel chooses one.
         peer: The kernel's address in that network, or one for each family; by default the first
             that is free. It reaches further networks of a family by a route.
@@ -76,7 +77,7 @@ async def open_host(
     """
     await trio.lowlevel.checkpoint()
     ways = both_ways(impair)
-    addresses = addresses or default_addresses(mtu)
+    addresses = addresses or default_addresses(mtu, sysctl=read_sysctl, name=name)
     tun = open_tun(*addresses, name=name, peer=peer, mtu=mtu, offload=offload)
     async with _host_on(tun, addresses, ways, seed, tap, config, congestion, limits) as host:
         yield host
@@ -161,7 +162,7 @@ class Namespace:
     ) -> AsyncIterator[Workers]:
         """Run a host in several processes; the arguments are those of :func:`open_workers`."""
         ways = check_impairments(impair)
-        addresses = addresses or default_addresses(mtu)
+        addresses = addresses or default_addresses(mtu, sysctl=self.sysctl, name=name)
         queues = await self.network.open_queues(
             workers, *addresses, name=name, peer=peer, mtu=mtu, offload=offload
         )
@@ -194,7 +195,7 @@ class Namespace:
     ) -> AsyncIterator[Host]:
         """Run a host on a TUN device in the namespace; arguments as of :func:`open_host`."""
         ways = both_ways(impair)
-        addresses = addresses or default_addresses(mtu)
+        addresses = addresses or default_addresses(mtu, sysctl=self.sysctl, name=name)
         tun = await self.network.open_tun(
             *addresses, name=name, peer=peer, mtu=mtu, offload=offload
         )

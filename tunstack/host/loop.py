@@ -38,6 +38,9 @@ _COALESCE_ABOVE: Final = 2
 _COALESCE: Final = 0.005
 """Seconds, at most, for which a reply waits to be coalesced with others."""
 
+_MOST_WAITS: Final = 8
+"""Periods of `_COALESCE` for which datagrams that are being read are waited for."""
+
 _TURNS: Final = 32
 """Turns of the event loop, at most, for applications to read before the next batch."""
 
@@ -134,18 +137,24 @@ class Loop(ABC):
             self._write(trio.current_time())  # Also when the host ends.
 
     async def _await_reads(self) -> None:
-        """Let applications read the datagrams that have arrived, before more are received.
+        """Let applications read received datagrams before the next batch.
 
-        They read one in a turn. Datagrams that nobody has read for 5 ms hold up nothing more. The
-        replies are written together, as in :meth:`_coalesce_replies`.
+        An application reads one in a turn. The wait ends when 5 ms have passed in which none was
+        read, and after 40 ms in any case. The replies are written together every 5 ms, as in
+        :meth:`_coalesce_replies`.
         """
         datagrams = self.stack.datagrams
-        self._coalesce_until = trio.current_time() + _COALESCE
         done = trio.Event()
         datagrams.all_read = done.set
         try:
-            with trio.move_on_at(self._coalesce_until):
-                await done.wait()
+            for _ in range(_MOST_WAITS):
+                unread = datagrams.unread
+                self._coalesce_until = trio.current_time() + _COALESCE
+                with trio.move_on_at(self._coalesce_until):
+                    await done.wait()
+                if done.is_set() or datagrams.unread == unread:
+                    break
+                self._write(trio.current_time())
         finally:
             datagrams.all_read = None
             datagrams.leave_unread()

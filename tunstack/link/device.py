@@ -13,6 +13,7 @@ import fcntl
 import os
 import socket
 import struct
+import time
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -93,6 +94,10 @@ The kernel's default, 500, is less than a window: with several senders it droppe
 packets while our process waited to run. The largest window of autotuning, 6 MiB, is 4,345 segments
 at an MTU of 1500, and 11,738 at an MTU of 576.
 """
+
+
+_IPV6_READY_SECONDS: Final = 1.0
+"""The most that is waited for the local routes of a device."""
 
 
 def make_tun(request: TunRequest, more_flags: int = 0) -> tuple[int, str, int, bool]:
@@ -253,6 +258,22 @@ def _configure(device: Any, request: TunRequest, *, is_new: bool) -> None:
     # The carrier of a device that was up before comes on now. The kernel takes note of it in its
     # own time, and drops what it sends until then; to ask for the link's state makes it do so.
     is_in_use(device.name)
+    _wait_for_ipv6(index)
+
+
+def _wait_for_ipv6(index: int) -> None:
+    """Wait until the kernel receives packets to its IPv6 addresses on the device.
+
+    It adds the local route of an address in a work queue, up to 4 ms after the device has its
+    carrier (Linux 6.18), and drops what comes for that address before (Ip6InAddrErrors).
+    """
+    end = time.monotonic() + _IPV6_READY_SECONDS
+    with Netlink() as netlink:
+        for held in netlink.addresses():
+            if held.interface != index or held.family != socket.AF_INET6:
+                continue
+            while not netlink.is_local(held.local) and time.monotonic() < end:
+                time.sleep(0.0002)
 
 
 def _add_address(netlink: Netlink, index: int, wanted: AddressRequest) -> None:
@@ -266,7 +287,7 @@ def _add_address(netlink: Netlink, index: int, wanted: AddressRequest) -> None:
         if is_off and _family(wanted.address) == socket.AF_INET6:
             raise SetupError(
                 "the kernel has IPv6 off here: set 'sysctl net.ipv6.conf.all.disable_ipv6=0', "
-                "or use IPv4 addresses only (--no-ipv6)"
+                "or use IPv4 addresses only"
             ) from error
         raise
 

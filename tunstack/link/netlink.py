@@ -30,6 +30,7 @@ _RTM_NEWLINK: Final = 16
 _RTM_NEWADDR: Final = 20
 _RTM_GETADDR: Final = 22
 _RTM_NEWROUTE: Final = 24
+_RTM_GETROUTE: Final = 26
 
 _IFLA_TXQLEN: Final = 13
 _IFLA_AF_SPEC: Final = 26
@@ -44,6 +45,7 @@ _RT_TABLE_MAIN: Final = 254
 _RTPROT_STATIC: Final = 4
 _RT_SCOPE_LINK: Final = 253
 _RTN_UNICAST: Final = 1
+_RTN_LOCAL: Final = 2
 
 _HEADER: Final = struct.Struct("=IHHII")
 """struct nlmsghdr: length, type, flags, sequence number, port."""
@@ -134,6 +136,16 @@ class Netlink:
         route += _attribute(_RTA_DST, network)
         route += _attribute(_RTA_OIF, struct.pack("=i", index))
         self._ask(_RTM_NEWROUTE, _NLM_F_CREATE | _NLM_F_EXCL, route)
+
+    def is_local(self, address: bytes) -> bool:
+        """Whether packets to an address are received here, as `ip route get ADDRESS` tells."""
+        route = _ROUTE.pack(_family(address), 8 * len(address), 0, 0, 0, 0, 0, 0, 0)
+        self._send(_RTM_GETROUTE, 0, route + _attribute(_RTA_DST, address))
+        for kind, body in _messages(self._socket.recv(_RECEIVE)):
+            if kind == _NLMSG_ERROR:  # no route at all
+                return False
+            return bool(_ROUTE.unpack_from(body)[7] == _RTN_LOCAL)
+        return False
 
     def addresses(self) -> list[HeldAddress]:
         """List all addresses of the namespace, of both families."""

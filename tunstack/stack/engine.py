@@ -161,6 +161,7 @@ class Engine:
         self.time_waits = context.time_waits
         self.memory = context.memory
         limit = PeerRateLimit(context.limits.icmp_errors, secret)
+        self._configs = configs
         self.paths = Paths(mtu, context, limit, rng=rng, offload=offload)
         self.datagrams = Datagrams(
             context, self.paths, rng=rng, offload=offload, udp_offload=udp_offload

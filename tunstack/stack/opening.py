@@ -132,7 +132,8 @@ class Opening:
         output.counters[verdict] += 1
         output.observe_in(packet, now, verdict)
         if answer is not None:
-            config = self.config if listener is None else listener.config
+            own = self.config if listener is None else listener.config
+            config = self._configs.fitted(own, name.local)
             output.send(name, answer, now, config=config)
         return None
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
 
-from tunstack.deploy.addresses import default_addresses
+from tunstack.deploy.addresses import default_addresses, read_sysctl
 from tunstack.deploy.workers.channel import Assignment
 from tunstack.deploy.workers.parent import pickled, supervised
 from tunstack.link.errors import SetupError
@@ -81,7 +81,7 @@ async def open_workers(
     """
     await trio.lowlevel.checkpoint()
     ways = check_impairments(impair)
-    addresses = addresses or default_addresses(mtu)
+    addresses = addresses or default_addresses(mtu, sysctl=read_sysctl, name=name)
     queues = open_queues(workers, *addresses, name=name, peer=peer, mtu=mtu, offload=offload)
     async with run_workers(
         service,
