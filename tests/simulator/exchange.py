@@ -39,12 +39,21 @@ class Exchange:
         sent: The data of each datagram, by number.
     """
 
-    def __init__(self, rng: Random, simulator: Simulator, mtu: int, *, last: float) -> None:
+    def __init__(
+        self, rng: Random, simulator: Simulator, mtu: int, *, last: float, corrupts: bool
+    ) -> None:
+        """Plan all of it, up to the time `last`.
+
+        Where the path `corrupts`, no datagram is longer than a packet: a bit that is flipped in one
+        fragment, and flipped back in the same column of another, leaves the checksum right.
+        """
         self._simulator = simulator
         self.client = DatagramApplication(simulator.client)
         self.server = DatagramApplication(simulator.server, ECHO, echo=True)
         self.sent: dict[int, bytes] = {}
-        sizes = (0, 1, 100, mtu // 2, mtu - 60, mtu, 3 * mtu, min(20 * mtu, 65_000))
+        sizes = [0, 1, mtu // 4, mtu - 60]
+        if not corrupts:
+            sizes += [mtu - 10, mtu, 3 * mtu, min(20 * mtu, 65_000)]
         for number in range(rng.randrange(1, MOST)):
             size = rng.choice(sizes)
             start = rng.randrange(len(STREAM) - size) if size < len(STREAM) else 0

@@ -267,7 +267,8 @@ class Run:
         for end in both:
             self.simulator.at(began + last, self._finishing(end))
         if kind == WITH_UDP:
-            self.exchange = Exchange(beside, self.simulator, self.mtu, last=last)
+            corrupts = any(path.corrupt for path in self.paths)
+            self.exchange = Exchange(beside, self.simulator, self.mtu, last=last, corrupts=corrupts)
 
     def _allowed(self, kind: str) -> set[Reason]:
         """Why packets may be dropped."""

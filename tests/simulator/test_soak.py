@@ -57,7 +57,7 @@ def test_fragments_and_datagrams_are_of_every_kind(family: Family) -> None:
     assert beside["paths that corrupt"] > 3
     assert beside["datagrams sent"] > beside["datagrams at the server"] > 100
     assert beside["datagrams that came back"] > 50
-    assert beside["datagrams reassembled"] > 10
+    assert beside["datagrams reassembled"] > 5
 
 
 @each_family
@@ -107,7 +107,7 @@ def test_a_datagram_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> 
     right = ReceiveQueue.add
 
     def wrong(self: ReceiveQueue, received: Received, size: int) -> int:
-        return 0 if len(received[0]) == 104 else right(self, received, size)
+        return 0 if len(received[0]) == 4 else right(self, received, size)
 
     monkeypatch.setattr(ReceiveQueue, "add", wrong)
     why = failures(WITH_UDP)
