@@ -73,6 +73,7 @@ def test_ttl_and_service_are_the_socket_s(ends: Ends) -> None:
     assert (request.ttl, request.tos) == (3, 0xB8)
 
 
+@pytest.mark.rfc("1122:3.2.2.6-3", "4443:4.2-3")
 @both
 def test_a_reply_goes_to_the_socket_with_its_identifier(ends: Ends) -> None:
     sockets = Sockets(ends)
@@ -199,6 +200,7 @@ def test_an_answer_of_our_own_address_comes_back(ends: Ends) -> None:
 # Errors
 
 
+@pytest.mark.rfc("1122:3.2.2.4-1", "1122:3.2.2.5-2", "4443:3.3-1", "4443:3.4-2")
 @both
 @pytest.mark.parametrize("connected", [False, True])
 @pytest.mark.parametrize("hard", [False, True])

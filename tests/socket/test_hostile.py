@@ -164,6 +164,7 @@ def error_about(quote: bytes) -> bytes:
     return between(THEIRS_PACKED, OURS_PACKED, ICMP, body)
 
 
+@pytest.mark.rfc("1122:3.2.1.1-1", "1122:3.2.1.2-1", "1122:3.2.1.3-1", "1122:3.2.1.3-2")
 @pytest.mark.parametrize(
     ("reason", "spoiled"), SPOILED, ids=[reason.value for reason, _ in SPOILED]
 )
@@ -192,7 +193,7 @@ def test_there_is_a_packet_for_every_reason() -> None:
     assert of_ipv4 - of_ipv6 == by_header_alone | by_number
 
 
-@pytest.mark.rfc("1122:3.2.2.1")
+@pytest.mark.rfc("1122:3.2.2.1", "1122:3.2.2.5-1")
 @pytest.mark.rfc("1122:3.2.2.5")
 async def test_what_its_sender_can_mend_is_answered_and_nothing_else_is(exchange: Exchange) -> None:
     """An unknown protocol or port, or wrong options; errors of transmission are nobody's."""

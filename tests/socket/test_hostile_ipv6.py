@@ -381,7 +381,20 @@ def changes(host: Host, before: dict[str, int]) -> dict[str, int]:
     return {name.value: number for name in Reason if (number := after[name] - before[name])}
 
 
-@pytest.mark.rfc("4443:2.4", "8200:4")
+@pytest.mark.rfc(
+    "4443:2.4",
+    "8200:4",
+    "4443:2.2-1",
+    "4443:2.2-2",
+    "4443:3.4-1",
+    "8200:3-1",
+    "8200:4.5-4",
+    "8200:4.5-5",
+    "8200:4.5-6",
+    "8200:8.1-3",
+    "5095:3-1",
+    "8504:5.2-1",
+)
 @pytest.mark.parametrize("what", SPOILED)
 async def test_it_is_dropped_counted_and_answered_by_its_reason(bench: Bench, what: str) -> None:
     reason, packet, answer = SPOILED[what]
@@ -400,7 +413,7 @@ async def test_it_is_dropped_counted_and_answered_by_its_reason(bench: Bench, wh
     await bench.goes_on()
 
 
-@pytest.mark.rfc("4443:2.4", "8200:4.2")
+@pytest.mark.rfc("4443:2.4", "8200:4.2", "4443:2.4-8")
 @pytest.mark.parametrize(
     "src",
     [bytes(16), LOOPBACK, ALL_NODES, MAPPED, OURS_6],
@@ -413,7 +426,7 @@ async def test_nothing_is_answered_to_a_source_that_cannot_be(bench: Bench, src:
     await bench.goes_on()
 
 
-@pytest.mark.rfc("5722:4")
+@pytest.mark.rfc("5722:4", "5722:4-1", "8200:4.5-2", "8200:4.5-3", "8200:4.5-7")
 @pytest.mark.parametrize("what", FRAGMENTS)
 async def test_fragments_are_dropped_and_counted_by_their_reason(bench: Bench, what: str) -> None:
     reason, count, packets = FRAGMENTS[what]
