@@ -77,6 +77,20 @@ class HeldAddress(NamedTuple):
     peer: bytes
 
 
+class Route(NamedTuple):
+    """A route to a network.
+
+    Attributes:
+        interface: The index of the interface that it leads to.
+        network: The network's address, packed.
+        prefix: Bits of its prefix.
+    """
+
+    interface: int
+    network: bytes
+    prefix: int
+
+
 class Netlink:
     """A NETLINK_ROUTE socket in the network namespace of the calling thread; a context manager.
 
@@ -149,17 +163,33 @@ class Netlink:
 
     def addresses(self) -> list[HeldAddress]:
         """List all addresses of the namespace, of both families."""
-        self._send(_RTM_GETADDR, _NLM_F_DUMP, _ADDRESS.pack(0, 0, 0, 0, 0))
         held: list[HeldAddress] = []
+        for body in self._dump(_RTM_GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0)):
+            family, prefix, _, _, index = _ADDRESS.unpack_from(body)
+            found = dict(_attributes(body[_ADDRESS.size :]))
+            peer = found[_IFA_ADDRESS]
+            held.append(HeldAddress(index, family, found.get(_IFA_LOCAL, peer), prefix, peer))
+        return held
+
+    def routes(self) -> list[Route]:
+        """List the routes of the main table to single interfaces, but for default routes."""
+        routes: list[Route] = []
+        for body in self._dump(_RTM_GETROUTE, _ROUTE.pack(*bytes(9))):
+            _, prefix, _, _, table, _, _, kind, _ = _ROUTE.unpack_from(body)
+            found = dict(_attributes(body[_ROUTE.size :]))
+            if (table, kind) == (_RT_TABLE_MAIN, _RTN_UNICAST) and prefix and _RTA_OIF in found:
+                (index,) = struct.unpack("=i", found[_RTA_OIF])
+                routes.append(Route(index, found[_RTA_DST], prefix))
+        return routes
+
+    def _dump(self, kind: int, request: bytes) -> Iterator[bytes]:
+        self._send(kind, _NLM_F_DUMP, request)
         while True:
-            for kind, body in _messages(self._socket.recv(_RECEIVE)):
-                if kind == _NLMSG_DONE:
-                    return held
-                _raise_error(kind, body)
-                family, prefix, _, _, index = _ADDRESS.unpack_from(body)
-                found = dict(_attributes(body[_ADDRESS.size :]))
-                peer = found[_IFA_ADDRESS]
-                held.append(HeldAddress(index, family, found.get(_IFA_LOCAL, peer), prefix, peer))
+            for kind_of_answer, body in _messages(self._socket.recv(_RECEIVE)):
+                if kind_of_answer == _NLMSG_DONE:
+                    return
+                _raise_error(kind_of_answer, body)
+                yield body
 
     def _ask(self, kind: int, flags: int, body: bytes) -> None:
         self._send(kind, flags | _NLM_F_ACK, body)

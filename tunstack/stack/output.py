@@ -18,7 +18,7 @@ from tunstack.wire.fast import segment6 as lean6
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Container
     from random import Random
 
     from tunstack.ip.datagram import Address, Buffer, Datagram
@@ -57,7 +57,7 @@ class Output:
 
     def __init__(
         self,
-        local: Collection[Address],
+        local: Container[Address],
         counters: Counter[str],
         tap: Callable[[Observation], None] | None,
         *,

@@ -74,6 +74,7 @@ class Paths:
         self.limit = limit
         self._host_limit = HostRateLimit(context.limits.icmp_errors_in_all, rng)
         self._addresses = context.addresses
+        self._configs = context.configs
         self._broadcasts = context.addresses.broadcasts
         self._demux = context.demux
         self._peers = context.memory.peers
@@ -291,5 +292,6 @@ class Paths:
         src = asked.dst
         if src not in self._addresses.local:  # It was to a multicast address.
             src = self._addresses.source_for(asked.src)
-        datagram = icmp_datagram(src, asked.src, message, tos=tos)
+        ttl = self._configs.ttl(src)
+        datagram = icmp_datagram(src, asked.src, message, ttl=ttl, tos=tos)
         self._output.send_datagram(datagram, now, mtu=self.mtus.get(asked.src))

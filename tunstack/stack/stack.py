@@ -69,7 +69,7 @@ class Stack(Engine):
 
     @property
     def interfaces(self) -> tuple[Interface, ...]:
-        """Our addresses, with their networks."""
+        """Our addresses, with their networks; see :class:`Addresses`."""
         return self.addresses.interfaces
 
     def set_tap(self, tap: Callable[[Observation], None] | None) -> None:
