@@ -18,11 +18,13 @@ from tunstack.stack.flow import Flow
 from tunstack.tcp.segment import Segment
 from tunstack.udp.sock import UdpSock
 from tunstack.wire import (
+    NOTHING_OFFLOADED,
     decode_datagram,
     encode_datagram,
     encode_icmp,
     encode_segment,
     encode_udp,
+    gso,
 )
 from tunstack.wire.checksum import checksum
 
@@ -56,10 +58,11 @@ class Storm:
         crowd: The stack, and who opened connections.
     """
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, *, offload: bool = False) -> None:
         self.rng = rng
         self.thrown = 0
-        self.crowd = Crowd(backlog=16, seed=rng.getrandbits(32))
+        self.offload = offload
+        self.crowd = Crowd(backlog=16, seed=rng.getrandbits(32), offload=offload)
         self.stack = self.crowd.stack
         self.peers: list[Peer] = []
         self.flows: list[Flow] = []
@@ -166,27 +169,43 @@ class Storm:
         """Take what the stack sends: it is well-formed, and to one host."""
         self.stack.flush(self.crowd.now)
         while self.stack.outgoing:
-            packet = b"".join(self.stack.outgoing.popleft())
-            datagram = decode_datagram(packet)
-            family = IPV4 if len(datagram.src) == 4 else IPV6
-            assert datagram.src == OURS_OF[family]
-            assert datagram.dst not in OTHERS[family]
-            assert len(packet) <= 1500
-            if (datagram.protocol != family.icmp and len(packet) > 100) or datagram.protocol == UDP:
-                self.sent.append(packet)
+            frame = b"".join(self.stack.outgoing.popleft())
+            for packet in gso.packets(frame) if self.offload else (frame,):
+                self._sent(packet)
         del self.sent[:-50]
+
+    def _sent(self, packet: bytes) -> None:
+        datagram = decode_datagram(packet)
+        family = IPV4 if len(datagram.src) == 4 else IPV6
+        assert datagram.src == OURS_OF[family]
+        assert datagram.dst not in OTHERS[family]
+        assert len(packet) <= 1500
+        if (datagram.protocol != family.icmp and len(packet) > 100) or datagram.protocol == UDP:
+            self.sent.append(packet)
 
     # What is thrown
 
     def throw(self) -> None:
         """Throw a packet, or the fragments of one."""
         for packet in self.packets():
-            self.stack.handle_packet(packet, self.crowd.now)
+            self.stack.handle_packet(self.framed(packet), self.crowd.now)
             self.thrown += 1
             if self.rng.random() < 0.7:
                 self.take()
         assert self.stack.statistics()["memory_held"] < MOST_HELD
         assert self.stack.statistics()["fragment_memory_held"] <= 2 << 20
+
+    def framed(self, packet: bytes) -> bytes:
+        """The packet as the link delivers it: with offload, a few of the headers are mutated."""
+        if not self.offload:
+            return packet
+        rng = self.rng
+        if rng.random() < 0.9:
+            return NOTHING_OFFLOADED + packet
+        fields = rng.choice((0, 1, 2, 255)), rng.choice((0, 1, 3, 4, 5, 0x81, 255))
+        sizes = [rng.choice((0, 1, 20, 40, 54, 1400, 65535)) for _ in range(4)]
+        header = struct.pack("=BBHHHH", *fields, *sizes)
+        return (header + packet)[: rng.choice((5, 65536, 65536, 65536))]
 
     def packets(self) -> Iterator[bytes]:
         """A packet or its fragments, mutated or not."""

@@ -13,9 +13,10 @@ PACKETS = 1500
 """Of each run; 300,000 were thrown once, in runs of 5,000."""
 
 
+@pytest.mark.parametrize("offload", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_mutated_packets_do_no_harm(seed: int) -> None:
-    storm = Storm(Random(seed))
+def test_mutated_packets_do_no_harm(seed: int, offload: bool) -> None:
+    storm = Storm(Random(seed), offload=offload)
     rage(storm, PACKETS)
     statistics = storm.stack.statistics()
     assert statistics["internal_errors"] == 0
