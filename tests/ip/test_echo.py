@@ -200,7 +200,6 @@ def test_an_answer_of_our_own_address_comes_back(ends: Ends) -> None:
 # Errors
 
 
-@pytest.mark.rfc("1122:3.2.2.4-1", "1122:3.2.2.5-2", "4443:3.3-1", "4443:3.4-2")
 @both
 @pytest.mark.parametrize("connected", [False, True])
 @pytest.mark.parametrize("hard", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -9,9 +10,11 @@ import pytest
 
 from tests.ip.node import BOTH, UNREACHABLE, V4, V6, Ends, Node, message_of
 from tests.wire.packets import ipv6_packet, options_header, routing_header
+from tunstack.ip import icmp, icmpv6
 from tunstack.ip.datagram import ICMPV6, TCP, UDP, Datagram
 from tunstack.ip.icmp import IcmpMessage
 from tunstack.tcp.segment import ACK, RST, SYN, Segment
+from tunstack.udp.sock import UdpSock
 from tunstack.wire import decode_datagram, decode_segment, encode_icmp, encode_segment, encode_udp
 from tunstack.wire.extensions import DESTINATION, ROUTING
 
@@ -133,3 +136,36 @@ def test_an_error_of_a_type_that_there_is_not_goes_to_what_it_is_about(kind: int
     assert node.icmp(V6, IcmpMessage(kind, 0, quoted=quoted)) == []
     [(quote, seen)] = told
     assert (quote.src, quote.dst, seen) == (V6.ours, V6.peer, kind)
+
+
+_TIME_EXCEEDED: Final = {V4: icmp.TIME_EXCEEDED, V6: icmpv6.TIME_EXCEEDED}
+_PARAMETER_PROBLEM: Final = {V4: icmp.PARAMETER_PROBLEM, V6: icmpv6.PARAMETER_PROBLEM}
+
+
+@pytest.mark.rfc("1122:3.2.2.4-1", "1122:3.2.2.5-2", "4443:3.3-1", "4443:3.4-2")
+@both
+@pytest.mark.parametrize(
+    ("types", "number"),
+    [(_TIME_EXCEEDED, errno.EHOSTUNREACH), (_PARAMETER_PROBLEM, errno.EPROTO)],
+    ids=["time exceeded", "parameter problem"],
+)
+def test_errors_on_the_way_are_told_to_udp_and_to_tcp(
+    ends: Ends, types: dict[Ends, int], number: int
+) -> None:
+    """The socket that sent the datagram, and the connection whose segment it was."""
+    node = Node()
+    sock = UdpSock(None)
+    sock.receive_errors = True
+    datagrams = node.stack.datagrams
+    datagrams.open(sock)
+    datagrams.bind(sock, None, 53)
+    datagrams.send(sock, datagrams.route(sock, ends.peer, 9), b"data", node.now)
+    flow = node.stack.connect(ends.peer, 9, node.now)
+    sent = {datagram.protocol: datagram for datagram in node.sent()}
+    node.icmp(ends, IcmpMessage(types[ends], 0, quoted=sent[UDP]))
+    assert sock.take_error() == number
+    assert [(each.errno, each.type) for each in sock.errors] == [(number, types[ends])]
+    node.icmp(ends, IcmpMessage(types[ends], 0, quoted=sent[TCP]))
+    told = flow.soft_error or flow.error
+    assert told is not None
+    assert told.errno == number
