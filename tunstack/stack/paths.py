@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tunstack.ip import icmp
-from tunstack.ip.address import is_multicast
+from tunstack.ip.address import is_martian_source, is_multicast
 from tunstack.ip.datagram import TCP
 from tunstack.ip.icmp_rules import RULES
 from tunstack.ip.path_mtu import PathMtus, reported_mtu
@@ -259,9 +259,16 @@ class Paths:
         self._send_error(datagram, message, limit, now)
 
     def refuse_problem(self, problem: Problem, now: float) -> None:
-        """Send the Parameter Problem that the codec asks for, if its packet was for us, or many."""
+        """Send the Parameter Problem that the codec asks for, if its packet was for us, or many.
+
+        None is sent to a source that cannot be (RFC 4443 section 2.4 e.6), or is one of ours: the
+        codec refuses a header before the addresses are looked at.
+        """
         datagram, code, pointer = problem
-        if is_multicast(datagram.dst) or datagram.dst in self._addresses.local:
+        src, dst, local = datagram.src, datagram.dst, self._addresses.local
+        if is_martian_source(src) or src in local:
+            return
+        if is_multicast(dst) or dst in local:
             self.refuse_header(datagram, code, pointer, self.limit, now)
 
     def reassembly_expired(self, first: Datagram, now: float) -> None:
