@@ -248,7 +248,6 @@ def test_an_error_has_576_octets_or_1280_at_most(ends: Ends) -> None:
     assert ends.header + len(sent.payload) == (576 if ends is V4 else 1280)
 
 
-<<<<<<< HEAD
 @pytest.mark.rfc("1812:4.3.2.5")
 @both
 def test_an_error_has_the_precedence_of_internetwork_control(ends: Ends) -> None:
@@ -268,10 +267,7 @@ def test_errors_are_paced_as_by_linux_unless_told_otherwise(ends: Ends) -> None:
         assert sum(len(node.datagram(from_peer(ends))) for _ in range(9)) == answered
 
 
-@pytest.mark.rfc("1812:4.3.2.8", "4443:2.4")
-=======
 @pytest.mark.rfc("1812:4.3.2.8", "4443:2.4", "4443:2.4-9", "8504:5.8-1")
->>>>>>> proof
 @both
 def test_errors_are_limited_for_each_peer_and_for_all(ends: Ends) -> None:
     node = Node(limits=Limits(icmp_errors=10, icmp_errors_in_all=30))
@@ -293,12 +289,8 @@ def networked(ends: Ends, number: int) -> bytes:
 # What is ignored
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("kind", [6, 9, 10, 14, 15, 16, 17, 18, 30, 40, 42, 255])
-=======
 @pytest.mark.rfc("1122:3.2.2.7-1", "1122:3.2.2.9-1")
-@pytest.mark.parametrize("kind", [6, 9, 10, 13, 14, 15, 16, 17, 18, 30, 40, 42, 255])
->>>>>>> proof
+@pytest.mark.parametrize("kind", [6, 9, 10, 14, 15, 16, 17, 18, 30, 40, 42, 255])
 def test_other_queries_of_ipv4_are_counted_and_ignored(kind: int) -> None:
     node = Node()
     assert node.icmp(V4, IcmpMessage(kind, payload=bytes(12))) == []
