@@ -57,9 +57,8 @@ with urllib.request.urlopen(sys.argv[1], timeout=10) as page:
 """A client for where there is no curl."""
 
 _INTRODUCTION: Final = """
-In a private network, the kernel has the addresses 198.51.100.1 and 2001:db8::1. The host
-198.51.100.2 and 2001:db8::2, at the other end of a TUN device, is this Python process: DNS server,
-web server, and every packet of TCP."""
+In a private network, the kernel has {theirs}. The host at the other end of a TUN device, {ours}, is
+this Python process: DNS server, web server, and every packet of TCP."""
 _TITLES: Final = {
     LOOK_UP: "The look-up",
     OPENING: "The TCP handshake",
@@ -159,34 +158,42 @@ class _Demo:
         )
 
     async def run(self) -> int:
-        addresses = default_addresses(None, ipv6=True)
         with tunstack.Authority() as authority:
-            own = [address.partition("/")[0] for address in addresses]
-            context = authority.issue([_NAME, *own], alpn=["http/1.1"])
-            handler = over_tls(context, _answer_a_request)
-            environment = {**os.environ, **authority.environment()}
-            async with (
-                tunstack.open_namespace({}) as namespace,
-                namespace.open_host(*addresses, tap=self._seen.append) as host,
-                trio.open_nursery() as nursery,
-            ):
-                await nursery.start(host.serve_tcp, handler, 443)
-                await nursery.start(host.serve_tcp, _answer_after_the_end, _HALF_CLOSE_PORT)
-                self._say(_INTRODUCTION)
-                await self._fetch_a_page(namespace, environment)
-                await settle(host)
-                self._explain_the_page()
-                await self._half_close(namespace)
-                await settle(host)
-                self._head("The half-close")
-                self._say(_HALF_CLOSING)
-                self._draw(self._explained())
-                self._show_times()
-                await self._ask_the_kernel(namespace)
-                nursery.cancel_scope.cancel()
+            async with tunstack.open_namespace({}) as namespace:
+                addresses = default_addresses(sysctl=namespace.sysctl)
+                own = [address.partition("/")[0] for address in addresses]
+                self._introduce(own)
+                context = authority.issue([_NAME, *own], alpn=["http/1.1"])
+                async with (
+                    namespace.open_host(*addresses, tap=self._seen.append) as host,
+                    trio.open_nursery() as nursery,
+                ):
+                    handler = over_tls(context, _answer_a_request)
+                    await nursery.start(host.serve_tcp, handler, 443)
+                    await nursery.start(host.serve_tcp, _answer_after_the_end, _HALF_CLOSE_PORT)
+                    await self._tell(namespace, host, authority.environment())
+                    nursery.cancel_scope.cancel()
         self._head("To go on")
         self._show(_FURTHER.strip())
         return 0
+
+    async def _tell(
+        self, namespace: tunstack.Namespace, host: tunstack.Host, environment: Mapping[str, str]
+    ) -> None:
+        await self._fetch_a_page(namespace, {**os.environ, **environment})
+        await settle(host)
+        self._explain_the_page()
+        await self._half_close(namespace)
+        await settle(host)
+        self._head("The half-close")
+        self._say(_HALF_CLOSING)
+        self._draw(self._explained())
+        self._show_times()
+        await self._ask_the_kernel(namespace)
+
+    def _introduce(self, ours: list[str]) -> None:
+        theirs = [f"{address[:-1]}1" for address in ours]
+        self._say(_INTRODUCTION.format(theirs=" and ".join(theirs), ours=" and ".join(ours)))
 
     async def _fetch_a_page(
         self, namespace: tunstack.Namespace, environment: Mapping[str, str]
