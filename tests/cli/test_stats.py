@@ -212,6 +212,32 @@ def test_the_table_has_a_row_each_in_80_columns(
     assert "".join(line[2:33].strip() for line in lines).count("zone.example.test:80") == 1
 
 
+def test_many_connections_are_folded_to_the_longest_and_the_median(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.pcapng"
+    with PcapngWriter(path) as writer:
+        for number in range(50):
+            exchange = http(port=30_000 + number)
+            for at, packet in enumerate(packets_of(exchange)):
+                writer.write(packet, 1000 + number + at * 0.001 * (1 + number % 10))
+        refused = Exchange(4000)
+        refused.receive(SYN, 0)
+        refused.send(RST | ACK, 0, 1)
+        for packet in packets_of(refused):
+            writer.write(packet, 2000.0)
+    assert main(["stats", str(path)]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    rows = [line.split() for line in lines if line[:2].strip().isdigit()]
+    assert len(rows) == 20
+    assert rows[-1][-1] == "refused"
+    assert {row[-1] for row in rows[:-1]} == {"80.00", "72.00", "64.00", "56.00"}
+    assert "median of all 51" in " ".join(" ".join(line[3:33] for line in lines[-2:]).split())
+    assert lines[-2].split()[-1] == "44.00"
+    assert main(["stats", "--full", str(path)]) == 0
+    assert len(capfd.readouterr().out.splitlines()) == 2 + 51
+
+
 def test_nothing_to_tell_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.pcapng"
     with PcapngWriter(path) as writer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -18,12 +19,16 @@ from tunstack.cli.status import USAGE, output_failure, print_error
 from tunstack.cli.terminal import console, report_left_out
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from tunstack.cli.ladder.timing import Timing
 
 _PHASES: Final = ("look-up", "connect", "TLS", "first octet", "transfer", "total")
 _NOTHING: Final = "-"
+_MOST: Final = 40
+_SHOWN: Final = 20
 
 _EPILOG = """\b
 Examples:
@@ -41,8 +46,9 @@ trace.
 
 @click.command(epilog=_EPILOG)
 @click.argument("file", type=INPUT)
+@click.option("--full", is_flag=True, help="Print every connection, however many there are.")
 @COLOR
-def stats(file: str, color: bool | None) -> int:
+def stats(file: str, full: bool, color: bool | None) -> int:
     """Print where the time of each TCP connection of FILE (pcap or pcapng) went; - is standard
     input."""
     skipped: Counter[str] = Counter()
@@ -58,7 +64,7 @@ def stats(file: str, color: bool | None) -> int:
             raise
         message = f"cannot read {input_title(file)}: {error.strerror}"
     if timings.connections:
-        print_timings(console(color=color), timings)
+        print_timings(console(color=color), timings, full=full)
     elif not message:
         message = f"{input_title(file)} has no TCP connection from its beginning on"
     report_left_out("tunstack stats", skipped)
@@ -75,19 +81,39 @@ def stats(file: str, color: bool | None) -> int:
     return 0
 
 
-def print_timings(page: Console, timings: Timings) -> None:
-    """Print a table of the connections, a row each."""
+def print_timings(page: Console, timings: Timings, *, full: bool = False) -> None:
+    """Print a table of the connections, a row each.
+
+    Of more than 40, the 20 that took longest are shown, and the median of all, unless it is `full`.
+    """
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", width=min(page.width, 100))
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("connection, times in ms", ratio=1, overflow="fold")
     for phase in _PHASES:
         table.add_column(phase, justify="right", max_width=8)
-    for timing in timings.connections:
+    connections, count = timings.connections, len(timings.connections)
+    folded = count > _MOST and not full
+    for timing in _slowest(connections) if folded else connections:
         total = timing.ended or _time(timing.phases[-1])
         cells = [_time(phase) for phase in timing.phases[:-1]]
         style = "red" if timing.ended else "bold"
         table.add_row(str(timing.number), _to(timing), *cells, Text(total, style))
+    if folded:
+        phases = zip(*(timing.phases for timing in connections), strict=True)
+        known = ([time for time in times if time is not None] for times in phases)
+        medians = [_time(median(times) if times else None) for times in known]
+        table.add_row("", f"the {_SHOWN} longest; the median of all {count}", *medians)
     page.print(table)
+
+
+def _slowest(connections: Sequence[Timing]) -> list[Timing]:
+    """Those that took longest, and what failed before them, in their order."""
+
+    def took(timing: Timing) -> tuple[bool, float]:
+        return bool(timing.ended), timing.phases[-1] or 0.0
+
+    chosen = sorted(connections, key=took, reverse=True)[:_SHOWN]
+    return sorted(chosen, key=lambda timing: timing.number)
 
 
 def _to(timing: Timing) -> Text:
