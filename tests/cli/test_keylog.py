@@ -221,7 +221,7 @@ async def test_curl_logs_its_keys_and_the_capture_has_them(
 def test_tshark_shows_the_request_of_a_run_without_further_options(
     to: str, tmp_path: Path, require_tool: Callable[[str], str]
 ) -> None:
-    """Of a pipe as well: our own server logs its keys before it sends what needs them."""
+    """Of a pipe as well, where keys cannot be put before what was read."""
     url, path = "https://peer.test/bytes/7", tmp_path / "x.pcapng"
     output = str(path) if to == "file" else "-"
     command = [sys.executable, "-m", "tunstack", "run", "--keylog", str(tmp_path / "keys")]

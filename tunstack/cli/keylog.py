@@ -1,9 +1,10 @@
 """The TLS keys of a key log (SSLKEYLOGFILE, RFC 9850), for captures.
 
-Wireshark decrypts the packets that are behind the keys in the file. A TLS server writes its keys
-before it sends the packets that need them, and a client after it received them. So keys are written
-to a capture as they appear, before the next packet; and at the end, if the capture is a file, all
-of them once more before its first packet.
+Wireshark decrypts the packets that are behind the keys in the file. A TLS server writes most keys
+before it sends the packets that need them, a client after it received them, and both those of the
+client's data after its Finished, with which Wireshark wants them. So keys are written to a capture
+as they appear, before the next packet. At the end, if the capture is a file, all of them are
+written once more before its first packet; on a pipe, packets are held back for 0.1 s instead.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from tunstack.cli.files import open_output, output_title
 from tunstack.cli.keylog import key_log
 from tunstack.cli.ladder import Ladder, step_from_observation, symbols_for
 from tunstack.cli.ladder.timing import Timings
+from tunstack.cli.parameters import STANDARD
 from tunstack.cli.stats import print_timings
 from tunstack.cli.status import Failure, OutputClosed, print_error
 from tunstack.cli.terminal import console, print_lines, report_left_out
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 _INTERVAL: Final = 0.05
 """Seconds between updates of the ladder."""
+_HELD_SECONDS: Final = 0.1
+"""Seconds that packets on a pipe wait for TLS keys, some of which are logged after Finished."""
+_MOST_HELD: Final = 1000
 _IDLE_INTERVALS: Final = 5
 """Intervals without a packet, after which a folded run is printed."""
 
@@ -80,7 +84,10 @@ class _Capture:
         self._name = name = os.fspath(path)
         self._program = program
         self._keys = key_log()
+        self._held: deque[tuple[float, Observation]] | None = None
         self._file = open_output(name)
+        if self._keys is not None and (name == STANDARD or not os.path.isfile(name)):
+            self._held = deque()
         close_in_children(self._file, redirect_to_devnull)
         try:
             self._writer: PcapngWriter | None = PcapngWriter(self._file)
@@ -91,8 +98,26 @@ class _Capture:
             self.close()
             raise Failure(f"cannot write {output_title(name)}: {error.strerror}") from None
 
+    @property
+    def holds(self) -> bool:
+        """Whether :meth:`release` must be called at intervals."""
+        return self._held is not None
+
     def write(self, seen: Observation) -> None:
         """Append a packet; an error ends the capture, but not the host."""
+        if self._held is None:
+            self._write_now(seen)
+            return
+        self._held.append((trio.current_time(), seen))
+        if len(self._held) > _MOST_HELD:
+            self._write_now(self._held.popleft()[1])
+
+    def release(self, after: float = _HELD_SECONDS) -> None:
+        """Write what was held for so many seconds."""
+        while self._held and self._held[0][0] <= trio.current_time() - after:
+            self._write_now(self._held.popleft()[1])
+
+    def _write_now(self, seen: Observation) -> None:
         if self._writer is None:
             return
         try:
@@ -115,6 +140,7 @@ class _Capture:
         Raises:
             Failure: the keys cannot be written.
         """
+        self.release(after=0.0)
         complete = self._writer is not None
         self.close()
         if complete and self._keys is not None:
@@ -156,13 +182,20 @@ class _Watcher:
         if self._ladder is not None or self._timings is not None:
             self._seen.append(seen)
 
+    @property
+    def _works_at_intervals(self) -> bool:
+        holds = self._capture is not None and self._capture.holds
+        return holds or self._ladder is not None or self._timings is not None
+
     async def draw_continuously(self) -> None:
-        """Print queued packets at regular intervals."""
+        """Print queued packets at regular intervals, and write those held for TLS keys."""
         idle = 0
-        while self._ladder is not None or self._timings is not None:
+        while self._works_at_intervals:
             await trio.sleep(_INTERVAL)
             idle = 0 if self._seen else idle + 1
             self._draw()
+            if self._capture is not None:
+                self._capture.release()
             if idle == _IDLE_INTERVALS and self._ladder is not None:
                 print_lines(self._console, self._ladder.flush())
 
