@@ -93,6 +93,11 @@ class Responder:
         self._faults = names.faults()
         self._cache: dict[tuple[bytes, bool], tuple[bytes, str]] = {}
 
+    @property
+    def cached(self) -> int:
+        """How many replies are in the cache."""
+        return len(self._cache)
+
     def respond(self, query: bytes, *, stream: bool) -> Reply | None:
         """Answer a query; None if it is not to be answered.
 

@@ -56,7 +56,13 @@ def read_master_file(given: str) -> MasterFile:
 
 def _parsed(path: str, origin: str, text: str) -> dns.zone.Zone:
     try:
-        return dns.zone.from_text(text, origin or None, relativize=False, filename=path)
+        zone = dns.zone.from_text(
+            text, origin or None, relativize=False, filename=path, check_origin=False
+        )
+        if zone.origin is None:
+            raise dns.zone.UnknownOrigin
+        zone.check_origin()
+        return zone
     except dns.zone.UnknownOrigin:
         raise ValueError(
             f"{path}: of which zone is it? Begin it with $ORIGIN, or write ORIGIN={path}"
