@@ -50,11 +50,13 @@ def test_http_without_h11_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_dns_without_dnspython_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for public in ("Names", "DnsServer"):
+        monkeypatch.delattr(f"tunstack.{public}")
     for name in [*sys.modules]:
-        if name.partition(".")[0] == "dns" or name.startswith(("tunstack.dns", "tunstack.apps.dns")):
+        if name.partition(".")[0] == "dns" or name.startswith(
+            ("tunstack.dns", "tunstack.apps.dns")
+        ):
             monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr("tunstack.Names", raising=False)
-    monkeypatch.delattr("tunstack.DnsServer", raising=False)
     monkeypatch.setitem(sys.modules, "dns", None)
     with pytest.raises(SetupError, match=r"pip install 'tunstack\[dns\]'"):
         _ = APPS["dns"].handler
