@@ -32,7 +32,8 @@ def test_an_unknown_app_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="gopher") as caught:
         parse_app("gopher:70")
     assert str(caught.value) == (
-        "no app is called 'gopher'; there are echo (7), discard (9), chargen (19), dns (53), http (80)"
+        "no app is called 'gopher'; there are echo (7), discard (9), chargen (19), dns (53),"
+        " http (80)"
     )
 
 
