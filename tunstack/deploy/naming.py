@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import trio
 
@@ -16,7 +16,6 @@ from tunstack.link.plan import parse_place
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
-    from tunstack.deploy.workers.child import Worker
     from tunstack.dns.names import Names
     from tunstack.host.host import Host
     from tunstack.link.plan import AddressLike
@@ -27,6 +26,12 @@ logger = logging.getLogger("tunstack")
 
 _MOST_SERVERS: Final = 3
 """The most name servers that glibc and musl read (MAXNS)."""
+
+
+class HasHost(Protocol):
+    """A worker, as far as names go."""
+
+    host: Host
 
 
 def as_names(names: NamesLike) -> Names:
@@ -78,7 +83,7 @@ async def serving_names(
 
 
 async def serve_with_names(
-    worker: Worker,
+    worker: HasHost,
     *,
     service: Callable[..., Awaitable[object]],
     names: Names,
