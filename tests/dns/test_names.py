@@ -157,3 +157,15 @@ def test_two_files_of_a_zone_are_refused(tmp_path: Path) -> None:
     path = zone_file(tmp_path)
     with pytest.raises(ValueError, match="there is another file of the zone"):
         Names(zones=[path, path])
+
+
+def test_a_record_beside_an_alias_of_a_master_file_is_refused(tmp_path: Path) -> None:
+    path = zone_file(tmp_path, ZONE + "alias CNAME www\n")
+    with pytest.raises(ValueError, match="a name with a CNAME record has no other"):
+        Names({"alias.example.org": "203.0.113.9"}, zones=[path])
+
+
+def test_a_name_may_be_added_to_the_zone_of_a_master_file(tmp_path: Path) -> None:
+    names = Names({"more.example.org": "203.0.113.9"}, zones=[zone_file(tmp_path)])
+    assert names.addresses("more.example.org") == ("203.0.113.9",)
+    assert len([zone for zone in names.zones if zone.origin.to_text() == "example.org."]) == 1
