@@ -456,10 +456,28 @@ async def test_what_is_no_address_of_a_name_server_is_refused() -> None:
             host.use_nameservers("ns")
 
 
-async def test_the_default_name_servers_are_the_neighbours() -> None:
+@pytest.mark.parametrize(
+    ("addresses", "expected"),
+    [
+        (("198.51.100.1/24", "2001:db8::2/64"), ("198.51.100.2", "2001:db8::1")),
+        (("198.51.100.1/24", "198.51.100.2/24"), ("198.51.100.3",)),
+        (("198.51.100.6/31",), ("198.51.100.7",)),
+        (("198.51.100.9/32", "2001:db8::9/128"), ()),
+    ],
+)
+async def test_the_default_name_servers_are_the_neighbours(
+    addresses: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
     left, _ = memory_pair()
-    async with Host(left, ["198.51.100.1/24", "2001:db8::2/64"]) as host:
+    async with Host(left, addresses) as host:
         assert host.resolver is None
         resolver = host.use_nameservers()
-        assert resolver.nameservers == ("198.51.100.2", "2001:db8::1")
+        assert resolver.nameservers == expected
         assert host.resolver is resolver
+
+
+async def test_without_any_name_server_no_name_is_found() -> None:
+    left, _ = memory_pair()
+    async with Host(left, ["198.51.100.9/32"]) as host:
+        with fails(socket.EAI_AGAIN):
+            await host.use_nameservers().getaddrinfo("www.test", 80)

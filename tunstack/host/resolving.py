@@ -1,0 +1,90 @@
+"""Which resolver a host uses, and how it gets one of its own."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from tunstack.host.loop import Loop
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Iterable
+    from ipaddress import IPv4Address, IPv6Address
+
+    from tunstack.dns.names import Names
+    from tunstack.link.base import Link
+    from tunstack.resolver.resolver import Resolver
+    from tunstack.socket.endpoint import Endpoint
+    from tunstack.stack.stack import Stack
+
+    IPAddress: TypeAlias = IPv4Address | IPv6Address
+
+
+class ResolvingLoop(Loop):
+    """A host's loop, and what looks up names for the host."""
+
+    def __init__(self, link: Link, stack: Stack, rng: random.Random) -> None:
+        super().__init__(link, stack)
+        self._rng = rng
+        self._resolver: Resolver | None = None
+
+    @property
+    def resolver(self) -> Resolver | None:
+        """What looks up names on the host's network; None: trio does, on the machine's."""
+        return self._resolver
+
+    def use_nameservers(
+        self,
+        *nameservers: str,
+        names: Names | None = None,
+        port: int = 53,
+        timeout: float = 1.0,
+        rounds: int = 3,
+    ) -> Resolver:
+        """Look up names by DNS over the host itself, from now on.
+
+        So do `Host.open_tcp_stream`, the host's sockets where they are given a name, and within a
+        block of `Host.socket_factory` that begins afterwards `trio.socket.getaddrinfo` and
+        `trio.open_tcp_stream`.
+
+        Args:
+            nameservers: Their addresses; by default the first address that is not ours of each of
+                our networks, which is the kernel's.
+            names: Names that are known without asking; what is in their zones is asked for nowhere.
+                In a namespace with names, hosts know those already.
+            port: Of the name servers.
+            timeout: Seconds to wait for an answer to the first query; twice as many in each round.
+            rounds: How often each name server is asked.
+
+        Raises:
+            ValueError: what is no address.
+            SetupError: dnspython is not installed.
+        """
+        import tunstack.dns  # noqa: F401 # It says what to install.
+        from tunstack.resolver.resolver import Resolver
+
+        self._resolver = Resolver(
+            cast("Endpoint", self),  # A host is one.
+            nameservers or self._neighbours(),
+            rng=self._rng,
+            names=names,
+            port=port,
+            timeout=timeout,
+            rounds=rounds,
+        )
+        return self._resolver
+
+    def _neighbours(self) -> list[str]:
+        """The first address of each network that is not ours."""
+        own = {each.ip for each in self.stack.interfaces}
+        found: dict[str, None] = {}
+        for interface in self.stack.interfaces:
+            addresses = islice(interface.network, int(interface.network.num_addresses > 2), 8)
+            found |= dict.fromkeys(str(each) for each in _first_other(addresses, own))
+        return [*found]
+
+
+def _first_other(addresses: Iterable[IPAddress], own: set[IPAddress]) -> list[IPAddress]:
+    """Return the first of `addresses` that is not ours, if there is one."""
+    return [each for each in addresses if each not in own][:1]
