@@ -13,6 +13,7 @@ import pytest
 import trio
 
 import tunstack
+from tests.dns.load import ADDRESSES, right_answers
 from tunstack.link.resolv_conf import RESOLV_CONF
 
 if TYPE_CHECKING:
@@ -253,3 +254,20 @@ def test_a_body_that_raises_comes_out_as_it_is() -> None:
 
     with pytest.raises(KeyError, match="mine"):
         trio.run(main)
+
+
+async def test_every_query_of_many_is_answered_right() -> None:
+    """`python -m tests.dns.load` asks 20,000."""
+    async with tunstack.open_namespace(names=ADDRESSES) as ns, ns.open_host():
+        with trio.fail_after(60):
+            assert await right_answers(ns, "198.51.100.2", 2000) == 2000
+
+
+async def test_a_flood_of_noise_costs_no_query(named: Namespace) -> None:
+    """The host's queue for datagrams is bounded; what is read is counted, and dropped."""
+    with named.socket(socket.AF_INET, socket.SOCK_DGRAM) as flood:
+        await flood.connect(("198.51.100.2", 53))
+        for number in range(3000):
+            await flood.send(number.to_bytes(2, "big") * (number % 40))
+    found = await said(named, "getent", "ahostsv4", "www.test")
+    assert found[0].split()[0] == "198.51.100.2"

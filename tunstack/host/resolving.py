@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
 from tunstack.host.loop import Loop
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable
-    from ipaddress import IPv4Address, IPv6Address
 
     from tunstack.dns.names import Names
     from tunstack.link.base import Link
     from tunstack.resolver.resolver import Resolver
     from tunstack.socket.endpoint import Endpoint
     from tunstack.stack.stack import Stack
-
-    IPAddress: TypeAlias = IPv4Address | IPv6Address
 
 
 class ResolvingLoop(Loop):
@@ -78,13 +74,11 @@ class ResolvingLoop(Loop):
     def _neighbours(self) -> list[str]:
         """The first address of each network that is not ours."""
         own = {each.ip for each in self.stack.interfaces}
-        found: dict[str, None] = {}
+        found: list[str] = []
         for interface in self.stack.interfaces:
-            addresses = islice(interface.network, int(interface.network.num_addresses > 2), 8)
-            found |= dict.fromkeys(str(each) for each in _first_other(addresses, own))
-        return [*found]
-
-
-def _first_other(addresses: Iterable[IPAddress], own: set[IPAddress]) -> list[IPAddress]:
-    """Return the first of `addresses` that is not ours, if there is one."""
-    return [each for each in addresses if each not in own][:1]
+            start = int(interface.network.num_addresses > 2)
+            few = islice(interface.network, start, 8)
+            other = next((str(each) for each in few if each not in own), None)
+            if other is not None and other not in found:
+                found.append(other)
+        return found
