@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from tunstack.stack.flow import TcpInfo
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
+    from tunstack.stack.profile import Profile
     from tunstack.tcp.config import Config
     from tunstack.tcp.congestion import Acknowledgement, CongestionControl, Cubic, Reno
     from tunstack.tcp.connection.state import State
@@ -104,6 +105,7 @@ __all__ = [
     "Socket",
     "Config",
     "Limits",
+    "Profile",
     "CongestionControl",
     "Acknowledgement",
     "Cubic",
@@ -147,6 +149,7 @@ _MODULES = {
         "dns.names": ("Names",),
         "dns.server": ("DnsServer",),
         "stack.observation": ("Observation",),
+        "stack.profile": ("Profile",),
         "socket": ("Socket",),
         "tcp.config": ("Config",),
         "tcp.congestion": (

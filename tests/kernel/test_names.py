@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dns.message
 import pytest
 import trio
 
@@ -211,6 +212,15 @@ async def test_the_host_itself_knows_the_names() -> None:
             assert [each[4][0] for each in found] == ["2001:db8::1", "198.51.100.1"]
 
 
+async def test_every_address_of_a_whole_network_answers() -> None:
+    async with tunstack.open_namespace(names={}) as ns, ns.open_host("198.51.100.0/24"):
+        assert (await said(ns, "getent", "ahostsv4", "peer.test"))[0].split()[0] == "198.51.100.2"
+        with ns.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, trio.fail_after(5):
+            await sock.connect(("198.51.100.77", 53))
+            await sock.send(dns.message.make_query("peer.test", "A").to_wire())
+            assert dns.message.from_wire(await sock.recv(2000)).answer
+
+
 async def test_workers_serve_the_names_too() -> None:
     from tests.workers.services import echo
 
@@ -218,8 +228,22 @@ async def test_workers_serve_the_names_too() -> None:
         assert (await said(ns, "getent", "hosts", "www.test"))[0].split()[0] == "2001:db8::2"
 
 
-async def test_a_kernel_server_is_asked_by_the_hosts_resolver(ns: Namespace, host: Host) -> None:
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ("198.51.100.2/24", "2001:db8::2/64"),
+        ("198.51.100.0/24", "2001:db8::/64"),
+    ],
+)
+async def test_a_kernel_server_is_asked_by_the_hosts_resolver(
+    addresses: tuple[str, ...],
+) -> None:
     """The server is the same app over the kernel's sockets."""
+    async with tunstack.open_namespace() as ns, ns.open_host(*addresses) as host:
+        await ask_a_kernel_server(ns, host)
+
+
+async def ask_a_kernel_server(ns: Namespace, host: Host) -> None:
     server = tunstack.DnsServer(tunstack.Names(NAMES))
     resolver = host.use_nameservers()
     assert resolver.nameservers == ("198.51.100.1", "2001:db8::1")

@@ -96,14 +96,20 @@ async def _until_signal(main: Callable[[], Awaitable[int]], ignore: Callable[[in
 
 
 async def run_inside(
-    namespace: Namespace, command: tuple[str, ...], host: str, *, stdout: int | None = None
+    namespace: Namespace,
+    command: tuple[str, ...],
+    host: str,
+    host6: str | None = None,
+    *,
+    stdout: int | None = None,
 ) -> int:
-    """Run a command in a namespace, with the other end's address in TUNSTACK_HOST.
+    """Run a command in a namespace, with the other end's addresses in the environment.
 
     Args:
         namespace: Where to run it.
         command: The program and its arguments.
-        host: The other end's address.
+        host: The other end's IPv4 address: TUNSTACK_HOST.
+        host6: Its IPv6 address, if it has one: TUNSTACK_HOST6.
         stdout: The descriptor of its standard output; None for ours.
 
     Returns:
@@ -113,6 +119,9 @@ async def run_inside(
         Failure: it cannot be executed.
     """
     environment = {**os.environ, "TUNSTACK_HOST": host}
+    environment.pop("TUNSTACK_HOST6", None)
+    if host6 is not None:
+        environment["TUNSTACK_HOST6"] = host6
     try:
         result = await namespace.run_process(
             command, stdin=None, stdout=stdout, check=False, env=environment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
@@ -73,12 +74,12 @@ class ResolvingLoop(Loop):
 
     def _neighbours(self) -> list[str]:
         """The first address of each network that is not ours."""
-        own = {each.ip for each in self.stack.interfaces}
+        own = self.stack.addresses.local
         found: list[str] = []
         for interface in self.stack.interfaces:
             start = int(interface.network.num_addresses > 2)
-            few = islice(interface.network, start, 8)
-            other = next((str(each) for each in few if each not in own), None)
+            few = [str(each) for each in islice(interface.network, start, 8)]
+            other = next((each for each in few if ip_address(each).packed not in own), None)
             if other is not None and other not in found:
                 found.append(other)
         return found
