@@ -12,14 +12,15 @@ program sends::
             await ns.run_process(["curl", "http://198.51.100.2/"])
 
 The folders. Each imports only from lines below its own; those joined by ``|`` are independent of
-each other, and host and socket share a layer (import-linter checks it: see pyproject.toml)::
+each other, and resolver is just below host (import-linter checks it: see pyproject.toml)::
 
     cli                     the command line (click, rich)
     bench                   benchmarks: servers, load generators, lossy paths
-    apps                    echo, discard, chargen, http, https, ASGI: over any trio stream
-    plot                    time-sequence diagrams and charts, as SVG
+    apps                    echo, discard, chargen, dns, http, https, ASGI: over any trio stream
+    plot                    time-sequence diagrams, charts and ladders, as SVG
     deploy | simulator      namespaces, workers, certificates | two stacks on a virtual clock
-    host : socket           the trio event loop and the host; trio's sockets over it
+    host : resolver         the trio event loop and the host; DNS over its sockets
+    dns | socket            names and a DNS server | trio's sockets over a host
     stack | path            one TCP/IP endpoint | impairments, bridges, captures
     wire | link             bytes to validated values and back | TUN devices, namespaces, memory
     tcp | udp | ip          RFC 9293 and its companions | RFC 768 | addresses, ICMP, path MTU
@@ -45,6 +46,8 @@ Where a rule stands:
 - UDP: a socket's state and receive queue: ``udp``; ports, demultiplexing and sending:
   :mod:`tunstack.stack.udp_ports`, :mod:`tunstack.stack.datagrams`. Another protocol would be a row
   beside it in the table of protocols in :mod:`tunstack.stack.engine`.
+- Names: :mod:`tunstack.dns` answers, :mod:`tunstack.resolver` asks; how programs in a namespace
+  find them: :mod:`tunstack.link.resolv_conf`.
 - A connection's way to the application: :mod:`tunstack.socket`; its socket options:
   :mod:`tunstack.socket.options`.
 

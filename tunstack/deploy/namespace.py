@@ -12,8 +12,8 @@ import trio
 from tunstack.deploy.addresses import default_addresses, read_sysctl
 from tunstack.deploy.naming import (
     as_names,
+    named_for_commands,
     own_addresses,
-    resolv_conf,
     serve_with_names,
     serving_names,
 )
@@ -228,9 +228,11 @@ class Namespace:
             ways=ways,
             on_message=on_message,
         ) as running:
-            if self.names is not None:
-                self.network.resolv_conf = resolv_conf(addresses)
-            yield running
+            if self.names is None:
+                yield running
+                return
+            with named_for_commands(self.network, addresses):
+                yield running
 
     @asynccontextmanager
     async def open_host(
@@ -262,8 +264,8 @@ class Namespace:
                 yield host
                 return
             async with serving_names(host, self.names, addresses):
-                self.network.resolv_conf = resolv_conf(addresses)
-                yield host
+                with named_for_commands(self.network, addresses):
+                    yield host
 
     def socket(self, *args: Any, **kwargs: Any) -> trio.socket.SocketType:
         """Create a kernel socket in the namespace; arguments as of `trio.socket.socket`."""

@@ -6,19 +6,19 @@ dnspython is imported when there are names, and not before.
 from __future__ import annotations
 
 import logging
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import trio
 
 from tunstack.link.plan import parse_place
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 
-    from tunstack.deploy.workers.child import Worker
     from tunstack.dns.names import Names
     from tunstack.host.host import Host
+    from tunstack.link.netns import NetworkNamespace
     from tunstack.link.plan import AddressLike
 
     NamesLike: TypeAlias = "Names | Mapping[str, str | Iterable[str]]"
@@ -27,6 +27,12 @@ logger = logging.getLogger("tunstack")
 
 _MOST_SERVERS: Final = 3
 """The most name servers that glibc and musl read (MAXNS)."""
+
+
+class HasHost(Protocol):
+    """A worker, as far as names go."""
+
+    host: Host
 
 
 def as_names(names: NamesLike) -> Names:
@@ -45,6 +51,19 @@ def resolv_conf(addresses: Iterable[AddressLike]) -> str:
     """Return the resolv.conf of programs that are to ask these addresses."""
     servers = [f"nameserver {each}\n" for each in own_addresses(addresses)]
     return "# tunstack\n" + "".join(servers[:_MOST_SERVERS]) + "options timeout:2 attempts:2\n"
+
+
+@contextmanager
+def named_for_commands(
+    network: NetworkNamespace, addresses: Iterable[AddressLike]
+) -> Iterator[None]:
+    """Let commands that are started in the block ask these addresses."""
+    before = network.resolv_conf
+    network.resolv_conf = resolv_conf(addresses)
+    try:
+        yield
+    finally:
+        network.resolv_conf = before
 
 
 def own_addresses(addresses: Iterable[AddressLike]) -> list[str]:
@@ -78,7 +97,7 @@ async def serving_names(
 
 
 async def serve_with_names(
-    worker: Worker,
+    worker: HasHost,
     *,
     service: Callable[..., Awaitable[object]],
     names: Names,

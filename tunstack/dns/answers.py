@@ -93,6 +93,11 @@ class Responder:
         self._faults = names.faults()
         self._cache: dict[tuple[bytes, bool], tuple[bytes, str]] = {}
 
+    @property
+    def cached(self) -> int:
+        """How many replies are in the cache."""
+        return len(self._cache)
+
     def respond(self, query: bytes, *, stream: bool) -> Reply | None:
         """Answer a query; None if it is not to be answered.
 
@@ -210,15 +215,15 @@ def _encoded(
     """The octets of a reply, and whether it is truncated."""
     if fault is None or not fault.truncated or stream:
         try:
-            return reply.to_wire(max_size=limit), False
+            return reply.to_wire(max_size=limit, want_shuffle=False), False
         except dns.exception.TooBig:
             pass
         if reply.additional:  # Which may be left out without TC (RFC 2181 section 9).
             reply.additional = []
             try:
-                return reply.to_wire(max_size=limit), False
+                return reply.to_wire(max_size=limit, want_shuffle=False), False
             except dns.exception.TooBig:
                 pass
     reply.answer, reply.authority, reply.additional = [], [], []
     reply.flags |= dns.flags.TC
-    return reply.to_wire(max_size=limit), True
+    return reply.to_wire(max_size=limit, want_shuffle=False), True

@@ -56,7 +56,13 @@ def read_master_file(given: str) -> MasterFile:
 
 def _parsed(path: str, origin: str, text: str) -> dns.zone.Zone:
     try:
-        return dns.zone.from_text(text, origin or None, relativize=False, filename=path)
+        zone = dns.zone.from_text(
+            text, origin or None, relativize=False, filename=path, check_origin=False
+        )
+        if zone.origin is None:
+            raise dns.zone.UnknownOrigin
+        zone.check_origin()
+        return zone
     except dns.zone.UnknownOrigin:
         raise ValueError(
             f"{path}: of which zone is it? Begin it with $ORIGIN, or write ORIGIN={path}"
@@ -83,6 +89,7 @@ class Records:
         self._own = own
         self._zones: dict[dns.name.Name, list[tuple[dns.name.Name, dns.rdataset.Rdataset]]] = {}
         self._from_files: set[dns.name.Name] = set()
+        self._kinds: dict[dns.name.Name, list[dns.rdatatype.RdataType]] = {}
         self._pointers: list[tuple[dns.name.Name, str]] = []
 
     def add_files(self, files: Iterable[MasterFile]) -> None:
@@ -99,6 +106,7 @@ class Records:
             self._zones[zone.origin] = list(zone.iterate_rdatasets())
             self._from_files.add(zone.origin)
             for name, rdataset in self._zones[zone.origin]:
+                self._kinds.setdefault(name, []).append(rdataset.rdtype)
                 if rdataset.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA):
                     records: Iterable[Any] = rdataset
                     self._pointers += [(name, each.address) for each in records]
@@ -126,7 +134,7 @@ class Records:
             if rdataset.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA):
                 record: Any = rdataset[0]
                 self._pointers.append((name, record.address))
-            self._check_alone(name, rdataset, zone)
+            self._check_alone(name, rdataset.rdtype)
             zone.append((name, rdataset))
 
     def _read(self, name: str, value: str) -> dns.rdataset.Rdataset:
@@ -152,16 +160,11 @@ class Records:
                 f" {str(error) or type(error).__name__}"
             ) from None
 
-    def _check_alone(
-        self,
-        name: dns.name.Name,
-        rdataset: dns.rdataset.Rdataset,
-        zone: list[tuple[dns.name.Name, dns.rdataset.Rdataset]],
-    ) -> None:
+    def _check_alone(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> None:
         """A CNAME record is alone at its name (RFC 1034 section 3.6.2)."""
-        kinds = {each.rdtype for owner, each in zone if owner == name} | {rdataset.rdtype}
-        several = sum(owner == name for owner, _ in zone)
-        if dns.rdatatype.CNAME in kinds and (len(kinds) > 1 or several):
+        kinds = self._kinds.setdefault(name, [])
+        kinds.append(rdtype)
+        if dns.rdatatype.CNAME in kinds and len(kinds) > 1:
             raise ValueError(f"{name}: a name with a CNAME record has no other (RFC 1034)")
 
     def zones(self) -> list[Zone]:

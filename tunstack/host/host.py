@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, final, overload
 import trio
 
 from tunstack.host.happy_eyeballs import first_connected, interleaved
-from tunstack.host.loop import Loop
 from tunstack.host.places import parsed_places, profiles_by_network
+from tunstack.host.resolving import ResolvingLoop
 from tunstack.ip.family import FAMILIES
 from tunstack.path.impaired import ImpairedLink
 from tunstack.socket import Socket
@@ -32,11 +32,9 @@ if TYPE_CHECKING:
     from socket import SocketKind
     from types import TracebackType
 
-    from tunstack.dns.names import Names
     from tunstack.ip.address import Interface
     from tunstack.link.base import Link
     from tunstack.link.plan import AddressLike
-    from tunstack.resolver.resolver import Resolver
     from tunstack.stack.flow import TcpInfo
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
@@ -54,7 +52,7 @@ _SOCKET_FLAGS: Final = trio.socket.SOCK_NONBLOCK | trio.socket.SOCK_CLOEXEC
 
 
 @final
-class Host(Loop):
+class Host(ResolvingLoop):
     """A TCP/IP endpoint on a link: an async context manager, within which it runs.
 
     When the block ends, what the application closed has a second to finish its teardown; then all
@@ -116,11 +114,9 @@ class Host(Loop):
         if congestion is not None:
             stack.config = replace(stack.config, congestion=congestion_control(congestion))
         stack.immediate = True
-        super().__init__(link, stack)
+        super().__init__(link, stack, rng)
         if tap is not None:
             stack.set_tap(self._guarded(tap))
-        self._rng = rng
-        self._resolver: Resolver | None = None
         self._failures: list[BaseException] = []
         self._link_raises = False
         self._manager: Any = None
@@ -307,60 +303,6 @@ class Host(Loop):
         """
         with installed(self, others):
             yield
-
-    # Names
-
-    @property
-    def resolver(self) -> Resolver | None:
-        """What looks up names on the host's network; None: trio does, on the machine's."""
-        return self._resolver
-
-    def use_nameservers(
-        self,
-        *nameservers: str,
-        names: Names | None = None,
-        port: int = 53,
-        timeout: float = 1.0,
-        rounds: int = 3,
-    ) -> Resolver:
-        """Look up names by DNS over the host itself, from now on.
-
-        So do :meth:`open_tcp_stream`, the host's sockets where they are given a name, and within a
-        block of :meth:`socket_factory` that begins afterwards `trio.socket.getaddrinfo` and
-        `trio.open_tcp_stream`.
-
-        Args:
-            nameservers: Their addresses; by default the first address that is not ours of each of
-                our networks, which is the kernel's.
-            names: Names that are known without asking; what is in their zones is asked for nowhere.
-                In a namespace with names, hosts know those already.
-            port: Of the name servers.
-            timeout: Seconds to wait for an answer to the first query; twice as many in each round.
-            rounds: How often each name server is asked.
-
-        Raises:
-            ValueError: what is no address.
-            SetupError: dnspython is not installed.
-        """
-        import tunstack.dns  # noqa: F401 # It says what to install.
-        from tunstack.resolver.resolver import Resolver
-
-        self._resolver = Resolver(
-            self,
-            nameservers or self._neighbours(),
-            rng=self._rng,
-            names=names,
-            port=port,
-            timeout=timeout,
-            rounds=rounds,
-        )
-        return self._resolver
-
-    def _neighbours(self) -> list[str]:
-        """The first address of each network that is not ours."""
-        first = [(each.network[1], each.network[2]) for each in self.addresses]
-        own = {each.ip for each in self.addresses}
-        return [str(one if one not in own else other) for one, other in first]
 
     async def open_tcp_stream(
         self,

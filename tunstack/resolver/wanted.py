@@ -58,6 +58,10 @@ def numeric(host: bytes | str | None, wanted: Wanted) -> list[Any] | None:
         socket.gaierror: as getaddrinfo(3).
     """
     flags = wanted.flags | socket.AI_NUMERICHOST
+    if isinstance(host, str):
+        if not host.isascii():
+            return None
+        host = host.encode()  # Of a `str` Python would check the labels.
     try:
         return socket.getaddrinfo(
             host, wanted.port, wanted.family, wanted.type, wanted.proto, flags
