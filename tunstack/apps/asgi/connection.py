@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
 import trio
+from h2.settings import SettingCodes, Settings
 from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
@@ -42,6 +43,9 @@ _EOF_SECONDS: Final = 5.0
 """Seconds for the answer to a peer that has ended its half."""
 _END_SECONDS: Final = 3.0
 """Seconds for the application to notice that a connection has ended."""
+_FIRST_WINDOW: Final = 65535
+_WINDOW: Final = 1 << 20
+"""Octets of a body on their way, of a stream and of all; TCP holds back what is not read."""
 _GOAWAY: Final = struct.Struct("!BHBBIII")
 """The frame (RFC 9113 section 6.8)."""
 _GOAWAY_SECONDS: Final = 1.0
@@ -89,8 +93,10 @@ class Connection:
             logger.warning("HTTP connection ended: %s", _name(error))
 
     async def _serve(self) -> None:
-        self._protocol = self._make_http2() if self._http2 else self._make(H11Protocol)
-        await self._protocol.initiate()
+        if self._http2:
+            await self._switch(b"")
+        else:
+            self._protocol = self._make(H11Protocol)
         try:
             with self._reading:
                 self._reading.deadline = trio.current_time() + self._shared.idle_seconds
@@ -102,6 +108,13 @@ class Connection:
     def _make_http2(self) -> H2Protocol:
         protocol = self._make(H2Protocol)
         protocol.streams = _Streams()
+        protocol.connection.local_settings = Settings(
+            client=False,
+            initial_values={
+                **protocol.connection.local_settings,
+                SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,
+            },
+        )
         self._credit = FrameCredit(trio.current_time())
         return protocol
 
@@ -153,6 +166,8 @@ class Connection:
         self._http2 = True
         self._protocol = protocol = self._make_http2()
         await protocol.initiate(headers, settings)
+        protocol.connection.increment_flow_control_window(_WINDOW - _FIRST_WINDOW)
+        await self._write(protocol.connection.data_to_send())
         if headers is None:  # What was taken for a request was the preface.
             await self._send(Updated(idle=True))
         if data:
