@@ -259,7 +259,7 @@ async def flood(client: trio.abc.SendStream, name: str) -> None:
         for number in range(1, 20_000, 2):
             data = FLOODS[name]
             if name == "reset":
-                data = request(number, b"/stays") + frame(http2.RST_STREAM, bytes(4), stream=number)
+                data = request(number, b"/hears") + frame(http2.RST_STREAM, bytes(4), stream=number)
             await client.send_all(data)
             await trio.lowlevel.checkpoint()
     except (trio.BrokenResourceError, trio.ClosedResourceError):

@@ -108,10 +108,11 @@ class Connection:
     def _make_http2(self) -> H2Protocol:
         protocol = self._make(H2Protocol)
         protocol.streams = _Streams()
+        settings = protocol.connection.local_settings
         protocol.connection.local_settings = Settings(
             client=False,
             initial_values={
-                **protocol.connection.local_settings,
+                **{SettingCodes(code): value for code, value in settings.items()},
                 SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,
             },
         )
