@@ -47,12 +47,13 @@ def over_tls(context: ssl.SSLContext, serve: Callable[[TlsStream], Awaitable[Non
             with trio.fail_after(_HANDSHAKE_SECONDS):
                 await tls.do_handshake()
             await serve(tls)
-        except trio.BrokenResourceError:
-            await _send_alert(stream, outgoing)
-        except trio.TooSlowError:
-            return
+        except (trio.BrokenResourceError, trio.TooSlowError):
+            pass
         else:
-            await _close(tls, stream, outgoing)
+            tls.transport_stream = _StaysOpen(stream)
+            with trio.move_on_after(_CLOSE_SECONDS):
+                await tls.aclose()
+        await _end(stream, outgoing)
 
     return handler
 
@@ -78,29 +79,18 @@ class _OutgoingOf:
         return self._context.wrap_bio(incoming, outgoing, **options)
 
 
-async def _send_alert(stream: trio.abc.Stream, outgoing: _OutgoingOf) -> None:
-    """Send what OpenSSL has left to send, if it has, and end the connection.
+async def _end(stream: trio.abc.Stream, outgoing: _OutgoingOf) -> None:
+    """Send what OpenSSL has left to send, an alert, and end the connection.
 
     A peer that has ended its half without close_notify has most likely closed: an alert about that
     would meet a RST.
     """
-    if outgoing.bio is None or not (alert := outgoing.bio.read()):
-        return
-    if outgoing.incoming is not None and outgoing.incoming.eof:
-        return
-    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-        with trio.move_on_after(_CLOSE_SECONDS):
-            await stream.send_all(alert)
-            await linger(stream)
-
-
-async def _close(tls: TlsStream, stream: trio.abc.Stream, outgoing: _OutgoingOf) -> None:
-    """Send close_notify and end of file; read until the peer ends its half."""
-    tls.transport_stream = _StaysOpen(stream)
-    with trio.move_on_after(_CLOSE_SECONDS):
-        await tls.aclose()
-    await _send_alert(stream, outgoing)
-    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+    alert = b"" if outgoing.bio is None else outgoing.bio.read()
+    at_end = outgoing.incoming is not None and outgoing.incoming.eof
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+        if alert and not at_end:
+            with trio.fail_after(_CLOSE_SECONDS):
+                await stream.send_all(alert)
         await linger(stream)
 
 

@@ -79,11 +79,15 @@ class Identity:
     def context(self, alpn: Sequence[str] = ALPN) -> ssl.SSLContext:
         """Create a server's context: TLS 1.2 and 1.3, and the application protocols `alpn`.
 
+        Sessions are not resumed in TLS 1.3.
+
         With the variable SSLKEYLOGFILE the secrets are appended to that file, as those of
         `ssl.create_default_context` are.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.set_alpn_protocols(list(alpn))
+        # trio holds tickets back until something is sent; an alert without them is not readable.
+        context.num_tickets = 0
         if keylog := os.environ.get("SSLKEYLOGFILE"):
             context.keylog_filename = keylog
         # OpenSSL's function for it takes a file only.

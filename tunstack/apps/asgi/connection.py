@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
 import trio
+from h2.settings import SettingCodes, Settings
 from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
@@ -25,7 +26,7 @@ from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.typing import ConnectionState
 
 from tunstack.apps.asgi.frames import Flood, FrameCredit
-from tunstack.apps.asgi.tasks import Tasks, TooManyTasks
+from tunstack.apps.asgi.tasks import Tasks
 
 if TYPE_CHECKING:
     from hypercorn.events import Event
@@ -42,8 +43,12 @@ _EOF_SECONDS: Final = 5.0
 """Seconds for the answer to a peer that has ended its half."""
 _END_SECONDS: Final = 3.0
 """Seconds for the application to notice that a connection has ended."""
-_GOAWAY: Final = struct.pack("!BHBBIII", 0, 8, 7, 0, 0, (1 << 31) - 1, 0xB)
-"""GOAWAY with ENHANCE_YOUR_CALM (RFC 9113 section 6.8)."""
+_FIRST_WINDOW: Final = 65535
+_WINDOW: Final = 1 << 20
+"""Octets of a body on their way, of a stream and of all; TCP holds back what is not read."""
+_GOAWAY: Final = struct.Struct("!BHBBIII")
+"""The frame (RFC 9113 section 6.8)."""
+_GOAWAY_SECONDS: Final = 1.0
 _INTERNAL_ERROR: Final = 0x2
 
 
@@ -88,19 +93,29 @@ class Connection:
             logger.warning("HTTP connection ended: %s", _name(error))
 
     async def _serve(self) -> None:
-        self._protocol = self._make_http2() if self._http2 else self._make(H11Protocol)
-        await self._protocol.initiate()
+        if self._http2:
+            await self._switch(b"")
+        else:
+            self._protocol = self._make(H11Protocol)
         try:
             with self._reading:
                 self._reading.deadline = trio.current_time() + self._shared.idle_seconds
                 await self._read()
-        except (Flood, TooManyTasks) as error:
-            await self._calm_down(str(error) or "too many requests")
+        except Flood as flood:
+            await self._go_away(flood)
         await self._handle(Closed())
 
     def _make_http2(self) -> H2Protocol:
         protocol = self._make(H2Protocol)
         protocol.streams = _Streams()
+        settings = protocol.connection.local_settings
+        protocol.connection.local_settings = Settings(
+            client=False,
+            initial_values={
+                **{SettingCodes(code): value for code, value in settings.items()},
+                SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,
+            },
+        )
         self._credit = FrameCredit(trio.current_time())
         return protocol
 
@@ -139,6 +154,8 @@ class Connection:
             await self._switch(error.data)
         except H2CProtocolRequiredError as error:
             await self._switch(error.data, error.headers, error.settings)
+        if self._tasks.too_many and not isinstance(event, Closed):
+            raise Flood("too many requests at a time")
 
     async def _switch(
         self,
@@ -150,6 +167,10 @@ class Connection:
         self._http2 = True
         self._protocol = protocol = self._make_http2()
         await protocol.initiate(headers, settings)
+        protocol.connection.increment_flow_control_window(_WINDOW - _FIRST_WINDOW)
+        await self._write(protocol.connection.data_to_send())
+        if headers is None:  # What was taken for a request was the preface.
+            await self._send(Updated(idle=True))
         if data:
             await self._handle(RawData(data))
 
@@ -206,12 +227,15 @@ class Connection:
                 self._protocol.connection.reset_stream(owner.stream_id, _INTERNAL_ERROR)
                 await self._write(self._protocol.connection.data_to_send())
 
-    async def _calm_down(self, why: str) -> None:
+    async def _go_away(self, flood: Flood) -> None:
         self._shared.refused["flood"] += 1
-        logger.info("HTTP connection refused: %s", why)
-        if self._http2:
-            with trio.move_on_after(1):
-                await self._write(_GOAWAY)
+        logger.info("HTTP connection refused: %s", flood)
+        if not self._http2:
+            return
+        frame = _GOAWAY.pack(0, 8, 7, 0, 0, (1 << 31) - 1, flood.code)
+        with trio.move_on_after(_GOAWAY_SECONDS), suppress(trio.BrokenResourceError):
+            async with self._sending:
+                await self._stream.send_all(frame)
 
 
 class _Streams(dict[int, Any]):

@@ -20,6 +20,13 @@ PER_SECOND: Final = 10.0
 MAX_HEADERS: Final = 1 << 16
 """Octets of one header block, compressed, in HEADERS and CONTINUATION together."""
 
+MAX_FRAME: Final = 1 << 14
+"""Octets of a frame's payload, as SETTINGS have it (RFC 9113 section 4.2); h2 finds a longer one
+only when it is there, up to 16 MiB."""
+
+ENHANCE_YOUR_CALM: Final = 0xB
+_FRAME_SIZE_ERROR: Final = 0x6
+
 _PREFACE: Final = len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 _HEADER: Final = 9
 _PER_OCTET: Final = 1 / 512
@@ -42,7 +49,16 @@ _OTHER_COST: Final = 2.0
 
 
 class Flood(Exception):
-    """The credit is used up, or a header block is too long; the text says which."""
+    """The peer sends too much; the text says what.
+
+    Args:
+        text: For the log.
+        code: The error code for GOAWAY (RFC 9113 section 7).
+    """
+
+    def __init__(self, text: str, code: int = ENHANCE_YOUR_CALM) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 @final
@@ -89,6 +105,8 @@ class FrameCredit:
         header = self._header
         length = int.from_bytes(header[:3], "big")
         kind, flags = header[3], header[4]
+        if length > MAX_FRAME:
+            raise Flood(f"a frame of {length} octets", _FRAME_SIZE_ERROR)
         self._skip = length
         self._header = bytearray()
         self.credit -= _COSTS.get(kind, _OTHER_COST) - (

@@ -37,7 +37,7 @@ async def lifespan(app: Application, name: str) -> AsyncIterator[dict[str, Any]]
         with trio.move_on_after(_STARTUP_SECONDS):
             await life.started.wait()
         if not life.started.is_set():
-            nursery.cancel_scope.cancel()
+            life.scope.cancel()
             life.failure = f"it does not start within {_STARTUP_SECONDS:.0f} s"
         if life.failure is None:
             try:
@@ -45,14 +45,14 @@ async def lifespan(app: Application, name: str) -> AsyncIterator[dict[str, Any]]
             finally:
                 with trio.move_on_after(_SHUTDOWN_SECONDS, shield=True):
                     await life.shut_down()
-        nursery.cancel_scope.cancel()
+        life.scope.cancel()
     if life.failure is not None:
         raise SetupError(f"the application {name} failed to start: {life.failure}")
 
 
 @final
 class _Life:
-    """One run of the protocol."""
+    """One run of the protocol, which goes on when what is around it is cancelled."""
 
     def __init__(self, app: Application) -> None:
         self._app = app
@@ -61,6 +61,7 @@ class _Life:
         self.state: dict[str, Any] = {}
         self.started, self._ended = trio.Event(), trio.Event()
         self.failure: str | None = None
+        self.scope = trio.CancelScope(shield=True)
 
     async def run(self) -> None:
         """Run the application with the scope ``lifespan``."""
@@ -70,7 +71,8 @@ class _Life:
             "state": self.state,
         }
         try:
-            await self._app(scope, self._receive.receive, self._hear)
+            with self.scope:
+                await self._app(scope, self._receive.receive, self._hear)
         except Exception as error:
             if self.started.is_set() and self.failure is None:
                 logger.exception("the application raised at its end")

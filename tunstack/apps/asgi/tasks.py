@@ -30,10 +30,6 @@ application has not noticed yet, count."""
 _DISCONNECTED: Final = {"type": "http.disconnect"}
 
 
-class TooManyTasks(Exception):
-    """The application has more requests of this connection in hand than it may."""
-
-
 @final
 class Inbox:
     """The events of one request, for the application to receive.
@@ -78,12 +74,16 @@ class Tasks:
     Args:
         nursery: Where they run.
         abandon: Called, if the application raises in the middle of a response, with what sends it.
+
+    Attributes:
+        too_many: Whether a request was not run, because the application has `MAX_TASKS` in hand.
     """
 
     def __init__(self, nursery: trio.Nursery, abandon: Callable[[Send], Awaitable[None]]) -> None:
         self._nursery = nursery
         self._abandon = abandon
         self._running = 0
+        self.too_many = False
         self._none = trio.Event()
 
     async def wait_ended(self) -> None:
@@ -99,14 +99,12 @@ class Tasks:
     async def spawn_app(
         self, app: AppWrapper, config: Config, scope: Scope, send: Send
     ) -> Callable[[Any], Awaitable[None]]:
-        """Run the application for one request; returns what puts the request's events.
-
-        Raises:
-            TooManyTasks: the application has too many in hand.
-        """
-        if self._running >= MAX_TASKS:
-            raise TooManyTasks
+        """Run the application for one request; returns what puts the request's events."""
         inbox = Inbox(config.max_app_queue_size)
+        if self._running >= MAX_TASKS:
+            self.too_many = True
+            inbox.close()
+            return inbox.put
         self._running += 1
         self._nursery.start_soon(self._run, app, scope, inbox, send)
         await trio.lowlevel.checkpoint()
