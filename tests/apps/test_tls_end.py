@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import memory_stream_pair
 
-from tests.cli.spoken import contexts
+from tests.cli.spoken import new_contexts
 from tunstack.apps.tls import over_tls
 
 
@@ -22,7 +22,7 @@ async def test_no_alert_follows_an_end_of_file_without_close_notify(
     newest: ssl.TLSVersion, autojump_clock: trio.testing.MockClock
 ) -> None:
     """The peer has closed, as curl does, and the alert about it would meet a RST."""
-    client_context, server_context = contexts()
+    client_context, server_context = new_contexts()
     client_context.maximum_version = newest
     raw, far = memory_stream_pair()
 

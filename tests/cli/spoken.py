@@ -30,12 +30,13 @@ def authority() -> trustme.CA:
 
 
 @cache
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Of a client that trusts the authority, and of the server peer.test."""
+def _contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Those of :func:`tls_talk`, which changes them."""
     return new_contexts()
 
 
 def new_contexts(name: str = "peer.test") -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Of a client that trusts the authority, and of the server of that name."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority().issue_cert(name, f"www.{name}").configure_cert(server)
     client = ssl.create_default_context()
@@ -56,7 +57,7 @@ def tls_talk(
 
     `keylog` is for the client's keys (0) or the server's (1), and the file.
     """
-    client_context, server_context = both = contexts() if keylog is None else new_contexts()
+    client_context, server_context = both = _contexts() if keylog is None else new_contexts()
     if keylog is not None:
         both[keylog[0]].keylog_filename = keylog[1]
     for context in both:

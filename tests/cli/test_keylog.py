@@ -14,7 +14,7 @@ import pytest
 import trio
 
 import tunstack
-from tests.cli.spoken import CLIENT, Talk, authority, contexts, tls_talk
+from tests.cli.spoken import CLIENT, Talk, authority, new_contexts, tls_talk
 from tunstack.cli import main
 from tunstack.cli.keylog import KeyLog, key_log
 from tunstack.cli.status import Failure
@@ -190,7 +190,7 @@ async def test_curl_logs_its_keys_and_the_capture_has_them(
 ) -> None:
     path, keys, bundle = tmp_path / "x.pcapng", tmp_path / "keys", tmp_path / "ca.pem"
     authority().cert_pem.write_to_path(bundle)
-    context = contexts()[1]
+    context = new_contexts()[1]
     monkeypatch.setenv("SSLKEYLOGFILE", str(keys))
 
     async def answer(stream: trio.SocketStream) -> None:
