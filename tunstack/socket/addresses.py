@@ -17,6 +17,7 @@ import errno
 import operator
 import os
 import socket as stdlib_socket
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -25,6 +26,8 @@ import trio
 from tunstack.ip.address import text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tunstack.ip.datagram import Address
 
 AddressFormat: TypeAlias = Any
@@ -75,6 +78,17 @@ def resolved_now(
     kind = stdlib_socket.SOCK_STREAM
     found = stdlib_socket.getaddrinfo(host, port, family, kind, flags=flags)
     return _packed(str(found[0][4][0])), port
+
+
+@contextmanager
+def mapped_is_invalid() -> Iterator[None]:
+    """As Linux: an IPv4 address is EINVAL to bind, where it is ENETUNREACH to connect to."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENETUNREACH:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL)) from None
+        raise
 
 
 def _lookup_flags(family: int, *, v6only: bool) -> int:
@@ -160,6 +174,7 @@ def printed(address: tuple[Any, ...]) -> str:
 
 __all__ = [
     "AddressFormat",
+    "mapped_is_invalid",
     "parsed",
     "printed",
     "resolved",

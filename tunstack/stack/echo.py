@@ -71,6 +71,9 @@ class Pinger:
         reuse: Whether its identifier may be another's, too (SO_REUSEADDR); so it is at first.
         ttl: Of requests; None for the host's.
         tos: Of requests.
+        receive_ttl: Whether the application wants each reply's TTL (IP_RECVTTL).
+        receive_shut_down: Whether SHUT_RD was called.
+        send_shut_down: Whether SHUT_WR was called.
         changed: Called when there is something to receive.
     """
 
@@ -87,14 +90,17 @@ class Pinger:
         self.reuse = True
         self.ttl: int | None = None
         self.tos = 0
+        self.receive_ttl = False
+        self.receive_shut_down = False
+        self.send_shut_down = False
         self.changed = changed
         self.sent: OrderedDict[tuple[Address, int], None] = OrderedDict()
         """Destination and sequence number of the latest requests."""
 
     @property
     def readable(self) -> bool:
-        """Whether there is a reply or an error."""
-        return bool(self.replies) or self.error is not None
+        """Whether receiving would return at once: a reply, an error, or after SHUT_RD."""
+        return bool(self.replies) or self.error is not None or self.receive_shut_down
 
     def take_error(self) -> OSError | None:
         """Return what there is to tell, and forget it."""
