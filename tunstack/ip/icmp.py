@@ -7,13 +7,13 @@ is answered.
 from __future__ import annotations
 
 import errno
-import os
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tunstack.ip.address import is_broadcast, is_martian_source, is_multicast
 from tunstack.ip.datagram import ICMP, Address, Buffer, Datagram
+from tunstack.ip.errors import os_error
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -234,7 +234,7 @@ def as_os_error(message: IcmpMessage) -> OSError | None:
         number = errno.EPROTO
     else:
         return None
-    return OSError(number, os.strerror(number))
+    return os_error(number)
 
 
 def is_hard(message: IcmpMessage) -> bool:

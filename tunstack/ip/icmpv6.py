@@ -8,9 +8,9 @@ no link-layer addresses, and the routes are the host's own.
 from __future__ import annotations
 
 import errno
-import os
 from typing import TYPE_CHECKING, Final
 
+from tunstack.ip.errors import os_error
 from tunstack.ip.icmp import IcmpMessage
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def as_os_error(message: IcmpMessage) -> OSError | None:
         number = _UNREACHABLE[message.code]
     else:
         number = _NUMBERS.get(message.type, errno.EPROTO)
-    return OSError(number, os.strerror(number))
+    return os_error(number)
 
 
 def is_hard(message: IcmpMessage) -> bool:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tunstack.ip.datagram import Address
     from tunstack.socket.addresses import AddressFormat
     from tunstack.socket.endpoint import Endpoint
-    from tunstack.stack.datagrams import Route
+    from tunstack.stack.udp_route import Route
     from tunstack.udp.receive_queue import Received
 
 # As plain numbers: operations on Python's flags are slow.

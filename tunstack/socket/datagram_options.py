@@ -88,7 +88,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tunstack.socket.endpoint import Endpoint
-    from tunstack.stack.datagrams import Route
+    from tunstack.stack.udp_route import Route
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 

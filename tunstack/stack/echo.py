@@ -8,11 +8,11 @@ the ICMP message on.
 from __future__ import annotations
 
 import errno
-import os
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from tunstack.ip.address import is_broadcast
+from tunstack.ip.errors import os_error
 from tunstack.ip.family import family_of
 from tunstack.ip.icmp import IcmpMessage, Quote
 from tunstack.ip.icmp_rules import RULES
@@ -136,9 +136,9 @@ class Echoes:
             OSError: EINVAL, it has one; EADDRNOTAVAIL; EADDRINUSE.
         """
         if pinger.identifier:
-            raise _os_error(errno.EINVAL)
+            raise os_error(errno.EINVAL)
         if local is not None and local not in self._addresses.local:
-            raise _os_error(errno.EADDRNOTAVAIL)
+            raise os_error(errno.EADDRNOTAVAIL)
         self._take_identifier(pinger, identifier)
         pinger.local = local
 
@@ -159,22 +159,22 @@ class Echoes:
         """
         rules = RULES[pinger.family.address_size]
         if len(data) > 0xFFFF:
-            raise _os_error(errno.EMSGSIZE)
+            raise os_error(errno.EMSGSIZE)
         if len(data) < _HEADER or data[0] != rules.ECHO_REQUEST or data[1]:
-            raise _os_error(errno.EINVAL)
+            raise os_error(errno.EINVAL)
         if remote is None:
             if pinger.remote is None:
-                raise _os_error(errno.EDESTADDRREQ)
+                raise os_error(errno.EDESTADDRREQ)
             remote = pinger.remote[0]
         error = pinger.take_error()
         if error is not None:
             raise error
         if is_broadcast(remote, self._addresses.broadcasts):
-            raise _os_error(errno.EACCES)
+            raise os_error(errno.EACCES)
         if not pinger.identifier:
             self._take_identifier(pinger, 0)
         if len(data) > _LONGEST[len(remote)]:
-            raise _os_error(errno.EMSGSIZE)
+            raise os_error(errno.EMSGSIZE)
         self._request(pinger, data, remote, now)
         return len(data)
 
@@ -228,10 +228,10 @@ class Echoes:
                 if identifier not in self._pingers:
                     break
             else:
-                raise _os_error(errno.EADDRINUSE)
+                raise os_error(errno.EADDRINUSE)
         sharing = self._pingers.setdefault(identifier, [])
         if not all(other.reuse and pinger.reuse for other in sharing):
-            raise _os_error(errno.EADDRINUSE)
+            raise os_error(errno.EADDRINUSE)
         pinger.identifier = identifier
         sharing.append(pinger)
 
@@ -282,7 +282,3 @@ class Echoes:
             pinger.error = error
             pinger.changed()
         return True
-
-
-def _os_error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))

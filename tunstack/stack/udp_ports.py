@@ -6,11 +6,11 @@ The rules are Linux's (udp_lib_lport_inuse, udp4_lib_lookup2).
 from __future__ import annotations
 
 import errno
-import os
 from typing import TYPE_CHECKING, Final, TypeVar
 from zlib import crc32
 
 from tunstack.ip.demux import EPHEMERAL_PORTS
+from tunstack.ip.errors import os_error
 
 if TYPE_CHECKING:
     from tunstack.ip.datagram import Address
@@ -82,7 +82,7 @@ class UdpPorts:
         if port == 0:
             port = self._free_port(sock, local)
         elif self._is_refused(sock, local, port):
-            raise _error(errno.EADDRINUSE)
+            raise os_error(errno.EADDRINUSE)
         sock.local, sock.port = local, port
         self._ports.setdefault(port, []).append(sock)
         self._mark(port, 1)
@@ -144,7 +144,7 @@ class UdpPorts:
             port = EPHEMERAL_PORTS[(first + number) % count]
             if not self._is_refused(sock, local, port):
                 return port
-        raise _error(errno.EADDRINUSE)
+        raise os_error(errno.EADDRINUSE)
 
     def _mark(self, port: int, taken: int) -> None:
         if port in EPHEMERAL_PORTS:
@@ -171,7 +171,3 @@ def _overlap(one: Address | None, other: Address | None) -> bool:
     if one is None or other is None or one == other:
         return True
     return len(one) == len(other) and not (any(one) and any(other))
-
-
-def _error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))
