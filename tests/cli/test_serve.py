@@ -360,7 +360,7 @@ async def test_connect_has_a_status_for_each_failure(namespace: tunstack.Namespa
         "a mistake": (
             2,
             b"",
-            "tunstack connect: no-such-host.invalid: not an IPv4 address, nor the name of one\n",
+            "tunstack connect: no-such-host.invalid: neither an address nor the name of one\n",
         ),
     }
 

@@ -183,8 +183,14 @@ class Echoes:
         rest = pinger.identifier << 16 | sequence
         message = IcmpMessage(data[0], 0, rest, bytes(data[_HEADER:]))
         source = pinger.local or self._addresses.source_for(remote)
-        ttl = pinger.ttl or self._configs.ttl(source)
-        datagram = icmp_datagram(source, remote, message, ttl=ttl, tos=pinger.tos)
+        datagram = icmp_datagram(
+            source,
+            remote,
+            message,
+            ttl=pinger.ttl or self._configs.ttl(source),
+            tos=pinger.tos,
+            flow_label=self._output.label_of(source, remote),
+        )
         mtu = self._paths.mtus.get(remote)
         # As Linux: what fits in a packet is not to be fragmented on its way.
         datagram.dont_fragment = pinger.family.header + len(data) <= mtu

@@ -15,7 +15,7 @@ from tunstack.ip.demux import FourTuple
 from tunstack.ip.family import FAMILIES, IPV4, IPV6
 from tunstack.ip.flow_label import FlowLabels
 from tunstack.ip.options import fault
-from tunstack.ip.ratelimit import PeerRateLimit
+from tunstack.ip.ratelimit import ErrorRateLimit
 from tunstack.stack.addresses import Addresses
 from tunstack.stack.configs import Configs
 from tunstack.stack.context import Context
@@ -144,7 +144,7 @@ class Engine(Transmission):
             configs.check(family)
         super().__init__(context, predict=predict)
         self.mtu = mtu
-        limit = PeerRateLimit(context.limits.icmp_errors, secret)
+        limit = ErrorRateLimit(context.limits.icmp_errors, secret)
         self._configs = configs
         self.paths = Paths(mtu, context, limit, rng=rng, offload=offload)
         self.datagrams = Datagrams(

@@ -176,6 +176,10 @@ class Output:
             return 0
         return self.labels.label(name.packed)
 
+    def label_of(self, src: Address, dst: Address) -> int:
+        """Return the flow label of datagrams without ports, as ICMP's; 0 for IPv4."""
+        return 0 if len(src) == IPV4.address_size else self.labels.label(src + dst)
+
     def emit(
         self,
         dst: Address,
