@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import random
 import socket
 import time
@@ -20,6 +19,7 @@ from tunstack.host.happy_eyeballs import first_connected, interleaved
 from tunstack.host.loop import Loop
 from tunstack.host.opening import bound, connected, family_of, guarded
 from tunstack.host.places import parsed_places, profiles_by_network
+from tunstack.ip.errors import os_error
 from tunstack.ip.family import FAMILIES
 from tunstack.path.impaired import ImpairedLink
 from tunstack.socket.factory import installed
@@ -278,9 +278,9 @@ class Host(Loop):
     def check_speaks(self, family: int, type: int, proto: int) -> None:
         """Raise the errors of :meth:`socket` for what the host does not support."""
         if not self.has_family(family):
-            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+            raise os_error(errno.EAFNOSUPPORT)
         if (family, type & ~_SOCKET_FLAGS, proto) not in KINDS:
-            raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
+            raise os_error(errno.EPROTONOSUPPORT)
 
     @contextmanager
     def socket_factory(self, *, others: Literal["refuse", "kernel"] = "refuse") -> Iterator[None]:
@@ -357,7 +357,7 @@ class Host(Loop):
             found = [(each[0], each[4]) for each in looked_up]
         suited = [each for each in found if self.has_family(each[0]) and family in (0, each[0])]
         if not suited:
-            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+            raise os_error(errno.EAFNOSUPPORT)
         return suited
 
     async def _addresses_to_bind(self, host: str | None, port: int) -> list[tuple[int, str]]:

@@ -247,7 +247,7 @@ _UNREACHABLE: Final[tuple[int, ...]] = (
 
 
 _HARD: Final[frozenset[int]] = frozenset({2, 3, 4, 6, 7, 8, 9, 10, 13, 14, 15})
-"""Codes of Destination Unreachable that end things, where others are reported (the same table).
+"""Codes of Destination Unreachable that are fatal in Linux (the same table).
 
 Fragmentation Needed is one of them for a datagram socket that discovers path MTUs, as all do here.
 """

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import errno
 import operator
-import os
 import socket as stdlib_socket
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import trio
 
 from tunstack.ip.address import text
+from tunstack.ip.errors import os_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +87,7 @@ def mapped_is_invalid() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno == errno.ENETUNREACH:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL)) from None
+            raise os_error(errno.EINVAL) from None
         raise
 
 
@@ -136,7 +136,7 @@ def _parsed_ipv6(address: AddressFormat, *, v6only: bool) -> tuple[Address, int]
         except ValueError:
             return None
         if len(found) == 4 and v6only:
-            raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+            raise os_error(errno.ENETUNREACH)
         return found, port
     return None
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, final
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 
+from tunstack.ip.errors import os_error
 from tunstack.socket.addresses import printed, sockaddr, wildcard
 from tunstack.socket.ancillary import (
     Control,
@@ -21,7 +22,6 @@ from tunstack.socket.ancillary import (
 )
 from tunstack.socket.datagram_base import DatagramBase
 from tunstack.socket.datagram_options import DatagramState, get_option, set_option
-from tunstack.socket.state import os_error
 from tunstack.socket.waiter import Waiter
 from tunstack.udp.receive_queue import OVERHEAD
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 import trio
 
+from tunstack.ip.errors import os_error
 from tunstack.socket.addresses import mapped_is_invalid, resolved, resolved_now, sockaddr
 from tunstack.socket.descriptors import next_descriptor
 from tunstack.socket.host_socket import HostSocket, scatter
-from tunstack.socket.state import os_error
 from tunstack.socket.stdlib import StdlibSocket
 from tunstack.socket.waiter import Waiter
 

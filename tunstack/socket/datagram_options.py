@@ -81,7 +81,7 @@ from socket import (
 )
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from tunstack.socket.state import os_error
+from tunstack.ip.errors import os_error
 from tunstack.udp.sock import PMTUDISC_OMIT, UdpSock
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ _INT: Final = struct.Struct("i")
 
 
 class DatagramState:
-    """What a UDP socket is made of, for its parts.
+    """The state of a UDP socket, shared by its parts.
 
     Attributes:
         endpoint: The host.
@@ -316,4 +316,4 @@ OPTIONS: Final[dict[tuple[int, int], tuple[Get, Set | None]]] = {
     (IPPROTO_UDP, UDP_SEGMENT): _number("segment_size", 0, 0xFFFF),
     (IPPROTO_UDP, UDP_GRO): _switch("gro"),
 }
-"""How each option is read, and how it is set; None: it is read only."""
+"""Getter and setter of each option; None: it is read only."""

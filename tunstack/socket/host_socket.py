@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
 
-from tunstack.socket.state import os_error
+from tunstack.ip.errors import os_error
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, final
 import trio
 
 from tunstack.ip.address import text
+from tunstack.ip.errors import os_error
 from tunstack.ip.family import FAMILIES
 from tunstack.socket.addresses import mapped_is_invalid, sockaddr
 from tunstack.socket.ancillary import fitted
 from tunstack.socket.datagram_base import DatagramBase
 from tunstack.socket.ping_options import IP_TTL, get_option, set_option
-from tunstack.socket.state import os_error
 from tunstack.stack.echo import Pinger
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 ===================  ==============================================================================
 SO_DOMAIN, SO_TYPE,  read only
 SO_PROTOCOL
-SO_ERROR             read only: the error that waits to be told. Reading it forgets it
+SO_ERROR             read only: the pending error; reading it clears it
 SO_RCVBUF            octets, not doubled as Linux's are
 SO_REUSEADDR         whether another socket may have the same identifier; on at first, as on Linux:
                      the latest one receives the replies
@@ -36,6 +36,7 @@ from socket import (
 )
 from typing import TYPE_CHECKING, Final
 
+from tunstack.ip.errors import os_error
 from tunstack.socket.datagram_options import (
     DEFAULT_TTL,
     IP_RECVERR,
@@ -45,7 +46,6 @@ from tunstack.socket.datagram_options import (
     option_value,
 )
 from tunstack.socket.options import LARGEST_BUFFER, SMALLEST_BUFFER
-from tunstack.socket.state import os_error
 
 if TYPE_CHECKING:
     from tunstack.socket.datagram_options import Buffer

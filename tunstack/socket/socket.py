@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import trio
 
+from tunstack.ip.errors import os_error
 from tunstack.socket import transfer
 from tunstack.socket.addresses import (
     mapped_is_invalid,
@@ -21,7 +22,7 @@ from tunstack.socket.addresses import (
 from tunstack.socket.descriptors import next_descriptor
 from tunstack.socket.notices import Notices
 from tunstack.socket.options import get_option, set_option
-from tunstack.socket.state import SocketState, os_error
+from tunstack.socket.state import SocketState
 from tunstack.socket.stdlib import StdlibSocket
 from tunstack.socket.surface import Surface
 from tunstack.stack.flow import Flow

@@ -8,8 +8,8 @@ from abc import abstractmethod
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from tunstack.ip.errors import os_error
 from tunstack.socket.host_socket import HostSocket, scatter
-from tunstack.socket.state import os_error
 from tunstack.socket.tcp_options import MSG_FASTOPEN
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""UDP in and out: sockets find their datagrams, and send (RFC 768, RFC 1122 section 4.1)."""
+"""UDP in and out: demultiplexing, ICMP errors, sending (RFC 768, RFC 1122 section 4.1)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tunstack.udp.receive_queue import Received
 
 COUNTERS: Final[tuple[str, ...]] = ("udp_received", "udp_sent", "udp_errors")
-"""Names in the statistics: datagrams to sockets, from them, and ICMP errors told to them."""
+"""Counters: datagrams delivered to sockets, sent by them, ICMP errors reported to them."""
 
 MOST_SEGMENTS: Final = 128
 """Datagrams that one call may send (UDP_SEGMENT): Linux's UDP_MAX_SEGMENTS."""
@@ -35,7 +35,7 @@ _SMALL: Final = 2048
 
 
 class Datagrams:
-    """The UDP of a stack.
+    """The UDP layer of a stack.
 
     Attributes:
         ports: The sockets, by port.
@@ -79,7 +79,7 @@ class Datagrams:
         self._output.observe_in(frame, now, "accepted")
 
     def lean_arrives(self, fields: lean.Fields, frame: Buffer, now: float, *, looped: bool) -> bool:
-        """Process a datagram with a lean header; returns False if no socket is there for it.
+        """Process a datagram that the fast reader has read; returns False if no socket matches.
 
         Raises `Discard` for one that no socket gets.
         """
@@ -135,7 +135,7 @@ class Datagrams:
         return received
 
     def leave_unread(self) -> None:
-        """Count nothing as unread, and nothing more until an application has read again."""
+        """Reset `unread`; sockets count again after their application has read."""
         if self.unread:
             self.unread = 0
             for sock in self._sockets:
@@ -207,7 +207,7 @@ class Datagrams:
         self._sockets.add(sock)
 
     def end_all(self, number: int) -> None:
-        """Have every socket raise an error: the link is gone."""
+        """Set the pending error of every socket: the link is gone."""
         for sock in self._sockets:
             sock.error = number
             if sock.changed is not None:
@@ -351,9 +351,9 @@ class Datagrams:
     def send(
         self, sock: UdpSock, route: Route, data: Buffer, now: float, segment_size: int = 0
     ) -> None:
-        """Send a datagram, or with `segment_size` several of so many octets of data each.
+        """Send a datagram, or several of `segment_size` octets of data each (UDP_SEGMENT).
 
-        It is in `Output.packets` then.
+        They are appended to `Output.packets`.
 
         Raises:
             OSError: The pending error; EPIPE after shutdown; EMSGSIZE, it is too long, or must not

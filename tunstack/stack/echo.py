@@ -32,7 +32,7 @@ RECEIVE_BUFFER: Final = 212_992
 _OVERHEAD: Final = 256
 """Octets of memory of a reply beside its data."""
 _REMEMBERED: Final = 256
-"""The latest requests of a socket about which an error is believed (RFC 5927)."""
+"""The latest requests of a socket for which ICMP errors are accepted (RFC 5927)."""
 _HEADER: Final = 8
 _LONGEST: Final[dict[int, int]] = {4: 0xFFFF - 20, 16: 0xFFFF}
 """Octets of a message, by octets of an address: IPv4's total length counts its header as well."""
@@ -55,7 +55,7 @@ class Reply(NamedTuple):
 
 @final
 class Pinger:
-    """What a ping socket is.
+    """A ping socket below the socket API.
 
     Attributes:
         family: Its family.
@@ -65,7 +65,7 @@ class Pinger:
         replies: What was received.
         held: Octets of memory that the replies take.
         receive_buffer: The most of them.
-        error: What is told once, by the next call.
+        error: The pending error, raised by the next call.
         wants_errors: Whether every ICMP error is told (IP_RECVERR); else only those that Linux
             calls fatal, and only if it is connected.
         reuse: Whether its identifier may be another's, too (SO_REUSEADDR); so it is at first.
@@ -103,7 +103,7 @@ class Pinger:
         return bool(self.replies) or self.error is not None or self.receive_shut_down
 
     def take_error(self) -> OSError | None:
-        """Return what there is to tell, and forget it."""
+        """Return and clear the pending error (SO_ERROR); None for none."""
         error, self.error = self.error, None
         return error
 
@@ -113,7 +113,7 @@ class Echoes:
     """All ping sockets of a stack, by identifier."""
 
     def __init__(self, context: Context, paths: Paths, rng: Random) -> None:
-        """Make it, and have `paths` tell it of replies and errors."""
+        """Register with `paths` for echo replies and ICMP errors."""
         self._addresses = context.addresses
         self._configs = context.configs
         self._output = context.output
@@ -130,7 +130,7 @@ class Echoes:
     # Calls of sockets
 
     def bind(self, pinger: Pinger, local: Address | None, identifier: int) -> None:
-        """Take an identifier, any that is free if it is 0.
+        """Bind `pinger` to an address and an identifier; 0 for any that is free.
 
         Raises:
             OSError: EINVAL, it has one; EADDRNOTAVAIL; EADDRINUSE.
@@ -200,7 +200,7 @@ class Echoes:
         self._output.send_datagram(datagram, now, mtu=mtu)
 
     def receive(self, pinger: Pinger, *, peek: bool = False) -> Reply | None:
-        """Take the first reply; None if there is none.
+        """Remove and return the first reply; None if there is none.
 
         Raises:
             OSError: an ICMP error that came; told once.
@@ -255,7 +255,7 @@ class Echoes:
         return None
 
     def _reply_arrives(self, datagram: Datagram, message: IcmpMessage) -> bool:
-        """Put a reply in the queue of its socket; False if there is none."""
+        """Append a reply to the queue of its socket; returns False if there is none."""
         pinger = self._find(message.identifier, datagram.dst)
         if pinger is None:
             return False
@@ -271,7 +271,7 @@ class Echoes:
     def _error_arrives(
         self, quote: Quote, error: OSError | None, message: IcmpMessage, now: float
     ) -> bool:
-        """Tell the socket whose request is quoted; False if there is none."""
+        """Report an error to the socket whose request it quotes; returns False if there is none."""
         rules = RULES[len(quote.src)]
         octets = quote.octets
         if octets[0] != rules.ECHO_REQUEST or octets[1]:

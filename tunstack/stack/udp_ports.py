@@ -1,4 +1,4 @@
-"""The UDP ports of a host: which sockets share one, and which of them a datagram is for.
+"""UDP ports: sharing (SO_REUSEADDR, SO_REUSEPORT) and demultiplexing.
 
 The rules are Linux's (udp_lib_lport_inuse, udp4_lib_lookup2).
 """
@@ -89,7 +89,7 @@ class UdpPorts:
         self._enter(sock)
 
     def connect(self, sock: UdpSock, local: Address, remote: Address, port: int) -> None:
-        """Have `sock`, which has a port, receive from `remote` and `port` alone, at `local`."""
+        """Connect `sock`, which has a port: it receives from `remote` and `port` alone."""
         self._leave(sock)
         sock.local, sock.remote, sock.remote_port = local, remote, port
         self._enter(sock)
