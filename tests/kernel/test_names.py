@@ -89,7 +89,7 @@ async def test_commands_read_a_resolv_conf_that_points_to_the_host(named: Namesp
         "# tunstack",
         "nameserver 198.51.100.2",
         "nameserver 2001:db8::2",
-        "search .",
+        "search test",
         "options timeout:2 attempts:2",
     ]
     assert content(RESOLV_CONF) == before
@@ -144,9 +144,13 @@ async def test_the_machines_domain_is_not_searched() -> None:
         ns.open_host(tap=lambda seen: packets.append(bytes(seen.packet))),
     ):
         assert await said(ns, "unshare", "--uts", *look) == ["True"]
-    asked = [each for each in packets if b"\x06nosuch\x04test" in each]
+    asked = [each for each in packets if b"\x06nosuch\x04test\0" in each]
     assert len(asked) == 4  # For A and AAAA, and the replies.
-    assert not [each for each in asked if b"\x07example" in each]
+    assert not [each for each in packets if b"\x07example" in each]
+
+
+async def test_a_name_without_a_dot_is_one_of_test(named: Namespace) -> None:
+    assert (await said(named, "getent", "ahostsv4", "www"))[0].split()[0] == "198.51.100.2"
 
 
 async def test_glibc_asks_over_tcp_for_what_is_truncated(named: Namespace) -> None:

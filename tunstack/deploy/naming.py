@@ -50,11 +50,11 @@ def as_names(names: NamesLike) -> Names:
 def resolv_conf(addresses: Iterable[AddressLike]) -> str:
     """Return the resolv.conf of programs that are to ask these addresses.
 
-    They ask for names as they are: without ``search`` glibc takes the machine's domain, and asks
-    for a name that does not exist within that as well.
+    They search the domain ``test``, so that ``peer`` is ``peer.test``. Without ``search`` glibc
+    would take the machine's own domain.
     """
     servers = [f"nameserver {each}\n" for each in own_addresses(addresses)][:_MOST_SERVERS]
-    return "".join(["# tunstack\n", *servers, "search .\n", "options timeout:2 attempts:2\n"])
+    return "".join(["# tunstack\n", *servers, "search test\n", "options timeout:2 attempts:2\n"])
 
 
 @contextmanager
