@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.ip.node import BOTH, UNREACHABLE, V4, V6, Ends, Node, message_of
+from tests.ip.node import BOTH, V4, V6, Ends, Node, message_of
 from tests.wire.packets import ipv6_packet, options_header, routing_header
 from tunstack.ip import icmp, icmpv6
 from tunstack.ip.datagram import ICMPV6, TCP, UDP, Datagram
 from tunstack.ip.icmp import IcmpMessage
 from tunstack.tcp.segment import ACK, RST, SYN, Segment
 from tunstack.udp.sock import UdpSock
-from tunstack.wire import decode_datagram, decode_segment, encode_icmp, encode_segment, encode_udp
+from tunstack.wire import decode_datagram, decode_segment, encode_icmp, encode_segment
 from tunstack.wire.extensions import DESTINATION, ROUTING
 
 if TYPE_CHECKING:
@@ -41,19 +41,6 @@ def test_a_packet_for_us_is_accepted_whatever_its_hops(ends: Ends, hops: int) ->
     node = Node()
     packet = decode_datagram(b"".join(encode_icmp(ends.peer, ends.ours, request(ends))))
     assert message_of(node.datagram(packet, ttl=hops)).type == ends.reply
-
-
-@pytest.mark.rfc("1122:3.2.2-4")
-@both
-def test_an_error_has_type_of_service_0(ends: Ends) -> None:
-    """Whatever that of the datagram is that it is about."""
-    node = Node()
-    [sent] = node.datagram(Datagram(ends.peer, ends.ours, UNKNOWN, b"12345678", tos=EF))
-    assert sent.tos == 0
-    assert message_of([sent]).quoted is not None
-    header = encode_udp(ends.peer, ends.ours, 9, 9, b"")
-    [sent] = node.datagram(Datagram(ends.peer, ends.ours, UDP, header, tos=EF))
-    assert (sent.tos, message_of([sent]).type) == (0, UNREACHABLE[ends])
 
 
 @pytest.mark.rfc("1122:3.2.2.2-1")

@@ -73,7 +73,7 @@ def test_headers_come_in_any_order_and_number() -> None:
     )
 
 
-@pytest.mark.rfc("8200:4", "8200:4-2")
+@pytest.mark.rfc("8200:4", "8200:4-2", "7045:2.2")
 def test_hop_by_hop_options_elsewhere_are_an_unknown_protocol() -> None:
     for first, headers in (
         (HOP_BY_HOP, options_header(HOP_BY_HOP)),
