@@ -12,7 +12,7 @@ made-with := $(or $(file <$(STAMP)),$(file <$(DEMO_STAMP)))
 PYTHON ?= $(or $(firstword $(made-with)),python3)
 
 # The programs that the tests run.
-TOOLS := ab curl ip iperf3 nmap nsenter nstat ping setpriv socat ss tracepath traceroute tshark unshare wrk
+TOOLS := ab curl dig host ip iperf3 musl-gcc nmap node nsenter nstat ping setpriv socat ss tracepath traceroute tshark unshare wrk
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test conformance snapshot soak flood bench bench-loss instructions profile lint format clean

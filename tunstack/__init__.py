@@ -12,14 +12,15 @@ program sends::
             await ns.run_process(["curl", "http://198.51.100.2/"])
 
 The folders. Each imports only from lines below its own; those joined by ``|`` are independent of
-each other, and host and socket share a layer (import-linter checks it: see pyproject.toml)::
+each other, and resolver is just below host (import-linter checks it: see pyproject.toml)::
 
     cli                     the command line (click, rich)
     bench                   benchmarks: servers, load generators, lossy paths
-    apps                    echo, discard, chargen, http: over any trio stream
+    apps                    echo, discard, chargen, dns, http: over any trio stream
     plot                    time-sequence diagrams and charts, as SVG
     deploy | simulator      namespaces, bridges, workers | two stacks on a virtual clock
-    host : socket           the trio event loop and the host; trio's sockets over it
+    host : resolver         the trio event loop and the host; DNS over its sockets
+    dns | socket            names and a DNS server | trio's sockets over a host
     stack | path            one TCP/IP endpoint | impairments, bridges, captures
     wire | link             bytes to validated values and back | TUN devices, namespaces, memory
     tcp | udp | ip          RFC 9293 and its companions | RFC 768 | addresses, fragments, ICMP
@@ -47,6 +48,8 @@ Where a rule stands:
   :mod:`tunstack.stack.paths`; ping sockets: :mod:`tunstack.stack.echo`; fragments in:
   :mod:`tunstack.stack.reassembly`. Another protocol would be a row
   beside it in the table of protocols in :mod:`tunstack.stack.engine`.
+- Names: :mod:`tunstack.dns` answers, :mod:`tunstack.resolver` asks; how programs in a namespace
+  find them: :mod:`tunstack.link.resolv_conf`.
 - Sockets of applications: :mod:`tunstack.socket`; their options:
   :mod:`tunstack.socket.options`, :mod:`~tunstack.socket.datagram_options` (UDP) and
   :mod:`~tunstack.socket.ping_options`.
@@ -73,6 +76,8 @@ if TYPE_CHECKING:
     from tunstack.deploy.workers.child import Worker
     from tunstack.deploy.workers.opening import open_workers
     from tunstack.deploy.workers.parent import Workers
+    from tunstack.dns.names import Names
+    from tunstack.dns.server import DnsServer
     from tunstack.host.host import Host
     from tunstack.link.base import Link
     from tunstack.link.errors import SetupError
@@ -98,6 +103,8 @@ __all__ = [
     "open_workers",
     "Workers",
     "Worker",
+    "Names",
+    "DnsServer",
     "Socket",
     "Config",
     "Limits",
@@ -142,6 +149,8 @@ _MODULES = {
             "open_host",
             "open_namespace",
         ),
+        "dns.names": ("Names",),
+        "dns.server": ("DnsServer",),
         "stack.observation": ("Observation",),
         "stack.profile": ("Profile",),
         "socket": ("Socket",),

@@ -1,4 +1,4 @@
-"""The services of ``tunstack serve`` and ``tunstack run``: echo, discard, chargen, http.
+"""The services of ``tunstack serve`` and ``tunstack run``: echo, discard, chargen, dns, http.
 
 Each is a module with an ``async def handler(stream)`` for any `trio.abc.Stream`: of a tunstack
 host, of a kernel socket, `trio.SSLStream`, `trio.testing.memory_stream_pair`. Those that serve UDP
@@ -20,12 +20,15 @@ All handlers
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
+
+if TYPE_CHECKING:
+    from tunstack.dns.names import Names
 
 __all__ = ["APPS", "App", "DatagramHandler", "Handler", "parse_app"]
 
@@ -41,11 +44,13 @@ class App:
         name: Its name on the command line, and its module in this package.
         port: Its well-known port.
         summary: One line for ``--help``.
+        names: What the app dns serves; None for ``peer.test`` at the default addresses.
     """
 
     name: str
     port: int
     summary: str
+    names: Names | None = None
 
     @property
     def handler(self) -> Handler:
@@ -54,15 +59,22 @@ class App:
         Raises:
             tunstack.SetupError: a package that the app needs is not installed.
         """
-        handler: Handler = import_module(f"{__name__}.{self.name}").handler
+        handler: Handler = self._module().handler
         return handler
 
     @property
     def datagram_handler(self) -> DatagramHandler | None:
         """What serves its datagrams; None if it has none. Imports the app's module."""
-        module = import_module(f"{__name__}.{self.name}")
-        handler: DatagramHandler | None = getattr(module, "datagram_handler", None)
+        handler: DatagramHandler | None = getattr(self._module(), "datagram_handler", None)
         return handler
+
+    def with_names(self, names: Names) -> App:
+        """Return the app as it serves these names; another than dns as it is."""
+        return replace(self, names=names) if self.name == "dns" else self
+
+    def _module(self) -> Any:
+        module = import_module(f"{__name__}.{self.name}")
+        return module if self.names is None else module.serving(self.names)
 
 
 APPS: Final[Mapping[str, App]] = MappingProxyType(
@@ -72,6 +84,7 @@ APPS: Final[Mapping[str, App]] = MappingProxyType(
             App("echo", 7, "sends back what it receives (RFC 862)"),
             App("discard", 9, "discards what it receives (RFC 863)"),
             App("chargen", 19, "sends lines of characters until you close (RFC 864)"),
+            App("dns", 53, "answers what --name and --zone say, over UDP too (RFC 1035)"),
             App("http", 80, "/, /bytes/N, and PUT or POST to /sha256 (HTTP/1.1)"),
         )
     }

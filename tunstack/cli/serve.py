@@ -14,8 +14,10 @@ from tunstack.cli.options import (
     WORKERS,
     check_workers,
     host_options,
+    names_options,
     network_options,
     read_apps,
+    read_names,
     stdout_beside,
 )
 from tunstack.cli.reporting import Report, Reported
@@ -23,8 +25,10 @@ from tunstack.cli.running import execute
 from tunstack.cli.status import Failure, OutputClosed
 from tunstack.cli.watching import watching
 from tunstack.cli.worker_service import serve_apps
+from tunstack.deploy.naming import own_addresses
 
 if TYPE_CHECKING:
+    from tunstack.dns.names import Names
     from tunstack.path.impair import Impairments
 
 
@@ -53,7 +57,7 @@ Examples:
 Apps:
 {chr(10).join(f"  {app.name:<7} {app.port:>2}  {app.summary}" for app in APPS.values())}
 
-Echo, discard and chargen are served over UDP as well.
+Echo, discard, chargen and dns are served over UDP as well.
 
 It serves until a signal ends it, and then exits with 130 (SIGINT) or 143 (SIGTERM); with 2 when it
 could not start.
@@ -62,11 +66,15 @@ could not start.
 
 @click.command(epilog=_EPILOG)
 @click.argument("apps", callback=read_apps, nargs=-1, required=True, metavar="APP[:PORT]...")
+@names_options
 @network_options
 @host_options
 @WORKERS
 def serve(
     apps: _Apps,
+    names: tuple[str, ...],
+    zones: tuple[str, ...],
+    faults: tuple[str, ...],
     addresses: tuple[str, ...],
     kernel_addresses: tuple[str, ...],
     device_name: str | None,
@@ -85,6 +93,8 @@ def serve(
     on standard error with --pcap -.
     """
     check_workers(workers, pcap=pcap, trace=trace)
+    if names or zones or faults or any(app.name == "dns" for app, _ in apps):
+        apps = _with_names(apps, read_names(names, zones, faults, own_addresses(addresses)))
     device: _Device = {
         "name": device_name,
         "peer": kernel_addresses or None,
@@ -109,6 +119,17 @@ def serve(
         return 0
 
     return execute("tunstack serve", main)
+
+
+def _with_names(apps: _Apps, names: Names) -> _Apps:
+    """Let the app that serves names serve these.
+
+    Raises:
+        click.UsageError: there is none.
+    """
+    if all(app.name != "dns" for app, _ in apps):
+        raise click.UsageError("--name, --zone and --name-fault are for the app dns")
+    return tuple((app.with_names(names), port) for app, port in apps)
 
 
 async def _in_this_process(

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, final, overload
 import trio
 
 from tunstack.host.happy_eyeballs import first_connected, interleaved
-from tunstack.host.loop import Loop
 from tunstack.host.opening import bound, connected, family_of, guarded
 from tunstack.host.places import parsed_places, profiles_by_network
+from tunstack.host.resolving import ResolvingLoop
 from tunstack.ip.errors import os_error
 from tunstack.ip.family import FAMILIES
 from tunstack.path.impaired import ImpairedLink
@@ -53,7 +53,7 @@ _SOCKET_FLAGS: Final = trio.socket.SOCK_NONBLOCK | trio.socket.SOCK_CLOEXEC
 
 
 @final
-class Host(Loop):
+class Host(ResolvingLoop):
     """A TCP/IP endpoint on a link: an async context manager, within which it runs.
 
     When the block ends, what the application closed has a second to finish its teardown; then all
@@ -115,7 +115,7 @@ class Host(Loop):
         if congestion is not None:
             stack.config = replace(stack.config, congestion=congestion_control(congestion))
         stack.immediate = True
-        super().__init__(link, stack)
+        super().__init__(link, stack, rng)
         if tap is not None:
             stack.set_tap(self._guarded(tap))
         self._failures: list[BaseException] = []
@@ -289,8 +289,9 @@ class Host(Loop):
         So any library that uses trio talks through it, unchanged: what it makes with
         `trio.socket.socket`, and what it makes with `socket.socket` and hands to
         `trio.socket.from_stdlib_socket`. UNIX and netlink sockets and the like, and what already
-        has a descriptor, are the kernel's. So are names that want a look-up, and what is done in
-        threads that are not trio's; see :mod:`tunstack.socket.factory`.
+        has a descriptor, are the kernel's. So is what is done in threads that are not trio's; and
+        names that want a look-up, unless :meth:`use_nameservers` was called before. See
+        :mod:`tunstack.socket.factory`.
 
         Args:
             others: What to do for internet families and types that the host does not support
@@ -315,8 +316,9 @@ class Host(Loop):
         """Connect to `host` and `port`; the counterpart of `trio.open_tcp_stream`.
 
         Args:
-            host: An address, or a name for trio's resolver. Of several addresses each is tried,
-                beside the one before when that has taken 0.25 s (RFC 8305).
+            host: An address, or a name for the host's resolver, or else trio's. Of several
+                addresses each is tried, beside the one before when that has taken 0.25 s (RFC
+                8305).
             port: From 1 to 65535.
             local_address: Which of our addresses to connect from; by default the one that RFC 6724
                 prefers.
@@ -353,7 +355,9 @@ class Host(Loop):
             found: list[tuple[int, tuple[Any, ...]]] = [(family_of(host), (host, port))]
         except ValueError:
             kind = trio.socket.SOCK_STREAM
-            looked_up = await trio.socket.getaddrinfo(host, port, family, kind)
+            by = self._resolver
+            look_up = trio.socket.getaddrinfo if by is None else by.getaddrinfo
+            looked_up = await look_up(host, port, family, kind)
             found = [(each[0], each[4]) for each in looked_up]
         suited = [each for each in found if self.has_family(each[0]) and family in (0, each[0])]
         if not suited:

@@ -48,9 +48,13 @@ def wildcard(family: int) -> Address:
 
 
 async def resolved(
-    address: AddressFormat, family: int = _AF_INET, *, v6only: bool = False
+    address: AddressFormat,
+    family: int = _AF_INET,
+    *,
+    v6only: bool = False,
+    resolver: trio.abc.HostnameResolver | None = None,
 ) -> tuple[Address, int]:
-    """Return the address and port; a name is looked up by trio.
+    """Return the address and port; a name is looked up by the resolver, or by trio.
 
     Raises:
         OSError: `socket.gaierror`; ENETUNREACH for IPv4 and `v6only`.
@@ -62,7 +66,8 @@ async def resolved(
     host, port = address[:2]
     flags = _lookup_flags(family, v6only=v6only)
     kind = stdlib_socket.SOCK_STREAM
-    found = await trio.socket.getaddrinfo(host, port, family, kind, flags=flags)
+    look_up = trio.socket.getaddrinfo if resolver is None else resolver.getaddrinfo
+    found = await look_up(host, port, family, kind, flags=flags)
     return _packed(str(found[0][4][0])), port
 
 

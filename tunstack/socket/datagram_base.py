@@ -145,7 +145,8 @@ class DatagramBase(HostSocket):
         return sockaddr(*peer, self._family)
 
     async def _resolved(self, address: AddressFormat) -> tuple[Address, int]:
-        found = await resolved(address, self._family, v6only=self._v6only)
+        resolver = self._endpoint.resolver
+        found = await resolved(address, self._family, v6only=self._v6only, resolver=resolver)
         self._check_open()
         return found
 

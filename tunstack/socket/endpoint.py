@@ -24,10 +24,14 @@ class Endpoint(Protocol):
     Attributes:
         stack: The endpoint, sans-IO.
         ended: Whether it has ended.
+        resolver: What looks up names for its sockets; None for trio's.
     """
 
     stack: Stack
     ended: bool
+
+    @property
+    def resolver(self) -> trio.abc.HostnameResolver | None: ...  # noqa: D102
 
     def check_link(self) -> None:
         """Raise OSError (ENETDOWN) if the host has ended or its device is gone."""

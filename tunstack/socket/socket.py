@@ -139,7 +139,12 @@ class Socket(Surface):
 
     async def _resolved_to_bind(self, address: AddressFormat) -> tuple[Address, int]:
         with mapped_is_invalid():
-            return await resolved(address, self._state.family, v6only=self._state.v6only)
+            return await self._resolved(address)
+
+    async def _resolved(self, address: AddressFormat) -> tuple[Address, int]:
+        state = self._state
+        resolver = state.endpoint.resolver
+        return await resolved(address, state.family, v6only=state.v6only, resolver=resolver)
 
     def _check_unnamed(self) -> None:
         if self._state.bound is not None or self._state.flow is not None:
@@ -213,7 +218,7 @@ class Socket(Surface):
 
     async def _begin(self, address: AddressFormat, *, early: bool) -> Flow:
         self._state.check_open()
-        remote, port = await resolved(address, self._state.family, v6only=self._state.v6only)
+        remote, port = await self._resolved(address)
         self._state.check_open()
         if self._state.connecting:
             raise os_error(errno.EALREADY)
