@@ -23,7 +23,7 @@ each other, and resolver is just below host (import-linter checks it: see pyproj
     dns | socket            names and a DNS server | trio's sockets over a host
     stack | path            one TCP/IP endpoint | impairments, bridges, captures
     wire | link             bytes to validated values and back | TUN devices, namespaces, memory
-    tcp | udp | ip          RFC 9293 and its companions | RFC 768 | addresses, ICMP, path MTU
+    tcp | udp | ip          RFC 9293 and its companions | RFC 768 | addresses, fragments, ICMP
 
 ``tcp``, ``udp``, ``ip``, ``wire`` and ``stack`` are sans-IO: time, randomness and packets are
 arguments.
@@ -44,12 +44,15 @@ Where a rule stands:
   :mod:`tunstack.wire.extensions`. What differs between the families, as a value for each:
   :mod:`tunstack.ip.family`.
 - UDP: a socket's state and receive queue: ``udp``; ports, demultiplexing and sending:
-  :mod:`tunstack.stack.udp_ports`, :mod:`tunstack.stack.datagrams`. Another protocol would be a row
+  :mod:`tunstack.stack.udp_ports`, :mod:`tunstack.stack.datagrams`. ICMP in and out:
+  :mod:`tunstack.stack.paths`; ping sockets: :mod:`tunstack.stack.echo`; fragments in:
+  :mod:`tunstack.stack.reassembly`. Another protocol would be a row
   beside it in the table of protocols in :mod:`tunstack.stack.engine`.
 - Names: :mod:`tunstack.dns` answers, :mod:`tunstack.resolver` asks; how programs in a namespace
   find them: :mod:`tunstack.link.resolv_conf`.
-- A connection's way to the application: :mod:`tunstack.socket`; its socket options:
-  :mod:`tunstack.socket.options`.
+- Sockets of applications: :mod:`tunstack.socket`; their options:
+  :mod:`tunstack.socket.options`, :mod:`~tunstack.socket.datagram_options` (UDP) and
+  :mod:`~tunstack.socket.ping_options`.
 
 Choices:
 

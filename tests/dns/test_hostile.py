@@ -15,6 +15,7 @@ from tests.dns.messages import asked, query, responder
 
 HEADER = struct.Struct("!HHHHHH")
 QUESTION = b"\3www\4test\0" + struct.pack("!HH", 1, 1)
+RECORD = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + bytes(4)
 OPT = b"\0" + struct.pack("!HHIH", 41, 1232, 0, 0)
 
 
@@ -28,7 +29,9 @@ BAD = {
     "no question": message(b"", counts=(0, 0, 0, 0)),
     "two questions": message(QUESTION * 2, counts=(2, 0, 0, 0)),
     "65535 questions": message(counts=(65535, 0, 0, 0)),
-    "an answer": message(QUESTION + QUESTION + bytes(6), counts=(1, 1, 0, 0)),
+    "an answer": message(QUESTION + RECORD, counts=(1, 1, 0, 0)),
+    "an authority": message(QUESTION + RECORD, counts=(1, 0, 1, 0)),
+    "a hundred additional records": message(QUESTION + RECORD * 100, counts=(1, 0, 0, 100)),
     "65535 answers that are not there": message(counts=(1, 65535, 0, 0)),
     "authorities": message(counts=(1, 0, 65535, 0)),
     "additional records that are not there": message(counts=(1, 0, 0, 4)),

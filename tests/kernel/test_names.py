@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,7 @@ async def test_commands_read_a_resolv_conf_that_points_to_the_host(named: Namesp
         "# tunstack",
         "nameserver 198.51.100.2",
         "nameserver 2001:db8::2",
+        "search test",
         "options timeout:2 attempts:2",
     ]
     assert content(RESOLV_CONF) == before
@@ -122,6 +124,33 @@ async def test_glibc_finds_names_and_addresses(named: Namespace) -> None:
     assert {("198.51.100.2", "STREAM"), ("2001:db8::2", "STREAM")} <= found
     assert (await said(named, "getent", "hosts", "198.51.100.1"))[0].split()[1] == "kernel.test"
     assert await said(named, "getent", "ahosts", "nosuch.test") == []
+
+
+LOOK_IN_A_DOMAIN = """
+import socket
+socket.sethostname("box.example.com")
+try:
+    print(socket.getaddrinfo("nosuch.test", 80))
+except socket.gaierror as error:
+    print(error.errno == socket.EAI_NONAME)
+"""
+
+
+async def test_the_machines_domain_is_not_searched() -> None:
+    packets: list[bytes] = []
+    look = [sys.executable, "-c", LOOK_IN_A_DOMAIN]
+    async with (
+        tunstack.open_namespace(names={}) as ns,
+        ns.open_host(tap=lambda seen: packets.append(bytes(seen.packet))),
+    ):
+        assert await said(ns, "unshare", "--uts", *look) == ["True"]
+    asked = [each for each in packets if b"\x06nosuch\x04test\0" in each]
+    assert len(asked) == 4  # For A and AAAA, and the replies.
+    assert not [each for each in packets if b"\x07example" in each]
+
+
+async def test_a_name_without_a_dot_is_one_of_test(named: Namespace) -> None:
+    assert (await said(named, "getent", "ahostsv4", "www"))[0].split()[0] == "198.51.100.2"
 
 
 async def test_glibc_asks_over_tcp_for_what_is_truncated(named: Namespace) -> None:

@@ -48,9 +48,13 @@ def as_names(names: NamesLike) -> Names:
 
 
 def resolv_conf(addresses: Iterable[AddressLike]) -> str:
-    """Return the resolv.conf of programs that are to ask these addresses."""
-    servers = [f"nameserver {each}\n" for each in own_addresses(addresses)]
-    return "# tunstack\n" + "".join(servers[:_MOST_SERVERS]) + "options timeout:2 attempts:2\n"
+    """Return the resolv.conf of programs that are to ask these addresses.
+
+    They search the domain ``test``, so that ``peer`` is ``peer.test``. Without ``search`` glibc
+    would take the machine's own domain.
+    """
+    servers = [f"nameserver {each}\n" for each in own_addresses(addresses)][:_MOST_SERVERS]
+    return "".join(["# tunstack\n", *servers, "search test\n", "options timeout:2 attempts:2\n"])
 
 
 @contextmanager

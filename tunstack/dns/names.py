@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Values: TypeAlias = "str | Iterable[str]"
 
 _TTL: Final = 60
+_ANY: Final = ("198.51.100.2",)
+"""An address in place of one that is not known yet."""
 
 
 class _Source(NamedTuple):
@@ -93,7 +95,10 @@ class Names:
     @cached_property
     def zones(self) -> Zones:
         """The zones, for a server."""
-        records = Records(self._source.ttl, self._source.own)
+        return self._zones(self._source.own)
+
+    def _zones(self, own: tuple[str, ...]) -> Zones:
+        records = Records(self._source.ttl, own)
         records.add_files(self._source.files)
         given = {name.rstrip(".").lower() for name in self._source.given}
         for name in (PEER, f"*.{PEER}"):
@@ -110,12 +115,14 @@ class Names:
     def names(self) -> tuple[str, ...]:
         """All names with addresses, without the dot at their end, wildcards among them.
 
-        CNAME records are names of hosts too.
+        CNAME records are names of hosts too; and so are those of the host itself, also where its
+        addresses are not known yet.
         """
+        zones = self.zones if self._source.own else self._zones(_ANY)
         wanted = {dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.CNAME}
         return tuple(
             name.to_text(omit_final_dot=True)
-            for zone in self.zones
+            for zone in zones
             for name, node in zone.nodes.items()
             if wanted & node.keys()
         )

@@ -15,16 +15,19 @@ from __future__ import annotations
 
 import errno
 import operator
-import os
 import socket as stdlib_socket
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
 from tunstack.ip.address import text
+from tunstack.ip.errors import os_error
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tunstack.ip.datagram import Address
 
 AddressFormat: TypeAlias = Any
@@ -82,6 +85,17 @@ def resolved_now(
     return _packed(str(found[0][4][0])), port
 
 
+@contextmanager
+def mapped_is_invalid() -> Iterator[None]:
+    """As Linux: an IPv4 address is EINVAL to bind, where it is ENETUNREACH to connect to."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENETUNREACH:
+            raise os_error(errno.EINVAL) from None
+        raise
+
+
 def _lookup_flags(family: int, *, v6only: bool) -> int:
     """As trio's sockets: a name with IPv4 addresses alone serves a dual-stack socket too."""
     return stdlib_socket.AI_V4MAPPED if family == _AF_INET6 and not v6only else 0
@@ -127,7 +141,7 @@ def _parsed_ipv6(address: AddressFormat, *, v6only: bool) -> tuple[Address, int]
         except ValueError:
             return None
         if len(found) == 4 and v6only:
-            raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+            raise os_error(errno.ENETUNREACH)
         return found, port
     return None
 
@@ -165,6 +179,7 @@ def printed(address: tuple[Any, ...]) -> str:
 
 __all__ = [
     "AddressFormat",
+    "mapped_is_invalid",
     "parsed",
     "printed",
     "resolved",

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     import trio
 
     from tunstack.ip.datagram import Buffer
-    from tunstack.stack.datagrams import Route
     from tunstack.stack.flow import Flow
     from tunstack.stack.stack import Stack
+    from tunstack.stack.udp_route import Route
     from tunstack.udp.sock import UdpSock
 
 
