@@ -12,8 +12,8 @@ made-with := $(or $(file <$(STAMP)),$(file <$(DEMO_STAMP)))
 PYTHON ?= $(or $(firstword $(made-with)),python3)
 
 # The programs that the tests run.
-TOOLS := ab curl h2load ip iperf3 nmap node nsenter nstat openssl ping setpriv socat ss tshark unshare \
-	wget wrk
+TOOLS := ab curl h2load ip iperf3 nmap node nsenter nstat openssl ping setpriv socat ss tracepath \
+	traceroute tshark unshare wget wrk
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test conformance snapshot soak flood bench bench-loss instructions profile lint format clean
@@ -42,7 +42,7 @@ flood: $(STAMP) ## flood a web server with 100,000 spoofed SYNs, and measure its
 	@.ci/system-tools ab
 	@$(BIN)/python -m tests.attack.flood $(ARGS)
 
-soak: $(STAMP) ## random runs of the simulator: ARGS="--runs 10000", ARGS="--seed 7"
+soak: $(STAMP) ## random runs of the simulator, of each family and kind: ARGS="--runs 10000", ARGS="--seed 7 --kind udp"
 	$(BIN)/python -m tests.simulator.soak $(ARGS)
 
 bench-loss: $(STAMP) ## goodput across lossy and fast paths, compared with the kernel's: ARGS="--quick --plot loss.svg"

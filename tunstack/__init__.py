@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from tunstack.stack.flow import TcpInfo
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
+    from tunstack.stack.profile import Profile
     from tunstack.tcp.config import Config
     from tunstack.tcp.congestion import Acknowledgement, CongestionControl, Cubic, Reno
     from tunstack.tcp.connection.state import State
@@ -98,6 +99,7 @@ __all__ = [
     "Socket",
     "Config",
     "Limits",
+    "Profile",
     "CongestionControl",
     "Acknowledgement",
     "Cubic",
@@ -141,6 +143,7 @@ _MODULES = {
             "open_namespace",
         ),
         "stack.observation": ("Observation",),
+        "stack.profile": ("Profile",),
         "socket": ("Socket",),
         "tcp.config": ("Config",),
         "tcp.congestion": (

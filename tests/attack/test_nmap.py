@@ -42,7 +42,8 @@ async def test_nmap_wishes_good_luck(
     assert prediction is not None, report
     assert int(prediction[1]) >= 250
     assert "IP ID Sequence Generation: All zeros" in report
-    clock = re.search(r"^SEQ\(.*%TS=([0-9A-F]+)\)", report, re.MULTILINE)
+    # nmap breaks the lines of a fingerprint that is complete.
+    clock = re.search(r"SEQ\([^)]*%TS=([0-9A-F]+)\)", report.replace("\nOS:", ""))
     assert clock is not None, report
     # The logarithm of the clock's ticks per second, as nmap sees it: real ones have 1 to 10.
     assert int(clock[1], 16) > 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -133,4 +134,61 @@ async def test_who_speaks_otherwise_is_refused(said: bytes, message: str) -> Non
     await ours.send_all(said)
     await ours.send_eof()
     with pytest.raises(IperfError, match=message):
+        await Iperf().serve(theirs)  # type: ignore[arg-type]
+
+
+class Datagrams:
+    """A socket whose datagrams the test plays."""
+
+    def __init__(self) -> None:
+        self.come, self._queue = trio.open_memory_channel[tuple[bytes, Any]](100)
+        self.sent: list[tuple[bytes, Any]] = []
+
+    async def recvfrom(self, _size: int) -> tuple[bytes, Any]:
+        return await self._queue.receive()
+
+    async def sendto(self, data: bytes, address: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        self.sent.append((data, address))
+
+
+def datagram(number: int, size: int = 4) -> bytes:
+    return bytes(8) + number.to_bytes(size, "big") + bytes(80)
+
+
+@pytest.mark.parametrize("size", [4, 8])
+async def test_the_datagrams_of_each_stream_are_counted_and_those_that_are_lost(size: int) -> None:
+    hello, welcome = (word.to_bytes(4, sys.byteorder) for word in (0x36373839, 0x39383736))
+    iperf, sock = Iperf(), Datagrams()
+    async with trio.open_nursery() as nursery:
+        client = Client(iperf, nursery)
+        nursery.start_soon(iperf.serve_datagrams, sock)  # type: ignore[arg-type]
+        parameters = {"udp_counters_64bit": 1} if size == 8 else {}
+        control = await client.begin(udp=True, parallel=2, **parameters)
+        sock.come.send_nowait((datagram(1, size), "stranger"))
+        for source in ("a", "a", "b", "none is wanted any more"):
+            sock.come.send_nowait((hello, source))
+        await wait_all_tasks_blocked()
+        assert sock.sent == [(welcome, "a"), (welcome, "a"), (welcome, "b")]
+        assert await control.receive_some(2) == b"\x01\x02"
+        for number in (1, 2, 4):
+            sock.come.send_nowait((datagram(number, size), "a"))
+        sock.come.send_nowait((datagram(1, size), "b"))
+        sock.come.send_nowait((bytes(11), "b"))
+        await wait_all_tasks_blocked()
+        results = await client.end(control)
+        names = ("id", "bytes", "packets", "errors")
+        found = [tuple(each[name] for name in names) for each in results["streams"]]
+        assert found == [(1, 3 * (88 + size), 4, 1), (3, 88 + size, 1, 0)]
+        await wait_all_tasks_blocked()
+        sock.come.send_nowait((hello, "a"))
+        await wait_all_tasks_blocked()
+        assert len(sock.sent) == 3, "the test has ended"
+        nursery.cancel_scope.cancel()
+
+
+async def test_with_datagrams_the_client_sends() -> None:
+    ours, theirs = memory_stream_pair()
+    await ours.send_all(COOKIE + packed({"udp": True, "reverse": True}))
+    with pytest.raises(IperfError, match="client that sends"):
         await Iperf().serve(theirs)  # type: ignore[arg-type]

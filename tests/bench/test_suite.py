@@ -59,6 +59,16 @@ def test_every_target_of_the_issue_is_on_its_row() -> None:
         "memory per idle connection, stack alone": "ours <= 8",
         "what 10,000 idle leave of 10's": "ours >= 0.9",
         "what 50,000 idle leave": "ours >= 0.9",
+        **{
+            f"{kind}, IPv6 of IPv4": "ours >= 0.95"
+            for kind in (
+                "bulk to us",
+                "bulk from us",
+                "requests, 1 connection",
+                "requests, 16 connections",
+                "connections, one request each",
+            )
+        },
     }
 
 
@@ -111,7 +121,13 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     @asynccontextmanager
     async def no_server(
-        namespace: Namespace, backend: str, number: int, *, connections: int, options: Sequence[str]
+        namespace: Namespace,
+        backend: str,
+        number: int,
+        *,
+        ipv6: bool,
+        connections: int,
+        options: Sequence[str],
     ) -> AsyncIterator[FakeServer]:
         server = FakeServer(backend, number, done)
         server.options = options
@@ -196,7 +212,7 @@ async def test_where_the_kernel_may_not_open_as_many_files_tunstack_is_measured_
 
 @pytest.mark.kernel
 async def test_it_runs_and_every_row_has_a_figure_in_both_lanes() -> None:
-    names = ("bulk", "requests", "connections", "memory")
+    names = ("bulk", "requests", "connections", "memory", "ipv6")
     results = await run_suite(LEAST, names, lambda _: None)
     wanted = [row.name for name in names for row in GROUPS[name](LEAST).rows]
     assert [each.row.name for each in results] == wanted

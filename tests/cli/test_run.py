@@ -62,6 +62,27 @@ def test_the_command_has_our_standard_input_and_our_address(
     assert (result.returncode, result.stdout, result.stderr) == (0, b"input\n198.51.100.2\n", b"")
 
 
+@pytest.mark.parametrize("workers", [[], ["--workers", "2"]], ids=["one process", "workers"])
+def test_the_apps_are_served_on_both_families(
+    workers: list[str], require_tool: Callable[[str], str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    curl = require_tool("curl")
+    hosts = ["$TUNSTACK_HOST", "[$TUNSTACK_HOST6]"]
+    script = "; ".join(f'{curl} -sS "http://{host}/bytes/7" | wc -c' for host in hosts)
+    assert main(["run", *workers, "--", "sh", "-c", f"echo $TUNSTACK_HOST6; {script}"]) == 0
+    assert capfd.readouterr() == ("2001:db8::2\n7\n7\n", "")
+
+
+@pytest.mark.parametrize("options", [["--no-ipv6"], ["--mtu", "1279"]])
+def test_without_ipv6_the_command_has_no_address_of_it(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TUNSTACK_HOST6", "of another")
+    script = "echo $TUNSTACK_HOST $TUNSTACK_HOST6; ip -6 address show scope global"
+    assert main(["run", *options, "--", "sh", "-c", script]) == 0
+    assert capfd.readouterr() == ("198.51.100.2\n", "")
+
+
 def test_options_of_the_command_are_the_commands(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "echo", "--help", "--trace"]) == 0
     assert capfd.readouterr().out == "--help --trace\n"

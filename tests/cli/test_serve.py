@@ -75,6 +75,18 @@ async def run(
     return result.returncode, result.stdout, result.stderr.decode()
 
 
+@pytest.mark.parametrize("workers", [[], ["--workers", "2"]], ids=["here", "in workers"])
+async def test_https_is_verified_by_the_authority_that_is_named(
+    namespace: tunstack.Namespace, workers: list[str], require_tool: Callable[[str], str]
+) -> None:
+    async with started(namespace, "serve", "https", *NETWORK, *workers) as (_, line):
+        authority = (await line()).removeprefix("authority: ")
+        assert await line() == f"https on {OURS}:443"
+        curl = [require_tool("curl"), "-sS", "--cacert", authority, f"https://{OURS}/bytes/5"]
+        result = await namespace.run_process(curl, capture_stdout=True)
+    assert len(result.stdout) == 5
+
+
 async def dial(namespace: tunstack.Namespace, port: int) -> trio.SocketStream:
     client = namespace.socket()
     try:
@@ -246,6 +258,41 @@ async def test_serve_uses_the_device_and_the_address_that_it_is_told(
         await client.aclose()
 
 
+async def test_serve_takes_whole_networks_of_both_families(
+    namespace: tunstack.Namespace,
+) -> None:
+    networks = ("--address", "198.51.100.0/24", "--address", "2001:db8::/64")
+    async with started(namespace, "serve", "echo", *networks) as (_, line):
+        assert [await line(), await line()] == [
+            "echo on all of 198.51.100.0/24, port 7",
+            "echo on all of 2001:db8::/64, port 7",
+        ]
+        for address in ("198.51.100.2", "198.51.100.254", "2001:db8::7777:1"):
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            with namespace.socket(family) as client:
+                await client.connect((address, 7))
+                await client.send(b"?")
+                assert await client.recv(1) == b"?"
+
+
+@pytest.mark.parametrize(
+    ("networks", "message"),
+    [
+        (("198.51.100.0/24", "198.51.100.2/24"), "198.51.100.2/24 overlaps with 198.51.100.0/24"),
+        (("2001:db8::/64", "2001:db8::/112"), "2001:db8::/112 overlaps with 2001:db8::/64"),
+        (("::/0",), "::/0 is every address there is: choose a smaller network"),
+    ],
+)
+async def test_networks_that_serve_cannot_have(
+    namespace: tunstack.Namespace, networks: tuple[str, ...], message: str
+) -> None:
+    options = [word for network in networks for word in ("--address", network)]
+    status, _, errors = await run(namespace, "serve", "echo", *options)
+    assert status == 2
+    assert errors.startswith(f"tunstack serve: {message}")
+    assert errors.count("\n") == 1
+
+
 async def test_connect_sends_its_input_half_closes_and_prints_what_comes(
     namespace: tunstack.Namespace,
 ) -> None:
@@ -325,7 +372,7 @@ async def test_connect_has_a_status_for_each_failure(namespace: tunstack.Namespa
         "a mistake": (
             2,
             b"",
-            "tunstack connect: no-such-host.invalid: not an IPv4 address, nor the name of one\n",
+            "tunstack connect: no-such-host.invalid: neither an address nor the name of one\n",
         ),
     }
 

@@ -1,7 +1,8 @@
-"""The labels that a test may be marked with: RFC 9293's, and sections of other RFCs.
+"""The labels that a test may be marked with: RFC 9293's, and those and sections of other RFCs.
 
-``@pytest.mark.rfc("MUST-13", "7323:5.3")`` says that the test shows both: that it would fail if
-the requirement were not met. ``labels.toml`` has the requirements, in RFC 9293's order.
+``@pytest.mark.rfc("MUST-13", "8200:4.5-2", "7323:5.3")`` says that the test shows all three: that
+it would fail if the requirement were not met. ``labels.toml`` has RFC 9293's requirements, in its
+order; ``network.toml`` those of the RFCs of IP, ICMP and UDP; of the others a section is named.
 """
 
 from __future__ import annotations
@@ -23,24 +24,26 @@ class UnknownLabelError(ValueError):
 
 
 class Requirement(NamedTuple):
-    """One of RFC 9293's labels.
+    """One of RFC 9293's labels, or of what `NETWORK` has of other RFCs.
 
     Attributes:
-        label: As ``"MUST-13"``.
+        label: As ``"MUST-13"``, or ``"8200:4.5-2"``.
         section: As ``"3.6.1"``.
         text: What it asks for, in a few words.
         declined: Why we do without it; None if we do not.
+        level: MUST or SHLD, of a label that does not say it.
     """
 
     label: str
     section: str
     text: str
     declined: str | None = None
+    level: str | None = None
 
     @property
     def kind(self) -> str:
         """MUST, SHLD, MAY or REC."""
-        return self.label.partition("-")[0]
+        return self.level or self.label.partition("-")[0]
 
 
 class Section(NamedTuple):
@@ -72,14 +75,33 @@ REQUIREMENTS, RFCS = _load()
 """RFC 9293's labels, and the titles of the other RFCs by their numbers."""
 
 
+def _load_network() -> dict[str, Requirement]:
+    data = tomllib.loads(Path(__file__).with_name("network.toml").read_text())
+    declined = data.pop("declined")
+    requirements = {}
+    for rfc, rows in data.items():
+        for name, (kind, text) in rows.items():
+            label = f"{rfc}:{name}"
+            section = name.partition("-")[0]
+            reason = declined.pop(label, None)
+            requirements[label] = Requirement(label, section, text, reason, kind)
+    assert not declined, f"declined, but there is no such label: {declined}"
+    return requirements
+
+
+NETWORK = _load_network()
+"""What other RFCs require of a host's IP, ICMP and UDP, by label: ``"8200:4.5-2"``."""
+
+
 def parse(label: object) -> str | Section:
-    """Tell what a mark's argument names: one of `REQUIREMENTS`, or a section of one of `RFCS`.
+    """Tell what a mark's argument names: one of `REQUIREMENTS`, of `NETWORK`,
+    or a section of one of `RFCS`.
 
     Raises:
         UnknownLabelError: neither.
     """
     if isinstance(label, str):
-        if label in REQUIREMENTS:
+        if label in REQUIREMENTS or label in NETWORK:
             return label
         if (match := _SECTION.fullmatch(label)) and int(match["rfc"]) in RFCS:
             return Section(int(match["rfc"]), match["section"])

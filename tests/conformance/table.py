@@ -6,7 +6,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tests.conformance.labels import KINDS, NEEDED, REQUIREMENTS, RFCS, Section
+from tests.conformance.labels import (
+    KINDS,
+    NEEDED,
+    NETWORK,
+    REQUIREMENTS,
+    RFCS,
+    Requirement,
+    Section,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -105,12 +113,21 @@ class Report:
         """RFC 9293's labels of one kind, in order."""
         for requirement in REQUIREMENTS.values():
             if requirement.kind == kind:
-                tests = self.tests.get(requirement.label, Tests())
-                verdict, shown = tests.verdict, tests.names
-                if requirement.declined is not None and verdict == MISSING:
-                    verdict, shown = DECLINED, requirement.declined
-                start = requirement.label, requirement.section, requirement.text
-                yield Row(*start, str(tests.count), verdict, shown)
+                yield self._row(requirement, requirement.label)
+
+    def network(self, rfc: int) -> Iterator[Row]:
+        """What another RFC requires of a host, in order."""
+        for requirement in NETWORK.values():
+            if requirement.label.startswith(f"{rfc}:"):
+                yield self._row(requirement, f"{requirement.kind} {requirement.label}")
+
+    def _row(self, requirement: Requirement, label: str) -> Row:
+        tests = self.tests.get(requirement.label, Tests())
+        verdict, shown = tests.verdict, tests.names
+        if requirement.declined is not None and verdict == MISSING:
+            verdict, shown = DECLINED, requirement.declined
+        start = label, requirement.section, requirement.text
+        return Row(*start, str(tests.count), verdict, shown)
 
     def sections(self, rfc: int) -> Iterator[Row]:
         """The sections of another RFC that tests are marked with, in order."""
@@ -126,18 +143,21 @@ class Report:
             rows = [*self.rows(kind)]
             yield f"RFC 9293, {kind}: {_count(rows)}", rows
         for number, title in RFCS.items():
-            if rows := [*self.sections(number)]:
+            if rows := [*self.network(number), *self.sections(number)]:
                 yield f"RFC {number}, {title}: {_count(rows)}", rows
 
     @property
     def without_tests(self) -> list[int]:
         """The RFCs of labels.toml that no test is marked with."""
-        return [number for number in RFCS if not [*self.sections(number)]]
+        shown = {int(label.partition(":")[0]) for label in NETWORK if label in self.tests}
+        return [number for number in RFCS if number not in shown and not [*self.sections(number)]]
 
     @property
     def conforms(self) -> bool:
         """Whether every MUST and every SHLD is shown by tests that pass, or declined."""
-        return all(row.verdict in (PASS, DECLINED) for kind in NEEDED for row in self.rows(kind))
+        rows = [row for kind in NEEDED for row in self.rows(kind)]
+        rows += [row for number in RFCS for row in self.network(number)]
+        return all(row.verdict in (PASS, DECLINED) for row in rows)
 
     def plain(self) -> str:
         """The table as text, a line for each row."""
@@ -169,6 +189,8 @@ class Report:
     def _summary(self) -> Iterator[str]:
         for kind in KINDS:
             yield f"{kind:4} {_count([*self.rows(kind)])}"
+        rows = [row for number in RFCS for row in self.network(number)]
+        yield f"IP, ICMP and UDP: {_count(rows)}"
         if self.without_tests:
             yield "No test yet is marked with RFC " + ", ".join(map(str, self.without_tests))
 

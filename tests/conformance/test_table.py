@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conformance.labels import REQUIREMENTS, Section, UnknownLabelError, parse
+from tests.conformance.labels import NETWORK, REQUIREMENTS, RFCS, Section, UnknownLabelError, parse
 from tests.conformance.table import Report, Row, short_name
 
 
@@ -15,7 +15,7 @@ def rows(report: Report) -> dict[str, Row]:
 def all_shown() -> Report:
     """A report in which every MUST and SHLD that is not declined has a test that passes."""
     report = Report()
-    for requirement in REQUIREMENTS.values():
+    for requirement in (*REQUIREMENTS.values(), *NETWORK.values()):
         if requirement.kind in ("MUST", "SHLD") and requirement.declined is None:
             report.add(requirement.label, "tests/test_all.py::test_it", "passed")
     return report
@@ -33,8 +33,44 @@ def test_only_source_routes_are_declined_and_each_says_why() -> None:
     assert all("source routes" in reason for reason in declined.values())
 
 
+def test_the_rfcs_of_the_network_have_labels_and_what_is_declined_says_why() -> None:
+    rfcs = {int(label.partition(":")[0]) for label in NETWORK}
+    assert rfcs <= {*RFCS}
+    asked_for = {768, 1122, 4443, 5722, 6724, 6946, 8200, 8201}
+    assert asked_for <= rfcs
+    assert {row.kind for row in NETWORK.values()} == {"MUST", "SHLD"}
+    declined = [row for row in NETWORK.values() if row.declined is not None]
+    assert 0 < len(declined) < 20
+    assert all(row.declined for row in declined)
+
+
+def test_a_label_of_the_network_is_read_and_shown_with_its_kind() -> None:
+    report = Report()
+    assert parse("8200:4.5-1") == "8200:4.5-1"
+    report.add("8200:4.5-1", "tests/test_x.py::test_it", "passed")
+    row = rows(report)["MUST 8200:4.5-1"]
+    assert (row.section, row.tests, row.verdict, row.shown) == ("4.5", "1", "pass", "x: it")
+    assert rows(report)["MUST 8200:4.5-2"].verdict == "missing"
+    assert rows(report)["SHLD 8200:5-4"].verdict == "declined"
+    assert 8200 not in report.without_tests
+    assert 8201 in report.without_tests
+
+
 @pytest.mark.parametrize(
-    "label", ["MUST-70", "SHLD-0", "MUST-013", "must-13", "99999:1", "7323", "7323:", "7323:x", 13]
+    "label",
+    [
+        "8200:4.5-99",
+        "9293:3-1",
+        "MUST-70",
+        "SHLD-0",
+        "MUST-013",
+        "must-13",
+        "99999:1",
+        "7323",
+        "7323:",
+        "7323:x",
+        13,
+    ],
 )
 def test_a_label_that_there_is_not_is_refused(label: object) -> None:
     with pytest.raises(UnknownLabelError, match=r"neither a label nor an RFC's section"):
@@ -106,7 +142,12 @@ def test_other_rfcs_follow_with_their_sections_in_order() -> None:
     report = Report()
     for section in ("7323:A", "7323:5.10", "7323:5.3", "1337:3"):
         report.add(parse(section), "tests/test_x.py::test_it", "passed")
-    others = [(title, rows) for title, rows in report.groups if "9293" not in title]
+    network = {label.partition(":")[0] for label in NETWORK}
+    others = [
+        (title, rows)
+        for title, rows in report.groups
+        if "9293" not in title and title.split()[1].strip(",") not in network
+    ]
     assert [title for title, _ in others] == [
         "RFC 1337, TIME-WAIT assassination: 1 (1 pass)",
         "RFC 7323, Window scale, timestamps, PAWS: 3 (3 pass)",
@@ -128,7 +169,7 @@ def test_all_that_is_needed_conforms() -> None:
 
 
 @pytest.mark.parametrize("outcome", ["failed", "skipped", None])
-@pytest.mark.parametrize("label", ["MUST-69", "SHLD-31"])
+@pytest.mark.parametrize("label", ["MUST-69", "SHLD-31", "768:1-1", "8201:5.4-1"])
 def test_one_that_is_needed_and_not_shown_does_not_conform(label: str, outcome: str | None) -> None:
     report = all_shown()
     del report.tests[label]

@@ -52,6 +52,11 @@ SHOWS = {
     "with_httpcore": ["200: you are 198.51.100.2"],
     "with_httpx": ["200: you are 198.51.100.2"],
     "with_hypercorn": ["curl got: /page for 198.51.100.1"],
+    "virtual_clients": ["the server's log shows 500 addresses"],
+    "many_addresses": [
+        "1,024 of 65,536 addresses were asked, and told which they are",
+        "memory has grown by less than 4 MiB: True",
+    ],
     "with_quart_trio": ['curl got: {"hello":"kernel"}'],
     "with_starlette": ['curl got: {"over":"https","http":"2"}'],
     "with_trio_websocket": ["the host: HELLO FROM THE KERNEL"],

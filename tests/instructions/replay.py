@@ -12,10 +12,11 @@ from __future__ import annotations
 import gc
 import marshal
 import sys
-from ipaddress import IPv4Interface
+from functools import partial
+from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from tunstack.stack.flow import Flow
 from tunstack.stack.stack import Stack
@@ -24,12 +25,21 @@ from tunstack.tcp.config import Config
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SERVER: Final = IPv4Interface("198.51.100.2/24")
-CLIENT: Final = IPv4Interface("198.51.100.1/24")
+Interface: TypeAlias = IPv4Interface | IPv6Interface
+
+SERVER: Final[dict[int, Interface]] = {
+    4: IPv4Interface("198.51.100.2/24"),
+    6: IPv6Interface("2001:db8::2/64"),
+}
+CLIENT: Final[dict[int, Interface]] = {
+    4: IPv4Interface("198.51.100.1/24"),
+    6: IPv6Interface("2001:db8::1/64"),
+}
 PORT: Final = 80
 REQUEST: Final = b"GET / HTTP/1.1\r\nHost: 198.51.100.2\r\n\r\n"
 ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + bytes(100)
-BULK: Final = bytes(65160)
+BULK: Final = {4: bytes(45 * 1448), 6: bytes(45 * 1428)}
+"""By version: 45 segments of the MSS."""
 
 _STEP: Final = 50e-6
 """Seconds between a packet and its answer."""
@@ -48,15 +58,16 @@ class Server:
     To what is no request, but one octet, it answers with `BULK`.
     """
 
-    def __init__(self, *, closes: bool, offload: bool) -> None:
+    def __init__(self, *, closes: bool, offload: bool, version: int) -> None:
         self.stack = Stack(
-            [SERVER], 1500, rng=Random(1), config=Config(nodelay=True), offload=offload
+            [SERVER[version]], 1500, rng=Random(1), config=Config(nodelay=True), offload=offload
         )
         self.stack.immediate = True
         self.stack.bind(None, PORT, reuse=True)
         self._listener = self.stack.listen(None, PORT, 128)
         self._listener.changed = self._accept
         self._closes = closes
+        self._bulk = BULK[version]
         self._woken: list[Flow] = []
         self.received = 0
 
@@ -98,7 +109,7 @@ class Server:
         self.received += len(data)
         if not data:
             return stack.close(flow)
-        answer = BULK if len(data) == 1 else ANSWER
+        answer = self._bulk if len(data) == 1 else ANSWER
         if len(data) > 1 and not data.endswith(b"\r\n\r\n"):
             return None
         stack.send(flow, answer, now)
@@ -111,24 +122,25 @@ class Server:
 class Client:
     """A stack whose packets are recorded."""
 
-    def __init__(self, *, offload: bool) -> None:
+    def __init__(self, *, offload: bool, version: int) -> None:
+        self._version = version
         self.stack = Stack(
-            [CLIENT], 1500, rng=Random(2), config=Config(nodelay=True), offload=offload
+            [CLIENT[version]], 1500, rng=Random(2), config=Config(nodelay=True), offload=offload
         )
 
     def connect(self, now: float) -> Flow:
         """Begin a connection."""
-        return self.stack.connect(SERVER.ip.packed, PORT, now)
+        return self.stack.connect(SERVER[self._version].ip.packed, PORT, now)
 
 
 class Recording:
     """Client and server in lockstep: what the client sends is what will be played."""
 
-    def __init__(self, *, closes: bool, offload: bool) -> None:
+    def __init__(self, *, closes: bool, offload: bool, version: int) -> None:
         self.batches: list[Batch] = []
         self.now = 1.0
-        self.client = Client(offload=offload)
-        self.server = Server(closes=closes, offload=offload)
+        self.client = Client(offload=offload, version=version)
+        self.server = Server(closes=closes, offload=offload, version=version)
 
     def settle(self) -> None:
         """Carry packets until nobody has any."""
@@ -151,9 +163,9 @@ class Recording:
         self.settle()
 
 
-def requests(count: int) -> list[Batch]:
+def requests(count: int, version: int = 4) -> list[Batch]:
     """One connection with so many small requests, each with its answer."""
-    recording = Recording(closes=False, offload=True)
+    recording = Recording(closes=False, offload=True, version=version)
     flow = recording.client.connect(recording.now)
     recording.settle()
     for _ in range(count):
@@ -162,9 +174,9 @@ def requests(count: int) -> list[Batch]:
     return recording.batches
 
 
-def connections(count: int) -> list[Batch]:
+def connections(count: int, version: int = 4) -> list[Batch]:
     """So many connections, each with one request; the server closes first."""
-    recording = Recording(closes=True, offload=True)
+    recording = Recording(closes=True, offload=True, version=version)
     for _ in range(count):
         flow = recording.client.connect(recording.now)
         recording.settle()
@@ -175,25 +187,25 @@ def connections(count: int) -> list[Batch]:
     return recording.batches
 
 
-def segments(count: int) -> list[Batch]:
+def segments(count: int, version: int = 4) -> list[Batch]:
     """So many large segments to the server."""
-    recording = Recording(closes=False, offload=True)
+    recording = Recording(closes=False, offload=True, version=version)
     flow = recording.client.connect(recording.now)
     recording.settle()
     for _ in range(count):
-        recording.give(flow, BULK)
+        recording.give(flow, BULK[version])
     return recording.batches
 
 
-def answers(count: int) -> list[Batch]:
+def answers(count: int, version: int = 4) -> list[Batch]:
     """So many large segments from the server, each for an octet that asks for it."""
-    recording = Recording(closes=False, offload=True)
+    recording = Recording(closes=False, offload=True, version=version)
     flow = recording.client.connect(recording.now)
     recording.settle()
     for _ in range(count):
         recording.give(flow, b"?")
         received = 0
-        while received < len(BULK):
+        while received < len(BULK[version]):
             data = flow.receive(1 << 20)
             assert data
             received += len(data)
@@ -207,12 +219,17 @@ KINDS: Final[dict[str, Callable[[int], list[Batch]]]] = {
     "connection": connections,
     "segment": segments,
     "answer": answers,
+    "request6": partial(requests, version=6),
+    "connection6": partial(connections, version=6),
+    "segment6": partial(segments, version=6),
+    "answer6": partial(answers, version=6),
 }
 
 
 def play(kind: str, batches: list[Batch]) -> int:
     """Play a recording to a new server; returns how many octets its application has read."""
-    server = Server(closes=kind == "connection", offload=True)
+    version = 6 if kind.endswith("6") else 4
+    server = Server(closes=kind.startswith("connection"), offload=True, version=version)
     for batch in batches:
         server.play(batch)
     return server.received

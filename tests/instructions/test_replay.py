@@ -13,12 +13,17 @@ from tests.instructions.replay import BULK, KINDS, REQUEST, play
     [
         ("request", len(REQUEST)),
         ("connection", len(REQUEST)),
-        ("segment", len(BULK)),
+        ("segment", None),
         ("answer", 1),
     ],
 )
-def test_a_recording_that_is_played_reaches_the_application(kind: str, octets: int) -> None:
+@pytest.mark.parametrize("family", ["", "6"], ids=["IPv4", "IPv6"])
+def test_a_recording_that_is_played_reaches_the_application(
+    kind: str, octets: int | None, family: str
+) -> None:
     """Whose stack has the same numbers: else it would answer with a RST."""
+    octets = len(BULK[6 if family else 4]) if octets is None else octets
+    kind += family
     assert play(kind, KINDS[kind](5)) == 5 * octets
 
 

@@ -90,7 +90,7 @@ def test_broadcast_address_of_a_subnet(interface: str, broadcast: str | None) ->
     assert subnet_broadcast(IPv4Interface(interface)) == expected
 
 
-@pytest.mark.rfc("1122:3.2.1.3")
+@pytest.mark.rfc("1122:3.2.1.3", "1122:4.1.3.6-1")
 @examples
 @given(addresses | st.sampled_from([net.network_address.packed for net in NO_HOST]))
 def test_sources_are_martian_in_these_networks_and_nowhere_else(address: bytes) -> None:
@@ -160,6 +160,7 @@ def test_no_subnet_of_ipv6_has_a_broadcast_address() -> None:
     assert not is_broadcast(packed("2001:db8::ffff"), BROADCASTS)
 
 
+@pytest.mark.rfc("1122:3.3.6-1")
 def test_broadcast_is_the_limited_one_or_a_subnets() -> None:
     assert is_broadcast(LIMITED_BROADCAST)
     assert is_broadcast(packed("198.51.100.255"), BROADCASTS)

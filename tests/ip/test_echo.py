@@ -73,6 +73,7 @@ def test_ttl_and_service_are_the_socket_s(ends: Ends) -> None:
     assert (request.ttl, request.tos) == (3, 0xB8)
 
 
+@pytest.mark.rfc("1122:3.2.2.6-3", "4443:4.2-3")
 @both
 def test_a_reply_goes_to_the_socket_with_its_identifier(ends: Ends) -> None:
     sockets = Sockets(ends)

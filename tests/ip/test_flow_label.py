@@ -28,7 +28,7 @@ def test_a_flow_keeps_its_label_and_flows_differ() -> None:
     assert all(0.45 < bits[bit] / len(chosen) < 0.55 for bit in range(20))
 
 
-@pytest.mark.rfc("6437:6.1")
+@pytest.mark.rfc("6437:6.1", "6437:3-2")
 def test_who_does_not_know_the_key_does_not_know_the_label() -> None:
     ours, others = FlowLabels(b"secret"), FlowLabels(b"another")
     assert sum(ours.label(name) == others.label(name) for name in NAMES) < 10

@@ -109,7 +109,7 @@ CHAINS: Final = {
 """Extension headers, and how many of them are in each fragment."""
 
 
-@pytest.mark.rfc("8200:4.5")
+@pytest.mark.rfc("8200:4.5", "8200:4.5-10")
 @pytest.mark.parametrize("chain", CHAINS)
 @pytest.mark.parametrize("mtu", [1280, 1500])
 def test_headers_of_ipv6_up_to_the_routing_header_are_in_each_fragment(
@@ -162,14 +162,14 @@ def identified(numbers: Identifications, datagram: Datagram, *, large: bool = Fa
     return datagram.identification
 
 
-@pytest.mark.rfc("6864:4.1")
+@pytest.mark.rfc("6864:4.1", "6864:4.1-1")
 def test_an_atomic_datagram_has_identification_0() -> None:
     numbers = Identifications(Random(1))
     datagram = Datagram(HERE, THERE, UDP, b"", identification=5, dont_fragment=True)
     assert [identified(numbers, datagram) for _ in range(3)] == [0, 0, 0]
 
 
-@pytest.mark.rfc("6864:4.3")
+@pytest.mark.rfc("6864:4.3", "6864:4.3-1")
 def test_no_identification_is_repeated_within_65536_datagrams() -> None:
     numbers = Identifications(Random(1))
     datagram = Datagram(HERE, THERE, UDP, b"")
@@ -214,7 +214,7 @@ def test_the_least_recently_used_counter_is_evicted() -> None:
     assert identified(numbers, datagrams[1]) != firsts[1] + 1
 
 
-@pytest.mark.rfc("7739:5.3")
+@pytest.mark.rfc("7739:5.3", "8200:4.5-11")
 def test_identifications_of_ipv6_are_random_and_only_of_fragments() -> None:
     numbers = Identifications(Random(1))
     datagram = Datagram(HERE_6, THERE_6, UDP, b"")

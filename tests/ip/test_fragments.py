@@ -102,7 +102,7 @@ def deliveries(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]]]:
     return size, [*again, *order]
 
 
-@pytest.mark.rfc("791:3.2", "815:3", "8200:4.5")
+@pytest.mark.rfc("791:3.2", "815:3", "8200:4.5", "8200:4.5-1")
 @both_families
 @settings(deadline=None, derandomize=True, max_examples=150)
 @given(deliveries())
@@ -146,6 +146,7 @@ def test_the_protocol_names_a_datagram_of_ipv4() -> None:
     assert bench.add(fragment(24, 40)) is not None
 
 
+@pytest.mark.rfc("8200:4.5-8")
 def test_the_protocol_of_a_datagram_of_ipv6_is_what_its_first_fragment_says() -> None:
     bench = Bench()
     assert bench.add(fragment(24, 40, family=6, protocol=UDP)) is None
@@ -154,7 +155,7 @@ def test_the_protocol_of_a_datagram_of_ipv6_is_what_its_first_fragment_says() ->
     assert whole.protocol == TCP
 
 
-@pytest.mark.rfc("3168:5.3")
+@pytest.mark.rfc("3168:5.3", "3168:5.3-1", "3168:5.3-2")
 @both_families
 @pytest.mark.parametrize(
     ("codepoints", "whole"),
@@ -194,7 +195,7 @@ def test_the_datagram_has_ce_if_a_fragment_has_it(
 # Fragments that are dropped
 
 
-@pytest.mark.rfc("5722:4")
+@pytest.mark.rfc("5722:4", "5722:4-1", "8200:4.5-7")
 @both_families
 @pytest.mark.parametrize(
     ("bad", "reason"),
@@ -264,6 +265,7 @@ def test_a_malformed_fragment_is_dropped_alone(family: int, bad: Datagram) -> No
     assert (bench.held, bench.counted()) == (0, {BAD: 1})
 
 
+@pytest.mark.rfc("1122:3.3.2-1", "8200:5-3")
 @pytest.mark.parametrize(("family", "most"), [(4, 65515), (6, 65535)])
 def test_the_longest_datagram(family: int, most: int) -> None:
     bench = Bench()
@@ -285,6 +287,7 @@ def test_the_longest_datagram(family: int, most: int) -> None:
 # Bounds
 
 
+@pytest.mark.rfc("1122:3.3.2-2", "8200:4.5-2")
 @both_families
 def test_an_incomplete_datagram_times_out(family: int) -> None:
     bench = Bench()

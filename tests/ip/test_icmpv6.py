@@ -89,7 +89,7 @@ def test_errors_have_their_codes_and_quote_the_datagram() -> None:
         )
 
 
-@pytest.mark.rfc("4443:2.4")
+@pytest.mark.rfc("4443:2.4", "4443:2.4-5", "4443:2.4-6")
 @every_error
 @pytest.mark.parametrize("kind", [DESTINATION_UNREACHABLE, PACKET_TOO_BIG, 127, REDIRECT])
 def test_no_error_about_an_error_or_a_redirect(
@@ -107,7 +107,7 @@ def test_an_error_about_a_query_is_allowed(
     assert about(replace(PING, payload=b"")) is None  # It may have been an error.
 
 
-@pytest.mark.rfc("4443:2.4")
+@pytest.mark.rfc("4443:2.4", "4443:2.4-7", "4443:2.4-8")
 @every_error
 def test_no_error_about_a_datagram_to_many_or_from_no_single_node(
     about: Callable[[Datagram], IcmpMessage | None],
@@ -117,18 +117,28 @@ def test_no_error_about_a_datagram_to_many_or_from_no_single_node(
     assert about(replace(DATAGRAM, src=MULTICAST)) is None
 
 
-@pytest.mark.rfc("4443:2.4")
+@pytest.mark.rfc("4443:2.4", "4443:2.4-7")
 def test_an_unknown_option_is_told_of_even_about_a_datagram_to_many() -> None:
     assert problem(replace(DATAGRAM, dst=MULTICAST), UNKNOWN_OPTION) is not None
     assert problem(replace(DATAGRAM, dst=MULTICAST, src=UNSPECIFIED), UNKNOWN_OPTION) is None
 
 
 @every_error
-def test_no_error_about_a_fragment_but_the_first(
+def test_of_later_fragments_it_is_told_only_that_they_are_malformed(
     about: Callable[[Datagram], IcmpMessage | None],
 ) -> None:
     assert about(replace(DATAGRAM, more_fragments=True)) is not None
-    assert about(replace(DATAGRAM, fragment_offset=8)) is None
+    assert (about(replace(DATAGRAM, fragment_offset=8)) is not None) is (about is problem)
+
+
+@pytest.mark.rfc("8200:4.5", "8200:4.5-4")
+@pytest.mark.parametrize("protocol", [UDP, icmpv6.PROTOCOL])
+def test_a_malformed_fragment_is_told_of_whatever_it_carries(protocol: int) -> None:
+    """As by Linux: an ICMPv6 error is never fragmented, and no other one is told of."""
+    fragment = replace(DATAGRAM, protocol=protocol, payload=b"\1odd", fragment_offset=8)
+    assert problem(fragment) is not None
+    assert problem(fragment, UNKNOWN_OPTION) is None
+    assert problem(replace(fragment, dst=MULTICAST)) is None
 
 
 @pytest.mark.rfc("4443:2.4")

@@ -23,13 +23,13 @@ def message(mtu: int, size: int) -> IcmpMessage:
     )
 
 
-@pytest.mark.rfc("1191:4")
+@pytest.mark.rfc("1191:4", "1191:3-1")
 @pytest.mark.parametrize("mtu", [552, 576, 1000, 1499])
 def test_fragmentation_needed_reports_the_next_hop_mtu(mtu: int) -> None:
     assert reported_mtu(message(mtu, 1500)) == mtu
 
 
-@pytest.mark.rfc("1191:5")
+@pytest.mark.rfc("1191:5", "1191:5-1")
 @pytest.mark.parametrize(
     ("size", "plateau"),
     [(65535, 32000), (9000, 8166), (2002, 1492), (1500, 1492), (1492, 1006), (1000, 552)],
@@ -39,7 +39,7 @@ def test_one_that_does_not_say_means_the_next_plateau(size: int, plateau: int) -
     assert (plateau in PLATEAUS) is (plateau != 552)
 
 
-@pytest.mark.rfc("1191:3")
+@pytest.mark.rfc("1191:3", "1191:3-1")
 @pytest.mark.parametrize("mtu", [1, 20, 67])
 def test_less_than_every_module_must_forward_is_nonsense(mtu: int) -> None:
     """68 octets (RFC 791)."""
@@ -74,13 +74,13 @@ def test_a_packet_that_is_too_big_tells_the_path_mtu(mtu: int) -> None:
     assert reported_mtu(too_big(mtu, 1500)) == mtu
 
 
-@pytest.mark.rfc("8201:4")
+@pytest.mark.rfc("8201:4", "8201:4-1")
 @pytest.mark.parametrize("mtu", [0, 68, 1279])
 def test_less_than_every_ipv6_link_carries_is_discarded(mtu: int) -> None:
     assert reported_mtu(too_big(mtu, 1500)) is None
 
 
-@pytest.mark.rfc("8201:4")
+@pytest.mark.rfc("8201:4", "8201:4-3")
 @pytest.mark.parametrize(("mtu", "size"), [(1500, 1500), (1 << 31, 1500), (1280, 1280)])
 def test_a_path_mtu_is_not_increased_by_a_message(mtu: int, size: int) -> None:
     assert reported_mtu(too_big(mtu, size)) is None
@@ -102,7 +102,7 @@ def test_a_path_gets_narrower_only() -> None:
     assert (paths.get(THERE), paths.get(ELSEWHERE)) == (900, 1500)
 
 
-@pytest.mark.rfc("1191:6.3")
+@pytest.mark.rfc("1191:6.3", "1191:6.3-1", "8201:4-4")
 def test_after_ten_minutes_it_is_forgotten() -> None:
     paths = PathMtus(1500)
     paths.lower(THERE, 1000, 5.0)

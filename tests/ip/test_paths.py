@@ -47,6 +47,7 @@ def from_peer(ends: Ends, protocol: int = UNKNOWN, payload: bytes = b"12345678")
 # Echo
 
 
+@pytest.mark.rfc("1122:3.2.2.6-1", "1122:3.3.4.3-1", "4443:4.2-1", "4443:4.2-2")
 @both
 @pytest.mark.parametrize("size", [0, 1, 1000])
 def test_echo_is_answered(ends: Ends, size: int) -> None:
@@ -64,6 +65,7 @@ def test_an_echo_reply_has_the_service_of_the_request(ends: Ends) -> None:
     assert reply.tos == 0xB8
 
 
+@pytest.mark.rfc("1122:3.2.2.6-2")
 @both
 def test_a_reply_that_does_not_fit_a_packet_is_fragmented(ends: Ends) -> None:
     """The request came in a frame of a larger link, as it were."""
@@ -73,6 +75,45 @@ def test_a_reply_that_does_not_fit_a_packet_is_fragmented(ends: Ends) -> None:
     assert all(ends.header + len(part.payload) <= 1500 for part in parts)
     assert [part.more_fragments for part in parts] == [True, True, False]
     assert sum(len(part.payload) for part in parts) == 4008
+
+
+@pytest.mark.rfc("1122:3.2.2.6")
+def test_an_echo_reply_returns_the_recorded_route() -> None:
+    route = bytes((7, 15, 8)) + V4.peer + bytes(8)
+    packet = from_peer(V4, 1, bytes.fromhex("0800f7ff00000000"))
+    [reply] = Node().datagram(packet, options=route + b"\0")
+    assert reply.options == bytes((7, 15, 16)) + V4.peer + 2 * V4.ours + b"\0"
+
+
+@pytest.mark.rfc("1122:3.2.2.8")
+def test_a_timestamp_request_is_answered_in_milliseconds_since_midnight() -> None:
+    node = Node()
+    node.stack.set_epoch(86_400.0 * 7 - 1000.0 + 12.5)
+    [reply] = node.icmp(V4, IcmpMessage(13, 0, 0x10002, bytes(range(12))), tos=8)
+    message = decode_icmp(reply)
+    assert (message.type, message.code, message.rest, reply.tos) == (14, 0, 0x10002, 8)
+    assert bytes(message.payload) == bytes(range(4)) + 2 * (12_500).to_bytes(4, "big")
+
+
+def test_a_timestamp_request_without_a_timestamp_is_ignored() -> None:
+    node = Node()
+    assert node.icmp(V4, IcmpMessage(13, payload=bytes(3))) == []
+    assert node.statistics == {"icmp_received": 1, "icmp_ignored": 1}
+
+
+@pytest.mark.rfc("6437:3")
+def test_messages_of_ipv6_have_the_flow_label_of_their_addresses() -> None:
+    node = Node()
+    labels = {
+        node.icmp(V6, request(V6))[0].flow_label,
+        *(part.flow_label for part in node.icmp(V6, request(V6, bytes(4000)))),
+        node.datagram(from_peer(V6))[0].flow_label,
+    }
+    assert len(labels) == 1
+    assert 0 not in labels
+    [other] = node.datagram(from_peer(V6), src=V6.other)
+    assert other.flow_label not in labels
+    assert node.icmp(V4, request(V4))[0].flow_label == 0
 
 
 @both
@@ -113,14 +154,14 @@ def test_a_refused_packet_is_observed_before_the_error_about_it(refused: Datagra
     assert seen[0].verdict.startswith("dropped: ")
 
 
-@pytest.mark.rfc("1122:3.2.2.1")
+@pytest.mark.rfc("1122:3.2.2.1", "1122:3.2.2.1-1")
 def test_an_unknown_protocol_of_ipv4_is_unreachable() -> None:
     message = message_of(Node().datagram(from_peer(V4)))
     assert (message.type, message.code) == (3, icmp.PROTOCOL_UNREACHABLE)
     assert message.quoted == from_peer(V4)
 
 
-@pytest.mark.rfc("4443:3.4", "8200:4")
+@pytest.mark.rfc("4443:3.4", "8200:4", "4443:3.4-1", "8200:4-1")
 @pytest.mark.parametrize(
     ("options", "extension", "pointer"),
     [
@@ -139,7 +180,7 @@ def test_an_unknown_next_header_is_pointed_at(options: bytes, extension: int, po
     assert packet[pointer] == UNKNOWN
 
 
-@pytest.mark.rfc("8200:4.2")
+@pytest.mark.rfc("8200:4.2", "8200:4.2-3", "8200:4.2-4")
 @pytest.mark.parametrize(
     ("option", "to", "answered"),
     [
@@ -170,6 +211,7 @@ def test_an_unknown_option_is_told_of_by_its_action_bits(
         assert sent[0].src == V6.ours
 
 
+@pytest.mark.rfc("1122:3.2.2.1-2", "1122:4.1.3.1-1", "4443:3.1-1")
 @both
 def test_a_port_is_refused(ends: Ends) -> None:
     node = Node()
@@ -206,7 +248,26 @@ def test_an_error_has_576_octets_or_1280_at_most(ends: Ends) -> None:
     assert ends.header + len(sent.payload) == (576 if ends is V4 else 1280)
 
 
+@pytest.mark.rfc("1812:4.3.2.5")
+@both
+def test_an_error_has_the_precedence_of_internetwork_control(ends: Ends) -> None:
+    for tos, expected in ((0, 0xC0), (0xFF, 0xDE), (0x2E, 0xCE)):
+        [error] = Node().datagram(from_peer(ends), tos=tos)
+        assert error.tos == (expected if ends is V4 else 0)
+
+
 @pytest.mark.rfc("1812:4.3.2.8", "4443:2.4")
+@both
+def test_errors_are_paced_as_by_linux_unless_told_otherwise(ends: Ends) -> None:
+    node = Node()
+    pace = 1.0 if ends is V4 else 0.1
+    assert [len(node.datagram(from_peer(ends))) for _ in range(9)] == [1] * 6 + [0] * 3
+    for periods, answered in ((0.9, 0), (0.2, 1), (1.0, 1), (3.0, 3), (100.0, 6)):
+        node.now += periods * pace
+        assert sum(len(node.datagram(from_peer(ends))) for _ in range(9)) == answered
+
+
+@pytest.mark.rfc("1812:4.3.2.8", "4443:2.4", "4443:2.4-9", "8504:5.8-1")
 @both
 def test_errors_are_limited_for_each_peer_and_for_all(ends: Ends) -> None:
     node = Node(limits=Limits(icmp_errors=10, icmp_errors_in_all=30))
@@ -228,7 +289,8 @@ def networked(ends: Ends, number: int) -> bytes:
 # What is ignored
 
 
-@pytest.mark.parametrize("kind", [6, 9, 10, 13, 14, 15, 16, 17, 18, 30, 40, 42, 255])
+@pytest.mark.rfc("1122:3.2.2.7-1", "1122:3.2.2.9-1")
+@pytest.mark.parametrize("kind", [6, 9, 10, 14, 15, 16, 17, 18, 30, 40, 42, 255])
 def test_other_queries_of_ipv4_are_counted_and_ignored(kind: int) -> None:
     node = Node()
     assert node.icmp(V4, IcmpMessage(kind, payload=bytes(12))) == []
@@ -254,6 +316,7 @@ def test_discovery_is_counted_and_ignored(kind: int) -> None:
     assert node.statistics == {"icmp_received": 1, "icmp_ignored": 1, "bad_icmp_hop_limit": 1}
 
 
+@pytest.mark.rfc("4443:2.4-2")
 @pytest.mark.parametrize("kind", [130, 131, 132, 143, 138, 200, 255])
 def test_other_messages_of_ipv6_are_counted_and_ignored(kind: int) -> None:
     node = Node()
@@ -302,6 +365,7 @@ def ours(ends: Ends, protocol: int = UNKNOWN) -> Datagram:
     return Datagram(ends.ours, ends.peer, protocol, payload, dont_fragment=True)
 
 
+@pytest.mark.rfc("1122:3.2.2-3", "4443:2.4-4")
 @both
 def test_an_error_goes_to_the_protocol_that_it_is_about(ends: Ends) -> None:
     node, told = Node(), Told()
@@ -339,7 +403,7 @@ def test_an_error_about_something_elsewhere_is_passed_on(ends: Ends) -> None:
     assert other.statistics == {}
 
 
-@pytest.mark.rfc("1191:4", "8201:4")
+@pytest.mark.rfc("1191:4", "8201:4", "4443:3.2-1", "8201:4-2", "8200:5-2", "8504:5.7.1-1")
 @both
 @pytest.mark.parametrize("mtu", [1280, 1400])
 def test_a_path_mtu_is_lowered_for_what_is_no_tcp(ends: Ends, mtu: int) -> None:
@@ -397,7 +461,7 @@ def test_an_error_about_no_connection_is_unmatched(ends: Ends) -> None:
     assert node.statistics == {"icmp_received": 1, "icmp_unmatched": 1}
 
 
-@pytest.mark.rfc("1191:4", "8201:4", "5927:7")
+@pytest.mark.rfc("1191:4", "8201:4", "5927:7", "4443:3.2-1", "8201:4-2")
 @both
 def test_a_path_mtu_is_lowered_for_a_connection_that_has_sent_what_is_quoted(ends: Ends) -> None:
     node = Node()

@@ -32,7 +32,7 @@ EXAMPLES = [
 ]
 
 
-@pytest.mark.rfc("6724:5")
+@pytest.mark.rfc("6724:5", "6724:5-1", "8504:6.6-1")
 @pytest.mark.parametrize(("destination", "ours", "expected"), EXAMPLES)
 def test_the_source_address_of_a_destination(
     destination: str, ours: list[str], expected: str | None
@@ -52,7 +52,7 @@ def test_no_source_without_candidates() -> None:
     assert select_source([], packed("2001:db8::1")) is None
 
 
-@pytest.mark.rfc("6724:2.1")
+@pytest.mark.rfc("6724:2.1", "6724:2.1-1")
 @pytest.mark.parametrize(
     ("address", "precedence", "label"),
     [
@@ -74,7 +74,7 @@ def test_the_policy_table(address: str, precedence: int, label: int) -> None:
     assert (row.precedence, row.label) == (precedence, label)
 
 
-@pytest.mark.rfc("6724:3.1")
+@pytest.mark.rfc("6724:3.1", "6724:3.1-1")
 @pytest.mark.parametrize(
     ("address", "expected"),
     [

@@ -6,7 +6,7 @@ of sockets, it asks trio's of the kernel and ours of the host.
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from tunstack.ip.icmp import IcmpMessage
     from tunstack.link.base import Buffer, Link
+    from tunstack.link.netns import NetworkNamespace
 
 Who: TypeAlias = Literal["kernel", "ours"]
 
@@ -36,6 +37,18 @@ THERE_PACKED: Final = ip_address(THERE).packed
 
 _SILENCE: Final = 0.15
 """Seconds within which whoever answers has answered, however busy the machine."""
+
+
+def without_limits(namespace: NetworkNamespace) -> None:
+    """Have a kernel send all the ICMP errors that it wants to.
+
+    The limit of all together is of one network in newer kernels, and of the machine in older ones.
+    """
+    namespace.sysctl("net.ipv4.icmp_ratelimit", 0)
+    namespace.sysctl("net.ipv6.icmp.ratelimit", 0)
+    for name in ("per_sec", "burst"):
+        with suppress(FileNotFoundError):
+            namespace.sysctl(f"net.ipv4.icmp_msgs_{name}", 100_000)
 
 
 class Endpoint:

@@ -12,6 +12,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tests.kernel.ends import IPV4, IPV6
 from tunstack import Config
 from tunstack.path.pcapng import PcapngWriter
 
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
     from pathlib import Path
 
+    from tests.kernel.ends import Ends
     from tunstack import Host, Namespace, Observation
 
-OURS: Final = "198.51.100.2"
-KERNEL: Final = "198.51.100.1"
+OURS: Final = IPV4.ours
+KERNEL: Final = IPV4.kernel
 
 _NOTE: Final = 0x400000
 """Wireshark's severities are comment, chat, note, warning, error; a chat is no complaint."""
@@ -44,6 +46,9 @@ _SUSPICIOUS: Final = re.compile(
 _CONSTANTS: Final = frozenset({"Tcp.RtoAlgorithm", "Tcp.RtoMin", "Tcp.RtoMax"})
 """They stand among the counters."""
 
+_OF_IPV6: Final = re.compile(r"(Ip6|Icmp6|Udp6|UdpLite6)(\w+)\s+(\d+)")
+"""A line of /proc/net/snmp6, which has a counter each."""
+
 
 class Complaint(NamedTuple):
     """What a judge has to say: who is meant (an address, or a counter), what it is, how often."""
@@ -61,16 +66,24 @@ class Judge:
         capture: Where the packets are kept.
         tshark: Path of the program.
         offload: Whether its hosts leave segmentation and checksums to the device.
+        ends: The addresses of its hosts and of the kernel, of one family.
 
     Attributes:
         comments: What the host made of each packet, as it stands in the capture.
     """
 
     def __init__(
-        self, namespace: Namespace, capture: Path, tshark: str, *, offload: bool = True
+        self,
+        namespace: Namespace,
+        capture: Path,
+        tshark: str,
+        *,
+        offload: bool = True,
+        ends: Ends = IPV4,
     ) -> None:
         self._namespace = namespace
         self._offload = offload
+        self._ends = ends
         self._capture = capture
         self._tshark = tshark
         self._writer = PcapngWriter(capture)
@@ -79,7 +92,7 @@ class Judge:
     @asynccontextmanager
     async def open_host(
         self,
-        address: str = f"{OURS}/24",
+        address: str | None = None,
         *,
         mtu: int = 1500,
         rto_min: int = 10,
@@ -89,7 +102,7 @@ class Judge:
         """Run a host that is watched, until the end of the block.
 
         Args:
-            address: The host's.
+            address: The host's; by default ours of the judge's family.
             mtu: Of its device.
             rto_min: Seconds before either side sends anything again. By themselves they take 0.2,
                 for which a machine that is busy with other tests may be too slow: that tells
@@ -102,15 +115,19 @@ class Judge:
             parameters = {"rto_min": float(rto_min), "tail_loss_probe": False, **parameters}
         config, namespace = Config(**parameters), self._namespace
         async with namespace.open_host(
-            address,
+            address or self._ends.address,
             mtu=mtu,
             tap=self.tap,
             config=config,
             offload=self._offload if offload is None else offload,
         ) as host:
             if rto_min:
-                network = str(host.addresses[0].network)
-                route = ["ip", "route", "change", network, "dev", host.name, "scope", "link"]
+                network = host.addresses[0].network
+                route = ["ip", "route", "change", str(network), "dev", host.name]
+                if network.version == 4:
+                    route += ["scope", "link"]
+                else:  # It is that of the address, which these two tell.
+                    route += ["proto", "kernel", "metric", "256"]
                 await namespace.run_process([*route, "rto_min", f"{rto_min}s"])
             yield host
 
@@ -132,10 +149,11 @@ class Judge:
     async def kernel(self) -> dict[str, int]:
         """The namespace's counters (``"Tcp.InErrs"``), as nstat(8) reads them."""
         result = await self._namespace.run_process(
-            ["cat", "/proc/net/snmp", "/proc/net/netstat"], capture_stdout=True
+            ["cat", "/proc/net/snmp", "/proc/net/netstat", "/proc/net/snmp6"], capture_stdout=True
         )
-        lines = result.stdout.decode().splitlines()
-        counts = {}
+        text = result.stdout.decode()
+        counts = {f"{group}.{name}": int(count) for group, name, count in _OF_IPV6.findall(text)}
+        lines = [line for line in text.splitlines() if not _OF_IPV6.match(line)]
         for names, values in zip(lines[::2], lines[1::2], strict=True):
             group, _, rest = names.partition(":")
             for name, value in zip(rest.split(), values.split()[1:], strict=True):
@@ -153,7 +171,7 @@ class Judge:
 
     async def expert(self) -> list[Complaint]:
         """What Wireshark remarks on, checksums included, by the sender's address."""
-        fields = ("ip.src", "_ws.expert.severity", "_ws.expert.message")
+        fields = ("ip.src", "ipv6.src", "_ws.expert.severity", "_ws.expert.message")
         result = await self._namespace.run_process(
             [
                 *(self._tshark, "-n", "-r", str(self._capture), "-T", "fields"),
@@ -168,8 +186,10 @@ class Judge:
         )
         found: Counter[tuple[str, str]] = Counter()
         for line in result.stdout.decode().splitlines():
-            source, severities, messages = line.split("\t")
-            innocent = _THE_KERNELS_OWN if source == KERNEL else _INNOCENT
+            *sources, severities, messages = line.split("\t")
+            source = "".join(sources)
+            is_kernels = source in (IPV4.kernel, IPV6.kernel)
+            innocent = _THE_KERNELS_OWN if is_kernels else _INNOCENT
             for severity, message in zip(severities.split("|"), messages.split("|"), strict=True):
                 if int(severity, 0) >= _NOTE and not message.startswith(innocent):
                     found[source, message] += 1
@@ -182,10 +202,10 @@ class Judge:
 
 @asynccontextmanager
 async def judged(
-    namespace: Namespace, capture: Path, tshark: str, *, offload: bool
+    namespace: Namespace, capture: Path, tshark: str, *, offload: bool, ends: Ends = IPV4
 ) -> AsyncIterator[Judge]:
     """A judge for the time of the block."""
-    judge = Judge(namespace, capture, tshark, offload=offload)
+    judge = Judge(namespace, capture, tshark, offload=offload, ends=ends)
     try:
         yield judge
     finally:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import pytest
 import trio
 
-from tests.kernel.judge import KERNEL, OURS
+from tests.kernel.ends import BY_VERSION
 from tunstack import Socket
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ async def connected(
 ) -> AsyncIterator[Pair]:
     """Our end of a connection and the kernel's, until the end of the block.
 
+    It is of the family of the host's first address.
+
     Args:
         ns: Where the kernel's is.
         host: Where ours is.
@@ -52,14 +54,15 @@ async def connected(
         ours: Size of our buffers, if not the default.
         kernels: Size of the kernel's, if not the default; the kernel doubles it.
     """
-    near: trio.socket.SocketType = host.socket()
-    far = ns.socket()
+    ends = BY_VERSION[host.addresses[0].version]
+    near: trio.socket.SocketType = host.socket(ends.family)
+    far = ns.socket(ends.family)
     for sock, size in ((near, ours), (far, kernels)):
         for option in (trio.socket.SO_SNDBUF, trio.socket.SO_RCVBUF) if size else ():
             sock.setsockopt(trio.socket.SOL_SOCKET, option, size)
     listener, client = (far, near) if role == "client" else (near, far)
     with listener:
-        await listener.bind((KERNEL if role == "client" else OURS, 0))
+        await listener.bind((ends.kernel if role == "client" else ends.ours, 0))
         listener.listen()
         await client.connect(listener.getsockname())
         accepted, _ = await listener.accept()

@@ -6,13 +6,12 @@ import errno
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 import trio
-from trio.socket import SHUT_WR, SO_LINGER, SO_REUSEADDR, SOL_SOCKET
+from trio.socket import AF_INET, AF_INET6, SHUT_WR, SO_LINGER, SO_REUSEADDR, SOL_SOCKET
 
-from tests.kernel.judge import KERNEL, OURS
 from tests.kernel.near import open_tun
 from tests.kernel.sockets import ROLES, connected, exactly, fails, read_to_end, send_all
 from tests.socket.network import Valve
@@ -21,14 +20,20 @@ from tunstack import Config, Host
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.kernel.ends import Ends
     from tests.kernel.judge import Judge
     from tests.kernel.sockets import Role
     from tunstack import Namespace
 
-pytestmark = [pytest.mark.kernel, pytest.mark.both_modes]
+pytestmark = [pytest.mark.kernel, pytest.mark.both_modes, pytest.mark.both_families]
 
 
-LINGER_0 = (SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+REFUSED: Final[dict[int, tuple[str, int]]] = {
+    AF_INET: ("unreachable", errno.EHOSTUNREACH),
+    AF_INET6: ("prohibit", errno.EACCES),  # For "unreachable" it says "no route" here.
+}
+"""Types of routes by which Linux refuses to forward, and what its ICMP error means."""
+LINGER_0: Final = (SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
 
 
 async def states(ns: Namespace) -> list[str]:
@@ -102,18 +107,18 @@ async def test_both_end_at_once(ns: Namespace, judge: Judge, role: Role) -> None
     await judge.acquit()
 
 
-async def test_both_open_at_once(ns: Namespace, judge: Judge) -> None:
+async def test_both_open_at_once(ns: Namespace, judge: Judge, ends: Ends) -> None:
     """The two SYNs cross: a simultaneous open (RFC 9293 figure 7) with the kernel."""
     async with judge.open_host() as host:
-        near, far = host.socket(), ns.socket()
-        await near.bind((OURS, 7001))
-        await far.bind((KERNEL, 7002))
+        near, far = host.socket(ends.family), ns.socket(ends.family)
+        await near.bind((ends.ours, 7001))
+        await far.bind((ends.kernel, 7002))
         with near, far:
             # Its SYN waits in the device when ours goes out: nobody else runs in between.
             with socket.socket(fileno=os.dup(far.fileno())) as same:
                 same.setblocking(False)
-                assert same.connect_ex((OURS, 7001)) == errno.EINPROGRESS
-            await near.connect((KERNEL, 7002))
+                assert same.connect_ex((ends.ours, 7001)) == errno.EINPROGRESS
+            await near.connect((ends.kernel, 7002))
             await trio.lowlevel.wait_writable(far)
             assert "SYN-SENT -> SYN-RECEIVED: accepted" in judge.comments
             await near.send(b"to the kernel")
@@ -183,8 +188,8 @@ async def test_what_comes_after_the_kernels_close_we_learn_is_not_read(
                 await trio.sleep(0.005)
 
 
-async def test_our_host_ends_and_the_kernel_learns_of_it(ns: Namespace) -> None:
-    async with ns.open_host() as host:
+async def test_our_host_ends_and_the_kernel_learns_of_it(ns: Namespace, ends: Ends) -> None:
+    async with ns.open_host(ends.address) as host:
         cm = connected(ns, host, "server")
         _, far = await cm.__aenter__()
     with pytest.raises(ConnectionResetError):
@@ -195,39 +200,42 @@ async def test_our_host_ends_and_the_kernel_learns_of_it(ns: Namespace) -> None:
 # Not at all
 
 
-async def test_a_closed_port_of_the_kernels_refuses(ns: Namespace, host: Host) -> None:
+async def test_a_closed_port_of_the_kernels_refuses(ns: Namespace, host: Host, ends: Ends) -> None:
     with fails(errno.ECONNREFUSED):
-        await host.open_tcp_stream(KERNEL, 9)
+        await host.open_tcp_stream(ends.kernel, 9)
     assert our_states(host) == []
 
 
-async def test_a_closed_port_of_ours_refuses(ns: Namespace, judge: Judge) -> None:
+async def test_a_closed_port_of_ours_refuses(ns: Namespace, judge: Judge, ends: Ends) -> None:
     async with judge.open_host() as host:
-        with ns.socket() as far, pytest.raises(ConnectionRefusedError):
-            await far.connect((OURS, 9))
+        with ns.socket(ends.family) as far, pytest.raises(ConnectionRefusedError):
+            await far.connect((ends.ours, 9))
         assert host.statistics()["tcp_refused"] == 1
 
 
-async def test_where_the_kernel_has_no_way_we_hear_of_it(ns: Namespace, host: Host) -> None:
+async def test_where_the_kernel_has_no_way_we_hear_of_it(
+    ns: Namespace, host: Host, ends: Ends
+) -> None:
     """Its ICMP error arrives, and is believed."""
     ns.sysctl("net.ipv4.ip_forward", 1)
+    ns.sysctl("net.ipv6.conf.all.forwarding", 1)
     with fails(errno.ENETUNREACH):
-        await host.open_tcp_stream("203.0.113.1", 80)
-    await ns.run_process(["ip", "route", "add", "unreachable", "203.0.113.0/24"])
-    with fails(errno.EHOSTUNREACH):
-        await host.open_tcp_stream("203.0.113.1", 80)
+        await host.open_tcp_stream(ends.elsewhere, 80)
+    await ns.run_process(["ip", "route", "add", REFUSED[ends.family][0], ends.elsewhere])
+    with fails(REFUSED[ends.family][1]):
+        await host.open_tcp_stream(ends.elsewhere, 80)
 
 
-async def test_the_kernels_backlog_makes_us_wait(ns: Namespace) -> None:
+async def test_the_kernels_backlog_makes_us_wait(ns: Namespace, ends: Ends) -> None:
     """It drops our SYN as long as its backlog is full, and takes it when it is sent again."""
     async with ns.open_host(config=Config(rto_initial=0.2)) as host:
-        with ns.socket() as listener:
-            await listener.bind((KERNEL, 0))
+        with ns.socket(ends.family) as listener:
+            await listener.bind((ends.kernel, 0))
             listener.listen(0)
             address = listener.getsockname()
-            first = await host.open_tcp_stream(*address)
+            first = await host.open_tcp_stream(*address[:2])
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(host.socket().connect, address)
+                nursery.start_soon(host.socket(ends.family).connect, address)
                 await until(lambda: host.statistics()["retransmission_timeout"] > 0)
                 assert sorted(our_states(host)) == ["ESTABLISHED", "SYN-SENT"]
                 accepted, who = await listener.accept()
@@ -235,10 +243,10 @@ async def test_the_kernels_backlog_makes_us_wait(ns: Namespace) -> None:
             accepted.close()
 
 
-async def test_our_backlog_makes_the_kernel_wait(ns: Namespace, host: Host) -> None:
+async def test_our_backlog_makes_the_kernel_wait(ns: Namespace, host: Host, ends: Ends) -> None:
     (listener,) = await host.open_tcp_listeners(0, backlog=0)
-    address = (OURS, listener.socket.getsockname()[1])
-    with ns.socket() as one, ns.socket() as other:
+    address = (ends.ours, listener.socket.getsockname()[1])
+    with ns.socket(ends.family) as one, ns.socket(ends.family) as other:
         await one.connect(address)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(other.connect, address)
@@ -251,15 +259,17 @@ async def test_our_backlog_makes_the_kernel_wait(ns: Namespace, host: Host) -> N
 # Again
 
 
-async def test_the_kernel_comes_again_from_the_same_port(ns: Namespace, judge: Judge) -> None:
+async def test_the_kernel_comes_again_from_the_same_port(
+    ns: Namespace, judge: Judge, ends: Ends
+) -> None:
     """Our TIME-WAIT makes way for its new SYN (RFC 6191), time and again."""
     async with judge.open_host() as host:
         (listener,) = await host.open_tcp_listeners(80)
         for number in range(5):
-            with ns.socket() as far:
+            with ns.socket(ends.family) as far:
                 far.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
-                await far.bind((KERNEL, 4000))
-                await far.connect((OURS, 80))
+                await far.bind((ends.kernel, 4000))
+                await far.connect((ends.ours, 80))
                 near = await listener.accept()
                 await far.send(b"%d" % number)
                 assert await near.receive_some() == b"%d" % number
@@ -270,16 +280,16 @@ async def test_the_kernel_comes_again_from_the_same_port(ns: Namespace, judge: J
     await judge.acquit(but_for=["same ports as an earlier session"])
 
 
-async def test_the_kernel_repeats_its_fin_until_it_hears_of_it(ns: Namespace) -> None:
+async def test_the_kernel_repeats_its_fin_until_it_hears_of_it(ns: Namespace, ends: Ends) -> None:
     """What is left of a connection in TIME-WAIT is for that (RFC 9293 section 3.10.7.4)."""
-    link, lost = Valve(await open_tun(ns, f"{OURS}/24", offload=True)), list[bytes]()
+    link, lost = Valve(await open_tun(ns, ends.address, offload=True)), list[bytes]()
 
     def loses(packet: bytes) -> bool:
         lost.append(packet)
         return True
 
     async with (
-        Host(link, [f"{OURS}/24"], config=Config(msl=1.5)) as host,
+        Host(link, [ends.address], config=Config(msl=1.5)) as host,
         connected(ns, host, "server") as (near, far),
     ):
         near.close()
@@ -300,17 +310,17 @@ async def test_the_kernel_repeats_its_fin_until_it_hears_of_it(ns: Namespace) ->
         await until(lambda: our_states(host) == [])
 
 
-async def test_we_come_again_from_the_same_port(ns: Namespace, judge: Judge) -> None:
+async def test_we_come_again_from_the_same_port(ns: Namespace, judge: Judge, ends: Ends) -> None:
     """The kernel's TIME-WAIT makes way for our new SYN: our numbers rise, as they must."""
     async with judge.open_host() as host:
-        with ns.socket() as listener:
-            await listener.bind((KERNEL, 80))
+        with ns.socket(ends.family) as listener:
+            await listener.bind((ends.kernel, 80))
             listener.listen()
             for number in range(5):
-                with host.socket() as near:
+                with host.socket(ends.family) as near:
                     near.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
-                    await near.bind((OURS, 4000))
-                    await near.connect((KERNEL, 80))
+                    await near.bind((ends.ours, 4000))
+                    await near.connect((ends.kernel, 80))
                     far, _ = await listener.accept()
                     await near.send(b"%d" % number)
                     assert await exactly(far, 1) == b"%d" % number

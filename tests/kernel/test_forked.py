@@ -84,7 +84,7 @@ async def test_the_device_ends_with_its_host_and_the_address_is_free(
     async with tunstack.open_namespace() as ns:
         with ExitStack() as children:
             async with ns.open_host() as host:
-                (listener,) = await host.open_tcp_listeners(7)
+                listener, _ = await host.open_tcp_listeners(7)
                 client = ns.socket()
                 await client.connect((OURS, 7))
                 stream = await listener.accept()

@@ -17,13 +17,14 @@ import trio
 
 import tunstack
 from tests.ip.node import V4, V6, Ends
-from tests.kernel.beside import BOTH
+from tests.ip.test_options import HOST, OTHER, REFLECTIONS
+from tests.kernel.beside import BOTH, without_limits
 from tunstack import Host, memory_pair
 from tunstack.ip.address import packed
 from tunstack.ip.datagram import Datagram
 from tunstack.ip.icmp import IcmpMessage
 from tunstack.link.netns import open_network_namespace
-from tunstack.wire import decode_datagram, decode_icmp, encode_datagram, encode_icmp
+from tunstack.wire import decode_datagram, decode_icmp, encode_datagram, encode_icmp, icmp_datagram
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -36,13 +37,6 @@ pytestmark = pytest.mark.kernel
 OURS: Final = ("198.51.100.2/24", "2001:db8::2/64")
 PEER: Final = ("198.51.100.1/24", "2001:db8::1/64")
 UNKNOWN: Final = 253
-SETTINGS: Final[dict[str, str | int]] = {
-    "net.ipv4.icmp_ratelimit": 0,
-    "net.ipv4.icmp_msgs_per_sec": 100_000,
-    "net.ipv4.icmp_msgs_burst": 100_000,
-    "net.ipv6.icmp.ratelimit": 0,
-    "net.ipv4.ping_group_range": "0 2147483647",
-}
 
 beside = pytest.mark.parametrize("who", BOTH)
 both = pytest.mark.parametrize("ends", [V4, V6], ids=["IPv4", "IPv6"])
@@ -106,8 +100,8 @@ async def near(who: Who) -> AsyncIterator[Near]:
             yield Near(far, host.socket)
         else:
             namespace = await stack.enter_async_context(open_network_namespace())
-            for name, value in SETTINGS.items():
-                namespace.sysctl(name, value)
+            without_limits(namespace)
+            namespace.sysctl("net.ipv4.ping_group_range", "0 2147483647")
             tun = await namespace.open_tun(*PEER, peer=[a.partition("/")[0] for a in OURS])
             stack.callback(tun.close)
             at = Near(tun, namespace.socket)
@@ -205,6 +199,26 @@ def part_of(ends: Ends, message: bytes, start: int, size: int) -> Datagram:
         more_fragments=start + size < len(message),
         fragment_offset=start,
     )
+
+
+@pytest.mark.parametrize("what", REFLECTIONS)
+async def test_options_of_a_request_return_as_from_linux(what: str) -> None:
+    options = REFLECTIONS[what][0].replace(HOST, V4.ours).replace(OTHER, V4.peer)
+    message = IcmpMessage(V4.request, 0, 7, b"data")
+    datagram = replace(icmp_datagram(V4.peer, V4.ours, message), options=options)
+    found = {}
+    for who in BOTH:
+        async with near(who) as at:
+            at.give(octets(datagram))
+            reply = await at.next()
+            head, times = reply.options[:4], reply.options[4:]
+            if 68 in (*options[:1], *head[:1]):
+                # The time of day differs.
+                words = [times[word : word + 4] for word in range(0, len(times), 4)]
+                found[who] = head, [word if word == V4.ours else any(word) for word in words]
+            else:
+                found[who] = head, [times]
+    assert found["ours"] == found["kernel"]
 
 
 # Errors

@@ -5,10 +5,16 @@ from __future__ import annotations
 import errno
 import struct
 from socket import (
+    AF_INET,
+    AF_INET6,
     IP_TOS,
     IP_TTL,
     IPPROTO_IP,
+    IPPROTO_IPV6,
     IPPROTO_TCP,
+    IPV6_RECVTCLASS,
+    IPV6_TCLASS,
+    IPV6_UNICAST_HOPS,
     SO_KEEPALIVE,
     SO_LINGER,
     SOL_SOCKET,
@@ -22,23 +28,48 @@ from typing import TYPE_CHECKING, Final
 import pytest
 import trio
 
-from tests.kernel.judge import KERNEL
 from tests.kernel.sockets import ROLES, connected, exactly, fails
 from tunstack import Config
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from tests.kernel.ends import Ends
     from tests.kernel.judge import Judge
     from tests.kernel.sockets import Role
     from tunstack import Host, Namespace
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.both_families]
 
 # Of linux/in.h; Python has no names for them.
 _IP_PKTOPTIONS: Final = 9
 _IP_RECVTOS: Final = 13
 _IP_MINTTL: Final = 21
+_IPV6_2292PKTOPTIONS: Final = 6
+_IPV6_MINHOPCOUNT: Final = 73
+
+Option = tuple[int, int]
+# By family: the option for the service (TOS, traffic class), for hops (TTL, hop limit), and so on.
+SERVICE: Final[dict[int, Option]] = {
+    AF_INET: (IPPROTO_IP, IP_TOS),
+    AF_INET6: (IPPROTO_IPV6, IPV6_TCLASS),
+}
+RECEIVE_SERVICE: Final[dict[int, Option]] = {
+    AF_INET: (IPPROTO_IP, _IP_RECVTOS),
+    AF_INET6: (IPPROTO_IPV6, IPV6_RECVTCLASS),
+}
+PACKET_OPTIONS: Final[dict[int, Option]] = {
+    AF_INET: (IPPROTO_IP, _IP_PKTOPTIONS),
+    AF_INET6: (IPPROTO_IPV6, _IPV6_2292PKTOPTIONS),
+}
+HOPS: Final[dict[int, Option]] = {
+    AF_INET: (IPPROTO_IP, IP_TTL),
+    AF_INET6: (IPPROTO_IPV6, IPV6_UNICAST_HOPS),
+}
+LEAST_HOPS: Final[dict[int, Option]] = {
+    AF_INET: (IPPROTO_IP, _IP_MINTTL),
+    AF_INET6: (IPPROTO_IPV6, _IPV6_MINHOPCOUNT),
+}
 _TCP_INFO_LAYOUT: Final = struct.Struct("=8B24I4Q4I")
 _TCP_INFO: Final = """
     state phase retransmits probes backoff options wscale flags
@@ -94,43 +125,45 @@ async def test_we_answer_the_kernels_keep_alive(ns: Namespace, host: Host, judge
 @pytest.mark.rfc("MAY-9")
 @pytest.mark.parametrize("role", ROLES)
 async def test_the_service_that_the_kernel_asks_for_is_told(
-    ns: Namespace, host: Host, role: Role
+    ns: Namespace, host: Host, role: Role, ends: Ends
 ) -> None:
     async with connected(ns, host, role) as (ours, theirs):
-        theirs.setsockopt(IPPROTO_IP, IP_TOS, 0x48)
+        theirs.setsockopt(*SERVICE[ends.family], 0x48)
         await theirs.send(b"x")
         assert await ours.recv(1) == b"x"
         assert ours.tcp_info().rcv_tos == 0x48
 
 
 @pytest.mark.rfc("MUST-48")
-async def test_the_kernel_sees_the_service_that_we_ask_for(ns: Namespace, host: Host) -> None:
-    with host.socket() as ours, ns.socket() as listener:
-        listener.setsockopt(IPPROTO_IP, _IP_RECVTOS, 1)
-        await listener.bind((KERNEL, 0))
+async def test_the_kernel_sees_the_service_that_we_ask_for(
+    ns: Namespace, host: Host, ends: Ends
+) -> None:
+    with host.socket(ends.family) as ours, ns.socket(ends.family) as listener:
+        listener.setsockopt(*RECEIVE_SERVICE[ends.family], 1)
+        await listener.bind((ends.kernel, 0))
         listener.listen()
-        ours.setsockopt(IPPROTO_IP, IP_TOS, 0x48)
+        ours.setsockopt(*SERVICE[ends.family], 0x48)
         await ours.connect(listener.getsockname())
         theirs, _ = await listener.accept()
         with theirs:
-            message = theirs.getsockopt(IPPROTO_IP, _IP_PKTOPTIONS, 100)
+            message = theirs.getsockopt(*PACKET_OPTIONS[ends.family], 100)
     assert message[struct.calcsize("@Nii")] == 0x48
 
 
 @pytest.mark.rfc("MUST-49")
 async def test_the_kernel_drops_what_has_come_too_far(
-    ns: Namespace, host: Host, judge: Judge
+    ns: Namespace, host: Host, judge: Judge, ends: Ends
 ) -> None:
     """RFC 5082: with a TTL of 255 it can only come from next door. It is sent again until then."""
     async with connected(ns, host, "client") as (ours, theirs):
-        theirs.setsockopt(IPPROTO_IP, _IP_MINTTL, 255)
+        theirs.setsockopt(*LEAST_HOPS[ends.family], 255)
         await ours.send(b"near")
 
         async def dropped() -> bool:
             return (await judge.kernel())["TcpExt.TCPMinTTLDrop"] > 0
 
         await until(dropped)
-        ours.setsockopt(IPPROTO_IP, IP_TTL, 255)
+        ours.setsockopt(*HOPS[ends.family], 255)
         assert await exactly(theirs, 4) == b"near"
 
 
@@ -170,11 +203,11 @@ async def test_lingering_for_a_time_delivers_what_was_sent(ns: Namespace, judge:
 @pytest.mark.rfc("MUST-21", "5482:3")
 @pytest.mark.parametrize("role", ROLES)
 async def test_a_kernel_that_keeps_its_window_shut_is_left_after_the_user_timeout(
-    ns: Namespace, role: Role
+    ns: Namespace, role: Role, ends: Ends
 ) -> None:
     config = Config(user_timeout=0.5)
     async with (
-        ns.open_host(config=config) as host,
+        ns.open_host(ends.address, config=config) as host,
         connected(ns, host, role, kernels=4096) as (ours, _),
     ):
         with trio.fail_after(30), fails(errno.ETIMEDOUT):
@@ -184,15 +217,15 @@ async def test_a_kernel_that_keeps_its_window_shut_is_left_after_the_user_timeou
 
 @pytest.mark.parametrize("role", ROLES)
 async def test_tcp_info_of_a_new_connection_is_what_the_kernels_is(
-    ns: Namespace, host: Host, role: Role
+    ns: Namespace, host: Host, role: Role, ends: Ends
 ) -> None:
     """In all that neither the clock nor a buffer's size has a part in, and that both fill in."""
     alike = "state phase retransmits probes backoff options snd_mss unacked sacked lost retrans "
     alike += "fackets pmtu ssthresh cwnd advmss reordering total_retrans max_pacing notsent"
-    async with connected(ns, host, role) as ends:
+    async with connected(ns, host, role) as pair:
         ours, theirs = (
             dict(zip(_TCP_INFO.split(), _TCP_INFO_LAYOUT.unpack(info), strict=True))
-            for info in (end.getsockopt(IPPROTO_TCP, TCP_INFO, 152) for end in ends)
+            for info in (end.getsockopt(IPPROTO_TCP, TCP_INFO, 152) for end in pair)
         )
         assert {name: ours[name] for name in alike.split()} == {
             name: theirs[name] for name in alike.split()

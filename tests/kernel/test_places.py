@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import pytest
 
+import tunstack
 from tests.link.in_a_child import run, run_as_nobody
+from tests.workers import services
+from tunstack.deploy.addresses import default_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = pytest.mark.kernel
+
+NO_NEXT_HEADER = b"".join(
+    [
+        bytes.fromhex("6000000000003b40"),
+        ip_address("2001:db8::2").packed,
+        ip_address("2001:db8::1").packed,
+    ]
+)
+"""A packet of IPv6 with nothing in it (RFC 8200 section 4.7)."""
 
 EXCHANGE = '''
     import json, os, random, socket, trio, tunstack
@@ -24,7 +37,7 @@ EXCHANGE = '''
         """Have our data echoed by a kernel socket, and a kernel socket's by us."""
         results = []
         async with trio.open_nursery() as nursery:
-            (listener,) = await nursery.start(host.serve_tcp, echo.handler, 0)
+            listener, *_ = await nursery.start(host.serve_tcp, echo.handler, 0)
             with kernel_socket() as client:
                 await client.connect((str(host.addresses[0].ip), listener.socket.getsockname()[1]))
                 nursery.start_soon(say, client)
@@ -88,6 +101,75 @@ def test_curl_of_a_user_without_privileges(require_tool: Callable[[str], str]) -
         trio.run(main)
     """)
     assert printed == "True\n"
+
+
+async def test_a_host_has_both_families_by_default() -> None:
+    async with tunstack.open_namespace() as ns, ns.open_host() as host:
+        assert [*map(str, host.addresses)] == ["198.51.100.2/24", "2001:db8::2/64"]
+
+
+@pytest.mark.parametrize("mtu", [68, 1279])
+async def test_a_link_too_narrow_for_ipv6_has_ipv4_alone_by_default(mtu: int) -> None:
+    async with tunstack.open_namespace() as ns, ns.open_host(mtu=mtu) as host:
+        assert [*map(str, host.addresses)] == ["198.51.100.2/24"]
+
+
+async def test_a_link_too_narrow_for_ipv6_refuses_an_address_of_it() -> None:
+    async with tunstack.open_namespace() as ns:
+        with pytest.raises(tunstack.SetupError, match="1279 is too small for IPv6"):
+            async with ns.open_host("2001:db8::2/64", mtu=1279):
+                pass
+
+
+async def test_where_the_kernel_has_ipv6_off_a_host_has_ipv4_alone_by_default(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with tunstack.open_namespace() as ns:
+        ns.sysctl("net.ipv6.conf.all.disable_ipv6", 1)
+        async with ns.open_host() as host:
+            assert [*map(str, host.addresses)] == ["198.51.100.2/24"]
+        async with ns.open_workers(services.echo, 1):
+            pass
+    warning = "the kernel has IPv6 off here: the host has IPv4 addresses only"
+    assert [each.message for each in caplog.records] == [warning] * 2
+
+
+async def test_where_the_kernel_has_ipv6_off_an_address_of_it_is_refused() -> None:
+    async with tunstack.open_namespace() as ns:
+        ns.sysctl("net.ipv6.conf.all.disable_ipv6", 1)
+        with pytest.raises(tunstack.SetupError, match="the kernel has IPv6 off here: set 'sysctl"):
+            async with ns.open_host("198.51.100.2/24", "2001:db8::2/64"):
+                pass
+
+
+@pytest.mark.parametrize("name", [None, "lasting"])
+def test_whether_ipv6_is_off_is_a_matter_of_the_device_if_there_is_one(name: str | None) -> None:
+    def sysctl(path: str) -> str:
+        if path == "net/ipv6/conf/lasting/disable_ipv6":
+            return "0"
+        return "1"
+
+    assert len(default_addresses(sysctl=sysctl, name=name)) == (1 if name is None else 2)
+
+
+def test_a_kernel_without_ipv6_gives_ipv4_alone() -> None:
+    def sysctl(path: str) -> str:
+        raise FileNotFoundError(path)
+
+    assert default_addresses(sysctl=sysctl) == ("198.51.100.2/24",)
+    assert default_addresses(sysctl=sysctl, name="lasting") == ("198.51.100.2/24",)
+
+
+async def test_the_kernel_receives_what_is_sent_as_soon_as_a_device_is_open() -> None:
+    """Its local routes are there (Linux adds those of IPv6 a little later than the address)."""
+    async with tunstack.open_namespace() as ns:
+        for number in range(50):
+            link = await ns.network.open_tun("2001:db8::2/64", name=f"tun{number}")
+            assert link.send([NO_NEXT_HEADER])
+            link.close()
+        shown = await ns.run_process(["cat", "/proc/net/snmp6"], capture_stdout=True)
+    counts = dict(line.split() for line in shown.stdout.decode().splitlines())
+    assert (counts["Ip6InDelivers"], counts["Ip6InAddrErrors"]) == ("50", "0")
 
 
 IN_THE_CURRENT_NAMESPACE = (

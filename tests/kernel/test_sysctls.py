@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from tests.kernel.ends import IPV6
 from tests.kernel.sockets import ROLES, both_ways, connected
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def apply(ns: Namespace, settings: dict[str, str | int]) -> None:
             pytest.skip(f"this kernel does not let us set {name} to {value}")
 
 
+@pytest.mark.both_families
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
 async def test_both_ways(
@@ -92,6 +94,19 @@ async def test_both_ways_with_an_mtu(ns: Namespace, judge: Judge, role: Role, mt
     async with judge.open_host(mtu=mtu) as host, connected(ns, host, role) as pair:
         data = DATA[:size]
         assert await both_ways(pair, data) == (data, data)
+    await judge.acquit(but_for=FULL_WINDOWS)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("mtu", [1280, 65535])
+async def test_both_ways_over_ipv6_with_an_mtu(
+    ns: Namespace, judge: Judge, role: Role, mtu: int
+) -> None:
+    async with (
+        judge.open_host(IPV6.address, mtu=mtu) as host,
+        connected(ns, host, role) as pair,
+    ):
+        assert await both_ways(pair, DATA) == (DATA, DATA)
     await judge.acquit(but_for=FULL_WINDOWS)
 
 

@@ -6,12 +6,12 @@ import hashlib
 import random
 import re
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from socket import AF_INET, AF_INET6
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import trio
 
-from tests.kernel.judge import KERNEL, OURS
 from tests.kernel.sockets import (
     FLOW_CONTROL,
     ROLES,
@@ -27,20 +27,26 @@ from tunstack.apps import echo, http, pages
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.kernel.ends import Ends
     from tests.kernel.judge import Judge
     from tests.kernel.sockets import Role
     from tunstack import Namespace
 
     Require = Callable[[str], str]
 
-pytestmark = [pytest.mark.kernel, pytest.mark.both_modes]
+pytestmark = [pytest.mark.kernel, pytest.mark.both_modes, pytest.mark.both_families]
 
 
-DATA = random.Random(0).randbytes(3 << 20)
+TCP: Final[dict[int, str]] = {AF_INET: "TCP4", AF_INET6: "TCP6"}
+"""socat(1)'s words."""
+DATA: Final = random.Random(0).randbytes(3 << 20)
 
 
-async def test_curl_downloads(ns: Namespace, judge: Judge, require_tool: Require) -> None:
-    url = f"http://{OURS}/bytes/{4 << 20}"
+@pytest.mark.both_families("both_modes")
+async def test_curl_downloads(
+    ns: Namespace, judge: Judge, require_tool: Require, ends: Ends
+) -> None:
+    url = f"http://{ends.ours_in_url}/bytes/{4 << 20}"
     async with judge.open_host() as host, trio.open_nursery() as nursery:
         await nursery.start(host.serve_tcp, http.handler, 80)
         done = await ns.run_process([require_tool("curl"), "-sS", url], capture_stdout=True)
@@ -49,8 +55,9 @@ async def test_curl_downloads(ns: Namespace, judge: Judge, require_tool: Require
     await judge.acquit(but_for=FLOW_CONTROL)
 
 
-async def test_curl_uploads(ns: Namespace, judge: Judge, require_tool: Require) -> None:
-    command = [require_tool("curl"), "-sS", "-T", "-", f"http://{OURS}/sha256"]
+@pytest.mark.both_families("both_modes")
+async def test_curl_uploads(ns: Namespace, judge: Judge, require_tool: Require, ends: Ends) -> None:
+    command = [require_tool("curl"), "-sS", "-T", "-", f"http://{ends.ours_in_url}/sha256"]
     async with judge.open_host() as host, trio.open_nursery() as nursery:
         await nursery.start(host.serve_tcp, http.handler, 80)
         done = await ns.run_process(command, stdin=DATA, capture_stdout=True)
@@ -60,9 +67,9 @@ async def test_curl_uploads(ns: Namespace, judge: Judge, require_tool: Require) 
 
 
 async def test_curl_keeps_its_connection(
-    ns: Namespace, judge: Judge, require_tool: Require
+    ns: Namespace, judge: Judge, require_tool: Require, ends: Ends
 ) -> None:
-    urls = [f"http://{OURS}/bytes/{size}" for size in (1, 100_000, 0, 7)]
+    urls = [f"http://{ends.ours_in_url}/bytes/{size}" for size in (1, 100_000, 0, 7)]
     async with judge.open_host() as host, trio.open_nursery() as nursery:
         await nursery.start(host.serve_tcp, http.handler, 80)
         done = await ns.run_process([require_tool("curl"), "-sS", *urls], capture_stdout=True)
@@ -76,13 +83,13 @@ async def test_curl_keeps_its_connection(
 
 @pytest.mark.parametrize("options", [[], ["-k"]], ids=["connections", "keep-alive"])
 async def test_ab_has_no_failed_request(
-    ns: Namespace, judge: Judge, require_tool: Require, options: list[str]
+    ns: Namespace, judge: Judge, require_tool: Require, options: list[str], ends: Ends
 ) -> None:
     load = ["-q", *options, "-n", "2000", "-c", "50"]
     async with judge.open_host() as host, trio.open_nursery() as nursery:
         await nursery.start(host.serve_tcp, http.handler, 80)
         done = await ns.run_process(
-            [require_tool("ab"), *load, f"http://{OURS}/"], capture_stdout=True
+            [require_tool("ab"), *load, f"http://{ends.ours_in_url}/"], capture_stdout=True
         )
         nursery.cancel_scope.cancel()
     report = done.stdout.decode()
@@ -94,25 +101,33 @@ async def test_ab_has_no_failed_request(
 
 
 async def test_socat_has_its_data_echoed(
-    ns: Namespace, judge: Judge, require_tool: Require
+    ns: Namespace, judge: Judge, require_tool: Require, ends: Ends
 ) -> None:
     """It ends its half when its input ends, and reads on."""
     async with judge.open_host() as host, trio.open_nursery() as nursery:
         await nursery.start(host.serve_tcp, echo.handler, 7)
-        command = [require_tool("socat"), "-t", "10", "-", f"TCP:{OURS}:7"]
+        command = [
+            require_tool("socat"),
+            "-t",
+            "10",
+            "-",
+            f"{TCP[ends.family]}:{ends.ours_in_url}:7",
+        ]
         done = await ns.run_process(command, stdin=DATA, capture_stdout=True)
         assert done.stdout == DATA
         nursery.cancel_scope.cancel()
     await judge.acquit(but_for=FLOW_CONTROL)
 
 
-async def test_socat_serves_us(ns: Namespace, judge: Judge, require_tool: Require) -> None:
+async def test_socat_serves_us(
+    ns: Namespace, judge: Judge, require_tool: Require, ends: Ends
+) -> None:
     async with judge.open_host() as host, trio.open_nursery() as nursery:
         # Not PIPE, on which socat itself waits for ever once it is full.
-        command = [require_tool("socat"), "TCP-LISTEN:7,reuseaddr", "EXEC:cat"]
+        command = [require_tool("socat"), f"{TCP[ends.family]}-LISTEN:7,reuseaddr", "EXEC:cat"]
         nursery.start_soon(ns.run_process, command)
         await until_listening(ns, 7)
-        stream = await host.open_tcp_stream(KERNEL, 7)
+        stream = await host.open_tcp_stream(ends.kernel, 7)
         nursery.start_soon(send_all, stream.socket, DATA)
         assert await read_to_end(stream.socket) == DATA
     await judge.acquit(but_for=FLOW_CONTROL)
@@ -120,8 +135,11 @@ async def test_socat_serves_us(ns: Namespace, judge: Judge, require_tool: Requir
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("mtu", [576, 1500, 9000])
-async def test_both_ways_at_once(ns: Namespace, judge: Judge, role: Role, mtu: int) -> None:
+async def test_both_ways_at_once(
+    ns: Namespace, judge: Judge, role: Role, mtu: int, ends: Ends
+) -> None:
     """What the window admits must fit into the device's queue for us, of 500 packets."""
+    mtu = max(mtu, ends.least_mtu)
     size = 100 * mtu
     async with (
         judge.open_host(mtu=mtu) as host,
@@ -129,12 +147,18 @@ async def test_both_ways_at_once(ns: Namespace, judge: Judge, role: Role, mtu: i
     ):
         assert await both_ways(pair, DATA) == (DATA, DATA)
         info = pair[0].tcp_info()
-        assert (info.retransmits, info.rcv_mss, info.snd_mss) == (0, mtu - 52, mtu - 52)
+        assert (info.retransmits, info.rcv_mss, info.snd_mss) == (
+            0,
+            mtu - ends.headers,
+            mtu - ends.headers,
+        )
     await judge.acquit(but_for=FLOW_CONTROL)
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_the_kernel_agrees_on_the_options(ns: Namespace, judge: Judge, role: Role) -> None:
+async def test_the_kernel_agrees_on_the_options(
+    ns: Namespace, judge: Judge, role: Role, ends: Ends
+) -> None:
     """What ss(8) says of its end."""
     async with judge.open_host() as host:
         async with connected(ns, host, role) as (near, far), trio.open_nursery() as nursery:
@@ -143,8 +167,9 @@ async def test_the_kernel_agrees_on_the_options(ns: Namespace, judge: Judge, rol
             shown = await ns.run_process(["ss", "-Htion"], capture_stdout=True)
             words = {*shown.stdout.decode().split()}
             info = near.tcp_info()
+        mss = 1500 - ends.headers
         assert {"ts", "sack", f"wscale:{info.rcv_wscale},{info.snd_wscale}"} <= words
-        assert {"mss:1448", "pmtu:1500", "advmss:1448"} <= words
+        assert {f"mss:{mss}", "pmtu:1500", f"advmss:{mss}"} <= words
         assert not re.search("retrans|lost|reord|dsack|sacked", " ".join(words))
     await judge.acquit(but_for=FLOW_CONTROL)
 
@@ -171,7 +196,7 @@ async def test_without_an_option(
 
 
 async def test_a_thousand_connections_at_once_each_with_its_own_data(
-    ns: Namespace, judge: Judge
+    ns: Namespace, judge: Judge, ends: Ends
 ) -> None:
     """All are open before the first one says a word; then all talk at once."""
     async with judge.open_host() as host, trio.open_nursery() as nursery:
@@ -179,9 +204,9 @@ async def test_a_thousand_connections_at_once_each_with_its_own_data(
         # process, fill it before we can read one.
         await ns.run_process(["ip", "link", "set", host.name, "txqueuelen", "5000"])
         (listener,) = await nursery.start(host.serve_tcp, echo.handler, 0)
-        address = (OURS, listener.socket.getsockname()[1])
+        address = (ends.ours, listener.socket.getsockname()[1])
         with ExitStack() as stack:
-            clients = [stack.enter_context(ns.socket()) for _ in range(1000)]
+            clients = [stack.enter_context(ns.socket(ends.family)) for _ in range(1000)]
             for client in clients:
                 await client.connect(address)
             async with trio.open_nursery() as talking:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
 import struct
@@ -13,6 +14,7 @@ import trio
 
 from tests.kernel.judge import KERNEL, OURS
 from tests.kernel.sockets import fails
+from tunstack.bench.iperf import Iperf
 from tunstack.socket.datagram_options import IP_MTU_DISCOVER, UDP_GRO, UDP_SEGMENT
 from tunstack.udp.sock import PMTUDISC_DO
 
@@ -185,6 +187,27 @@ async def test_an_echo_loses_nothing_below_the_bound_of_the_buffers(
                     room.release()
             nursery.cancel_scope.cancel()
     assert host.statistics()["udp_received"] == host.statistics()["udp_sent"] == count
+    assert host.statistics()["udp_buffer_full"] == 0
+
+
+@FAMILIES
+async def test_iperf3_loses_nothing(
+    ns: Namespace, host: Host, family: int, require_tool: Callable[[str], str]
+) -> None:
+    command = [require_tool("iperf3"), "--client", OURS_IN[family], "--json", "--udp"]
+    command += ["--bytes", "2M", "--bitrate", "40M", "--parallel", "2", "--length", "1400"]
+    iperf = Iperf()
+    with ours(host, family) as sock:
+        await sock.bind((OURS_IN[family], 5201))
+        listeners = await host.open_tcp_listeners(5201, host=OURS_IN[family])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(iperf.serve_datagrams, sock)
+            nursery.start_soon(trio.serve_listeners, iperf.serve, listeners)
+            with trio.fail_after(30):
+                done = await ns.run_process(command, capture_stdout=True)
+            nursery.cancel_scope.cancel()
+    end = json.loads(done.stdout)["end"]["sum"]
+    assert (end["lost_packets"], end["bytes"] >= 2 << 20) == (0, True)
     assert host.statistics()["udp_buffer_full"] == 0
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.kernel,
     pytest.mark.both_modes,
+    pytest.mark.both_families,
     pytest.mark.parametrize("role", ROLES),
 ]
 

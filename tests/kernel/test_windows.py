@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.kernel.sockets import Role
     from tunstack import Namespace
 
-pytestmark = [pytest.mark.kernel, pytest.mark.both_modes]
+pytestmark = [pytest.mark.kernel, pytest.mark.both_modes, pytest.mark.both_families]
 
 
 DATA = random.Random(1).randbytes(1 << 20)

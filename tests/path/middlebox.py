@@ -1,20 +1,24 @@
-"""What may stand between two hosts: who marks, who has a narrower way on and says so, or not."""
+"""What may stand between two hosts: what marks, what narrows the path, what fragments."""
 
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from tunstack.ip.fragmentation import fragmented
 from tunstack.ip.icmp import DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED, IcmpMessage
 from tunstack.ip.icmpv6 import PACKET_TOO_BIG
 from tunstack.tcp.connection.ecn import CE, NOT_ECT
-from tunstack.wire import checksum, decode_datagram, encode_icmp
+from tunstack.wire import checksum, decode_datagram, encode_datagram, encode_icmp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Fate = tuple[bytes | None, bytes | None]
 """The packet that goes on, and the one that goes back."""
+Cut = tuple[bytes | list[bytes] | None, bytes | None]
+"""The same where what goes on may be the fragments of the packet."""
 
 ROUTER: Final = bytes((198, 51, 100, 254))
 ROUTER_6: Final = bytes.fromhex("20010db80000000000000000000000fe")
@@ -84,6 +88,34 @@ class Narrow:
             return packet, None
         self.dropped.append(len(packet))
         return None, None if self.says is None else too_big(packet, self.says(self.mtu))
+
+
+class Fragmenter:
+    """Cuts packets of more than `mtu` octets into fragments, whatever they or their RFC say of it.
+
+    DF is ignored, and IPv6 is fragmented as well, which no router does; some tunnels do.
+
+    Attributes:
+        mtu: Octets of a packet that passes whole.
+        before: What a packet goes through first, if there is anything.
+        cut: Packets that were cut.
+    """
+
+    def __init__(self, mtu: int, before: Callable[[bytes], Fate] | None = None) -> None:
+        self.mtu = mtu
+        self.before = before
+        self.cut = 0
+
+    def __call__(self, packet: bytes) -> Cut:
+        forwarded, returned = (packet, None) if self.before is None else self.before(packet)
+        if forwarded is None or len(forwarded) <= self.mtu:
+            return forwarded, returned
+        datagram = decode_datagram(forwarded)
+        if datagram.fragment_offset or datagram.more_fragments:
+            return forwarded, returned
+        self.cut += 1
+        parts = fragmented(replace(datagram, identification=self.cut & 0xFFFF), self.mtu)
+        return [b"".join(encode_datagram(part)) for part in parts], returned
 
 
 def too_big(packet: bytes, mtu: int) -> bytes:

@@ -28,7 +28,7 @@ PATH: Final = Impairments(delay=0.01)
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
 
-@pytest.mark.rfc("3168:6.1")
+@pytest.mark.rfc("3168:6.1", "8504:5.12-1")
 @pytest.mark.parametrize("down", [True, False])
 @each_family
 def test_a_marked_transfer_loses_nothing_and_sends_nothing_twice(

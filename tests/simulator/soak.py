@@ -2,11 +2,13 @@
 
     python -m tests.simulator.soak --runs 10000
     python -m tests.simulator.soak --seed 1234
-    python -m tests.simulator.soak --family IPv6
+    python -m tests.simulator.soak --family IPv6 --kind fragments
 
-Everything about a run follows from its seed: the path, the options of both sides, what each side
-sends, when it pauses, half-closes, closes or aborts. A seed that fails is printed with the command
-that repeats it.
+Everything about a run follows from its seed, family and kind: the path, the options of both sides,
+what each side sends, when it pauses, half-closes, closes or aborts. Of kind ``fragments``, a router
+cuts segments into fragments; of kind ``udp``, datagrams are exchanged beside the connections, and
+some paths corrupt packets. Without a family or a kind, all are run. A seed that fails is printed
+with the command that repeats it.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from tests.path.middlebox import Marker
+from tests.path.middlebox import Fragmenter, Marker
+from tests.simulator.exchange import Exchange
 from tests.tcp.inspection import Tcb
 from tunstack.ip.family import FAMILIES, IPV4
 from tunstack.path.impair import Impairments
@@ -39,6 +42,22 @@ if TYPE_CHECKING:
 
 
 BY_NAME: Final = {family.name: family for family in FAMILIES}
+
+PLAIN_KIND: Final = "plain"
+FRAGMENTS: Final = "fragments"
+WITH_UDP: Final = "udp"
+KINDS: Final = (PLAIN_KIND, FRAGMENTS, WITH_UDP)
+"""What a run has beside its connections."""
+
+PARTS: Final = 5
+"""More than the fragments that a segment is cut into, but for what little does not divide."""
+
+OF_FRAGMENTS: Final = {
+    Reason.FRAGMENT_DUPLICATE,
+    Reason.FRAGMENT_TIMEOUT,
+    Reason.FRAGMENT_MEMORY,
+}
+"""Why packets may be dropped where they are fragmented and lost, or doubled."""
 
 EVERY: Final = 7
 """Of so many seeds one runs twice, and must send the same octets at the same times again."""
@@ -164,30 +183,65 @@ def with_extras(rng: Random, config: Config) -> Config:
     )
 
 
-class Run:
-    """One run: all of it is decided by `seed` and `family`; `predict` must change nothing."""
+def gentler(path: Impairments) -> Impairments:
+    """The path on which a segment in fragments is lost about as often as one in one piece."""
+    return replace(path, loss=path.loss / PARTS)
 
-    def __init__(self, seed: int, *, predict: bool = True, family: Family = IPV4) -> None:
+
+def with_errors(rng: Random, path: Impairments) -> Impairments:
+    """The same path; of half of them bits are flipped in some packets."""
+    return replace(path, corrupt=rng.choice((0.0, skewed(rng, 0.2))))
+
+
+class Run:
+    """One run, decided by `seed`, `family` and `kind`; `predict` must change nothing."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        predict: bool = True,
+        family: Family = IPV4,
+        kind: str = PLAIN_KIND,
+    ) -> None:
         rng = Random(seed)
+        beside = Random(f"{kind} of {seed}")
         # What came later to the soak has chances of its own: old seeds decide the rest as before.
         extra = Random(f"extras of {seed}")
         # Small packets and small windows make many packets of little data.
         self.mtu = max(family.minimum_mtu, rng.choice((68, 256, 576, 1500, 1500, 9000)))
         sizes = (self.mtu // 2, 3 * self.mtu, 30_000, 1 << 20)
         self.most = min(1 << 17, 50 * self.mtu)
+        self.paths = random_path(rng), random_path(rng)
+        if kind == WITH_UDP:
+            self.paths = with_errors(beside, self.paths[0]), with_errors(beside, self.paths[1])
+        bottleneck: tuple[float, int] | None = rng.choice((None, None, (1e6, 10), (1e7, 50)))
+        self.bottleneck = bottleneck
+        config = with_extras(extra, random_config(rng, self.mtu, sizes))
+        marker = Marker(extra.choice((2, 10, 100)))
+        self.fragmenter: Fragmenter | None = None
+        if kind == FRAGMENTS:
+            parts = beside.randrange(2, PARTS)
+            self.fragmenter = Fragmenter(max(128, self.mtu // parts), marker)
+            self.paths = gentler(self.paths[0]), gentler(self.paths[1])
+            if self.bottleneck is not None:
+                rate, limit = self.bottleneck
+                self.bottleneck = rate, PARTS * limit
+        self.allowed = self._allowed(kind)
         self.simulator = Simulator(
             seed=seed,
-            impairments=(random_path(rng), random_path(rng)),
+            impairments=self.paths,
             mtu=self.mtu,
-            bottleneck=rng.choice((None, None, (1e6, 10), (1e7, 50))),
-            config=with_extras(extra, random_config(rng, self.mtu, sizes)),
-            middlebox=Marker(extra.choice((2, 10, 100))),
+            bottleneck=self.bottleneck,
+            config=config,
+            middlebox=self.fragmenter or marker,
             script=self._look,
             offload=Random(f"device of {seed}").random() < 0.5,
             predict=predict,
             family=family,
         )
         self.ends: list[tuple[End, End]] = []
+        self.exchange: Exchange | None = None
         early = extra.random() < 0.5
         if early:
             self._introduce()
@@ -212,6 +266,15 @@ class Run:
         last = max(self._plan(rng, end) for end in both)
         for end in both:
             self.simulator.at(began + last, self._finishing(end))
+        if kind == WITH_UDP:
+            corrupts = any(path.corrupt for path in self.paths)
+            self.exchange = Exchange(beside, self.simulator, self.mtu, last=last, corrupts=corrupts)
+
+    def _allowed(self, kind: str) -> set[Reason]:
+        """Why packets may be dropped."""
+        if any(path.corrupt for path in self.paths):
+            return {*Reason}
+        return OF_FRAGMENTS if kind in (FRAGMENTS, WITH_UDP) else set()
 
     def _introduce(self) -> None:
         """A connection without data, by which the client may get a Fast Open cookie."""
@@ -284,13 +347,19 @@ class Run:
         for client, server in self.ends:
             self._check(client, server)
             self._check(server, client)
+        if self.exchange is not None:
+            self.exchange.check(*self.paths, drops=self.bottleneck is not None)
+            self.exchange.close()
         for node in simulator.nodes:
             stack = node.stack
             if left := [str(flow.state) for flow in stack.demux.connections]:
                 raise SoakError(f"left behind: {', '.join(left)}")
             if stack.deadline() is not None:
                 raise SoakError("a timer is left")
-            if wrong := [reason for reason in Reason if stack.counters[reason]]:
+            if held := stack.statistics()["fragment_memory_held"]:
+                raise SoakError(f"{held} octets of fragments are left")
+            dropped = {reason for reason in Reason if stack.counters[reason]}
+            if wrong := sorted(dropped - self.allowed):
                 raise SoakError(f"dropped: {', '.join(wrong)}")
         tally = Counter[str]()
         for name, times in self._tally():
@@ -341,33 +410,46 @@ class Run:
             yield "packets", counters["packets_sent"]
             yield "packets marked", counters["congestion_marks"]
             yield "connections opened fast", counters["fast_open_active"]
+            if self.fragmenter is not None or self.exchange is not None:
+                yield "datagrams reassembled", counters["datagrams_reassembled"]
+                yield "fragments timed out", counters["fragment_timeout"]
+        if self.fragmenter is not None:
+            yield "packets cut", self.fragmenter.cut
+        if self.exchange is not None:
+            yield from self.exchange.tally.items()
+            yield "paths that corrupt", sum(path.corrupt > 0 for path in self.paths)
 
 
-def soak(seed: int, family: Family = IPV4) -> Counter[str]:
+def soak(seed: int, family: Family = IPV4, kind: str = PLAIN_KIND) -> Counter[str]:
     """Run a seed, some of them twice.
 
     Raises:
         AssertionError: it failed.
     """
-    outcome = Run(seed, family=family)()
+    outcome = Run(seed, family=family, kind=kind)()
     if seed % EVERY == 0:
-        again = Run(seed, predict=False, family=family)()
+        again = Run(seed, predict=False, family=family, kind=kind)()
         if again.digest != outcome.digest:
             raise SoakError("the second run sent other octets")
         outcome.tally["runs twice"] = 1
     return outcome.tally
 
 
-def attempt(seed: int, family: str = IPV4.name) -> tuple[int, Counter[str] | None, str]:
+def attempt(
+    seed: int, family: str = IPV4.name, kind: str = PLAIN_KIND
+) -> tuple[int, Counter[str] | None, str]:
     """Run a seed in a process of its own; returns it, its tally, and why it failed."""
     try:
-        return seed, soak(seed, BY_NAME[family]), ""
+        return seed, soak(seed, BY_NAME[family], kind), ""
     except Exception:
         return seed, None, traceback.format_exc()
 
 
 def run_all(
-    results: Iterable[tuple[int, Counter[str] | None, str]], runs: int, family: str = IPV4.name
+    results: Iterable[tuple[int, Counter[str] | None, str]],
+    runs: int,
+    family: str = IPV4.name,
+    kind: str = PLAIN_KIND,
 ) -> list[int]:
     """Take the results of many runs as they come, tell of them; return the seeds that failed."""
     began = told = monotonic()
@@ -377,6 +459,7 @@ def run_all(
         if tally is None:
             failed.append(seed)
             other = "" if family == IPV4.name else f" --family {family}"
+            other += "" if kind == PLAIN_KIND else f" --kind {kind}"
             print(f"{why}seed {seed} failed: python -m tests.simulator.soak{other} --seed {seed}")
         else:
             total += tally
@@ -391,21 +474,29 @@ def run_all(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--runs", type=int, default=10_000, help="of each family and kind")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="run this one alone, and let its error out")
-    parser.add_argument("--family", choices=BY_NAME, default=IPV4.name)
+    parser.add_argument("--family", choices=BY_NAME, help="this one alone")
+    parser.add_argument("--kind", choices=KINDS, help="this one alone")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     if options.seed is not None:
-        tally = soak(options.seed, BY_NAME[options.family])
+        family, kind = options.family or IPV4.name, options.kind or PLAIN_KIND
+        tally = soak(options.seed, BY_NAME[family], kind)
         print(", ".join(f"{count} {name}" for name, count in tally.items()))
         return
     seeds = range(options.first, options.first + options.runs)
+    failed = []
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-        tried = partial(attempt, family=options.family)
-        failed = run_all(pool.imap_unordered(tried, seeds, 10), options.runs, options.family)
-    sys.exit(f"failed: {sorted(failed)}" if failed else 0)
+        for family in [options.family] if options.family else BY_NAME:
+            for kind in [options.kind] if options.kind else KINDS:
+                print(f"{family}, {kind}")
+                tried = partial(attempt, family=family, kind=kind)
+                results = pool.imap_unordered(tried, seeds, 10)
+                wrong = run_all(results, options.runs, family, kind)
+                failed += [f"{family} {kind} {seed}" for seed in sorted(wrong)]
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
 
 
 if __name__ == "__main__":

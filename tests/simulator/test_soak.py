@@ -15,15 +15,19 @@ from tunstack.simulator import Application, Simulator
 from tunstack.tcp.connection.idle_timers import IdleTimers
 from tunstack.tcp.receiver.reassembly import Reassembly
 from tunstack.tcp.receiver.receive_buffer import ReceiveBuffer
+from tunstack.udp.receive_queue import ReceiveQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tunstack.ip.family import Family
     from tunstack.tcp.config import Config
+    from tunstack.udp.receive_queue import Received
 
 RUNS = 400
 BLOCK = 50
+SOME = 25
+WITH_UDP = partial(soak.soak, kind=soak.WITH_UDP)
 FEW = range(20)
 
 
@@ -32,6 +36,28 @@ FEW = range(20)
 def test_nothing_is_lost_doubled_or_left_behind(first: int, family: Family) -> None:
     results = map(partial(soak.attempt, family=family.name), range(first, first + BLOCK))
     assert soak.run_all(results, BLOCK, family.name) == []
+
+
+@each_family
+@pytest.mark.parametrize("kind", [kind for kind in soak.KINDS if kind != soak.PLAIN_KIND])
+def test_nothing_is_lost_with_fragments_or_beside_datagrams(family: Family, kind: str) -> None:
+    results = map(partial(soak.attempt, family=family.name, kind=kind), range(SOME))
+    assert soak.run_all(results, SOME, family.name, kind) == []
+
+
+@each_family
+def test_fragments_and_datagrams_are_of_every_kind(family: Family) -> None:
+    cut, beside = (
+        sum((soak.soak(seed, family, kind) for seed in range(1, 14)), Counter[str]())
+        for kind in (soak.FRAGMENTS, soak.WITH_UDP)
+    )
+    assert cut["datagrams reassembled"] > 100
+    assert cut["packets cut"] > 100
+    assert cut["fragments timed out"] > 0
+    assert beside["paths that corrupt"] > 3
+    assert beside["datagrams sent"] > beside["datagrams at the server"] > 100
+    assert beside["datagrams that came back"] > 50
+    assert beside["datagrams reassembled"] > 5
 
 
 @each_family
@@ -54,6 +80,38 @@ def failures(run: Callable[[int], object]) -> set[str]:
         except AssertionError as error:
             why.add(str(error))
     return why
+
+
+def test_a_datagram_with_an_octet_wrong_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = ReceiveQueue.add
+
+    def wrong(self: ReceiveQueue, received: Received, size: int) -> int:
+        data, *rest = received
+        return right(self, (data[:-1] + b"!", *rest), size)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ReceiveQueue, "add", wrong)
+    assert any("what was not sent arrived" in why for why in failures(WITH_UDP))
+
+
+def test_a_datagram_that_comes_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = ReceiveQueue.add
+
+    def wrong(self: ReceiveQueue, received: Received, size: int) -> int:
+        return right(self, received, size) + right(self, received, size)
+
+    monkeypatch.setattr(ReceiveQueue, "add", wrong)
+    assert "the server received more than was sent" in failures(WITH_UDP)
+
+
+def test_a_datagram_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = ReceiveQueue.add
+
+    def wrong(self: ReceiveQueue, received: Received, size: int) -> int:
+        return 0 if len(received[0]) == 4 else right(self, received, size)
+
+    monkeypatch.setattr(ReceiveQueue, "add", wrong)
+    why = failures(WITH_UDP)
+    assert {"the server did not receive all", "dropped: udp_buffer_full"} & why
 
 
 def test_an_octet_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,8 +161,8 @@ def test_a_packet_larger_than_the_path_takes_is_noticed(monkeypatch: pytest.Monk
 def test_a_failure_is_reported_with_the_command_that_repeats_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(seed: int, family: Family) -> Counter[str]:
-        assert family is IPV4
+    def wrong(seed: int, family: Family, kind: str) -> Counter[str]:
+        assert (family, kind) == (IPV4, soak.PLAIN_KIND)
         assert seed != 3, "three"
         return Counter(runs=1)
 
@@ -115,6 +173,11 @@ def test_a_failure_is_reported_with_the_command_that_repeats_it(
     assert "seed 3 failed: python -m tests.simulator.soak --seed 3\n" in said
     assert "5 of 5 runs, 1 failed, 0 s\n" in said
     assert "4 runs" in said
+    monkeypatch.setattr(soak, "soak", lambda *_: 1 / 0)
+    tried = map(partial(soak.attempt, family="IPv6", kind="udp"), [5])
+    assert soak.run_all(tried, 1, "IPv6", "udp") == [5]
+    said = capsys.readouterr().out
+    assert "python -m tests.simulator.soak --family IPv6 --kind udp --seed 5\n" in said
 
 
 def test_ece_in_time_wait_has_no_effect() -> None:

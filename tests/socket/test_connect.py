@@ -87,7 +87,7 @@ def about(peer: Peer, seq: int, kind: int, code: int) -> IcmpMessage:
     return IcmpMessage(kind, code, quoted=Datagram(OURS_PACKED, THEIRS_PACKED, TCP, head))
 
 
-@pytest.mark.rfc("MUST-54", "SHLD-26")
+@pytest.mark.rfc("MUST-54", "SHLD-26", "1122:3.2.2.1-3")
 @pytest.mark.parametrize(
     ("kind", "code", "number"),
     [
@@ -128,7 +128,7 @@ async def test_icmp_about_data_never_sent_is_ignored() -> None:
         peer.send(SYN | ACK)
 
 
-@pytest.mark.rfc("MUST-54", "MUST-56")
+@pytest.mark.rfc("MUST-54", "MUST-56", "1122:3.2.2.1-4")
 async def test_icmp_about_an_open_connection_is_noted_and_ends_nothing() -> None:
     """RFC 9293 MUST-56; it is what the connection is given up for, should it come to that."""
     async with host_and_peer() as (host, peer), trio.open_nursery() as nursery:
@@ -294,7 +294,7 @@ async def test_ephemeral_ports_are_linux_range_and_chosen_at_random() -> None:
         assert len({later - earlier for earlier, later in pairwise(ports)}) > 9
 
 
-@pytest.mark.rfc("MUST-43")
+@pytest.mark.rfc("MUST-43", "6724:5-2")
 async def test_a_bound_socket_connects_from_there() -> None:
     async with host_pair() as (ours, theirs):
         listener = await listening(theirs)

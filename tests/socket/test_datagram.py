@@ -52,6 +52,7 @@ async def test_datagrams_arrive_whole_and_one_by_one(pair: Pair) -> None:
         assert await far.recvfrom(2000) == (data, near.getsockname())
 
 
+@pytest.mark.rfc("768:2-1")
 async def test_an_answer_goes_back_to_where_the_datagram_came_from(pair: Pair) -> None:
     near, far = pair
     await near.send(b"question")
@@ -155,6 +156,7 @@ async def test_a_connected_socket_hears_nobody_else(pair: Pair, hosts: tuple[Hos
     assert hosts[0].statistics()["no_udp_port"] == 1
 
 
+@pytest.mark.rfc("1122:4.1.3.1-1", "1122:4.1.3.3-1")
 async def test_nobody_at_the_port_is_told_once(hosts: tuple[Host, Host]) -> None:
     """RFC 1122 section 4.1.3.3."""
     sock = udp(hosts[0])

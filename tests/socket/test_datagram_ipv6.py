@@ -101,6 +101,7 @@ async def test_an_address_of_the_other_family_is_not_reached(hosts: Hosts) -> No
         await sock.sendto(b"x", (f"::ffff:{THEIRS}", PORT))
 
 
+@pytest.mark.rfc("4443:3.1-2")
 async def test_nobody_at_the_port_is_told(hosts: Hosts) -> None:
     sock = udp(hosts[0])
     await sock.connect((THEIRS6, PORT))
@@ -121,6 +122,7 @@ async def test_errors_are_told_with_their_datagrams(hosts: Hosts) -> None:
     assert error[24:40] == socket.inet_pton(INET6, THEIRS6)
 
 
+@pytest.mark.rfc("8200:7-2")
 async def test_what_a_datagram_came_with_is_told_and_may_be_given(hosts: Hosts) -> None:
     near, far = map(udp, hosts)
     await far.bind(("::", PORT))

@@ -89,6 +89,7 @@ async def exchange(far_end: tuple[Host, Far]) -> tuple[DatagramSocket, Far]:
 Exchange = tuple["DatagramSocket", Far]
 
 
+@pytest.mark.rfc("1122:3.2.1.6-1", "1122:3.2.1.7-3", "1122:4.1.4-1")
 async def test_ttl_and_tos_are_those_of_what_is_sent(exchange: Exchange) -> None:
     sock, far = exchange
     await sock.send(b"x")
@@ -102,6 +103,7 @@ async def test_ttl_and_tos_are_those_of_what_is_sent(exchange: Exchange) -> None
     assert seen == [(64, 0), (7, 0xB9), (9, 4), (7, 0xB9)]
 
 
+@pytest.mark.rfc("1122:3.2.1.6-2")
 async def test_ttl_and_tos_of_what_came_are_told(exchange: Exchange) -> None:
     sock, far = exchange
     sock.setsockopt(IP, IP_RECVTTL, 1)
@@ -112,6 +114,7 @@ async def test_ttl_and_tos_of_what_came_are_told(exchange: Exchange) -> None:
     assert messages == [(IP, socket.IP_TTL, struct.pack("i", 33)), (IP, socket.IP_TOS, b"\x2e")]
 
 
+@pytest.mark.rfc("1122:3.3.4.2-1", "1122:4.1.3.5-1", "1122:4.1.3.5-2")
 async def test_the_address_that_a_datagram_came_to_is_told_and_may_be_answered_from(
     far_end: tuple[Host, Far],
 ) -> None:
@@ -255,7 +258,7 @@ async def test_what_may_pass_is_not_told_unasked(
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == number
 
 
-@pytest.mark.rfc("1122:4.1.3.3")
+@pytest.mark.rfc("1122:4.1.3.3", "1122:4.1.3.3-1")
 async def test_with_ip_recverr_every_error_is_told_with_its_datagram(
     far_end: tuple[Host, Far],
 ) -> None:
@@ -319,6 +322,7 @@ async def test_datagrams_sent_at_once_are_one_packet_where_the_link_cuts_it() ->
         assert await far.recvmsg(1000, 100) == (data, [message], 0, near.getsockname())
 
 
+@pytest.mark.rfc("1122:3.2.1.7-1")
 @pytest.mark.parametrize(
     ("level", "option", "value", "number"),
     [

@@ -25,6 +25,9 @@ from tests.socket.network import (
     listening,
 )
 from tests.socket.test_hostile_fragments import HOSTILE
+from tests.socket.test_hostile_ipv6 import FRAGMENTS as FRAGMENTS_IPV6
+from tests.socket.test_hostile_ipv6 import OF_A_SOCKET_OR_THE_LINK
+from tests.socket.test_hostile_ipv6 import SPOILED as SPOILED_IPV6
 from tunstack import Host, memory_pair
 from tunstack.ip.datagram import ICMP, TCP, UDP, Datagram
 from tunstack.ip.icmp import (
@@ -161,6 +164,7 @@ def error_about(quote: bytes) -> bytes:
     return between(THEIRS_PACKED, OURS_PACKED, ICMP, body)
 
 
+@pytest.mark.rfc("1122:3.2.1.1-1", "1122:3.2.1.2-1", "1122:3.2.1.3-1", "1122:3.2.1.3-2")
 @pytest.mark.parametrize(
     ("reason", "spoiled"), SPOILED, ids=[reason.value for reason, _ in SPOILED]
 )
@@ -181,19 +185,15 @@ async def test_it_is_dropped_and_counted_by_its_reason(
 
 
 def test_there_is_a_packet_for_every_reason() -> None:
-    of_offload = {Reason.BAD_VNET_HEADER}
-    of_ipv6 = {
-        Reason.BAD_EXTENSION_HEADER,
-        Reason.BAD_ROUTING_HEADER,
-        Reason.NO_NEXT_HEADER,
-        Reason.BAD_ICMP_HOP_LIMIT,
-    }
-    of_fragments = {reason for reason, _, _ in HOSTILE.values()}
-    elsewhere = of_offload | of_ipv6 | of_fragments | {Reason.UDP_BUFFER_FULL}
-    assert {reason for reason, _ in SPOILED} == {*Reason} - elsewhere
+    of_ipv4 = {reason for reason, _ in SPOILED} | {reason for reason, _, _ in HOSTILE.values()}
+    of_ipv6 = {reason for reason, *_ in (*SPOILED_IPV6.values(), *FRAGMENTS_IPV6.values())}
+    assert of_ipv4 | of_ipv6 | {*OF_A_SOCKET_OR_THE_LINK} == {*Reason}
+    by_header_alone = {Reason.BAD_IP_CHECKSUM, Reason.BAD_IP_FLAGS}  # IPv6 has neither.
+    by_number = {Reason.FRAGMENT_MEMORY}
+    assert of_ipv4 - of_ipv6 == by_header_alone | by_number
 
 
-@pytest.mark.rfc("1122:3.2.2.1")
+@pytest.mark.rfc("1122:3.2.2.1", "1122:3.2.2.5-1")
 @pytest.mark.rfc("1122:3.2.2.5")
 async def test_what_its_sender_can_mend_is_answered_and_nothing_else_is(exchange: Exchange) -> None:
     """An unknown protocol or port, or wrong options; errors of transmission are nobody's."""

@@ -132,7 +132,7 @@ async def test_it_is_dropped_and_counted_by_its_reason(exchange: Exchange, what:
     await goes_on(exchange)
 
 
-@pytest.mark.rfc("1122:3.3.2")
+@pytest.mark.rfc("1122:3.3.2", "1122:3.3.2-4")
 async def test_time_exceeded_is_sent_if_the_first_fragment_came(exchange: Exchange) -> None:
     host, peer, _ = exchange
     peer.link.send([part(0, 16)])

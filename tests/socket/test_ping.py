@@ -55,6 +55,7 @@ def ping_socket(host: Host, version: int) -> SocketType:
     return host.socket(FAMILY[version], socket.SOCK_DGRAM, PROTOCOL[version])
 
 
+@pytest.mark.rfc("4443:4.1-1")
 @both
 async def test_a_program_pings(version: int) -> None:
     async with two_hosts() as (near, _):

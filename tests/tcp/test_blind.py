@@ -114,7 +114,7 @@ def icmp_error(crowd: Crowd, segment: Segment, flow: Flow, code: int = HOST_UNRE
     crowd.packet(b"".join(encode_icmp(SOMEBODY, OURS, message)))
 
 
-@pytest.mark.rfc("5927:4.1")
+@pytest.mark.rfc("5927:4.1", "5927:4.1-1")
 @pytest.mark.parametrize(
     ("offset", "believed"),
     [(0, True), (500, True), (999, True), (1000, False), (-1, False), (1 << 31, False)],

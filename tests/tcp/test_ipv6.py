@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from ipaddress import ip_interface
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -226,6 +227,7 @@ def test_two_listeners_on_one_port_a_family_each() -> None:
     assert (len(four.half_open), len(six.half_open)) == (1, 1)
 
 
+@pytest.mark.rfc("1122:3.2.1.3-3")
 def test_an_address_that_is_not_ours_is_not_bound() -> None:
     stack = stack_at("2001:db8::2/64")
     for address in (PEER6, OURS, packed("::1")):
@@ -237,7 +239,7 @@ def test_an_address_that_is_not_ours_is_not_bound() -> None:
 # Sizes
 
 
-@pytest.mark.rfc("MUST-67", "MUST-15", "MUST-16")
+@pytest.mark.rfc("MUST-67", "MUST-15", "MUST-16", "8200:8.3-1")
 @each_family
 @pytest.mark.parametrize("mtu", [1280, 1500, 9000])
 def test_the_mss_is_the_mtu_less_the_headers_of_the_family(family: Family, mtu: int) -> None:
@@ -285,6 +287,7 @@ def test_a_full_segment_fills_the_mtu(family: Family, policy: SynCookiePolicy) -
     assert flow.info().snd_mss == mss - 12
 
 
+@pytest.mark.rfc("8200:5-1")
 @pytest.mark.parametrize("mtu", [68, 576, 1279])
 def test_ipv6_over_a_link_that_is_too_small_for_it_is_refused(mtu: int) -> None:
     """RFC 8200 section 5; IPv4 alone does with it."""
@@ -302,7 +305,7 @@ def test_ipv4_over_a_link_that_is_too_small_for_it_is_refused() -> None:
 # The fields of the header
 
 
-@pytest.mark.rfc("MUST-48", "MUST-49")
+@pytest.mark.rfc("MUST-48", "MUST-49", "8200:7-1")
 @pytest.mark.parametrize("offload", [False, True])
 def test_hop_limit_and_traffic_class_are_the_connections(offload: bool) -> None:
     """Of all its segments, those of the fast path included, and of the listener's cookies."""
@@ -313,6 +316,23 @@ def test_hop_limit_and_traffic_class_are_the_connections(offload: bool) -> None:
         peer = crowd.peer()
         headers = {(each.datagram.ttl, each.datagram.tos) for each in conversation(crowd, peer)}
         assert headers == {(3, 0xB8)}
+
+
+def test_options_that_change_later_leave_what_is_of_the_family() -> None:
+    """Hop limit, traffic class and sizes are those of IPv6, and not those of an IPv4 connection."""
+    config = Config(ttl=77, tos=0x20, hop_limit=3, traffic_class=0xB8)
+    crowd = Crowd(config, family=IPV6)
+    peer = crowd.peer()
+    peer.syn()
+    peer.ack()
+    flow = crowd.accept()
+    before = flow.config
+    changed = replace(crowd.stack.config, nodelay=True)
+    crowd.stack.reconfigure(flow, changed)
+    assert flow.config == replace(before, nodelay=True)
+    crowd.stack.reconfigure(flow, replace(changed, hop_limit=9, traffic_class=0x48))
+    crowd.stack.send(flow, b"answer", crowd.now)
+    assert [(each.datagram.ttl, each.datagram.tos) for each in crowd.flush()] == [(9, 0x48)]
 
 
 def conversation(crowd: Crowd, peer: Peer) -> Iterator[Packet]:
@@ -346,7 +366,7 @@ def conversation(crowd: Crowd, peer: Peer) -> Iterator[Packet]:
     yield from crowd.latest
 
 
-@pytest.mark.rfc("6437:3")
+@pytest.mark.rfc("6437:3", "6437:3-1")
 @pytest.mark.parametrize("offload", [False, True])
 @pytest.mark.parametrize("policy", ["when full", "always"])
 def test_all_segments_of_a_connection_have_one_flow_label(
@@ -384,6 +404,7 @@ def test_ipv4_has_no_flow_label() -> None:
     assert {each.datagram.flow_label for each in conversation(crowd, crowd.peer())} == {0}
 
 
+@pytest.mark.rfc("6437:3-3")
 def test_the_peers_flow_label_makes_no_difference() -> None:
     """On the fast path it may change from segment to segment."""
     crowd = Crowd(family=IPV6)

@@ -64,7 +64,7 @@ def expect_again(bench: Bench, start: int, *, most: int = 600) -> int:
     return start
 
 
-@pytest.mark.rfc("1191:6.4")
+@pytest.mark.rfc("1191:6.4", "1191:3-2", "8201:5.4-1")
 def test_all_that_was_too_large_is_sent_again_at_once_in_smaller_pieces(numbers: Numbers) -> None:
     """As many segments as the window had: they have become smaller, and cwnd with them."""
     bench = in_flight(**numbers)
@@ -163,7 +163,7 @@ def test_a_report_of_no_smaller_mtu_changes_nothing(size: int) -> None:
 # Doubts (RFC 5927 section 7.2)
 
 
-@pytest.mark.rfc("5927:7.2")
+@pytest.mark.rfc("5927:7.2", "5927:7.2-1")
 def test_a_report_for_a_size_that_has_arrived_is_deferred(numbers: Numbers) -> None:
     bench = proven(**numbers)
     too_large(bench, 1 + MSS)

@@ -118,7 +118,7 @@ def test_quote_is_read_whatever_became_of_its_header_on_the_way() -> None:
     )
 
 
-@pytest.mark.rfc("1122:3.2.2", "3168:9.1")
+@pytest.mark.rfc("1122:3.2.2", "3168:9.1", "1122:3.2.2-2")
 def test_a_quote_is_the_datagram_as_it_came() -> None:
     """Its octets, service and ECN among them: who sent it may look for a mark of congestion."""
     came = ipv4_packet(bytes(8), tos=0xBB, ttl=3)

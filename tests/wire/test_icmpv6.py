@@ -43,7 +43,7 @@ def datagram_of(message: bytes) -> Datagram:
     return Datagram(KERNEL, OURS, PROTOCOL, message)
 
 
-@pytest.mark.rfc("4443:2.3")
+@pytest.mark.rfc("4443:2.3", "4443:2.3-1", "8200:8.1-1")
 @pytest.mark.parametrize("size", [0, 1, 2, 1451, 65527])
 def test_the_checksum_covers_the_pseudo_header(size: int) -> None:
     body = bytes(range(256)) * 256
@@ -70,7 +70,7 @@ def test_packet_too_big_has_32_bits_for_the_mtu() -> None:
     assert quoted(message) == (OURS, KERNEL, 0x0001, 0x0203, OUR_DATAGRAM.payload)
 
 
-@pytest.mark.rfc("4443:2.4")
+@pytest.mark.rfc("4443:2.4", "4443:2.4-3")
 @pytest.mark.parametrize("options", [b"", bytes((UDP, 1)) + bytes(14)])
 def test_an_error_quotes_as_much_as_fits_into_1280_octets(options: bytes) -> None:
     about = replace(
@@ -98,6 +98,7 @@ def test_a_redirect_is_no_error_and_its_body_is_kept() -> None:
     assert (message.quoted, bytes(message.payload)) == (None, bytes(32))
 
 
+@pytest.mark.rfc("8504:5.8-1")
 @pytest.mark.parametrize(
     ("message", "reason"),
     [

@@ -91,7 +91,7 @@ def test_octets_beyond_the_total_length_are_cut_off() -> None:
     assert decode_datagram(ipv4_packet(b"payload") + b"padding").payload == b"payload"
 
 
-@pytest.mark.rfc("791:3.1")
+@pytest.mark.rfc("791:3.1", "1122:3.2.1.8-2")
 def test_options_are_kept_and_skipped() -> None:
     datagram = decode_datagram(ipv4_packet(b"payload", options=b"\x94\x04\x00\x00"))
     assert (datagram.options, datagram.payload) == (b"\x94\x04\x00\x00", b"payload")

@@ -104,7 +104,7 @@ def test_octets_beyond_the_payload_length_are_cut_off() -> None:
     assert decode_datagram(ipv6_packet(b"nothing", length=0)).payload == b""
 
 
-@pytest.mark.rfc("8200:3")
+@pytest.mark.rfc("8200:3", "8200:3-1")
 @pytest.mark.parametrize(
     ("packet", "reason"),
     [

@@ -46,6 +46,7 @@ def reason(src: bytes, dst: bytes, payload: bytes) -> Reason:
     return caught.value.reason
 
 
+@pytest.mark.rfc("1122:4.1.3.4-1")
 @FAMILIES
 @given(st.integers(0, 65535), st.integers(0, 65535), st.binary(max_size=100))
 def test_what_is_encoded_is_decoded(
@@ -55,6 +56,7 @@ def test_what_is_encoded_is_decoded(
     assert decoded(Datagram(src, dst, UDP, payload)) == (sport, dport, data)
 
 
+@pytest.mark.rfc("768:1-2", "1122:4.1.3.4-2", "8200:8.1-1")
 @FAMILIES
 def test_a_wrong_checksum_is_dropped_wherever_the_damage_is(src: bytes, dst: bytes) -> None:
     whole = udp(src, dst, b"a datagram")
@@ -65,12 +67,13 @@ def test_a_wrong_checksum_is_dropped_wherever_the_damage_is(src: bytes, dst: byt
     assert reason(dst[:-1] + b"\7", dst, whole) is Reason.BAD_UDP_CHECKSUM
 
 
-@pytest.mark.rfc("1122:4.1.3.4")
+@pytest.mark.rfc("1122:4.1.3.4", "768:1-4")
 def test_ipv4_may_do_without_a_checksum() -> None:
     payload = pack(">HHHH", 9, 53, 12, 0) + b"data"
     assert decoded(Datagram(THEM, US, UDP, payload)) == (9, 53, b"data")
 
 
+@pytest.mark.rfc("8200:8.1-3")
 def test_ipv6_may_not() -> None:
     """RFC 8200 section 8.1."""
     payload = pack(">HHHH", 9, 53, 12, 0) + b"data"
@@ -78,7 +81,7 @@ def test_ipv6_may_not() -> None:
 
 
 @FAMILIES
-@pytest.mark.rfc("1122:4.1.3.4")
+@pytest.mark.rfc("1122:4.1.3.4", "768:1-3", "8200:8.1-2")
 def test_a_checksum_of_zero_is_sent_as_all_ones(src: bytes, dst: bytes) -> None:
     fields = {
         encode_udp(src, dst, 9, 53, number.to_bytes(2, "big"))[6:] for number in range(1 << 16)
@@ -87,6 +90,7 @@ def test_a_checksum_of_zero_is_sent_as_all_ones(src: bytes, dst: bytes) -> None:
     assert b"\0\0" not in fields
 
 
+@pytest.mark.rfc("768:1-1")
 @FAMILIES
 def test_a_length_that_cannot_be_is_dropped(src: bytes, dst: bytes) -> None:
     for length in (1, 7, 13, 0xFFFF):

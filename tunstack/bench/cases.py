@@ -65,6 +65,7 @@ class Case:
         alone: Whether it needs a fresh server, and is therefore run only once.
         plain: Whether it measures tunstack without offload only.
         tls: Whether the server serves over TLS as well.
+        ipv6: Whether it goes over IPv6.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Case:
     alone: bool = False
     plain: bool = False
     tls: bool = False
+    ipv6: bool = False
 
     @property
     def place(self) -> str | int:
@@ -81,6 +83,8 @@ class Case:
             return "--no-offload"
         if self.tls:
             return "--tls"
+        if self.ipv6:
+            return "IPv6"
         return self.name if self.alone else self.idle
 
 
@@ -165,12 +169,14 @@ async def _rate(name: str, load: Generator, server: Server) -> dict[str, float]:
 
 def _connections(_: Plan) -> Group:
     name = "connections, one request each"
+    return Group(
+        (Case(name, _connections_of(name)),), (Row(name, "/s", Target("ratio", ">=", 1.0)),)
+    )
 
-    async def measure(server: Server, plan: Plan) -> dict[str, float]:
-        load = generators.connections(server.address, plan.seconds, _CONCURRENCY, own=plan.own)
-        return await _rate(name, load, server)
 
-    return Group((Case(name, measure),), (Row(name, "/s", Target("ratio", ">=", 1.0)),))
+async def _measure_connections(name: str, server: Server, plan: Plan) -> dict[str, float]:
+    load = generators.connections(server.address, plan.seconds, _CONCURRENCY, own=plan.own)
+    return await _rate(name, load, server)
 
 
 def _roundtrip(_: Plan) -> Group:
@@ -185,6 +191,39 @@ def _roundtrip(_: Plan) -> Group:
         Row(names["p99"], "µs"),
     )
     return Group((Case("round trip", measure),), rows)
+
+
+def _ipv6(_: Plan) -> Group:
+    """What IPv6 does of IPv4: the same over both, alternately."""
+    kinds: dict[str, tuple[str, Callable[[str], Measure]]] = {
+        "bulk to us": ("Mbit/s", _bulk_of("to us")),
+        "bulk from us": ("Mbit/s", _bulk_of("from us")),
+        "requests, 1 connection": ("/s", _requests_of(1)),
+        "requests, 16 connections": ("/s", _requests_of(16)),
+        "connections, one request each": ("/s", _connections_of),
+    }
+    cases, rows = [], []
+    for kind, (unit, measure_as) in kinds.items():
+        ipv4, ipv6 = f"{kind}, IPv4", f"{kind}, IPv6"
+        cases.append(Case(ipv4, measure_as(ipv4)))
+        cases.append(Case(ipv6, measure_as(ipv6), ipv6=True))
+        rows.append(Row(ipv4, unit))
+        rows.append(Row(ipv6, unit))
+        target = Target("ours", ">=", 0.95)
+        rows.append(Row(f"{kind}, IPv6 of IPv4", "", target, share=(ipv6, ipv4)))
+    return Group(tuple(cases), tuple(rows))
+
+
+def _bulk_of(way: str) -> Callable[[str], Measure]:
+    return lambda name: partial(_measure_bulk, name, way, connections=1, cpu=False)
+
+
+def _requests_of(connections: int) -> Callable[[str], Measure]:
+    return lambda name: partial(_measure_requests, name, connections)
+
+
+def _connections_of(name: str) -> Measure:
+    return partial(_measure_connections, name)
 
 
 def _udp(_: Plan) -> Group:
@@ -287,6 +326,7 @@ GROUPS: Final = {
     "roundtrip": _roundtrip,
     "udp": _udp,
     "tls": _tls,
+    "ipv6": _ipv6,
     "memory": _memory,
     "idle": _idle,
     "crowd": _crowd,

@@ -85,7 +85,7 @@ def requests(address: str, seconds: float, connections: int, *, own: bool = Fals
         return _own("requests", address, HTTP, seconds, connections)
     # wrk counts in whole seconds.
     command = ["wrk", "-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s"]
-    return Generator([*command, "-H", f"User-Agent: {AGENT}", f"http://{address}/"], read_wrk)
+    return Generator([*command, "-H", f"User-Agent: {AGENT}", _url(address)], read_wrk)
 
 
 def https_requests(
@@ -109,7 +109,11 @@ def connections(address: str, seconds: float, at_a_time: int, *, own: bool = Fal
     if own or shutil.which("ab") is None:
         return _own("connections", address, HTTP, seconds, at_a_time)
     command = ["ab", "-q", f"-c{at_a_time}", f"-t{math.ceil(seconds)}", f"-n{_MAX_REQUESTS}"]
-    return Generator([*command, "-H", f"User-Agent: {AGENT}", f"http://{address}/"], read_ab)
+    return Generator([*command, "-H", f"User-Agent: {AGENT}", _url(address)], read_ab)
+
+
+def _url(address: str) -> str:
+    return f"http://[{address}]/" if ":" in address else f"http://{address}/"
 
 
 def echoes(address: str, seconds: float) -> Generator:

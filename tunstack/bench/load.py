@@ -57,6 +57,10 @@ def _open(
     return poll, sockets
 
 
+def _family(address: Address) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+
+
 def send(address: Address, seconds: float, connections: int) -> Figures:
     """Send for `seconds`, and wait until the server has read everything."""
     poll, sockets = _open(address, connections, select.EPOLLOUT)
@@ -124,7 +128,7 @@ def connections(address: Address, seconds: float, at_a_time: int) -> Figures:
     open_: dict[int, socket.socket] = {}
 
     def connect() -> None:
-        sock = socket.socket()
+        sock = socket.socket(_family(address))
         sock.setblocking(False)
         sock.connect_ex(address)
         open_[sock.fileno()] = sock
@@ -170,7 +174,7 @@ def echoes(address: Address, seconds: float, _: int) -> Figures:
 def datagrams(address: Address, seconds: float, window: int) -> Figures:
     """Send UDP datagrams, the next one as soon as one has come back; none may be lost."""
     answered = sent = 0
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    with socket.socket(_family(address), socket.SOCK_DGRAM) as sock:
         sock.connect(address)
         begin = now = time.perf_counter()
         while answered < sent or now < begin + seconds:
@@ -258,7 +262,7 @@ def hold(address: Address, first: float, connections: int) -> Figures:
     # Ports are bound here: the kernel's choice takes milliseconds once half of them are in use.
     sockets = []
     for port in range(int(first), int(first) + connections):
-        sock = socket.socket()
+        sock = socket.socket(_family(address))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("", port))
         sock.connect(address)

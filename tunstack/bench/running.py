@@ -47,6 +47,7 @@ async def open_server(
     backend: str,
     number: int = 0,
     *,
+    ipv6: bool = False,
     connections: int = 0,
     options: Sequence[str] = (),
 ) -> AsyncIterator[Server]:
@@ -56,13 +57,18 @@ async def open_server(
         namespace: Of the server and its clients.
         backend: One of `BACKENDS`.
         number: Distinguishes servers of the same backend, from 0 to 15.
+        ipv6: Whether its address is of IPv6; the kernel's backend has only one of that.
         connections: The number of connections it must support.
         options: More command-line options of the server.
 
     Raises:
         SetupError: its device cannot be created.
     """
-    address = f"198.51.100.{16 * number + 2}" if backend == "tunstack" else f"127.0.0.{number + 1}"
+    own = 16 * number + 2
+    if backend == "tunstack":
+        address = f"2001:db8::{own:x}" if ipv6 else f"198.51.100.{own}"
+    else:
+        address = "::1" if ipv6 else f"127.0.0.{number + 1}"
     command = [sys.executable, "-m", "tunstack.bench.server", backend, address, *options]
     if connections > _DEFAULT_CONNECTIONS:
         command += ["--crowd", "--files", str(connections + MARGIN)]

@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from contextlib import asynccontextmanager, contextmanager, suppress
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
@@ -30,8 +30,8 @@ from tunstack.bench.sampling import fold, sample
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-PREFIX: Final = 28
-"""The prefix length of each server's network: sixteen fit into 198.51.100.0/24."""
+HOST_BITS: Final = 4
+"""Bits of an address in each server's network: sixteen networks fit into 198.51.100.0/24."""
 
 _WRITE_SIZE: Final = 1 << 18
 _LONGEST_DATAGRAM: Final = 65535
@@ -62,7 +62,8 @@ async def echo(stream: trio.SocketStream) -> None:
 
 async def echo_datagrams(address: str) -> None:
     """Send back every datagram that comes to `ECHO`."""
-    sock = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
+    family = trio.socket.AF_INET6 if ":" in address else trio.socket.AF_INET
+    sock = trio.socket.socket(family, trio.socket.SOCK_DGRAM)
     with sock:
         await sock.bind((address, ECHO))
         while True:
@@ -140,10 +141,11 @@ async def _open_backend(
         await trio.lowlevel.checkpoint()
         yield
         return
-    peer = str(IPv4Address(address) - 1)
+    ours = ip_address(address)
+    prefix = ours.max_prefixlen - HOST_BITS
     limits = tunstack.Limits(connections=1 << 17, memory=1 << 30) if crowd else None
     async with tunstack.open_host(
-        f"{address}/{PREFIX}", peer=peer, limits=limits, offload=offload
+        f"{address}/{prefix}", peer=ours - 1, limits=limits, offload=offload
     ) as host:
         with host.socket_factory():
             yield

@@ -105,7 +105,14 @@ async def _run_group(
                 options = ["--no-offload"] if plain and backend == "tunstack" else []
                 options += ["--tls"] if case.tls else []
                 server = await stack.enter_async_context(
-                    open_server(namespace, backend, number, connections=case.idle, options=options)
+                    open_server(
+                        namespace,
+                        backend,
+                        number,
+                        ipv6=case.ipv6,
+                        connections=case.idle,
+                        options=options,
+                    )
                 )
                 await stack.enter_async_context(server.holding(HTTP, case.idle))
                 servers[backend, key] = server

@@ -158,7 +158,7 @@ async def _from_us(host: Host, kernel: Namespace, transfer: Transfer) -> tuple[i
 
 async def _to_us(host: Host, kernel: Namespace, transfer: Transfer) -> tuple[int, int]:
     octets = early = 0
-    (listener,) = await host.open_tcp_listeners(PORT)
+    (listener,) = await host.open_tcp_listeners(PORT, host=RIGHT)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_send, kernel, transfer)
         stream = await listener.accept()

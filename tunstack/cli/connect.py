@@ -12,6 +12,7 @@ import click
 import trio
 
 import tunstack
+from tunstack.cli import destination
 from tunstack.cli.counting import describe, error_number
 from tunstack.cli.options import host_options, network_options
 from tunstack.cli.parameters import STANDARD, Number
@@ -126,6 +127,7 @@ def connect(
             if udp:
                 await exchange_datagrams(ours, host, port, wait)
                 return 0
+            await destination.find(ours, host)
             stream = await _open(ours, host, port, wait)
             try:
                 async with stream:
@@ -144,8 +146,6 @@ async def _open(ours: tunstack.Host, host: str, port: int, wait: float | None) -
         try:
             return await ours.open_tcp_stream(host, port)
         except OSError as error:
-            if isinstance(error, socket.gaierror) or (error.errno or 0) < 0:
-                raise Failure(f"{host}: not an IPv4 address, nor the name of one") from None
             status = _STATUS.get(error_number(error) or 0, OTHER)
             raise Failure(f"{host} port {port}: {describe(error)}", status) from None
     raise Failure(f"{host} port {port}: timed out after {wait:g} s", TIMED_OUT)
@@ -159,13 +159,13 @@ async def exchange_datagrams(ours: tunstack.Host, host: str, port: int, wait: fl
     Raises:
         Failure: the destination cannot be reached; standard output was closed by its reader.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    family, address = await destination.find(ours, host)
     quiet = trio.CancelScope()
     seconds = _QUIET if wait is None else wait
     ends = StandardStreams()
     try:
         with ours.socket(family, socket.SOCK_DGRAM) as sock:
-            await sock.connect((host, port))
+            await sock.connect((address, port))
             async with trio.open_nursery() as nursery:
                 quiet = nursery.cancel_scope
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import signal
 import socket
@@ -14,6 +13,7 @@ import click
 import trio
 
 import tunstack
+from tunstack.cli import destination
 from tunstack.cli.options import host_options, network_options
 from tunstack.cli.parameters import STANDARD, Number
 from tunstack.cli.running import execute
@@ -63,6 +63,8 @@ _IPV6: Final = _Family(
     ((socket.IPPROTO_IPV6, 51), (socket.IPPROTO_IPV6, 25)),
     48,
 )
+
+_FAMILIES: Final = {each.number: each for each in (_IPV4, _IPV6)}
 
 _EPILOG = f"""\b
 Examples:
@@ -155,12 +157,13 @@ def ping(
                 offload=offload,
             ) as ours,
         ):
-            family = _family_of(host)
+            number, address = await destination.find(ours, host)
+            family = _FAMILIES[number]
             with ours.socket(family.number, socket.SOCK_DGRAM, family.protocol) as sock:
                 for level, option in family.options:
                     sock.setsockopt(level, option, 1)
                 try:
-                    await sock.connect((host, 0))
+                    await sock.connect((address, 0))
                 except OSError as error:
                     raise Failure(f"{host}: {error.strerror or error}", NO_REPLY) from None
                 run = Run(sock, family.request, bytes(index & 0xFF for index in range(size)))
@@ -173,13 +176,6 @@ def ping(
                 return 0 if run.times else NO_REPLY
 
     return execute("tunstack ping", main, ignore=interrupted)
-
-
-def _family_of(host: str) -> _Family:
-    try:
-        return _IPV6 if ipaddress.ip_address(host).version == 6 else _IPV4
-    except ValueError:
-        return _IPV4  # A name.
 
 
 @dataclass

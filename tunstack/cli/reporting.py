@@ -8,6 +8,7 @@ import click
 import trio
 
 from tunstack.cli.counting import CountedStream, describe
+from tunstack.link.plan import parse_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,8 +46,11 @@ class Report:
 
     def serves(self, app: App, addresses: Iterable[str], port: int) -> None:
         """Print an app and its addresses."""
-        for address in addresses:
-            self.say(f"{app.name} on {endpoint(address.partition('/')[0], port)}")
+        for place in map(parse_place, addresses):
+            where = f"all of {place}, port {port}"
+            if place.address is not None:
+                where = endpoint(str(place.address), port)
+            self.say(f"{app.name} on {where}")
 
     def count(self, received: int, sent: int, *, broken: bool) -> None:
         """Add a closed connection to the totals, with its octets in each direction."""

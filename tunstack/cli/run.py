@@ -41,6 +41,7 @@ _EPILOG = f"""\b
 Examples:
   tunstack run -- curl http://{ADDRESS}/
   tunstack run -- curl https://{ADDRESS}/
+  tunstack run -- curl 'http://[2001:db8::2]/'
   tunstack run --trace -- ping -c 3 {ADDRESS}
   tunstack run --pcap x.pcapng -- curl -o f http://{ADDRESS}/bytes/1000000
   tunstack run --pcap - -- curl http://{ADDRESS}/ | tunstack trace -
@@ -85,39 +86,41 @@ def run(
     workers: int | None,
     command: tuple[str, ...],
 ) -> int:
-    """Run COMMAND in a private network, with tunstack at 198.51.100.2.
+    """Run COMMAND in a private network, with tunstack at 198.51.100.2 and 2001:db8::2.
 
-    The network is a network namespace of its own: COMMAND has the address 198.51.100.1, and reaches
-    tunstack, whose address is in the environment as TUNSTACK_HOST, through a TUN device. No root is
+    The network is a network namespace of its own: COMMAND has the addresses 198.51.100.1 and
+    2001:db8::1, and reaches tunstack, whose addresses are in the environment as TUNSTACK_HOST and
+    TUNSTACK_HOST6, through a TUN device. With an MTU below 1280 there is no IPv6. No root is
     needed where /dev/net/tun may be opened, and nothing on the machine is changed.
 
     Certificates are for peer.test and tunstack's addresses. Their authority is in the environment
     too, as SSL_CERT_FILE, CURL_CA_BUNDLE and what else programs read, so that they verify them.
     """
     apps = apps or tuple((APPS[name], APPS[name].port) for name in _DEFAULT_APPS)
-    addresses = default_addresses(mtu, ipv6=ipv6)
     environment: dict[str, str] = {}
     identities: dict[str, Identity] = {}
     running = False
     check_workers(workers, pcap=pcap, trace=trace)
 
     async def run_and_settle(
-        namespace: tunstack.Namespace, host: tunstack.Host | tunstack.Workers
+        namespace: tunstack.Namespace,
+        host: tunstack.Host | tunstack.Workers,
+        addresses: tuple[str, ...],
     ) -> int:
         nonlocal running
         running = True
+        ours = [address.partition("/")[0] for address in addresses]
         status = await run_inside(
-            namespace, command, ADDRESS, stdout=stdout_beside(pcap), environment=environment
+            namespace, command, *ours, stdout=stdout_beside(pcap), environment=environment
         )
         running = False
         with trio.move_on_after(_SETTLE_SECONDS):
             await settle(host)
         return status
 
-    async def in_this_process() -> int:
+    async def in_this_process(namespace: tunstack.Namespace, addresses: tuple[str, ...]) -> int:
         async with (
             watching("tunstack run", pcap=pcap, trace=trace, names=("kernel", "tunstack")) as tap,
-            tunstack.open_namespace() as namespace,
             namespace.open_host(
                 *addresses,
                 mtu=mtu,
@@ -133,34 +136,37 @@ def run(
                 await nursery.start(host.serve_tcp, handler, port)
                 if app.datagram_handler is not None:
                     await nursery.start(host.serve_udp, app.datagram_handler, port)
-            status = await run_and_settle(namespace, host)
+            status = await run_and_settle(namespace, host, addresses)
             nursery.cancel_scope.cancel()
         return status
 
-    async def in_workers(count: int) -> int:
+    async def in_workers(
+        count: int, namespace: tunstack.Namespace, addresses: tuple[str, ...]
+    ) -> int:
         service = partial(serve_apps, apps=apps, identities=identities, reports=False)
-        async with (
-            tunstack.open_namespace() as namespace,
-            namespace.open_workers(
-                service,
-                count,
-                *addresses,
-                mtu=mtu,
-                seed=seed,
-                impair=impair,
-                offload=offload,
-            ) as running_workers,
-        ):
-            return await run_and_settle(namespace, running_workers)
+        async with namespace.open_workers(
+            service,
+            count,
+            *addresses,
+            mtu=mtu,
+            seed=seed,
+            impair=impair,
+            offload=offload,
+        ) as running_workers:
+            return await run_and_settle(namespace, running_workers, addresses)
 
     async def main() -> int:
         with ExitStack() as stack:
-            if need_tls(apps):
-                authority = stack.enter_context(tunstack.Authority())
-                environment.update(authority.environment())
-                names = [*_NAMES, *(address.partition("/")[0] for address in addresses)]
-                identities.update(identities_for(apps, authority, names))
-            return await (in_this_process() if workers is None else in_workers(workers))
+            authority = stack.enter_context(tunstack.Authority()) if need_tls(apps) else None
+            async with tunstack.open_namespace() as namespace:
+                addresses = default_addresses(mtu, ipv6=ipv6, sysctl=namespace.sysctl)
+                if authority is not None:
+                    environment.update(authority.environment())
+                    names = [*_NAMES, *(address.partition("/")[0] for address in addresses)]
+                    identities.update(identities_for(apps, authority, names))
+                if workers is None:
+                    return await in_this_process(namespace, addresses)
+                return await in_workers(workers, namespace, addresses)
 
     def is_for_the_command(number: int) -> bool:
         # The terminal has sent SIGINT to the command too, which decides what it means.

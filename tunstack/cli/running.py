@@ -99,16 +99,18 @@ async def run_inside(
     namespace: Namespace,
     command: tuple[str, ...],
     host: str,
+    host6: str | None = None,
     *,
     stdout: int | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> int:
-    """Run a command in a namespace, with the other end's address in TUNSTACK_HOST.
+    """Run a command in a namespace, with the other end's addresses in the environment.
 
     Args:
         namespace: Where to run it.
         command: The program and its arguments.
-        host: The other end's address.
+        host: The other end's IPv4 address: TUNSTACK_HOST.
+        host6: Its IPv6 address, if it has one: TUNSTACK_HOST6.
         stdout: The descriptor of its standard output; None for ours.
         environment: Further variables of its environment.
 
@@ -119,6 +121,9 @@ async def run_inside(
         Failure: it cannot be executed.
     """
     variables = {**os.environ, **(environment or {}), "TUNSTACK_HOST": host}
+    variables.pop("TUNSTACK_HOST6", None)
+    if host6 is not None:
+        variables["TUNSTACK_HOST6"] = host6
     try:
         result = await namespace.run_process(
             command, stdin=None, stdout=stdout, check=False, env=variables

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, final
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
-from tunstack.deploy.addresses import default_addresses
+from tunstack.deploy.addresses import default_addresses, read_sysctl
 from tunstack.deploy.workers.opening import check_impairments, run_workers
 from tunstack.host.host import Host
 from tunstack.link.netns import open_network_namespace
@@ -18,18 +18,22 @@ from tunstack.path.impaired import ImpairedLink
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
     from tunstack.deploy.workers.opening import Service
     from tunstack.deploy.workers.parent import Workers
     from tunstack.link.base import Link
     from tunstack.link.netns import NetworkNamespace
     from tunstack.link.plan import AddressLike, PeerLike
+    from tunstack.link.tun import TunLink
     from tunstack.path.impair import Impairments, ImpairmentsLike
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
+    from tunstack.stack.profile import Profile
     from tunstack.tcp.config import Config
     from tunstack.tcp.congestion import CongestionFactory
+
+_FORWARDING: Final = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 
 
 @asynccontextmanager
@@ -41,6 +45,7 @@ async def open_host(
     seed: int | None = None,
     tap: Callable[[Observation], None] | None = None,
     config: Config | None = None,
+    profiles: Mapping[str, Profile] | None = None,
     congestion: str | CongestionFactory | None = None,
     limits: Limits | None = None,
     impair: ImpairmentsLike = None,
@@ -54,7 +59,8 @@ async def open_host(
     Args:
         addresses: The host's, each with its network's prefix length, as ``"198.51.100.2/24"``; or
             whole networks, all of whose addresses it has, as ``"198.51.100.0/24"``. The default is
-            198.51.100.2/24.
+            198.51.100.2/24 and 2001:db8::2/64; the former alone where the MTU is below 1280, and,
+            with a warning logged, where the kernel has IPv6 off.
         name: The device's, which is created unless it exists; by default the kernel chooses one.
         peer: The kernel's address in that network, or one for each family; by default the first
             that is free. It reaches further networks of a family by a route.
@@ -62,6 +68,8 @@ async def open_host(
         seed: Of all randomness in the host, so that a run can be repeated.
         tap: Called with an `Observation` of every packet.
         config: The initial configuration of connections.
+        profiles: What differs from that in connections from some of the host's addresses, by
+            address or prefix: ``{"198.51.100.16/28": Profile(mss=536, ttl=128)}``.
         congestion: Their congestion control, as :class:`Host` takes it.
         limits: The limits of all connections together.
         impair: The path's impairments: a text such as ``"loss=1%,delay=20ms"`` or `Impairments` for
@@ -72,23 +80,26 @@ async def open_host(
 
     Raises:
         SetupError: one line that says what to do.
-        ValueError: `impair` is invalid.
+        ValueError: `impair` is invalid; a profile of a prefix in which the host has no address.
     """
     await trio.lowlevel.checkpoint()
     ways = both_ways(impair)
-    addresses = addresses or default_addresses(mtu)
+    addresses = addresses or default_addresses(mtu, sysctl=read_sysctl, name=name)
     tun = open_tun(*addresses, name=name, peer=peer, mtu=mtu, offload=offload)
-    async with _host_on(tun, addresses, ways, seed, tap, config, congestion, limits) as host:
+    async with _host_on(
+        tun, addresses, ways, seed, tap, config, profiles, congestion, limits
+    ) as host:
         yield host
 
 
 def _host_on(
-    tun: Link,
+    tun: TunLink,
     addresses: Iterable[AddressLike],
     ways: tuple[Impairments, Impairments],
     seed: int | None,
     tap: Callable[[Observation], None] | None,
     config: Config | None,
+    profiles: Mapping[str, Profile] | None,
     congestion: str | CongestionFactory | None,
     limits: Limits | None,
 ) -> Host:
@@ -99,8 +110,10 @@ def _host_on(
         seed=seed,
         tap=tap,
         config=config,
+        profiles=profiles,
         congestion=congestion,
         limits=limits,
+        excluded=tun.kernel_addresses,
     )
 
 
@@ -131,12 +144,25 @@ async def open_namespace() -> AsyncIterator[Namespace]:
 class Namespace:
     """A private network namespace with hosts and the kernel; see :func:`open_namespace`.
 
+    There may be several hosts, on networks that do not overlap. From the second one on the kernel
+    is the router between them: it forwards packets of both families (``net.ipv4.ip_forward``,
+    ``net.ipv6.conf.all.forwarding``); :meth:`sysctl` switches that off again.
+
     Attributes:
         network: The namespace below; its `open_tun` opens a TUN device that no host is on.
     """
 
     def __init__(self, kernel: NetworkNamespace) -> None:
         self.network = kernel
+        self._hosts = 0
+
+    def _add_host(self) -> None:
+        """Make the kernel a router when there is a second host."""
+        self._hosts += 1
+        if self._hosts == 2:
+            for name in _FORWARDING:
+                with suppress(FileNotFoundError):  # A kernel without that family.
+                    self.sysctl(name, 1)
 
     @property
     def pid(self) -> int:
@@ -154,6 +180,7 @@ class Namespace:
         mtu: int | None = None,
         seed: int | None = None,
         config: Config | None = None,
+        profiles: Mapping[str, Profile] | None = None,
         limits: Limits | None = None,
         impair: ImpairmentsLike = None,
         offload: bool = True,
@@ -161,16 +188,18 @@ class Namespace:
     ) -> AsyncIterator[Workers]:
         """Run a host in several processes; the arguments are those of :func:`open_workers`."""
         ways = check_impairments(impair)
-        addresses = addresses or default_addresses(mtu)
+        addresses = addresses or default_addresses(mtu, sysctl=self.sysctl, name=name)
         queues = await self.network.open_queues(
             workers, *addresses, name=name, peer=peer, mtu=mtu, offload=offload
         )
+        self._add_host()
         async with run_workers(
             service,
             queues,
             addresses,
             seed=seed,
             config=config,
+            profiles=profiles,
             limits=limits,
             ways=ways,
             on_message=on_message,
@@ -187,6 +216,7 @@ class Namespace:
         seed: int | None = None,
         tap: Callable[[Observation], None] | None = None,
         config: Config | None = None,
+        profiles: Mapping[str, Profile] | None = None,
         congestion: str | CongestionFactory | None = None,
         limits: Limits | None = None,
         impair: ImpairmentsLike = None,
@@ -194,11 +224,14 @@ class Namespace:
     ) -> AsyncIterator[Host]:
         """Run a host on a TUN device in the namespace; arguments as of :func:`open_host`."""
         ways = both_ways(impair)
-        addresses = addresses or default_addresses(mtu)
+        addresses = addresses or default_addresses(mtu, sysctl=self.sysctl, name=name)
         tun = await self.network.open_tun(
             *addresses, name=name, peer=peer, mtu=mtu, offload=offload
         )
-        async with _host_on(tun, addresses, ways, seed, tap, config, congestion, limits) as host:
+        self._add_host()
+        async with _host_on(
+            tun, addresses, ways, seed, tap, config, profiles, congestion, limits
+        ) as host:
             yield host
 
     def socket(self, *args: Any, **kwargs: Any) -> trio.socket.SocketType:

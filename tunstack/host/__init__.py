@@ -2,6 +2,7 @@
 
 host      what programs use: sockets, listeners, servers, statistics
 loop      packets in batches from the link, packets out to it, timers, wake-ups
+places    the addresses of a host, and the prefixes of its profiles, as they are given
 polling   how often to read an idle device before sleeping
 turns     whether ACKs and replies may be deferred until the applications have had a turn
 """

@@ -18,9 +18,8 @@ import trio
 
 from tunstack.host.happy_eyeballs import first_connected, interleaved
 from tunstack.host.loop import Loop
+from tunstack.host.places import parsed_places, profiles_by_network
 from tunstack.ip.family import FAMILIES
-from tunstack.link.errors import SetupError
-from tunstack.link.plan import Place, parse_place
 from tunstack.path.impaired import ImpairedLink
 from tunstack.socket import Socket
 from tunstack.socket.factory import installed
@@ -29,7 +28,7 @@ from tunstack.stack.stack import Stack
 from tunstack.tcp.congestion import congestion_control
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
     from socket import SocketKind
     from types import TracebackType
 
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from tunstack.stack.flow import TcpInfo
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
+    from tunstack.stack.profile import Profile
     from tunstack.tcp.config import Config
     from tunstack.tcp.congestion import CongestionFactory
 
@@ -64,7 +64,8 @@ class Host(Loop):
     Args:
         link: What carries its packets; the host closes it.
         addresses: Its own, each with the length of its network's prefix: ``"198.51.100.2/24"``; or
-            whole networks, ``"198.51.100.0/24"``.
+            whole networks, ``"198.51.100.0/24"``, of which it has every address. Those that it does
+            not use cost nothing.
         seed: For everything random in it, so that a run can be repeated; unpredictable if None.
         tap: Called with an `Observation` of every packet. It must be quick. If it raises, it is not
             called again.
@@ -73,9 +74,15 @@ class Host(Loop):
         congestion: Its congestion control, instead of the one in `config`: a name, ``"cubic"`` or
             ``"reno"``, or what makes one of your own, a class that does what
             :class:`tunstack.tcp.congestion.CongestionControl` says.
+        excluded: Addresses in whole networks that are not its own: the kernel's on a TUN device.
+        profiles: What differs from `config` in connections from some of its addresses, by address
+            or prefix: ``{"198.51.100.16/28": Profile(mss=536)}``. Of several with an address, that
+            of the longest prefix applies.
 
     Raises:
-        ValueError: no address, or one that is malformed; no congestion control of that name.
+        ValueError: no address, or one that is malformed, or two that overlap; a network without an
+            address that is left for it; a profile of a prefix in which it has none; no congestion
+            control of that name.
     """
 
     def __init__(
@@ -88,16 +95,18 @@ class Host(Loop):
         config: Config | None = None,
         limits: Limits | None = None,
         congestion: str | CongestionFactory | None = None,
+        excluded: Iterable[str] = (),
+        profiles: Mapping[str, Profile] | None = None,
     ) -> None:
-        places = [_parsed(address) for address in addresses]
-        if not places:
-            raise ValueError("a host needs at least one address")
+        places = parsed_places(addresses)
         rng = random.SystemRandom() if seed is None else random.Random(seed)
         stack = Stack(
             [place.interface for place in places],
             link.mtu,
             rng=rng,
+            excluded=[ip_address(each).packed for each in excluded],
             config=config,
+            profiles=profiles_by_network(profiles),
             limits=limits,
             offload=link.offload,
             udp_offload=getattr(link, "udp_offload", False),
@@ -120,7 +129,7 @@ class Host(Loop):
 
     @property
     def addresses(self) -> tuple[Interface, ...]:
-        """Its own addresses, with their networks."""
+        """Its own addresses, with their networks; ``198.51.100.0/24`` is a whole network."""
         return self.stack.interfaces
 
     @property
@@ -529,13 +538,6 @@ def _family_of(address: str) -> int:
     """Return AF_INET or AF_INET6; raises ValueError for what is no address."""
     version = ip_address(address.partition("%")[0]).version
     return trio.socket.AF_INET if version == 4 else trio.socket.AF_INET6
-
-
-def _parsed(address: AddressLike) -> Place:
-    try:
-        return parse_place(address)
-    except SetupError as error:
-        raise ValueError(str(error)) from None
 
 
 def _without_cancelled(error: BaseException | None) -> list[BaseException]:

@@ -2,6 +2,7 @@
 
 address        addresses: conversion, broadcast, multicast, martians
 family         what differs between IPv4 and IPv6
+prefixes       values by prefix, and sets of addresses that have whole networks
 selection      source address selection (RFC 6724)
 flow_label     IPv6 flow labels (RFC 6437)
 datagram       a datagram as a value (RFC 791)

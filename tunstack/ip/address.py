@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import ipaddress
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
 IPAddress: TypeAlias = IPv4Address | IPv6Address
 Interface: TypeAlias = IPv4Interface | IPv6Interface
 """An address with the prefix of its network."""
+Network: TypeAlias = IPv4Network | IPv6Network
 
 LIMITED_BROADCAST: Final[Address] = b"\xff\xff\xff\xff"
 
@@ -71,12 +79,24 @@ def unmapped(address: Address) -> Address:
     return address
 
 
-def subnet_broadcast(interface: Interface) -> Address | None:
+def network_of(place: Interface | Network) -> Network:
+    """Return the network of an interface, or a network as it is."""
+    return place.network if isinstance(place, (IPv4Interface, IPv6Interface)) else place
+
+
+def interface_of(place: Interface | Network) -> Interface:
+    """Return the interface with a network's own address, or an interface as it is."""
+    if isinstance(place, (IPv4Interface, IPv6Interface)):
+        return place
+    return ipaddress.ip_interface((place.network_address, place.prefixlen))
+
+
+def subnet_broadcast(place: Interface | Network) -> Address | None:
     """Return the directed broadcast address of an interface's subnet; None if it has none.
 
     A point-to-point /31 has none (RFC 3021), nor has a /32, nor any subnet of IPv6.
     """
-    network = interface.network
+    network = network_of(place)
     if network.version != 4 or network.prefixlen > 30:
         return None
     return network.broadcast_address.packed

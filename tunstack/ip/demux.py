@@ -277,7 +277,8 @@ class Demultiplexer(Generic[C, L]):
     ) -> int:
         """Choose a random local port for a connection (RFC 6056, algorithm 1).
 
-        A port may be shared with connections to other remote sockets, not with a bound socket. One
+        A port may be shared with connections to other remote sockets, and with sockets bound to
+        other addresses, not with a socket bound to this one, or to all. One
         with the same four-tuple in TIME-WAIT is chosen if there is no other and `reusable` returns
         true for it, a `FourTuple.incoming`.
 
@@ -295,7 +296,7 @@ class Demultiplexer(Generic[C, L]):
             if entry is None:
                 return port
             name = _incoming(local, port, remote, remote_port)
-            if entry.bound or name in self.incoming:
+            if _overlaps(entry.bound, local) or name in self.incoming:
                 continue
             if name not in self.time_waits:
                 return port

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tunstack.ip.address import is_broadcast, is_martian_source, is_multicast
 from tunstack.ip.datagram import ICMP, Address, Buffer, Datagram
+from tunstack.ip.options import reflected
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,6 +28,8 @@ REDIRECT: Final = 5
 ECHO_REQUEST: Final = 8
 TIME_EXCEEDED: Final = 11
 PARAMETER_PROBLEM: Final = 12
+TIMESTAMP_REQUEST: Final = 13
+TIMESTAMP_REPLY: Final = 14
 
 # Codes of DESTINATION_UNREACHABLE (RFC 792, RFC 1122 section 3.2.2.1, RFC 1812 section 5.2.7.1).
 NET_UNREACHABLE: Final = 0
@@ -43,7 +46,11 @@ ERRORS: Final[frozenset[int]] = frozenset(
 )
 """Error types: they quote a datagram, and are never answered with an error (RFC 1122 3.2.2)."""
 
+_TYPE_OF_SERVICE: Final = 0x1E
+_INTERNETWORK_CONTROL: Final = 0xC0
+
 _PORTS: Final[Struct] = Struct(">HH")
+_TIMESTAMP: Final[Struct] = Struct(">I")
 
 
 @dataclass(slots=True)
@@ -114,18 +121,43 @@ class Quote(NamedTuple):
 
 
 def reply_to(
-    datagram: Datagram, message: IcmpMessage, *, broadcasts: Collection[Address] = ()
+    datagram: Datagram,
+    message: IcmpMessage,
+    *,
+    time: int = 0,
+    broadcasts: Collection[Address] = (),
 ) -> IcmpMessage | None:
-    """Return the echo reply to the `message` in `datagram`, or None for no answer.
+    """Return the reply to the `message` in `datagram`, or None for no answer.
 
-    Only the type is another (RFC 792): it carries all of the request's data (RFC 1122 section
-    3.2.2.6), and its source is the address of the request. A request to a multicast or broadcast
-    address, among them `broadcasts`, the directed broadcast addresses of our subnets, is not
-    answered, nor one from an invalid source.
+    An echo reply carries all of the request's data (RFC 1122 section 3.2.2.6). A timestamp reply
+    (section 3.2.2.8) has the request's originate timestamp, and `time`, in milliseconds since
+    midnight UT, as the other two. The source is the address of the request. A request to a
+    multicast or broadcast address, among them `broadcasts`, the directed broadcast addresses of our
+    subnets, is not answered, nor one from an invalid source.
     """
-    if message.type != ECHO_REQUEST or not _may_answer(datagram, broadcasts):
+    kind = message.type
+    if kind not in (ECHO_REQUEST, TIMESTAMP_REQUEST) or not _may_answer(datagram, broadcasts):
         return None
-    return IcmpMessage(ECHO_REPLY, message.code, message.rest, message.payload)
+    if kind == ECHO_REQUEST:
+        return IcmpMessage(ECHO_REPLY, message.code, message.rest, message.payload)
+    originate = bytes(message.payload[: _TIMESTAMP.size])
+    if len(originate) < _TIMESTAMP.size:
+        return None
+    stamps = originate + 2 * _TIMESTAMP.pack(time)
+    return IcmpMessage(TIMESTAMP_REPLY, 0, message.rest, stamps)
+
+
+def reply_options(datagram: Datagram, time: int) -> bytes:
+    """Return the IP options of a reply (RFC 1122 section 3.2.2.6), at `time` as in `reply_to`."""
+    return reflected(datagram.options, datagram.dst, time) if datagram.options else b""
+
+
+def error_tos(tos: int) -> int:
+    """Return the TOS of an error about a datagram with `tos`.
+
+    Its type of service, with the precedence of internetwork control (RFC 1812 section 4.3.2.5).
+    """
+    return (tos & _TYPE_OF_SERVICE) | _INTERNETWORK_CONTROL
 
 
 def port_unreachable(

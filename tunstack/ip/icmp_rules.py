@@ -29,9 +29,20 @@ class IcmpRules(Protocol):
         """A type."""
 
     def reply_to(
-        self, datagram: Datagram, message: IcmpMessage, *, broadcasts: Collection[Address] = ()
+        self,
+        datagram: Datagram,
+        message: IcmpMessage,
+        *,
+        time: int = 0,
+        broadcasts: Collection[Address] = (),
     ) -> IcmpMessage | None:
-        """Return the reply to an echo request, if it is one that is answered."""
+        """Return the reply to a request, if it is one that is answered."""
+
+    def reply_options(self, datagram: Datagram, time: int, /) -> bytes:
+        """Return the IP options of a reply."""
+
+    def error_tos(self, tos: int, /) -> int:
+        """Return the TOS of an error about a datagram with `tos`."""
 
     def port_unreachable(
         self, datagram: Datagram, *, broadcasts: Collection[Address] = ()

@@ -68,7 +68,11 @@ _DISCOVERY: Final[frozenset[int]] = frozenset(
 
 
 def reply_to(
-    datagram: Datagram, message: IcmpMessage, *, broadcasts: Collection[Address] = ()
+    datagram: Datagram,
+    message: IcmpMessage,
+    *,
+    time: int = 0,
+    broadcasts: Collection[Address] = (),
 ) -> IcmpMessage | None:
     """Return the echo reply to the `message` in `datagram`, or None for no answer.
 
@@ -78,6 +82,16 @@ def reply_to(
     if message.type != ECHO_REQUEST or not _may_be_answered(datagram.src):
         return None
     return IcmpMessage(ECHO_REPLY, message.code, message.rest, message.payload)
+
+
+def reply_options(_datagram: Datagram, _time: int) -> bytes:
+    """Return the extension headers of a reply: none."""
+    return b""
+
+
+def error_tos(_tos: int) -> int:
+    """Return the traffic class of an error: Linux's."""
+    return 0
 
 
 def port_unreachable(
@@ -120,13 +134,20 @@ def reassembly_time_exceeded(
 
 
 def _error(kind: int, code: int, rest: int, datagram: Datagram) -> IcmpMessage | None:
-    """Return an error, or None where section 2.4 (e) forbids one."""
+    """Return an error, or None where section 2.4 (e) forbids one.
+
+    Of later fragments it is only told that they are malformed (RFC 8200 section 4.5), as by Linux.
+    None is of an ICMPv6 error: those are never fragmented (section 2.4 (c)).
+    """
     payload = datagram.payload
-    about_an_error = datagram.protocol == PROTOCOL and (
-        not len(payload) or payload[0] in ERRORS or payload[0] == REDIRECT
-    )
+    if datagram.fragment_offset:
+        forbidden = (kind, code) != (PARAMETER_PROBLEM, ERRONEOUS_HEADER)
+    else:
+        forbidden = datagram.protocol == PROTOCOL and (
+            not len(payload) or payload[0] in ERRORS or payload[0] == REDIRECT
+        )
     to_many = _is_multicast(datagram.dst) and (kind, code) != (PARAMETER_PROBLEM, UNKNOWN_OPTION)
-    if about_an_error or to_many or datagram.fragment_offset or not _may_be_answered(datagram.src):
+    if forbidden or to_many or not _may_be_answered(datagram.src):
         return None
     return IcmpMessage(kind, code, rest, quoted=datagram)
 

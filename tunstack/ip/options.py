@@ -1,15 +1,17 @@
-"""Validation of the options of an IPv4 header (RFC 791 section 3.1, RFC 2113).
+"""The options of an IPv4 header (RFC 791 section 3.1, RFC 2113): validated, and reflected by ICMP.
 
-None of them is acted upon (RFC 1122 section 3.2.1.8): no source route is followed, no route or
-timestamp is recorded.
+Otherwise none of them is acted upon (RFC 1122 section 3.2.1.8): no source route is followed.
 """
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tunstack.ip.datagram import Address
 
 HEADER: Final = 20
 """Octets of the header before the options."""
@@ -39,6 +41,7 @@ _ONCE: Final[dict[int, int]] = {
 }
 """Options that may occur once; the two source routes count as one."""
 
+_STAMP: Final[Struct] = Struct(">I")
 _WITH_ADDRESS: Final[frozenset[int]] = frozenset({1, 3})
 """Flags of a timestamp option whose entries have addresses."""
 _PRESPECIFIED: Final = 3
@@ -106,3 +109,50 @@ def _has_no_room(option: bytes, size: int) -> bool:
     """Whether the pointer is within the option, but has less than `size` octets behind it."""
     pointer, length = option[2], option[1]
     return pointer <= length < pointer + size - 1
+
+
+def reflected(options: bytes, address: Address, time: int) -> bytes:
+    """Return the options of the reply to an ICMP request (RFC 1122 section 3.2.2.6).
+
+    Record Route and Timestamp return, in this order. As with Linux the host is recorded twice, as
+    the request arrives and as the reply leaves, while there is room.
+
+    Args:
+        options: The request's, well-formed.
+        address: The address of ours that the request came to.
+        time: Milliseconds since midnight UT.
+    """
+    found = {option[0]: bytearray(option) for _, option in _each(options)}
+    stamp = _STAMP.pack(time)
+    result = b""
+    for kind in (_RECORD_ROUTE, _TIMESTAMP):
+        option = found.get(kind)
+        if option is not None:
+            _record(option, address, stamp, arrives=True)
+            _record(option, address, stamp, arrives=False)
+            result += option
+    return result + bytes(-len(result) & 3)
+
+
+def _record(option: bytearray, address: Address, stamp: bytes, *, arrives: bool) -> None:
+    """Write the host into a Record Route or a Timestamp option, if there is room for it."""
+    kind, length, pointer = option[0], option[1], option[2]
+    flag = option[3] & 0xF if kind == _TIMESTAMP else 0
+    if kind == _RECORD_ROUTE:
+        entry = address
+    elif flag == 0:
+        entry = stamp
+    else:
+        entry = address + stamp
+    if pointer > length:
+        # Hosts that found no room are counted, once for each that the packet comes to.
+        if kind == _TIMESTAMP and flag != _PRESPECIFIED and arrives:
+            option[3] += 1 << 4
+        return
+    if pointer + len(entry) - 1 > length:
+        return
+    at = pointer - 1
+    if kind == _TIMESTAMP and flag == _PRESPECIFIED and option[at : at + 4] != address:
+        return
+    option[at : at + len(entry)] = entry
+    option[2] = pointer + len(entry)

@@ -13,12 +13,13 @@ import fcntl
 import os
 import socket
 import struct
+import time
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tunstack.link.base import VNET_HEADER_SIZE
 from tunstack.link.errors import SetupError
-from tunstack.link.netlink import IFF_UP, HeldAddress, Netlink
+from tunstack.link.netlink import IFF_UP, HeldAddress, Netlink, Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,12 +47,19 @@ class AddressRequest(NamedTuple):
     Attributes:
         address: The kernel's own.
         prefix: Bits of the network's prefix.
-        ours: Our address in that network, or one of them.
+        ours: Our address in that network; the network's own where all others are ours.
     """
 
     address: str
     prefix: int
     ours: str
+
+    @property
+    def whole(self) -> bool:
+        """Whether every other address of the network is ours."""
+        ours = _packed(self.ours)
+        after = 8 * len(ours) - self.prefix
+        return after > 1 and int.from_bytes(ours, "big") & (1 << after) - 1 == 0
 
 
 class TunRequest(NamedTuple):
@@ -95,7 +103,13 @@ at an MTU of 1500, and 11,738 at an MTU of 576.
 """
 
 
-def make_tun(request: TunRequest, more_flags: int = 0) -> tuple[int, str, int, bool]:
+_IPV6_READY_SECONDS: Final = 1.0
+"""The most that is waited for the local routes of a device."""
+
+
+def make_tun(
+    request: TunRequest, more_flags: int = 0
+) -> tuple[int, str, int, bool, tuple[str, ...]]:
     """Create the device, or attach to a persistent one of that name, and bring it up.
 
     A device that has an address of a family keeps it, and one that is up is left as it is: so a
@@ -106,8 +120,9 @@ def make_tun(request: TunRequest, more_flags: int = 0) -> tuple[int, str, int, b
         more_flags: TUNSETIFF flags beside IFF_TUN, IFF_NO_PI and IFF_VNET_HDR.
 
     Returns:
-        A descriptor (which the caller closes), the device's name, its MTU in octets, and whether
-        offload is enabled, so that its packets have a virtio header.
+        A descriptor (which the caller closes), the device's name, its MTU in octets, whether
+        offload is enabled, so that its packets have a virtio header, and the kernel's addresses on
+        it.
 
     Raises:
         SetupError: with one line that says what to do.
@@ -127,8 +142,8 @@ def make_tun(request: TunRequest, more_flags: int = 0) -> tuple[int, str, int, b
     except OSError as error:
         raise _attach_error(request, error, exists, more_flags) from error
     try:
-        _configure(device, request, is_new=not exists)
-        return os.dup(device.fileno()), device.name, device.mtu, offload
+        kernel = _configure(device, request, is_new=not exists)
+        return os.dup(device.fileno()), device.name, device.mtu, offload, kernel
     except OSError as error:
         raise SetupError(
             f"cannot configure the device {device.name}: {error}: "
@@ -225,8 +240,12 @@ def is_in_use(name: str) -> bool:
     return bool(answer[1])
 
 
-def _configure(device: Any, request: TunRequest, *, is_new: bool) -> None:
-    """Set the device's MTU, its addresses of families of which it has none, and IFF_UP."""
+def _configure(device: Any, request: TunRequest, *, is_new: bool) -> tuple[str, ...]:
+    """Set the device's MTU, its addresses of families of which it has none, and IFF_UP.
+
+    Returns:
+        The kernel's addresses on it, but for link-local ones.
+    """
     if request.mtu is not None and device.mtu != request.mtu:
         device.mtu = request.mtu
     index = socket.if_nametoindex(device.name)
@@ -236,12 +255,14 @@ def _configure(device: Any, request: TunRequest, *, is_new: bool) -> None:
             with suppress(OSError):  # A kernel without IPv6.
                 netlink.generate_no_address(index)
         has = [each for each in netlink.addresses() if each.interface == index and _is_global(each)]
+        kernel = [_text(each.local) for each in has]
         for wanted in request.held:
             own = [each for each in has if each.family == _family(wanted.address)]
             if own:
                 _check_held(device.name, wanted, own)
             else:
                 _add_address(netlink, index, wanted)
+                kernel.append(wanted.address)
         if not _flags(control, device.name) & IFF_UP:
             netlink.set_up(index)
         for network, prefix in request.routes:
@@ -253,6 +274,23 @@ def _configure(device: Any, request: TunRequest, *, is_new: bool) -> None:
     # The carrier of a device that was up before comes on now. The kernel takes note of it in its
     # own time, and drops what it sends until then; to ask for the link's state makes it do so.
     is_in_use(device.name)
+    _wait_for_ipv6(index)
+    return tuple(kernel)
+
+
+def _wait_for_ipv6(index: int) -> None:
+    """Wait until the kernel receives packets to its IPv6 addresses on the device.
+
+    It adds the local route of an address in a work queue, up to 4 ms after the device has its
+    carrier (Linux 6.18), and drops what comes for that address before (Ip6InAddrErrors).
+    """
+    end = time.monotonic() + _IPV6_READY_SECONDS
+    with Netlink() as netlink:
+        for held in netlink.addresses():
+            if held.interface != index or held.family != socket.AF_INET6:
+                continue
+            while not netlink.is_local(held.local) and time.monotonic() < end:
+                time.sleep(0.0002)
 
 
 def _add_address(netlink: Netlink, index: int, wanted: AddressRequest) -> None:
@@ -266,7 +304,7 @@ def _add_address(netlink: Netlink, index: int, wanted: AddressRequest) -> None:
         if is_off and _family(wanted.address) == socket.AF_INET6:
             raise SetupError(
                 "the kernel has IPv6 off here: set 'sysctl net.ipv6.conf.all.disable_ipv6=0', "
-                "or use IPv4 addresses only (--no-ipv6)"
+                "or use IPv4 addresses only"
             ) from error
         raise
 
@@ -298,7 +336,7 @@ def check_overlap(request: TunRequest) -> None:
         SetupError: there is one.
     """
     with Netlink() as netlink:
-        held = netlink.addresses()
+        held, routes = netlink.addresses(), netlink.routes()
     for wanted in request.held:
         family = _family(wanted.address)
         theirs, ours = _packed(wanted.address), _packed(wanted.ours)
@@ -308,12 +346,29 @@ def check_overlap(request: TunRequest) -> None:
                 raise SetupError(
                     f"{_text(each.local)} is already an address of {name}: choose another network"
                 )
-            if each.prefix >= wanted.prefix and _shares(each.peer, ours, each.prefix):
+            bits = wanted.prefix if wanted.whole else each.prefix
+            if each.prefix >= wanted.prefix and _shares(each.peer, ours, bits):
                 name = socket.if_indextoname(each.interface)
                 raise SetupError(
                     f"{wanted.ours} is in the network {_network(each)} of {name}, "
                     "where packets for it would go: choose another network"
                 )
+        _check_routes(wanted.ours, wanted.prefix, routes, whole=wanted.whole)
+    for network, prefix in request.routes:
+        _check_routes(network, prefix, routes, whole=True)
+
+
+def _check_routes(address: str, prefix: int, routes: list[Route], *, whole: bool) -> None:
+    """Refuse an address, or a whole network, that is routed to another interface."""
+    ours = _packed(address)
+    for each in routes:
+        if len(each.network) != len(ours) or each.prefix < prefix:
+            continue
+        if _shares(each.network, ours, prefix if whole else each.prefix):
+            raise SetupError(
+                f"{_text(each.network)}/{each.prefix} is routed to "
+                f"{socket.if_indextoname(each.interface)} already: choose another network"
+            )
 
 
 def _network(held: HeldAddress) -> str:

@@ -34,7 +34,7 @@ from tunstack.link.multiqueue import make_queues
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Plain: TypeAlias = str | int | tuple[str | int, ...] | None
+Plain: TypeAlias = str | int | tuple[Any, ...] | None
 """A value in a request or a reply."""
 Reply: TypeAlias = tuple[Plain, tuple[int, ...]]
 """The value of a reply, and its descriptors (SCM_RIGHTS)."""
@@ -177,13 +177,14 @@ def _reply(channel: socket.socket, *message: Plain, descriptors: tuple[int, ...]
 
 
 def _open_tun(*fields: Any) -> Reply:
-    descriptor, name, mtu, offload = make_tun(TunRequest.from_plain(fields))
-    return (name, mtu, offload), (descriptor,)
+    descriptor, *what = make_tun(TunRequest.from_plain(fields))
+    return tuple(what), (descriptor,)
 
 
 def _open_queues(count: int, *fields: Any) -> Reply:
     queues = make_queues(TunRequest.from_plain(fields), count)
-    return (queues.name, queues.mtu, queues.offload), queues.descriptors
+    what = (queues.name, queues.mtu, queues.offload, queues.kernel_addresses)
+    return what, queues.descriptors
 
 
 def _open_socket(family: int, kind: int, protocol: int) -> Reply:

@@ -58,13 +58,22 @@ class Queues:
         name: The device's.
         mtu: Its MTU in octets.
         offload: Whether packets have a virtio header.
+        kernel_addresses: The kernel's own on the device.
     """
 
-    def __init__(self, descriptors: tuple[int, ...], name: str, mtu: int, offload: bool) -> None:
+    def __init__(
+        self,
+        descriptors: tuple[int, ...],
+        name: str,
+        mtu: int,
+        offload: bool,
+        kernel_addresses: tuple[str, ...],
+    ) -> None:
         self.descriptors = descriptors
         self.name = name
         self.mtu = mtu
         self.offload = offload
+        self.kernel_addresses = kernel_addresses
         close_in_children(self, Queues.close)
 
     def close(self) -> None:
@@ -121,7 +130,7 @@ def make_queues(request: TunRequest, count: int) -> Queues:
         raise SetupError(
             f"the device {request.name} is in use by another process: choose another name"
         )
-    first, name, mtu, offload = make_tun(request, IFF_MULTI_QUEUE)
+    first, name, mtu, offload, kernel = make_tun(request, IFF_MULTI_QUEUE)
     with ExitStack() as opened:
         opened.callback(os.close, first)
         descriptors = [first]
@@ -133,7 +142,7 @@ def make_queues(request: TunRequest, count: int) -> Queues:
         # must not be answered from this queue, and is retransmitted to the right one.
         _drain(first)
         opened.pop_all()
-    return Queues(tuple(descriptors), name, mtu, offload)
+    return Queues(tuple(descriptors), name, mtu, offload, kernel)
 
 
 def is_deleted(descriptor: int) -> bool:

@@ -30,6 +30,7 @@ _RTM_NEWLINK: Final = 16
 _RTM_NEWADDR: Final = 20
 _RTM_GETADDR: Final = 22
 _RTM_NEWROUTE: Final = 24
+_RTM_GETROUTE: Final = 26
 
 _IFLA_TXQLEN: Final = 13
 _IFLA_AF_SPEC: Final = 26
@@ -44,6 +45,7 @@ _RT_TABLE_MAIN: Final = 254
 _RTPROT_STATIC: Final = 4
 _RT_SCOPE_LINK: Final = 253
 _RTN_UNICAST: Final = 1
+_RTN_LOCAL: Final = 2
 
 _HEADER: Final = struct.Struct("=IHHII")
 """struct nlmsghdr: length, type, flags, sequence number, port."""
@@ -73,6 +75,20 @@ class HeldAddress(NamedTuple):
     local: bytes
     prefix: int
     peer: bytes
+
+
+class Route(NamedTuple):
+    """A route to a network.
+
+    Attributes:
+        interface: The index of the interface that it leads to.
+        network: The network's address, packed.
+        prefix: Bits of its prefix.
+    """
+
+    interface: int
+    network: bytes
+    prefix: int
 
 
 class Netlink:
@@ -135,19 +151,45 @@ class Netlink:
         route += _attribute(_RTA_OIF, struct.pack("=i", index))
         self._ask(_RTM_NEWROUTE, _NLM_F_CREATE | _NLM_F_EXCL, route)
 
+    def is_local(self, address: bytes) -> bool:
+        """Whether packets to an address are received here, as `ip route get ADDRESS` tells."""
+        route = _ROUTE.pack(_family(address), 8 * len(address), 0, 0, 0, 0, 0, 0, 0)
+        self._send(_RTM_GETROUTE, 0, route + _attribute(_RTA_DST, address))
+        for kind, body in _messages(self._socket.recv(_RECEIVE)):
+            if kind == _NLMSG_ERROR:  # no route at all
+                return False
+            return bool(_ROUTE.unpack_from(body)[7] == _RTN_LOCAL)
+        return False
+
     def addresses(self) -> list[HeldAddress]:
         """List all addresses of the namespace, of both families."""
-        self._send(_RTM_GETADDR, _NLM_F_DUMP, _ADDRESS.pack(0, 0, 0, 0, 0))
         held: list[HeldAddress] = []
+        for body in self._dump(_RTM_GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0)):
+            family, prefix, _, _, index = _ADDRESS.unpack_from(body)
+            found = dict(_attributes(body[_ADDRESS.size :]))
+            peer = found[_IFA_ADDRESS]
+            held.append(HeldAddress(index, family, found.get(_IFA_LOCAL, peer), prefix, peer))
+        return held
+
+    def routes(self) -> list[Route]:
+        """List the routes of the main table to single interfaces, but for default routes."""
+        routes: list[Route] = []
+        for body in self._dump(_RTM_GETROUTE, _ROUTE.pack(*bytes(9))):
+            _, prefix, _, _, table, _, _, kind, _ = _ROUTE.unpack_from(body)
+            found = dict(_attributes(body[_ROUTE.size :]))
+            if (table, kind) == (_RT_TABLE_MAIN, _RTN_UNICAST) and prefix and _RTA_OIF in found:
+                (index,) = struct.unpack("=i", found[_RTA_OIF])
+                routes.append(Route(index, found[_RTA_DST], prefix))
+        return routes
+
+    def _dump(self, kind: int, request: bytes) -> Iterator[bytes]:
+        self._send(kind, _NLM_F_DUMP, request)
         while True:
-            for kind, body in _messages(self._socket.recv(_RECEIVE)):
-                if kind == _NLMSG_DONE:
-                    return held
-                _raise_error(kind, body)
-                family, prefix, _, _, index = _ADDRESS.unpack_from(body)
-                found = dict(_attributes(body[_ADDRESS.size :]))
-                peer = found[_IFA_ADDRESS]
-                held.append(HeldAddress(index, family, found.get(_IFA_LOCAL, peer), prefix, peer))
+            for kind_of_answer, body in _messages(self._socket.recv(_RECEIVE)):
+                if kind_of_answer == _NLMSG_DONE:
+                    return
+                _raise_error(kind_of_answer, body)
+                yield body
 
     def _ask(self, kind: int, flags: int, body: bytes) -> None:
         self._send(kind, flags | _NLM_F_ACK, body)

@@ -53,14 +53,11 @@ class Place(NamedTuple):
         return self.network.version
 
     @property
-    def any_address(self) -> IPAddress:
-        """The host's address, or one of them."""
-        return self.address or self.network[1]
-
-    @property
-    def interface(self) -> IPInterface:
-        """`any_address` with the network's prefix length."""
-        return ip_interface(f"{self.any_address}/{self.network.prefixlen}")
+    def interface(self) -> IPInterface | IPNetwork:
+        """The host's address with the network's prefix length, or the whole network."""
+        if self.address is None:
+            return self.network
+        return ip_interface(f"{self.address}/{self.network.prefixlen}")
 
     def __str__(self) -> str:
         if self.address is None:
@@ -100,7 +97,7 @@ def plan_tun(
     if not addresses:
         raise SetupError("no address: give one as 198.51.100.2/24 or 2001:db8::2/64")
     places = [parse_place(address) for address in addresses]
-    _check_overlap(places)
+    check_places(places)
     held, routes = _kernel_side(places, _parse_peers(peer))
     if mtu is not None and mtu not in MTU_RANGE:
         raise SetupError(f"MTU {mtu} is out of range: choose one from 68 to 65535")
@@ -133,6 +130,8 @@ def parse_place(address: AddressLike) -> Place:
         SetupError: no address that a host can have, or without a prefix length.
     """
     if isinstance(address, (IPv4Network, IPv6Network)):
+        if address.num_addresses == 1:
+            return _checked(Place(address, address.network_address))
         return _checked(Place(address, None))
     if isinstance(address, str):
         if "/" not in address:
@@ -154,11 +153,16 @@ def parse_place(address: AddressLike) -> Place:
 def _checked(place: Place) -> Place:
     if place.network.prefixlen == 0:
         raise SetupError(f"{place} is every address there is: choose a smaller network")
-    _check_host(place.any_address, place.network)
+    _check_host(place.address or place.network[1], place.network)
     return place
 
 
-def _check_overlap(places: list[Place]) -> None:
+def check_places(places: Sequence[Place]) -> None:
+    """Refuse places that overlap: an address twice, or a whole network beside a part of it.
+
+    Raises:
+        SetupError: two of them do.
+    """
     seen: list[Place] = []
     for place in places:
         for other in seen:
@@ -196,7 +200,7 @@ def _kernel_side(
                 raise SetupError(
                     f"{peer} cannot be both tunstack's address and the kernel's: change one"
                 )
-            ours = networks.pop(network).any_address
+            ours = networks.pop(network).address or network.network_address
             held.append(AddressRequest(str(peer), network.prefixlen, str(ours)))
         routes += [(str(each.network_address), each.prefixlen) for each in networks]
     return tuple(held), tuple(routes)

@@ -59,17 +59,26 @@ class TunLink:
         name: The device's name, in its own namespace.
         mtu: The device's MTU in octets when the link was opened.
         offload: Whether packets have a virtio header (IFF_VNET_HDR); see `Link`.
+        kernel_addresses: The kernel's own on the device, when the link was opened.
         udp_offload: Whether it cuts large UDP datagrams as well (USO), which Linux 6.2 knows.
         lost: Packets sent while the device was down.
     """
 
-    def __init__(self, fd: int, name: str, mtu: int, offload: bool = False) -> None:
+    def __init__(
+        self,
+        fd: int,
+        name: str,
+        mtu: int,
+        offload: bool = False,
+        kernel_addresses: tuple[str, ...] = (),
+    ) -> None:
         """Take ownership of `fd`, a descriptor of a configured TUN device (IFF_TUN | IFF_NO_PI)."""
         os.set_blocking(fd, False)
         os.set_inheritable(fd, False)
         self.name = name
         self.mtu = mtu
         self.offload = offload
+        self.kernel_addresses = kernel_addresses
         self.udp_offload = offload and enable_udp_offload(fd)
         self.lost = 0
         self._largest = LARGEST_FRAME if offload else mtu

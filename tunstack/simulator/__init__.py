@@ -15,16 +15,20 @@ core is tested this way, and a digest of the packets shows each change of its be
     node          one side: a stack, and the impairments of what it sends
     bottleneck    a link of limited rate with a drop-tail queue
     application   what uses one end of a connection
+    datagrams     what uses a UDP socket: ``DatagramApplication(simulator.server, 53, echo=True)``
 """
 
 from tunstack.simulator.application import Application
 from tunstack.simulator.bottleneck import Bottleneck
+from tunstack.simulator.datagrams import Arrival, DatagramApplication
 from tunstack.simulator.node import Node
 from tunstack.simulator.simulator import CLIENT, PORT, SERVER, Simulator, StuckError
 
 __all__ = [
     "Simulator",
     "Application",
+    "DatagramApplication",
+    "Arrival",
     "Bottleneck",
     "Node",
     "StuckError",

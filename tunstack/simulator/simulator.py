@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 from ipaddress import ip_interface
 from itertools import count
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tunstack.ip.family import IPV4, IPV6, Family
 from tunstack.path.impair import Impairments
@@ -19,7 +19,7 @@ from tunstack.stack.flow import Flow
 from tunstack.wire import gso, virtio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tunstack.ip.address import Interface
     from tunstack.ip.datagram import Buffer
@@ -38,6 +38,9 @@ SERVER: Final[dict[Family, Interface]] = {
 PORT: Final = 7
 """The port on which the server listens."""
 
+Fate: TypeAlias = "tuple[bytes | Sequence[bytes] | None, bytes | None]"
+"""What becomes of a packet at a middlebox: what goes on, and what goes back."""
+
 
 class StuckError(AssertionError):
     """The simulation exceeded its limit of events or of virtual time."""
@@ -53,8 +56,8 @@ class Simulator:
         bottleneck: Its rate in bits per second, each way, and how many packets its queue holds.
         config: The initial configuration of connections on both sides; or a pair, the client's
             first.
-        middlebox: Called with each packet, it returns the one to forward and the one to send back,
-            either of which may be None.
+        middlebox: Called with each packet, it returns the one to forward (or several, as fragments
+            of it) and the one to send back, either of which may be None.
         tap: Called with ``"client"`` or ``"server"`` and each of that side's observations.
         script: Called with the side, each packet that it sends, and the time: it returns the
             packet's extra delay in seconds, or None to drop it.
@@ -77,7 +80,7 @@ class Simulator:
         mtu: int = 1500,
         bottleneck: tuple[float, int] | None = None,
         config: Config | tuple[Config, Config] | None = None,
-        middlebox: Callable[[bytes], tuple[bytes | None, bytes | None]] | None = None,
+        middlebox: Callable[[bytes], Fate] | None = None,
         tap: Callable[[str, Observation], None] | None = None,
         script: Callable[[str, bytes, float], float | None] | None = None,
         offload: bool = False,
@@ -222,7 +225,15 @@ class Simulator:
                 self.at(self.now, partial(self._arrive, node, returned))
             if forwarded is None:
                 return
+            if not isinstance(forwarded, bytes):
+                for each in forwarded:
+                    self._carry(node, peer, each)
+                return
             packet = forwarded
+        self._carry(node, peer, packet)
+
+    def _carry(self, node: Node, peer: Node, packet: bytes) -> None:
+        """Have the copies of a packet arrive, each when it does."""
         self._wire.update(b"%.9f" % self.now + packet)
         for arrival in self._arrivals(node, packet):
             self.at(arrival, partial(self._arrive, peer, node.impairer.corrupt(packet)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from tunstack.socket.waiter import Waiter
+from tunstack.stack.profile import PARAMETERS
 from tunstack.tcp.connection.state import CAN_SEND, State
 
 if TYPE_CHECKING:
@@ -33,9 +34,11 @@ def os_error(number: int) -> OSError:
 @lru_cache(maxsize=64)
 def _replaced(config: Config, parameters: tuple[tuple[str, Any], ...]) -> Config:
     """Change `parameters`; trio's streams set the same ones for each connection."""
-    if all(getattr(config, name) == value for name, value in parameters):
+    values = dict(parameters)
+    chosen = config.chosen.union(values.keys() & PARAMETERS)
+    if chosen == config.chosen and all(getattr(config, name) == values[name] for name in values):
         return config
-    return replace(config, **dict(parameters))
+    return replace(config, chosen=chosen, **values)
 
 
 class SocketState:

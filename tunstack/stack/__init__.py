@@ -16,6 +16,8 @@ output       packets out, and observations of packets in and out
 reassembly   fragments in
 paths        ICMP in and out, and path MTU discovery
 echo         ping sockets
+configs      a connection's configuration, by the link, the family and the profile
+profile      what differs in connections from some of the host's addresses
 addresses    the host's addresses, and which packets are for them
 statistics   the counters by name
 observation  one packet, and what was made of it

@@ -123,7 +123,8 @@ class Admission:
                 return Decision(refusal)
             return self._send_cookie(listener, name, segment, now)
         if listener is not None and kind == ACK and now < listener.cookies_until:
-            syn = self._cookies.check(name.packed, segment, listener.config, now)
+            config = self._configs.fitted(listener.config, name.local)
+            syn = self._cookies.check(name.packed, segment, config, now)
             if syn is not None:
                 self._counters["syncookies_received"] += 1
                 if listener.full:

@@ -6,11 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tunstack.ip.family import FAMILIES, Family, family_of
+from tunstack.ip.prefixes import PrefixMap
 from tunstack.stack.flow import TCP_HEADER
 from tunstack.tcp.config import Config
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tunstack.ip.address import Network
     from tunstack.ip.datagram import Address
+    from tunstack.stack.profile import Profile
 
 _LARGEST_PACKET: Final = 0xFFFF
 _LARGEST_TCP_HEADER: Final = 60
@@ -20,8 +25,26 @@ _OF_FAMILY: Final[dict[int, tuple[tuple[str, str], ...]]] = {
     6: (("ttl", "hop_limit"), ("tos", "traffic_class")),
 }
 """By version: fields that are another one's value in a connection of that family."""
+_TTL_OF_SIZE: Final = {4: "ttl", 16: "hop_limit"}
+"""The field by octets of an address."""
+_DEFAULT_TTL: Final[int] = Config().ttl
 _KEPT: Final = 256
 """Configurations that are remembered of each family; a host has few."""
+
+
+class _Profiled:
+    """A profile of a prefix, and the configurations that were fitted to it.
+
+    Attributes:
+        profile: The profile.
+        fitted: The configurations by those before.
+    """
+
+    __slots__ = ("fitted", "profile")
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.fitted: dict[Config, Config] = {}
 
 
 class Configs:
@@ -31,9 +54,17 @@ class Configs:
         mtu: The largest packet that the link carries, in octets.
     """
 
-    def __init__(self, mtu: int, *, offload: bool) -> None:
-        """Make it for a link of `mtu`, which with `offload` cuts large segments itself."""
+    def __init__(
+        self, mtu: int, *, offload: bool, profiles: Mapping[Network, Profile] | None = None
+    ) -> None:
+        """Make it for a link of `mtu`, which with `offload` cuts large segments itself.
+
+        Of several of `profiles` with an address, that of the longest prefix applies.
+        """
         self.mtu = mtu
+        self._profiles: PrefixMap[_Profiled] | None = None
+        if profiles:
+            self._profiles = PrefixMap((each, _Profiled(profiles[each])) for each in profiles)
         self._offload = offload
         smallest = min(family.header for family in FAMILIES)
         self._fitted: dict[int, dict[Config, Config]] = {
@@ -55,6 +86,8 @@ class Configs:
 
     def fitted(self, config: Config, local: Address) -> Config:
         """Return `config`, which :meth:`base` returned, as a connection from `local` has it."""
+        if self._profiles is not None and (own := self._profiles.get(local)) is not None:
+            return self._profiled(config, own, local)
         known = self._fitted.get(len(local))
         if known is None:
             return config
@@ -63,6 +96,25 @@ class Configs:
             if len(known) >= _KEPT:
                 known.clear()
             found = known[config] = self._fit(config, family_of(local))
+        return found
+
+    def ttl(self, local: Address) -> int:
+        """Return the TTL, or hop limit, of what is sent from `local` but not by a connection."""
+        own = None if self._profiles is None else self._profiles.get(local)
+        default = _DEFAULT_TTL
+        if own is not None:
+            default = own.profile.parameters.get(_TTL_OF_SIZE[len(local)], default)
+        return default
+
+    def _profiled(self, config: Config, profiled: _Profiled, local: Address) -> Config:
+        known = profiled.fitted
+        found = known.get(config)
+        if found is None:
+            if len(known) >= _KEPT:
+                known.clear()
+            given = profiled.profile.parameters
+            changes = {name: given[name] for name in given if name not in config.chosen}
+            found = known[config] = self._fit(replace(config, **changes), family_of(local))
         return found
 
     def _fit(self, config: Config, family: Family) -> Config:

@@ -6,18 +6,17 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from tunstack.ip.demux import Demultiplexer
-from tunstack.stack.addresses import Addresses
 from tunstack.stack.memory import Memory
 from tunstack.stack.output import Output
 from tunstack.stack.time_wait import TimeWaits
 from tunstack.tcp.budget import Budget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from random import Random
 
-    from tunstack.ip.address import Interface
     from tunstack.ip.flow_label import FlowLabels
+    from tunstack.stack.addresses import Addresses
     from tunstack.stack.configs import Configs
     from tunstack.stack.flow import Flow
     from tunstack.stack.limits import Limits
@@ -43,7 +42,7 @@ class Context:
 
     def __init__(
         self,
-        interfaces: Iterable[Interface],
+        addresses: Addresses,
         configs: Configs,
         config: Config,
         limits: Limits,
@@ -53,10 +52,10 @@ class Context:
         labels: FlowLabels,
         offload: bool,
     ) -> None:
-        """Create all of them, empty."""
+        """Create all of them, empty, for a host with `addresses`."""
         self.limits = limits
         self.configs = configs
-        self.addresses = Addresses(interfaces)
+        self.addresses = addresses
         self.counters: Counter[str] = Counter()
         self.demux: Demultiplexer[Flow, Listener] = Demultiplexer(rng)
         self.output = Output(

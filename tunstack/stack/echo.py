@@ -34,7 +34,6 @@ _OVERHEAD: Final = 256
 _REMEMBERED: Final = 256
 """The latest requests of a socket about which an error is believed (RFC 5927)."""
 _HEADER: Final = 8
-_TTL: Final = 64
 _LONGEST: Final[dict[int, int]] = {4: 0xFFFF - 20, 16: 0xFFFF}
 """Octets of a message, by octets of an address: IPv4's total length counts its header as well."""
 _IDENTIFIERS: Final = 0xFFFF
@@ -110,6 +109,7 @@ class Echoes:
     def __init__(self, context: Context, paths: Paths, rng: Random) -> None:
         """Make it, and have `paths` tell it of replies and errors."""
         self._addresses = context.addresses
+        self._configs = context.configs
         self._output = context.output
         self._counters = context.counters
         self._budget = context.memory.budget
@@ -177,7 +177,14 @@ class Echoes:
         rest = pinger.identifier << 16 | sequence
         message = IcmpMessage(data[0], 0, rest, bytes(data[_HEADER:]))
         source = pinger.local or self._addresses.source_for(remote)
-        datagram = icmp_datagram(source, remote, message, ttl=pinger.ttl or _TTL, tos=pinger.tos)
+        datagram = icmp_datagram(
+            source,
+            remote,
+            message,
+            ttl=pinger.ttl or self._configs.ttl(source),
+            tos=pinger.tos,
+            flow_label=self._output.label_of(source, remote),
+        )
         mtu = self._paths.mtus.get(remote)
         # As Linux: what fits in a packet is not to be fragmented on its way.
         datagram.dont_fragment = pinger.family.header + len(data) <= mtu

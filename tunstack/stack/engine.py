@@ -16,7 +16,8 @@ from tunstack.ip.demux import FourTuple
 from tunstack.ip.family import FAMILIES, IPV4, IPV6
 from tunstack.ip.flow_label import FlowLabels
 from tunstack.ip.options import fault
-from tunstack.ip.ratelimit import PeerRateLimit
+from tunstack.ip.ratelimit import ErrorRateLimit
+from tunstack.stack.addresses import Addresses
 from tunstack.stack.configs import Configs
 from tunstack.stack.context import Context
 from tunstack.stack.datagrams import Datagrams
@@ -50,12 +51,13 @@ from tunstack.wire.fast import syn as lean_syn
 from tunstack.wire.fast import syn6 as lean_syn6
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from random import Random
 
-    from tunstack.ip.address import Interface
-    from tunstack.ip.datagram import Buffer, Datagram
+    from tunstack.ip.address import Interface, Network
+    from tunstack.ip.datagram import Address, Buffer, Datagram
     from tunstack.stack.observation import Observation
+    from tunstack.stack.profile import Profile
 
 _ESTABLISHED: Final = State.ESTABLISHED.value
 _ACCEPTED: Final = Verdict.ACCEPTED
@@ -106,11 +108,13 @@ class Engine:
 
     def __init__(
         self,
-        interfaces: Sequence[Interface],
+        interfaces: Sequence[Interface | Network],
         mtu: int,
         *,
         rng: Random,
+        excluded: Iterable[Address] = (),
         config: Config | None = None,
+        profiles: Mapping[Network, Profile] | None = None,
         limits: Limits | None = None,
         tap: Callable[[Observation], None] | None = None,
         offload: bool = False,
@@ -120,10 +124,12 @@ class Engine:
         """Make an endpoint.
 
         Args:
-            interfaces: Our addresses.
+            interfaces: Our addresses; a network stands for every address of it.
             mtu: The link's MTU, in octets.
             rng: Source of all random numbers and secrets.
+            excluded: Addresses in these networks that are not ours.
             config: Defaults for connections; its `mss` is cut to what `mtu` allows.
+            profiles: What differs from that in connections from some of our addresses, by prefix.
             limits: The limits of the host.
             tap: Called with an observation of each packet.
             offload: Whether packets have a virtio header: then segments may be larger
@@ -134,14 +140,19 @@ class Engine:
                 without.
 
         Raises:
-            ValueError: `mtu` is too small for an address among `interfaces`.
+            ValueError: `mtu` is too small for an address among `interfaces`; a network has no
+                address left; none of our addresses is in the prefix of a profile.
         """
         self.mtu = mtu
+        addresses = Addresses(interfaces, excluded)
+        for network in profiles or ():
+            if not addresses.have(network):
+                raise ValueError(f"the profile of {network}: no address of the host is in it")
         secret = rng.randbytes(32)
-        configs = Configs(mtu, offload=offload)
+        configs = Configs(mtu, offload=offload, profiles=profiles)
         config = configs.base(config or Config())
         context = Context(
-            interfaces,
+            addresses,
             configs,
             config,
             limits or Limits(),
@@ -160,7 +171,8 @@ class Engine:
         self.outgoing = context.output.packets
         self.time_waits = context.time_waits
         self.memory = context.memory
-        limit = PeerRateLimit(context.limits.icmp_errors, secret)
+        limit = ErrorRateLimit(context.limits.icmp_errors, secret)
+        self._configs = configs
         self.paths = Paths(mtu, context, limit, rng=rng, offload=offload)
         self.datagrams = Datagrams(
             context, self.paths, rng=rng, offload=offload, udp_offload=udp_offload
@@ -226,7 +238,7 @@ class Engine:
                 ):
                     self._expected_arrived(flow, packet, now)
                     return
-                if flow.four_tuple.remote not in self.addresses.local:
+                if not flow.loops:
                     self._lean_arrives(flow, fields, data, packet, now)
                     return
         self._process(packet, now, looped=False)
@@ -355,6 +367,7 @@ class Engine:
 
     def _restore(self, incoming: bytes) -> Flow:
         flow = self.time_waits.wake(incoming)
+        flow.loops = flow.four_tuple.remote in self.addresses.local
         self.memory.enter(flow)
         self.mark_pending(flow)  # At once, so that its timer is scheduled whatever the verdict.
         return flow
@@ -457,11 +470,7 @@ class Engine:
 
     def _enter_fast_path(self, flow: Flow) -> bool:
         """Put `flow` on the fast path if eligible; a flow to our own address is not."""
-        if (
-            not fast_path.is_eligible(flow)
-            or not self._predicts
-            or flow.four_tuple.remote in self.addresses.local
-        ):
+        if flow.loops or not fast_path.is_eligible(flow) or not self._predicts:
             return False
         flow.on_fast_path = True
         if flow.write is None:

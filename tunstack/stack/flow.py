@@ -121,6 +121,7 @@ class Flow(Connection):
         four_tuple: Its addresses and ports.
         number: Its index among all connections of the stack, in order of creation.
         flow_label: The flow label of its packets (RFC 6437); 0 for IPv4.
+        loops: Whether its remote address is one of ours, so that its packets do not go out.
         changed: Called on an event that its application may wait for; None if it is
             not attached.
         scheduled: The time of its entry in the timer queue, in seconds, or None.
@@ -139,6 +140,7 @@ class Flow(Connection):
         "flow_label",
         "four_tuple",
         "heavy_from",
+        "loops",
         "number",
         "observed",
         "peer",
@@ -163,6 +165,7 @@ class Flow(Connection):
         self.accounted = 0
         self.four_tuple = four_tuple
         self.flow_label = 0
+        self.loops = False
         self.number = 0
         self.peer: Peer[Flow] | None = None
         self.heavy_from = HEAVY

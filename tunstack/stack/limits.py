@@ -56,7 +56,8 @@ class Limits:
             (section 3.4); dropping the SYN would let a low rate of SYNs keep the queue full.
             ``"always"``: send a SYN cookie for every SYN; for tests.
         resets: RSTs per second and peer, in reply to segments that match no connection.
-        icmp_errors: ICMP errors per second and peer (RFC 1812 section 4.3.2.8).
+        icmp_errors: ICMP errors per second and peer, which may come at once (RFC 1812 section
+            4.3.2.8). None is Linux's limit: of IPv4 one a second, of IPv6 ten, and six at once.
         icmp_errors_in_all: ICMP errors per second to all peers together, on average.
         fragment_memory: Octets of memory for fragments of incomplete datagrams (as Linux's
             ipfrag_high_thresh), not a part of `memory`. A peer has at most a quarter of it, and 64
@@ -75,7 +76,7 @@ class Limits:
     half_open: int = 4096
     syncookies: SynCookiePolicy = "when full"
     resets: int = 1000
-    icmp_errors: int = 100
+    icmp_errors: int | None = None
     icmp_errors_in_all: int = 1000
     fragment_memory: int = 2 << 20
 

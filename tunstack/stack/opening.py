@@ -132,12 +132,14 @@ class Opening:
         output.counters[verdict] += 1
         output.observe_in(packet, now, verdict)
         if answer is not None:
-            config = self.config if listener is None else listener.config
+            own = self.config if listener is None else listener.config
+            config = self._configs.fitted(own, name.local)
             output.send(name, answer, now, config=config)
         return None
 
     def _begin(self, name: FourTuple, listener: Listener, now: float, iss: int | None) -> Flow:
-        flow = self._make_flow(name, now, iss=iss, config=listener.config)
+        fitted = self._configs.fitted(listener.config, name.local)
+        flow = self._make_flow(name, now, iss=iss, config=fitted)
         flow.owner = listener
         flow.open_passive()
         listener.add_half_open(flow)
@@ -243,10 +245,10 @@ class Opening:
             reusable=lambda name: self._time_waits.is_reusable(name, now),
         )
         name = FourTuple(local, port, remote, remote_port)
-        timestamps = (config or self.config).timestamps
-        nxt = self._after_time_wait(name) if timestamps else None
+        fitted = self._configs.fitted(config or self.config, local)
+        nxt = self._after_time_wait(name) if fitted.timestamps else None
         iss = None if nxt is None else (nxt + ISN_STEP) & MASK
-        flow = self._make_flow(name, now, iss=iss, config=config)
+        flow = self._make_flow(name, now, iss=iss, config=fitted)
         self._demux.add(name, flow)
         self._memory.enter(flow)
         if early:
@@ -277,13 +279,14 @@ class Opening:
         name: FourTuple,
         now: float,
         *,
-        iss: int | None = None,
-        config: Config | None = None,
+        iss: int | None,
+        config: Config,
     ) -> Flow:
+        """Create a flow; `config` is fitted to its local address."""
         packed = name.packed
         flow = Flow(
             name,
-            self._configs.fitted(config or self.config, name.local),
+            config,
             iss=self._numbers.isn(packed, now) if iss is None else iss,
             ts_offset=self._numbers.timestamp_offset(packed),
             budget=self._memory.budget,
@@ -291,6 +294,7 @@ class Opening:
         flow.number = next(self._order)
         if len(packed) != _IPV4_NAME:
             flow.flow_label = self._output.labels.label(packed)
+        flow.loops = name.remote in self._addresses.local
         flow.idle_timers.received_at = now
         flow.sender.path.limit = self._paths.size_for(name.remote)
         return flow

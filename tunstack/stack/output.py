@@ -18,7 +18,7 @@ from tunstack.wire.fast import segment6 as lean6
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Container
     from random import Random
 
     from tunstack.ip.datagram import Address, Buffer, Datagram
@@ -57,7 +57,7 @@ class Output:
 
     def __init__(
         self,
-        local: Collection[Address],
+        local: Container[Address],
         counters: Counter[str],
         tap: Callable[[Observation], None] | None,
         *,
@@ -175,6 +175,10 @@ class Output:
         if len(name.local) == IPV4.address_size:
             return 0
         return self.labels.label(name.packed)
+
+    def label_of(self, src: Address, dst: Address) -> int:
+        """Return the flow label of datagrams without ports, as ICMP's; 0 for IPv4."""
+        return 0 if len(src) == IPV4.address_size else self.labels.label(src + dst)
 
     def emit(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tunstack.ip import icmp
-from tunstack.ip.address import is_multicast
+from tunstack.ip.address import is_martian_source, is_multicast
 from tunstack.ip.datagram import TCP
 from tunstack.ip.icmp_rules import RULES
 from tunstack.ip.path_mtu import PathMtus, reported_mtu
@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from tunstack.ip.datagram import Address, Buffer, Datagram
     from tunstack.ip.icmp import IcmpMessage, Quote
     from tunstack.ip.icmp_rules import IcmpRules
-    from tunstack.ip.ratelimit import PeerRateLimit
+    from tunstack.ip.ratelimit import ErrorRateLimit
     from tunstack.stack.context import Context
     from tunstack.stack.flow import Flow
     from tunstack.wire import Problem
 
+_DAY: Final = 24 * 60 * 60 * 1000
+"""Milliseconds."""
 _MAX_PMTU_UPDATES: Final = 64
 """Connections that are updated for a changed path MTU at a time."""
 
@@ -64,7 +66,7 @@ class Paths:
     """
 
     def __init__(
-        self, mtu: int, context: Context, limit: PeerRateLimit, *, rng: Random, offload: bool
+        self, mtu: int, context: Context, limit: ErrorRateLimit, *, rng: Random, offload: bool
     ) -> None:
         """Make it for a link of `mtu`."""
         self.mtus = PathMtus(mtu)
@@ -74,6 +76,7 @@ class Paths:
         self.limit = limit
         self._host_limit = HostRateLimit(context.limits.icmp_errors_in_all, rng)
         self._addresses = context.addresses
+        self._configs = context.configs
         self._broadcasts = context.addresses.broadcasts
         self._demux = context.demux
         self._peers = context.memory.peers
@@ -96,9 +99,11 @@ class Paths:
         if message.quoted is not None:
             self._error_arrives(rules, message, packet, now)
             return
-        answer = rules.reply_to(datagram, message, broadcasts=self._broadcasts)
+        time = int((self._output.epoch + now) * 1000) % _DAY
+        answer = rules.reply_to(datagram, message, time=time, broadcasts=self._broadcasts)
         if answer is not None:
-            self._send(datagram, answer, now, tos=datagram.tos)
+            options = rules.reply_options(datagram, time)
+            self._send(datagram, answer, now, tos=datagram.tos, options=options)
         elif message.type != rules.ECHO_REPLY or self.echo_reply_arrives is None:
             self._counters["icmp_ignored"] += 1
         elif not self.echo_reply_arrives(datagram, message):
@@ -226,7 +231,7 @@ class Paths:
 
     # Out
 
-    def refuse(self, datagram: Datagram, limit: PeerRateLimit, now: float) -> None:
+    def refuse(self, datagram: Datagram, limit: ErrorRateLimit, now: float) -> None:
         """Send Protocol Unreachable, or ICMPv6's Parameter Problem, within the rate limits."""
         rules = RULES[len(datagram.src)]
         at = protocol_at(datagram)
@@ -240,13 +245,13 @@ class Paths:
         self._send_error(datagram, message, self.limit, now)
 
     def refuse_options(
-        self, datagram: Datagram, pointer: int, limit: PeerRateLimit, now: float
+        self, datagram: Datagram, pointer: int, limit: ErrorRateLimit, now: float
     ) -> None:
         """Send Parameter Problem for the octet `pointer`, within the rate limits."""
         self.refuse_header(datagram, 0, pointer, limit, now)
 
     def refuse_header(
-        self, datagram: Datagram, code: int, pointer: int, limit: PeerRateLimit, now: float
+        self, datagram: Datagram, code: int, pointer: int, limit: ErrorRateLimit, now: float
     ) -> None:
         """Send Parameter Problem of a `code` for the octet `pointer`, within the rate limits."""
         rules = RULES[len(datagram.src)]
@@ -254,9 +259,16 @@ class Paths:
         self._send_error(datagram, message, limit, now)
 
     def refuse_problem(self, problem: Problem, now: float) -> None:
-        """Send the Parameter Problem that the codec asks for, if its packet was for us, or many."""
+        """Send the Parameter Problem that the codec asks for, if its packet was for us, or many.
+
+        None is sent to a source that cannot be (RFC 4443 section 2.4 e.6), or is one of ours: the
+        codec refuses a header before the addresses are looked at.
+        """
         datagram, code, pointer = problem
-        if is_multicast(datagram.dst) or datagram.dst in self._addresses.local:
+        src, dst, local = datagram.src, datagram.dst, self._addresses.local
+        if is_martian_source(src) or src in local:
+            return
+        if is_multicast(dst) or dst in local:
             self.refuse_header(datagram, code, pointer, self.limit, now)
 
     def reassembly_expired(self, first: Datagram, now: float) -> None:
@@ -271,18 +283,35 @@ class Paths:
         self._send_error(first, message, self.limit, now)
 
     def _send_error(
-        self, datagram: Datagram, message: IcmpMessage | None, limit: PeerRateLimit, now: float
+        self, datagram: Datagram, message: IcmpMessage | None, limit: ErrorRateLimit, now: float
     ) -> None:
         if message is None:
             return
         if limit.allows(datagram.src, now) and self._host_limit.allows(now):
-            self._send(datagram, message, now)
+            tos = RULES[len(datagram.src)].error_tos(datagram.tos)
+            self._send(datagram, message, now, tos=tos)
         else:
             self._counters["icmp_suppressed"] += 1
 
-    def _send(self, asked: Datagram, message: IcmpMessage, now: float, *, tos: int = 0) -> None:
+    def _send(
+        self,
+        asked: Datagram,
+        message: IcmpMessage,
+        now: float,
+        *,
+        tos: int,
+        options: bytes = b"",
+    ) -> None:
         src = asked.dst
         if src not in self._addresses.local:  # It was to a multicast address.
             src = self._addresses.source_for(asked.src)
-        datagram = icmp_datagram(src, asked.src, message, tos=tos)
+        datagram = icmp_datagram(
+            src,
+            asked.src,
+            message,
+            ttl=self._configs.ttl(src),
+            tos=tos,
+            options=options,
+            flow_label=self._output.label_of(src, asked.src),
+        )
         self._output.send_datagram(datagram, now, mtu=self.mtus.get(asked.src))

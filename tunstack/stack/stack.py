@@ -69,7 +69,7 @@ class Stack(Engine):
 
     @property
     def interfaces(self) -> tuple[Interface, ...]:
-        """Our addresses, with their networks."""
+        """Our addresses, with their networks; see :class:`Addresses`."""
         return self.addresses.interfaces
 
     def set_tap(self, tap: Callable[[Observation], None] | None) -> None:
@@ -277,7 +277,7 @@ class Stack(Engine):
 
     def reconfigure(self, flow: Flow, config: Config, *, only_nodelay: bool = False) -> None:
         """Apply changed socket options; `only_nodelay`: only TCP_NODELAY has changed."""
-        flow.reconfigure(config)
+        flow.reconfigure(self._configs.fitted(config, flow.four_tuple.local))
         if flow.sender.unsent or not only_nodelay:
             self.mark_pending(flow)
 

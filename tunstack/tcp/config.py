@@ -98,6 +98,7 @@ class Config:
         hop_limit: As `ttl`, of IPv6 (IPV6_UNICAST_HOPS). A connection over IPv6 has it as its
             `ttl`.
         traffic_class: As `tos`, of IPv6 (IPV6_TCLASS).
+        chosen: The names of parameters that a socket option has set: no profile replaces them.
     """
 
     mss: int = 65495
@@ -144,6 +145,7 @@ class Config:
     tos: int = 0
     hop_limit: int = 64
     traffic_class: int = 0
+    chosen: frozenset[str] = frozenset()
 
     # Derived from the others once, since each connection reads them several times.
 

@@ -173,7 +173,9 @@ def walk(
             raise Wrong(Reason.BAD_EXTENSION_HEADER)
         if next_header == FRAGMENT:
             if position + FRAGMENT_HEADER.size > size:
-                raise Wrong(Reason.BAD_EXTENSION_HEADER)
+                # Alone of the truncated headers Linux tells of this one.
+                at = ahead + position
+                raise Wrong(Reason.BAD_EXTENSION_HEADER, ERRONEOUS_HEADER, at)
             if chain.fragmented:
                 raise Wrong(Reason.BAD_FRAGMENT, ERRONEOUS_HEADER, ahead + position)
             if _take_fragment_header(chain, view):

@@ -120,11 +120,28 @@ def encode_icmp(
 
 
 def icmp_datagram(
-    src: Address, dst: Address, message: IcmpMessage, *, ttl: int = 64, tos: int = 0
+    src: Address,
+    dst: Address,
+    message: IcmpMessage,
+    *,
+    ttl: int = 64,
+    tos: int = 0,
+    options: bytes = b"",
+    flow_label: int = 0,
 ) -> Datagram:
     """Return the datagram of a message, which may be fragmented."""
     header, body = _encode(src, dst, message)
-    return Datagram(src, dst, _FORMATS[len(src)].protocol, header + body, ttl=ttl, tos=tos)
+    protocol = _FORMATS[len(src)].protocol
+    return Datagram(
+        src,
+        dst,
+        protocol,
+        header + body,
+        ttl=ttl,
+        tos=tos,
+        options=options,
+        flow_label=flow_label,
+    )
 
 
 def _encode(src: Address, dst: Address, message: IcmpMessage) -> tuple[bytes, Buffer]:

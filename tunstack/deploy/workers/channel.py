@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, final
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tunstack.path.impair import Impairments
     from tunstack.stack.limits import Limits
+    from tunstack.stack.profile import Profile
     from tunstack.tcp.config import Config
 
 _LENGTH_SIZE: Final = 4
@@ -40,6 +43,8 @@ class Assignment:
         config: The host's.
         limits: The host's.
         ways: The impairments of both directions.
+        excluded: Addresses in the host's networks that are the kernel's.
+        profiles: The host's.
     """
 
     number: int
@@ -53,6 +58,8 @@ class Assignment:
     config: Config | None
     limits: Limits | None
     ways: tuple[Impairments, Impairments]
+    excluded: tuple[str, ...]
+    profiles: Mapping[str, Profile] | None
 
 
 class Ready(NamedTuple):

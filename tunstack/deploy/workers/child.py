@@ -107,6 +107,8 @@ async def _run_host(
         seed=seed,
         config=assignment.config,
         limits=assignment.limits,
+        excluded=assignment.excluded,
+        profiles=assignment.profiles,
     )
 
     limit = PeerRateLimit(_MAX_FORWARDED_PER_SECOND, b"")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
 
-from tunstack.deploy.addresses import default_addresses
+from tunstack.deploy.addresses import default_addresses, read_sysctl
 from tunstack.deploy.workers.channel import Assignment
 from tunstack.deploy.workers.parent import pickled, supervised
 from tunstack.link.errors import SetupError
@@ -16,13 +16,14 @@ from tunstack.link.multiqueue import open_queues
 from tunstack.path.impair import both_ways
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from tunstack.deploy.workers.parent import Workers
     from tunstack.link.multiqueue import Queues
     from tunstack.link.plan import AddressLike, PeerLike
     from tunstack.path.impair import Impairments, ImpairmentsLike
     from tunstack.stack.limits import Limits
+    from tunstack.stack.profile import Profile
     from tunstack.tcp.config import Config
 
     Service: TypeAlias = Callable[..., Awaitable[object]]
@@ -38,6 +39,7 @@ async def open_workers(
     mtu: int | None = None,
     seed: int | None = None,
     config: Config | None = None,
+    profiles: Mapping[str, Profile] | None = None,
     limits: Limits | None = None,
     impair: ImpairmentsLike = None,
     offload: bool = True,
@@ -68,6 +70,8 @@ async def open_workers(
         mtu: Octets; by default the device's, or 1500.
         seed: Of all randomness; each worker's own seed is derived from it.
         config: The initial configuration of connections.
+        profiles: What differs from that in connections from some addresses, as in
+            :func:`tunstack.open_host`.
         limits: The limits of *each* worker's connections together.
         impair: The path's impairments, as in :func:`tunstack.open_host`; without a rate, as each
             worker has a path of its own.
@@ -81,7 +85,7 @@ async def open_workers(
     """
     await trio.lowlevel.checkpoint()
     ways = check_impairments(impair)
-    addresses = addresses or default_addresses(mtu)
+    addresses = addresses or default_addresses(mtu, sysctl=read_sysctl, name=name)
     queues = open_queues(workers, *addresses, name=name, peer=peer, mtu=mtu, offload=offload)
     async with run_workers(
         service,
@@ -89,6 +93,7 @@ async def open_workers(
         addresses,
         seed=seed,
         config=config,
+        profiles=profiles,
         limits=limits,
         ways=ways,
         on_message=on_message,
@@ -104,13 +109,14 @@ async def run_workers(
     *,
     seed: int | None,
     config: Config | None,
+    profiles: Mapping[str, Profile] | None,
     limits: Limits | None,
     ways: tuple[Impairments, Impairments],
     on_message: Callable[[int, Any], None] | None,
 ) -> AsyncIterator[Workers]:
     """Run a worker on each of the queues, and close them after the block."""
     try:
-        pickled((config, limits), "the configuration")
+        pickled((config, limits, profiles), "the configuration")
         assignment = Assignment(
             0,
             pickled(service, "the service"),
@@ -123,6 +129,8 @@ async def run_workers(
             config,
             limits,
             ways,
+            queues.kernel_addresses,
+            profiles,
         )
     except BaseException:
         queues.close()
