@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tracemalloc
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -302,6 +303,27 @@ async def test_requests_that_an_application_keeps_are_limited(
     assert received[-1].kind == http2.GOAWAY
     assert server.refused == {"flood": 1}
     assert "HTTP connection refused: too many requests" in caplog.text
+
+
+async def test_streams_whose_windows_stay_shut_take_little_memory() -> None:
+    """A hundred responses of a gigabyte, none of which the client lets come."""
+    client, stream = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Server(pages).handler(), stream)
+        await client.send_all(http2.PREFACE)
+        await client.send_all(frame(http2.SETTINGS, b"\0\4\0\0\0\0"))  # INITIAL_WINDOW_SIZE
+        await trio.testing.wait_all_tasks_blocked()
+        tracemalloc.start()
+        try:
+            for number in range(1, 200, 2):
+                await client.send_all(request(number, b"/bytes/1000000000"))
+            with trio.move_on_after(2):
+                await trio.testing.wait_all_tasks_blocked(0.02)
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        nursery.cancel_scope.cancel()
+    assert most < 100 * 100_000
 
 
 MALFORMED = {

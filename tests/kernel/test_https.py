@@ -25,7 +25,7 @@ from tunstack.cli import main
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from tunstack import Host, Namespace
+    from tunstack import Namespace
 
     RequireTool = Callable[[str], str]
 
@@ -125,11 +125,11 @@ def test_node_verifies(
 
 
 @asynccontextmanager
-async def serving(host: Host) -> AsyncIterator[dict[str, str]]:
-    """Serve https; the block gets the environment for clients."""
+async def serving(ns: Namespace) -> AsyncIterator[dict[str, str]]:
+    """Serve https on a host of both families; the block gets the environment for clients."""
     with Authority() as authority:
         context = authority.issue(["198.51.100.2", "2001:db8::2"])
-        async with trio.open_nursery() as nursery:
+        async with ns.open_host() as host, trio.open_nursery() as nursery:
             await nursery.start(host.serve_tcp, make_handler(context), 443)
             yield {**os.environ, **authority.environment()}
             nursery.cancel_scope.cancel()
@@ -141,14 +141,13 @@ async def test_64_mib_arrive_each_way_as_they_were_sent(
     family: str,
     version: str,
     ns: Namespace,
-    host: Host,
     require_tool: RequireTool,
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "f"
     curl = [require_tool("curl"), "-sS", f"--http{version}"]
     url = f"https://{ADDRESSES[family]}"
-    async with serving(host) as environment:
+    async with serving(ns) as environment:
         await ns.run_process([*curl, "-o", str(file), f"{url}/bytes/{SIZE}"], env=environment)
         expected = hashlib.sha256()
         for piece in pattern(SIZE):
@@ -162,10 +161,10 @@ async def test_64_mib_arrive_each_way_as_they_were_sent(
 
 @pytest.mark.parametrize("host_name", ADDRESSES.values())
 async def test_many_requests_on_many_connections_all_succeed(
-    host_name: str, ns: Namespace, host: Host, require_tool: RequireTool
+    host_name: str, ns: Namespace, require_tool: RequireTool
 ) -> None:
     load = ["-n", "1000", "-c", "50", "-m", "20", f"https://{host_name}/"]
-    async with serving(host) as environment:
+    async with serving(ns) as environment:
         result = await ns.run_process(
             [require_tool("h2load"), *load], capture_stdout=True, env=environment
         )

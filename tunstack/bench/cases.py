@@ -64,8 +64,8 @@ class Case:
         idle: The number of idle connections that are held open meanwhile.
         alone: Whether it needs a fresh server, and is therefore run only once.
         plain: Whether it measures tunstack without offload only.
-        ipv6: Whether it goes over IPv6.
         tls: Whether the server serves over TLS as well.
+        ipv6: Whether it goes over IPv6.
     """
 
     name: str
@@ -73,18 +73,18 @@ class Case:
     idle: int = 0
     alone: bool = False
     plain: bool = False
-    ipv6: bool = False
     tls: bool = False
+    ipv6: bool = False
 
     @property
     def place(self) -> str | int:
         """The key of the server it needs, shared by cases that may use the same server."""
         if self.plain:
             return "--no-offload"
-        if self.ipv6:
-            return "IPv6"
         if self.tls:
             return "--tls"
+        if self.ipv6:
+            return "IPv6"
         return self.name if self.alone else self.idle
 
 
@@ -325,8 +325,8 @@ GROUPS: Final = {
     "connections": _connections,
     "roundtrip": _roundtrip,
     "udp": _udp,
-    "ipv6": _ipv6,
     "tls": _tls,
+    "ipv6": _ipv6,
     "memory": _memory,
     "idle": _idle,
     "crowd": _crowd,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from contextlib import AsyncExitStack
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -190,17 +190,17 @@ def run(
             return await run_and_settle(namespace, running_workers, addresses)
 
     async def main() -> int:
-        async with AsyncExitStack() as stack:
-            namespace = await stack.enter_async_context(tunstack.open_namespace(known))
-            addresses = default_addresses(mtu, ipv6=ipv6, sysctl=namespace.sysctl)
-            if need_tls(apps):
-                authority = stack.enter_context(tunstack.Authority())
-                environment.update(authority.environment())
-                names = [*_NAMES, *(address.partition("/")[0] for address in addresses)]
-                identities.update(identities_for(apps, authority, names))
-            if workers is None:
-                return await in_this_process(namespace, addresses)
-            return await in_workers(workers, namespace, addresses)
+        with ExitStack() as stack:
+            authority = stack.enter_context(tunstack.Authority()) if need_tls(apps) else None
+            async with tunstack.open_namespace(known) as namespace:
+                addresses = default_addresses(mtu, ipv6=ipv6, sysctl=namespace.sysctl)
+                if authority is not None:
+                    environment.update(authority.environment())
+                    names = [*_NAMES, *(address.partition("/")[0] for address in addresses)]
+                    identities.update(identities_for(apps, authority, names))
+                if workers is None:
+                    return await in_this_process(namespace, addresses)
+                return await in_workers(workers, namespace, addresses)
 
     def is_for_the_command(number: int) -> bool:
         # The terminal has sent SIGINT to the command too, which decides what it means.

@@ -25,6 +25,7 @@ from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedEr
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.typing import ConnectionState
 
+from tunstack.apps.asgi.buffers import Buffers
 from tunstack.apps.asgi.frames import Flood, FrameCredit
 from tunstack.apps.asgi.tasks import Tasks
 
@@ -108,6 +109,7 @@ class Connection:
     def _make_http2(self) -> H2Protocol:
         protocol = self._make(H2Protocol)
         protocol.streams = _Streams()
+        protocol.stream_buffers = Buffers()
         settings = protocol.connection.local_settings
         protocol.connection.local_settings = Settings(
             client=False,
