@@ -212,6 +212,22 @@ def test_the_table_has_a_row_each_in_80_columns(
     assert "".join(line[2:33].strip() for line in lines).count("zone.example.test:80") == 1
 
 
+def test_a_reset_after_an_answer_has_both_its_time_and_the_reset(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    exchange = Exchange()
+    exchange.handshake()
+    exchange.fetch()
+    exchange.receive(RST, 79)
+    path = tmp_path / "x.pcapng"
+    with PcapngWriter(path) as writer:
+        for number, packet in enumerate(packets_of(exchange)):
+            writer.write(packet, 1.0 + number * 0.01)
+    assert main(["stats", str(path)]) == 0
+    row, below = capfd.readouterr().out.splitlines()[-2:]
+    assert (row.split()[-1], below.split()) == ("40.00", ["reset"])
+
+
 def test_many_connections_are_folded_to_the_longest_and_the_median(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

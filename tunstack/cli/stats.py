@@ -94,7 +94,9 @@ def print_timings(page: Console, timings: Timings, *, full: bool = False) -> Non
     connections, count = timings.connections, len(timings.connections)
     folded = count > _MOST and not full
     for timing in _slowest(connections) if folded else connections:
-        total = timing.ended or _time(timing.phases[-1])
+        total = _time(timing.phases[-1])
+        if timing.ended:
+            total = timing.ended if total == _NOTHING else f"{total}\n{timing.ended}"
         cells = [_time(phase) for phase in timing.phases[:-1]]
         style = "red" if timing.ended else "bold"
         table.add_row(str(timing.number), _to(timing), *cells, Text(total, style))
