@@ -12,7 +12,8 @@ made-with := $(or $(file <$(STAMP)),$(file <$(DEMO_STAMP)))
 PYTHON ?= $(or $(firstword $(made-with)),python3)
 
 # The programs that the tests run.
-TOOLS := ab curl dig host ip iperf3 musl-gcc nmap node nsenter nstat ping setpriv socat ss tracepath traceroute tshark unshare wrk
+TOOLS := ab curl dig h2load host ip iperf3 musl-gcc nmap node nsenter nstat openssl ping setpriv socat ss \
+	tracepath traceroute tshark unshare wget wrk
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test conformance snapshot soak flood bench bench-loss instructions profile lint format clean
@@ -20,7 +21,7 @@ TOOLS := ab curl dig host ip iperf3 musl-gcc nmap node nsenter nstat ping setpri
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: $(or $(wildcard $(STAMP)),$(DEMO_STAMP)) ## curl a page from tunstack's web server, explained packet by packet
+demo: $(or $(wildcard $(STAMP)),$(DEMO_STAMP)) ## from a name to a page over TLS, by curl, explained packet by packet
 	@.ci/system-tools curl
 	@$(BIN)/tunstack demo $(ARGS)
 

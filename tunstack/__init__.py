@@ -16,9 +16,9 @@ each other, and resolver is just below host (import-linter checks it: see pyproj
 
     cli                     the command line (click, rich)
     bench                   benchmarks: servers, load generators, lossy paths
-    apps                    echo, discard, chargen, dns, http: over any trio stream
-    plot                    time-sequence diagrams and charts, as SVG
-    deploy | simulator      namespaces, bridges, workers | two stacks on a virtual clock
+    apps                    echo, discard, chargen, dns, http, https, ASGI: over any trio stream
+    plot                    time-sequence diagrams, charts and ladders, as SVG
+    deploy | simulator      namespaces, workers, certificates | two stacks on a virtual clock
     host : resolver         the trio event loop and the host; DNS over its sockets
     dns | socket            names and a DNS server | trio's sockets over a host
     stack | path            one TCP/IP endpoint | impairments, bridges, captures
@@ -71,6 +71,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # Type checkers recognise the name; importing typing is slow.
 if TYPE_CHECKING:
+    from tunstack.deploy.authority import Authority
     from tunstack.deploy.bridge import Bridge, HostBridge, open_bridge, open_host_bridge
     from tunstack.deploy.namespace import Namespace, open_host, open_namespace
     from tunstack.deploy.workers.child import Worker
@@ -124,12 +125,14 @@ __all__ = [
     "Bridge",
     "open_host_bridge",
     "HostBridge",
+    "Authority",
     "SetupError",
 ]
 
 _MODULES = {
     name: module
     for module, names in {
+        "deploy.authority": ("Authority",),
         "deploy.bridge": (
             "Bridge",
             "HostBridge",

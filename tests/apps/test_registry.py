@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from tunstack import Names
-from tunstack.apps import APPS, parse_app
+from tunstack.apps import APPS, parse_app, parse_serve
 from tunstack.link.errors import SetupError
 
 
@@ -16,6 +16,13 @@ def test_the_apps_have_the_ports_they_have_by_custom() -> None:
         "chargen": 19,
         "dns": 53,
         "http": 80,
+        "https": 443,
+        "https-expired": 4431,
+        "https-wrong-name": 4432,
+        "https-self-signed": 4433,
+        "https-stalled": 4434,
+        "https-damaged": 4435,
+        "https-unclosed": 4436,
     }
 
 
@@ -31,9 +38,9 @@ def test_parse_app_reads_a_name_and_a_port(text: str, expected: tuple[str, int])
 def test_an_unknown_app_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="gopher") as caught:
         parse_app("gopher:70")
-    assert str(caught.value) == (
+    assert str(caught.value).startswith(
         "no app is called 'gopher'; there are echo (7), discard (9), chargen (19), dns (53),"
-        " http (80)"
+        " http (80), https"
     )
 
 
@@ -67,3 +74,39 @@ def test_the_names_of_dns_are_one_servers_over_tcp_and_udp() -> None:
     app = APPS["dns"].with_names(Names({"a.test": "198.51.100.9"}))
     assert app.handler.__self__ is app.datagram_handler.__self__  # type: ignore[attr-defined,union-attr]
     assert APPS["http"].with_names(Names()) is APPS["http"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http", [("http", 80, False)]),
+        ("https:8443", [("https", 8443, True)]),
+        ("asgi=m.sub:app", [("asgi=m.sub:app", 80, False), ("asgi=m.sub:app", 443, True)]),
+        ("asgi=m:a.b:8080", [("asgi=m:a.b", 8080, False)]),
+        ("asgi=m:app:443", [("asgi=m:app", 443, True)]),
+        ("asgi=m:app:8443", [("asgi=m:app", 8443, True)]),
+        ("m.sub:handler:7", [("m.sub:handler", 7, False)]),
+    ],
+)
+def test_parse_serve_reads_apps_applications_and_handlers(
+    text: str, expected: list[tuple[str, int, bool]]
+) -> None:
+    assert [
+        (app.name, port, app.certificate is not None) for app, port in parse_serve(text)
+    ] == expected
+
+
+@pytest.mark.parametrize("text", ["asgi=", "asgi=:app", "asgi=m:", "m:f", "m:f:0", "gopher"])
+def test_what_cannot_be_served_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_serve(text)
+
+
+def test_https_without_hypercorn_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("tunstack.apps.")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "hypercorn"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "hypercorn", None)
+    with pytest.raises(SetupError, match=r"pip install 'tunstack\[tls\]'"):
+        APPS["https"].check()

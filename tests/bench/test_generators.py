@@ -10,7 +10,7 @@ import pytest
 from tunstack.bench import generators
 from tunstack.bench.generators import GeneratorError, read_ab, read_iperf, read_wrk
 from tunstack.bench.load import AGENT, REQUEST, percentile
-from tunstack.bench.server import HTTP
+from tunstack.bench.ports import HTTP
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,9 @@ from tunstack import cli
 from tunstack.bench import generators, suite
 from tunstack.bench.cases import DEFAULT_GROUPS, GROUPS, Plan
 from tunstack.bench.generators import GeneratorError
+from tunstack.bench.ports import ECHO, HOLD
 from tunstack.bench.running import BACKENDS, HELD_PORTS, open_server
-from tunstack.bench.server import ECHO, HOLD, SERVICES
+from tunstack.bench.server import SERVICES
 from tunstack.bench.suite import run_suite
 from tunstack.deploy.namespace import open_namespace
 
@@ -51,6 +52,10 @@ def test_every_target_of_the_issue_is_on_its_row() -> None:
         "connections, one request each": ">= 1",
         "round trip, p50": "<= 1.5",
         "UDP echoes, 64 on their way": ">= 1",
+        "TLS bulk to us, 1 connection": ">= 0.9",
+        "TLS bulk from us, 1 connection": ">= 0.9",
+        "HTTPS requests, 1 connection": ">= 0.9",
+        "HTTPS requests, 16 connections": ">= 0.9",
         "memory per idle connection, stack alone": "ours <= 8",
         "what 10,000 idle leave of 10's": "ours >= 0.9",
         "what 50,000 idle leave": "ours >= 0.9",

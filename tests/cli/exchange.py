@@ -24,9 +24,14 @@ class Exchange:
     """
 
     def __init__(
-        self, port: int = 40312, *, kernel_isn: int = 0xFFFF_FFF0, family: str = "IPv4"
+        self,
+        port: int = 40312,
+        *,
+        our_port: int = 80,
+        kernel_isn: int = 0xFFFF_FFF0,
+        family: str = "IPv4",
     ) -> None:
-        self.port = port
+        self.port, self.our_port = port, our_port
         self.kernel, self.ours = PAIRS[family]
         self.isn = {"in": kernel_isn, "out": 1_000_000}
         self.state: str | None = "LISTEN"
@@ -57,9 +62,9 @@ class Exchange:
             **{"wnd": 502, **fields},
         )
         if direction == "in":
-            packet = encode_segment(self.kernel, self.ours, self.port, 80, segment)
+            packet = encode_segment(self.kernel, self.ours, self.port, self.our_port, segment)
         else:
-            packet = encode_segment(self.ours, self.kernel, 80, self.port, segment)
+            packet = encode_segment(self.ours, self.kernel, self.our_port, self.port, segment)
         if verdict is None:
             verdict = "accepted" if direction == "in" else ""
         self.add(direction, b"".join(packet), after, verdict)
@@ -117,7 +122,7 @@ def udp(
     data: bytes = b"data",
     *,
     sport: int = 4000,
-    dport: int = 53,
+    dport: int = 99,
     src: bytes = KERNEL,
     dst: bytes = OURS,
     **fields: Any,

@@ -94,15 +94,15 @@ LONGER = bytes.fromhex("20010db8aaaabbbbccccddddeeeeffff")
         (
             80,
             LONG,
-            "#1 kernel [2001:…:dddd:eeee:1]:4000  [2001:…:eeee:ffff]:53 tunstack",
+            "#1 kernel [2001:…:dddd:eeee:1]:4000  [2001:…:eeee:ffff]:99 tunstack",
         ),
         (80, LONGER[:4] + bytes(11) + b"\1", None),
-        (64, LONG, "#1 kernel [2001:…:1]:4000  [2001:…:ffff]:53 tunstack"),
+        (64, LONG, "#1 kernel [2001:…:1]:4000  [2001:…:ffff]:99 tunstack"),
         (
             200,
             LONG,
             "#1 kernel [2001:db8:aaaa:bbbb:cccc:dddd:eeee:1]:4000"
-            "  [2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:53 tunstack",
+            "  [2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:99 tunstack",
         ),
     ],
 )
@@ -114,7 +114,7 @@ def test_long_ipv6_addresses_are_shortened_in_the_heading(
     line = drawn([packet_of(datagram)], width=width, names=names).splitlines()[0]
     assert len(line) <= width
     if heading is None:  # The short one stays whole, and the other has the rest of the room.
-        heading = "#1 kernel [2001:db8::1]:4000  [2001:…:cccc:dddd:eeee:ffff]:53 tunstack"
+        heading = "#1 kernel [2001:db8::1]:4000  [2001:…:cccc:dddd:eeee:ffff]:99 tunstack"
     assert line.split() == ["ms", *heading.split()]
     assert "[2001:...:" in drawn([packet_of(datagram)], names=names, symbols=ASCII)
 
@@ -140,15 +140,15 @@ def test_udp_is_a_conversation_of_two_ports(family: str) -> None:
     there, here = pair(family), back(family)
     packets = [
         packet_of(udp(bytes(31), **there)),
-        packet_of(udp(bytes(47), sport=53, dport=4000, **here)),
+        packet_of(udp(bytes(47), sport=99, dport=4000, **here)),
         packet_of(udp(b"", sport=4001, **there)),
-        packet_of(udp(bytes(5), sport=53, dport=4000, **here)),
+        packet_of(udp(bytes(5), sport=99, dport=4000, **here)),
     ]
     left, right = [f"[{each}]" if family == "IPv6" else each for each in ends(family)]
     lines = drawn(packets).splitlines()
     assert [line.split() for line in lines[::3]] == [
-        ["ms", "#1", f"{left}:4000", f"{right}:53"],
-        ["ms", "#2", f"{left}:4001", f"{right}:53"],
+        ["ms", "#1", f"{left}:4000", f"{right}:99"],
+        ["ms", "#2", f"{left}:4001", f"{right}:99"],
     ]
     assert [line[9:35].rstrip(" ─") for line in lines[1:3] + lines[4:]] == [
         "#1 ── UDP len 31",
@@ -268,7 +268,7 @@ def test_an_error_about_an_unknown_flow_names_both_ends() -> None:
         |      ms
         |   0.000    ── ICMPv6 port unreachable ────────────────────────────────▶
         |               from 2001:db8::2, to 2001:db8::1,
-        |               about UDP from [2001:db8::1]:4000, to [2001:db8::2]:53
+        |               about UDP from [2001:db8::1]:4000, to [2001:db8::2]:99
         """
     )
 
@@ -404,7 +404,7 @@ def test_only_a_udp_port_keeps_its_errors_and_fragments() -> None:
         port_unreachable("IPv4", wanted),
         port_unreachable("IPv4", other),
     ]
-    page = drawn(packets, only=[53])
+    page = drawn(packets, only=[99])
     assert page.count("#1") == 1 + len(parts) + 1
     assert "#2" not in page
     assert drawn(packets, only=[7]) == ""  # The identifier of the ping is no port.
@@ -439,6 +439,17 @@ MALFORMED = [
     ipv4_packet(icmp_bytes(3, 3, 0, ipv6_packet(bytes(8), next_header=17)), protocol=ICMP),
     ipv4_packet(tcp_bytes(bytes((8, 10)) + bytes(10), b"data"), flags=0x2000),
     packet_of(udp(bytes(40), identification=5)),
+    packet_of(udp(b"\x12\x34\x81\x80\0\1\0\1\0\0\0\0\4peer\4test\0\0\1\0\1", dport=53)),
+    ipv4_packet(tcp_bytes(payload=b"\0\x20" + bytes(32), flags=ACK, dport=53)),
+    ipv6_packet(
+        tcp_bytes(
+            payload=b"\x16\3\1\0\x40\1\0\0\x3c\3\3" + bytes(60),
+            flags=ACK,
+            addresses=KERNEL_6 + OURS_6,
+        ),
+        next_header=6,
+    ),
+    ipv4_packet(tcp_bytes(payload=b"\x15\3\3\0\2\2\x28\x17\3\3\0\x13", flags=ACK)),
 ]
 
 

@@ -75,6 +75,18 @@ async def run(
     return result.returncode, result.stdout, result.stderr.decode()
 
 
+@pytest.mark.parametrize("workers", [[], ["--workers", "2"]], ids=["here", "in workers"])
+async def test_https_is_verified_by_the_authority_that_is_named(
+    namespace: tunstack.Namespace, workers: list[str], require_tool: Callable[[str], str]
+) -> None:
+    async with started(namespace, "serve", "https", *NETWORK, *workers) as (_, line):
+        authority = (await line()).removeprefix("authority: ")
+        assert await line() == f"https on {OURS}:443"
+        curl = [require_tool("curl"), "-sS", "--cacert", authority, f"https://{OURS}/bytes/5"]
+        result = await namespace.run_process(curl, capture_stdout=True)
+    assert len(result.stdout) == 5
+
+
 async def dial(namespace: tunstack.Namespace, port: int) -> trio.SocketStream:
     client = namespace.socket()
     try:

@@ -143,18 +143,18 @@ def test_several_families_and_protocols_in_one_file(
     exchange.handshake()
     exchange.state = None
     exchange.add("in", packet_of(udp()), verdict="accepted")
-    exchange.add("out", packet_of(udp(b"", sport=53, dport=4000, src=OURS, dst=KERNEL)))
+    exchange.add("out", packet_of(udp(b"", sport=99, dport=4000, src=OURS, dst=KERNEL)))
     exchange.add("out", ping(reply=True, family="IPv6"))
     assert main(["trace", str(capture(exchange))]) == 0
     heads = [line for line in capfd.readouterr().out.splitlines() if "tunstack" in line]
     assert [head.split()[1:] for head in heads] == [
         ["#1", "peer", "[2001:db8::1]:40312", "[2001:db8::2]:80", "tunstack"],
-        ["#2", "peer", "198.51.100.1:4000", "198.51.100.2:53", "tunstack"],
+        ["#2", "peer", "198.51.100.1:4000", "198.51.100.2:99", "tunstack"],
         ["#3", "peer", "2001:db8::1", "id", "7", "2001:db8::2", "tunstack"],
     ]
 
 
-@pytest.mark.parametrize("port", ["53", "4000"])
+@pytest.mark.parametrize("port", ["99", "4000"])
 def test_only_a_port_of_udp(
     port: str,
     exchange: Exchange,
@@ -164,7 +164,7 @@ def test_only_a_port_of_udp(
     exchange.add("in", packet_of(udp()))
     assert main(["trace", "--only", port, str(capture(exchange))]) == 0
     heading, row = capfd.readouterr().out.splitlines()
-    assert heading.split()[1:] == ["#1", "peer", "198.51.100.1:4000", "198.51.100.2:53", "tunstack"]
+    assert heading.split()[1:] == ["#1", "peer", "198.51.100.1:4000", "198.51.100.2:99", "tunstack"]
     assert "UDP len 4" in row
 
 

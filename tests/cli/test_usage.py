@@ -19,7 +19,7 @@ NETWORK = ("--address", "198.51.100.2/24")
     [
         (["fly"], r"tunstack: No such command 'fly' \(see tunstack --help\)"),
         (["run"], r"tunstack run: Missing argument 'COMMAND...' \(see tunstack run --help\)"),
-        (["run", "--fast", "true"], r"tunstack run: No such option:? '?--fast'? \(see"),
+        (["run", "--xyzzy", "true"], r"tunstack run: No such option:? '?--xyzzy'? \(see"),
         (["run", "--mtu", "67", "true"], r"tunstack run: .*'--mtu': 67 is not in the range"),
         (["run", "--serve", "gopher", "true"], r"run: .* 'gopher'; there are echo \(7\), discard"),
         (["run", "--serve", "http:x", "true"], r"run: .* 'x' in 'http:x' is not a port"),
@@ -27,6 +27,32 @@ NETWORK = ("--address", "198.51.100.2/24")
             ["run", "--serve", "echo:80", "--serve", "http", "true"],
             r"run: .* echo and http cannot both have port 80: write http:PORT for another",
         ),
+        (
+            ["run", "--serve", "asgi=json", "true"],
+            r"run: .*'asgi=json' names no application: write asgi=module:attribute",
+        ),
+        (
+            ["run", "--serve", "asgi=no_such_module:app", "true"],
+            r"run: .*cannot import no_such_module:app: ModuleNotFoundError: No module named 'no_s",
+        ),
+        (
+            ["run", "--serve", "asgi=json:app", "true"],
+            r"run: .*cannot import json:app: AttributeError: module 'json' has no attribute 'app'",
+        ),
+        (
+            ["run", "--serve", "asgi=json:__name__", "true"],
+            r"run: .*json:__name__ is 'json', and cannot be called",
+        ),
+        (
+            ["run", "--serve", "asgi=json:loads", "--serve", "https", "true"],
+            r"run: .*asgi=json:loads and https cannot both have port 443: write https:PORT",
+        ),
+        (
+            ["run", "--serve", "json:loads", "true"],
+            r"run: .*'json:loads' has no port: write json:l",
+        ),
+        (["run", "--serve", "json:loads:x", "true"], r"run: .*'x' in 'json:loads:x' is not a port"),
+        (["run", "--serve", "no_such:f:7", "true"], r"run: .*cannot import no_such:f: ModuleNotF"),
         (["run", "--pcap", "/nowhere/x", "true"], r"run: cannot write /nowhere/x: No such file"),
         (["run", "--pcap", "/dev/full", "true"], r"run: cannot write /dev/full: No space left"),
         (["run", "--pcap", "/", "true"], r"run: .*'--pcap'.* is a directory"),

@@ -55,6 +55,8 @@ SHOWS = {
         "the kernel's client got 5,120,000 bytes",
         "they are what was sent: True",
     ],
+    "https_client": ["200: 1,000,000 bytes, verified"],
+    "tls_echo": ["Encrypted? TLSv1.3"],
     "with_anyio": ["host: TO ITSELF", "kernel: FROM THE KERNEL"],
     "with_httpcore": ["200: you are 198.51.100.2"],
     "with_httpx": ["200: you are 198.51.100.2"],
@@ -65,6 +67,7 @@ SHOWS = {
         "memory has grown by less than 4 MiB: True",
     ],
     "with_quart_trio": ['curl got: {"hello":"kernel"}'],
+    "with_starlette": ['curl got: {"over":"https","http":"2"}'],
     "with_trio_websocket": ["the host: HELLO FROM THE KERNEL"],
     "own_congestion_control": [
         "the kernel received 200,000 bytes",
@@ -88,12 +91,14 @@ SHOWS = {
 }
 
 LIBRARIES = {
+    "https_client": ["httpx"],
     "quic": ["aioquic", "cryptography"],
     "with_anyio": ["anyio"],
     "with_httpcore": ["httpcore"],
     "with_httpx": ["httpx"],
     "with_hypercorn": ["hypercorn"],
     "with_quart_trio": ["hypercorn", "quart_trio"],
+    "with_starlette": ["starlette"],
     "with_trio_websocket": ["trio_websocket"],
 }
 """What an example shows the use of; no other needs more than trio and tunstack."""
@@ -105,7 +110,7 @@ def test_every_example_is_run() -> None:
 
 @pytest.mark.parametrize("name", sorted(SHOWS))
 def test_an_example_shows_what_it_says(name: str, require_tool: Callable[[str], str]) -> None:
-    if name in ("http_server", "with_hypercorn", "with_quart_trio"):
+    if name in ("http_server", "with_hypercorn", "with_quart_trio", "with_starlette"):
         require_tool("curl")
     result = subprocess.run(
         [sys.executable, "-W", "error", EXAMPLES / f"{name}.py"],

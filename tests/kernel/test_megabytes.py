@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.kernel.sockets import FLOW_CONTROL
-from tunstack.apps import http
+from tunstack.apps import http, pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ SIZE: Final = 64 << 20
 async def test_curl_downloads_and_uploads_64_mib(
     ns: Namespace, judge: Judge, require_tool: Require, nursery: trio.Nursery, ends: Ends
 ) -> None:
-    pieces = list(http.pattern(SIZE))
+    pieces = list(pages.pattern(SIZE))
     expected = hashlib.sha256(b"".join(pieces)).hexdigest()
     curl = [require_tool("curl"), "-sS"]
     url = f"http://{ends.ours_in_url}"

@@ -22,7 +22,7 @@ from tests.kernel.sockets import (
     send_all,
     until_listening,
 )
-from tunstack.apps import echo, http
+from tunstack.apps import echo, http, pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ async def test_curl_downloads(
     async with judge.open_host() as host, trio.open_nursery() as nursery:
         await nursery.start(host.serve_tcp, http.handler, 80)
         done = await ns.run_process([require_tool("curl"), "-sS", url], capture_stdout=True)
-        assert done.stdout == b"".join(http.pattern(4 << 20))
+        assert done.stdout == b"".join(pages.pattern(4 << 20))
         nursery.cancel_scope.cancel()
     await judge.acquit(but_for=FLOW_CONTROL)
 
@@ -74,7 +74,7 @@ async def test_curl_keeps_its_connection(
         await nursery.start(host.serve_tcp, http.handler, 80)
         done = await ns.run_process([require_tool("curl"), "-sS", *urls], capture_stdout=True)
         assert done.stdout == b"".join(
-            bytes(piece) for size in (1, 100_000, 0, 7) for piece in http.pattern(size)
+            bytes(piece) for size in (1, 100_000, 0, 7) for piece in pages.pattern(size)
         )
         nursery.cancel_scope.cancel()
     await judge.acquit(but_for=FLOW_CONTROL)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import trio
+
+_LINGER_SECONDS: Final = 2.0
+"""Seconds to read before closing, until the peer closes."""
+_LINGER_BYTES: Final = 8 * 1024 * 1024
+"""Octets to read before closing."""
+_READ_SIZE: Final = 65536
 
 
 async def end_sending(stream: trio.abc.Stream) -> None:
@@ -11,3 +19,18 @@ async def end_sending(stream: trio.abc.Stream) -> None:
         await stream.send_eof()
     else:
         await stream.aclose()
+
+
+async def linger(stream: trio.abc.Stream) -> None:
+    """End our half, and wait for the peer to end its own (RFC 9112 section 9.6).
+
+    Closing with unread data resets the connection, and the RST may discard at the peer what was
+    sent last. Time and octets are limited.
+    """
+    await end_sending(stream)
+    if not isinstance(stream, trio.abc.HalfCloseableStream):
+        return
+    left = _LINGER_BYTES
+    with trio.move_on_after(_LINGER_SECONDS):
+        while left > 0 and (data := await stream.receive_some(_READ_SIZE)):
+            left -= len(data)

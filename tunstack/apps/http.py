@@ -1,17 +1,8 @@
 """A small HTTP/1.1 server over any stream, for measurements and experiments.
 
-- ``GET /``: a short page.
-- ``GET /bytes/N``: N reproducible bytes, N up to 2**40.
-- ``PUT`` or ``POST /sha256``: the SHA-256 of the body in hex, computed as it streams.
-
-``HEAD`` works where ``GET`` does. Connections are persistent, for HTTP/1.0 clients that ask for it
-too, and requests may be pipelined. Invalid requests are answered with a 4xx and an explanation.
-
-**The bytes.** Byte *i* of ``/bytes/N`` is byte *i* modulo 65,521 of the first 65,521 bytes that
-SHAKE-128 makes of ``b"tunstack"``. The period is a prime, so that data lost, duplicated or swapped
-in blocks of a power of two is detected.
-
-    >>> block = hashlib.shake_128(b"tunstack").digest(65521)
+It serves :mod:`tunstack.apps.pages`. ``HEAD`` works where ``GET`` does. Connections are persistent,
+for HTTP/1.0 clients that ask for it too, and requests may be pipelined. Invalid requests are
+answered with a 4xx and an explanation.
 
 A stalled client, whether it stops sending or reading, takes at most 20 KiB of memory beside its
 connection.
@@ -26,29 +17,21 @@ from __future__ import annotations
 import hashlib
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 
 from tunstack import SetupError
-from tunstack.apps._ending import end_sending
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from tunstack.apps._ending import linger
+from tunstack.apps.pages import Response, respond
 
 try:
     import h11
 except ModuleNotFoundError as missing:
     raise SetupError("the http app needs h11: pip install 'tunstack[http]'") from missing
 
-PERIOD: Final = 65521
-MAX_BYTES: Final = 2**40
-
-_BLOCK: Final = hashlib.shake_128(b"tunstack").digest(PERIOD)
-_BLOCKS: Final = memoryview(_BLOCK * 4)
 _READ_SIZE: Final = 65536
 """Octets of a body with a Content-Length to read at a time."""
 _CHUNKED_READ_SIZE: Final = 16384
@@ -59,60 +42,12 @@ _MAX_HEAD_SIZE: Final = 8192
 """Octets of the largest request line with headers, which are kept in memory."""
 _MAX_JOINED_SIZE: Final = 16384
 """Octets of a response's headers with the beginning of its body, which are sent in one call."""
-_LINGER_SECONDS: Final = 2.0
-"""Seconds to read before closing, until the peer closes."""
-_LINGER_BYTES: Final = 8 * 1024 * 1024
-"""Octets to read before closing."""
-_PAGE: Final = (
-    b"<!doctype html>\n"
-    b"<title>tunstack</title>\n"
-    b"<h1>It works</h1>\n"
-    b"<p>This page came over a TCP connection whose other end is a Python process.</p>\n"
-    b"<p>GET /bytes/N for N bytes; PUT or POST to /sha256 for the hash of what you send.</p>\n"
-)
-
-
-def pattern(length: int) -> Iterator[memoryview]:
-    """The body of ``/bytes/length``, as slices of one block."""
-    whole, rest = divmod(length, len(_BLOCKS))
-    for _ in range(whole):
-        yield _BLOCKS
-    if rest:
-        yield _BLOCKS[:rest]
 
 
 async def handler(stream: trio.abc.Stream) -> None:
     """Serve requests on one connection until either side closes it."""
     with suppress(trio.BrokenResourceError):
         await _Connection(stream).run()
-
-
-@dataclass(frozen=True, slots=True)
-class _Response:
-    status: HTTPStatus
-    length: int
-    body: Iterable[bytes | memoryview]
-    content_type: str = "text/plain; charset=utf-8"
-    allow: str = ""
-
-    @classmethod
-    def text(cls, status: HTTPStatus, text: str, *, allow: str = "") -> _Response:
-        body = f"{text}\n".encode()
-        return cls(status, len(body), [body], allow=allow)
-
-    def head(self, connection: str) -> bytes:
-        """The status line and the headers, up to and with the empty line."""
-        lines = [
-            f"HTTP/1.1 {self.status.value} {self.status.phrase}",
-            f"Date: {formatdate(time.time(), usegmt=True)}",
-            f"Content-Type: {self.content_type}",
-            f"Content-Length: {self.length}",
-        ]
-        if self.allow:
-            lines.append(f"Allow: {self.allow}")
-        if connection:
-            lines.append(f"Connection: {connection}")
-        return "\r\n".join([*lines, "", ""]).encode("ascii")
 
 
 class _Connection:
@@ -138,8 +73,8 @@ class _Connection:
                 self._rest, self._ended = self._http.trailing_data
                 del self._http, request
         except h11.RemoteProtocolError as error:
-            await self._send(_Response.text(_status_of(error), f"bad request: {error}"), "close")
-        await self._linger()
+            await self._send(Response.text(_status_of(error), f"bad request: {error}"), "close")
+        await linger(self._stream)
 
     async def _next_request(self) -> object:
         """Read up to the next request's headers; returns h11's event."""
@@ -175,21 +110,12 @@ class _Connection:
         self._body_left = left - len(data)
         return data
 
-    async def _respond(self, request: h11.Request) -> _Response:
-        path = _path_of(request.target)
-        if path == "/sha256":
-            if request.method not in (b"PUT", b"POST"):
-                return _not_allowed(request, "PUT, POST")
-            return _Response.text(HTTPStatus.OK, await self._hash_body())
-        if path != "/" and not path.startswith("/bytes/"):
-            return _Response.text(
-                HTTPStatus.NOT_FOUND, f"no {path[:99]!r} here: there are /, /bytes/N and /sha256"
-            )
-        if request.method not in (b"GET", b"HEAD"):
-            return _not_allowed(request, "GET, HEAD")
-        if path == "/":
-            return _Response(HTTPStatus.OK, len(_PAGE), [_PAGE], "text/html; charset=utf-8")
-        return _bytes(path.removeprefix("/bytes/"))
+    async def _respond(self, request: h11.Request) -> Response:
+        method = request.method.decode("ascii")
+        response = respond(method, _path_of(request.target))
+        return (
+            Response.text(HTTPStatus.OK, await self._hash_body()) if response is None else response
+        )
 
     async def _hash_body(self) -> str:
         digest = hashlib.sha256()
@@ -205,9 +131,9 @@ class _Connection:
                 return True
         return False
 
-    async def _send(self, answer: _Response, connection: str, *, body: bool = True) -> None:
+    async def _send(self, answer: Response, connection: str, *, body: bool = True) -> None:
         """Send a response; the headers and the beginning of the body in one call."""
-        head = answer.head(connection)
+        head = _head(answer, connection)
         if not body:
             await self._stream.send_all(head)
             return
@@ -220,19 +146,20 @@ class _Connection:
         for piece in pieces:
             await self._stream.send_all(piece)
 
-    async def _linger(self) -> None:
-        """End our half, and wait for the peer to end its own (RFC 9112 section 9.6).
 
-        Closing with unread data resets the connection, and the RST may discard the response at the
-        peer. Time and octets are limited.
-        """
-        await end_sending(self._stream)
-        if not isinstance(self._stream, trio.abc.HalfCloseableStream):
-            return
-        left = _LINGER_BYTES
-        with trio.move_on_after(_LINGER_SECONDS):
-            while left > 0 and (data := await self._stream.receive_some(_READ_SIZE)):
-                left -= len(data)
+def _head(answer: Response, connection: str) -> bytes:
+    """The status line and the headers, up to and with the empty line."""
+    lines = [
+        f"HTTP/1.1 {answer.status.value} {answer.status.phrase}",
+        f"Date: {formatdate(time.time(), usegmt=True)}",
+        f"Content-Type: {answer.content_type}",
+        f"Content-Length: {answer.length}",
+    ]
+    if answer.allow:
+        lines.append(f"Allow: {answer.allow}")
+    if connection:
+        lines.append(f"Connection: {connection}")
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
 
 
 def _length_of(request: h11.Request) -> int | None:
@@ -267,22 +194,6 @@ def _path_of(target: bytes) -> str:
     if separator and scheme.lower() in ("http", "https"):
         text = "/" + rest.partition("/")[2]
     return text
-
-
-def _bytes(text: str) -> _Response:
-    count = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
-    if not 0 <= count <= MAX_BYTES:
-        return _Response.text(
-            HTTPStatus.BAD_REQUEST,
-            f"/bytes/N takes a number from 0 to {MAX_BYTES}, not {text[:99]!r}",
-        )
-    return _Response(HTTPStatus.OK, count, pattern(count), "application/octet-stream")
-
-
-def _not_allowed(request: h11.Request, allow: str) -> _Response:
-    method = request.method.decode("ascii")
-    text = f"{method} makes no sense here: {allow} do"
-    return _Response.text(HTTPStatus.METHOD_NOT_ALLOWED, text, allow=allow)
 
 
 def _status_of(error: h11.RemoteProtocolError) -> HTTPStatus:

@@ -8,9 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tunstack.bench import generators
+from tunstack.bench.ports import HOLD, HTTP
 from tunstack.bench.rows import Row, Target
 from tunstack.bench.running import BACKENDS, MARGIN
-from tunstack.bench.server import HOLD, HTTP
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -64,6 +64,7 @@ class Case:
         idle: The number of idle connections that are held open meanwhile.
         alone: Whether it needs a fresh server, and is therefore run only once.
         plain: Whether it measures tunstack without offload only.
+        tls: Whether the server serves over TLS as well.
         ipv6: Whether it goes over IPv6.
     """
 
@@ -72,6 +73,7 @@ class Case:
     idle: int = 0
     alone: bool = False
     plain: bool = False
+    tls: bool = False
     ipv6: bool = False
 
     @property
@@ -79,6 +81,8 @@ class Case:
         """The key of the server it needs, shared by cases that may use the same server."""
         if self.plain:
             return "--no-offload"
+        if self.tls:
+            return "--tls"
         if self.ipv6:
             return "IPv6"
         return self.name if self.alone else self.idle
@@ -238,6 +242,33 @@ async def _measure_datagrams(
     return await _rate(name, generators.datagrams(server.address, plan.seconds, window), server)
 
 
+def _tls(_: Plan) -> Group:
+    """TLS: `trio.SSLStream` over both, and our HTTPS beside hypercorn's own server."""
+    cases, rows = [], []
+    for way in ("to us", "from us"):
+        name = f"TLS bulk {way}, 1 connection"
+        cases.append(Case(name, partial(_measure_tls_bulk, name, way), tls=True))
+        rows.append(Row(name, "Mbit/s", Target("ratio", ">=", 0.9)))
+    for connections in (1, 16):
+        name = f"HTTPS requests, {_count(connections)}"
+        cases.append(Case(name, partial(_measure_https, name, connections), tls=True))
+        rows.append(Row(name, "/s", Target("ratio", ">=", 0.9)))
+    return Group(tuple(cases), tuple(rows))
+
+
+async def _measure_tls_bulk(name: str, way: str, server: Server, plan: Plan) -> dict[str, float]:
+    load = generators.tls_bulk(server.address, plan.seconds, to_us=way == "to us")
+    figures = await server.load(load)
+    return {name: figures["octets"] / figures["seconds"] / _OCTETS_PER_MEGABIT}
+
+
+async def _measure_https(
+    name: str, connections: int, server: Server, plan: Plan
+) -> dict[str, float]:
+    load = generators.https_requests(server.address, plan.seconds, connections, own=plan.own)
+    return await _rate(name, load, server)
+
+
 def _memory(plan: Plan) -> Group:
     """Memory of the server's process, which does not include the kernel's own for its sockets."""
     cases, rows = [], []
@@ -294,6 +325,7 @@ GROUPS: Final = {
     "connections": _connections,
     "roundtrip": _roundtrip,
     "udp": _udp,
+    "tls": _tls,
     "ipv6": _ipv6,
     "memory": _memory,
     "idle": _idle,

@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tunstack.bench.load import AGENT
-from tunstack.bench.server import ECHO, HTTP, IPERF, SINK, SOURCE
+from tunstack.bench.ports import (
+    ECHO,
+    HTTP,
+    HTTPS,
+    IPERF,
+    SINK,
+    SOURCE,
+    TLS_SINK,
+    TLS_SOURCE,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +86,22 @@ def requests(address: str, seconds: float, connections: int, *, own: bool = Fals
     # wrk counts in whole seconds.
     command = ["wrk", "-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s"]
     return Generator([*command, "-H", f"User-Agent: {AGENT}", _url(address)], read_wrk)
+
+
+def https_requests(
+    address: str, seconds: float, connections: int, *, own: bool = False
+) -> Generator:
+    """Small HTTPS requests on persistent connections, by wrk if it is installed."""
+    if own or shutil.which("wrk") is None:
+        return _own("tls_requests", address, HTTPS, seconds, connections)
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s"]
+    return Generator([*command, "-H", f"User-Agent: {AGENT}", f"https://{address}/"], read_wrk)
+
+
+def tls_bulk(address: str, seconds: float, *, to_us: bool) -> Generator:
+    """Bulk transfer over TLS, to the server or from it."""
+    what, port = ("tls_send", TLS_SINK) if to_us else ("tls_receive", TLS_SOURCE)
+    return _own(what, address, port, seconds, 1)
 
 
 def connections(address: str, seconds: float, at_a_time: int, *, own: bool = False) -> Generator:

@@ -9,6 +9,8 @@ is what is measured.
     connections      the same, each on a connection of its own; CONNECTIONS are open at a time
     echoes           round-trip times of a small message
     datagrams        echoes of UDP datagrams, of which CONNECTIONS are on their way at a time
+    tls_send, tls_receive, tls_requests
+                     the same over TLS, without verification; bulk over one connection
     hold             opens connections, prints a line, and keeps them open until its input ends; the
                      first local port is given in place of SECONDS
 """
@@ -24,6 +26,10 @@ import socket
 import sys
 import time
 from contextlib import suppress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ssl
 
 AGENT = "tunstack-benchmark/1 (a request of about a hundred octets)"
 REQUEST = f"GET / HTTP/1.1\r\nHost: benchmark\r\nUser-Agent: {AGENT}\r\n\r\n".encode()
@@ -185,6 +191,67 @@ def datagrams(address: Address, seconds: float, window: int) -> Figures:
     return {"requests": answered, "seconds": now - begin}
 
 
+def _encrypted(address: Address) -> ssl.SSLSocket:
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    sock = context.wrap_socket(socket.create_connection(address))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def tls_send(address: Address, seconds: float, _: int) -> Figures:
+    """Send for `seconds`, and wait until the server has read everything."""
+    piece = bytes(_WRITE_SIZE)
+    octets = 0
+    with _encrypted(address) as sock:
+        begin = time.perf_counter()
+        while time.perf_counter() < begin + seconds:
+            octets += sock.send(piece)
+        sock.unwrap().close()
+    return {"octets": octets, "seconds": time.perf_counter() - begin}
+
+
+def tls_receive(address: Address, seconds: float, _: int) -> Figures:
+    """Receive for `seconds`."""
+    buffer = bytearray(_WRITE_SIZE)
+    octets = 0
+    with _encrypted(address) as sock:
+        begin = time.perf_counter()
+        while time.perf_counter() < begin + seconds:
+            octets += _check_open(sock.recv_into(buffer))
+    return {"octets": octets, "seconds": time.perf_counter() - begin}
+
+
+def tls_requests(address: Address, seconds: float, connections: int) -> Figures:
+    """Send requests, the next one on a connection as soon as the last one is answered."""
+    poll = select.epoll()
+    by_number = {}
+    for _ in range(connections):
+        sock = _encrypted(address)
+        by_number[sock.fileno()] = sock
+        poll.register(sock, select.EPOLLIN)
+    answered = 0
+    begin = now = time.perf_counter()
+    for sock in by_number.values():
+        sock.send(REQUEST)
+    while now < begin + seconds:
+        for number, _ in poll.poll(seconds):
+            sock = by_number[number]
+            # The head and the body may have records of their own.
+            answer = b""
+            while not answer.endswith(b"Hello, world!\n"):
+                data = sock.recv(65536)
+                _check_open(len(data))
+                answer += data
+            answered += 1
+            sock.send(REQUEST)
+        now = time.perf_counter()
+    return {"requests": answered, "seconds": now - begin}
+
+
 def percentile(ordered: list[float], share: float) -> float:
     """Return the nearest-rank percentile of sorted values."""
     return ordered[max(1, math.ceil(share * len(ordered))) - 1]
@@ -206,7 +273,19 @@ def hold(address: Address, first: float, connections: int) -> Figures:
 
 
 LOADS = {
-    each.__name__: each for each in (send, receive, requests, connections, echoes, datagrams, hold)
+    each.__name__: each
+    for each in (
+        send,
+        receive,
+        requests,
+        connections,
+        echoes,
+        datagrams,
+        tls_send,
+        tls_receive,
+        tls_requests,
+        hold,
+    )
 }
 
 

@@ -24,17 +24,11 @@ import trio
 
 import tunstack
 from tunstack.bench.iperf import Iperf, IperfError
+from tunstack.bench.ports import ECHO, HOLD, HTTP, IPERF, SINK, SOURCE
 from tunstack.bench.sampling import fold, sample
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-
-HOLD: Final = 1
-ECHO: Final = 7
-SINK: Final = 9
-SOURCE: Final = 19
-HTTP: Final = 80
-IPERF: Final = 5201
 
 HOST_BITS: Final = 4
 """Bits of an address in each server's network: sixteen networks fit into 198.51.100.0/24."""
@@ -157,19 +151,26 @@ async def _open_backend(
             yield
 
 
-async def _serve(backend: str, address: str, *, crowd: bool, offload: bool) -> None:
+async def _serve(backend: str, address: str, *, crowd: bool, offload: bool, tls: bool) -> None:
+    services = SERVICES | _tls_services(backend) if tls else SERVICES
     connections = _Connections()
     async with (
         _open_backend(backend, address, crowd=crowd, offload=offload),
         trio.open_nursery() as nursery,
     ):
-        for port, handler in SERVICES.items():
+        for port, handler in services.items():
             listeners = await trio.open_tcp_listeners(port, host=address)
             nursery.start_soon(connections.serve, listeners, handler)
         nursery.start_soon(echo_datagrams, address)
         nursery.start_soon(connections.hold, await trio.open_tcp_listeners(HOLD, host=address))
         await connections.report()
         nursery.cancel_scope.cancel()
+
+
+def _tls_services(backend: str) -> dict[int, Callable[[trio.SocketStream], Awaitable[None]]]:
+    from tunstack.bench.tls import services  # It takes long to import.
+
+    return services(backend)
 
 
 @contextmanager
@@ -203,6 +204,7 @@ def main() -> None:
     parser.add_argument("address")
     parser.add_argument("--crowd", action="store_true", help="allow for 100,000 connections")
     parser.add_argument("--no-offload", action="store_true", help="as tunstack's own option")
+    parser.add_argument("--tls", action="store_true", help="serve over TLS as well")
     parser.add_argument("--files", type=int, default=20_000, help="that may be open")
     parser.add_argument("--samples", type=Path, help="where to write sampled stacks")
     parser.add_argument("--calls", type=Path, help="where to write cProfile's profile")
@@ -214,7 +216,13 @@ def main() -> None:
         with _profiled(arguments.samples, arguments.calls):
             crowd, offload = arguments.crowd, not arguments.no_offload
             trio.run(
-                lambda: _serve(arguments.backend, arguments.address, crowd=crowd, offload=offload)
+                lambda: _serve(
+                    arguments.backend,
+                    arguments.address,
+                    crowd=crowd,
+                    offload=offload,
+                    tls=arguments.tls,
+                )
             )
     except tunstack.SetupError as error:
         print(json.dumps({"error": str(error)}), flush=True)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tunstack.bench.cases import GROUPS, Plan
+from tunstack.bench.ports import HTTP
 from tunstack.bench.rows import make_results
 from tunstack.bench.running import BACKENDS, HELD_PORTS, open_server
-from tunstack.bench.server import HTTP
 from tunstack.deploy.namespace import open_namespace
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ async def _run_group(
             plain = case.plain or not plan.offload
             for backend in group.backends_of(case):
                 step(f"starting to serve over {backend}")
-                options = ("--no-offload",) if plain and backend == "tunstack" else ()
+                options = ["--no-offload"] if plain and backend == "tunstack" else []
+                options += ["--tls"] if case.tls else []
                 server = await stack.enter_async_context(
                     open_server(
                         namespace,

@@ -16,6 +16,7 @@ import trio
 
 import tunstack
 from tunstack.cli.files import open_output, output_title
+from tunstack.cli.keylog import KEYLOG, key_log
 from tunstack.cli.options import IMPAIR, IPV6, MTU, SEED, stdout_beside
 from tunstack.cli.parameters import OUTPUT
 from tunstack.cli.running import execute, in_foreground, run_inside
@@ -63,6 +64,7 @@ are on standard error.
     help="Write all packets to FILE (pcapng), with their fate on the path as a comment; - is"
     " standard output.",
 )
+@KEYLOG
 @SEED
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def bridge(
@@ -86,6 +88,7 @@ def bridge(
 
     async def main() -> int:
         nonlocal running
+        keys = None if pcap is None else key_log()
         with ExitStack() as stack:
             capture = None if pcap is None else stack.enter_context(open_output(pcap))
             async with (
@@ -109,6 +112,8 @@ def bridge(
                     why = os.strerror(counts["unrecorded_errno"])
                     print_error("tunstack bridge", f"the capture lacks {missing} packets: {why}")
                 nursery.cancel_scope.cancel()
+        if pcap is not None and keys is not None:
+            keys.put_first(pcap)
         return status
 
     def is_for_the_command(number: int) -> bool:

@@ -69,6 +69,7 @@ class CountedStream(trio.abc.HalfCloseableStream):
     """A stream wrapper that counts octets.
 
     Attributes:
+        socket: The wrapped stream's, if it has one.
         received: Octets received.
         sent: Octets sent. Once the connection is broken, octets acknowledged by the peer; without
             TCP_INFO, those of the calls of `send_all` that succeeded.
@@ -78,6 +79,7 @@ class CountedStream(trio.abc.HalfCloseableStream):
 
     def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
         self._stream = stream
+        self.socket: trio.socket.SocketType | None = getattr(stream, "socket", None)
         self.received = 0
         self.sent = 0
         self.broken: trio.BrokenResourceError | None = None

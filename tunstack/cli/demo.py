@@ -1,57 +1,107 @@
-"""``tunstack demo``: a connection from the first packet to the last, explained."""
+"""``tunstack demo``: from a name to a page over TLS, explained packet by packet."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
+import sys
 import textwrap
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import click
 import trio
 from rich.text import Text
 
 import tunstack
-from tunstack.apps import APPS
-from tunstack.cli.ladder import Ladder, Step, step_from_observation, symbols_for
+from tunstack.apps.tls import over_tls
+from tunstack.cli.explaining import CLOSING, LOOK_UP, OPENING, SECURING, TALKING, Explainer
+from tunstack.cli.ladder import Ladder, step_from_observation, symbols_for
+from tunstack.cli.ladder.timing import Timings
 from tunstack.cli.running import execute, settle
+from tunstack.cli.stats import print_timings
 from tunstack.cli.status import Failure
 from tunstack.cli.terminal import console, print_lines
-from tunstack.tcp.segment import FIN
+from tunstack.deploy.addresses import default_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from tunstack.cli.ladder import Step
     from tunstack.stack.observation import Observation
 
+    _Explained: TypeAlias = tuple[Step, str, str]
+
 _ADDRESS: Final = "198.51.100.2"
-_URL: Final = f"http://{_ADDRESS}/"
+_NAME: Final = "peer.test"
+_URL: Final = f"https://{_NAME}/"
 _QUESTION: Final = b"Can you still send after my FIN?\n"
 _ANSWER: Final = (b"Yes:\n", b"I am in\n", b"CLOSE-WAIT.\n")
 _HALF_CLOSE_PORT: Final = 7000
 _PAUSE: Final = 0.05
+_SECONDS: Final = 10
+_PAGE: Final = """\
+<!doctype html>
+<title>tunstack</title>
+<h1>It works</h1>
+<p>This page came over a TCP connection whose other end is a Python process.</p>
+"""
+_RESPONSE: Final = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n{_PAGE}"
+"""Without a length: it ends with the connection, which is closed by the server first."""
+_REQUEST_OCTETS: Final = 65536
+_CLIENT: Final = """
+import sys, urllib.request
+with urllib.request.urlopen(sys.argv[1], timeout=10) as page:
+    sys.stdout.write(page.read().decode())
+"""
+"""A client for where there is no curl."""
 
 _INTRODUCTION: Final = """
-In a private network, the kernel has the address 198.51.100.1. The host 198.51.100.2, at the other
-end of a TUN device, is this Python process, which sends every packet of that host."""
-_OPENING: Final = """
-Each side sends a SYN with its initial sequence number, which the other acknowledges (RFC 9293
-section 3.5); the numbers shown are relative to those. The SYN's options are the maximum segment
-size (mss), selective acknowledgments permitted (sackOK), timestamps (ts), and the window scale
-(wscale)."""
-_TALKING: Final = """
-Every octet has a sequence number. The acknowledgment number is the next one expected, and the
-window the number of octets that the receiver accepts from there (sections 3.4 and 3.8)."""
-_CLOSING: Final = """
+In a private network, the kernel has {theirs}. The host at the other end of a TUN device, {ours}, is
+this Python process: DNS server, web server, and every packet of TCP."""
+_TITLES: Final = {
+    LOOK_UP: "The look-up",
+    OPENING: "The TCP handshake",
+    SECURING: "The TLS handshake",
+    TALKING: "Request and answer",
+    CLOSING: "The teardown",
+}
+_TEXTS: Final = {
+    LOOK_UP: """
+The client knows a name only. Its resolver asks the server of /etc/resolv.conf over UDP, once for
+each family (RFC 1035; AAAA: RFC 3596).""",
+    OPENING: """
+{choice} Each side sends a SYN with its initial sequence number, which the other acknowledges (RFC
+9293 section 3.5); the numbers shown are relative to those. The SYN's options are the maximum
+segment size (mss), selective acknowledgments permitted (sackOK), timestamps (ts), and the window
+scale (wscale).""",
+    SECURING: """
+Both sides agree on keys, and the server proves that it is {name} (RFC 8446). Only the hellos can be
+read on the way: with TLS 1.3 the certificate is encrypted already.""",
+    TALKING: """
+Every octet has a sequence number, of what is encrypted as well. The acknowledgment number is the
+next one expected, and the window the number of octets that the receiver accepts from there (RFC
+9293 sections 3.4 and 3.8).""",
+    CLOSING: """
 Each side closes its half with a FIN, which occupies a sequence number and is acknowledged as data
 is (section 3.6). {first} closed first, and stays in TIME-WAIT for 2 MSL, so that delayed segments
-of this connection are not accepted by a later one (section 3.6.1)."""
+of this connection are not accepted by a later one (section 3.6.1).""",
+}
+_SIX_FIRST: Final = """
+Of both families the client tries IPv6 first, and IPv4 if no answer comes: curl after 200 ms, which
+is called Happy Eyeballs (RFC 8305)."""
 _HALF_CLOSING: Final = """
 This client closed its half right after the question, and went on receiving. Our side is in
 CLOSE-WAIT from then on: it receives no more data, but may send any amount (section 3.6.1). The
 whole answer was sent after the client's FIN; our own FIN closes the connection."""
 _VERDICT: Final = """
 The kernel's TCP counters in this network namespace."""
+_TIMES: Final = """
+As seen at the TUN device, by phases, as curl's --write-out has them."""
+_FURTHER: Final = f"""
+tunstack run --trace -- curl {_URL}
+tunstack run --pcap x.pcapng --keylog keys -- curl {_URL}
+tunstack trace x.pcapng --svg x.svg    (and Wireshark shows the plain text)"""
 
 _COUNTERS: Final = {
     "ActiveOpens": "connections opened",
@@ -66,12 +116,23 @@ _COUNTERS: Final = {
 
 @click.command(epilog="\b\nExample:\n  tunstack demo")
 def demo() -> int:
-    """Show TCP connections between the kernel and tunstack, and explain them packet by packet.
+    """Show how a client gets from a name to a page, and explain it packet by packet.
 
-    In a private network, curl fetches a page, and then a client half-closes its connection and
-    receives the response afterwards. The exit status is 0 if both succeed.
+    In a private network, curl fetches a page by https: look-up, TCP and TLS handshake, request,
+    teardown. Then a client half-closes its connection and receives the response afterwards. The
+    exit status is 0 if both succeed.
     """
     return execute("tunstack demo", _Demo().run)
+
+
+async def _answer_a_request(stream: trio.abc.Stream) -> None:
+    """Read the head of a request, whatever it asks for, and send the page."""
+    head = b""
+    while b"\r\n\r\n" not in head and len(head) < _REQUEST_OCTETS:
+        if not (data := await stream.receive_some()):
+            return
+        head += data
+    await stream.send_all(_RESPONSE.encode())
 
 
 async def _answer_after_the_end(stream: trio.abc.Stream) -> None:
@@ -87,6 +148,8 @@ class _Demo:
     def __init__(self) -> None:
         self._console = console()
         self._seen: list[Observation] = []
+        self._explainer = Explainer()
+        self._timings = Timings()
         self._ladder = Ladder(
             width=self._console.width,
             symbols=symbols_for(self._console.encoding),
@@ -95,57 +158,80 @@ class _Demo:
         )
 
     async def run(self) -> int:
-        async with (
-            tunstack.open_namespace() as namespace,
-            namespace.open_host(f"{_ADDRESS}/24", tap=self._seen.append) as host,
-            trio.open_nursery() as nursery,
-        ):
-            await nursery.start(host.serve_tcp, APPS["http"].handler, 80)
-            await nursery.start(host.serve_tcp, _answer_after_the_end, _HALF_CLOSE_PORT)
-            self._say(_INTRODUCTION)
-            await self._fetch_a_page(namespace)
-            await settle(host)
-            self._explain_the_page()
-            await self._half_close(namespace)
-            await settle(host)
-            self._head("The half-close")
-            self._say(_HALF_CLOSING)
-            self._draw(self._steps())
-            await self._ask_the_kernel(namespace)
-            nursery.cancel_scope.cancel()
+        with tunstack.Authority() as authority:
+            async with tunstack.open_namespace({}) as namespace:
+                addresses = default_addresses(sysctl=namespace.sysctl)
+                own = [address.partition("/")[0] for address in addresses]
+                self._introduce(own)
+                context = authority.issue([_NAME, *own], alpn=["http/1.1"])
+                async with (
+                    namespace.open_host(*addresses, tap=self._seen.append) as host,
+                    trio.open_nursery() as nursery,
+                ):
+                    handler = over_tls(context, _answer_a_request)
+                    await nursery.start(host.serve_tcp, handler, 443)
+                    await nursery.start(host.serve_tcp, _answer_after_the_end, _HALF_CLOSE_PORT)
+                    await self._tell(namespace, host, authority.environment())
+                    nursery.cancel_scope.cancel()
+        self._head("To go on")
+        self._show(_FURTHER.strip())
         return 0
 
-    async def _fetch_a_page(self, namespace: tunstack.Namespace) -> None:
+    async def _tell(
+        self, namespace: tunstack.Namespace, host: tunstack.Host, environment: Mapping[str, str]
+    ) -> None:
+        await self._fetch_a_page(namespace, {**os.environ, **environment})
+        await settle(host)
+        self._explain_the_page()
+        await self._half_close(namespace)
+        await settle(host)
+        self._head("The half-close")
+        self._say(_HALF_CLOSING)
+        self._draw(self._explained())
+        self._show_times()
+        await self._ask_the_kernel(namespace)
+
+    def _introduce(self, ours: list[str]) -> None:
+        theirs = [f"{address[:-1]}1" for address in ours]
+        self._say(_INTRODUCTION.format(theirs=" and ".join(theirs), ours=" and ".join(ours)))
+
+    async def _fetch_a_page(
+        self, namespace: tunstack.Namespace, environment: Mapping[str, str]
+    ) -> None:
         if shutil.which("curl"):
             self._head(f"$ curl {_URL}")
+            command = ["curl", "-sS", "--max-time", str(_SECONDS), _URL]
+        else:
+            self._head("No curl here (Debian: apt install curl): Python's urllib instead")
+            command = [sys.executable, "-c", _CLIENT, _URL]
+        with trio.move_on_after(_SECONDS + 1):
             result = await namespace.run_process(
-                ["curl", "-sS", "--max-time", "10", _URL], capture_stdout=True, check=False
+                command, capture_stdout=True, check=False, env=environment
             )
             if result.returncode != 0:
-                raise Failure(f"curl failed with status {result.returncode}", 1)
-            page = result.stdout
-        else:
-            self._head(f"(no curl here: a kernel socket fetches {_URL})")
-            request = f"GET / HTTP/1.1\r\nHost: {_ADDRESS}\r\n\r\n".encode()
-            with namespace.socket() as client:
-                await client.connect((_ADDRESS, 80))
-                await client.send(request)
-                page = (await client.recv(65536)).partition(b"\r\n\r\n")[2]
-        self._show(page.decode())
+                name = os.path.basename(command[0])
+                raise Failure(f"{name} failed with status {result.returncode}", 1)
+            self._show(result.stdout.decode())
+            return
+        raise Failure(f"{_URL} did not arrive in {_SECONDS} seconds", 1)
 
     def _explain_the_page(self) -> None:
-        steps = self._steps()
-        opened = 1 + _first(n for n, step in enumerate(steps) if step.after == "ESTABLISHED")
-        ending = _first(n for n, step in enumerate(steps) if _has_fin(step))
-        first = "The kernel's side" if steps[ending].direction == "in" else "Our side"
-        for title, text, part in (
-            ("The handshake", _OPENING, steps[:opened]),
-            ("Request and answer", _TALKING, steps[opened:ending]),
-            ("The teardown", _CLOSING.format(first=first), steps[ending:]),
-        ):
+        explained = self._explained()
+        opening = next((each for each in explained if each[1] == OPENING), None)
+        ending = next((each for each in explained if each[1] == CLOSING), None)
+        if opening is None or ending is None:
+            raise Failure("the exchange is not complete", 1)
+        closers = (step for step, _, _ in explained if step.before != step.after)
+        first = next(
+            ("Our side" if step.after == "FIN-WAIT-1" else "The kernel's side")
+            for step in closers
+            if step.after in ("FIN-WAIT-1", "CLOSE-WAIT")
+        )
+        choice = _SIX_FIRST if ":" in opening[0].source[0] else ""
+        for phase, title in _TITLES.items():
             self._head(title)
-            self._say(text)
-            self._draw(part)
+            self._say(_TEXTS[phase].format(name=_NAME, first=first, choice=choice))
+            self._draw(each for each in explained if each[1] == phase)
 
     async def _half_close(self, namespace: tunstack.Namespace) -> None:
         self._head("A client on a kernel socket: send, shutdown(SHUT_WR), receive to the end")
@@ -176,37 +262,39 @@ class _Demo:
         if counters.get("InErrs"):
             raise Failure("the kernel found fault with our segments", 1)
 
-    def _steps(self) -> list[Step]:
-        """The TCP segments since the last call."""
-        steps = [step_from_observation(seen) for seen in self._seen]
+    def _show_times(self) -> None:
+        self._head("Where the time went")
+        self._say(_TIMES)
+        print_timings(self._console, self._timings)
+        self._console.print()
+
+    def _explained(self) -> list[_Explained]:
+        """The packets since the last call, of DNS and TCP, with their phase and explanation."""
+        explained = []
+        for seen in self._seen:
+            step = step_from_observation(seen)
+            self._timings.add(step)
+            if step.protocol in ("TCP", "UDP"):
+                explained.append((step, *self._explainer.explain(step)))
         self._seen.clear()
-        return [step for step in steps if step.segment is not None]
+        return explained
 
     def _head(self, text: str) -> None:
         self._console.print(Text(text, "bold"))
 
     def _say(self, text: str) -> None:
         width = min(self._console.width, 88)
-        self._show(textwrap.fill(" ".join(text.split()), width))
+        self._show(textwrap.fill(" ".join(text.split()), width, break_on_hyphens=False))
 
     def _show(self, text: str) -> None:
         self._console.print(Text(text.rstrip()))
         self._console.print()
 
-    def _draw(self, steps: Iterable[Step]) -> None:
-        for step in steps:
+    def _draw(self, explained: Iterable[_Explained]) -> None:
+        for step, _, line in explained:
             print_lines(self._console, self._ladder.add(step))
+            self._console.print(Text(f"{' ' * 15}({line})", "italic"))
         self._console.print()
-
-
-def _first(numbers: Iterable[int]) -> int:
-    for number in numbers:
-        return number
-    raise Failure("the exchange is not complete", 1)
-
-
-def _has_fin(step: Step) -> bool:
-    return step.segment is not None and step.segment.flags & FIN != 0
 
 
 def read_snmp(text: str) -> Mapping[str, Mapping[str, int]]:

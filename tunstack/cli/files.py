@@ -52,6 +52,16 @@ def open_output(name: str) -> BinaryIO:
         raise _cannot_write(name, error) from None
 
 
+def refuse_to_overwrite(file: str, output: str, option: str) -> None:
+    """Refuse to write over the input.
+
+    Raises:
+        ValueError: both are the same file.
+    """
+    if os.path.exists(output) and os.path.exists(file) and os.path.samefile(file, output):
+        raise ValueError(f"{output} is the capture: name another file with {option}")
+
+
 def check_outputs(*names: str | None) -> None:
     """Check before a long measurement that files can be written, without changing them.
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from tunstack.apps import App, parse_app
+from tunstack.apps import App, parse_serve
+from tunstack.cli.keylog import KEYLOG
 from tunstack.cli.parameters import OUTPUT, STANDARD
 from tunstack.link.errors import SetupError
 from tunstack.link.multiqueue import MAX_QUEUES
@@ -23,7 +24,7 @@ _Command = TypeVar("_Command", bound="Callable[..., Any]")
 def read_apps(
     _context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
 ) -> tuple[tuple[App, int], ...]:
-    """Read every APP[:PORT], and import what the apps need.
+    """Read everything that is to be served, and import what it needs.
 
     Raises:
         click.BadParameter: no such app, no such port, a port twice, a package that is missing.
@@ -31,16 +32,18 @@ def read_apps(
     apps: dict[int, App] = {}
     for text in texts:
         try:
-            app, port = parse_app(text)
-            _ = app.handler  # Missing packages are reported now, not at the first connection.
+            parsed = parse_serve(text)
+            for app, _ in parsed:
+                app.check()  # Missing packages are reported now, not at the first connection.
         except (ValueError, SetupError) as error:
             raise click.BadParameter(str(error)) from None
-        if port in apps:
-            raise click.BadParameter(
-                f"{apps[port].name} and {app.name} cannot both have port {port}:"
-                f" write {app.name}:PORT for another"
-            )
-        apps[port] = app
+        for app, port in parsed:
+            if port in apps:
+                raise click.BadParameter(
+                    f"{apps[port].name} and {app.name} cannot both have port {port}:"
+                    f" write {app.name}:PORT for another"
+                )
+            apps[port] = app
     return tuple((app, port) for port, app in apps.items())
 
 
@@ -135,20 +138,22 @@ def stdout_beside(*outputs: str | None) -> int | None:
     return 2 if STANDARD in outputs else None
 
 
-def check_workers(workers: int | None, *, pcap: str | None, trace: bool) -> None:
+def check_workers(
+    workers: int | None, *, pcap: str | None, trace: bool, stats: bool = False
+) -> None:
     """Refuse options that exclude workers.
 
     Raises:
         click.UsageError: there is one.
     """
-    if workers is not None and (pcap is not None or trace):
-        option = "--trace" if pcap is None else "--pcap"
+    if workers is not None and (pcap is not None or trace or stats):
+        option = "--pcap" if pcap is not None else "--trace" if trace else "--stats"
         raise click.UsageError(f"{option} sees the packets of one process: leave out --workers")
 
 
 def host_options(command: _Command) -> _Command:
     """The options of all commands that run a host: --mtu, --offload, --impair, --pcap..."""
-    for option in (SEED, TRACE, PCAP, IMPAIR, OFFLOAD, MTU):
+    for option in (SEED, TRACE, KEYLOG, PCAP, IMPAIR, OFFLOAD, MTU):
         command = option(command)
     return command
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from math import nan
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from tunstack.cli.files import input_title, read_packets, write_output
+from tunstack.cli.files import input_title, read_packets, refuse_to_overwrite, write_output
 from tunstack.cli.ladder import step_from_capture, write_end
 from tunstack.cli.parameters import INPUT, OUTPUT, STANDARD
 from tunstack.cli.status import USAGE, Failure, print_error
@@ -68,8 +67,7 @@ def plot(file: str, output: str | None, connection: int | None, reverse: bool) -
     capture = _Capture(file)
     try:
         chosen = capture.choose(connection)
-        if os.path.exists(output) and os.path.exists(file) and os.path.samefile(file, output):
-            raise ValueError(f"{output} is the capture: name another file with -o")
+        refuse_to_overwrite(file, output, "-o")
         write_output(output, svg(chosen.chart(reverse=reverse)))
     except (ValueError, Failure) as error:
         message = str(error)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import tunstack
-    from tunstack.apps import App
+    from tunstack.apps import App, Handler
 
 
 class Report:
@@ -93,11 +93,20 @@ class RemoteReport:
 
 
 class Reported:
-    """A handler that wraps an app's, and reports the opening and closing of each connection."""
+    """A handler that wraps an app's, and reports the opening and closing of each connection.
 
-    def __init__(self, app: App, port: int, report: Report | RemoteReport) -> None:
+    Args:
+        app: The app.
+        port: Its port.
+        report: Where to report.
+        handler: The app's; by default that of an app without TLS.
+    """
+
+    def __init__(
+        self, app: App, port: int, report: Report | RemoteReport, handler: Handler | None = None
+    ) -> None:
         self._label = f"{app.name}:{port}"
-        self._handler = app.handler
+        self._handler = app.handler if handler is None else handler
         self._report = report
 
     async def __call__(self, stream: trio.SocketStream) -> None:

@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "connect": "Connect from an address, as netcat does.",
     "ping": "Ping from an address, as ping does.",
     "trace": "Draw a capture as a ladder.",
+    "stats": "Print where the time of connections went.",
     "plot": "Plot a connection of a capture, as SVG.",
     "demo": "Show a connection, and explain it.",
     "bridge": "Run a command across an impaired path to another kernel.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,7 @@ import trio
 
 import tunstack
 from tunstack.apps import APPS, App
+from tunstack.apps.serving import identities_for, need_tls, open_handlers
 from tunstack.cli.options import (
     IPV6,
     WORKERS,
@@ -28,24 +30,31 @@ from tunstack.deploy.addresses import default_addresses
 from tunstack.link.errors import SetupError
 
 if TYPE_CHECKING:
+    from tunstack.deploy.authority import Identity
     from tunstack.dns.names import Names
     from tunstack.path.impair import Impairments
 
 ADDRESS: Final = "198.51.100.2"
 PORT: Final = 53
 """The name server's."""
+_DEFAULT_APPS: Final = ("http", "https")
+_NAMES: Final = ("peer.test", "*.peer.test")
+"""The names of certificates, beside the addresses."""
 _SETTLE_SECONDS: Final = 0.25
 """Seconds for connections to close after the command has ended."""
 
 _EPILOG = f"""\b
 Examples:
   tunstack run -- curl http://{ADDRESS}/
+  tunstack run -- curl https://{ADDRESS}/
   tunstack run -- curl 'http://[2001:db8::2]/'
   tunstack run --trace -- ping -c 3 {ADDRESS}
+  tunstack run --stats -- curl https://peer.test/
   tunstack run --pcap x.pcapng -- curl -o f http://{ADDRESS}/bytes/1000000
   tunstack run --pcap - -- curl http://{ADDRESS}/ | tunstack trace -
   tunstack run --impair loss=1%,delay=20ms -- ab -n 9 http://{ADDRESS}/
   tunstack run --trace --serve echo -- socat - TCP:{ADDRESS}:7
+  tunstack run --serve asgi=module:application -- curl https://{ADDRESS}/
   tunstack run --serve echo --serve http:8080 -- sh   (look around, then exit)
   tunstack run -- curl http://peer.test/
   tunstack run --name 'www.test=198.51.100.2,2001:db8::2' -- dig www.test AAAA
@@ -67,7 +76,9 @@ standard error.
     callback=read_apps,
     multiple=True,
     metavar="APP[:PORT]",
-    help=f"Serve this on {ADDRESS}, http by default; may be repeated. Apps: {', '.join(APPS)}.",
+    help=f"Serve this on {ADDRESS}, http and https by default; may be repeated. Or serve"
+    " asgi=module:application[:PORT], or the trio handler module:function:PORT."
+    f" Apps: {', '.join(APPS)}.",
 )
 @names_options
 @click.option(
@@ -75,6 +86,11 @@ standard error.
     default=True,
     help="Whether tunstack is a DNS server too, on port 53, which COMMAND finds in its"
     " /etc/resolv.conf; it is by default.",
+)
+@click.option(
+    "--stats",
+    is_flag=True,
+    help="Print at the end where the time of each TCP connection went, on standard error.",
 )
 @host_options
 @IPV6
@@ -91,6 +107,7 @@ def run(
     offload: bool,
     pcap: str | None,
     trace: bool,
+    stats: bool,
     seed: int | None,
     ipv6: bool,
     workers: int | None,
@@ -104,14 +121,18 @@ def run(
     needed where /dev/net/tun may be opened, and nothing on the machine is changed.
 
     For COMMAND, and for it only, names are looked up at tunstack: peer.test, and all names below
-    it, are tunstack's address.
+    it, are tunstack's address. Certificates are for peer.test and tunstack's addresses. Their
+    authority is in the environment too, as SSL_CERT_FILE, CURL_CA_BUNDLE and what else programs
+    read, so that they verify them.
     """
-    apps = apps or ((APPS["http"], APPS["http"].port),)
+    apps = apps or tuple((APPS[name], APPS[name].port) for name in _DEFAULT_APPS)
     known = _names(names, zones, faults, apps) if dns else None
     if known is not None:
         apps = tuple((app, port) for app, port in apps if port != PORT)
+    environment: dict[str, str] = {}
+    identities: dict[str, Identity] = {}
     running = False
-    check_workers(workers, pcap=pcap, trace=trace)
+    check_workers(workers, pcap=pcap, trace=trace, stats=stats)
 
     async def run_and_settle(
         namespace: tunstack.Namespace,
@@ -121,7 +142,9 @@ def run(
         nonlocal running
         running = True
         ours = [address.partition("/")[0] for address in addresses]
-        status = await run_inside(namespace, command, *ours, stdout=stdout_beside(pcap))
+        status = await run_inside(
+            namespace, command, *ours, stdout=stdout_beside(pcap), environment=environment
+        )
         running = False
         with trio.move_on_after(_SETTLE_SECONDS):
             await settle(host)
@@ -129,7 +152,9 @@ def run(
 
     async def in_this_process(namespace: tunstack.Namespace, addresses: tuple[str, ...]) -> int:
         async with (
-            watching("tunstack run", pcap=pcap, trace=trace, names=("kernel", "tunstack")) as tap,
+            watching(
+                "tunstack run", pcap=pcap, trace=trace, stats=stats, names=("kernel", "tunstack")
+            ) as tap,
             namespace.open_host(
                 *addresses,
                 mtu=mtu,
@@ -138,10 +163,11 @@ def run(
                 impair=impair,
                 offload=offload,
             ) as host,
+            open_handlers(apps, identities) as handlers,
             trio.open_nursery() as nursery,
         ):
-            for app, port in apps:
-                await nursery.start(host.serve_tcp, app.handler, port)
+            for (app, port), handler in zip(apps, handlers, strict=True):
+                await nursery.start(host.serve_tcp, handler, port)
                 if app.datagram_handler is not None:
                     await nursery.start(host.serve_udp, app.datagram_handler, port)
             status = await run_and_settle(namespace, host, addresses)
@@ -151,7 +177,7 @@ def run(
     async def in_workers(
         count: int, namespace: tunstack.Namespace, addresses: tuple[str, ...]
     ) -> int:
-        service = partial(serve_apps, apps=apps, reports=False)
+        service = partial(serve_apps, apps=apps, identities=identities, reports=False)
         async with namespace.open_workers(
             service,
             count,
@@ -164,11 +190,17 @@ def run(
             return await run_and_settle(namespace, running_workers, addresses)
 
     async def main() -> int:
-        async with tunstack.open_namespace(known) as namespace:
-            addresses = default_addresses(mtu, ipv6=ipv6, sysctl=namespace.sysctl)
-            if workers is None:
-                return await in_this_process(namespace, addresses)
-            return await in_workers(workers, namespace, addresses)
+        with ExitStack() as stack:
+            authority = stack.enter_context(tunstack.Authority()) if need_tls(apps) else None
+            async with tunstack.open_namespace(known) as namespace:
+                addresses = default_addresses(mtu, ipv6=ipv6, sysctl=namespace.sysctl)
+                if authority is not None:
+                    environment.update(authority.environment())
+                    names = [*_NAMES, *(address.partition("/")[0] for address in addresses)]
+                    identities.update(identities_for(apps, authority, names))
+                if workers is None:
+                    return await in_this_process(namespace, addresses)
+                return await in_workers(workers, namespace, addresses)
 
     def is_for_the_command(number: int) -> bool:
         # The terminal has sent SIGINT to the command too, which decides what it means.

@@ -14,7 +14,7 @@ from tunstack.cli.status import Failure, OutputClosed, output_failure, print_err
 from tunstack.link.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
     from tunstack import Host, Namespace, TcpInfo, Workers
 
@@ -102,6 +102,7 @@ async def run_inside(
     host6: str | None = None,
     *,
     stdout: int | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> int:
     """Run a command in a namespace, with the other end's addresses in the environment.
 
@@ -111,6 +112,7 @@ async def run_inside(
         host: The other end's IPv4 address: TUNSTACK_HOST.
         host6: Its IPv6 address, if it has one: TUNSTACK_HOST6.
         stdout: The descriptor of its standard output; None for ours.
+        environment: Further variables of its environment.
 
     Returns:
         Its exit status; 128 + N when signal N ended it.
@@ -118,13 +120,13 @@ async def run_inside(
     Raises:
         Failure: it cannot be executed.
     """
-    environment = {**os.environ, "TUNSTACK_HOST": host}
-    environment.pop("TUNSTACK_HOST6", None)
+    variables = {**os.environ, **(environment or {}), "TUNSTACK_HOST": host}
+    variables.pop("TUNSTACK_HOST6", None)
     if host6 is not None:
-        environment["TUNSTACK_HOST6"] = host6
+        variables["TUNSTACK_HOST6"] = host6
     try:
         result = await namespace.run_process(
-            command, stdin=None, stdout=stdout, check=False, env=environment
+            command, stdin=None, stdout=stdout, check=False, env=variables
         )
     except FileNotFoundError:
         raise Failure(f"{command[0]}: no such command", _NOT_FOUND) from None

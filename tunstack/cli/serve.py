@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_interface
+from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 import click
@@ -10,6 +14,7 @@ import trio
 
 import tunstack
 from tunstack.apps import APPS, App
+from tunstack.apps.serving import identities_for, need_tls, open_handlers
 from tunstack.cli.options import (
     WORKERS,
     check_workers,
@@ -28,6 +33,9 @@ from tunstack.cli.worker_service import serve_apps
 from tunstack.deploy.naming import own_addresses
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tunstack.deploy.authority import Identity
     from tunstack.dns.names import Names
     from tunstack.path.impair import Impairments
 
@@ -55,9 +63,13 @@ Examples:
 
 \b
 Apps:
-{chr(10).join(f"  {app.name:<7} {app.port:>2}  {app.summary}" for app in APPS.values())}
+{chr(10).join(f"  {app.name:<17} {app.port:>4}  {app.summary}" for app in APPS.values())}
+  asgi=module:application     an ASGI application, on 80 and over TLS on 443
+  module:function:PORT        a trio handler of your own
 
-Echo, discard, chargen and dns are served over UDP as well.
+Echo, discard, chargen and dns are served over UDP as well. What is served over TLS shows a
+certificate for its addresses and peer.test, by an authority whose certificate is in the file that
+is named.
 
 It serves until a signal ends it, and then exits with 130 (SIGINT) or 143 (SIGTERM); with 2 when it
 could not start.
@@ -108,10 +120,11 @@ def serve(
         async with trio.open_nursery() as nursery:
             report = Report(nursery.cancel_scope, stderr=stdout_beside(pcap) is not None)
             try:
-                if workers is None:
-                    await _in_this_process(apps, addresses, device, report, pcap, trace=trace)
-                else:
-                    await _in_workers(apps, addresses, device, report, workers)
+                with _certified(apps, addresses, report) as served:
+                    if workers is None:
+                        await _in_this_process(served, addresses, device, report, pcap, trace=trace)
+                    else:
+                        await _in_workers(served, addresses, device, report, workers)
             finally:
                 report.print_totals()
         if report.closed:
@@ -132,8 +145,39 @@ def _with_names(apps: _Apps, names: Names) -> _Apps:
     return tuple((app.with_names(names), port) for app, port in apps)
 
 
+@dataclass(frozen=True)
+class _Served:
+    apps: _Apps
+    identities: dict[str, Identity]
+
+
+@contextmanager
+def _certified(apps: _Apps, addresses: tuple[str, ...], report: Report) -> Iterator[_Served]:
+    """Issue the certificates of apps over TLS, and say where their authority's is."""
+    if not need_tls(apps):
+        yield _Served(apps, {})
+        return
+    with tunstack.Authority() as authority:
+        names = ["peer.test", "*.peer.test", *_single(addresses)]
+        report.say(f"authority: {authority.certificate}")
+        yield _Served(apps, identities_for(apps, authority, names))
+
+
+def _single(addresses: tuple[str, ...]) -> Iterator[str]:
+    """The addresses; those of a network that the host has whole, up to 256 of them."""
+    for text in addresses:
+        try:
+            interface = ip_interface(text)
+        except ValueError:  # Opening the host says what is wrong.
+            continue
+        if interface.ip == interface.network.network_address:
+            yield from map(str, islice(interface.network, 256))
+        else:
+            yield str(interface.ip)
+
+
 async def _in_this_process(
-    apps: _Apps,
+    served: _Served,
     addresses: tuple[str, ...],
     device: _Device,
     report: Report,
@@ -145,20 +189,22 @@ async def _in_this_process(
     async with (
         watching("tunstack serve", pcap=pcap, trace=trace) as tap,
         tunstack.open_host(*addresses, tap=tap, **device) as host,
+        open_handlers(served.apps, served.identities) as handlers,
         trio.open_nursery() as serving,
     ):
-        for app, port in apps:
-            await serving.start(host.serve_tcp, Reported(app, port, report), port)
+        for (app, port), handler in zip(served.apps, handlers, strict=True):
+            await serving.start(host.serve_tcp, Reported(app, port, report, handler), port)
             if app.datagram_handler is not None:
                 await serving.start(host.serve_udp, app.datagram_handler, port)
             report.serves(app, addresses, port)
 
 
 async def _in_workers(
-    apps: _Apps, addresses: tuple[str, ...], device: _Device, report: Report, count: int
+    served: _Served, addresses: tuple[str, ...], device: _Device, report: Report, count: int
 ) -> None:
     """Serve until cancelled, with a host in `count` worker processes."""
-    service = partial(serve_apps, apps=apps, reports=True)
+    apps = served.apps
+    service = partial(serve_apps, apps=apps, identities=served.identities, reports=True)
     try:
         async with tunstack.open_workers(
             service, count, *addresses, on_message=report.handle_message, **device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import replace
 from itertools import chain, islice
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from tunstack.cli.files import input_title, read_packets
+from tunstack.cli.files import input_title, read_packets, refuse_to_overwrite, write_output
 from tunstack.cli.ladder import Ladder, Step, step_from_capture, symbols_for
-from tunstack.cli.parameters import COLOR, INPUT
-from tunstack.cli.status import USAGE, OutputClosed, output_failure, print_error
+from tunstack.cli.ladder.picture import Picture
+from tunstack.cli.parameters import COLOR, INPUT, OUTPUT, STANDARD
+from tunstack.cli.status import USAGE, Failure, OutputClosed, output_failure, print_error
 from tunstack.cli.terminal import console, print_lines, report_left_out
+from tunstack.plot.ladder import ladder_svg
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -26,13 +29,15 @@ Examples:
   tunstack run --pcap x.pcapng -- curl http://198.51.100.2/
   tunstack trace x.pcapng
   tunstack trace --color --full --only 80 x.pcapng | less -R
+  tunstack trace x.pcapng --svg x.svg
   tunstack run --pcap - -- curl http://198.51.100.2/ | tunstack trace -
   tcpdump -w other.pcap -i eth0 tcp   (any capture of IP packets will do)
 
 Captures written by tunstack have our side's states and verdicts. In others, the client of a
 connection is on the left. Times are in milliseconds since the first packet. If a line is too short,
 an ack or a win that has not changed is left out, and groups in the middle of an IPv6 address.
-TCP connections, UDP between two ports, and pings have a number each. An ICMP error is shown with
+TCP connections, UDP between two ports, and pings have a number each. Of DNS and TLS messages the
+gist is shown, and of what is encrypted the length. An ICMP error is shown with
 the conversation that it is about, and a fragment with its datagram.
 """
 
@@ -51,15 +56,25 @@ the conversation that it is about, and a fragment with its datagram.
     metavar="PORT",
     help="Show only TCP and UDP from or to PORT, and ICMP errors about it; may be repeated.",
 )
+@click.option(
+    "--svg",
+    type=OUTPUT,
+    metavar="OUT",
+    help="Draw the ladder as SVG, in the file OUT; - is standard output.",
+)
 @COLOR
-def trace(file: str, full: bool, only: tuple[int, ...], color: bool | None) -> int:
+def trace(file: str, full: bool, only: tuple[int, ...], svg: str | None, color: bool | None) -> int:
     """Draw the packets of FILE (pcap or pcapng) as a ladder; - is standard input."""
     skipped: Counter[str] = Counter()
     try:
-        _draw(file, skipped, full=full, only=only, color=color)
+        if svg is None:
+            _draw(file, skipped, full=full, only=only, color=color)
+        else:
+            refuse_to_overwrite(file, svg, "--svg")
+            _draw_svg(file, svg, skipped, full=full, only=only)
     except BrokenPipeError:  # rich before 13.9 has no on_broken_pipe
         raise OutputClosed from None
-    except ValueError as error:
+    except (ValueError, Failure) as error:
         message = str(error)
     except OSError as error:
         if output_failure(error):
@@ -71,6 +86,63 @@ def trace(file: str, full: bool, only: tuple[int, ...], color: bool | None) -> i
     return USAGE
 
 
+class _Capture:
+    """The packets of a file.
+
+    Args:
+        file: Its name.
+        skipped: Counts the packets that are not IP.
+
+    Attributes:
+        states: Whether tunstack wrote it, so that our side's states are known.
+        names: Of the columns.
+        damage: The error at which reading stopped, or None.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no capture, or has no IP packets.
+    """
+
+    def __init__(self, file: str, skipped: Counter[str]) -> None:
+        self._title = input_title(file)
+        self._rest = _steps(file, skipped)
+        self._head: list[Step] = []
+        self.damage: ValueError | None = None
+        try:
+            for step in islice(self._rest, _PACKETS_TO_DETECT_FORMAT):
+                self._head.append(step)
+        except ValueError as error:
+            self.damage = error
+        if not self._head:
+            raise self.damage or ValueError(f"{self._title} has no IP packets")
+        self.states = any(step.before is not None for step in self._head)
+        # Only arriving segments are accepted: their destinations are our addresses.
+        self._ours = frozenset(
+            step.destination[0] for step in self._head if step.verdict == "accepted"
+        )
+        self.names = ("peer", "tunstack") if self._ours else ("", "")
+
+    def steps(self) -> Iterator[Step]:
+        """Its packets up to the damage, with their direction if our side is known."""
+        try:
+            for step in chain(self._head, self._rest):
+                yield _directed(step, self._ours)
+        except ValueError as error:
+            self.damage = error
+
+    def check(self, only: tuple[int, ...], *, empty: bool) -> None:
+        """Report at the end what was wrong.
+
+        Raises:
+            ValueError: the file is damaged, or nothing was shown.
+        """
+        if self.damage is not None:
+            raise self.damage
+        if empty:
+            ports = f" from or to port {' or '.join(map(str, only))}" if only else ""
+            raise ValueError(f"{self._title} has no packets{ports or ' to show without --full'}")
+
+
 def _draw(
     file: str, skipped: Counter[str], *, full: bool, only: tuple[int, ...], color: bool | None
 ) -> None:
@@ -80,40 +152,45 @@ def _draw(
         OSError: the file cannot be read, or standard output cannot be written.
         ValueError: the file is damaged, or there is nothing to draw.
     """
-    steps = _steps(file, skipped)
-    head, damage = [], None
-    try:
-        for step in islice(steps, _PACKETS_TO_DETECT_FORMAT):
-            head.append(step)
-    except ValueError as error:
-        damage = error
-    if not head:
-        raise damage or ValueError(f"{input_title(file)} has no IP packets")
-    states = any(step.before is not None for step in head)
-    # Only arriving segments are accepted: their destinations are our addresses.
-    ours = frozenset(step.destination[0] for step in head if step.verdict == "accepted")
+    capture = _Capture(file, skipped)
     page = console(color=color)
     ladder = Ladder(
         width=page.width,
         symbols=symbols_for(page.encoding),
-        states=states,
-        names=("peer", "tunstack") if ours else ("", ""),
+        states=capture.states,
+        names=capture.names,
         full=full,
         only=only,
     )
     try:
-        for step in chain(head, steps):
-            print_lines(page, ladder.add(_directed(step, ours)))
+        for step in capture.steps():
+            print_lines(page, ladder.add(step))
     finally:
         print_lines(page, ladder.flush())
         report_left_out("tunstack trace", ladder.left_out + skipped)
-    if damage is not None:
-        raise damage
-    if ladder.empty:
-        ports = (
-            f" from or to port {' or '.join(map(str, only))}" if only else " to show without --full"
-        )
-        raise ValueError(f"{input_title(file)} has no packets{ports}")
+    capture.check(only, empty=ladder.empty)
+
+
+def _draw_svg(
+    file: str, output: str, skipped: Counter[str], *, full: bool, only: tuple[int, ...]
+) -> None:
+    """Write the ladder as SVG, and print the name of the file.
+
+    Raises:
+        Failure: the output cannot be written.
+        OSError: the file cannot be read.
+        ValueError: the file is damaged, or there is nothing to draw.
+    """
+    capture = _Capture(file, skipped)
+    picture = Picture(states=capture.states, names=capture.names, full=full, only=only)
+    for step in capture.steps():
+        picture.add(step)
+    report_left_out("tunstack trace", picture.left_out + skipped)
+    if not picture.empty:
+        write_output(output, ladder_svg(picture.drawn(os.path.basename(input_title(file)))))
+        if output != STANDARD:
+            print(output)
+    capture.check(only, empty=picture.empty)
 
 
 def _steps(file: str, skipped: Counter[str]) -> Iterator[Step]:

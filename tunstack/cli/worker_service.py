@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from tunstack.apps.serving import open_handlers
 from tunstack.cli.reporting import RemoteReport, Reported
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import tunstack
     from tunstack.apps import App
+    from tunstack.deploy.authority import Identity
 
 
 async def serve_apps(
     worker: tunstack.Worker,
     *,
     apps: tuple[tuple[App, int], ...],
+    identities: Mapping[str, Identity],
     reports: bool,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -26,15 +31,19 @@ async def serve_apps(
     Args:
         worker: The worker.
         apps: The apps and their ports.
+        identities: The certificates that they show.
         reports: Whether to report each connection to the parent.
         task_status: Started when all apps listen.
     """
     logging.basicConfig(format=f"tunstack {'serve' if reports else 'run'}: %(message)s")
     report = RemoteReport(worker)
-    async with trio.open_nursery() as nursery:
-        for app, port in apps:
-            handler = Reported(app, port, report) if reports else app.handler
-            await nursery.start(worker.host.serve_tcp, handler, port)
+    async with (
+        open_handlers(apps, identities) as handlers,
+        trio.open_nursery() as nursery,
+    ):
+        for (app, port), handler in zip(apps, handlers, strict=True):
+            served = Reported(app, port, report, handler) if reports else handler
+            await nursery.start(worker.host.serve_tcp, served, port)
             if app.datagram_handler is not None:
                 await nursery.start(worker.host.serve_udp, app.datagram_handler, port)
         task_status.started()

@@ -44,6 +44,10 @@ _MOST_WAITS: Final = 8
 _TURNS: Final = 32
 """Turns of the event loop, at most, for applications to read before the next batch."""
 
+_IDLE_TURNS: Final = 5
+"""Turns without a read that end the wait. Over TLS a read of 64 KiB brings four records, and each
+takes its application a turn."""
+
 _BEFORE_TIMERS: Final = 1000
 """Packets processed, at most, before a timer: twice a TUN device's default queue length."""
 
@@ -166,13 +170,13 @@ class Loop(ABC):
 
         In one turn an application reads at most 64 KiB (trio's streams), and a batch may bring many
         times that. Otherwise receive buffers fill up: data leaves the processor's caches before it
-        is read, and each read sends a window update. The wait ends after two turns in which no
+        is read, and each read sends a window update. The wait ends after `_IDLE_TURNS` in which no
         application has read.
         """
         stack = self.stack
         unread, idle = stack.deferred_unread, 0
         for _ in range(_TURNS):
-            if not unread or idle > 1:  # trio may run this task before them in the first turn.
+            if not unread or idle >= _IDLE_TURNS:
                 break
             await trio.lowlevel.checkpoint()
             left = stack.deferred_unread

@@ -3,7 +3,7 @@
 dpkt writes the section and interface blocks. Packet blocks are written and read here, which is
 several times faster; and dpkt's reader drops comments and does not detect truncated files.
 
-Sources: draft-ietf-opsawg-pcapng (sections 4.1 to 4.4), draft-ietf-opsawg-pcap,
+Sources: draft-ietf-opsawg-pcapng (sections 4.1 to 4.4 and 4.7), draft-ietf-opsawg-pcap,
 draft-ietf-opsawg-pcaplinktype.
 """
 
@@ -20,7 +20,7 @@ from tunstack.link.forking import close_in_children
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -40,9 +40,13 @@ _SECTION: Final = 0x0A0D0D0A
 _INTERFACE: Final = 1
 _SIMPLE_PACKET: Final = 3
 _ENHANCED_PACKET: Final = 6
+_DECRYPTION_SECRETS: Final = 10
+_TLS_KEY_LOG: Final = 0x544C534B
 
 _MAX_BLOCK: Final = 1 << 24
 """Octets: a larger block means a damaged file, and is not read into memory."""
+
+_MOVED_AT_ONCE: Final = 1 << 20
 
 _PCAP_MAGIC: Final = {
     b"\xa1\xb2\xc3\xd4": (">", 1e-6),
@@ -125,6 +129,15 @@ class PcapngWriter:
         self._file.write(b"".join((head, packet, padding, options, tail)))
         self._file.flush()
 
+    def write_secrets(self, keys: bytes) -> None:
+        """Append TLS keys, which decrypt the packets behind them.
+
+        Args:
+            keys: Whole lines, as SSLKEYLOGFILE has them (RFC 9850).
+        """
+        self._file.write(secrets_block(keys))
+        self._file.flush()
+
     def close(self) -> None:
         """Close the file if it was opened here; idempotent."""
         if self._owned:
@@ -140,6 +153,51 @@ class PcapngWriter:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def secrets_block(keys: bytes) -> bytes:
+    """A Decryption Secrets Block (section 4.7) of a TLS key log."""
+    padding = bytes(-len(keys) % 4)
+    total = 20 + len(keys) + len(padding)
+    head = struct.pack("<4I", _DECRYPTION_SECRETS, total, _TLS_KEY_LOG, len(keys))
+    return b"".join((head, keys, padding, total.to_bytes(4, "little")))
+
+
+def insert_secrets(path: str | os.PathLike[str], keys: Sequence[bytes]) -> None:
+    """Write TLS keys before the first packet of a capture of :class:`PcapngWriter`.
+
+    The packets are moved within the file, which first gets its new size.
+
+    Args:
+        path: The file.
+        keys: For a block each, as of :meth:`PcapngWriter.write_secrets`.
+
+    Raises:
+        OSError: the file cannot be written; it has not changed if there is no room.
+        ValueError: it is no such capture.
+    """
+    blocks = b"".join(map(secrets_block, keys))
+    with open(path, "r+b") as file:
+        first = 0
+        for kind in (_SECTION, _INTERFACE):
+            head = file.read(8)
+            if len(head) < 8 or struct.unpack("<II", head)[0] != kind:
+                raise ValueError("it is no capture of tunstack")
+            first += struct.unpack("<II", head)[1]
+            file.seek(first)
+        end = file.seek(0, os.SEEK_END)
+        if end < first:
+            raise ValueError("truncated capture")
+        os.posix_fallocate(file.fileno(), end, len(blocks))
+        while end > first:
+            begin = max(first, end - _MOVED_AT_ONCE)
+            file.seek(begin)
+            data = file.read(end - begin)
+            file.seek(begin + len(blocks))
+            file.write(data)
+            end = begin
+        file.seek(first)
+        file.write(blocks)
 
 
 def redirect_to_devnull(file: IO[bytes]) -> None:

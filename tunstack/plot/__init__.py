@@ -3,6 +3,7 @@
 chart     panels with axes, lines, bars and crosses, as SVG
 sequence  the time-sequence diagram of a connection's segments
 recorder  a tap of the simulator that records one connection
+ladder    the packets of a capture between two columns (``tunstack trace --svg``)
 """
 
 from __future__ import annotations

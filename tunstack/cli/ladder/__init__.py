@@ -7,17 +7,16 @@ ICMP error has that of the conversation which it is about, and names the packet;
 of its datagram.
 
 `packets` decodes packets, with the names of `names`; `step` adds what our side made of them;
-`conversation` makes sequence numbers relative, `fold` folds long runs of data, and `layout` formats
-lines. All of it is sans-IO: packets in, lines out.
+`conversation` makes sequence numbers relative, and `reader` reads what is above: `dns` and `tls`,
+whose octets `streams` puts in order. `rows` makes rows of it all, `fold` folds long runs of data,
+and `layout` formats lines. All of it is sans-IO: packets in, lines out.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING
 
-from tunstack.cli.ladder.conversation import Conversation, Flow, is_plain
-from tunstack.cli.ladder.fold import ACK, Folder, Row
+from tunstack.cli.ladder.fold import Row
 from tunstack.cli.ladder.layout import (
     ASCII,
     UNICODE,
@@ -29,7 +28,7 @@ from tunstack.cli.ladder.layout import (
     symbols_for,
     write_end,
 )
-from tunstack.cli.ladder.packets import ECHO
+from tunstack.cli.ladder.rows import Rows
 from tunstack.cli.ladder.step import (
     Step,
     read_packet,
@@ -38,10 +37,10 @@ from tunstack.cli.ladder.step import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections import Counter
+    from collections.abc import Collection
 
-    from tunstack.cli.ladder.fold import Side
-    from tunstack.cli.ladder.packets import Fingerprint, FragmentKey, Pair, Quoted
+    from tunstack.cli.ladder.rows import Item
 
 __all__ = [
     "Ladder",
@@ -59,13 +58,6 @@ __all__ = [
     "UNICODE",
 ]
 
-_REMEMBERED: Final = 4096
-"""Packets, and fragmented datagrams, that an ICMP error or a later fragment is matched with."""
-_UNITS: Final = {"UDP": "datagram", ECHO: "message"}
-
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-
 
 class Ladder:
     """Formats packets as a ladder, incrementally.
@@ -81,9 +73,6 @@ class Ladder:
         full: Whether to show every packet: unfolded, and what a kernel sends on every device, as
             when it solicits routers.
         only: Ports of TCP and UDP to show, with the ICMP errors about them; empty for all.
-
-    Attributes:
-        left_out: Packets not shown, apart from those excluded by `only`, counted by kind.
     """
 
     def __init__(
@@ -97,184 +86,31 @@ class Ladder:
         only: Collection[int] = (),
     ) -> None:
         self._layout = Layout(width, symbols, states=states, names=names)
-        self._folder = Folder(symbols.arrows, symbols.ellipsis)
-        self._full = full
-        self._only = frozenset(only)
-        self._conversations: dict[Pair, Conversation | Flow] = {}
-        self._pairs: dict[Pair, str] = {}
-        self._fragments: dict[FragmentKey, Conversation | Flow] = {}
-        self._times: dict[Fingerprint, float] = {}
-        self._count = 0
-        self._packets = 0
-        self._start: float | None = None
-        self.left_out: Counter[str] = Counter()
+        self._rows = Rows(symbols, full=full, only=only)
 
-    def add(self, step: Step) -> list[Line]:
-        """Add the next packet; returns the lines to print."""
-        if step.housekeeping and not self._full:
-            self.left_out[step.kind] += 1
-            return []
-        if self._only and not self._is_wanted(step):
-            return []
-        self._packets += 1
-        if self._start is None:
-            self._start = step.time
-        if step.protocol:
-            lines = self._in_a_conversation(step)
-        else:
-            lines = self._draw(self._folder.add(self._other(step), plain=False))
-        if step.fingerprint is not None:
-            _remember(self._times, step.fingerprint, step.time - self._start)
-        return lines
+    @property
+    def left_out(self) -> Counter[str]:
+        """Packets not shown, apart from those excluded by `only`, counted by kind."""
+        return self._rows.left_out
 
     @property
     def empty(self) -> bool:
         """Whether no packet was added that is shown."""
-        return not self._packets
+        return self._rows.empty
+
+    def add(self, step: Step) -> list[Line]:
+        """Add the next packet; returns the lines to print."""
+        return self._draw(self._rows.add(step))
 
     def flush(self) -> list[Line]:
         """Return the lines of folded runs."""
-        return self._draw(self._folder.flush())
+        return self._draw(self._rows.flush())
 
-    def _is_wanted(self, step: Step) -> bool:
-        """Whether a step is of a port to show, about one, or a fragment of what is shown."""
-        source, destination, protocol = step.source, step.destination, step.protocol
-        if step.quoted is not None:
-            source, destination, protocol = step.quoted[:3]
-        if protocol in ("TCP", "UDP"):
-            return not self._only.isdisjoint((source[1], destination[1]))
-        return step.fragment is not None and step.fragment.key in self._fragments
-
-    def _in_a_conversation(self, step: Step) -> list[Line]:
-        """The lines of a packet of TCP, UDP or a ping."""
-        lines: list[Line] = []
-        pair = step.pair
-        conversation = self._conversations.get(pair)
-        if isinstance(conversation, Conversation) and conversation.is_new(step):
-            conversation = None
-        if conversation is None:
-            self._count += 1
-            kind = Flow if step.segment is None else Conversation
-            conversation = self._conversations[pair] = kind(self._count, step)
-            lines += self.flush()
-            lines += self._layout.heading(conversation)
-        if step.fragment is not None:
-            _remember(self._fragments, step.fragment.key, conversation)
-        words, details = step.words, step.details
-        unit, size = _UNITS.get(step.protocol, ""), step.size
-        if step.segment is not None and isinstance(conversation, Conversation):
-            said, more = conversation.words(step, step.segment)
-            words, details = (*said, *words), (*more, *details)
-            size = len(step.segment.payload)
-            unit = "segment" if size else ACK
-        side: Side = "right" if step.source == conversation.left else "left"
-        row = self._row(step, conversation.number, side, words, details, size, unit)
-        plain = is_plain(step) and not self._full
-        return lines + self._draw(self._folder.add(row, plain=plain))
-
-    def _other(self, step: Step) -> Row:
-        """The row of a packet that opens no conversation, but may belong to one."""
-        if step.quoted is not None:
-            return self._error(step, step.quoted)
-        conversation = None
-        if step.fragment is not None:
-            conversation = self._fragments.get(step.fragment.key)
-        if conversation is None:
-            details = [*_from_and_to(step), *step.details]
-            return self._row(step, None, self._side(step), step.words, details, step.size)
-        toward: Side = "right" if step.source[0] == conversation.left[0] else "left"
-        return self._row(
-            step, conversation.number, toward, step.words, step.details, step.size, "fragment"
-        )
-
-    def _error(self, step: Step, quoted: Quoted) -> Row:
-        """The row of an ICMP error: in the conversation that it is about, towards whom it tells."""
-        if quoted.fragment is not None:
-            conversation = self._fragments.get(quoted.fragment)
-        else:
-            pair = quoted.protocol, frozenset((quoted.source, quoted.destination))
-            conversation = self._conversations.get(pair)
-        if conversation is None:
-            about = [
-                f"about {quoted.protocol} from {write_end(quoted.source, quoted.protocol)}",
-                f"to {write_end(quoted.destination, quoted.protocol)}",
-            ]
-            details = [*_from_and_to(step), *about, *step.details]
-            return self._row(step, None, self._side(step), step.words, details, step.size)
-        ends = conversation.left, conversation.right
-        details = []
-        if step.source[0] not in [address for address, _ in ends]:
-            details.append(f"from {step.source[0]}")
-        details.append(f"about {self._named(quoted, conversation)}")
-        is_left = quoted.source == conversation.left
-        if quoted.source not in ends:  # A later fragment, which has no port.
-            is_left = quoted.source[0] == conversation.left[0]
-        toward: Side = "left" if is_left else "right"
-        return self._row(
-            step, conversation.number, toward, step.words, (*details, *step.details), step.size
-        )
-
-    def _named(self, quoted: Quoted, conversation: Conversation | Flow) -> str:
-        """Name a quoted packet of a conversation by its time, if it was shown."""
-        time = self._times.get(quoted.fingerprint)
-        words = []
-        if quoted.seq is not None and isinstance(conversation, Conversation):
-            words.append(f"seq {conversation.relative(quoted.source, quoted.seq)}")
-        words.append("a packet not seen" if time is None else f"the packet at {time * 1000:.3f}")
-        return ", ".join(words)
-
-    def _side(self, step: Step) -> Side:
-        """Towards which column a packet of no conversation goes."""
-        if step.direction is not None:
-            return "right" if step.direction == "in" else "left"
-        left = self._pairs.setdefault(step.pair, step.source[0])
-        return "right" if step.source[0] == left else "left"
-
-    def _row(
-        self,
-        step: Step,
-        number: int | None,
-        toward: Side,
-        words: Sequence[str],
-        details: Sequence[str],
-        size: int,
-        unit: str = "packet",
-    ) -> Row:
-        before, after = step.before, step.after
-        if after is None and before is not None:
-            after = "CLOSED"
-        changed = before != after
-        state = f"{before or 'CLOSED'} -> {after}" if changed else before or ""
-        note = "" if step.verdict == "accepted" else step.verdict
-        time = step.time - (self._start or step.time)
-        return Row(
-            self._packets,
-            time,
-            number,
-            toward,
-            tuple(words),
-            tuple(details),
-            state,
-            changed,
-            note,
-            size,
-            unit,
-        )
-
-    def _draw(self, rows: list[Row]) -> list[Line]:
-        return [line for row in rows for line in self._layout.row(row)]
-
-
-def _from_and_to(step: Step) -> list[str]:
-    """The addresses of a packet that no heading shows."""
-    if not step.source[0]:
-        return []
-    return [f"from {step.source[0]}", f"to {step.destination[0]}"]
-
-
-def _remember(kept: dict[_K, _V], key: _K, value: _V) -> None:
-    """Keep the latest of a bounded number of values."""
-    kept.pop(key, None)
-    if len(kept) >= _REMEMBERED:
-        del kept[next(iter(kept))]
-    kept[key] = value
+    def _draw(self, items: list[Item]) -> list[Line]:
+        return [
+            line
+            for item in items
+            for line in (
+                self._layout.row(item) if isinstance(item, Row) else self._layout.heading(item)
+            )
+        ]

@@ -29,6 +29,7 @@ class Row:
         toward: The column that the arrow points to; None for no arrow.
         words: The text on the arrow, the most important first.
         details: The text below it.
+        messages: What the layers above say in it, each in lines of its own.
         state: Our side's state, or its transition.
         changed: Whether it is a transition.
         note: A remark on a line of its own.
@@ -47,6 +48,7 @@ class Row:
     note: str = ""
     size: int = 0
     unit: str = "packet"
+    messages: tuple[tuple[str, ...], ...] = ()
 
     @property
     def separator(self) -> str:
@@ -97,7 +99,9 @@ class _Run:
                 self._fold_one()
             words = self._words(arrows)
             text = f"{ellipsis} {words[0]}"
-            rows = [replace(self.last, toward=None, words=(text, *words[1:]), details=())]
+            rows = [
+                replace(self.last, toward=None, words=(text, *words[1:]), details=(), messages=())
+            ]
             self.last = None
             self.folded.clear()
         rows.extend(self.waiting)

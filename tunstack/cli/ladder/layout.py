@@ -15,6 +15,7 @@ A line is a sequence of pieces, each with its style; without colour the text is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -36,6 +37,26 @@ class Piece(NamedTuple):
 
 
 Line: TypeAlias = tuple[Piece, ...]
+
+
+class Parts(NamedTuple):
+    """The texts of a row.
+
+    Attributes:
+        time: Its time, with a space behind it.
+        label: Its conversation.
+        text: The words on the arrow.
+        state: Our side's state.
+        below: The lines below the arrow.
+        note: The lines of the remark.
+    """
+
+    time: str
+    label: str
+    text: str
+    state: str
+    below: tuple[str, ...]
+    note: tuple[str, ...]
 
 
 def plain_text(line: Line) -> str:
@@ -75,7 +96,8 @@ def symbols_for(encoding: str | None) -> Symbols:
     return UNICODE
 
 
-_UNIT: Final = "ms"  # of all times
+TIME_UNIT: Final = "ms"
+"""The unit of all times."""
 _REPEATED: Final = ("win ", "ack ")  # left out first if unchanged
 _PREFIX: Final = 12  # time, label and a space after each
 _STATE: Final = 26  # "SYN-RECEIVED -> ESTABLISHED", the longest, with a one-character arrow
@@ -113,15 +135,15 @@ class Layout:
 
     def heading(self, conversation: Conversation | Flow) -> Iterator[Line]:
         """The heading of a conversation, with IPv6 addresses shortened where it is too long."""
-        left, right = self._ends(conversation)
-        left, behind = _join(self._names[0], left), _join(right, self._names[1])
+        left, behind = self.named_ends(conversation)
+        right = behind.removesuffix(f" {self._names[1]}") if self._names[1] else behind
         label = f"{f'#{conversation.number}':<2}"
         # The right end is above the arrow's, or as near to it as the width allows.
-        most = self._width - len(f"{_UNIT:>8} {label} {left}{behind}")
+        most = self._width - len(f"{TIME_UNIT:>8} {label} {left}{behind}")
         gap = max(2, min(self._arrow_end - _PREFIX - len(left) - len(right), most))
         style = f"bold {_colour(conversation.number)}"
         yield (
-            Piece(f"{_UNIT:>8} ", "dim"),
+            Piece(f"{TIME_UNIT:>8} ", "dim"),
             Piece(f"{label} {left}{' ' * gap}{behind}", style),
         )
         self._began = True
@@ -129,12 +151,17 @@ class Layout:
             text = "(its beginning was not seen: windows are as on the wire)"
             yield Piece(" " * (_PREFIX + 3)), Piece(text, "dim")
 
+    def named_ends(self, conversation: Conversation | Flow) -> tuple[str, str]:
+        """Both ends, with the names of the columns."""
+        left, right = self._ends(conversation)
+        return _join(self._names[0], left), _join(right, self._names[1])
+
     def _ends(self, conversation: Conversation | Flow) -> tuple[str, str]:
         """Both ends as a heading shows them, each in half of the room if there is not enough."""
         ends = conversation.left, conversation.right
         names = sum(len(name) + 1 for name in self._names if name)
         label = max(2, len(f"#{conversation.number}"))
-        room = self._width - len(f"{_UNIT:>8}  ") - label - names - 2
+        room = self._width - len(f"{TIME_UNIT:>8}  ") - label - names - 2
         left, right = (write_end(end, conversation.protocol) for end in ends)
         if len(left) + len(right) > room:
             ellipsis, protocol = self._symbols.ellipsis, conversation.protocol
@@ -146,23 +173,35 @@ class Layout:
         """The lines of one row: its arrow, and the words that do not fit on it."""
         if not self._began:
             self._began = True
-            yield (Piece(f"{_UNIT:>8}", "dim"),)
-        label = "" if row.number is None else f"#{row.number}"
-        time, label = f"{row.time * 1000:8.3f} ", f"{label:<2} "
+            yield (Piece(f"{TIME_UNIT:>8}", "dim"),)
+        parts = self.parts(row)
+        label = f"{parts.label:<2} "
         colour = _colour(row.number)
-        length = self._arrow_end - len(time + label)
-        words, rest = self._fit(row, length)
-        arrow = self._arrow(row.toward, row.separator.join(words), length)
-        line = [Piece(time, "dim"), Piece(label, colour), Piece(arrow, colour)]
-        if row.state:
-            state = row.state.replace("->", self._symbols.to_right)
-            line += [Piece(" "), Piece(state, "bold" if row.changed else "dim")]
+        arrow = self._arrow(row.toward, parts.text, self._arrow_end - len(parts.time + label))
+        line = [Piece(parts.time, "dim"), Piece(label, colour), Piece(arrow, colour)]
+        if parts.state:
+            line += [Piece(" "), Piece(parts.state, "bold" if row.changed else "dim")]
         yield tuple(line)
-        for text in self._wrap((*rest, *row.details)):
+        for text in parts.below:
             yield Piece(" " * (_PREFIX + 3)), Piece(text, colour)
-        for number, text in enumerate(wrap(_printable(row.note), self._detail_width - 2)):
-            mark = "  " if number else "! "
-            yield Piece(" " * (_PREFIX + 3)), Piece(mark + text, "bold red")
+        for text in parts.note:
+            yield Piece(" " * (_PREFIX + 3)), Piece(text, "bold red")
+
+    def parts(self, row: Row) -> Parts:
+        """The texts of one row, of which each fits where it belongs."""
+        label = "" if row.number is None else f"#{row.number}"
+        time = f"{row.time * 1000:8.3f} "
+        words, rest = self._fit(row, self._arrow_end - len(f"{time}{label:<2} "))
+        below = chain(self._wrap((*rest, *row.details)), *map(self._wrap, row.messages))
+        note = wrap(_printable(row.note), self._detail_width - 2)
+        return Parts(
+            time,
+            label,
+            row.separator.join(words),
+            row.state.replace("->", self._symbols.to_right),
+            tuple(below),
+            tuple(f"{'  ' if number else '! '}{text}" for number, text in enumerate(note)),
+        )
 
     def _fit(self, row: Row, length: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Split the words into those that fit on an arrow of `length` and the rest."""

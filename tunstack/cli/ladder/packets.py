@@ -100,6 +100,8 @@ class Contents:
         details: More of it: the extension headers, and what is malformed.
         kind: Its name among the packets left out.
         size: Octets of data in it.
+        data: The octets of a whole UDP datagram, as far as they were captured.
+        missing: Octets at the end of the packet that were not captured.
         housekeeping: Whether a kernel sends such packets on every device.
         fragment: Its place in a datagram, if it is a fragment.
         quoted: What it quotes, if it is an ICMP error.
@@ -114,6 +116,8 @@ class Contents:
     details: list[str] = field(default_factory=list)
     kind: str = "TCP"
     size: int = 0
+    data: bytes = b""
+    missing: int = 0
     housekeeping: bool = False
     fragment: Fragment | None = None
     quoted: Quoted | None = None
@@ -132,7 +136,9 @@ def read_contents(packet: bytes) -> Contents:
 
 
 def _read(packet: bytes, contents: Contents) -> None:
-    datagram, wrong = _decode(packet)
+    whole = _padded(packet)
+    contents.missing = len(whole) - len(packet)
+    datagram, wrong = _decode(whole)
     contents.source, contents.destination = _ends(datagram)
     if datagram.more_fragments or datagram.fragment_offset:
         contents.fragment = _place(datagram)
@@ -147,16 +153,21 @@ def _read(packet: bytes, contents: Contents) -> None:
         contents.details.append(wrong)
 
 
+def _padded(packet: bytes) -> bytes:
+    """A truncated packet, with zeros for what is missing."""
+    field_at, more, least = _LENGTHS.get(packet[0] >> 4 if packet else 0, (0, 0, 0))
+    if not least or len(packet) < least:
+        return packet
+    length = int.from_bytes(packet[field_at : field_at + 2], "big") + more
+    return packet + bytes(max(0, length - len(packet)))
+
+
 def _decode(packet: bytes) -> tuple[Datagram, str]:
-    """Decode a packet, padded if truncated; returns also what is wrong with its headers.
+    """Decode a packet of its full length; returns also what is wrong with its headers.
 
     Raises:
         Discard: so much that nothing can be told of it.
     """
-    field_at, more, least = _LENGTHS.get(packet[0] >> 4 if packet else 0, (0, 0, 0))
-    if least and len(packet) >= least:
-        length = int.from_bytes(packet[field_at : field_at + 2], "big") + more
-        packet += bytes(max(0, length - len(packet)))
     try:
         return decode_datagram(packet), ""
     except Discard as error:
@@ -265,6 +276,8 @@ def _read_udp(datagram: Datagram, contents: Contents) -> None:
         contents.details.append(f"a length of {length} in {len(payload)} octets")
         length = len(payload)
     contents.words = ["UDP", f"len {length - 8}"]
+    if whole:
+        contents.data = bytes(payload[8 : min(length, len(payload) - contents.missing)])
 
 
 def _read_icmp(datagram: Datagram, contents: Contents) -> None:

@@ -48,6 +48,8 @@ class Step:
         protocol: That of its conversation; empty if it belongs to none.
         kind: Its name among the packets left out.
         size: Octets of data.
+        data: The octets of a whole UDP datagram, as far as they were captured.
+        missing: Octets at the end of the packet that were not captured.
         housekeeping: Whether a kernel sends such packets on every device.
         fragment: Its place in a datagram, if it is a fragment.
         quoted: What it quotes, if it is an ICMP error.
@@ -73,6 +75,8 @@ class Step:
     quoted: Quoted | None = None
     fingerprint: Fingerprint | None = None
     windows: Windows | None = None
+    data: bytes = b""
+    missing: int = 0
 
     @property
     def pair(self) -> Pair:
@@ -134,4 +138,6 @@ def read_packet(
         contents.fragment,
         contents.quoted,
         contents.fingerprint,
+        data=contents.data,
+        missing=contents.missing,
     )

@@ -1,0 +1,36 @@
+"""httpx asks a server of the kernel's over TLS, and verifies its certificate.
+
+python examples/https_client.py
+"""
+
+import ssl
+
+import httpx
+import trio
+
+import tunstack
+from tunstack.apps.https import make_handler
+
+
+async def main() -> None:
+    with tunstack.Authority() as authority:
+        certified = authority.issue(["198.51.100.1"])
+        trusting = ssl.create_default_context(cafile=authority.bundle)
+        async with (
+            tunstack.open_namespace() as ns,
+            ns.open_host("198.51.100.2/24") as host,
+            trio.open_nursery() as nursery,
+        ):
+            server = ns.socket()
+            await server.bind(("198.51.100.1", 443))
+            server.listen()
+            listeners = [trio.SocketListener(server)]
+            nursery.start_soon(trio.serve_listeners, make_handler(certified), listeners)
+            with host.socket_factory():
+                async with httpx.AsyncClient(verify=trusting) as client:
+                    response = await client.get("https://198.51.100.1/bytes/1000000")
+            print(f"{response.status_code}: {len(response.content):,} bytes, verified")
+            nursery.cancel_scope.cancel()
+
+
+trio.run(main)

@@ -1,0 +1,72 @@
+"""Make the handlers of apps: contexts for TLS, ASGI applications started up and shut down."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from tunstack.apps import App, load
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping
+
+    from tunstack.apps import Handler
+    from tunstack.apps.asgi import Server
+    from tunstack.deploy.authority import Authority, Fault, Identity
+
+    Apps = Iterable[tuple[App, int]]
+
+
+def identities_for(
+    apps: Apps, authority: Authority | None, names: Iterable[str]
+) -> dict[str, Identity]:
+    """Issue the certificates that apps show, by what is wrong with them; it can be pickled.
+
+    Args:
+        apps: The apps and their ports.
+        authority: Who issues them; None for apps without TLS.
+        names: The names and addresses that they are for.
+    """
+    faults: set[Fault] = {app.certificate for app, _ in apps if app.certificate is not None}
+    if authority is None:
+        return {}
+    return {fault: authority.identity(names, fault) for fault in sorted(faults)}
+
+
+def need_tls(apps: Apps) -> bool:
+    """Whether one of the apps is over TLS."""
+    return any(app.certificate is not None for app, _ in apps)
+
+
+@asynccontextmanager
+async def open_handlers(
+    apps: Apps, identities: Mapping[str, Identity]
+) -> AsyncIterator[list[Handler]]:
+    """Make the handlers of apps, in their order; ASGI applications run until the block ends.
+
+    Raises:
+        SetupError: an ASGI application failed to start, a package is not installed.
+        ValueError: an application cannot be imported.
+    """
+    async with AsyncExitStack() as stack:
+        servers: dict[str, Server] = {}
+        handlers = []
+        for app, _ in apps:
+            context: Any = None
+            if app.certificate is not None:
+                context = identities[app.certificate].context()
+            if app.asgi:
+                if app.target not in servers:
+                    servers[app.target] = await _start(app.target, stack)
+                handlers.append(servers[app.target].handler(context))
+            else:
+                handlers.append(app.handler if context is None else app.make_handler(context))
+        yield handlers
+
+
+async def _start(target: str, stack: AsyncExitStack) -> Server:
+    from tunstack.apps.asgi import Server, lifespan
+
+    application = load(target)
+    state = await stack.enter_async_context(lifespan(application, target))
+    return Server(application, state)

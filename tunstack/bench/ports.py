@@ -1,0 +1,15 @@
+"""The ports of the measured services."""
+
+from __future__ import annotations
+
+from typing import Final
+
+HOLD: Final = 1
+ECHO: Final = 7
+SINK: Final = 9
+SOURCE: Final = 19
+HTTP: Final = 80
+HTTPS: Final = 443
+TLS_SINK: Final = 4439
+TLS_SOURCE: Final = 4440
+IPERF: Final = 5201

@@ -1,0 +1,137 @@
+"""``tunstack stats``: where the time of each connection of a capture went."""
+
+from __future__ import annotations
+
+from collections import Counter
+from statistics import median
+from typing import TYPE_CHECKING, Final
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from tunstack.cli.files import input_title, read_packets
+from tunstack.cli.ladder import step_from_capture
+from tunstack.cli.ladder.timing import Timings
+from tunstack.cli.parameters import COLOR, INPUT
+from tunstack.cli.reporting import endpoint
+from tunstack.cli.status import USAGE, output_failure, print_error
+from tunstack.cli.terminal import console, report_left_out
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from tunstack.cli.ladder.timing import Timing
+
+_PHASES: Final = ("look-up", "connect", "TLS", "first octet", "transfer", "total")
+_NOTHING: Final = "-"
+_MOST: Final = 40
+_SHOWN: Final = 20
+
+_EPILOG = """\b
+Examples:
+  tunstack run --stats -- curl https://peer.test/
+  tunstack run --pcap x.pcapng -- curl https://peer.test/
+  tunstack stats x.pcapng
+
+The phases are those of curl's --write-out, in milliseconds, but each is of its own, and only the
+total is of all: look-up of both families; connect, from the SYN to the acknowledgment of the
+SYN,ACK; TLS, to the client's Finished; first octet, to the server's first after the request, which
+may be of a TLS session ticket; transfer, to its last octet. The numbers are those of tunstack
+trace.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("file", type=INPUT)
+@click.option("--full", is_flag=True, help="Print every connection, however many there are.")
+@COLOR
+def stats(file: str, full: bool, color: bool | None) -> int:
+    """Print where the time of each TCP connection of FILE (pcap or pcapng) went; - is standard
+    input."""
+    skipped: Counter[str] = Counter()
+    timings = Timings()
+    message = ""
+    try:
+        for packet in read_packets(file, skipped):
+            timings.add(step_from_capture(packet.time, packet.packet, packet.comment))
+    except ValueError as error:
+        message = str(error)
+    except OSError as error:
+        if output_failure(error):
+            raise
+        message = f"cannot read {input_title(file)}: {error.strerror}"
+    if timings.connections:
+        print_timings(console(color=color), timings, full=full)
+    elif not message:
+        message = f"{input_title(file)} has no TCP connection from its beginning on"
+    report_left_out("tunstack stats", skipped)
+    if timings.unopened:
+        several = timings.unopened > 1
+        print_error(
+            "tunstack stats",
+            f"{timings.unopened} TCP connection{'s are' if several else ' is'} left out:"
+            f" {'their' if several else 'its'} beginning was not seen",
+        )
+    if message:
+        print_error("tunstack stats", message)
+        return USAGE
+    return 0
+
+
+def print_timings(page: Console, timings: Timings, *, full: bool = False) -> None:
+    """Print a table of the connections, a row each.
+
+    Of more than 40, the 20 that took longest are shown, and the median of all, unless it is `full`.
+    """
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", width=min(page.width, 100))
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("connection, times in ms", ratio=1, overflow="fold")
+    for phase in _PHASES:
+        table.add_column(phase, justify="right", max_width=8)
+    connections, count = timings.connections, len(timings.connections)
+    folded = count > _MOST and not full
+    for timing in _slowest(connections) if folded else connections:
+        total = _time(timing.phases[-1])
+        if timing.ended:
+            total = timing.ended if total == _NOTHING else f"{total}\n{timing.ended}"
+        cells = [_time(phase) for phase in timing.phases[:-1]]
+        style = "red" if timing.ended else "bold"
+        table.add_row(str(timing.number), _to(timing), *cells, Text(total, style))
+    if folded:
+        phases = zip(*(timing.phases for timing in connections), strict=True)
+        known = ([time for time in times if time is not None] for times in phases)
+        medians = [_time(median(times) if times else None) for times in known]
+        table.add_row("", f"the {_SHOWN} longest; the median of all {count}", *medians)
+    page.print(table)
+
+
+def _slowest(connections: Sequence[Timing]) -> list[Timing]:
+    """Those that took longest, and what failed before them, in their order."""
+
+    def took(timing: Timing) -> tuple[bool, float]:
+        return bool(timing.ended), timing.phases[-1] or 0.0
+
+    chosen = sorted(connections, key=took, reverse=True)[:_SHOWN]
+    return sorted(chosen, key=lambda timing: timing.number)
+
+
+def _to(timing: Timing) -> Text:
+    """Whom it was to: by name, with the address below."""
+    address, port = timing.server
+    if not timing.name:
+        return Text(endpoint(address, port))
+    return Text.assemble(endpoint(timing.name, port), "\n", (address, "dim"))
+
+
+def _time(seconds: float | None) -> str:
+    """Milliseconds, with three digits at least."""
+    if seconds is None:
+        return _NOTHING
+    milliseconds = seconds * 1000
+    for most, digits in ((10, 3), (100, 2), (1000, 1)):
+        if milliseconds < most:
+            return f"{milliseconds:.{digits}f}"
+    return f"{milliseconds:.0f}"
