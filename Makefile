@@ -12,8 +12,8 @@ made-with := $(or $(file <$(STAMP)),$(file <$(DEMO_STAMP)))
 PYTHON ?= $(or $(firstword $(made-with)),python3)
 
 # The programs that the tests run.
-TOOLS := ab curl h2load ip iperf3 nmap node nsenter nstat openssl ping setpriv socat ss tracepath \
-	traceroute tshark unshare wget wrk
+TOOLS := ab curl dig h2load host ip iperf3 musl-gcc nmap node nsenter nstat openssl ping setpriv socat ss \
+	tracepath traceroute tshark unshare wget wrk
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test conformance snapshot soak flood bench bench-loss instructions profile lint format clean

@@ -82,7 +82,7 @@ DPKT = "Only wire parses with dpkt; path.pcapng has its capture formats"
 DEVICE = "Only link meets the device and the kernel's network"
 LINK = "link knows bytes only"
 APPS = "apps stand on the public API"
-EXTRAS = "What the extras bring stays in apps and cli"
+EXTRAS = "What the extras bring stays in apps and cli; dnspython in dns and resolver"
 
 
 @pytest.mark.parametrize(

@@ -12,17 +12,18 @@ program sends::
             await ns.run_process(["curl", "http://198.51.100.2/"])
 
 The folders. Each imports only from lines below its own; those joined by ``|`` are independent of
-each other, and host and socket share a layer (import-linter checks it: see pyproject.toml)::
+each other, and resolver is just below host (import-linter checks it: see pyproject.toml)::
 
     cli                     the command line (click, rich)
     bench                   benchmarks: servers, load generators, lossy paths
-    apps                    echo, discard, chargen, http, https, ASGI: over any trio stream
+    apps                    echo, discard, chargen, dns, http, https, ASGI
     plot                    time-sequence diagrams and charts, as SVG
     deploy | simulator      namespaces, workers, certificates | two stacks on a virtual clock
-    host : socket           the trio event loop and the host; trio's sockets over it
+    host : resolver         the trio event loop and the host; DNS over its sockets
+    dns | socket            names and a DNS server | trio's sockets over a host
     stack | path            one TCP/IP endpoint | impairments, bridges, captures
     wire | link             bytes to validated values and back | TUN devices, namespaces, memory
-    tcp | udp | ip          RFC 9293 and its companions | RFC 768 | addresses, ICMP, path MTU
+    tcp | udp | ip          RFC 9293 and its companions | RFC 768 | addresses, fragments, ICMP
 
 ``tcp``, ``udp``, ``ip``, ``wire`` and ``stack`` are sans-IO: time, randomness and packets are
 arguments.
@@ -43,10 +44,15 @@ Where a rule stands:
   :mod:`tunstack.wire.extensions`. What differs between the families, as a value for each:
   :mod:`tunstack.ip.family`.
 - UDP: a socket's state and receive queue: ``udp``; ports, demultiplexing and sending:
-  :mod:`tunstack.stack.udp_ports`, :mod:`tunstack.stack.datagrams`. Another protocol would be a row
+  :mod:`tunstack.stack.udp_ports`, :mod:`tunstack.stack.datagrams`. ICMP in and out:
+  :mod:`tunstack.stack.paths`; ping sockets: :mod:`tunstack.stack.echo`; fragments in:
+  :mod:`tunstack.stack.reassembly`. Another protocol would be a row
   beside it in the table of protocols in :mod:`tunstack.stack.engine`.
-- A connection's way to the application: :mod:`tunstack.socket`; its socket options:
-  :mod:`tunstack.socket.options`.
+- Names: :mod:`tunstack.dns` answers, :mod:`tunstack.resolver` asks; how programs in a namespace
+  find them: :mod:`tunstack.link.resolv_conf`.
+- Sockets of applications: :mod:`tunstack.socket`; their options:
+  :mod:`tunstack.socket.options`, :mod:`~tunstack.socket.datagram_options` (UDP) and
+  :mod:`~tunstack.socket.ping_options`.
 
 Choices:
 
@@ -71,6 +77,8 @@ if TYPE_CHECKING:
     from tunstack.deploy.workers.child import Worker
     from tunstack.deploy.workers.opening import open_workers
     from tunstack.deploy.workers.parent import Workers
+    from tunstack.dns.names import Names
+    from tunstack.dns.server import DnsServer
     from tunstack.host.host import Host
     from tunstack.link.base import Link
     from tunstack.link.errors import SetupError
@@ -96,6 +104,8 @@ __all__ = [
     "open_workers",
     "Workers",
     "Worker",
+    "Names",
+    "DnsServer",
     "Socket",
     "Config",
     "Limits",
@@ -142,6 +152,8 @@ _MODULES = {
             "open_host",
             "open_namespace",
         ),
+        "dns.names": ("Names",),
+        "dns.server": ("DnsServer",),
         "stack.observation": ("Observation",),
         "stack.profile": ("Profile",),
         "socket": ("Socket",),

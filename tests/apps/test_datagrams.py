@@ -97,4 +97,5 @@ def test_http_has_no_datagrams() -> None:
         "echo",
         "discard",
         "chargen",
+        "dns",
     ]

@@ -72,7 +72,7 @@ async def test_without_a_reply_it_fails(namespace: tunstack.Namespace) -> None:
 @pytest.mark.kernel
 async def test_ctrl_c_ends_it_with_the_statistics(namespace: tunstack.Namespace) -> None:
     process = await namespace.open_process(
-        [*PING, *NETWORK, "-i", "0.01", KERNEL[4]], stdout=subprocess.PIPE
+        [*PING, *NETWORK, "-i", "0.3", KERNEL[4]], stdout=subprocess.PIPE
     )
     output = b""
     assert process.stdout is not None

@@ -32,6 +32,15 @@ SHOWS = {
         "received 5,000,000 bytes, state CLOSE-WAIT",
         "they are what was sent: True",
     ],
+    "dns_server": [
+        "www.test: 198.51.100.2",
+        "alias.test: 198.51.100.2",
+        "any.wild.test: 198.51.100.7",
+        "nosuch.test: not found",
+        "flaky.wild.test, the first time: not found",
+        "flaky.wild.test, the second time: 198.51.100.7",
+        "the host: 2001:db8::2, 198.51.100.2",
+    ],
     "half_close": [
         "client: sending FIN",
         "server: received request",
@@ -129,7 +138,9 @@ def test_an_example_uses_only_what_is_public(name: str) -> None:
     assert not re.search(r"\._", (EXAMPLES / f"{name}.py").read_text())
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(LIBRARIES) if name != "quic"])
+@pytest.mark.parametrize(
+    "name", [name for name in sorted([*LIBRARIES, "dns_server"]) if name != "quic"]
+)
 def test_it_takes_little_to_use_a_library(name: str) -> None:
     """The library as it is installed, and 40 lines; aioquic's core, without I/O, takes more."""
     assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 40

@@ -94,6 +94,16 @@ async def test_a_socket_of_ipv6_only_leaves_ipv4_to_others(hosts: Hosts) -> None
     assert await other.recv(10) == b"four"
 
 
+async def test_an_ipv4_address_is_invalid_to_bind_for_a_socket_of_ipv6_only(hosts: Hosts) -> None:
+    """As on Linux, where it is ENETUNREACH to send to."""
+    only = udp(hosts[0])
+    only.setsockopt(IPV6, socket.IPV6_V6ONLY, 1)
+    with fails(errno.EINVAL):
+        await only.bind((f"::ffff:{OURS}", PORT))
+    with fails(errno.ENETUNREACH):
+        await only.connect((f"::ffff:{THEIRS}", PORT))
+
+
 async def test_an_address_of_the_other_family_is_not_reached(hosts: Hosts) -> None:
     sock = udp(hosts[0])
     await sock.bind((OURS6, 0))

@@ -1,4 +1,4 @@
-"""The services of ``tunstack serve`` and ``tunstack run``: echo, discard, chargen, http, https.
+"""The services of ``tunstack serve`` and ``run``: echo, discard, chargen, dns, http, https.
 
 Each is a module with an ``async def handler(stream)`` for any `trio.abc.Stream`: of a tunstack
 host, of a kernel socket, `trio.SSLStream`, `trio.testing.memory_stream_pair`. Those that serve UDP
@@ -27,7 +27,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -36,11 +36,11 @@ import trio
 
 if TYPE_CHECKING:
     import ssl
-    from types import ModuleType
 
     from tunstack.deploy.authority import Fault
+    from tunstack.dns.names import Names
 
-__all__ = ["APPS", "App", "DatagramHandler", "Handler", "parse_app", "parse_serve"]
+__all__ = ["APPS", "App", "DatagramHandler", "Handler", "asgi_handler", "parse_app", "parse_serve"]
 
 Handler: TypeAlias = Callable[[trio.abc.Stream], Awaitable[None]]
 DatagramHandler: TypeAlias = Callable[[trio.socket.SocketType], Awaitable[None]]
@@ -62,6 +62,7 @@ class App:
             :mod:`tunstack.deploy.authority`; empty if nothing is, None if it does without TLS.
         target: ``module:attribute`` of a handler or an application of the user's own.
         asgi: Whether `target` is an ASGI application.
+        names: What the app dns serves; None for ``peer.test`` at the default addresses.
     """
 
     name: str
@@ -71,6 +72,7 @@ class App:
     certificate: Fault | None = None
     target: str = ""
     asgi: bool = False
+    names: Names | None = None
 
     @property
     def handler(self) -> Handler:
@@ -79,7 +81,7 @@ class App:
         Raises:
             tunstack.SetupError: a package that the app needs is not installed.
         """
-        handler: Handler = load(self.target) if self.target else self._import().handler
+        handler: Handler = load(self.target) if self.target else self._module().handler
         return handler
 
     @property
@@ -87,12 +89,12 @@ class App:
         """What serves its datagrams; None if it has none. Imports the app's module."""
         if self.target:
             return None
-        handler: DatagramHandler | None = getattr(self._import(), "datagram_handler", None)
+        handler: DatagramHandler | None = getattr(self._module(), "datagram_handler", None)
         return handler
 
     def make_handler(self, context: ssl.SSLContext) -> Handler:
         """Make the handler of one connection of an app over TLS."""
-        handler: Handler = self._import().make_handler(context)
+        handler: Handler = self._module().make_handler(context)
         return handler
 
     def check(self) -> None:
@@ -107,10 +109,15 @@ class App:
         if self.target:
             load(self.target)
         else:
-            self._import()
+            self._module()
 
-    def _import(self) -> ModuleType:
-        return import_module(f"{__name__}.{self.module or self.name}")
+    def with_names(self, names: Names) -> App:
+        """Return the app as it serves these names; another than dns as it is."""
+        return replace(self, names=names) if self.name == "dns" else self
+
+    def _module(self) -> Any:
+        module = import_module(f"{__name__}.{self.module or self.name}")
+        return module if self.names is None else module.serving(self.names)
 
 
 _BAD_HTTPS: Final = (
@@ -130,12 +137,30 @@ APPS: Final[Mapping[str, App]] = MappingProxyType(
             App("echo", 7, "sends back what it receives (RFC 862)"),
             App("discard", 9, "discards what it receives (RFC 863)"),
             App("chargen", 19, "sends lines of characters until you close (RFC 864)"),
+            App("dns", 53, "answers what --name and --zone say, also over UDP"),
             App("http", 80, "/, /bytes/N, and PUT or POST to /sha256 (HTTP/1.1)"),
             App("https", 443, "the same over TLS (HTTP/1.1 and HTTP/2)", certificate=""),
             *_BAD_HTTPS,
         )
     }
 )
+
+
+def asgi_handler(application: Any, context: ssl.SSLContext | None = None) -> Handler:
+    """Return the handler of connections to an ASGI application.
+
+    Its lifespan is not run: :func:`tunstack.apps.serving.open_handlers` does that.
+
+    Args:
+        application: The application.
+        context: For TLS, where ALPN chooses HTTP/1.1 or HTTP/2.
+
+    Raises:
+        tunstack.SetupError: hypercorn is not installed.
+    """
+    server = import_module(f"{__name__}.asgi").Server(application)
+    handler: Handler = server.handler(context)
+    return handler
 
 
 def parse_app(text: str) -> tuple[App, int]:

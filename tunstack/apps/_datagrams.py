@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import trio
 
 _PRIVILEGED: Final = 1024
-"""Ports below it are those of services, which may answer in their turn, without end."""
+"""Lower source ports are those of services: the two could answer each other for ever."""
 _LONGEST: Final = 65535
 
 

@@ -18,22 +18,28 @@ from tunstack.cli.options import (
     WORKERS,
     check_workers,
     host_options,
+    names_options,
     read_apps,
+    read_names,
     stdout_beside,
 )
 from tunstack.cli.running import execute, in_foreground, run_inside, settle
 from tunstack.cli.watching import watching
 from tunstack.cli.worker_service import serve_apps
 from tunstack.deploy.addresses import default_addresses
+from tunstack.link.errors import SetupError
 
 if TYPE_CHECKING:
     from tunstack.deploy.authority import Identity
+    from tunstack.dns.names import Names
     from tunstack.path.impair import Impairments
 
 ADDRESS: Final = "198.51.100.2"
+PORT: Final = 53
+"""The name server's."""
 _DEFAULT_APPS: Final = ("http", "https")
 _NAMES: Final = ("peer.test", "*.peer.test")
-"""The names of certificates, beside the addresses."""
+"""The names of certificates, beside the addresses and those that are given."""
 _SETTLE_SECONDS: Final = 0.25
 """Seconds for connections to close after the command has ended."""
 
@@ -49,6 +55,9 @@ Examples:
   tunstack run --trace --serve echo -- socat - TCP:{ADDRESS}:7
   tunstack run --serve asgi=module:application -- curl https://{ADDRESS}/
   tunstack run --serve echo --serve http:8080 -- sh   (look around, then exit)
+  tunstack run -- curl http://peer.test/
+  tunstack run --name 'www.test=198.51.100.2,2001:db8::2' -- dig www.test AAAA
+  tunstack run --name-fault '*.slow.test=delay:3' -- getent hosts a.slow.test
 
 The exit status is COMMAND's: 128+N when signal N ended it, 127 when it was not found, 126 when it
 cannot be executed; 2 when the network could not be created. With --pcap -, COMMAND's output is on
@@ -70,12 +79,23 @@ standard error.
     " asgi=module:application[:PORT], or the trio handler module:function:PORT."
     f" Apps: {', '.join(APPS)}.",
 )
+@names_options
+@click.option(
+    "--dns/--no-dns",
+    default=True,
+    help="Whether tunstack is a DNS server too, on port 53, which COMMAND finds in its"
+    " /etc/resolv.conf; it is by default.",
+)
 @host_options
 @IPV6
 @WORKERS
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
     apps: tuple[tuple[App, int], ...],
+    names: tuple[str, ...],
+    zones: tuple[str, ...],
+    faults: tuple[str, ...],
+    dns: bool,
     mtu: int | None,
     impair: tuple[Impairments, Impairments],
     offload: bool,
@@ -93,12 +113,18 @@ def run(
     TUNSTACK_HOST6, through a TUN device. With an MTU below 1280 there is no IPv6. No root is
     needed where /dev/net/tun may be opened, and nothing on the machine is changed.
 
-    Certificates are for peer.test and tunstack's addresses. Their authority is in the environment
+    For COMMAND, and for it only, names are looked up at tunstack: peer.test, and all names below
+    it, are tunstack's address.
+
+    Certificates are for these names and tunstack's addresses. Their authority is in the environment
     too, as SSL_CERT_FILE, CURL_CA_BUNDLE and what else programs read, so that they verify them.
     """
     apps = apps or tuple((APPS[name], APPS[name].port) for name in _DEFAULT_APPS)
     environment: dict[str, str] = {}
     identities: dict[str, Identity] = {}
+    known = _names(names, zones, faults, apps) if dns else None
+    if known is not None:
+        apps = tuple((app, port) for app, port in apps if port != PORT)
     running = False
     check_workers(workers, pcap=pcap, trace=trace)
 
@@ -158,12 +184,13 @@ def run(
     async def main() -> int:
         with ExitStack() as stack:
             authority = stack.enter_context(tunstack.Authority()) if need_tls(apps) else None
-            async with tunstack.open_namespace() as namespace:
+            async with tunstack.open_namespace(known) as namespace:
                 addresses = default_addresses(mtu, ipv6=ipv6, sysctl=namespace.sysctl)
                 if authority is not None:
                     environment.update(authority.environment())
-                    names = [*_NAMES, *(address.partition("/")[0] for address in addresses)]
-                    identities.update(identities_for(apps, authority, names))
+                    certified = {*_NAMES, *(() if known is None else known.names())}
+                    certified |= {address.partition("/")[0] for address in addresses}
+                    identities.update(identities_for(apps, authority, sorted(certified)))
                 if workers is None:
                     return await in_this_process(namespace, addresses)
                 return await in_workers(workers, namespace, addresses)
@@ -173,3 +200,25 @@ def run(
         return number == signal.SIGINT and running and in_foreground()
 
     return execute("tunstack run", main, ignore=is_for_the_command)
+
+
+def _names(
+    names: tuple[str, ...],
+    zones: tuple[str, ...],
+    faults: tuple[str, ...],
+    apps: tuple[tuple[App, int], ...],
+) -> Names:
+    """The names of the network.
+
+    Raises:
+        click.UsageError: they are malformed, or another app has the name server's port.
+    """
+    for app, port in apps:
+        if port == PORT and app.name != "dns":
+            raise click.UsageError(
+                f"port {PORT} is the DNS server's: write --no-dns, or another port for {app.name}"
+            )
+    try:
+        return read_names(names, zones, faults, ())
+    except SetupError as error:
+        raise click.UsageError(f"{error}, or write --no-dns") from None

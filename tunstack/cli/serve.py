@@ -19,8 +19,10 @@ from tunstack.cli.options import (
     WORKERS,
     check_workers,
     host_options,
+    names_options,
     network_options,
     read_apps,
+    read_names,
     stdout_beside,
 )
 from tunstack.cli.reporting import Report, Reported
@@ -28,11 +30,13 @@ from tunstack.cli.running import execute
 from tunstack.cli.status import Failure, OutputClosed
 from tunstack.cli.watching import watching
 from tunstack.cli.worker_service import serve_apps
+from tunstack.deploy.naming import own_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tunstack.deploy.authority import Identity
+    from tunstack.dns.names import Names
     from tunstack.path.impair import Impairments
 
 
@@ -59,12 +63,13 @@ Examples:
 
 \b
 Apps:
-{chr(10).join(f"  {app.name:<17} {app.port:>4}  {app.summary}" for app in APPS.values())}
+{chr(10).join(f"  {app.name:<17} {app.port:>4} {app.summary}" for app in APPS.values())}
   asgi=module:application     an ASGI application, on 80 and over TLS on 443
   module:function:PORT        a trio handler of your own
 
-Echo, discard and chargen are served over UDP as well. What is served over TLS shows a certificate
-for its addresses and peer.test, by an authority whose certificate is in the file that is named.
+Echo, discard, chargen and dns are served over UDP as well. What is served over TLS shows a
+certificate for its addresses and peer.test, by an authority whose certificate is in the file that
+is named.
 
 It serves until a signal ends it, and then exits with 130 (SIGINT) or 143 (SIGTERM); with 2 when it
 could not start.
@@ -73,11 +78,15 @@ could not start.
 
 @click.command(epilog=_EPILOG)
 @click.argument("apps", callback=read_apps, nargs=-1, required=True, metavar="APP[:PORT]...")
+@names_options
 @network_options
 @host_options
 @WORKERS
 def serve(
     apps: _Apps,
+    names: tuple[str, ...],
+    zones: tuple[str, ...],
+    faults: tuple[str, ...],
     addresses: tuple[str, ...],
     kernel_addresses: tuple[str, ...],
     device_name: str | None,
@@ -96,6 +105,8 @@ def serve(
     on standard error with --pcap -.
     """
     check_workers(workers, pcap=pcap, trace=trace)
+    if names or zones or faults or any(app.name == "dns" for app, _ in apps):
+        apps = _with_names(apps, read_names(names, zones, faults, own_addresses(addresses)))
     device: _Device = {
         "name": device_name,
         "peer": kernel_addresses or None,
@@ -152,6 +163,17 @@ def _single(addresses: tuple[str, ...]) -> Iterator[str]:
             yield from map(str, islice(interface.network, 256))
         else:
             yield str(interface.ip)
+
+
+def _with_names(apps: _Apps, names: Names) -> _Apps:
+    """Let the app that serves names serve these.
+
+    Raises:
+        click.UsageError: there is none.
+    """
+    if all(app.name != "dns" for app, _ in apps):
+        raise click.UsageError("--name, --zone and --name-fault are for the app dns")
+    return tuple((app.with_names(names), port) for app, port in apps)
 
 
 async def _in_this_process(

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import random
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
 from tunstack.deploy.addresses import default_addresses, read_sysctl
+from tunstack.deploy.naming import (
+    as_names,
+    named_for_commands,
+    own_addresses,
+    serve_with_names,
+    serving_names,
+)
 from tunstack.deploy.workers.opening import check_impairments, run_workers
 from tunstack.host.host import Host
 from tunstack.link.netns import open_network_namespace
@@ -20,8 +28,10 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
+    from tunstack.deploy.naming import NamesLike
     from tunstack.deploy.workers.opening import Service
     from tunstack.deploy.workers.parent import Workers
+    from tunstack.dns.names import Names
     from tunstack.link.base import Link
     from tunstack.link.netns import NetworkNamespace
     from tunstack.link.plan import AddressLike, PeerLike
@@ -127,17 +137,26 @@ def impaired_link(link: Link, ways: tuple[Impairments, Impairments], seed: int |
 
 
 @asynccontextmanager
-async def open_namespace() -> AsyncIterator[Namespace]:
+async def open_namespace(names: NamesLike | None = None) -> AsyncIterator[Namespace]:
     """Create a private network namespace of the kernel, with a loopback interface only.
 
     No root is needed where the system allows unprivileged user namespaces. When the block ends,
     for whatever reason, its devices, sockets and processes are gone.
 
+    Args:
+        names: Names of the network, as :class:`tunstack.Names` or what that is made of; ``{}`` for
+            ``peer.test`` alone, which is the host. Each host in the namespace serves them on port
+            53 (UDP and TCP), and programs that are started in the namespace find them: they read
+            an /etc/resolv.conf that points there. The machine's is untouched.
+
     Raises:
-        SetupError: the system does not allow it; the message says what to do.
+        SetupError: the system does not allow it, and the message says what to do; or `names` are
+            given, and dnspython is not installed.
+        ValueError: `names` are malformed.
     """
+    known = None if names is None else as_names(names)
     async with open_network_namespace() as kernel:
-        yield Namespace(kernel)
+        yield Namespace(kernel, known)
 
 
 @final
@@ -150,10 +169,12 @@ class Namespace:
 
     Attributes:
         network: The namespace below; its `open_tun` opens a TUN device that no host is on.
+        names: The names of the network; None if it has none.
     """
 
-    def __init__(self, kernel: NetworkNamespace) -> None:
+    def __init__(self, kernel: NetworkNamespace, names: Names | None = None) -> None:
         self.network = kernel
+        self.names = names
         self._hosts = 0
 
     def _add_host(self) -> None:
@@ -189,6 +210,9 @@ class Namespace:
         """Run a host in several processes; the arguments are those of :func:`open_workers`."""
         ways = check_impairments(impair)
         addresses = addresses or default_addresses(mtu, sysctl=self.sysctl, name=name)
+        if self.names is not None:
+            names = self.names.at(own_addresses(addresses))
+            service = partial(serve_with_names, service=service, names=names)
         queues = await self.network.open_queues(
             workers, *addresses, name=name, peer=peer, mtu=mtu, offload=offload
         )
@@ -204,7 +228,11 @@ class Namespace:
             ways=ways,
             on_message=on_message,
         ) as running:
-            yield running
+            if self.names is None:
+                yield running
+                return
+            with named_for_commands(self.network, addresses):
+                yield running
 
     @asynccontextmanager
     async def open_host(
@@ -232,7 +260,12 @@ class Namespace:
         async with _host_on(
             tun, addresses, ways, seed, tap, config, profiles, congestion, limits
         ) as host:
-            yield host
+            if self.names is None:
+                yield host
+                return
+            async with serving_names(host, self.names, addresses):
+                with named_for_commands(self.network, addresses):
+                    yield host
 
     def socket(self, *args: Any, **kwargs: Any) -> trio.socket.SocketType:
         """Create a kernel socket in the namespace; arguments as of `trio.socket.socket`."""

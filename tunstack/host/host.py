@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import random
 import socket
 import time
@@ -17,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, final, overload
 import trio
 
 from tunstack.host.happy_eyeballs import first_connected, interleaved
-from tunstack.host.loop import Loop
+from tunstack.host.opening import bound, connected, family_of, guarded
 from tunstack.host.places import parsed_places, profiles_by_network
+from tunstack.host.resolving import ResolvingLoop
+from tunstack.ip.errors import os_error
 from tunstack.ip.family import FAMILIES
 from tunstack.path.impaired import ImpairedLink
-from tunstack.socket import Socket
 from tunstack.socket.factory import installed
 from tunstack.socket.kinds import KINDS
 from tunstack.stack.stack import Stack
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tunstack.ip.address import Interface
     from tunstack.link.base import Link
     from tunstack.link.plan import AddressLike
+    from tunstack.socket import Socket
     from tunstack.stack.flow import TcpInfo
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
@@ -52,7 +53,7 @@ _SOCKET_FLAGS: Final = trio.socket.SOCK_NONBLOCK | trio.socket.SOCK_CLOEXEC
 
 
 @final
-class Host(Loop):
+class Host(ResolvingLoop):
     """A TCP/IP endpoint on a link: an async context manager, within which it runs.
 
     When the block ends, what the application closed has a second to finish its teardown; then all
@@ -114,7 +115,7 @@ class Host(Loop):
         if congestion is not None:
             stack.config = replace(stack.config, congestion=congestion_control(congestion))
         stack.immediate = True
-        super().__init__(link, stack)
+        super().__init__(link, stack, rng)
         if tap is not None:
             stack.set_tap(self._guarded(tap))
         self._failures: list[BaseException] = []
@@ -277,9 +278,9 @@ class Host(Loop):
     def check_speaks(self, family: int, type: int, proto: int) -> None:
         """Raise the errors of :meth:`socket` for what the host does not support."""
         if not self.has_family(family):
-            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+            raise os_error(errno.EAFNOSUPPORT)
         if (family, type & ~_SOCKET_FLAGS, proto) not in KINDS:
-            raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
+            raise os_error(errno.EPROTONOSUPPORT)
 
     @contextmanager
     def socket_factory(self, *, others: Literal["refuse", "kernel"] = "refuse") -> Iterator[None]:
@@ -288,8 +289,9 @@ class Host(Loop):
         So any library that uses trio talks through it, unchanged: what it makes with
         `trio.socket.socket`, and what it makes with `socket.socket` and hands to
         `trio.socket.from_stdlib_socket`. UNIX and netlink sockets and the like, and what already
-        has a descriptor, are the kernel's. So are names that want a look-up, and what is done in
-        threads that are not trio's; see :mod:`tunstack.socket.factory`.
+        has a descriptor, are the kernel's. So is what is done in threads that are not trio's; and
+        names that want a look-up, unless :meth:`use_nameservers` was called before. See
+        :mod:`tunstack.socket.factory`.
 
         Args:
             others: What to do for internet families and types that the host does not support
@@ -314,8 +316,9 @@ class Host(Loop):
         """Connect to `host` and `port`; the counterpart of `trio.open_tcp_stream`.
 
         Args:
-            host: An address, or a name for trio's resolver. Of several addresses each is tried,
-                beside the one before when that has taken 0.25 s (RFC 8305).
+            host: An address, or a name for the host's resolver, or else trio's. Of several
+                addresses each is tried, beside the one before when that has taken 0.25 s (RFC
+                8305).
             port: From 1 to 65535.
             local_address: Which of our addresses to connect from; by default the one that RFC 6724
                 prefers.
@@ -327,10 +330,11 @@ class Host(Loop):
         """
         control = None if congestion is None else congestion_control(congestion)
         targets = await self._targets(host, port, local_address)
-        attempts = [
-            partial(self._connected, family, target, local_address, control)
-            for family, target in interleaved(targets)
-        ]
+
+        async def attempt(family: int, target: tuple[Any, ...]) -> Socket:
+            return await connected(self.socket(family, congestion=control), target, local_address)
+
+        attempts = [partial(attempt, *each) for each in interleaved(targets)]
         try:
             return trio.SocketStream(await first_connected(attempts))
         except OSError as error:
@@ -346,34 +350,25 @@ class Host(Loop):
         Raises:
             OSError: EAFNOSUPPORT: there is none; `socket.gaierror`.
         """
-        family = 0 if local_address is None else _family_of(local_address)
+        family = 0 if local_address is None else family_of(local_address)
         try:
-            found: list[tuple[int, tuple[Any, ...]]] = [(_family_of(host), (host, port))]
+            found: list[tuple[int, tuple[Any, ...]]] = [(family_of(host), (host, port))]
         except ValueError:
             kind = trio.socket.SOCK_STREAM
-            looked_up = await trio.socket.getaddrinfo(host, port, family, kind)
+            by = self._resolver
+            look_up = trio.socket.getaddrinfo if by is None else by.getaddrinfo
+            looked_up = await look_up(host, port, family, kind)
             found = [(each[0], each[4]) for each in looked_up]
         suited = [each for each in found if self.has_family(each[0]) and family in (0, each[0])]
         if not suited:
-            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+            raise os_error(errno.EAFNOSUPPORT)
         return suited
 
-    async def _connected(
-        self,
-        family: int,
-        address: tuple[Any, ...],
-        local_address: str | None,
-        congestion: CongestionFactory | None,
-    ) -> Socket:
-        sock = self.socket(family, congestion=congestion)
-        try:
-            if local_address is not None:
-                await sock.bind((local_address, 0))
-            await sock.connect(address)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+    async def _addresses_to_bind(self, host: str | None, port: int) -> list[tuple[int, str]]:
+        """Return family and address of `host`, or the wildcard of each family that we have."""
+        if not host:
+            return [(each.number, "") for each in FAMILIES if self.has_family(each.number)]
+        return [(family, at[0]) for family, at in await self._targets(host, port, None)]
 
     async def open_tcp_listeners(
         self,
@@ -395,26 +390,13 @@ class Host(Loop):
             OSError: EADDRINUSE, EADDRNOTAVAIL.
             ValueError: there is no congestion control of that name.
         """
-        wanted = [(each.number, "") for each in FAMILIES if self.has_family(each.number)]
-        if host:
-            looked_up = await self._targets(host, port, None)
-            wanted = [(family, address[0]) for family, address in looked_up]
-        opened: list[Socket] = []
-        try:
-            for family, address in wanted:
-                sock = self.socket(family, congestion=congestion)
-                opened.append(sock)
-                if family == trio.socket.AF_INET6:
-                    sock.setsockopt(trio.socket.IPPROTO_IPV6, trio.socket.IPV6_V6ONLY, 1)
-                sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
-                await sock.bind((address, port))
-                port = sock.getsockname()[1]  # If it was 0: the same one for each family.
-                sock.listen(0xFFFF if backlog is None else backlog)
-        except BaseException:
-            for sock in opened:
-                sock.close()
-            raise
-        return [trio.SocketListener(sock) for sock in opened]
+        socks = await bound(
+            lambda family: self.socket(family, congestion=congestion),
+            await self._addresses_to_bind(host, port),
+            port,
+            backlog=0xFFFF if backlog is None else backlog,
+        )
+        return [trio.SocketListener(sock) for sock in socks]
 
     async def serve_tcp(
         self,
@@ -436,24 +418,15 @@ class Host(Loop):
             OSError: as :meth:`open_tcp_listeners` does; ENETDOWN, the device is gone.
             ValueError: there is no congestion control of that name.
         """
-
-        async def guarded(stream: trio.SocketStream) -> None:
-            try:
-                await handler(stream)
-            except Exception as error:
-                assert isinstance(stream.socket, Socket)
-                stream.socket.abort()
-                if isinstance(error, trio.BrokenResourceError):
-                    logger.info("connection on port %d: %s", port, error)
-                else:
-                    logger.exception("the handler of a connection on port %d failed", port)
-
         listeners = await self.open_tcp_listeners(
             port, host=host, backlog=backlog, congestion=congestion
         )
         try:
             await trio.serve_listeners(
-                guarded, listeners, handler_nursery=handler_nursery, task_status=task_status
+                guarded(handler, port),
+                listeners,
+                handler_nursery=handler_nursery,
+                task_status=task_status,
             )
         except BaseExceptionGroup as group:
             if group.split(trio.ClosedResourceError)[1] is None:
@@ -479,18 +452,12 @@ class Host(Loop):
         Raises:
             OSError: EADDRINUSE, EADDRNOTAVAIL; ENETDOWN, the device is gone.
         """
-        wanted = [(each.number, "") for each in FAMILIES if self.has_family(each.number)]
-        if host:
-            wanted = [(family, at[0]) for family, at in await self._targets(host, port, None)]
-        socks: list[trio.socket.SocketType] = []
+        socks = await bound(
+            lambda family: self.socket(family, trio.socket.SOCK_DGRAM),
+            await self._addresses_to_bind(host, port),
+            port,
+        )
         try:
-            for family, address in wanted:
-                sock = self.socket(family, trio.socket.SOCK_DGRAM)
-                socks.append(sock)
-                if family == trio.socket.AF_INET6:
-                    sock.setsockopt(trio.socket.IPPROTO_IPV6, trio.socket.IPV6_V6ONLY, 1)
-                await sock.bind((address, port))
-                port = sock.getsockname()[1]
             async with trio.open_nursery() as nursery:
                 for sock in socks:
                     nursery.start_soon(handler, sock)
@@ -532,12 +499,6 @@ class Host(Loop):
     def remove_listener(self, close: Callable[[], None]) -> None:
         """Undo :meth:`add_listener`."""
         self._listeners.discard(close)
-
-
-def _family_of(address: str) -> int:
-    """Return AF_INET or AF_INET6; raises ValueError for what is no address."""
-    version = ip_address(address.partition("%")[0]).version
-    return trio.socket.AF_INET if version == 4 else trio.socket.AF_INET6
 
 
 def _without_cancelled(error: BaseException | None) -> list[BaseException]:

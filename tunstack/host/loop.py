@@ -16,9 +16,9 @@ from tunstack.host.turns import Turns
 if TYPE_CHECKING:
     from tunstack.ip.datagram import Buffer
     from tunstack.link.base import Link
-    from tunstack.stack.datagrams import Route
     from tunstack.stack.flow import Flow
     from tunstack.stack.stack import Stack
+    from tunstack.stack.udp_route import Route
     from tunstack.udp.sock import UdpSock
 
 logger = logging.getLogger("tunstack")

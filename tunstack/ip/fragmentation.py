@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tunstack.ip.datagram import Address, Datagram
 
 COUNTERS: Final = 4096
-"""Triples of source, destination and protocol that have a counter; the one longest unused goes."""
+"""Counters, by source, destination and protocol; the least recently used is evicted."""
 
 # Options of IPv4 (RFC 791 section 3.1)
 _END: Final = 0
@@ -30,10 +30,10 @@ _COPIED: Final = 0x80
 
 # Extension headers of IPv6 (RFC 8200 section 4)
 _UNFRAGMENTABLE: Final[frozenset[int]] = frozenset({0, 43})
-"""Hop-by-hop and routing: with what precedes them, they are in each fragment."""
+"""Hop-by-hop and routing headers: they, and the headers before them, are in each fragment."""
 _FRAGMENT: Final = 44
 _FRAGMENT_HEADER: Final = 8
-"""Octets of it."""
+"""Octets of the fragment header."""
 
 
 class Identifications:
@@ -44,7 +44,7 @@ class Identifications:
         self._next: OrderedDict[tuple[Address, Address, int], int] = OrderedDict()
 
     def identify(self, datagram: Datagram, *, in_fragments: bool) -> None:
-        """Set the identification of a datagram, which is about to be sent so."""
+        """Set the identification of a datagram that is about to be sent."""
         datagram.identification = _IDENTIFY[len(datagram.src)](self, datagram, in_fragments)
 
     def ipv4(self, datagram: Datagram, in_fragments: bool) -> int:

@@ -7,13 +7,13 @@ is answered.
 from __future__ import annotations
 
 import errno
-import os
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tunstack.ip.address import is_broadcast, is_martian_source, is_multicast
 from tunstack.ip.datagram import ICMP, Address, Buffer, Datagram
+from tunstack.ip.errors import os_error
 from tunstack.ip.options import reflected
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ _UNREACHABLE: Final[tuple[int, ...]] = (
 
 
 _HARD: Final[frozenset[int]] = frozenset({2, 3, 4, 6, 7, 8, 9, 10, 13, 14, 15})
-"""Codes of Destination Unreachable that end things, where others are reported (the same table).
+"""Codes of Destination Unreachable that are fatal in Linux (the same table).
 
 Fragmentation Needed is one of them for a datagram socket that discovers path MTUs, as all do here.
 """
@@ -266,7 +266,7 @@ def as_os_error(message: IcmpMessage) -> OSError | None:
         number = errno.EPROTO
     else:
         return None
-    return OSError(number, os.strerror(number))
+    return os_error(number)
 
 
 def is_hard(message: IcmpMessage) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class IcmpRules(Protocol):
-    """What :mod:`tunstack.ip.icmp` and :mod:`tunstack.ip.icmpv6` both have."""
+    """The interface that :mod:`tunstack.ip.icmp` and :mod:`tunstack.ip.icmpv6` share."""
 
     @property
     def PROTOCOL(self) -> int:
@@ -47,12 +47,12 @@ class IcmpRules(Protocol):
     def port_unreachable(
         self, datagram: Datagram, *, broadcasts: Collection[Address] = ()
     ) -> IcmpMessage | None:
-        """Return the error for a closed port, where one may be sent; so do the next three."""
+        """Return Port Unreachable; None where no error may be sent."""
 
     def protocol_unreachable(
         self, datagram: Datagram, pointer: int, /, *, broadcasts: Collection[Address] = ()
     ) -> IcmpMessage | None:
-        """Of an unknown protocol, which octet `pointer` names."""
+        """Return the error for an unknown protocol, named by octet `pointer`; None as above."""
 
     def parameter_problem(
         self,
@@ -62,30 +62,30 @@ class IcmpRules(Protocol):
         *,
         broadcasts: Collection[Address] = (),
     ) -> IcmpMessage | None:
-        """Of a wrong octet in a header."""
+        """Return Parameter Problem for octet `pointer`; None as above."""
 
     def reassembly_time_exceeded(
         self, first: Datagram, *, broadcasts: Collection[Address] = ()
     ) -> IcmpMessage | None:
-        """Of fragments that never came."""
+        """Return Time Exceeded for an incomplete datagram; None as above."""
 
     def as_os_error(self, message: IcmpMessage) -> OSError | None:
-        """Return the error for the application; None for a message that is none."""
+        """Return the application's error; None if the message is not an error."""
 
     def is_hard(self, message: IcmpMessage) -> bool:
-        """Whether a connected datagram socket is given the error."""
+        """Whether a connected datagram socket is given the error without IP_RECVERR."""
 
     def is_told(self, message: IcmpMessage, /) -> bool:
-        """Whether one that asks for all errors is."""
+        """Whether a datagram socket with IP_RECVERR is given the error."""
 
     def is_too_big(self, message: IcmpMessage) -> bool:
-        """Whether it tells a path MTU."""
+        """Whether it is the message of path MTU discovery."""
 
     def is_reassembly_timeout(self, message: IcmpMessage) -> bool:
-        """Whether fragments of ours were not all received."""
+        """Whether it is Time Exceeded for the reassembly of our fragments."""
 
     def is_acceptable(self, datagram: Datagram, message: IcmpMessage) -> bool:
-        """Whether the message may come in such a datagram."""
+        """Whether the message is valid in that datagram."""
 
 
 RULES: Final[dict[int, IcmpRules]] = {4: icmp, 16: icmpv6}

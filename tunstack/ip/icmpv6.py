@@ -8,9 +8,9 @@ no link-layer addresses, and the routes are the host's own.
 from __future__ import annotations
 
 import errno
-import os
 from typing import TYPE_CHECKING, Final
 
+from tunstack.ip.errors import os_error
 from tunstack.ip.icmp import IcmpMessage
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ ERRORS: Final[frozenset[int]] = frozenset(range(128))
 """Error types: they quote a datagram (section 2.1)."""
 
 _MOST_HOPS: Final = 255
-"""The hop limit of what no router has forwarded."""
+"""The hop limit of a packet that no router has forwarded."""
 
 _DISCOVERY: Final[frozenset[int]] = frozenset(
     {
@@ -124,7 +124,7 @@ def parameter_problem(
 def reassembly_time_exceeded(
     first: Datagram, *, broadcasts: Collection[Address] = ()
 ) -> IcmpMessage | None:
-    """Return the error for fragments of which some never came (RFC 8200 section 4.5).
+    """Return Time Exceeded for an incomplete datagram (RFC 8200 section 4.5).
 
     Args:
         first: The first fragment, without which none is sent.
@@ -172,7 +172,7 @@ _UNREACHABLE: Final[tuple[int, ...]] = (
     errno.EACCES,  # Reject route
 )
 _SOFT: Final[frozenset[int]] = frozenset({0, 2, 3})
-"""Codes of Destination Unreachable that are reported, where others end things (the same table)."""
+"""Codes of Destination Unreachable that are not fatal in Linux (the same table)."""
 
 _NUMBERS: Final[dict[int, int]] = {
     PACKET_TOO_BIG: errno.EMSGSIZE,
@@ -191,7 +191,7 @@ def as_os_error(message: IcmpMessage) -> OSError | None:
         number = _UNREACHABLE[message.code]
     else:
         number = _NUMBERS.get(message.type, errno.EPROTO)
-    return OSError(number, os.strerror(number))
+    return os_error(number)
 
 
 def is_hard(message: IcmpMessage) -> bool:
@@ -202,7 +202,7 @@ def is_hard(message: IcmpMessage) -> bool:
 
 
 def is_told(_message: IcmpMessage) -> bool:
-    """Whether Linux tells a datagram socket with IPV6_RECVERR: of every error."""
+    """Whether Linux gives the error to a datagram socket with IPV6_RECVERR: always."""
     return True
 
 
@@ -212,12 +212,12 @@ def is_too_big(message: IcmpMessage) -> bool:
 
 
 def is_reassembly_timeout(message: IcmpMessage) -> bool:
-    """Whether fragments of ours were not all received."""
+    """Whether it is Time Exceeded for the reassembly of our fragments."""
     return message.type == TIME_EXCEEDED and message.code == REASSEMBLY_TIME_EXCEEDED
 
 
 def is_acceptable(datagram: Datagram, message: IcmpMessage) -> bool:
-    """Whether the message may come in such a datagram.
+    """Whether the message is valid in that datagram.
 
     Neighbor Discovery's have a hop limit of 255 and code 0 (RFC 4861 section 6.1).
     """

@@ -7,6 +7,7 @@ namespace of process PID, and executes COMMAND.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 
@@ -31,11 +32,25 @@ def enter(path: str) -> None:
             raise OSError(number, os.strerror(number), path)
 
 
+def _as_started() -> dict[bytes, bytes]:
+    """Undo what Python changes at its start, and the program would inherit.
+
+    Returns:
+        The environment as it was: in the C locale Python sets LC_CTYPE (PEP 538).
+    """
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Which it ignores.
+        signal.signal(number, signal.SIG_DFL)
+    with open("/proc/self/environ", "rb") as file:
+        variables = [each.partition(b"=") for each in file.read().split(b"\0") if each]
+    return {name: value for name, _, value in variables}
+
+
 def main(pid: str, *command: str) -> None:
     """Enter the namespaces of `pid` and execute `command`."""
+    environment = _as_started()
     for kind in ("user", "net"):
         enter(f"/proc/{pid}/ns/{kind}")
-    os.execvp(command[0], command)
+    os.execvpe(command[0], command, environment)
 
 
 if __name__ == "__main__":

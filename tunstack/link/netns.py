@@ -70,11 +70,14 @@ class NetworkNamespace:
         pid: Process id of the holder, for ``nsenter --net --target PID`` (and ``--user
             --preserve-credentials`` when there is a user namespace).
         path: The namespace's file below ``/proc``.
+        resolv_conf: What programs that are started read as /etc/resolv.conf; None for the
+            machine's. See :mod:`tunstack.link.resolv_conf`.
     """
 
     def __init__(self, process: trio.Process, channel: socket.socket) -> None:
         self.pid = process.pid
         self.path = f"/proc/{process.pid}/ns/net"
+        self.resolv_conf: str | None = None
         self._process = process
         self._channel = channel
         self._inode: int | None = None
@@ -214,10 +217,11 @@ class NetworkNamespace:
         """Prefix `command` with what runs it in the namespace."""
         self._check_open()
         _check_command(command[0], options.get("env"), options.get("cwd"))
+        if self.resolv_conf is not None:
+            command = [*_python("resolv_conf.py"), self.resolv_conf, *command]
         nsenter = shutil.which("nsenter")
         if nsenter is None:
-            script = str(_FOLDER / "enter.py")
-            return [sys.executable, "-I", "-S", script, str(self.pid), *command]
+            return [*_python("enter.py"), str(self.pid), *command]
         prefix = [nsenter, f"--net={self.path}"]
         if self._in_user_namespace:
             prefix += [f"--user=/proc/{self.pid}/ns/user", "--preserve-credentials"]
@@ -279,6 +283,11 @@ class NetworkNamespace:
     def _check_open(self) -> None:
         if self._ended:
             raise trio.ClosedResourceError("the namespace has ended")
+
+
+def _python(script: str) -> list[str]:
+    """What runs a script of this folder, without `site`."""
+    return [sys.executable, "-I", "-S", str(_FOLDER / script)]
 
 
 def _holder_gone() -> OSError:

@@ -2,24 +2,26 @@
 
 `trio.SocketStream`, `trio.SocketListener`, `trio.serve_listeners` and `trio.SSLStream` take it for
 one of trio's. Where the documentation of :mod:`trio.socket` and Linux's man pages say what a call
-does, this does the same. :class:`Socket` has two levels and three parts, which share one state:
+does, this does the same. The parts of :class:`Socket` share one state:
 
 ===================  ==============================================================================
 `socket`             :class:`Socket`: opens, listens, accepts and closes
-`surface`            what it inherits: the calls that do what others do in other words
+`surface`            its base: the calls that come down to `recv` and `send`
 `state`              its connection or listener, its parameters, and the tasks that wait
 `transfer`           part: receiving and sending
 `notices`            part: waiting for acknowledgement, errors and urgent data
-`options`            part: what each socket option does here; `tcp_info` packs one of them
-`addresses`          ``(host, port)``, and looking up names
-`waiter`             where a task waits for a connection
-`endpoint`           what a socket needs of a host, as a protocol: the host is above this package
-`stdlib`             the same socket as a `socket.socket`, for libraries that ask for one
+`options`            part: what each socket option does here; with `tcp_options`, `ip_options`, and
+                     `option`, the kinds of them; `tcp_info` packs one
 `datagram`           :class:`~tunstack.socket.datagram.DatagramSocket`: a UDP socket;
                      `datagram_options` and `ancillary`, its options and control messages
-`ping`               a ping socket
+`ping`               :class:`~tunstack.socket.ping.PingSocket`: ICMP echo; `ping_options`
+`datagram_base`      the base of both: names, shutdown, close, and the calls for messages
+`host_socket`        the base of all sockets of a host
+`addresses`          ``(host, port)``, and looking up names
+`waiter`             a wait queue of one task
 `descriptors`        numbers for `fileno`
-`host_socket`        what `stdlib` needs of a socket beyond trio's
+`endpoint`           what a socket needs of a host, as a protocol: the host is above this package
+`stdlib`             the same socket as a `socket.socket`, for libraries that ask for one
 `kinds`              which class a family, type and protocol has
 `factory`            makes sockets for programs that call `trio.socket.socket` or `socket.socket`
 ===================  ==============================================================================

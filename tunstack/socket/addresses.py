@@ -15,16 +15,19 @@ from __future__ import annotations
 
 import errno
 import operator
-import os
 import socket as stdlib_socket
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
 from tunstack.ip.address import text
+from tunstack.ip.errors import os_error
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tunstack.ip.datagram import Address
 
 AddressFormat: TypeAlias = Any
@@ -45,9 +48,13 @@ def wildcard(family: int) -> Address:
 
 
 async def resolved(
-    address: AddressFormat, family: int = _AF_INET, *, v6only: bool = False
+    address: AddressFormat,
+    family: int = _AF_INET,
+    *,
+    v6only: bool = False,
+    resolver: trio.abc.HostnameResolver | None = None,
 ) -> tuple[Address, int]:
-    """Return the address and port; a name is looked up by trio.
+    """Return the address and port; a name is looked up by the resolver, or by trio.
 
     Raises:
         OSError: `socket.gaierror`; ENETUNREACH for IPv4 and `v6only`.
@@ -59,7 +66,8 @@ async def resolved(
     host, port = address[:2]
     flags = _lookup_flags(family, v6only=v6only)
     kind = stdlib_socket.SOCK_STREAM
-    found = await trio.socket.getaddrinfo(host, port, family, kind, flags=flags)
+    look_up = trio.socket.getaddrinfo if resolver is None else resolver.getaddrinfo
+    found = await look_up(host, port, family, kind, flags=flags)
     return _packed(str(found[0][4][0])), port
 
 
@@ -75,6 +83,17 @@ def resolved_now(
     kind = stdlib_socket.SOCK_STREAM
     found = stdlib_socket.getaddrinfo(host, port, family, kind, flags=flags)
     return _packed(str(found[0][4][0])), port
+
+
+@contextmanager
+def mapped_is_invalid() -> Iterator[None]:
+    """As Linux: an IPv4 address is EINVAL to bind, where it is ENETUNREACH to connect to."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENETUNREACH:
+            raise os_error(errno.EINVAL) from None
+        raise
 
 
 def _lookup_flags(family: int, *, v6only: bool) -> int:
@@ -122,7 +141,7 @@ def _parsed_ipv6(address: AddressFormat, *, v6only: bool) -> tuple[Address, int]
         except ValueError:
             return None
         if len(found) == 4 and v6only:
-            raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+            raise os_error(errno.ENETUNREACH)
         return found, port
     return None
 
@@ -160,6 +179,7 @@ def printed(address: tuple[Any, ...]) -> str:
 
 __all__ = [
     "AddressFormat",
+    "mapped_is_invalid",
     "parsed",
     "printed",
     "resolved",

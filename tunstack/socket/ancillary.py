@@ -25,6 +25,7 @@ from socket import (
 )
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from tunstack.ip.errors import os_error
 from tunstack.socket.datagram_options import (
     IP_PKTINFO,
     IP_RECVERR,
@@ -33,7 +34,6 @@ from tunstack.socket.datagram_options import (
     UDP_GRO,
     UDP_SEGMENT,
 )
-from tunstack.socket.state import os_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,7 +66,7 @@ _SOCKADDR_IPV6: Final = struct.Struct("=H6x16s4x")
 
 
 class Control(NamedTuple):
-    """What the control messages of a call say; None for nothing.
+    """The parameters in the control messages of `sendmsg`; None if absent.
 
     Attributes:
         source: Our address.
@@ -137,7 +137,7 @@ def _read_ipv6(control: Control, kind: int, data: bytes) -> Control:
 
 
 def written_control(state: DatagramState, received: Received) -> list[Message]:
-    """Return the control messages of a datagram that was received, in Linux's order."""
+    """Return the control messages for a received datagram, in Linux's order."""
     _, _, _, dst, ttl, tos, gso_size = received
     messages: list[Message] = []
     if gso_size:

@@ -81,14 +81,14 @@ from socket import (
 )
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from tunstack.socket.state import os_error
+from tunstack.ip.errors import os_error
 from tunstack.udp.sock import PMTUDISC_OMIT, UdpSock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tunstack.socket.endpoint import Endpoint
-    from tunstack.stack.datagrams import Route
+    from tunstack.stack.udp_route import Route
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -116,7 +116,7 @@ _INT: Final = struct.Struct("i")
 
 
 class DatagramState:
-    """What a UDP socket is made of, for its parts.
+    """The state of a UDP socket, shared by its parts.
 
     Attributes:
         endpoint: The host.
@@ -159,14 +159,7 @@ def get_option(state: DatagramState, level: int, name: int, size: int) -> int | 
     option = _option(state, level, name)
     if option is None:
         raise os_error(errno.ENOPROTOOPT)
-    value = option[0](state)
-    if size == 0:
-        return value
-    if not 0 < size <= 1024:
-        raise OSError("getsockopt buflen out of range")
-    if level == IPPROTO_IP and size < _INT.size:
-        size = 1
-    return _INT.pack(value)[:size]
+    return option_value(option[0](state), level, size)
 
 
 def set_option(state: DatagramState, level: int, name: int, value: int | Buffer) -> None:
@@ -175,7 +168,7 @@ def set_option(state: DatagramState, level: int, name: int, value: int | Buffer)
     Raises:
         OSError: ENOPROTOOPT, EINVAL.
     """
-    number = value if isinstance(value, int) else _as_int(level, value)
+    number = option_number(value, level)
     option = _option(state, level, name)
     if option is None or option[1] is None:
         raise os_error(errno.ENOPROTOOPT)
@@ -189,7 +182,28 @@ def _option(state: DatagramState, level: int, name: int) -> tuple[Get, Set | Non
     return OPTIONS.get((level, name))
 
 
-def _as_int(level: int, value: Buffer) -> int:
+def option_value(value: int, level: int, size: int) -> int | bytes:
+    """Return what `getsockopt` returns: an int, or `size` octets of it if that is not 0.
+
+    At ``IPPROTO_IP``, as on Linux, fewer octets than an int has are one. Raises OSError: `size` is
+    out of range.
+    """
+    if size == 0:
+        return value
+    if not 0 < size <= 1024:
+        raise OSError("getsockopt buflen out of range")
+    if level == IPPROTO_IP and size < _INT.size:
+        size = 1
+    return _INT.pack(value)[:size]
+
+
+def option_number(value: int | Buffer, level: int) -> int:
+    """Return what `setsockopt` was given as a number; at ``IPPROTO_IP`` one octet will do.
+
+    Raises OSError (EINVAL): too few octets.
+    """
+    if isinstance(value, int):
+        return value
     if len(value) >= _INT.size:
         return int(_INT.unpack_from(value)[0])
     if level != IPPROTO_IP:
@@ -302,4 +316,4 @@ OPTIONS: Final[dict[tuple[int, int], tuple[Get, Set | None]]] = {
     (IPPROTO_UDP, UDP_SEGMENT): _number("segment_size", 0, 0xFFFF),
     (IPPROTO_UDP, UDP_GRO): _switch("gro"),
 }
-"""How each option is read, and how it is set; None: it is read only."""
+"""Getter and setter of each option; None: it is read only."""

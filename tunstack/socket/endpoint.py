@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     import trio
 
     from tunstack.ip.datagram import Buffer
-    from tunstack.stack.datagrams import Route
     from tunstack.stack.flow import Flow
     from tunstack.stack.stack import Stack
+    from tunstack.stack.udp_route import Route
     from tunstack.udp.sock import UdpSock
 
 
@@ -24,10 +24,14 @@ class Endpoint(Protocol):
     Attributes:
         stack: The endpoint, sans-IO.
         ended: Whether it has ended.
+        resolver: What looks up names for its sockets; None for trio's.
     """
 
     stack: Stack
     ended: bool
+
+    @property
+    def resolver(self) -> trio.abc.HostnameResolver | None: ...  # noqa: D102
 
     def check_link(self) -> None:
         """Raise OSError (ENETDOWN) if the host has ended or its device is gone."""

@@ -17,7 +17,8 @@ within the block of any host, these are replaced:
                                     are others; a machine without IPv6 does the same
 ==================================  ===============================================================
 
-A socket created from a descriptor stays the kernel's.
+A socket created from a descriptor stays the kernel's. If the host has a resolver, it is trio's
+custom hostname resolver within the block (`trio.socket.set_custom_hostname_resolver`).
 """
 
 from __future__ import annotations
@@ -135,9 +136,15 @@ def installed(host: Endpoint, others: Others) -> Iterator[None]:
     _factory.set(factory)
     _of_context.set(factory)
     _replacement.begin()
+    resolver = host.resolver
+    resolver_before = None
+    if resolver is not None:
+        resolver_before = trio.socket.set_custom_hostname_resolver(resolver)
     try:
         yield
     finally:
+        if resolver is not None:
+            trio.socket.set_custom_hostname_resolver(resolver_before)
         _replacement.end()
         factory.in_force = False  # Copies of the context still have it.
         _of_context.set(of_context)

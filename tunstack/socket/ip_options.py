@@ -14,8 +14,8 @@ from socket import (
 )
 from typing import TYPE_CHECKING, Final
 
+from tunstack.ip.errors import os_error
 from tunstack.socket.option import Option, check_range, number
-from tunstack.socket.state import os_error
 
 if TYPE_CHECKING:
     from tunstack.socket.state import SocketState

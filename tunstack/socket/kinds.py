@@ -1,4 +1,4 @@
-"""What sockets a host makes: a class for each family, type and protocol."""
+"""The sockets of a host: a class for each family, type and protocol."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from tunstack.socket.state import os_error
+from tunstack.ip.errors import os_error
 from tunstack.socket.waiter import Waiter
 from tunstack.tcp.connection.state import State
 

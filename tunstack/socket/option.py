@@ -1,4 +1,4 @@
-"""The kinds of socket options: how each reads its value, and takes another."""
+"""Getters and setters of socket options, by kind of value."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 from math import ceil
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from tunstack.socket.state import os_error
+from tunstack.ip.errors import os_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable

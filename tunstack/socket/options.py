@@ -97,6 +97,7 @@ from socket import (
 )
 from typing import TYPE_CHECKING, Final
 
+from tunstack.ip.errors import os_error
 from tunstack.socket import ip_options, tcp_options
 from tunstack.socket.option import (
     INT,
@@ -109,7 +110,6 @@ from tunstack.socket.option import (
     read_only,
     switch,
 )
-from tunstack.socket.state import os_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import errno
 import socket as stdlib_socket
-from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
 import trio
 
+from tunstack.ip.errors import os_error
 from tunstack.socket import transfer
-from tunstack.socket.addresses import printed, resolved, resolved_now, sockaddr, wildcard
+from tunstack.socket.addresses import (
+    mapped_is_invalid,
+    printed,
+    resolved,
+    resolved_now,
+    sockaddr,
+    wildcard,
+)
 from tunstack.socket.descriptors import next_descriptor
 from tunstack.socket.notices import Notices
 from tunstack.socket.options import get_option, set_option
-from tunstack.socket.state import SocketState, os_error
+from tunstack.socket.state import SocketState
 from tunstack.socket.stdlib import StdlibSocket
 from tunstack.socket.surface import Surface
 from tunstack.stack.flow import Flow
 from tunstack.tcp.connection.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tunstack.ip.datagram import Address
     from tunstack.socket.addresses import AddressFormat
     from tunstack.socket.endpoint import Endpoint
@@ -81,20 +86,8 @@ class Socket(Surface):
         """Whether our half was shut down."""
         return self._state.shut_down_write
 
-    def fileno(self) -> int:
-        """Return a number that is not a descriptor; -1 after close."""
-        return self._fileno
-
-    def get_inheritable(self) -> bool:
-        """Return False: child processes do not inherit it."""
+    def _check_open(self) -> None:
         self._state.check_open()
-        return False
-
-    def set_inheritable(self, inheritable: bool) -> None:
-        """Do nothing for False; raise OSError (EOPNOTSUPP) for True."""
-        self._state.check_open()
-        if inheritable:
-            raise os_error(errno.EOPNOTSUPP)
 
     # Addresses
 
@@ -140,23 +133,18 @@ class Socket(Surface):
         """Bind without awaiting; looking up a name blocks the event loop."""
         self._state.check_open()
         self._check_unnamed()
-        with self._mapped_is_invalid():
+        with mapped_is_invalid():
             found = resolved_now(address, self._state.family, v6only=self._state.v6only)
         self._bind(*found)
 
     async def _resolved_to_bind(self, address: AddressFormat) -> tuple[Address, int]:
-        with self._mapped_is_invalid():
-            return await resolved(address, self._state.family, v6only=self._state.v6only)
+        with mapped_is_invalid():
+            return await self._resolved(address)
 
-    @contextmanager
-    def _mapped_is_invalid(self) -> Iterator[None]:
-        """As Linux: an IPv4 address is EINVAL to bind, where it is ENETUNREACH to connect to."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno == errno.ENETUNREACH:
-                raise os_error(errno.EINVAL) from None
-            raise
+    async def _resolved(self, address: AddressFormat) -> tuple[Address, int]:
+        state = self._state
+        resolver = state.endpoint.resolver
+        return await resolved(address, state.family, v6only=state.v6only, resolver=resolver)
 
     def _check_unnamed(self) -> None:
         if self._state.bound is not None or self._state.flow is not None:
@@ -230,7 +218,7 @@ class Socket(Surface):
 
     async def _begin(self, address: AddressFormat, *, early: bool) -> Flow:
         self._state.check_open()
-        remote, port = await resolved(address, self._state.family, v6only=self._state.v6only)
+        remote, port = await self._resolved(address)
         self._state.check_open()
         if self._state.connecting:
             raise os_error(errno.EALREADY)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from tunstack.ip.errors import os_error
 from tunstack.socket.waiter import Waiter
 from tunstack.stack.profile import PARAMETERS
 from tunstack.tcp.connection.state import CAN_SEND, State
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 
 NO_LOWAT: Final = 0xFFFF_FFFF
 """TCP_NOTSENT_LOWAT, in octets, when it is off."""
-
-
-def os_error(number: int) -> OSError:
-    """Return an OSError with the system's message."""
-    return OSError(number, os.strerror(number))
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""The part of a socket's surface that needs nothing of it but `recv`, `send` and `close`."""
+"""The base of the TCP socket: the calls that come down to `recv` and `send`."""
 
 from __future__ import annotations
 
@@ -6,27 +6,20 @@ import errno
 import socket as stdlib_socket
 from abc import abstractmethod
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from tunstack.socket.host_socket import HostSocket
-from tunstack.socket.state import os_error
+from tunstack.ip.errors import os_error
+from tunstack.socket.host_socket import HostSocket, scatter
 from tunstack.socket.tcp_options import MSG_FASTOPEN
 
 if TYPE_CHECKING:
-    import builtins
     from collections.abc import Iterable
-    from types import TracebackType
-    from typing import Self
 
     from tunstack.socket.addresses import AddressFormat
 
 
 class Surface(HostSocket):
-    """What a TCP socket is, and its calls that do what others do in other words."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Release whatever it holds; idempotent."""
+    """A socket of type SOCK_STREAM and protocol TCP."""
 
     @abstractmethod
     async def _recv(self, size: int, flags: int = 0) -> bytes: ...
@@ -48,25 +41,6 @@ class Surface(HostSocket):
     def proto(self) -> int:
         """IPPROTO_TCP."""
         return stdlib_socket.IPPROTO_TCP
-
-    def detach(self) -> NoReturn:
-        """Raise OSError (EOPNOTSUPP): there is no descriptor to hand out."""
-        raise os_error(errno.EOPNOTSUPP)
-
-    def dup(self) -> NoReturn:
-        """Raise OSError (EOPNOTSUPP): there is no descriptor to duplicate."""
-        raise os_error(errno.EOPNOTSUPP)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: builtins.type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # Receiving and sending
 
@@ -140,9 +114,4 @@ class Surface(HostSocket):
         with ExitStack() as stack:
             views = [stack.enter_context(memoryview(each).cast("B")) for each in buffers]
             data = await self._recv(sum(map(len, views)), flags)
-            given = 0
-            for view in views:
-                piece = data[given : given + len(view)]
-                view[: len(piece)] = piece
-                given += len(piece)
-        return len(data), [], 0, None
+            return scatter(data, views), [], 0, None

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 
+from tunstack.ip.errors import os_error
 from tunstack.socket.notices import Notices
-from tunstack.socket.state import NO_LOWAT, os_error
+from tunstack.socket.state import NO_LOWAT
 from tunstack.tcp.budget import SMALLEST_BUFFER
 
 if TYPE_CHECKING:

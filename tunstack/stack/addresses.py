@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
 from ipaddress import IPv4Interface, IPv6Interface, ip_network
 from typing import TYPE_CHECKING
 
 from tunstack.ip import address as ip_address
+from tunstack.ip.errors import os_error
 from tunstack.ip.family import FAMILIES, IPV4, IPV6, family_of
 from tunstack.ip.prefixes import AddressSet, first_host, no_hosts
 from tunstack.ip.selection import Candidate, common_prefix, select_source
@@ -116,7 +116,7 @@ class Addresses:
             OSError: ENETUNREACH: we have no address of its family.
         """
         if not self._candidates[len(remote)]:
-            raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+            raise os_error(errno.ENETUNREACH)
         return self._select[len(remote)](remote)
 
     def _v4_source(self, remote: Address) -> Address:

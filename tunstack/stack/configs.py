@@ -24,12 +24,12 @@ _OF_FAMILY: Final[dict[int, tuple[tuple[str, str], ...]]] = {
     4: (),
     6: (("ttl", "hop_limit"), ("tos", "traffic_class")),
 }
-"""By version: fields that are another one's value in a connection of that family."""
+"""By IP version: fields of `Config` that take another field's value in that family."""
 _TTL_OF_SIZE: Final = {4: "ttl", 16: "hop_limit"}
 """The field by octets of an address."""
 _DEFAULT_TTL: Final[int] = Config().ttl
 _KEPT: Final = 256
-"""Configurations that are remembered of each family; a host has few."""
+"""Fitted configurations that are cached for each family."""
 
 
 class _Profiled:
@@ -70,7 +70,7 @@ class Configs:
         self._fitted: dict[int, dict[Config, Config]] = {
             family.address_size: {} for family in FAMILIES if family.header > smallest
         }
-        """By octets of an address; :meth:`base` has what the other families want."""
+        """By octets of an address, other than that of :meth:`base`."""
 
     def check(self, family: Family) -> None:
         """Raise ValueError if `family` cannot be used over the link (RFC 8200 section 5)."""
@@ -80,12 +80,12 @@ class Configs:
             )
 
     def base(self, config: Config) -> Config:
-        """Return `config` as a connection of the family with the smallest header has it."""
+        """Return `config` fitted for the family with the smallest header."""
         largest = config.max_payload or (_LARGEST_PACKET if self._offload else 0)
         return self._fit(replace(config, max_payload=largest), FAMILIES[0])
 
     def fitted(self, config: Config, local: Address) -> Config:
-        """Return `config`, which :meth:`base` returned, as a connection from `local` has it."""
+        """Return `config`, which :meth:`base` returned, fitted for a connection from `local`."""
         if self._profiles is not None and (own := self._profiles.get(local)) is not None:
             return self._profiled(config, own, local)
         known = self._fitted.get(len(local))

@@ -1,25 +1,17 @@
-"""UDP in and out: sockets find their datagrams, and send (RFC 768, RFC 1122 section 4.1)."""
+"""UDP in and out: demultiplexing, ICMP errors, sending (RFC 768, RFC 1122 section 4.1)."""
 
 from __future__ import annotations
 
 import errno
-import os
 from typing import TYPE_CHECKING, Final
 
 from tunstack.ip import address as ip_address
 from tunstack.ip.datagram import UDP, Datagram
-from tunstack.ip.family import family_of
+from tunstack.ip.errors import os_error
 from tunstack.ip.icmp_rules import RULES
 from tunstack.stack.udp_ports import UdpPorts
-from tunstack.udp.sock import (
-    PMTUDISC_DO,
-    PMTUDISC_DONT,
-    PMTUDISC_OMIT,
-    PMTUDISC_PROBE,
-    PMTUDISC_WANT,
-    QueuedError,
-    UdpSock,
-)
+from tunstack.stack.udp_route import HEADER, SET_DF, LargePacket, Route
+from tunstack.udp.sock import PMTUDISC_DONT, QueuedError, UdpSock
 from tunstack.wire import Discard, Reason, decode_udp, encode_udp
 from tunstack.wire.fast import datagram as lean
 
@@ -34,132 +26,16 @@ if TYPE_CHECKING:
     from tunstack.udp.receive_queue import Received
 
 COUNTERS: Final[tuple[str, ...]] = ("udp_received", "udp_sent", "udp_errors")
-"""Names in the statistics: datagrams to sockets, from them, and ICMP errors told to them."""
+"""Counters: datagrams delivered to sockets, sent by them, ICMP errors reported to them."""
 
 MOST_SEGMENTS: Final = 128
 """Datagrams that one call may send (UDP_SEGMENT): Linux's UDP_MAX_SEGMENTS."""
-_MOST_IN_LARGE: Final = 64
-"""Datagrams that a link cuts a packet into (USO): the limit of Linux before 6.9."""
-_LARGEST: Final[dict[int, int]] = {20: 0xFFFF - 20, 40: 0xFFFF}
-"""Octets behind an IP header, by octets of that: IPv4's length counts the header."""
-_UDP_HEADER: Final = 8
 _SMALL: Final = 2048
 """Octets of data up to which a copy behind the headers costs less than a second buffer."""
-_SET_DF: Final[frozenset[int]] = frozenset({PMTUDISC_WANT, PMTUDISC_DO, PMTUDISC_PROBE})
-_MAY_FRAGMENT: Final[frozenset[int]] = frozenset({PMTUDISC_DONT, PMTUDISC_WANT, PMTUDISC_OMIT})
-_KNOWS_PATH: Final[frozenset[int]] = frozenset({PMTUDISC_DONT, PMTUDISC_WANT, PMTUDISC_DO})
-
-
-class Route:
-    """A destination of a socket, with its headers prepared.
-
-    Attributes:
-        local: Our address.
-        remote: The destination's.
-        port: Its port.
-        template: The headers.
-        overhead: Octets of the headers.
-        most: Octets of data of the longest datagram.
-        flow_label: The flow label of IPv6.
-        loops: Whether it is an address of ours.
-        sets_df: Whether DF is set; without it a datagram has an identification.
-        may_fragment: Whether what is longer than the MTU is fragmented.
-        knows_path: Whether that is the path's MTU, and not the link's.
-        ttl: Time to live.
-        tos: The DSCP and ECN octet.
-    """
-
-    __slots__ = (
-        "flow_label",
-        "knows_path",
-        "local",
-        "loops",
-        "may_fragment",
-        "most",
-        "overhead",
-        "port",
-        "remote",
-        "sets_df",
-        "template",
-        "tos",
-        "ttl",
-    )
-
-    def __init__(
-        self,
-        local: Address,
-        remote: Address,
-        port: int,
-        template: lean.Template,
-        *,
-        discovery: int,
-        loops: bool,
-        ttl: int,
-        tos: int,
-        flow_label: int,
-    ) -> None:
-        self.sets_df = discovery in _SET_DF
-        self.may_fragment = discovery in _MAY_FRAGMENT
-        self.knows_path = discovery in _KNOWS_PATH
-        self.flow_label = flow_label
-        self.local = local
-        self.remote = remote
-        self.port = port
-        self.template = template
-        header = family_of(remote).header
-        self.overhead = header + _UDP_HEADER
-        self.most = _LARGEST[header] - _UDP_HEADER
-        self.loops = loops
-        self.ttl = ttl
-        self.tos = tos
-
-
-class _Large:
-    """A packet in `Output.packets` that the link cuts into datagrams (USO), while it may grow.
-
-    Attributes:
-        packet: The packet.
-        route: Where it goes.
-        first: The data of the first datagram, from which it is made.
-        gso_size: Octets of data of each, but for the last, which may have fewer.
-        count: How many there are.
-        size: Octets of data.
-    """
-
-    __slots__ = ("count", "first", "gso_size", "packet", "route", "size")
-
-    def __init__(self, packet: list[Buffer], route: Route, first: Buffer) -> None:
-        self.packet = packet
-        self.route = route
-        self.first = first
-        self.gso_size = self.size = len(first)
-        self.count = 1
-
-    def takes(self, route: Route, size: int, last: list[Buffer]) -> bool:
-        """Whether a datagram of `size` octets can be added: nothing was sent after it."""
-        return (
-            self.packet is last
-            and self.route is route
-            and 0 < size <= self.gso_size
-            and self.size == self.count * self.gso_size
-            and self.count < _MOST_IN_LARGE
-            and self.size + size <= route.most
-        )
-
-    def add(self, data: Buffer) -> None:
-        """Add a datagram."""
-        self.count += 1
-        self.size += len(data)
-        headers = self.route.template.large(self.size, self.gso_size)
-        if self.count == 2:
-            self.packet[:] = [headers, self.first, data]
-        else:
-            self.packet[0] = headers
-            self.packet.append(data)
 
 
 class Datagrams:
-    """The UDP of a stack.
+    """The UDP layer of a stack.
 
     Attributes:
         ports: The sockets, by port.
@@ -184,7 +60,7 @@ class Datagrams:
         self._rng = rng
         self._offload = offload
         self._udp_offload = udp_offload
-        self._large: _Large | None = None
+        self._large: LargePacket | None = None
         self._link_mtu = context.configs.mtu
 
     # In
@@ -203,7 +79,7 @@ class Datagrams:
         self._output.observe_in(frame, now, "accepted")
 
     def lean_arrives(self, fields: lean.Fields, frame: Buffer, now: float, *, looped: bool) -> bool:
-        """Process a datagram with a lean header; returns False if no socket is there for it.
+        """Process a datagram that the fast reader has read; returns False if no socket matches.
 
         Raises `Discard` for one that no socket gets.
         """
@@ -259,7 +135,7 @@ class Datagrams:
         return received
 
     def leave_unread(self) -> None:
-        """Count nothing as unread, and nothing more until an application has read again."""
+        """Reset `unread`; sockets count again after their application has read."""
         if self.unread:
             self.unread = 0
             for sock in self._sockets:
@@ -308,7 +184,7 @@ class Datagrams:
     def _queue_error(self, sock: UdpSock, name: bytes, number: int, message: IcmpMessage) -> None:
         size = (len(name) >> 1) - 2
         quoted = message.quoted
-        data = b"" if quoted is None else bytes(quoted.payload[_UDP_HEADER:])
+        data = b"" if quoted is None else bytes(quoted.payload[HEADER:])
         info = message.next_hop_mtu if RULES[size].is_too_big(message) else 0
         sock.errors.append(
             QueuedError(
@@ -331,7 +207,7 @@ class Datagrams:
         self._sockets.add(sock)
 
     def end_all(self, number: int) -> None:
-        """Have every socket raise an error: the link is gone."""
+        """Set the pending error of every socket: the link is gone."""
         for sock in self._sockets:
             sock.error = number
             if sock.changed is not None:
@@ -344,11 +220,11 @@ class Datagrams:
             OSError: EINVAL, it has a port; EADDRNOTAVAIL, EADDRINUSE.
         """
         if sock.port and (local is None or len(local) != 4):  # In Linux's order of each family.
-            raise _error(errno.EINVAL)
+            raise os_error(errno.EINVAL)
         if local is not None and any(local) and local not in self._addresses.local:
-            raise _error(errno.EADDRNOTAVAIL)
+            raise os_error(errno.EADDRNOTAVAIL)
         if sock.port:
-            raise _error(errno.EINVAL)
+            raise os_error(errno.EINVAL)
         self.ports.bind(sock, local, port)
         sock.bound_to = local
         sock.keeps_port = port != 0
@@ -386,16 +262,16 @@ class Datagrams:
             try:
                 self.ports.bind(sock, sock.local, 0)
             except OSError:
-                raise _error(errno.EAGAIN) from None
+                raise os_error(errno.EAGAIN) from None
 
     def _source(self, sock: UdpSock, remote: Address, source: Address | None) -> Address:
         if source is not None and any(source):
             if source not in self._addresses.local or len(source) != len(remote):
-                raise _error(errno.EINVAL)
+                raise os_error(errno.EINVAL)
             return source
         if sock.local is not None and any(sock.local):
             if len(sock.local) != len(remote):
-                raise _error(errno.ENETUNREACH)
+                raise os_error(errno.ENETUNREACH)
             return sock.local
         return self._addresses.source_for(remote)
 
@@ -404,9 +280,9 @@ class Datagrams:
         if ip_address.is_valid_remote(remote, broadcasts):
             return
         if not ip_address.is_broadcast(remote, broadcasts):
-            raise _error(errno.ENETUNREACH)
+            raise os_error(errno.ENETUNREACH)
         if not sock.broadcast:
-            raise _error(errno.EACCES)
+            raise os_error(errno.EACCES)
 
     # Out
 
@@ -437,7 +313,7 @@ class Datagrams:
                 address without SO_BROADCAST), EAGAIN (no port is free).
         """
         if port == 0:
-            raise _error(errno.EINVAL)
+            raise os_error(errno.EINVAL)
         local = self._source(sock, remote, source)
         if not any(remote):
             remote = local
@@ -456,7 +332,7 @@ class Datagrams:
             offload=self._offload,
             ttl=ttl,
             tos=tos,
-            dont_fragment=discovery in _SET_DF,
+            dont_fragment=discovery in SET_DF,
             flow_label=label,
         )
         loops = remote in self._addresses.local
@@ -475,9 +351,9 @@ class Datagrams:
     def send(
         self, sock: UdpSock, route: Route, data: Buffer, now: float, segment_size: int = 0
     ) -> None:
-        """Send a datagram, or with `segment_size` several of so many octets of data each.
+        """Send a datagram, or several of `segment_size` octets of data each (UDP_SEGMENT).
 
-        It is in `Output.packets` then.
+        They are appended to `Output.packets`.
 
         Raises:
             OSError: The pending error; EPIPE after shutdown; EMSGSIZE, it is too long, or must not
@@ -488,9 +364,9 @@ class Datagrams:
             self._send_segments(sock, route, data, segment_size, now)
             return
         if sock.error:
-            raise _error(sock.take_error())
+            raise os_error(sock.take_error())
         if sock.send_shut_down:
-            raise _error(errno.EPIPE)
+            raise os_error(errno.EPIPE)
         if size + route.overhead > self._mtu(route):
             self._send_large(sock, route, data, now)
             return
@@ -509,17 +385,17 @@ class Datagrams:
             self._counters["packets_sent"] += 1
             output.packets.append(packet)
             if self._udp_offload:
-                self._large = _Large(packet, route, data)
+                self._large = LargePacket(packet, route, data)
 
     def _send_segments(
         self, sock: UdpSock, route: Route, data: Buffer, segment_size: int, now: float
     ) -> None:
         if segment_size + route.overhead > self._mtu(route):
-            raise _error(errno.EMSGSIZE)
+            raise os_error(errno.EMSGSIZE)
         if len(data) > segment_size * MOST_SEGMENTS:
-            raise _error(errno.EINVAL)
+            raise os_error(errno.EINVAL)
         if len(data) > route.most:
-            raise _error(errno.EMSGSIZE)
+            raise os_error(errno.EMSGSIZE)
         view = memoryview(data)
         for at in range(0, len(data), segment_size):
             self.send(sock, route, bytes(view[at : at + segment_size]), now)
@@ -527,7 +403,7 @@ class Datagrams:
     def _send_large(self, sock: UdpSock, route: Route, data: Buffer, now: float) -> None:
         """Send a datagram in fragments, if it may be."""
         if len(data) > route.most or not route.may_fragment:
-            raise _error(errno.EMSGSIZE)
+            raise os_error(errno.EMSGSIZE)
         header = encode_udp(route.local, route.remote, sock.port, route.port, data)
         datagram = Datagram(
             route.local,
@@ -543,7 +419,3 @@ class Datagrams:
 
     def _mtu(self, route: Route) -> int:
         return self._mtus.get(route.remote) if route.knows_path else self._link_mtu
-
-
-def _error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))

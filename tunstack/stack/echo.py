@@ -8,11 +8,11 @@ the ICMP message on.
 from __future__ import annotations
 
 import errno
-import os
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from tunstack.ip.address import is_broadcast
+from tunstack.ip.errors import os_error
 from tunstack.ip.family import family_of
 from tunstack.ip.icmp import IcmpMessage, Quote
 from tunstack.ip.icmp_rules import RULES
@@ -32,7 +32,7 @@ RECEIVE_BUFFER: Final = 212_992
 _OVERHEAD: Final = 256
 """Octets of memory of a reply beside its data."""
 _REMEMBERED: Final = 256
-"""The latest requests of a socket about which an error is believed (RFC 5927)."""
+"""The latest requests of a socket for which ICMP errors are accepted (RFC 5927)."""
 _HEADER: Final = 8
 _LONGEST: Final[dict[int, int]] = {4: 0xFFFF - 20, 16: 0xFFFF}
 """Octets of a message, by octets of an address: IPv4's total length counts its header as well."""
@@ -55,7 +55,7 @@ class Reply(NamedTuple):
 
 @final
 class Pinger:
-    """What a ping socket is.
+    """A ping socket below the socket API.
 
     Attributes:
         family: Its family.
@@ -65,12 +65,15 @@ class Pinger:
         replies: What was received.
         held: Octets of memory that the replies take.
         receive_buffer: The most of them.
-        error: What is told once, by the next call.
+        error: The pending error, raised by the next call.
         wants_errors: Whether every ICMP error is told (IP_RECVERR); else only those that Linux
             calls fatal, and only if it is connected.
         reuse: Whether its identifier may be another's, too (SO_REUSEADDR); so it is at first.
         ttl: Of requests; None for the host's.
         tos: Of requests.
+        receive_ttl: Whether the application wants each reply's TTL (IP_RECVTTL).
+        receive_shut_down: Whether SHUT_RD was called.
+        send_shut_down: Whether SHUT_WR was called.
         changed: Called when there is something to receive.
     """
 
@@ -87,17 +90,20 @@ class Pinger:
         self.reuse = True
         self.ttl: int | None = None
         self.tos = 0
+        self.receive_ttl = False
+        self.receive_shut_down = False
+        self.send_shut_down = False
         self.changed = changed
         self.sent: OrderedDict[tuple[Address, int], None] = OrderedDict()
         """Destination and sequence number of the latest requests."""
 
     @property
     def readable(self) -> bool:
-        """Whether there is a reply or an error."""
-        return bool(self.replies) or self.error is not None
+        """Whether receiving would return at once: a reply, an error, or after SHUT_RD."""
+        return bool(self.replies) or self.error is not None or self.receive_shut_down
 
     def take_error(self) -> OSError | None:
-        """Return what there is to tell, and forget it."""
+        """Return and clear the pending error (SO_ERROR); None for none."""
         error, self.error = self.error, None
         return error
 
@@ -107,7 +113,7 @@ class Echoes:
     """All ping sockets of a stack, by identifier."""
 
     def __init__(self, context: Context, paths: Paths, rng: Random) -> None:
-        """Make it, and have `paths` tell it of replies and errors."""
+        """Register with `paths` for echo replies and ICMP errors."""
         self._addresses = context.addresses
         self._configs = context.configs
         self._output = context.output
@@ -124,15 +130,15 @@ class Echoes:
     # Calls of sockets
 
     def bind(self, pinger: Pinger, local: Address | None, identifier: int) -> None:
-        """Take an identifier, any that is free if it is 0.
+        """Bind `pinger` to an address and an identifier; 0 for any that is free.
 
         Raises:
             OSError: EINVAL, it has one; EADDRNOTAVAIL; EADDRINUSE.
         """
         if pinger.identifier:
-            raise _os_error(errno.EINVAL)
+            raise os_error(errno.EINVAL)
         if local is not None and local not in self._addresses.local:
-            raise _os_error(errno.EADDRNOTAVAIL)
+            raise os_error(errno.EADDRNOTAVAIL)
         self._take_identifier(pinger, identifier)
         pinger.local = local
 
@@ -153,22 +159,22 @@ class Echoes:
         """
         rules = RULES[pinger.family.address_size]
         if len(data) > 0xFFFF:
-            raise _os_error(errno.EMSGSIZE)
+            raise os_error(errno.EMSGSIZE)
         if len(data) < _HEADER or data[0] != rules.ECHO_REQUEST or data[1]:
-            raise _os_error(errno.EINVAL)
+            raise os_error(errno.EINVAL)
         if remote is None:
             if pinger.remote is None:
-                raise _os_error(errno.EDESTADDRREQ)
+                raise os_error(errno.EDESTADDRREQ)
             remote = pinger.remote[0]
         error = pinger.take_error()
         if error is not None:
             raise error
         if is_broadcast(remote, self._addresses.broadcasts):
-            raise _os_error(errno.EACCES)
+            raise os_error(errno.EACCES)
         if not pinger.identifier:
             self._take_identifier(pinger, 0)
         if len(data) > _LONGEST[len(remote)]:
-            raise _os_error(errno.EMSGSIZE)
+            raise os_error(errno.EMSGSIZE)
         self._request(pinger, data, remote, now)
         return len(data)
 
@@ -194,7 +200,7 @@ class Echoes:
         self._output.send_datagram(datagram, now, mtu=mtu)
 
     def receive(self, pinger: Pinger, *, peek: bool = False) -> Reply | None:
-        """Take the first reply; None if there is none.
+        """Remove and return the first reply; None if there is none.
 
         Raises:
             OSError: an ICMP error that came; told once.
@@ -228,10 +234,10 @@ class Echoes:
                 if identifier not in self._pingers:
                     break
             else:
-                raise _os_error(errno.EADDRINUSE)
+                raise os_error(errno.EADDRINUSE)
         sharing = self._pingers.setdefault(identifier, [])
         if not all(other.reuse and pinger.reuse for other in sharing):
-            raise _os_error(errno.EADDRINUSE)
+            raise os_error(errno.EADDRINUSE)
         pinger.identifier = identifier
         sharing.append(pinger)
 
@@ -249,7 +255,7 @@ class Echoes:
         return None
 
     def _reply_arrives(self, datagram: Datagram, message: IcmpMessage) -> bool:
-        """Put a reply in the queue of its socket; False if there is none."""
+        """Append a reply to the queue of its socket; returns False if there is none."""
         pinger = self._find(message.identifier, datagram.dst)
         if pinger is None:
             return False
@@ -265,7 +271,7 @@ class Echoes:
     def _error_arrives(
         self, quote: Quote, error: OSError | None, message: IcmpMessage, now: float
     ) -> bool:
-        """Tell the socket whose request is quoted; False if there is none."""
+        """Report an error to the socket whose request it quotes; returns False if there is none."""
         rules = RULES[len(quote.src)]
         octets = quote.octets
         if octets[0] != rules.ECHO_REQUEST or octets[1]:
@@ -282,7 +288,3 @@ class Echoes:
             pinger.error = error
             pinger.changed()
         return True
-
-
-def _os_error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))

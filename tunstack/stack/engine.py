@@ -1,9 +1,8 @@
-"""Input, transmission and timers of a stack.
+"""Input and timers of a stack.
 
 :class:`Engine` is the part of :class:`~tunstack.stack.stack.Stack` that the event loop calls.
-:meth:`Engine.handle_packet` dispatches a packet to its connection; :meth:`Engine.flush` transmits
-for each pending connection; one method, :meth:`Engine._settle`, updates timer, application and
-memory account after any change.
+:meth:`Engine.handle_packet` dispatches a packet to its connection;
+:meth:`~tunstack.stack.transmission.Transmission.flush` transmits for each pending connection.
 """
 
 from __future__ import annotations
@@ -22,12 +21,11 @@ from tunstack.stack.configs import Configs
 from tunstack.stack.context import Context
 from tunstack.stack.datagrams import Datagrams
 from tunstack.stack.echo import Echoes
-from tunstack.stack.flow import FLOW_SIZE, Flow
 from tunstack.stack.limits import Limits
 from tunstack.stack.opening import Opening
 from tunstack.stack.paths import Paths
 from tunstack.stack.reassembly import Reassembly
-from tunstack.stack.timers import TimerQueue
+from tunstack.stack.transmission import DEFER_UNREAD, Transmission
 from tunstack.tcp.config import Config
 from tunstack.tcp.connection import fast_path
 from tunstack.tcp.connection.ecn import CE
@@ -56,6 +54,7 @@ if TYPE_CHECKING:
 
     from tunstack.ip.address import Interface, Network
     from tunstack.ip.datagram import Address, Buffer, Datagram
+    from tunstack.stack.flow import Flow
     from tunstack.stack.observation import Observation
     from tunstack.stack.profile import Profile
 
@@ -69,8 +68,6 @@ _OPTION_FAULTS: Final[dict[int, Callable[[bytes], int | None]]] = {IPV4.address_
 """What finds the wrong octet in options, by octets of an address."""
 _SMALL: Final = 2048
 """Octets of a packet up to which its data is copied, so that the packet itself is freed."""
-_DEFER_UNREAD: Final = 1 << 14
-"""Unread octets from which the next batch waits until the application has read."""
 Handler: TypeAlias = "Callable[[Datagram, Buffer, float], None]"
 """Processes a whole datagram, the packet that completed it, and the time in seconds.
 
@@ -78,32 +75,15 @@ It raises `Discard` for a datagram that is to be dropped.
 """
 
 
-class Engine:
-    """Packets in, packets out, and timers.
+class Engine(Transmission):
+    """Packets in, and timers.
 
     Attributes:
         mtu: The largest packet that the link carries, in octets.
-        limits: The limits of the host.
-        addresses: Our addresses.
         opening: Active and passive OPEN.
         paths: ICMP, and the path MTUs.
         datagrams: UDP.
         echoes: Ping sockets.
-        output: Packets out, and observations of packets in and out.
-        demux: All connections and listeners, by four-tuple.
-        memory: The memory account of each connection.
-        time_waits: Connections in TIME-WAIT without a socket, which `demux` has not.
-        immediate: Whether `Flow.changed` only wakes a task. Then it may
-            be called for each packet of a batch, and a small reply is sent by
-            :meth:`Stack.send`. Otherwise applications run within `changed`, and all is sent by
-            :meth:`flush`.
-        defer_acks: Whether applications run after the next :meth:`flush`. Then it
-            defers ACKs that would advertise a wider window after a read, and partial large
-            segments.
-        deferred: Flows that have much unread data, or
-            something deferred; call :meth:`resume_deferred` after the applications have run.
-        outgoing: Packets for the link, each as the buffers that make it up.
-        counters: Event counters, by name; among them are all `Reason` and `Verdict` values.
     """
 
     def __init__(
@@ -143,7 +123,6 @@ class Engine:
             ValueError: `mtu` is too small for an address among `interfaces`; a network has no
                 address left; none of our addresses is in the prefix of a profile.
         """
-        self.mtu = mtu
         addresses = Addresses(interfaces, excluded)
         for network in profiles or ():
             if not addresses.have(network):
@@ -163,14 +142,8 @@ class Engine:
         )
         for family in context.addresses.families:
             configs.check(family)
-        self.limits = context.limits
-        self.addresses = context.addresses
-        self.counters = context.counters
-        self.demux = context.demux
-        self.output = context.output
-        self.outgoing = context.output.packets
-        self.time_waits = context.time_waits
-        self.memory = context.memory
+        super().__init__(context, predict=predict)
+        self.mtu = mtu
         limit = ErrorRateLimit(context.limits.icmp_errors, secret)
         self._configs = configs
         self.paths = Paths(mtu, context, limit, rng=rng, offload=offload)
@@ -181,9 +154,6 @@ class Engine:
         self.echoes = Echoes(context, self.paths, rng)
         self.opening = Opening(config, secret, context, self.paths)
         self._reassembly = Reassembly(context, self.paths, offload=offload)
-        self.immediate = False
-        self.defer_acks = False
-        self.deferred: list[Flow] = []
         self._offload = offload
         self._decode = decode_frame if offload else decode_datagram
         self._read = lean.read_frame if offload else lean.read_packet
@@ -200,10 +170,7 @@ class Engine:
             lean_syn6.SIZE + start: (read_syn6, IPV6.address_size, 2 * IPV6.address_size),
         }
         """By octets of the packet: the reader, and where the addresses end in the name."""
-        self._predicts = predict
         self._predicted = 0
-        self._timers: TimerQueue[Flow] = TimerQueue()
-        self._pending = context.pending
         self._protocols: dict[tuple[int, int], Handler] = {
             (family.address_size, protocol): handler
             for family in FAMILIES
@@ -253,7 +220,7 @@ class Engine:
         if (
             not self.immediate
             or receiver.ack_now
-            or receiver.buffer.size >= _DEFER_UNREAD
+            or receiver.buffer.size >= DEFER_UNREAD
             or sender.buffer.size != (sender.nxt - sender.una) & MASK
         ):
             self._enqueue(flow)
@@ -388,112 +355,6 @@ class Engine:
         except Discard:
             pass
         self.paths.handle_forwarded_icmp(packet, now)
-
-    # Transmission
-
-    def mark_pending(self, flow: Flow) -> None:
-        """Make the next :meth:`flush` transmit for `flow`, off the fast path."""
-        flow.on_fast_path = False
-        if not flow.pending:
-            flow.pending = True
-            self._pending.append(flow)
-
-    def _enqueue(self, flow: Flow) -> None:
-        """Make the next :meth:`flush` transmit for `flow`; it stays on the fast path."""
-        if not flow.pending:
-            flow.pending = True
-            self._pending.append(flow)
-
-    @property
-    def deferred_unread(self) -> int:
-        """Unread octets of the flows in `deferred`."""
-        return sum([flow.receiver.buffer.size for flow in self.deferred])
-
-    def resume_deferred(self) -> None:
-        """Make the next :meth:`flush` send what was deferred."""
-        while self.deferred:
-            flow = self.deferred.pop()
-            # A flow that has left the fast path has transmitted since.
-            if flow.on_fast_path and (flow.receiver.ack_now or flow.sender.unsent):
-                self._enqueue(flow)
-
-    def flush(self, now: float) -> None:
-        """Transmit for each pending flow: one ACK per connection and batch (MUST-58, MUST-59)."""
-        self._flush(now)
-        if self.memory.budget.full or self.memory.orphans_over:
-            for flow in self.memory.relieve():
-                self.mark_pending(flow)
-            self._flush(now)
-        if self.memory.was_tight and self.memory.easing:
-            for flow in self.memory.ease():
-                self.mark_pending(flow)
-            self._flush(now)
-
-    def _flush(self, now: float) -> None:
-        # One by one: if one raises, the next call continues with the others.
-        while self._pending:
-            flow = self._pending.popleft()
-            flow.pending = False
-            if flow.on_fast_path:
-                assert flow.write is not None
-                if not (self.defer_acks and self._defers(flow)):
-                    fast_path.transmit(flow, now, flow.write)
-                self._settle(flow)
-                continue
-            for segment in flow.transmit(now):
-                self.output.send(flow.four_tuple, segment, now, flow, config=flow.config)
-            if flow.finished:
-                self.demux.remove(flow.four_tuple, flow)
-                self._timers.forget(flow)
-                self._settle(flow, False)
-            elif flow.changed is None and flow.only_waits and self.time_waits.take(flow):
-                self._timers.forget(flow)
-                self.memory.forget(flow)
-            else:
-                self._settle(flow)
-                self._enter_fast_path(flow)
-
-    def _settle(self, flow: Flow, reschedule: bool = True) -> None:
-        """Schedule the timer of `flow`, wake its application, and update its memory account.
-
-        With `reschedule` off, its deadline is no earlier than its entry in the timer queue.
-        On the fast path it has no memory besides its two buffers.
-        """
-        if reschedule:
-            self._timers.schedule(flow)
-        if flow.changed is not None:
-            flow.changed()
-        if not flow.on_fast_path or flow.accounted != (
-            FLOW_SIZE + flow.receiver.buffer.size + flow.sender.buffer.size
-        ):
-            self.memory.account(flow)
-
-    def _enter_fast_path(self, flow: Flow) -> bool:
-        """Put `flow` on the fast path if eligible; a flow to our own address is not."""
-        if flow.loops or not fast_path.is_eligible(flow) or not self._predicts:
-            return False
-        flow.on_fast_path = True
-        if flow.write is None:
-            flow.write = self.output.writer(flow.four_tuple, flow.config, flow.flow_label)
-        return True
-
-    def _defers(self, flow: Flow) -> bool:
-        """Whether to defer the transmission of `flow` until its application has run.
-
-        An ACK while the window is narrow: after a read one ACK advertises a wider window instead of
-        two. A partial large segment: the application may write more.
-        """
-        receiver, sender = flow.receiver, flow.sender
-        unread, unsent = receiver.buffer.size, sender.buffer.size
-        if unsent:
-            unsent -= (sender.nxt - sender.una) & MASK
-        if unsent:
-            defers = unsent < flow.config.max_payload and not receiver.ack_now
-        else:
-            defers = receiver.ack_now and unread * 2 > receiver.size
-        if defers or unread >= _DEFER_UNREAD:
-            self.deferred.append(flow)
-        return defers
 
     # Timers
 

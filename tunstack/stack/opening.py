@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import itertools
-import os
 from typing import TYPE_CHECKING, Final
 
 from tunstack.ip import address as ip_address
 from tunstack.ip.demux import FourTuple
+from tunstack.ip.errors import os_error
 from tunstack.ip.family import FAMILIES, IPV4, IPV6
 from tunstack.stack.admission import Admission
 from tunstack.stack.eviction import Eviction
@@ -228,16 +228,16 @@ class Opening:
         if self.only_listens:
             raise OSError(errno.EOPNOTSUPP, "a worker only listens")
         if not ip_address.is_valid_remote(remote, self._addresses.broadcasts):
-            raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+            raise os_error(errno.ENETUNREACH)
         if remote_port == 0:
-            raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+            raise os_error(errno.ECONNREFUSED)
         if self._eviction.make_place(remote, now, proven=True) is not None:
-            raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+            raise os_error(errno.ENOBUFS)
         if local is None or local in _WILDCARDS:
             local = self._addresses.source_for(remote)
         elif len(local) != len(remote):
             number = _OTHER_FAMILY[len(local)]
-            raise OSError(number, os.strerror(number))
+            raise os_error(number)
         port = local_port or self._demux.ephemeral_port(
             local,
             remote,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from tunstack.ip.errors import os_error
 from tunstack.ip.family import IPV4, family_of
 from tunstack.ip.fragmentation import Identifications, fragmented, headers_of
 from tunstack.stack.observation import Observation, Windows
@@ -150,13 +150,13 @@ class Output:
             most = max(min(mtu, most), family_of(datagram.src).minimum_mtu)
         large = headers_of(datagram) + len(datagram.payload) > most and not vnet[1]
         if large and datagram.dont_fragment:
-            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+            raise os_error(errno.EMSGSIZE)
         self._identifications.identify(datagram, in_fragments=large)
         try:
             packet = encode_datagram(datagram)
             parts = fragmented(_with_checksum(datagram, packet, vnet), most) if large else []
         except ValueError:
-            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE)) from None
+            raise os_error(errno.EMSGSIZE) from None
         if not large:
             if self._offload:
                 packet.insert(0, vnet)

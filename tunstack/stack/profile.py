@@ -1,4 +1,4 @@
-"""What distinguishes the connections of some of a host's addresses: a profile for a prefix."""
+"""Profiles: parameters of connections by local address or prefix."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Profile:
     congestion: str | CongestionFactory | None = None
 
     parameters: dict[str, Any] = field(init=False, repr=False, compare=False)
-    """What differs from the host's, by the names of `Config`."""
+    """Values that differ from the host's, by the names of `Config`."""
 
     def __post_init__(self) -> None:
         given = {name: getattr(self, name) for name in PARAMETERS}
@@ -87,7 +87,7 @@ class Profile:
         object.__setattr__(self, "parameters", parameters)  # The class is frozen.
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle what it was made of, for workers."""
+        """Pickle its arguments, for workers."""
         return partial(Profile, **{name: getattr(self, name) for name in PARAMETERS}), ()
 
     @classmethod
@@ -105,4 +105,4 @@ class Profile:
 
 
 PARAMETERS: Final[frozenset[str]] = frozenset(each.name for each in fields(Profile) if each.init)
-"""The names of what a profile can have."""
+"""The fields of `Config` that a profile can set."""

@@ -20,10 +20,10 @@ Connections are opened in :mod:`tunstack.stack.opening`; ICMP and path MTU disco
 from __future__ import annotations
 
 import errno
-import os
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, final
 
+from tunstack.ip.errors import os_error
 from tunstack.ip.family import FAMILIES
 from tunstack.stack.engine import Engine
 from tunstack.stack.flow import FLOW_SIZE
@@ -151,7 +151,7 @@ class Stack(Engine):
             OSError: EADDRNOTAVAIL, EADDRINUSE.
         """
         if local not in self.addresses.local and local not in _WILDCARDS:
-            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+            raise os_error(errno.EADDRNOTAVAIL)
         return self.demux.bind(local, port, reuse=reuse)
 
     def unbind(self, local: Address | None, port: int, *, reuse: bool) -> None:

@@ -1,4 +1,4 @@
-"""The UDP ports of a host: which sockets share one, and which of them a datagram is for.
+"""UDP ports: sharing (SO_REUSEADDR, SO_REUSEPORT) and demultiplexing.
 
 The rules are Linux's (udp_lib_lport_inuse, udp4_lib_lookup2).
 """
@@ -6,11 +6,11 @@ The rules are Linux's (udp_lib_lport_inuse, udp4_lib_lookup2).
 from __future__ import annotations
 
 import errno
-import os
 from typing import TYPE_CHECKING, Final, TypeVar
 from zlib import crc32
 
 from tunstack.ip.demux import EPHEMERAL_PORTS
+from tunstack.ip.errors import os_error
 
 if TYPE_CHECKING:
     from tunstack.ip.datagram import Address
@@ -82,14 +82,14 @@ class UdpPorts:
         if port == 0:
             port = self._free_port(sock, local)
         elif self._is_refused(sock, local, port):
-            raise _error(errno.EADDRINUSE)
+            raise os_error(errno.EADDRINUSE)
         sock.local, sock.port = local, port
         self._ports.setdefault(port, []).append(sock)
         self._mark(port, 1)
         self._enter(sock)
 
     def connect(self, sock: UdpSock, local: Address, remote: Address, port: int) -> None:
-        """Have `sock`, which has a port, receive from `remote` and `port` alone, at `local`."""
+        """Connect `sock`, which has a port: it receives from `remote` and `port` alone."""
         self._leave(sock)
         sock.local, sock.remote, sock.remote_port = local, remote, port
         self._enter(sock)
@@ -144,7 +144,7 @@ class UdpPorts:
             port = EPHEMERAL_PORTS[(first + number) % count]
             if not self._is_refused(sock, local, port):
                 return port
-        raise _error(errno.EADDRINUSE)
+        raise os_error(errno.EADDRINUSE)
 
     def _mark(self, port: int, taken: int) -> None:
         if port in EPHEMERAL_PORTS:
@@ -171,7 +171,3 @@ def _overlap(one: Address | None, other: Address | None) -> bool:
     if one is None or other is None or one == other:
         return True
     return len(one) == len(other) and not (any(one) and any(other))
-
-
-def _error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))

@@ -1,4 +1,4 @@
-"""UDP (RFC 768), sans-IO: what a socket receives, and what is pending in it.
+"""UDP (RFC 768), sans-IO: the state of a socket and its receive queue.
 
 receive_queue   received datagrams that wait for the application, and their memory (SO_RCVBUF)
 sock            a socket's names, options, pending errors and receive queue (Linux's udp_sock)

@@ -10,7 +10,7 @@ Received: TypeAlias = tuple[bytes, bytes, int, bytes, int, int, int]
 TOS, and `gso_size`: octets of each datagram if its data is that of several (UDP_GRO), else 0."""
 
 OVERHEAD: Final = 832
-"""Octets that a datagram is charged beside its data: the least that Linux charges (truesize).
+"""Octets charged for a datagram besides its data: the least that Linux charges (truesize).
 
 Linux charges the rest of a larger block as well: 1,280 octets for 400 of data, 2,304 for 1,000.
 """

@@ -1,4 +1,4 @@
-"""What a UDP socket is below the socket API: names, options, pending errors, receive queue."""
+"""A UDP socket below the socket API: names, options, pending errors, receive queue."""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ virtio, gso             the virtio-net header, and segmentation offload
 checksum                the Internet checksum (RFC 1071)
 discard                 reasons to drop a packet, and what to tell its source
 dpkt_headers            dpkt's readers of the fixed headers
-fast/                   readers and writers for the most common headers
+fast/                   readers and templates for the most common headers: segments (segment,
+                        segment6), SYNs (syn, syn6), UDP (datagram)
 
 dpkt parses and this package validates, since dpkt checks nothing: no version, no total length, no
 checksum; a data offset beyond the segment just makes `data` shorter, and a header that it cannot

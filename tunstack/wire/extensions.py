@@ -30,7 +30,7 @@ DESTINATION: Final = 60
 EXTENSIONS: Final[frozenset[int]] = frozenset(
     {HOP_BY_HOP, ROUTING, FRAGMENT, NO_NEXT_HEADER, DESTINATION}
 )
-"""Next headers that are no upper-layer protocol. AH and ESP are protocols that nobody knows."""
+"""Next headers that are no upper-layer protocol. AH and ESP are treated as unknown protocols."""
 
 MAXIMUM_HEADERS: Final = 16
 MAXIMUM_OPTIONS: Final = 8
@@ -69,7 +69,7 @@ _UPPER_LAYER_HEADERS: Final[dict[int, int]] = {TCP: 20, UDP: 8, ICMPV6: 8, NO_NE
 
 @dataclass(slots=True)
 class Chain:
-    """Where a chain of extension headers leads.
+    """The end of a chain of extension headers.
 
     Attributes:
         next_header: The upper-layer protocol; of a fragment, what the fragment header names.
@@ -106,7 +106,7 @@ class Wrong(Exception):
 
 
 def skip(view: memoryview, position: int, next_header: int, *, within: bool = False) -> Chain:
-    """Follow a chain without validating it, as far as it is there, of bounded length.
+    """Skip a chain of extension headers without validation; it may be truncated; work is bounded.
 
     Args:
         view: What has the headers.

@@ -1,4 +1,4 @@
-"""Decode packets of both families: what they are, whose they are, and what they say of others.
+"""Decode packets of both families: protocol, conversation, fragment, and what an ICMP error quotes.
 
 Captures have wrong checksums if taken where these are offloaded, and truncated packets if taken
 with a snapshot length. Both are repaired in a copy before `tunstack.wire` decodes it, which would

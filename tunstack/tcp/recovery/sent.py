@@ -1,4 +1,4 @@
-"""A range of sequence numbers that was sent, and what became of it."""
+"""A range of sent sequence numbers and its state: SACKed, lost, retransmitted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Sent:
         return before
 
     def is_like(self, other: Sent) -> bool:
-        """Whether both are in the same state and can be merged; the time of SACKed ones is moot."""
+        """Whether both are in the same state and can be merged; SACKed ones whatever their time."""
         if self.sacked or other.sacked:
             return self.sacked and other.sacked
         return (

@@ -1,0 +1,85 @@
+"""Which resolver a host uses, and how it gets one of its own."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from itertools import islice
+from typing import TYPE_CHECKING, cast
+
+from tunstack.host.loop import Loop
+
+if TYPE_CHECKING:
+    import random
+
+    from tunstack.dns.names import Names
+    from tunstack.link.base import Link
+    from tunstack.resolver.resolver import Resolver
+    from tunstack.socket.endpoint import Endpoint
+    from tunstack.stack.stack import Stack
+
+
+class ResolvingLoop(Loop):
+    """A host's loop, and what looks up names for the host."""
+
+    def __init__(self, link: Link, stack: Stack, rng: random.Random) -> None:
+        super().__init__(link, stack)
+        self._rng = rng
+        self._resolver: Resolver | None = None
+
+    @property
+    def resolver(self) -> Resolver | None:
+        """What looks up names on the host's network; None: trio does, on the machine's."""
+        return self._resolver
+
+    def use_nameservers(
+        self,
+        *nameservers: str,
+        names: Names | None = None,
+        port: int = 53,
+        timeout: float = 1.0,
+        rounds: int = 3,
+    ) -> Resolver:
+        """Look up names by DNS over the host itself, from now on.
+
+        So do `Host.open_tcp_stream`, the host's sockets where they are given a name, and within a
+        block of `Host.socket_factory` that begins afterwards `trio.socket.getaddrinfo` and
+        `trio.open_tcp_stream`.
+
+        Args:
+            nameservers: Their addresses; by default the first address that is not ours of each of
+                our networks, which is the kernel's.
+            names: Names that are known without asking; what is in their zones is asked for nowhere.
+                In a namespace with names, hosts know those already.
+            port: Of the name servers.
+            timeout: Seconds to wait for an answer to the first query; twice as many in each round.
+            rounds: How often each name server is asked.
+
+        Raises:
+            ValueError: what is no address.
+            SetupError: dnspython is not installed.
+        """
+        import tunstack.dns  # noqa: F401 # It says what to install.
+        from tunstack.resolver.resolver import Resolver
+
+        self._resolver = Resolver(
+            cast("Endpoint", self),  # A host is one.
+            nameservers or self._neighbours(),
+            rng=self._rng,
+            names=names,
+            port=port,
+            timeout=timeout,
+            rounds=rounds,
+        )
+        return self._resolver
+
+    def _neighbours(self) -> list[str]:
+        """The first address of each network that is not ours."""
+        own = self.stack.addresses.local
+        found: list[str] = []
+        for interface in self.stack.interfaces:
+            start = int(interface.network.num_addresses > 2)
+            few = [str(each) for each in islice(interface.network, start, 8)]
+            other = next((each for each in few if ip_address(each).packed not in own), None)
+            if other is not None and other not in found:
+                found.append(other)
+        return found
