@@ -20,6 +20,7 @@ from tunstack.cli.connect import REFUSED, RESET, TIMED_OUT, UNREACHABLE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
 pytestmark = pytest.mark.kernel
 
@@ -77,8 +78,13 @@ async def run(
 
 @pytest.mark.parametrize("workers", [[], ["--workers", "2"]], ids=["here", "in workers"])
 async def test_https_is_verified_by_the_authority_that_is_named(
-    namespace: tunstack.Namespace, workers: list[str], require_tool: Callable[[str], str]
+    namespace: tunstack.Namespace,
+    workers: list[str],
+    require_tool: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # SIGKILL, which ends it, leaves the folder.
     async with started(namespace, "serve", "https", *NETWORK, *workers) as (_, line):
         authority = (await line()).removeprefix("authority: ")
         assert await line() == f"https on {OURS}:443"
