@@ -9,12 +9,12 @@ import httpx
 import trio
 
 import tunstack
-from tunstack.apps.https import make_handler
+from tunstack.apps import APPS
 
 
 async def main() -> None:
     with tunstack.Authority() as authority:
-        certified = authority.issue(["198.51.100.1"])
+        handler = APPS["https"].make_handler(authority.issue(["198.51.100.1"]))
         trusting = ssl.create_default_context(cafile=authority.bundle)
         async with (
             tunstack.open_namespace() as ns,
@@ -25,7 +25,7 @@ async def main() -> None:
             await server.bind(("198.51.100.1", 443))
             server.listen()
             listeners = [trio.SocketListener(server)]
-            nursery.start_soon(trio.serve_listeners, make_handler(certified), listeners)
+            nursery.start_soon(trio.serve_listeners, handler, listeners)
             with host.socket_factory():
                 async with httpx.AsyncClient(verify=trusting) as client:
                     response = await client.get("https://198.51.100.1/bytes/1000000")

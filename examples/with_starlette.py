@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 import tunstack
-from tunstack.apps.asgi import Server
+from tunstack.apps import asgi_handler
 
 
 async def hello(request: Request) -> JSONResponse:
@@ -20,7 +20,7 @@ async def hello(request: Request) -> JSONResponse:
 
 
 async def main() -> None:
-    server = Server(Starlette(routes=[Route("/hello", hello)]))
+    application = Starlette(routes=[Route("/hello", hello)])
     with tunstack.Authority() as authority:
         environment = {**os.environ, **authority.environment()}
         async with (
@@ -28,7 +28,7 @@ async def main() -> None:
             ns.open_host("198.51.100.2/24") as host,
             trio.open_nursery() as nursery,
         ):
-            handler = server.handler(authority.issue(["198.51.100.2"]))
+            handler = asgi_handler(application, authority.issue(["198.51.100.2"]))
             await nursery.start(host.serve_tcp, handler, 443)
             curl = ["curl", "-sS", "https://198.51.100.2/hello"]
             result = await ns.run_process(curl, capture_stdout=True, env=environment)

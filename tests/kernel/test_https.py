@@ -64,6 +64,17 @@ def test_curl_verifies_the_name(
     assert "no alternative certificate subject name matches" in capfd.readouterr().err
 
 
+def test_curl_verifies_every_name_that_is_given(
+    require_tool: RequireTool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A name that no host may have is in no certificate, and stands in nobody's way."""
+    names = ["--name", "www.test=198.51.100.2", "--name", "_a._tcp.www.test=198.51.100.2"]
+    curl = f"{require_tool('curl')} -sS -o /dev/null -w '%{{ssl_verify_result}} '"
+    script = f"{curl} https://www.test/; {curl} https://peer.test/; {curl} https://a.peer.test/"
+    assert main(["run", *names, "--", "sh", "-c", script]) == 0
+    assert capfd.readouterr() == ("0 0 0 ", "")
+
+
 def test_without_the_environment_curl_does_not_trust_us(
     require_tool: RequireTool, capfd: pytest.CaptureFixture[str]
 ) -> None:

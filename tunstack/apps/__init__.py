@@ -36,12 +36,11 @@ import trio
 
 if TYPE_CHECKING:
     import ssl
-    from types import ModuleType
 
     from tunstack.deploy.authority import Fault
     from tunstack.dns.names import Names
 
-__all__ = ["APPS", "App", "DatagramHandler", "Handler", "parse_app", "parse_serve"]
+__all__ = ["APPS", "App", "DatagramHandler", "Handler", "asgi_handler", "parse_app", "parse_serve"]
 
 Handler: TypeAlias = Callable[[trio.abc.Stream], Awaitable[None]]
 DatagramHandler: TypeAlias = Callable[[trio.socket.SocketType], Awaitable[None]]
@@ -82,7 +81,7 @@ class App:
         Raises:
             tunstack.SetupError: a package that the app needs is not installed.
         """
-        handler: Handler = load(self.target) if self.target else self._served().handler
+        handler: Handler = load(self.target) if self.target else self._module().handler
         return handler
 
     @property
@@ -90,20 +89,12 @@ class App:
         """What serves its datagrams; None if it has none. Imports the app's module."""
         if self.target:
             return None
-        handler: DatagramHandler | None = getattr(self._served(), "datagram_handler", None)
+        handler: DatagramHandler | None = getattr(self._module(), "datagram_handler", None)
         return handler
-
-    def with_names(self, names: Names) -> App:
-        """Return the app as it serves these names; another than dns as it is."""
-        return replace(self, names=names) if self.name == "dns" else self
-
-    def _served(self) -> Any:
-        module = self._import()
-        return module if self.names is None else module.serving(self.names)
 
     def make_handler(self, context: ssl.SSLContext) -> Handler:
         """Make the handler of one connection of an app over TLS."""
-        handler: Handler = self._import().make_handler(context)
+        handler: Handler = self._module().make_handler(context)
         return handler
 
     def check(self) -> None:
@@ -118,10 +109,15 @@ class App:
         if self.target:
             load(self.target)
         else:
-            self._import()
+            self._module()
 
-    def _import(self) -> ModuleType:
-        return import_module(f"{__name__}.{self.module or self.name}")
+    def with_names(self, names: Names) -> App:
+        """Return the app as it serves these names; another than dns as it is."""
+        return replace(self, names=names) if self.name == "dns" else self
+
+    def _module(self) -> Any:
+        module = import_module(f"{__name__}.{self.module or self.name}")
+        return module if self.names is None else module.serving(self.names)
 
 
 _BAD_HTTPS: Final = (
@@ -148,6 +144,23 @@ APPS: Final[Mapping[str, App]] = MappingProxyType(
         )
     }
 )
+
+
+def asgi_handler(application: Any, context: ssl.SSLContext | None = None) -> Handler:
+    """Return the handler of connections to an ASGI application.
+
+    Its lifespan is not run: :func:`tunstack.apps.serving.open_handlers` does that.
+
+    Args:
+        application: The application.
+        context: For TLS, where ALPN chooses HTTP/1.1 or HTTP/2.
+
+    Raises:
+        tunstack.SetupError: hypercorn is not installed.
+    """
+    server = import_module(f"{__name__}.asgi").Server(application)
+    handler: Handler = server.handler(context)
+    return handler
 
 
 def parse_app(text: str) -> tuple[App, int]:

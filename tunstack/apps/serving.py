@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tunstack.apps import App, load
 
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     Apps = Iterable[tuple[App, int]]
 
 
+_LABEL: Final = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST: Final = re.compile(rf"[0-9a-f]*:[0-9a-f:.]+|(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
+_MOST_NAMES: Final = 1000
+"""OpenSSL takes a chain of 100 KB."""
+
+
 def identities_for(
     apps: Apps, authority: Authority | None, names: Iterable[str]
 ) -> dict[str, Identity]:
@@ -25,11 +32,13 @@ def identities_for(
     Args:
         apps: The apps and their ports.
         authority: Who issues them; None for apps without TLS.
-        names: The names and addresses that they are for.
+        names: The names and addresses that they are for; those that no host may have, as
+            ``_http._tcp.peer.test``, are left out, and so are those above a thousand.
     """
     faults: set[Fault] = {app.certificate for app, _ in apps if app.certificate is not None}
     if authority is None:
         return {}
+    names = [name for name in names if _HOST.fullmatch(name)][:_MOST_NAMES]
     return {fault: authority.identity(names, fault) for fault in sorted(faults)}
 
 

@@ -39,7 +39,7 @@ PORT: Final = 53
 """The name server's."""
 _DEFAULT_APPS: Final = ("http", "https")
 _NAMES: Final = ("peer.test", "*.peer.test")
-"""The names of certificates, beside the addresses."""
+"""The names of certificates, beside the addresses and those that are given."""
 _SETTLE_SECONDS: Final = 0.25
 """Seconds for connections to close after the command has ended."""
 
@@ -121,16 +121,17 @@ def run(
     needed where /dev/net/tun may be opened, and nothing on the machine is changed.
 
     For COMMAND, and for it only, names are looked up at tunstack: peer.test, and all names below
-    it, are tunstack's address. Certificates are for peer.test and tunstack's addresses. Their
-    authority is in the environment too, as SSL_CERT_FILE, CURL_CA_BUNDLE and what else programs
-    read, so that they verify them.
+    it, are tunstack's address.
+
+    Certificates are for these names and tunstack's addresses. Their authority is in the environment
+    too, as SSL_CERT_FILE, CURL_CA_BUNDLE and what else programs read, so that they verify them.
     """
     apps = apps or tuple((APPS[name], APPS[name].port) for name in _DEFAULT_APPS)
+    environment: dict[str, str] = {}
+    identities: dict[str, Identity] = {}
     known = _names(names, zones, faults, apps) if dns else None
     if known is not None:
         apps = tuple((app, port) for app, port in apps if port != PORT)
-    environment: dict[str, str] = {}
-    identities: dict[str, Identity] = {}
     running = False
     check_workers(workers, pcap=pcap, trace=trace, stats=stats)
 
@@ -196,8 +197,9 @@ def run(
                 addresses = default_addresses(mtu, ipv6=ipv6, sysctl=namespace.sysctl)
                 if authority is not None:
                     environment.update(authority.environment())
-                    names = [*_NAMES, *(address.partition("/")[0] for address in addresses)]
-                    identities.update(identities_for(apps, authority, names))
+                    certified = {*_NAMES, *(() if known is None else known.names())}
+                    certified |= {address.partition("/")[0] for address in addresses}
+                    identities.update(identities_for(apps, authority, sorted(certified)))
                 if workers is None:
                     return await in_this_process(namespace, addresses)
                 return await in_workers(workers, namespace, addresses)

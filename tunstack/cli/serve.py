@@ -63,7 +63,7 @@ Examples:
 
 \b
 Apps:
-{chr(10).join(f"  {app.name:<17} {app.port:>4}  {app.summary}" for app in APPS.values())}
+{chr(10).join(f"  {app.name:<17} {app.port:>4} {app.summary}" for app in APPS.values())}
   asgi=module:application     an ASGI application, on 80 and over TLS on 443
   module:function:PORT        a trio handler of your own
 
