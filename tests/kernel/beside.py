@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import trio
 
-from tunstack import Config, Host, memory_pair
+from tunstack import Config, Host, Limits, memory_pair
 from tunstack.ip.datagram import ICMP, TCP, Datagram
 from tunstack.link.netns import open_network_namespace
 from tunstack.tcp.segment import ACK, SYN, Segment
@@ -144,7 +144,12 @@ class Endpoint:
 
 @asynccontextmanager
 async def endpoint(
-    who: Who, *, mtu: int = 1500, config: Config | None = None, **sysctls: str | int
+    who: Who,
+    *,
+    mtu: int = 1500,
+    config: Config | None = None,
+    limits: Limits | None = None,
+    **sysctls: str | int,
 ) -> AsyncIterator[Endpoint]:
     """Whoever is tried, until the end of the block.
 
@@ -152,12 +157,13 @@ async def endpoint(
         who: That is.
         mtu: Of its link.
         config: The host's, if it is ours.
+        limits: The host's as well.
         sysctls: Parameters of ``net.ipv4``, if it is the kernel.
     """
     async with AsyncExitStack() as stack:
         if who == "ours":
             link, far = memory_pair(mtu)
-            host = Host(link, [f"{HERE}/24"], seed=1, config=config)
+            host = Host(link, [f"{HERE}/24"], seed=1, config=config, limits=limits)
             at = Endpoint(far, (await stack.enter_async_context(host)).socket)
         else:
             namespace = await stack.enter_async_context(open_network_namespace())

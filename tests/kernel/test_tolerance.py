@@ -14,7 +14,7 @@ from trio.socket import IPPROTO_TCP, SO_REUSEADDR, SOL_SOCKET, TCP_FASTOPEN
 from tests.ip.ip_options import CASES
 from tests.kernel.beside import BOTH, HERE, HERE_PACKED, THERE, THERE_PACKED, Endpoint, endpoint
 from tests.kernel.sockets import fails, read_to_end
-from tunstack import Config
+from tunstack import Config, Limits
 from tunstack.ip import icmp
 from tunstack.ip.datagram import ICMP, TCP, Datagram
 from tunstack.ip.demux import EPHEMERAL_PORTS
@@ -296,7 +296,7 @@ async def test_no_two_connections_have_one_name(who: Who) -> None:
 
 
 async def test_ip_options_that_are_malformed_are_dropped_and_answered(who: Who) -> None:
-    async with endpoint(who, icmp_ratelimit=0) as at:
+    async with endpoint(who, limits=Limits(icmp_errors=1000), icmp_ratelimit=0) as at:
         for number, case in enumerate(CASES):
             syn = encode_segment(
                 THERE_PACKED, HERE_PACKED, 4000 + number, 80, Segment(1, flags=SYN, wnd=1000)
