@@ -21,7 +21,7 @@ from tunstack.deploy.workers.opening import check_impairments, run_workers
 from tunstack.host.host import Host
 from tunstack.link.netns import open_network_namespace
 from tunstack.link.tun import open_tun
-from tunstack.path.impair import both_ways
+from tunstack.path.by_address import split
 from tunstack.path.impaired import ImpairedLink
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from tunstack.link.netns import NetworkNamespace
     from tunstack.link.plan import AddressLike, PeerLike
     from tunstack.link.tun import TunLink
-    from tunstack.path.impair import Impairments, ImpairmentsLike
+    from tunstack.path.by_address import ByNetwork, Ways
+    from tunstack.path.impair import ImpairmentsLike
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
     from tunstack.stack.profile import Profile
@@ -58,7 +59,7 @@ async def open_host(
     profiles: Mapping[str, Profile] | None = None,
     congestion: str | CongestionFactory | None = None,
     limits: Limits | None = None,
-    impair: ImpairmentsLike = None,
+    impair: ImpairmentsLike | Mapping[str, ImpairmentsLike] = None,
     offload: bool = True,
 ) -> AsyncIterator[Host]:
     """Run a host on a TUN device in the current network namespace.
@@ -84,7 +85,9 @@ async def open_host(
         limits: The limits of all connections together.
         impair: The path's impairments: a text such as ``"loss=1%,delay=20ms"`` or `Impairments` for
             both directions, or a pair of `Impairments`, for packets sent and packets received.
-            :mod:`tunstack.path.impair` has the whole syntax.
+            :mod:`tunstack.path.impair` has the whole syntax. Or a mapping of these by address or
+            prefix of the host: ``{"198.51.100.16/28": "loss=10%"}``; the longest prefix counts, and
+            other addresses have a perfect path.
         offload: Whether to enable TSO and checksum offload on the device, which saves most of the
             work; kernels without it send and receive packets of the MTU.
 
@@ -93,11 +96,11 @@ async def open_host(
         ValueError: `impair` is invalid; a profile of a prefix in which the host has no address.
     """
     await trio.lowlevel.checkpoint()
-    ways = both_ways(impair)
+    path = split(impair)
     addresses = addresses or default_addresses(mtu, sysctl=read_sysctl, name=name)
     tun = open_tun(*addresses, name=name, peer=peer, mtu=mtu, offload=offload)
     async with _host_on(
-        tun, addresses, ways, seed, tap, config, profiles, congestion, limits
+        tun, addresses, path, seed, tap, config, profiles, congestion, limits
     ) as host:
         yield host
 
@@ -105,7 +108,7 @@ async def open_host(
 def _host_on(
     tun: TunLink,
     addresses: Iterable[AddressLike],
-    ways: tuple[Impairments, Impairments],
+    path: tuple[Ways, ByNetwork],
     seed: int | None,
     tap: Callable[[Observation], None] | None,
     config: Config | None,
@@ -115,7 +118,7 @@ def _host_on(
 ) -> Host:
     """Create the host on a device, in whichever namespace that is."""
     return Host(
-        impaired_link(tun, ways, seed),
+        impaired_link(tun, path[0], seed, path[1]),
         addresses,
         seed=seed,
         tap=tap,
@@ -127,13 +130,15 @@ def _host_on(
     )
 
 
-def impaired_link(link: Link, ways: tuple[Impairments, Impairments], seed: int | None) -> Link:
+def impaired_link(
+    link: Link, ways: Ways, seed: int | None, networks: ByNetwork | None = None
+) -> Link:
     """Wrap the link in an `ImpairedLink` if there are impairments."""
-    if not any(ways):
+    if not any(ways) and not networks:
         return link
     # A generator of its own: losses must not depend on how often the host uses its own.
     rng = None if seed is None else random.Random(f"path {seed}")
-    return ImpairedLink(link, *ways, rng=rng)
+    return ImpairedLink(link, *ways, rng=rng, networks=networks)
 
 
 @asynccontextmanager
@@ -247,18 +252,18 @@ class Namespace:
         profiles: Mapping[str, Profile] | None = None,
         congestion: str | CongestionFactory | None = None,
         limits: Limits | None = None,
-        impair: ImpairmentsLike = None,
+        impair: ImpairmentsLike | Mapping[str, ImpairmentsLike] = None,
         offload: bool = True,
     ) -> AsyncIterator[Host]:
         """Run a host on a TUN device in the namespace; arguments as of :func:`open_host`."""
-        ways = both_ways(impair)
+        path = split(impair)
         addresses = addresses or default_addresses(mtu, sysctl=self.sysctl, name=name)
         tun = await self.network.open_tun(
             *addresses, name=name, peer=peer, mtu=mtu, offload=offload
         )
         self._add_host()
         async with _host_on(
-            tun, addresses, ways, seed, tap, config, profiles, congestion, limits
+            tun, addresses, path, seed, tap, config, profiles, congestion, limits
         ) as host:
             if self.names is None:
                 yield host

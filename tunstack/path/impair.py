@@ -239,6 +239,11 @@ class PacketPath:
         return len(self._heap)
 
     @property
+    def counts(self) -> dict[str, int]:
+        """What happened to packets; see `Impairer`."""
+        return dict(self.impairer.counts)
+
+    @property
     def next_arrival(self) -> float:
         """The time of the next arrival, in seconds; infinite when no packet is in flight."""
         return self._heap[0][0] if self._heap else math.inf

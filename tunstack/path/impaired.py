@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, final
 
 import trio
 
+from tunstack.path.by_address import AddressedPath
 from tunstack.path.impair import Impairments, PacketPath
 from tunstack.wire import gso
 from tunstack.wire.virtio import NO_OFFLOAD
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tunstack.link.base import Buffer, Link
+    from tunstack.path.by_address import ByNetwork
 
 _RETRY_DELAY: Final = 0.001
 """Seconds until a packet is sent again that the link beneath could not accept."""
@@ -51,6 +53,8 @@ class ImpairedLink:
         outgoing: Impairments of packets that are sent.
         incoming: Impairments of packets that are received.
         rng: The only source of randomness; unpredictable if None.
+        networks: Impairments of packets from and to addresses in these networks, in place of the
+            others; the longest prefix counts.
 
     Attributes:
         name: The link's.
@@ -64,14 +68,20 @@ class ImpairedLink:
         outgoing: Impairments | None = None,
         incoming: Impairments | None = None,
         rng: random.Random | None = None,
+        networks: ByNetwork | None = None,
     ) -> None:
         rng = rng or random.Random()
         self.name = link.name
         self.mtu = link.mtu
         self.offload = link.offload
         self._link = link
-        self._out = PacketPath(outgoing or Impairments(), random.Random(rng.random()))
-        self._in = PacketPath(incoming or Impairments(), random.Random(rng.random()))
+        ways = outgoing or Impairments(), incoming or Impairments()
+        self._out, self._in = (
+            AddressedPath(each, networks, way, random.Random(rng.random()))
+            if networks
+            else PacketPath(each, random.Random(rng.random()))
+            for way, each in enumerate(ways)
+        )
         self._wait_scope = trio.CancelScope()
         self._retry_at = float("-inf")
         self._slack: float | None = None
@@ -85,7 +95,7 @@ class ImpairedLink:
         return {
             f"{way}_{what}": count
             for way, path in ways.items()
-            for what, count in path.impairer.counts.items()
+            for what, count in path.counts.items()
         }
 
     def send(self, packet: Sequence[Buffer]) -> bool:
@@ -168,7 +178,7 @@ class ImpairedLink:
         except OSError as error:
             self._error = self._error or error
 
-    def _put(self, path: PacketPath, frame: Buffer, now: float) -> None:
+    def _put(self, path: PacketPath | AddressedPath, frame: Buffer, now: float) -> None:
         for packet in gso.packets(frame) if self.offload else (frame,):
             path.put(packet, now)
 
