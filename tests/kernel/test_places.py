@@ -86,7 +86,7 @@ def test_curl_of_a_user_without_privileges(require_tool: Callable[[str], str]) -
     require_tool("curl")
     printed = run_as_nobody("""
         import os, trio, tunstack
-        from tunstack.apps import http
+        from tunstack.apps import http, pages
 
         async def main():
             async with tunstack.open_namespace() as ns, ns.open_host() as host:
@@ -94,7 +94,7 @@ def test_curl_of_a_user_without_privileges(require_tool: Callable[[str], str]) -
                     await nursery.start(host.serve_tcp, http.handler, 80)
                     url = "http://198.51.100.2/bytes/1000000"
                     done = await ns.run_process(["curl", "-sS", url], capture_stdout=True)
-                    print(done.stdout == b"".join(http.pattern(1_000_000)))
+                    print(done.stdout == b"".join(pages.pattern(1_000_000)))
                     nursery.cancel_scope.cancel()
 
         assert os.geteuid() != 0
