@@ -1,4 +1,4 @@
-"""httpx asks a server of the kernel's over TLS, and verifies its certificate.
+"""httpx asks a server of the kernel's by name over TLS, and verifies its certificate.
 
 python examples/https_client.py
 """
@@ -14,7 +14,7 @@ from tunstack.apps import APPS
 
 async def main() -> None:
     with tunstack.Authority() as authority:
-        handler = APPS["https"].make_handler(authority.issue(["198.51.100.1"]))
+        handler = APPS["https"].make_handler(authority.issue(["kernel.test"]))
         trusting = ssl.create_default_context(cafile=authority.bundle)
         async with (
             tunstack.open_namespace() as ns,
@@ -24,11 +24,15 @@ async def main() -> None:
             server = ns.socket()
             await server.bind(("198.51.100.1", 443))
             server.listen()
-            listeners = [trio.SocketListener(server)]
-            nursery.start_soon(trio.serve_listeners, handler, listeners)
+            nursery.start_soon(trio.serve_listeners, handler, [trio.SocketListener(server)])
+            udp = ns.socket(type=trio.socket.SOCK_DGRAM)
+            await udp.bind(("198.51.100.1", 53))
+            dns = tunstack.DnsServer(tunstack.Names({"kernel.test": "198.51.100.1"}))
+            nursery.start_soon(dns.datagram_handler, udp)
+            host.use_nameservers("198.51.100.1")
             with host.socket_factory():
                 async with httpx.AsyncClient(verify=trusting) as client:
-                    response = await client.get("https://198.51.100.1/bytes/1000000")
+                    response = await client.get("https://kernel.test/bytes/1000000")
             print(f"{response.status_code}: {len(response.content):,} bytes, verified")
             nursery.cancel_scope.cancel()
 
