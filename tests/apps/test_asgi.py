@@ -87,6 +87,20 @@ async def test_http2_is_served_to_those_who_know() -> None:
     assert body == b"http 2"
 
 
+async def test_the_last_data_frame_ends_the_response() -> None:
+    """A client that has closed after the last octet would answer another frame with a RST."""
+    async with http2_client(Server(application)) as client:
+        await client.send_all(request(1))
+        data = []
+        async for each in Frames(client):
+            if each.stream == 1 and each.kind == http2.DATA:
+                data.append((bytes(each.payload), each.flags & END_STREAM))
+                if each.flags & END_STREAM:
+                    break
+        await client.send_eof()
+    assert data == [(b"fine", END_STREAM)]
+
+
 async def test_http1_is_upgraded_to_http2() -> None:
     async with served(Server(application).handler()) as client:
         await client.send_all(

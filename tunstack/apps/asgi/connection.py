@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 import trio
 from h2.settings import SettingCodes, Settings
 from hypercorn.events import Closed, RawData, Updated
-from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.typing import ConnectionState
 
 from tunstack.apps.asgi.buffers import Buffers
 from tunstack.apps.asgi.frames import Flood, FrameCredit
+from tunstack.apps.asgi.http2 import Http2
 from tunstack.apps.asgi.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tunstack.apps.asgi.shared import Shared
     from tunstack.apps.asgi.tasks import Send
 
-_Protocol = TypeVar("_Protocol", H11Protocol, H2Protocol)
+_Protocol = TypeVar("_Protocol", H11Protocol, Http2)
 
 logger = logging.getLogger("tunstack")
 
@@ -77,7 +77,7 @@ class Connection:
         self._idle.set()
         self._credit: FrameCredit | None = None
         self._http2 = alpn == "h2"
-        self._protocol: H11Protocol | H2Protocol
+        self._protocol: H11Protocol | Http2
 
     async def run(self) -> None:
         """Serve requests until either side ends the connection."""
@@ -106,8 +106,8 @@ class Connection:
             await self._go_away(flood)
         await self._handle(Closed())
 
-    def _make_http2(self) -> H2Protocol:
-        protocol = self._make(H2Protocol)
+    def _make_http2(self) -> Http2:
+        protocol = self._make(Http2)
         protocol.streams = _Streams()
         protocol.stream_buffers = Buffers()
         settings = protocol.connection.local_settings
@@ -224,7 +224,7 @@ class Connection:
     async def _abandon(self, send: Send) -> None:
         """Reset the stream of a response that does not go on; HTTP/1.1 closes the connection."""
         owner = getattr(send, "__self__", None)
-        if isinstance(owner, HTTPStream) and isinstance(self._protocol, H2Protocol):
+        if isinstance(owner, HTTPStream) and isinstance(self._protocol, Http2):
             with suppress(Exception):  # The peer may have ended it.
                 self._protocol.connection.reset_stream(owner.stream_id, _INTERNAL_ERROR)
                 await self._write(self._protocol.connection.data_to_send())
