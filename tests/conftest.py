@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -22,6 +23,10 @@ pytest_plugins = ["tests.conformance.plugin"]
 # No test is judged by the wall clock: not by hypothesis either.
 settings.register_profile("tunstack", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tunstack")
+
+# A shell's background jobs ignore SIGINT, and so would the programs that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Where Debian keeps some programs, and does not let a plain user look.
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
