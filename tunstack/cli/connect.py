@@ -127,7 +127,6 @@ def connect(
             if udp:
                 await exchange_datagrams(ours, host, port, wait)
                 return 0
-            await destination.find(ours, host)
             stream = await _open(ours, host, port, wait)
             try:
                 async with stream:
@@ -146,6 +145,8 @@ async def _open(ours: tunstack.Host, host: str, port: int, wait: float | None) -
         try:
             return await ours.open_tcp_stream(host, port)
         except OSError as error:
+            if isinstance(error, socket.gaierror) or error.errno == errno.EAFNOSUPPORT:
+                await destination.find(ours, host)  # It says what is wrong.
             status = _STATUS.get(error_number(error) or 0, OTHER)
             raise Failure(f"{host} port {port}: {describe(error)}", status) from None
     raise Failure(f"{host} port {port}: timed out after {wait:g} s", TIMED_OUT)

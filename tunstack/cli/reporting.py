@@ -9,6 +9,7 @@ import trio
 
 from tunstack.cli.counting import CountedStream, describe
 from tunstack.link.plan import parse_place
+from tunstack.socket.addresses import printed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +50,7 @@ class Report:
         for place in map(parse_place, addresses):
             where = f"all of {place}, port {port}"
             if place.address is not None:
-                where = endpoint(str(place.address), port)
+                where = printed((str(place.address), port))
             self.say(f"{app.name} on {where}")
 
     def count(self, received: int, sent: int, *, broken: bool) -> None:
@@ -139,9 +140,4 @@ def _peer_of(stream: trio.SocketStream) -> str:
         address, port = stream.socket.getpeername()[:2]
     except OSError:  # The connection was reset before it was accepted.
         return "(gone)"
-    return endpoint(address, port)
-
-
-def endpoint(address: str, port: int) -> str:
-    """Return ``198.51.100.2:80``, or ``[2001:db8::2]:80`` (RFC 3986 section 3.2.2)."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return printed((address, port))

@@ -14,9 +14,9 @@ from tunstack.cli.files import input_title, read_packets
 from tunstack.cli.ladder import step_from_capture
 from tunstack.cli.ladder.timing import Timings
 from tunstack.cli.parameters import COLOR, INPUT
-from tunstack.cli.reporting import endpoint
 from tunstack.cli.status import USAGE, output_failure, print_error
 from tunstack.cli.terminal import console, report_left_out
+from tunstack.socket.addresses import printed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,8 +122,8 @@ def _to(timing: Timing) -> Text:
     """Whom it was to: by name, with the address below."""
     address, port = timing.server
     if not timing.name:
-        return Text(endpoint(address, port))
-    return Text.assemble(endpoint(timing.name, port), "\n", (address, "dim"))
+        return Text(printed((address, port)))
+    return Text.assemble(printed((timing.name, port)), "\n", (address, "dim"))
 
 
 def _time(seconds: float | None) -> str:

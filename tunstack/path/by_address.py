@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 from tunstack.ip.prefixes import PrefixMap
-from tunstack.path.impair import Impairments, ImpairmentsLike, PacketPath, both_ways
+from tunstack.path.impair import (
+    Impairer,
+    Impairments,
+    ImpairmentsLike,
+    PacketPath,
+    both_ways,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,8 +60,8 @@ def split(
 
 
 @final
-class AddressedPath:
-    """One direction of a path whose impairments are by address; its calls are `PacketPath`'s.
+class AddressedPath(PacketPath):
+    """One direction of a path whose impairments are by address; packets are in flight together.
 
     Args:
         general: The impairments of addresses in none of `networks`.
@@ -66,49 +71,31 @@ class AddressedPath:
         rng: The only source of randomness.
     """
 
+    __slots__ = ("_by_network", "_impairers", "_way")
+
     def __init__(
         self, general: Impairments, networks: ByNetwork, way: int, rng: random.Random
     ) -> None:
-        self._general = PacketPath(general, random.Random(rng.random()))
+        super().__init__(general, random.Random(rng.random()))
         rows = [
-            (network, PacketPath(ways[way], random.Random(rng.random())))
+            (network, Impairer(ways[way], random.Random(rng.random())))
             for network, ways in networks.items()
         ]
-        self._by_network: PrefixMap[PacketPath] = PrefixMap(rows)
-        self._paths = [self._general, *(path for _, path in rows)]
+        self._by_network: PrefixMap[Impairer] = PrefixMap(rows)
+        self._impairers = [self.impairer, *(impairer for _, impairer in rows)]
         self._way = way
-        self._first = self._general
 
     @property
     def counts(self) -> dict[str, int]:
-        """What happened to packets, of all networks together."""
+        """What happened to packets, of all networks together; see `Impairer`."""
         total: Counter[str] = Counter()
-        for path in self._paths:
-            total.update(path.counts)
+        for impairer in self._impairers:
+            total.update(impairer.counts)
         return dict(total)
 
-    @property
-    def next_arrival(self) -> float:
-        """The time of the next arrival, in seconds; infinite when no packet is in flight."""
-        return min([path.next_arrival for path in self._paths], default=math.inf)
-
-    def put(self, packet: Buffer, now: float) -> list[float]:
-        """Put a packet on the path of its address; returns the arrival times of its copies."""
-        return self._path_of(packet).put(packet, now)
-
-    def first(self, now: float) -> Buffer | None:
-        """Return the first packet that has arrived by `now`, without removing it, or None."""
-        self._first = min(self._paths, key=lambda path: path.next_arrival)
-        return self._first.first(now)
-
-    def pop(self) -> None:
-        """Remove the packet that :meth:`first` returned last."""
-        self._first.pop()
-
-    def _path_of(self, packet: Buffer) -> PacketPath:
+    def _impairer_of(self, packet: Buffer) -> Impairer:
+        """Return what impairs the packets of our address; of no IP packet, the general one."""
         where = _ADDRESSES.get(packet[0] >> 4) if len(packet) else None
-        address = b"" if where is None else bytes(packet[where[self._way]])
-        if where is None or len(address) != where[0].stop - where[0].start:
-            return self._general  # No IP packet: it goes by the general path.
-        path = self._by_network.get(address)
-        return self._general if path is None else path  # An empty path is false.
+        if where is None or len(packet) < where[1].stop:
+            return self.impairer
+        return self._by_network.get(bytes(packet[where[self._way]])) or self.impairer

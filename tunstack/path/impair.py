@@ -216,7 +216,6 @@ class Impairer:
         return self._last_arrival
 
 
-@final
 class PacketPath:
     """One direction of a path, with the packets in flight.
 
@@ -256,11 +255,16 @@ class PacketPath:
         The buffer must not change. A large segment of several `packets` has the `size` that all of
         them have on a wire.
         """
-        arrivals = self.impairer.admit(now, len(packet) if size is None else size, packets)
+        impairer = self._impairer_of(packet)
+        arrivals = impairer.admit(now, len(packet) if size is None else size, packets)
         for arrival in arrivals:
             self._order += 1
-            heappush(self._heap, (arrival, self._order, self.impairer.corrupt(packet)))
+            heappush(self._heap, (arrival, self._order, impairer.corrupt(packet)))
         return arrivals
+
+    def _impairer_of(self, packet: Buffer) -> Impairer:
+        """Return what impairs a packet: the same for all, but in derived classes."""
+        return self.impairer
 
     def first(self, now: float) -> Buffer | None:
         """Return the first packet that has arrived by `now`, without removing it, or None."""

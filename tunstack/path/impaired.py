@@ -178,7 +178,7 @@ class ImpairedLink:
         except OSError as error:
             self._error = self._error or error
 
-    def _put(self, path: PacketPath | AddressedPath, frame: Buffer, now: float) -> None:
+    def _put(self, path: PacketPath, frame: Buffer, now: float) -> None:
         for packet in gso.packets(frame) if self.offload else (frame,):
             path.put(packet, now)
 

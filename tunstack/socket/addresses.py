@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
-from tunstack.ip.address import text
+from tunstack.ip.address import text, unmapped
 from tunstack.ip.errors import os_error
+from tunstack.ip.family import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,12 +35,10 @@ AddressFormat: TypeAlias = Any
 
 _AF_INET: Final = stdlib_socket.AF_INET
 _AF_INET6: Final = stdlib_socket.AF_INET6
-_MAPPED: Final[bytes] = bytes(10) + b"\xff\xff"
-"""What precedes an IPv4 address in a mapped one."""
 _SCOPE_ID: Final = 1
 """The index of the host's one interface."""
 _FLOW_LABELS: Final = 1 << 20
-_WILDCARD: Final[dict[int, Address]] = {_AF_INET: bytes(4), _AF_INET6: bytes(16)}
+_WILDCARD: Final[dict[int, Address]] = {each.number: each.wildcard for each in FAMILIES}
 
 
 def wildcard(family: int) -> Address:
@@ -157,8 +156,7 @@ def _packed(host: str) -> Address:
     """Return the packed bytes of an address, without its zone; of a mapped one those of IPv4."""
     if ":" not in host:
         return IPv4Address(host).packed
-    packed = IPv6Address(host.partition("%")[0]).packed
-    return packed[12:] if packed.startswith(_MAPPED) else packed
+    return unmapped(IPv6Address(host.partition("%")[0]).packed)
 
 
 def sockaddr(address: Address, port: int, family: int = _AF_INET) -> tuple[Any, ...]:
