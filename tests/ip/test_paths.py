@@ -395,9 +395,7 @@ def test_an_error_about_something_elsewhere_is_passed_on(ends: Ends) -> None:
     """Another process may have the same address, and what the error is about."""
     node, other, told = Node(), Node(), Told()
     other.stack.paths.error_handlers[UNKNOWN] = told
-    node.stack.paths.forward_icmp = lambda packet: other.stack.handle_forwarded_icmp(
-        packet, other.now
-    )
+    node.stack.paths.forward = lambda packet: other.stack.handle_forwarded(packet, other.now)
     node.icmp(ends, unreachable_port(ends, ours(ends)))
     assert [number for _, number in told.errors] == [errno.ECONNREFUSED]
     assert other.statistics == {}

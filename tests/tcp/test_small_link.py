@@ -132,8 +132,8 @@ def test_a_segment_in_fragments_goes_to_the_process_that_has_its_connection() ->
         others[1].handle_packet(NOTHING_OFFLOADED + packet, 0.0)
     plain, framed = handed_on
     assert framed == NOTHING_OFFLOADED + plain
-    others[1].handle_forwarded_icmp(framed, 0.0)
-    bench.stack.handle_forwarded_icmp(plain, 0.0)
+    others[1].handle_forwarded(framed, 0.0)
+    bench.stack.handle_forwarded(plain, 0.0)
     bench.flush()
     assert flow.receive(100) == b"x" * 36
     assert not any(other.outgoing for other in others)

@@ -133,13 +133,13 @@ def test_icmp_error_about_a_flow_that_is_not_here_is_shown_to_who_may_have_it() 
     """Several stacks with one address, of which the network knows nothing."""
     (bench, flow), other = connecting(), StackBench()
     forwarded: list[bytes] = []
-    other.stack.paths.forward_icmp = bench.stack.paths.forward_icmp = forwarded.append
+    other.stack.paths.forward = bench.stack.paths.forward = forwarded.append
     report(other, flow, icmp.DESTINATION_UNREACHABLE, 1)
     assert len(forwarded) == 1
-    other.stack.paths.handle_forwarded_icmp(forwarded[0], 0.0)
-    bench.stack.paths.handle_forwarded_icmp(b"no packet at all", 0.0)
+    other.stack.paths.handle_forwarded(forwarded[0], 0.0)
+    bench.stack.paths.handle_forwarded(b"no packet at all", 0.0)
     assert [*bench.stack.demux.connections] == [flow]
-    bench.stack.paths.handle_forwarded_icmp(forwarded[0], 0.0)
+    bench.stack.paths.handle_forwarded(forwarded[0], 0.0)
     bench.flush()
     assert flow.state is S.CLOSED
     assert [each.stack.statistics()["icmp_unmatched"] for each in (bench, other)] == [0, 1]
@@ -148,7 +148,7 @@ def test_icmp_error_about_a_flow_that_is_not_here_is_shown_to_who_may_have_it() 
 def test_an_icmp_error_about_a_local_flow_is_not_forwarded() -> None:
     bench, flow = connecting()
     forwarded: list[bytes] = []
-    bench.stack.paths.forward_icmp = forwarded.append
+    bench.stack.paths.forward = forwarded.append
     report(bench, flow, icmp.DESTINATION_UNREACHABLE, 1, seq=Tcb(flow).snd_una + 1)
     report(bench, flow, icmp.DESTINATION_UNREACHABLE, 1)
     assert flow.state is S.CLOSED

@@ -56,13 +56,13 @@ async def hand_on(worker: Worker, task_status: trio.TaskStatus[object]) -> None:
     """Hand on a packet for each connection, and tell what is handed on to here."""
 
     async def handler(stream: trio.SocketStream) -> None:
-        assert worker.host.stack.paths.forward_icmp is not None
-        worker.host.stack.paths.forward_icmp(b"packet from %d" % worker.number)
+        assert worker.host.stack.paths.forward is not None
+        worker.host.stack.paths.forward(b"packet from %d" % worker.number)
 
     def take(packet: Buffer, now: float) -> None:
         worker.tell(bytes(packet))
 
-    worker.host.stack.paths.handle_forwarded_icmp = take  # type: ignore[method-assign]
+    worker.host.stack.paths.handle_forwarded = take  # type: ignore[method-assign]
     await worker.host.serve_tcp(handler, PORT, task_status=task_status)
 
 

@@ -11,7 +11,7 @@ import trio
 
 from tunstack.deploy.workers.channel import (
     Channel,
-    ForwardedIcmp,
+    Forwarded,
     Message,
     Query,
     Ready,
@@ -104,11 +104,11 @@ async def test_what_is_offered_is_dropped_where_there_is_no_room(
     left, right = channels
     packets = [bytes([number % 256]) * 1000 for number in range(2000)]
     for packet in packets:
-        left.send_nowait(ForwardedIcmp(packet))
+        left.send_nowait(Forwarded(packet))
     left.send_eof()
     received = []
     while (message := await right.receive()) is not None:
-        assert isinstance(message, ForwardedIcmp)
+        assert isinstance(message, Forwarded)
         received.append(message.packet)
     assert 0 < len(received) < len(packets)
     assert received == packets[: len(received)]

@@ -201,10 +201,10 @@ class Loop(ABC):
         self.stack.defer_acks = False
         return len(packets)
 
-    def handle_forwarded_icmp(self, packet: bytes) -> None:
-        """Process an ICMP error that another process with our addresses received."""
+    def handle_forwarded(self, packet: bytes) -> None:
+        """Process a packet that another process with our addresses received; see the stack."""
         now = trio.current_time()
-        self.stack.handle_forwarded_icmp(packet, now)
+        self.stack.handle_forwarded(packet, now)
         self._flush(now)
 
     # Timers

@@ -339,7 +339,7 @@ class Engine(Transmission):
         self.mark_pending(flow)  # At once, so that its timer is scheduled whatever the verdict.
         return flow
 
-    def handle_forwarded_icmp(self, packet: Buffer, now: float) -> None:
+    def handle_forwarded(self, packet: Buffer, now: float) -> None:
         """Process a packet that another process with our addresses received.
 
         That is an ICMP error, or a segment that came in fragments; others are ignored.
@@ -354,7 +354,7 @@ class Engine(Transmission):
                 return
         except Discard:
             pass
-        self.paths.handle_forwarded_icmp(packet, now)
+        self.paths.handle_forwarded(packet, now)
 
     # Timers
 

@@ -58,8 +58,8 @@ class Paths:
         mtus: The path MTUs that are lower than the link's.
         pmtu_pending: By remote address, the number of flows not yet updated for a changed path
             MTU; while there are any, call :meth:`expire` soon.
-        forward_icmp: Called with an ICMP error about a flow that this stack does not have: another
-            process with the same address may; see :meth:`handle_forwarded_icmp`.
+        forward: Called with an ICMP error about a flow that this stack does not have: another
+            process with the same address may; see :meth:`handle_forwarded`.
         error_handlers: What an ICMP error goes to, by the protocol of the datagram that it quotes.
         echo_reply_arrives: What an echo reply goes to.
         limit: The rate limit of ICMP errors, by peer.
@@ -70,7 +70,7 @@ class Paths:
     ) -> None:
         """Make it for a link of `mtu`."""
         self.mtus = PathMtus(mtu)
-        self.forward_icmp: Callable[[bytes], None] | None = None
+        self.forward: Callable[[bytes], None] | None = None
         self.error_handlers: dict[int, ErrorHandler] = {TCP: self._tcp_error}
         self.echo_reply_arrives: EchoHandler | None = None
         self.limit = limit
@@ -117,8 +117,8 @@ class Paths:
             self._counters["icmp_ignored"] += 1
         elif not self._tell(message, error, now):
             self._counters["icmp_unmatched"] += 1
-            if self.forward_icmp is not None:
-                self.forward_icmp(bytes(packet))
+            if self.forward is not None:
+                self.forward(bytes(packet))
 
     def _tell(self, message: IcmpMessage, error: OSError, now: float) -> bool:
         """Give an error to what sent the datagram that it quotes; False if that is not here."""
@@ -134,7 +134,7 @@ class Paths:
         if mtu is not None:
             self._lower(remote, mtu, now)
 
-    def handle_forwarded_icmp(self, packet: Buffer, now: float) -> None:
+    def handle_forwarded(self, packet: Buffer, now: float) -> None:
         """Process an ICMP error that another stack with our address received.
 
         It is ignored, and not counted, unless it is about something of this stack.

@@ -65,7 +65,7 @@ class Reassembly:
         self._counters["datagrams_reassembled"] += 1
         whole.trusted, whole.gso_size = False, 0
         datagram = finish(whole)
-        forward = self._paths.forward_icmp
+        forward = self._paths.forward
         if forward is not None:
             # A multi-queue device selects the queue of fragments by their addresses alone.
             packet = encode_datagram(datagram)

@@ -3,7 +3,7 @@
 A host or the simulator drives :class:`Stack`; time and packets are arguments. The order of calls:
 
 1. any number of inputs: :meth:`Stack.handle_packet`, :meth:`Stack.handle_timers`,
-   :meth:`Stack.handle_forwarded_icmp`, and the calls of applications: :meth:`Stack.connect`,
+   :meth:`Stack.handle_forwarded`, and the calls of applications: :meth:`Stack.connect`,
    :meth:`Stack.send`, :meth:`Stack.read`, :meth:`Stack.close` and so on;
 2. :meth:`Stack.flush`, which transmits for each pending flow: one ACK per connection and batch
    (RFC 9293 MUST-58, MUST-59), and one wake-up per application. After a call of an application
@@ -80,16 +80,16 @@ class Stack(Engine):
         """Set what is added to `now` for the time of observations, in seconds."""
         self.output.epoch = epoch
 
-    def share_addresses(self, forward_icmp: Callable[[bytes], None]) -> None:
+    def share_addresses(self, forward: Callable[[bytes], None]) -> None:
         """Accept passive opens only, as another process has the same addresses.
 
         Args:
-            forward_icmp: Called with each ICMP error about a flow that this stack does not have,
+            forward: Called with each ICMP error about a flow that this stack does not have,
                 and with each segment of such a flow that came in fragments; the other process
-                passes it to :meth:`handle_forwarded_icmp`.
+                passes it to :meth:`handle_forwarded`.
         """
         self.opening.only_listens = True
-        self.paths.forward_icmp = forward_icmp
+        self.paths.forward = forward
 
     def connections(self) -> list[TcpInfo]:
         """Return all connections, those in TIME-WAIT included, in order of creation."""

@@ -96,14 +96,14 @@ class Query(NamedTuple):
     method: str
 
 
-class ForwardedIcmp(NamedTuple):
+class Forwarded(NamedTuple):
     """In both directions: an ICMP error about a connection that another worker may have."""
 
     packet: bytes
 
 
 Message: TypeAlias = (
-    Assignment | Ready | Failed | ServiceMessage | Reply | FinalStatistics | Query | ForwardedIcmp
+    Assignment | Ready | Failed | ServiceMessage | Reply | FinalStatistics | Query | Forwarded
 )
 
 

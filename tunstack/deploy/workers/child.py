@@ -17,7 +17,7 @@ from tunstack.deploy.workers.channel import (
     Channel,
     Failed,
     FinalStatistics,
-    ForwardedIcmp,
+    Forwarded,
     Query,
     Ready,
     Reply,
@@ -115,7 +115,7 @@ async def _run_host(
 
     def forward(packet: bytes) -> None:
         if limit.allows(b"", trio.current_time()):  # One limit for all sources.
-            channel.send(ForwardedIcmp(packet))
+            channel.send(Forwarded(packet))
 
     host.stack.share_addresses(forward)
     async with host, trio.open_nursery() as nursery:
@@ -133,8 +133,8 @@ async def _serve_parent(host: Host, channel: Channel) -> None:
         match message:
             case Query(method):
                 channel.send(Reply(getattr(host, method)()))
-            case ForwardedIcmp(packet):
-                host.handle_forwarded_icmp(packet)
+            case Forwarded(packet):
+                host.handle_forwarded(packet)
 
 
 def derived_seed(seed: int | None, number: int) -> int | None:

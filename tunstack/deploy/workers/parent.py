@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import trio
 
-from tunstack.deploy.workers.channel import ForwardedIcmp
+from tunstack.deploy.workers.channel import Forwarded
 from tunstack.deploy.workers.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -119,14 +119,14 @@ async def supervised(
     """
     supervisors: list[Supervisor] = []
 
-    def forward_icmp(origin: Supervisor, packet: bytes) -> None:
+    def forward(origin: Supervisor, packet: bytes) -> None:
         for each in supervisors:
             if each is not origin:
-                each.send_nowait(ForwardedIcmp(packet))
+                each.send_nowait(Forwarded(packet))
 
     for number, descriptor in enumerate(queues.descriptors):
         own = replace(assignment, number=number, descriptor=descriptor)
-        supervisors.append(Supervisor(own, on_message, forward_icmp))
+        supervisors.append(Supervisor(own, on_message, forward))
     # The nursery is internal: callers get the error itself, not an exception group.
     failure: Exception | None = None
     try:

@@ -21,7 +21,7 @@ from tunstack.deploy.workers.channel import (
     Channel,
     Failed,
     FinalStatistics,
-    ForwardedIcmp,
+    Forwarded,
     Query,
     Ready,
     Reply,
@@ -51,12 +51,12 @@ class Supervisor:
         self,
         assignment: Assignment,
         on_message: Callable[[int, Any], None] | None,
-        forward_icmp: Callable[[Supervisor, bytes], None],
+        forward: Callable[[Supervisor, bytes], None],
     ) -> None:
         self.number = assignment.number
         self._assignment = assignment
         self._on_message = on_message
-        self._forward_icmp = forward_icmp
+        self._forward = forward
         self._backoff = Backoff()
         self._process: trio.Process | None = None
         self._channel: Channel | None = None
@@ -169,8 +169,8 @@ class Supervisor:
                     query.answered.set()
                 case FinalStatistics(statistics):
                     self._counts = statistics
-                case ForwardedIcmp(packet):
-                    self._forward_icmp(self, packet)
+                case Forwarded(packet):
+                    self._forward(self, packet)
 
     async def _stop(self, process: trio.Process, channel: Channel) -> None:
         """Let the process exit; kill it after a timeout."""
