@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -262,3 +263,24 @@ def test_a_circle_of_imports_is_found(
     found = circles(import_graph(tmp_path)) - circles(import_graph(ROOT))
     assert len(found) == 1
     assert circle <= next(iter(found))
+
+
+COMMANDS = {
+    *("bench", "bench_loss", "bridge", "connect", "demo", "ping"),
+    *("plot", "run", "serve", "stats", "trace"),
+}
+"""Modules of the command line, one a command: `tunstack --help` lists them."""
+
+
+@pytest.mark.parametrize(
+    "package",
+    sorted(file.parent for file in (ROOT / "tunstack").rglob("__init__.py")),
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_the_docstring_of_a_package_names_its_modules(package: Path) -> None:
+    """A stranger finds the file that holds a rule by reading it."""
+    modules = {each.stem for each in package.glob("*.py") if not each.stem.startswith("_")}
+    if package == ROOT / "tunstack" / "cli":
+        modules -= COMMANDS
+    docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
+    assert {each for each in modules if not re.search(rf"\b{each}\b", docstring)} == set()

@@ -19,7 +19,8 @@ All handlers
 Apps over TLS are modules with a ``make_handler(context)`` instead, for a server's `ssl.SSLContext`.
 An ASGI application and a handler of the user's own are apps too: :func:`parse_serve` makes them of
 ``asgi=module:attribute`` and ``module:function:PORT``. :mod:`tunstack.apps.serving` makes the
-handlers of several apps, whatever they are.
+handlers of several apps, whatever they are. `pages` is what http and https serve, `tls` the
+server's end of TLS; https_stalled, https_damaged and https_unclosed misbehave, for testers.
 """
 
 from __future__ import annotations

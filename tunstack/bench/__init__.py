@@ -27,6 +27,7 @@ across impaired paths.
     server      the measured program          profiling    profiles of the server
     generators  wrk, ab, iperf3               sampling     the sampling profiler
     load        our own clients               iperf        iperf3's protocol, the server's side
+    tls         the services over TLS         ports        the services' ports
 """
 
 from __future__ import annotations

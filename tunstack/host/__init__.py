@@ -1,8 +1,11 @@
 """A stack on a link, under trio: here the clock and the event loop begin.
 
-host      what programs use: sockets, listeners, servers, statistics
-loop      packets in batches from the link, packets out to it, timers, wake-ups
-places    the addresses of a host, and the prefixes of its profiles, as they are given
-polling   how often to read an idle device before sleeping
-turns     whether ACKs and replies may be deferred until the applications have had a turn
+host            what programs use: sockets, listeners, servers, statistics
+loop            packets in batches from the link, packets out to it, timers, wake-ups
+places          the addresses of a host, and the prefixes of its profiles, as they are given
+opening         sockets that are bound or connected when they are returned
+happy_eyeballs  connecting to one of several addresses (RFC 8305)
+resolving       which resolver a host uses
+polling         how often to read an idle device before sleeping
+turns           whether ACKs and replies may be deferred until the applications have had a turn
 """

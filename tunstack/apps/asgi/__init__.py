@@ -8,7 +8,9 @@
 
 :mod:`~tunstack.apps.asgi.shared` is what the connections share,
 :mod:`~tunstack.apps.asgi.connection` one of them, :mod:`~tunstack.apps.asgi.tasks` its requests,
-:mod:`~tunstack.apps.asgi.frames` what its HTTP/2 frames may cost;
+:mod:`~tunstack.apps.asgi.frames` what its HTTP/2 frames may cost,
+:mod:`~tunstack.apps.asgi.buffers` what its streams have left to send, and
+:mod:`~tunstack.apps.asgi.http2` how a response ends in HTTP/2;
 :mod:`~tunstack.apps.asgi.lifespan` starts an application up and shuts it down. hypercorn's classes
 for the protocols are used, and not its worker, which makes sockets of the kernel's.
 

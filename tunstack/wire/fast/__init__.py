@@ -4,4 +4,5 @@ segment    a segment with timestamps and no other option, in IPv4: reader and he
 syn        the usual SYN, in IPv4: reader
 segment6   as segment, in IPv6
 syn6       as syn, in IPv6
+datagram   a UDP datagram, of both families: reader and header templates
 """
