@@ -106,8 +106,28 @@ async def test_it_waits_for_teardowns_under_way() -> None:
                 await trio.sleep(0.1)
                 peer.send()
 
-        assert trio.current_time() == pytest.approx(0.2, abs=0.01)
+        assert trio.current_time() == pytest.approx(0.25, abs=0.01)
     assert [segment.flags & RST for segment in peer.segments()] == [RST]
+
+
+async def test_it_waits_briefly_for_the_fin_of_a_peer_that_acknowledged_ours() -> None:
+    """A client that has just ended is no reason for a RST, though its FIN has yet to arrive."""
+    async with trio.open_nursery() as nursery:
+        async with host_and_peer() as (host, peer):
+            listener = await listening(host)
+            await peer.connect()
+            server, _ = await listener.accept()
+            server.close()
+            assert (await peer.segment()).flags & FIN
+            peer.send()
+
+            @nursery.start_soon
+            async def close_late() -> None:
+                await trio.sleep(0.2)
+                peer.send(FIN | ACK)
+
+        assert trio.current_time() == pytest.approx(0.2, abs=0.01)
+    assert [segment.flags for segment in peer.segments()] == [ACK]
 
 
 async def test_it_does_not_wait_for_ever() -> None:

@@ -47,6 +47,8 @@ logger = logging.getLogger("tunstack")
 
 _TEARDOWN: Final = 1.0
 """Seconds, at most, to wait at the end of a host for ACKs of FINs."""
+_PEERS_FIN: Final = 0.25
+"""Seconds, at most, to wait there for a peer that has only acknowledged our FIN to send its own."""
 
 _SOCKET_FLAGS: Final = trio.socket.SOCK_NONBLOCK | trio.socket.SOCK_CLOEXEC
 """Flags of a socket's type; they have no effect."""
@@ -183,11 +185,21 @@ class Host(ResolvingLoop):
                 self._failures.append(error)
 
     async def _await_teardown(self) -> None:
-        """Wait until the FINs of closed connections are acknowledged."""
+        """Wait until the FINs of closed connections are acknowledged, and briefly for the peers'.
+
+        On a busy machine the FIN of a client that has ended is still on its way to the device.
+        """
+        patience = trio.current_time() + _PEERS_FIN
         with trio.move_on_after(_TEARDOWN):
             # Once in a host's life: not worth an event for every segment.
-            while self.stack.is_closing:  # noqa: ASYNC110
+            while self._is_ending(patience):  # noqa: ASYNC110
                 await trio.sleep(0.005)
+
+    def _is_ending(self, patience: float) -> bool:
+        """Whether a teardown is under way that is worth waiting for."""
+        if self.stack.is_closing:
+            return True
+        return trio.current_time() < patience and self.stack.awaits_fin
 
     def _guarded(self, tap: Callable[[Observation], None]) -> Callable[[Observation], None]:
         def call(observation: Observation) -> None:

@@ -116,6 +116,11 @@ class Stack(Engine):
         """Whether a FIN of ours is not acknowledged yet."""
         return any(flow.state in _FIN_UNACKED for flow in self.demux.connections)
 
+    @property
+    def awaits_fin(self) -> bool:
+        """Whether a peer that acknowledged our FIN has not sent its own yet."""
+        return any(flow.state is State.FIN_WAIT_2 for flow in self.demux.connections)
+
     def abort_all(self) -> None:
         """Reset all connections."""
         for flow in [*self.demux.connections]:
