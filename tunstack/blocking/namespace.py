@@ -107,6 +107,11 @@ class Namespace(Handle[tunstack.Namespace]):
         """The authority of its hosts' certificates; see :meth:`Host.authority`."""
         return self._shared.authority
 
+    @contextmanager
+    def sockets(self) -> Iterator[None]:
+        """Placeholder until the namespace's own is there."""
+        yield
+
     def _tapped(self, given: Any) -> Tap | None:
         """The tap of a new host: that which was given, and that of who watches."""
         if self._watch is None:

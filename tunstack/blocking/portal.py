@@ -198,9 +198,7 @@ class Block(Generic[T]):
                 async with self._manager as self.value:
                     await self._serve()
         except BaseException as error:
-            failure = _alone(
-                _without_cancelled(error)
-            )  # Those where what is around ends.
+            failure = _alone(_without_cancelled(error))  # Those where what is around ends.
             matters = self._vital and failure is not None and self._entered.done()
             self._failed(failure)
             if matters:
