@@ -8,10 +8,14 @@ parent's descriptors, the kernel destroys the namespace and its devices.
 Requests and replies are tuples of plain values in `marshal` format: both ends are the same
 interpreter, the socket is private, and `marshal` is built in.
 
-    request   (operation, *arguments)
-    reply     ("done", value)                       with the descriptors that were opened
-              ("setup", message)                    becomes a SetupError
-              ("os", errno, message, filename)      becomes an OSError
+    request   (number, operation, *arguments)
+    reply     (number, "done", value)                   with the descriptors that were opened
+              (number, "setup", message)                becomes a SetupError
+              (number, "os", errno, message, filename)  becomes an OSError
+
+The number of a reply is that of its request: the parent may have been interrupted (Ctrl-C) before
+it read the reply, and then discards it. The first message, number 0, says that the namespace is
+there.
 """
 
 from __future__ import annotations
@@ -59,10 +63,10 @@ def main(descriptor: str) -> None:
             in_user_namespace = enter_new_namespace()
             bring_up("lo")
         except OSError as error:
-            _reply(channel, "setup", _advice(error))
+            _reply(channel, 0, "setup", _advice(error))
             return
         inode = os.stat("/proc/self/ns/net").st_ino
-        _reply(channel, "done", (inode, in_user_namespace))
+        _reply(channel, 0, "done", (inode, in_user_namespace))
         orderly = _serve(channel)
     kill_members(inode, linger=0.0 if orderly else _ORPHAN_LINGER)
 
@@ -151,22 +155,25 @@ def _serve(channel: socket.socket) -> bool:
             return False
         if not message:
             return False
-        operation, *arguments = marshal.loads(message)
+        number, operation, *arguments = marshal.loads(message)
         if operation == "end":
             return True
-        _handle_request(channel, operation, arguments)
+        _handle_request(channel, number, operation, arguments)
 
 
-def _handle_request(channel: socket.socket, operation: str, arguments: list[Plain]) -> None:
+def _handle_request(
+    channel: socket.socket, number: int, operation: str, arguments: list[Plain]
+) -> None:
     try:
         value, descriptors = _OPERATIONS[operation](*arguments)
     except SetupError as error:
-        _reply(channel, "setup", str(error))
+        _reply(channel, number, "setup", str(error))
     except OSError as error:
         filename = None if error.filename is None else str(error.filename)
-        _reply(channel, "os", error.errno or errno.EIO, error.strerror or str(error), filename)
+        code = error.errno or errno.EIO
+        _reply(channel, number, "os", code, error.strerror or str(error), filename)
     else:
-        _reply(channel, "done", value, descriptors=descriptors)
+        _reply(channel, number, "done", value, descriptors=descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
 
