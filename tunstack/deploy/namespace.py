@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+_REDIRECTS: Final = ("net.ipv4.conf.all.send_redirects", "net.ipv4.conf.default.send_redirects")
 _FORWARDING: Final = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 
 
@@ -173,9 +174,15 @@ async def open_namespace(names: NamesLike | None = None) -> AsyncIterator[Namesp
 class Namespace:
     """A private network namespace with hosts and the kernel; see :func:`open_namespace`.
 
-    There may be several hosts, on networks that do not overlap. From the second one on the kernel
-    is the router between them: it forwards packets of both families (``net.ipv4.ip_forward``,
-    ``net.ipv6.conf.all.forwarding``); :meth:`sysctl` switches that off again.
+    There may be several hosts, on networks of their own or on the same one: ``"198.51.100.2/24"``
+    and ``"198.51.100.3/24"``. From the second one on the kernel is the router between them: it
+    forwards packets of both families (``net.ipv4.ip_forward``, ``net.ipv6.conf.all.forwarding``);
+    :meth:`sysctl` switches that off again. To hosts on one network it has the same address, and a
+    route to each; it sends no ICMP redirects.
+
+    A host may have several addresses, of several networks: each is an argument of
+    :meth:`open_host`. An address is one host's only: it is refused for another one, and so is a
+    whole network in which a host is, and a host in the whole network of another.
 
     Attributes:
         network: The namespace below; its `open_tun` opens a TUN device that no host is on.
@@ -188,6 +195,15 @@ class Namespace:
         self._hosts = 0
         self._naming = Naming(kernel, names)
         self._inside = Inside(kernel, self._naming)
+
+    def _before_host(self) -> None:
+        """Have the kernel send no redirects: hosts of one network do not reach each other without.
+
+        Only the devices that are created later take note of it.
+        """
+        if self._hosts == 0:
+            for name in _REDIRECTS:
+                self.sysctl(name, 0)
 
     def _add_host(self) -> None:
         """Make the kernel a router when there is a second host."""
@@ -225,8 +241,9 @@ class Namespace:
         if self.names is not None:
             names = self.names.at(own_addresses(addresses))
             service = partial(serve_with_names, service=service, names=names)
+        self._before_host()
         queues = await self.network.open_queues(
-            workers, *addresses, name=name, peer=peer, mtu=mtu, offload=offload
+            workers, *addresses, name=name, peer=peer, mtu=mtu, offload=offload, shared=True
         )
         self._add_host()
         async with run_workers(
@@ -262,8 +279,9 @@ class Namespace:
         """Run a host on a TUN device in the namespace; arguments as of :func:`open_host`."""
         path = split(impair)
         addresses = addresses or default_addresses(mtu, sysctl=self.sysctl, name=name)
+        self._before_host()
         tun = await self.network.open_tun(
-            *addresses, name=name, peer=peer, mtu=mtu, offload=offload
+            *addresses, name=name, peer=peer, mtu=mtu, offload=offload, shared=True
         )
         self._add_host()
         async with (
@@ -317,8 +335,9 @@ class Namespace:
             SetupError: one line that says what to do.
         """
         addresses = addresses or default_addresses(mtu, sysctl=self.sysctl, name=name)
+        self._before_host()
         link = await self.network.open_tun(
-            *addresses, name=name, peer=peer, mtu=mtu, offload=offload
+            *addresses, name=name, peer=peer, mtu=mtu, offload=offload, shared=True
         )
         with closing(link):
             self._add_host()

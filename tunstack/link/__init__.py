@@ -8,6 +8,7 @@
     pair        two links back to back in memory
     plan        validation of a device's parameters
     device      creating and configuring a TUN device, in the caller's network namespace
+    sharing     several hosts on one network of a namespace
     netlink     the rtnetlink messages that configure a device
     netns       a private network namespace, seen from outside
     holder      the process that lives in that namespace, and ends it

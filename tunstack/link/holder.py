@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from tunstack.link.device import TunRequest, bring_up, make_tun
 from tunstack.link.errors import SetupError
 from tunstack.link.multiqueue import make_queues
+from tunstack.link.sharing import Neighbour, Sharing, beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,15 +184,41 @@ def _reply(channel: socket.socket, *message: Plain, descriptors: tuple[int, ...]
         socket.send_fds(channel, [marshal.dumps(message)], descriptors)
 
 
-def _open_tun(*fields: Any) -> Reply:
-    descriptor, *what = make_tun(TunRequest.from_plain(fields))
-    return tuple(what), (descriptor,)
+_neighbours: Final[dict[int, Neighbour]] = {}
+"""The hosts of devices that may share a network with others, by the index of the device."""
 
 
-def _open_queues(count: int, *fields: Any) -> Reply:
-    queues = make_queues(TunRequest.from_plain(fields), count)
+def _open_tun(sharing: Any, *fields: Any) -> Reply:
+    request, shared = _beside(sharing, fields)
+    descriptor, name, *more = make_tun(request, shared=shared)
+    _remember(sharing, request, name)
+    return (name, *more), (descriptor,)
+
+
+def _open_queues(sharing: Any, count: int, *fields: Any) -> Reply:
+    request, shared = _beside(sharing, fields)
+    queues = make_queues(request, count, shared)
+    _remember(sharing, request, queues.name)
     what = (queues.name, queues.mtu, queues.offload, queues.kernel_addresses)
     return what, queues.descriptors
+
+
+def _beside(sharing: Any, fields: tuple[Any, ...]) -> tuple[TunRequest, frozenset[int]]:
+    """Return the device's parameters, and the devices whose networks it may share."""
+    request = TunRequest.from_plain(fields)
+    if sharing is None:
+        return request, frozenset()
+    present = {index for index, _ in socket.if_nameindex()}
+    for index in _neighbours.keys() - present:
+        del _neighbours[index]
+    others = tuple(_neighbours.values())
+    return beside(request, Sharing.from_plain(sharing), others), frozenset(_neighbours)
+
+
+def _remember(sharing: Any, request: TunRequest, name: str) -> None:
+    if sharing is not None:
+        index = socket.if_nametoindex(name)
+        _neighbours[index] = Neighbour(Sharing.from_plain(sharing), request)
 
 
 def _open_socket(family: int, kind: int, protocol: int) -> Reply:

@@ -32,7 +32,7 @@ from tunstack.link.entering import run_inside
 from tunstack.link.errors import SetupError
 from tunstack.link.holder import MESSAGE_SIZE, kill_members
 from tunstack.link.multiqueue import MAX_QUEUES, Queues, check_count
-from tunstack.link.plan import plan_tun
+from tunstack.link.plan import plan_sharing, plan_tun
 from tunstack.link.starting import start_process
 from tunstack.link.tun import TunLink
 
@@ -104,10 +104,12 @@ class NetworkNamespace:
         mtu: int | None = None,
         device_node: str | None = None,
         offload: bool = False,
+        shared: bool = False,
     ) -> TunLink:
         """Create a TUN device in the namespace, as :func:`tunstack.link.tun.open_tun` does outside.
 
-        There may be several, on networks that do not overlap.
+        There may be several, on networks that do not overlap; of those that are `shared`, several
+        hosts may be on one network: see :mod:`tunstack.link.sharing`.
 
         Raises:
             SetupError: with one line that says what to do.
@@ -116,8 +118,9 @@ class NetworkNamespace:
         request = plan_tun(
             *addresses, name=name, peer=peer, mtu=mtu, device_node=device_node, offload=offload
         )
+        sharing = plan_sharing(addresses, peer) if shared else None
         await trio.lowlevel.checkpoint()
-        what, descriptors = self._request("tun", *request.plain)
+        what, descriptors = self._request("tun", sharing, *request.plain)
         link = TunLink(descriptors[0], *what)
         self._opened.append(link)
         return link
@@ -131,8 +134,11 @@ class NetworkNamespace:
         mtu: int | None = None,
         device_node: str | None = None,
         offload: bool = False,
+        shared: bool = False,
     ) -> Queues:
         """Create a multi-queue TUN device, as `tunstack.link.multiqueue.open_queues` does outside.
+
+        `shared` is that of :meth:`open_tun`.
 
         Raises:
             SetupError: with one line that says what to do.
@@ -142,8 +148,9 @@ class NetworkNamespace:
         request = plan_tun(
             *addresses, name=name, peer=peer, mtu=mtu, device_node=device_node, offload=offload
         )
+        sharing = plan_sharing(addresses, peer) if shared else None
         await trio.lowlevel.checkpoint()
-        what, descriptors = self._request("queues", count, *request.plain)
+        what, descriptors = self._request("queues", sharing, count, *request.plain)
         return Queues(tuple(descriptors), *what)
 
     def socket(
