@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
@@ -28,6 +29,21 @@ _PREFIXES: Final = {socket.AF_INET: 24, socket.AF_INET6: 64}
 _SEARCHED: Final = "test"
 """The domain that is searched, as in the resolv.conf of programs."""
 _HOST_NOT_FOUND: Final = 1  # netdb.h
+
+
+@dataclass(slots=True)
+class _Found:
+    """A name that there is.
+
+    Attributes:
+        name: Its canonical name.
+        aliases: The names with a CNAME record on the way to that.
+        addresses: By family.
+    """
+
+    name: str
+    aliases: list[str]
+    addresses: dict[int, list[str]]
 
 
 @final
@@ -79,8 +95,8 @@ class Inside:
         local = flags & ~socket.AI_ADDRCONFIG  # The machine's addresses are not asked for.
         wanted = Wanted(port, family, type, proto, local)
         if host is None or flags & socket.AI_NUMERICHOST:
-            found: list[Any] = original["getaddrinfo"](host, port, family, type, proto, local)
-            return found
+            numbers: list[Any] = original["getaddrinfo"](host, port, family, type, proto, local)
+            return numbers
         known = numeric(host, wanted)
         if known is not None:
             return known
@@ -92,7 +108,8 @@ class Inside:
         if flags & socket.AI_ADDRCONFIG and own:
             sizes = {len(each.address) for each in own}
             families = [each for each in families if _SIZES[each] in sizes]
-        name, by_family = self._addresses(host, families)
+        found = self._find(host, families)
+        by_family = found.addresses
         if by_family.get(socket.AF_INET6) and family and not flags & socket.AI_ALL:
             by_family.pop(socket.AF_INET, None)
         addresses = [address for each in by_family.values() for address in each]
@@ -100,7 +117,7 @@ class Inside:
             raise gaierror(socket.EAI_NODATA)
         if "127.0.0.1" in addresses or "::1" in addresses:
             own = _LOOPBACK_CANDIDATES
-        return wanted.all_entries(ordered(addresses, own), name)
+        return wanted.all_entries(ordered(addresses, own), found.name)
 
     def gethostbyname(self, hostname: str) -> str:
         """As `socket.gethostbyname`."""
@@ -110,11 +127,10 @@ class Inside:
         """As `socket.gethostbyname_ex`."""
         if hostname in ("", "<broadcast>") or _is_address(hostname, socket.AF_INET):
             return hostname, [], [original["gethostbyname"](hostname)]
-        name, found = self._addresses(hostname, [socket.AF_INET])
-        if not found[socket.AF_INET]:
+        found = self._find(hostname, [socket.AF_INET])
+        if not found.addresses[socket.AF_INET]:
             raise gaierror(socket.EAI_NODATA)
-        aliases = [] if _plain(hostname) in (name, name.split(".")[0]) else [_plain(hostname)]
-        return name, aliases, found[socket.AF_INET]
+        return found.name, found.aliases, found.addresses[socket.AF_INET]
 
     def gethostbyaddr(self, ip_address: str) -> tuple[str, list[str], list[str]]:
         """As `socket.gethostbyaddr`; a name is looked up first."""
@@ -135,17 +151,17 @@ class Inside:
             raise gaierror(socket.EAI_NONAME)
         return name or address, service
 
-    def _addresses(
-        self, host: bytes | str, families: Iterable[int]
-    ) -> tuple[str, dict[int, list[str]]]:
-        """Return the canonical name and the addresses of a name.
+    def _find(self, host: bytes | str, families: Iterable[int]) -> _Found:
+        """Look up a name.
 
         Raises:
             socket.gaierror: EAI_NONAME, there is no such name.
+            UnicodeError: it cannot be one.
         """
-        text = host.decode("latin-1") if isinstance(host, bytes) else host
+        text = (host.encode("idna") if isinstance(host, str) else host).decode("latin-1")
         if _plain(text).rpartition(".")[2] == "localhost":
-            return _plain(text), {each: [_LOOPBACK[_family(each)]] for each in families}
+            at_home = {each: [_LOOPBACK[_family(each)]] for each in families}
+            return _Found(_plain(text), [], at_home)
         names = self._naming.current
         if names is not None:
             for candidate in _candidate_names(text):
@@ -183,25 +199,27 @@ def _candidate(address: str) -> Candidate:
 _LOOPBACK_CANDIDATES: Final = [_candidate(each) for each in _LOOPBACK.values()]
 
 
-def _known(
-    names: Names, text: str, families: Iterable[int]
-) -> tuple[str, dict[int, list[str]]] | None:
-    """Return the canonical name and the addresses of a name; None if there is no such name."""
+def _known(names: Names, text: str, families: Iterable[int]) -> _Found | None:
+    """Look up a name among those of the namespace; None if there is none."""
     import dns.rcode
     import dns.rdatatype
 
-    name, canonical, exists = as_name(text), _plain(text), False
-    addresses: dict[int, list[str]] = {}
+    name, exists = as_name(text), False
+    result = _Found(_plain(text), [], {})
     for family in families:
         rdtype = dns.rdatatype.from_text(_RECORDS[_family(family)])
         found = names.zones.look_up(name, rdtype)
         exists = exists or found.rcode == dns.rcode.NOERROR
-        addresses[family] = []
+        result.addresses[family] = []
+        aliases: list[str] = []
         for rrset in found.answer:
+            owner = rrset.name.canonicalize().to_text(omit_final_dot=True)
             if rrset.rdtype == rdtype:
-                addresses[family] = [record.to_text() for record in rrset]
-                canonical = rrset.name.canonicalize().to_text(omit_final_dot=True)
-    return (canonical, addresses) if exists else None
+                result.addresses[family] = [record.to_text() for record in rrset]
+                result.name, result.aliases = owner, aliases
+            else:
+                aliases.append(owner)
+    return result if exists else None
 
 
 def _candidate_names(text: str) -> list[str]:
