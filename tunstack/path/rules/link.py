@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from tunstack.link.base import Buffer, Link
     from tunstack.path.rules.gate import Gate
-    from tunstack.path.rules.packet import Direction, Lookup
+    from tunstack.path.rules.known import Lookup
+    from tunstack.path.rules.packet import Direction
 
 _RETRY_DELAY: Final = 0.001
 """Seconds until a packet is sent again that the link beneath could not accept."""
