@@ -19,15 +19,16 @@ Any thread may call. One that runs a trio or asyncio loop then waits as in any b
 What has no method here is done by :meth:`Host.run`.
 
 `namespace` and `host` are what the names say, `service` is what a host serves and `stream` one
-connection; `process` runs programs. `handle` makes their methods of those of the async API, and
-`portal` crosses the threads.
+connection; `rules` are those on its packets; `process` runs programs. `handle` makes their methods
+of those of the async API, and `portal` crosses the threads.
 """
 
 from __future__ import annotations
 
 from tunstack.blocking.host import Host
 from tunstack.blocking.namespace import Namespace, open_host, open_namespace
+from tunstack.blocking.rules import Rule, Rules
 from tunstack.blocking.service import Service
 from tunstack.blocking.stream import Stream
 
-__all__ = ["open_namespace", "Namespace", "open_host", "Host", "Service", "Stream"]
+__all__ = ["open_namespace", "Namespace", "open_host", "Host", "Service", "Stream", "Rules", "Rule"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, final
+from functools import partial
+from typing import TYPE_CHECKING, Any, final, overload
 
 import trio
 
@@ -12,6 +13,7 @@ from tunstack.apps import parse_serve
 from tunstack.apps.serving import identities_for, need_tls
 from tunstack.blocking.handle import Handle, plain
 from tunstack.blocking.portal import Block, within
+from tunstack.blocking.rules import Rule, Rules
 from tunstack.blocking.service import Accepted, Service, remembering, serving
 from tunstack.blocking.stream import Stream
 from tunstack.deploy.naming import own_addresses
@@ -19,10 +21,13 @@ from tunstack.deploy.naming import own_addresses
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from contextlib import ExitStack
+    from typing import Unpack
 
     from tunstack.apps import App
     from tunstack.blocking.service import Handler
     from tunstack.ip.address import Interface
+    from tunstack.path.impair import Impairments, ImpairmentsLike
+    from tunstack.path.rules import Selection
     from tunstack.tcp.congestion import CongestionFactory
 
 
@@ -81,6 +86,46 @@ class Host(Handle[tunstack.Host]):
             SetupError: trustme is not installed.
         """
         return self._shared.authority
+
+    def abort(self) -> None:
+        """End the host at once: what is open is reset, and no FIN is waited for; idempotent.
+
+        What has ended it before comes out of its ``with`` statement.
+        """
+        self._block.abort()
+
+    # What goes wrong on its way
+
+    @property
+    def rules(self) -> Rules:
+        """The rules on its packets: ``host.rules.drop(direction="in", flags="SYN", nth=2)``."""
+        return Rules(self._block, self._inner.rules)
+
+    unplug = plain(tunstack.Host.unplug)
+    plug = plain(tunstack.Host.plug)
+
+    @overload
+    def impair(self, impairments: None) -> None: ...
+
+    @overload
+    def impair(
+        self,
+        impairments: str | Impairments | tuple[Impairments, Impairments],
+        **selection: Unpack[Selection],
+    ) -> Rule: ...
+
+    def impair(self, impairments: ImpairmentsLike, **selection: Unpack[Selection]) -> Rule | None:
+        """Impair the path from now on; as :meth:`tunstack.Host.impair` does.
+
+        Raises:
+            ValueError: what cannot be parsed, a selection that no packet can match; a selection
+                beside None.
+            TypeError: there is no such keyword.
+            OSError: ENETDOWN: the host has ended, or its device is gone.
+        """
+        inner: Any = self._inner
+        rule = self._block.call_sync(partial(inner.impair, impairments, **selection))
+        return None if rule is None else Rule(self._block, rule)
 
     # Services
 

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, final
 
 import tunstack
-from tunstack.blocking.handle import Handle, plain
+from tunstack.blocking.handle import Handle, plain, waiting
 from tunstack.blocking.host import Host, Shared
 from tunstack.blocking.portal import Block
 from tunstack.blocking.process import run_process
@@ -96,6 +96,18 @@ class Namespace(Handle[tunstack.Namespace]):
     open_host = _opening_within(tunstack.Namespace.open_host)
     run_process = run_process
     sysctl = plain(tunstack.Namespace.sysctl)
+    run_in_thread = waiting(tunstack.Namespace.run_in_thread)
+
+    def sockets(self) -> AbstractContextManager[None]:
+        """Create the sockets of this process in the namespace while the block runs.
+
+        So whatever is made of Python's sockets reaches its hosts: requests, asyncio, redis-py...
+        :meth:`tunstack.Namespace.sockets` says what is not caught.
+
+        Raises:
+            RuntimeError: the sockets of this process are in another namespace.
+        """
+        return self._inner.sockets()
 
     @property
     def pid(self) -> int:
@@ -106,11 +118,6 @@ class Namespace(Handle[tunstack.Namespace]):
     def authority(self) -> tunstack.Authority:
         """The authority of its hosts' certificates; see :meth:`Host.authority`."""
         return self._shared.authority
-
-    @contextmanager
-    def sockets(self) -> Iterator[None]:
-        """Placeholder until the namespace's own is there."""
-        yield
 
     def _tapped(self, given: Any) -> Tap | None:
         """The tap of a new host: that which was given, and that of who watches."""

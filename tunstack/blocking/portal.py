@@ -108,6 +108,12 @@ class Block(Generic[T]):
         if interrupt is not None:
             raise interrupt
 
+    def abort(self) -> None:
+        """Cancel what the task does in it, and wait until it has ended; idempotent."""
+        interrupt = self._end(cancel=True)
+        if interrupt is not None:
+            raise interrupt
+
     def _end(self, *, cancel: bool = False) -> KeyboardInterrupt | None:
         """Leave it, and wait until that is done; cancel that at Ctrl-C, which is returned."""
         interrupt = None

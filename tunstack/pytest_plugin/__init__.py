@@ -42,6 +42,9 @@ they fail.
 from __future__ import annotations
 
 from tunstack.pytest_plugin.fixtures import (
+    _tunstack_network,
+    _tunstack_own_network,
+    _tunstack_session_network,
     tunstack_host,
     tunstack_names,
     tunstack_namespace,
@@ -59,6 +62,9 @@ from tunstack.pytest_plugin.hooks import (
 )
 
 __all__ = [
+    "_tunstack_network",
+    "_tunstack_own_network",
+    "_tunstack_session_network",
     "tunstack_host",
     "tunstack_names",
     "tunstack_namespace",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tunstack.blocking import Host, Namespace
     from tunstack.deploy.naming import NamesLike
-    from tunstack.pytest_plugin.peers import Networks, Peers
+    from tunstack.pytest_plugin.peers import Network, Peers
 
 
 @pytest.fixture(scope="session")
@@ -24,19 +24,19 @@ def tunstack_names() -> NamesLike | None:
     return None
 
 
-def _networks(stack: ExitStack, config: pytest.Config, names: NamesLike | None) -> Networks:
-    """Open a namespace, and return its networks."""
+def _network(stack: ExitStack, config: pytest.Config, names: NamesLike | None) -> Network:
+    """Open a namespace for hosts."""
     from tunstack import blocking
-    from tunstack.pytest_plugin.peers import Networks
+    from tunstack.pytest_plugin.peers import Network
 
     opened = blocking.open_namespace(names, watch=recorder_of(config).watch)
-    return Networks(stack.enter_context(opened))
+    return Network(stack.enter_context(opened))
 
 
 @pytest.fixture(scope="session")
-def _tunstack_session_networks(
+def _tunstack_session_network(
     pytestconfig: pytest.Config, tunstack_names: NamesLike | None
-) -> Iterator[Networks]:
+) -> Iterator[Network]:
     """The session's; where there can be none, the tests that use it are skipped."""
     from tunstack import SetupError
     from tunstack.deploy.naming import as_names
@@ -44,12 +44,12 @@ def _tunstack_session_networks(
     names = None if tunstack_names is None else as_names(tunstack_names)
     with ExitStack() as stack:
         try:
-            networks = _networks(stack, pytestconfig, names)
+            network = _network(stack, pytestconfig, names)
             with ExitStack() as tried:
-                networks.open_host(tried)
+                network.open_host(tried)
         except SetupError as error:
             _cannot(pytestconfig, str(error))
-        yield networks
+        yield network
 
 
 def _cannot(config: pytest.Config, reason: str) -> NoReturn:
@@ -59,25 +59,25 @@ def _cannot(config: pytest.Config, reason: str) -> NoReturn:
 
 
 @pytest.fixture
-def _tunstack_own_networks(
+def _tunstack_own_network(
     pytestconfig: pytest.Config,
     tunstack_names: NamesLike | None,
-    _tunstack_session_networks: Networks,
-) -> Iterator[Networks]:
-    """Those of a private namespace, where there can be one."""
+    _tunstack_session_network: Network,
+) -> Iterator[Network]:
+    """That of a private namespace, where there can be one."""
     with ExitStack() as stack:
-        yield _networks(stack, pytestconfig, tunstack_names)
+        yield _network(stack, pytestconfig, tunstack_names)
 
 
 @pytest.fixture
-def _tunstack_networks(
-    request: pytest.FixtureRequest, _tunstack_session_networks: Networks
-) -> Networks:
+def _tunstack_network(
+    request: pytest.FixtureRequest, _tunstack_session_network: Network
+) -> Network:
     """The test's: of its own namespace if it has one, else of the session's."""
     if "tunstack_namespace" in request.fixturenames:
-        own: Networks = request.getfixturevalue("_tunstack_own_networks")
+        own: Network = request.getfixturevalue("_tunstack_own_network")
         return own
-    return _tunstack_session_networks
+    return _tunstack_session_network
 
 
 def _seed(request: pytest.FixtureRequest) -> int:
@@ -85,55 +85,55 @@ def _seed(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def tunstack_namespace(_tunstack_own_networks: Networks) -> Namespace:
+def tunstack_namespace(_tunstack_own_network: Network) -> Namespace:
     """A private network namespace, in which the hosts and peers of the test are."""
-    return _tunstack_own_networks.namespace
+    return _tunstack_own_network.namespace
 
 
 @pytest.fixture
-def tunstack_sockets(_tunstack_networks: Networks) -> Iterator[None]:
+def tunstack_sockets(_tunstack_network: Network) -> Iterator[None]:
     """While it is used, the sockets of this process are in the namespace of the test's peers."""
-    with _tunstack_networks.namespace.sockets():
+    with _tunstack_network.namespace.sockets():
         yield
 
 
 @pytest.fixture
-def tunstack_host(request: pytest.FixtureRequest, _tunstack_networks: Networks) -> Iterator[Host]:
+def tunstack_host(request: pytest.FixtureRequest, _tunstack_network: Network) -> Iterator[Host]:
     """A host with an address of each family, until the end of the test."""
     with ExitStack() as stack:
-        yield _tunstack_networks.open_host(stack, seed=_seed(request))
+        yield _tunstack_network.open_host(stack, seed=_seed(request))
 
 
 @pytest.fixture
 def tunstack_peer(
-    request: pytest.FixtureRequest, _tunstack_networks: Networks, tunstack_sockets: None
+    request: pytest.FixtureRequest, _tunstack_network: Network, tunstack_sockets: None
 ) -> Iterator[Peers]:
     """Open peers, until the end of the test: ``tunstack_peer("http").url``."""
     from tunstack.pytest_plugin.peers import Peers
 
     with ExitStack() as stack:
-        yield Peers(_tunstack_networks, stack, _seed(request))
+        yield Peers(_tunstack_network, stack, _seed(request))
 
 
 @pytest.fixture(scope="session")
-def tunstack_session_namespace(_tunstack_session_networks: Networks) -> Namespace:
+def tunstack_session_namespace(_tunstack_session_network: Network) -> Namespace:
     """The namespace in which are the hosts and peers of all tests that have none of their own."""
-    return _tunstack_session_networks.namespace
+    return _tunstack_session_network.namespace
 
 
 @pytest.fixture(scope="session")
-def tunstack_session_host(_tunstack_session_networks: Networks) -> Iterator[Host]:
+def tunstack_session_host(_tunstack_session_network: Network) -> Iterator[Host]:
     """A host with an address of each family, until the end of the session."""
     with ExitStack() as stack:
-        yield _tunstack_session_networks.open_host(stack)
+        yield _tunstack_session_network.open_host(stack)
 
 
 @pytest.fixture(scope="session")
 def tunstack_session_peer(
-    request: pytest.FixtureRequest, _tunstack_session_networks: Networks
+    request: pytest.FixtureRequest, _tunstack_session_network: Network
 ) -> Iterator[Peers]:
     """Open peers, until the end of the session."""
     from tunstack.pytest_plugin.peers import Peers
 
     with ExitStack() as stack:
-        yield Peers(_tunstack_session_networks, stack, _seed(request))
+        yield Peers(_tunstack_session_network, stack, _seed(request))

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from tunstack.blocking import Host, Namespace, Service
     from tunstack.blocking.service import Handler
 
-_MOST: Final = 64
-"""Networks of 4 addresses in 198.51.100.0/24."""
+_MOST: Final = 253
+"""Addresses in 198.51.100.0/24 for hosts: the first is the kernel's."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,9 @@ class Peer:
     host: Host
     service: Service
     namespace: Namespace
+
+    def __repr__(self) -> str:
+        return f"<Peer {self.url}>"
 
     @property
     def url(self) -> str:
@@ -54,12 +57,8 @@ class Peer:
         return self.host.authority
 
 
-class Networks:
-    """Opens hosts in a namespace, each on a network of its own.
-
-    The first has the addresses 198.51.100.2 and 2001:db8::2, the next 198.51.100.6 and
-    2001:db8:1::2.
-    """
+class Network:
+    """Opens hosts in a namespace: 198.51.100.2 and 2001:db8::2, then 198.51.100.3 and so on."""
 
     def __init__(self, namespace: Namespace) -> None:
         self.namespace = namespace
@@ -74,13 +73,15 @@ class Networks:
             addresses = self._addresses(number, options.get("mtu"))
             self._used.add(number)
             stack.callback(self._used.discard, number)
-        return stack.enter_context(self.namespace.open_host(*addresses, **options))
+        host = stack.enter_context(self.namespace.open_host(*addresses, **options))
+        stack.callback(host.abort)  # The test is over: nobody waits for FINs.
+        return host
 
     def _addresses(self, number: int, mtu: int | None) -> tuple[str, ...]:
         return tuple(
-            f"2001:db8:{number:x}::2/64"
+            f"2001:db8::{number + 2:x}/64"
             if isinstance(ip_interface(each), IPv6Interface)
-            else f"198.51.100.{4 * number + 2}/30"
+            else f"198.51.100.{number + 2}/24"
             for each in default_addresses(mtu, sysctl=self.namespace.sysctl)
         )
 
@@ -88,8 +89,8 @@ class Networks:
 class Peers:
     """Opens peers: what the fixture ``tunstack_peer`` is."""
 
-    def __init__(self, networks: Networks, stack: ExitStack, seed: int) -> None:
-        self._networks = networks
+    def __init__(self, networks: Network, stack: ExitStack, seed: int) -> None:
+        self._network = networks
         self._stack = stack
         self._seed = seed
 
@@ -108,7 +109,7 @@ class Peers:
             serve: An app by its name, as ``"http"`` or ``"echo:7000"``; or a handler, as
                 :meth:`tunstack.blocking.Host.serve_tcp` takes it.
             port: Of a handler; by default any that is free.
-            addresses: The host's, with prefixes; by default on a network that no other host of the
+            addresses: The host's, with prefixes; by default such as no other host of the
                 fixtures has.
             seed: Of all that is random in the host; by default it is made of the test's name, so
                 that a test is repeated as it was.
@@ -119,7 +120,7 @@ class Peers:
             ValueError: there is no such app; an option is invalid.
         """
         seed = self._seed if seed is None else seed
-        host = self._networks.open_host(self._stack, *addresses, seed=seed, **options)
+        host = self._network.open_host(self._stack, *addresses, seed=seed, **options)
         if port is None and not isinstance(serve, str):
             port = 0
-        return Peer(host, host.serve_tcp(serve, port), self._networks.namespace)
+        return Peer(host, host.serve_tcp(serve, port), self._network.namespace)

@@ -73,39 +73,48 @@ class OwnPackets:
 
 
 def lines_of(packets: OwnPackets, width: int, symbols: Symbols) -> list[str]:
-    """Draw a ladder for each host, and say what is not shown."""
+    """Draw a ladder, and say what is not shown.
+
+    Hosts that talk to each other have a ladder each: their packets are seen twice.
+    """
     lines: list[str] = []
-    hosts = sorted({seen.host for seen, _ in packets})
-    for host in hosts:
+    for hosts in _grouped(packets):
         if lines:
             lines.append("")
-        lines += _ladder_of(packets, host, width, symbols)
+        lines += _ladder_of(packets, hosts, width, symbols)
     if packets.of_others:
-        lines.append(
-            f"({_count(packets.of_others)} of connections that were open before the test not shown)"
-        )
+        count = _count(packets.of_others)
+        lines.append(f"({count} of connections that were open before the test not shown)")
     return lines
 
 
-def _ladder_of(packets: OwnPackets, host: int, width: int, symbols: Symbols) -> list[str]:
+def _grouped(packets: OwnPackets) -> list[set[int]]:
+    """The hosts: all of them together, unless one conversation is of two."""
+    seen = {(each.host, step.pair) for each, step in packets if step.protocol}
+    hosts = {each.host for each, _ in packets}
+    if len({pair for _, pair in seen}) == len(seen):
+        return [hosts] if hosts else []
+    return [{each} for each in sorted(hosts)]
+
+
+def _ladder_of(packets: OwnPackets, hosts: set[int], width: int, symbols: Symbols) -> list[str]:
     ladder = Ladder(width=width, symbols=symbols, names=("kernel", "tunstack"))
-    lines = _added(ladder, packets.head, host)
+    lines = _added(ladder, packets.head, hosts)
     if packets.not_kept:
         lines += _texts(ladder.flush())
-        lines.append(f"({_count(packets.not_kept)}, of all hosts, not kept)")
-    lines += _added(ladder, packets.tail, host)
+        lines.append(f"({_count(packets.not_kept)} not kept)")
+    lines += _added(ladder, packets.tail, hosts)
     lines += _texts(ladder.flush())
     if len(lines) > _FIRST + _LAST:
         left_out = len(lines) - _FIRST - _LAST
         lines[_FIRST:-_LAST] = [f"({left_out} lines not shown)"]
-    if uncounted := ladder.left_out:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in uncounted.most_common())
-        lines.append(f"({_count(uncounted.total())} not shown: {kinds})")
     return lines
 
 
-def _added(ladder: Ladder, steps: Iterable[tuple[Seen, Step]], host: int) -> list[str]:
-    return [text for seen, step in steps if seen.host == host for text in _texts(ladder.add(step))]
+def _added(ladder: Ladder, steps: Iterable[tuple[Seen, Step]], hosts: set[int]) -> list[str]:
+    wanted = [step for seen, step in steps if seen.host in hosts]
+    wanted.sort(key=lambda step: step.time)  # Hosts of several namespaces may be out of order.
+    return [text for step in wanted for text in _texts(ladder.add(step))]
 
 
 def _texts(lines: Iterable[Line]) -> list[str]:
