@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from tunstack.blocking.portal import Block
 
 A = TypeVar("A")
+A_co = TypeVar("A_co", covariant=True)
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Handle(Generic[A]):
+class Handle(Generic[A_co]):
     """What other threads have of an object of the async API.
 
     Args:
@@ -23,7 +24,7 @@ class Handle(Generic[A]):
         inner: The object.
     """
 
-    def __init__(self, block: Block[Any], inner: A) -> None:
+    def __init__(self, block: Block[Any], inner: A_co) -> None:
         self._block = block
         self._inner = inner
 
@@ -32,7 +33,7 @@ class Handle(Generic[A]):
 
     def run(
         self,
-        function: Callable[Concatenate[A, P], Awaitable[R]],
+        function: Callable[Concatenate[A_co, P], Awaitable[R]],
         /,
         *args: P.args,
         **kwargs: P.kwargs,

@@ -88,7 +88,7 @@ class Host(Handle[tunstack.Host]):
         return self._shared.authority
 
     def abort(self) -> None:
-        """End the host at once: what is open is reset, and no FIN is waited for; idempotent.
+        """End the host now: without a second for its peers to acknowledge FINs. Idempotent.
 
         What has ended it before comes out of its ``with`` statement.
         """
