@@ -1,0 +1,227 @@
+"""Behaviours of the opening of a connection: no answer, a refusal, a late one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import trio
+
+from tunstack.behaviours.base import TCP_AND_UDP, Behaviour, Parameter
+from tunstack.behaviours.port import PerConnection
+from tunstack.behaviours.values import COUNT, NUMBER, SECONDS, choice
+
+if TYPE_CHECKING:
+    from tunstack.behaviours.port import Port
+    from tunstack.path.rules import Packet
+
+SYN: Final = "SYN,!ACK"
+
+
+@dataclass(frozen=True)
+class Silent(Behaviour):
+    """No packet is answered, as by a firewall that drops."""
+
+    name = "silent"
+    summary = "nothing is answered: connect() times out"
+    example = "silent"
+    copes = "It has a time limit for connecting, of seconds, and tries the next address."
+    part = "opening"
+    protocols = TCP_AND_UDP
+    excludes_all = True
+
+    def install(self, port: Port) -> None:
+        """Drop what comes."""
+        port.add(port.rules.drop, direction="in")
+
+
+@dataclass(frozen=True)
+class Refuse(Behaviour):
+    """Each SYN is answered with a RST, as where no program listens."""
+
+    name = "refuse"
+    summary = "a SYN is answered with a RST: ECONNREFUSED; a datagram with port unreachable"
+    example = "refuse"
+    copes = "It tries the next address at once, then again later, with longer and longer pauses."
+    part = "opening"
+    protocols = TCP_AND_UDP
+    excludes_all = True
+
+    def install(self, port: Port) -> None:
+        """Answer in the stack's place."""
+        _refuse(port)
+
+
+def _refuse(port: Port) -> None:
+    if port.protocol == "udp":
+        port.add(port.rules.answer, "port-unreachable", direction="in")
+    else:
+        port.add(port.rules.answer, "reset", direction="in", flags=SYN)
+
+
+@dataclass(frozen=True)
+class Unreachable(Behaviour):
+    """Each SYN or datagram is answered with an ICMP error, as by a router or a firewall.
+
+    Attributes:
+        what: ``"host"``, ``"network"``, ``"port"``, or ``"prohibited"`` by a rule of a firewall.
+    """
+
+    what: Literal["host", "network", "port", "prohibited"] = "host"
+
+    name = "unreachable"
+    summary = "a SYN is answered with an ICMP error: EHOSTUNREACH, ENETUNREACH, ECONNREFUSED"
+    example = "unreachable=network"
+    copes = "As with refuse; it takes every errno of connect() for the same failure."
+    part = "opening"
+    places = ((Parameter("what", choice("host", "network", "port", "prohibited"), "WHAT"),),)
+    protocols = TCP_AND_UDP
+    excludes_all = True
+
+    def install(self, port: Port) -> None:
+        """Answer in the stack's place."""
+        error = self.what if self.what == "prohibited" else f"{self.what}-unreachable"
+        if port.protocol == "udp":
+            port.add(port.rules.answer, error, direction="in")
+        else:
+            port.add(port.rules.answer, error, direction="in", flags=SYN)
+
+
+@dataclass(frozen=True)
+class DropSyn(Behaviour):
+    """The first SYNs of each connection are lost, so that it opens a second or more later.
+
+    Attributes:
+        syns: How many; the client's retransmissions are SYNs too.
+    """
+
+    syns: int
+
+    name = "drop-syn"
+    summary = "the first N SYNs of each connection are lost: connect() takes 1 s, 3 s, 7 s..."
+    example = "drop-syn=1"
+    copes = "Its time limit for connecting leaves room for a SYN's retransmission, after a second."
+    part = "opening"
+    places = ((Parameter("syns", COUNT, "N"),),)
+    needed = 1
+
+    def install(self, port: Port) -> None:
+        """Drop them."""
+        seen = PerConnection(list[None])
+
+        def is_early(packet: Packet) -> bool:
+            dropped = seen.of(packet)
+            if len(dropped) >= self.syns:
+                return False
+            dropped.append(None)
+            return True
+
+        port.add(port.rules.drop, direction="in", flags=SYN, where=is_early)
+
+
+@dataclass(frozen=True)
+class SlowAccept(Behaviour):
+    """The SYN,ACK comes late.
+
+    Attributes:
+        seconds: How late.
+    """
+
+    seconds: float
+
+    name = "slow-accept"
+    summary = "the SYN,ACK is sent after so long: connect() takes that long"
+    example = "slow-accept=200ms"
+    copes = "It tries another address meanwhile (RFC 8305), and limits the time for connecting."
+    part = "opening"
+    places = ((Parameter("seconds", SECONDS, "TIME"),),)
+    needed = 1
+
+    def install(self, port: Port) -> None:
+        """Think about each SYN for so long."""
+
+        async def decide(syn: Packet) -> str:
+            if port.concerns(syn):
+                await trio.sleep(self.seconds)
+            return "accept"
+
+        port.keep(port.host.on_syn(decide, port.number))
+
+
+@dataclass(frozen=True)
+class FullBacklog(Behaviour):
+    """Some connections are opened and never served; further SYNs are dropped, as by Linux.
+
+    Attributes:
+        connections: How many are opened.
+    """
+
+    connections: int = 0
+
+    name = "full-backlog"
+    summary = "N connections are opened and never served, further SYNs dropped: connect() times out"
+    example = "full-backlog=2"
+    copes = "It limits the time for connecting, and that for the first octet of an answer."
+    part = "opening"
+    places = ((Parameter("connections", NUMBER, "N"),),)
+    one_process = True
+    excludes_all = True
+    usable_for_some = False
+
+    def install(self, port: Port) -> None:
+        """Drop the SYNs of connections beyond those."""
+        opened = set[object]()
+        each = PerConnection(object)
+
+        def is_late(packet: Packet) -> bool:
+            connection = each.of(packet)
+            if connection in opened:
+                return False
+            if len(opened) < self.connections:
+                opened.add(connection)
+                return False
+            return True
+
+        port.add(port.rules.drop, direction="in", flags=SYN, where=is_late)
+
+    async def serve(self, _port: Port, *_: object) -> None:
+        """Never serve it."""
+        await trio.sleep_forever()
+
+
+@dataclass(frozen=True)
+class FailFirst(Behaviour):
+    """The first connections are refused, further ones served.
+
+    Attributes:
+        connections: How many are refused.
+    """
+
+    connections: int
+
+    name = "fail-first"
+    summary = "the first N connections are refused, then all is well"
+    example = "fail-first=2"
+    copes = "It tries again, after a pause that grows and is partly random."
+    part = "opening"
+    places = ((Parameter("connections", COUNT, "N"),),)
+    needed = 1
+    protocols = TCP_AND_UDP
+    one_process = True
+    usable_for_some = False
+
+    def install(self, port: Port) -> None:
+        """Answer their SYNs in the stack's place."""
+        refused = set[object]()
+        each = PerConnection(object)
+
+        def is_early(packet: Packet) -> bool:
+            connection = each.of(packet)
+            if connection not in refused and len(refused) < self.connections:
+                refused.add(connection)
+            return connection in refused
+
+        if port.protocol == "udp":
+            port.add(port.rules.answer, "port-unreachable", direction="in", where=is_early)
+        else:
+            port.add(port.rules.answer, "reset", direction="in", flags=SYN, where=is_early)

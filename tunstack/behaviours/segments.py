@@ -1,0 +1,369 @@
+"""Behaviours of the segments themselves: windows, ACKs, options, data twice or damaged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from socket import IPPROTO_TCP, TCP_MAXSEG
+from typing import TYPE_CHECKING, Final, Literal
+
+import trio
+
+from tunstack.behaviours.base import Behaviour, Parameter
+from tunstack.behaviours.ending import After
+from tunstack.behaviours.opening import SYN
+from tunstack.behaviours.port import PerConnection
+from tunstack.behaviours.streams import socket_of
+from tunstack.behaviours.values import OCTETS, SECONDS, SHARE, Kind, choice
+from tunstack.path.spec import Quantity
+
+if TYPE_CHECKING:
+    from tunstack.behaviours.base import Handler
+    from tunstack.behaviours.port import Port
+    from tunstack.path.rules import Packet
+
+_MSS: Final = Kind(Quantity("a number of octets", "536", {"": 0}), 88, 65495, whole=True)
+_MODULUS: Final = 1 << 32
+_NEVER_SENT: Final = 100_000
+"""Octets beyond what the client has sent, which a wrong ACK acknowledges."""
+_IN_THE_WINDOW: Final = 100
+"""Octets from the next expected octet, where a blind reset is."""
+
+
+@dataclass(frozen=True)
+class ZeroWindowAfter(Behaviour):
+    """The window closes, and opens again after a time, or never.
+
+    Attributes:
+        octets: How many more are taken.
+        seconds: For how long it is closed, from the opening of the connection; None for ever.
+    """
+
+    octets: int = 0
+    seconds: float | None = None
+
+    name = "zero-window-after"
+    summary = "the window closes after so many octets of yours, and opens after a time, or never"
+    example = "zero-window-after=10000/500ms"
+    copes = "It limits the time for a write (TCP_USER_TIMEOUT): probes are answered for ever."
+    part = "segments"
+    places = ((Parameter("octets", OCTETS, "OCTETS"),), (Parameter("seconds", SECONDS, "TIME"),))
+
+    async def serve(self, _port: Port, stream: trio.SocketStream, handler: Handler) -> None:
+        """Serve it with a window that closes."""
+        sock = socket_of(stream)
+        sock.freeze(self.octets)
+
+        async def thaw(seconds: float) -> None:
+            await trio.sleep(seconds)
+            sock.thaw()
+
+        async with trio.open_nursery() as nursery:
+            if self.seconds is not None:
+                nursery.start_soon(thaw, self.seconds)
+            await handler(stream)
+
+
+@dataclass(frozen=True)
+class StopAcknowledging(After):
+    """Nothing is acknowledged any more, though data still come.
+
+    Attributes:
+        octets: So many that the program has received, or that were sent and acknowledged.
+        seconds: The time since the connection was accepted instead.
+        way: Whether octets are counted ``"in"``, from the client to the host, or ``"out"``.
+    """
+
+    way: Literal["in", "out"] = "in"
+
+    name = "stop-acknowledging"
+    summary = "after so many octets or so long, what you send is not acknowledged any more"
+    example = "stop-acknowledging=4096"
+    copes = "TCP_USER_TIMEOUT limits how long data may be unacknowledged; else it is 15 minutes."
+    part = "segments"
+    afterwards = "as before"
+
+    async def act(self, _port: Port, stream: trio.SocketStream) -> None:
+        """Stop."""
+        socket_of(stream).stop_acknowledging()
+        await trio.lowlevel.checkpoint()
+
+
+@dataclass(frozen=True)
+class TinyMss(Behaviour):
+    """A small MSS is announced, and kept to.
+
+    Attributes:
+        mss: In octets.
+    """
+
+    mss: int
+
+    name = "tiny-mss"
+    summary = "segments of so many octets at most, in both directions"
+    example = "tiny-mss=100"
+    copes = "It does not count on getting in one read what was sent in one write."
+    part = "segments"
+    places = ((Parameter("mss", _MSS, "OCTETS"),),)
+    needed = 1
+    usable_for_some = False
+
+    def options(self) -> dict[tuple[int, int], int]:
+        """The MSS that is announced."""
+        return {(IPPROTO_TCP, TCP_MAXSEG): self.mss}
+
+    async def serve(self, _port: Port, stream: trio.SocketStream, handler: Handler) -> None:
+        """Serve it with small segments."""
+        stream.setsockopt(IPPROTO_TCP, TCP_MAXSEG, self.mss)
+        await handler(stream)
+
+
+@dataclass(frozen=True)
+class NoOptions(Behaviour):
+    """A middlebox takes the options out of the SYN: no MSS, window scale, SACK, timestamps."""
+
+    name = "no-options"
+    summary = "the SYN's options are taken out: MSS 536, windows below 64 KiB, no SACK"
+    example = "no-options"
+    copes = "It is slower, and works."
+    part = "segments"
+
+    def install(self, port: Port) -> None:
+        """Take them out of the SYN, so that neither end uses them."""
+        port.add(port.rules.change, {"options": b""}, direction="in", flags=SYN)
+
+
+@dataclass(frozen=True)
+class Overlap(Behaviour):
+    """Each data segment is sent as two, whose octets overlap."""
+
+    name = "overlap"
+    summary = "data come twice in part: each segment as two that overlap"
+    example = "overlap"
+    copes = "It sees nothing of it: its TCP takes each octet once."
+    part = "segments"
+
+    def install(self, port: Port) -> None:
+        """Send two for one."""
+
+        def two(packet: Packet) -> list[Packet]:
+            third = max(1, len(packet.payload) // 3)
+            rest = packet.replace(
+                seq=(packet.seq + third) % _MODULUS, payload=packet.payload[third:]
+            )
+            first = packet.replace(
+                payload=packet.payload[:-third], flags=_without(packet.flags, "FIN")
+            )
+            return [first, rest]
+
+        port.add(port.rules.call, two, direction="out", where=_has_three_octets)
+
+
+@dataclass(frozen=True)
+class OldDuplicate(Behaviour):
+    """After each data segment the one before comes again, late."""
+
+    name = "old-duplicate"
+    summary = "after each data segment an old one comes again, whose octets you have"
+    example = "old-duplicate"
+    copes = "It sees nothing of it: its TCP drops it, and answers with an ACK."
+    part = "segments"
+
+    def install(self, port: Port) -> None:
+        """Send the one before again."""
+        before = PerConnection(list["Packet"])
+
+        def again(packet: Packet) -> list[Packet]:
+            last = before.of(packet)
+            sent = [packet, *last]
+            last[:] = [packet]
+            return sent
+
+        port.add(port.rules.call, again, direction="out", where=_carries_data)
+
+
+@dataclass(frozen=True)
+class WrongAck(Behaviour):
+    """Segments acknowledge what the client has never sent.
+
+    Attributes:
+        where: ``"syn"``: the SYN,ACK, so that no connection opens; ``"data"``: one more segment
+            before each that carries data.
+    """
+
+    where: Literal["syn", "data"] = "syn"
+
+    name = "wrong-ack"
+    summary = "the SYN,ACK acknowledges what was never sent, or so does a segment before the data"
+    example = "wrong-ack=data"
+    copes = "Its TCP answers with a RST or an ACK, and takes nothing of it; it limits the time."
+    part = "segments"
+    places = ((Parameter("where", choice("syn", "data"), "syn|data"),),)
+
+    def install(self, port: Port) -> None:
+        """Change the acknowledgement, or send one more."""
+        if self.where == "syn":
+            change = {"ack": lambda packet: (packet.ack + _NEVER_SENT) % _MODULUS}
+            port.add(port.rules.change, change, direction="out", flags="SYN,ACK")
+            return
+
+        def two(packet: Packet) -> list[Packet]:
+            wrong = packet.replace(
+                ack=(packet.ack + _NEVER_SENT) % _MODULUS, payload=b"", flags="ACK"
+            )
+            return [wrong, packet]
+
+        port.add(port.rules.call, two, direction="out", where=_carries_data)
+
+
+@dataclass(frozen=True)
+class BlindReset(Behaviour):
+    """Before each data segment a RST that an attacker guessed (RFC 5961 section 3)."""
+
+    name = "blind-reset"
+    summary = "RSTs with a sequence number in the window, but not the expected one"
+    example = "blind-reset"
+    copes = "It sees nothing of it: its TCP answers with a challenge ACK, and goes on."
+    part = "segments"
+
+    def install(self, port: Port) -> None:
+        """Send a RST before each."""
+
+        def two(packet: Packet) -> list[Packet]:
+            at = (packet.seq + len(packet.payload) + _IN_THE_WINDOW) % _MODULUS
+            return [packet.replace(seq=at, payload=b"", flags="RST"), packet]
+
+        port.add(port.rules.call, two, direction="out", where=_carries_data)
+
+
+@dataclass(frozen=True)
+class IcmpNoise(Behaviour):
+    """Each segment of data is delivered, and an ICMP error says that it was not.
+
+    Attributes:
+        what: ``"host"`` or ``"network"`` unreachable: soft errors (RFC 1122 section 4.2.3.9).
+    """
+
+    what: Literal["host", "network"] = "host"
+
+    name = "icmp-noise"
+    summary = "ICMP says that the host is unreachable, while data pass"
+    example = "icmp-noise=network"
+    copes = "It goes on: such an error does not end a connection."
+    part = "segments"
+    places = ((Parameter("what", choice("host", "network"), "WHAT"),),)
+
+    def install(self, port: Port) -> None:
+        """Answer, and deliver."""
+
+        def noise(packet: Packet) -> Packet:
+            port.rules.inject(packet.icmp_error(f"{self.what}-unreachable"), "out")
+            return packet
+
+        port.add(port.rules.call, noise, direction="in", where=_carries_data)
+
+
+@dataclass(frozen=True)
+class Damage(Behaviour):
+    """An octet of the data is wrong, and the checksum right, as by faulty memory on the way.
+
+    Attributes:
+        share: Of the segments with data, from 0 to 1.
+        way: In which direction.
+    """
+
+    share: float
+    way: Literal["in", "out"] = "out"
+
+    name = "damage"
+    summary = "an octet is wrong in so many segments, and no checksum shows it"
+    example = "damage=1%"
+    copes = "It checks what it gets by a digest of its own, or TLS."
+    part = "segments"
+    places = ((Parameter("share", SHARE, "SHARE"),),)
+    ways = ("in", "out")
+    needed = 1
+
+    def install(self, port: Port) -> None:
+        """Flip the bits of the middle octet."""
+
+        def damaged(packet: Packet) -> Packet:
+            payload = bytearray(packet.payload)
+            payload[len(payload) // 2] ^= 0xFF
+            return packet.replace(payload=bytes(payload))
+
+        port.add(
+            port.rules.call,
+            damaged,
+            direction=self.way,
+            probability=self.share,
+            where=_carries_data,
+        )
+
+
+@dataclass(frozen=True)
+class Urgent(Behaviour):
+    """The last octet of each data segment is urgent, and so not in the stream for most programs."""
+
+    name = "urgent"
+    summary = "the last octet of each segment is urgent: without SO_OOBINLINE you do not read it"
+    example = "urgent"
+    copes = "It sets SO_OOBINLINE (RFC 6093), or finds by a length that octets are missing."
+    part = "segments"
+
+    def install(self, port: Port) -> None:
+        """Set the flag, and the pointer behind the last octet."""
+
+        def urgent(packet: Packet) -> Packet:
+            return packet.replace(
+                flags=f"{_without(packet.flags, 'URG')},URG", urgent=len(packet.payload)
+            )
+
+        port.add(port.rules.call, urgent, direction="out", where=_carries_data)
+
+
+@dataclass
+class _Sent:
+    """The sequence number behind all that the client has sent; None before its first segment."""
+
+    end: int | None = field(default=None)
+
+
+@dataclass(frozen=True)
+class KeepAliveDeaf(Behaviour):
+    """Keep-alives are not answered; data are."""
+
+    name = "keep-alive-deaf"
+    summary = "TCP keep-alives have no answer: ETIMEDOUT, though the connection is well"
+    example = "keep-alive-deaf"
+    copes = "It opens another connection, as a NAT may do the same to it."
+    part = "segments"
+
+    def install(self, port: Port) -> None:
+        """Drop what begins one octet before what the client has to send (RFC 9293 3.8.4)."""
+        sent = PerConnection(_Sent)
+
+        def is_keep_alive(packet: Packet) -> bool:
+            state = sent.of(packet)
+            flags = packet.flags.split(",")
+            if not packet.payload and state.end is not None and not {"SYN", "FIN"} & {*flags}:
+                before = (state.end - 1) % _MODULUS
+                if packet.seq == before and "RST" not in flags:
+                    return True
+            end = packet.seq + len(packet.payload) + ("SYN" in flags) + ("FIN" in flags)
+            if state.end is None or (end - state.end) % _MODULUS < _MODULUS // 2:
+                state.end = end % _MODULUS
+            return False
+
+        port.add(port.rules.drop, direction="in", where=is_keep_alive)
+
+
+def _carries_data(packet: Packet) -> bool:
+    return bool(packet.payload)
+
+
+def _has_three_octets(packet: Packet) -> bool:
+    return len(packet.payload or b"") > 2
+
+
+def _without(flags: str | None, flag: str) -> str:
+    return ",".join(each for each in (flags or "").split(",") if each != flag)
