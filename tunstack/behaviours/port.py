@@ -127,12 +127,16 @@ class Port:
         chosen: Callable[[], bool] | None = None,
     ) -> None:
         self.host = host
-        self.rules = host.rules
         self.number = number
         self.protocol = protocol
         self._addresses = [*dict.fromkeys(addresses)]
         self._chosen = None if chosen is None else PerConnection(chosen)
         self._stack = ExitStack()
+
+    @property
+    def rules(self) -> Rules:
+        """The host's rules on packets."""
+        return self.host.rules
 
     def __enter__(self) -> Port:
         return self

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from tunstack.socket import Socket
 
@@ -108,7 +108,8 @@ class ActingStream(WrappedStream):
         left = self._left.get("out")
         if not self.acted and left is not None and len(data) >= left:
             view = memoryview(data)
-            await self._stream.send_all(view[:left])
+            with self._converted():
+                await self._stream.send_all(view[:left])
             with suppress(OSError):  # The peer has reset it.
                 await socket_of(self._stream).wait_acknowledged()
             await self.act_now()
@@ -116,7 +117,8 @@ class ActingStream(WrappedStream):
             if not data:
                 return
         if not await self._is_over():
-            await self._stream.send_all(data)
+            with self._converted():
+                await self._stream.send_all(data)
             self.last_use = trio.current_time()
             if not self.acted and left is not None:
                 self._left["out"] = left - len(data)
@@ -128,11 +130,11 @@ class ActingStream(WrappedStream):
             return b""
         if self._afterwards != "half-ended":
             await self._is_over()
-        left = self._left.get("in")
-        if self.acted or left is None:
-            data = await self._stream.receive_some(max_bytes)
-        else:
-            data = await self._stream.receive_some(min(left, max_bytes or _READ_SIZE))
+        left = None if self.acted else self._left.get("in")
+        most = max_bytes if left is None else min(left, max_bytes or _READ_SIZE)
+        with self._converted():
+            data = await self._stream.receive_some(most)
+        if left is not None and not self.acted:
             self._left["in"] = left - len(data)
             if left == len(data):
                 await self.act_now()
@@ -149,6 +151,16 @@ class ActingStream(WrappedStream):
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             while await self._stream.receive_some(_READ_SIZE):
                 pass
+
+    @contextmanager
+    def _converted(self) -> Iterator[None]:
+        """For a program that waits meanwhile, a reset of ours is one of the peer's."""
+        try:
+            yield
+        except trio.ClosedResourceError as error:
+            if self.acted and self._afterwards == "broken":
+                raise trio.BrokenResourceError(self._reason) from error
+            raise
 
     async def _is_over(self) -> bool:
         """Return whether nothing is sent any more; raises where the connection is broken."""

@@ -1,4 +1,4 @@
-"""A port that is served while its behaviours are in force."""
+"""The behaviours of a port, while it is served."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import random
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-import trio
-
 from tunstack.behaviours.serving import behaving, in_force
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    import trio
 
     from tunstack.behaviours import Behaviour
     from tunstack.behaviours.base import Handler, Protocol
-    from tunstack.behaviours.port import Peer, Port
+    from tunstack.behaviours.port import Peer
 
 _ALL: Final = {"0.0.0.0": "0.0.0.0/0", "::": "::/0"}
+"""The prefix of a socket's wildcard address."""
 
 
 @contextmanager
@@ -27,42 +28,33 @@ def misbehaving(
     socks: Sequence[trio.socket.SocketType],
     behaviours: Sequence[Behaviour],
     rng: random.Random,
-) -> Iterator[Port]:
-    """Have behaviours in force at the port and addresses of bound sockets.
+) -> Iterator[Callable[[Handler], Handler]]:
+    """Have behaviours in force at the port and the addresses of bound sockets.
+
+    The sockets are closed at the end of the block.
 
     Args:
         host: The host.
         protocol: Of the sockets.
         socks: All are bound to the same port.
-        behaviours: At least one.
+        behaviours: They suit the protocol, and each other.
         rng: The host's; it is used only where connections are chosen.
+
+    Yields:
+        What makes a handler of connections one that misbehaves.
     """
-    names = [sock.getsockname()[:2] for sock in socks]
-    addresses: list[str | None] = [_ALL.get(address, address) for address, _ in names]
-    if {*_ALL.values()} <= {*addresses}:
-        addresses = [None]
-    needs_rng = any(each.part == "choice" for each in behaviours)
-    own = random.Random(rng.getrandbits(64) if needs_rng else 0)
-    with in_force(behaviours, host, protocol, names[0][1], addresses, own) as port:
-        yield port
-
-
-async def serve_misbehaving(
-    host: Peer,
-    handler: Handler,
-    listeners: Sequence[trio.SocketListener],
-    behaviours: Sequence[Behaviour],
-    rng: random.Random,
-    *,
-    handler_nursery: trio.Nursery | None,
-    task_status: trio.TaskStatus[list[trio.SocketListener]],
-) -> None:
-    """Serve listeners, as `trio.serve_listeners` does, while behaviours are in force."""
-    socks = [listener.socket for listener in listeners]
-    with misbehaving(host, "tcp", socks, behaviours, rng) as port:
-        await trio.serve_listeners(
-            behaving(handler, behaviours, port),
-            [*listeners],
-            handler_nursery=handler_nursery,
-            task_status=task_status,
-        )
+    try:
+        if not behaviours:
+            yield lambda handler: handler
+            return
+        names = [sock.getsockname()[:2] for sock in socks]
+        addresses: list[str | None] = [_ALL.get(address, address) for address, _ in names]
+        if {*_ALL.values()} <= {*addresses}:
+            addresses = [None]
+        chooses = any(each.part == "choice" for each in behaviours)
+        own = random.Random(rng.getrandbits(64) if chooses else 0)
+        with in_force(behaviours, host, protocol, names[0][1], addresses, own) as port:
+            yield lambda handler: behaving(handler, behaviours, port)
+    finally:
+        for sock in socks:
+            sock.close()
