@@ -84,6 +84,7 @@ def _details(name: str) -> Iterator[str]:
         yield other.usage
         yield f"  {other.summary}"
         yield f"  {other.of}: {other.use}"
+        yield f"  {other.example}"
         yield f"  A robust client: {other.copes}"
     else:
         close = get_close_matches(name, [*found, *others], n=3, cutoff=0.5)

@@ -57,7 +57,7 @@ Examples:
   sudo tunstack serve http --address 198.51.100.2/24
       then: curl http://198.51.100.2/
   sudo tunstack serve http --workers 4 --address 198.51.100.2/24
-  sudo tunstack serve http:80,reset-after=4096 echo,loss=5% --address 198.51.100.2/24
+  sudo tunstack serve echo http:80,reset-after=4096 --address 10.9.0.2/24
   sudo tunstack serve echo http:8080 --address 10.9.0.2/24 --device-name tun7
   tunstack run -- sh -c 'tunstack serve echo --address 198.51.100.130/25 & sh'
       without root
