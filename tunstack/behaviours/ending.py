@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tunstack.behaviours.port import Port
     from tunstack.behaviours.streams import Afterwards
 
+_RST_SECONDS: Final = 1.0
+"""Seconds in which a RST is dropped that no peer is to see."""
 _AFTER: Final = (Parameter("octets", OCTETS, "OCTETS"), Parameter("seconds", SECONDS, "TIME"))
 
 
@@ -252,8 +254,10 @@ class HalfOpen(After):
         connection = connection_of_stream(stream)
         if connection is None:
             return
-        port.keep(port.rules.drop(direction="out", flags="RST", first=1, **selected(connection)))
-        await _reset(stream)
+        rule = port.rules.drop(direction="out", flags="RST", first=1, **selected(connection))
+        with rule, trio.move_on_after(_RST_SECONDS):
+            await _reset(stream)
+            await rule.wait()
 
 
 @dataclass(frozen=True)

@@ -291,6 +291,8 @@ class Damage(Behaviour):
             payload[len(payload) // 2] ^= 0xFF
             return packet.replace(payload=bytes(payload))
 
+        if not self.share:
+            return
         port.add(
             port.rules.call,
             damaged,
