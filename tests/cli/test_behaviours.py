@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tunstack.behaviours import catalogue, elsewhere_catalogue
 from tunstack.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NETWORK = ("--address", "198.51.100.2/24")
 
@@ -15,11 +20,11 @@ NETWORK = ("--address", "198.51.100.2/24")
 def test_the_list_has_every_behaviour_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["behaviours"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    for each in (*catalogue(), *elsewhere_catalogue()):
-        usage = each.usage() if isinstance(each, type) else each.usage
-        at = lines.index(f"  {usage}")
+    told = [(each.usage(), each.summary) for each in catalogue()]
+    told += [(each.usage, each.summary) for each in elsewhere_catalogue()]
+    for usage, summary in told:
         assert lines.count(f"  {usage}") == 1
-        assert lines[at + 1] == f"      {each.summary}"
+        assert lines[lines.index(f"  {usage}") + 1] == f"      {summary}"
     assert max(map(len, lines)) <= 100
 
 
@@ -73,3 +78,28 @@ def test_a_mistake_is_one_line_and_status_2(
     assert printed.out == ""
     (line,) = printed.err.splitlines()
     assert re.search(says, line), line
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("workers", [[], ["--workers", "2"]], ids=["one process", "workers"])
+def test_curl_meets_the_behaviour_of_its_port_and_not_of_another(
+    workers: list[str], require_tool: Callable[[str], str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    curl = require_tool("curl")
+    script = "; ".join(
+        f"{curl} -si http://peer.test:{port}/bytes/10000 | wc -c; echo ${{PIPESTATUS[0]}}"
+        for port in (80, 81, 82, 83)
+    )
+    apps = ("http:80,reset-after=4096", "http:81,close-after=4096", "http:82,refuse", "http:83")
+    options = [each for app in apps for each in ("--serve", app)]
+    assert main(["run", *options, *workers, "--", "bash", "-c", script]) == 0
+    *bad, whole, status = map(int, capfd.readouterr().out.split())
+    assert bad == [4096, 56, 4096, 18, 0, 7]
+    assert (whole > 10_000, status) == (True, 0)
+
+
+@pytest.mark.kernel
+def test_serve_says_how_an_app_misbehaves(capfd: pytest.CaptureFixture[str]) -> None:
+    inner = f"{sys.executable} -m tunstack serve echo,refuse --address 198.51.100.130/25"
+    assert main(["run", "--", "sh", "-c", f"timeout -s INT 3 {inner} | head -1"]) == 0
+    assert capfd.readouterr().out == "echo,refuse on 198.51.100.130:7\n"

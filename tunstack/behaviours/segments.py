@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from socket import IPPROTO_TCP, TCP_MAXSEG
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import trio
 
@@ -129,7 +129,7 @@ class NoOptions(Behaviour):
 
     def install(self, port: Port) -> None:
         """Take them out of the SYN, so that neither end uses them."""
-        port.add(port.rules.change, {"options": b""}, direction="in", flags=SYN)
+        port.add(port.rules.call, _without_options, direction="in", flags=SYN)
 
 
 @dataclass(frozen=True)
@@ -146,14 +146,10 @@ class Overlap(Behaviour):
         """Send two for one."""
 
         def two(packet: Packet) -> list[Packet]:
-            third = max(1, len(packet.payload) // 3)
-            rest = packet.replace(
-                seq=(packet.seq + third) % _MODULUS, payload=packet.payload[third:]
-            )
-            first = packet.replace(
-                payload=packet.payload[:-third], flags=_without(packet.flags, "FIN")
-            )
-            return [first, rest]
+            seq, _, payload, flags = _fields(packet)
+            third = len(payload) // 3
+            first = packet.replace(payload=payload[:-third], flags=_without(flags, "FIN"))
+            return [first, packet.replace(seq=seq + third, payload=payload[third:])]
 
         port.add(port.rules.call, two, direction="out", where=_has_three_octets)
 
@@ -202,15 +198,11 @@ class WrongAck(Behaviour):
     def install(self, port: Port) -> None:
         """Change the acknowledgement, or send one more."""
         if self.where == "syn":
-            change = {"ack": lambda packet: (packet.ack + _NEVER_SENT) % _MODULUS}
-            port.add(port.rules.change, change, direction="out", flags="SYN,ACK")
+            port.add(port.rules.call, _with_wrong_ack, direction="out", flags="SYN,ACK")
             return
 
         def two(packet: Packet) -> list[Packet]:
-            wrong = packet.replace(
-                ack=(packet.ack + _NEVER_SENT) % _MODULUS, payload=b"", flags="ACK"
-            )
-            return [wrong, packet]
+            return [_with_wrong_ack(packet).replace(payload=b"", flags="ACK"), packet]
 
         port.add(port.rules.call, two, direction="out", where=_carries_data)
 
@@ -229,7 +221,8 @@ class BlindReset(Behaviour):
         """Send a RST before each."""
 
         def two(packet: Packet) -> list[Packet]:
-            at = (packet.seq + len(packet.payload) + _IN_THE_WINDOW) % _MODULUS
+            seq, _, payload, _ = _fields(packet)
+            at = seq + len(payload) + _IN_THE_WINDOW
             return [packet.replace(seq=at, payload=b"", flags="RST"), packet]
 
         port.add(port.rules.call, two, direction="out", where=_carries_data)
@@ -287,7 +280,7 @@ class Damage(Behaviour):
         """Flip the bits of the middle octet."""
 
         def damaged(packet: Packet) -> Packet:
-            payload = bytearray(packet.payload)
+            payload = bytearray(_fields(packet).payload)
             payload[len(payload) // 2] ^= 0xFF
             return packet.replace(payload=bytes(payload))
 
@@ -316,9 +309,8 @@ class Urgent(Behaviour):
         """Set the flag, and the pointer behind the last octet."""
 
         def urgent(packet: Packet) -> Packet:
-            return packet.replace(
-                flags=f"{_without(packet.flags, 'URG')},URG", urgent=len(packet.payload)
-            )
+            _, _, payload, flags = _fields(packet)
+            return packet.replace(flags=f"{_without(flags, 'URG')},URG", urgent=len(payload))
 
         port.add(port.rules.call, urgent, direction="out", where=_carries_data)
 
@@ -346,17 +338,43 @@ class KeepAliveDeaf(Behaviour):
 
         def is_keep_alive(packet: Packet) -> bool:
             state = sent.of(packet)
-            flags = packet.flags.split(",")
-            if not packet.payload and state.end is not None and not {"SYN", "FIN"} & {*flags}:
-                before = (state.end - 1) % _MODULUS
-                if packet.seq == before and "RST" not in flags:
-                    return True
-            end = packet.seq + len(packet.payload) + ("SYN" in flags) + ("FIN" in flags)
+            seq, _, payload, names = _fields(packet)
+            flags = names.split(",")
+            length = len(payload) + ("SYN" in flags) + ("FIN" in flags)
+            before = None if state.end is None else (state.end - 1) % _MODULUS
+            if seq == before and not length and "RST" not in flags:
+                return True
+            end = (seq + length) % _MODULUS
             if state.end is None or (end - state.end) % _MODULUS < _MODULUS // 2:
-                state.end = end % _MODULUS
+                state.end = end
             return False
 
         port.add(port.rules.drop, direction="in", where=is_keep_alive)
+
+
+class _Fields(NamedTuple):
+    seq: int
+    ack: int
+    payload: bytes
+    flags: str
+
+
+def _fields(packet: Packet) -> _Fields:
+    """Return the fields of a TCP segment."""
+    seq, ack, payload, flags = packet.seq, packet.ack, packet.payload, packet.flags
+    assert seq is not None
+    assert ack is not None
+    assert payload is not None
+    assert flags is not None
+    return _Fields(seq, ack, payload, flags)
+
+
+def _without_options(packet: Packet) -> Packet:
+    return packet.replace(options=b"")
+
+
+def _with_wrong_ack(packet: Packet) -> Packet:
+    return packet.replace(ack=_fields(packet).ack + _NEVER_SENT)
 
 
 def _carries_data(packet: Packet) -> bool:
@@ -367,5 +385,5 @@ def _has_three_octets(packet: Packet) -> bool:
     return len(packet.payload or b"") > 2
 
 
-def _without(flags: str | None, flag: str) -> str:
-    return ",".join(each for each in (flags or "").split(",") if each != flag)
+def _without(flags: str, flag: str) -> str:
+    return ",".join(each for each in flags.split(",") if each != flag)
