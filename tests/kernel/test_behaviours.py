@@ -134,24 +134,25 @@ def client(ns: Namespace, ends: Ends) -> Client:
 
 @asynccontextmanager
 async def served(
-    host: Host, client: Client, behaviour: BehaviourLike, port: int = PORT
+    host: Host, client: Client, behaviour: BehaviourLike, *, left: int = 0
 ) -> AsyncIterator[None]:
     """Have a behaviour at a port in the block.
 
-    Meanwhile another port is well; after it the same port is, and no rule is left.
+    Meanwhile another port is well; after it the same port is, and no rule is left, but of so many
+    connections that have vanished for ever.
     """
     rules = len(host.rules)
     async with trio.open_nursery() as well:
         await well.start(host.serve_tcp, answering, WELL)
         async with trio.open_nursery() as nursery:
-            serve = partial(host.serve_tcp, answering, port, behaviour=behaviour)
+            serve = partial(host.serve_tcp, answering, PORT, behaviour=behaviour)
             await nursery.start(serve)
             yield
             assert await client.meet(WELL) == WHOLE
             nursery.cancel_scope.cancel()
-        assert len(host.rules) == rules
-        await well.start(host.serve_tcp, answering, port)
-        assert await client.meet(port) == WHOLE
+        assert len(host.rules) == rules + left
+        await well.start(host.serve_tcp, answering, PORT)
+        assert await client.meet() == WHOLE
         well.cancel_scope.cancel()
 
 
@@ -380,7 +381,7 @@ async def test_stall_after_octets_goes_on_acknowledging(
 
 @pytest.mark.parametrize("octets", [0, 4096])
 async def test_vanish_after_octets_is_silence(host: Host, client: Client, octets: int) -> None:
-    async with served(host, client, f"vanish-after={octets}"):
+    async with served(host, client, f"vanish-after={octets}", left=1):
         with await client.connected() as sock:
             assert await asked(sock, within=SHORT) == Met(ANSWER[:octets], None)
             before = acknowledged(sock)
@@ -419,7 +420,7 @@ async def test_half_open_answers_the_next_octets_with_a_rst(
 async def test_an_idle_connection_ends(
     host: Host, client: Client, behaviour: str, end: int | None
 ) -> None:
-    async with served(host, client, behaviour):
+    async with served(host, client, behaviour, left=end is None):
         with await client.connected() as sock:
             for _ in range(3):
                 assert await asked(sock) == WHOLE
@@ -527,7 +528,7 @@ async def test_zero_window_opens_after_a_time(host: Host, client: Client) -> Non
 
 
 async def test_stop_acknowledging_leaves_data_unacknowledged(host: Host, client: Client) -> None:
-    async with served(host, client, f"stop-acknowledging={len(REQUEST)}"):
+    async with served(host, client, f"stop-acknowledging={len(REQUEST)}", left=1):
         with await client.connected() as sock:
             assert await asked(sock) == WHOLE
             await sock.send(REQUEST)

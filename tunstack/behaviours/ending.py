@@ -11,7 +11,7 @@ import trio
 
 from tunstack.behaviours.base import Behaviour, Parameter
 from tunstack.behaviours.port import connection_of_stream, selected
-from tunstack.behaviours.streams import ActingStream, WrappedStream, socket_of
+from tunstack.behaviours.streams import ActingStream, WrappedStream, run_beside, socket_of
 from tunstack.behaviours.values import OCTETS, SECONDS
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class After(Ending):
             octets,
         )
         if self.seconds is not None:
-            await _beside(acting, handler, trio.current_time() + self.seconds, 0.0)
+            await _served_until(acting, handler, trio.current_time() + self.seconds, 0.0)
         elif not self.octets:
             await acting.act_now()
             await self._in_place(acting, handler)
@@ -111,12 +111,11 @@ class Idle(Ending):
     async def serve(self, port: Port, stream: trio.SocketStream, handler: Handler) -> None:
         """Serve until then, and as it leaves the connection."""
         acting = ActingStream(stream, lambda: self.act(port, stream), self.afterwards, str(self))
-        await _beside(acting, handler, 0.0, self.seconds)
+        await _served_until(acting, handler, 0.0, self.seconds)
 
 
-async def _beside(stream: ActingStream, handler: Handler, at: float, idle: float) -> None:
+async def _served_until(stream: ActingStream, handler: Handler, at: float, idle: float) -> None:
     """Run the handler; act at a time, or so long after the last use, whichever is later."""
-    failed: Exception | None = None
 
     async def act() -> None:
         then = max(at, stream.last_use + idle)
@@ -125,15 +124,7 @@ async def _beside(stream: ActingStream, handler: Handler, at: float, idle: float
             then = max(at, stream.last_use + idle)
         await stream.act_now()
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(act)
-        try:
-            await handler(stream)  # type: ignore[arg-type]
-        except Exception as error:
-            failed = error
-        nursery.cancel_scope.cancel()
-    if failed is not None:
-        raise failed
+    await run_beside(act, handler, stream)
 
 
 async def _reset(stream: trio.SocketStream) -> None:
@@ -148,7 +139,8 @@ async def _close(stream: trio.SocketStream) -> None:
 
 
 async def _vanish(stream: trio.SocketStream) -> None:
-    socket_of(stream).vanish()
+    with suppress(OSError):  # It is gone already.
+        socket_of(stream).vanish()
     await trio.lowlevel.checkpoint()
 
 

@@ -43,7 +43,7 @@ def install_impairments(port: Port, impairments: Iterable[Impairment]) -> None:
     """Impair the packets of a port by all of them together."""
     spec = ",".join(each.items() for each in impairments)
     if spec:
-        port.add(port.host.impair, spec)
+        port.add(port.rules.impair, spec)
 
 
 @dataclass(frozen=True)

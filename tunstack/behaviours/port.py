@@ -35,9 +35,6 @@ class Peer(Protocol):
     def rules(self) -> Rules:
         """Its rules on packets."""
 
-    def impair(self, spec: str, **selection: Any) -> Rule | None:
-        """Impair the packets that are selected."""
-
     def on_syn(self, function: Callable[[Packet], Awaitable[Any]], port: int | None = None) -> Rule:
         """Let a function decide on each SYN."""
 
@@ -149,7 +146,7 @@ class Port:
     ) -> None:
         self._stack.close()
 
-    def add(self, make: Callable[..., Rule | None], *arguments: Any, **selection: Any) -> None:
+    def add(self, make: Callable[..., Rule], *arguments: Any, **selection: Any) -> None:
         """Add a rule for packets of this port, and of the connections that are chosen.
 
         Args:
@@ -165,7 +162,6 @@ class Port:
             rule = make(
                 *arguments, protocol=self.protocol, local_port=self.number, **local, **selection
             )
-            assert rule is not None
             self._stack.enter_context(rule)
 
     def keep(self, rule: Rule) -> None:

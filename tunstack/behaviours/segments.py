@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
-from socket import IPPROTO_TCP, TCP_MAXSEG
+from socket import IPPROTO_TCP, SO_RCVBUF, SOL_SOCKET, TCP_INFO, TCP_MAXSEG
+from struct import Struct
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import trio
@@ -12,7 +14,7 @@ from tunstack.behaviours.base import Behaviour, Parameter
 from tunstack.behaviours.ending import After
 from tunstack.behaviours.opening import SYN
 from tunstack.behaviours.port import PerConnection
-from tunstack.behaviours.streams import socket_of
+from tunstack.behaviours.streams import ActingStream, run_beside, socket_of
 from tunstack.behaviours.values import OCTETS, SECONDS, SHARE, Kind, choice
 from tunstack.path.spec import Quantity
 
@@ -20,9 +22,16 @@ if TYPE_CHECKING:
     from tunstack.behaviours.base import Handler
     from tunstack.behaviours.port import Port
     from tunstack.path.rules import Packet
+    from tunstack.socket import Socket
 
 _MSS: Final = Kind(Quantity("a number of octets", "536", {"": 0}), 88, 65495, whole=True)
 _MODULUS: Final = 1 << 32
+_LARGEST_LEFT: Final = 0xFFFF
+"""Octets that a window can have at least, whatever its scale."""
+_LARGE_BUFFER: Final = 131072
+_BYTES_RECEIVED: Final = 128
+"""The offset of tcpi_bytes_received in Linux's ``struct tcp_info``."""
+_COUNTER: Final = Struct("=Q")
 _NEVER_SENT: Final = 100_000
 """Octets beyond what the client has sent, which a wrong ACK acknowledges."""
 _IN_THE_WINDOW: Final = 100
@@ -48,19 +57,40 @@ class ZeroWindowAfter(Behaviour):
     part = "segments"
     places = ((Parameter("octets", OCTETS, "OCTETS"),), (Parameter("seconds", SECONDS, "TIME"),))
 
+    def options(self) -> dict[tuple[int, int], int]:
+        """A buffer no larger than that, as data may come before the program begins."""
+        return {(SOL_SOCKET, SO_RCVBUF): min(self.octets, _LARGEST_LEFT)}
+
     async def serve(self, _port: Port, stream: trio.SocketStream, handler: Handler) -> None:
         """Serve it with a window that closes."""
         sock = socket_of(stream)
-        sock.freeze(self.octets)
 
-        async def thaw(seconds: float) -> None:
-            await trio.sleep(seconds)
-            sock.thaw()
+        async def freeze() -> None:
+            with suppress(OSError):  # It is gone already.
+                sock.freeze(max(0, self.octets - _received(sock)), shrink=True)
+            await trio.lowlevel.checkpoint()
 
-        async with trio.open_nursery() as nursery:
-            if self.seconds is not None:
-                nursery.start_soon(thaw, self.seconds)
-            await handler(stream)
+        async def thaw() -> None:
+            await trio.sleep(self.seconds or 0.0)
+            with suppress(OSError):
+                sock.setsockopt(SOL_SOCKET, SO_RCVBUF, _LARGE_BUFFER)
+                sock.thaw()
+
+        before = max(0, self.octets - _LARGEST_LEFT)
+        freezing = ActingStream(stream, freeze, "as before", str(self), "in", before or None)
+        if not before:
+            await freezing.act_now()
+        if self.seconds is None:
+            await handler(freezing)  # type: ignore[arg-type]
+        else:
+            await run_beside(thaw, handler, freezing)
+
+
+def _received(sock: Socket) -> int:
+    """Octets that have come in order."""
+    info = sock.getsockopt(IPPROTO_TCP, TCP_INFO, _BYTES_RECEIVED + 8)
+    received: int = _COUNTER.unpack_from(info, _BYTES_RECEIVED)[0]
+    return received
 
 
 @dataclass(frozen=True)
@@ -84,7 +114,8 @@ class StopAcknowledging(After):
 
     async def act(self, _port: Port, stream: trio.SocketStream) -> None:
         """Stop."""
-        socket_of(stream).stop_acknowledging()
+        with suppress(OSError):  # It is gone already.
+            socket_of(stream).stop_acknowledging()
         await trio.lowlevel.checkpoint()
 
 

@@ -10,6 +10,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from tunstack.behaviours.base import Handler
     from tunstack.socket import Socket
 
 _READ_SIZE: Final = 65536
@@ -25,6 +26,22 @@ half-ended: nothing is sent any more; hung: its calls never return; as before: n
 def socket_of(stream: trio.SocketStream) -> Socket:
     """Return the socket of a connection of a host."""
     return cast("Socket", stream.socket)
+
+
+async def run_beside(
+    background: Callable[[], Awaitable[None]], handler: Handler, stream: WrappedStream
+) -> None:
+    """Run a handler, and something beside it that ends with it; raises what the handler raises."""
+    failed: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(background)
+        try:
+            await handler(stream)  # type: ignore[arg-type]
+        except Exception as error:
+            failed = error
+        nursery.cancel_scope.cancel()
+    if failed is not None:
+        raise failed
 
 
 class WrappedStream(trio.abc.HalfCloseableStream):
