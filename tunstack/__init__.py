@@ -85,7 +85,7 @@ if TYPE_CHECKING:
     from tunstack.link.pair import memory_pair
     from tunstack.path.impair import Impairments
     from tunstack.path.impaired import ImpairedLink
-    from tunstack.socket import Socket
+    from tunstack.socket import Socket, TcpListener, TcpStream
     from tunstack.stack.flow import TcpInfo
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
@@ -107,6 +107,8 @@ __all__ = [
     "Names",
     "DnsServer",
     "Socket",
+    "TcpStream",
+    "TcpListener",
     "Config",
     "Limits",
     "Profile",
@@ -156,7 +158,7 @@ _MODULES = {
         "dns.server": ("DnsServer",),
         "stack.observation": ("Observation",),
         "stack.profile": ("Profile",),
-        "socket": ("Socket",),
+        "socket": ("Socket", "TcpListener", "TcpStream"),
         "tcp.config": ("Config",),
         "tcp.congestion": (
             "Acknowledgement",

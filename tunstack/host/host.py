@@ -24,6 +24,7 @@ from tunstack.ip.family import FAMILIES
 from tunstack.path.impaired import ImpairedLink
 from tunstack.socket.factory import installed
 from tunstack.socket.kinds import KINDS
+from tunstack.socket.stream import TcpListener, TcpStream
 from tunstack.stack.stack import Stack
 from tunstack.tcp.congestion import congestion_control
 
@@ -324,7 +325,7 @@ class Host(ResolvingLoop):
         *,
         local_address: str | None = None,
         congestion: str | CongestionFactory | None = None,
-    ) -> trio.SocketStream:
+    ) -> TcpStream:
         """Connect to `host` and `port`; the counterpart of `trio.open_tcp_stream`.
 
         Args:
@@ -348,7 +349,7 @@ class Host(ResolvingLoop):
 
         attempts = [partial(attempt, *each) for each in interleaved(targets)]
         try:
-            return trio.SocketStream(await first_connected(attempts))
+            return TcpStream(await first_connected(attempts))
         except OSError as error:
             if error.errno is None or isinstance(error, socket.gaierror):
                 raise
@@ -389,7 +390,7 @@ class Host(ResolvingLoop):
         host: str | None = None,
         backlog: int | None = None,
         congestion: str | CongestionFactory | None = None,
-    ) -> list[trio.SocketListener]:
+    ) -> list[TcpListener]:
         """Listen on `port`; the counterpart of `trio.open_tcp_listeners`.
 
         Args:
@@ -408,18 +409,18 @@ class Host(ResolvingLoop):
             port,
             backlog=0xFFFF if backlog is None else backlog,
         )
-        return [trio.SocketListener(sock) for sock in socks]
+        return [TcpListener(sock) for sock in socks]
 
     async def serve_tcp(
         self,
-        handler: Callable[[trio.SocketStream], Awaitable[object]],
+        handler: Callable[[TcpStream], Awaitable[object]],
         port: int,
         *,
         host: str | None = None,
         backlog: int | None = None,
         congestion: str | CongestionFactory | None = None,
         handler_nursery: trio.Nursery | None = None,
-        task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+        task_status: trio.TaskStatus[list[TcpListener]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Listen, and run `handler` for each connection, until cancelled; as `trio.serve_tcp`.
 
