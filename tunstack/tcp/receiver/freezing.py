@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 from tunstack.tcp.sequence import MASK, diff
 
 if TYPE_CHECKING:
-    from tunstack.tcp.receiver.buffer_tuning import ReceiveTuning
     from tunstack.tcp.receiver.receiver import Receiver
 
 NO_ROOM: Final = -(1 << 40)
@@ -26,26 +25,25 @@ LARGEST_FIELD: Final = 0xFFFF
 
 
 class Frozen:
-    """The right edge of a frozen window, and what the receiver had before.
+    """The right edge of a frozen window, and how large the receive buffer was before.
 
     Attributes:
         size: The size of the receive buffer, in octets.
-        tuning: Its auto-tuning.
     """
 
-    __slots__ = ("_last", "size", "tuning")
+    __slots__ = ("_last", "size")
 
     def __init__(self, receiver: Receiver) -> None:
         """Freeze the window of `receiver` at its present right edge."""
         self.size = 0
-        self.tuning: ReceiveTuning | None = None
         self._last = (receiver.edge + (1 << receiver.shift)) & MASK
         self.hold(receiver)
 
     def hold(self, receiver: Receiver) -> None:
-        """Take the size and the auto-tuning of its buffer, at first and when options set them."""
-        self.size, self.tuning = receiver.size, receiver.tuning
-        receiver.size, receiver.tuning = NO_ROOM, None
+        """Put aside the size of its buffer, at first and when an option sets it."""
+        self.size, receiver.size = receiver.size, NO_ROOM
+        if receiver.tuning is not None:
+            receiver.tuning.pause()
 
     def select_window(self, receiver: Receiver) -> int:
         """Return the window field: up to the right edge, rounded to the unit of the window scale.
@@ -95,7 +93,9 @@ def thaw(receiver: Receiver) -> None:
     frozen = receiver.frozen
     if frozen is not None:
         receiver.frozen = None
-        receiver.size, receiver.tuning = frozen.size, frozen.tuning
+        receiver.size = frozen.size
+        if receiver.tuning is not None:
+            receiver.tuning.restart()
         receiver.ack_now = True
 
 
