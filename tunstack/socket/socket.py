@@ -24,7 +24,7 @@ from tunstack.socket.notices import Notices
 from tunstack.socket.options import get_option, set_option
 from tunstack.socket.state import SocketState
 from tunstack.socket.stdlib import StdlibSocket
-from tunstack.socket.surface import Surface
+from tunstack.socket.verbs import Verbs
 from tunstack.stack.flow import Flow
 from tunstack.tcp.connection.state import State
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @final
-class Socket(Surface):
+class Socket(Verbs):
     """A TCP socket on a :class:`~tunstack.Host`; made by :meth:`tunstack.Host.socket`.
 
     Besides the methods of trio's sockets it has :meth:`abort`, :meth:`tcp_info`,

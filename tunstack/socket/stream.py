@@ -51,6 +51,14 @@ class TcpStream(_Derivable, trio.SocketStream):  # type: ignore[misc] # It is fi
         """Close with a RST; see :meth:`tunstack.Socket.abort`."""
         self.socket.abort()
 
+    def freeze(self, after: int = 0, *, shrink: bool = False) -> None:
+        """Close the receive window after so many octets; see :meth:`tunstack.Socket.freeze`."""
+        self.socket.freeze(after, shrink=shrink)
+
+    def thaw(self) -> None:
+        """Open the receive window again; see :meth:`tunstack.Socket.thaw`."""
+        self.socket.thaw()
+
 
 @final
 class TcpListener(_Derivable, trio.SocketListener):  # type: ignore[misc] # It is final.
