@@ -134,7 +134,7 @@ async def test_a_frozen_window_is_probed_for_ever_and_no_error(ends: Ends) -> No
 @pytest.mark.parametrize("verb", ["freeze", "thaw"])
 async def test_verbs_are_for_open_sockets(ends: Ends, verb: str) -> None:
     async with connected(ends) as (host, near, _, _):
-        with host.socket() as unconnected, fails(107):
+        with host.socket(ends.family) as unconnected, fails(107):
             getattr(unconnected, verb)()
         await near.aclose()
         with fails(9):
