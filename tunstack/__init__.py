@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from tunstack.dns.names import Names
     from tunstack.dns.server import DnsServer
     from tunstack.host.host import Host
+    from tunstack.host.verdicts import SynVerdict
     from tunstack.link.base import Link
     from tunstack.link.errors import SetupError
     from tunstack.link.pair import memory_pair
@@ -128,6 +129,7 @@ __all__ = [
     "Rule",
     "Selection",
     "Packet",
+    "SynVerdict",
     "open_bridge",
     "Bridge",
     "open_host_bridge",
@@ -149,6 +151,7 @@ _MODULES = {
         "link.errors": ("SetupError",),
         "tcp.info": ("TcpInfo",),
         "host.host": ("Host",),
+        "host.verdicts": ("SynVerdict",),
         "stack.limits": ("Limits",),
         "link.base": ("Link",),
         "path.impair": ("Impairments",),

@@ -369,7 +369,7 @@ class Socket(Verbs):
         self._state.closed = True
         flow, self._state.flow = self._state.flow, None
         if flow is not None:
-            if abort:
+            if abort or self._state.silent:
                 self._stack.detach(flow)
                 self._stack.abort(flow)
             else:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import errno
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import trio
 
 from tunstack.socket.socket import Socket
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from tunstack.socket.verbs import SegmentFields
 
 
 class _Derivable:
@@ -51,6 +56,18 @@ class TcpStream(_Derivable, trio.SocketStream):  # type: ignore[misc] # It is fi
         """Close with a RST; see :meth:`tunstack.Socket.abort`."""
         self.socket.abort()
 
+    def vanish(self, direction: Literal["both", "in", "out"] = "both") -> None:
+        """Drop all packets of the connection, for ever; see :meth:`tunstack.Socket.vanish`."""
+        self.socket.vanish(direction)
+
+    def stop_acknowledging(self) -> None:
+        """Acknowledge nothing more; see :meth:`tunstack.Socket.stop_acknowledging`."""
+        self.socket.stop_acknowledging()
+
+    def resume_acknowledging(self) -> None:
+        """Acknowledge again; see :meth:`tunstack.Socket.resume_acknowledging`."""
+        self.socket.resume_acknowledging()
+
     def freeze(self, after: int = 0, *, shrink: bool = False) -> None:
         """Close the receive window after so many octets; see :meth:`tunstack.Socket.freeze`."""
         self.socket.freeze(after, shrink=shrink)
@@ -58,6 +75,10 @@ class TcpStream(_Derivable, trio.SocketStream):  # type: ignore[misc] # It is fi
     def thaw(self) -> None:
         """Open the receive window again; see :meth:`tunstack.Socket.thaw`."""
         self.socket.thaw()
+
+    def send_segment(self, **fields: Unpack[SegmentFields]) -> None:
+        """Send a segment as it is described; see :meth:`tunstack.Socket.send_segment`."""
+        self.socket.send_segment(**fields)
 
 
 @final
