@@ -81,13 +81,14 @@ if TYPE_CHECKING:
     from tunstack.dns.names import Names
     from tunstack.dns.server import DnsServer
     from tunstack.host.host import Host
+    from tunstack.host.verdicts import SynVerdict
     from tunstack.link.base import Link
     from tunstack.link.errors import SetupError
     from tunstack.link.pair import memory_pair
     from tunstack.path.impair import Impairments
     from tunstack.path.impaired import ImpairedLink
     from tunstack.path.rules import Packet, Rule, Rules, Selection
-    from tunstack.socket import Socket
+    from tunstack.socket import Socket, TcpListener, TcpStream
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
     from tunstack.stack.profile import Profile
@@ -109,6 +110,8 @@ __all__ = [
     "Names",
     "DnsServer",
     "Socket",
+    "TcpStream",
+    "TcpListener",
     "Config",
     "Limits",
     "Profile",
@@ -127,6 +130,7 @@ __all__ = [
     "Rule",
     "Selection",
     "Packet",
+    "SynVerdict",
     "open_bridge",
     "Bridge",
     "open_host_bridge",
@@ -148,6 +152,7 @@ _MODULES = {
         "link.errors": ("SetupError",),
         "tcp.info": ("TcpInfo",),
         "host.host": ("Host",),
+        "host.verdicts": ("SynVerdict",),
         "stack.limits": ("Limits",),
         "link.base": ("Link",),
         "path.impair": ("Impairments",),
@@ -163,7 +168,7 @@ _MODULES = {
         "dns.server": ("DnsServer",),
         "stack.observation": ("Observation",),
         "stack.profile": ("Profile",),
-        "socket": ("Socket",),
+        "socket": ("Socket", "TcpListener", "TcpStream"),
         "tcp.config": ("Config",),
         "tcp.congestion": (
             "Acknowledgement",

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, Sel
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    import trio
-
     from tunstack.behaviours.port import Port
     from tunstack.behaviours.values import Kind
+    from tunstack.socket import TcpStream
 
 Protocol: TypeAlias = Literal["tcp", "udp"]
 Direction: TypeAlias = Literal["in", "out", "both"]
-Handler: TypeAlias = "Callable[[trio.SocketStream], Awaitable[object]]"
+Handler: TypeAlias = "Callable[[TcpStream], Awaitable[object]]"
 Part: TypeAlias = Literal["opening", "program", "ending", "time", "path", "segments", "choice"]
 """What of a connection is concerned, for the listing and for contradictions."""
 
@@ -178,6 +177,6 @@ class Behaviour:
     def install(self, port: Port) -> None:
         """Add the rules of a port; they are removed with it."""
 
-    async def serve(self, port: Port, stream: trio.SocketStream, handler: Handler) -> None:
+    async def serve(self, port: Port, stream: TcpStream, handler: Handler) -> None:
         """Serve one connection, by `handler` or in its place."""
         await handler(stream)

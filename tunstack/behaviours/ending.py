@@ -11,13 +11,14 @@ import trio
 
 from tunstack.behaviours.base import Behaviour, Parameter
 from tunstack.behaviours.port import connection_of_stream, selected
-from tunstack.behaviours.streams import ActingStream, WrappedStream, run_beside, socket_of
+from tunstack.behaviours.streams import ActingStream, WrappedStream, run_beside
 from tunstack.behaviours.values import OCTETS, SECONDS
 
 if TYPE_CHECKING:
     from tunstack.behaviours.base import Handler, Part
     from tunstack.behaviours.port import Port
     from tunstack.behaviours.streams import Afterwards
+    from tunstack.socket import TcpStream
 
 _RST_SECONDS: Final = 1.0
 """Seconds in which a RST is dropped that no peer is to see."""
@@ -31,7 +32,7 @@ class Ending(Behaviour):
     part: ClassVar[Part] = "ending"
     afterwards: ClassVar[Afterwards] = "broken"
 
-    async def act(self, port: Port, stream: trio.SocketStream) -> None:
+    async def act(self, port: Port, stream: TcpStream) -> None:
         """Do it."""
         raise NotImplementedError
 
@@ -75,7 +76,7 @@ class After(Ending):
                 f"{self.name}: with a direction give octets, as in {self.way}:{self.name}=4096"
             )
 
-    async def serve(self, port: Port, stream: trio.SocketStream, handler: Handler) -> None:
+    async def serve(self, port: Port, stream: TcpStream, handler: Handler) -> None:
         """Serve until then, and as it leaves the connection."""
         octets = self.octets if self.octets or self.seconds is not None else None
         acting = ActingStream(
@@ -108,7 +109,7 @@ class Idle(Ending):
     places = ((Parameter("seconds", SECONDS, "TIME"),),)
     needed = 1
 
-    async def serve(self, port: Port, stream: trio.SocketStream, handler: Handler) -> None:
+    async def serve(self, port: Port, stream: TcpStream, handler: Handler) -> None:
         """Serve until then, and as it leaves the connection."""
         acting = ActingStream(stream, lambda: self.act(port, stream), self.afterwards, str(self))
         await _served_until(acting, handler, 0.0, self.seconds)
@@ -127,20 +128,20 @@ async def _served_until(stream: ActingStream, handler: Handler, at: float, idle:
     await run_beside(act, handler, stream)
 
 
-async def _reset(stream: trio.SocketStream) -> None:
-    socket_of(stream).abort()
+async def _reset(stream: TcpStream) -> None:
+    stream.socket.abort()
     await trio.lowlevel.checkpoint()
 
 
-async def _close(stream: trio.SocketStream) -> None:
+async def _close(stream: TcpStream) -> None:
     with suppress(OSError):
-        socket_of(stream).shutdown(SHUT_WR)
+        stream.socket.shutdown(SHUT_WR)
     await trio.lowlevel.checkpoint()
 
 
-async def _vanish(stream: trio.SocketStream) -> None:
+async def _vanish(stream: TcpStream) -> None:
     with suppress(OSError):  # It is gone already.
-        socket_of(stream).vanish()
+        stream.socket.vanish()
     await trio.lowlevel.checkpoint()
 
 
@@ -153,7 +154,7 @@ class ResetOnAccept(Ending):
     example = "reset-on-accept"
     copes = "It tries again on another connection: nothing was answered."
 
-    async def serve(self, _port: Port, stream: trio.SocketStream, _handler: Handler) -> None:
+    async def serve(self, _port: Port, stream: TcpStream, _handler: Handler) -> None:
         """Reset it."""
         await _reset(stream)
 
@@ -167,7 +168,7 @@ class CloseOnAccept(Ending):
     example = "close-on-accept"
     copes = "It takes end of file before an answer for a failure, and tries again."
 
-    async def serve(self, _port: Port, stream: trio.SocketStream, _handler: Handler) -> None:
+    async def serve(self, _port: Port, stream: TcpStream, _handler: Handler) -> None:
         """End our half, and discard what comes."""
         await _close(stream)
         await ActingStream(stream, trio.lowlevel.checkpoint, "ended", self.name).discard()
@@ -182,7 +183,7 @@ class ResetAfter(After):
     example = "reset-after=4096"
     copes = "It reports that the answer is cut, keeps none of it, and tries again if it may."
 
-    async def act(self, _port: Port, stream: trio.SocketStream) -> None:
+    async def act(self, _port: Port, stream: TcpStream) -> None:
         """Reset it."""
         await _reset(stream)
 
@@ -197,7 +198,7 @@ class CloseAfter(After):
     copes = "It compares what came with the length that was promised: end of file proves nothing."
     afterwards = "ended"
 
-    async def act(self, _port: Port, stream: trio.SocketStream) -> None:
+    async def act(self, _port: Port, stream: TcpStream) -> None:
         """End our half."""
         await _close(stream)
 
@@ -212,7 +213,7 @@ class HalfClose(After):
     copes = "It closes when it meets end of file, and does not go on sending into the void."
     afterwards = "half-ended"
 
-    async def act(self, _port: Port, stream: trio.SocketStream) -> None:
+    async def act(self, _port: Port, stream: TcpStream) -> None:
         """End our half."""
         await _close(stream)
 
@@ -227,7 +228,7 @@ class VanishAfter(After):
     copes = "It has a time limit for each read, TCP keep-alive, and TCP_USER_TIMEOUT for writes."
     afterwards = "as before"
 
-    async def act(self, _port: Port, stream: trio.SocketStream) -> None:
+    async def act(self, _port: Port, stream: TcpStream) -> None:
         """Let it vanish."""
         await _vanish(stream)
 
@@ -241,7 +242,7 @@ class HalfOpen(After):
     example = "half-open=4096"
     copes = "A read needs a time limit; a pool tries again where a kept connection is reset."
 
-    async def act(self, port: Port, stream: trio.SocketStream) -> None:
+    async def act(self, port: Port, stream: TcpStream) -> None:
         """Reset it, and drop the RST."""
         connection = connection_of_stream(stream)
         if connection is None:
@@ -262,7 +263,7 @@ class StallAfter(After):
     copes = "It has a time limit for each read, and one for the whole: keep-alive does not help."
     afterwards = "hung"
 
-    async def act(self, _port: Port, _stream: trio.SocketStream) -> None:
+    async def act(self, _port: Port, _stream: TcpStream) -> None:
         """Nothing more happens."""
         await trio.lowlevel.checkpoint()
 
@@ -277,7 +278,7 @@ class CloseIdle(Idle):
     copes = "Before it uses a kept connection it looks for end of file, and has another at hand."
     afterwards = "ended"
 
-    async def act(self, _port: Port, stream: trio.SocketStream) -> None:
+    async def act(self, _port: Port, stream: TcpStream) -> None:
         """End our half."""
         await _close(stream)
 
@@ -291,7 +292,7 @@ class ResetIdle(Idle):
     example = "reset-idle=5s"
     copes = "It sends a request again if a kept connection breaks before the first octet of answer."
 
-    async def act(self, _port: Port, stream: trio.SocketStream) -> None:
+    async def act(self, _port: Port, stream: TcpStream) -> None:
         """Reset it."""
         await _reset(stream)
 
@@ -306,7 +307,7 @@ class VanishIdle(Idle):
     copes = "It sends keep-alives more often than that, and limits the time for an answer."
     afterwards = "as before"
 
-    async def act(self, _port: Port, stream: trio.SocketStream) -> None:
+    async def act(self, _port: Port, stream: TcpStream) -> None:
         """Let it vanish."""
         await _vanish(stream)
 
@@ -328,7 +329,7 @@ class LateFin(Ending):
     places = ((Parameter("seconds", SECONDS, "TIME"),),)
     needed = 1
 
-    async def serve(self, _port: Port, stream: trio.SocketStream, handler: Handler) -> None:
+    async def serve(self, _port: Port, stream: TcpStream, handler: Handler) -> None:
         """Serve it, and wait before its end."""
         late = _LateEnd(stream, self.seconds)
         await handler(late)  # type: ignore[arg-type]
@@ -338,7 +339,7 @@ class LateFin(Ending):
 class _LateEnd(WrappedStream):
     """A stream whose end of file is sent late."""
 
-    def __init__(self, stream: trio.SocketStream, seconds: float) -> None:
+    def __init__(self, stream: TcpStream, seconds: float) -> None:
         super().__init__(stream)
         self._seconds: float | None = seconds
 

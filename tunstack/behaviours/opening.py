@@ -138,14 +138,28 @@ class SlowAccept(Behaviour):
     needed = 1
 
     def install(self, port: Port) -> None:
-        """Think about each SYN for so long."""
+        """Delay the first SYN of each connection, and drop its retransmissions meanwhile."""
+        opened = PerConnection(_Attempt)
 
-        async def decide(syn: Packet) -> str:
-            if port.concerns(syn):
-                await trio.sleep(self.seconds)
-            return "accept"
+        def is_first(packet: Packet) -> bool:
+            attempt = opened.of(packet)
+            if attempt.until is not None:
+                return False
+            attempt.until = trio.current_time() + self.seconds
+            return True
 
-        port.keep(port.host.on_syn(decide, port.number))
+        def is_early(packet: Packet) -> bool:
+            return trio.current_time() < (opened.of(packet).until or 0.0)
+
+        port.add(port.rules.delay, self.seconds, direction="in", flags=SYN, where=is_first)
+        port.add(port.rules.drop, direction="in", flags=SYN, where=is_early)
+
+
+@dataclass
+class _Attempt:
+    """When the SYN of a connection passes; None before it has come."""
+
+    until: float | None = None
 
 
 @dataclass(frozen=True)

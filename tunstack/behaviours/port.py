@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from contextlib import ExitStack
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar, final
 
 from tunstack.tcp.segment import ACK, SYN
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
-
-    import trio
 
     from tunstack.ip.datagram import Address
     from tunstack.path.rules import Packet, Rule, Rules
+    from tunstack.socket import TcpStream
 
 _MOST_CONNECTIONS: Final = 10_000
 """Connections of which something is remembered; the oldest are forgotten first."""
@@ -35,16 +34,13 @@ class Peer(Protocol):
     def rules(self) -> Rules:
         """Its rules on packets."""
 
-    def on_syn(self, function: Callable[[Packet], Awaitable[Any]], port: int | None = None) -> Rule:
-        """Let a function decide on each SYN."""
-
 
 def connection_of(packet: Packet) -> Connection:
     """Return which connection, or exchange of datagrams, a packet is of."""
     return packet.local, packet.remote
 
 
-def connection_of_stream(stream: trio.SocketStream) -> Connection | None:
+def connection_of_stream(stream: TcpStream) -> Connection | None:
     """Return which connection a stream is; None if it is gone already."""
     try:
         local, remote = stream.socket.getsockname(), stream.socket.getpeername()
@@ -164,10 +160,6 @@ class Port:
             )
             self._stack.enter_context(rule)
 
-    def keep(self, rule: Rule) -> None:
-        """Remove a rule at the end."""
-        self._stack.enter_context(rule)
-
     def _where(self, where: Callable[[Packet], bool] | None) -> Callable[[Packet], bool] | None:
         """Return a condition together with that of the connection."""
         chosen = self._chosen
@@ -178,14 +170,7 @@ class Port:
         condition = where
         return lambda packet: chosen.of(packet) and condition(packet)
 
-    def concerns(self, packet: Packet) -> bool:
-        """Whether a SYN is to one of the addresses, and of a connection that is chosen."""
-        to = packet.destination
-        if not any(each is None or to in ip_network(each) for each in self._addresses):
-            return False
-        return self._chosen is None or self._chosen.of(packet)
-
-    def concerns_stream(self, stream: trio.SocketStream) -> bool:
+    def concerns_stream(self, stream: TcpStream) -> bool:
         """Whether something is to happen to the connection of a stream."""
         if self._chosen is None:
             return True

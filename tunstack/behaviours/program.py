@@ -16,6 +16,7 @@ from tunstack.behaviours.values import COUNT_OF_OCTETS, OCTETS, RATE, SECONDS
 if TYPE_CHECKING:
     from tunstack.behaviours.base import Handler
     from tunstack.behaviours.port import Port
+    from tunstack.socket import TcpStream
 
 _SMALL_BUFFER: Final = 4096
 """Octets that a slow reader lets wait, so that its window closes."""
@@ -47,14 +48,14 @@ class Trickle(Behaviour):
     )
     needed = 2
 
-    async def serve(self, _port: Port, stream: trio.SocketStream, handler: Handler) -> None:
+    async def serve(self, _port: Port, stream: TcpStream, handler: Handler) -> None:
         """Serve it through a stream that trickles."""
         stream.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         await handler(_Trickling(stream, self))  # type: ignore[arg-type]
 
 
 class _Trickling(WrappedStream):
-    def __init__(self, stream: trio.SocketStream, trickle: Trickle) -> None:
+    def __init__(self, stream: TcpStream, trickle: Trickle) -> None:
         super().__init__(stream)
         self._trickle = trickle
         self._next = float("-inf")
@@ -86,13 +87,13 @@ class SlowAnswer(Behaviour):
     places = ((Parameter("seconds", SECONDS, "TIME"),),)
     needed = 1
 
-    async def serve(self, _port: Port, stream: trio.SocketStream, handler: Handler) -> None:
+    async def serve(self, _port: Port, stream: TcpStream, handler: Handler) -> None:
         """Serve it through a stream that waits."""
         await handler(_Late(stream, self.seconds))  # type: ignore[arg-type]
 
 
 class _Late(WrappedStream):
-    def __init__(self, stream: trio.SocketStream, seconds: float) -> None:
+    def __init__(self, stream: TcpStream, seconds: float) -> None:
         super().__init__(stream)
         self._seconds = seconds
         self._waits = True
@@ -133,13 +134,13 @@ class SlowReader(Behaviour):
         """A small receive buffer."""
         return {(SOL_SOCKET, SO_RCVBUF): _SMALL_BUFFER}
 
-    async def serve(self, _port: Port, stream: trio.SocketStream, handler: Handler) -> None:
+    async def serve(self, _port: Port, stream: TcpStream, handler: Handler) -> None:
         """Serve it through a stream that reads slowly."""
         await handler(_SlowlyRead(stream, self.rate / 8))  # type: ignore[arg-type]
 
 
 class _SlowlyRead(WrappedStream):
-    def __init__(self, stream: trio.SocketStream, octets_per_second: float) -> None:
+    def __init__(self, stream: TcpStream, octets_per_second: float) -> None:
         super().__init__(stream)
         self._rate = octets_per_second
         self._next = trio.current_time()
@@ -170,7 +171,7 @@ class Nonsense(Behaviour):
     part = "program"
     places = ((Parameter("octets", OCTETS, "OCTETS"),),)
 
-    async def serve(self, _port: Port, stream: trio.SocketStream, _handler: Handler) -> None:
+    async def serve(self, _port: Port, stream: TcpStream, _handler: Handler) -> None:
         """Send them, and end."""
         generator, left = Random(0), self.octets
         while left:

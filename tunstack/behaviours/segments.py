@@ -14,7 +14,7 @@ from tunstack.behaviours.base import Behaviour, Parameter
 from tunstack.behaviours.ending import After
 from tunstack.behaviours.opening import SYN
 from tunstack.behaviours.port import PerConnection
-from tunstack.behaviours.streams import ActingStream, run_beside, socket_of
+from tunstack.behaviours.streams import ActingStream, run_beside
 from tunstack.behaviours.values import OCTETS, SECONDS, SHARE, Kind, choice
 from tunstack.path.spec import Quantity
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tunstack.behaviours.base import Handler
     from tunstack.behaviours.port import Port
     from tunstack.path.rules import Packet
-    from tunstack.socket import Socket
+    from tunstack.socket import Socket, TcpStream
 
 _MSS: Final = Kind(Quantity("a number of octets", "536", {"": 0}), 88, 65495, whole=True)
 _MODULUS: Final = 1 << 32
@@ -61,9 +61,9 @@ class ZeroWindowAfter(Behaviour):
         """A buffer no larger than that, as data may come before the program begins."""
         return {(SOL_SOCKET, SO_RCVBUF): min(self.octets, _LARGEST_LEFT)}
 
-    async def serve(self, _port: Port, stream: trio.SocketStream, handler: Handler) -> None:
+    async def serve(self, _port: Port, stream: TcpStream, handler: Handler) -> None:
         """Serve it with a window that closes."""
-        sock = socket_of(stream)
+        sock = stream.socket
 
         async def freeze() -> None:
             with suppress(OSError):  # It is gone already.
@@ -112,10 +112,10 @@ class StopAcknowledging(After):
     part = "segments"
     afterwards = "as before"
 
-    async def act(self, _port: Port, stream: trio.SocketStream) -> None:
+    async def act(self, _port: Port, stream: TcpStream) -> None:
         """Stop."""
         with suppress(OSError):  # It is gone already.
-            socket_of(stream).stop_acknowledging()
+            stream.socket.stop_acknowledging()
         await trio.lowlevel.checkpoint()
 
 
@@ -142,7 +142,7 @@ class TinyMss(Behaviour):
         """The MSS that is announced."""
         return {(IPPROTO_TCP, TCP_MAXSEG): self.mss}
 
-    async def serve(self, _port: Port, stream: trio.SocketStream, handler: Handler) -> None:
+    async def serve(self, _port: Port, stream: TcpStream, handler: Handler) -> None:
         """Serve it with small segments."""
         stream.setsockopt(IPPROTO_TCP, TCP_MAXSEG, self.mss)
         await handler(stream)

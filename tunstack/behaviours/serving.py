@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from random import Random
 
-    import trio
-
     from tunstack.behaviours.base import Behaviour, Handler, Protocol
     from tunstack.behaviours.port import Peer
+    from tunstack.socket import TcpStream
 
 
 def listening_options(behaviours: Iterable[Behaviour]) -> dict[tuple[int, int], int]:
@@ -58,7 +57,7 @@ def in_force(
 def behaving(handler: Handler, behaviours: Sequence[Behaviour], port: Port) -> Handler:
     """Return the handler of connections that misbehave; the last behaviour is the innermost."""
 
-    async def serve(stream: trio.SocketStream) -> None:
+    async def serve(stream: TcpStream) -> None:
         if port.concerns_stream(stream):
             await whole(stream)
         else:
@@ -71,7 +70,7 @@ def behaving(handler: Handler, behaviours: Sequence[Behaviour], port: Port) -> H
 
 
 def _within(behaviour: Behaviour, port: Port, handler: Handler) -> Handler:
-    async def serve(stream: trio.SocketStream) -> None:
+    async def serve(stream: TcpStream) -> None:
         await behaviour.serve(port, stream, handler)
 
     return serve

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import trio
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from tunstack.behaviours.base import Handler
-    from tunstack.socket import Socket
+    from tunstack.socket import TcpStream
 
 _READ_SIZE: Final = 65536
 
@@ -21,11 +21,6 @@ Afterwards: TypeAlias = Literal["broken", "ended", "half-ended", "hung", "as bef
 broken: errors, as of a reset; ended: nothing is sent any more, and what comes is discarded;
 half-ended: nothing is sent any more; hung: its calls never return; as before: no difference.
 """
-
-
-def socket_of(stream: trio.SocketStream) -> Socket:
-    """Return the socket of a connection of a host."""
-    return cast("Socket", stream.socket)
 
 
 async def run_beside(
@@ -50,7 +45,7 @@ class WrappedStream(trio.abc.HalfCloseableStream):
     A program that uses ``stream.socket`` itself goes round it.
     """
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: TcpStream) -> None:
         self._stream = stream
 
     @property  # type: ignore[misc]
@@ -99,7 +94,7 @@ class ActingStream(WrappedStream):
 
     def __init__(
         self,
-        stream: trio.SocketStream,
+        stream: TcpStream,
         act: Callable[[], Awaitable[None]],
         afterwards: Afterwards,
         reason: str,
@@ -128,7 +123,7 @@ class ActingStream(WrappedStream):
             with self._converted():
                 await self._stream.send_all(view[:left])
             with suppress(OSError):  # The peer has reset it.
-                await socket_of(self._stream).wait_acknowledged()
+                await self._stream.socket.wait_acknowledged()
             await self.act_now()
             data = view[left:]
             if not data:
