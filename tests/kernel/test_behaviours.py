@@ -510,12 +510,19 @@ async def test_pmtu_blackhole_lets_small_packets_pass(host: Host, client: Client
 # Segments
 
 
-async def test_zero_window_after_octets(host: Host, client: Client) -> None:
-    async with served(host, client, "zero-window-after=5000"):
-        with await client.connected() as sock:
-            await sock.send(bytes(50_000))
+@pytest.mark.parametrize("octets", [0, 1448, 5000, 100_000])
+async def test_zero_window_after_octets(host: Host, client: Client, octets: int) -> None:
+    async with served(host, client, f"zero-window-after={octets}"):
+        async with trio.open_nursery() as nursery:
+            sock = await client.connected()
+            nursery.start_soon(trio.SocketStream(sock).send_all, bytes(200_000))
+            with trio.fail_after(LIMIT):  # The last octets come with a zero-window probe.
+                while acknowledged(sock) < octets:  # noqa: ASYNC110
+                    await trio.sleep(0.005)
             await trio.sleep(SHORT)
-            assert acknowledged(sock) == 5000
+            assert octets <= acknowledged(sock) < octets + 128  # The unit of the window scale.
+            nursery.cancel_scope.cancel()
+            sock.close()
 
 
 async def test_zero_window_opens_after_a_time(host: Host, client: Client) -> None:

@@ -43,7 +43,7 @@ class ZeroWindowAfter(Behaviour):
     """The window closes, and opens again after a time, or never.
 
     Attributes:
-        octets: How many more are taken.
+        octets: How many are taken, rounded up to the unit of the window scale, most often 128.
         seconds: For how long it is closed, from the opening of the connection; None for ever.
     """
 
@@ -60,6 +60,13 @@ class ZeroWindowAfter(Behaviour):
     def options(self) -> dict[tuple[int, int], int]:
         """A buffer no larger than that, as data may come before the program begins."""
         return {(SOL_SOCKET, SO_RCVBUF): min(self.octets, _LARGEST_LEFT)}
+
+    def install(self, port: Port) -> None:
+        """Offer no more with the SYN,ACK: no buffer is as small as a window can be."""
+        port.add(port.rules.call, self._offer, direction="out", flags="SYN,ACK")
+
+    def _offer(self, packet: Packet) -> Packet:
+        return packet.replace(window=min(self.octets, packet.window or 0))
 
     async def serve(self, _port: Port, stream: TcpStream, handler: Handler) -> None:
         """Serve it with a window that closes."""
@@ -115,6 +122,7 @@ class StopAcknowledging(After):
     async def act(self, _port: Port, stream: TcpStream) -> None:
         """Stop."""
         with suppress(OSError):  # It is gone already.
+            stream.socket.send_segment()  # What has come before is acknowledged.
             stream.socket.stop_acknowledging()
         await trio.lowlevel.checkpoint()
 
