@@ -20,7 +20,8 @@ pyproject.toml)::
     apps                    echo, discard, chargen, dns, http, https, ASGI: over any trio stream
     plot : ladder           time-sequence diagrams, charts, as SVG; packets as a ladder of text
     deploy | simulator      namespaces, workers, certificates | two stacks on a virtual clock
-    host : resolver         the trio event loop and the host; DNS over its sockets
+    host                    the trio event loop and the host
+    behaviours : resolver   how a port misbehaves, by name; DNS over a host's sockets
     dns | socket            names and a DNS server | trio's sockets over a host
     stack | path            one TCP/IP endpoint | impairments, bridges, captures
     wire | link             bytes to validated values and back | TUN devices, namespaces, memory
@@ -49,6 +50,9 @@ Where a rule stands:
   :mod:`tunstack.stack.paths`; ping sockets: :mod:`tunstack.stack.echo`; fragments in:
   :mod:`tunstack.stack.reassembly`. Another protocol would be a row
   beside it in the table of protocols in :mod:`tunstack.stack.engine`.
+- Misbehaviour: packet rules in :mod:`tunstack.path.rules`, verdicts on SYNs in
+  :mod:`tunstack.host.verdicts`, verbs of a connection in :mod:`tunstack.socket.verbs`, and what is
+  made of them by name in :mod:`tunstack.behaviours`. TCP itself has no branch for it.
 - Names: :mod:`tunstack.dns` answers, :mod:`tunstack.resolver` asks; how programs in a namespace
   find them: :mod:`tunstack.link.resolv_conf`.
 - Sockets of applications: :mod:`tunstack.socket`; their options:
@@ -72,6 +76,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # Type checkers recognise the name; importing typing is slow.
 if TYPE_CHECKING:
+    from tunstack import behaviours as behaviours
+    from tunstack.behaviours import Behaviour
     from tunstack.deploy.authority import Authority
     from tunstack.deploy.bridge import Bridge, HostBridge, open_bridge, open_host_bridge
     from tunstack.deploy.namespace import Namespace, open_host, open_namespace
@@ -131,6 +137,8 @@ __all__ = [
     "Selection",
     "Packet",
     "SynVerdict",
+    "behaviours",
+    "Behaviour",
     "open_bridge",
     "Bridge",
     "open_host_bridge",
@@ -142,6 +150,7 @@ __all__ = [
 _MODULES = {
     name: module
     for module, names in {
+        "behaviours": ("Behaviour",),
         "deploy.authority": ("Authority",),
         "deploy.bridge": (
             "Bridge",
@@ -192,6 +201,8 @@ Ctrl-C during an import prints a traceback: the command line imports little befo
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
+    if name == "behaviours":
+        return import_module("tunstack.behaviours")
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -357,6 +357,15 @@ async def test_half_close_lets_the_program_read_on(host: Host, client: Client) -
         nursery.cancel_scope.cancel()
 
 
+async def test_reset_at_end_loses_nothing_but_the_end_of_file(host: Host, client: Client) -> None:
+    async with served(host, client, "reset-at-end"):
+        with await client.connected() as sock:
+            await sock.send(REQUEST)
+            sock.shutdown(SHUT_WR)
+            met = await asked(sock, b"", octets=len(ANSWER) + 1)
+            assert met == Met(ANSWER, errno.ECONNRESET)
+
+
 async def test_late_fin_keeps_the_client_waiting_for_end_of_file(
     host: Host, client: Client
 ) -> None:
@@ -512,17 +521,16 @@ async def test_pmtu_blackhole_lets_small_packets_pass(host: Host, client: Client
 
 @pytest.mark.parametrize("octets", [0, 1448, 5000, 100_000])
 async def test_zero_window_after_octets(host: Host, client: Client, octets: int) -> None:
-    async with served(host, client, f"zero-window-after={octets}"):
-        async with trio.open_nursery() as nursery:
-            sock = await client.connected()
-            nursery.start_soon(trio.SocketStream(sock).send_all, bytes(200_000))
-            with trio.fail_after(LIMIT):  # The last octets come with a zero-window probe.
-                while acknowledged(sock) < octets:  # noqa: ASYNC110
-                    await trio.sleep(0.005)
-            await trio.sleep(SHORT)
-            assert octets <= acknowledged(sock) < octets + 128  # The unit of the window scale.
-            nursery.cancel_scope.cancel()
-            sock.close()
+    async with served(host, client, f"zero-window-after={octets}"), trio.open_nursery() as nursery:
+        sock = await client.connected()
+        nursery.start_soon(trio.SocketStream(sock).send_all, bytes(200_000))
+        with trio.fail_after(LIMIT):  # The last octets come with a zero-window probe.
+            while acknowledged(sock) < octets:  # noqa: ASYNC110
+                await trio.sleep(0.005)
+        await trio.sleep(SHORT)
+        assert octets <= acknowledged(sock) < octets + 128  # The unit of the window scale.
+        nursery.cancel_scope.cancel()
+        sock.close()
 
 
 async def test_zero_window_opens_after_a_time(host: Host, client: Client) -> None:

@@ -313,6 +313,35 @@ class VanishIdle(Idle):
 
 
 @dataclass(frozen=True)
+class ResetAtEnd(Ending):
+    """A RST in the place of the FIN, when all was sent and acknowledged."""
+
+    name = "reset-at-end"
+    summary = "a RST in the place of a FIN: ECONNRESET where end of file is due"
+    example = "reset-at-end"
+    copes = "It keeps an answer that was whole by its length, whatever the end of the connection."
+
+    async def serve(self, _port: Port, stream: TcpStream, handler: Handler) -> None:
+        """Serve it, and reset it."""
+        await handler(_NoEnd(stream))  # type: ignore[arg-type]
+        with suppress(OSError):  # The peer has reset it.
+            await stream.socket.wait_acknowledged()
+        await _reset(stream)
+
+
+class _NoEnd(WrappedStream):
+    """A stream whose end of file is not sent, so that its end is left to the behaviour."""
+
+    async def send_eof(self) -> None:
+        """Do nothing."""
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+        await trio.lowlevel.checkpoint()
+
+
+@dataclass(frozen=True)
 class LateFin(Ending):
     """Our FIN comes late, however early the program and the client have ended.
 

@@ -31,6 +31,7 @@ _CLASSES: Final[tuple[type[Behaviour], ...]] = (
     ending.ResetAfter,
     ending.CloseAfter,
     ending.HalfClose,
+    ending.ResetAtEnd,
     ending.LateFin,
     ending.StallAfter,
     ending.VanishAfter,
