@@ -50,9 +50,11 @@ Where a rule stands:
   :mod:`tunstack.stack.paths`; ping sockets: :mod:`tunstack.stack.echo`; fragments in:
   :mod:`tunstack.stack.reassembly`. Another protocol would be a row
   beside it in the table of protocols in :mod:`tunstack.stack.engine`.
-- Misbehaviour: packet rules in :mod:`tunstack.path.rules`, verdicts on SYNs in
-  :mod:`tunstack.host.verdicts`, verbs of a connection in :mod:`tunstack.socket.verbs`, and what is
-  made of them by name in :mod:`tunstack.behaviours`. TCP itself has no branch for it.
+- What a wire does wrong to single packets: :mod:`tunstack.path.rules`; to all:
+  :mod:`tunstack.path.impair`.
+- What a host decides on a SYN: :mod:`tunstack.host.verdicts`; what it does to a connection against
+  all order: :mod:`tunstack.socket.verbs`; what is made of all these, by name:
+  :mod:`tunstack.behaviours`.
 - Names: :mod:`tunstack.dns` answers, :mod:`tunstack.resolver` asks; how programs in a namespace
   find them: :mod:`tunstack.link.resolv_conf`.
 - Sockets of applications: :mod:`tunstack.socket`; their options:

@@ -11,18 +11,18 @@ from tunstack.tcp.segment import ACK, SYN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from ipaddress import IPv4Address, IPv6Address
     from types import TracebackType
 
-    from tunstack.ip.datagram import Address
     from tunstack.path.rules import Packet, Rule, Rules
     from tunstack.socket import TcpStream
 
 _MOST_CONNECTIONS: Final = 10_000
 """Connections of which something is remembered; the oldest are forgotten first."""
 
-End: TypeAlias = "tuple[Address, int]"
+End: TypeAlias = "tuple[IPv4Address | IPv6Address, int]"
 Connection: TypeAlias = "tuple[End | None, End | None]"
-"""Address, packed, and port: the local ones and the remote ones."""
+"""Address and port: the local ones and the remote ones."""
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ def connection_of_stream(stream: TcpStream) -> Connection | None:
 
 
 def _end(address: str, port: int) -> End:
-    return ip_address(address.partition("%")[0]).packed, port
+    return ip_address(address.partition("%")[0]), port
 
 
 def selected(connection: Connection) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def selected(connection: Connection) -> dict[str, Any]:
     selection: dict[str, Any] = {"protocol": "tcp"}
     for name, end in zip(("local", "remote"), connection, strict=True):
         assert end is not None
-        selection[name], selection[f"{name}_port"] = str(ip_address(end[0])), end[1]
+        selection[name], selection[f"{name}_port"] = end
     return selection
 
 
