@@ -348,8 +348,8 @@ async def test_so_many_attempts_wait_at_most_and_others_are_dropped_and_counted(
         assert len(doorman.asked) == 1024
         assert host.statistics()["syn_not_asked"] == 1
         doorman.decide()
-        assert await answers(far)
-        assert host.statistics()["rules_injected"] == 1024
+        # The link takes 1,000 at a time.
+        assert len([*await answers(far), *await answers(far)]) == 1024
         await send_syns(far, [3000])
         assert len(await answers(far)) == 1
 
