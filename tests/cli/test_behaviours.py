@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
+from tunstack.apps import parse_serve
 from tunstack.behaviours import catalogue, elsewhere_catalogue
 from tunstack.cli import main
+from tunstack.cli.reporting import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,8 +100,7 @@ def test_curl_meets_the_behaviour_of_its_port_and_not_of_another(
     assert (whole > 10_000, status) == (True, 0)
 
 
-@pytest.mark.kernel
-def test_serve_says_how_an_app_misbehaves(capfd: pytest.CaptureFixture[str]) -> None:
-    inner = f"{sys.executable} -m tunstack serve echo,refuse --address 198.51.100.130/25"
-    assert main(["run", "--", "sh", "-c", f"timeout -s INT 3 {inner} | head -1"]) == 0
-    assert capfd.readouterr().out == "echo,refuse on 198.51.100.130:7\n"
+def test_serve_says_how_an_app_misbehaves(capsys: pytest.CaptureFixture[str]) -> None:
+    ((app, port),) = parse_serve("echo,refuse,first=2")
+    Report(trio.CancelScope()).serves(app, ["198.51.100.130/25"], port)
+    assert capsys.readouterr().out == "echo,refuse,first=2 on 198.51.100.130:7\n"
