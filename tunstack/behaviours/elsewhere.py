@@ -52,14 +52,14 @@ def _tls(name: str, port: int, summary: str, copes: str) -> Elsewhere:
     )
 
 
-_VERIFY: Final = "It verifies certificates, and has no way to go on without."
+_VERIFY: Final = "Verify certificates, and offer no way to go on without."
 
 ELSEWHERE: Final = (
     _fault(
         "no-answer",
         "no-answer[:N]",
         "the DNS server does not answer for a name",
-        "Looking up has a time limit of its own, and does not block the rest.",
+        "Limit the time of a lookup, and keep other work going meanwhile.",
     ),
     Elsewhere(
         "dns-delay",
@@ -68,32 +68,32 @@ ELSEWHERE: Final = (
         "--name-fault NAME=delay:SECONDS, or Names(faults={NAME: 'delay:2'})",
         "the answer for a name is late",
         "--name-fault 'www.test=delay:2'",
-        "Looking up has a time limit of its own, and does not block the rest.",
+        "Limit the time of a lookup, and keep other work going meanwhile.",
     ),
     _fault(
         "servfail",
         "servfail[:N]",
         "SERVFAIL for a name: for now it cannot be looked up",
-        "It tries again later; it does not take that for a name that does not exist.",
+        "Retry later: it does not mean that the name does not exist.",
     ),
-    _fault("refused", "refused[:N]", "REFUSED for a name", "As with servfail."),
+    _fault("refused", "refused[:N]", "REFUSED for a name", "As for servfail."),
     _fault(
         "nxdomain",
         "nxdomain[:N]",
         "NXDOMAIN: the name does not exist",
-        "It says which name; it does not remember that for ever.",
+        "Report the name; do not remember the failure for ever.",
     ),
     _fault(
         "truncated",
         "truncated",
         "an empty answer over UDP: the resolver has to ask over TCP",
-        "Its resolver does; nothing is to be done.",
+        "Nothing is needed: the resolver does.",
     ),
     _fault(
         "wrong-id",
         "wrong-id",
         "answers to no question, as an attacker guesses them",
-        "Its resolver drops them; looking up has a time limit.",
+        "Limit the time of a lookup: the resolver ignores such answers.",
     ),
     _tls("https-expired", 4431, "a certificate that has expired", _VERIFY),
     _tls("https-wrong-name", 4432, "a certificate of another name", _VERIFY),
@@ -102,19 +102,19 @@ ELSEWHERE: Final = (
         "https-stalled",
         4434,
         "a ClientHello is never answered",
-        "Its time limit for connecting is for the handshake of TLS too.",
+        "Include the TLS handshake in the time limit for connecting.",
     ),
     _tls(
         "https-damaged",
         4435,
         "a record that fails to decrypt",
-        "It reports an error of TLS, and keeps nothing of the answer.",
+        "Report a TLS error, and discard the answer.",
     ),
     _tls(
         "https-unclosed",
         4436,
         "end of file without close_notify: the answer may be cut",
-        "It takes an answer that ends with the connection for cut, if its end was not said.",
+        "Treat an answer that ends with the connection as cut, without close_notify.",
     ),
 )
 """The names are those of :mod:`tunstack.dns.faults` and of :data:`tunstack.apps.APPS`."""

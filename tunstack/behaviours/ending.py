@@ -150,9 +150,9 @@ class ResetOnAccept(Ending):
     """Each connection is opened, and reset at once."""
 
     name = "reset-on-accept"
-    summary = "connect() succeeds, then a RST: ECONNRESET at the first read or write"
+    summary = "connect() succeeds, then a RST: ECONNRESET"
     example = "reset-on-accept"
-    copes = "It tries again on another connection: nothing was answered."
+    copes = "Retry on a new connection: no answer has begun."
 
     async def serve(self, _port: Port, stream: TcpStream, _handler: Handler) -> None:
         """Reset it."""
@@ -166,7 +166,7 @@ class CloseOnAccept(Ending):
     name = "close-on-accept"
     summary = "connect() succeeds, then end of file: an empty answer"
     example = "close-on-accept"
-    copes = "It takes end of file before an answer for a failure, and tries again."
+    copes = "Treat end of file before an answer as a failure, and retry."
 
     async def serve(self, _port: Port, stream: TcpStream, _handler: Handler) -> None:
         """End our half, and discard what comes."""
@@ -179,9 +179,9 @@ class ResetAfter(After):
     """The connection is reset in the middle of an answer, or of what the client sends."""
 
     name = "reset-after"
-    summary = "a RST after so many octets or so long: ECONNRESET in the middle"
+    summary = "RST after OCTETS of the answer, or after TIME: ECONNRESET in the middle"
     example = "reset-after=4096"
-    copes = "It reports that the answer is cut, keeps none of it, and tries again if it may."
+    copes = "Report that the answer is cut, discard the part, and retry what is idempotent."
 
     async def act(self, _port: Port, stream: TcpStream) -> None:
         """Reset it."""
@@ -193,9 +193,9 @@ class CloseAfter(After):
     """The connection is closed in the middle of an answer; what comes then is discarded."""
 
     name = "close-after"
-    summary = "end of file after so many octets or so long: the answer is cut"
+    summary = "end of file after OCTETS of the answer, or after TIME: it is cut"
     example = "close-after=4096"
-    copes = "It compares what came with the length that was promised: end of file proves nothing."
+    copes = "Compare with the announced length: end of file does not prove that it is whole."
     afterwards = "ended"
 
     async def act(self, _port: Port, stream: TcpStream) -> None:
@@ -208,9 +208,9 @@ class HalfClose(After):
     """Our half of the connection ends, the client's does not: its program's input is still read."""
 
     name = "half-close"
-    summary = "end of file after so many octets or so long, while what you send is still read"
+    summary = "end of file after OCTETS or TIME; the client's data are read still"
     example = "half-close=4096"
-    copes = "It closes when it meets end of file, and does not go on sending into the void."
+    copes = "Close when end of file comes; do not go on sending."
     afterwards = "half-ended"
 
     async def act(self, _port: Port, stream: TcpStream) -> None:
@@ -223,9 +223,9 @@ class VanishAfter(After):
     """The peer is gone without a FIN or a RST, as when its power or cable is pulled."""
 
     name = "vanish-after"
-    summary = "silence after so many octets or so long: no ACK, no FIN, no RST, for ever"
+    summary = "silence after OCTETS or TIME: no ACK, no FIN, no RST, for ever"
     example = "vanish-after=4096"
-    copes = "It has a time limit for each read, TCP keep-alive, and TCP_USER_TIMEOUT for writes."
+    copes = "Limit each read; use TCP keep-alive while idle, TCP_USER_TIMEOUT for writes."
     afterwards = "as before"
 
     async def act(self, _port: Port, stream: TcpStream) -> None:
@@ -238,9 +238,9 @@ class HalfOpen(After):
     """The peer has forgotten the connection, as after a reboot (RFC 9293 section 3.5.1)."""
 
     name = "half-open"
-    summary = "the connection is forgotten, and nothing said: a RST answers what you send next"
+    summary = "after OCTETS or TIME the connection is forgotten: later data draw a RST"
     example = "half-open=4096"
-    copes = "A read needs a time limit; a pool tries again where a kept connection is reset."
+    copes = "Limit each read; retry on a new connection when a pooled one is reset."
 
     async def act(self, port: Port, stream: TcpStream) -> None:
         """Reset it, and drop the RST."""
@@ -258,9 +258,9 @@ class StallAfter(After):
     """The program hangs; its TCP goes on and acknowledges."""
 
     name = "stall-after"
-    summary = "no octet more after so many or so long; ACKs and keep-alives are answered still"
+    summary = "no data after OCTETS or TIME; ACKs and keep-alives go on"
     example = "stall-after=4096"
-    copes = "It has a time limit for each read, and one for the whole: keep-alive does not help."
+    copes = "Limit each read and the whole exchange: TCP keep-alive finds nothing wrong."
     afterwards = "hung"
 
     async def act(self, _port: Port, _stream: TcpStream) -> None:
@@ -273,9 +273,9 @@ class CloseIdle(Idle):
     """A kept connection is closed when it was idle for some time, as servers do."""
 
     name = "close-idle"
-    summary = "end of file when the connection was idle for so long"
+    summary = "end of file after TIME without data"
     example = "close-idle=5s"
-    copes = "Before it uses a kept connection it looks for end of file, and has another at hand."
+    copes = "Check a pooled connection for end of file before use, and retry on a new one."
     afterwards = "ended"
 
     async def act(self, _port: Port, stream: TcpStream) -> None:
@@ -288,9 +288,9 @@ class ResetIdle(Idle):
     """A kept connection is reset when it was idle for some time."""
 
     name = "reset-idle"
-    summary = "a RST when the connection was idle for so long"
+    summary = "RST after TIME without data"
     example = "reset-idle=5s"
-    copes = "It sends a request again if a kept connection breaks before the first octet of answer."
+    copes = "Retry when a pooled connection breaks before the first octet of the answer."
 
     async def act(self, _port: Port, stream: TcpStream) -> None:
         """Reset it."""
@@ -302,9 +302,9 @@ class VanishIdle(Idle):
     """A kept connection is forgotten when it was idle for some time, as by a NAT or firewall."""
 
     name = "vanish-idle"
-    summary = "silence once the connection was idle for so long, as a NAT that has forgotten it"
+    summary = "silence after TIME without data, as of a NAT that has forgotten it"
     example = "vanish-idle=5s"
-    copes = "It sends keep-alives more often than that, and limits the time for an answer."
+    copes = "Send keep-alives more often than that; limit the time for an answer."
     afterwards = "as before"
 
     async def act(self, _port: Port, stream: TcpStream) -> None:
@@ -317,9 +317,9 @@ class ResetAtEnd(Ending):
     """A RST in the place of the FIN, when all was sent and acknowledged."""
 
     name = "reset-at-end"
-    summary = "a RST in the place of a FIN: ECONNRESET where end of file is due"
+    summary = "RST in place of the FIN: ECONNRESET where end of file is due"
     example = "reset-at-end"
-    copes = "It keeps an answer that was whole by its length, whatever the end of the connection."
+    copes = "Keep an answer that is complete by its length, however the connection ends."
 
     async def serve(self, _port: Port, stream: TcpStream, handler: Handler) -> None:
         """Serve it, and reset it."""
@@ -352,9 +352,9 @@ class LateFin(Ending):
     seconds: float
 
     name = "late-fin"
-    summary = "the FIN is sent so late after the end: the client waits for end of file"
+    summary = "the FIN comes TIME after the end: the client waits for end of file"
     example = "late-fin=500ms"
-    copes = "It knows from the protocol where an answer ends, and does not wait for end of file."
+    copes = "Take the end of an answer from the protocol; do not wait for end of file."
     places = ((Parameter("seconds", SECONDS, "TIME"),),)
     needed = 1
 

@@ -23,9 +23,9 @@ class Silent(Behaviour):
     """No packet is answered, as by a firewall that drops."""
 
     name = "silent"
-    summary = "nothing is answered: connect() times out"
+    summary = "SYNs and datagrams are dropped: connect() times out"
     example = "silent"
-    copes = "It has a time limit for connecting, of seconds, and tries the next address."
+    copes = "Limit connecting to seconds, not to the system's two minutes; try the next address."
     part = "opening"
     protocols = TCP_AND_UDP
     excludes_all = True
@@ -40,9 +40,11 @@ class Refuse(Behaviour):
     """Each SYN is answered with a RST, as where no program listens."""
 
     name = "refuse"
-    summary = "a SYN is answered with a RST: ECONNREFUSED; a datagram with port unreachable"
+    summary = "a SYN is answered with RST, a datagram with port unreachable: ECONNREFUSED"
     example = "refuse"
-    copes = "It tries the next address at once, then again later, with longer and longer pauses."
+    copes = (
+        "Try the next address at once; retry later, with pauses that grow and are partly random."
+    )
     part = "opening"
     protocols = TCP_AND_UDP
     excludes_all = True
@@ -70,9 +72,9 @@ class Unreachable(Behaviour):
     what: Literal["host", "network", "port", "prohibited"] = "host"
 
     name = "unreachable"
-    summary = "a SYN is answered with an ICMP error: EHOSTUNREACH, ENETUNREACH, ECONNREFUSED"
+    summary = "a SYN is answered with ICMP: EHOSTUNREACH, ENETUNREACH or ECONNREFUSED"
     example = "unreachable=network"
-    copes = "As with refuse; it takes every errno of connect() for the same failure."
+    copes = "Treat every errno of connect() as the same failure: refused, unreachable, timed out."
     part = "opening"
     places = ((Parameter("what", choice("host", "network", "port", "prohibited"), "WHAT"),),)
     protocols = TCP_AND_UDP
@@ -98,9 +100,9 @@ class DropSyn(Behaviour):
     syns: int
 
     name = "drop-syn"
-    summary = "the first N SYNs of each connection are lost: connect() takes 1 s, 3 s, 7 s..."
+    summary = "the first N SYNs of a connection are lost: connect() takes 1 s, 3 s, 7 s"
     example = "drop-syn=1"
-    copes = "Its time limit for connecting leaves room for a SYN's retransmission, after a second."
+    copes = "Allow more than 1 s for connecting: a lost SYN is sent again after 1 s, 3 s, 7 s."
     part = "opening"
     places = ((Parameter("syns", COUNT, "N"),),)
     needed = 1
@@ -130,9 +132,9 @@ class SlowAccept(Behaviour):
     seconds: float
 
     name = "slow-accept"
-    summary = "the SYN,ACK is sent after so long: connect() takes that long"
+    summary = "the SYN,ACK is sent after TIME: connect() takes as long"
     example = "slow-accept=200ms"
-    copes = "It tries another address meanwhile (RFC 8305), and limits the time for connecting."
+    copes = "Race the addresses of a name (RFC 8305); limit the time for connecting."
     part = "opening"
     places = ((Parameter("seconds", SECONDS, "TIME"),),)
     needed = 1
@@ -173,9 +175,9 @@ class FullBacklog(Behaviour):
     connections: int = 0
 
     name = "full-backlog"
-    summary = "N connections are opened and never served, further SYNs dropped: connect() times out"
+    summary = "N connections open and are not served; SYNs of others are dropped"
     example = "full-backlog=2"
-    copes = "It limits the time for connecting, and that for the first octet of an answer."
+    copes = "Limit the time for connecting, and the time until the first octet of an answer."
     part = "opening"
     places = ((Parameter("connections", NUMBER, "N"),),)
     one_process = True
@@ -214,9 +216,9 @@ class FailFirst(Behaviour):
     connections: int
 
     name = "fail-first"
-    summary = "the first N connections are refused, then all is well"
+    summary = "the first N connections are refused, later ones served"
     example = "fail-first=2"
-    copes = "It tries again, after a pause that grows and is partly random."
+    copes = "Retry, with pauses that grow and are partly random."
     part = "opening"
     places = ((Parameter("connections", COUNT, "N"),),)
     needed = 1

@@ -59,9 +59,9 @@ class Loss(Impairment):
     way: Direction = "both"
 
     name = "loss"
-    summary = "so many packets are lost, each by itself"
+    summary = "SHARE of the packets is lost"
     example = "loss=5%"
-    copes = "Its limits leave room for retransmissions, the first of which takes a second."
+    copes = "Set time limits above the first retransmissions: 1 s for a SYN, 0.2 s for data."
     places = ((Parameter("share", SHARE, "SHARE"),),)
 
 
@@ -78,9 +78,9 @@ class Delay(Impairment):
     way: Direction = "both"
 
     name = "delay"
-    summary = "each packet is so late: in each direction, or in one"
+    summary = "each packet is TIME late, in each direction or in one"
     example = "delay=50ms"
-    copes = "It asks for much at a time, not for little often, and waits for several at once."
+    copes = "Batch or pipeline requests, and run independent ones at the same time."
     places = ((Parameter("seconds", SECONDS, "TIME"),),)
 
 
@@ -97,9 +97,9 @@ class Jitter(Impairment):
     way: Direction = "both"
 
     name = "jitter"
-    summary = "each packet is late by up to so much, beside a delay"
+    summary = "each packet is up to TIME late; their order stays"
     example = "jitter=20ms"
-    copes = "It does not take one late answer for a failure."
+    copes = "Do not take one late answer for a failure."
     places = ((Parameter("seconds", SECONDS, "TIME"),),)
 
 
@@ -116,9 +116,9 @@ class Duplicate(Impairment):
     way: Direction = "both"
 
     name = "duplicate"
-    summary = "so many packets come twice"
+    summary = "SHARE of the packets comes twice"
     example = "duplicate=10%"
-    copes = "Over TCP it sees nothing of it; over UDP it knows each request by its number."
+    copes = "Over TCP nothing is needed; over UDP match answers by an id, and ignore repeats."
     places = ((Parameter("share", SHARE, "SHARE"),),)
 
 
@@ -135,9 +135,9 @@ class Reorder(Impairment):
     way: Direction = "both"
 
     name = "reorder"
-    summary = "so many packets are overtaken by later ones"
+    summary = "SHARE of the packets is overtaken by later ones"
     example = "reorder=10%"
-    copes = "Over TCP it sees nothing of it; over UDP it does not count on an order."
+    copes = "Over TCP nothing is needed; over UDP do not count on the order."
     places = ((Parameter("share", SHARE, "SHARE"),),)
 
 
@@ -154,9 +154,9 @@ class Corrupt(Impairment):
     way: Direction = "both"
 
     name = "corrupt"
-    summary = "in so many packets a bit is flipped: the checksum is wrong, and they are dropped"
+    summary = "a bit is flipped in SHARE of the packets; their checksums fail: a loss"
     example = "corrupt=5%"
-    copes = "It sees a loss: as with loss."
+    copes = "As for loss: checksums turn damage into loss."
     places = ((Parameter("share", SHARE, "SHARE"),),)
 
 
@@ -175,9 +175,9 @@ class Rate(Impairment):
     way: Direction = "both"
 
     name = "rate"
-    summary = "a bottleneck of so many bits per second, for all connections of the port together"
+    summary = "a bottleneck of RATE for the whole port, with a queue of PACKETS"
     example = "rate=1mbit/20"
-    copes = "It limits the time without any progress, not that for the whole."
+    copes = "Limit the time without progress, not that of the whole transfer."
     places = ((Parameter("rate", RATE, "RATE"),), (Parameter("packets", COUNT, "PACKETS"),))
     one_process = True
 
@@ -195,9 +195,9 @@ class Flapping(Behaviour):
     down: float
 
     name = "flapping"
-    summary = "packets pass for so long, then are all lost for so long, again and again"
+    summary = "packets pass for UP, are all lost for DOWN, and so on"
     example = "flapping=1s/200ms"
-    copes = "It outlasts a short break, and after a long one opens another connection."
+    copes = "Wait through short breaks, as TCP sends again; reconnect after long ones."
     part = "path"
     places = (
         (Parameter("up", SECONDS, "UP"),),
@@ -232,9 +232,9 @@ class SmallMtu(Behaviour):
     mtu: int
 
     name = "small-mtu"
-    summary = "larger packets are answered with ICMP: fragmentation needed, or packet too big"
+    summary = "packets above OCTETS are answered with ICMP fragmentation needed"
     example = "small-mtu=1300"
-    copes = "Its system sends smaller packets at once; over UDP it may meet EMSGSIZE."
+    copes = "Over TCP nothing is needed; over UDP expect EMSGSIZE, and send smaller datagrams."
     part = "path"
     places = ((Parameter("mtu", _SIZE, "OCTETS"),),)
     needed = 1
@@ -263,9 +263,9 @@ class PmtuBlackhole(Behaviour):
     way: Direction = "both"
 
     name = "pmtu-blackhole"
-    summary = "larger packets are lost without a word: connect() succeeds, and much data hangs"
+    summary = "packets above OCTETS are lost silently: connect() succeeds, data hang"
     example = "pmtu-blackhole=1300"
-    copes = "It limits the time for a write; its system probes (net.ipv4.tcp_mtu_probing=1)."
+    copes = "Limit the time of a write; let the system probe (net.ipv4.tcp_mtu_probing=1)."
     part = "path"
     places = ((Parameter("mtu", _SIZE, "OCTETS"),),)
     needed = 1

@@ -38,9 +38,9 @@ class Trickle(Behaviour):
     seconds: float
 
     name = "trickle"
-    summary = "the answer comes in pieces of so many octets, with a pause before each next"
+    summary = "the answer comes in pieces of OCTETS, one every TIME"
     example = "trickle=10/50ms"
-    copes = "It puts pieces together, however small, and limits the time for the whole answer."
+    copes = "Assemble messages from pieces of any size; limit the time of the whole answer."
     part = "program"
     places = (
         (Parameter("octets", COUNT_OF_OCTETS, "OCTETS"),),
@@ -80,9 +80,9 @@ class SlowAnswer(Behaviour):
     seconds: float
 
     name = "slow-answer"
-    summary = "each answer begins so late; the connection itself is fast"
+    summary = "each answer begins TIME late; the connection itself is fast"
     example = "slow-answer=2s"
-    copes = "It limits the time for the first octet, apart from that for connecting."
+    copes = "Limit the time until the first octet separately from that for connecting."
     part = "program"
     places = ((Parameter("seconds", SECONDS, "TIME"),),)
     needed = 1
@@ -123,9 +123,9 @@ class SlowReader(Behaviour):
     rate: float
 
     name = "slow-reader"
-    summary = "what you send is read at this rate: the window closes, and send() blocks"
+    summary = "data are read at RATE: the window closes, and send() blocks"
     example = "slow-reader=64kbit"
-    copes = "It limits the time for a write, bounds what it queues, and does not block for others."
+    copes = "Limit the time of a write, bound what is queued, and keep other work going."
     part = "program"
     places = ((Parameter("rate", RATE, "RATE"),),)
     needed = 1
@@ -165,9 +165,9 @@ class Nonsense(Behaviour):
     octets: int = _NONSENSE
 
     name = "nonsense"
-    summary = "octets of no protocol in the place of an answer, then end of file"
+    summary = "OCTETS of no protocol in place of the answer, then end of file"
     example = "nonsense=100"
-    copes = "It reports what it cannot parse, bounds what it reads of it, and closes."
+    copes = "Report the parse error, bound what is read of it, and close the connection."
     part = "program"
     places = ((Parameter("octets", OCTETS, "OCTETS"),),)
 

@@ -51,9 +51,9 @@ class ZeroWindowAfter(Behaviour):
     seconds: float | None = None
 
     name = "zero-window-after"
-    summary = "the window closes after so many octets of yours, and opens after a time, or never"
+    summary = "the window closes after OCTETS, and opens after TIME, or never"
     example = "zero-window-after=10000/500ms"
-    copes = "It limits the time for a write (TCP_USER_TIMEOUT): probes are answered for ever."
+    copes = "Limit the time of a write, as by TCP_USER_TIMEOUT: a zero window is probed for ever."
     part = "segments"
     places = ((Parameter("octets", OCTETS, "OCTETS"),), (Parameter("seconds", SECONDS, "TIME"),))
 
@@ -113,9 +113,9 @@ class StopAcknowledging(After):
     way: Literal["in", "out"] = "in"
 
     name = "stop-acknowledging"
-    summary = "after so many octets or so long, what you send is not acknowledged any more"
+    summary = "data after OCTETS or TIME are not acknowledged"
     example = "stop-acknowledging=4096"
-    copes = "TCP_USER_TIMEOUT limits how long data may be unacknowledged; else it is 15 minutes."
+    copes = "Set TCP_USER_TIMEOUT: without it Linux retransmits for about 15 minutes."
     part = "segments"
     afterwards = "as before"
 
@@ -138,9 +138,9 @@ class TinyMss(Behaviour):
     mss: int
 
     name = "tiny-mss"
-    summary = "segments of so many octets at most, in both directions"
+    summary = "segments of at most OCTETS, in both directions"
     example = "tiny-mss=100"
-    copes = "It does not count on getting in one read what was sent in one write."
+    copes = "Do not expect one read to return what one write has sent."
     part = "segments"
     places = ((Parameter("mss", _MSS, "OCTETS"),),)
     needed = 1
@@ -161,9 +161,9 @@ class NoOptions(Behaviour):
     """A middlebox takes the options out of the SYN: no MSS, window scale, SACK, timestamps."""
 
     name = "no-options"
-    summary = "the SYN's options are taken out: MSS 536, windows below 64 KiB, no SACK"
+    summary = "the SYN loses its options: MSS 536, window below 64 KiB, no SACK"
     example = "no-options"
-    copes = "It is slower, and works."
+    copes = "Nothing is needed: the connection is slower, and works."
     part = "segments"
 
     def install(self, port: Port) -> None:
@@ -176,9 +176,9 @@ class Overlap(Behaviour):
     """Each data segment is sent as two, whose octets overlap."""
 
     name = "overlap"
-    summary = "data come twice in part: each segment as two that overlap"
+    summary = "each data segment comes as two that overlap"
     example = "overlap"
-    copes = "It sees nothing of it: its TCP takes each octet once."
+    copes = "Nothing is needed: TCP delivers each octet once."
     part = "segments"
 
     def install(self, port: Port) -> None:
@@ -198,9 +198,9 @@ class OldDuplicate(Behaviour):
     """After each data segment the one before comes again, late."""
 
     name = "old-duplicate"
-    summary = "after each data segment an old one comes again, whose octets you have"
+    summary = "each data segment is followed by the one before, again"
     example = "old-duplicate"
-    copes = "It sees nothing of it: its TCP drops it, and answers with an ACK."
+    copes = "Nothing is needed: TCP drops the segment, and acknowledges again."
     part = "segments"
 
     def install(self, port: Port) -> None:
@@ -228,9 +228,9 @@ class WrongAck(Behaviour):
     where: Literal["syn", "data"] = "syn"
 
     name = "wrong-ack"
-    summary = "the SYN,ACK acknowledges what was never sent, or so does a segment before the data"
+    summary = "the SYN,ACK, or a segment before data, acknowledges what was never sent"
     example = "wrong-ack=data"
-    copes = "Its TCP answers with a RST or an ACK, and takes nothing of it; it limits the time."
+    copes = "Limit the time for connecting: TCP answers with RST or ACK, and takes nothing of it."
     part = "segments"
     places = ((Parameter("where", choice("syn", "data"), "syn|data"),),)
 
@@ -251,9 +251,9 @@ class BlindReset(Behaviour):
     """Before each data segment a RST that an attacker guessed (RFC 5961 section 3)."""
 
     name = "blind-reset"
-    summary = "RSTs with a sequence number in the window, but not the expected one"
+    summary = "RSTs in the window, but not at the expected number (RFC 5961)"
     example = "blind-reset"
-    copes = "It sees nothing of it: its TCP answers with a challenge ACK, and goes on."
+    copes = "Nothing is needed: TCP answers with a challenge ACK."
     part = "segments"
 
     def install(self, port: Port) -> None:
@@ -278,9 +278,9 @@ class IcmpNoise(Behaviour):
     what: Literal["host", "network"] = "host"
 
     name = "icmp-noise"
-    summary = "ICMP says that the host is unreachable, while data pass"
+    summary = "ICMP host or network unreachable for data that are delivered"
     example = "icmp-noise=network"
-    copes = "It goes on: such an error does not end a connection."
+    copes = "Do not end a connection for a soft error (RFC 1122 section 4.2.3.9)."
     part = "segments"
     places = ((Parameter("what", choice("host", "network"), "WHAT"),),)
 
@@ -307,9 +307,9 @@ class Damage(Behaviour):
     way: Literal["in", "out"] = "out"
 
     name = "damage"
-    summary = "an octet is wrong in so many segments, and no checksum shows it"
+    summary = "an octet is wrong in SHARE of the segments, and the checksum right"
     example = "damage=1%"
-    copes = "It checks what it gets by a digest of its own, or TLS."
+    copes = "Verify the content by a digest or by TLS: TCP's checksum proves nothing."
     part = "segments"
     places = ((Parameter("share", SHARE, "SHARE"),),)
     ways = ("in", "out")
@@ -339,9 +339,9 @@ class Urgent(Behaviour):
     """The last octet of each data segment is urgent, and so not in the stream for most programs."""
 
     name = "urgent"
-    summary = "the last octet of each segment is urgent: without SO_OOBINLINE you do not read it"
+    summary = "the last octet of each segment is urgent: lost without SO_OOBINLINE"
     example = "urgent"
-    copes = "It sets SO_OOBINLINE (RFC 6093), or finds by a length that octets are missing."
+    copes = "Set SO_OOBINLINE (RFC 6093 section 6), or compare lengths."
     part = "segments"
 
     def install(self, port: Port) -> None:
@@ -366,9 +366,9 @@ class KeepAliveDeaf(Behaviour):
     """Keep-alives are not answered; data are."""
 
     name = "keep-alive-deaf"
-    summary = "TCP keep-alives have no answer: ETIMEDOUT, though the connection is well"
+    summary = "TCP keep-alives are not answered: ETIMEDOUT; data are"
     example = "keep-alive-deaf"
-    copes = "It opens another connection, as a NAT may do the same to it."
+    copes = "Reconnect after ETIMEDOUT."
     part = "segments"
 
     def install(self, port: Port) -> None:

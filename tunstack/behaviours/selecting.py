@@ -38,9 +38,9 @@ class First(Choice):
     connections: int
 
     name = "first"
-    summary = "the other words are for the first N connections only"
+    summary = "the rest of the text is for the first N connections only"
     example = "reset-after=100,first=2"
-    copes = "It tries again as often."
+    copes = "Retry."
     places = ((Parameter("connections", COUNT, "N"),),)
     needed = 1
 
@@ -61,9 +61,9 @@ class Every(Choice):
     connections: int
 
     name = "every"
-    summary = "the other words are for every N-th connection only: the N-th, the 2N-th..."
+    summary = "the rest of the text is for every N-th connection only"
     example = "vanish-after=0,every=3"
-    copes = "It tries again."
+    copes = "Retry."
     places = ((Parameter("connections", COUNT, "N"),),)
     needed = 1
 
@@ -84,9 +84,9 @@ class Share(Choice):
     share: float
 
     name = "share"
-    summary = "the other words are for so many connections only, at random by the host's seed"
+    summary = "the rest of the text is for SHARE of the connections, by the host's seed"
     example = "refuse,share=30%"
-    copes = "It tries again."
+    copes = "Retry."
     places = ((Parameter("share", SHARE, "SHARE"),),)
     needed = 1
     one_process = False

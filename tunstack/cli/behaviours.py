@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -40,7 +41,7 @@ Values:
 @click.command(epilog=_EPILOG)
 @click.argument("name", required=False, metavar="[NAME]")
 def behaviours(name: str | None) -> int:
-    """List how a peer can misbehave, or tell of NAME what a robust client does.
+    """List how a peer can misbehave, or tell what NAME does and how to cope with it.
 
     They are written behind an app of serve and run, several with commas, and are the argument
     behaviour= of Host.serve_tcp and serve_udp.
@@ -78,15 +79,23 @@ def _details(name: str) -> Iterator[str]:
         yield f"  of: {' and '.join(each.protocols).upper()}"
         yield f"  --serve http:80,{each.example}"
         yield f'  host.serve_tcp(handler, 80, behaviour="{each.example}")'
-        yield f"  A robust client: {each.copes}"
+        yield from _advice(each.copes)
     elif name in others:
         other = others[name]
         yield other.usage
         yield f"  {other.summary}"
-        yield f"  {other.of}: {other.use}"
+        yield from _wrapped(f"{other.of}: {other.use}")
         yield f"  {other.example}"
-        yield f"  A robust client: {other.copes}"
+        yield from _advice(other.copes)
     else:
         close = get_close_matches(name, [*found, *others], n=3, cutoff=0.5)
         there = f"did you mean {' or '.join(close)}?" if close else "leave it out for the list"
         raise click.BadParameter(f"there is no behaviour {name!r}: {there}", param_hint="NAME")
+
+
+def _advice(copes: str) -> Iterator[str]:
+    yield from _wrapped(f"In a robust client: {copes}")
+
+
+def _wrapped(text: str) -> Iterator[str]:
+    yield from wrap(text, 80, initial_indent="  ", subsequent_indent="    ")
