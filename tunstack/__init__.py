@@ -20,7 +20,8 @@ pyproject.toml)::
     apps                    echo, discard, chargen, dns, http, https, ASGI: over any trio stream
     plot : ladder           time-sequence diagrams, charts, as SVG; packets as a ladder of text
     deploy | simulator      namespaces, workers, certificates | two stacks on a virtual clock
-    host : resolver         the trio event loop and the host; DNS over its sockets
+    host                    the trio event loop and the host
+    behaviours : resolver   how a port misbehaves, by name; DNS over a host's sockets
     dns | socket            names and a DNS server | trio's sockets over a host
     stack | path            one TCP/IP endpoint | impairments, bridges, captures
     wire | link             bytes to validated values and back | TUN devices, namespaces, memory
@@ -49,6 +50,11 @@ Where a rule stands:
   :mod:`tunstack.stack.paths`; ping sockets: :mod:`tunstack.stack.echo`; fragments in:
   :mod:`tunstack.stack.reassembly`. Another protocol would be a row
   beside it in the table of protocols in :mod:`tunstack.stack.engine`.
+- What a wire does wrong to single packets: :mod:`tunstack.path.rules`; to all:
+  :mod:`tunstack.path.impair`.
+- What a host decides on a SYN: :mod:`tunstack.host.verdicts`; what it does to a connection against
+  all order: :mod:`tunstack.socket.verbs`; what is made of all these, by name:
+  :mod:`tunstack.behaviours`.
 - Names: :mod:`tunstack.dns` answers, :mod:`tunstack.resolver` asks; how programs in a namespace
   find them: :mod:`tunstack.link.resolv_conf`.
 - Sockets of applications: :mod:`tunstack.socket`; their options:
@@ -72,6 +78,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # Type checkers recognise the name; importing typing is slow.
 if TYPE_CHECKING:
+    from tunstack import behaviours as behaviours
+    from tunstack.behaviours import Behaviour
     from tunstack.deploy.authority import Authority
     from tunstack.deploy.bridge import Bridge, HostBridge, open_bridge, open_host_bridge
     from tunstack.deploy.namespace import Namespace, open_host, open_namespace
@@ -81,13 +89,14 @@ if TYPE_CHECKING:
     from tunstack.dns.names import Names
     from tunstack.dns.server import DnsServer
     from tunstack.host.host import Host
+    from tunstack.host.verdicts import SynVerdict
     from tunstack.link.base import Link
     from tunstack.link.errors import SetupError
     from tunstack.link.pair import memory_pair
     from tunstack.path.impair import Impairments
     from tunstack.path.impaired import ImpairedLink
     from tunstack.path.rules import Packet, Rule, Rules, Selection
-    from tunstack.socket import Socket
+    from tunstack.socket import Socket, TcpListener, TcpStream
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
     from tunstack.stack.profile import Profile
@@ -109,6 +118,8 @@ __all__ = [
     "Names",
     "DnsServer",
     "Socket",
+    "TcpStream",
+    "TcpListener",
     "Config",
     "Limits",
     "Profile",
@@ -127,6 +138,9 @@ __all__ = [
     "Rule",
     "Selection",
     "Packet",
+    "SynVerdict",
+    "behaviours",
+    "Behaviour",
     "open_bridge",
     "Bridge",
     "open_host_bridge",
@@ -138,6 +152,7 @@ __all__ = [
 _MODULES = {
     name: module
     for module, names in {
+        "behaviours": ("Behaviour",),
         "deploy.authority": ("Authority",),
         "deploy.bridge": (
             "Bridge",
@@ -148,6 +163,7 @@ _MODULES = {
         "link.errors": ("SetupError",),
         "tcp.info": ("TcpInfo",),
         "host.host": ("Host",),
+        "host.verdicts": ("SynVerdict",),
         "stack.limits": ("Limits",),
         "link.base": ("Link",),
         "path.impair": ("Impairments",),
@@ -163,7 +179,7 @@ _MODULES = {
         "dns.server": ("DnsServer",),
         "stack.observation": ("Observation",),
         "stack.profile": ("Profile",),
-        "socket": ("Socket",),
+        "socket": ("Socket", "TcpListener", "TcpStream"),
         "tcp.config": ("Config",),
         "tcp.congestion": (
             "Acknowledgement",
@@ -187,6 +203,8 @@ Ctrl-C during an import prints a traceback: the command line imports little befo
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
+    if name == "behaviours":
+        return import_module("tunstack.behaviours")
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import trio
 
     from tunstack.ip.datagram import Buffer
+    from tunstack.path.rules import Rules
     from tunstack.stack.flow import Flow
     from tunstack.stack.stack import Stack
     from tunstack.stack.udp_route import Route
@@ -25,6 +26,7 @@ class Endpoint(Protocol):
         stack: The endpoint, sans-IO.
         ended: Whether it has ended.
         resolver: What looks up names for its sockets; None for trio's.
+        rules: The rules on its packets.
     """
 
     stack: Stack
@@ -32,6 +34,9 @@ class Endpoint(Protocol):
 
     @property
     def resolver(self) -> trio.abc.HostnameResolver | None: ...  # noqa: D102
+
+    @property
+    def rules(self) -> Rules: ...  # noqa: D102
 
     def check_link(self) -> None:
         """Raise OSError (ENETDOWN) if the host has ended or its device is gone."""

@@ -37,7 +37,7 @@ WORDS: Final = (
 """What happens to packets; ``rules_dropped`` and so on in the statistics."""
 FAILED: Final = "rule_failed"
 COUNTERS: Final = (*(f"rules_{word}" for word in WORDS), FAILED)
-"""The names of a gate's counters."""
+"""The names of a gate's counters; the package's docstring explains them."""
 
 
 @dataclass(slots=True, eq=False)

@@ -156,6 +156,8 @@ class Rules:
     def damage(self, octet: int | None = None, **selection: Unpack[Selection]) -> Rule:
         """Damage packets on their way.
 
+        A later rule that changes or splits such a packet makes its checksum right again.
+
         Args:
             octet: Which octet is inverted, from 0; negative: from the packet's end. A packet that
                 is shorter does not match. None: one bit is flipped, anywhere.
