@@ -17,6 +17,7 @@ import trio
 
 import tunstack
 from tests.link.in_a_child import run, run_as_nobody
+from tests.link.packets import next_ipv4
 from tunstack.apps import echo
 
 if TYPE_CHECKING:
@@ -477,6 +478,26 @@ async def test_a_link_without_a_host_is_what_the_kernel_talks_to(ns: Namespace) 
     async with ns.open_link("198.51.100.2/24") as link:
         with ns.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             await sock.sendto(b"to the link", ("198.51.100.2", 9))
-        with trio.fail_after(5):
-            await link.wait_readable()
-        assert bytes(link.receive()[0]).endswith(b"to the link")
+        assert (await next_ipv4(link)).endswith(b"to the link")
+
+
+def test_a_user_without_privileges_has_raw_sockets_low_ports_and_links_in_the_namespace() -> None:
+    printed = run_as_nobody("""
+        import socket, trio, tunstack
+        from tests.link.packets import next_ipv4
+
+        async def main():
+            async with tunstack.open_namespace(names={}) as ns:
+                async with ns.open_link("203.0.113.2/24") as link, ns.open_host():
+                    with ns.sockets():
+                        print(socket.gethostbyname("peer.test"))
+                        with socket.create_server(("127.0.0.1", 80)) as server:
+                            with socket.create_connection(server.getsockname()):
+                                server.accept()[0].close()
+                        with socket.socket(socket.AF_INET, socket.SOCK_RAW, 253) as sock:
+                            sock.sendto(b"raw", ("203.0.113.2", 0))
+                    print((await next_ipv4(link))[-3:].decode())
+
+        trio.run(main)
+    """)
+    assert printed == "198.51.100.2\nraw\n"
