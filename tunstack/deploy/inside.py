@@ -6,44 +6,26 @@ import errno
 import os
 import socket
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
 from tunstack.ip.selection import Candidate
 from tunstack.resolver.ordering import ordered
-from tunstack.resolver.wanted import Wanted, as_name, gaierror, numeric
+from tunstack.resolver.wanted import Found, Wanted, gaierror, numeric, plain
 from tunstack.socket.kernel import original
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from tunstack.deploy.naming import Naming
-    from tunstack.dns.names import Names
     from tunstack.link.netns import NetworkNamespace
 
-_LOOPBACK: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
-_RECORDS: Final = {socket.AF_INET: "A", socket.AF_INET6: "AAAA"}
+_LOOPBACK: Final[dict[int, str]] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 _PREFIXES: Final = {socket.AF_INET: 24, socket.AF_INET6: 64}
 _SEARCHED: Final = "test"
 """The domain that is searched, as in the resolv.conf of programs."""
 _HOST_NOT_FOUND: Final = 1  # netdb.h
-
-
-@dataclass(slots=True)
-class _Found:
-    """A name that there is.
-
-    Attributes:
-        name: Its canonical name.
-        aliases: The names with a CNAME record on the way to that.
-        addresses: By family.
-    """
-
-    name: str
-    aliases: list[str]
-    addresses: dict[int, list[str]]
 
 
 @final
@@ -101,7 +83,7 @@ class Inside:
         if known is not None:
             return known
         wanted.check()
-        families = [family] if family else [*_RECORDS]
+        families = [family] if family else [*_LOOPBACK]
         if family == socket.AF_INET6 and flags & socket.AI_V4MAPPED:
             families.append(socket.AF_INET)
         own = [_candidate(each) for each in sum(self._devices, ())]
@@ -151,7 +133,7 @@ class Inside:
             raise gaierror(socket.EAI_NONAME)
         return name or address, service
 
-    def _find(self, host: bytes | str, families: Iterable[int]) -> _Found:
+    def _find(self, host: bytes | str, families: Iterable[int]) -> Found:
         """Look up a name.
 
         Raises:
@@ -159,13 +141,15 @@ class Inside:
             UnicodeError: it cannot be one.
         """
         text = (host.encode("idna") if isinstance(host, str) else host).decode("latin-1")
-        if _plain(text).rpartition(".")[2] == "localhost":
-            at_home = {each: [_LOOPBACK[_family(each)]] for each in families}
-            return _Found(_plain(text), [], at_home)
+        if plain(text).rpartition(".")[2] == "localhost":
+            at_home = {each: [_LOOPBACK[each]] for each in families}
+            return Found(plain(text), [], at_home)
         names = self._naming.current
         if names is not None:
+            from tunstack.resolver.known import known  # here, as it needs dnspython
+
             for candidate in _candidate_names(text):
-                found = _known(names, candidate, families)
+                found = known(names, candidate, families)
                 if found is not None:
                     return found
         raise gaierror(socket.EAI_NONAME)
@@ -177,14 +161,9 @@ class Inside:
         names = self._naming.current
         if names is None:
             return None
-        import dns.rdatatype
-        import dns.reversename
+        from tunstack.resolver.known import name_of
 
-        reverse = dns.reversename.from_address(address)
-        for rrset in names.zones.look_up(reverse, dns.rdatatype.PTR).answer:
-            if rrset.rdtype == dns.rdatatype.PTR:
-                return rrset[0].to_text().rstrip(".")  # type: ignore[no-any-return]
-        return None
+        return name_of(names, address)
 
 
 _SIZES: Final[dict[int, int]] = {socket.AF_INET: 4, socket.AF_INET6: 16}
@@ -197,29 +176,6 @@ def _candidate(address: str) -> Candidate:
 
 
 _LOOPBACK_CANDIDATES: Final = [_candidate(each) for each in _LOOPBACK.values()]
-
-
-def _known(names: Names, text: str, families: Iterable[int]) -> _Found | None:
-    """Look up a name among those of the namespace; None if there is none."""
-    import dns.rcode
-    import dns.rdatatype
-
-    name, exists = as_name(text), False
-    result = _Found(_plain(text), [], {})
-    for family in families:
-        rdtype = dns.rdatatype.from_text(_RECORDS[_family(family)])
-        found = names.zones.look_up(name, rdtype)
-        exists = exists or found.rcode == dns.rcode.NOERROR
-        result.addresses[family] = []
-        aliases: list[str] = []
-        for rrset in found.answer:
-            owner = rrset.name.canonicalize().to_text(omit_final_dot=True)
-            if rrset.rdtype == rdtype:
-                result.addresses[family] = [record.to_text() for record in rrset]
-                result.name, result.aliases = owner, aliases
-            else:
-                aliases.append(owner)
-    return result if exists else None
 
 
 def _candidate_names(text: str) -> list[str]:
@@ -235,12 +191,3 @@ def _is_address(text: str, family: int) -> bool:
         return bool(original["getaddrinfo"](text, None, family, 0, 0, socket.AI_NUMERICHOST))
     except socket.gaierror:
         return False
-
-
-def _family(number: int) -> socket.AddressFamily:
-    return socket.AddressFamily(number)
-
-
-def _plain(name: str) -> str:
-    """A name in lower case, without the dot at its end."""
-    return name.rstrip(".").lower()

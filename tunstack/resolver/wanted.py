@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -19,6 +20,26 @@ _SAID: Final = {
     socket.EAI_AGAIN: "Temporary failure in name resolution",
     socket.EAI_FAMILY: "ai_family not supported",
 }
+
+
+@dataclass(slots=True)
+class Found:
+    """A name that there is.
+
+    Attributes:
+        name: Its canonical name, in lower case, without the dot at its end.
+        aliases: The names with a CNAME record on the way to that.
+        addresses: By family; of one that has none the list is empty.
+    """
+
+    name: str
+    aliases: list[str]
+    addresses: dict[int, list[str]]
+
+
+def plain(name: str) -> str:
+    """Return a name in lower case, without the dot at its end."""
+    return name.rstrip(".").lower()
 
 
 def gaierror(number: int) -> socket.gaierror:
