@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, final, overload
 
 import trio
 
 import tunstack
-from tunstack.apps import parse_serve
+from tunstack.apps import App, parse_serve
 from tunstack.apps.serving import identities_for, need_tls
+from tunstack.behaviours import parse
 from tunstack.blocking.handle import Handle, plain
 from tunstack.blocking.portal import Block, within
 from tunstack.blocking.rules import Rule, Rules
-from tunstack.blocking.service import Accepted, Service, remembering, serving
+from tunstack.blocking.service import (
+    Accepted,
+    Served,
+    Service,
+    deciding,
+    remembering,
+    serving,
+)
 from tunstack.blocking.stream import Stream
 from tunstack.deploy.naming import own_addresses
 
@@ -23,11 +32,13 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
     from typing import Unpack
 
-    from tunstack.apps import App
+    from tunstack.behaviours import BehaviourLike
     from tunstack.blocking.service import Handler
+    from tunstack.host.verdicts import Decide, SynVerdict
     from tunstack.ip.address import Interface
+    from tunstack.link.plan import AddressLike
     from tunstack.path.impair import Impairments, ImpairmentsLike
-    from tunstack.path.rules import Selection
+    from tunstack.path.rules import Packet, Selection
     from tunstack.tcp.congestion import CongestionFactory
 
 
@@ -127,6 +138,26 @@ class Host(Handle[tunstack.Host]):
         rule = self._block.call_sync(partial(inner.impair, impairments, **selection))
         return None if rule is None else Rule(self._block, rule)
 
+    def on_syn(
+        self,
+        function: Decide | Callable[[Packet], SynVerdict],
+        port: int | None = None,
+        *,
+        remote: AddressLike | None = None,
+    ) -> Rule:
+        """Ask `function` about each attempt to connect to the host, before anything is answered.
+
+        :meth:`tunstack.Host.on_syn` has the verdicts. A function that is not async runs in a
+        thread, and may take its time.
+
+        Raises:
+            TypeError: `function` is no function.
+            ValueError: `port` is no port, or `remote` no address.
+        """
+        decide = deciding(function)
+        rule = self._block.call_sync(partial(self._inner.on_syn, decide, port, remote=remote))
+        return Rule(self._block, rule)
+
     # Services
 
     def serve_tcp(
@@ -137,18 +168,24 @@ class Host(Handle[tunstack.Host]):
         host: str | None = None,
         backlog: int | None = None,
         congestion: str | CongestionFactory | None = None,
+        behaviour: BehaviourLike = None,
+        on_syn: Decide | Callable[[Packet], SynVerdict] | None = None,
     ) -> Service:
         """Listen on `port`, and serve each connection until the service is closed.
 
         Args:
-            handler: What serves a connection: an async function of a `trio.SocketStream`, which
+            handler: What serves a connection: an async function of a `tunstack.TcpStream`, which
                 runs in the host's loop; a function of a :class:`Stream`, which runs in a thread; or
                 the name of an app, as ``tunstack serve`` takes it: ``"http"``, ``"echo:7000"``,
-                ``"asgi=module:application"``. Of an app, datagrams are served too.
+                ``"http,reset-after=4096"``, ``"asgi=module:application"``. Of an app, datagrams
+                are served too.
             port: From 1 to 65535, or 0 for any that is free; of an app it may be left out.
             host: Which of our addresses; by default all.
             backlog: How many connections may wait to be accepted; by default as many as can.
             congestion: Their congestion control; by default the host's.
+            behaviour: How the port misbehaves meanwhile, as ``"loss=5%,reset-after=4096"``, or
+                objects of :mod:`tunstack.behaviours`.
+            on_syn: Asked about each SYN; see :meth:`on_syn`.
 
         Returns:
             The service, which listens by then. A handler that raises aborts its connection with a
@@ -157,10 +194,11 @@ class Host(Handle[tunstack.Host]):
         Raises:
             OSError: EADDRINUSE, EADDRNOTAVAIL; ENETDOWN, the device is gone.
             SetupError: a package that the app needs is not installed.
-            ValueError: there is no such app or congestion control; no port.
+            ValueError: there is no such app or congestion control; no port; a behaviour is
+                unknown, impossible, or contradicts another.
         """
-        served = _served(handler, port)
-        apps = [(what, at) for what, at in served if not callable(what)]
+        served = _served(handler, port, behaviour)
+        apps = [(each.what, each.port) for each in served if isinstance(each.what, App)]
         names = ["peer.test", "*.peer.test", *own_addresses(map(str, self.addresses))]
         identities = identities_for(apps, self.authority if need_tls(apps) else None, names)
         accepted = Accepted()
@@ -172,10 +210,11 @@ class Host(Handle[tunstack.Host]):
             host,
             backlog=backlog,
             congestion=congestion,
+            on_syn=None if on_syn is None else deciding(on_syn),
         )
         block = Block(manager, self._block, vital=True)
         block.__enter__()
-        return Service(block, accepted, host or self.address, _scheme(served[0][0]))
+        return Service(block, accepted, host or self.address, served[0].scheme)
 
     def serve_udp(
         self,
@@ -183,20 +222,20 @@ class Host(Handle[tunstack.Host]):
         port: int,
         *,
         host: str | None = None,
+        behaviour: BehaviourLike = None,
     ) -> Service:
         """Run an async `handler` on a UDP socket bound to `port`, in each family.
 
         Raises:
             OSError: EADDRINUSE, EADDRNOTAVAIL; ENETDOWN, the device is gone.
+            ValueError: a behaviour is unknown, impossible, or of TCP.
         """
 
         @asynccontextmanager
         async def manager() -> AsyncIterator[list[int]]:
             async with trio.open_nursery() as nursery:
-                start = self._inner.serve_udp
-                socks = await nursery.start(
-                    lambda task_status: start(handler, port, host=host, task_status=task_status)
-                )
+                serve = partial(self._inner.serve_udp, handler, port, host=host)
+                socks = await nursery.start(partial(serve, behaviour=behaviour))
                 yield [socks[0].getsockname()[1]]
                 nursery.cancel_scope.cancel()
 
@@ -232,24 +271,20 @@ class Host(Handle[tunstack.Host]):
         return Stream(self._block, stream)
 
 
-def _served(handler: Handler | str, port: int | None) -> list[tuple[App | Handler, int]]:
+def _served(handler: Handler | str, port: int | None, behaviour: BehaviourLike) -> list[Served]:
     """What is to be served, and on which ports."""
     if not isinstance(handler, str):
         if port is None:
             raise ValueError("on which port? give the handler's port, or 0 for any that is free")
-        return [(handler, port)]
+        return [Served(handler, port, parse(behaviour, "tcp"))]
     apps = parse_serve(handler)
-    if port is None:
-        return [*apps]
-    if len(apps) > 1:
+    if port is not None and len(apps) > 1:
         raise ValueError(f"{handler!r} is for several ports: give one in the text")
-    return [(apps[0][0], port)]
-
-
-def _scheme(served: App | Handler) -> str:
-    """The scheme of its URLs."""
-    if callable(served):
-        return "tcp"
-    if served.name.startswith("https") or (served.asgi and served.certificate is not None):
-        return "https"
-    return "http" if served.name == "http" or served.asgi else "tcp"
+    further = parse(behaviour)
+    return [
+        Served(
+            replace(app, behaviours=parse((*app.behaviours, *further))),
+            usual if port is None else port,
+        )
+        for app, usual in apps
+    ]

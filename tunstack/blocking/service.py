@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast, final
 
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
     from typing import Self
 
     import tunstack
+    from tunstack.behaviours import Behaviour
     from tunstack.deploy.authority import Identity
+    from tunstack.host.verdicts import Decide, SynVerdict
+    from tunstack.path.rules import Packet
 
-    AsyncHandler: TypeAlias = Callable[[trio.SocketStream], Awaitable[object]]
+    AsyncHandler: TypeAlias = Callable[[tunstack.TcpStream], Awaitable[object]]
     Handler: TypeAlias = AsyncHandler | Callable[[Stream], object]
 
 _THREADS: Final = 1000
@@ -125,10 +129,35 @@ class Accepted:
         return self._remembered[n - 1 - (self._count - len(self._remembered))]
 
 
+@dataclass(frozen=True)
+class Served:
+    """What is served on a port.
+
+    Attributes:
+        what: An app or a handler.
+        port: The port.
+        behaviours: Of a handler; an app has its own.
+    """
+
+    what: App | Handler
+    port: int
+    behaviours: tuple[Behaviour, ...] = ()
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of its URLs."""
+        app = self.what
+        if not isinstance(app, App):
+            return "tcp"
+        if app.name.startswith("https") or (app.asgi and app.certificate is not None):
+            return "https"
+        return "http" if app.name == "http" or app.asgi else "tcp"
+
+
 @asynccontextmanager
 async def serving(
     host: tunstack.Host,
-    served: Sequence[tuple[App | Handler, int]],
+    served: Sequence[Served],
     identities: Mapping[str, Identity],
     handed: Callable[[Handler | AsyncHandler], AsyncHandler],
     at: str | None,
@@ -144,18 +173,22 @@ async def serving(
         at: The address, or None for all.
         options: For :meth:`tunstack.Host.serve_tcp`.
     """
-    apps = [(what, port) for what, port in served if isinstance(what, App)]
+    apps = [(each.what, each.port) for each in served if isinstance(each.what, App)]
     ports: list[int] = []
     async with open_handlers(apps, identities) as of_apps, trio.open_nursery() as nursery:
         handlers = iter(of_apps)
-        for what, port in served:
-            handler = handed(next(handlers) if isinstance(what, App) else what)
-            listeners = await nursery.start(
-                partial(host.serve_tcp, handler, port, host=at, **options)
-            )
+        for each in served:
+            app = each.what
+            if isinstance(app, App):
+                handler, behaviours = handed(next(handlers)), app.behaviours
+            else:
+                handler, behaviours = handed(app), each.behaviours
+            serve = partial(host.serve_tcp, handler, each.port, behaviour=behaviours)
+            listeners = await nursery.start(partial(serve, host=at, **options))
             ports.append(listeners[0].socket.getsockname()[1])
-            if isinstance(what, App) and (of_datagrams := what.datagram_handler) is not None:
-                await nursery.start(partial(host.serve_udp, of_datagrams, ports[-1], host=at))
+            if isinstance(app, App) and (of_datagrams := app.datagram_handler) is not None:
+                start = partial(host.serve_udp, of_datagrams, ports[-1], host=at)
+                await nursery.start(partial(start, behaviour=app.datagram_behaviours))
         yield ports
         nursery.cancel_scope.cancel()
 
@@ -170,9 +203,9 @@ def remembering(
     limiter = trio.CapacityLimiter(_THREADS)
 
     def handed(handler: Handler | AsyncHandler) -> AsyncHandler:
-        in_loop = _is_async(handler)
+        in_loop = is_async(handler)
 
-        async def handle(stream: trio.SocketStream) -> None:
+        async def handle(stream: tunstack.TcpStream) -> None:
             ours = Stream(block, stream)
             accepted.add(ours)
             try:
@@ -193,7 +226,21 @@ def remembering(
     return handed
 
 
-def _is_async(handler: Callable[..., object]) -> bool:
+def is_async(handler: Callable[..., object]) -> bool:
+    """Whether a function is async, or an object whose call is."""
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
         getattr(handler, "__call__", None)  # noqa: B004 - of an object, its method
     )
+
+
+def deciding(function: Decide | Callable[[Packet], SynVerdict]) -> Decide:
+    """Return an async function about SYNs; one that is not async runs in a thread."""
+    if is_async(function):
+        return cast("Decide", function)
+
+    async def decide(syn: Packet) -> SynVerdict:
+        return await trio.to_thread.run_sync(
+            cast("Callable[[Packet], SynVerdict]", function), syn, abandon_on_cancel=True
+        )
+
+    return decide

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, final
 
-import trio
-
-from tunstack.blocking.handle import Handle
+import tunstack
+from tunstack.blocking.handle import Handle, plain
 from tunstack.blocking.portal import within
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @final
-class Stream(Handle[trio.SocketStream]):
+class Stream(Handle[tunstack.TcpStream]):
     """A TCP connection of a host, whose methods block: a context manager, which closes it."""
 
     def receive_some(self, max_bytes: int | None = None, *, timeout: float | None = None) -> bytes:
@@ -72,6 +71,14 @@ class Stream(Handle[trio.SocketStream]):
     def close(self) -> None:
         """Close it; what was queued is still sent."""
         self._block.call(self._inner.aclose)
+
+    abort = plain(tunstack.TcpStream.abort)
+    vanish = plain(tunstack.TcpStream.vanish)
+    stop_acknowledging = plain(tunstack.TcpStream.stop_acknowledging)
+    resume_acknowledging = plain(tunstack.TcpStream.resume_acknowledging)
+    freeze = plain(tunstack.TcpStream.freeze)
+    thaw = plain(tunstack.TcpStream.thaw)
+    send_segment = plain(tunstack.TcpStream.send_segment)
 
     @property
     def local(self) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     import tunstack
+    from tunstack.behaviours import BehaviourLike
     from tunstack.blocking import Host, Namespace, Service
     from tunstack.blocking.service import Handler
 
@@ -99,6 +100,7 @@ class Peers:
         serve: Handler | str,
         port: int | None = None,
         *,
+        behaviour: BehaviourLike = None,
         addresses: tuple[str, ...] = (),
         seed: int | None = None,
         **options: Any,
@@ -109,6 +111,8 @@ class Peers:
             serve: An app by its name, as ``"http"`` or ``"echo:7000"``; or a handler, as
                 :meth:`tunstack.blocking.Host.serve_tcp` takes it.
             port: Of a handler; by default any that is free.
+            behaviour: How it misbehaves, as ``"reset-after=4096"``: ``tunstack behaviours`` lists
+                what there is.
             addresses: The host's, with prefixes; by default such as no other host of the
                 fixtures has.
             seed: Of all that is random in the host; by default it is made of the test's name, so
@@ -117,10 +121,11 @@ class Peers:
                 :meth:`tunstack.Namespace.open_host`.
 
         Raises:
-            ValueError: there is no such app; an option is invalid.
+            ValueError: there is no such app or behaviour; an option is invalid.
         """
         seed = self._seed if seed is None else seed
         host = self._network.open_host(self._stack, *addresses, seed=seed, **options)
         if port is None and not isinstance(serve, str):
             port = 0
-        return Peer(host, host.serve_tcp(serve, port), self._network.namespace)
+        service = host.serve_tcp(serve, port, behaviour=behaviour)
+        return Peer(host, service, self._network.namespace)
