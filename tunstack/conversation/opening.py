@@ -1,0 +1,222 @@
+"""Open conversations on a port of a host, or from it."""
+
+from __future__ import annotations
+
+import math
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, final
+
+from tunstack.conversation.conversation import WITHIN, Conversation
+from tunstack.conversation.failure import ConversationError, failure_text
+from tunstack.conversation.port import Port
+from tunstack.host.opening import family_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from typing import Self
+
+    from tunstack.conversation.exchange import End
+    from tunstack.host.host import Host
+    from tunstack.path.rules.selection import Selection
+
+
+@final
+class Conversations:
+    """The conversations of a port, one for each SYN that comes from another client.
+
+    :func:`tunstack.open_conversations` opens it. An asynchronous iterator: it waits for the next
+    client for ever.
+
+    Attributes:
+        port: The port's number.
+    """
+
+    def __init__(self, port: Port, number: int) -> None:
+        self.port = number
+        self._port = port
+
+    def __repr__(self) -> str:
+        return f"<tunstack.Conversations on port {self.port}>"
+
+    async def accept(self, *, within: float = WITHIN) -> Conversation:
+        """Return the conversation with the next client; its SYN is to be expected.
+
+        Args:
+            within: Seconds to wait for the SYN.
+
+        Raises:
+            ConversationError: None came.
+            trio.ClosedResourceError: The block has ended.
+        """
+        found = await self._port.take(within)
+        if found is None:
+            expected = f"a SYN on port {self.port} within {within:g} s"
+            headline = f"expected {expected}, but none came"
+            raise ConversationError(
+                failure_text(headline, [], "", self._port.remarks()), expected=expected
+            )
+        return found
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Conversation:
+        return await self.accept(within=math.inf)
+
+
+@asynccontextmanager
+async def open_conversation(
+    host: Host,
+    port: int | None = None,
+    *,
+    remote: tuple[str, int] | None = None,
+    local_address: str | None = None,
+    start: int | None = None,
+    reset: bool = True,
+) -> AsyncIterator[Conversation]:
+    """Speak TCP by hand: with the first client of a port, or with a server.
+
+    ::
+
+        async with tunstack.open_conversation(host, 80) as talk:
+            await talk.expect("SYN")
+            talk.send("SYN,ACK", mss=1460)
+            await talk.expect("ACK", seq=1, ack=1)
+
+    Within the block no TCP of the host answers on the port. The conversation is with the client
+    whose SYN comes first; those of others wait, unanswered: :func:`open_conversations` gives one for
+    each. With `remote` the script is the client: it sends the first SYN, and the host's other
+    connections and listeners are not concerned.
+
+    Args:
+        host: The host.
+        port: Of the host. 0 for any that is free, which is the default with `remote`.
+        remote: Address and port of a server.
+        local_address: Which of the host's addresses; by default all, or with `remote` that which
+            a connection to it would have.
+        start: The sequence number of our SYN, on the wire; random by default.
+        reset: Whether the other side is reset when the block ends, if its side of the connection
+            is still open then.
+
+    Raises:
+        OSError: EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT; ENETDOWN, the device is gone.
+        ValueError: Neither a port nor a server is given; what is no address.
+    """
+    if remote is not None:
+        async with _with_server(host, port or 0, remote, local_address, start, reset) as talk:
+            yield talk
+    elif port is not None:
+        async with _on_port(host, port, local_address, start, reset) as (line, _):
+            yield line.new()
+    else:
+        raise ValueError("a conversation needs a port to answer on, or remote=(address, port)")
+
+
+@asynccontextmanager
+async def open_conversations(
+    host: Host,
+    port: int,
+    *,
+    local_address: str | None = None,
+    start: int | None = None,
+    reset: bool = True,
+) -> AsyncIterator[Conversations]:
+    """Speak TCP by hand with every client of a port, with several at once.
+
+    ::
+
+        async with (
+            tunstack.open_conversations(host, 80) as clients,
+            trio.open_nursery() as nursery,
+        ):
+            async for talk in clients:
+                nursery.start_soon(script, talk)
+
+    Args:
+        host: The host.
+        port: 0 for any that is free.
+        local_address: As of :func:`open_conversation`, and so are the others.
+        start: Likewise.
+        reset: Likewise, of all of them.
+
+    Raises:
+        OSError: As :func:`open_conversation` does.
+        ValueError: What is no address.
+    """
+    async with _on_port(host, port, local_address, start, reset) as (line, number):
+        yield Conversations(line, number)
+
+
+def _new_port(host: Host, start: int | None) -> Port:
+    return Port(
+        start=start,
+        random=lambda: host.rng.getrandbits(32),
+        mtu=host.mtu,
+        transmit=lambda packet: host.rules.inject(packet, "out"),
+    )
+
+
+@asynccontextmanager
+async def _on_port(
+    host: Host, port: int, local_address: str | None, start: int | None, reset: bool
+) -> AsyncIterator[tuple[Port, int]]:
+    """A port that is taken from the host, and its number.
+
+    Listeners keep it for us, and get nothing: the rule is there before they are.
+    """
+    line = _new_port(host, start)
+    where: Selection = {"direction": "in", "protocol": "tcp"}
+    if local_address is not None:
+        family_of(local_address)
+        where["local"] = local_address
+    rule = host.rules.call(line.handle, local_port=port, **where) if port else None
+    try:
+        listeners = await host.open_tcp_listeners(port, host=local_address)
+        try:
+            number = listeners[0].socket.getsockname()[1]
+            if rule is None:
+                rule = host.rules.call(line.handle, local_port=number, **where)
+            yield line, number
+        finally:
+            line.end(reset=reset)
+            rule.remove()
+            for listener in listeners:
+                listener.socket.close()
+    finally:
+        if rule is not None:
+            rule.remove()
+
+
+@asynccontextmanager
+async def _with_server(
+    host: Host,
+    port: int,
+    remote: tuple[str, int],
+    local_address: str | None,
+    start: int | None,
+    reset: bool,
+) -> AsyncIterator[Conversation]:
+    """A conversation with a server, from a port that is bound for us."""
+    family = family_of(remote[0])
+    server = ip_address(remote[0])
+    with host.socket(family) as sock:
+        if local_address is None:
+            local_address = str(ip_address(host.stack.source_for(server.packed)))
+        await sock.bind((local_address, port))
+        local: End = str(ip_address(local_address)), sock.getsockname()[1]
+        line = _new_port(host, start)
+        talk = line.new((local, (str(server), remote[1])))
+        with host.rules.call(
+            line.handle,
+            direction="in",
+            protocol="tcp",
+            local=local[0],
+            local_port=local[1],
+            remote=str(server),
+            remote_port=remote[1],
+        ):
+            try:
+                yield talk
+            finally:
+                line.end(reset=reset)
