@@ -27,8 +27,8 @@ class Conversation:
     """One TCP conversation of which a script sends every segment, and expects those that come.
 
     :func:`tunstack.open_conversation` opens it. Numbers are relative: 0 is the SYN of the side that
-    sends them, 1 its first octet. Nothing is sent unless the script does: no ACK, no retransmission,
-    no RST; and no segment that comes is skipped.
+    sends them, 1 its first octet. Nothing is sent unless the script does: no ACK, no
+    retransmission; and no segment that comes is skipped.
 
     Args:
         exchange: Its state.
@@ -71,7 +71,7 @@ class Conversation:
         return self._exchange.remote
 
     def ladder(self, *, width: int = WIDTH) -> str:
-        """The packets so far as text, the other side on the left; as ``tunstack trace`` prints them.
+        """The packets so far as ``tunstack trace`` prints them, the other side on the left.
 
         Args:
             width: Characters of a line.
@@ -304,7 +304,7 @@ class Conversation:
         if about is None:
             raise ValueError("no segment was read that an ICMP error can be about")
         if about.direction == "out":
-            raise ValueError("the segment was sent by this side: an ICMP error is about one that came")
+            raise ValueError("an ICMP error is about a segment that came, and this one was sent")
         exchange.send_other(about.packet.icmp_error(kind, mtu=mtu))
 
     def _ends(self) -> tuple[End, End]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
@@ -126,7 +127,9 @@ class Exchange:
 
     # Out
 
-    def timestamps(self, wanted: bool | tuple[int, int] | None, flags: int) -> tuple[int, int] | None:
+    def timestamps(
+        self, wanted: bool | tuple[int, int] | None, flags: int
+    ) -> tuple[int, int] | None:
         """The timestamps of a segment that is sent.
 
         Args:
@@ -176,13 +179,14 @@ class Exchange:
             self._take()
         if reset and self.local is not None and self.remote is not None and not self._is_over:
             for seq in self._reset_numbers():
-                self.send(self._reset(self.local, self.remote, seq))
+                with suppress(OSError):  # The device is gone: so is the peer.
+                    self.send(self._reset(self.local, self.remote, seq))
         self.ended = True
         self._arrival.unpark_all()
 
     @property
     def _is_over(self) -> bool:
-        """Whether the peer's side has ended: by a RST of its own, or with both FINs acknowledged."""
+        """Whether the peer's side has ended: by its RST, or with both FINs acknowledged."""
         if self.theirs.next in self._their_resets:  # With another number it answers a wrong ACK.
             return True
         if self._our_fin is None or self._their_fin is None:

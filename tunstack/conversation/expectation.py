@@ -91,7 +91,7 @@ def _suits(name: str, wanted: Any, came: Any) -> bool:
     if name == "timestamps" and isinstance(wanted, bool):
         return (came is not None) == wanted
     if name in _MODULAR and came is not None:
-        return not (came - wanted) & MASK
+        return bool((came - wanted) & MASK == 0)
     if name == "sack":
         return tuple(map(tuple, wanted)) == came
     return bool(came == wanted)
@@ -99,10 +99,10 @@ def _suits(name: str, wanted: Any, came: Any) -> bool:
 
 def _both(wanted: Any, came: Any) -> tuple[str, str]:
     """The texts of both values; of long octets the part that differs first."""
-    if isinstance(wanted, bytes) and isinstance(came, bytes):
-        if max(len(repr(wanted)), len(repr(came))) > _SHOWN and wanted != came:
-            start = max(0, _first_difference(wanted, came) - _BEFORE)
-            return _from(wanted, start), _from(came, start)
+    octets = isinstance(wanted, bytes) and isinstance(came, bytes) and wanted != came
+    if octets and max(len(repr(wanted)), len(repr(came))) > _SHOWN:
+        start = max(0, _first_difference(wanted, came) - _BEFORE)
+        return _from(wanted, start), _from(came, start)
     return _shown(wanted), _shown(came)
 
 

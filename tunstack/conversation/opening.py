@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, final
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from tunstack.conversation.exchange import End
     from tunstack.host.host import Host
+    from tunstack.path.rules.rule import Rule
     from tunstack.path.rules.selection import Selection
 
 
@@ -85,8 +86,8 @@ async def open_conversation(
             await talk.expect("ACK", seq=1, ack=1)
 
     Within the block no TCP of the host answers on the port. The conversation is with the client
-    whose SYN comes first; those of others wait, unanswered: :func:`open_conversations` gives one for
-    each. With `remote` the script is the client: it sends the first SYN, and the host's other
+    whose SYN comes first; those of others wait, unanswered: :func:`open_conversations` gives one
+    for each. With `remote` the script is the client: it sends the first SYN, and the host's other
     connections and listeners are not concerned.
 
     Args:
@@ -165,27 +166,27 @@ async def _on_port(
 
     Listeners keep it for us, and get nothing: the rule is there before they are.
     """
-    line = _new_port(host, start)
-    where: Selection = {"direction": "in", "protocol": "tcp"}
     if local_address is not None:
         family_of(local_address)
-        where["local"] = local_address
-    rule = host.rules.call(line.handle, local_port=port, **where) if port else None
-    try:
+    line = _new_port(host, start)
+
+    def taken(number: int) -> Rule:
+        selection: Selection = {"direction": "in", "protocol": "tcp", "local_port": number}
+        if local_address is not None:
+            selection["local"] = local_address
+        return host.rules.call(line.handle, **selection)
+
+    with ExitStack() as stack:
+        if port:
+            stack.enter_context(taken(port))
         listeners = await host.open_tcp_listeners(port, host=local_address)
-        try:
-            number = listeners[0].socket.getsockname()[1]
-            if rule is None:
-                rule = host.rules.call(line.handle, local_port=number, **where)
-            yield line, number
-        finally:
-            line.end(reset=reset)
-            rule.remove()
-            for listener in listeners:
-                listener.socket.close()
-    finally:
-        if rule is not None:
-            rule.remove()
+        for listener in listeners:
+            stack.callback(listener.socket.close)
+        number = listeners[0].socket.getsockname()[1]
+        if not port:
+            stack.enter_context(taken(number))
+        stack.callback(line.end, reset=reset)
+        yield line, number
 
 
 @asynccontextmanager
