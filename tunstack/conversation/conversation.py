@@ -186,7 +186,9 @@ class Conversation:
     ) -> NoReturn:
         exchange = self._exchange
         at = None if came is None else came.packet.data
-        ladder = exchange.ladder(note=f"expected {expected}", at=at)
+        differs = ", ".join(field.name for field in fields if field.differs)
+        note = f"differs: {differs}" if differs else f"expected {expected}"
+        ladder = exchange.ladder(note=note, at=at)
         remarks = self._remarks()
         if exchange.overflow:
             remarks.append(f"{exchange.overflow} segments were dropped: too many were not read.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from tunstack.path.rules.flags import flag_bits
 from tunstack.tcp.segment import PSH, flag_names
-from tunstack.tcp.sequence import MASK
+from tunstack.tcp.sequence import diff
 
 if TYPE_CHECKING:
     from tunstack.conversation.segment import TcpSegment
@@ -59,9 +59,11 @@ class Expectation:
         """The words of one line: ``"FIN,ACK seq 6"``."""
         words = ["a segment" if self._flags is None else flag_names(self._flags)]
         for name, value in self._wanted.items():
-            words.append(f"{name} {_shown(value)}")
+            words.append(
+                f"{name} ({_named(value)})" if callable(value) else f"{name} {_shown(value)}"
+            )
         if self._where is not None:
-            words.append(f"where {_named(self._where)}")
+            words.append(f"where ({_named(self._where)})")
         return " ".join(words)
 
     def compare(self, segment: TcpSegment) -> list[Field]:
@@ -81,7 +83,7 @@ class Expectation:
             fields.append(Field(name, *texts, not _suits(name, value, came)))
         if self._where is not None:
             held = bool(self._where(segment))
-            fields.append(Field("where", _named(self._where), str(held), not held))
+            fields.append(Field("where", _named(self._where), _shown(held), not held))
         return fields
 
 
@@ -91,7 +93,7 @@ def _suits(name: str, wanted: Any, came: Any) -> bool:
     if name == "timestamps" and isinstance(wanted, bool):
         return (came is not None) == wanted
     if name in _MODULAR and came is not None:
-        return bool((came - wanted) & MASK == 0)
+        return diff(came, wanted) == 0
     if name == "sack":
         return tuple(map(tuple, wanted)) == came
     return bool(came == wanted)
@@ -114,13 +116,19 @@ def _first_difference(one: bytes, other: bytes) -> int:
 
 
 def _from(octets: bytes, start: int) -> str:
-    """Octets from `start` on, as many as there is room for, and the number of all."""
-    where = f"[{start}:] " if start else ""
-    behind = f" of {len(octets)}"
-    count = len(octets) - start
-    while len(text := f"{where}{octets[start : start + count]!r}{behind}") > _SHOWN and count > 1:
+    """Octets from `start` on, as many as there is room for, and the number of all.
+
+    ``[9:14] b'P/1.0' of 41``.
+    """
+    count = min(len(octets) - start, _SHOWN)
+    while len(text := _part(octets, start, start + count)) > _SHOWN and count > 1:
         count -= 1
     return text
+
+
+def _part(octets: bytes, start: int, end: int) -> str:
+    where = f"[{start or ''}:{end if end < len(octets) else ''}]"
+    return f"{where} {octets[start:end]!r} of {len(octets)}"
 
 
 def _shown(value: Any) -> str:
