@@ -1,4 +1,4 @@
-"""A host on which scripts speak TCP, and another whose TCP they speak with, in virtual time."""
+"""A host on which scripts speak TCP, and another whose TCP they speak with,."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from tunstack import Config, Host, memory_pair
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from trio.testing import MockClock
-
 
 @pytest.fixture
-async def hosts(autojump_clock: MockClock) -> AsyncIterator[tuple[Host, Host]]:
+async def hosts() -> AsyncIterator[tuple[Host, Host]]:
     """The script's host, and the other; both with an address of each family."""
     left, right = memory_pair()
     config = Config(tail_loss_probe=False)

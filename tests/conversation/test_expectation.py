@@ -118,10 +118,10 @@ def test_the_table_shows_where_long_payloads_begin_to_differ() -> None:
     came = segment(flags="PSH,ACK", payload=expected.replace(b"1.0", b"1.1"))
     fields = Expectation("ACK", {"seq": 1, "ack": 6, "payload": expected}).compare(came)
     assert table(fields).splitlines() == [
-        "           expected                  came",
-        "  flags    ACK                       PSH,ACK",
-        "  seq      1                         1",
-        "  ack      6                         1                         differs",
+        "           expected                    came",
+        "  flags    ACK                         PSH,ACK",
+        "  seq      1                           1",
+        "  ack      6                           1                           differs",
         r"  payload  [9:17] b'P/1.0\r\nH' of 41  [9:17] b'P/1.1\r\nH' of 41  differs",
     ]
 

@@ -12,10 +12,9 @@ from tests.socket.network import OURS
 from tunstack import ConversationError, open_conversation, open_conversations
 
 if TYPE_CHECKING:
-    from tunstack import Host
+    from trio.testing import MockClock
 
-LATENCY = 0.001
-"""Seconds after which the script goes on."""
+    from tunstack import Host
 
 
 async def ask(host: Host, question: bytes, address: str = OURS, local: str | None = None) -> None:
@@ -27,7 +26,9 @@ async def ask(host: Host, question: bytes, address: str = OURS, local: str | Non
             pass
 
 
-async def test_another_segment_than_expected(hosts: tuple[Host, Host]) -> None:
+async def test_another_segment_than_expected(
+    hosts: tuple[Host, Host], autojump_clock: MockClock
+) -> None:
     """The fields that were expected beside those that came, and the ladder."""
     ours, theirs = hosts
     async with open_conversation(ours, 80) as talk, trio.open_nursery() as nursery:
@@ -44,7 +45,7 @@ async def test_another_segment_than_expected(hosts: tuple[Host, Host]) -> None:
     assert caught.value.ladder in str(caught.value)
 
 
-async def test_nothing_came(hosts: tuple[Host, Host]) -> None:
+async def test_nothing_came(hosts: tuple[Host, Host], autojump_clock: MockClock) -> None:
     ours, _ = hosts
     async with open_conversation(ours, 80) as talk:
         before = trio.current_time()
@@ -57,7 +58,7 @@ async def test_nothing_came(hosts: tuple[Host, Host]) -> None:
     assert caught.value.came is None
 
 
-async def test_no_silence(hosts: tuple[Host, Host]) -> None:
+async def test_no_silence(hosts: tuple[Host, Host], autojump_clock: MockClock) -> None:
     ours, theirs = hosts
     async with open_conversation(ours, 80) as talk, trio.open_nursery() as nursery:
         nursery.start_soon(ask, theirs, b"")
@@ -70,7 +71,9 @@ async def test_no_silence(hosts: tuple[Host, Host]) -> None:
         ...""")
 
 
-async def test_no_line_is_longer_than_80_characters(hosts: tuple[Host, Host]) -> None:
+async def test_no_line_is_longer_than_80_characters(
+    hosts: tuple[Host, Host], autojump_clock: MockClock
+) -> None:
     """Over IPv6, with long payloads and a predicate."""
     ours, theirs = hosts
 
@@ -95,7 +98,9 @@ async def test_no_line_is_longer_than_80_characters(hosts: tuple[Host, Host]) ->
     assert any("2001:db8::1" in line for line in lines)
 
 
-async def test_clients_that_were_not_taken_are_named(hosts: tuple[Host, Host]) -> None:
+async def test_clients_that_were_not_taken_are_named(
+    hosts: tuple[Host, Host], autojump_clock: MockClock
+) -> None:
     ours, theirs = hosts
     async with open_conversation(ours, 80) as talk, trio.open_nursery() as nursery:
         for _ in range(2):
@@ -106,7 +111,9 @@ async def test_clients_that_were_not_taken_are_named(hosts: tuple[Host, Host]) -
         nursery.cancel_scope.cancel()
 
 
-async def test_what_belongs_to_no_conversation_is_named(hosts: tuple[Host, Host]) -> None:
+async def test_what_belongs_to_no_conversation_is_named(
+    hosts: tuple[Host, Host], autojump_clock: MockClock
+) -> None:
     """A segment that is no SYN, of a connection that is not known."""
     ours, theirs = hosts
     async with (
@@ -122,7 +129,7 @@ async def test_what_belongs_to_no_conversation_is_named(hosts: tuple[Host, Host]
     assert remarks[1] == "Other packets dropped: bad TCP checksum: 1."
 
 
-async def test_no_client_came(hosts: tuple[Host, Host]) -> None:
+async def test_no_client_came(hosts: tuple[Host, Host], autojump_clock: MockClock) -> None:
     ours, _ = hosts
     async with open_conversations(ours, 80) as clients:
         with pytest.raises(ConversationError) as caught:
@@ -130,7 +137,9 @@ async def test_no_client_came(hosts: tuple[Host, Host]) -> None:
     assert str(caught.value).startswith("expected a SYN on port 80 within 0.5 s, but none came")
 
 
-async def test_more_segments_than_are_kept_are_counted(hosts: tuple[Host, Host]) -> None:
+async def test_more_segments_than_are_kept_are_counted(
+    hosts: tuple[Host, Host], autojump_clock: MockClock
+) -> None:
     ours, theirs = hosts
     async with (
         open_conversation(ours, 80) as talk,

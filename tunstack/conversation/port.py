@@ -119,7 +119,7 @@ class Port:
         try:
             segment, options = decode(packet.data)
         except Discard as discard:
-            self._count(f"dropped: {discard.reason.value}")
+            self._count(f"dropped: {discard.reason.phrase}")
             return None
         local = str(packet.destination), packet.destination_port or 0
         remote = str(packet.source), packet.source_port or 0
