@@ -38,7 +38,25 @@ async def test_another_segment_than_expected(
             await talk.expect("FIN,ACK", seq=1, ack=1, window=lambda window: window > 1000)
         nursery.cancel_scope.cancel()
     assert str(caught.value) == dedent("""\
-        ...""")
+        expected FIN,ACK seq 1 ack 1 window (a predicate), but PSH,ACK seq 1 ack 1 win
+        65535 len 41 came
+
+                  expected     came
+          flags   FIN,ACK      PSH,ACK  differs
+          seq     1            1
+          ack     1            1
+          window  a predicate  65535
+
+        The conversation until then, the other side on the left:
+
+              ms #1 198.51.100.1:60145                           198.51.100.2:80
+           0.000 #1 ── SYN seq 0 win 65535 ────────────────────────────────────▶
+                       mss 1460, sackOK, ts, wscale 7
+           0.000 #1 ◀─ SYN,ACK seq 0 ack 1 win 65535 ───────────────────────────
+                       mss 1460
+           0.000 #1 ── ACK seq 1 ack 1 win 65535 ──────────────────────────────▶
+           0.000 #1 ── PSH,ACK seq 1 len 41 ack 1 win 65535 ───────────────────▶
+                       ! differs: flags""")
     assert caught.value.expected == "FIN,ACK seq 1 ack 1 window (a predicate)"
     assert caught.value.came is not None
     assert caught.value.came.flags == "PSH,ACK"
@@ -68,7 +86,16 @@ async def test_no_silence(hosts: tuple[Host, Host], autojump_clock: MockClock) -
             await talk.expect_silence(1)
         nursery.cancel_scope.cancel()
     assert str(caught.value) == dedent("""\
-        ...""")
+        expected silence for 1 s, but SYN seq 0 win 65535 came
+
+        The conversation until then, the other side on the left:
+
+              ms #1 198.51.100.1:60145                           198.51.100.2:80
+           0.000 #1 ── SYN seq 0 win 65535 ────────────────────────────────────▶
+                       mss 1460, sackOK, ts, wscale 7
+        1000.000 #1 ── SYN seq 0 win 65535 ────────────────────────────────────▶
+                       mss 1460, sackOK, ts, wscale 7
+                       ! expected silence for 1 s""")
 
 
 async def test_no_line_is_longer_than_80_characters(
