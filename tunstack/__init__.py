@@ -95,14 +95,15 @@ if TYPE_CHECKING:
     from tunstack.link.pair import memory_pair
     from tunstack.path.impair import Impairments
     from tunstack.path.impaired import ImpairedLink
+    from tunstack.path.rules import Packet, Rule, Rules, Selection
     from tunstack.socket import Socket
-    from tunstack.stack.flow import TcpInfo
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
     from tunstack.stack.profile import Profile
     from tunstack.tcp.config import Config
     from tunstack.tcp.congestion import Acknowledgement, CongestionControl, Cubic, Reno
     from tunstack.tcp.connection.state import State
+    from tunstack.tcp.info import TcpInfo
 
 __version__ = "0.1.0"
 
@@ -137,6 +138,10 @@ __all__ = [
     "memory_pair",
     "Impairments",
     "ImpairedLink",
+    "Rules",
+    "Rule",
+    "Selection",
+    "Packet",
     "open_bridge",
     "Bridge",
     "open_host_bridge",
@@ -164,12 +169,13 @@ _MODULES = {
             "open_host_bridge",
         ),
         "link.errors": ("SetupError",),
-        "stack.flow": ("TcpInfo",),
+        "tcp.info": ("TcpInfo",),
         "host.host": ("Host",),
         "stack.limits": ("Limits",),
         "link.base": ("Link",),
         "path.impair": ("Impairments",),
         "path.impaired": ("ImpairedLink",),
+        "path.rules": ("Packet", "Rule", "Rules", "Selection"),
         "link.pair": ("memory_pair",),
         "deploy.namespace": (
             "Namespace",

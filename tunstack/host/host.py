@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, final, overload
 
 import trio
 
+from tunstack.host.control import ControlledLoop
 from tunstack.host.happy_eyeballs import first_connected, interleaved
 from tunstack.host.opening import bound, connected, family_of, guarded
 from tunstack.host.places import parsed_places, profiles_by_network
-from tunstack.host.resolving import ResolvingLoop
 from tunstack.ip.errors import os_error
 from tunstack.ip.family import FAMILIES
 from tunstack.path.impaired import ImpairedLink
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from tunstack.link.base import Link
     from tunstack.link.plan import AddressLike
     from tunstack.socket import Socket
-    from tunstack.stack.flow import TcpInfo
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
     from tunstack.stack.profile import Profile
     from tunstack.tcp.config import Config
     from tunstack.tcp.congestion import CongestionFactory
+    from tunstack.tcp.info import TcpInfo
 
 logger = logging.getLogger("tunstack")
 
@@ -55,7 +55,7 @@ _SOCKET_FLAGS: Final = trio.socket.SOCK_NONBLOCK | trio.socket.SOCK_CLOEXEC
 
 
 @final
-class Host(ResolvingLoop):
+class Host(ControlledLoop):
     """A TCP/IP endpoint on a link: an async context manager, within which it runs.
 
     When the block ends, what the application closed has a second to finish its teardown; then all
@@ -117,7 +117,7 @@ class Host(ResolvingLoop):
         if congestion is not None:
             stack.config = replace(stack.config, congestion=congestion_control(congestion))
         stack.immediate = True
-        super().__init__(link, stack, rng)
+        super().__init__(link, stack, rng, seed)
         if tap is not None:
             stack.set_tap(self._guarded(tap))
         self._failures: list[BaseException] = []
@@ -489,14 +489,15 @@ class Host(ResolvingLoop):
 
         The names are stable: ``packets_received``, ``packets_sent``, ``bad_tcp_checksum``,
         ``tcp_accepted``, ``tcp_out_of_window``, ``retransmission_timeout``... An impaired path adds
-        what it did: ``path_out_lost``, ``path_in_duplicated``...
+        what it did: ``path_out_lost``, ``path_in_duplicated``... What rules did is there always:
+        ``rules_dropped``, ``rules_delayed``...
         """
-        return self.stack.statistics() | self._path_statistics()
+        return self.stack.statistics() | self.rule_counts() | self._path_statistics()
 
     def _path_statistics(self) -> dict[str, int]:
-        if not isinstance(self._link, ImpairedLink):
+        if not isinstance(self.bare_link, ImpairedLink):
             return {}
-        return {f"path_{what}": count for what, count in self._link.counts.items()}
+        return {f"path_{what}": count for what, count in self.bare_link.counts.items()}
 
     # For sockets
 

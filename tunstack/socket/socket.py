@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from tunstack.ip.datagram import Address
     from tunstack.socket.addresses import AddressFormat
     from tunstack.socket.endpoint import Endpoint
-    from tunstack.stack.flow import TcpInfo
     from tunstack.tcp.congestion import CongestionFactory
+    from tunstack.tcp.info import TcpInfo
 
 
 @final
