@@ -37,7 +37,9 @@ def test_without_a_syn_the_first_octet_is_1() -> None:
 
 
 def test_the_reset_of_a_closed_port_teaches_nothing() -> None:
-    numbers = learned(Segment(0, flags=RST | ACK), Segment(4711, flags=SYN | ACK))
+    numbers = learned(Segment(0, flags=RST | ACK))
+    assert numbers.relative(0) == 0
+    numbers.learn(Segment(4711, flags=SYN | ACK))
     assert numbers.relative(4711) == 0
 
 

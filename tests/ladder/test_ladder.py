@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from textwrap import dedent
-
 from dataclasses import replace
+from textwrap import dedent
 
 import pytest
 

@@ -199,14 +199,17 @@ class Exchange:
         return [] if self.ours.next in self._our_resets else [*numbers]
 
     def _reset(self, local: End, remote: End, seq: int) -> Packet:
-        """A RST; with an acknowledgment, for a peer that waits for our SYN,ACK."""
+        """A RST; with an acknowledgment, for a peer that waits for our SYN,ACK.
+
+        If we have sent nothing its number is 0, as that of a closed port (RFC 9293 3.10.7.1).
+        """
         return Packet.tcp(
             source=local[0],
             source_port=local[1],
             destination=remote[0],
             destination_port=remote[1],
             flags="RST,ACK",
-            seq=self.ours.absolute(seq),
+            seq=self.ours.absolute(seq) if self.ours.next else 0,
             ack=self.theirs.absolute(self.theirs.next),
             window=0,
         )

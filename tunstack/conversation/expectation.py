@@ -95,7 +95,7 @@ def _suits(name: str, wanted: Any, came: Any) -> bool:
     if name in _MODULAR and came is not None:
         return diff(came, wanted) == 0
     if name == "sack":
-        return tuple(map(tuple, wanted)) == came
+        return bool(tuple(map(tuple, wanted)) == came)
     return bool(came == wanted)
 
 

@@ -41,8 +41,8 @@ class Numbers:
         self._beyond.clear()
 
     def relative(self, number: int) -> int:
-        """The signed distance of a number on the wire from the start."""
-        return number if self._start is None else diff(number, self._start)
+        """The signed distance of a number on the wire from the start; 0 if that is not known."""
+        return 0 if self._start is None else diff(number, self._start)
 
     def absolute(self, number: int) -> int:
         """The number on the wire of a relative one."""
