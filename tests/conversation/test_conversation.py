@@ -267,6 +267,39 @@ async def test_what_is_no_address_is_an_error(hosts: tuple[Host, Host], address:
     await hosts[0].open_tcp_listeners(80)
 
 
+@pytest.mark.parametrize("remote", ["198.51.100.1", ("198.51.100.1",), ("198.51.100.1", 0)])
+async def test_what_is_no_address_with_a_port_is_an_error(
+    hosts: tuple[Host, Host], remote: Any
+) -> None:
+    with pytest.raises(ValueError, match=r"remote must be \(address, port\)|remote_port"):
+        async with open_conversation(hosts[0], remote=remote):
+            pass
+
+
+async def test_the_families_of_both_ends_must_be_one(hosts: tuple[Host, Host]) -> None:
+    with pytest.raises(ValueError, match="2001:db8::2"):
+        async with open_conversation(hosts[0], remote=(THEIRS, 80), local_address="2001:db8::2"):
+            pass
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+async def test_what_is_no_port_is_an_error(hosts: tuple[Host, Host], port: int) -> None:
+    with pytest.raises(ValueError, match=f"port.*{port}"):
+        async with open_conversation(hosts[0], port):
+            pass
+    assert len(hosts[0].rules) == 0
+
+
+async def test_an_address_of_another_is_not_available(hosts: tuple[Host, Host]) -> None:
+    with fails(errno.EADDRNOTAVAIL):
+        async with open_conversation(hosts[0], 80, local_address=THEIRS):
+            pass
+    with fails(errno.EADDRNOTAVAIL):
+        async with open_conversation(hosts[0], remote=(THEIRS, 80), local_address=THEIRS):
+            pass
+    assert len(hosts[0].rules) == 0
+
+
 # Ports
 
 

@@ -67,6 +67,12 @@ def test_a_flag_that_there_is_not_is_an_error() -> None:
         Expectation("SIN", {})
 
 
+@pytest.mark.parametrize("name", ["payload", "options"])
+def test_text_is_no_octets(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} must be bytes, not a str: 'hello'"):
+        Expectation("ACK", {name: "hello"})
+
+
 def test_what_is_not_given_may_be_anything() -> None:
     assert differing(segment(), None, seq=None, payload=None) == []
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tests.socket.network import OURS
-from tunstack import ConversationError, open_conversation, open_conversations
+from tests.socket.network import OURS, THEIRS
+from tunstack import ConversationError, Packet, open_conversation, open_conversations
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trio.testing import MockClock
 
     from tunstack import Host
@@ -154,6 +156,32 @@ async def test_what_belongs_to_no_conversation_is_named(
     remarks = str(caught.value).splitlines()[-2:]
     assert remarks[0].startswith("Other packets of no conversation: FIN,ACK from 198.51.100.1")
     assert remarks[1] == "Other packets dropped: bad TCP checksum: 1."
+
+
+async def test_a_flood_of_syns_is_bounded(
+    hosts: tuple[Host, Host], autojump_clock: MockClock
+) -> None:
+    ours, theirs = hosts
+    async with open_conversations(ours, 80) as clients:
+        await clients_of(theirs, range(1000, 1500))
+        await clients_of(theirs, range(1500, 2010))
+        for _ in range(1000):
+            talk = await clients.accept()
+        with pytest.raises(ConversationError, match="dropped: a SYN beyond 1000 conversations: 10"):
+            await talk.expect("ACK")
+        talk.close()
+        await clients_of(theirs, [3000])
+        assert (await clients.accept()).remote == (THEIRS, 3000)
+
+
+async def clients_of(host: Host, ports: Iterable[int]) -> None:
+    """Send a SYN from each port."""
+    for port in ports:
+        syn = Packet.tcp(
+            source=THEIRS, source_port=port, destination=OURS, destination_port=80, flags="SYN"
+        )
+        host.rules.inject(syn, "out")
+    await trio.sleep(0.1)
 
 
 async def test_no_client_came(hosts: tuple[Host, Host], autojump_clock: MockClock) -> None:

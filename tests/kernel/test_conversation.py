@@ -170,7 +170,7 @@ async def test_an_old_duplicate_syn_in_a_connection_is_challenged(
 
 
 async def test_data_with_a_wrong_ack_is_not_taken(ns: Namespace, host: Host, ends: Ends) -> None:
-    """An acknowledgment of what was not sent: the kernel answers with an ACK (RFC 9293 3.10.7.4)."""
+    """What acknowledges more than was sent is answered with an ACK (RFC 9293 3.10.7.4)."""
     async with open_conversation(host, PORT) as talk, client(ns, ends, talk) as sock:
         talk.send("PSH,ACK", b"wrong", ack=1000)
         await talk.expect("ACK", seq=1, ack=1)

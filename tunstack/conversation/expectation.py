@@ -21,6 +21,7 @@ _SHOWN: Final = 26
 _BEFORE: Final = 4
 """Octets that are shown before the first one that differs."""
 _MODULAR: Final = ("seq", "ack")
+_OCTETS: Final = ("payload", "options")
 
 
 class Field(NamedTuple):
@@ -43,6 +44,7 @@ class Expectation:
 
     Raises:
         ValueError: There is no such flag.
+        TypeError: Text is given where octets are compared.
     """
 
     def __init__(
@@ -54,6 +56,9 @@ class Expectation:
         self._flags = None if flags is None else flag_bits(flags)
         self._wanted = {name: value for name, value in wanted.items() if value is not None}
         self._where = where
+        for name in _OCTETS:
+            if isinstance(self._wanted.get(name), str):
+                raise TypeError(f"{name} must be bytes, not a str: {self._wanted[name]!r}")
 
     def __str__(self) -> str:
         """The words of one line: ``"FIN,ACK seq 6"``."""

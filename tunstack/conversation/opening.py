@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import ExitStack, asynccontextmanager
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 from tunstack.conversation.conversation import WITHIN, Conversation
 from tunstack.conversation.failure import ConversationError, failure_text
@@ -90,6 +90,9 @@ async def open_conversation(
     for each. With `remote` the script is the client: it sends the first SYN, and the host's other
     connections and listeners are not concerned.
 
+    When the block ends, segments that have come and were not read are not looked at, and the other
+    side is reset: a task that waits for the end of its connection is to be outside of the block.
+
     Args:
         host: The host.
         port: Of the host. 0 for any that is free, which is the default with `remote`.
@@ -102,7 +105,7 @@ async def open_conversation(
 
     Raises:
         OSError: EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT; ENETDOWN, the device is gone.
-        ValueError: Neither a port nor a server is given; what is no address.
+        ValueError: Neither a port nor a server is given; what is no address or no port.
     """
     if remote is not None:
         async with _with_server(host, port or 0, remote, local_address, start, reset) as talk:
@@ -143,7 +146,7 @@ async def open_conversations(
 
     Raises:
         OSError: As :func:`open_conversation` does.
-        ValueError: What is no address.
+        ValueError: What is no address or no port.
     """
     async with _on_port(host, port, local_address, start, reset) as (line, number):
         yield Conversations(line, number)
@@ -199,25 +202,39 @@ async def _with_server(
     reset: bool,
 ) -> AsyncIterator[Conversation]:
     """A conversation with a server, from a port that is bound for us."""
-    family = family_of(remote[0])
-    server = ip_address(remote[0])
-    with host.socket(family) as sock:
+    server, server_port = _checked(remote, local_address)
+    with host.socket(family_of(server)) as sock:
         if local_address is None:
-            local_address = str(ip_address(host.stack.source_for(server.packed)))
+            source = host.stack.source_for(ip_address(server).packed)
+            local_address = str(ip_address(source))
         await sock.bind((local_address, port))
         local: End = str(ip_address(local_address)), sock.getsockname()[1]
         line = _new_port(host, start)
-        talk = line.new((local, (str(server), remote[1])))
+        talk = line.new((local, (server, server_port)))
         with host.rules.call(
             line.handle,
             direction="in",
             protocol="tcp",
             local=local[0],
             local_port=local[1],
-            remote=str(server),
-            remote_port=remote[1],
+            remote=server,
+            remote_port=server_port,
         ):
             try:
                 yield talk
             finally:
                 line.end(reset=reset)
+
+
+def _checked(remote: Any, local_address: str | None) -> tuple[str, int]:
+    """The address and port of a server.
+
+    Raises:
+        ValueError: It is none, or its family is another than that of our address.
+    """
+    if not isinstance(remote, tuple) or len(remote) != 2:
+        raise ValueError(f"remote must be (address, port), not {remote!r}")
+    address, port = remote
+    if local_address is not None and family_of(local_address) != family_of(address):
+        raise ValueError(f"{local_address} and {address} are of two families")
+    return str(ip_address(address)), port
