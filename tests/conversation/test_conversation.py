@@ -194,6 +194,34 @@ async def test_segments_are_read_in_the_order_of_arrival(talks: Talks) -> None:
     assert [(await server.receive()).payload for _ in range(3)] == [b"", b"a", b"b"]
 
 
+async def test_retransmissions_are_skipped_if_that_is_asked_for(hosts: tuple[Host, Host]) -> None:
+    """What brings nothing new; an ACK without data, a RST and what brings more are expected."""
+    ours, theirs = hosts
+    async with (
+        open_conversation(ours, 80, skip_retransmissions=True) as server,
+        open_conversation(theirs, remote=(OURS, 80)) as client,
+    ):
+        client.send("SYN")
+        client.send("SYN", seq=0)
+        client.send("ACK", b"12345")
+        client.send("ACK", b"123", seq=1)
+        client.send("ACK", b"5", seq=5)
+        client.send("ACK", seq=3)
+        client.send("ACK", b"56", seq=5)
+        client.send("FIN,ACK")
+        client.send("FIN,ACK", seq=7)
+        client.send("RST", seq=1)
+        await server.expect("SYN")
+        await server.expect("ACK", payload=b"12345")
+        await server.expect("ACK", seq=3, payload=b"")
+        await server.expect("ACK", payload=b"56")
+        await server.expect("FIN,ACK", seq=7)
+        await server.expect("RST", seq=1)
+        client.send("FIN,ACK", seq=7)
+        await server.expect_silence(0.05)
+        assert server.ladder().count("FIN,ACK") == 3
+
+
 async def test_the_server_of_an_older_connection_answers_with_a_new_number(talks: Talks) -> None:
     """RFC 9293 figure 9: a challenge ACK, our RST, and then the SYN,ACK that counts."""
     server, client = talks

@@ -36,6 +36,7 @@ class Exchange:
     Args:
         start: The sequence number of our SYN.
         transmit: Puts a packet on the wire.
+        skip_retransmissions: Whether segments are skipped of which everything was read before.
 
     Attributes:
         ours: Our numbers.
@@ -47,7 +48,13 @@ class Exchange:
         ended: Whether the block of the conversation has ended.
     """
 
-    def __init__(self, start: int, transmit: Callable[[Packet], None]) -> None:
+    def __init__(
+        self,
+        start: int,
+        transmit: Callable[[Packet], None],
+        *,
+        skip_retransmissions: bool = False,
+    ) -> None:
         self.ours = Numbers(start)
         self.theirs = Numbers()
         self.local: End | None = None
@@ -56,6 +63,7 @@ class Exchange:
         self.overflow = 0
         self.ended = False
         self._transmit = transmit
+        self._skip_retransmissions = skip_retransmissions
         self._unread: deque[TcpSegment] = deque()
         self._arrival = trio.lowlevel.ParkingLot()
         self._history: deque[Seen] = deque(maxlen=_HISTORY)
@@ -111,10 +119,20 @@ class Exchange:
         """
         await trio.lowlevel.checkpoint()
         with trio.move_on_after(within):
-            while not self._unread and not self.ended:
+            while not self._is_readable() and not self.ended:
                 await self._arrival.park()
         self.check_open()
-        return self._take() if self._unread else None
+        return self._take() if self._is_readable() else None
+
+    def _is_readable(self) -> bool:
+        """Whether there is a segment to read, behind retransmissions that are to be skipped."""
+        while self._skip_retransmissions and self._unread and self._is_old(self._unread[0]):
+            self._unread.popleft()
+        return bool(self._unread)
+
+    def _is_old(self, segment: TcpSegment) -> bool:
+        end = segment.seq + segment.length
+        return segment.length > 0 and end <= self.theirs.next and "RST" not in segment.flags
 
     def _take(self) -> TcpSegment:
         segment = self._unread.popleft()

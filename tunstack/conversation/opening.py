@@ -75,6 +75,7 @@ async def open_conversation(
     local_address: str | None = None,
     start: int | None = None,
     reset: bool = True,
+    skip_retransmissions: bool = False,
 ) -> AsyncIterator[Conversation]:
     """Speak TCP by hand: with the first client of a port, or with a server.
 
@@ -102,16 +103,20 @@ async def open_conversation(
         start: The sequence number of our SYN, on the wire; random by default.
         reset: Whether the other side is reset when the block ends, if its side of the connection
             is still open then.
+        skip_retransmissions: Whether to skip segments that bring nothing but what was read before,
+            as they come when a busy machine is slow to answer. The ladder shows them.
 
     Raises:
         OSError: EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT; ENETDOWN, the device is gone.
         ValueError: Neither a port nor a server is given; what is no address or no port.
     """
     if remote is not None:
-        async with _with_server(host, port or 0, remote, local_address, start, reset) as talk:
+        line = _new_port(host, start, reset, skip_retransmissions)
+        async with _with_server(host, line, port or 0, remote, local_address) as talk:
             yield talk
     elif port is not None:
-        async with _on_port(host, port, local_address, start, reset) as (line, _):
+        line = _new_port(host, start, reset, skip_retransmissions)
+        async with _on_port(host, line, port, local_address):
             yield line.new()
     else:
         raise ValueError("a conversation needs a port to answer on, or remote=(address, port)")
@@ -125,6 +130,7 @@ async def open_conversations(
     local_address: str | None = None,
     start: int | None = None,
     reset: bool = True,
+    skip_retransmissions: bool = False,
 ) -> AsyncIterator[Conversations]:
     """Speak TCP by hand with every client of a port, with several at once.
 
@@ -143,18 +149,22 @@ async def open_conversations(
         local_address: As of :func:`open_conversation`, and so are the others.
         start: Likewise.
         reset: Likewise, of all of them.
+        skip_retransmissions: Likewise.
 
     Raises:
         OSError: As :func:`open_conversation` does.
         ValueError: What is no address or no port.
     """
-    async with _on_port(host, port, local_address, start, reset) as (line, number):
+    line = _new_port(host, start, reset, skip_retransmissions)
+    async with _on_port(host, line, port, local_address) as number:
         yield Conversations(line, number)
 
 
-def _new_port(host: Host, start: int | None) -> Port:
+def _new_port(host: Host, start: int | None, reset: bool, skip_retransmissions: bool) -> Port:
     return Port(
         start=start,
+        reset=reset,
+        skip_retransmissions=skip_retransmissions,
         random=lambda: host.rng.getrandbits(32),
         mtu=host.mtu,
         transmit=lambda packet: host.rules.inject(packet, "out"),
@@ -163,15 +173,14 @@ def _new_port(host: Host, start: int | None) -> Port:
 
 @asynccontextmanager
 async def _on_port(
-    host: Host, port: int, local_address: str | None, start: int | None, reset: bool
-) -> AsyncIterator[tuple[Port, int]]:
-    """A port that is taken from the host, and its number.
+    host: Host, line: Port, port: int, local_address: str | None
+) -> AsyncIterator[int]:
+    """A port that is taken from the host; yields its number.
 
     Listeners keep it for us, and get nothing: the rule is there before they are.
     """
     if local_address is not None:
         family_of(local_address)
-    line = _new_port(host, start)
 
     def taken(number: int) -> Rule:
         selection: Selection = {"direction": "in", "protocol": "tcp", "local_port": number}
@@ -188,18 +197,13 @@ async def _on_port(
         number = listeners[0].socket.getsockname()[1]
         if not port:
             stack.enter_context(taken(number))
-        stack.callback(line.end, reset=reset)
-        yield line, number
+        stack.callback(line.end)
+        yield number
 
 
 @asynccontextmanager
 async def _with_server(
-    host: Host,
-    port: int,
-    remote: tuple[str, int],
-    local_address: str | None,
-    start: int | None,
-    reset: bool,
+    host: Host, line: Port, port: int, remote: tuple[str, int], local_address: str | None
 ) -> AsyncIterator[Conversation]:
     """A conversation with a server, from a port that is bound for us."""
     server, server_port = _checked(remote, local_address)
@@ -209,7 +213,6 @@ async def _with_server(
             local_address = str(ip_address(source))
         await sock.bind((local_address, port))
         local: End = str(ip_address(local_address)), sock.getsockname()[1]
-        line = _new_port(host, start)
         talk = line.new((local, (server, server_port)))
         with host.rules.call(
             line.handle,
@@ -223,7 +226,7 @@ async def _with_server(
             try:
                 yield talk
             finally:
-                line.end(reset=reset)
+                line.end()
 
 
 def _checked(remote: Any, local_address: str | None) -> tuple[str, int]:

@@ -33,9 +33,11 @@ class Port:
 
     Args:
         start: The sequence number of our SYNs, or None for a random one each.
+        reset: Whether peers are reset at the end.
         random: Returns a random sequence number.
         mtu: Of the link.
         transmit: Puts a packet on the wire.
+        skip_retransmissions: Whether they are skipped.
 
     Attributes:
         untaken: Conversations that a SYN has begun and that nobody has taken.
@@ -45,15 +47,19 @@ class Port:
         self,
         *,
         start: int | None,
+        reset: bool,
         random: Callable[[], int],
         mtu: int,
         transmit: Callable[[Packet], None],
+        skip_retransmissions: bool,
     ) -> None:
         self.untaken: deque[Exchange] = deque()
         self._start = start
+        self._reset = reset
         self._random = random
         self._mtu = mtu
         self._transmit = transmit
+        self._skip_retransmissions = skip_retransmissions
         self._exchanges: dict[tuple[End, End], Exchange] = {}
         self._vacant: Exchange | None = None
         self._strays: Counter[str] = Counter()
@@ -89,7 +95,8 @@ class Port:
 
     def _new_exchange(self) -> Exchange:
         start = self._random() if self._start is None else self._start & MASK
-        return Exchange(start, self._transmit)
+        skip = self._skip_retransmissions
+        return Exchange(start, self._transmit, skip_retransmissions=skip)
 
     def _conversation(self, exchange: Exchange, *, active: bool) -> Conversation:
         return Conversation(
@@ -173,10 +180,10 @@ class Port:
 
     # The end
 
-    def end(self, *, reset: bool) -> None:
+    def end(self) -> None:
         """End all conversations."""
         for exchange in [*self._exchanges.values()]:
-            exchange.end(reset=reset)
+            exchange.end(reset=self._reset)
         if self._vacant is not None:
             self._vacant.end(reset=False)
         self._ended = True
