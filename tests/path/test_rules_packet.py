@@ -162,7 +162,7 @@ def test_what_is_no_ip_has_its_octets_alone(family: Family) -> None:
         fields = (packet.version, packet.source, packet.protocol, packet.ports, packet.flags)
         assert {*fields, packet.payload, packet.connection} == {None}
         assert repr(packet) == f"<tunstack.Packet in no IP packet, {len(data)} octets>"
-        with pytest.raises(ValueError, match="it is no valid IP packet"):
+        with pytest.raises(ValueError, match="what is no valid IP packet has no fields"):
             packet.replace(ttl=3)
 
 

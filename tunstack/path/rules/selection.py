@@ -109,7 +109,15 @@ class Matcher:
 
     __slots__ = ("_count", "_rng", "_tests", "directions", "key", "most", "selection")
 
-    def __init__(self, selection: Selection, rng: random.Random) -> None:
+    def __init__(
+        self,
+        selection: Selection,
+        rng: random.Random,
+        *,
+        only: str | None = None,
+        because: str = "",
+    ) -> None:
+        """Make it; `only` is the protocol that alone has what is to be done (`because`)."""
         for name in selection:
             if name not in Selection.__annotations__:
                 known = ", ".join(Selection.__annotations__)
@@ -118,7 +126,7 @@ class Matcher:
         self._rng = rng
         self._count = 0
         given: dict[str, Any] = {**selection}
-        given["protocol"] = _protocol(given)
+        given["protocol"] = _only(_protocol(given), only, because)
         networks: dict[str, Network] = {
             name: _network(name, given[name]) for name in _ADDRESSES if name in given
         }
@@ -198,6 +206,15 @@ def _protocol(given: dict[str, Any]) -> str | None:
     if with_ports and name not in _WITH_PORTS:
         raise ValueError(f"{name} has no ports: a rule with {with_ports[0]} never matches")
     return name
+
+
+def _only(protocol: str | None, only: str | None, because: str) -> str | None:
+    """Return the protocol of a rule whose action only one has, ``"ICMP"`` for both families'."""
+    if only is None or (only == "ICMP" and protocol in (None, *_VERSION_OF)):
+        return protocol
+    if protocol not in (None, only):
+        raise ValueError(f"only {only.upper()} has {because}: a rule for {protocol} never applies")
+    return only
 
 
 def _network(name: str, value: object) -> Network:
