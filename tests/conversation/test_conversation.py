@@ -432,6 +432,38 @@ async def test_a_client_that_connects_again_from_its_port_begins_another(
                 await talk.expect("SYN", seq=0)
 
 
+async def test_a_conversation_that_another_has_replaced_ends_with_the_block(
+    hosts: tuple[Host, Host],
+) -> None:
+    """And does not reset the other, whose client has the same port."""
+    ours, theirs = hosts
+
+    async def waits(talk: Conversation) -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await talk.expect("ACK", within=1000)
+
+    async with open_conversation(theirs, 4711, remote=(OURS, 80), reset=False) as client:
+        client.send("SYN")
+        async with trio.open_nursery() as nursery, open_conversations(ours, 80) as clients:
+            first = await clients.accept()
+            await first.expect("SYN")
+            nursery.start_soon(waits, first)
+            client.send("SYN", seq=1000)
+            await (await clients.accept()).expect("SYN", seq=0)
+        await client.expect("RST,ACK", seq=0, ack=1001)
+        await client.expect_silence(0.05)
+
+
+async def test_a_syn_that_comes_while_the_port_is_taken_is_not_lost(
+    hosts: tuple[Host, Host],
+) -> None:
+    ours, theirs = hosts
+    async with open_conversation(theirs, remote=(OURS, 80)) as client:
+        client.send("SYN")
+        async with open_conversation(ours, 80) as server:
+            await server.expect("SYN")
+
+
 async def test_a_conversation_that_is_closed_is_forgotten(hosts: tuple[Host, Host]) -> None:
     ours, theirs = hosts
     async with (

@@ -45,6 +45,7 @@ class Exchange:
         remote: The peer's.
         latest: The last segment that was read, or None.
         overflow: How many segments were dropped because too many were unread.
+        superseded: Whether the peer has begun another conversation between the same ends.
         ended: Whether the block of the conversation has ended.
     """
 
@@ -61,6 +62,7 @@ class Exchange:
         self.remote: End | None = None
         self.latest: TcpSegment | None = None
         self.overflow = 0
+        self.superseded = False
         self.ended = False
         self._transmit = transmit
         self._skip_retransmissions = skip_retransmissions
@@ -205,6 +207,8 @@ class Exchange:
     @property
     def _is_over(self) -> bool:
         """Whether the peer's side has ended: by its RST, or with both FINs acknowledged."""
+        if self.superseded:
+            return True
         if self.theirs.next in self._their_resets:  # With another number it answers a wrong ACK.
             return True
         if self._our_fin is None or self._their_fin is None:

@@ -116,8 +116,9 @@ async def open_conversation(
             yield talk
     elif port is not None:
         line = _new_port(host, start, reset, skip_retransmissions)
+        talk = line.new()  # Before the rule is there: a SYN may come at once.
         async with _on_port(host, line, port, local_address):
-            yield line.new()
+            yield talk
     else:
         raise ValueError("a conversation needs a port to answer on, or remote=(address, port)")
 

@@ -61,6 +61,7 @@ class Port:
         self._transmit = transmit
         self._skip_retransmissions = skip_retransmissions
         self._exchanges: dict[tuple[End, End], Exchange] = {}
+        self._all: dict[Exchange, None] = {}
         self._vacant: Exchange | None = None
         self._strays: Counter[str] = Counter()
         self._news = trio.lowlevel.ParkingLot()
@@ -96,7 +97,9 @@ class Port:
     def _new_exchange(self) -> Exchange:
         start = self._random() if self._start is None else self._start & MASK
         skip = self._skip_retransmissions
-        return Exchange(start, self._transmit, skip_retransmissions=skip)
+        exchange = Exchange(start, self._transmit, skip_retransmissions=skip)
+        self._all[exchange] = None
+        return exchange
 
     def _conversation(self, exchange: Exchange, *, active: bool) -> Conversation:
         return Conversation(
@@ -109,9 +112,13 @@ class Port:
 
     def _add(self, exchange: Exchange, local: End, remote: End) -> None:
         exchange.begin(local, remote)
+        before = self._exchanges.get((local, remote))
+        if before is not None:
+            before.superseded = True
         self._exchanges[local, remote] = exchange
 
     def _forget(self, exchange: Exchange) -> None:
+        self._all.pop(exchange, None)
         if exchange is self._vacant:
             self._vacant = None
         if exchange.local is not None and exchange.remote is not None:
@@ -152,7 +159,7 @@ class Port:
         """A SYN begins a conversation: the one that waits for a client, or another."""
         exchange = self._vacant
         if exchange is None:
-            if len(self._exchanges) >= _MOST:
+            if len(self._all) >= _MOST:
                 self._count(f"dropped: a SYN beyond {_MOST} conversations")
                 return None
             exchange = self._new_exchange()
@@ -182,9 +189,7 @@ class Port:
 
     def end(self) -> None:
         """End all conversations."""
-        for exchange in [*self._exchanges.values()]:
+        for exchange in self._all:
             exchange.end(reset=self._reset)
-        if self._vacant is not None:
-            self._vacant.end(reset=False)
         self._ended = True
         self._news.unpark_all()
