@@ -353,7 +353,7 @@ async def test_any_port_that_is_free(hosts: tuple[Host, Host]) -> None:
         assert clients.port
         nursery.start_soon(reads_a_reset, theirs, clients.port)
         talk = await clients.accept()
-        await talk.handshake()
+        await hear(talk)
 
 
 async def test_the_other_ports_of_the_host_are_served(hosts: tuple[Host, Host]) -> None:
@@ -373,7 +373,7 @@ async def test_one_address_of_the_host(hosts: tuple[Host, Host]) -> None:
         with fails(errno.ECONNREFUSED):
             await theirs.open_tcp_stream(OURS, 80)
         nursery.start_soon(reads_a_reset, theirs, 80, "2001:db8::2")
-        await talk.handshake()
+        await hear(talk)
 
 
 async def test_an_older_connection_of_the_host_goes_on(hosts: tuple[Host, Host]) -> None:
@@ -389,10 +389,17 @@ async def test_an_older_connection_of_the_host_goes_on(hosts: tuple[Host, Host])
             await stream.send_all(b"more")
             assert isinstance(stream, trio.SocketStream)
             with pytest.raises(ConversationError, match="No packet"):
-                await talk.receive(within=0.1)
+                await talk.receive(within=0.2)
             assert ours.connections()[0].unacked == 0
         stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         await stream.aclose()
+
+
+async def hear(talk: Conversation) -> None:
+    """Let a client connect, and wait for its word: it has returned from `connect` then."""
+    await talk.handshake()
+    await talk.expect("ACK", payload=b"hello")
+    talk.send()
 
 
 # Several clients
@@ -488,8 +495,9 @@ async def read_to_end(stream: trio.abc.ReceiveStream) -> bytes:
 
 
 async def reads_a_reset(host: Host, port: int, address: str = OURS) -> None:
-    """A client that reads until it is reset."""
+    """A client that says a word, and reads until it is reset."""
     stream = await host.open_tcp_stream(address, port)
+    await stream.send_all(b"hello")
     with pytest.raises(trio.BrokenResourceError):
         await read_to_end(stream)
 
