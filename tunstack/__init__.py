@@ -18,6 +18,7 @@ pyproject.toml)::
     cli | pytest_plugin     the command line (click, rich) | fixtures for pytest
     bench | blocking        servers, load generators, lossy paths | hosts for programs without trio
     apps                    echo, discard, chargen, dns, http, https, ASGI: over any trio stream
+    conversation            a conversation by hand: expect a segment, send a segment
     plot : ladder           time-sequence diagrams, charts, as SVG; packets as a ladder of text
     deploy | simulator      namespaces, workers, certificates | two stacks on a virtual clock
     host                    the trio event loop and the host
@@ -82,6 +83,14 @@ TYPE_CHECKING = False  # Type checkers recognise the name; importing typing is s
 if TYPE_CHECKING:
     from tunstack import behaviours as behaviours
     from tunstack.behaviours import Behaviour
+    from tunstack.conversation.conversation import Conversation
+    from tunstack.conversation.failure import ConversationError
+    from tunstack.conversation.opening import (
+        Conversations,
+        open_conversation,
+        open_conversations,
+    )
+    from tunstack.conversation.segment import TcpSegment
     from tunstack.deploy.authority import Authority
     from tunstack.deploy.bridge import Bridge, HostBridge, open_bridge, open_host_bridge
     from tunstack.deploy.namespace import Namespace, open_host, open_namespace
@@ -117,6 +126,12 @@ __all__ = [
     "open_workers",
     "Workers",
     "Worker",
+    "open_conversation",
+    "open_conversations",
+    "Conversation",
+    "Conversations",
+    "ConversationError",
+    "TcpSegment",
     "Names",
     "DnsServer",
     "Socket",
@@ -155,6 +170,14 @@ _MODULES = {
     name: module
     for module, names in {
         "behaviours": ("Behaviour",),
+        "conversation.conversation": ("Conversation",),
+        "conversation.failure": ("ConversationError",),
+        "conversation.opening": (
+            "Conversations",
+            "open_conversation",
+            "open_conversations",
+        ),
+        "conversation.segment": ("TcpSegment",),
         "deploy.authority": ("Authority",),
         "deploy.bridge": (
             "Bridge",

@@ -199,7 +199,8 @@ class Rows:
         changed = before != after
         state = f"{before or 'CLOSED'} -> {after}" if changed else before or ""
         note = "" if step.verdict == "accepted" else step.verdict
-        time = step.time - (self._start or step.time)
+        assert self._start is not None, "set by the first packet"
+        time = step.time - self._start
         return Row(
             self._packets,
             time,
