@@ -18,17 +18,36 @@ seconds, as there are no cancel scopes, and raises TimeoutError; Ctrl-C cancels 
 Any thread may call. One that runs a trio or asyncio loop then waits as in any blocking function.
 What has no method here is done by :meth:`Host.run`.
 
-`namespace` and `host` are what the names say, `service` is what a host serves and `stream` one
-connection; `rules` are those on its packets; `process` runs programs. `handle` makes their methods
-of those of the async API, and `portal` crosses the threads.
+===============  ================================================================
+`namespace`      namespaces, and hosts in them
+`host`           a host
+`service`        what it serves
+`stream`         one connection
+`rules`          rules on its packets
+`conversation`   a connection by hand
+`process`        programs in a namespace
+`handle`         makes synchronous methods of those of the async API
+`portal`         crosses the threads
+===============  ================================================================
 """
 
 from __future__ import annotations
 
+from tunstack.blocking.conversation import Conversation
 from tunstack.blocking.host import Host
 from tunstack.blocking.namespace import Namespace, open_host, open_namespace
 from tunstack.blocking.rules import Rule, Rules
 from tunstack.blocking.service import Service
 from tunstack.blocking.stream import Stream
 
-__all__ = ["open_namespace", "Namespace", "open_host", "Host", "Service", "Stream", "Rules", "Rule"]
+__all__ = [
+    "open_namespace",
+    "Namespace",
+    "open_host",
+    "Host",
+    "Service",
+    "Stream",
+    "Rules",
+    "Rule",
+    "Conversation",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, final, overload
@@ -13,6 +13,7 @@ import tunstack
 from tunstack.apps import App, parse_serve
 from tunstack.apps.serving import identities_for, need_tls
 from tunstack.behaviours import parse
+from tunstack.blocking.conversation import Conversation
 from tunstack.blocking.handle import Handle, plain
 from tunstack.blocking.portal import Block, within
 from tunstack.blocking.rules import Rule, Rules
@@ -28,7 +29,7 @@ from tunstack.blocking.stream import Stream
 from tunstack.deploy.naming import own_addresses
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from contextlib import ExitStack
     from typing import Unpack
 
@@ -269,6 +270,42 @@ class Host(Handle[tunstack.Host]):
             congestion=congestion,
         )
         return Stream(self._block, stream)
+
+    @contextmanager
+    def open_conversation(
+        self,
+        port: int | None = None,
+        *,
+        remote: tuple[str, int] | None = None,
+        local_address: str | None = None,
+        start: int | None = None,
+        reset: bool = True,
+        skip_retransmissions: bool = False,
+    ) -> Iterator[Conversation]:
+        """Speak TCP by hand: with the first client of a port, or with the server `remote`.
+
+        ::
+
+            with host.open_conversation(80) as talk:
+                client.setblocking(False)
+                client.connect_ex((host.address, 80))
+                talk.expect("SYN")
+                talk.send("SYN,ACK", mss=1460)
+                talk.expect("ACK", seq=1, ack=1)
+
+        Arguments and errors are those of :func:`tunstack.open_conversation`.
+        """
+        manager = tunstack.open_conversation(
+            self._inner,
+            port,
+            remote=remote,
+            local_address=local_address,
+            start=start,
+            reset=reset,
+            skip_retransmissions=skip_retransmissions,
+        )
+        with Block(manager, self._block) as block:
+            yield Conversation(block, block.value)
 
 
 def _served(handler: Handler | str, port: int | None, behaviour: BehaviourLike) -> list[Served]:
