@@ -82,6 +82,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # Type checkers recognise the name; importing typing is slow.
 if TYPE_CHECKING:
     from tunstack import behaviours as behaviours
+    from tunstack import blocking as blocking
     from tunstack.behaviours import Behaviour
     from tunstack.conversation.conversation import Conversation
     from tunstack.conversation.failure import ConversationError
@@ -157,6 +158,7 @@ __all__ = [
     "Packet",
     "SynVerdict",
     "behaviours",
+    "blocking",
     "Behaviour",
     "open_bridge",
     "Bridge",
@@ -228,8 +230,8 @@ Ctrl-C during an import prints a traceback: the command line imports little befo
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
-    if name == "behaviours":
-        return import_module("tunstack.behaviours")
+    if name in ("behaviours", "blocking"):
+        return import_module(f"{__name__}.{name}")
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -111,20 +111,16 @@ def test_a_host_connects_to_a_program(ns: Namespace, host: Host) -> None:
     with pytest.raises(ConnectionRefusedError):
         host.open_tcp_stream("198.51.100.1", 7000)
 
-    def listen() -> None:
-        command = ["socat", "-T5", "TCP-LISTEN:7000,reuseaddr", "PIPE"]
-        ns.run_process(command)
-
-    thread = threading.Thread(target=listen)
-    thread.start()
-    stream = eventually(lambda: host.open_tcp_stream("198.51.100.1", 7000))
-    with stream:
-        assert stream.remote == ("198.51.100.1", 7000)
-        stream.send_all(b"hello")
-        assert stream.receive_exactly(5) == b"hello"
-        stream.send_eof()
-        assert stream.receive_some() == b""
-    thread.join()
+    command = ["socat", "-T5", "TCP-LISTEN:7000,reuseaddr", "PIPE"]
+    with ns.open_process(command) as program:
+        stream = eventually(lambda: host.open_tcp_stream("198.51.100.1", 7000))
+        with stream:
+            assert stream.remote == ("198.51.100.1", 7000)
+            stream.send_all(b"hello")
+            assert stream.receive_exactly(5) == b"hello"
+            stream.send_eof()
+            assert stream.receive_some() == b""
+    assert program.returncode is not None
 
 
 def eventually(connect: Callable[[], Stream]) -> Stream:
@@ -251,6 +247,8 @@ def test_a_program_that_fails_or_takes_too_long_raises_as_with_subprocess(ns: Na
         ns.run_process(["sleep", "60"], timeout=0.05)
     with pytest.raises(FileNotFoundError):
         ns.run_process(["no-such-program"])
+    with pytest.raises(FileNotFoundError), ns.open_process(["no-such-program"]):
+        pass
 
 
 def test_a_blocking_call_in_the_loop_itself_is_an_error(ns: Namespace, host: Host) -> None:
@@ -262,6 +260,14 @@ def test_a_blocking_call_in_the_loop_itself_is_an_error(ns: Namespace, host: Hos
 
     with pytest.raises(RuntimeError, match="use the async API there"):
         host.run(wrong)
+
+
+def test_a_program_ends_with_its_block(ns: Namespace) -> None:
+    with ns.open_process("echo ready; exec sleep 60", shell=True, stdout=-1, text=True) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+        assert program.poll() is None
+    assert program.returncode == -signal.SIGTERM
 
 
 # Beside other loops

@@ -48,6 +48,13 @@ class Handle(Generic[A_co]):
         """
         return self._block.call(function, self._inner, *args, **kwargs)
 
+    def ask(self, function: Callable[[A_co], R], /) -> R:
+        """Call a function with the object of the async API, in the thread of its trio loop.
+
+        For what has no method here, and does not wait: ``host.ask(lambda host: host.mtu)``.
+        """
+        return self._block.call_sync(function, self._inner)
+
 
 def plain(
     method: Callable[Concatenate[A, P], R],

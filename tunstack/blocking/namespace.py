@@ -10,7 +10,7 @@ import tunstack
 from tunstack.blocking.handle import Handle, plain, waiting
 from tunstack.blocking.host import Host, Shared
 from tunstack.blocking.portal import Block
-from tunstack.blocking.process import run_process
+from tunstack.blocking.process import open_process, run_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,6 +95,7 @@ class Namespace(Handle[tunstack.Namespace]):
 
     open_host = _opening_within(tunstack.Namespace.open_host)
     run_process = run_process
+    open_process = open_process
     sysctl = plain(tunstack.Namespace.sysctl)
     run_in_thread = waiting(tunstack.Namespace.run_in_thread)
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import tunstack
     from tunstack.blocking.handle import Handle
+
+_PATIENCE: Final = 5.0
+"""Seconds for a program to end when it is told to."""
 
 
 def run_process(
@@ -62,6 +66,38 @@ def run_process(
     if check:
         done.check_returncode()
     return done
+
+
+@contextmanager
+def open_process(
+    self: Handle[tunstack.Namespace], command: str | Sequence[str], **options: Any
+) -> Iterator[subprocess.Popen[Any]]:
+    """Run a program in the namespace while the block runs; arguments as of `subprocess.Popen`.
+
+    At the end of the block it is terminated, and killed if it still runs five seconds later.
+
+    Raises:
+        OSError: FileNotFoundError, PermissionError: the program itself.
+        trio.ClosedResourceError: the namespace has ended.
+    """
+    with subprocess.Popen(_command(self, command, options), **options) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _command(
+    self: Handle[tunstack.Namespace], command: str | Sequence[str], options: dict[str, Any]
+) -> list[str]:
+    def of(namespace: tunstack.Namespace) -> list[str]:
+        return namespace.network.command(command, options)
+
+    return self.ask(of)
 
 
 def _text(output: bytes | None) -> str | None:
