@@ -33,7 +33,7 @@ class Reading:
     each read sends a window update.
 
     With much to read, the receive task sleeps until all is read. A turn of its own beside each of
-    the application's costs a fifth of a server's CPU time over TLS. But an application may be
+    the application's costs a tenth of a server's CPU time over TLS. But an application may be
     blocked, perhaps in a `send` that waits for an ACK of the next batch, and only turns tell that:
     if none has read for `_IDLE_TURNS`, none will. So a sleep is short, and after one that was in
     vain the next `_BACKOFF` waits take turns.
