@@ -32,8 +32,8 @@ class Reading:
     Otherwise receive buffers fill up: data leaves the processor's caches before it is read, and
     each read sends a window update.
 
-    With much to read, the receive task sleeps until all is read. A turn of its own beside each of
-    the application's costs a tenth of a server's CPU time over TLS. But an application may be
+    With much to read, the receive task sleeps until all is read: over TLS an application takes a
+    turn for each record, and a turn of the task beside each is time lost. But an application may be
     blocked, perhaps in a `send` that waits for an ACK of the next batch, and only turns tell that:
     if none has read for `_IDLE_TURNS`, none will. So a sleep is short, and after one that was in
     vain the next `_BACKOFF` waits take turns.
