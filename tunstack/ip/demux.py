@@ -211,6 +211,15 @@ class Demultiplexer(Generic[C, L]):
         listener = entry.listening.get(address)
         return entry.listening.get(None) if listener is None else listener
 
+    def listeners(self) -> list[tuple[Address | None, int, L]]:
+        """Return all listeners, each with its address and port, in order of ports."""
+        found: dict[int, tuple[Address | None, int, L]] = {}
+        for ports in self._ports.values():
+            for number, entry in ports.by_number.items():
+                for address, listener in entry.listening.items():
+                    found.setdefault(id(listener), (address, number, listener))
+        return sorted(found.values(), key=lambda each: each[1])
+
     def listen(self, address: Address | None, port: int, listener: L) -> None:
         """Add a listener on a port that is bound.
 
