@@ -214,10 +214,12 @@ class Demultiplexer(Generic[C, L]):
     def listeners(self) -> list[tuple[Address | None, int, L]]:
         """Return all listeners, each with its address and port, in order of ports."""
         found: dict[int, tuple[Address | None, int, L]] = {}
-        for ports in self._ports.values():
-            for number, entry in ports.by_number.items():
-                for address, listener in entry.listening.items():
-                    found.setdefault(id(listener), (address, number, listener))
+        for family in FAMILIES:
+            for number, port in self._ports[family.address_size].by_number.items():
+                for address, listener in port.listening.items():
+                    where = family.wildcard if address is None else address
+                    both = id(listener) in found  # It listens in the family before, too.
+                    found[id(listener)] = None if both else where, number, listener
         return sorted(found.values(), key=lambda each: each[1])
 
     def listen(self, address: Address | None, port: int, listener: L) -> None:
