@@ -72,3 +72,22 @@ def test_so_has_a_run_in_another_process(hash_seed: str) -> None:
         check=True,
     )
     assert result.stdout.strip() == digest(1)
+
+
+def test_a_host_that_ends_resets_in_the_order_of_its_listeners() -> None:
+    seen: list[tunstack.Observation] = []
+
+    async def main() -> None:
+        async with tunstack.open_network() as net:
+            client = await net.add_host("client", "198.51.100.1")
+            server = await net.add_host("server", "198.51.100.2", tap=seen.append)
+            for port in range(100, 120):
+                await server.open_tcp_listeners(port)
+                client_sock = client.socket()
+                await client_sock.connect(("198.51.100.2", port))
+            net.crash("client")
+            seen.clear()
+
+    tunstack.run_virtual(main)
+    resets = [each.packet for each in seen if each.packet[33] & 0x04]
+    assert [int.from_bytes(each[20:22], "big") for each in resets] == [*range(100, 120)]
