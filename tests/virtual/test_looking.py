@@ -17,7 +17,7 @@ from tunstack.path.pcapng import read_capture
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tunstack import Observation
+    from tunstack import Network, Observation
 
 in_virtual_time = pytest.mark.trio(run=tunstack.run_virtual)
 
@@ -59,6 +59,33 @@ async def test_ss_has_listeners_connections_and_udp_sockets_of_every_host() -> N
     assert lines[3].split() == ["tcp", "LISTEN", "0", "4096", "[::]:7", "*:*"]
     assert lines[4].split() == ["tcp", "LISTEN", "0", "128", "*:8", "*:*"]
     assert lines[5].split()[:5] == ["tcp", "ESTAB", "0", "0", "198.51.100.2:7"]
+
+
+@pytest.mark.parametrize("who", ["the block", "a program"])
+@in_virtual_time
+async def test_after_a_failure_ss_shows_what_there_was(who: str) -> None:
+    async def fail() -> None:
+        await ask("server")
+        stream = await trio.open_tcp_stream("server", 7)
+        await stream.send_all(b"hello")
+        raise KeyError
+
+    async def run(net: Network) -> None:
+        async with net:
+            client = await net.add_host("client")
+            await net.start(await net.add_host("server"), serve_echo)
+            if who == "the block":
+                with client.socket_factory():
+                    await fail()
+            net.start_soon(client, fail)
+            await trio.sleep_forever()
+
+    net = tunstack.open_network()
+    with pytest.raises(KeyError):
+        await run(net)
+    assert net.ss().count("LISTEN") == 2
+    assert net.ss().count("ESTAB") == 2
+    assert "PSH,ACK" in net.ladder()
 
 
 ADDRESSES = {"client": "198.51.100.1", "server": "198.51.100.2", "other": "198.51.100.3"}

@@ -117,6 +117,7 @@ class Network:
         self._make: dict[str, Callable[[], Host]] = {}
         self._aliases: dict[str, str] = {}
         self._failures: list[BaseException] = []
+        self._sockets = ""  # When it failed.
         self._switch: Switch
         self._record: Record
         self._manager: Any = None
@@ -142,6 +143,8 @@ class Network:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if exc is not None:
+            self._sockets = self._sockets or self.ss()
         try:
             if exc is None:
                 for member in self._members.values():
@@ -163,6 +166,7 @@ class Network:
                 raise BaseExceptionGroup("the network failed", errors) from None
 
     def _fail(self, error: BaseException) -> None:
+        self._sockets = self._sockets or self.ss()
         self._failures.append(error)
         self._nursery.cancel_scope.cancel()
 
@@ -343,8 +347,11 @@ class Network:
     # Looking
 
     def ss(self) -> str:
-        """Return the sockets of all hosts, as ``ss -tuani`` shows them; for a failed test."""
-        return "\n".join(
+        """Return the sockets of all hosts, as ``ss -tuani`` shows them; for a failed test.
+
+        After the block has failed it is as it was when that happened.
+        """
+        return self._sockets or "\n".join(
             f"{name}: {', '.join(self._plan.addresses(name))}\n{sockets_of(member.host)}"
             for name, member in self._members.items()
         )
