@@ -14,9 +14,9 @@ import tunstack
 from tests.virtual.programs import ask, echo, serve_echo
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from tunstack import Network, Observation
+    from tunstack import Host, Network, Observation
 
 in_virtual_time = pytest.mark.trio(run=tunstack.run_virtual)
 
@@ -267,7 +267,7 @@ async def test_blocks_of_two_hosts_in_two_tasks_do_not_meet() -> None:
     async with tunstack.open_network() as net:
         one, two = await net.add_host("one"), await net.add_host("two")
 
-        async def own_address(host: tunstack.Host, wait: float) -> None:
+        async def own_address(host: Host, wait: float) -> None:
             with host.socket_factory():
                 await trio.sleep(wait)
                 sock = trio.socket.socket(type=trio.socket.SOCK_DGRAM)
@@ -412,6 +412,50 @@ async def test_at_the_end_programs_are_cancelled_and_connections_closed() -> Non
     assert ended == [5]
     assert seen[-1].packet[33] & 0x04 == 0  # No RST.
     assert any(each.packet[33] & 0x01 for each in seen)
+
+
+@in_virtual_time
+async def test_a_network_is_open_once() -> None:
+    net = tunstack.open_network()
+    with pytest.raises(RuntimeError, match="the network is not open: use `async with`"):
+        await net.add_host("host")
+    async with net:
+        await net.add_host("host")
+        with pytest.raises(RuntimeError, match="a network can be opened once"):
+            await net.__aenter__()
+    with pytest.raises(RuntimeError, match="the network has ended"):
+        await net.add_host("other")
+
+
+@pytest.fixture
+async def net() -> AsyncIterator[Network]:
+    async with tunstack.open_network() as net:
+        yield net
+
+
+@pytest.fixture
+async def server(net: Network) -> Host:
+    host = await net.add_host("server")
+    await net.start(host, serve_echo)
+    return host
+
+
+@in_virtual_time
+async def test_networks_and_hosts_can_be_fixtures_of_pytest_trio(
+    net: Network, server: Host
+) -> None:
+    client = await net.add_host("client")
+    with client.socket_factory():
+        assert await ask("server") == b"hello"
+
+
+@pytest.mark.xfail(raises=pytest.RaisesGroup(Mishap, flatten_subgroups=True), strict=True)
+@in_virtual_time
+async def test_an_exception_of_a_program_fails_a_test_with_fixtures(
+    net: Network, server: Host
+) -> None:
+    net.start_soon(server, mishap)
+    await trio.sleep_forever()
 
 
 @in_virtual_time

@@ -121,12 +121,15 @@ class Network:
         self._switch: Switch
         self._record: Record
         self._manager: Any = None
+        self._has_ended = False
         self._nursery: trio.Nursery
         self._blocks = ExitStack()
 
     # Start and end
 
     async def __aenter__(self) -> Network:
+        if self._manager is not None:
+            raise RuntimeError("a network can be opened once")
         if self._seed is None:
             self._seed = seed_of_run()
         self._record = Record(self._capture)
@@ -152,6 +155,7 @@ class Network:
                 for member in self._members.values():
                     await member.ended.wait()
         finally:
+            self._has_ended = True
             # As in Host: the nursery neither wraps nor replaces the caller's exception.
             self._nursery.cancel_scope.shield = True
             self._nursery.cancel_scope.cancel()
@@ -199,8 +203,12 @@ class Network:
         Raises:
             ValueError: The name is there already, or malformed; an address is another host's,
                 outside the network or malformed.
+            RuntimeError: The network's block has not begun, or has ended.
         """
         await trio.lowlevel.checkpoint()
+        if self._manager is None or self._has_ended:
+            state = "has ended" if self._has_ended else "is not open: use `async with`"
+            raise RuntimeError(f"the network {state}")
         name, *others = (checked_name(each) for each in (name, *aliases))
         for each in (name, *others):
             if each in self._aliases:

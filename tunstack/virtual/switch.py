@@ -123,10 +123,6 @@ class Switch:
 
     def plug(self, name: str) -> MemoryPort:
         """Return a port for a host, which replaces the one that it had; its wires remain."""
-        for other in self._ports:
-            if other != name:
-                self._add_wire(other, name)
-                self._add_wire(name, other)
         port = MemoryPort(name, self._mtu, lambda packet: self._carry(name, port, packet))
         self._ports[name] = port
         return port
@@ -137,18 +133,20 @@ class Switch:
         self._ports[name] = MemoryPort(name, self._mtu, lambda packet: None)
         self._ports[name].close()
 
-    def _add_wire(self, source: str, target: str) -> None:
-        if (source, target) not in self._wires:
+    def _wire(self, source: str, target: str) -> Wire:
+        wire = self._wires.get((source, target))
+        if wire is None:
             rng = random.Random(f"wire {self._seed} {source} {target}")
-            self._wires[source, target] = Wire(self._impairments, rng)
+            wire = self._wires[source, target] = Wire(self._impairments, rng)
+        return wire
 
     def impair(self, source: str, target: str, impairments: Impairments) -> None:
         """Impair the packets from one host to another from now on."""
-        self._wires[source, target].impairer.impairments = impairments
+        self._wire(source, target).impairer.impairments = impairments
 
     def cut(self, source: str, target: str) -> None:
         """Drop the packets from one host to another, those on their way and held included."""
-        wire = self._wires[source, target]
+        wire = self._wire(source, target)
         lost = len(self._ports[target].withdraw(source)) + len(wire.held or ())
         self.counters["partitioned"] += lost
         wire.cut = True
@@ -157,24 +155,24 @@ class Switch:
 
     def repair(self, source: str, target: str) -> None:
         """Undo :meth:`cut`."""
-        self._wires[source, target].cut = False
+        self._wire(source, target).cut = False
 
     def hold(self, source: str, target: str) -> None:
         """Keep the packets from one host to another, those on their way included."""
-        wire = self._wires[source, target]
+        wire = self._wire(source, target)
         if wire.held is None:
             wire.held = self._ports[target].withdraw(source)
 
     def release(self, source: str, target: str) -> None:
         """End :meth:`hold`: deliver what has arrived meanwhile, and the others in their time."""
-        wire = self._wires[source, target]
+        wire = self._wire(source, target)
         held, wire.held = wire.held or [], None
         for at, packet in sorted(held, key=itemgetter(0)):
             self._deliver(source, target, packet, at)
 
     def held(self, source: str, target: str) -> int:
         """How many packets from one host to another are held."""
-        return len(self._wires[source, target].held or ())
+        return len(self._wire(source, target).held or ())
 
     # Packets
 
@@ -185,10 +183,11 @@ class Switch:
             self._drop(now, source, None, packet, "unplugged")
             return
         target = self._owner(packet[_DESTINATION[packet[0] >> 4]])
-        wire = None if target is None else self._wires.get((source, target))
-        if wire is None or target is None:
+        if target is None:
             self._drop(now, source, None, packet, "no such address")
-        elif wire.cut:
+            return
+        wire = self._wire(source, target)
+        if wire.cut:
             self._drop(now, source, target, packet, "partitioned")
         else:
             self._admit(now, source, target, wire, packet)
