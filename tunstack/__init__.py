@@ -54,6 +54,8 @@ Where a rule stands:
   :mod:`tunstack.path.impair`.
 - Names: :mod:`tunstack.dns` answers, :mod:`tunstack.resolver` asks; how programs in a namespace
   find them: :mod:`tunstack.link.resolv_conf`.
+- Sockets of this process in a namespace: :mod:`tunstack.socket.kernel`; a thread in it:
+  :mod:`tunstack.link.entering`; several hosts on one network: :mod:`tunstack.link.sharing`.
 - Sockets of applications: :mod:`tunstack.socket`; their options:
   :mod:`tunstack.socket.options`, :mod:`~tunstack.socket.datagram_options` (UDP) and
   :mod:`~tunstack.socket.ping_options`.
