@@ -27,11 +27,11 @@ demo: $(or $(wildcard $(STAMP)),$(DEMO_STAMP)) ## from a name to a page over TLS
 
 test: $(STAMP) ## all tests
 	@.ci/system-tools $(TOOLS)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 4 $(ARGS)
 
 conformance: $(STAMP) ## the requirements of the RFCs, and the tests that show them
 	@.ci/system-tools $(TOOLS)
-	$(BIN)/python -m pytest --conformance --quiet --numprocesses auto --maxprocesses 4 $(ARGS)
+	$(BIN)/python -m pytest --conformance --quiet --numprocesses 4 $(ARGS)
 
 snapshot: $(STAMP) ## renew the simulator's tables and plots that the tests compare
 	$(BIN)/python -m tests.simulator.verdict

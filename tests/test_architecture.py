@@ -83,7 +83,7 @@ DPKT = "Only wire parses packets with dpkt; path.pcapng has its files, the ladde
 DEVICE = "Only link meets the device and the kernel's network"
 LINK = "link knows bytes only"
 APPS = "apps stand on the public API"
-EXTRAS = "What the extras bring stays in apps and cli; dnspython in dns and resolver"
+EXTRAS = "What the extras bring stays in apps and cli; dnspython in dns, resolver and ladder"
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,8 @@ EXTRAS = "What the extras bring stays in apps and cli; dnspython in dns and reso
         ("apps/__init__.py", "from pytun import TunTapDevice", {DEVICE}),
         ("apps/__init__.py", "from tunstack.wire import checksum", {APPS}),
         ("stack/observation.py", "import h11", {EXTRAS}),
+        ("ladder/layout.py", "import rich", {EXTRAS}),
+        ("ladder/layout.py", "import tunstack.cli.terminal", {LAYERS}),
         ("in_no_layer.py", "", {LAYERS}),
     ],
 )

@@ -17,8 +17,8 @@ import pytest
 import trio
 
 import tunstack
-from tunstack.cli.ladder import read_packet
 from tunstack.deploy.bridge import LEFT, LEFT6, RIGHT, RIGHT6
+from tunstack.ladder import read_packet
 from tunstack.path.pcapng import read_capture
 
 if TYPE_CHECKING:

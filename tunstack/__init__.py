@@ -12,12 +12,13 @@ program sends::
             await ns.run_process(["curl", "http://198.51.100.2/"])
 
 The folders. Each imports only from lines below its own; those joined by ``|`` are independent of
-each other, and resolver is just below host (import-linter checks it: see pyproject.toml)::
+each other, resolver is just below host, and plot below ladder (import-linter checks it: see
+pyproject.toml)::
 
     cli                     the command line (click, rich)
     bench                   benchmarks: servers, load generators, lossy paths
     apps                    echo, discard, chargen, dns, http, https, ASGI: over any trio stream
-    plot                    time-sequence diagrams, charts and ladders, as SVG
+    plot : ladder           time-sequence diagrams, charts, as SVG; packets as a ladder of text
     deploy | simulator      namespaces, workers, certificates | two stacks on a virtual clock
     host : resolver         the trio event loop and the host; DNS over its sockets
     dns | socket            names and a DNS server | trio's sockets over a host
@@ -48,6 +49,8 @@ Where a rule stands:
   :mod:`tunstack.stack.paths`; ping sockets: :mod:`tunstack.stack.echo`; fragments in:
   :mod:`tunstack.stack.reassembly`. Another protocol would be a row
   beside it in the table of protocols in :mod:`tunstack.stack.engine`.
+- What a wire does wrong to single packets: :mod:`tunstack.path.rules`; to all:
+  :mod:`tunstack.path.impair`.
 - Names: :mod:`tunstack.dns` answers, :mod:`tunstack.resolver` asks; how programs in a namespace
   find them: :mod:`tunstack.link.resolv_conf`.
 - Sockets of applications: :mod:`tunstack.socket`; their options:

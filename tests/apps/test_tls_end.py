@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import memory_stream_pair
 
-from tests.cli.spoken import new_contexts
+from tests.ladder.spoken import new_contexts
 from tunstack.apps.tls import over_tls
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
-from tests.cli.exchange import Exchange
-from tests.cli.spoken import Talk, tls_talk
+from tests.ladder.exchange import Exchange
+from tests.ladder.spoken import Talk, tls_talk
 from tunstack.cli.explaining import CLOSING, OPENING, SECURING, TALKING, Explainer
-from tunstack.cli.ladder import step_from_observation
+from tunstack.ladder import step_from_observation
 from tunstack.tcp.segment import ACK, FIN, PSH, RST
 
 if TYPE_CHECKING:

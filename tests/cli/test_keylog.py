@@ -14,7 +14,7 @@ import pytest
 import trio
 
 import tunstack
-from tests.cli.spoken import CLIENT, Talk, authority, new_contexts, tls_talk
+from tests.ladder.spoken import CLIENT, Talk, authority, new_contexts, tls_talk
 from tunstack.cli import main
 from tunstack.cli.keylog import KeyLog, key_log
 from tunstack.cli.status import Failure

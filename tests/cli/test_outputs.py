@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.exchange import Exchange
+from tests.ladder.exchange import Exchange
 from tunstack.path.pcapng import PcapngWriter, read_capture
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.cli.exchange import Exchange, ping
-from tests.cli.spoken import Talk, tls_talk
+from tests.ladder.exchange import Exchange, ping
+from tests.ladder.spoken import Talk, tls_talk
 from tunstack.cli import main
-from tunstack.cli.ladder import step_from_observation
-from tunstack.cli.ladder.picture import Picture
+from tunstack.ladder import step_from_observation
+from tunstack.ladder.picture import Picture
 from tunstack.path.pcapng import PcapngWriter
 from tunstack.plot.ladder import Arrow, Heading, Ladder, ladder_svg
 from tunstack.tcp.segment import ACK

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cli.exchange import Exchange, packet_of, ping, udp
+from tests.ladder.exchange import Exchange, packet_of, ping, udp
 from tests.wire.packets import ipv4_packet, tcp_bytes
 from tunstack.cli import main
 from tunstack.path.pcapng import PcapngWriter

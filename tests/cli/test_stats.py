@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.exchange import Exchange, packet_of, ping, udp
-from tests.cli.spoken import CLIENT, SERVER, Talk, answer_to, query, tls_talk
+from tests.ladder.exchange import Exchange, packet_of, ping, udp
+from tests.ladder.spoken import CLIENT, SERVER, Talk, answer_to, query, tls_talk
 from tests.wire.packets import PAIRS
 from tunstack.cli import main
-from tunstack.cli.ladder import read_packet
-from tunstack.cli.ladder.timing import Timings
+from tunstack.ladder import read_packet
+from tunstack.ladder.timing import Timings
 from tunstack.path.pcapng import PcapngWriter
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from tunstack.cli.ladder.timing import Timing
+    from tunstack.ladder.timing import Timing
 
 OLD = ssl.TLSVersion.TLSv1_2
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.exchange import KERNEL, OURS, Exchange, packet_of, ping, udp
+from tests.ladder.exchange import KERNEL, OURS, Exchange, packet_of, ping, udp
 from tunstack.cli import main
 from tunstack.path.pcapng import PcapngWriter
 from tunstack.tcp.segment import ACK, SYN

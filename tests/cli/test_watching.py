@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.cli.exchange import Exchange
+from tests.ladder.exchange import Exchange
 from tunstack.cli.watching import _Capture, watching
 from tunstack.path.pcapng import read_capture
 

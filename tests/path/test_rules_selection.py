@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tunstack import Packet, TcpInfo
-from tunstack.path.rules.packet import Known
+from tunstack.path.rules.known import Known
 from tunstack.path.rules.selection import Matcher, key_of
 
 OURS, THEIRS = "198.51.100.2", "198.51.100.1"

@@ -16,18 +16,18 @@ from rich.text import Text
 import tunstack
 from tunstack.apps.tls import over_tls
 from tunstack.cli.explaining import CLOSING, LOOK_UP, OPENING, SECURING, TALKING, Explainer
-from tunstack.cli.ladder import Ladder, step_from_observation, symbols_for
-from tunstack.cli.ladder.timing import Timings
 from tunstack.cli.running import execute, settle
 from tunstack.cli.stats import print_timings
 from tunstack.cli.status import Failure
 from tunstack.cli.terminal import console, print_lines
 from tunstack.deploy.addresses import default_addresses
+from tunstack.ladder import Ladder, step_from_observation, symbols_for
+from tunstack.ladder.timing import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tunstack.cli.ladder import Step
+    from tunstack.ladder import Step
     from tunstack.stack.observation import Observation
 
     _Explained: TypeAlias = tuple[Step, str, str]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tunstack.cli.ladder.reader import Reader
+from tunstack.ladder.reader import Reader
 from tunstack.tcp.segment import ACK, FIN, RST, SYN
 
 if TYPE_CHECKING:
-    from tunstack.cli.ladder.message import Message
-    from tunstack.cli.ladder.packets import Pair
-    from tunstack.cli.ladder.step import Step
+    from tunstack.ladder.message import Message
+    from tunstack.ladder.packets import Pair
+    from tunstack.ladder.step import Step
     from tunstack.tcp.segment import Segment
 
 LOOK_UP: Final = "look-up"

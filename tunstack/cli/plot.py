@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tunstack.cli.files import input_title, read_packets, refuse_to_overwrite, write_output
-from tunstack.cli.ladder import step_from_capture, write_end
 from tunstack.cli.parameters import INPUT, OUTPUT, STANDARD
 from tunstack.cli.status import USAGE, Failure, print_error
 from tunstack.cli.terminal import report_left_out
+from tunstack.ladder import step_from_capture, write_end
 from tunstack.plot import Chart, Line, Panel, TimeSequence, svg
 from tunstack.plot.chart import BLUE, GREY, ORANGE
 from tunstack.tcp.segment import ACK, SYN
@@ -21,8 +21,8 @@ from tunstack.tcp.segment import ACK, SYN
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tunstack.cli.ladder.packets import Endpoint, Pair
-    from tunstack.cli.ladder.step import Step
+    from tunstack.ladder.packets import Endpoint, Pair
+    from tunstack.ladder.step import Step
     from tunstack.stack.observation import Windows
     from tunstack.tcp.segment import Segment
 

@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from tunstack.cli.files import input_title, read_packets
-from tunstack.cli.ladder import step_from_capture
-from tunstack.cli.ladder.timing import Timings
 from tunstack.cli.parameters import COLOR, INPUT
 from tunstack.cli.status import USAGE, output_failure, print_error
 from tunstack.cli.terminal import console, report_left_out
+from tunstack.ladder import step_from_capture
+from tunstack.ladder.timing import Timings
 from tunstack.socket.addresses import printed
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from tunstack.cli.ladder.timing import Timing
+    from tunstack.ladder.timing import Timing
 
 _PHASES: Final = ("look-up", "connect", "TLS", "first octet", "transfer", "total")
 _NOTHING: Final = "-"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterable
 
-    from tunstack.cli.ladder import Line
+    from tunstack.ladder import Line
 
 
 class _Console(Console):

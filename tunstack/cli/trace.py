@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tunstack.cli.files import input_title, read_packets, refuse_to_overwrite, write_output
-from tunstack.cli.ladder import Ladder, Step, step_from_capture, symbols_for
-from tunstack.cli.ladder.picture import Picture
 from tunstack.cli.parameters import COLOR, INPUT, OUTPUT, STANDARD
 from tunstack.cli.status import USAGE, Failure, OutputClosed, output_failure, print_error
 from tunstack.cli.terminal import console, print_lines, report_left_out
+from tunstack.ladder import Ladder, Step, step_from_capture, symbols_for
+from tunstack.ladder.picture import Picture
 from tunstack.plot.ladder import ladder_svg
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import trio
 
 from tunstack.cli.files import open_output, output_title
 from tunstack.cli.keylog import key_log
-from tunstack.cli.ladder import Ladder, step_from_observation, symbols_for
-from tunstack.cli.ladder.timing import Timings
 from tunstack.cli.parameters import STANDARD
 from tunstack.cli.stats import print_timings
 from tunstack.cli.status import Failure, OutputClosed, print_error
 from tunstack.cli.terminal import console, print_lines, report_left_out
+from tunstack.ladder import Ladder, step_from_observation, symbols_for
+from tunstack.ladder.timing import Timings
 from tunstack.link.forking import close_in_children
 from tunstack.path.pcapng import PcapngWriter, redirect_to_devnull
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import trio
 
 from tunstack.host.resolving import ResolvingLoop
 from tunstack.path.rules.gate import COUNTERS, Gate
+from tunstack.path.rules.known import Known
 from tunstack.path.rules.link import RuledLink
-from tunstack.path.rules.packet import Known
 from tunstack.path.rules.rules import Rules
 from tunstack.stack.observation import Observation
 from tunstack.tcp.connection.state import State
@@ -18,10 +18,14 @@ from tunstack.tcp.sequence import MASK
 
 if TYPE_CHECKING:
     import random
+    from typing import Unpack
 
-    from tunstack.ip.datagram import Address
+    from tunstack.ip.demux import FourTuple
     from tunstack.link.base import Link
+    from tunstack.path.impair import Impairments, ImpairmentsLike
     from tunstack.path.rules.packet import Packet
+    from tunstack.path.rules.rule import Rule
+    from tunstack.path.rules.selection import Selection
     from tunstack.stack.flow import Flow
     from tunstack.stack.stack import Stack
 
@@ -45,6 +49,7 @@ class ControlledLoop(ResolvingLoop):
         self.gate = Gate(self._observe, self._fail, self._gate_woken)
         self._ruled = RuledLink(link, self.gate, self._known)
         self._rules = Rules(self, seed)
+        self._impairing: list[Rule] = []
         self._running: trio.Nursery | None = None
         self._delivers = False
         self._next_delivery = trio.CancelScope()
@@ -59,6 +64,58 @@ class ControlledLoop(ResolvingLoop):
     def rules(self) -> Rules:
         """The rules on its packets: ``host.rules.drop(direction="in", flags="SYN", nth=2)``."""
         return self._rules
+
+    def unplug(self) -> None:
+        """Pull the cable: all packets in both directions are lost, until :meth:`plug`.
+
+        They are counted as ``rules_unplugged``. Nobody is told: connections notice as they do when
+        a wire is cut. Idempotent.
+
+        Raises:
+            OSError: ENETDOWN: the host has ended, or its device is gone.
+        """
+        self.use_gate()
+        self.gate.unplugged = True
+
+    def plug(self) -> None:
+        """Undo :meth:`unplug`; idempotent."""
+        self.gate.unplugged = False
+        self._leave_gate()
+
+    @overload
+    def impair(self, impairments: None) -> None: ...
+
+    @overload
+    def impair(
+        self,
+        impairments: str | Impairments | tuple[Impairments, Impairments],
+        **selection: Unpack[Selection],
+    ) -> Rule: ...
+
+    def impair(self, impairments: ImpairmentsLike, **selection: Unpack[Selection]) -> Rule | None:
+        """Impair the path from now on: all of it, or for the packets that are selected.
+
+        Args:
+            impairments: ``"loss=10%,delay=20ms"``, as :meth:`Rules.impair` takes it. None removes
+                all rules that this method has added.
+            selection: Which packets: ``remote="198.51.100.1"``, ``local_port=80``.
+
+        Raises:
+            ValueError: what cannot be parsed, a selection that no packet can match; a selection
+                beside None.
+            TypeError: there is no such keyword.
+            OSError: ENETDOWN: the host has ended, or its device is gone.
+        """
+        if impairments is not None:
+            rule = self._rules.impair(impairments, **selection)
+            self._impairing = [each for each in self._impairing if not each.removed] + [rule]
+            return rule
+        if selection:
+            raise ValueError("impair(None) ends all impairments: it selects no packets")
+        for rule in self._impairing:
+            rule.remove()
+        self._impairing.clear()
+        return None
 
     def rule_counts(self) -> dict[str, int]:
         """Return what its rules did, by the names of the statistics."""
@@ -140,15 +197,12 @@ class ControlledLoop(ResolvingLoop):
             time = output.epoch + now
             output.tap(Observation(time, packet.direction, packet.data, verdict=verdict))
 
-    def _known(
-        self, local: Address, local_port: int, remote: Address, remote_port: int
-    ) -> Known | None:
+    def _known(self, ends: FourTuple) -> Known | None:
         """Return what the stack knows of a connection."""
-        flow = self.stack.demux.find((local, local_port, remote, remote_port))
+        flow = self.stack.demux.find(ends)
         if flow is not None:
             return _known_of(flow)
-        ports = remote_port.to_bytes(2, "big") + local_port.to_bytes(2, "big")
-        wait = self.stack.time_waits.get(remote + local + ports)
+        wait = self.stack.time_waits.get(ends.incoming)
         return None if wait is None else Known(State.TIME_WAIT.value, None, None, wait.info)
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""What a rule does to a packet: one small class for each."""
+"""What a rule does to a packet: the interface of all actions, and the two plainest."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, final
 from tunstack.path.rules.packet import Packet
 
 if TYPE_CHECKING:
-    import random
     from collections import deque
 
-    from tunstack.path.rules.packet import Direction
 
 Function: TypeAlias = Callable[[Packet], "Packet | Sequence[Packet] | None"]
 
@@ -26,7 +24,7 @@ class Stage(Protocol):
     def postpone(self, packet: Packet, count: int, rule: int) -> None:
         """Keep a packet until `count` more of its direction have passed."""
 
-    def hold(self, packet: Packet) -> bool:
+    def hold(self, packet: Packet, word: str) -> bool:
         """Account for a packet that an action keeps; False if no more are kept: it is dropped."""
 
     def took(self, packet: Packet, word: str) -> None:
@@ -42,10 +40,14 @@ class Action(ABC):
     Attributes:
         word: What it is called in counters and verdicts, as ``"dropped"``.
         held: The packets that it holds until they are released; None if it never does.
+        protocol: The only protocol that has it, ``"tcp"`` or ``"ICMP"`` of either family.
+        because: What the other protocols do not have.
     """
 
     word: ClassVar[str]
     held: deque[Packet] | None = None
+    protocol: str | None = None
+    because: str = ""
 
     def suits(self, packet: Packet) -> bool:
         """Whether it can be done to a packet; others do not match the rule."""
@@ -75,35 +77,6 @@ class Drop(Action):
 
 
 @final
-class Delay(Action):
-    """Delays the packet by some seconds, or by a random time between two.
-
-    Raises:
-        ValueError: a time that is negative, or a least above the most.
-    """
-
-    word = "delayed"
-
-    def __init__(self, seconds: float | tuple[float, float], rng: random.Random) -> None:
-        least, most = seconds if isinstance(seconds, tuple) else (seconds, seconds)
-        if not 0 <= least <= most < float("inf"):
-            raise ValueError(f"delay must be 0 or more seconds, or (least, most), not {seconds!r}")
-        self._least, self._most = float(least), float(most)
-        self._rng = rng
-
-    def apply(self, packet: Packet, now: float, stage: Stage, rule: int) -> Sequence[Packet]:  # noqa: D102
-        least, most = self._least, self._most
-        delay = least if least == most else self._rng.uniform(least, most)
-        stage.wait(packet, now + delay, rule, self.word)
-        return ()
-
-    def __str__(self) -> str:
-        if self._least == self._most:
-            return f"delay {self._least:g} s"
-        return f"delay {self._least:g} to {self._most:g} s"
-
-
-@final
 class Call(Action):
     """Asks a function what becomes of the packet."""
 
@@ -118,8 +91,8 @@ class Call(Action):
         results = as_packets(self._function(packet), self)
         if not results:
             stage.took(packet, "taken")
-        elif any(result is not packet for result in results):
-            stage.made(packet, self.word, results)
+        elif others := [result for result in results if result is not packet]:
+            stage.made(packet, self.word, others)
         return results
 
     def __str__(self) -> str:
@@ -139,8 +112,3 @@ def as_packets(given: Any, action: Action) -> Sequence[Packet]:
     if isinstance(given, Sequence) and all(isinstance(each, Packet) for each in given):
         return given
     raise TypeError(f"{action}: expected a Packet, a sequence of them or None, not {given!r}")
-
-
-def headed(packets: Sequence[Packet], direction: Direction) -> list[Packet]:
-    """Return packets as they go in a direction."""
-    return [packet.going(direction) for packet in packets]

@@ -24,6 +24,8 @@ def flag_bits(text: str) -> int:
     Raises:
         ValueError: an unknown name.
     """
+    if not isinstance(text, str):
+        raise ValueError(f'flags must be text such as "SYN,ACK", not {text!r}')
     if text in ("", "none"):
         return 0
     bits = 0

@@ -37,7 +37,7 @@ WORDS: Final = (
 """What happens to packets; ``rules_dropped`` and so on in the statistics."""
 FAILED: Final = "rule_failed"
 COUNTERS: Final = (*(f"rules_{word}" for word in WORDS), FAILED)
-"""The names of a gate's counters."""
+"""The names of a gate's counters; the package's docstring explains them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -156,11 +156,11 @@ class Gate:
         self._now = now
         return self._pass(packet, 0)
 
-    def due(self, now: float) -> list[Packet]:
-        """Return the packets that have waited long enough."""
+    def due(self, now: float, *, early: bool = False) -> list[Packet]:
+        """Return the packets that have waited long enough; if `early`, all that wait for a time."""
         self._now = now
         passing: list[Packet] = []
-        while self._heap and self._heap[0][0] <= now:
+        while self._heap and (early or self._heap[0][0] <= now):
             _, _, packet, rule, word = heappop(self._heap)
             self._release(packet)
             for each in self._pass(packet, rule):
@@ -171,16 +171,21 @@ class Gate:
 
     def deliver(self, packet: Packet) -> None:
         """Let a packet come out of :meth:`due` as soon as can be, seen by no rule."""
-        if self.hold(packet):
+        if self._account(packet):
             self._push(packet, -math.inf, NO_RULES, "")
 
     def clear(self) -> None:
         """Drop all that waits, and end all rules."""
+        for rule in self.rules:
+            rule.end()
+            if rule.action.held:
+                rule.action.held.clear()
+        for rules in self._general.values():
+            rules.clear()
+        self._exact.clear()
         self._heap.clear()
         for waiting in self._postponed.values():
             waiting.clear()
-        for rule in self.rules:
-            rule.end()
         self._waiting = self._waiting_octets = 0
 
     def _pass(self, packet: Packet, after: int) -> list[Packet]:
@@ -220,6 +225,7 @@ class Gate:
         """Put a packet to the rules behind `after`; returns what passes of it."""
         passing: list[Packet] = []
         todo = [(packet, after)]
+        made = 0
         while todo:
             each, after = todo.pop()
             for rule in self._behind(each, after):
@@ -227,8 +233,17 @@ class Gate:
                 if results is None:
                     continue
                 # What goes the other way was made by the rule: no rule sees it.
-                passing += [result for result in results if result.direction != each.direction]
+                for result in results:
+                    if result.direction != each.direction:
+                        passing.append(result)
+                        if result.direction == "out":
+                            self._observe(result, "made by a rule", self._now)
                 onward = [result for result in results if result.direction == each.direction]
+                made += len(onward)
+                if made > MOST_WAITING:  # Copies of copies.
+                    for result in (*onward, *(waiting for waiting, _ in todo)):
+                        self.took(result, "overflowed")
+                    return passing
                 todo += [(result, rule.number) for result in reversed(onward)]
                 break
             else:
@@ -269,20 +284,27 @@ class Gate:
 
     def wait(self, packet: Packet, due: float, rule: int, word: str) -> None:
         """Keep a packet until `due` seconds; then it goes to the rules behind `rule`."""
-        if not self.hold(packet):
-            return
-        self._count(packet, word)
-        self._push(packet, due, rule, word)
+        if self.hold(packet, word):
+            self._push(packet, due, rule, word)
 
     def postpone(self, packet: Packet, count: int, rule: int) -> None:
         """Keep a packet until `count` more of its direction have passed."""
-        if not self.hold(packet):
-            return
-        self._count(packet, "postponed")
-        self._postponed[packet.direction].append(_Postponed(packet, count, rule))
+        if self.hold(packet, "postponed"):
+            self._postponed[packet.direction].append(_Postponed(packet, count, rule))
 
-    def hold(self, packet: Packet) -> bool:
-        """Account for a packet that waits; False if no more may: then it is dropped."""
+    def hold(self, packet: Packet, word: str) -> bool:
+        """Count a packet that waits; False if no more may: then it is dropped.
+
+        One in is reported now, one out when it goes on.
+        """
+        if not self._account(packet):
+            return False
+        self.counts[f"rules_{word}"] += 1
+        if packet.direction == "in":
+            self._observe(packet, f"{word} by a rule", self._now)
+        return True
+
+    def _account(self, packet: Packet) -> bool:
         octets = self._waiting_octets + len(packet.data)
         if self._waiting >= MOST_WAITING or octets > MOST_WAITING_OCTETS:
             self.took(packet, "overflowed")
@@ -305,13 +327,8 @@ class Gate:
         """
         self.counts[f"rules_{word}"] += 1
         for each in (packet,) if packet.direction == "in" else results:
-            self._observe(each, f"{word} by a rule", self._now)
-
-    def _count(self, packet: Packet, word: str) -> None:
-        """Count a packet that waits; of one in it is reported now, of one out when it goes."""
-        self.counts[f"rules_{word}"] += 1
-        if packet.direction == "in":
-            self._observe(packet, f"{word} by a rule", self._now)
+            if each.direction == packet.direction:
+                self._observe(each, f"{word} by a rule", self._now)
 
     def release(self, rule: Rule, count: int | None) -> int:
         """Let the first `count` packets go that a rule holds, or all; returns how many.

@@ -26,8 +26,12 @@ _LARGEST_MTU: Final = {4: 0xFFFF, 16: 0xFFFFFFFF}
 _ERRORS: Final = {icmp.PROTOCOL: icmp.ERRORS, icmpv6.PROTOCOL: icmpv6.ERRORS}
 
 
-def parse_kind(kind: str, mtu: int | None = None) -> tuple[str, int | None]:
+def parse_kind(
+    kind: str, mtu: int | None = None, *, others: tuple[str, ...] = ()
+) -> tuple[str, int | None]:
     """Return the name of an error, and its MTU, of ``"fragmentation-needed(1280)"`` as well.
+
+    `others` are what else could have been meant.
 
     Raises:
         ValueError: there is no such error; an MTU is missing, or is given to another error.
@@ -36,7 +40,8 @@ def parse_kind(kind: str, mtu: int | None = None) -> tuple[str, int | None]:
     if found is not None:
         kind, mtu = found[1], int(found[2])
     if kind not in _CODES:
-        raise ValueError(f"there is no ICMP error {kind!r}; there are {', '.join(NAMES)}")
+        what = "answer" if others else "ICMP error"
+        raise ValueError(f"there is no {what} {kind!r}; there are {', '.join(others + NAMES)}")
     if kind == _FRAGMENTATION_NEEDED and mtu is None:
         raise ValueError(f"{kind} needs an MTU, as in {kind}(1280)")
     if kind != _FRAGMENTATION_NEEDED and mtu is not None:

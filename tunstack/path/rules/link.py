@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from tunstack.link.base import Buffer, Link
     from tunstack.path.rules.gate import Gate
-    from tunstack.path.rules.packet import Direction, Lookup
+    from tunstack.path.rules.known import Lookup
+    from tunstack.path.rules.packet import Direction
 
 _RETRY_DELAY: Final = 0.001
 """Seconds until a packet is sent again that the link beneath could not accept."""
@@ -69,6 +70,8 @@ class RuledLink:
         self._gate = gate
         self._lookup = lookup
         self._pending: deque[Packet] = deque()
+        self._sending = False
+        """Whether rules see a packet: what their functions send has to wait for that."""
         self._retry_at = float("-inf")
         self._slack: float | None = None
         self.wait_readable = link.wait_readable
@@ -87,17 +90,21 @@ class RuledLink:
 
     def send(self, packet: Sequence[Buffer]) -> bool:
         """Send one packet through the gate; False when the link's queue is full; see `Link`."""
-        if self._pending and not self._send_pending():
+        if self._sending or (self._pending and not self._send_pending()):
             return False
         frame = b"".join(packet)
         if self._gate.ignores("out", self._key(frame, "out")):
             return self._link.send(packet)
-        for each in self._packets(frame, "out"):
-            for passing in self._gate.put(each, trio.current_time()):
-                if passing.direction == "out":
-                    self.transmit(passing)
-                else:
-                    self._gate.deliver(passing)
+        self._sending = True
+        try:
+            for each in self._packets(frame, "out"):
+                for passing in self._gate.put(each, trio.current_time()):
+                    if passing.direction == "out":
+                        self.transmit(passing)
+                    else:
+                        self._gate.deliver(passing)
+        finally:
+            self._sending = False
         return True
 
     def receive(self, limit: int = 256) -> list[Buffer]:
@@ -167,7 +174,7 @@ class RuledLink:
     def close(self) -> None:
         """Send what was delayed on its way out, end all rules, and close the link."""
         try:
-            for packet in self._gate.due(float("inf")):
+            for packet in self._gate.due(trio.current_time(), early=True):
                 if packet.direction == "out":
                     self._try(packet)
         finally:

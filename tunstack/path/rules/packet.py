@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, final
 
 from tunstack.ip.datagram import ICMP, ICMPV6, TCP, UDP, Datagram
+from tunstack.ip.demux import FourTuple
 from tunstack.path.rules import headers
-from tunstack.path.rules.flags import flag_bits
+from tunstack.path.rules.fields import COMMON_FIELDS, TRANSPORT_FIELDS, checked, ends, packed
 from tunstack.path.rules.headers import Icmp, Tcp, Udp
-from tunstack.path.rules.icmp_errors import error_message
+from tunstack.path.rules.icmp_errors import error_message, is_answered
 from tunstack.tcp.segment import ACK, FIN, RST, SYN, flag_names
 from tunstack.tcp.sequence import MASK
 from tunstack.wire import encode_datagram, icmp_datagram
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from tunstack.ip.datagram import Address
     from tunstack.path.rules.headers import Transport
+    from tunstack.path.rules.known import Known, Lookup
     from tunstack.tcp.info import TcpInfo
 
 Direction: TypeAlias = Literal["in", "out"]
@@ -30,47 +30,6 @@ OTHER_WAY: Final[dict[Direction, Direction]] = {"in": "out", "out": "in"}
 PROTOCOL_NAMES: Final = {ICMP: "icmp", TCP: "tcp", UDP: "udp", ICMPV6: "icmpv6"}
 
 _SHORTEST_MARK: Final = 1 << 31
-_COMMON_FIELDS: Final = ("source", "destination", "ttl", "tos")
-_TRANSPORT_FIELDS: Final[dict[type, tuple[str, ...]]] = {
-    Tcp: (
-        *("source_port", "destination_port", "seq", "ack", "flags", "window", "urgent"),
-        *("options", "payload", "checksum"),
-    ),
-    Udp: ("source_port", "destination_port", "payload", "checksum"),
-    Icmp: ("icmp_type", "icmp_code", "rest", "payload", "checksum"),
-}
-TCP_FIELDS: Final = frozenset({"seq", "ack", "flags", "window", "urgent", "options"})
-"""Fields that only a TCP segment has."""
-FIELDS: Final = frozenset(_COMMON_FIELDS).union(*_TRANSPORT_FIELDS.values())
-"""All fields that :meth:`Packet.replace` knows."""
-
-_LARGEST: Final = {
-    **dict.fromkeys(("seq", "ack", "rest"), MASK),
-    **dict.fromkeys(("source_port", "destination_port", "window", "urgent", "checksum"), 0xFFFF),
-    **dict.fromkeys(("ttl", "tos", "icmp_type", "icmp_code"), 0xFF),
-}
-
-
-@dataclass(slots=True, frozen=True)
-class Known:
-    """What the host knows of a packet's connection.
-
-    Attributes:
-        state: RFC 9293's name, as ``"ESTABLISHED"``.
-        sent: The sequence number of the first octet that the host sends, and about how many it has
-            sent; None if unknown.
-        received: The same of what it receives.
-        info: Returns the snapshot.
-    """
-
-    state: str
-    sent: tuple[int, int] | None
-    received: tuple[int, int] | None
-    info: Callable[[], TcpInfo]
-
-
-Lookup: TypeAlias = Callable[["Address", int, "Address", int], Known | None]
-"""Finds the host's connection by local address and port, and remote address and port."""
 
 
 @final
@@ -282,30 +241,34 @@ class Packet:
     # Its connection
 
     @property
-    def local(self) -> tuple[Address, int] | None:
-        """The host's address, packed, and port."""
-        return self._end(self.direction == "out")
-
-    @property
-    def remote(self) -> tuple[Address, int] | None:
-        """The peer's address, packed, and port."""
-        return self._end(self.direction == "in")
-
-    def _end(self, first: bool) -> tuple[Address, int] | None:
+    def four_tuple(self) -> FourTuple | None:
+        """The two sockets of its connection, addresses packed; None of what has no ports."""
         datagram, ports = self._datagram, self.ports
         if datagram is None or ports is None:
             return None
-        return (datagram.src, ports[0]) if first else (datagram.dst, ports[1])
+        if self.direction == "out":
+            return FourTuple(datagram.src, ports[0], datagram.dst, ports[1])
+        return FourTuple(datagram.dst, ports[1], datagram.src, ports[0])
+
+    @property
+    def local(self) -> tuple[IPv4Address | IPv6Address, int] | None:
+        """The host's address and port, of what has ports."""
+        ends = self.four_tuple
+        return None if ends is None else (ip_address(ends.local), ends.local_port)
+
+    @property
+    def remote(self) -> tuple[IPv4Address | IPv6Address, int] | None:
+        """The peer's address and port, of what has ports."""
+        ends = self.four_tuple
+        return None if ends is None else (ip_address(ends.remote), ends.remote_port)
 
     @property
     def _known(self) -> Known | None:
         lookup = self._lookup
         if lookup is None or self.protocol != "tcp":
             return None
-        local, remote = self.local, self.remote
-        if local is None or remote is None:
-            return None
-        return lookup(*local, *remote)
+        ends = self.four_tuple
+        return None if ends is None else lookup(ends)
 
     @property
     def connection(self) -> TcpInfo | None:
@@ -358,32 +321,41 @@ class Packet:
             ValueError: a field that it does not have, or a value that does not fit in.
         """
         datagram, transport = self._read()
-        known = () if datagram is None else (*_COMMON_FIELDS, *self._transport_fields())
+        if datagram is None:
+            raise ValueError("what is no valid IP packet has no fields to replace")
+        known = self._replaceable()
         for name in fields:
             if name not in known:
-                has = f"it has {', '.join(known)}" if known else "it is no valid IP packet"
-                raise ValueError(f"{self._kind} has no field {name!r}: {has}")
-        assert datagram is not None
-        values = {name: _checked(name, value) for name, value in fields.items()}
+                raise ValueError(f"{self._kind} has no field {name!r}: it has {', '.join(known)}")
+        values = {name: checked(name, value) for name, value in fields.items()}
         checksum = values.pop("checksum", None)
         changed = _with_ip_fields(datagram, values)
         if transport is None:
             if changed.src + changed.dst != datagram.src + datagram.dst:
                 raise ValueError(f"{self._kind} keeps its addresses: a checksum covers them")
         else:
-            inner = {name: values[name] for name in values if name not in _COMMON_FIELDS}
+            inner = {name: values[name] for name in values if name not in COMMON_FIELDS}
             transport = dataclasses.replace(transport, **inner)
             changed.payload = headers.write(changed.src, changed.dst, transport, checksum)
-        return self._with_data(b"".join(encode_datagram(changed)))
+        return self.with_data(b"".join(encode_datagram(changed)))
 
-    def _transport_fields(self) -> tuple[str, ...]:
-        return _TRANSPORT_FIELDS.get(type(self._transport), ())
+    def _replaceable(self) -> tuple[str, ...]:
+        datagram, transport = self._read()
+        return (
+            () if datagram is None else (*COMMON_FIELDS, *TRANSPORT_FIELDS.get(type(transport), ()))
+        )
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields that :meth:`replace` can replace."""
+        return frozenset(self._replaceable())
 
     @property
     def _kind(self) -> str:
         return f"a {self.protocol} {'fragment' if self.is_fragment else 'packet'}"
 
-    def _with_data(self, data: bytes) -> Packet:
+    def with_data(self, data: bytes) -> Packet:
+        """Return a packet of other octets, whatever they are, in the same direction."""
         return Packet(data, self.direction, lookup=self._lookup)
 
     def going(self, direction: Direction) -> Packet:
@@ -440,10 +412,16 @@ class Packet:
         if datagram is None:
             raise ValueError("what is no valid IP packet is not answered by an ICMP error")
         message = error_message(datagram, kind, mtu)
-        sender = datagram.dst if source is None else _packed(source, len(datagram.dst))
+        sender = datagram.dst if source is None else packed(source, len(datagram.dst))
         answer = icmp_datagram(sender, datagram.src, message)
         data = b"".join(encode_datagram(answer))
         return Packet(data, OTHER_WAY[self.direction], lookup=self._lookup)
+
+    @property
+    def may_have_icmp_error(self) -> bool:
+        """Whether :meth:`icmp_error` may answer it."""
+        datagram = self._datagram
+        return datagram is not None and is_answered(datagram)
 
     @classmethod
     def tcp(
@@ -470,9 +448,9 @@ class Packet:
         Raises:
             ValueError: addresses of two families, or a value that does not fit in its field.
         """
-        src, dst = _ends(source, destination)
+        src, dst = ends(source, destination)
         fields = {
-            name: _checked(name, value)
+            name: checked(name, value)
             for name, value in (
                 *(("source_port", source_port), ("destination_port", destination_port)),
                 *(("seq", seq), ("ack", ack), ("flags", flags), ("window", window)),
@@ -480,7 +458,7 @@ class Packet:
             )
         }
         tcp = Tcp(reserved=0, checksum=0, **fields)
-        body = headers.write(src, dst, tcp, _checked("checksum", checksum))
+        body = headers.write(src, dst, tcp, checked("checksum", checksum))
         return cls._of(src, dst, TCP, body, ttl, tos, direction)
 
     @classmethod
@@ -498,10 +476,10 @@ class Packet:
         direction: Direction = "out",
     ) -> Packet:
         """Make a UDP datagram; as :meth:`tcp`."""
-        src, dst = _ends(source, destination)
-        ports = _checked("source_port", source_port), _checked("destination_port", destination_port)
-        udp = Udp(*ports, 0, _checked("payload", payload))
-        body = headers.write(src, dst, udp, _checked("checksum", checksum))
+        src, dst = ends(source, destination)
+        ports = checked("source_port", source_port), checked("destination_port", destination_port)
+        udp = Udp(*ports, 0, checked("payload", payload))
+        body = headers.write(src, dst, udp, checked("checksum", checksum))
         return cls._of(src, dst, UDP, body, ttl, tos, direction)
 
     @classmethod
@@ -515,44 +493,9 @@ class Packet:
         tos: int,
         direction: Direction,
     ) -> Packet:
-        ttl, tos = _checked("ttl", ttl), _checked("tos", tos)
+        ttl, tos = checked("ttl", ttl), checked("tos", tos)
         datagram = Datagram(src, dst, protocol, body, ttl=ttl, tos=tos, dont_fragment=True)
         return cls(b"".join(encode_datagram(datagram)), direction)
-
-
-def _ends(source: object, destination: object) -> tuple[Address, Address]:
-    src, dst = _packed(source), _packed(destination)
-    if len(src) != len(dst):
-        raise ValueError(f"source {source} and destination {destination} are of two families")
-    return src, dst
-
-
-def _packed(address: object, size: int | None = None) -> Address:
-    """Return an address, given as text, an object of `ipaddress` or packed, in octets."""
-    packed = ip_address(address).packed  # type: ignore[arg-type]  # It raises what is to be raised.
-    if size is not None and len(packed) != size:
-        raise ValueError(f"{ip_address(packed)} is of another family than the packet")
-    return packed
-
-
-def _checked(name: str, value: Any) -> Any:
-    """Return a field's value as it is kept.
-
-    Raises:
-        ValueError: it does not fit in.
-    """
-    if value is None and name == "checksum":
-        return None
-    if name == "flags":
-        return flag_bits(value)
-    if name in ("seq", "ack") and isinstance(value, int):
-        return value & MASK
-    if name in ("options", "payload"):
-        return bytes(memoryview(value))
-    largest = _LARGEST.get(name)
-    if largest is not None and not (isinstance(value, int) and 0 <= value <= largest):
-        raise ValueError(f"{name} must be a number from 0 to {largest}, not {value!r}")
-    return value
 
 
 def _with_ip_fields(datagram: Datagram, values: dict[str, Any]) -> Datagram:
@@ -560,8 +503,8 @@ def _with_ip_fields(datagram: Datagram, values: dict[str, Any]) -> Datagram:
     size = len(datagram.src)
     return dataclasses.replace(
         datagram,
-        src=_packed(values["source"], size) if "source" in values else datagram.src,
-        dst=_packed(values["destination"], size) if "destination" in values else datagram.dst,
+        src=packed(values["source"], size) if "source" in values else datagram.src,
+        dst=packed(values["destination"], size) if "destination" in values else datagram.dst,
         ttl=values.get("ttl", datagram.ttl),
         tos=values.get("tos", datagram.tos),
     )

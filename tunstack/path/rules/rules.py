@@ -5,15 +5,21 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Protocol, final
 
-from tunstack.path.rules.actions import Call, Delay, Drop
+from tunstack.path.rules.actions import Call, Drop
+from tunstack.path.rules.answering import Answer
+from tunstack.path.rules.changing import Change, Damage, Duplicate, Split
 from tunstack.path.rules.packet import OTHER_WAY, Packet
 from tunstack.path.rules.rule import Rule
 from tunstack.path.rules.selection import Matcher
+from tunstack.path.rules.waiting import Delay, Hold, Impair, Postpone
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Unpack
 
+    from tunstack.path.impair import ImpairmentsLike
     from tunstack.path.rules.actions import Action, Function
+    from tunstack.path.rules.answering import AnswerLike
     from tunstack.path.rules.gate import Gate
     from tunstack.path.rules.packet import Direction
     from tunstack.path.rules.selection import Selection
@@ -51,8 +57,9 @@ class Rules:
     its own is not, which never goes out. A rule may be added before the host is started.
 
     At most 10,000 packets of 16 MiB altogether wait in a host for its rules; more are dropped, and
-    counted as ``rules_overflowed``. When the host ends, what was delayed on its way out is sent at
-    once, as by the path of :class:`tunstack.ImpairedLink`; what else waits is lost.
+    counted as ``rules_overflowed``; so are copies of copies beyond as many. When the host ends,
+    what was delayed on its way out is sent at once, as by an :class:`tunstack.ImpairedLink`; what
+    else waits is lost.
 
     The functions of a program that rules call, `where` among them, must be quick, and must not
     block. If one raises, its packet is dropped and counted as ``rule_failed``, the rule is removed,
@@ -76,7 +83,8 @@ class Rules:
 
     def _add(self, action: Action, selection: Selection, rng: random.Random | None = None) -> Rule:
         number = self._added + 1
-        matcher = Matcher(selection, rng or self._rng(number))
+        rng = rng or self._rng(number)
+        matcher = Matcher(selection, rng, only=action.protocol, because=action.because)
         self._place.use_gate()
         self._added = number
         gate = self._place.gate
@@ -105,6 +113,100 @@ class Rules:
         """
         rng = self._rng(self._added + 1)
         return self._add(Delay(seconds, rng), selection, rng)
+
+    def hold(self, **selection: Unpack[Selection]) -> Rule:
+        """Hold packets until :meth:`Rule.release`, or until the rule is removed.
+
+        Raises as :meth:`drop`.
+        """
+        return self._add(Hold(), selection)
+
+    def postpone(self, after: int = 1, **selection: Unpack[Selection]) -> Rule:
+        """Let packets pass after the next ones of their direction, `after` of them.
+
+        Where no other follows, a packet waits until the rule is removed.
+
+        Raises:
+            ValueError: `after` is below 1; and as :meth:`drop`.
+        """
+        return self._add(Postpone(after), selection)
+
+    def impair(self, impairments: ImpairmentsLike, **selection: Unpack[Selection]) -> Rule:
+        """Let packets take an impaired path, which only they share.
+
+        Args:
+            impairments: A text such as ``"loss=10%,delay=20ms,out:rate=8mbit"``, see
+                :mod:`tunstack.path.impair`; `Impairments` for both directions, or a pair of them,
+                for packets out and in.
+            selection: Which packets.
+
+        Raises:
+            ValueError: what cannot be parsed; and as :meth:`drop`.
+        """
+        rng = self._rng(self._added + 1)
+        return self._add(Impair(impairments, rng), selection, rng)
+
+    def duplicate(self, copies: int = 1, **selection: Unpack[Selection]) -> Rule:
+        """Send copies of packets after them.
+
+        Raises:
+            ValueError: less than 1 copy, or more than 1000; and as :meth:`drop`.
+        """
+        return self._add(Duplicate(copies), selection)
+
+    def damage(self, octet: int | None = None, **selection: Unpack[Selection]) -> Rule:
+        """Damage packets on their way.
+
+        A later rule that changes or splits such a packet makes its checksum right again.
+
+        Args:
+            octet: Which octet is inverted, from 0; negative: from the packet's end. A packet that
+                is shorter does not match. None: one bit is flipped, anywhere.
+            selection: Which packets.
+
+        Raises as :meth:`drop`.
+        """
+        rng = self._rng(self._added + 1)
+        return self._add(Damage(octet, rng), selection, rng)
+
+    def change(self, fields: Mapping[str, object], **selection: Unpack[Selection]) -> Rule:
+        """Change fields of packets: ``change({"ttl": 1}, direction="out")``.
+
+        Args:
+            fields: Those of :meth:`Packet.replace`, with their values, or with functions that
+                return them: ``{"ack": lambda packet: packet.ack + 1000}``. A packet that does not
+                have all of them does not match.
+            selection: Which packets.
+
+        Raises:
+            ValueError: there is no such field, or not in this protocol, or the value does not fit
+                in; and as :meth:`drop`.
+        """
+        return self._add(Change(fields), selection)
+
+    def split(self, at: int, **selection: Unpack[Selection]) -> Rule:
+        """Send TCP segments as two, the first with `at` octets; shorter ones do not match.
+
+        Raises:
+            ValueError: `at` is below 1; and as :meth:`drop`.
+        """
+        return self._add(Split(at), selection)
+
+    def answer(self, answer: AnswerLike, **selection: Unpack[Selection]) -> Rule:
+        """Take packets, and send an answer back, which no rule sees: of ``in``, in our place.
+
+        Args:
+            answer: ``"reset"``: a RST, to TCP segments other than RSTs; an ICMP error by a name of
+                :meth:`Packet.icmp_error`, to packets about which one may be sent; a `Packet`, or
+                several in a list; or a function of the packet that returns such, or None.
+            selection: Which packets.
+
+        Raises:
+            ValueError: an unknown name, or one that does not suit the protocol; and as
+                :meth:`drop`.
+            TypeError: an answer that is none of these; and as :meth:`drop`.
+        """
+        return self._add(Answer(answer), selection)
 
     def call(self, function: Function, **selection: Unpack[Selection]) -> Rule:
         """Ask `function` what becomes of a packet.

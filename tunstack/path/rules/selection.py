@@ -6,6 +6,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict, final
 
 from tunstack.ip.datagram import ICMP, ICMPV6
+from tunstack.ip.demux import FourTuple
 from tunstack.path.rules.flags import flag_test
 from tunstack.path.rules.packet import OTHER_WAY, PROTOCOL_NAMES, Direction, Packet
 from tunstack.tcp.connection.state import State
@@ -109,7 +110,15 @@ class Matcher:
 
     __slots__ = ("_count", "_rng", "_tests", "directions", "key", "most", "selection")
 
-    def __init__(self, selection: Selection, rng: random.Random) -> None:
+    def __init__(
+        self,
+        selection: Selection,
+        rng: random.Random,
+        *,
+        only: str | None = None,
+        because: str = "",
+    ) -> None:
+        """Make it; `only` is the protocol that alone has what is to be done (`because`)."""
         for name in selection:
             if name not in Selection.__annotations__:
                 known = ", ".join(Selection.__annotations__)
@@ -118,7 +127,7 @@ class Matcher:
         self._rng = rng
         self._count = 0
         given: dict[str, Any] = {**selection}
-        given["protocol"] = _protocol(given)
+        given["protocol"] = _only(_protocol(given), only, because)
         networks: dict[str, Network] = {
             name: _network(name, given[name]) for name in _ADDRESSES if name in given
         }
@@ -158,15 +167,9 @@ class Matcher:
 
 
 def key_of(packet: Packet) -> bytes | None:
-    """Return a packet's connection: remote and local address and port, packed; None without."""
-    local, remote = packet.local, packet.remote
-    if local is None or remote is None:
-        return None
-    return _key(local[0], local[1], remote[0], remote[1])
-
-
-def _key(local: bytes, local_port: int, remote: bytes, remote_port: int) -> bytes:
-    return remote + local + remote_port.to_bytes(2, "big") + local_port.to_bytes(2, "big")
+    """Return a packet's connection as `FourTuple.incoming`; None of what has no ports."""
+    ends = packet.four_tuple
+    return None if ends is None else ends.incoming
 
 
 def _exact_key(given: dict[str, Any], networks: dict[str, Network]) -> bytes | None:
@@ -175,7 +178,7 @@ def _exact_key(given: dict[str, Any], networks: dict[str, Network]) -> bytes | N
     if len(whole) < 2 or "local_port" not in given or "remote_port" not in given:
         return None
     local, remote = (each.network_address.packed for each in whole)
-    return _key(local, given["local_port"], remote, given["remote_port"])
+    return FourTuple(local, given["local_port"], remote, given["remote_port"]).incoming
 
 
 # What is wrong with a selection
@@ -198,6 +201,15 @@ def _protocol(given: dict[str, Any]) -> str | None:
     if with_ports and name not in _WITH_PORTS:
         raise ValueError(f"{name} has no ports: a rule with {with_ports[0]} never matches")
     return name
+
+
+def _only(protocol: str | None, only: str | None, because: str) -> str | None:
+    """Return the protocol of a rule whose action only one has, ``"ICMP"`` for both families'."""
+    if only is None or (only == "ICMP" and protocol in (None, *_VERSION_OF)):
+        return protocol
+    if protocol not in (None, only):
+        raise ValueError(f"only {only.upper()} has {because}: a rule for {protocol} never applies")
+    return only
 
 
 def _network(name: str, value: object) -> Network:

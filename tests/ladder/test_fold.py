@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.exchange import Exchange
-from tunstack.cli.ladder import Ladder, plain_text, step_from_observation
+from tests.ladder.exchange import Exchange
+from tunstack.ladder import Ladder, plain_text, step_from_observation
 from tunstack.tcp.segment import ACK, PSH
 
 

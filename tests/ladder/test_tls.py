@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.cli.exchange import Exchange
-from tests.cli.spoken import CLIENT, SERVER, Talk, in_pieces, messages_in, tls_talk
+from tests.ladder.exchange import Exchange
+from tests.ladder.spoken import CLIENT, SERVER, Talk, in_pieces, messages_in, tls_talk
 from tests.wire.packets import examples
-from tunstack.cli.ladder import Ladder, plain_text, read_packet
+from tunstack.ladder import Ladder, plain_text, read_packet
 from tunstack.tcp.segment import ACK, PSH
 
 if TYPE_CHECKING:
-    from tests.cli.spoken import Said
+    from tests.ladder.spoken import Said
 
 NEW, OLD = ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2
 ALERT_40 = b"\x15\x03\x03\x00\x02\x02\x28"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tunstack.cli.ladder.dns import PORT, DnsStream, read_dns
-from tunstack.cli.ladder.streams import Stream
-from tunstack.cli.ladder.tls import TlsConnection, TlsStream
+from tunstack.ladder.dns import PORT, DnsStream, read_dns
+from tunstack.ladder.streams import Stream
+from tunstack.ladder.tls import TlsConnection, TlsStream
 from tunstack.tcp.segment import ACK, SYN
 
 if TYPE_CHECKING:
-    from tunstack.cli.ladder.message import Message
-    from tunstack.cli.ladder.packets import Endpoint, Pair
-    from tunstack.cli.ladder.step import Step
+    from tunstack.ladder.message import Message
+    from tunstack.ladder.packets import Endpoint, Pair
+    from tunstack.ladder.step import Step
     from tunstack.tcp.segment import Segment
 
 _MOST_CONNECTIONS: Final = 256

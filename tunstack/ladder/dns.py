@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tunstack.cli.ladder.message import Message, shorten
+from tunstack.ladder.message import Message, shorten
 
 if TYPE_CHECKING:
     import dns.message

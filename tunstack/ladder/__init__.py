@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunstack.cli.ladder.fold import Row
-from tunstack.cli.ladder.layout import (
+from tunstack.ladder.fold import Row
+from tunstack.ladder.layout import (
     ASCII,
     UNICODE,
     Layout,
@@ -29,8 +29,8 @@ from tunstack.cli.ladder.layout import (
     symbols_for,
     write_end,
 )
-from tunstack.cli.ladder.rows import Rows
-from tunstack.cli.ladder.step import (
+from tunstack.ladder.rows import Rows
+from tunstack.ladder.step import (
     Step,
     read_packet,
     step_from_capture,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Collection
 
-    from tunstack.cli.ladder.rows import Item
+    from tunstack.ladder.rows import Item
 
 __all__ = [
     "Ladder",

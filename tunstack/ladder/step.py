@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from tunstack.cli.ladder.packets import read_contents
+from tunstack.ladder.packets import read_contents
 from tunstack.stack.observation import Windows
 
 if TYPE_CHECKING:
-    from tunstack.cli.ladder.packets import Endpoint, Fingerprint, Fragment, Pair, Quoted
+    from tunstack.ladder.packets import Endpoint, Fingerprint, Fragment, Pair, Quoted
     from tunstack.stack.observation import Observation
     from tunstack.tcp.segment import Segment
 
@@ -36,7 +36,7 @@ class Step:
 
     Attributes:
         time: Seconds since the UNIX epoch.
-        source: Address and port, as in :class:`~tunstack.cli.ladder.packets.Contents`.
+        source: Address and port, as in :class:`~tunstack.ladder.packets.Contents`.
         destination: Likewise.
         segment: The TCP segment, or None.
         words: The description of a packet other than TCP, the most important first.

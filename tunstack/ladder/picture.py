@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tunstack.cli.ladder.fold import Row
-from tunstack.cli.ladder.layout import TIME_UNIT, UNICODE, Layout
-from tunstack.cli.ladder.rows import Rows
+from tunstack.ladder.fold import Row
+from tunstack.ladder.layout import TIME_UNIT, UNICODE, Layout
+from tunstack.ladder.rows import Rows
 from tunstack.plot import ladder as drawing
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Collection, Iterable
 
-    from tunstack.cli.ladder.rows import Item
-    from tunstack.cli.ladder.step import Step
+    from tunstack.ladder.rows import Item
+    from tunstack.ladder.step import Step
 
 _WIDTH: Final = 77
 """Characters: so that the lines below an arrow are not longer than it."""
 
 
 class Picture:
-    """Collects packets for a drawing, as :class:`~tunstack.cli.ladder.Ladder` formats them.
+    """Collects packets for a drawing, as :class:`~tunstack.ladder.Ladder` formats them.
 
     Args:
         states: As of the ladder.

@@ -19,14 +19,14 @@ from itertools import chain
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from tunstack.cli.ladder.conversation import Conversation, Flow
-from tunstack.cli.ladder.packets import ECHO
+from tunstack.ladder.conversation import Conversation, Flow
+from tunstack.ladder.packets import ECHO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tunstack.cli.ladder.fold import Row, Side
-    from tunstack.cli.ladder.packets import Endpoint
+    from tunstack.ladder.fold import Row, Side
+    from tunstack.ladder.packets import Endpoint
 
 
 class Piece(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any, Final
 from dpkt import ssl
 from dpkt.ssl_ciphersuites import BY_CODE
 
-from tunstack.cli.ladder.message import Message, shorten
+from tunstack.ladder.message import Message, shorten
 
 _CHANGE_CIPHER_SPEC: Final = 20
 _ALERT: Final = 21

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.cli.exchange import KERNEL, OURS, Exchange, packet_of, udp
-from tests.cli.spoken import CLIENT, SERVER, Talk, answer_to, messages_in, query
+from tests.ladder.exchange import KERNEL, OURS, Exchange, packet_of, udp
+from tests.ladder.spoken import CLIENT, SERVER, Talk, answer_to, messages_in, query
 from tests.wire.packets import examples
-from tunstack.cli.ladder import Ladder, plain_text, read_packet
-from tunstack.cli.ladder.dns import read_dns
+from tunstack.ladder import Ladder, plain_text, read_packet
+from tunstack.ladder.dns import read_dns
 from tunstack.tcp.segment import ACK, PSH
 
 if TYPE_CHECKING:

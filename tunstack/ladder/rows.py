@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
-from tunstack.cli.ladder.conversation import Conversation, Flow, is_plain
-from tunstack.cli.ladder.fold import ACK, Folder, Row
-from tunstack.cli.ladder.layout import write_end
-from tunstack.cli.ladder.message import lines_of
-from tunstack.cli.ladder.packets import ECHO
-from tunstack.cli.ladder.reader import Reader
+from tunstack.ladder.conversation import Conversation, Flow, is_plain
+from tunstack.ladder.fold import ACK, Folder, Row
+from tunstack.ladder.layout import write_end
+from tunstack.ladder.message import lines_of
+from tunstack.ladder.packets import ECHO
+from tunstack.ladder.reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from tunstack.cli.ladder.fold import Side
-    from tunstack.cli.ladder.layout import Symbols
-    from tunstack.cli.ladder.packets import Fingerprint, FragmentKey, Pair, Quoted
-    from tunstack.cli.ladder.step import Step
+    from tunstack.ladder.fold import Side
+    from tunstack.ladder.layout import Symbols
+    from tunstack.ladder.packets import Fingerprint, FragmentKey, Pair, Quoted
+    from tunstack.ladder.step import Step
 
 Item: TypeAlias = Conversation | Flow | Row
 """A conversation, where it begins, or a row."""

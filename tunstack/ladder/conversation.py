@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tunstack.cli.ladder.packets import ECHO
+from tunstack.ladder.packets import ECHO
 from tunstack.tcp.segment import ACK, FIN, RST, SYN, URG, flag_names
 
 if TYPE_CHECKING:
-    from tunstack.cli.ladder.packets import Endpoint
-    from tunstack.cli.ladder.step import Step
+    from tunstack.ladder.packets import Endpoint
+    from tunstack.ladder.step import Step
     from tunstack.tcp.segment import Segment
 
 _MODULUS: Final = 1 << 32

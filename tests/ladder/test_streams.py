@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from tunstack.cli.ladder.streams import Stream
+from tunstack.ladder.streams import Stream
 
 DATA = random.Random(1).randbytes(5000)
 

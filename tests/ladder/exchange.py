@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from tests.wire.packets import KERNEL, OURS, PAIRS
-from tunstack.cli.ladder import Ladder, plain_text, step_from_observation
 from tunstack.ip import icmp, icmpv6
 from tunstack.ip.datagram import UDP, Datagram
 from tunstack.ip.icmp import IcmpMessage
+from tunstack.ladder import Ladder, plain_text, step_from_observation
 from tunstack.stack.observation import Observation
 from tunstack.tcp.segment import ACK, FIN, PSH, SYN, Segment
 from tunstack.wire import encode_datagram, encode_icmp, encode_segment

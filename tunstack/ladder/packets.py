@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from tunstack.cli.ladder.names import HOUSEKEEPING, extension_names, icmp_name, protocol_name
 from tunstack.ip import icmp, icmpv6
 from tunstack.ip.address import text as address_text
 from tunstack.ip.datagram import ICMP, ICMPV6, TCP, UDP, Datagram
+from tunstack.ladder.names import HOUSEKEEPING, extension_names, icmp_name, protocol_name
 from tunstack.wire import (
     Discard,
     Reason,

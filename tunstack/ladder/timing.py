@@ -12,17 +12,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tunstack.cli.ladder.conversation import Conversation, Flow
-from tunstack.cli.ladder.reader import Reader
-from tunstack.cli.ladder.rows import remember
+from tunstack.ladder.conversation import Conversation, Flow
+from tunstack.ladder.reader import Reader
+from tunstack.ladder.rows import remember
 from tunstack.tcp.segment import ACK, FIN, RST, SYN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tunstack.cli.ladder.message import Message
-    from tunstack.cli.ladder.packets import Endpoint, Pair
-    from tunstack.cli.ladder.step import Step
+    from tunstack.ladder.message import Message
+    from tunstack.ladder.packets import Endpoint, Pair
+    from tunstack.ladder.step import Step
     from tunstack.tcp.segment import Segment
 
 _LATEST: Final = 5.0

@@ -12,7 +12,7 @@ import dns.name
 import dns.rrset
 import trustme
 
-from tests.cli.exchange import Exchange
+from tests.ladder.exchange import Exchange
 from tunstack.tcp.segment import ACK, PSH
 
 if TYPE_CHECKING:

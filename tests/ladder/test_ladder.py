@@ -6,8 +6,8 @@ from textwrap import dedent
 
 import pytest
 
-from tests.cli.exchange import PAIRS, Exchange, ping
-from tunstack.cli.ladder import (
+from tests.ladder.exchange import PAIRS, Exchange, ping
+from tunstack.ladder import (
     ASCII,
     UNICODE,
     Ladder,

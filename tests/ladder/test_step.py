@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.cli.exchange import KERNEL, OURS, PAIRS, Exchange, ping
+from tests.ladder.exchange import KERNEL, OURS, PAIRS, Exchange, ping
 from tests.wire.packets import (
     KERNEL_6,
     OURS_6,
@@ -16,8 +16,8 @@ from tests.wire.packets import (
     options_header,
     routing_header,
 )
-from tunstack.cli.ladder import Step, read_packet, step_from_capture, step_from_observation
 from tunstack.ip.icmp import IcmpMessage
+from tunstack.ladder import Step, read_packet, step_from_capture, step_from_observation
 from tunstack.stack.observation import Observation, Windows
 from tunstack.tcp.connection.state import State
 from tunstack.tcp.segment import ACK, PSH, Segment

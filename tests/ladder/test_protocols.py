@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.cli.exchange import KERNEL, OURS, PAIRS, Exchange, packet_of, ping, udp
+from tests.ladder.exchange import KERNEL, OURS, PAIRS, Exchange, packet_of, ping, udp
 from tests.wire.packets import (
     KERNEL_6,
     OURS_6,
@@ -22,11 +22,11 @@ from tests.wire.packets import (
     routing_header,
     tcp_bytes,
 )
-from tunstack.cli.ladder import ASCII, Ladder, plain_text, read_packet, step_from_capture
 from tunstack.ip import icmp, icmpv6
 from tunstack.ip.datagram import ICMP, ICMPV6, Datagram
 from tunstack.ip.fragmentation import fragmented
 from tunstack.ip.icmp import IcmpMessage
+from tunstack.ladder import ASCII, Ladder, plain_text, read_packet, step_from_capture
 from tunstack.tcp.segment import ACK, PSH, SYN
 from tunstack.wire import decode_datagram, encode_icmp
 
