@@ -51,6 +51,8 @@ Where a rule stands:
   beside it in the table of protocols in :mod:`tunstack.stack.engine`.
 - What a wire does wrong to single packets: :mod:`tunstack.path.rules`; to all:
   :mod:`tunstack.path.impair`.
+- What a host decides that no host in order does: about a SYN, :mod:`tunstack.host.verdicts`; about
+  a connection, :mod:`tunstack.socket.verbs`.
 - Names: :mod:`tunstack.dns` answers, :mod:`tunstack.resolver` asks; how programs in a namespace
   find them: :mod:`tunstack.link.resolv_conf`.
 - Sockets of applications: :mod:`tunstack.socket`; their options:
