@@ -166,6 +166,7 @@ PAIRS = {
     f"{CONNECTION}.control_block": {f"{CONNECTION}.idle_timers": "its timers while it is idle"},
     "tunstack.tcp.receiver.receiver": {
         "tunstack.tcp.receiver.buffer_tuning": "how its buffer grows",
+        "tunstack.tcp.receiver.freezing": "windows that are closed by decision",
     },
     "tunstack.socket.state": {
         "tunstack.socket.notices": "the tasks that wait for its acknowledgements and errors",

@@ -52,6 +52,8 @@ Where a rule stands:
   beside it in the table of protocols in :mod:`tunstack.stack.engine`.
 - What a wire does wrong to single packets: :mod:`tunstack.path.rules`; to all:
   :mod:`tunstack.path.impair`.
+- What a host decides that no host in order does: about a SYN, :mod:`tunstack.host.verdicts`; about
+  a connection, :mod:`tunstack.socket.verbs`.
 - Names: :mod:`tunstack.dns` answers, :mod:`tunstack.resolver` asks; how programs in a namespace
   find them: :mod:`tunstack.link.resolv_conf`.
 - Sockets of this process in a namespace: :mod:`tunstack.socket.kernel`; a thread in it:
@@ -86,13 +88,14 @@ if TYPE_CHECKING:
     from tunstack.dns.names import Names
     from tunstack.dns.server import DnsServer
     from tunstack.host.host import Host
+    from tunstack.host.verdicts import SynVerdict
     from tunstack.link.base import Link
     from tunstack.link.errors import SetupError
     from tunstack.link.pair import memory_pair
     from tunstack.path.impair import Impairments
     from tunstack.path.impaired import ImpairedLink
     from tunstack.path.rules import Packet, Rule, Rules, Selection
-    from tunstack.socket import Socket
+    from tunstack.socket import Socket, TcpListener, TcpStream
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
     from tunstack.stack.profile import Profile
@@ -116,6 +119,8 @@ __all__ = [
     "Names",
     "DnsServer",
     "Socket",
+    "TcpStream",
+    "TcpListener",
     "Config",
     "Limits",
     "Profile",
@@ -134,6 +139,7 @@ __all__ = [
     "Rule",
     "Selection",
     "Packet",
+    "SynVerdict",
     "open_bridge",
     "Bridge",
     "open_host_bridge",
@@ -158,6 +164,7 @@ _MODULES = {
         "link.errors": ("SetupError",),
         "tcp.info": ("TcpInfo",),
         "host.host": ("Host",),
+        "host.verdicts": ("SynVerdict",),
         "stack.limits": ("Limits",),
         "link.base": ("Link",),
         "path.impair": ("Impairments",),
@@ -173,7 +180,7 @@ _MODULES = {
         "dns.server": ("DnsServer",),
         "stack.observation": ("Observation",),
         "stack.profile": ("Profile",),
-        "socket": ("Socket",),
+        "socket": ("Socket", "TcpListener", "TcpStream"),
         "tcp.config": ("Config",),
         "tcp.congestion": (
             "Acknowledgement",

@@ -6,6 +6,7 @@ places          the addresses of a host, and the prefixes of its profiles, as th
 opening         sockets that are bound or connected when they are returned
 happy_eyeballs  connecting to one of several addresses (RFC 8305)
 control         packet rules, and the cable
+verdicts        verdicts on SYNs
 resolving       which resolver a host uses
 polling         how often to read an idle device before sleeping
 reading         waiting until applications have read what a batch has brought

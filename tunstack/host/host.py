@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal, final, overload
 
 import trio
 
-from tunstack.host.control import ControlledLoop
 from tunstack.host.happy_eyeballs import first_connected, interleaved
 from tunstack.host.opening import bound, connected, family_of, guarded
 from tunstack.host.places import parsed_places, profiles_by_network
+from tunstack.host.verdicts import DecidingLoop, check_function
 from tunstack.ip.errors import os_error
 from tunstack.ip.family import FAMILIES
 from tunstack.path.impaired import ImpairedLink
 from tunstack.socket.factory import installed
 from tunstack.socket.kinds import KINDS
+from tunstack.socket.stream import TcpListener, TcpStream
 from tunstack.stack.stack import Stack
 from tunstack.tcp.congestion import congestion_control
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from socket import SocketKind
     from types import TracebackType
 
+    from tunstack.host.verdicts import Decide
     from tunstack.ip.address import Interface
     from tunstack.link.base import Link
     from tunstack.link.plan import AddressLike
@@ -55,7 +57,7 @@ _SOCKET_FLAGS: Final = trio.socket.SOCK_NONBLOCK | trio.socket.SOCK_CLOEXEC
 
 
 @final
-class Host(ControlledLoop):
+class Host(DecidingLoop):
     """A TCP/IP endpoint on a link: an async context manager, within which it runs.
 
     When the block ends, what the application closed has a second to finish its teardown; then all
@@ -327,7 +329,7 @@ class Host(ControlledLoop):
         *,
         local_address: str | None = None,
         congestion: str | CongestionFactory | None = None,
-    ) -> trio.SocketStream:
+    ) -> TcpStream:
         """Connect to `host` and `port`; the counterpart of `trio.open_tcp_stream`.
 
         Args:
@@ -351,7 +353,7 @@ class Host(ControlledLoop):
 
         attempts = [partial(attempt, *each) for each in interleaved(targets)]
         try:
-            return trio.SocketStream(await first_connected(attempts))
+            return TcpStream(await first_connected(attempts))
         except OSError as error:
             if error.errno is None or isinstance(error, socket.gaierror):
                 raise
@@ -392,7 +394,7 @@ class Host(ControlledLoop):
         host: str | None = None,
         backlog: int | None = None,
         congestion: str | CongestionFactory | None = None,
-    ) -> list[trio.SocketListener]:
+    ) -> list[TcpListener]:
         """Listen on `port`; the counterpart of `trio.open_tcp_listeners`.
 
         Args:
@@ -411,38 +413,53 @@ class Host(ControlledLoop):
             port,
             backlog=0xFFFF if backlog is None else backlog,
         )
-        return [trio.SocketListener(sock) for sock in socks]
+        return [TcpListener(sock) for sock in socks]
 
     async def serve_tcp(
         self,
-        handler: Callable[[trio.SocketStream], Awaitable[object]],
+        handler: Callable[[TcpStream], Awaitable[object]],
         port: int,
         *,
         host: str | None = None,
         backlog: int | None = None,
         congestion: str | CongestionFactory | None = None,
+        on_syn: Decide | None = None,
         handler_nursery: trio.Nursery | None = None,
-        task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+        task_status: trio.TaskStatus[list[TcpListener]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Listen, and run `handler` for each connection, until cancelled; as `trio.serve_tcp`.
 
         But a handler that raises aborts its own connection with a RST, is reported to the logger
         ``"tunstack"``, and disturbs no other.
 
+        Args:
+            handler: Called with each connection's `TcpStream`, which is closed when it returns.
+            port: As of :meth:`open_tcp_listeners`, as are `host`, `backlog` and `congestion`.
+            host: Which of our addresses.
+            backlog: How many connections may wait to be accepted.
+            congestion: Their congestion control.
+            on_syn: Asked about each SYN to these listeners; see :meth:`on_syn`.
+            handler_nursery: Where the handlers run; by default one of its own.
+            task_status: Started with the listeners.
+
         Raises:
             OSError: as :meth:`open_tcp_listeners` does; ENETDOWN, the device is gone.
             ValueError: there is no congestion control of that name.
+            TypeError: `on_syn` is no function.
         """
+        check_function(on_syn)
         listeners = await self.open_tcp_listeners(
             port, host=host, backlog=backlog, congestion=congestion
         )
         try:
-            await trio.serve_listeners(
-                guarded(handler, port),
-                listeners,
-                handler_nursery=handler_nursery,
-                task_status=task_status,
-            )
+            # No SYN has come before: there was no checkpoint since they listen.
+            with self.asked_about_listeners(on_syn, listeners):
+                await trio.serve_listeners(
+                    guarded(handler, port),
+                    listeners,
+                    handler_nursery=handler_nursery,
+                    task_status=task_status,
+                )
         except BaseExceptionGroup as group:
             if group.split(trio.ClosedResourceError)[1] is None:
                 self.check_link()
