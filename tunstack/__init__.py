@@ -18,7 +18,7 @@ pyproject.toml)::
     cli                     the command line (click, rich)
     bench                   benchmarks: servers, load generators, lossy paths
     apps                    echo, discard, chargen, dns, http, https, ASGI: over any trio stream
-    conversation            a conversation by hand: expect a segment, send a segment
+    conversation | virtual  TCP spoken by hand | networks of hosts in memory, in virtual time
     plot : ladder           time-sequence diagrams, charts, as SVG; packets as a ladder of text
     deploy | simulator      namespaces, workers, certificates | two stacks on a virtual clock
     host : resolver         the trio event loop and the host; DNS over its sockets
@@ -52,6 +52,8 @@ Where a rule stands:
   beside it in the table of protocols in :mod:`tunstack.stack.engine`.
 - Names: :mod:`tunstack.dns` answers, :mod:`tunstack.resolver` asks; how programs in a namespace
   find them: :mod:`tunstack.link.resolv_conf`.
+- Sockets of this process in a namespace: :mod:`tunstack.socket.kernel`; a thread in it:
+  :mod:`tunstack.link.entering`; several hosts on one network: :mod:`tunstack.link.sharing`.
 - Sockets of applications: :mod:`tunstack.socket`; their options:
   :mod:`tunstack.socket.options`, :mod:`~tunstack.socket.datagram_options` (UDP) and
   :mod:`~tunstack.socket.ping_options`.
@@ -104,6 +106,8 @@ if TYPE_CHECKING:
     from tunstack.tcp.congestion import Acknowledgement, CongestionControl, Cubic, Reno
     from tunstack.tcp.connection.state import State
     from tunstack.tcp.info import TcpInfo
+    from tunstack.virtual.network import Network, open_network
+    from tunstack.virtual.run import run_virtual
 
 __version__ = "0.1.0"
 
@@ -146,6 +150,9 @@ __all__ = [
     "Bridge",
     "open_host_bridge",
     "HostBridge",
+    "run_virtual",
+    "open_network",
+    "Network",
     "Authority",
     "SetupError",
 ]
@@ -198,6 +205,8 @@ _MODULES = {
         "deploy.workers.child": ("Worker",),
         "deploy.workers.opening": ("open_workers",),
         "deploy.workers.parent": ("Workers",),
+        "virtual.network": ("Network", "open_network"),
+        "virtual.run": ("run_virtual",),
     }.items()
     for name in names
 }

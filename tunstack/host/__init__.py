@@ -8,5 +8,6 @@ happy_eyeballs  connecting to one of several addresses (RFC 8305)
 control         packet rules, and the cable
 resolving       which resolver a host uses
 polling         how often to read an idle device before sleeping
+reading         waiting until applications have read what a batch has brought
 turns           whether ACKs and replies may be deferred until the applications have had a turn
 """
