@@ -50,6 +50,8 @@ Where a rule stands:
   :mod:`tunstack.stack.paths`; ping sockets: :mod:`tunstack.stack.echo`; fragments in:
   :mod:`tunstack.stack.reassembly`. Another protocol would be a row
   beside it in the table of protocols in :mod:`tunstack.stack.engine`.
+- What a wire does wrong to single packets: :mod:`tunstack.path.rules`; to all:
+  :mod:`tunstack.path.impair`.
 - Names: :mod:`tunstack.dns` answers, :mod:`tunstack.resolver` asks; how programs in a namespace
   find them: :mod:`tunstack.link.resolv_conf`.
 - Sockets of this process in a namespace: :mod:`tunstack.socket.kernel`; a thread in it:

@@ -56,6 +56,8 @@ def test_a_segment_has_its_fields(family: Family) -> None:
     assert (packet.source_port, packet.destination_port) == (4711, 80)
     assert (packet.seq, packet.ack, packet.flags) == (7, 9, "PSH,ACK")
     assert (packet.window, packet.urgent) == (1000, 3)
+    assert packet.local == packet.going("in").remote == (packet.source, 4711)
+    assert packet.remote == packet.going("in").local == (packet.destination, 80)
     assert (packet.options, packet.payload) == (b"\x01\x01\x01\x00", b"hello")
     assert (packet.offset, packet.connection) == (None, None)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import random
     from typing import Unpack
 
-    from tunstack.ip.datagram import Address
+    from tunstack.ip.demux import FourTuple
     from tunstack.link.base import Link
     from tunstack.path.impair import Impairments, ImpairmentsLike
     from tunstack.path.rules.packet import Packet
@@ -108,7 +108,7 @@ class ControlledLoop(ResolvingLoop):
         """
         if impairments is not None:
             rule = self._rules.impair(impairments, **selection)
-            self._impairing.append(rule)
+            self._impairing = [each for each in self._impairing if not each.removed] + [rule]
             return rule
         if selection:
             raise ValueError("impair(None) ends all impairments: it selects no packets")
@@ -197,15 +197,12 @@ class ControlledLoop(ResolvingLoop):
             time = output.epoch + now
             output.tap(Observation(time, packet.direction, packet.data, verdict=verdict))
 
-    def _known(
-        self, local: Address, local_port: int, remote: Address, remote_port: int
-    ) -> Known | None:
+    def _known(self, ends: FourTuple) -> Known | None:
         """Return what the stack knows of a connection."""
-        flow = self.stack.demux.find((local, local_port, remote, remote_port))
+        flow = self.stack.demux.find(ends)
         if flow is not None:
             return _known_of(flow)
-        ports = remote_port.to_bytes(2, "big") + local_port.to_bytes(2, "big")
-        wait = self.stack.time_waits.get(remote + local + ports)
+        wait = self.stack.time_waits.get(ends.incoming)
         return None if wait is None else Known(State.TIME_WAIT.value, None, None, wait.info)
 
     @abstractmethod

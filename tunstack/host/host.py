@@ -493,7 +493,7 @@ class Host(ControlledLoop):
         The names are stable: ``packets_received``, ``packets_sent``, ``bad_tcp_checksum``,
         ``tcp_accepted``, ``tcp_out_of_window``, ``retransmission_timeout``... An impaired path adds
         what it did: ``path_out_lost``, ``path_in_duplicated``... What rules did is there always:
-        ``rules_dropped``, ``rules_delayed``...
+        ``rules_dropped``, ``rules_delayed``... (:mod:`tunstack.path.rules`).
         """
         return self.stack.statistics() | self.rule_counts() | self._path_statistics()
 

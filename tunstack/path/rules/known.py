@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from tunstack.ip.datagram import Address
+    from tunstack.ip.demux import FourTuple
     from tunstack.tcp.info import TcpInfo
 
 
@@ -29,5 +29,5 @@ class Known:
     info: Callable[[], TcpInfo]
 
 
-Lookup: TypeAlias = Callable[["Address", int, "Address", int], Known | None]
-"""Finds the host's connection by local address and port, and remote address and port."""
+Lookup: TypeAlias = Callable[["FourTuple"], Known | None]
+"""Finds the host's connection."""

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, final
 
 from tunstack.ip.datagram import ICMP, ICMPV6, TCP, UDP, Datagram
+from tunstack.ip.demux import FourTuple
 from tunstack.path.rules import headers
 from tunstack.path.rules.fields import COMMON_FIELDS, TRANSPORT_FIELDS, checked, ends, packed
 from tunstack.path.rules.headers import Icmp, Tcp, Udp
@@ -240,30 +241,34 @@ class Packet:
     # Its connection
 
     @property
-    def local(self) -> tuple[Address, int] | None:
-        """The host's address, packed, and port."""
-        return self._end(self.direction == "out")
-
-    @property
-    def remote(self) -> tuple[Address, int] | None:
-        """The peer's address, packed, and port."""
-        return self._end(self.direction == "in")
-
-    def _end(self, first: bool) -> tuple[Address, int] | None:
+    def four_tuple(self) -> FourTuple | None:
+        """The two sockets of its connection, addresses packed; None of what has no ports."""
         datagram, ports = self._datagram, self.ports
         if datagram is None or ports is None:
             return None
-        return (datagram.src, ports[0]) if first else (datagram.dst, ports[1])
+        if self.direction == "out":
+            return FourTuple(datagram.src, ports[0], datagram.dst, ports[1])
+        return FourTuple(datagram.dst, ports[1], datagram.src, ports[0])
+
+    @property
+    def local(self) -> tuple[IPv4Address | IPv6Address, int] | None:
+        """The host's address and port, of what has ports."""
+        ends = self.four_tuple
+        return None if ends is None else (ip_address(ends.local), ends.local_port)
+
+    @property
+    def remote(self) -> tuple[IPv4Address | IPv6Address, int] | None:
+        """The peer's address and port, of what has ports."""
+        ends = self.four_tuple
+        return None if ends is None else (ip_address(ends.remote), ends.remote_port)
 
     @property
     def _known(self) -> Known | None:
         lookup = self._lookup
         if lookup is None or self.protocol != "tcp":
             return None
-        local, remote = self.local, self.remote
-        if local is None or remote is None:
-            return None
-        return lookup(*local, *remote)
+        ends = self.four_tuple
+        return None if ends is None else lookup(ends)
 
     @property
     def connection(self) -> TcpInfo | None:

@@ -6,6 +6,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict, final
 
 from tunstack.ip.datagram import ICMP, ICMPV6
+from tunstack.ip.demux import FourTuple
 from tunstack.path.rules.flags import flag_test
 from tunstack.path.rules.packet import OTHER_WAY, PROTOCOL_NAMES, Direction, Packet
 from tunstack.tcp.connection.state import State
@@ -166,15 +167,9 @@ class Matcher:
 
 
 def key_of(packet: Packet) -> bytes | None:
-    """Return a packet's connection: remote and local address and port, packed; None without."""
-    local, remote = packet.local, packet.remote
-    if local is None or remote is None:
-        return None
-    return _key(local[0], local[1], remote[0], remote[1])
-
-
-def _key(local: bytes, local_port: int, remote: bytes, remote_port: int) -> bytes:
-    return remote + local + remote_port.to_bytes(2, "big") + local_port.to_bytes(2, "big")
+    """Return a packet's connection as `FourTuple.incoming`; None of what has no ports."""
+    ends = packet.four_tuple
+    return None if ends is None else ends.incoming
 
 
 def _exact_key(given: dict[str, Any], networks: dict[str, Network]) -> bytes | None:
@@ -183,7 +178,7 @@ def _exact_key(given: dict[str, Any], networks: dict[str, Network]) -> bytes | N
     if len(whole) < 2 or "local_port" not in given or "remote_port" not in given:
         return None
     local, remote = (each.network_address.packed for each in whole)
-    return _key(local, given["local_port"], remote, given["remote_port"])
+    return FourTuple(local, given["local_port"], remote, given["remote_port"]).incoming
 
 
 # What is wrong with a selection
