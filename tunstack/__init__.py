@@ -18,7 +18,7 @@ pyproject.toml)::
     cli                     the command line (click, rich)
     bench                   benchmarks: servers, load generators, lossy paths
     apps                    echo, discard, chargen, dns, http, https, ASGI: over any trio stream
-    virtual                 networks of hosts in memory, in virtual time
+    conversation | virtual  TCP spoken by hand | networks of hosts in memory, in virtual time
     plot : ladder           time-sequence diagrams, charts, as SVG; packets as a ladder of text
     deploy | simulator      namespaces, workers, certificates | two stacks on a virtual clock
     host : resolver         the trio event loop and the host; DNS over its sockets
@@ -79,6 +79,14 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # Type checkers recognise the name; importing typing is slow.
 if TYPE_CHECKING:
+    from tunstack.conversation.conversation import Conversation
+    from tunstack.conversation.failure import ConversationError
+    from tunstack.conversation.opening import (
+        Conversations,
+        open_conversation,
+        open_conversations,
+    )
+    from tunstack.conversation.segment import TcpSegment
     from tunstack.deploy.authority import Authority
     from tunstack.deploy.bridge import Bridge, HostBridge, open_bridge, open_host_bridge
     from tunstack.deploy.namespace import Namespace, open_host, open_namespace
@@ -116,6 +124,12 @@ __all__ = [
     "open_workers",
     "Workers",
     "Worker",
+    "open_conversation",
+    "open_conversations",
+    "Conversation",
+    "Conversations",
+    "ConversationError",
+    "TcpSegment",
     "Names",
     "DnsServer",
     "Socket",
@@ -154,6 +168,14 @@ __all__ = [
 _MODULES = {
     name: module
     for module, names in {
+        "conversation.conversation": ("Conversation",),
+        "conversation.failure": ("ConversationError",),
+        "conversation.opening": (
+            "Conversations",
+            "open_conversation",
+            "open_conversations",
+        ),
+        "conversation.segment": ("TcpSegment",),
         "deploy.authority": ("Authority",),
         "deploy.bridge": (
             "Bridge",
