@@ -18,7 +18,7 @@ pyproject.toml)::
     cli | pytest_plugin     the command line (click, rich) | fixtures for pytest
     bench | blocking        servers, load generators, lossy paths | hosts for programs without trio
     apps                    echo, discard, chargen, dns, http, https, ASGI: over any trio stream
-    conversation            a conversation by hand: expect a segment, send a segment
+    conversation | virtual  TCP spoken by hand | networks of hosts in memory, in virtual time
     plot : ladder           time-sequence diagrams, charts, as SVG; packets as a ladder of text
     deploy | simulator      namespaces, workers, certificates | two stacks on a virtual clock
     host                    the trio event loop and the host
@@ -53,9 +53,9 @@ Where a rule stands:
   beside it in the table of protocols in :mod:`tunstack.stack.engine`.
 - What a wire does wrong to single packets: :mod:`tunstack.path.rules`; to all:
   :mod:`tunstack.path.impair`.
-- What a host decides on a SYN: :mod:`tunstack.host.verdicts`; what it does to a connection against
-  all order: :mod:`tunstack.socket.verbs`; what is made of all these, by name:
-  :mod:`tunstack.behaviours`.
+- What a host decides that no host in order does: about a SYN, :mod:`tunstack.host.verdicts`; about
+  a connection, :mod:`tunstack.socket.verbs`.
+- Rules, verdicts and verbs by name, for a port: :mod:`tunstack.behaviours`.
 - Names: :mod:`tunstack.dns` answers, :mod:`tunstack.resolver` asks; how programs in a namespace
   find them: :mod:`tunstack.link.resolv_conf`.
 - Sockets of this process in a namespace: :mod:`tunstack.socket.kernel`; a thread in it:
@@ -116,6 +116,8 @@ if TYPE_CHECKING:
     from tunstack.tcp.congestion import Acknowledgement, CongestionControl, Cubic, Reno
     from tunstack.tcp.connection.state import State
     from tunstack.tcp.info import TcpInfo
+    from tunstack.virtual.network import Network, open_network
+    from tunstack.virtual.run import run_virtual
 
 __version__ = "0.1.0"
 
@@ -164,6 +166,9 @@ __all__ = [
     "Bridge",
     "open_host_bridge",
     "HostBridge",
+    "run_virtual",
+    "open_network",
+    "Network",
     "Authority",
     "SetupError",
 ]
@@ -218,6 +223,8 @@ _MODULES = {
         "deploy.workers.child": ("Worker",),
         "deploy.workers.opening": ("open_workers",),
         "deploy.workers.parent": ("Workers",),
+        "virtual.network": ("Network", "open_network"),
+        "virtual.run": ("run_virtual",),
     }.items()
     for name in names
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+import trio.testing
 
 from tests.socket.network import OURS, THEIRS, fails
 from tunstack import (
@@ -616,6 +617,6 @@ async def test_the_host_may_end_first(hosts: tuple[Host, Host]) -> None:
     ours, _ = hosts
     async with open_conversation(ours, remote=(THEIRS, 80)) as talk:
         ours.bare_link.close()
-        await trio.sleep(0.01)
+        await trio.testing.wait_all_tasks_blocked()
         with fails(errno.ENETDOWN):
             talk.send("SYN")

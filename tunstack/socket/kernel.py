@@ -115,7 +115,8 @@ def create(sock: stdlib_socket.socket, *args: Any, **kwargs: Any) -> None:
     try:
         _original_init(sock, *wanted, fileno=descriptor)
     except BaseException:
-        os.close(descriptor)
+        if sock.fileno() == -1:  # Otherwise it is the socket's to close.
+            os.close(descriptor)
         raise
 
 
