@@ -24,6 +24,9 @@ and anyio alike: the hosts run in threads of their own.
     While it is used, the sockets of this process are in that namespace.
 ``tunstack_session_namespace``, ``tunstack_session_host``, ``tunstack_session_peer``
     The same for the session.
+``tunstack_network``
+    Opens networks in virtual time, :func:`tunstack.open_network`, for trio tests: with pytest-trio
+    and its ``autojump_clock``, or in :func:`tunstack.run_virtual`.
 ``tunstack_names``
     The names of the namespaces; None. Override it, with the scope of the session:
     ``return {"api.test": "198.51.100.2"}``.
@@ -35,8 +38,8 @@ the kernel in connections that were opened during the test, as ``tunstack trace`
 Where no namespace or no TUN device may be made the tests are skipped; with ``--tunstack-required``
 they fail.
 
-`hooks` are pytest's, `fixtures` and `peers` the above. `recording` keeps the packets of a test, and
-`section` shows them.
+`hooks` are pytest's, `fixtures`, `peers` and `networks` the above. `recording` keeps the packets of
+a test, and `section` shows them.
 """
 
 from __future__ import annotations
@@ -48,6 +51,7 @@ from tunstack.pytest_plugin.fixtures import (
     tunstack_host,
     tunstack_names,
     tunstack_namespace,
+    tunstack_network,
     tunstack_peer,
     tunstack_session_host,
     tunstack_session_namespace,
@@ -68,6 +72,7 @@ __all__ = [
     "tunstack_host",
     "tunstack_names",
     "tunstack_namespace",
+    "tunstack_network",
     "tunstack_peer",
     "tunstack_session_host",
     "tunstack_session_namespace",

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from tunstack.pytest_plugin.hooks import recorder_of
+from tunstack.pytest_plugin.hooks import FAILED, NETWORKS, recorder_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tunstack.blocking import Host, Namespace
     from tunstack.deploy.naming import NamesLike
+    from tunstack.pytest_plugin.networks import Networks
     from tunstack.pytest_plugin.peers import Network, Peers
 
 
@@ -113,6 +114,21 @@ def tunstack_peer(
 
     with ExitStack() as stack:
         yield Peers(_tunstack_network, stack, _seed(request))
+
+
+@pytest.fixture
+def tunstack_network(request: pytest.FixtureRequest) -> Iterator[Networks]:
+    """Open networks of hosts in virtual time: `tunstack.open_network`, for trio tests.
+
+    The report of a failed test shows their packets and sockets.
+    """
+    from tunstack.pytest_plugin.networks import Networks
+
+    folder = request.config.getoption("--tunstack-captures")
+    networks = request.node.stash[NETWORKS] = Networks(request.node.nodeid, folder)
+    yield networks
+    if not request.node.stash.get(FAILED, False):
+        networks.forget()
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,12 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from tunstack.pytest_plugin.networks import Networks
     from tunstack.pytest_plugin.recording import Recorder
 
-_RECORDER: Final = pytest.StashKey["Recorder"]()
-_FAILED: Final = pytest.StashKey[bool]()
+_RECORDER: Final[pytest.StashKey[Recorder]] = pytest.StashKey()
+FAILED: Final = pytest.StashKey[bool]()
+NETWORKS: Final[pytest.StashKey[Networks]] = pytest.StashKey()
 
 _WIDEST: Final = 120
 _NARROWEST: Final = 80
@@ -60,7 +62,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     if recorder is not None:
         recorder.begin()
     result = yield
-    if item.stash.get(_FAILED, False):
+    if item.stash.get(FAILED, False) and _RECORDER in item.config.stash:
         _capture(item)  # Again: with what its fixtures' ends have sent.
     return result
 
@@ -71,29 +73,29 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add the packets to the report of a failed test."""
     report = yield
-    recorder = item.config.stash.get(_RECORDER, None)
-    if report.failed and recorder is not None:
-        item.stash[_FAILED] = True
-        if text := _section(item, recorder):
-            from tunstack.pytest_plugin.section import TITLE
-
-            report.sections.append((TITLE, text))
+    if report.failed:
+        item.stash[FAILED] = True
+        if (recorder := item.config.stash.get(_RECORDER, None)) is not None:
+            report.sections += _section(item, recorder)
+        if (networks := item.stash.get(NETWORKS, None)) is not None:
+            report.sections += networks.sections(_width(item))
     return report
 
 
-def _section(item: pytest.Item, recorder: Recorder) -> str:
+def _width(item: pytest.Item) -> int:
+    return min(max(item.config.get_terminal_writer().fullwidth, _NARROWEST), _WIDEST)
+
+
+def _section(item: pytest.Item, recorder: Recorder) -> list[tuple[str, str]]:
     from tunstack.ladder import symbols_for
-    from tunstack.pytest_plugin.section import OwnPackets, lines_of
+    from tunstack.pytest_plugin.section import TITLE, OwnPackets, lines_of
 
     packets = OwnPackets(recorder.take())
-    if not packets:
-        return ""
-    width = min(max(item.config.get_terminal_writer().fullwidth, _NARROWEST), _WIDEST)
     symbols = symbols_for(getattr(sys.__stdout__, "encoding", None))
-    lines = lines_of(packets, width, symbols)
+    lines = lines_of(packets, _width(item), symbols)
     if packets.head and (written := _capture(item)):
         lines.append(written)
-    return "\n".join(lines)
+    return [(TITLE, "\n".join(lines))] if lines else []
 
 
 def _capture(item: pytest.Item) -> str:
