@@ -82,7 +82,6 @@ from __future__ import annotations
 TYPE_CHECKING = False  # Type checkers recognise the name; importing typing is slow.
 if TYPE_CHECKING:
     from tunstack import behaviours as behaviours
-    from tunstack import blocking as blocking
     from tunstack.behaviours import Behaviour
     from tunstack.conversation.conversation import Conversation
     from tunstack.conversation.failure import ConversationError
@@ -160,7 +159,6 @@ __all__ = [
     "Packet",
     "SynVerdict",
     "behaviours",
-    "blocking",
     "Behaviour",
     "open_bridge",
     "Bridge",
@@ -237,8 +235,8 @@ Ctrl-C during an import prints a traceback: the command line imports little befo
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
-    if name in ("behaviours", "blocking"):
-        return import_module(f"{__name__}.{name}")
+    if name == "behaviours":
+        return import_module("tunstack.behaviours")
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -103,8 +103,9 @@ def test_a_verdict_on_a_port_is_ended(host: Host, echo: Service) -> None:
 
 
 def received(service: Service) -> int:
-    """How many octets of chargen come before a RST."""
+    """How many octets come before a RST."""
     with socket.create_connection(service.address, timeout=10) as client:
+        client.sendall(b"GET /bytes/100000 HTTP/1.1\r\nHost: peer.test\r\n\r\n")
         total = 0
         try:
             while data := client.recv(65536):
@@ -115,15 +116,16 @@ def received(service: Service) -> int:
 
 
 def send_much(stream: Stream) -> None:
+    stream.receive_some()
     stream.send_all(bytes(100_000))
 
 
 def test_a_behaviour_is_a_text_or_an_object_or_in_the_name_of_an_app(host: Host) -> None:
     services = [
-        host.serve_tcp("chargen", behaviour="reset-after=4096"),
-        host.serve_tcp("chargen:20", behaviour=ResetAfter(4096)),
-        host.serve_tcp("chargen:21,reset-after=4096"),
-        host.serve_tcp("chargen:22,duplicate=10%", behaviour="reset-after=4096"),
+        host.serve_tcp("http", behaviour="reset-after=4096"),
+        host.serve_tcp("http:20", behaviour=ResetAfter(4096)),
+        host.serve_tcp("http:21,reset-after=4096"),
+        host.serve_tcp("http:22,duplicate=10%", behaviour="reset-after=4096"),
         host.serve_tcp(
             lambda stream: stream.send_all(bytes(100_000)), 0, behaviour="reset-after=4096"
         ),
