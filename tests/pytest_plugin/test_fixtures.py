@@ -47,6 +47,21 @@ def test_a_client_in_the_process_reaches_a_peer(pytester: pytest.Pytester) -> No
     )
 
 
+def test_its_types_are_public(pytester: pytest.Pytester) -> None:
+    passes(
+        pytester,
+        """
+        from tunstack.pytest_plugin import Networks, Peer, Peers
+
+        def test_types(tunstack_peer: Peers, tunstack_network: Networks) -> None:
+            peer: Peer = tunstack_peer("echo")
+            assert repr(tunstack_peer) == "<Peers [<Peer tcp://198.51.100.2:7>]>"
+            assert (type(tunstack_peer), type(peer)) == (Peers, Peer)
+            assert type(tunstack_network) is Networks
+        """,
+    )
+
+
 def test_a_program_reaches_a_peer(pytester: pytest.Pytester) -> None:
     passes(
         pytester,

@@ -13,20 +13,21 @@ The fixtures, all of them synchronous, for plain tests and for those of pytest-t
 and anyio alike: the hosts run in threads of their own.
 
 ``tunstack_peer``
-    Opens a host and serves something on it: see :class:`~tunstack.pytest_plugin.peers.Peers`. While
-    the test runs, Python's own sockets are in the peer's namespace (``tunstack_sockets``).
+    Opens a host and serves something on it, as it behaves or misbehaves: `Peers`. While the test
+    runs, Python's own sockets are in the peer's namespace (``tunstack_sockets``).
 ``tunstack_host``
     A host that serves nothing yet, a :class:`tunstack.blocking.Host`.
 ``tunstack_namespace``
     A private namespace, a :class:`tunstack.blocking.Namespace`. In it are the hosts and peers of a
     test that uses it; those of other tests share the session's, which is cheaper.
 ``tunstack_sockets``
-    While it is used, the sockets of this process are in that namespace.
+    While it is used, the sockets of this process are in that namespace, and not on the machine.
 ``tunstack_session_namespace``, ``tunstack_session_host``, ``tunstack_session_peer``
     The same for the session.
 ``tunstack_network``
-    Opens networks in virtual time, :func:`tunstack.open_network`, for trio tests: with pytest-trio
-    and its ``autojump_clock``, or in :func:`tunstack.run_virtual`.
+    Opens networks in virtual time, as :func:`tunstack.open_network` does, for trio tests: with
+    pytest-trio and its ``autojump_clock``, or in :func:`tunstack.run_virtual`. `Networks` is its
+    type.
 ``tunstack_names``
     The names of the namespaces; None. Override it, with the scope of the session:
     ``return {"api.test": "198.51.100.2"}``.
@@ -43,6 +44,8 @@ a test, and `section` shows them.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from tunstack.pytest_plugin.fixtures import (
     _tunstack_network,
@@ -65,7 +68,14 @@ from tunstack.pytest_plugin.hooks import (
     pytest_runtest_protocol,
 )
 
+if TYPE_CHECKING:
+    from tunstack.pytest_plugin.networks import Networks
+    from tunstack.pytest_plugin.peers import Peer, Peers
+
 __all__ = [
+    "Peers",
+    "Peer",
+    "Networks",
     "_tunstack_network",
     "_tunstack_own_network",
     "_tunstack_session_network",
@@ -83,3 +93,14 @@ __all__ = [
     "pytest_runtest_makereport",
     "pytest_runtest_protocol",
 ]
+
+_MODULES = {"Peers": "peers", "Peer": "peers", "Networks": "networks"}
+"""The types of fixtures, for annotations: imported on first use."""
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -94,6 +94,10 @@ class Peers:
         self._network = networks
         self._stack = stack
         self._seed = seed
+        self._opened: list[Peer] = []
+
+    def __repr__(self) -> str:
+        return f"<Peers {self._opened}>"
 
     def __call__(
         self,
@@ -128,4 +132,6 @@ class Peers:
         if port is None and not isinstance(serve, str):
             port = 0
         service = host.serve_tcp(serve, port, behaviour=behaviour)
-        return Peer(host, service, self._network.namespace)
+        peer = Peer(host, service, self._network.namespace)
+        self._opened.append(peer)
+        return peer
