@@ -48,7 +48,8 @@ def misbehaving(
             yield lambda handler: handler
             return
         names = [sock.getsockname()[:2] for sock in socks]
-        addresses: list[str | None] = [_ALL.get(address, address) for address, _ in names]
+        bare = [address.partition("%")[0] for address, _ in names]
+        addresses: list[str | None] = [_ALL.get(address, address) for address in bare]
         if {*_ALL.values()} <= {*addresses}:
             addresses = [None]
         chooses = any(each.part == "choice" for each in behaviours)
