@@ -12,8 +12,8 @@ While the port is served its behaviours are in force; other ports, and other add
 that are served, are not concerned. Each is made of rules on packets (:mod:`tunstack.path.rules`),
 of verbs of a connection (:mod:`tunstack.socket.verbs`), or of a stream around that of the program,
 which goes round it where it uses ``stream.socket`` itself; TCP knows nothing of them. Several apply
-in the order of the text: rules to packets, and the first one's stream is the outermost, next to
-the socket. Impairments come last, as one path for all connections of the port.
+in the order of the text, to packets by rules, and the first one's stream is next to the socket.
+Impairments come last, as one path for all connections of the port.
 
 base        what a behaviour is
 values      the kinds of its values, and their units
