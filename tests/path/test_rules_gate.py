@@ -515,6 +515,21 @@ def test_what_waits_is_bounded_in_octets(bench: Bench, monkeypatch: pytest.Monke
     assert bench.counts() == {"rules_held": 2, "rules_overflowed": 1}
 
 
+def test_copies_of_copies_are_bounded(bench: Bench) -> None:
+    for _ in range(4):
+        bench.rules.duplicate(1000)
+    passing = bench.put(segment("out", b"x"))
+    assert 1000 < len(passing) <= 10_000
+    assert bench.counts()["rules_overflowed"] >= 1000
+
+
+def test_at_the_end_what_is_delayed_is_early(bench: Bench) -> None:
+    bench.rules.delay(5)
+    bench.rules.impair("delay=1s")
+    bench.put(*numbered(1, 2))
+    assert numbers(bench.gate.due(0.0, early=True)) == [1, 2]
+
+
 def test_while_the_cable_is_unplugged_everything_is_lost(bench: Bench) -> None:
     bench.rules.delay(1, nth=1)
     bench.put(*numbered(1))

@@ -91,8 +91,8 @@ class Call(Action):
         results = as_packets(self._function(packet), self)
         if not results:
             stage.took(packet, "taken")
-        elif any(result is not packet for result in results):
-            stage.made(packet, self.word, results)
+        elif others := [result for result in results if result is not packet]:
+            stage.made(packet, self.word, others)
         return results
 
     def __str__(self) -> str:

@@ -156,11 +156,11 @@ class Gate:
         self._now = now
         return self._pass(packet, 0)
 
-    def due(self, now: float) -> list[Packet]:
-        """Return the packets that have waited long enough."""
+    def due(self, now: float, *, early: bool = False) -> list[Packet]:
+        """Return the packets that have waited long enough; if `early`, all that wait for a time."""
         self._now = now
         passing: list[Packet] = []
-        while self._heap and self._heap[0][0] <= now:
+        while self._heap and (early or self._heap[0][0] <= now):
             _, _, packet, rule, word = heappop(self._heap)
             self._release(packet)
             for each in self._pass(packet, rule):
@@ -225,6 +225,7 @@ class Gate:
         """Put a packet to the rules behind `after`; returns what passes of it."""
         passing: list[Packet] = []
         todo = [(packet, after)]
+        made = 0
         while todo:
             each, after = todo.pop()
             for rule in self._behind(each, after):
@@ -238,6 +239,11 @@ class Gate:
                         if result.direction == "out":
                             self._observe(result, "made by a rule", self._now)
                 onward = [result for result in results if result.direction == each.direction]
+                made += len(onward)
+                if made > MOST_WAITING:  # Copies of copies.
+                    for result in (*onward, *(waiting for waiting, _ in todo)):
+                        self.took(result, "overflowed")
+                    return passing
                 todo += [(result, rule.number) for result in reversed(onward)]
                 break
             else:
@@ -321,7 +327,8 @@ class Gate:
         """
         self.counts[f"rules_{word}"] += 1
         for each in (packet,) if packet.direction == "in" else results:
-            self._observe(each, f"{word} by a rule", self._now)
+            if each.direction == packet.direction:
+                self._observe(each, f"{word} by a rule", self._now)
 
     def release(self, rule: Rule, count: int | None) -> int:
         """Let the first `count` packets go that a rule holds, or all; returns how many.

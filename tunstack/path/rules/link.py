@@ -174,7 +174,7 @@ class RuledLink:
     def close(self) -> None:
         """Send what was delayed on its way out, end all rules, and close the link."""
         try:
-            for packet in self._gate.due(float("inf")):
+            for packet in self._gate.due(trio.current_time(), early=True):
                 if packet.direction == "out":
                     self._try(packet)
         finally:

@@ -57,8 +57,9 @@ class Rules:
     its own is not, which never goes out. A rule may be added before the host is started.
 
     At most 10,000 packets of 16 MiB altogether wait in a host for its rules; more are dropped, and
-    counted as ``rules_overflowed``. When the host ends, what was delayed on its way out is sent at
-    once, as by the path of :class:`tunstack.ImpairedLink`; what else waits is lost.
+    counted as ``rules_overflowed``; so are copies of copies beyond as many. When the host ends,
+    what was delayed on its way out is sent at once, as by an :class:`tunstack.ImpairedLink`; what
+    else waits is lost.
 
     The functions of a program that rules call, `where` among them, must be quick, and must not
     block. If one raises, its packet is dropped and counted as ``rule_failed``, the rule is removed,
