@@ -18,6 +18,7 @@ pyproject.toml)::
     cli                     the command line (click, rich)
     bench                   benchmarks: servers, load generators, lossy paths
     apps                    echo, discard, chargen, dns, http, https, ASGI: over any trio stream
+    virtual                 networks of hosts in memory, in virtual time
     plot : ladder           time-sequence diagrams, charts, as SVG; packets as a ladder of text
     deploy | simulator      namespaces, workers, certificates | two stacks on a virtual clock
     host                    the trio event loop and the host
@@ -104,6 +105,8 @@ if TYPE_CHECKING:
     from tunstack.tcp.congestion import Acknowledgement, CongestionControl, Cubic, Reno
     from tunstack.tcp.connection.state import State
     from tunstack.tcp.info import TcpInfo
+    from tunstack.virtual.network import Network, open_network
+    from tunstack.virtual.run import run_virtual
 
 __version__ = "0.1.0"
 
@@ -145,6 +148,9 @@ __all__ = [
     "Bridge",
     "open_host_bridge",
     "HostBridge",
+    "run_virtual",
+    "open_network",
+    "Network",
     "Authority",
     "SetupError",
 ]
@@ -191,6 +197,8 @@ _MODULES = {
         "deploy.workers.child": ("Worker",),
         "deploy.workers.opening": ("open_workers",),
         "deploy.workers.parent": ("Workers",),
+        "virtual.network": ("Network", "open_network"),
+        "virtual.run": ("run_virtual",),
     }.items()
     for name in names
 }

@@ -193,6 +193,15 @@ def test_listener_of_both_families_and_of_one(demux: Demux) -> None:
     assert demux.find_listener(SEVEN, PORT) == "IPv6"
 
 
+def test_all_listeners_are_listed_each_once(demux: Demux) -> None:
+    listeners = [(ANY4, 1, "1"), (ANY6, 1, "2"), (ANY, 2, "3"), (A, 3, "4"), (SIX, 4, "5")]
+    for address, port, listener in reversed(listeners):
+        demux.listen(address, port, listener)
+    assert demux.listeners() == listeners
+    demux.unlisten(ANY, 2)
+    assert demux.listeners() == [*listeners[:2], *listeners[3:]]
+
+
 def test_the_closest_listener_of_ipv6_is_found(demux: Demux) -> None:
     demux.listen(SIX, PORT, "on SIX")
     demux.listen(ANY4, PORT, "IPv4")

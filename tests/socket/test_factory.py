@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import socket
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h11
 import pytest
 import trio
 
 from tests.socket.network import OURS, PORT, THEIRS, host_pair
-from tunstack import Socket
+from tunstack import Names, Socket
 
 if TYPE_CHECKING:
     from tunstack import Host
@@ -39,6 +39,110 @@ async def test_after_the_block_all_is_as_before() -> None:
         await outer.bind((OURS, PORT))
         with trio.socket.socket() as sock:
             assert not isinstance(sock, Socket)
+
+
+async def test_each_task_is_on_the_host_whose_block_it_began_in() -> None:
+    made: list[tuple[str, Socket]] = []
+
+    async def make(name: str) -> None:
+        await trio.sleep(1)
+        sock = trio.socket.socket()
+        assert isinstance(sock, Socket)
+        made.append((name, sock))
+
+    async def program(host: Host, name: str, ends_after: float) -> None:
+        with host.socket_factory():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(make, name)
+                nursery.start_soon(make, name)
+            await trio.sleep(ends_after)
+            await make(name)
+
+    async with host_pair() as (ours, theirs):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(program, ours, OURS, 5)
+            nursery.start_soon(program, theirs, THEIRS, 0)  # It ends first.
+        for name, sock in made:
+            await sock.bind((name, 0))
+        assert sorted(name for name, _ in made) == [THEIRS] * 3 + [OURS] * 3
+
+
+async def test_a_task_in_no_block_is_on_the_host_of_the_latest() -> None:
+    go = trio.Event()
+    made: list[trio.socket.SocketType] = []
+
+    async def outside() -> None:
+        for _ in range(2):
+            await go.wait()
+            made.append(trio.socket.socket())
+            await trio.sleep(1)
+
+    async with host_pair() as (ours, theirs), trio.open_nursery() as nursery:
+        nursery.start_soon(outside)
+        with ours.socket_factory():
+            with theirs.socket_factory():
+                go.set()
+                await trio.sleep(0.5)
+            await trio.sleep(1)
+        for name, sock in zip((THEIRS, OURS), made, strict=True):
+            await sock.bind((name, 0))
+
+
+async def test_a_task_that_outlives_its_block_has_the_kernels_sockets_again() -> None:
+    async def outlive() -> None:
+        await trio.sleep(1)
+        with trio.socket.socket() as sock:
+            assert not isinstance(sock, Socket)
+
+    async with host_pair() as (ours, _), trio.open_nursery() as nursery:
+        with ours.socket_factory():
+            nursery.start_soon(outlive)
+
+
+async def test_another_trio_run_with_the_same_context_has_the_kernels_sockets() -> None:
+    async def other_run() -> None:
+        with trio.socket.socket() as sock:
+            assert not isinstance(sock, Socket)
+
+    async with host_pair() as (ours, _):
+        with ours.socket_factory(others="kernel"):
+            await trio.to_thread.run_sync(trio.run, other_run)
+
+
+async def test_names_are_looked_up_by_the_host_of_the_task() -> None:
+    async def look_up(host: Host, address: str) -> None:
+        with host.socket_factory():
+            host.use_nameservers(names=Names({"here.test": address}))
+            await trio.sleep(1)
+            ((*_, found),) = await trio.socket.getaddrinfo("here.test", 1, 0, socket.SOCK_STREAM)
+            assert found == (address, 1)
+
+    async with host_pair() as (ours, theirs), trio.open_nursery() as nursery:
+        nursery.start_soon(look_up, ours, OURS)
+        nursery.start_soon(look_up, theirs, THEIRS)
+
+
+async def test_trios_own_resolver_goes_on_where_the_host_has_none() -> None:
+    class Custom(trio.abc.HostnameResolver):
+        async def getaddrinfo(self, *args: Any) -> list[Any]:
+            return [("of", *args[:2])]
+
+        async def getnameinfo(self, *args: object) -> tuple[str, str]:
+            return "by", "custom"
+
+    address = ("127.0.0.1", 1)
+    async with host_pair() as (ours, _):
+        with ours.socket_factory():
+            numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+            assert await trio.socket.getnameinfo(address, numeric) == ("127.0.0.1", "1")
+            found = await trio.socket.getaddrinfo("localhost", 1, socket.AF_INET, 1)
+            assert found[0][4] == address
+        trio.socket.set_custom_hostname_resolver(Custom())
+        with ours.socket_factory():
+            found = await trio.socket.getaddrinfo("any.test", 1)
+            assert [*found[0]] == ["of", b"any.test", 1]
+            assert await trio.socket.getnameinfo(address, 0) == ("by", "custom")
+        assert await trio.socket.getnameinfo(address, 0) == ("by", "custom")
 
 
 async def echo(stream: trio.SocketStream) -> None:

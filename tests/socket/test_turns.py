@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tunstack.link.base import Buffer
 
 MSS = 1460
+LARGE = 65_535
+"""An MTU with which a batch brings as much as with offload."""
+MUCH = 1_000_000
 
 
 class Limits(Valve):
@@ -78,3 +81,34 @@ async def test_an_ack_is_held_back_for_a_few_turns_only() -> None:
         assert trio.current_time() == begin
         assert theirs.connections()[0].unread == 60_000
         assert ours.connections()[0].unacked <= MSS  # That is delayed, as ever.
+
+
+async def test_much_is_read_without_turns_of_the_host() -> None:
+    """Over TLS an application takes a turn for each record of what it has read."""
+    async with host_pair(mtu=LARGE) as (ours, theirs), trio.open_nursery() as nursery:
+        near, far = await connected(ours, theirs, buffer=MUCH)
+        steps = Steps(theirs)
+        trio.lowlevel.add_instrument(steps)
+        nursery.start_soon(trio.SocketStream(near).send_all, bytes(10 * MUCH))
+        read = turns = 0
+        while read < 10 * MUCH:
+            read += len(await far.recv(LARGE))
+            for _ in range(4):
+                await trio.lowlevel.checkpoint()
+            turns += 5
+        assert steps.count < turns / 2
+
+
+async def test_an_application_that_stops_reading_much_delays_the_next_batch_once() -> None:
+    """It may be blocked: the host waits for 2 ms, and the next times for a few turns only."""
+    async with host_pair(mtu=LARGE, nodelay=True) as (ours, theirs):
+        near, _far = await connected(ours, theirs, buffer=MUCH)
+        other, answers = await connected(theirs, ours)
+        await near.send(bytes(MUCH // 2))
+        await near.wait_acknowledged()
+        begin = trio.current_time()
+        for _ in range(20):
+            await near.send(bytes(10_000))
+            await answers.send(b"request")
+            assert await other.recv(100) == b"request"
+        assert trio.current_time() - begin < 0.01

@@ -10,5 +10,6 @@ verdicts        verdicts on SYNs
 serving         the behaviours of a port, while it is served
 resolving       which resolver a host uses
 polling         how often to read an idle device before sleeping
+reading         waiting until applications have read what a batch has brought
 turns           whether ACKs and replies may be deferred until the applications have had a turn
 """

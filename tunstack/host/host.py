@@ -130,7 +130,7 @@ class Host(DecidingLoop):
         self._link_raises = False
         self._manager: Any = None
         self._nursery: trio.Nursery | None = None
-        self._listeners: set[Callable[[], None]] = set()
+        self._listeners: dict[Callable[[], None], None] = {}  # In order: they may send.
 
     def __repr__(self) -> str:
         addresses = ", ".join(map(str, self.addresses))
@@ -304,11 +304,14 @@ class Host(DecidingLoop):
     def socket_factory(self, *, others: Literal["refuse", "kernel"] = "refuse") -> Iterator[None]:
         """Within the block, create all internet sockets of this trio run on this host.
 
+        Of several hosts with a block, each has the tasks that are in its own: that which entered
+        it, and those which were started there. Tasks that are in none have the latest.
+
         So any library that uses trio talks through it, unchanged: what it makes with
         `trio.socket.socket`, and what it makes with `socket.socket` and hands to
         `trio.socket.from_stdlib_socket`. UNIX and netlink sockets and the like, and what already
         has a descriptor, are the kernel's. So is what is done in threads that are not trio's; and
-        names that want a look-up, unless :meth:`use_nameservers` was called before. See
+        names that want a look-up, unless :meth:`use_nameservers` was called. See
         :mod:`tunstack.socket.factory`.
 
         Args:
@@ -558,11 +561,11 @@ class Host(DecidingLoop):
 
     def add_listener(self, close: Callable[[], None]) -> None:
         """Call `close` at the end of the host, or when its device is gone."""
-        self._listeners.add(close)
+        self._listeners[close] = None
 
     def remove_listener(self, close: Callable[[], None]) -> None:
         """Undo :meth:`add_listener`."""
-        self._listeners.discard(close)
+        self._listeners.pop(close, None)
 
 
 def _without_cancelled(error: BaseException | None) -> list[BaseException]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from tunstack.host.polling import Polling
+from tunstack.host.reading import Reading
 from tunstack.host.turns import Turns
 
 if TYPE_CHECKING:
@@ -40,13 +41,6 @@ _COALESCE: Final = 0.005
 
 _MOST_WAITS: Final = 8
 """Periods of `_COALESCE` for which datagrams that are being read are waited for."""
-
-_TURNS: Final = 32
-"""Turns of the event loop, at most, for applications to read before the next batch."""
-
-_IDLE_TURNS: Final = 5
-"""Turns without a read that end the wait. Over TLS a read of 64 KiB brings four records, and each
-takes its application a turn."""
 
 _BEFORE_TIMERS: Final = 1000
 """Packets processed, at most, before a timer: twice a TUN device's default queue length."""
@@ -90,7 +84,7 @@ class Loop(ABC):
 
     async def _receive(self) -> None:
         try:
-            polling, turns = Polling(), Turns()
+            polling, turns, reading = Polling(), Turns(), Reading(self.stack)
             while True:
                 sleep_start = trio.current_time()
                 await self._link.wait_readable()
@@ -119,7 +113,9 @@ class Loop(ABC):
                     if count:
                         turns.took(trio.current_time() - began)
                     if self.stack.deferred:
-                        await self._let_applications_read()
+                        await reading.wait()
+                        self.stack.resume_deferred()
+                        self._flush(trio.current_time())
         except Exception as error:
             self._link_raised(error)
 
@@ -164,26 +160,6 @@ class Loop(ABC):
             datagrams.leave_unread()
             self._coalesce_until = float("-inf")
             self._write(trio.current_time())
-
-    async def _let_applications_read(self) -> None:
-        """Let applications read received data before the next batch.
-
-        In one turn an application reads at most 64 KiB (trio's streams), and a batch may bring many
-        times that. Otherwise receive buffers fill up: data leaves the processor's caches before it
-        is read, and each read sends a window update. The wait ends after `_IDLE_TURNS` in which no
-        application has read.
-        """
-        stack = self.stack
-        unread, idle = stack.deferred_unread, 0
-        for _ in range(_TURNS):
-            if not unread or idle >= _IDLE_TURNS:
-                break
-            await trio.lowlevel.checkpoint()
-            left = stack.deferred_unread
-            idle = idle + 1 if left >= unread else 0
-            unread = left
-        stack.resume_deferred()
-        self._flush(trio.current_time())
 
     def _process_batch(self, *, defer_acks: bool = False) -> int:
         """Receive and process a batch, and transmit; returns the number of packets."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tunstack.dns.names import Names
     from tunstack.link.base import Link
     from tunstack.resolver.resolver import Resolver
-    from tunstack.socket.endpoint import Endpoint
+    from tunstack.socket.endpoint import Endpoint, NameResolver
     from tunstack.stack.stack import Stack
 
 
@@ -24,12 +24,16 @@ class ResolvingLoop(Loop):
     def __init__(self, link: Link, stack: Stack, rng: random.Random) -> None:
         super().__init__(link, stack)
         self._rng = rng
-        self._resolver: Resolver | None = None
+        self._resolver: NameResolver | None = None
 
     @property
-    def resolver(self) -> Resolver | None:
+    def resolver(self) -> NameResolver | None:
         """What looks up names on the host's network; None: trio does, on the machine's."""
         return self._resolver
+
+    def use_resolver(self, resolver: NameResolver | None) -> None:
+        """Look up names with `resolver` from now on, where `use_nameservers` would by DNS."""
+        self._resolver = resolver
 
     def use_nameservers(
         self,
@@ -42,8 +46,7 @@ class ResolvingLoop(Loop):
         """Look up names by DNS over the host itself, from now on.
 
         So do `Host.open_tcp_stream`, the host's sockets where they are given a name, and within a
-        block of `Host.socket_factory` that begins afterwards `trio.socket.getaddrinfo` and
-        `trio.open_tcp_stream`.
+        block of `Host.socket_factory` `trio.socket.getaddrinfo` and `trio.open_tcp_stream`.
 
         Args:
             nameservers: Their addresses; by default the first address that is not ours of each of
@@ -61,7 +64,7 @@ class ResolvingLoop(Loop):
         import tunstack.dns  # noqa: F401 # It says what to install.
         from tunstack.resolver.resolver import Resolver
 
-        self._resolver = Resolver(
+        resolver = Resolver(
             cast("Endpoint", self),  # A host is one.
             nameservers or self._neighbours(),
             rng=self._rng,
@@ -70,7 +73,8 @@ class ResolvingLoop(Loop):
             timeout=timeout,
             rounds=rounds,
         )
-        return self._resolver
+        self._resolver = resolver
+        return resolver
 
     def _neighbours(self) -> list[str]:
         """The first address of each network that is not ours."""

@@ -211,6 +211,17 @@ class Demultiplexer(Generic[C, L]):
         listener = entry.listening.get(address)
         return entry.listening.get(None) if listener is None else listener
 
+    def listeners(self) -> list[tuple[Address | None, int, L]]:
+        """Return all listeners, each with its address and port, in order of ports."""
+        found: dict[int, tuple[Address | None, int, L]] = {}
+        for family in FAMILIES:
+            for number, port in self._ports[family.address_size].by_number.items():
+                for address, listener in port.listening.items():
+                    where = family.wildcard if address is None else address
+                    both = id(listener) in found  # It listens in the family before, too.
+                    found[id(listener)] = None if both else where, number, listener
+        return sorted(found.values(), key=lambda each: each[1])
+
     def listen(self, address: Address | None, port: int, listener: L) -> None:
         """Add a listener on a port that is bound.
 

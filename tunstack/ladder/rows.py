@@ -199,7 +199,7 @@ class Rows:
         changed = before != after
         state = f"{before or 'CLOSED'} -> {after}" if changed else before or ""
         note = "" if step.verdict == "accepted" else step.verdict
-        time = step.time - (self._start or step.time)
+        time = 0.0 if self._start is None else step.time - self._start
         return Row(
             self._packets,
             time,

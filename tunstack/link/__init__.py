@@ -6,6 +6,7 @@
     multiqueue  a multi-queue TUN device, one queue for each of several processes
     gated       any link, which reports no packets before it is opened
     pair        two links back to back in memory
+    port        a port of a switch in memory, where packets arrive at given times
     plan        validation of a device's parameters
     device      creating and configuring a TUN device, in the caller's network namespace
     netlink     the rtnetlink messages that configure a device

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tunstack.ip.datagram import Address
+    from tunstack.socket.endpoint import NameResolver
 
 AddressFormat: TypeAlias = Any
 
@@ -51,7 +52,7 @@ async def resolved(
     family: int = _AF_INET,
     *,
     v6only: bool = False,
-    resolver: trio.abc.HostnameResolver | None = None,
+    resolver: NameResolver | None = None,
 ) -> tuple[Address, int]:
     """Return the address and port; a name is looked up by the resolver, or by trio.
 

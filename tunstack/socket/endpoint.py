@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,29 +17,33 @@ if TYPE_CHECKING:
     from tunstack.udp.sock import UdpSock
 
 
-class Endpoint(Protocol):
-    """A stack, and the I/O after calls to it.
+class NameResolver(Protocol):
+    """What looks up names, as a `trio.abc.HostnameResolver` that takes a `str` too."""
 
-    After any call to `stack` that changes a connection, call :meth:`flush`.
+    async def getaddrinfo(
+        self,
+        host: bytes | str | None,
+        port: bytes | str | int | None,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[Any]:
+        """Look up a name, as `socket.getaddrinfo` does."""
+
+    async def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int) -> tuple[str, str]:
+        """Look up the name of an address, as `socket.getnameinfo` does."""
+
+
+class SocketMaker(Protocol):
+    """What makes the sockets of a task, and looks up names for it: a host.
 
     Attributes:
-        stack: The endpoint, sans-IO.
-        ended: Whether it has ended.
-        resolver: What looks up names for its sockets; None for trio's.
-        rules: The rules on its packets.
+        resolver: What looks up names; None for trio's.
     """
 
-    stack: Stack
-    ended: bool
-
     @property
-    def resolver(self) -> trio.abc.HostnameResolver | None: ...  # noqa: D102
-
-    @property
-    def rules(self) -> Rules: ...  # noqa: D102
-
-    def check_link(self) -> None:
-        """Raise OSError (ENETDOWN) if the host has ended or its device is gone."""
+    def resolver(self) -> NameResolver | None: ...  # noqa: D102
 
     def check_speaks(self, family: int, type: int, proto: int) -> None:
         """Raise OSError (EAFNOSUPPORT, EPROTONOSUPPORT) for what is not supported."""
@@ -51,6 +55,27 @@ class Endpoint(Protocol):
         self, family: int = ..., type: int = ..., proto: int = ...
     ) -> trio.socket.SocketType:
         """Create a socket."""
+
+
+class Endpoint(SocketMaker, Protocol):
+    """A stack, and the I/O after calls to it.
+
+    After any call to `stack` that changes a connection, call :meth:`flush`.
+
+    Attributes:
+        stack: The endpoint, sans-IO.
+        ended: Whether it has ended.
+        rules: The rules on its packets.
+    """
+
+    stack: Stack
+    ended: bool
+
+    @property
+    def rules(self) -> Rules: ...  # noqa: D102
+
+    def check_link(self) -> None:
+        """Raise OSError (ENETDOWN) if the host has ended or its device is gone."""
 
     def send(self, flow: Flow, data: Buffer, *, urgent: bool = False, more: bool = False) -> int:
         """Queue `data`, as `Stack.send` does, and transmit."""

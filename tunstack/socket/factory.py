@@ -1,5 +1,8 @@
 """Creates the sockets of a trio program on a host, within a block.
 
+A task is in the block that it has entered, or that the task which started it was in; so several
+programs of one trio run can each be on a host of their own.
+
 trio calls a `trio.abc.SocketFactory` for each socket that it creates. That is not enough: anyio and
 hypercorn create listening sockets with `socket.socket`, and pass them to
 `trio.socket.from_stdlib_socket`; anyio creates a socket for each address of a look-up. So
@@ -17,8 +20,8 @@ within the block of any host, these are replaced:
                                     are others; a machine without IPv6 does the same
 ==================================  ===============================================================
 
-A socket created from a descriptor stays the kernel's. If the host has a resolver, it is trio's
-custom hostname resolver within the block (`trio.socket.set_custom_hostname_resolver`).
+A socket created from a descriptor stays the kernel's. If the host has a resolver, it looks up the
+names of its tasks (`trio.socket.set_custom_hostname_resolver`).
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ from tunstack.socket.stdlib import StdlibSocket
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tunstack.socket.endpoint import Endpoint
+    from tunstack.socket.endpoint import NameResolver, SocketMaker
 
 Others: TypeAlias = Literal["refuse", "kernel"]
 """For sockets that the host does not support: an error, or the kernel's socket."""
@@ -69,10 +72,15 @@ class SocketFactory(trio.abc.SocketFactory):
         in_force: Whether its block is active.
     """
 
-    def __init__(self, host: Endpoint, others: Others = "refuse") -> None:
+    def __init__(self, host: SocketMaker, others: Others = "refuse") -> None:
         self.in_force = True
         self._host = host
         self._others = others
+
+    @property
+    def resolver(self) -> NameResolver | None:
+        """What looks up names; None for trio's own."""
+        return self._host.resolver
 
     def socket(
         self,
@@ -122,56 +130,134 @@ class SocketFactory(trio.abc.SocketFactory):
 
 
 @contextmanager
-def installed(host: Endpoint, others: Others) -> Iterator[None]:
-    """Create the sockets of the trio run on `host`; restore the previous factory afterwards.
+def installed(host: SocketMaker, others: Others, *, for_run: bool = True) -> Iterator[None]:
+    """Create sockets on `host`; restore what was before afterwards.
+
+    Those of this task, and of the tasks that it starts: a block in another task does not change
+    that. With `for_run` those of all tasks of this trio run that are in no block, too; of several
+    such blocks the latest counts.
 
     Raises:
         ValueError: `others` is not one of its values.
     """
     if others not in ("refuse", "kernel"):
         raise ValueError(f"others is 'refuse' or 'kernel', not {others!r}")
+    blocks = _blocks.get()
+    if blocks is None:
+        blocks = _Blocks()
+        _blocks.set(blocks)
     factory = SocketFactory(host, others)
-    before = trio.socket.set_custom_socket_factory(factory)
-    surrounding, of_context = _current(), _of_context.get()
-    _factory.set(factory)
-    _of_context.set(factory)
+    of_task = _of_task.get()
+    blocks.add(factory, for_run=for_run)
+    _of_task.set(factory)
     _replacement.begin()
-    resolver = host.resolver
-    resolver_before = None
-    if resolver is not None:
-        resolver_before = trio.socket.set_custom_hostname_resolver(resolver)
     try:
         yield
     finally:
-        if resolver is not None:
-            trio.socket.set_custom_hostname_resolver(resolver_before)
         _replacement.end()
         factory.in_force = False  # Copies of the context still have it.
-        _of_context.set(of_context)
-        _factory.set(surrounding)
-        trio.socket.set_custom_socket_factory(before)
+        _of_task.set(of_task)
+        blocks.remove(factory)
 
 
-_factory: Final = trio.lowlevel.RunVar[SocketFactory | None]("tunstack socket factory", None)
+@final
+class _Blocks(trio.abc.SocketFactory, trio.abc.HostnameResolver):
+    """The blocks of a trio run; while there is one, trio's socket factory and resolver."""
 
-_of_context: Final = ContextVar[SocketFactory | None]("tunstack socket factory", default=None)
-"""The same for threads of `trio.to_thread`, which have the context of their caller."""
+    def __init__(self) -> None:
+        self.kernels = False
+        self._all: list[SocketFactory] = []
+        self._for_run: list[SocketFactory] = []
+        self._before: tuple[trio.abc.SocketFactory | None, trio.abc.HostnameResolver | None]
+
+    def add(self, factory: SocketFactory, *, for_run: bool) -> None:
+        if not self._all:
+            self._before = (
+                trio.socket.set_custom_socket_factory(self),
+                trio.socket.set_custom_hostname_resolver(self),
+            )
+        self._all.append(factory)
+        if for_run:
+            self._for_run.append(factory)
+
+    def remove(self, factory: SocketFactory) -> None:
+        self._all.remove(factory)
+        if factory in self._for_run:
+            self._for_run.remove(factory)
+        if not self._all:
+            trio.socket.set_custom_socket_factory(self._before[0])
+            trio.socket.set_custom_hostname_resolver(self._before[1])
+
+    def current(self) -> SocketFactory | None:
+        """Return the factory of the current task."""
+        if self.kernels:
+            return None
+        factory = _of_task.get()
+        if factory in self._all:  # A context may come from another run, or outlive its block.
+            return factory
+        return self._for_run[-1] if self._for_run else None
+
+    def socket(
+        self,
+        family: int = trio.socket.AF_INET,
+        type: int = trio.socket.SOCK_STREAM,
+        proto: int = 0,
+    ) -> trio.socket.SocketType:
+        factory = self.current() or self._before[0]
+        if factory is not None:
+            return factory.socket(family, type, proto)
+        return _original_from_stdlib_socket(stdlib_socket.socket(family, type, proto))
+
+    async def getaddrinfo(
+        self,
+        host: bytes | None,
+        port: bytes | str | int | None,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[Any]:
+        wanted = host, port, family, type, proto, flags
+        resolver = self._resolver()
+        if resolver is not None:
+            return await resolver.getaddrinfo(*wanted)
+        look_up = stdlib_socket.getaddrinfo
+        return await trio.to_thread.run_sync(look_up, *wanted, abandon_on_cancel=True)
+
+    async def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int) -> tuple[str, str]:
+        resolver = self._resolver()
+        if resolver is not None:
+            return await resolver.getnameinfo(sockaddr, flags)
+        look_up = stdlib_socket.getnameinfo
+        return await trio.to_thread.run_sync(look_up, sockaddr, flags, abandon_on_cancel=True)
+
+    def _resolver(self) -> NameResolver | trio.abc.HostnameResolver | None:
+        factory = self.current()
+        return (None if factory is None else factory.resolver) or self._before[1]
+
+
+_blocks: Final = trio.lowlevel.RunVar[_Blocks | None]("tunstack socket factories", None)
+
+_of_task: Final = ContextVar[SocketFactory | None]("tunstack socket factory", default=None)
+"""The factory of the innermost block of a task, of the tasks that it starts and its threads."""
 
 
 def _current() -> SocketFactory | None:
-    """Return the factory of the innermost block of this trio run, or None."""
-    return _factory.get() if trio.lowlevel.in_trio_run() else None
+    """Return the factory of the current task; None if it is in no trio run or no block."""
+    blocks = _blocks.get() if trio.lowlevel.in_trio_run() else None
+    return None if blocks is None else blocks.current()
 
 
 @contextmanager
 def _kernels() -> Iterator[None]:
     """Within the block, sockets are the kernel's."""
-    factory = _current()
-    _factory.set(None)
+    blocks = _blocks.get()
+    assert blocks is not None
+    blocks.kernels = True
     try:
         yield
     finally:
-        _factory.set(factory)
+        blocks.kernels = False
 
 
 # The replacements while any block is active
@@ -193,7 +279,7 @@ def _new(cls: type[stdlib_socket.socket], *args: Any, **kwargs: Any) -> Any:
 def _init(self: stdlib_socket.socket, *args: Any, **kwargs: Any) -> None:
     """Replace `socket.socket.__init__`: refuse derived classes, which cannot be the host's."""
     in_run = trio.lowlevel.in_trio_run()
-    factory = _factory.get() if in_run else _of_context.get()
+    factory = _current() if in_run else _of_task.get()
     wanted = _requested(*args, **kwargs)
     if factory is not None and factory.in_force and wanted is not None:
         if not in_run:

@@ -270,6 +270,9 @@ class Stack(Engine):
             memory.account_later(flow)
         if flow.receiver.ack_now or (memory.was_tight and memory.easing):
             self._enqueue(flow)
+        all_read = self.all_read
+        if all_read is not None and not self.deferred_unread:
+            all_read()
         return data
 
     def push(self, flow: Flow, *, small: bool) -> None:

@@ -14,6 +14,8 @@ from tunstack.tcp.connection import fast_path
 from tunstack.tcp.sequence import MASK
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tunstack.stack.context import Context
 
 DEFER_UNREAD: Final = 1 << 14
@@ -39,6 +41,7 @@ class Transmission:
             would advertise a wider window after a read, and partial large segments.
         deferred: Flows that have much unread data, or something deferred; call
             :meth:`resume_deferred` after the applications have run.
+        all_read: Called by a read after which `deferred_unread` is 0; None for nothing.
     """
 
     def __init__(self, context: Context, *, predict: bool) -> None:
@@ -54,6 +57,7 @@ class Transmission:
         self.immediate = False
         self.defer_acks = False
         self.deferred: list[Flow] = []
+        self.all_read: Callable[[], None] | None = None
         self._predicts = predict
         self._timers: TimerQueue[Flow] = TimerQueue()
         self._pending = context.pending
