@@ -120,7 +120,7 @@ def test_how_long_an_answer_takes(behaviour: str, seconds: float, octets: int, e
 def test_a_worker_refuses_what_is_of_all_connections_together() -> None:
     async def main() -> None:
         async with tunstack.open_network() as net:
-            host = await net.add_host("one of several")
+            host = await net.add_host("worker")
             host.stack.share_addresses(lambda _: None)
             with pytest.raises(ValueError, match="fail-first=1 is of all connections together"):
                 await host.serve_tcp(answering, 80, behaviour="loss=1%,fail-first=1")
