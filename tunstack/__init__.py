@@ -18,7 +18,7 @@ pyproject.toml)::
     cli                     the command line (click, rich)
     bench                   benchmarks: servers, load generators, lossy paths
     apps                    echo, discard, chargen, dns, http, https, ASGI: over any trio stream
-    virtual                 networks of hosts in memory, in virtual time
+    conversation | virtual  TCP spoken by hand | networks of hosts in memory, in virtual time
     plot : ladder           time-sequence diagrams, charts, as SVG; packets as a ladder of text
     deploy | simulator      namespaces, workers, certificates | two stacks on a virtual clock
     host                    the trio event loop and the host
@@ -53,11 +53,12 @@ Where a rule stands:
   beside it in the table of protocols in :mod:`tunstack.stack.engine`.
 - What a wire does wrong to single packets: :mod:`tunstack.path.rules`; to all:
   :mod:`tunstack.path.impair`.
-- What a host decides on a SYN: :mod:`tunstack.host.verdicts`; what it does to a connection against
-  all order: :mod:`tunstack.socket.verbs`; what is made of all these, by name:
-  :mod:`tunstack.behaviours`.
+- What a host decides that no host in order does: about a SYN, :mod:`tunstack.host.verdicts`; about
+  a connection, :mod:`tunstack.socket.verbs`. By name, for a port: :mod:`tunstack.behaviours`.
 - Names: :mod:`tunstack.dns` answers, :mod:`tunstack.resolver` asks; how programs in a namespace
   find them: :mod:`tunstack.link.resolv_conf`.
+- Sockets of this process in a namespace: :mod:`tunstack.socket.kernel`; a thread in it:
+  :mod:`tunstack.link.entering`; several hosts on one network: :mod:`tunstack.link.sharing`.
 - Sockets of applications: :mod:`tunstack.socket`; their options:
   :mod:`tunstack.socket.options`, :mod:`~tunstack.socket.datagram_options` (UDP) and
   :mod:`~tunstack.socket.ping_options`.
@@ -81,6 +82,14 @@ TYPE_CHECKING = False  # Type checkers recognise the name; importing typing is s
 if TYPE_CHECKING:
     from tunstack import behaviours as behaviours
     from tunstack.behaviours import Behaviour
+    from tunstack.conversation.conversation import Conversation
+    from tunstack.conversation.failure import ConversationError
+    from tunstack.conversation.opening import (
+        Conversations,
+        open_conversation,
+        open_conversations,
+    )
+    from tunstack.conversation.segment import TcpSegment
     from tunstack.deploy.authority import Authority
     from tunstack.deploy.bridge import Bridge, HostBridge, open_bridge, open_host_bridge
     from tunstack.deploy.namespace import Namespace, open_host, open_namespace
@@ -118,6 +127,12 @@ __all__ = [
     "open_workers",
     "Workers",
     "Worker",
+    "open_conversation",
+    "open_conversations",
+    "Conversation",
+    "Conversations",
+    "ConversationError",
+    "TcpSegment",
     "Names",
     "DnsServer",
     "Socket",
@@ -159,6 +174,14 @@ _MODULES = {
     name: module
     for module, names in {
         "behaviours": ("Behaviour",),
+        "conversation.conversation": ("Conversation",),
+        "conversation.failure": ("ConversationError",),
+        "conversation.opening": (
+            "Conversations",
+            "open_conversation",
+            "open_conversations",
+        ),
+        "conversation.segment": ("TcpSegment",),
         "deploy.authority": ("Authority",),
         "deploy.bridge": (
             "Bridge",

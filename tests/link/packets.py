@@ -6,8 +6,12 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
+import trio
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from tunstack.link.tun import TunLink
 
 
 def checksum(data: bytes) -> int:
@@ -33,3 +37,12 @@ def echo_request(src: str, dst: str, payload: bytes) -> bytes:
 def ipv4(packets: Iterable[bytes | bytearray | memoryview]) -> list[bytes]:
     """Those that are IPv4: the kernel speaks IPv6 on a new device, unasked."""
     return [bytes(packet) for packet in packets if packet[0] >> 4 == 4]
+
+
+async def next_ipv4(link: TunLink) -> bytes:
+    """The next packet of IPv4 that arrives."""
+    with trio.fail_after(5):
+        while True:
+            await link.wait_readable()
+            if packets := ipv4(link.receive(limit=1)):
+                return packets[0]

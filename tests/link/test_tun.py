@@ -14,7 +14,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tests.link.in_a_child import run
-from tests.link.packets import echo_request, ipv4
+from tests.link.packets import echo_request, ipv4, next_ipv4
 from tunstack.link.errors import SetupError
 from tunstack.link.netns import NetworkNamespace, open_network_namespace
 from tunstack.link.tun import TunLink, open_tun
@@ -36,14 +36,6 @@ async def namespace() -> AsyncIterator[NetworkNamespace]:
 @pytest.fixture
 async def link(namespace: NetworkNamespace) -> TunLink:
     return await namespace.open_tun(f"{OURS}/24")
-
-
-async def next_ipv4(link: TunLink) -> bytes:
-    with trio.fail_after(5):
-        while True:
-            await link.wait_readable()
-            if packets := ipv4(link.receive(limit=1)):
-                return packets[0]
 
 
 async def receive_forever(link: TunLink) -> NoReturn:
@@ -312,7 +304,7 @@ def test_open_tun_makes_a_device_in_the_current_namespace() -> None:
     """In a child, which leaves this machine's own namespace before it does."""
     printed = run("""
         import json, os, trio
-        from tests.link.packets import echo_request, ipv4
+        from tests.link.packets import echo_request, ipv4, next_ipv4
         from tunstack.link.holder import enter_new_namespace
         from tunstack.link.tun import open_tun
 

@@ -17,12 +17,14 @@ from tests.socket.network import (
     Valve,
     connected,
     fails,
+    host_and_peer,
     host_pair,
     listening,
     read_to_end,
 )
 from tunstack import Host, ImpairedLink, Impairments, Observation, Packet, memory_pair
 from tunstack.path.rules.gate import COUNTERS
+from tunstack.tcp.segment import ACK, FIN, PSH, SYN
 from tunstack.wire import decode_datagram, decode_segment
 
 if TYPE_CHECKING:
@@ -34,11 +36,11 @@ if TYPE_CHECKING:
 
 async def test_without_rules_packets_do_not_pass_a_gate() -> None:
     async with host_pair() as (ours, _):
-        assert ours._link is ours.bare_link
+        assert not ours.gated
         rule = ours.rules.drop(protocol="udp")
-        assert ours._link is not ours.bare_link
+        assert ours.gated
         rule.remove()
-        assert ours._link is ours.bare_link
+        assert not ours.gated
 
 
 async def test_a_dropped_syn_is_sent_again() -> None:
@@ -135,7 +137,7 @@ async def test_an_injected_packet_goes_out_at_once() -> None:
         )
         ours.rules.inject(packet, "out")
         assert await here.recvfrom(10) == (b"x", (OURS, 5))
-        assert ours._link is ours.bare_link
+        assert not ours.gated
 
 
 async def test_an_injected_packet_comes_in() -> None:
@@ -168,6 +170,28 @@ async def test_a_rule_knows_the_connection_of_a_packet() -> None:
         await far.recv(10)
     assert states[:4] == [None, "SYN-RECEIVED", "ESTABLISHED", "ESTABLISHED"]
     assert offsets[:4] == [0, 0, 0, 5]
+
+
+async def test_a_rule_sees_a_connection_as_the_packet_before_has_left_it() -> None:
+    """Though both come in one batch."""
+    states: list[str | None] = []
+
+    def look(packet: Packet) -> Packet:
+        states.append(packet.state)
+        return packet
+
+    async with host_and_peer() as (host, peer):
+        listener = await listening(host)
+        host.rules.call(look, direction="in")
+        peer.host_port = PORT
+        peer.send(SYN)
+        await peer.segment()
+        peer.send(ACK)
+        peer.send(ACK | PSH, b"hello")
+        peer.send(ACK | FIN)
+        sock, _ = await listener.accept()
+        assert await read_to_end(sock) == b"hello"
+    assert states[:4] == [None, "SYN-RECEIVED", "ESTABLISHED", "ESTABLISHED"]
 
 
 async def test_a_failing_function_ends_the_block_with_its_exception() -> None:
@@ -207,10 +231,11 @@ async def test_who_waits_for_a_rule_hears_of_its_end() -> None:
 
 
 async def test_the_reset_at_the_end_of_a_host_meets_its_rules() -> None:
-    async with host_pair() as (ours, theirs):
-        near, _ = await connected(theirs, ours)
-        rule = ours.rules.drop(direction="out", flags="RST")
-        ours._reset_all()
+    left, right = memory_pair()
+    async with Host(right, [f"{THEIRS}/24"], seed=2) as theirs:
+        async with Host(left, [f"{OURS}/24"], seed=1) as ours:
+            near, _ = await connected(theirs, ours)
+            rule = ours.rules.drop(direction="out", flags="RST")
         assert rule.matched == 1
         with trio.move_on_after(10) as scope:
             await near.recv(10)
@@ -278,7 +303,7 @@ async def test_while_unplugged_nothing_passes() -> None:
         assert ours.statistics()["rules_unplugged"] == 1
         ours.plug()
         assert await echoes(theirs)
-        assert ours._link is ours.bare_link
+        assert not ours.gated
 
 
 async def test_a_connection_outlives_a_cable_that_is_plugged_in_again() -> None:

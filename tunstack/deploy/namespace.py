@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import random
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
 import trio
 
 from tunstack.deploy.addresses import default_addresses, read_sysctl
+from tunstack.deploy.inside import Inside
 from tunstack.deploy.naming import (
+    Naming,
     as_names,
-    named_for_commands,
     own_addresses,
     serve_with_names,
     serving_names,
@@ -23,10 +24,12 @@ from tunstack.link.netns import open_network_namespace
 from tunstack.link.tun import open_tun
 from tunstack.path.by_address import split
 from tunstack.path.impaired import ImpairedLink
+from tunstack.socket.kernel import elsewhere
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from tunstack.deploy.naming import NamesLike
     from tunstack.deploy.workers.opening import Service
@@ -44,6 +47,9 @@ if TYPE_CHECKING:
     from tunstack.tcp.config import Config
     from tunstack.tcp.congestion import CongestionFactory
 
+Result = TypeVar("Result")
+
+_REDIRECTS: Final = ("net.ipv4.conf.all.send_redirects", "net.ipv4.conf.default.send_redirects")
 _FORWARDING: Final = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 
 
@@ -168,9 +174,15 @@ async def open_namespace(names: NamesLike | None = None) -> AsyncIterator[Namesp
 class Namespace:
     """A private network namespace with hosts and the kernel; see :func:`open_namespace`.
 
-    There may be several hosts, on networks that do not overlap. From the second one on the kernel
-    is the router between them: it forwards packets of both families (``net.ipv4.ip_forward``,
-    ``net.ipv6.conf.all.forwarding``); :meth:`sysctl` switches that off again.
+    There may be several hosts, on networks of their own or on the same one: ``"198.51.100.2/24"``
+    and ``"198.51.100.3/24"``. From the second one on the kernel is the router between them: it
+    forwards packets of both families (``net.ipv4.ip_forward``, ``net.ipv6.conf.all.forwarding``);
+    :meth:`sysctl` switches that off again. To hosts on one network it has the same address, and a
+    route to each; it sends no ICMP redirects.
+
+    A host may have several addresses, of several networks: each is an argument of
+    :meth:`open_host`. An address is one host's only: it is refused for another one, and so is a
+    whole network in which a host is, and a host in the whole network of another.
 
     Attributes:
         network: The namespace below; its `open_tun` opens a TUN device that no host is on.
@@ -181,6 +193,17 @@ class Namespace:
         self.network = kernel
         self.names = names
         self._hosts = 0
+        self._naming = Naming(kernel, names)
+        self._inside = Inside(kernel, self._naming)
+
+    def _before_host(self) -> None:
+        """Have the kernel send no redirects: hosts of one network do not reach each other without.
+
+        Only the devices that are created later take note of it.
+        """
+        if self._hosts == 0:
+            for name in _REDIRECTS:
+                self.sysctl(name, 0)
 
     def _add_host(self) -> None:
         """Make the kernel a router when there is a second host."""
@@ -218,8 +241,9 @@ class Namespace:
         if self.names is not None:
             names = self.names.at(own_addresses(addresses))
             service = partial(serve_with_names, service=service, names=names)
+        self._before_host()
         queues = await self.network.open_queues(
-            workers, *addresses, name=name, peer=peer, mtu=mtu, offload=offload
+            workers, *addresses, name=name, peer=peer, mtu=mtu, offload=offload, shared=True
         )
         self._add_host()
         async with run_workers(
@@ -233,10 +257,7 @@ class Namespace:
             ways=ways,
             on_message=on_message,
         ) as running:
-            if self.names is None:
-                yield running
-                return
-            with named_for_commands(self.network, addresses):
+            with self._reached(queues.kernel_addresses, addresses):
                 yield running
 
     @asynccontextmanager
@@ -258,23 +279,148 @@ class Namespace:
         """Run a host on a TUN device in the namespace; arguments as of :func:`open_host`."""
         path = split(impair)
         addresses = addresses or default_addresses(mtu, sysctl=self.sysctl, name=name)
+        self._before_host()
         tun = await self.network.open_tun(
-            *addresses, name=name, peer=peer, mtu=mtu, offload=offload
+            *addresses, name=name, peer=peer, mtu=mtu, offload=offload, shared=True
         )
         self._add_host()
-        async with _host_on(
-            tun, addresses, path, seed, tap, config, profiles, congestion, limits
-        ) as host:
-            if self.names is None:
+        async with (
+            _host_on(tun, addresses, path, seed, tap, config, profiles, congestion, limits) as host,
+            serving_names(host, self.names, addresses),
+        ):
+            with self._reached(tun.kernel_addresses, addresses):
                 yield host
-                return
-            async with serving_names(host, self.names, addresses):
-                with named_for_commands(self.network, addresses):
-                    yield host
+
+    @asynccontextmanager
+    async def open_link(
+        self,
+        *addresses: AddressLike,
+        name: str | None = None,
+        peer: PeerLike | Sequence[PeerLike] | None = None,
+        mtu: int | None = None,
+        offload: bool = False,
+    ) -> AsyncIterator[TunLink]:
+        """Open a TUN device in the namespace as a :class:`tunstack.Link`, for a link of one's own.
+
+        A link is what a host reads packets from and writes them to; one that wraps it may do
+        anything to them on the way::
+
+            class Counted:                              # a tunstack.Link
+                def __init__(self, below):
+                    self.below, self.sent = below, 0
+
+                def __getattr__(self, name):
+                    return getattr(self.below, name)
+
+                def send(self, packet):
+                    self.sent += 1
+                    return self.below.send(packet)
+
+            async with ns.open_link("198.51.100.2/24") as link:
+                async with tunstack.Host(Counted(link), ["198.51.100.2/24"]) as host:
+                    ...
+
+        or there is no host at all, and the program itself is what the kernel talks to. The host
+        serves no names of the namespace.
+
+        Args:
+            addresses: Those that the kernel reaches through it, as of :func:`open_host`.
+            name: The device's name.
+            peer: The kernel's address.
+            mtu: Octets.
+            offload: Whether packets have a virtio header, and may be large segments: see
+                :class:`tunstack.Link`. Off by default: each packet is one of the wire's.
+
+        Raises:
+            SetupError: one line that says what to do.
+        """
+        addresses = addresses or default_addresses(mtu, sysctl=self.sysctl, name=name)
+        self._before_host()
+        link = await self.network.open_tun(
+            *addresses, name=name, peer=peer, mtu=mtu, offload=offload, shared=True
+        )
+        with closing(link):
+            self._add_host()
+            with self._inside.reached_from(link.kernel_addresses):
+                yield link
+
+    @contextmanager
+    def _reached(
+        self, kernel_addresses: tuple[str, ...], addresses: tuple[AddressLike, ...]
+    ) -> Iterator[None]:
+        """A host with these addresses is there, and serves the names, while the block runs."""
+        with self._inside.reached_from(kernel_addresses), self._naming.served_at(addresses):
+            yield
+
+    def sockets(self) -> AbstractContextManager[None]:
+        """Create the sockets of Python in this process in the namespace while the block runs.
+
+        They are kernel sockets, with descriptors, so whatever is built on `socket.socket` works as
+        ever, in each thread and without root: requests, urllib3, http.client, asyncio, aiohttp,
+        httpx, redis-py, trio itself::
+
+            with ns.sockets():
+                await trio.to_thread.run_sync(requests.get, "http://peer.test/")
+
+        A blocking call belongs in a thread if the host runs in this one.
+
+        - What was created before the block stays where it is; what is created in it is in the
+          namespace also after the block, and is shut down when the namespace ends.
+        - AF_UNIX and other families than those of the internet, and `socket.socketpair`, are the
+          machine's.
+        - `socket.getaddrinfo`, `gethostbyname`, `gethostbyname_ex`, `gethostbyaddr` and
+          `getnameinfo` know the names of the namespace at the host that was opened last, numeric
+          addresses, and localhost. Names that are not there are EAI_NONAME (EAI_NODATA: not with an
+          address of that family) at once: nothing is asked, so faults of names are not met.
+        - Blocks of one namespace may be nested, and may overlap in several threads. A block of
+          another namespace at the same time is a RuntimeError: threads have no context by which to
+          tell whose their sockets are.
+        - Within `Host.socket_factory`, sockets of its trio run are the host's, and those of all
+          other threads are in the namespace, whichever block is the inner one.
+        - A forked child (`os.fork`, multiprocessing) of a process in the block has no network.
+
+        C libraries that create sockets or look up names by themselves are not caught, and reach the
+        machine's network: pycurl, grpc, psycopg and other users of libpq, mysqlclient, pyzmq,
+        uvloop, c-ares (aiodns, which aiohttp takes where it is installed, unless it is given
+        ``aiohttp.ThreadedResolver()``); and so do programs that are started by `subprocess`. For
+        those there are :meth:`run_process`, and as root :meth:`run_in_thread`.
+
+        Raises:
+            RuntimeError: the sockets of this process are in another namespace.
+            OSError: ENETDOWN, on creation of a socket: the namespace has ended.
+        """
+        return elsewhere(self._inside)
 
     def socket(self, *args: Any, **kwargs: Any) -> trio.socket.SocketType:
         """Create a kernel socket in the namespace; arguments as of `trio.socket.socket`."""
         return self.network.socket(*args, **kwargs)
+
+    async def run_in_thread(
+        self, function: Callable[..., Result], *args: Any, abandon_on_cancel: bool = False
+    ) -> Result:
+        """Call a function in a thread of its own in the namespace, for C libraries; as root only.
+
+        Sockets that are created in it are in the namespace, whatever creates them, and programs
+        that it starts as well::
+
+            await ns.run_in_thread(psycopg.connect, "host=peer.test")
+
+        Names are looked up by the C library, which asks the host; with :meth:`sockets`, Python's
+        look-ups know them without asking.
+
+        Args:
+            function: Called with `args`, in a copy of the caller's context.
+            args: Its arguments.
+            abandon_on_cancel: As of `trio.to_thread.run_sync`. By default a caller that is
+                cancelled waits until the function returns.
+
+        Raises:
+            SetupError: this process may not enter the namespace: setns(2) needs CAP_SYS_ADMIN on
+                the machine. :meth:`run_process` needs nothing.
+        """
+        return await self.network.run_in_thread(
+            function, *args, abandon_on_cancel=abandon_on_cancel
+        )
 
     async def run_process(
         self, command: str | Sequence[str], **options: Any

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, final
 
 import trio
 
@@ -57,17 +57,46 @@ def resolv_conf(addresses: Iterable[AddressLike]) -> str:
     return "".join(["# tunstack\n", *servers, "search test\n", "options timeout:2 attempts:2\n"])
 
 
-@contextmanager
-def named_for_commands(
-    network: NetworkNamespace, addresses: Iterable[AddressLike]
-) -> Iterator[None]:
-    """Let commands that are started in the block ask these addresses."""
-    before = network.resolv_conf
-    network.resolv_conf = resolv_conf(addresses)
-    try:
-        yield
-    finally:
-        network.resolv_conf = before
+@final
+class Naming:
+    """Which names a namespace has at the moment: those of the host that was opened last.
+
+    Programs that are started in the namespace ask that host, and `Namespace.sockets` knows the same
+    names without asking.
+
+    Args:
+        network: Whose programs are told.
+        names: The names; None if there are none.
+    """
+
+    def __init__(self, network: NetworkNamespace, names: Names | None) -> None:
+        self._network = network
+        self._names = names
+        self._opened: list[tuple[tuple[AddressLike, ...], Names]] = []
+
+    @property
+    def current(self) -> Names | None:
+        """The names at the addresses of the host that was opened last; None without a host."""
+        return self._opened[-1][1] if self._opened else None
+
+    @contextmanager
+    def served_at(self, addresses: Iterable[AddressLike]) -> Iterator[None]:
+        """A host with these addresses serves the names while the block runs."""
+        if self._names is None:
+            yield
+            return
+        mine = tuple(addresses), self._names.at(own_addresses(addresses))
+        self._opened.append(mine)
+        self._tell()
+        try:
+            yield
+        finally:
+            self._opened.remove(mine)
+            self._tell()
+
+    def _tell(self) -> None:
+        asked = self._opened[-1][0] if self._opened else None
+        self._network.resolv_conf = None if asked is None else resolv_conf(asked)
 
 
 def own_addresses(addresses: Iterable[AddressLike]) -> list[str]:
@@ -81,12 +110,15 @@ def own_addresses(addresses: Iterable[AddressLike]) -> list[str]:
 
 @asynccontextmanager
 async def serving_names(
-    host: Host, names: Names, addresses: Iterable[AddressLike]
+    host: Host, names: Names | None, addresses: Iterable[AddressLike]
 ) -> AsyncIterator[None]:
-    """Serve names on port 53 of a host while the block runs; the host knows them itself, too.
+    """Serve names, if any, on port 53 of a host while the block runs; it knows them itself, too.
 
     What the block raises comes out as it is: the nursery is for the server alone.
     """
+    if names is None:
+        yield
+        return
     manager = trio.open_nursery()
     nursery = await manager.__aenter__()
     try:

@@ -117,6 +117,11 @@ class ControlledLoop(ResolvingLoop):
         self._impairing.clear()
         return None
 
+    @property
+    def gated(self) -> bool:
+        """Whether packets pass the gate: there are rules, or packets that wait for some."""
+        return self._link is not self.bare_link
+
     def rule_counts(self) -> dict[str, int]:
         """Return what its rules did, by the names of the statistics."""
         return {name: self.gate.counts[name] for name in COUNTERS}

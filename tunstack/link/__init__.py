@@ -9,10 +9,12 @@
     port        a port of a switch in memory, where packets arrive at given times
     plan        validation of a device's parameters
     device      creating and configuring a TUN device, in the caller's network namespace
+    sharing     several hosts on one network of a namespace
     netlink     the rtnetlink messages that configure a device
     netns       a private network namespace, seen from outside
     holder      the process that lives in that namespace, and ends it
     enter       running a program in a namespace without `nsenter`
+    entering    a thread in a namespace, for C libraries
     resolv_conf running a program with another /etc/resolv.conf, in a mount namespace of its own
     starting    starting child processes with few imports
     forking     closing our descriptors in forked children

@@ -57,7 +57,7 @@ class AddressRequest(NamedTuple):
     @property
     def whole(self) -> bool:
         """Whether every other address of the network is ours."""
-        ours = _packed(self.ours)
+        ours = packed(self.ours)
         after = 8 * len(ours) - self.prefix
         return after > 1 and int.from_bytes(ours, "big") & (1 << after) - 1 == 0
 
@@ -89,6 +89,11 @@ class TunRequest(NamedTuple):
         return cls(name, tuple(AddressRequest(*each) for each in held), *rest)
 
     @property
+    def kernel_addresses(self) -> list[str]:
+        """The kernel's addresses on the device."""
+        return [each.address for each in self.held]
+
+    @property
     def plain(self) -> tuple[Any, ...]:
         """The fields as `marshal` takes them."""
         return (self.name, tuple(tuple(each) for each in self.held), *self[2:])
@@ -108,7 +113,7 @@ _IPV6_READY_SECONDS: Final = 1.0
 
 
 def make_tun(
-    request: TunRequest, more_flags: int = 0
+    request: TunRequest, more_flags: int = 0, shared: frozenset[int] = frozenset()
 ) -> tuple[int, str, int, bool, tuple[str, ...]]:
     """Create the device, or attach to a persistent one of that name, and bring it up.
 
@@ -118,6 +123,7 @@ def make_tun(
     Args:
         request: The device's parameters.
         more_flags: TUNSETIFF flags beside IFF_TUN, IFF_NO_PI and IFF_VNET_HDR.
+        shared: Indices of the devices on which the kernel may have the same address.
 
     Returns:
         A descriptor (which the caller closes), the device's name, its MTU in octets, whether
@@ -132,7 +138,7 @@ def make_tun(
     _check_node(request.node)
     exists = request.name in (name for _, name in socket.if_nameindex())
     if not exists:
-        check_overlap(request)
+        check_overlap(request, shared)
 
     def attach(flags: int) -> Any:
         return pytun.TunTapDevice(name=request.name, flags=flags | more_flags, dev=request.node)
@@ -255,6 +261,7 @@ def _configure(device: Any, request: TunRequest, *, is_new: bool) -> tuple[str, 
             with suppress(OSError):  # A kernel without IPv6.
                 netlink.generate_no_address(index)
         has = [each for each in netlink.addresses() if each.interface == index and _is_global(each)]
+        peers: list[tuple[str, int]] = []
         kernel = [_text(each.local) for each in has]
         for wanted in request.held:
             own = [each for each in has if each.family == _family(wanted.address)]
@@ -263,11 +270,17 @@ def _configure(device: Any, request: TunRequest, *, is_new: bool) -> tuple[str, 
             else:
                 _add_address(netlink, index, wanted)
                 kernel.append(wanted.address)
+                if wanted.prefix == 128:
+                    peers.append((wanted.ours, 128))
         if not _flags(control, device.name) & IFF_UP:
             netlink.set_up(index)
+        # Linux 6.18 adds the route of an IPv6 peer address to a device that is up only.
+        for network, prefix in peers:
+            with suppress(FileExistsError):
+                netlink.add_route(index, packed(network), prefix)
         for network, prefix in request.routes:
             try:
-                netlink.add_route(index, _packed(network), prefix)
+                netlink.add_route(index, packed(network), prefix)
             except FileExistsError:
                 if is_new:
                     raise
@@ -294,7 +307,7 @@ def _wait_for_ipv6(index: int) -> None:
 
 
 def _add_address(netlink: Netlink, index: int, wanted: AddressRequest) -> None:
-    local, ours = _packed(wanted.address), _packed(wanted.ours)
+    local, ours = packed(wanted.address), packed(wanted.ours)
     peer = ours if wanted.prefix == 8 * len(ours) else None
     try:
         netlink.add_address(index, local, wanted.prefix, peer)
@@ -316,21 +329,25 @@ def _is_global(held: HeldAddress) -> bool:
 
 def _check_held(name: str, wanted: AddressRequest, held: list[HeldAddress]) -> None:
     """Refuse a persistent device whose addresses do not fit what is wanted."""
-    ours, first = _packed(wanted.ours), held[0]
+    ours, first = packed(wanted.ours), held[0]
     network = _network(first)
     if any(each.local == ours for each in held):
         raise SetupError(
             f"{wanted.ours} is the kernel's own address on {name}: choose another one of {network}"
         )
-    if not any(_shares(each.peer, ours, each.prefix) for each in held):
+    if not any(shares(each.peer, ours, each.prefix) for each in held):
         raise SetupError(
             f"{wanted.ours} is not reached through {name}, which has "
             f"{_text(first.local)}/{first.prefix}: choose an address of {network}"
         )
 
 
-def check_overlap(request: TunRequest) -> None:
+def check_overlap(request: TunRequest, shared: frozenset[int] = frozenset()) -> None:
     """Refuse addresses that another interface has, or that are routed to another interface.
+
+    Args:
+        request: The device's parameters.
+        shared: Indices of the interfaces that may have the kernel's address as well.
 
     Raises:
         SetupError: there is one.
@@ -339,15 +356,15 @@ def check_overlap(request: TunRequest) -> None:
         held, routes = netlink.addresses(), netlink.routes()
     for wanted in request.held:
         family = _family(wanted.address)
-        theirs, ours = _packed(wanted.address), _packed(wanted.ours)
+        theirs, ours = packed(wanted.address), packed(wanted.ours)
         for each in (each for each in held if each.family == family):
-            if each.local in (theirs, ours):
+            if each.local == ours or (each.local == theirs and each.interface not in shared):
                 name = socket.if_indextoname(each.interface)
                 raise SetupError(
                     f"{_text(each.local)} is already an address of {name}: choose another network"
                 )
             bits = wanted.prefix if wanted.whole else each.prefix
-            if each.prefix >= wanted.prefix and _shares(each.peer, ours, bits):
+            if each.prefix >= wanted.prefix and shares(each.peer, ours, bits):
                 name = socket.if_indextoname(each.interface)
                 raise SetupError(
                     f"{wanted.ours} is in the network {_network(each)} of {name}, "
@@ -360,11 +377,11 @@ def check_overlap(request: TunRequest) -> None:
 
 def _check_routes(address: str, prefix: int, routes: list[Route], *, whole: bool) -> None:
     """Refuse an address, or a whole network, that is routed to another interface."""
-    ours = _packed(address)
+    ours = packed(address)
     for each in routes:
         if len(each.network) != len(ours) or each.prefix < prefix:
             continue
-        if _shares(each.network, ours, prefix if whole else each.prefix):
+        if shares(each.network, ours, prefix if whole else each.prefix):
             raise SetupError(
                 f"{_text(each.network)}/{each.prefix} is routed to "
                 f"{socket.if_indextoname(each.interface)} already: choose another network"
@@ -377,8 +394,8 @@ def _network(held: HeldAddress) -> str:
     return str(ip_interface(f"{_text(held.peer)}/{held.prefix}").network)
 
 
-def _shares(one: bytes, other: bytes, prefix: int) -> bool:
-    """Whether two addresses have the same `prefix` bits."""
+def shares(one: bytes, other: bytes, prefix: int) -> bool:
+    """Whether two packed addresses have the same `prefix` bits."""
     shift = 8 * len(one) - prefix
     return int.from_bytes(one, "big") >> shift == int.from_bytes(other, "big") >> shift
 
@@ -387,7 +404,8 @@ def _family(address: str) -> int:
     return int(socket.AF_INET6 if ":" in address else socket.AF_INET)
 
 
-def _packed(address: str) -> bytes:
+def packed(address: str) -> bytes:
+    """Return the octets of an address of either family."""
     return socket.inet_pton(_family(address), address)
 
 

@@ -20,6 +20,15 @@ def enter(path: str) -> None:
     own = f"/proc/self/ns/{os.path.basename(path)}"
     if os.stat(own).st_ino == os.stat(path).st_ino:
         return
+    set_namespace(path)
+
+
+def set_namespace(path: str) -> None:
+    """Move this thread to the namespace at `path`: setns(2).
+
+    Raises:
+        OSError: no such namespace, or no permission.
+    """
     with open(path, "rb") as namespace:
         if sys.version_info >= (3, 12):
             os.setns(namespace)

@@ -8,10 +8,14 @@ parent's descriptors, the kernel destroys the namespace and its devices.
 Requests and replies are tuples of plain values in `marshal` format: both ends are the same
 interpreter, the socket is private, and `marshal` is built in.
 
-    request   (operation, *arguments)
-    reply     ("done", value)                       with the descriptors that were opened
-              ("setup", message)                    becomes a SetupError
-              ("os", errno, message, filename)      becomes an OSError
+    request   (number, operation, *arguments)
+    reply     (number, "done", value)                   with the descriptors that were opened
+              (number, "setup", message)                becomes a SetupError
+              (number, "os", errno, message, filename)  becomes an OSError
+
+The number of a reply is that of its request: the parent may have been interrupted (Ctrl-C) before
+it read the reply, and then discards it. The first message, number 0, says that the namespace is
+there.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from tunstack.link.device import TunRequest, bring_up, make_tun
 from tunstack.link.errors import SetupError
 from tunstack.link.multiqueue import make_queues
+from tunstack.link.sharing import Neighbour, Sharing, beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,10 +64,10 @@ def main(descriptor: str) -> None:
             in_user_namespace = enter_new_namespace()
             bring_up("lo")
         except OSError as error:
-            _reply(channel, "setup", _advice(error))
+            _reply(channel, 0, "setup", _advice(error))
             return
         inode = os.stat("/proc/self/ns/net").st_ino
-        _reply(channel, "done", (inode, in_user_namespace))
+        _reply(channel, 0, "done", (inode, in_user_namespace))
         orderly = _serve(channel)
     kill_members(inode, linger=0.0 if orderly else _ORPHAN_LINGER)
 
@@ -151,22 +156,25 @@ def _serve(channel: socket.socket) -> bool:
             return False
         if not message:
             return False
-        operation, *arguments = marshal.loads(message)
+        number, operation, *arguments = marshal.loads(message)
         if operation == "end":
             return True
-        _handle_request(channel, operation, arguments)
+        _handle_request(channel, number, operation, arguments)
 
 
-def _handle_request(channel: socket.socket, operation: str, arguments: list[Plain]) -> None:
+def _handle_request(
+    channel: socket.socket, number: int, operation: str, arguments: list[Plain]
+) -> None:
     try:
         value, descriptors = _OPERATIONS[operation](*arguments)
     except SetupError as error:
-        _reply(channel, "setup", str(error))
+        _reply(channel, number, "setup", str(error))
     except OSError as error:
         filename = None if error.filename is None else str(error.filename)
-        _reply(channel, "os", error.errno or errno.EIO, error.strerror or str(error), filename)
+        code = error.errno or errno.EIO
+        _reply(channel, number, "os", code, error.strerror or str(error), filename)
     else:
-        _reply(channel, "done", value, descriptors=descriptors)
+        _reply(channel, number, "done", value, descriptors=descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -176,15 +184,41 @@ def _reply(channel: socket.socket, *message: Plain, descriptors: tuple[int, ...]
         socket.send_fds(channel, [marshal.dumps(message)], descriptors)
 
 
-def _open_tun(*fields: Any) -> Reply:
-    descriptor, *what = make_tun(TunRequest.from_plain(fields))
-    return tuple(what), (descriptor,)
+_neighbours: Final[dict[int, Neighbour]] = {}
+"""The hosts of devices that may share a network with others, by the index of the device."""
 
 
-def _open_queues(count: int, *fields: Any) -> Reply:
-    queues = make_queues(TunRequest.from_plain(fields), count)
+def _open_tun(sharing: Any, *fields: Any) -> Reply:
+    request, shared = _beside(sharing, fields)
+    descriptor, name, *more = make_tun(request, shared=shared)
+    _remember(sharing, request, name)
+    return (name, *more), (descriptor,)
+
+
+def _open_queues(sharing: Any, count: int, *fields: Any) -> Reply:
+    request, shared = _beside(sharing, fields)
+    queues = make_queues(request, count, shared)
+    _remember(sharing, request, queues.name)
     what = (queues.name, queues.mtu, queues.offload, queues.kernel_addresses)
     return what, queues.descriptors
+
+
+def _beside(sharing: Any, fields: tuple[Any, ...]) -> tuple[TunRequest, frozenset[int]]:
+    """Return the device's parameters, and the devices whose networks it may share."""
+    request = TunRequest.from_plain(fields)
+    if sharing is None:
+        return request, frozenset()
+    present = {index for index, _ in socket.if_nameindex()}
+    for index in _neighbours.keys() - present:
+        del _neighbours[index]
+    others = tuple(_neighbours.values())
+    return beside(request, Sharing.from_plain(sharing), others), frozenset(_neighbours)
+
+
+def _remember(sharing: Any, request: TunRequest, name: str) -> None:
+    if sharing is not None:
+        index = socket.if_nametoindex(name)
+        _neighbours[index] = Neighbour(Sharing.from_plain(sharing), request)
 
 
 def _open_socket(family: int, kind: int, protocol: int) -> Reply:

@@ -119,8 +119,13 @@ def open_queues(
     return make_queues(request, count)
 
 
-def make_queues(request: TunRequest, count: int) -> Queues:
+def make_queues(request: TunRequest, count: int, shared: frozenset[int] = frozenset()) -> Queues:
     """Create the device, or attach to a persistent one of that name, with `count` queues.
+
+    Args:
+        request: Its parameters.
+        count: The number of queues.
+        shared: As of :func:`tunstack.link.device.make_tun`.
 
     Raises:
         SetupError: with one line that says what to do.
@@ -130,7 +135,7 @@ def make_queues(request: TunRequest, count: int) -> Queues:
         raise SetupError(
             f"the device {request.name} is in use by another process: choose another name"
         )
-    first, name, mtu, offload, kernel = make_tun(request, IFF_MULTI_QUEUE)
+    first, name, mtu, offload, kernel = make_tun(request, IFF_MULTI_QUEUE, shared)
     with ExitStack() as opened:
         opened.callback(os.close, first)
         descriptors = [first]

@@ -18,28 +18,36 @@ import shutil
 import socket
 import subprocess
 import sys
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
+from functools import partial
+from itertools import count
+from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, final
 
 import trio
 
+from tunstack.link.entering import run_inside
 from tunstack.link.errors import SetupError
 from tunstack.link.holder import MESSAGE_SIZE, kill_members
 from tunstack.link.multiqueue import MAX_QUEUES, Queues, check_count
-from tunstack.link.plan import plan_tun
+from tunstack.link.plan import plan_sharing, plan_tun
 from tunstack.link.starting import start_process
 from tunstack.link.tun import TunLink
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from tunstack.link.holder import Plain
     from tunstack.link.plan import AddressLike, PeerLike
 
     Command: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
+Result = TypeVar("Result")
+
 _FOLDER: Final = Path(__file__).resolve().parent
+_SO_NETNS_COOKIE: Final = 71  # asm-generic/socket.h
 _SYSCTL_NAME: Final = re.compile(r"net[./][\w./-]+")
 
 
@@ -84,6 +92,9 @@ class NetworkNamespace:
         self._in_user_namespace = False
         self._ended = False
         self._opened: list[TunLink | trio.socket.SocketType] = []
+        self._lock = Lock()
+        self._numbers = count(1)
+        self._cookie: bytes | None = None
 
     async def open_tun(
         self,
@@ -93,10 +104,12 @@ class NetworkNamespace:
         mtu: int | None = None,
         device_node: str | None = None,
         offload: bool = False,
+        shared: bool = False,
     ) -> TunLink:
         """Create a TUN device in the namespace, as :func:`tunstack.link.tun.open_tun` does outside.
 
-        There may be several, on networks that do not overlap.
+        There may be several, on networks that do not overlap; of those that are `shared`, several
+        hosts may be on one network: see :mod:`tunstack.link.sharing`.
 
         Raises:
             SetupError: with one line that says what to do.
@@ -105,8 +118,9 @@ class NetworkNamespace:
         request = plan_tun(
             *addresses, name=name, peer=peer, mtu=mtu, device_node=device_node, offload=offload
         )
+        sharing = plan_sharing(addresses, peer) if shared else None
         await trio.lowlevel.checkpoint()
-        what, descriptors = self._request("tun", *request.plain)
+        what, descriptors = self._request("tun", sharing, *request.plain)
         link = TunLink(descriptors[0], *what)
         self._opened.append(link)
         return link
@@ -120,8 +134,11 @@ class NetworkNamespace:
         mtu: int | None = None,
         device_node: str | None = None,
         offload: bool = False,
+        shared: bool = False,
     ) -> Queues:
         """Create a multi-queue TUN device, as `tunstack.link.multiqueue.open_queues` does outside.
+
+        `shared` is that of :meth:`open_tun`.
 
         Raises:
             SetupError: with one line that says what to do.
@@ -131,8 +148,9 @@ class NetworkNamespace:
         request = plan_tun(
             *addresses, name=name, peer=peer, mtu=mtu, device_node=device_node, offload=offload
         )
+        sharing = plan_sharing(addresses, peer) if shared else None
         await trio.lowlevel.checkpoint()
-        what, descriptors = self._request("queues", count, *request.plain)
+        what, descriptors = self._request("queues", sharing, count, *request.plain)
         return Queues(tuple(descriptors), *what)
 
     def socket(
@@ -147,11 +165,30 @@ class NetworkNamespace:
             OSError: the kernel refused.
             trio.ClosedResourceError: the namespace has ended.
         """
-        _, descriptors = self._request("socket", int(family), int(type), proto)
-        inside = trio.socket.from_stdlib_socket(socket.socket(fileno=descriptors[0]))
+        descriptor = self.socket_descriptor(family, type, proto)
+        inside = trio.socket.from_stdlib_socket(socket.socket(fileno=descriptor))
         self._opened = [each for each in self._opened if each.fileno() != -1]
         self._opened.append(inside)
         return inside
+
+    def socket_descriptor(self, family: int, type: int, proto: int) -> int:
+        """Create a kernel socket in the namespace, from any thread.
+
+        Returns:
+            Its descriptor, close-on-exec, which the caller closes.
+
+        Raises:
+            OSError: the kernel refused.
+            OverflowError: an argument is no C int.
+            trio.ClosedResourceError: the namespace has ended.
+        """
+        wanted = [index(each) for each in (family, type, proto)]
+        if any(not -(1 << 31) <= each < 1 << 31 for each in wanted):
+            raise OverflowError("Python int too large to convert to C int")
+        _, (descriptor,) = self._request("socket", *wanted)
+        if self._cookie is None:
+            self._cookie = _cookie_of(descriptor)
+        return descriptor
 
     def sysctl(self, name: str, value: str | int | None = None) -> str:
         """Read a sysctl of the namespace, or set it and read it back.
@@ -213,6 +250,32 @@ class NetworkNamespace:
         given = _as_list(command, options)
         return await trio.lowlevel.open_process(self._in_namespace(given, options), **options)
 
+    async def run_in_thread(
+        self, function: Callable[..., Result], *args: Any, abandon_on_cancel: bool = False
+    ) -> Result:
+        """Call a function in a thread of its own that has entered the namespace.
+
+        Every socket that it creates is in the namespace, by whatever library; threads that it
+        starts are there too. Where programs find names (:attr:`resolv_conf`), it finds them by
+        the resolver of the C library.
+
+        Args:
+            function: Called with `args`, in a copy of the caller's context. It must not create
+                sockets that other threads expect on the machine.
+            args: Its arguments.
+            abandon_on_cancel: As of `trio.to_thread.run_sync`: whether the thread is left to itself
+                when the caller is cancelled. Otherwise the caller waits for its end.
+
+        Raises:
+            SetupError: the machine does not allow it. It needs CAP_SYS_ADMIN on the machine, which
+                another user than root has not, although it may create the namespace (in a user
+                namespace, which setns refuses to a process with several threads).
+            trio.ClosedResourceError: the namespace has ended.
+        """
+        self._check_open()
+        inside = partial(run_inside, self.path, self.resolv_conf, function, args)
+        return await trio.to_thread.run_sync(inside, abandon_on_cancel=abandon_on_cancel)
+
     def _in_namespace(self, command: list[str], options: dict[str, Any]) -> list[str]:
         """Prefix `command` with what runs it in the namespace."""
         self._check_open()
@@ -227,17 +290,36 @@ class NetworkNamespace:
             prefix += [f"--user=/proc/{self.pid}/ns/user", "--preserve-credentials"]
         return [*prefix, "--", *command]
 
-    @trio.lowlevel.enable_ki_protection  # Ctrl-C must not separate a reply from its request.
     def _request(self, operation: str, *arguments: Plain) -> tuple[Any, list[int]]:
-        """Send a request to the holder, and block for the reply, which takes milliseconds."""
-        self._check_open()
-        try:
-            self._channel.send(marshal.dumps((operation, *arguments)))
-        except OSError:
-            raise _holder_gone() from None
-        return self._reply()
+        """Send a request to the holder, and block for the reply, which takes milliseconds.
 
-    def _reply(self) -> tuple[Any, list[int]]:
+        Any thread may call it; one waits for the other.
+        """
+        with self._lock:
+            self._check_open()
+            number = next(self._numbers)
+            try:
+                self._channel.send(marshal.dumps((number, operation, *arguments)))
+            except OSError:
+                raise _holder_gone() from None
+            return self._reply(number)
+
+    def _reply(self, number: int) -> tuple[Any, list[int]]:
+        """Return the reply to a request; those of requests that were interrupted are discarded."""
+        while True:
+            (of, outcome, *values), descriptors = self._receive()
+            if of == number:
+                break
+            for descriptor in descriptors:
+                os.close(descriptor)
+        if outcome == "setup":
+            raise SetupError(values[0])
+        if outcome == "os":
+            raise OSError(*values)
+        return values[0], descriptors
+
+    @trio.lowlevel.enable_ki_protection  # Ctrl-C must not lose descriptors.
+    def _receive(self) -> tuple[tuple[Any, ...], list[int]]:
         # socket.recv_fds ignores its flags; MSG_CMSG_CLOEXEC keeps the descriptor from programs
         # that another thread starts meanwhile.
         try:
@@ -248,18 +330,14 @@ class NetworkNamespace:
             raise _holder_gone() from None
         if not message:
             raise _holder_gone()
-        descriptors = [each for _, _, data in control for each in memoryview(data).cast("i")]
-        outcome, *values = marshal.loads(message)
-        if outcome == "setup":
-            raise SetupError(values[0])
-        if outcome == "os":
-            raise OSError(*values)
-        return values[0], descriptors
+        return marshal.loads(message), [
+            each for _, _, data in control for each in memoryview(data).cast("i")
+        ]
 
     async def _started(self) -> None:
         await trio.lowlevel.wait_readable(self._channel)
         try:
-            (self._inode, self._in_user_namespace), _ = self._reply()
+            (self._inode, self._in_user_namespace), _ = self._reply(0)
         except OSError as error:
             raise SetupError(
                 "the process that should hold the namespace ended at once: see what it printed, "
@@ -269,12 +347,15 @@ class NetworkNamespace:
     @trio.lowlevel.enable_ki_protection
     async def _end(self) -> None:
         """Close our descriptors, and wait until the holder has killed all processes and exited."""
-        self._ended = True
+        with self._lock:  # A thread may be in the middle of a request.
+            self._ended = True
+            with suppress(OSError):
+                self._channel.send(marshal.dumps((0, "end")))
+            self._channel.close()
         for each in self._opened:
             each.close()
-        with suppress(OSError):
-            self._channel.send(marshal.dumps(("end",)))
-        self._channel.close()
+        if self._cookie is not None:
+            _shut_down_sockets(self._cookie)
         with trio.CancelScope(shield=True):
             status = await self._process.wait()
         if status != 0 and self._inode is not None:  # The holder was killed.
@@ -288,6 +369,40 @@ class NetworkNamespace:
 def _python(script: str) -> list[str]:
     """What runs a script of this folder, without `site`."""
     return [sys.executable, "-I", "-S", str(_FOLDER / script)]
+
+
+def _cookie_of(descriptor: int) -> bytes:
+    """Return SO_NETNS_COOKIE, the number of a socket's namespace; nothing before Linux 5.14."""
+    sock = socket.SocketType(fileno=descriptor)
+    try:
+        return sock.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+    except OSError:
+        return b""
+    finally:
+        sock.detach()
+
+
+def _shut_down_sockets(cookie: bytes) -> None:
+    """Shut down this process's sockets in a namespace: a thread that is blocked in one wakes up.
+
+    They stay their owner's to close. Some were made of a descriptor of another, as an
+    `ssl.SSLSocket`: so they are found by their descriptors.
+    """
+    for name in os.listdir("/proc/self/fd") if cookie else ():
+        with suppress(OSError):
+            if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                continue
+            copy = os.dup(int(name))  # Another thread may close, and reuse, the number itself.
+            blocking = os.get_blocking(copy)
+            try:
+                sock = socket.SocketType(fileno=copy)
+            except OSError:
+                os.close(copy)
+                continue
+            os.set_blocking(copy, blocking)  # As `socket.setdefaulttimeout` may have changed it.
+            with closing(sock):
+                if sock.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8) == cookie:
+                    sock.shutdown(socket.SHUT_RDWR)
 
 
 def _holder_gone() -> OSError:

@@ -107,6 +107,20 @@ def plan_tun(
     return TunRequest(name or "", held, routes, mtu, os.path.abspath(node), offload)
 
 
+def plan_sharing(
+    addresses: Sequence[AddressLike], peer: PeerLike | Sequence[PeerLike] | None
+) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
+    """Return the fields of a :class:`tunstack.link.sharing.Sharing`, of valid parameters."""
+    places = [parse_place(address) for address in addresses]
+    own = tuple(
+        (str(place.network.network_address), place.network.prefixlen)
+        if place.address is None
+        else (str(place.address), place.network.max_prefixlen)
+        for place in places
+    )
+    return own, tuple(map(str, _parse_peers(peer)))
+
+
 def check_mtu(places: Sequence[Place], mtu: int | None) -> None:
     """Refuse an MTU that IPv6 does not allow.
 

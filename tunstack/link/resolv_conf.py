@@ -41,7 +41,7 @@ def main(text: str, *command: str) -> None:
     """Give this process that /etc/resolv.conf, and execute `command`."""
     environment = _as_started()
     try:
-        replace_files({RESOLV_CONF: text, **_also_replaced()})
+        replace_machines(text)
     except OSError as error:
         why = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
         print(
@@ -66,6 +66,15 @@ def _as_started() -> dict[bytes, bytes]:
     with open("/proc/self/environ", "rb") as file:
         variables = [each.partition(b"=") for each in file.read().split(b"\0") if each]
     return {name: value for name, _, value in variables}
+
+
+def replace_machines(text: str) -> None:
+    """Let the calling thread, in a mount namespace of its own, read `text` as /etc/resolv.conf.
+
+    Raises:
+        OSError: the system does not allow it.
+    """
+    replace_files({RESOLV_CONF: text, **_also_replaced()})
 
 
 def _also_replaced() -> dict[str, str]:

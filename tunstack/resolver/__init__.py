@@ -6,6 +6,7 @@
 `messages`  queries, and whether a message is the answer to one
 `cache`     answers, and that there are none (RFC 2308), for as long as their TTL says
 `ordering`  the order of several addresses (RFC 6724 section 6)
+`known`     names that are known without asking, for what cannot wait
 `wanted`    arguments and errors as getaddrinfo(3) has them
 ==========  =======================================================================================
 

@@ -109,12 +109,7 @@ class Resolver(trio.abc.HostnameResolver):
         if flags & socket.AI_CANONNAME:
             answered = next(each for each in found if each.data)
             canonical = answered.canonical.canonicalize().to_text(omit_final_dot=True)
-        entries: list[Any] = []
-        for address in ordered(addresses, own):
-            mapped = family == socket.AF_INET6 and ":" not in address
-            entries += wanted.entries(f"::ffff:{address}" if mapped else address, canonical)
-            canonical = ""
-        return entries
+        return wanted.all_entries(ordered(addresses, own), canonical)
 
     async def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int) -> tuple[str, str]:
         """Look up the name of an address; arguments, result and errors as of `getnameinfo`."""

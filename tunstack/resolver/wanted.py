@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import dns.exception
-import dns.name
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import dns.name
 
 _LOOPBACK: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 _FAMILIES: Final = (0, *_LOOPBACK)
@@ -17,6 +20,26 @@ _SAID: Final = {
     socket.EAI_AGAIN: "Temporary failure in name resolution",
     socket.EAI_FAMILY: "ai_family not supported",
 }
+
+
+@dataclass(slots=True)
+class Found:
+    """A name that there is.
+
+    Attributes:
+        name: Its canonical name, in lower case, without the dot at its end.
+        aliases: The names with a CNAME record on the way to that.
+        addresses: By family; of one that has none the list is empty.
+    """
+
+    name: str
+    aliases: list[str]
+    addresses: dict[int, list[str]]
+
+
+def plain(name: str) -> str:
+    """Return a name in lower case, without the dot at its end."""
+    return name.rstrip(".").lower()
 
 
 def gaierror(number: int) -> socket.gaierror:
@@ -50,6 +73,17 @@ class Wanted(NamedTuple):
             found[0] = (*found[0][:3], canonical, found[0][4])
         return found
 
+    def all_entries(self, addresses: Iterable[str], canonical: str) -> list[Any]:
+        """Return the entries for several addresses; AI_CANONNAME is for the first of them."""
+        entries: list[Any] = []
+        if not self.flags & socket.AI_CANONNAME:
+            canonical = ""
+        for address in addresses:
+            mapped = self.family == socket.AF_INET6 and ":" not in address
+            entries += self.entries(f"::ffff:{address}" if mapped else address, canonical)
+            canonical = ""
+        return entries
+
 
 def numeric(host: bytes | str | None, wanted: Wanted) -> list[Any] | None:
     """Return the entries of an address, or of no host; None for a name.
@@ -78,6 +112,9 @@ def as_name(host: bytes | str) -> dns.name.Name:
     Raises:
         socket.gaierror: EAI_NONAME, it is none.
     """
+    import dns.exception  # here, as addresses need no dnspython
+    import dns.name
+
     try:
         text = host.decode("ascii") if isinstance(host, bytes) else host
         name = dns.name.from_text(text, idna_codec=dns.name.IDNA_2008)

@@ -26,6 +26,7 @@ does, this does the same. The parts of :class:`Socket` share one state:
 `stdlib`             the same socket as a `socket.socket`, for libraries that ask for one
 `kinds`              which class a family, type and protocol has
 `factory`            makes sockets for programs that call `trio.socket.socket` or `socket.socket`
+`kernel`             where kernel sockets are created: those of this process in a private namespace
 ===================  ==============================================================================
 """
 

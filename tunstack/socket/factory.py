@@ -20,8 +20,10 @@ within the block of any host, these are replaced:
                                     are others; a machine without IPv6 does the same
 ==================================  ===============================================================
 
-A socket created from a descriptor stays the kernel's. If the host has a resolver, it looks up the
-names of its tasks (`trio.socket.set_custom_hostname_resolver`).
+A socket created from a descriptor stays the kernel's. Within a block of
+`tunstack.Namespace.sockets` (:mod:`tunstack.socket.kernel`) the kernel's sockets are those of the
+namespace, and threads may create them, whichever block is the inner one. If the host has a
+resolver, it looks up the names of its tasks (`trio.socket.set_custom_hostname_resolver`).
 """
 
 from __future__ import annotations
@@ -31,11 +33,11 @@ import os
 import socket as stdlib_socket
 from contextlib import contextmanager
 from contextvars import ContextVar
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, final
 
 import trio
 
+from tunstack.socket.kernel import INTERNET, create, is_elsewhere, lock, replace_init, requested
 from tunstack.socket.stdlib import StdlibSocket
 
 if TYPE_CHECKING:
@@ -45,19 +47,6 @@ if TYPE_CHECKING:
 
 Others: TypeAlias = Literal["refuse", "kernel"]
 """For sockets that the host does not support: an error, or the kernel's socket."""
-
-_INTERNET: Final = frozenset(
-    {
-        stdlib_socket.AF_INET,
-        stdlib_socket.AF_INET6,
-        stdlib_socket.AF_PACKET,
-        21,  # AF_RDS
-        33,  # AF_RXRPC
-        43,  # AF_SMC
-        44,  # AF_XDP
-    }
-)
-"""Families of Linux that send IP packets, or use the same interfaces."""
 
 
 @final
@@ -104,7 +93,7 @@ class SocketFactory(trio.abc.SocketFactory):
         Raises:
             OSError: The host does not support it, and the kernel's is refused.
         """
-        if family not in _INTERNET:
+        if family not in INTERNET:
             return False
         try:
             self._host.check_speaks(family, type, proto)
@@ -116,7 +105,7 @@ class SocketFactory(trio.abc.SocketFactory):
 
     def check_thread(self, family: int) -> None:
         """Raise OSError (EAFNOSUPPORT) for a socket that a thread must not create."""
-        if family in _INTERNET and self._others == "refuse":
+        if family in INTERNET and self._others == "refuse":
             raise OSError(
                 errno.EAFNOSUPPORT,
                 f"{os.strerror(errno.EAFNOSUPPORT)}: a host's socket cannot be used in a thread",
@@ -262,7 +251,6 @@ def _kernels() -> Iterator[None]:
 
 # The replacements while any block is active
 
-_original_init: Final = stdlib_socket.socket.__init__
 _original_from_stdlib_socket: Final = trio.socket.from_stdlib_socket
 _original_getaddrinfo: Final = trio.socket.getaddrinfo
 
@@ -270,7 +258,7 @@ _original_getaddrinfo: Final = trio.socket.getaddrinfo
 def _new(cls: type[stdlib_socket.socket], *args: Any, **kwargs: Any) -> Any:
     """Replace `socket.socket.__new__`: create the host's socket, for that class itself."""
     if cls is stdlib_socket.socket and (factory := _current()) is not None:
-        wanted = _requested(*args, **kwargs)
+        wanted = requested(*args, **kwargs)
         if wanted is not None and factory.speaks(*wanted):
             return factory.socket(*wanted)._sock  # type: ignore[attr-defined]
     return stdlib_socket.SocketType.__new__(cls)
@@ -280,30 +268,18 @@ def _init(self: stdlib_socket.socket, *args: Any, **kwargs: Any) -> None:
     """Replace `socket.socket.__init__`: refuse derived classes, which cannot be the host's."""
     in_run = trio.lowlevel.in_trio_run()
     factory = _current() if in_run else _of_task.get()
-    wanted = _requested(*args, **kwargs)
+    wanted = requested(*args, **kwargs)
     if factory is not None and factory.in_force and wanted is not None:
         if not in_run:
-            factory.check_thread(wanted[0])
+            if not is_elsewhere():
+                factory.check_thread(wanted[0])
         elif factory.speaks(*wanted):
             kind = type(self).__name__
             raise OSError(
                 errno.EAFNOSUPPORT,
                 f"{os.strerror(errno.EAFNOSUPPORT)}: a host's socket cannot be a {kind}",
             )
-    _original_init(self, *args, **kwargs)
-
-
-def _requested(
-    family: int = -1, type: int = -1, proto: int = -1, fileno: object = None
-) -> tuple[int, int, int] | None:
-    """Return family, type and protocol of a `socket.socket` call; None for a descriptor."""
-    if fileno is not None:
-        return None
-    return (
-        stdlib_socket.AF_INET if family == -1 else family,
-        stdlib_socket.SOCK_STREAM if type == -1 else type,
-        0 if proto == -1 else proto,
-    )
+    create(self, *args, **kwargs)
 
 
 def _from_stdlib_socket(sock: stdlib_socket.socket) -> trio.socket.SocketType:
@@ -323,23 +299,22 @@ class _Replacement:
 
     def __init__(self) -> None:
         self._blocks = 0
-        self._lock = Lock()
 
     def begin(self) -> None:
-        with self._lock:
+        with lock:
             self._blocks += 1
             if self._blocks == 1:
                 setattr(stdlib_socket.socket, "__new__", staticmethod(_new))  # noqa: B010
-                setattr(stdlib_socket.socket, "__init__", _init)  # noqa: B010
+                replace_init(_init)
                 trio.socket.from_stdlib_socket = _from_stdlib_socket
                 setattr(trio.socket, "getaddrinfo", _getaddrinfo)  # noqa: B010
 
     def end(self) -> None:
-        with self._lock:
+        with lock:
             self._blocks -= 1
             if self._blocks == 0:
                 delattr(stdlib_socket.socket, "__new__")
-                setattr(stdlib_socket.socket, "__init__", _original_init)  # noqa: B010
+                replace_init(None)
                 trio.socket.from_stdlib_socket = _original_from_stdlib_socket
                 setattr(trio.socket, "getaddrinfo", _original_getaddrinfo)  # noqa: B010
 

@@ -42,7 +42,9 @@ class Socket(Verbs):
 
     Besides the methods of trio's sockets it has :meth:`abort`, :meth:`tcp_info`,
     :meth:`wait_acknowledged`, :meth:`wait_soft_error`, and for urgent data :meth:`wait_urgent`,
-    :meth:`at_mark` and :attr:`urgent_remaining`.
+    :meth:`at_mark` and :attr:`urgent_remaining`; and for tests :meth:`vanish`, :meth:`freeze` and
+    :meth:`thaw`, :meth:`stop_acknowledging` and :meth:`resume_acknowledging`, and
+    :meth:`send_segment`.
     """
 
     def __init__(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tunstack import TcpInfo
     from tunstack.host.host import Host
+    from tunstack.tcp.info import TcpInfo
 
 _STATES: Final = {
     "ESTABLISHED": "ESTAB",
