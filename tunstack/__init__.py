@@ -54,8 +54,7 @@ Where a rule stands:
 - What a wire does wrong to single packets: :mod:`tunstack.path.rules`; to all:
   :mod:`tunstack.path.impair`.
 - What a host decides that no host in order does: about a SYN, :mod:`tunstack.host.verdicts`; about
-  a connection, :mod:`tunstack.socket.verbs`.
-- Rules, verdicts and verbs by name, for a port: :mod:`tunstack.behaviours`.
+  a connection, :mod:`tunstack.socket.verbs`. By name, for a port: :mod:`tunstack.behaviours`.
 - Names: :mod:`tunstack.dns` answers, :mod:`tunstack.resolver` asks; how programs in a namespace
   find them: :mod:`tunstack.link.resolv_conf`.
 - Sockets of this process in a namespace: :mod:`tunstack.socket.kernel`; a thread in it:

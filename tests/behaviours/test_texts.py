@@ -203,7 +203,7 @@ def test_names_and_tls_are_in_the_list_by_the_names_that_they_have_elsewhere() -
 def test_what_counts_connections_is_not_for_several_processes() -> None:
     check_one_process(parse("loss=1%,reset-after=1"))
     for text in ("fail-first=1", "full-backlog", "rate=1mbit", "refuse,first=1", "refuse,every=2"):
-        with pytest.raises(ValueError, match="all connections together: leave out --workers"):
+        with pytest.raises(ValueError, match="all connections together: not with several workers"):
             check_one_process(parse(text))
 
 

@@ -66,11 +66,11 @@ def test_what_a_robust_client_does_is_told_by_name(
         ),
         (
             ["serve", "http,refuse,first=2", *NETWORK, "--workers", "2"],
-            "serve: first=2 is of all connections together: leave out --workers",
+            "serve: first=2 is of all connections together: not with several workers",
         ),
         (
             ["run", "--serve", "http,rate=1mbit", "--workers", "2", "true"],
-            "run: rate=1mbit is of all connections together: leave out --workers",
+            "run: rate=1mbit is of all connections together: not with several workers",
         ),
     ],
 )

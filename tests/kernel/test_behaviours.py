@@ -15,6 +15,7 @@ from trio.socket import (
     IPPROTO_TCP,
     SHUT_WR,
     SO_KEEPALIVE,
+    SO_REUSEADDR,
     SOL_SOCKET,
     TCP_INFO,
     TCP_KEEPCNT,
@@ -23,11 +24,13 @@ from trio.socket import (
     TCP_NODELAY,
 )
 
+from tunstack import TcpStream
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.kernel.ends import Ends
-    from tunstack import Host, Namespace
+    from tunstack import Host, Namespace, Packet, SynVerdict
     from tunstack.behaviours import BehaviourLike
 
 pytestmark = pytest.mark.kernel
@@ -462,6 +465,17 @@ async def test_delay_is_in_both_directions_or_in_one(host: Host, client: Client)
             assert trio.current_time() - began >= least
 
 
+async def test_jitter_makes_answers_late_by_different_times(host: Host, client: Client) -> None:
+    async with served(host, client, "out:jitter=60ms"):
+        times = []
+        with await client.connected() as sock:
+            for _ in range(12):
+                began = trio.current_time()
+                assert await asked(sock) == WHOLE
+                times.append(trio.current_time() - began)
+        assert max(times) - min(times) > 0.01
+
+
 @pytest.mark.parametrize(
     ("behaviour", "name"),
     [
@@ -572,7 +586,10 @@ async def test_no_options_are_agreed_on(host: Host, client: Client) -> None:
 
 
 @pytest.mark.parametrize("behaviour", ["overlap", "old-duplicate", "wrong-ack=data", "icmp-noise"])
-async def test_a_sound_tcp_hides_it(host: Host, client: Client, behaviour: str) -> None:
+async def test_a_sound_tcp_hides_it(
+    ns: Namespace, host: Host, client: Client, behaviour: str
+) -> None:
+    before = await counter(ns, "InDestUnreachs")
     async with served(host, client, behaviour):
         rule = host.rules.call(lambda packet: packet, direction="out", local_port=PORT)
         with rule, await client.connected() as sock:
@@ -582,6 +599,11 @@ async def test_a_sound_tcp_hides_it(host: Host, client: Client, behaviour: str) 
             total = sum(len(packet.payload or b"") for packet in carrying)
             more = behaviour in ("overlap", "old-duplicate")
             assert total > 3 * len(ANSWER) if more else total == 3 * len(ANSWER)
+            if behaviour == "wrong-ack=data":
+                empty = [packet.ack for packet in rule.packets if not packet.payload]
+                assert len(empty) >= len(carrying)
+    told = await counter(ns, "InDestUnreachs") > before
+    assert told == (behaviour == "icmp-noise")
 
 
 async def test_wrong_ack_of_a_syn_opens_no_connection(host: Host, client: Client) -> None:
@@ -644,6 +666,20 @@ async def test_first_is_for_the_first_connections_only(host: Host, client: Clien
     async with served(host, client, "reset-after=100,first=1"):
         assert await client.meet() == Met(ANSWER[:100], errno.ECONNRESET)
         assert await client.meet() == WHOLE
+
+
+async def test_each_connection_counts_even_from_the_same_port(
+    ns: Namespace, host: Host, client: Client, ends: Ends
+) -> None:
+    async with served(host, client, "reset-on-accept,first=1"):
+        met: list[Met] = []
+        for _ in range(2):
+            with client.socket() as sock:
+                sock.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+                await sock.bind((ends.kernel, 4711))
+                await sock.connect((ends.ours, PORT))
+                met.append(await asked(sock, b"" if not met else REQUEST))
+        assert met == [Met(b"", errno.ECONNRESET), WHOLE]
 
 
 async def test_every_is_for_every_nth_connection(host: Host, client: Client) -> None:
@@ -741,6 +777,55 @@ async def test_only_the_address_that_is_served_misbehaves(ns: Namespace) -> None
                     met = error.errno or 0
             assert met == expected
         nursery.cancel_scope.cancel()
+
+
+async def test_a_programs_verdict_is_asked_about_syns_that_pass(host: Host, client: Client) -> None:
+    asked_about = []
+
+    async def refuse_all(syn: Packet) -> SynVerdict:
+        asked_about.append(syn)
+        return "refuse"
+
+    async with trio.open_nursery() as nursery:
+        serve = partial(host.serve_tcp, answering, PORT, on_syn=refuse_all)
+        await nursery.start(partial(serve, behaviour="slow-accept=50ms,drop-syn=1,every=2"))
+        assert await client.connect_errno() == errno.ECONNREFUSED
+        assert len(asked_about) == 1
+        assert await client.connect_errno(within=SHORT) is None
+        assert len(asked_about) == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_handler_sees_a_stream_of_its_kind(host: Host, client: Client) -> None:
+    seen = []
+
+    async def looking(stream: TcpStream) -> None:
+        seen.append((isinstance(stream, TcpStream), isinstance(stream, trio.SocketStream)))
+        stream.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        stream.abort()
+
+    async with trio.open_nursery() as nursery:
+        behaviour = "slow-answer=1ms,reset-after=100000,trickle=1/1ms"
+        await nursery.start(partial(host.serve_tcp, looking, PORT, behaviour=behaviour))
+        assert await client.meet(request=b"") == Met(b"", errno.ECONNRESET)
+        nursery.cancel_scope.cancel()
+    assert seen == [(True, True)]
+
+
+async def test_a_handler_that_raises_beside_a_timer_is_reported_as_it_raised(
+    host: Host, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def failing(_stream: TcpStream) -> None:
+        raise KeyError("its own fault")
+
+    async with trio.open_nursery() as nursery:
+        behaviour = "reset-after=1s"
+        await nursery.start(partial(host.serve_tcp, failing, PORT, behaviour=behaviour))
+        assert await client.meet(request=b"") == Met(b"", errno.ECONNRESET)
+        nursery.cancel_scope.cancel()
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[0] is KeyError
 
 
 async def test_a_mistake_leaves_nothing_behind(host: Host, client: Client) -> None:

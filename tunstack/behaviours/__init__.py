@@ -10,8 +10,10 @@ A text is ``name`` or ``name=VALUE``; several are joined by commas, and one is o
 
 While the port is served its behaviours are in force; other ports, and other addresses than those
 that are served, are not concerned. Each is made of rules on packets (:mod:`tunstack.path.rules`),
-of verdicts on SYNs, of verbs of a connection, or of a stream around that of the program; TCP itself
-knows nothing of them.
+of verbs of a connection (:mod:`tunstack.socket.verbs`), or of a stream around that of the program,
+which goes round it where it uses ``stream.socket`` itself; TCP knows nothing of them. Several apply
+in the order of the text, to packets by rules, and the first one's stream is next to the socket.
+Impairments come last, as one path for all connections of the port.
 
 base        what a behaviour is
 values      the kinds of its values, and their units

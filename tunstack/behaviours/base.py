@@ -58,7 +58,7 @@ class Behaviour:
     example: ClassVar[str]
     """A text with values."""
     copes: ClassVar[str]
-    """What a robust client does."""
+    """What a robust client does about it."""
     part: ClassVar[Part]
     places: ClassVar[tuple[Place, ...]] = ()
     """Its values, with a slash between them in the text."""

@@ -15,7 +15,7 @@ class Elsewhere(NamedTuple):
         use: How to have it.
         summary: What the client meets, in one line.
         example: A command's option.
-        copes: What a robust client does.
+        copes: What a robust client does about it.
     """
 
     name: str

@@ -248,7 +248,7 @@ class HalfOpen(After):
         if connection is None:
             return
         rule = port.rules.drop(direction="out", flags="RST", first=1, **selected(connection))
-        with rule, trio.move_on_after(_RST_SECONDS):
+        with rule, trio.move_on_after(_RST_SECONDS), suppress(trio.ClosedResourceError):
             await _reset(stream)
             await rule.wait()
 

@@ -165,4 +165,4 @@ def check_one_process(behaviours: Iterable[Behaviour]) -> None:
     """
     for each in behaviours:
         if each.one_process:
-            raise ValueError(f"{each} is of all connections together: leave out --workers")
+            raise ValueError(f"{each} is of all connections together: not with several workers")

@@ -132,7 +132,15 @@ class Port:
         return self.host.rules
 
     def __enter__(self) -> Port:
+        if self._chosen is not None and self.protocol == "tcp":
+            self._add(self.rules.call, (self._see_syn,), {"direction": "in", "flags": "SYN,!ACK"})
         return self
+
+    def _see_syn(self, syn: Packet) -> Packet:
+        """Let a connection be chosen or not by its SYN, whatever the behaviours look at."""
+        assert self._chosen is not None
+        self._chosen.of(syn)
+        return syn
 
     def __exit__(
         self,
@@ -153,12 +161,15 @@ class Port:
         where = self._where(selection.pop("where", None))
         if where is not None:
             selection["where"] = where
+        self._add(make, arguments, selection)
+
+    def _add(
+        self, make: Callable[..., Rule], arguments: tuple[Any, ...], selection: dict[str, Any]
+    ) -> None:
+        selection |= {"protocol": self.protocol, "local_port": self.number}
         for address in self._addresses:
             local = {} if address is None else {"local": address}
-            rule = make(
-                *arguments, protocol=self.protocol, local_port=self.number, **local, **selection
-            )
-            self._stack.enter_context(rule)
+            self._stack.enter_context(make(*arguments, **local, **selection))
 
     def _where(self, where: Callable[[Packet], bool] | None) -> Callable[[Packet], bool] | None:
         """Return a condition together with that of the connection."""

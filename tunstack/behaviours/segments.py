@@ -43,7 +43,8 @@ class ZeroWindowAfter(Behaviour):
     """The window closes, and opens again after a time, or never.
 
     Attributes:
-        octets: How many are taken, rounded up to the unit of the window scale, most often 128.
+        octets: How many are taken, rounded up to the unit of the window scale, most often 128, and
+            at most one unit more.
         seconds: For how long it is closed, from the opening of the connection; None for ever.
     """
 

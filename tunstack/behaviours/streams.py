@@ -50,7 +50,7 @@ class WrappedStream(trio.abc.HalfCloseableStream):
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
-        return type(self._stream)
+        return self._stream.__class__
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -54,7 +54,7 @@ Examples:
   tunstack run --pcap - -- curl http://{ADDRESS}/ | tunstack trace -
   tunstack run --impair loss=1%,delay=20ms -- ab -n 9 http://{ADDRESS}/
   tunstack run --trace --serve echo -- socat - TCP:{ADDRESS}:7
-  tunstack run --serve http:80,reset-after=4096 -- curl http://peer.test/bytes/9999
+  tunstack run --serve http,reset-after=99 -- curl peer.test/bytes/9999
   tunstack run --serve asgi=module:application -- curl https://{ADDRESS}/
   tunstack run --serve echo --serve http:8080 -- sh   (look around, then exit)
   tunstack run -- curl http://peer.test/

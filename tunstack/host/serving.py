@@ -6,6 +6,7 @@ import random
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from tunstack.behaviours import check_one_process
 from tunstack.behaviours.serving import behaving, in_force
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from tunstack.behaviours import Behaviour
     from tunstack.behaviours.base import Handler, Protocol
-    from tunstack.behaviours.port import Peer
+    from tunstack.host.verdicts import DecidingLoop
 
 _ALL: Final = {"0.0.0.0": "0.0.0.0/0", "::": "::/0"}
 """The prefix of a socket's wildcard address."""
@@ -23,7 +24,7 @@ _ALL: Final = {"0.0.0.0": "0.0.0.0/0", "::": "::/0"}
 
 @contextmanager
 def misbehaving(
-    host: Peer,
+    host: DecidingLoop,
     protocol: Protocol,
     socks: Sequence[trio.socket.SocketType],
     behaviours: Sequence[Behaviour],
@@ -42,13 +43,20 @@ def misbehaving(
 
     Yields:
         What makes a handler of connections one that misbehaves.
+
+    Raises:
+        ValueError: one of the behaviours is of all connections together, and this is one of several
+            processes.
     """
     try:
+        if host.stack.opening.only_listens:  # It is one of several workers.
+            check_one_process(behaviours)
         if not behaviours:
             yield lambda handler: handler
             return
         names = [sock.getsockname()[:2] for sock in socks]
-        addresses: list[str | None] = [_ALL.get(address, address) for address, _ in names]
+        bare = [address.partition("%")[0] for address, _ in names]
+        addresses: list[str | None] = [_ALL.get(address, address) for address in bare]
         if {*_ALL.values()} <= {*addresses}:
             addresses = [None]
         chooses = any(each.part == "choice" for each in behaviours)
