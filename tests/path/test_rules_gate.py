@@ -626,6 +626,10 @@ def test_a_rule_remembers_its_last_hundred_packets(bench: Bench) -> None:
     bench.put(*numbered(*range(150)))
     assert rule.matched == 150
     assert numbers([*rule.packets]) == [*range(50, 150)]
+    assert numbers([*rule.keep(2).packets]) == [148, 149]
+    assert rule.keep(0).packets == ()
+    bench.put(segment(seq=150))
+    assert rule.packets == ()
 
 
 def test_a_rule_may_be_removed_by_its_own_function(bench: Bench) -> None:
