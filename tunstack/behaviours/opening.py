@@ -93,6 +93,9 @@ class Unreachable(Behaviour):
 class DropSyn(Behaviour):
     """The first SYNs of each connection are lost, so that it opens a second or more later.
 
+    Linux sends a SYN again after 1, 2, 3 and 4 s (tcp_syn_linear_timeouts), others after 1, 3 and
+    7 s (RFC 6298 section 2).
+
     Attributes:
         syns: How many; the client's retransmissions are SYNs too.
     """
@@ -100,9 +103,9 @@ class DropSyn(Behaviour):
     syns: int
 
     name = "drop-syn"
-    summary = "the first N SYNs of a connection are lost: connect() takes 1 s, 3 s, 7 s"
+    summary = "the first N SYNs of a connection are lost: connect() takes seconds"
     example = "drop-syn=1"
-    copes = "Allow more than 1 s for connecting: a lost SYN is sent again after 1 s, 3 s, 7 s."
+    copes = "Allow more than a second for connecting: only then a lost SYN is sent again."
     part = "opening"
     places = ((Parameter("syns", COUNT, "N"),),)
     needed = 1

@@ -162,7 +162,7 @@ class NoOptions(Behaviour):
     """A middlebox takes the options out of the SYN: no MSS, window scale, SACK, timestamps."""
 
     name = "no-options"
-    summary = "the SYN loses its options: MSS 536, window below 64 KiB, no SACK"
+    summary = "the SYN loses its options: segments of 536, window below 64 KiB, no SACK"
     example = "no-options"
     copes = "Nothing is needed: the connection is slower, and works."
     part = "segments"
