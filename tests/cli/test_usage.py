@@ -144,6 +144,7 @@ COMMANDS: tuple[list[str], ...] = (
     ["trace"],
     ["plot"],
     ["demo"],
+    ["doctor"],
     ["bridge"],
     ["bench"],
     ["bench-loss"],

@@ -32,6 +32,7 @@ _COMMANDS: Final = {
     "stats": "Print where the time of connections went.",
     "plot": "Plot a connection of a capture, as SVG.",
     "demo": "Show a connection, and explain it.",
+    "doctor": "Tell what this machine allows, and what to do.",
     "bridge": "Run a command across an impaired path to another kernel.",
     "bench": "Compare tunstack with kernel sockets.",
     "bench-loss": "Measure goodput across lossy paths.",
