@@ -5,8 +5,8 @@ wrong, `doctor` prints what `tunstack.deploy.diagnosis` finds. They share `statu
 error lines), `running` (trio, signals), `options`, `parameters`, `files` (named files, or standard
 input and output), `terminal`, `destination` (a host by address or name), `keylog` (TLS keys for
 captures), `explaining` (the demo's lines), `watching` (captures and the live ladder), `reporting`
-and `counting` (connection logs) and `worker_service` (the service of workers). All but
-:func:`main` needs click and rich, of the extra ``tunstack[cli]``.
+and `counting` (connection logs), and `worker_service` (the service of workers); `manual` makes
+manual pages of them. All but :func:`main` needs click and rich, of the extra ``tunstack[cli]``.
 """
 
 from __future__ import annotations
