@@ -66,6 +66,14 @@ def has_seccomp_filter() -> bool:
     return "\nSeccomp:\t2" in read("/proc/self/status")
 
 
+def has_capability(number: int) -> bool:
+    """Whether a capability is effective; true where it is not known."""
+    for line in read("/proc/self/status").splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) & 1 << number)
+    return True
+
+
 def apparmor_profile() -> str:
     """Return the AppArmor profile that confines us, as ``docker-default (enforce)``; or empty."""
     profile = read("/proc/self/attr/apparmor/current") or read("/proc/self/attr/current")

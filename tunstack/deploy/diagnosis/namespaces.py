@@ -7,7 +7,13 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from tunstack.deploy.diagnosis.finding import Finding
-from tunstack.deploy.diagnosis.machine import container, has_seccomp_filter, in_chroot, read
+from tunstack.deploy.diagnosis.machine import (
+    container,
+    has_capability,
+    has_seccomp_filter,
+    in_chroot,
+    read,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +21,7 @@ if TYPE_CHECKING:
     from tunstack.deploy.diagnosis.trials import Trials
 
 _TOPIC: Final = "Namespaces"
+_CAP_SETFCAP: Final = 31
 _IN_CONTAINER: Final = (
     "start the container with '--security-opt seccomp=unconfined', or with "
     "'--cap-add SYS_ADMIN --cap-add NET_ADMIN'; without either, serve and open_host work in the "
@@ -82,6 +89,10 @@ def _forbidders(error: int) -> Iterator[tuple[str, str]]:
         yield f"AppArmor: {name} is 1", f"as root: 'sysctl -w {name}=0'"
     if error in (errno.EPERM, errno.ENOSYS) and in_chroot():
         yield "the process is in a chroot", "run as root, or outside of the chroot"
+    if error == errno.EPERM and os.geteuid() == 0 and not has_capability(_CAP_SETFCAP):
+        fact = "root lacks CAP_SETFCAP, which it needs to be the root of a user namespace"
+        advice = "with '--cap-add SETFCAP' in a container, or run as another user"
+        yield fact, advice
     if not os.path.exists("/proc/self/ns/user"):
         yield "the kernel has none, or /proc is not mounted", "run as root, or mount /proc"
     if error in (errno.EPERM, errno.ENOSYS) and has_seccomp_filter():
