@@ -15,8 +15,8 @@ The folders. Each imports only from lines below its own; those joined by ``|`` a
 each other, resolver is just below host, and plot below ladder (import-linter checks it: see
 pyproject.toml)::
 
-    cli                     the command line (click, rich)
-    bench                   benchmarks: servers, load generators, lossy paths
+    cli | pytest_plugin     the command line (click, rich) | fixtures for pytest
+    bench | blocking        servers, load generators, lossy paths | hosts for programs without trio
     apps                    echo, discard, chargen, dns, http, https, ASGI: over any trio stream
     conversation | virtual  TCP spoken by hand | networks of hosts in memory, in virtual time
     plot : ladder           time-sequence diagrams, charts, as SVG; packets as a ladder of text
