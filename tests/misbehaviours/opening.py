@@ -189,8 +189,8 @@ def wrong_ack_in_the_handshake(host: Host) -> None:
 @opening(
     title="Reset as soon as it is open",
     made_of="behaviour",
-    met="`connect()` succeeds, and the first read or write fails: ECONNRESET. A `connect()` that does"
-    " not block, as in curl and asyncio, may fail itself.",
+    met="`connect()` succeeds, and the first read or write fails: ECONNRESET. A `connect()` that"
+    " does not block, as in curl and asyncio, may fail itself.",
     robust="Nothing was processed if no request was sent: retry.",
     toxiproxy="`reset_peer` with `timeout=0`",
     scapy="by hand: after the handshake `TCP(flags='R')`",
