@@ -167,6 +167,30 @@ def test_what_a_rule_raises_fails_the_test(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["E*LookupError: in a predicate"])
 
 
+def test_what_a_rule_raises_unheard_fails_the_end_of_the_test(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import socket
+        import time
+
+        def wrong(packet):
+            raise LookupError("in a predicate")
+
+        def test_it(tunstack_peer):
+            peer = tunstack_peer("echo")
+            rule = peer.host.rules.drop(where=wrong)
+            with socket.socket() as client:
+                client.setblocking(False)
+                client.connect_ex(peer.address)
+                while not rule.removed:
+                    time.sleep(0.01)
+        """
+    )
+    result = pytester.runpytest("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["E*LookupError: in a predicate"])
+
+
 def test_a_random_rule_decides_alike_in_each_run(pytester: pytest.Pytester) -> None:
     source = """
         import socket

@@ -72,6 +72,7 @@ class Host(Handle[tunstack.Host]):
 
     connections = plain(tunstack.Host.connections)
     statistics = plain(tunstack.Host.statistics)
+    use_nameservers = plain(tunstack.Host.use_nameservers)
 
     @property
     def name(self) -> str:
@@ -82,6 +83,11 @@ class Host(Handle[tunstack.Host]):
     def addresses(self) -> tuple[Interface, ...]:
         """Its own addresses, with their networks; ``198.51.100.0/24`` is a whole network."""
         return self._inner.addresses
+
+    @property
+    def mtu(self) -> int:
+        """The largest packet that the link carries, in octets."""
+        return self._inner.mtu
 
     @property
     def address(self) -> str:

@@ -35,6 +35,11 @@ class Rule(Handle[tunstack.Rule]):
         """
         self._block.call(within(timeout, self._inner.wait), n)
 
+    def keep(self, count: int) -> Self:
+        """Keep the last `count` packets in :attr:`packets`, and return the rule; 100 by default."""
+        self._block.call_sync(self._inner.keep, count)
+        return self
+
     @property
     def matched(self) -> int:
         """How many packets it has matched."""
