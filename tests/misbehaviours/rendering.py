@@ -11,6 +11,7 @@ from tests.misbehaviours.network import NETWORK
 from tests.misbehaviours.opening import OPENING
 from tests.misbehaviours.programs import PROGRAMS
 from tests.misbehaviours.segments import SEGMENTS
+from tunstack import behaviours
 
 if TYPE_CHECKING:
     from tests.misbehaviours.table import Misbehaviour
@@ -73,7 +74,32 @@ def page() -> str:
     for title, group in GROUPS.items():
         parts.append(f"## {title}\n")
         parts += [_section(each) for each in group]
+    parts.append(_behaviours())
     return "\n".join(parts)
+
+
+BEHAVIOURS: Final = """\
+## Behaviours by name
+
+All words of `behaviour=`, as `tunstack behaviours` lists them. Several are joined by commas.
+
+| how it is written | for example | met | a robust client |
+|---|---|---|---|
+"""
+
+
+def _behaviours() -> str:
+    """The catalogue, and what is made by other means."""
+    rows = [
+        f"| `{_cell(each.usage())}` | `{_cell(each.example)}` | {_cell(each.summary)}"
+        f" | {_cell(each.copes)} |\n"
+        for each in behaviours.catalogue()
+    ]
+    return BEHAVIOURS + "".join(rows)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _overview() -> str:
