@@ -80,7 +80,7 @@ def bottleneck(host: Host) -> None:
     made_of="verb",
     met="Silence, at any moment, then it goes on by retransmissions.",
     robust="Wait out short interruptions, with a limit on silence.",
-    toxiproxy="nearly: `timeout=0`, and removed later; the data between are lost for good",
+    toxiproxy="not possible: `timeout=0` drops data for good, and closes when it is removed",
     scapy="not possible by itself: a firewall rule for the time",
     packetdrill="the script is silent, and expects retransmissions",
     takes=0.1,

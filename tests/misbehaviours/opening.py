@@ -70,7 +70,7 @@ def icmp_error_for_a_syn(host: Host) -> None:
     robust="Report it as such: retrying does not help.",
     toxiproxy="not possible",
     scapy="by hand: `ICMP(type=3, code=13)`",
-    packetdrill="as above, of the codes that its parser knows",
+    packetdrill="`+0 < icmp unreachable packet_filtered [0:0(0)]`",
     meets=("unreachable",),
 )
 def prohibited(host: Host) -> None:
@@ -84,7 +84,7 @@ def prohibited(host: Host) -> None:
     robust="As for every unreachable host: the next address, then a pause.",
     toxiproxy="not possible",
     scapy="by hand: `ICMP(type=11)`",
-    packetdrill="`+0 < icmp time_exceeded ttl [0:0(0)]`, where its parser knows the type",
+    packetdrill="`+0 < icmp time_exceeded [0:0(0)]`",
     meets=("unreachable",),
     counted={"rules_answered": 1},
 )
@@ -192,7 +192,7 @@ def wrong_ack_in_the_handshake(host: Host) -> None:
     met="`connect()` succeeds, and the first read or write fails: ECONNRESET. A `connect()` that"
     " does not block, as in curl and asyncio, may fail itself.",
     robust="Nothing was processed if no request was sent: retry.",
-    toxiproxy="`reset_peer` with `timeout=0`",
+    toxiproxy="nearly: `reset_peer` with `timeout=0`, which resets at the first data",
     scapy="by hand: after the handshake `TCP(flags='R')`",
     packetdrill="`+0 < R 1:1(0) win 0` after the handshake",
     meets=("reset",),
