@@ -227,11 +227,7 @@ def no_fin(host: Host) -> None:
     meets=("reset",),
 )
 def reset_at_the_end(host: Host) -> None:
-    def answer(stream: Stream) -> None:
-        stream.receive_some()
-        stream.send_all(ANSWER)
-
-    host.serve_tcp(answer, 80, behaviour="reset-at-end")
+    host.serve_tcp("http", behaviour="reset-at-end")
 
 
 @programs(

@@ -14,7 +14,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -176,22 +176,24 @@ def names_in(row: Misbehaviour) -> Iterator[str]:
             yield node.id
 
 
+KINDS = {"host": blocking.Host, "stream": blocking.Stream, "talk": blocking.Conversation}
+"""What the names in the lines are."""
+
+
 @each_misbehaviour
 def test_it_uses_public_names_only(row: Misbehaviour) -> None:
     assert set(names_in(row)) <= {"tunstack", "ANSWER", "threading"}
     for node in ast.walk(ast.parse(row.source)):
         if not isinstance(node, ast.Attribute):
             continue
+        of = ast.unparse(node.value)
         assert not node.attr.startswith("_")
-        if isinstance(node.value, ast.Name) and node.value.id == "tunstack":
+        if of == "tunstack":
             assert node.attr in tunstack.__all__
-        elif isinstance(node.value, ast.Name) and node.value.id in ("host", "stream", "talk"):
-            kind: Any = {
-                "host": blocking.Host,
-                "stream": blocking.Stream,
-                "talk": blocking.Conversation,
-            }[node.value.id]
-            assert inspect.getdoc(getattr(kind, node.attr)), node.attr
+        elif of == "host.rules":
+            assert inspect.getdoc(getattr(blocking.Rules, node.attr))
+        elif of in KINDS:
+            assert inspect.getdoc(getattr(KINDS[of], node.attr))
 
 
 def test_the_page_is_made_of_the_table() -> None:
