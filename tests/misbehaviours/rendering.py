@@ -110,7 +110,7 @@ def _overview() -> str:
     for group in GROUPS.values():
         lines += [
             f"| [{each.title}](#{_anchor(each.title)}) | {each.made_of} | {_can(each.toxiproxy)}"
-            f" | {_can(each.scapy)} | {_can(each.packetdrill)} |"
+            f" | {_can(each.scapy)} | {_can(each.packetdrill, 'in its script')} |"
             for each in group
         ]
     return "\n".join(lines) + "\n"
@@ -120,14 +120,14 @@ def _anchor(title: str) -> str:
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
-def _can(text: str) -> str:
+def _can(text: str, otherwise: str = "yes") -> str:
     """A counterpart in a word."""
     if text.startswith(("not possible", "not in practice")):
         return "not possible" if text.startswith("not possible") else "not in practice"
     for word in ("nearly", "by hand", "NFQUEUE", "none needed", "with a toxic of one's own"):
         if text.startswith(word):
             return word
-    return "yes"
+    return otherwise
 
 
 def _section(row: Misbehaviour) -> str:
