@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.docs.snippets import broken_links, snippets_of
 from tunstack.tcp.connection.diagram import mermaid
 
 if TYPE_CHECKING:
@@ -26,10 +27,8 @@ def test_the_state_diagram_is_generated_from_the_table() -> None:
 
 
 def test_every_file_that_is_linked_exists() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README.read_text())
-    assert links
-    missing = [link for link in links if not (README.parent / link).exists()]
-    assert not missing
+    assert "](examples" in README.read_text()
+    assert not broken_links(README)
 
 
 def test_every_make_target_that_is_named_exists() -> None:
@@ -42,8 +41,7 @@ def test_every_make_target_that_is_named_exists() -> None:
 @pytest.mark.kernel
 def test_the_ten_lines_run_and_shout(require_tool: Callable[[str], str]) -> None:
     require_tool("socat")
-    block = re.search(r"## Ten lines\n\n```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert block is not None
-    command = [sys.executable, "-W", "error", "-c", block[1]]
+    (block,) = (each for each in snippets_of(README) if each.heading == "Ten lines")
+    command = [sys.executable, "-W", "error", "-c", block.text]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("HELLO\n", "")
