@@ -20,6 +20,7 @@ from tunstack.cli.status import (
     output_failure,
     print_error,
 )
+from tunstack.tcp import sequence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +53,9 @@ Examples:
 Completion in bash; likewise zsh_source and fish_source:
   eval "$(_TUNSTACK_COMPLETE=bash_source tunstack)"
 """
+
+_KIND = "compiled" if sequence.__file__.endswith(".so") else "pure Python"
+"""Of the core: its module that imports no other is asked."""
 
 
 _COMPLETION: Final = "_TUNSTACK_COMPLETE"
@@ -95,7 +99,7 @@ class _Commands(click.Group):
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(tunstack.__version__, message="%(prog)s %(version)s")
+@click.version_option(tunstack.__version__, message=f"%(prog)s %(version)s ({_KIND})")
 @click.pass_context
 def root(context: click.Context) -> int:
     """A TCP/IP endpoint in user space, on a TUN device.
