@@ -116,15 +116,26 @@ def test_the_flight_of_a_simulation_is_the_senders_own() -> None:
     assert lines(window_panel(talk.connection, "client"))["in flight"] == [(0.1, 0.5)]
 
 
-def test_utilisation_counts_headers_and_what_is_acknowledged_by_interval() -> None:
+def test_utilisation_counts_headers_and_what_is_delivered_by_interval() -> None:
     connection = sender().connection
     panel = utilisation_of_connection(connection, "client", interval=0.1)
     assert (panel.unit, panel.label) == ("bit/s", "rate")
     found = lines(panel)
     assert [round(y) for _, y in found["sent, with headers"]][:4] == [3200, 0, 4160 * 80, 0]
-    assert [round(y) for _, y in found["acknowledged"]][:4] == [0, 0, 0, 2000 * 80]
-    times = [x for x, _ in found["acknowledged"]]
+    assert [round(y) for _, y in found["delivered"]][:4] == [0, 0, 0, 2000 * 80]
+    times = [x for x, _ in found["delivered"]]
     assert times[:3] == pytest.approx([0.0, 0.1, 0.2])
+
+
+def test_what_is_selectively_acknowledged_is_delivered_and_not_in_flight() -> None:
+    talk = sender()
+    talk.answered(10.4, Segment(1, 2001, ACK, wnd=9000, sack=((3001, 4001),)))
+    talk.answered(10.5, Segment(1, 4001, ACK, wnd=9000))
+    panel = utilisation_of_connection(talk.connection, "client", interval=0.1)
+    delivered = [round(y) for _, y in lines(panel)["delivered"]]
+    assert delivered == [0, 0, 0, 160_000, 80_000, 80_000, 80_000]
+    flight = lines(window_panel(talk.connection, "client"))["not acknowledged"]
+    assert [y for _, y in flight[-3:]] == [2.0, 1.0, 0.0]
 
 
 def test_utilisation_is_in_per_cent_of_a_rate_that_is_given() -> None:
@@ -150,7 +161,7 @@ def test_utilisation_of_a_capture_has_both_directions_of_all_packets() -> None:
 
 
 def test_the_interval_is_round_and_a_sixtieth_or_more() -> None:
-    points = lines(utilisation_of_connection(sender().connection, "client"))["acknowledged"]
+    points = lines(utilisation_of_connection(sender().connection, "client"))["delivered"]
     assert points[1][0] == pytest.approx(0.005)
     assert points[-1][0] >= 0.3
 

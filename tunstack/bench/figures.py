@@ -13,9 +13,8 @@ from tunstack.plot.bars import Ratio, ratios_figure
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from matplotlib.figure import Figure
-
     from tunstack.bench.rows import Result
+    from tunstack.plot.style import Figure
 
 _TITLE: Final = "tunstack beside kernel sockets"
 _AXIS: Final = "tunstack's median divided by that of kernel sockets (logarithmic; 1: the same)"

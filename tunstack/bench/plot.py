@@ -10,10 +10,9 @@ from tunstack.plot.panels import Curves, curves_figure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from matplotlib.figure import Figure
-
     from tunstack.bench.fast import FastResult
     from tunstack.bench.loss import Result
+    from tunstack.plot.style import Figure
 
 _LEAST: Final = 1e4
 """Bits per second: the lowest goodput on the logarithmic scale."""

@@ -91,9 +91,9 @@ def bench(
     )
 
     async def main() -> int:
-        check_outputs(file, plot)
         if plot is not None:
             plot_format(plot)
+        check_outputs(file, plot)
         try:
             results = await _run(plan, tuple(dict.fromkeys(only)) or DEFAULT_GROUPS)
         except GeneratorError as error:

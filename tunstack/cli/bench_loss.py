@@ -102,9 +102,9 @@ def bench_loss(
     fast_plan = replace(fast_plan, seconds=seconds or fast_plan.seconds)
 
     async def main() -> int:
-        check_outputs(file, plot)
         if plot is not None:
             plot_format(plot)
+        check_outputs(file, plot)
         results: list[Result] = []
         fast_results: list[FastResult] = []
         try:

@@ -11,6 +11,7 @@ traces       `sequence`, `window`, `utilisation`, `overview`: of a capture or tr
 bars         `ratios`: of two programs, as ``tunstack bench`` draws them
 panels       `curves`: panels of lines, as ``tunstack bench-loss`` draws them
 sequences    the data of the time-sequence diagram; `windows`, `rates`: of the others
+delivery     what a receiver has, by its acknowledgments
 series       what a plot shows, as values: lines, bars, crosses
 drawing      panels on axes
 style        matplotlib on first use, colour schemes, SVG and PNG

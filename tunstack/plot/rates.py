@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from tunstack.plot.delivery import Delivery
 from tunstack.plot.series import Line, Panel
 
 if TYPE_CHECKING:
@@ -76,20 +77,20 @@ def utilisation_of_connection(
     rate: float | None = None,
     interval: float | None = None,
 ) -> Panel:
-    """What the sender puts on the wire, headers included, and what of its data is acknowledged."""
+    """What the sender puts on the wire, with headers, and what of its data is delivered."""
     meter = Meter(connection.start, connection.end, interval, rate)
-    sent, acknowledged, una = [], [], 1
+    delivery = Delivery()
+    sent, delivered = [], []
     for packet in connection.packets:
         if connection.is_from(packet, sender):
             sent.append((packet.time, packet.size))
-        elif packet.ack is not None and packet.ack > una:
-            acknowledged.append((packet.time, packet.ack - una))
-            una = packet.ack
+        elif packet.ack is not None:
+            delivered.append((packet.time, delivery.add(packet.ack, packet.sack)))
     return _panel(
         meter,
         [
             Line("sent, with headers", "blue", meter.points(sent)),
-            Line("acknowledged", "green", meter.points(acknowledged)),
+            Line("delivered", "green", meter.points(delivered)),
         ],
     )
 

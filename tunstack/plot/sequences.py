@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
+from tunstack.plot.delivery import Delivery
 from tunstack.plot.series import Bars, Crosses, Line, Panel
 
 if TYPE_CHECKING:
@@ -49,12 +50,12 @@ class TimeSequence:
         sender: Whose sequence numbers are drawn.
 
     Attributes:
-        outstanding: Octets sent and not acknowledged, over time.
+        outstanding: Octets sent and neither acknowledged nor in SACK blocks, over time.
     """
 
     def __init__(self, connection: ConnectionRow, sender: Side) -> None:
         self.outstanding: list[Point] = []
-        self._una = 0
+        self._delivery = Delivery()
         self._highest = 0
         self._bars: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in KINDS}
         self._acknowledged: list[Point] = []
@@ -93,14 +94,14 @@ class TimeSequence:
         """Add a segment of the peer."""
         if packet.ack is None or "RST" in (packet.flags or ""):
             return
-        self._una = max(self._una, packet.ack)
+        self._delivery.add(packet.ack, packet.sack)
         self._measure(time)
         self._acknowledged.append((time, packet.ack))
         self._edge.append((time, packet.ack + (packet.window or 0)))
         self._sacked += [(time, *edges) for edges in packet.sack]
 
     def _measure(self, time: float) -> None:
-        self.outstanding.append((time, max(0, self._highest - self._una)))
+        self.outstanding.append((time, max(0, self._highest - 1 - self._delivery.octets)))
 
     def panel(self) -> Panel:
         """The panel of all segments."""

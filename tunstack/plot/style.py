@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Figure
 
 Scheme: TypeAlias = Literal["light", "dark"]
 

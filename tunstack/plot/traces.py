@@ -108,7 +108,8 @@ def utilisation(
     """Draw the octets per second over time; of the path's rate if that is known.
 
     Of a connection: what its sender puts on the wire, with headers and retransmissions, and the
-    data that is acknowledged. Of a whole capture: all packets, in each direction.
+    data that is delivered: acknowledged, or selectively (SACK). Of a whole capture: all packets,
+    in each direction.
 
     Args:
         trace: As of :func:`sequence`.

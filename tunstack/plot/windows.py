@@ -27,7 +27,8 @@ def window_panel(connection: ConnectionRow, sender: Side) -> Panel:
     """The congestion window, the threshold and the flight size, in the sender's segments.
 
     In flight is what the simulator's sender counts (RFC 6675's pipe); in a capture, what was sent
-    and not acknowledged. Of a sender that is not ours it is all that a capture shows.
+    and neither acknowledged nor in SACK blocks. Of a sender that is not ours it is all that a
+    capture shows.
     """
     begin = connection.start
     ours = has_windows(connection, sender)
