@@ -171,6 +171,13 @@ class TestRatios:
         ends = sorted((bar.get_x(), bar.get_x() + bar.get_width()))
         assert low * 0.999 <= ends[0] <= ends[1] <= high
 
+    @pytest.mark.parametrize("wrong", [math.nan, math.inf, -1.0])
+    def test_a_ratio_or_a_target_that_is_none_is_refused(self, wrong: float) -> None:
+        with pytest.raises(ValueError, match="the ratio of 'bulk' must be 0 or more"):
+            ratios([Ratio("bulk", wrong)], axes())
+        with pytest.raises(ValueError, match="the target of 'bulk' must be positive"):
+            ratios([Ratio("bulk", 1.0, wrong)], axes())
+
     def test_nothing_to_draw_is_an_empty_picture(self) -> None:
         ax = ratios([], axes())
         assert not ax.patches

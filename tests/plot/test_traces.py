@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from tunstack.plot.rates import utilisation_of_capture, utilisation_of_connectio
 from tunstack.plot.series import Line, Panel
 from tunstack.plot.windows import window_panel
 from tunstack.stack.observation import Windows
-from tunstack.tcp.segment import ACK, SYN, Segment
+from tunstack.tcp.segment import ACK, RST, SYN, Segment
 
 
 def exchange(port: int = 40312, segments: int = 20) -> Exchange:
@@ -71,6 +72,22 @@ def test_the_connection_with_the_most_data_is_drawn_or_the_one_that_is_named() -
         plot.window(capture, connection=3)
     with pytest.raises(ValueError, match="this is connection 1, not 2"):
         plot.sequence(capture.connections[0], connection=2)
+
+
+def test_the_name_of_a_file_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"draw tunstack\.read_capture\('x\.pcapng'\)"):
+        plot.sequence("x.pcapng")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_connection_that_is_refused_can_be_drawn(reverse: bool) -> None:
+    talk = Talk()
+    talk.sent(10.0, Segment(1000, flags=SYN))
+    alone = talk.connection
+    talk.answered(10.0, Segment(0, 1001, RST | ACK))
+    for connection in (alone, talk.connection):
+        plot.save(plot.overview(connection, reverse=reverse), io.BytesIO())
+        plot.save(plot.utilisation(connection, Figure().add_subplot()), io.BytesIO())
 
 
 def test_a_live_trace_is_drawn_as_it_is() -> None:

@@ -76,8 +76,11 @@ def ratios(
         The axes.
 
     Raises:
+        ValueError: a ratio is negative, infinite or NaN; a target is not above 0.
         SetupError: matplotlib is not installed.
     """
+    for row in rows:
+        _check(row)
     ax = own_axes(scheme, _WIDTH, _height(rows)) if ax is None else ax
     palette = palette_on(ax, scheme)
     low, high = limits(rows)
@@ -117,6 +120,13 @@ def ratios(
     _legend(ax, rows, palette)
     set_title(ax, title, palette)
     return ax
+
+
+def _check(row: Ratio) -> None:
+    if not 0 <= row.value < math.inf:
+        raise ValueError(f"the ratio of {row.name!r} must be 0 or more, not {row.value}")
+    if row.target is not None and not 0 < row.target < math.inf:
+        raise ValueError(f"the target of {row.name!r} must be positive, not {row.target}")
 
 
 def _legend(ax: Axes, rows: Sequence[Ratio], palette: Any) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Figure
+    from matplotlib.figure import SubFigure
 
 Scheme: TypeAlias = Literal["light", "dark"]
 
@@ -116,7 +117,9 @@ def styled(palette: Palette) -> Iterator[None]:
 
 
 def save(
-    figure: Figure, file: str | os.PathLike[str] | IO[bytes], format: str | None = None
+    drawing: Axes | SubFigure | Figure,
+    file: str | os.PathLike[str] | IO[bytes],
+    format: str | None = None,
 ) -> None:
     """Write a figure as SVG or PNG.
 
@@ -124,7 +127,7 @@ def save(
     (``prefers-color-scheme``). The same figure gives the same octets.
 
     Args:
-        figure: Made by a function of this package, or any other.
+        drawing: A figure, or the axes that a function of this package returned.
         file: Path, or a binary file.
         format: ``"svg"`` or ``"png"``; by default as the path ends, else SVG.
 
@@ -132,6 +135,9 @@ def save(
         OSError: the file cannot be written.
         ValueError: the format is another.
     """
+    figure: Any = drawing
+    while not isinstance(figure, library("figure").Figure):
+        figure = figure.figure
     data = rendered(figure, format or format_of(file))
     if isinstance(file, (str, os.PathLike)):
         with open(file, "wb") as target:
@@ -193,8 +199,13 @@ def rendered(
         )
     data = buffer.getvalue()
     if format == "svg":
-        data = _TAG.sub(lambda tag: _DIGITS.sub(rb"\1", tag[0]), data)
+        data = _TAG.sub(_shortened, data)
     return _adaptive(data) if format == "svg" and adaptive else data
+
+
+def _shortened(tag: re.Match[bytes]) -> bytes:
+    """A tag in one line, with coordinates of two digits."""
+    return _DIGITS.sub(rb"\1", tag[0].replace(b" \n", b" ").replace(b"\n", b" "))
 
 
 def _adaptive(svg: bytes) -> bytes:

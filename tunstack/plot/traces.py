@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, TypeAlias
 
 from tunstack.capture.capture import Capture
@@ -199,6 +200,8 @@ def summary_of(connection: ConnectionRow, *, reverse: bool = False) -> str:
 
 
 def _capture(trace: Capture | Iterable[Observation]) -> Capture:
+    if isinstance(trace, (str, bytes, os.PathLike)):
+        raise TypeError(f"draw tunstack.read_capture({trace!r}), and not the name of a file")
     return trace if isinstance(trace, Capture) else Capture.from_observations(trace)
 
 
