@@ -5,7 +5,7 @@
     capture = tunstack.read_capture("x.pcapng")
     ax = tunstack.plot.sequence(capture)             # in a notebook
     tunstack.plot.window(capture, axes[1])           # on axes of your own
-    tunstack.plot.save(ax, "x.svg")           # light and dark, as the reader prefers
+    tunstack.plot.save(ax, "x.svg")                  # light and dark, as the reader prefers
 
 traces       `sequence`, `window`, `utilisation`, `overview`: of a capture or trace
 bars         `ratios`: of two programs, as ``tunstack bench`` draws them
