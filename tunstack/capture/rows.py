@@ -14,7 +14,8 @@ T_co = TypeVar("T_co", "PacketRow", "ConnectionRow", covariant=True)
 class Rows(Generic[T_co]):
     """A sequence of rows.
 
-    ``pandas.DataFrame(rows.to_dicts())`` and ``polars.DataFrame(rows.to_dicts())`` make a table.
+    ``pandas.DataFrame(rows.to_dicts())`` makes a table, and so does
+    ``polars.DataFrame(rows.to_dicts(), infer_schema_length=None)``: a column may begin with None.
     """
 
     def __init__(self, rows: Iterable[T_co] = ()) -> None:
