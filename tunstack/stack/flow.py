@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from tunstack.compiled import reduced
 from tunstack.ip.family import family_of
 from tunstack.stack.peers import HEAVY
 from tunstack.tcp.budget import UNLIMITED, Budget
@@ -111,6 +112,9 @@ class TcpInfo:
     snd_wscale: int
     rcv_wscale: int
     soft_error: OSError | None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
 
 
 class Flow(Connection):
