@@ -1,4 +1,4 @@
-"""Of hatchling: compiles the core into the wheel if ``TUNSTACK_COMPILE=1``; else the wheel is pure."""
+"""Hatchling's hook: with ``TUNSTACK_COMPILE=1`` the core is compiled into the wheel."""
 
 from __future__ import annotations
 

@@ -47,9 +47,9 @@ async def main() -> None:
         server = ns.socket()
         await server.bind(("198.51.100.1", 80))
         server.listen()
-        async with trio.open_nursery() as nursery, trio.SocketListener(server) as listener:
+        async with trio.open_nursery() as nursery, trio.SocketListener(server) as kernels:
             nursery.start_soon(play, "client", await host.open_tcp_stream("198.51.100.1", 80))
-            nursery.start_soon(play, "server", await listener.accept())
+            nursery.start_soon(play, "server", await kernels.accept())
 
         waiting = [each for each in host.connections() if each.state == "TIME-WAIT"]
         print(f"tunstack's connections in TIME-WAIT: {len(waiting)}, the one it closed first.")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.compiled import PatchMethod
 
-pytest_plugins = ["tests.conformance.plugin"]
+pytest_plugins = ["tests.conformance.plugin", "pytester"]
 
 # No test is judged by the wall clock: not by hypothesis either.
 settings.register_profile("tunstack", deadline=None, suppress_health_check=[HealthCheck.too_slow])

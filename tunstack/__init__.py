@@ -15,13 +15,14 @@ The folders. Each imports only from lines below its own; those joined by ``|`` a
 each other, resolver is just below host, and plot below ladder (import-linter checks it: see
 pyproject.toml)::
 
-    cli                     the command line (click, rich)
-    bench                   benchmarks: servers, load generators, lossy paths
+    cli | pytest_plugin     the command line (click, rich) | fixtures for pytest
+    bench | blocking        servers, load generators, lossy paths | hosts for programs without trio
     apps                    echo, discard, chargen, dns, http, https, ASGI: over any trio stream
-    virtual                 networks of hosts in memory, in virtual time
+    conversation | virtual  TCP spoken by hand | networks of hosts in memory, in virtual time
     plot : ladder           time-sequence diagrams, charts, as SVG; packets as a ladder of text
     deploy | simulator      namespaces, workers, certificates | two stacks on a virtual clock
-    host : resolver         the trio event loop and the host; DNS over its sockets
+    host                    the trio event loop and the host
+    behaviours : resolver   how a port misbehaves, by name; DNS over a host's sockets
     dns | socket            names and a DNS server | trio's sockets over a host
     stack | path            one TCP/IP endpoint | impairments, bridges, captures
     wire | link             bytes to validated values and back | TUN devices, namespaces, memory
@@ -50,6 +51,10 @@ Where a rule stands:
   :mod:`tunstack.stack.paths`; ping sockets: :mod:`tunstack.stack.echo`; fragments in:
   :mod:`tunstack.stack.reassembly`. Another protocol would be a row
   beside it in the table of protocols in :mod:`tunstack.stack.engine`.
+- What a wire does wrong to single packets: :mod:`tunstack.path.rules`; to all:
+  :mod:`tunstack.path.impair`.
+- What a host decides that no host in order does: about a SYN, :mod:`tunstack.host.verdicts`; about
+  a connection, :mod:`tunstack.socket.verbs`. By name, for a port: :mod:`tunstack.behaviours`.
 - Names: :mod:`tunstack.dns` answers, :mod:`tunstack.resolver` asks; how programs in a namespace
   find them: :mod:`tunstack.link.resolv_conf`.
 - Sockets of this process in a namespace: :mod:`tunstack.socket.kernel`; a thread in it:
@@ -75,6 +80,16 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # Type checkers recognise the name; importing typing is slow.
 if TYPE_CHECKING:
+    from tunstack import behaviours as behaviours
+    from tunstack.behaviours import Behaviour
+    from tunstack.conversation.conversation import Conversation
+    from tunstack.conversation.failure import ConversationError
+    from tunstack.conversation.opening import (
+        Conversations,
+        open_conversation,
+        open_conversations,
+    )
+    from tunstack.conversation.segment import TcpSegment
     from tunstack.deploy.authority import Authority
     from tunstack.deploy.bridge import Bridge, HostBridge, open_bridge, open_host_bridge
     from tunstack.deploy.namespace import Namespace, open_host, open_namespace
@@ -84,19 +99,21 @@ if TYPE_CHECKING:
     from tunstack.dns.names import Names
     from tunstack.dns.server import DnsServer
     from tunstack.host.host import Host
+    from tunstack.host.verdicts import SynVerdict
     from tunstack.link.base import Link
     from tunstack.link.errors import SetupError
     from tunstack.link.pair import memory_pair
     from tunstack.path.impair import Impairments
     from tunstack.path.impaired import ImpairedLink
-    from tunstack.socket import Socket
-    from tunstack.stack.flow import TcpInfo
+    from tunstack.path.rules import Packet, Rule, Rules, Selection
+    from tunstack.socket import Socket, TcpListener, TcpStream
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
     from tunstack.stack.profile import Profile
     from tunstack.tcp.config import Config
     from tunstack.tcp.congestion import Acknowledgement, CongestionControl, Cubic, Reno
     from tunstack.tcp.connection.state import State
+    from tunstack.tcp.info import TcpInfo
     from tunstack.virtual.network import Network, open_network
     from tunstack.virtual.run import run_virtual
 
@@ -110,9 +127,17 @@ __all__ = [
     "open_workers",
     "Workers",
     "Worker",
+    "open_conversation",
+    "open_conversations",
+    "Conversation",
+    "Conversations",
+    "ConversationError",
+    "TcpSegment",
     "Names",
     "DnsServer",
     "Socket",
+    "TcpStream",
+    "TcpListener",
     "Config",
     "Limits",
     "Profile",
@@ -127,6 +152,13 @@ __all__ = [
     "memory_pair",
     "Impairments",
     "ImpairedLink",
+    "Rules",
+    "Rule",
+    "Selection",
+    "Packet",
+    "SynVerdict",
+    "behaviours",
+    "Behaviour",
     "open_bridge",
     "Bridge",
     "open_host_bridge",
@@ -141,6 +173,15 @@ __all__ = [
 _MODULES = {
     name: module
     for module, names in {
+        "behaviours": ("Behaviour",),
+        "conversation.conversation": ("Conversation",),
+        "conversation.failure": ("ConversationError",),
+        "conversation.opening": (
+            "Conversations",
+            "open_conversation",
+            "open_conversations",
+        ),
+        "conversation.segment": ("TcpSegment",),
         "deploy.authority": ("Authority",),
         "deploy.bridge": (
             "Bridge",
@@ -149,12 +190,14 @@ _MODULES = {
             "open_host_bridge",
         ),
         "link.errors": ("SetupError",),
-        "stack.flow": ("TcpInfo",),
+        "tcp.info": ("TcpInfo",),
         "host.host": ("Host",),
+        "host.verdicts": ("SynVerdict",),
         "stack.limits": ("Limits",),
         "link.base": ("Link",),
         "path.impair": ("Impairments",),
         "path.impaired": ("ImpairedLink",),
+        "path.rules": ("Packet", "Rule", "Rules", "Selection"),
         "link.pair": ("memory_pair",),
         "deploy.namespace": (
             "Namespace",
@@ -165,7 +208,7 @@ _MODULES = {
         "dns.server": ("DnsServer",),
         "stack.observation": ("Observation",),
         "stack.profile": ("Profile",),
-        "socket": ("Socket",),
+        "socket": ("Socket", "TcpListener", "TcpStream"),
         "tcp.config": ("Config",),
         "tcp.congestion": (
             "Acknowledgement",
@@ -191,6 +234,8 @@ Ctrl-C during an import prints a traceback: the command line imports little befo
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
+    if name == "behaviours":
+        return import_module("tunstack.behaviours")
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

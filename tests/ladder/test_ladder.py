@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from textwrap import dedent
 
 import pytest
@@ -230,6 +231,18 @@ def test_the_same_ports_again_with_another_number_are_another_connection(
     exchange.receive(SYN, 0, after="SYN-RECEIVED")
     headings = [line for line in exchange.drawn().splitlines() if "198.51.100.1" in line]
     assert [heading.split()[:2] for heading in headings] == [["ms", "#1"], ["ms", "#2"]]
+
+
+def test_a_clock_that_begins_at_0_counts_from_there() -> None:
+    """A virtual clock does."""
+    exchange = Exchange()
+    exchange.receive(SYN, 0)
+    exchange.receive(SYN, 0)
+    first, second = map(step_from_observation, exchange.observations)
+    ladder = Ladder()
+    ladder.add(replace(first, time=0.0))
+    (line, *_) = ladder.add(replace(second, time=1.5))
+    assert plain_text(line).startswith("1500.000 #1")
 
 
 def test_a_repeated_syn_is_the_same_connection() -> None:

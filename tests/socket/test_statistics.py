@@ -22,6 +22,8 @@ from tests.socket.network import (
     read_to_end,
 )
 from tunstack import Config, TcpInfo
+from tunstack.host.verdicts import NOT_ASKED
+from tunstack.path.rules.gate import COUNTERS
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.segment import ACK
 from tunstack.wire import Reason
@@ -86,7 +88,10 @@ async def test_every_name_is_there_from_the_beginning() -> None:
         statistics = host.statistics()
     assert set(statistics.values()) == {0}
     verdicts = {f"tcp_{verdict.name.lower()}" for verdict in Verdict}
-    assert statistics.keys() == OWN | {reason.value for reason in Reason} | verdicts
+    assert (
+        statistics.keys()
+        == OWN | {*COUNTERS, NOT_ASKED} | {reason.value for reason in Reason} | verdicts
+    )
     assert all(re.fullmatch("[a-z_]+", name) for name in statistics)
 
 

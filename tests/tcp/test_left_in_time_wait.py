@@ -13,10 +13,11 @@ import pytest
 
 from tests.tcp.crowd import CONFIG, ISN_STEP, OURS, PORT, Crowd
 from tests.tcp.test_blind import icmp_error
-from tunstack.stack.flow import FLOW_SIZE, Flow, TcpInfo
+from tunstack.stack.flow import FLOW_SIZE, Flow
 from tunstack.stack.limits import Limits
 from tunstack.stack.time_wait import WAIT_SIZE, TimeWaits
 from tunstack.tcp.connection.verdict import Verdict
+from tunstack.tcp.info import TcpInfo
 from tunstack.tcp.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment
 from tunstack.tcp.sequence import MASK
 from tunstack.wire import encode_segment

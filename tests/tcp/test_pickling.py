@@ -11,12 +11,12 @@ import pytest
 
 from tunstack.ip.datagram import Datagram
 from tunstack.ip.icmp import IcmpMessage
-from tunstack.stack.flow import TcpInfo
 from tunstack.stack.limits import Limits
 from tunstack.stack.observation import Observation, Windows
 from tunstack.stack.profile import Profile
 from tunstack.tcp.config import Config
 from tunstack.tcp.congestion import Reno
+from tunstack.tcp.info import TcpInfo
 from tunstack.tcp.segment import ACK, Segment
 
 INFO: dict[str, Any] = dict.fromkeys(TcpInfo.__dataclass_fields__, 7)

@@ -5,6 +5,9 @@ loop            packets in batches from the link, packets out to it, timers, wak
 places          the addresses of a host, and the prefixes of its profiles, as they are given
 opening         sockets that are bound or connected when they are returned
 happy_eyeballs  connecting to one of several addresses (RFC 8305)
+control         packet rules, and the cable
+verdicts        verdicts on SYNs
+serving         the behaviours of a port, while it is served
 resolving       which resolver a host uses
 polling         how often to read an idle device before sleeping
 reading         waiting until applications have read what a batch has brought

@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING, Any, Final, Literal, final, overload
 
 import trio
 
+from tunstack.behaviours import parse
+from tunstack.behaviours.serving import listening_options
 from tunstack.host.happy_eyeballs import first_connected, interleaved
 from tunstack.host.opening import bound, connected, family_of, guarded
 from tunstack.host.places import parsed_places, profiles_by_network
-from tunstack.host.resolving import ResolvingLoop
+from tunstack.host.serving import misbehaving
+from tunstack.host.verdicts import DecidingLoop, check_function
 from tunstack.ip.errors import os_error
 from tunstack.ip.family import FAMILIES
 from tunstack.path.impaired import ImpairedLink
 from tunstack.socket.factory import installed
 from tunstack.socket.kinds import KINDS
+from tunstack.socket.stream import TcpListener, TcpStream
 from tunstack.stack.stack import Stack
 from tunstack.tcp.congestion import congestion_control
 
@@ -32,16 +36,18 @@ if TYPE_CHECKING:
     from socket import SocketKind
     from types import TracebackType
 
+    from tunstack.behaviours import BehaviourLike
+    from tunstack.host.verdicts import Decide
     from tunstack.ip.address import Interface
     from tunstack.link.base import Link
     from tunstack.link.plan import AddressLike
     from tunstack.socket import Socket
-    from tunstack.stack.flow import TcpInfo
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
     from tunstack.stack.profile import Profile
     from tunstack.tcp.config import Config
     from tunstack.tcp.congestion import CongestionFactory
+    from tunstack.tcp.info import TcpInfo
 
 logger = logging.getLogger("tunstack")
 
@@ -55,7 +61,7 @@ _SOCKET_FLAGS: Final = trio.socket.SOCK_NONBLOCK | trio.socket.SOCK_CLOEXEC
 
 
 @final
-class Host(ResolvingLoop):
+class Host(DecidingLoop):
     """A TCP/IP endpoint on a link: an async context manager, within which it runs.
 
     When the block ends, what the application closed has a second to finish its teardown; then all
@@ -117,7 +123,7 @@ class Host(ResolvingLoop):
         if congestion is not None:
             stack.config = replace(stack.config, congestion=congestion_control(congestion))
         stack.immediate = True
-        super().__init__(link, stack, rng)
+        super().__init__(link, stack, rng, seed)
         if tap is not None:
             stack.set_tap(self._guarded(tap))
         self._failures: list[BaseException] = []
@@ -327,7 +333,7 @@ class Host(ResolvingLoop):
         *,
         local_address: str | None = None,
         congestion: str | CongestionFactory | None = None,
-    ) -> trio.SocketStream:
+    ) -> TcpStream:
         """Connect to `host` and `port`; the counterpart of `trio.open_tcp_stream`.
 
         Args:
@@ -351,7 +357,7 @@ class Host(ResolvingLoop):
 
         attempts = [partial(attempt, *each) for each in interleaved(targets)]
         try:
-            return trio.SocketStream(await first_connected(attempts))
+            return TcpStream(await first_connected(attempts))
         except OSError as error:
             if error.errno is None or isinstance(error, socket.gaierror):
                 raise
@@ -392,7 +398,7 @@ class Host(ResolvingLoop):
         host: str | None = None,
         backlog: int | None = None,
         congestion: str | CongestionFactory | None = None,
-    ) -> list[trio.SocketListener]:
+    ) -> list[TcpListener]:
         """Listen on `port`; the counterpart of `trio.open_tcp_listeners`.
 
         Args:
@@ -405,44 +411,87 @@ class Host(ResolvingLoop):
             OSError: EADDRINUSE, EADDRNOTAVAIL.
             ValueError: there is no congestion control of that name.
         """
+        return await self._listeners_with({}, port, host, backlog, congestion)
+
+    async def _listeners_with(
+        self,
+        options: Mapping[tuple[int, int], int],
+        port: int,
+        host: str | None,
+        backlog: int | None,
+        congestion: str | CongestionFactory | None,
+    ) -> list[TcpListener]:
+        """Return listeners whose sockets have these options, by level and name."""
+
+        def make(family: int) -> Socket:
+            sock = self.socket(family, congestion=congestion)
+            for option, value in options.items():
+                sock.setsockopt(*option, value)
+            return sock
+
         socks = await bound(
-            lambda family: self.socket(family, congestion=congestion),
+            make,
             await self._addresses_to_bind(host, port),
             port,
             backlog=0xFFFF if backlog is None else backlog,
         )
-        return [trio.SocketListener(sock) for sock in socks]
+        return [TcpListener(sock) for sock in socks]
 
     async def serve_tcp(
         self,
-        handler: Callable[[trio.SocketStream], Awaitable[object]],
+        handler: Callable[[TcpStream], Awaitable[object]],
         port: int,
         *,
         host: str | None = None,
         backlog: int | None = None,
         congestion: str | CongestionFactory | None = None,
+        behaviour: BehaviourLike = None,
+        on_syn: Decide | None = None,
         handler_nursery: trio.Nursery | None = None,
-        task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+        task_status: trio.TaskStatus[list[TcpListener]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Listen, and run `handler` for each connection, until cancelled; as `trio.serve_tcp`.
 
         But a handler that raises aborts its own connection with a RST, is reported to the logger
         ``"tunstack"``, and disturbs no other.
 
+        Args:
+            handler: Called with each connection's `TcpStream`, which is closed when it returns.
+            port: As of :meth:`open_tcp_listeners`, as are `host`, `backlog` and `congestion`.
+            host: Which of our addresses.
+            backlog: How many connections may wait to be accepted.
+            congestion: Their congestion control.
+            behaviour: How the port misbehaves meanwhile, as ``"loss=5%,reset-after=4096"``, or
+                objects of :mod:`tunstack.behaviours`.
+            on_syn: Asked about each SYN to these listeners that the behaviours let pass; see
+                :meth:`on_syn`.
+            handler_nursery: Where the handlers run; by default one of its own.
+            task_status: Started with the listeners.
+
         Raises:
             OSError: as :meth:`open_tcp_listeners` does; ENETDOWN, the device is gone.
-            ValueError: there is no congestion control of that name.
+            ValueError: there is no congestion control of that name; a behaviour is unknown,
+                impossible, or contradicts another.
+            TypeError: `on_syn` is no function.
         """
-        listeners = await self.open_tcp_listeners(
-            port, host=host, backlog=backlog, congestion=congestion
+        check_function(on_syn)
+        behaviours = parse(behaviour, "tcp")
+        listeners = await self._listeners_with(
+            listening_options(behaviours), port, host, backlog, congestion
         )
+        socks = [listener.socket for listener in listeners]
         try:
-            await trio.serve_listeners(
-                guarded(handler, port),
-                listeners,
-                handler_nursery=handler_nursery,
-                task_status=task_status,
-            )
+            # No SYN has come before: there was no checkpoint since they listen.
+            with (
+                misbehaving(self, "tcp", socks, behaviours, self._rng) as misbehave,
+                self.asked_about_listeners(on_syn, listeners),
+            ):
+                await trio.serve_listeners(
+                    guarded(misbehave(handler), port),
+                    listeners,
+                    handler_nursery=handler_nursery,
+                    task_status=task_status,
+                )
         except BaseExceptionGroup as group:
             if group.split(trio.ClosedResourceError)[1] is None:
                 self.check_link()
@@ -454,6 +503,7 @@ class Host(ResolvingLoop):
         port: int,
         *,
         host: str | None = None,
+        behaviour: BehaviourLike = None,
         task_status: trio.TaskStatus[list[trio.socket.SocketType]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Run `handler` on a UDP socket bound to `port`, in each family, until it returns.
@@ -462,24 +512,25 @@ class Host(ResolvingLoop):
             handler: It reads the socket, and answers; the socket is closed when it has returned.
             port: From 1 to 65535, or 0 for any that is free.
             host: Which of our addresses; all by default.
+            behaviour: How the port misbehaves meanwhile, as ``"loss=5%,delay=20ms"``; see
+                :mod:`tunstack.behaviours`.
             task_status: Started with the sockets when they are bound.
 
         Raises:
             OSError: EADDRINUSE, EADDRNOTAVAIL; ENETDOWN, the device is gone.
+            ValueError: a behaviour is unknown, impossible, or of TCP.
         """
+        behaviours = parse(behaviour, "udp")
         socks = await bound(
             lambda family: self.socket(family, trio.socket.SOCK_DGRAM),
             await self._addresses_to_bind(host, port),
             port,
         )
-        try:
+        with misbehaving(self, "udp", socks, behaviours, self._rng):
             async with trio.open_nursery() as nursery:
                 for sock in socks:
                     nursery.start_soon(handler, sock)
                 task_status.started(socks)
-        finally:
-            for sock in socks:
-                sock.close()
 
     # Statistics
 
@@ -492,14 +543,15 @@ class Host(ResolvingLoop):
 
         The names are stable: ``packets_received``, ``packets_sent``, ``bad_tcp_checksum``,
         ``tcp_accepted``, ``tcp_out_of_window``, ``retransmission_timeout``... An impaired path adds
-        what it did: ``path_out_lost``, ``path_in_duplicated``...
+        what it did: ``path_out_lost``, ``path_in_duplicated``... What rules did is there always:
+        ``rules_dropped``, ``rules_delayed``... (:mod:`tunstack.path.rules`).
         """
-        return self.stack.statistics() | self._path_statistics()
+        return self.stack.statistics() | self.rule_counts() | self._path_statistics()
 
     def _path_statistics(self) -> dict[str, int]:
-        if not isinstance(self._link, ImpairedLink):
+        if not isinstance(self.bare_link, ImpairedLink):
             return {}
-        return {f"path_{what}": count for what, count in self._link.counts.items()}
+        return {f"path_{what}": count for what, count in self.bare_link.counts.items()}
 
     # For sockets
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from tunstack.socket import Socket
+from tunstack.socket import Socket, TcpStream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -62,7 +62,8 @@ async def bound(
                 sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
             await sock.bind((address, port))
             port = sock.getsockname()[1]
-            if backlog is not None:
+        if backlog is not None:
+            for sock in socks:
                 sock.listen(backlog)
     except BaseException:
         for sock in socks:
@@ -72,16 +73,16 @@ async def bound(
 
 
 def guarded(
-    handler: Callable[[trio.SocketStream], Awaitable[object]], port: int
+    handler: Callable[[TcpStream], Awaitable[object]], port: int
 ) -> Callable[[trio.SocketStream], Awaitable[None]]:
     """Return `handler`, but when it raises it aborts its connection and is logged."""
 
     async def call(stream: trio.SocketStream) -> None:
+        assert isinstance(stream, TcpStream)
         try:
             await handler(stream)
         except Exception as error:
-            assert isinstance(stream.socket, Socket)
-            stream.socket.abort()
+            stream.abort()
             if isinstance(error, trio.BrokenResourceError):
                 logger.info("connection on port %d: %s", port, error)
             else:

@@ -27,6 +27,11 @@ class ResolvingLoop(Loop):
         self._resolver: NameResolver | None = None
 
     @property
+    def rng(self) -> random.Random:
+        """Its source of random numbers; with a seed the run can be repeated."""
+        return self._rng
+
+    @property
     def resolver(self) -> NameResolver | None:
         """What looks up names on the host's network; None: trio does, on the machine's."""
         return self._resolver

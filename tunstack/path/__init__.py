@@ -6,5 +6,6 @@ impaired    any link with an impaired path behind it
 by_address  impairments by a host's address, the longest prefix first
 crossing    the process that forwards packets between two descriptors
 bridge      starting that process, and its statistics
+rules/      rules on single packets: drop, delay, change, answer, ...
 pcapng      captures: written with a comment for each packet, read from pcap and pcapng
 """

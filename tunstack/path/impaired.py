@@ -24,7 +24,7 @@ _RETRY_DELAY: Final = 0.001
 _BATCH: Final = 1024
 """Packets received from the link at a time."""
 
-_TIMER_SLACK: Final = 0.001
+TIMER_SLACK: Final = 0.001
 """Seconds by which packets may be delivered early under trio's own clock.
 
 trio sleeps by whole milliseconds and wakes up 1 ms late on average, which made a round trip of
@@ -32,7 +32,7 @@ trio sleeps by whole milliseconds and wakes up 1 ms late on average, which made 
 """
 
 
-def _is_system_clock(clock: trio.abc.Clock) -> bool:
+def is_system_clock(clock: trio.abc.Clock) -> bool:
     """Whether it is trio's own clock, and no virtual one."""
     return type(clock).__name__ == "SystemClock"
 
@@ -166,7 +166,7 @@ class ImpairedLink:
     def _due_by(self) -> float:
         """The latest arrival time, in seconds, of packets to deliver now."""
         if self._slack is None:
-            self._slack = _TIMER_SLACK if _is_system_clock(trio.lowlevel.current_clock()) else 0.0
+            self._slack = TIMER_SLACK if is_system_clock(trio.lowlevel.current_clock()) else 0.0
         return trio.current_time() + self._slack
 
     def _receive_from_link(self) -> None:

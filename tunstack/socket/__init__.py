@@ -6,6 +6,8 @@ does, this does the same. The parts of :class:`Socket` share one state:
 
 ===================  ==============================================================================
 `socket`             :class:`Socket`: opens, listens, accepts and closes
+`stream`             :class:`TcpStream`: a `trio.SocketStream` over it, and the listener of those
+`verbs`              part: what a test does to a connection: freeze its window, vanish
 `surface`            its base: the calls that come down to `recv` and `send`
 `state`              its connection or listener, its parameters, and the tasks that wait
 `transfer`           part: receiving and sending
@@ -31,5 +33,6 @@ does, this does the same. The parts of :class:`Socket` share one state:
 from __future__ import annotations
 
 from tunstack.socket.socket import Socket
+from tunstack.socket.stream import TcpListener, TcpStream
 
-__all__ = ["Socket"]
+__all__ = ["Socket", "TcpListener", "TcpStream"]

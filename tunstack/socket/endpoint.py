@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import trio
 
     from tunstack.ip.datagram import Buffer
+    from tunstack.path.rules import Rules
     from tunstack.stack.flow import Flow
     from tunstack.stack.stack import Stack
     from tunstack.stack.udp_route import Route
@@ -64,10 +65,14 @@ class Endpoint(SocketMaker, Protocol):
     Attributes:
         stack: The endpoint, sans-IO.
         ended: Whether it has ended.
+        rules: The rules on its packets.
     """
 
     stack: Stack
     ended: bool
+
+    @property
+    def rules(self) -> Rules: ...  # noqa: D102
 
     def check_link(self) -> None:
         """Raise OSError (ENETDOWN) if the host has ended or its device is gone."""

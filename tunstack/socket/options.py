@@ -193,7 +193,7 @@ def _checked(level: int, name: int, value: Buffer) -> Value:
 
 def _receive_buffer(sock: SocketState) -> int:
     """The present size of the receive buffer."""
-    return sock.config.receive_sizes[0] if sock.flow is None else sock.flow.receiver.size
+    return sock.config.receive_sizes[0] if sock.flow is None else sock.flow.receiver.buffer_size
 
 
 def _send_buffer(sock: SocketState) -> int:

@@ -24,7 +24,7 @@ from tunstack.socket.notices import Notices
 from tunstack.socket.options import get_option, set_option
 from tunstack.socket.state import SocketState
 from tunstack.socket.stdlib import StdlibSocket
-from tunstack.socket.surface import Surface
+from tunstack.socket.verbs import Verbs
 from tunstack.stack.flow import Flow
 from tunstack.tcp.connection.state import State
 
@@ -32,17 +32,19 @@ if TYPE_CHECKING:
     from tunstack.ip.datagram import Address
     from tunstack.socket.addresses import AddressFormat
     from tunstack.socket.endpoint import Endpoint
-    from tunstack.stack.flow import TcpInfo
     from tunstack.tcp.congestion import CongestionFactory
+    from tunstack.tcp.info import TcpInfo
 
 
 @final
-class Socket(Surface):
+class Socket(Verbs):
     """A TCP socket on a :class:`~tunstack.Host`; made by :meth:`tunstack.Host.socket`.
 
     Besides the methods of trio's sockets it has :meth:`abort`, :meth:`tcp_info`,
     :meth:`wait_acknowledged`, :meth:`wait_soft_error`, and for urgent data :meth:`wait_urgent`,
-    :meth:`at_mark` and :attr:`urgent_remaining`.
+    :meth:`at_mark` and :attr:`urgent_remaining`; and for tests :meth:`vanish`, :meth:`freeze` and
+    :meth:`thaw`, :meth:`stop_acknowledging` and :meth:`resume_acknowledging`, and
+    :meth:`send_segment`.
     """
 
     def __init__(
@@ -369,7 +371,7 @@ class Socket(Surface):
         self._state.closed = True
         flow, self._state.flow = self._state.flow, None
         if flow is not None:
-            if abort:
+            if abort or self._state.silent:
                 self._stack.detach(flow)
                 self._stack.abort(flow)
             else:

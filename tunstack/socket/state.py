@@ -16,6 +16,7 @@ from tunstack.tcp.connection.state import CAN_SEND, State
 
 if TYPE_CHECKING:
     from tunstack.ip.datagram import Address
+    from tunstack.path.rules import Rule
     from tunstack.socket.endpoint import Endpoint
     from tunstack.socket.notices import Notices
     from tunstack.stack.flow import Flow
@@ -56,6 +57,8 @@ class SocketState:
         noted: Options that are stored and have no effect; None for none.
         shut_down_write: Whether our half was shut down.
         error_reported: Whether a call has raised the connection's error.
+        silent: Whether nothing of what the connection sends goes out any more.
+        unacknowledging: The rule by which it acknowledges nothing, or None.
         receiving: The task blocked in `recv` or `accept`.
         sending: The task blocked in `send`.
         connecting: The task blocked in `connect`.
@@ -81,6 +84,8 @@ class SocketState:
         "reuse_address",
         "sending",
         "shut_down_write",
+        "silent",
+        "unacknowledging",
         "v6only",
     )
 
@@ -100,6 +105,8 @@ class SocketState:
         self.noted: dict[tuple[int, int], int] | None = None
         self.shut_down_write = False
         self.error_reported = False
+        self.silent = False
+        self.unacknowledging: Rule | None = None
         self.receiving = Waiter()
         self.sending = Waiter()
         self.connecting = Waiter()

@@ -37,9 +37,10 @@ if TYPE_CHECKING:
 
     from tunstack.ip.address import Interface
     from tunstack.ip.datagram import Address, Buffer
-    from tunstack.stack.flow import Flow, TcpInfo
+    from tunstack.stack.flow import Flow
     from tunstack.stack.observation import Observation
     from tunstack.tcp.config import Config
+    from tunstack.tcp.info import TcpInfo
     from tunstack.tcp.listen.listener import Listener
 
 _RESTAMP_AFTER: Final = 0.01

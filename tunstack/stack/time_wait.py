@@ -19,10 +19,11 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tunstack.ip.demux import FourTuple
-from tunstack.stack.flow import Flow, TcpInfo
+from tunstack.stack.flow import Flow
 from tunstack.tcp.connection.arrival import opens_anew
 from tunstack.tcp.connection.challenge import ChallengeLimit
 from tunstack.tcp.connection.state import State
+from tunstack.tcp.info import TcpInfo
 from tunstack.tcp.sequence import MASK
 
 if TYPE_CHECKING:
@@ -232,6 +233,10 @@ class TimeWaits:
 
     def __iter__(self) -> Iterator[TimeWait]:
         return iter(self._by_name.values())
+
+    def get(self, incoming: bytes) -> TimeWait | None:
+        """Return that of a four-tuple, or None."""
+        return self._by_name.get(incoming)
 
     def take(self, flow: Flow) -> bool:
         """Replace a flow that `only_waits`; returns False if it was removed before."""

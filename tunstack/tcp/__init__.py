@@ -11,6 +11,7 @@ Where to look:
 `listen/`       listeners, SYN queue, SYN cookies, TCP Fast Open, initial sequence numbers
 `congestion/`   congestion control: Reno, CUBIC, HyStart++, your own
 `segment`       a segment as a value
+`info`          a snapshot of a connection, for programs
 `sequence`      sequence number arithmetic
 `clock`         the timestamp clock
 `config`        what can be set for a connection

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tunstack.host.host import Host
-    from tunstack.stack.flow import TcpInfo
+    from tunstack.tcp.info import TcpInfo
 
 _STATES: Final = {
     "ESTABLISHED": "ESTAB",

@@ -41,7 +41,7 @@ from tunstack.wire.ip import (
     finish,
     protocol_at,
 )
-from tunstack.wire.tcp import decode_segment, encode_segment
+from tunstack.wire.tcp import decode_segment, encode_options, encode_segment
 from tunstack.wire.udp import decode_udp, encode_udp
 from tunstack.wire.virtio import NO_OFFLOAD as NOTHING_OFFLOADED
 from tunstack.wire.virtio import SIZE as VNET_SIZE
@@ -57,6 +57,7 @@ __all__ = [
     "protocol_at",
     "decode_segment",
     "encode_segment",
+    "encode_options",
     "decode_udp",
     "encode_udp",
     "NOTHING_OFFLOADED",

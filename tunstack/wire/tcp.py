@@ -174,7 +174,7 @@ def encode_segment(
     Raises:
         ValueError: The packet would be longer than its family allows.
     """
-    options = _encode_options(segment)
+    options = encode_options(segment)
     payload = segment.payload
     length = _MINIMUM_HEADER + len(options) + len(payload)
     offset_and_flags = _MINIMUM_HEADER + len(options) << 10 | segment.flags
@@ -276,7 +276,7 @@ def _ipv6_vnet(segment: Segment, size: int) -> bytes:
     return vnet.large_segment_ipv6(size, segment.gso_size, cwr=cwr)
 
 
-def _encode_options(segment: Segment) -> bytes:
+def encode_options(segment: Segment) -> bytes:
     """Encode the options in Linux's layout, each aligned to a word."""
     if (
         segment.mss is None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tunstack.deploy.workers.channel import Assignment
     from tunstack.link.multiqueue import Queues
-    from tunstack.stack.flow import TcpInfo
+    from tunstack.tcp.info import TcpInfo
 
 
 def pickled(value: object, what: str) -> bytes:

@@ -30,6 +30,7 @@ from tunstack.tcp.connection.state import (
 )
 from tunstack.tcp.connection.teardown import teardown
 from tunstack.tcp.connection.verdict import Verdict
+from tunstack.tcp.receiver import freezing
 from tunstack.tcp.segment import SYN
 from tunstack.tcp.sequence import MASK
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 
 _ACCEPTED: Final = Verdict.ACCEPTED
+_NOT_OPEN: Final = frozenset({CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED})
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -259,6 +261,25 @@ class Connection(Ending):
         self.sender.reconfigure(config)
         self.receiver.reconfigure(config)
         self.idle_timers.reconfigure(config)
+
+    def freeze(self, after: int, *, shrink: bool) -> None:
+        """Close the window after `after` octets more, until :meth:`thaw`; see :mod:`.freezing`.
+
+        After the peer's FIN it has no effect.
+
+        Raises:
+            OSError: ENOTCONN: it is not open yet, or has ended.
+            ValueError: `after` is negative, or too large for the window field.
+        """
+        if self.state in _NOT_OPEN:
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+        freezing.freeze(self.receiver, after, shrink=shrink)
+        if self.receiver.finished:
+            freezing.thaw(self.receiver)
+
+    def thaw(self) -> None:
+        """Undo :meth:`freeze`, and send a window update."""
+        freezing.thaw(self.receiver)
 
     # Arrival (section 3.10.7)
 

@@ -48,6 +48,15 @@ class ReceiveTuning:
         self._read = 0
         self._most_read = 0
 
+    def pause(self) -> None:
+        """Leave the size as it is until :meth:`restart`."""
+        self.at = inf
+
+    def restart(self) -> None:
+        """Measure a new round trip."""
+        self.at = -inf
+        self._mark = None
+
     def adjust(
         self,
         receiver: Receiver,

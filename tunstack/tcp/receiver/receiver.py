@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tunstack.tcp.budget import SMALLEST_BUFFER, UNLIMITED, Budget
 from tunstack.tcp.receiver.buffer_tuning import ReceiveTuning
+from tunstack.tcp.receiver.freezing import Frozen, thaw
 from tunstack.tcp.receiver.reassembly import EMPTY, Reassembly
 from tunstack.tcp.receiver.receive_buffer import ReceiveBuffer
 from tunstack.tcp.receiver.urgent import UrgentReader
@@ -53,9 +54,10 @@ class Receiver(UrgentReader):
         edge: The right edge of the advertised window, RCV.NXT + RCV.WND.
         shift: Rcv.Wind.Shift (RFC 7323 section 2.2).
         mss: Octets of data in the largest segment expected: the MSS we announced, less options.
-        size: The size of the receive buffer (SO_RCVBUF), in octets.
+        size: The size of the receive buffer, in octets; negative while the window is frozen.
         sizes: The initial and the largest size by configuration, in octets.
         tuning: Auto-tuning of `size`; None where the size is fixed.
+        frozen: The window's right edge where it is frozen (:mod:`.freezing`), else None.
         budget: The memory shared with other connections.
         buffer: Data in order, not read yet.
         reassembly: Out-of-order data.
@@ -79,6 +81,7 @@ class Receiver(UrgentReader):
         "edge",
         "fin",
         "finished",
+        "frozen",
         "irs",
         "mss",
         "nxt",
@@ -98,6 +101,7 @@ class Receiver(UrgentReader):
         self.edge = 0
         self.shift = 0
         self.mss = config.mss
+        self.frozen: Frozen | None = None
         self._set_size(config)
         self.budget = budget
         self.buffer = ReceiveBuffer()
@@ -121,6 +125,8 @@ class Receiver(UrgentReader):
         """Apply changed socket options."""
         if config.receive_sizes != self.sizes:  # Else auto-tuning may have grown it.
             self._set_size(config)
+            if self.frozen is not None:
+                self.frozen.hold(self)
         self.urgent_inline = config.urgent_inline
         self._delayed_ack = config.delayed_ack
         if not self._delayed_ack and self.ack_due is not None:
@@ -130,6 +136,11 @@ class Receiver(UrgentReader):
         self.sizes = config.receive_sizes
         self.size, most = self.sizes
         self.tuning = ReceiveTuning(most) if most > self.size else None
+
+    @property
+    def buffer_size(self) -> int:
+        """The size of the receive buffer (SO_RCVBUF), in octets."""
+        return self.size if self.frozen is None else self.frozen.size
 
     def synchronize(self, irs: int) -> None:
         """Set IRS and RCV.NXT from the peer's SYN, whose sequence number is `irs`."""
@@ -244,6 +255,7 @@ class Receiver(UrgentReader):
         if diff(self.edge, self.nxt) < 0:  # A FIN is accepted with a zero window.
             self.edge = self.nxt
         self.finished = True
+        thaw(self)
         self.ack_now = True  # The data that filled the gap may have set a delayed ACK.
         self.reassembly.clear()
         return True
@@ -308,6 +320,8 @@ class Receiver(UrgentReader):
             # unit, or a peer that sends an octet at a time would never fill the window.
             field = -(-current >> shift)
             if field << shift >= room + (1 << shift):
+                if self.frozen is not None:
+                    return self.frozen.select_window(self)
                 return current >> shift
         if field > 0xFFFF:
             field = 0xFFFF
