@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,7 @@ def build(root: Path) -> list[Path]:
         debug_level="0",
         multi_file=True,
         target_dir="build/mypyc",
+        group_name="tunstack",
     )
 
     class Build(build_ext):
@@ -91,5 +93,8 @@ def compile_in_parallel(compiler: CCompiler) -> None:
 
 
 if __name__ == "__main__":
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        version = sysconfig.get_python_version()
+        sys.exit(f"Python's headers are missing: apt-get install python{version}-dev")
     made = build(Path(sys.argv[1] if sys.argv[1:] else ".").resolve())
     print(f"compiled {len(made) - 1} modules")
