@@ -44,6 +44,7 @@ compiled-copy: $(STAMP)
 	@mkdir -p $(COPY)
 	@rm -rf $(addprefix $(COPY)/,$(COPIED))
 	@cp -a $(COPIED) $(COPY)
+	@find $(COPY)/tunstack -name '*.so' -delete
 	$(BIN)/python build_core.py $(COPY)
 
 compile: compiled-copy ## compile the core by mypyc, beside its source; test, instructions and clean undo it
