@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -19,7 +19,30 @@ from tunstack.tcp.congestion import Reno
 from tunstack.tcp.info import TcpInfo
 from tunstack.tcp.segment import ACK, Segment
 
-INFO: dict[str, Any] = dict.fromkeys(TcpInfo.__dataclass_fields__, 7)
+END: Final = (ip_address("198.51.100.2"), 80)
+NUMBERS: Final[dict[str, Any]] = dict.fromkeys(
+    (
+        *("snd_cwnd", "snd_ssthresh", "snd_wnd", "rcv_wnd", "snd_mss", "pmtu", "rcv_mss"),
+        *("unacked", "notsent", "unread", "out_of_order", "bytes_acked", "bytes_received"),
+        *("retransmits", "rcv_tos", "snd_wscale", "rcv_wscale"),
+    ),
+    7,
+)
+INFO: Final = TcpInfo(
+    state="ESTABLISHED",
+    local=END,
+    remote=END,
+    rtt=0.5,
+    rttvar=0.25,
+    min_rtt=None,
+    rto=1.0,
+    congestion="cubic",
+    soft_error=None,
+    timestamps=True,
+    sack=False,
+    ecn=True,
+    **NUMBERS,
+)
 
 VALUES = (
     Config(mss=1000, user_timeout=3.0, congestion=Reno),
@@ -27,7 +50,7 @@ VALUES = (
     Profile(ttl=3, congestion="reno"),
     Windows(14480, None, 1448),
     Observation(1.0, "in", b"packet", after="LISTEN", windows=Windows(14480, 2896, 1448)),
-    TcpInfo(**INFO | {"state": "ESTABLISHED", "local": (ip_address("198.51.100.2"), 80)}),
+    INFO,
     Segment(1, 2, ACK, payload=b"data", sack=((3, 4),)),
     IcmpMessage(8, 0, payload=b"ping"),
     Datagram(bytes(4), bytes(4), 6, b"payload"),
