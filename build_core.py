@@ -69,7 +69,7 @@ def build(root: Path) -> list[Path]:
     command.build_temp = "build/mypyc/objects"
     command.ensure_finalized()
     command.run()
-    return [Path(each).resolve().relative_to(root) for each in command.get_outputs()]
+    return [Path(command.get_ext_filename(each.name)) for each in extensions]
 
 
 def compile_in_parallel(compiler: CCompiler) -> None:
