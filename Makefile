@@ -12,12 +12,12 @@ made-with := $(or $(file <$(STAMP)),$(file <$(DEMO_STAMP)))
 PYTHON ?= $(or $(firstword $(made-with)),python3)
 
 # The programs that the tests run.
-TOOLS := ab curl dig h2load host ip iperf3 musl-gcc nmap node nsenter nstat openssl ping setpriv socat ss \
+TOOLS := ab curl dig groff h2load host ip iperf3 musl-gcc nmap node nsenter nstat openssl ping setpriv socat ss \
 	tracepath traceroute tshark unshare wget wrk
 
 # Where the core is compiled, with a copy of what the tests read.
 COPY := build/compiled
-COPIED := tunstack tests examples .ci pyproject.toml Makefile README.md CHANGELOG.md LICENSE build_core.py \
+COPIED := tunstack tests examples .ci pyproject.toml Makefile README.md CHANGELOG.md LICENSE docs build_core.py \
 	hatch_build.py
 # Not all tests: the applications, the command line and the benchmarks are the same code either way.
 COMPILED_TESTS := tests/ip tests/tcp tests/udp tests/wire tests/socket tests/virtual \
@@ -25,7 +25,8 @@ COMPILED_TESTS := tests/ip tests/tcp tests/udp tests/wire tests/socket tests/vir
 	tests/kernel/test_streams.py tests/kernel/test_endings.py tests/kernel/test_udp.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-compiled compile compiled-copy pure conformance snapshot soak flood bench bench-loss instructions profile lint format clean
+.PHONY: help demo test test-compiled compile compiled-copy pure conformance snapshot soak flood bench bench-loss \
+	instructions profile lint format man dist clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -100,6 +101,12 @@ lint: $(STAMP) ## check style, types, and the layers' imports
 format: $(STAMP) ## format the source
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+man: $(STAMP) ## the manual pages of the commands, in build/man
+	$(BIN)/python -m tunstack.cli.manual build/man
+
+dist: ## the sdist and the wheel, in dist, checked and installed in new environments
+	@.ci/dist '$(PYTHON)'
 
 clean: ## remove everything that make, the tools and the tests have created
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
