@@ -64,10 +64,11 @@ conformance: $(STAMP) ## the requirements of the RFCs, and the tests that show t
 	@.ci/system-tools $(TOOLS)
 	$(BIN)/python -m pytest --conformance --quiet --numprocesses 4 $(ARGS)
 
-snapshot: $(STAMP) ## renew the simulator's tables and plots that the tests compare
+snapshot: $(STAMP) ## renew the simulator's tables and plots, and notebooks, that the tests compare
 	$(BIN)/python -m tests.simulator.verdict
 	$(BIN)/python -m tests.simulator.cases
-	@git --no-pager diff --stat tests/simulator
+	$(BIN)/python -m tests.examples.test_notebooks
+	@git --no-pager diff --stat tests/simulator examples
 
 flood: $(STAMP) ## flood a web server with 100,000 spoofed SYNs, and measure its service
 	@.ci/system-tools ab

@@ -33,7 +33,7 @@ _COMMANDS: Final = {
     "behaviours": "List how a peer can misbehave.",
     "trace": "Draw a capture as a ladder.",
     "stats": "Print where the time of connections went.",
-    "plot": "Plot a connection of a capture, as SVG.",
+    "plot": "Plot a connection of a capture, as SVG or PNG.",
     "demo": "Show a connection, and explain it.",
     "doctor": "Tell what this machine allows, and what to do.",
     "bridge": "Run a command across an impaired path to another kernel.",
