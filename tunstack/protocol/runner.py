@@ -72,6 +72,7 @@ class Runner:
         wake: Callable[[Actor], None] | None = None,
     ) -> None:
         self.stack = stack
+        self._pending = stack.pending
         self.woken: deque[Actor] = deque()
         self.running = False
         self.now = 0.0
@@ -97,7 +98,8 @@ class Runner:
         try:
             while self.woken:
                 self._call_all()
-                self.stack.flush(self.now)
+                if self._pending:
+                    self.stack.flush(self.now)
         finally:
             self.running = False
 

@@ -91,6 +91,7 @@ class Transport:
         "_forget",
         "_four_tuple",
         "_high",
+        "_joined",
         "_lost",
         "_low",
         "_paused",
@@ -118,6 +119,7 @@ class Transport:
         self._buffer: list[Buffer] = []
         self._size = 0  # Octets in it.
         self._high, self._low = _HIGH, _HIGH >> 2
+        self._joined = _JOINED  # Or the high-water mark, if that is less.
         self._reading = True  # Not paused.
         self._reads = True  # Neither paused, nor closing, nor at the end.
         self._eof = False
@@ -161,10 +163,12 @@ class Transport:
         if not data:
             return
         self._buffer.append(data)
-        self._size += len(data)
+        self._size = size = self._size + len(data)
         if not self._busy:
             self._act_soon()
-        elif (self._size > _JOINED or self._size > self._high) and self._flow is not None:
+        elif size <= self._joined:
+            return
+        elif self._flow is not None:
             self._push(self._flow, self._runner.now)
         if self._size > self._high and not self._paused:
             self._paused = True
@@ -211,6 +215,7 @@ class Transport:
         if not high >= low >= 0:
             raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
         self._high, self._low = high, low
+        self._joined = min(_JOINED, high)
         if self._size > high and not self._paused and not self._lost:
             self._paused = True
             self._guarded(self._protocol.pause_writing)
@@ -386,7 +391,6 @@ class Transport:
         taken = 0
         try:
             for data in buffer:
-                size = len(data)
                 if flow.sender.buffer.size and not flow.wants_data(_LOWAT):
                     break
                 if self._ended and taken + 1 == len(buffer):
@@ -396,14 +400,17 @@ class Transport:
                 else:
                     sent = stack.send(flow, data, now)
                 self._size -= sent
-                if sent < size:
+                if sent < len(data):
                     buffer[taken] = memoryview(data)[sent:]
                     break
                 taken += 1
         except OSError as error:
             self._end(flow, error)
             return
-        del buffer[:taken]
+        if self._size:
+            del buffer[:taken]
+        else:
+            buffer.clear()
 
     def _check_end(self, flow: Flow) -> None:
         """Give the connection up if it has ended, unless there is data left to receive."""
