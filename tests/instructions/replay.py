@@ -201,9 +201,7 @@ class Client:
 class Recording:
     """Client and server in lockstep: what the client sends is what will be played."""
 
-    def __init__(
-        self, *, closes: bool, offload: bool, version: int, called: bool = False
-    ) -> None:
+    def __init__(self, *, closes: bool, offload: bool, version: int, called: bool = False) -> None:
         self.batches: list[Batch] = []
         self.now = 1.0
         self.client = Client(offload=offload, version=version)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tunstack")
 
-_READ_SIZE: Final = 1 << 18
+_READ_SIZE: Final = 1 << 16
 """Octets that `data_received` is given at a time."""
 _HIGH: Final = 1 << 16
 """Octets in the write buffer from above which `pause_writing` is called; as of asyncio."""
@@ -44,7 +44,7 @@ class Protocol:
         """The connection is open, and `transport` is its other side."""
 
     def data_received(self, data: bytes) -> None:
-        """Data has arrived: all that the batch of packets has brought, up to 256 KiB."""
+        """Data has arrived: what the batch of packets has brought, at most `Transport.max_size`."""
 
     def eof_received(self) -> bool | None:
         """The peer has ended its half; no data will arrive.
@@ -75,6 +75,10 @@ class Transport:
 
     It is made by the host. Its methods may be called in callbacks of any connection of the host,
     and by trio tasks; after the connection has ended they do nothing.
+
+    Attributes:
+        max_size: Octets, at most, that `data_received` is given in one call; 64 KiB. More has its
+            next call, after those of others.
     """
 
     __slots__ = (
@@ -102,6 +106,7 @@ class Transport:
         "_size",
         "_timers",
         "_woken",
+        "max_size",
     )
 
     def __init__(
@@ -111,6 +116,7 @@ class Transport:
         protocol: Protocol,
         forget: Callable[[Transport], None] | None = None,
     ) -> None:
+        self.max_size = _READ_SIZE
         self._runner = runner
         self._flow: Flow | None = flow
         self._four_tuple = flow.four_tuple
@@ -349,7 +355,9 @@ class Transport:
             self._lose()
 
     def _receive(self, flow: Flow) -> None:
-        size = SMALLEST_BUFFER if flow.receiver.budget.tight else _READ_SIZE
+        size = self.max_size
+        if size > SMALLEST_BUFFER and flow.receiver.budget.tight:
+            size = SMALLEST_BUFFER  # Data that was read is not accounted.
         try:
             data = self._runner.stack.read(flow, size)
         except OSError as error:
