@@ -11,6 +11,9 @@ from tunstack.apps import App, load
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
+    import trio
+
+    from tunstack import Host
     from tunstack.apps import Handler
     from tunstack.apps.asgi import Server
     from tunstack.deploy.authority import Authority, Fault, Identity
@@ -71,6 +74,27 @@ async def open_handlers(
             else:
                 handlers.append(app.handler if context is None else app.make_handler(context))
         yield handlers
+
+
+async def start_app(
+    nursery: trio.Nursery, host: Host, app: App, handler: Handler, port: int
+) -> None:
+    """Serve an app on `port` of a host, by callbacks where it has a protocol, until cancelled.
+
+    Args:
+        nursery: Where it is served; it listens when this returns.
+        host: The host.
+        app: The app.
+        handler: What :func:`open_handlers` has made of it.
+        port: Its port; that of UDP as well, if it has datagrams.
+    """
+    protocol = app.protocol
+    if protocol is not None:
+        await nursery.start(host.serve_protocol, protocol, port)
+    else:
+        await nursery.start(host.serve_tcp, handler, port)
+    if app.datagram_handler is not None:
+        await nursery.start(host.serve_udp, app.datagram_handler, port)
 
 
 async def _start(target: str, stack: AsyncExitStack) -> Server:

@@ -12,7 +12,7 @@ import trio
 
 import tunstack
 from tunstack.apps import APPS, App
-from tunstack.apps.serving import identities_for, need_tls, open_handlers
+from tunstack.apps.serving import identities_for, need_tls, open_handlers, start_app
 from tunstack.cli.options import (
     IPV6,
     WORKERS,
@@ -168,9 +168,7 @@ def run(
             trio.open_nursery() as nursery,
         ):
             for (app, port), handler in zip(apps, handlers, strict=True):
-                await nursery.start(host.serve_tcp, handler, port)
-                if app.datagram_handler is not None:
-                    await nursery.start(host.serve_udp, app.datagram_handler, port)
+                await start_app(nursery, host, app, handler, port)
             status = await run_and_settle(namespace, host, addresses)
             nursery.cancel_scope.cancel()
         return status
