@@ -36,10 +36,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
+from tunstack import behaviours as catalogue
+
 if TYPE_CHECKING:
     import ssl
 
     from tunstack import Protocol
+    from tunstack.behaviours import Behaviour
     from tunstack.deploy.authority import Fault
     from tunstack.dns.names import Names
 
@@ -66,6 +69,7 @@ class App:
         target: ``module:attribute`` of a handler or an application of the user's own.
         asgi: Whether `target` is an ASGI application.
         names: What the app dns serves; None for ``peer.test`` at the default addresses.
+        behaviours: How it misbehaves, as in :mod:`tunstack.behaviours`.
     """
 
     name: str
@@ -76,6 +80,7 @@ class App:
     target: str = ""
     asgi: bool = False
     names: Names | None = None
+    behaviours: tuple[Behaviour, ...] = ()
 
     @property
     def handler(self) -> Handler:
@@ -97,8 +102,11 @@ class App:
 
     @property
     def protocol(self) -> Callable[[], Protocol] | None:
-        """What makes a protocol that does the same; None if there is none. Imports the module."""
-        if self.target or self.certificate is not None:
+        """What makes a protocol that does the same; None if there is none. Imports the module.
+
+        There is none with behaviours, which may wrap the handler.
+        """
+        if self.target or self.certificate is not None or self.behaviours:
             return None
         factory: Callable[[], Protocol] | None = getattr(self._module(), "protocol", None)
         return factory
@@ -121,6 +129,16 @@ class App:
             load(self.target)
         else:
             self._module()
+
+    @property
+    def datagram_behaviours(self) -> tuple[Behaviour, ...]:
+        """Those of its behaviours that are of UDP as well."""
+        of_udp = [each for each in self.behaviours if "udp" in each.protocols]
+        return () if all(each.part == "choice" for each in of_udp) else tuple(of_udp)
+
+    def __str__(self) -> str:
+        """As it is written on the command line, without the port."""
+        return ",".join([self.name, *map(str, self.behaviours)])
 
     def with_names(self, names: Names) -> App:
         """Return the app as it serves these names; another than dns as it is."""
@@ -196,9 +214,21 @@ def parse_serve(text: str) -> tuple[tuple[App, int], ...]:
     - ``asgi=module:attribute:PORT``: the same on one port, over TLS if that is 443 or 8443.
     - ``module:function:PORT``: a handler of one connection.
 
+    Each may be followed by a comma and its behaviours (:mod:`tunstack.behaviours`), as in
+    ``http:80,reset-after=4096``.
+
     Raises:
         ValueError: it is none of these; the message is for the user.
     """
+    text, comma, behaviour = text.partition(",")
+    apps = _parse_served(text)
+    if not comma:
+        return apps
+    behaviours = catalogue.parse(behaviour)
+    return tuple((replace(app, behaviours=behaviours), port) for app, port in apps)
+
+
+def _parse_served(text: str) -> tuple[tuple[App, int], ...]:
     if text.startswith("asgi="):
         return _parse_asgi(text)
     module, _, rest = text.partition(":")

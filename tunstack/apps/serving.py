@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from tunstack.apps import App, load
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
     import trio
 
-    from tunstack import Host
+    import tunstack
     from tunstack.apps import Handler
     from tunstack.apps.asgi import Server
     from tunstack.deploy.authority import Authority, Fault, Identity
@@ -77,24 +78,26 @@ async def open_handlers(
 
 
 async def start_app(
-    nursery: trio.Nursery, host: Host, app: App, handler: Handler, port: int
+    nursery: trio.Nursery,
+    host: tunstack.Host,
+    app: App,
+    port: int,
+    handler: Callable[[trio.SocketStream], Awaitable[object]],
+    *,
+    by_protocol: bool = False,
 ) -> None:
-    """Serve an app on `port` of a host, by callbacks where it has a protocol, until cancelled.
+    """Serve an app on a port of a host, with its behaviours, over UDP too if it can that.
 
-    Args:
-        nursery: Where it is served; it listens when this returns.
-        host: The host.
-        app: The app.
-        handler: What :func:`open_handlers` has made of it.
-        port: Its port; that of UDP as well, if it has datagrams.
+    With `by_protocol` it is served by callbacks, without `handler`, if it has a protocol.
     """
-    protocol = app.protocol
+    protocol = app.protocol if by_protocol else None
     if protocol is not None:
         await nursery.start(host.serve_protocol, protocol, port)
     else:
-        await nursery.start(host.serve_tcp, handler, port)
+        await nursery.start(partial(host.serve_tcp, handler, port, behaviour=app.behaviours))
     if app.datagram_handler is not None:
-        await nursery.start(host.serve_udp, app.datagram_handler, port)
+        serve = partial(host.serve_udp, app.datagram_handler, port)
+        await nursery.start(partial(serve, behaviour=app.datagram_behaviours))
 
 
 async def _start(target: str, stack: AsyncExitStack) -> Server:

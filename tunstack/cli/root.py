@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "serve": "Serve small services on an address.",
     "connect": "Connect from an address, as netcat does.",
     "ping": "Ping from an address, as ping does.",
+    "behaviours": "List how a peer can misbehave.",
     "trace": "Draw a capture as a ladder.",
     "stats": "Print where the time of connections went.",
     "plot": "Plot a connection of a capture, as SVG.",

@@ -42,11 +42,6 @@ async def serve_apps(
         trio.open_nursery() as nursery,
     ):
         for (app, port), handler in zip(apps, handlers, strict=True):
-            if not reports:
-                await start_app(nursery, worker.host, app, handler, port)
-                continue
-            served = Reported(app, port, report, handler)
-            await nursery.start(worker.host.serve_tcp, served, port)
-            if app.datagram_handler is not None:
-                await nursery.start(worker.host.serve_udp, app.datagram_handler, port)
+            served = Reported(app, port, report, handler) if reports else handler
+            await start_app(nursery, worker.host, app, port, served, by_protocol=not reports)
         task_status.started()
