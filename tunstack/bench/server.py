@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import argparse
 import cProfile
-import gc
 import json
 import resource
 import signal
 import sys
-import time
 from contextlib import asynccontextmanager, contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -27,6 +25,7 @@ from tunstack.bench.answering import ANSWER, Answers
 from tunstack.bench.iperf import Iperf, IperfError
 from tunstack.bench.ports import ECHO, HOLD, HTTP, IPERF, PROTOCOL, SINK, SOURCE
 from tunstack.bench.sampling import fold, sample
+from tunstack.bench.usage import usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -86,14 +85,6 @@ class AnswerProtocol(Answers, tunstack.Protocol):
 
 SERVICES: Final = {ECHO: echo, SINK: sink, SOURCE: source, HTTP: answer, IPERF: Iperf().serve}
 """The handler of each port, run in a task per connection; connections to `HOLD` have no task."""
-
-
-def usage() -> dict[str, float]:
-    """CPU seconds and resident octets of this process."""
-    gc.collect()
-    with open("/proc/self/statm") as numbers:
-        resident = int(numbers.read().split()[1]) * resource.getpagesize()
-    return {"cpu": time.process_time(), "memory": resident}
 
 
 @final

@@ -10,7 +10,7 @@ import uvloop
 
 from tunstack.bench.answering import Answers
 from tunstack.bench.ports import HTTP
-from tunstack.bench.server import usage
+from tunstack.bench.usage import usage
 
 
 class _AnswerProtocol(Answers, asyncio.Protocol):

@@ -99,6 +99,7 @@ class Runner:
             while self.woken:
                 self._call_all()
                 if self._pending:
+                    self.stack.defer_acks = False  # Those whom it has waited for have run.
                     self.stack.flush(self.now)
         finally:
             self.running = False

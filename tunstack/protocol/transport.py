@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, final
 
 from tunstack.tcp.budget import SMALLEST_BUFFER
-from tunstack.tcp.connection.state import CLOSED, ESTABLISHED, LISTEN
+from tunstack.tcp.connection.state import CLOSED, ESTABLISHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -422,8 +422,8 @@ class Transport:
 
     def _check_end(self, flow: Flow) -> None:
         """Give the connection up if it has ended, unless there is data left to receive."""
-        over = flow.state is CLOSED or flow.state is LISTEN
-        if over and not self._reads and (self._eof or self._closing or flow.error is not None):
+        over = flow.state is CLOSED and not self._reads
+        if over and (self._eof or self._closing or flow.error is not None):
             self._end(flow, flow.error)
 
     def _end(self, flow: Flow, error: Exception | None) -> None:
