@@ -13,7 +13,8 @@ from tests.families import each_family
 from tests.protocol.protocols import Echo, Feeder, Recorded, pattern
 from tunstack.ip.family import IPV4
 from tunstack.path.impair import Impairments
-from tunstack.simulator import ProtocolApplications, Simulator
+from tunstack.simulator import Application, ProtocolApplications, Simulator
+from tunstack.tcp.config import Config
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN
 from tunstack.wire import decode_datagram, decode_segment
 
@@ -470,3 +471,26 @@ def test_another_protocol_may_take_over() -> None:
     assert bytes(server.received + later.received) == pattern(100_000)
     assert server.calls == ["made", "data"]
     assert later.calls == ["set", "data", "eof", "lost"]
+
+
+def test_data_in_a_syn_is_answered_before_the_handshake_has_ended() -> None:
+    """TCP Fast Open (RFC 7413): the second exchange takes one round trip."""
+    config, delay, servers = Config(fast_open_queue=5), 0.1, list[Echo]()
+
+    def serve() -> Echo:
+        servers.append(Echo())
+        return servers[-1]
+
+    simulator = Simulator(seed=1, impairments=Impairments(delay=delay), config=config)
+    ProtocolApplications(simulator, simulator.server).serve(serve, PORT)
+    for trips in (4, 2):
+        began = simulator.now
+        client = Application(simulator.client)
+        remote = simulator.server.address
+        client.attach(simulator.client.stack.connect(remote, PORT, began, early=True))
+        client.send(b"word")
+        simulator.run(lambda client=client: len(client.received) == 4)  # type: ignore[misc]
+        assert simulator.now - began == pytest.approx(trips * delay)
+        client.shutdown()
+        simulator.run(lambda client=client: client.done)  # type: ignore[misc]
+    assert [server.lost for server in servers] == [[None], [None]]
