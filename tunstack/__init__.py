@@ -29,7 +29,7 @@ pyproject.toml)::
     tcp | udp | ip          RFC 9293 and its companions | RFC 768 | addresses, fragments, ICMP
 
 ``tcp``, ``udp``, ``ip``, ``wire`` and ``stack`` are sans-IO: time, randomness and packets are
-arguments.
+arguments. mypyc can compile them (``make compile``); :mod:`tunstack.compiled` tells it of classes.
 trio is in ``link`` and ``path``, whose links wait, and in ``host`` and above. A packet passes
 ``link -> host -> stack -> wire (decode) -> tcp``, and back ``tcp -> stack -> wire (encode) ->
 host -> link``.

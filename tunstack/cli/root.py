@@ -18,6 +18,7 @@ from tunstack.cli.status import (
     output_failure,
     print_error,
 )
+from tunstack.tcp import sequence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +47,9 @@ Examples:
   tunstack COMMAND --help
 """
 
+_KIND = "compiled" if sequence.__file__.endswith(".so") else "pure Python"
+"""Of the core: its module that imports no other is asked."""
+
 
 class _Commands(click.Group):
     """A command group that imports a command when it is used, and none for `--help`."""
@@ -71,7 +75,7 @@ class _Commands(click.Group):
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(tunstack.__version__, message="%(prog)s %(version)s")
+@click.version_option(tunstack.__version__, message=f"%(prog)s %(version)s ({_KIND})")
 @click.pass_context
 def root(context: click.Context) -> int:
     """A TCP/IP endpoint in user space, on a TUN device.
