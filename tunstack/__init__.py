@@ -24,7 +24,7 @@ each other, and resolver is just below host (import-linter checks it: see pyproj
     deploy | simulator      namespaces, workers, certificates | two stacks on a virtual clock
     host                    the trio event loop and the host
     behaviours : resolver   how a port misbehaves, by name; DNS over a host's sockets
-    dns | socket            names and a DNS server | trio's sockets over a host
+    dns | socket | protocol names, a DNS server | trio's sockets over a host | callbacks, sans-IO
     stack | path            one TCP/IP endpoint | impairments, bridges, captures
     wire | link             bytes to validated values and back | TUN devices, namespaces, memory
     tcp | udp | ip          RFC 9293 and its companions | RFC 768 | addresses, fragments, ICMP
@@ -56,6 +56,8 @@ Where a rule stands:
   :mod:`tunstack.path.impair`.
 - What a host decides that no host in order does: about a SYN, :mod:`tunstack.host.verdicts`; about
   a connection, :mod:`tunstack.socket.verbs`. By name, for a port: :mod:`tunstack.behaviours`.
+- Connections without a task, by callbacks in asyncio's words: :mod:`tunstack.protocol`; on a host
+  :mod:`tunstack.host.protocols`.
 - Names: :mod:`tunstack.dns` answers, :mod:`tunstack.resolver` asks; how programs in a namespace
   find them: :mod:`tunstack.link.resolv_conf`.
 - Sockets of this process in a namespace: :mod:`tunstack.socket.kernel`; a thread in it:
@@ -109,6 +111,7 @@ if TYPE_CHECKING:
     from tunstack.path.impair import Impairments
     from tunstack.path.impaired import ImpairedLink
     from tunstack.path.rules import Packet, Rule, Rules, Selection
+    from tunstack.protocol import Protocol, TimerHandle, Transport
     from tunstack.socket import Socket, TcpListener, TcpStream
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
@@ -141,6 +144,9 @@ __all__ = [
     "Socket",
     "TcpStream",
     "TcpListener",
+    "Protocol",
+    "Transport",
+    "TimerHandle",
     "Config",
     "Limits",
     "Profile",
@@ -208,6 +214,7 @@ _MODULES = {
         "path.impaired": ("ImpairedLink",),
         "path.rules": ("Packet", "Rule", "Rules", "Selection"),
         "link.pair": ("memory_pair",),
+        "protocol": ("Protocol", "TimerHandle", "Transport"),
         "deploy.namespace": (
             "Namespace",
             "open_host",

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 import trio
 import trio.testing
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from tunstack import Host, Protocol, memory_pair
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from tunstack import TcpStream
     from tunstack.apps import Handler
 
     _Client = trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream]
+
+
+_OPEN = frozenset({"ESTABLISHED", "CLOSE-WAIT", "FIN-WAIT-1", "FIN-WAIT-2"})
 
 
 @asynccontextmanager
@@ -29,6 +35,23 @@ async def served(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(handler, server)
             yield client
+
+
+@asynccontextmanager
+async def called(factory: Callable[[], Protocol]) -> AsyncIterator[TcpStream]:
+    """Serve a protocol on a host; the block gets a client's stream, and waits for its end."""
+    left, right = memory_pair()
+    with trio.fail_after(5):
+        async with (
+            Host(left, ["198.51.100.2/24"], seed=1) as server,
+            Host(right, ["198.51.100.1/24"], seed=2) as client,
+            trio.open_nursery() as nursery,
+        ):
+            await nursery.start(server.serve_protocol, factory, 80)
+            yield await client.open_tcp_stream("198.51.100.2", 80)
+            while any(info.state in _OPEN for info in server.connections()):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
 
 
 async def read_to_end(stream: trio.abc.ReceiveStream) -> bytes:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 import trio.testing
 
-from tests.apps.serving import read_to_end, served
+from tests.apps.serving import called, read_to_end, served
 from tunstack.apps import http
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
 
 _BLOCK = hashlib.shake_128(b"tunstack").digest(65521)
 
@@ -20,9 +25,25 @@ def expected_bytes(count: int) -> bytes:
     return (_BLOCK * (count // len(_BLOCK) + 1))[:count]
 
 
+class _Form:
+    """In which form the app is served."""
+
+    name = "handler"
+
+
+@pytest.fixture(autouse=True, params=["handler", "protocol"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Form, "name", request.param)
+
+
+def serving() -> AbstractAsyncContextManager[trio.abc.HalfCloseableStream]:
+    """Serve the app; the block gets a client's stream."""
+    return called(http.protocol) if _Form.name == "protocol" else served(http.handler)
+
+
 async def exchange(request: bytes) -> bytes:
     """Send all of `request`, end our half, and return all that came."""
-    async with served(http.handler) as client:
+    async with serving() as client:
         await client.send_all(request)
         await client.send_eof()
         return await read_to_end(client)
@@ -103,7 +124,7 @@ async def test_sha256_hashes_a_chunked_body() -> None:
 
 
 async def test_a_client_that_expects_a_go_ahead_gets_it_before_its_body_is_read() -> None:
-    async with served(http.handler) as client:
+    async with serving() as client:
         await client.send_all(
             request("PUT", "/sha256", "Content-Length: 3", "Expect: 100-continue")
         )
@@ -115,7 +136,7 @@ async def test_a_client_that_expects_a_go_ahead_gets_it_before_its_body_is_read(
 
 
 async def test_a_client_that_expects_a_go_ahead_gets_an_error_in_its_place() -> None:
-    async with served(http.handler) as client:
+    async with serving() as client:
         await client.send_all(request("PUT", "/nope", "Content-Length: 3", "Expect: 100-continue"))
         status, headers, _ = split(await read_to_end(client))
         assert (status, headers["Connection"]) == (404, "close")
@@ -218,8 +239,12 @@ async def test_an_error_for_a_body_that_is_still_coming_arrives_and_no_reset() -
 async def test_a_client_that_never_stops_sending_is_left(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with served(http.handler) as client:
+    async with serving() as client:
         await client.send_all(request("PUT", "/nope", "Content-Length: 1000000000"))
         assert split(await read_to_end(client))[0] == 404
+        with suppress(trio.BrokenResourceError):
+            while _Form.name == "protocol":
+                await client.send_all(b"x")
+                await trio.sleep(0.1)
         # The block ends when the handler does: after a while, though we have not ended our half.
     assert trio.current_time() > 1

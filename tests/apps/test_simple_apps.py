@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from tests.apps.serving import read_to_end, served
+from tests.apps.serving import called, read_to_end, served
 from tunstack.apps import APPS, chargen, discard, echo
 
+Serving = Callable[[], AbstractAsyncContextManager[trio.abc.HalfCloseableStream]]
 
-async def test_echo_sends_everything_back_and_ends_its_half_after_ours() -> None:
-    async with served(echo.handler) as client:
+
+def forms(app: Any) -> pytest.MarkDecorator:
+    """Run a test with the handler of an app, and with its protocol."""
+    both = [pytest.param(lambda: served(app.handler), id="handler")]
+    both.append(pytest.param(lambda: called(app.protocol), id="protocol"))
+    return pytest.mark.parametrize("serving", both)
+
+
+@forms(echo)
+async def test_echo_sends_everything_back_and_ends_its_half_after_ours(serving: Serving) -> None:
+    async with serving() as client:
         await client.send_all(b"one")
         assert await client.receive_some() == b"one"
         await client.send_all(b"two")
@@ -21,8 +34,9 @@ async def test_echo_sends_everything_back_and_ends_its_half_after_ours() -> None
         assert await read_to_end(client) == b"two"
 
 
-async def test_discard_answers_nothing_and_ends_its_half_after_ours() -> None:
-    async with served(discard.handler) as client:
+@forms(discard)
+async def test_discard_answers_nothing_and_ends_its_half_after_ours(serving: Serving) -> None:
+    async with serving() as client:
         await client.send_all(b"x" * 100_000)
         await client.send_eof()
         assert await read_to_end(client) == b""
@@ -38,8 +52,11 @@ def test_chargen_lines_are_72_characters_of_a_ring_that_moves_on_by_one() -> Non
     assert all(after[:-1] == before[1:] for before, after in pairwise(lines))
 
 
-async def test_chargen_repeats_the_pattern_without_a_seam_until_we_end_our_half() -> None:
-    async with served(chargen.handler) as client:
+@forms(chargen)
+async def test_chargen_repeats_the_pattern_without_a_seam_until_we_end_our_half(
+    serving: Serving,
+) -> None:
+    async with serving() as client:
         received = bytearray()
         while len(received) < 3 * len(chargen.PATTERN):
             received += await client.receive_some()
@@ -90,3 +107,17 @@ async def test_a_lost_peer_ends_a_handler_without_an_error(name: str) -> None:
     async with served(APPS[name].handler) as client:
         await client.send_all(b"GET /bytes/9999999 HTTP/1.1\r\nHost: x\r\n\r\n")
         await trio.aclose_forcefully(client)
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name, app in APPS.items() if app.certificate is None and app.protocol)
+)
+async def test_a_lost_peer_ends_a_protocol_without_an_error(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    protocol = APPS[name].protocol
+    assert protocol is not None
+    async with called(protocol) as client:
+        await client.send_all(b"GET /bytes/9999999 HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.abort()
+    assert not caplog.records

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -76,21 +77,27 @@ class Clients:
 
 
 @asynccontextmanager
-async def served(app: str, *, offload: bool) -> AsyncIterator[tuple[Host, Clients]]:
+async def served(app: str, form: str, *, offload: bool) -> AsyncIterator[tuple[Host, Clients]]:
     """A host with an app and little memory, and its clients."""
     near, far = memory_pair(offload=offload)
     async with (
         Host(far, ["198.51.100.2/24"], seed=1, limits=Limits(memory=LIMIT)) as host,
         trio.open_nursery() as nursery,
     ):
-        listeners = await host.open_tcp_listeners(PORT, backlog=1000)
-        nursery.start_soon(trio.serve_listeners, APPS[app].handler, listeners)
+        if form == "protocol":
+            protocol = APPS[app].protocol
+            assert protocol is not None
+            await nursery.start(partial(host.serve_protocol, protocol, PORT, backlog=1000))
+        else:
+            listeners = await host.open_tcp_listeners(PORT, backlog=1000)
+            nursery.start_soon(trio.serve_listeners, APPS[app].handler, listeners)
         clients = Clients(near)
         await clients.turn()
         yield host, clients
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("form", ["handler", "protocol"])
 @pytest.mark.parametrize("offload", [False, True], ids=["plain", "offload"])
 @pytest.mark.parametrize(
     ("app", "said", "beside"),
@@ -112,9 +119,9 @@ async def served(app: str, *, offload: bool) -> AsyncIterator[tuple[Host, Client
     ],
 )
 async def test_what_is_accounted_bounds_what_an_app_takes(
-    autojump_clock: MockClock, app: str, said: bytes, beside: int, offload: bool
+    autojump_clock: MockClock, app: str, said: bytes, beside: int, offload: bool, form: str
 ) -> None:
-    async with served(app, offload=offload) as (host, clients):
+    async with served(app, form, offload=offload) as (host, clients):
         assert await clients.connect(2000)  # What is made once is here by now.
         await clients.send(2000, said[:100])
         unmeasured = host.statistics()["memory_held"]

@@ -24,13 +24,22 @@ from typing import Final
 from tests.instructions.replay import KINDS
 
 TABLE: Final = Path(__file__).with_name("table.txt")
-COUNTS: Final = {"request": 500, "connection": 100, "segment": 200, "answer": 200}
+COUNTS: Final = {
+    "request": 500,
+    "connection": 100,
+    "segment": 200,
+    "answer": 200,
+    "protocol request": 500,
+    "protocol connection": 100,
+}
 """By kind, and that of the same name over IPv6."""
 _NAMES: Final = {
     "request": "a small request and its answer",
     "connection": "a short connection: handshake, request, answer, both FINs",
     "segment": "a segment of 65,160 octets to us, and its reading",
     "answer": "an octet to us, and a segment of 65,160 octets from us",
+    "protocol request": "a small request and its answer, by a protocol",
+    "protocol connection": "a short connection, by a protocol",
 }
 NAMES: Final = _NAMES | {
     f"{kind}6": f"{name.replace('65,160', '64,260')}, over IPv6" for kind, name in _NAMES.items()

@@ -16,8 +16,11 @@ from functools import partial
 from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 from random import Random
+from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from tunstack.protocol import Protocol, Runner, Transport
+from tunstack.protocol import Server as ProtocolServer
 from tunstack.stack.flow import Flow
 from tunstack.stack.stack import Stack
 from tunstack.tcp.config import Config
@@ -119,6 +122,68 @@ class Server:
         return None
 
 
+class Answering(Protocol):
+    """Answers each request; it closes after it if `closes`."""
+
+    def __init__(self, server: CallingServer) -> None:
+        self._server = server
+
+    def connection_made(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._server.received += len(data)
+        if data.endswith(b"\r\n\r\n"):
+            self._transport.write(ANSWER)
+            if self._server.closes:
+                self._transport.close()
+
+
+class CallingServer:
+    """A stack, and a protocol for each connection, called as a host calls it."""
+
+    def __init__(self, *, closes: bool, offload: bool, version: int) -> None:
+        self.stack = stack = Stack(
+            [SERVER[version]], 1500, rng=Random(1), config=Config(nodelay=True), offload=offload
+        )
+        stack.immediate = True
+        stack.bind(None, PORT, reuse=True)
+        self._now = 0.0
+        self._runner = Runner(
+            stack,
+            flush=lambda: None,
+            write=lambda: None,
+            time=lambda: self._now,
+            clock=perf_counter,
+            timer_changed=lambda _: None,
+        )
+        listener = stack.listen(None, PORT, 128)
+        listener.changed = ProtocolServer(self._runner, self._make).accept_from(listener)
+        self.closes = closes
+        self.received = 0
+
+    def _make(self) -> Protocol:
+        return Answering(self)
+
+    def play(self, batch: Batch) -> list[bytes]:
+        """Take what has come, call the protocols, and return what is sent."""
+        stack, self._now = self.stack, batch.now
+        for packet in batch.packets:
+            stack.handle_packet(packet, batch.now)
+        stack.defer_acks = True
+        stack.flush(batch.now)
+        if self._runner.woken:
+            self._runner.run(batch.now)
+        stack.defer_acks = False
+        if stack.deferred:
+            stack.resume_deferred()
+            stack.flush(batch.now)
+        stack.deadline()
+        sent = [b"".join(packet) for packet in stack.outgoing]
+        stack.outgoing.clear()
+        return sent
+
+
 class Client:
     """A stack whose packets are recorded."""
 
@@ -136,11 +201,12 @@ class Client:
 class Recording:
     """Client and server in lockstep: what the client sends is what will be played."""
 
-    def __init__(self, *, closes: bool, offload: bool, version: int) -> None:
+    def __init__(self, *, closes: bool, offload: bool, version: int, called: bool = False) -> None:
         self.batches: list[Batch] = []
         self.now = 1.0
         self.client = Client(offload=offload, version=version)
-        self.server = Server(closes=closes, offload=offload, version=version)
+        kind = CallingServer if called else Server
+        self.server = kind(closes=closes, offload=offload, version=version)
 
     def settle(self) -> None:
         """Carry packets until nobody has any."""
@@ -163,9 +229,9 @@ class Recording:
         self.settle()
 
 
-def requests(count: int, version: int = 4) -> list[Batch]:
+def requests(count: int, version: int = 4, *, called: bool = False) -> list[Batch]:
     """One connection with so many small requests, each with its answer."""
-    recording = Recording(closes=False, offload=True, version=version)
+    recording = Recording(closes=False, offload=True, version=version, called=called)
     flow = recording.client.connect(recording.now)
     recording.settle()
     for _ in range(count):
@@ -174,9 +240,9 @@ def requests(count: int, version: int = 4) -> list[Batch]:
     return recording.batches
 
 
-def connections(count: int, version: int = 4) -> list[Batch]:
+def connections(count: int, version: int = 4, *, called: bool = False) -> list[Batch]:
     """So many connections, each with one request; the server closes first."""
-    recording = Recording(closes=True, offload=True, version=version)
+    recording = Recording(closes=True, offload=True, version=version, called=called)
     for _ in range(count):
         flow = recording.client.connect(recording.now)
         recording.settle()
@@ -219,17 +285,22 @@ KINDS: Final[dict[str, Callable[[int], list[Batch]]]] = {
     "connection": connections,
     "segment": segments,
     "answer": answers,
+    "protocol request": partial(requests, called=True),
+    "protocol connection": partial(connections, called=True),
     "request6": partial(requests, version=6),
     "connection6": partial(connections, version=6),
     "segment6": partial(segments, version=6),
     "answer6": partial(answers, version=6),
+    "protocol request6": partial(requests, version=6, called=True),
+    "protocol connection6": partial(connections, version=6, called=True),
 }
 
 
 def play(kind: str, batches: list[Batch]) -> int:
     """Play a recording to a new server; returns how many octets its application has read."""
     version = 6 if kind.endswith("6") else 4
-    server = Server(closes=kind.startswith("connection"), offload=True, version=version)
+    make = CallingServer if kind.startswith("protocol") else Server
+    server = make(closes="connection" in kind, offload=True, version=version)
     for batch in batches:
         server.play(batch)
     return server.received

@@ -15,6 +15,8 @@ from tests.instructions.replay import BULK, KINDS, REQUEST, play
         ("connection", len(REQUEST)),
         ("segment", None),
         ("answer", 1),
+        ("protocol request", len(REQUEST)),
+        ("protocol connection", len(REQUEST)),
     ],
 )
 @pytest.mark.parametrize("family", ["", "6"], ids=["IPv4", "IPv6"])

@@ -2,7 +2,8 @@
 
 Each is a module with an ``async def handler(stream)`` for any `trio.abc.Stream`: of a tunstack
 host, of a kernel socket, `trio.SSLStream`, `trio.testing.memory_stream_pair`. Those that serve UDP
-as well have an ``async def datagram_handler(sock)`` for any bound socket of trio's.
+as well have an ``async def datagram_handler(sock)`` for any bound socket of trio's. What can do
+without a task has a ``protocol`` beside, which makes a `tunstack.Protocol` that does the same.
 
 All handlers
 
@@ -40,6 +41,7 @@ from tunstack import behaviours as catalogue
 if TYPE_CHECKING:
     import ssl
 
+    from tunstack import Protocol
     from tunstack.behaviours import Behaviour
     from tunstack.deploy.authority import Fault
     from tunstack.dns.names import Names
@@ -97,6 +99,17 @@ class App:
             return None
         handler: DatagramHandler | None = getattr(self._module(), "datagram_handler", None)
         return handler
+
+    @property
+    def protocol(self) -> Callable[[], Protocol] | None:
+        """What makes a protocol that does the same; None if there is none. Imports the module.
+
+        There is none with behaviours, which may wrap the handler.
+        """
+        if self.target or self.certificate is not None or self.behaviours:
+            return None
+        factory: Callable[[], Protocol] | None = getattr(self._module(), "protocol", None)
+        return factory
 
     def make_handler(self, context: ssl.SSLContext) -> Handler:
         """Make the handler of one connection of an app over TLS."""

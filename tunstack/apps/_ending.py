@@ -1,10 +1,12 @@
-"""How a handler ends its half of a stream."""
+"""How a handler ends its half of a stream, and a protocol its half of a connection."""
 
 from __future__ import annotations
 
 from typing import Final
 
 import trio
+
+from tunstack import Protocol, Transport
 
 _LINGER_SECONDS: Final = 2.0
 """Seconds to read before closing, until the peer closes."""
@@ -34,3 +36,32 @@ async def linger(stream: trio.abc.Stream) -> None:
     with trio.move_on_after(_LINGER_SECONDS):
         while left > 0 and (data := await stream.receive_some(_READ_SIZE)):
             left -= len(data)
+
+
+class Lingering(Protocol):
+    """What reads on, for a while, after the last octet was written; as :func:`linger`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._left = _LINGER_BYTES
+
+    def begin(self, *, at_end: bool) -> None:
+        """End our half, and take the place of the connection's protocol.
+
+        Args:
+            at_end: Whether the peer has ended its half.
+        """
+        transport = self._transport
+        transport.set_protocol(self)
+        transport.write_eof()
+        if at_end:
+            transport.close()
+            return
+        transport.call_later(_LINGER_SECONDS, transport.close)
+        transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Discard it."""
+        self._left -= len(data)
+        if self._left <= 0:
+            self._transport.close()

@@ -13,6 +13,7 @@ from typing import Final
 
 import trio
 
+from tunstack import Protocol, Transport
 from tunstack.apps._datagrams import answer
 from tunstack.apps._ending import end_sending
 
@@ -47,6 +48,32 @@ async def _send_forever(stream: trio.abc.Stream, scope: trio.CancelScope) -> Non
         while True:
             await stream.send_all(_BLOCK)
     scope.cancel()
+
+
+class ChargenProtocol(Protocol):
+    """The same by callbacks."""
+
+    def connection_made(self, transport: Transport) -> None:
+        """Begin to send."""
+        self._transport = transport
+        self._paused = False
+        self._send()
+
+    def _send(self) -> None:
+        while not (self._paused or self._transport.is_closing()):
+            self._transport.write(_BLOCK)
+
+    def pause_writing(self) -> None:
+        """Send no more for now."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """Send again."""
+        self._paused = False
+        self._send()
+
+
+protocol = ChargenProtocol
 
 
 async def datagram_handler(sock: trio.socket.SocketType) -> None:

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import trio
 
+from tunstack import Protocol
 from tunstack.apps._datagrams import answer
 from tunstack.apps._ending import end_sending
 
@@ -16,6 +17,10 @@ async def handler(stream: trio.abc.Stream) -> None:
         while await stream.receive_some():
             pass
         await end_sending(stream)
+
+
+protocol = Protocol
+"""One that does nothing with what it receives, and closes at the peer's end of file."""
 
 
 async def datagram_handler(sock: trio.socket.SocketType) -> None:

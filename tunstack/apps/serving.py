@@ -83,9 +83,18 @@ async def start_app(
     app: App,
     port: int,
     handler: Callable[[trio.SocketStream], Awaitable[object]],
+    *,
+    by_protocol: bool = False,
 ) -> None:
-    """Serve an app on a port of a host, with its behaviours, over UDP too if it can that."""
-    await nursery.start(partial(host.serve_tcp, handler, port, behaviour=app.behaviours))
+    """Serve an app on a port of a host, with its behaviours, over UDP too if it can that.
+
+    With `by_protocol` it is served by callbacks, without `handler`, if it has a protocol.
+    """
+    protocol = app.protocol if by_protocol else None
+    if protocol is not None:
+        await nursery.start(host.serve_protocol, protocol, port)
+    else:
+        await nursery.start(partial(host.serve_tcp, handler, port, behaviour=app.behaviours))
     if app.datagram_handler is not None:
         serve = partial(host.serve_udp, app.datagram_handler, port)
         await nursery.start(partial(serve, behaviour=app.datagram_behaviours))

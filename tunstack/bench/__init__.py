@@ -10,7 +10,10 @@ machine would use, and the faster of the two. It passes 64 KiB at a time without
 once each way, and wakes the server at once; a veth pair adds a queue and a softirq.
 
 HTTP requests are answered by a handler of a dozen lines, which looks for the blank line and sends a
-constant. A real HTTP library takes ten times as long as either stack, and would hide the ratio.
+constant; in the group ``protocol`` by a class of as many lines, on `Host.serve_protocol` beside
+trio over kernel sockets, and, where uvloop is installed (the extra ``bench``), beside asyncio's
+Protocol on it. A real HTTP library takes ten times as long as either stack, and would hide the
+ratio.
 
 wrk, ab and iperf3 generate the load where they are installed (:mod:`~tunstack.bench.generators`),
 otherwise small clients of our own (:mod:`~tunstack.bench.load`): processes of their own, which do
@@ -28,6 +31,8 @@ across impaired paths.
     generators  wrk, ab, iperf3               sampling     the sampling profiler
     load        our own clients               iperf        iperf3's protocol, the server's side
     tls         the services over TLS         ports        the services' ports
+    answering   HTTP by callbacks             uvloop_server  the same by asyncio, on uvloop
+    usage       CPU time and memory
 """
 
 from __future__ import annotations

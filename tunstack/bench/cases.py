@@ -5,10 +5,11 @@ from __future__ import annotations
 import resource
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tunstack.bench import generators
-from tunstack.bench.ports import HOLD, HTTP
+from tunstack.bench.ports import HOLD, HTTP, PROTOCOL
 from tunstack.bench.rows import Row, Target
 from tunstack.bench.running import BACKENDS, MARGIN
 
@@ -66,6 +67,7 @@ class Case:
         plain: Whether it measures tunstack without offload only.
         tls: Whether the server serves over TLS as well.
         ipv6: Whether it goes over IPv6.
+        uvloop: Whether what serves over kernel sockets is asyncio on uvloop.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Case:
     plain: bool = False
     tls: bool = False
     ipv6: bool = False
+    uvloop: bool = False
 
     @property
     def place(self) -> str | int:
@@ -85,6 +88,8 @@ class Case:
             return "--tls"
         if self.ipv6:
             return "IPv6"
+        if self.uvloop:
+            return "uvloop"
         return self.name if self.alone else self.idle
 
 
@@ -177,6 +182,49 @@ def _connections(_: Plan) -> Group:
 async def _measure_connections(name: str, server: Server, plan: Plan) -> dict[str, float]:
     load = generators.connections(server.address, plan.seconds, _CONCURRENCY, own=plan.own)
     return await _rate(name, load, server)
+
+
+def _protocol(_: Plan) -> Group:
+    """HTTP by callbacks on our side: beside trio over kernel sockets, and asyncio on uvloop."""
+    cases, rows = [], []
+    for beside in ("trio", "uvloop"):
+        if beside == "uvloop" and find_spec("uvloop") is None:
+            continue
+        for connections in (1, 16, 64):
+            name = f"protocol requests, {_count(connections)}, beside {beside}"
+            target = Target("ratio", ">=", 1.5) if (beside, connections > 1) == _AIMED_AT else None
+            run = partial(_measure_protocol, name, connections)
+            cases.append(Case(name, run, uvloop=beside == "uvloop"))
+            rows += [Row(name, "/s", target), Row(_cpu_of(name), "µs")]
+        name = f"protocol connections, beside {beside}"
+        target = Target("ratio", ">=", 1.0) if beside == "trio" else None
+        run = partial(_measure_protocol, name, 0)
+        cases.append(Case(name, run, uvloop=beside == "uvloop"))
+        rows += [Row(name, "/s", target), Row(_cpu_of(name), "µs")]
+    return Group(tuple(cases), tuple(rows))
+
+
+_AIMED_AT: Final = ("trio", True)
+"""Beside what requests have a target, and whether there are several connections."""
+
+
+def _cpu_of(name: str) -> str:
+    return f"CPU each, {name}"
+
+
+async def _measure_protocol(
+    name: str, connections: int, server: Server, plan: Plan
+) -> dict[str, float]:
+    """Requests on so many connections; with 0, connections with a request each."""
+    port = PROTOCOL if server.backend == "tunstack" else HTTP
+    at, own = (server.address, plan.seconds), plan.own
+    if connections:
+        load = generators.requests(*at, connections, own=own, port=port)
+    else:
+        load = generators.connections(*at, _CONCURRENCY, own=own, port=port)
+    figures = await server.load(load)
+    each = figures["server_cpu"] / max(1.0, figures["requests"])
+    return {name: figures["rate"], _cpu_of(name): each * 1e6}
 
 
 def _roundtrip(_: Plan) -> Group:
@@ -323,6 +371,7 @@ GROUPS: Final = {
     "bulk": _bulk,
     "requests": _requests,
     "connections": _connections,
+    "protocol": _protocol,
     "roundtrip": _roundtrip,
     "udp": _udp,
     "tls": _tls,

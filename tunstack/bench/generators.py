@@ -44,8 +44,9 @@ class Generator:
 
     Attributes:
         command: To run where the server can be reached.
-        read: Parses its output: ``rate`` in requests per second, ``octets`` and ``seconds``,
-            ``p50`` and ``p99`` in seconds, ``cpu`` in seconds if it is reported.
+        read: Parses its output: ``rate`` in requests per second and how many ``requests``,
+            ``octets`` and ``seconds``, ``p50`` and ``p99`` in seconds, ``cpu`` in seconds if it is
+            reported.
     """
 
     command: list[str]
@@ -79,13 +80,15 @@ def bulk(
     return _own(what, address, port, seconds, connections)
 
 
-def requests(address: str, seconds: float, connections: int, *, own: bool = False) -> Generator:
+def requests(
+    address: str, seconds: float, connections: int, *, own: bool = False, port: int = HTTP
+) -> Generator:
     """Small HTTP requests on persistent connections, by wrk if it is installed."""
     if own or shutil.which("wrk") is None:
-        return _own("requests", address, HTTP, seconds, connections)
+        return _own("requests", address, port, seconds, connections)
     # wrk counts in whole seconds.
     command = ["wrk", "-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s"]
-    return Generator([*command, "-H", f"User-Agent: {AGENT}", _url(address)], read_wrk)
+    return Generator([*command, "-H", f"User-Agent: {AGENT}", _url(address, port)], read_wrk)
 
 
 def https_requests(
@@ -104,16 +107,19 @@ def tls_bulk(address: str, seconds: float, *, to_us: bool) -> Generator:
     return _own(what, address, port, seconds, 1)
 
 
-def connections(address: str, seconds: float, at_a_time: int, *, own: bool = False) -> Generator:
+def connections(
+    address: str, seconds: float, at_a_time: int, *, own: bool = False, port: int = HTTP
+) -> Generator:
     """Connections with one HTTP request each, by ab if it is installed."""
     if own or shutil.which("ab") is None:
-        return _own("connections", address, HTTP, seconds, at_a_time)
+        return _own("connections", address, port, seconds, at_a_time)
     command = ["ab", "-q", f"-c{at_a_time}", f"-t{math.ceil(seconds)}", f"-n{_MAX_REQUESTS}"]
-    return Generator([*command, "-H", f"User-Agent: {AGENT}", _url(address)], read_ab)
+    return Generator([*command, "-H", f"User-Agent: {AGENT}", _url(address, port)], read_ab)
 
 
-def _url(address: str) -> str:
-    return f"http://[{address}]/" if ":" in address else f"http://{address}/"
+def _url(address: str, port: int) -> str:
+    where = f"[{address}]" if ":" in address else address
+    return f"http://{where}/" if port == HTTP else f"http://{where}:{port}/"
 
 
 def echoes(address: str, seconds: float) -> Generator:
@@ -171,7 +177,10 @@ def read_wrk(printed: str) -> dict[str, float]:
     """
     if bad := re.search(r"Socket errors: .*|Non-2xx.*", printed):
         raise GeneratorError(f"wrk: {bad[0]}")
-    return {"rate": _number("wrk", r"Requests/sec:\s+([\d.]+)", printed)}
+    return {
+        "rate": _number("wrk", r"Requests/sec:\s+([\d.]+)", printed),
+        "requests": _number("wrk", r"(\d+) requests in", printed),
+    }
 
 
 def read_ab(printed: str) -> dict[str, float]:
@@ -182,7 +191,10 @@ def read_ab(printed: str) -> dict[str, float]:
     """
     if failed := _number("ab", r"Failed requests:\s+(\d+)", printed):
         raise GeneratorError(f"ab: {failed:.0f} requests failed")
-    return {"rate": _number("ab", r"Requests per second:\s+([\d.]+)", printed)}
+    return {
+        "rate": _number("ab", r"Requests per second:\s+([\d.]+)", printed),
+        "requests": _number("ab", r"Complete requests:\s+(\d+)", printed),
+    }
 
 
 def _number(program: str, pattern: str, printed: str) -> float:

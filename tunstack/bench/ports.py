@@ -9,6 +9,8 @@ ECHO: Final = 7
 SINK: Final = 9
 SOURCE: Final = 19
 HTTP: Final = 80
+PROTOCOL: Final = 81
+"""HTTP by callbacks."""
 HTTPS: Final = 443
 TLS_SINK: Final = 4439
 TLS_SOURCE: Final = 4440

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import argparse
 import cProfile
-import gc
 import json
 import resource
 import signal
 import sys
-import time
 from contextlib import asynccontextmanager, contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -23,9 +21,11 @@ from typing import TYPE_CHECKING, Final, final
 import trio
 
 import tunstack
+from tunstack.bench.answering import ANSWER, Answers
 from tunstack.bench.iperf import Iperf, IperfError
-from tunstack.bench.ports import ECHO, HOLD, HTTP, IPERF, SINK, SOURCE
+from tunstack.bench.ports import ECHO, HOLD, HTTP, IPERF, PROTOCOL, SINK, SOURCE
 from tunstack.bench.sampling import fold, sample
+from tunstack.bench.usage import usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -35,10 +35,6 @@ HOST_BITS: Final = 4
 
 _WRITE_SIZE: Final = 1 << 18
 _LONGEST_DATAGRAM: Final = 65535
-_ANSWER: Final = (
-    b"HTTP/1.1 200 OK\r\nServer: tunstack.bench\r\nContent-Type: text/plain\r\n"
-    b"Content-Length: 14\r\n\r\nHello, world!\n"
-)
 
 
 async def sink(stream: trio.SocketStream) -> None:
@@ -77,10 +73,14 @@ async def answer(stream: trio.SocketStream) -> None:
     async for data in stream:
         pending += data
         if pending.endswith(b"\r\n\r\n"):
-            await stream.send_all(_ANSWER * pending.count(b"\r\n\r\n"))
+            await stream.send_all(ANSWER * pending.count(b"\r\n\r\n"))
             if b"HTTP/1.0\r\n" in pending:
                 return
             pending = b""
+
+
+class AnswerProtocol(Answers, tunstack.Protocol):
+    """The same by callbacks."""
 
 
 SERVICES: Final = {ECHO: echo, SINK: sink, SOURCE: source, HTTP: answer, IPERF: Iperf().serve}
@@ -126,20 +126,17 @@ class _Connections:
                     print(json.dumps(self._usage()), flush=True)
 
     def _usage(self) -> dict[str, float]:
-        gc.collect()
-        with open("/proc/self/statm") as numbers:
-            resident = int(numbers.read().split()[1]) * resource.getpagesize()
-        return {"cpu": time.process_time(), "memory": resident, "accepted": self.accepted}
+        return usage() | {"accepted": self.accepted}
 
 
 @asynccontextmanager
 async def _open_backend(
     backend: str, address: str, *, crowd: bool, offload: bool
-) -> AsyncIterator[None]:
-    """Have trio create its sockets on the backend."""
+) -> AsyncIterator[tunstack.Host | None]:
+    """Have trio create its sockets on the backend; yields the host, if there is one."""
     if backend == "kernel":
         await trio.lowlevel.checkpoint()
-        yield
+        yield None
         return
     ours = ip_address(address)
     prefix = ours.max_prefixlen - HOST_BITS
@@ -148,19 +145,21 @@ async def _open_backend(
         f"{address}/{prefix}", peer=ours - 1, limits=limits, offload=offload
     ) as host:
         with host.socket_factory():
-            yield
+            yield host
 
 
 async def _serve(backend: str, address: str, *, crowd: bool, offload: bool, tls: bool) -> None:
     services = SERVICES | _tls_services(backend) if tls else SERVICES
     connections = _Connections()
     async with (
-        _open_backend(backend, address, crowd=crowd, offload=offload),
+        _open_backend(backend, address, crowd=crowd, offload=offload) as host,
         trio.open_nursery() as nursery,
     ):
         for port, handler in services.items():
             listeners = await trio.open_tcp_listeners(port, host=address)
             nursery.start_soon(connections.serve, listeners, handler)
+        if host is not None:
+            await nursery.start(host.serve_protocol, AnswerProtocol, PROTOCOL)
         nursery.start_soon(echo_datagrams, address)
         nursery.start_soon(connections.hold, await trio.open_tcp_listeners(HOLD, host=address))
         await connections.report()
@@ -205,6 +204,9 @@ def main() -> None:
     parser.add_argument("--crowd", action="store_true", help="allow for 100,000 connections")
     parser.add_argument("--no-offload", action="store_true", help="as tunstack's own option")
     parser.add_argument("--tls", action="store_true", help="serve over TLS as well")
+    parser.add_argument(
+        "--uvloop", action="store_true", help="over kernel sockets: HTTP by asyncio on uvloop"
+    )
     parser.add_argument("--files", type=int, default=20_000, help="that may be open")
     parser.add_argument("--samples", type=Path, help="where to write sampled stacks")
     parser.add_argument("--calls", type=Path, help="where to write cProfile's profile")
@@ -212,6 +214,11 @@ def main() -> None:
     # The parent handles Ctrl-C, and then ends us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     allow_descriptors(arguments.files)
+    if arguments.uvloop:
+        from tunstack.bench.uvloop_server import serve
+
+        serve(arguments.address)
+        return
     try:
         with _profiled(arguments.samples, arguments.calls):
             crowd, offload = arguments.crowd, not arguments.no_offload

@@ -104,6 +104,7 @@ async def _run_group(
                 step(f"starting to serve over {backend}")
                 options = ["--no-offload"] if plain and backend == "tunstack" else []
                 options += ["--tls"] if case.tls else []
+                options += ["--uvloop"] if case.uvloop and backend == "kernel" else []
                 server = await stack.enter_async_context(
                     open_server(
                         namespace,

@@ -170,7 +170,7 @@ def run(
             trio.open_nursery() as nursery,
         ):
             for (app, port), handler in zip(apps, handlers, strict=True):
-                await start_app(nursery, host, app, port, handler)
+                await start_app(nursery, host, app, port, handler, by_protocol=True)
             status = await run_and_settle(namespace, host, addresses)
             nursery.cancel_scope.cancel()
         return status

@@ -43,5 +43,5 @@ async def serve_apps(
     ):
         for (app, port), handler in zip(apps, handlers, strict=True):
             served = Reported(app, port, report, handler) if reports else handler
-            await start_app(nursery, worker.host, app, port, served)
+            await start_app(nursery, worker.host, app, port, served, by_protocol=not reports)
         task_status.started()

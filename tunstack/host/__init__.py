@@ -7,6 +7,7 @@ opening         sockets that are bound or connected when they are returned
 happy_eyeballs  connecting to one of several addresses (RFC 8305)
 control         packet rules, and the cable
 verdicts        verdicts on SYNs
+protocols       connections by callbacks: servers and clients without tasks
 serving         the behaviours of a port, while it is served
 resolving       which resolver a host uses
 polling         how often to read an idle device before sleeping

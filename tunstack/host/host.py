@@ -20,8 +20,9 @@ from tunstack.behaviours.serving import listening_options
 from tunstack.host.happy_eyeballs import first_connected, interleaved
 from tunstack.host.opening import bound, connected, family_of, guarded
 from tunstack.host.places import parsed_places, profiles_by_network
+from tunstack.host.protocols import ProtocolLoop
 from tunstack.host.serving import misbehaving
-from tunstack.host.verdicts import DecidingLoop, check_function
+from tunstack.host.verdicts import check_function
 from tunstack.ip.errors import os_error
 from tunstack.ip.family import FAMILIES
 from tunstack.path.impaired import ImpairedLink
@@ -61,7 +62,7 @@ _SOCKET_FLAGS: Final = trio.socket.SOCK_NONBLOCK | trio.socket.SOCK_CLOEXEC
 
 
 @final
-class Host(DecidingLoop):
+class Host(ProtocolLoop):
     """A TCP/IP endpoint on a link: an async context manager, within which it runs.
 
     When the block ends, what the application closed has a second to finish its teardown; then all

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ import trio
 from tunstack.host.polling import Polling
 from tunstack.host.reading import Reading
 from tunstack.host.turns import Turns
+from tunstack.protocol.runner import Runner
 
 if TYPE_CHECKING:
     from tunstack.ip.datagram import Buffer
@@ -51,6 +53,7 @@ class Loop(ABC):
 
     Attributes:
         stack: The endpoint.
+        protocols: What calls the protocols of connections that have some, within each flush.
         max_outgoing: Packets that may be queued for a full link; more are dropped, and counted as
             ``lost_to_full_link``.
         ended: Whether the host's block has ended.
@@ -68,6 +71,14 @@ class Loop(ABC):
         self.ended = False
         self._coalesce_until = float("-inf")
         self._coalesced: list[Flow] = []
+        self.protocols = Runner(
+            stack,
+            flush=self.flush,
+            write=self.write,
+            time=trio.current_time,
+            clock=time.perf_counter,
+            timer_changed=self._protocol_timer_changed,
+        )
 
     @property
     def name(self) -> str:
@@ -234,6 +245,8 @@ class Loop(ABC):
     def _flush(self, now: float) -> None:
         try:
             self.stack.flush(now)
+            if self.protocols.woken:
+                self.protocols.run(now)
         except Exception:
             self._log_internal_error("what is sent by %s", self.name)
         if self.stack.outgoing:
@@ -349,7 +362,12 @@ class Loop(ABC):
         self.stack.end_all(self._broken)
         self._drained.unpark_all()
         self.stack.flush(trio.current_time())
+        self.protocols.run(trio.current_time())
         self.stack.outgoing.clear()
+
+    @abstractmethod
+    def _protocol_timer_changed(self, when: float) -> None:
+        """Call `protocols.expire` at a time."""
 
     @abstractmethod
     def _raised(self, error: Exception) -> None:

@@ -16,12 +16,14 @@ core is tested this way, and a digest of the packets shows each change of its be
     bottleneck    a link of limited rate with a drop-tail queue
     application   what uses one end of a connection
     datagrams     what uses a UDP socket: ``DatagramApplication(simulator.server, 53, echo=True)``
+    protocols     protocols: ``ProtocolApplications(simulator, simulator.server).serve(Echo, 7)``
 """
 
 from tunstack.simulator.application import Application
 from tunstack.simulator.bottleneck import Bottleneck
 from tunstack.simulator.datagrams import Arrival, DatagramApplication
 from tunstack.simulator.node import Node
+from tunstack.simulator.protocols import ProtocolApplications
 from tunstack.simulator.simulator import CLIENT, PORT, SERVER, Simulator, StuckError
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Application",
     "DatagramApplication",
     "Arrival",
+    "ProtocolApplications",
     "Bottleneck",
     "Node",
     "StuckError",

@@ -11,6 +11,7 @@ does, this does the same. The parts of :class:`Socket` share one state:
 `surface`            its base: the calls that come down to `recv` and `send`
 `state`              its connection or listener, its parameters, and the tasks that wait
 `transfer`           part: receiving and sending
+`flows`              the connections of sockets, for what uses them without sockets
 `notices`            part: waiting for acknowledgement, errors and urgent data
 `options`            part: what each socket option does here; with `tcp_options`, `ip_options`, and
                      `option`, the kinds of them; `tcp_info` packs one

@@ -14,6 +14,7 @@ from tunstack.tcp.connection import fast_path
 from tunstack.tcp.sequence import MASK
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
 
     from tunstack.stack.context import Context
@@ -61,6 +62,11 @@ class Transmission:
         self._predicts = predict
         self._timers: TimerQueue[Flow] = TimerQueue()
         self._pending = context.pending
+
+    @property
+    def pending(self) -> deque[Flow]:
+        """The flows for which the next :meth:`flush` transmits."""
+        return self._pending
 
     def mark_pending(self, flow: Flow) -> None:
         """Make the next :meth:`flush` transmit for `flow`, off the fast path."""

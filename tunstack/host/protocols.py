@@ -1,0 +1,185 @@
+"""Connections by callbacks (:mod:`tunstack.protocol`) on a host."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from tunstack.host.verdicts import DecidingLoop, check_function
+from tunstack.protocol.server import Server
+from tunstack.protocol.transport import Protocol, Transport
+from tunstack.socket.flows import hand_over_accepted, take_flow
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from tunstack.host.verdicts import Decide
+    from tunstack.link.base import Link
+    from tunstack.socket import TcpListener, TcpStream
+    from tunstack.stack.stack import Stack
+    from tunstack.tcp.congestion import CongestionFactory
+
+P = TypeVar("P", bound=Protocol)
+
+
+class ProtocolLoop(DecidingLoop):
+    """A host's loop, and the servers and clients whose connections are protocols."""
+
+    def __init__(self, link: Link, stack: Stack, rng: random.Random, seed: int | None) -> None:
+        super().__init__(link, stack, rng, seed)
+        self._protocol_alarm: trio.CancelScope | None = None
+
+    async def serve_protocol(
+        self,
+        factory: Callable[[], Protocol],
+        port: int,
+        *,
+        host: str | None = None,
+        backlog: int | None = None,
+        congestion: str | CongestionFactory | None = None,
+        on_syn: Decide | None = None,
+        task_status: trio.TaskStatus[list[TcpListener]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Listen, and make a protocol for each connection, until cancelled.
+
+        As :meth:`Host.serve_tcp`, but no task runs for a connection: the callbacks of its protocol
+        are called within the batch of packets that brought its data, and what they write leaves
+        with that batch. See :mod:`tunstack.protocol`. Connections have TCP_NODELAY.
+
+        A callback that raises aborts its own connection with a RST, is reported to the logger
+        ``"tunstack"``, and disturbs no other.
+
+        When it is cancelled or fails, its connections are closed, `connection_lost` is called with
+        None, and the stack delivers what it has taken; those whose write buffer is not empty are
+        reset, since nobody would fill in what is missing.
+
+        Args:
+            factory: Called for each connection; returns its `Protocol`.
+            port: As of :meth:`Host.open_tcp_listeners`, as are `host`, `backlog` and `congestion`.
+            host: Which of our addresses.
+            backlog: How many connections may wait to be accepted; they are with their batch.
+            congestion: Their congestion control.
+            on_syn: Asked about each SYN to these listeners; see :meth:`Host.on_syn`.
+            task_status: Started with the listeners.
+
+        Raises:
+            OSError: as :meth:`Host.open_tcp_listeners` does; ENETDOWN, the device is gone.
+            ValueError: there is no congestion control of that name.
+            TypeError: `factory` or `on_syn` is no function.
+        """
+        check_function(on_syn)
+        if not callable(factory):
+            raise TypeError(f"{factory!r} is no function that makes a protocol")
+        listeners = await self.open_tcp_listeners(
+            port, host=host, backlog=backlog, congestion=congestion
+        )
+        server = Server(self.protocols, factory)
+        try:
+            # No SYN has come before: there was no checkpoint since they listen.
+            for listener in listeners:
+                listener.socket.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
+            with self.asked_about_listeners(on_syn, listeners):
+                async with trio.open_nursery() as nursery:
+                    for listener in listeners:
+                        nursery.start_soon(hand_over_accepted, listener.socket, server.accept_from)
+                    task_status.started(listeners)
+        except BaseExceptionGroup as group:
+            if group.split(trio.ClosedResourceError)[1] is None:
+                self.check_link()
+            raise
+        finally:
+            for listener in listeners:
+                listener.socket.close()
+            server.close()
+
+    async def connect_protocol(
+        self,
+        factory: Callable[[], P],
+        host: str,
+        port: int,
+        *,
+        local_address: str | None = None,
+        congestion: str | CongestionFactory | None = None,
+    ) -> tuple[Transport, P]:
+        """Connect to `host` and `port`; the counterpart of asyncio's `create_connection`.
+
+        The connection belongs to the host, and ends with it if it is not closed before.
+
+        Args:
+            factory: Called when the connection is open; returns its `Protocol`.
+            host: An address or a name, as of :meth:`Host.open_tcp_stream`.
+            port: From 1 to 65535.
+            local_address: Which of our addresses to connect from.
+            congestion: Its congestion control; by default the host's.
+
+        Returns:
+            The transport and the protocol, whose `connection_made` was called.
+
+        Raises:
+            OSError: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL...
+            ValueError: there is no congestion control of that name.
+            TypeError: `factory` is no function.
+        """
+        if not callable(factory):
+            raise TypeError(f"{factory!r} is no function that makes a protocol")
+        stream = await self.open_tcp_stream(
+            host, port, local_address=local_address, congestion=congestion
+        )
+        try:
+            protocol = factory()
+        except BaseException:
+            stream.socket.abort()
+            raise
+        transport = Transport(self.protocols, take_flow(stream.socket), protocol)
+        transport.start(trio.current_time())
+        self.flush()
+        return transport, protocol
+
+    # Timers
+
+    def _protocol_timer_changed(self, when: float) -> None:
+        if self._protocol_alarm is not None:
+            self._protocol_alarm.deadline = when
+        elif self._running is not None and not self.ended:
+            self._protocol_alarm = trio.CancelScope(deadline=when)
+            self._running.start_soon(self._run_protocol_timers, name=f"callbacks of {self.name}")
+
+    async def _run_protocol_timers(self) -> None:
+        while (when := self.protocols.timers.deadline()) is not None:
+            self._protocol_alarm = trio.CancelScope(deadline=when)
+            with self._protocol_alarm:
+                await trio.sleep_forever()
+            now = trio.current_time()
+            self.protocols.expire(now)
+            self._flush(now)
+        self._protocol_alarm = None
+
+    # Of the host
+
+    @abstractmethod
+    async def open_tcp_listeners(
+        self,
+        port: int,
+        *,
+        host: str | None = None,
+        backlog: int | None = None,
+        congestion: str | CongestionFactory | None = None,
+    ) -> list[TcpListener]:
+        """Listen on `port`."""
+
+    @abstractmethod
+    async def open_tcp_stream(
+        self,
+        host: str,
+        port: int,
+        *,
+        local_address: str | None = None,
+        congestion: str | CongestionFactory | None = None,
+    ) -> TcpStream:
+        """Connect to `host` and `port`."""
+
+
+__all__ = ["ProtocolLoop"]
