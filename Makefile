@@ -12,31 +12,63 @@ made-with := $(or $(file <$(STAMP)),$(file <$(DEMO_STAMP)))
 PYTHON ?= $(or $(firstword $(made-with)),python3)
 
 # The programs that the tests run.
-TOOLS := ab curl dig h2load host ip iperf3 musl-gcc nmap node nsenter nstat openssl ping setpriv socat ss \
+TOOLS := ab curl dig groff h2load host ip iperf3 musl-gcc nmap node nsenter nstat openssl ping setpriv socat ss \
 	tracepath traceroute tshark unshare wget wrk
 
+# Where the core is compiled, with a copy of what the tests read.
+COPY := build/compiled
+COPIED := tunstack tests examples .ci pyproject.toml Makefile README.md CHANGELOG.md LICENSE docs build_core.py \
+	hatch_build.py
+# Not all tests: the applications, the command line and the benchmarks are the same code either way.
+COMPILED_TESTS := tests/ip tests/tcp tests/udp tests/wire tests/socket tests/virtual \
+	tests/simulator/test_compiled.py tests/simulator/test_soak.py tests/kernel/test_transfer.py \
+	tests/kernel/test_streams.py tests/kernel/test_endings.py tests/kernel/test_udp.py
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance snapshot soak flood bench bench-loss instructions profile lint format clean
+.PHONY: help demo test test-compiled compile compiled-copy pure conformance snapshot soak flood bench bench-loss \
+	instructions profile lint format man dist clean
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: $(or $(wildcard $(STAMP)),$(DEMO_STAMP)) ## from a name to a page over TLS, by curl, explained packet by packet
 	@.ci/system-tools curl
 	@$(BIN)/tunstack demo $(ARGS)
 
-test: $(STAMP) ## all tests
+test: $(STAMP) pure ## all tests, of the source as it is
 	@.ci/system-tools $(TOOLS)
 	$(BIN)/python -m pytest --numprocesses 4 $(ARGS)
+
+# The copy is where the core is compiled; what was compiled there before is not compiled again.
+compiled-copy: $(STAMP)
+	@.ci/system-tools gcc
+	@mkdir -p $(COPY)
+	@rm -rf $(addprefix $(COPY)/,$(COPIED))
+	@cp -a $(COPIED) $(COPY)
+	@find $(COPY)/tunstack -name '*.so' -delete
+	$(BIN)/python build_core.py $(COPY)
+
+compile: compiled-copy ## compile the core by mypyc, beside its source; test, instructions and clean undo it
+	@cd $(COPY) && find . -name '*.so' -not -path './build/*' -print0 | tar -c --null -T - | tar -xC $(CURDIR)
+
+pure: # what `make compile` has put beside the source is removed
+	@rm -f *__mypyc.*.so
+	@find tunstack -name '*.so' -delete
+
+test-compiled: compiled-copy ## some of the tests, on a core that is compiled: in build/compiled
+	@.ci/system-tools $(TOOLS)
+	cd $(COPY) && PYTHONPATH=$(CURDIR)/$(COPY) $(CURDIR)/$(BIN)/python -m pytest \
+		--numprocesses 4 -p no:cacheprovider $(or $(ARGS),$(COMPILED_TESTS))
 
 conformance: $(STAMP) ## the requirements of the RFCs, and the tests that show them
 	@.ci/system-tools $(TOOLS)
 	$(BIN)/python -m pytest --conformance --quiet --numprocesses 4 $(ARGS)
 
-snapshot: $(STAMP) ## renew the simulator's tables and plots that the tests compare
+snapshot: $(STAMP) ## renew the simulator's tables and plots, and notebooks, that the tests compare
 	$(BIN)/python -m tests.simulator.verdict
 	$(BIN)/python -m tests.simulator.cases
-	@git --no-pager diff --stat tests/simulator
+	$(BIN)/python -m tests.examples.test_notebooks
+	@git --no-pager diff --stat tests/simulator examples
 
 flood: $(STAMP) ## flood a web server with 100,000 spoofed SYNs, and measure its service
 	@.ci/system-tools ab
@@ -53,9 +85,9 @@ bench: $(STAMP) ## compare with kernel sockets; five minutes, ARGS="--quick" for
 	@mkdir -p build
 	$(BIN)/tunstack bench --json build/bench.json --plot build/bench.svg $(ARGS)
 
-instructions: $(STAMP) ## count the core's instructions by valgrind; renews the table for review
+instructions: compiled-copy pure ## count the core's instructions by valgrind; renews the table for review
 	@.ci/system-tools valgrind
-	$(BIN)/python -m tests.instructions
+	$(BIN)/python -m tests.instructions $(COPY)
 
 profile: $(STAMP) ## profile the benchmark's server, below build/profile
 	@.ci/system-tools wrk iperf3
@@ -71,9 +103,16 @@ format: $(STAMP) ## format the source
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+man: $(STAMP) ## the manual pages of the commands, in build/man
+	$(BIN)/python -m tunstack.cli.manual build/man
+
+dist: ## the sdist and the wheel, in dist, checked and installed in new environments
+	@.ci/dist '$(PYTHON)'
+
 clean: ## remove everything that make, the tools and the tests have created
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	rm -rf build dist
+	rm -rf build dist *__mypyc.*.so
+	find tunstack -name '*.so' -delete
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # Another interpreter or folder creates a new environment; a newer pyproject.toml updates it.

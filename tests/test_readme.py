@@ -1,4 +1,7 @@
-"""README says what is true: its diagram is the table's, its commands and names exist."""
+"""README says what is true: its diagram is the table's, its commands exist.
+
+Its snippets and links are tested with those of docs/.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.docs.snippets import broken_links, snippets_of
+from tests.docs.snippets import snippets_of
 from tunstack.tcp.connection.diagram import mermaid
 
 if TYPE_CHECKING:
@@ -24,11 +27,6 @@ def test_the_state_diagram_is_generated_from_the_table() -> None:
     shown = re.search(r"<!-- states -->\n```mermaid\n(.*?)```\n<!-- /states -->", text, re.DOTALL)
     assert shown is not None
     assert shown[1] == mermaid(), "run python -m tunstack.tcp.connection.diagram, and put it there"
-
-
-def test_every_file_that_is_linked_exists() -> None:
-    assert "](examples" in README.read_text()
-    assert not broken_links(README)
 
 
 def test_every_make_target_that_is_named_exists() -> None:

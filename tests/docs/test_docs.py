@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-PAGES = sorted(DOCS.glob("*.md"))
+README = DOCS.parent / "README.md"
+PAGES = [README, *sorted(DOCS.glob("*.md"))]
 
 RUN_ELSEWHERE = {"misbehaviours.md": "###"}
 """Pages of which the snippets below headings of this level are run by tests of their own."""

@@ -1,6 +1,8 @@
 """``make instructions``: count them, and write the table that is compared in review.
 
-    python -m tests.instructions
+    python -m tests.instructions [FOLDER]
+
+FOLDER is a copy of this one whose core is compiled (``make compile``): that is counted as well.
 
 Each kind of exchange is played twice as often in one run as in another, under valgrind: the
 difference is what they take, without what Python takes to start. The counts depend on the
@@ -35,11 +37,11 @@ NAMES: Final = _NAMES | {
 }
 
 
-def instructions(kind: str, count: int, folder: Path) -> int:
-    """How many it takes to play a recording of so many."""
+def instructions(root: Path, kind: str, count: int, folder: Path) -> int:
+    """How many the package in `root` takes to play a recording of so many."""
     file = folder / f"{kind}-{count}"
     module = [sys.executable, "-m", "tests.instructions.replay"]
-    subprocess.run([*module, "record", kind, str(count), str(file)], check=True)
+    subprocess.run([*module, "record", kind, str(count), str(file)], check=True, cwd=root)
     done = subprocess.run(
         [
             *(
@@ -51,6 +53,7 @@ def instructions(kind: str, count: int, folder: Path) -> int:
             *(*module, "play", kind, str(file)),
         ],
         check=True,
+        cwd=root,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -61,27 +64,32 @@ def instructions(kind: str, count: int, folder: Path) -> int:
     return int(found[1].replace(",", ""))
 
 
-def measure() -> dict[str, int]:
-    """Instructions of one exchange of each kind."""
+def measure(root: Path) -> dict[str, int]:
+    """Instructions of one exchange of each kind, by the package in `root`."""
     result = {}
     with TemporaryDirectory() as folder:
         for kind in KINDS:
             count = COUNTS[kind.removesuffix("6")]
             print(f"counting: {NAMES[kind]}", file=sys.stderr, flush=True)
-            few, many = (instructions(kind, each, Path(folder)) for each in (count, 2 * count))
+            few, many = (
+                instructions(root, kind, each, Path(folder)) for each in (count, 2 * count)
+            )
             result[kind] = (many - few) // count
     return result
 
 
 def main() -> None:
     """Count, print the table, and keep it."""
-    figures = measure()
+    columns = [measure(Path())] + [measure(Path(each)) for each in sys.argv[1:2]]
     machine = f"CPython {platform.python_version()}, {sysconfig.get_platform()}"
     lines = [
-        f"Instructions of the core, pure Python ({machine}). `make instructions` writes this.",
+        f"Instructions of the core ({machine}). `make instructions` writes this.",
         "",
+        "".join(f"{name:>10}" for name in ("pure", "compiled")[: len(columns)]),
     ]
-    lines += [f"{figures[kind]:>10,}  {NAMES[kind]}" for kind in KINDS]
+    lines += [
+        "".join(f"{column[kind]:>10,}" for column in columns) + f"  {NAMES[kind]}" for kind in KINDS
+    ]
     TABLE.write_text("\n".join(lines) + "\n")
     print(TABLE.read_text(), end="")
 

@@ -13,10 +13,12 @@ import pytest
 import trio
 
 import tunstack
+from tests.compiled import is_compiled
 from tests.link.in_a_child import run_as_nobody, started
 from tests.link.test_netns_end import eventually, is_running
 from tests.workers import services
 from tunstack.cli.counting import error_number
+from tunstack.stack.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -150,6 +152,7 @@ async def test_the_parent_receives_the_workers_messages_until_their_end(
     assert sorted(heard, key=str) == [(0, {"ended": 0}), (1, {"ended": 1})]
 
 
+@pytest.mark.skipif(is_compiled(Paths), reason="a method of a compiled object cannot be set")
 async def test_an_icmp_error_that_is_not_for_one_worker_is_shown_to_the_others(
     namespace: tunstack.Namespace,
 ) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from tunstack.compiled import reduced
 
 SynCookiePolicy: TypeAlias = Literal["when full", "always", "never"]
 
@@ -87,3 +89,6 @@ class Limits:
                 raise ValueError(f"limits: {name} must be positive")
         if self.syncookies not in _POLICIES:
             raise ValueError(f"limits: syncookies must be one of {', '.join(_POLICIES)}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)

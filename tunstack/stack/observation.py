@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+from tunstack.compiled import reduced
 
 
 @dataclass(slots=True, frozen=True)
@@ -19,6 +21,9 @@ class Windows:
     cwnd: int
     ssthresh: int | None
     mss: int
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
 
     def __str__(self) -> str:
         threshold = "" if self.ssthresh is None else f", ssthresh {self.ssthresh}"
@@ -50,6 +55,9 @@ class Observation:
     after: str | None = None
     verdict: str = ""
     windows: Windows | None = field(default=None, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
 
     @property
     def comment(self) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from tunstack.compiled import reduced
 from tunstack.tcp.congestion import congestion_control
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Profile:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle its arguments, for workers."""
-        return partial(Profile, **{name: getattr(self, name) for name in PARAMETERS}), ()
+        return reduced(self)
 
     @classmethod
     def linux(cls) -> Profile:

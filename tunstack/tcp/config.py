@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from tunstack.compiled import reduced
 from tunstack.tcp.congestion import Cubic
 from tunstack.tcp.connection import ecn
 from tunstack.tcp.sender import mtu_probing
@@ -169,6 +170,9 @@ class Config:
         orphans = min(self.data_timeout, ((2 << self.orphan_retries) - 1) * self.rto_min)
         set_(self, "orphan_r2", orphans if user is None else user)
         set_(self, "syn_r2", self.syn_timeout if user is None else min(user, self.syn_timeout))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
 
     def __hash__(self) -> int:
         """Hash a few fields: hosts have few configurations, and hashing all takes a microsecond."""

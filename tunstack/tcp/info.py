@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+from tunstack.compiled import reduced
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -81,3 +83,6 @@ class TcpInfo:
     snd_wscale: int
     rcv_wscale: int
     soft_error: OSError | None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
