@@ -8,6 +8,7 @@ circles, types included: the contracts look at layers, and a circle may lie with
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import re
 import shutil
@@ -50,13 +51,16 @@ def broken_anyway() -> set[str]:
     return broken_contracts(ROOT)[0]
 
 
-def imports(source: str) -> Iterator[str]:
+@functools.cache  # Many of the trees that are looked at differ in one file.
+def imports(source: str) -> list[str]:
     """Every module that Python source imports, as dotted names with what is taken from them."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += (f"{node.module}.{alias.name}" for alias in node.names)
+    return found
 
 
 def uses(source: str, module: str) -> set[str]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 import tunstack
+from tests.conftest import SEARCH_PATH
 from tests.kernel.ends import IPV4, IPV6
 from tests.kernel.judge import judged
+from tests.kernel.wireshark import Wireshark
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from tests.kernel.ends import Ends
@@ -75,11 +78,29 @@ def ends() -> Ends:
     return IPV4
 
 
+@pytest.fixture(scope="session")
+def readers_of_captures(
+    tmp_path_factory: pytest.TempPathFactory, require_tool: Callable[[str], str]
+) -> Iterator[Wireshark]:
+    """For all tests of this (worker) process, because to start takes longer than to read."""
+    sharkd = shutil.which("sharkd", path=SEARCH_PATH)
+    wireshark = Wireshark(require_tool("tshark"), sharkd, tmp_path_factory.mktemp("wireshark"))
+    yield wireshark
+    wireshark.close()
+
+
+@pytest.fixture
+def wireshark(readers_of_captures: Wireshark) -> Wireshark:
+    """Nothing of it is started while a test runs, which might count what it leaves behind."""
+    readers_of_captures.open()
+    return readers_of_captures
+
+
 @pytest.fixture
 async def judge(
     ns: Namespace,
     tmp_path: Path,
-    require_tool: Callable[[str], str],
+    wireshark: Wireshark,
     offload: bool,
     ends: Ends,
 ) -> AsyncIterator[Judge]:
@@ -88,6 +109,5 @@ async def judge(
     # milliseconds: that would be a judgement on how busy the machine is.
     ns.sysctl("net.ipv4.tcp_early_retrans", 0)
     capture = tmp_path / "capture.pcapng"
-    tshark = require_tool("tshark")
-    async with judged(ns, capture, tshark, offload=offload, ends=ends) as judge:
+    async with judged(ns, capture, wireshark, offload=offload, ends=ends) as judge:
         yield judge

@@ -12,6 +12,8 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import trio
+
 from tests.kernel.ends import IPV4, IPV6
 from tunstack import Config
 from tunstack.path.pcapng import PcapngWriter
@@ -21,13 +23,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.kernel.ends import Ends
+    from tests.kernel.wireshark import Wireshark
     from tunstack import Host, Namespace, Observation
 
 OURS: Final = IPV4.ours
 KERNEL: Final = IPV4.kernel
-
-_NOTE: Final = 0x400000
-"""Wireshark's severities are comment, chat, note, warning, error; a chat is no complaint."""
 
 _INNOCENT: Final = (
     "This frame initiates the connection closing",
@@ -64,7 +64,7 @@ class Judge:
     Args:
         namespace: Whose counters are read.
         capture: Where the packets are kept.
-        tshark: Path of the program.
+        wireshark: Who reads the capture.
         offload: Whether its hosts leave segmentation and checksums to the device.
         ends: The addresses of its hosts and of the kernel, of one family.
 
@@ -76,7 +76,7 @@ class Judge:
         self,
         namespace: Namespace,
         capture: Path,
-        tshark: str,
+        wireshark: Wireshark,
         *,
         offload: bool = True,
         ends: Ends = IPV4,
@@ -85,7 +85,7 @@ class Judge:
         self._offload = offload
         self._ends = ends
         self._capture = capture
-        self._tshark = tshark
+        self._wireshark = wireshark
         self._writer = PcapngWriter(capture)
         self.comments: list[str] = []
 
@@ -171,28 +171,12 @@ class Judge:
 
     async def expert(self) -> list[Complaint]:
         """What Wireshark remarks on, checksums included, by the sender's address."""
-        fields = ("ip.src", "ipv6.src", "_ws.expert.severity", "_ws.expert.message")
-        result = await self._namespace.run_process(
-            [
-                *(self._tshark, "-n", "-r", str(self._capture), "-T", "fields"),
-                *("-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"),
-                # Nor is it to guess from a port what the data might be, and find fault with that.
-                *("-d", "tcp.port==1-65535,data", "-Y", f"_ws.expert.severity >= {_NOTE}"),
-                *(word for field in fields for word in ("-e", field)),
-                *("-E", "aggregator=|"),
-            ],
-            capture_stdout=True,
-            capture_stderr=True,
-        )
         found: Counter[tuple[str, str]] = Counter()
-        for line in result.stdout.decode().splitlines():
-            *sources, severities, messages = line.split("\t")
-            source = "".join(sources)
+        remarks = await trio.to_thread.run_sync(self._wireshark.remarks, self._capture)
+        for source, _, message in remarks:
             is_kernels = source in (IPV4.kernel, IPV6.kernel)
-            innocent = _THE_KERNELS_OWN if is_kernels else _INNOCENT
-            for severity, message in zip(severities.split("|"), messages.split("|"), strict=True):
-                if int(severity, 0) >= _NOTE and not message.startswith(innocent):
-                    found[source, message] += 1
+            if not message.startswith(_THE_KERNELS_OWN if is_kernels else _INNOCENT):
+                found[source, message] += 1
         return [Complaint(*who_and_what, times) for who_and_what, times in sorted(found.items())]
 
     def close(self) -> None:
@@ -202,10 +186,15 @@ class Judge:
 
 @asynccontextmanager
 async def judged(
-    namespace: Namespace, capture: Path, tshark: str, *, offload: bool, ends: Ends = IPV4
+    namespace: Namespace,
+    capture: Path,
+    wireshark: Wireshark,
+    *,
+    offload: bool,
+    ends: Ends = IPV4,
 ) -> AsyncIterator[Judge]:
     """A judge for the time of the block."""
-    judge = Judge(namespace, capture, tshark, offload=offload, ends=ends)
+    judge = Judge(namespace, capture, wireshark, offload=offload, ends=ends)
     try:
         yield judge
     finally:
