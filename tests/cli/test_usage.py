@@ -9,7 +9,9 @@ from importlib import metadata
 
 import pytest
 
+from tests.compiled import is_compiled
 from tunstack.cli import main
+from tunstack.tcp.connection.state import StateMachine
 
 NETWORK = ("--address", "198.51.100.2/24")
 
@@ -144,6 +146,7 @@ COMMANDS: tuple[list[str], ...] = (
     ["trace"],
     ["plot"],
     ["demo"],
+    ["doctor"],
     ["bridge"],
     ["bench"],
     ["bench-loss"],
@@ -202,7 +205,16 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"tunstack {metadata.version('tunstack')}\n"
+    kind = "compiled" if is_compiled(StateMachine) else "pure Python"
+    assert capsys.readouterr().out == f"tunstack {metadata.version('tunstack')} ({kind})\n"
+
+
+def test_python_runs_the_package_as_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tunstack", "fly"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("tunstack: No such command 'fly'")
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])

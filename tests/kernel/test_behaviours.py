@@ -369,6 +369,29 @@ async def test_reset_at_end_loses_nothing_but_the_end_of_file(host: Host, client
             assert met == Met(ANSWER, errno.ECONNRESET)
 
 
+async def test_reset_at_end_does_not_wait_for_a_program_that_reads_on(
+    host: Host, client: Client
+) -> None:
+    broken = trio.Event()
+
+    async def reading_on(stream: TcpStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(ANSWER)
+        await stream.send_eof()
+        try:
+            await stream.receive_some()
+        except trio.BrokenResourceError:
+            broken.set()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(host.serve_tcp, reading_on, PORT, behaviour="reset-at-end"))
+        with await client.connected() as sock:
+            assert await asked(sock, octets=len(ANSWER) + 1) == Met(ANSWER, errno.ECONNRESET)
+        with trio.fail_after(LIMIT):
+            await broken.wait()
+        nursery.cancel_scope.cancel()
+
+
 async def test_late_fin_keeps_the_client_waiting_for_end_of_file(
     host: Host, client: Client
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from socket import SHUT_WR
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
@@ -15,6 +15,8 @@ from tunstack.behaviours.streams import ActingStream, WrappedStream, run_beside
 from tunstack.behaviours.values import OCTETS, SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tunstack.behaviours.base import Handler, Part
     from tunstack.behaviours.port import Port
     from tunstack.behaviours.streams import Afterwards
@@ -322,23 +324,56 @@ class ResetAtEnd(Ending):
     copes = "Keep an answer that is complete by its length, however the connection ends."
 
     async def serve(self, _port: Port, stream: TcpStream, handler: Handler) -> None:
-        """Serve it, and reset it."""
-        await handler(_NoEnd(stream))  # type: ignore[arg-type]
+        """Serve it, and reset it where it ends."""
+        ended = _ResetEnd(stream)
+        await handler(ended)  # type: ignore[arg-type]
+        await ended.reset()
+
+
+class _ResetEnd(WrappedStream):
+    """A stream that is reset where its end of file is due, and is broken then."""
+
+    def __init__(self, stream: TcpStream) -> None:
+        super().__init__(stream)
+        self._is_reset = False
+
+    async def reset(self) -> None:
+        """Reset it, if that was not done, when all that was sent is acknowledged."""
+        if self._is_reset:
+            await trio.lowlevel.checkpoint()
+            return
+        self._is_reset = True
         with suppress(OSError):  # The peer has reset it.
-            await stream.socket.wait_acknowledged()
-        await _reset(stream)
+            await self._stream.socket.wait_acknowledged()
+        await _reset(self._stream)
 
+    @contextmanager
+    def _broken(self) -> Iterator[None]:
+        """After the reset, errors are those of a connection that was reset."""
+        try:
+            yield
+        except trio.ClosedResourceError as error:
+            if self._is_reset:
+                raise trio.BrokenResourceError("reset at its end") from error
+            raise
 
-class _NoEnd(WrappedStream):
-    """A stream whose end of file is not sent, so that its end is left to the behaviour."""
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As of the wrapped stream."""
+        with self._broken():
+            await self._stream.send_all(data)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """As of the wrapped stream."""
+        with self._broken():
+            return await self._stream.receive_some(max_bytes)
 
     async def send_eof(self) -> None:
-        """Do nothing."""
-        await trio.lowlevel.checkpoint()
+        """Reset it."""
+        await self.reset()
 
     async def aclose(self) -> None:
-        """Do nothing."""
-        await trio.lowlevel.checkpoint()
+        """Reset it."""
+        await self.reset()
 
 
 @dataclass(frozen=True)
