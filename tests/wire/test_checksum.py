@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import dpkt
 import pytest
 from hypothesis import given
@@ -11,9 +13,18 @@ from tests.wire.packets import examples, naive_checksum
 from tunstack.wire import checksum, ones_sum, verifies
 
 # Plenty of zeros and ones: the two zeros of one's complement are where a short cut would fail.
-buffers = st.binary(max_size=80) | st.lists(
-    st.sampled_from([b"\x00", b"\xff", b"\x00\xff", b"\xff\xff"]), max_size=12
-).map(b"".join)
+buffers = (
+    st.binary(max_size=80)
+    | st.lists(st.sampled_from([b"\x00", b"\xff", b"\x00\xff", b"\xff\xff"]), max_size=12).map(
+        b"".join
+    )
+    | st.builds(
+        lambda kind, times, end: kind * times + end,
+        st.binary(min_size=1, max_size=40) | st.sampled_from([b"\x00", b"\xff"]),
+        st.integers(1, 90),
+        st.binary(max_size=3),
+    )
+)
 
 
 @examples
@@ -59,6 +70,22 @@ def test_only_the_right_checksum_verifies(data: bytes, wrong: int) -> None:
 )
 def test_ones_sum_of_known_buffers(data: bytes, expected: int) -> None:
     assert ones_sum(data) == expected
+
+
+@pytest.mark.parametrize("size", [512, 720, 1440, 1448, 1500, 1536, 2880, 4320, 8980, 65_534])
+@pytest.mark.parametrize("beyond", [0, 1, 2])
+def test_large_buffers_are_summed_as_small_ones_are(size: int, beyond: int) -> None:
+    size = min(size + beyond, 65_535)
+    for data in (
+        Random(size).randbytes(size),
+        bytes(size),
+        b"\xff" * size,
+        bytes(size - 1) + b"\x01",
+        b"\x01" + bytes(size - 1),
+        b"\xff\xfe" + bytes(size - 4) + b"\x00\x01",
+    ):
+        assert checksum(data) == naive_checksum(data)
+        assert checksum(b"\x7f", memoryview(data)) == naive_checksum(b"\x7f" + data)
 
 
 def test_zeros_with_a_zero_checksum_do_not_verify() -> None:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from tunstack.stack.stack import Stack
 
 _TURNS: Final = 96
-"""Turns of the event loop, at most, for one batch. Over TLS 512 KiB, the most that a batch brings,
-take 40: one for each read of 64 KiB, and one for each record."""
+"""Turns of the event loop, at most, for one batch. Over TLS 1.2 MiB take as many: one for each read
+of 64 KiB, and one for each record. A batch brings 2 MiB at most, and `_SLEEP` comes first."""
 
 _IDLE_TURNS: Final = 8
 """Turns without a read that end the wait. Over TLS a read of 64 KiB brings four records, and each

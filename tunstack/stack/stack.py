@@ -271,7 +271,7 @@ class Stack(Engine):
         if flow.receiver.ack_now or (memory.was_tight and memory.easing):
             self._enqueue(flow)
         all_read = self.all_read
-        if all_read is not None and not self.deferred_unread:
+        if all_read is not None and not flow.receiver.buffer.size and not self.deferred_unread:
             all_read()
         return data
 

@@ -12,6 +12,7 @@ from struct import Struct
 from sys import byteorder
 from typing import TYPE_CHECKING, Final
 
+from tunstack.wire.checksum import ones_sum
 from tunstack.wire.discard import Discard, Reason
 
 if TYPE_CHECKING:
@@ -180,6 +181,5 @@ def fill_in_checksum(packet: bytearray, start: int, offset: int, *, zero: int = 
         zero: The value for a checksum of 0, which in UDP would mean that there is none (RFC 768);
             Linux writes 0xFFFF for every protocol (CSUM_MANGLED_0).
     """
-    padded = packet[start:] + bytes(len(packet) - start & 1)
-    value = -int.from_bytes(padded, "big") % 0xFFFF or zero
+    value = -ones_sum(packet[start:]) % 0xFFFF or zero
     packet[start + offset : start + offset + 2] = value.to_bytes(2, "big")

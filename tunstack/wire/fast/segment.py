@@ -51,7 +51,7 @@ def read_packet(packet: Buffer) -> Fields | None:
     fields = _read(packet, 0)
     if fields is not None:
         pseudo_header = int.from_bytes(packet[12:20], "big") + TCP + len(packet) - 20
-        if (pseudo_header + ones_sum(memoryview(packet)[20:])) % 0xFFFF:
+        if (pseudo_header + ones_sum(packet[20:])) % 0xFFFF:
             return None
     return fields
 

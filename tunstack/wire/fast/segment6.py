@@ -40,7 +40,7 @@ def read_packet(packet: Buffer) -> Fields | None:
     fields = _read(packet, 0)
     if fields is not None:
         # Behind the hop limit are the addresses, of the pseudo-header, and the segment.
-        total = ones_sum(memoryview(packet)[_ADDRESSES_AT:]) + TCP + len(packet) - _IP_HEADER
+        total = ones_sum(packet[_ADDRESSES_AT:]) + TCP + len(packet) - _IP_HEADER
         if total % 0xFFFF:
             return None
     return fields
