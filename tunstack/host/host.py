@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, final, overload
 
 import trio
 
+from tunstack.host import accepting
 from tunstack.host.happy_eyeballs import first_connected, interleaved
-from tunstack.host.opening import bound, connected, family_of, guarded
+from tunstack.host.opening import bound, connected, family_of
 from tunstack.host.places import parsed_places, profiles_by_network
 from tunstack.host.verdicts import DecidingLoop, check_function
 from tunstack.ip.errors import os_error
@@ -454,8 +455,10 @@ class Host(DecidingLoop):
         try:
             # No SYN has come before: there was no checkpoint since they listen.
             with self.asked_about_listeners(on_syn, listeners):
-                await trio.serve_listeners(
-                    guarded(handler, port),
+                await accepting.serve(
+                    self,
+                    handler,
+                    port,
                     listeners,
                     handler_nursery=handler_nursery,
                     task_status=task_status,

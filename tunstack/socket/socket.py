@@ -20,6 +20,7 @@ from tunstack.socket.addresses import (
     wildcard,
 )
 from tunstack.socket.descriptors import next_descriptor
+from tunstack.socket.habit import Habit
 from tunstack.socket.notices import Notices
 from tunstack.socket.options import get_option, set_option
 from tunstack.socket.state import SocketState
@@ -29,6 +30,9 @@ from tunstack.stack.flow import Flow
 from tunstack.tcp.connection.state import State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
     from tunstack.ip.datagram import Address
     from tunstack.socket.addresses import AddressFormat
     from tunstack.socket.endpoint import Endpoint
@@ -291,6 +295,7 @@ class Socket(Verbs):
         listener = stack.listen(*self._state.bound, backlog, config=self._state.config)
         listener.changed = self._state.receiving.wake
         self._state.listener = listener
+        self._state.habit = Habit()
         self._state.endpoint.add_listener(self.close)
 
     async def accept(self) -> tuple[Socket, tuple[Any, ...]]:
@@ -307,25 +312,54 @@ class Socket(Verbs):
             raise os_error(errno.EINVAL)
         self._state.receiving.check_free()
         waited = False
-        while (connection := self._state.listener.accept()) is None:
+        while (sock := self.accept_now()) is None:
             await self._state.receiving.wait()
             waited = True
             if self._state.listener is None:
                 raise trio.ClosedResourceError(
                     "this socket was closed, or its host's device is gone"
                 )
+        if not waited:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return sock, sock._peer()
+
+    def accept_now(self) -> Socket | None:
+        """Return a socket for the next connection; None if there is none, or it does not listen."""
+        ours = self._state
+        listener = ours.listener
+        if listener is None or (connection := listener.accept()) is None:
+            return None
         assert isinstance(connection, Flow)
-        sock = Socket(self._state.endpoint, self._state.family)
-        state, ours = sock._state, self._state
+        sock = Socket(ours.endpoint, ours.family)
+        state = sock._state
         state.v6only = ours.v6only
         state.linger = ours.linger
         state.notsent_lowat = ours.notsent_lowat
         state.noted = None if ours.noted is None else dict(ours.noted)
         state.config = connection.config
+        state.habit = ours.habit
         state.attach(connection)
-        if not waited:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        return sock, sock._peer()
+        return sock
+
+    async def serve_accepted(self, ready: Callable[[], None]) -> NoReturn:
+        """Call `ready` whenever a connection may be accepted, at once and within a batch.
+
+        Raises:
+            trio.BusyResourceError: another task waits in `accept`.
+            trio.ClosedResourceError: the socket was closed, or its host's device is gone.
+        """
+        state = self._state
+        if state.listener is None:
+            raise trio.ClosedResourceError("this socket was closed")
+        state.receiving.check_free()
+        state.listener.changed = ready
+        try:
+            ready()
+            await state.receiving.wait()
+        finally:
+            if state.listener is not None:
+                state.listener.changed = state.receiving.wake
+        raise trio.ClosedResourceError("this socket was closed, or its host's device is gone")
 
     # Closing
 
@@ -344,6 +378,7 @@ class Socket(Verbs):
             self._state.receiving.wake()
         if flag != stdlib_socket.SHUT_RD:
             self._state.shut_down_write = True
+            self._state.note_close(flow)
         self._stack.shutdown(
             flow,
             send=flag != stdlib_socket.SHUT_RD,
@@ -371,6 +406,9 @@ class Socket(Verbs):
         self._state.closed = True
         flow, self._state.flow = self._state.flow, None
         if flow is not None:
+            self._state.note_close(flow)
+            if self._state.held and (abort or flow.receiver.unread):
+                self._state.endpoint.write()  # A RST follows.
             if abort or self._state.silent:
                 self._stack.detach(flow)
                 self._stack.abort(flow)
