@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
-from tunstack.socket import TcpStream
+from tunstack.socket.accepting import next_stream, watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tunstack.host.loop import Loop
-    from tunstack.socket import TcpListener
+    from tunstack.socket import TcpListener, TcpStream
 
 logger = logging.getLogger("tunstack")
 
@@ -83,7 +83,7 @@ class _Service:
         """
         async with self._listener:
             try:
-                await self._listener.socket.serve_accepted(self._ready)
+                await watch(self._listener, self._ready)
             except trio.ClosedResourceError:
                 if self._error is not None:
                     raise self._error from None
@@ -94,8 +94,7 @@ class _Service:
 
     def _accept(self) -> None:
         """Start a handler for each connection that waits."""
-        while (sock := self._listener.socket.accept_now()) is not None:
-            stream = TcpStream(sock)
+        while (stream := next_stream(self._listener)) is not None:
             try:
                 self._context.run(self._nursery.start_soon, self._handle, stream)
             except Exception as error:  # The nursery is closed, perhaps.

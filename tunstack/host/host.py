@@ -236,6 +236,7 @@ class Host(DecidingLoop):
     def _reset_all(self) -> None:
         self._drain_link()  # A FIN queued in the device closes a connection in order.
         self._close_listeners()
+        self.write()  # What is held for a FIN.
         self.stack.abort_all()
         self.flush()
 

@@ -77,6 +77,7 @@ class Loop(ABC):
         self._coalesced: list[Flow] = []
         self._holds = False  # Whether this task runs in each turn of the event loop.
         self._turn = 0
+        self._expected = 0  # Turns in which an answer is likely that is to be held.
         self._held: deque[tuple[int, Flow, Habit]] = deque()
         self._accepting: list[Callable[[], None]] = []
 
@@ -106,7 +107,7 @@ class Loop(ABC):
                     count = self._process_batch(defer_acks=may_defer)
                     if count:
                         empty_polls = 0
-                    elif empty_polls >= polling.polls and not self._held:
+                    elif empty_polls >= (polling.polls or self._expected) and not self._held:
                         break
                     else:
                         empty_polls += 1
@@ -130,6 +131,7 @@ class Loop(ABC):
                         self.stack.resume_deferred()
                         self._flush(trio.current_time())
                 self._holds = False
+                self._expected = 0
         except Exception as error:
             self._link_raised(error)
         finally:
@@ -268,8 +270,14 @@ class Loop(ABC):
             return 0
         sent = self.stack.hold(flow, data, trio.current_time())
         if sent:
+            self._expected = 0
             self._held.append((self._turn, flow, habit))
         return sent
+
+    def expect_answer(self, turns: int) -> None:
+        """Do not sleep for so many turns: an answer is likely that is to be held."""
+        if turns > self._expected:
+            self._expected = turns
 
     def release(self, flow: Flow, habit: Habit) -> None:
         """Send what is held of `flow`, as no FIN follows."""

@@ -84,6 +84,9 @@ class Endpoint(SocketMaker, Protocol):
     def hold(self, flow: Flow, data: Buffer, habit: Habit) -> int:
         """Queue `data` for a FIN that is likely to follow; returns 0 if it cannot be held now."""
 
+    def expect_answer(self, turns: int) -> None:
+        """Expect, within so many turns of the event loop, data that is to be held."""
+
     def release(self, flow: Flow, habit: Habit) -> None:
         """Send what is held of `flow`, as no FIN follows."""
 

@@ -30,9 +30,6 @@ from tunstack.stack.flow import Flow
 from tunstack.tcp.connection.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import NoReturn
-
     from tunstack.ip.datagram import Address
     from tunstack.socket.addresses import AddressFormat
     from tunstack.socket.endpoint import Endpoint
@@ -312,7 +309,7 @@ class Socket(Verbs):
             raise os_error(errno.EINVAL)
         self._state.receiving.check_free()
         waited = False
-        while (sock := self.accept_now()) is None:
+        while (sock := self._accept_now()) is None:
             await self._state.receiving.wait()
             waited = True
             if self._state.listener is None:
@@ -323,7 +320,7 @@ class Socket(Verbs):
             await trio.lowlevel.cancel_shielded_checkpoint()
         return sock, sock._peer()
 
-    def accept_now(self) -> Socket | None:
+    def _accept_now(self) -> Socket | None:
         """Return a socket for the next connection; None if there is none, or it does not listen."""
         ours = self._state
         listener = ours.listener
@@ -339,27 +336,9 @@ class Socket(Verbs):
         state.config = connection.config
         state.habit = ours.habit
         state.attach(connection)
+        if ours.habit is not None and ours.habit.closes and connection.readable:
+            ours.endpoint.expect_answer(2)  # It takes one to read the request.
         return sock
-
-    async def serve_accepted(self, ready: Callable[[], None]) -> NoReturn:
-        """Call `ready` whenever a connection may be accepted, at once and within a batch.
-
-        Raises:
-            trio.BusyResourceError: another task waits in `accept`.
-            trio.ClosedResourceError: the socket was closed, or its host's device is gone.
-        """
-        state = self._state
-        if state.listener is None:
-            raise trio.ClosedResourceError("this socket was closed")
-        state.receiving.check_free()
-        state.listener.changed = ready
-        try:
-            ready()
-            await state.receiving.wait()
-        finally:
-            if state.listener is not None:
-                state.listener.changed = state.receiving.wake
-        raise trio.ClosedResourceError("this socket was closed, or its host's device is gone")
 
     # Closing
 

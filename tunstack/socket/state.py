@@ -186,6 +186,8 @@ class SocketState:
             return
         if self.receiving.task is not None and flow.readable:
             self.receiving.wake()
+            if self.habit is not None and self.habit.closes:
+                self.endpoint.expect_answer(1)
         if self.sending.task is not None and self.writable(flow):
             self.sending.wake()
         if self.connecting.task is not None and flow.state not in (

@@ -143,9 +143,10 @@ class TcpStream(_Derivable, trio.SocketStream):  # type: ignore[misc] # It is fi
             raise _busy()
         self._sending = True
         try:
-            await checkpoint()
+            await checkpoint_if_cancelled()
             if not self._state.shut_down_write:
                 self.socket.shutdown(SHUT_WR)
+            await cancel_shielded_checkpoint()
         except OSError as error:
             raise _stream_error(error) from _cause(error)
         finally:
