@@ -73,6 +73,7 @@ def spin(seconds: float) -> None:
 def test_what_takes_the_time_is_found_and_waiting_takes_none() -> None:
     before = signal.getsignal(signal.SIGPROF)
     with sample() as samples:
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)  # Only CPU time is sampled.
         spin(0.2)
         time.sleep(0.3)
     assert signal.getsignal(signal.SIGPROF) is before

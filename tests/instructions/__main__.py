@@ -19,10 +19,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from tests.instructions.replay import KINDS
+from tests.instructions import replay, served
 
 TABLE: Final = Path(__file__).with_name("table.txt")
-COUNTS: Final = {"request": 500, "connection": 100, "segment": 200, "answer": 200}
+KINDS: Final = (*replay.KINDS, *served.KINDS)
+COUNTS: Final = {
+    "request": 500,
+    "connection": 100,
+    "segment": 200,
+    "answer": 200,
+    "served-request": 300,
+    "served-connection": 100,
+}
 """By kind, and that of the same name over IPv6."""
 _NAMES: Final = {
     "request": "a small request and its answer",
@@ -30,15 +38,21 @@ _NAMES: Final = {
     "segment": "a segment of 65,160 octets to us, and its reading",
     "answer": "an octet to us, and a segment of 65,160 octets from us",
 }
-NAMES: Final = _NAMES | {
+_NAMES_6: Final = {
     f"{kind}6": f"{name.replace('65,160', '64,260')}, over IPv6" for kind, name in _NAMES.items()
 }
+_SERVED: Final = {
+    "served-request": "a small request through serve_tcp, trio and a link in memory",
+    "served-connection": "a short connection through these",
+}
+NAMES: Final = _NAMES | _NAMES_6 | _SERVED
 
 
 def instructions(kind: str, count: int, folder: Path) -> int:
     """How many it takes to play a recording of so many."""
     file = folder / f"{kind}-{count}"
-    module = [sys.executable, "-m", "tests.instructions.replay"]
+    source = served if kind in served.KINDS else replay
+    module = [sys.executable, "-m", source.__name__]
     subprocess.run([*module, "record", kind, str(count), str(file)], check=True)
     done = subprocess.run(
         [

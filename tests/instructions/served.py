@@ -35,7 +35,7 @@ _STEP: Final = 50e-6
 
 
 class Arrival(NamedTuple):
-    """Packets for the host, which come when it has sent so many."""
+    """Packets for the host, which come when it has sent so many; the last has none."""
 
     sent: int
     packets: tuple[bytes, ...]
@@ -86,10 +86,12 @@ class ReplayedLink:
         self._waiting.unpark_all()
 
     def _is_due(self) -> bool:
-        if not self._arrivals:
+        if not self._listened_to or self._arrivals[-1].sent > self.sent:
+            return False
+        if not self._arrivals[-1].packets:
             self.ended.set()
             return False
-        return self._listened_to and self._arrivals[-1].sent <= self.sent
+        return True
 
     def receive(self, limit: int = 256) -> list[Buffer]:
         """Receive the next arrival, if it is due."""
@@ -120,11 +122,17 @@ class ReplayedLink:
 
 
 class RecordedLink(ReplayedLink):
-    """A link to a client, which acts as a generator that yields while it waits for packets."""
+    """A link to a client, which acts as a generator that yields while it waits for packets.
+
+    Attributes:
+        recorded: What came to the host.
+        total: Packets that the host had sent when the client was done.
+    """
 
     def __init__(self, clock: Clock, client: Callable[[Stack, Clock], Generator[None]]) -> None:
         super().__init__(clock, [])
         self.recorded: list[Arrival] = []
+        self.total = 0
         self._stack = Stack(
             [CLIENT[4]], 1500, config=Config(nodelay=True), rng=Random(2), offload=True
         )
@@ -136,6 +144,7 @@ class RecordedLink(ReplayedLink):
         stack = self._stack
         if not self._over:
             self._over = next(self._running, self) is self
+            self.total = self.sent
         stack.flush(self.clock.now)
         if stack.outgoing:
             packets = tuple(b"".join(packet) for packet in stack.outgoing)
@@ -242,7 +251,7 @@ def record(kind: str, count: int) -> list[Arrival]:
     clock = Clock()
     link = RecordedLink(clock, CLIENTS[kind](count))
     trio.run(_serve, link, kind, clock=clock)
-    return link.recorded
+    return [*link.recorded, Arrival(link.total, ())]
 
 
 def play(kind: str, arrivals: Sequence[Arrival]) -> int:
