@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.compiled import is_compiled
 from tests.leftovers import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytest_plugins = ["tests.conformance.plugin"]
+    from tests.compiled import PatchMethod
+
+pytest_plugins = ["tests.conformance.plugin", "pytester"]
 
 # No test is judged by the wall clock: not by hypothesis either.
 settings.register_profile("tunstack", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -92,6 +95,21 @@ def require_tool() -> Callable[[str], str]:
         return path
 
     return require
+
+
+@pytest.fixture
+def patch_method(monkeypatch: pytest.MonkeyPatch) -> PatchMethod:
+    """Set a method of a class as `monkeypatch` does; skips the test where compiled code calls it.
+
+    That calls its own methods without a look at the class.
+    """
+
+    def patch(kind: type, name: str, method: object) -> None:
+        if is_compiled(kind):
+            pytest.skip(f"compiled code does not look for {kind.__name__}.{name} in the class")
+        monkeypatch.setattr(kind, name, method)
+
+    return patch
 
 
 @pytest.fixture(scope="session", autouse=True)

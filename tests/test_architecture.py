@@ -147,7 +147,8 @@ def test_of_dpkt_path_takes_the_capture_formats_only() -> None:
 
 def test_the_examples_show_the_public_api_only() -> None:
     """What an example needs, everybody does: it must be public."""
-    public = {"tunstack", "tunstack.apps"}
+    subpackages = ("apps", "behaviours", "blocking", "pytest_plugin")
+    public = {"tunstack", *(f"tunstack.{name}" for name in subpackages)}
     for path in (ROOT / "examples").rglob("*.py"):
         for name in imports(path.read_text()):
             if name.split(".")[0] == "tunstack":

@@ -1,4 +1,7 @@
-"""README says what is true: its diagram is the table's, its commands and names exist."""
+"""README says what is true: its diagram is the table's, its commands exist.
+
+Its snippets and links are tested with those of docs/.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.docs.snippets import snippets_of
 from tunstack.tcp.connection.diagram import mermaid
 
 if TYPE_CHECKING:
@@ -25,13 +29,6 @@ def test_the_state_diagram_is_generated_from_the_table() -> None:
     assert shown[1] == mermaid(), "run python -m tunstack.tcp.connection.diagram, and put it there"
 
 
-def test_every_file_that_is_linked_exists() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README.read_text())
-    assert links
-    missing = [link for link in links if not (README.parent / link).exists()]
-    assert not missing
-
-
 def test_every_make_target_that_is_named_exists() -> None:
     targets = set(re.findall(r"^\$ make (\w+)", README.read_text(), re.MULTILINE))
     makefile = (README.parent / "Makefile").read_text()
@@ -42,8 +39,7 @@ def test_every_make_target_that_is_named_exists() -> None:
 @pytest.mark.kernel
 def test_the_ten_lines_run_and_shout(require_tool: Callable[[str], str]) -> None:
     require_tool("socat")
-    block = re.search(r"## Ten lines\n\n```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert block is not None
-    command = [sys.executable, "-W", "error", "-c", block[1]]
+    (block,) = (each for each in snippets_of(README) if each.heading == "Ten lines")
+    command = [sys.executable, "-W", "error", "-c", block.text]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("HELLO\n", "")

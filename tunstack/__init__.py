@@ -15,20 +15,21 @@ The folders. Each imports only from lines below its own; those joined by ``|`` a
 each other, resolver is just below host, and plot below ladder (import-linter checks it: see
 pyproject.toml)::
 
-    cli                     the command line (click, rich)
-    bench                   benchmarks: servers, load generators, lossy paths
+    cli | pytest_plugin     the command line (click, rich) | fixtures for pytest
+    bench | blocking        servers, load generators, lossy paths | hosts for programs without trio
     apps                    echo, discard, chargen, dns, http, https, ASGI: over any trio stream
     conversation | virtual  TCP spoken by hand | networks of hosts in memory, in virtual time
     plot : ladder           time-sequence diagrams, charts, as SVG; packets as a ladder of text
     deploy | simulator      namespaces, workers, certificates | two stacks on a virtual clock
-    host : resolver         the trio event loop and the host; DNS over its sockets
+    host                    the trio event loop and the host
+    behaviours : resolver   how a port misbehaves, by name; DNS over a host's sockets
     dns | socket            names and a DNS server | trio's sockets over a host
     stack | path            one TCP/IP endpoint | impairments, bridges, captures
     wire | link             bytes to validated values and back | TUN devices, namespaces, memory
     tcp | udp | ip          RFC 9293 and its companions | RFC 768 | addresses, fragments, ICMP
 
 ``tcp``, ``udp``, ``ip``, ``wire`` and ``stack`` are sans-IO: time, randomness and packets are
-arguments.
+arguments. mypyc can compile them (``make compile``); :mod:`tunstack.compiled` tells it of classes.
 trio is in ``link`` and ``path``, whose links wait, and in ``host`` and above. A packet passes
 ``link -> host -> stack -> wire (decode) -> tcp``, and back ``tcp -> stack -> wire (encode) ->
 host -> link``.
@@ -53,7 +54,7 @@ Where a rule stands:
 - What a wire does wrong to single packets: :mod:`tunstack.path.rules`; to all:
   :mod:`tunstack.path.impair`.
 - What a host decides that no host in order does: about a SYN, :mod:`tunstack.host.verdicts`; about
-  a connection, :mod:`tunstack.socket.verbs`.
+  a connection, :mod:`tunstack.socket.verbs`. By name, for a port: :mod:`tunstack.behaviours`.
 - Names: :mod:`tunstack.dns` answers, :mod:`tunstack.resolver` asks; how programs in a namespace
   find them: :mod:`tunstack.link.resolv_conf`.
 - Sockets of this process in a namespace: :mod:`tunstack.socket.kernel`; a thread in it:
@@ -79,6 +80,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # Type checkers recognise the name; importing typing is slow.
 if TYPE_CHECKING:
+    from tunstack import behaviours as behaviours
+    from tunstack.behaviours import Behaviour
     from tunstack.conversation.conversation import Conversation
     from tunstack.conversation.failure import ConversationError
     from tunstack.conversation.opening import (
@@ -154,6 +157,8 @@ __all__ = [
     "Selection",
     "Packet",
     "SynVerdict",
+    "behaviours",
+    "Behaviour",
     "open_bridge",
     "Bridge",
     "open_host_bridge",
@@ -168,6 +173,7 @@ __all__ = [
 _MODULES = {
     name: module
     for module, names in {
+        "behaviours": ("Behaviour",),
         "conversation.conversation": ("Conversation",),
         "conversation.failure": ("ConversationError",),
         "conversation.opening": (
@@ -228,6 +234,8 @@ Ctrl-C during an import prints a traceback: the command line imports little befo
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
+    if name == "behaviours":
+        return import_module("tunstack.behaviours")
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,9 @@ from importlib import metadata
 
 import pytest
 
+from tests.compiled import is_compiled
 from tunstack.cli import main
+from tunstack.tcp.connection.state import StateMachine
 
 NETWORK = ("--address", "198.51.100.2/24")
 
@@ -202,7 +204,8 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"tunstack {metadata.version('tunstack')}\n"
+    kind = "compiled" if is_compiled(StateMachine) else "pure Python"
+    assert capsys.readouterr().out == f"tunstack {metadata.version('tunstack')} ({kind})\n"
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])

@@ -571,6 +571,7 @@ def test_a_rule_says_what_it_does(bench: Bench) -> None:
         (lambda rules: rules.split(0), "split at octet 1 of its payload or later, not 0"),
         (lambda rules: rules.impair("lost=1%"), "there is no impairment 'lost'"),
         (lambda rules: rules.inject(segment(), "up"), 'direction must be "in" or "out"'),
+        (lambda rules: rules.damage(1 << 16), "octet must be one of a packet, as 40 or -1"),
     ],
 )
 def test_what_an_action_cannot_be_is_refused(
@@ -581,11 +582,54 @@ def test_what_an_action_cannot_be_is_refused(
     assert not bench.rules
 
 
+@pytest.mark.parametrize(
+    ("add", "message"),
+    [
+        (lambda rules: rules.delay("5ms"), "delay must be 0 or more seconds, .*'5ms'"),
+        (lambda rules: rules.delay((1,)), r"delay must be 0 or more seconds, .*\(1,\)"),
+        (lambda rules: rules.delay(None), "delay must be 0 or more seconds, .*None"),
+        (lambda rules: rules.postpone("1"), "after 1 more or several, not after '1'"),
+        (lambda rules: rules.postpone(1.5), "after 1 more or several, not after 1.5"),
+        (lambda rules: rules.duplicate(True), "copies must be from 1 to 1000, not True"),
+        (lambda rules: rules.duplicate("2"), "copies must be from 1 to 1000, not '2'"),
+        (lambda rules: rules.damage("x"), "octet must be one of a packet, .*'x'"),
+        (lambda rules: rules.split(1.0), "octet 1 of its payload or later, not 1.0"),
+        (lambda rules: rules.change(3), "change needs a field, .*3"),
+        (lambda rules: rules.answer(3), "expected a Packet, a sequence of them or None, not 3"),
+        (lambda rules: rules.impair(3), "impairments are text, Impairments, or a pair .*not 3"),
+        (lambda rules: rules.impair((1, 2)), r"impairments are text, .*not \(1, 2\)"),
+        (lambda rules: rules.call(3), "call takes a function of a packet, not 3"),
+        (lambda rules: rules.inject(3, "out"), "inject takes a Packet, not 3"),
+        (lambda rules: rules.drop(direction=1), 'direction must be "in" or "out", not 1'),
+        (lambda rules: rules.drop(protocol=[]), r"protocol must be .* or a number, not \[\]"),
+        (lambda rules: rules.drop(source=5), "source must be an address or a prefix: '5'"),
+        (lambda rules: rules.drop(local_port="80"), "local_port must be from 1 to 65535, not '80'"),
+        (lambda rules: rules.drop(flags=3), 'flags must be text such as "SYN,ACK", not 3'),
+        (lambda rules: rules.drop(state=3), "a packet's connection is in .*, not in 3"),
+        (lambda rules: rules.drop(octets=("a", "b")), r"octets must be .*\('a', 'b'\)"),
+        (lambda rules: rules.drop(nth=1.5), "nth must be 1 or more, not 1.5"),
+        (lambda rules: rules.drop(every=True), "every must be 1 or more, not True"),
+        (lambda rules: rules.drop(probability="1%"), "probability must be above 0 .*not '1%'"),
+        (lambda rules: rules.drop(where=3), "where must be a function of a packet, not 3"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_in_a_line_that_has_it(
+    bench: Bench, add: Callable[[Rules], object], message: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        add(bench.rules)
+    assert not bench.rules
+
+
 def test_a_rule_remembers_its_last_hundred_packets(bench: Bench) -> None:
     rule = bench.rules.drop()
     bench.put(*numbered(*range(150)))
     assert rule.matched == 150
     assert numbers([*rule.packets]) == [*range(50, 150)]
+    assert numbers([*rule.keep(2).packets]) == [148, 149]
+    assert rule.keep(0).packets == ()
+    bench.put(segment(seq=150))
+    assert rule.packets == ()
 
 
 def test_a_rule_may_be_removed_by_its_own_function(bench: Bench) -> None:

@@ -12,6 +12,7 @@ from tunstack.simulator import Simulator
 from tunstack.stack.time_wait import TimeWaits
 
 if TYPE_CHECKING:
+    from tests.compiled import PatchMethod
     from tunstack.stack.flow import Flow
 
 
@@ -35,7 +36,7 @@ def run(seed: int) -> str:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_the_same_octets_at_the_same_times_with_it_and_without(
-    seed: int, monkeypatch: pytest.MonkeyPatch
+    seed: int, patch_method: PatchMethod
 ) -> None:
     right, taken = TimeWaits.take, []
 
@@ -43,8 +44,8 @@ def test_the_same_octets_at_the_same_times_with_it_and_without(
         taken.append(flow)
         return right(self, flow)
 
-    monkeypatch.setattr(TimeWaits, "take", take)
+    patch_method(TimeWaits, "take", take)
     small = run(seed)
     assert taken
-    monkeypatch.setattr(TimeWaits, "take", lambda *_: False)
+    patch_method(TimeWaits, "take", lambda *_: False)
     assert run(seed) == small

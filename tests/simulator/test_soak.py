@@ -20,6 +20,7 @@ from tunstack.udp.receive_queue import ReceiveQueue
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.compiled import PatchMethod
     from tunstack.ip.family import Family
     from tunstack.tcp.config import Config
     from tunstack.udp.receive_queue import Received
@@ -82,46 +83,46 @@ def failures(run: Callable[[int], object]) -> set[str]:
     return why
 
 
-def test_a_datagram_with_an_octet_wrong_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_datagram_with_an_octet_wrong_is_noticed(patch_method: PatchMethod) -> None:
     right = ReceiveQueue.add
 
     def wrong(self: ReceiveQueue, received: Received, size: int) -> int:
         data, *rest = received
         return right(self, (data[:-1] + b"!", *rest), size)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(ReceiveQueue, "add", wrong)
+    patch_method(ReceiveQueue, "add", wrong)
     assert any("what was not sent arrived" in why for why in failures(WITH_UDP))
 
 
-def test_a_datagram_that_comes_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_datagram_that_comes_twice_is_noticed(patch_method: PatchMethod) -> None:
     right = ReceiveQueue.add
 
     def wrong(self: ReceiveQueue, received: Received, size: int) -> int:
         return right(self, received, size) + right(self, received, size)
 
-    monkeypatch.setattr(ReceiveQueue, "add", wrong)
+    patch_method(ReceiveQueue, "add", wrong)
     assert "the server received more than was sent" in failures(WITH_UDP)
 
 
-def test_a_datagram_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_datagram_that_is_lost_is_noticed(patch_method: PatchMethod) -> None:
     right = ReceiveQueue.add
 
     def wrong(self: ReceiveQueue, received: Received, size: int) -> int:
         return 0 if len(received[0]) == 4 else right(self, received, size)
 
-    monkeypatch.setattr(ReceiveQueue, "add", wrong)
+    patch_method(ReceiveQueue, "add", wrong)
     why = failures(WITH_UDP)
     assert {"the server did not receive all", "dropped: udp_buffer_full"} & why
 
 
-def test_an_octet_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_octet_that_is_lost_is_noticed(patch_method: PatchMethod) -> None:
     right = ReceiveBuffer.take
 
     def wrong(self: ReceiveBuffer, limit: int) -> bytes:
         data = right(self, limit)
         return data[:-2] + data[-1:] if len(data) > 1000 else data
 
-    monkeypatch.setattr(ReceiveBuffer, "take", wrong)
+    patch_method(ReceiveBuffer, "take", wrong)
     assert any("received what was not sent" in why for why in failures(soak.soak))
 
 
@@ -135,9 +136,9 @@ def test_data_that_never_arrives_is_noticed(monkeypatch: pytest.MonkeyPatch) -> 
     assert any("and no end" in why for why in failures(soak.soak))
 
 
-def test_a_connection_that_is_left_behind_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_is_left_behind_is_noticed(patch_method: PatchMethod) -> None:
     """TIME-WAIT without a timer."""
-    monkeypatch.setattr(IdleTimers, "watch", lambda *_: None)
+    patch_method(IdleTimers, "watch", lambda *_: None)
     assert any("left behind: " in why for why in failures(soak.soak))
 
 
@@ -153,8 +154,8 @@ def test_chance_that_is_not_the_seeds_is_noticed(monkeypatch: pytest.MonkeyPatch
     assert "the second run sent other octets" in failures(soak.soak)
 
 
-def test_a_packet_larger_than_the_path_takes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Reassembly, "blocks", lambda self, limit: ((1, 2),) * 4)
+def test_a_packet_larger_than_the_path_takes_is_noticed(patch_method: PatchMethod) -> None:
+    patch_method(Reassembly, "blocks", lambda self, limit: ((1, 2),) * 4)
     assert any("octets over 68" in why for why in failures(soak.soak))
 
 

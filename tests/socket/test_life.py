@@ -34,6 +34,8 @@ from tunstack.tcp.segment import ACK, FIN, RST
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
+    from tests.compiled import PatchMethod
+
 
 async def test_the_exception_of_the_block_comes_through_as_it_is() -> None:
     error = KeyError("mine")
@@ -379,6 +381,7 @@ async def test_an_exception_in_processing_a_packet_is_counted_and_logged_and_oth
 @pytest.mark.parametrize("method", ["transmit", "handle_timer"])
 async def test_a_bug_in_one_connection_does_not_hold_up_another(
     monkeypatch: pytest.MonkeyPatch,
+    patch_method: PatchMethod,
     caplog: pytest.LogCaptureFixture,
     method: str,
 ) -> None:
@@ -399,7 +402,7 @@ async def test_a_bug_in_one_connection_does_not_hold_up_another(
         await client.send(b"x")
         await other.send(b"x")
         valve.loses = lambda _: False
-        monkeypatch.setattr(Flow, method, wrong)
+        patch_method(Flow, method, wrong)
         began = trio.current_time()
         assert await its_server.recv(100) == b"x"
         assert trio.current_time() < began + 0.5

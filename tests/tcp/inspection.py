@@ -72,10 +72,21 @@ def state(thing: Any) -> Any:
         return thing.limit
     if isinstance(thing, SentByTime):  # What it keeps beside the ranges is for speed.
         return sorted((sent.time, sent.start, sent.end) for sent in thing)
-    slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
+    slots = attributes(thing)
     if not slots or isinstance(thing, (Config, tuple)):
         return thing
     return type(thing), {name: state(getattr(thing, name)) for name in slots}
+
+
+def attributes(thing: Any) -> list[str]:
+    """The names of the attributes of what has slots; mypyc makes a class without, and a list."""
+    return list(
+        dict.fromkeys(
+            name
+            for kind in type(thing).__mro__
+            for name in getattr(kind, "__slots__", getattr(kind, "__mypyc_attrs__", ()))
+        )
+    )
 
 
 def assert_snd_una_is_one(sender: Sender) -> None:

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tunstack.tcp.connection.coroutines import CoroutineRunner
 from tunstack.tcp.connection.state import State
 
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
 S = State
+
+
+class Left:
+    """Waits until a state is left; interpreted code cannot await a compiled generator itself."""
+
+    def __init__(self, machine: CoroutineRunner, state: State) -> None:
+        self._waiting = machine.until_left(state)
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from self._waiting
 
 
 class Log(CoroutineRunner):
@@ -19,16 +34,16 @@ class Log(CoroutineRunner):
 
     async def opening(self) -> None:
         self.lines.append(f"started in {self.state}")
-        await self.until_left(S.SYN_SENT)
+        await Left(self, S.SYN_SENT)
         self.lines.append(f"left for {self.state}")
-        await self.until_left(S.SYN_RECEIVED)
+        await Left(self, S.SYN_RECEIVED)
         self.lines.append(f"now in {self.state}")
 
     async def closing(self) -> None:
         self.lines.append("closing")
         self.enter(S.FIN_WAIT_1)
         self.lines.append("FIN sent")
-        await self.until_left(S.FIN_WAIT_1)
+        await Left(self, S.FIN_WAIT_1)
         self.lines.append("FIN acknowledged")
 
 

@@ -23,6 +23,7 @@ from tunstack.tcp.sequence import MASK
 from tunstack.wire import encode_segment
 
 if TYPE_CHECKING:
+    from tests.compiled import PatchMethod
     from tests.tcp.crowd import Peer
     from tunstack.stack.observation import Observation
 
@@ -327,11 +328,11 @@ def test_what_is_not_at_rcv_nxt_draws_an_ack(
     payload: bytes,
     answered: bool,
     small: bool,
-    monkeypatch: pytest.MonkeyPatch,
+    patch_method: PatchMethod,
 ) -> None:
     """RFC 9293 section 3.10.7.4, fifth; as on Linux."""
     if not small:
-        monkeypatch.setattr(TimeWaits, "take", lambda *_: False)
+        patch_method(TimeWaits, "take", lambda *_: False)
     crowd = Crowd()
     peer = left(crowd)
     assert (crowd.flow(peer) is None) is small
@@ -360,17 +361,19 @@ def test_challenges_stay_limited() -> None:
     assert len(peer.ack(RST, seq=(peer.nxt + 1) & MASK)) == 1
 
 
-def test_a_bug_of_ours_leaves_it_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_of_ours_leaves_it_in_its_place(
+    monkeypatch: pytest.MonkeyPatch, patch_method: PatchMethod
+) -> None:
     crowd = Crowd()
     peer = left(crowd)
 
     def wrong(*_: object) -> None:
         raise ZeroDivisionError
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Flow, "segment_arrives", wrong)
-        with pytest.raises(ZeroDivisionError):
-            peer.ack()
+    patch_method(Flow, "segment_arrives", wrong)
+    with pytest.raises(ZeroDivisionError):
+        peer.ack()
+    monkeypatch.undo()
     crowd.advance(WAIT)
     assert states(crowd) == []
 
@@ -511,9 +514,9 @@ def play(seed: int) -> tuple[list[Observation], list[list[Listed]], dict[str, in
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_a_time_wait_replies_as_a_flow_does(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_wait_replies_as_a_flow_does(seed: int, patch_method: PatchMethod) -> None:
     """The same segments draw the same answers from what is left as from the whole."""
     small = play(seed)
     assert len(small[1][0]) >= 3
-    monkeypatch.setattr(TimeWaits, "take", lambda *_: False)
+    patch_method(TimeWaits, "take", lambda *_: False)
     assert play(seed) == small

@@ -21,6 +21,8 @@ from tunstack.tcp.sender.rtt import RttEstimator
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.compiled import PatchMethod
+
 
 SAMPLE: Final = 8.0
 """Seconds: the one measurement of the round-trip time that there is."""
@@ -112,7 +114,7 @@ TestDetection.settings = settings(
 
 
 def test_with_much_on_its_way_only_the_first_look_goes_through_all(
-    monkeypatch: pytest.MonkeyPatch,
+    patch_method: PatchMethod,
 ) -> None:
     board, rack, rtt = Scoreboard(), Rack(), estimator()
     rack.reordering_seen = True
@@ -126,7 +128,7 @@ def test_with_much_on_its_way_only_the_first_look_goes_through_all(
         looks += 1
         return right(board)
 
-    monkeypatch.setattr(Scoreboard, "__iter__", counted)
+    patch_method(Scoreboard, "__iter__", counted)
     for number in range(1, 1000, 2):
         now = 10.0 + number * 1e-4
         (sent,) = board.mark_sacked(number * 48, number * 48 + 48)

@@ -35,9 +35,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
+from tunstack import behaviours as catalogue
+
 if TYPE_CHECKING:
     import ssl
 
+    from tunstack.behaviours import Behaviour
     from tunstack.deploy.authority import Fault
     from tunstack.dns.names import Names
 
@@ -64,6 +67,7 @@ class App:
         target: ``module:attribute`` of a handler or an application of the user's own.
         asgi: Whether `target` is an ASGI application.
         names: What the app dns serves; None for ``peer.test`` at the default addresses.
+        behaviours: How it misbehaves, as in :mod:`tunstack.behaviours`.
     """
 
     name: str
@@ -74,6 +78,7 @@ class App:
     target: str = ""
     asgi: bool = False
     names: Names | None = None
+    behaviours: tuple[Behaviour, ...] = ()
 
     @property
     def handler(self) -> Handler:
@@ -111,6 +116,16 @@ class App:
             load(self.target)
         else:
             self._module()
+
+    @property
+    def datagram_behaviours(self) -> tuple[Behaviour, ...]:
+        """Those of its behaviours that are of UDP as well."""
+        of_udp = [each for each in self.behaviours if "udp" in each.protocols]
+        return () if all(each.part == "choice" for each in of_udp) else tuple(of_udp)
+
+    def __str__(self) -> str:
+        """As it is written on the command line, without the port."""
+        return ",".join([self.name, *map(str, self.behaviours)])
 
     def with_names(self, names: Names) -> App:
         """Return the app as it serves these names; another than dns as it is."""
@@ -186,9 +201,21 @@ def parse_serve(text: str) -> tuple[tuple[App, int], ...]:
     - ``asgi=module:attribute:PORT``: the same on one port, over TLS if that is 443 or 8443.
     - ``module:function:PORT``: a handler of one connection.
 
+    Each may be followed by a comma and its behaviours (:mod:`tunstack.behaviours`), as in
+    ``http:80,reset-after=4096``.
+
     Raises:
         ValueError: it is none of these; the message is for the user.
     """
+    text, comma, behaviour = text.partition(",")
+    apps = _parse_served(text)
+    if not comma:
+        return apps
+    behaviours = catalogue.parse(behaviour)
+    return tuple((replace(app, behaviours=behaviours), port) for app, port in apps)
+
+
+def _parse_served(text: str) -> tuple[tuple[App, int], ...]:
     if text.startswith("asgi="):
         return _parse_asgi(text)
     module, _, rest = text.partition(":")

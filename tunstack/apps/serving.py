@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from tunstack.apps import App, load
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
+    import trio
+
+    import tunstack
     from tunstack.apps import Handler
     from tunstack.apps.asgi import Server
     from tunstack.deploy.authority import Authority, Fault, Identity
@@ -71,6 +75,20 @@ async def open_handlers(
             else:
                 handlers.append(app.handler if context is None else app.make_handler(context))
         yield handlers
+
+
+async def start_app(
+    nursery: trio.Nursery,
+    host: tunstack.Host,
+    app: App,
+    port: int,
+    handler: Callable[[trio.SocketStream], Awaitable[object]],
+) -> None:
+    """Serve an app on a port of a host, with its behaviours, over UDP too if it can that."""
+    await nursery.start(partial(host.serve_tcp, handler, port, behaviour=app.behaviours))
+    if app.datagram_handler is not None:
+        serve = partial(host.serve_udp, app.datagram_handler, port)
+        await nursery.start(partial(serve, behaviour=app.datagram_behaviours))
 
 
 async def _start(target: str, stack: AsyncExitStack) -> Server:

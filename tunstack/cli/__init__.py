@@ -1,6 +1,7 @@
 """The command line: ``tunstack run``, ``serve``, ``connect``, ``trace``, ``demo`` and more.
 
-Each command is a module, imported by `root` when it is used. They share `status` (exit statuses,
+Each command is a module, imported by `root` when it is used; `behaviours` lists what apps can do
+wrong. They share `status` (exit statuses,
 error lines), `running` (trio, signals), `options`, `parameters`, `files` (named files, or standard
 input and output), `terminal`, `destination` (a host by address or name), `keylog` (TLS keys for
 captures), `explaining` (the demo's lines), `watching` (captures and the live ladder), `reporting`

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from tunstack.apps import App, parse_serve
+from tunstack.behaviours import check_one_process
 from tunstack.cli.keylog import KEYLOG
 from tunstack.cli.parameters import OUTPUT, STANDARD
 from tunstack.link.errors import SetupError
@@ -139,7 +140,12 @@ def stdout_beside(*outputs: str | None) -> int | None:
 
 
 def check_workers(
-    workers: int | None, *, pcap: str | None, trace: bool, stats: bool = False
+    workers: int | None,
+    *,
+    pcap: str | None,
+    trace: bool,
+    stats: bool = False,
+    apps: Iterable[tuple[App, int]] = (),
 ) -> None:
     """Refuse options that exclude workers.
 
@@ -149,6 +155,12 @@ def check_workers(
     if workers is not None and (pcap is not None or trace or stats):
         option = "--pcap" if pcap is not None else "--trace" if trace else "--stats"
         raise click.UsageError(f"{option} sees the packets of one process: leave out --workers")
+    if workers is not None:
+        for app, _ in apps:
+            try:
+                check_one_process(app.behaviours)
+            except ValueError as error:
+                raise click.UsageError(str(error)) from None
 
 
 def host_options(command: _Command) -> _Command:

@@ -51,7 +51,7 @@ class Report:
             where = f"all of {place}, port {port}"
             if place.address is not None:
                 where = printed((str(place.address), port))
-            self.say(f"{app.name} on {where}")
+            self.say(f"{app} on {where}")
 
     def count(self, received: int, sent: int, *, broken: bool) -> None:
         """Add a closed connection to the totals, with its octets in each direction."""

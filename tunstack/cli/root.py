@@ -18,6 +18,7 @@ from tunstack.cli.status import (
     output_failure,
     print_error,
 )
+from tunstack.tcp import sequence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,7 @@ _COMMANDS: Final = {
     "serve": "Serve small services on an address.",
     "connect": "Connect from an address, as netcat does.",
     "ping": "Ping from an address, as ping does.",
+    "behaviours": "List how a peer can misbehave.",
     "trace": "Draw a capture as a ladder.",
     "stats": "Print where the time of connections went.",
     "plot": "Plot a connection of a capture, as SVG.",
@@ -44,6 +46,9 @@ Examples:
   tunstack run --trace -- ping -c 3 198.51.100.2
   tunstack COMMAND --help
 """
+
+_KIND = "compiled" if sequence.__file__.endswith(".so") else "pure Python"
+"""Of the core: its module that imports no other is asked."""
 
 
 class _Commands(click.Group):
@@ -70,7 +75,7 @@ class _Commands(click.Group):
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(tunstack.__version__, message="%(prog)s %(version)s")
+@click.version_option(tunstack.__version__, message=f"%(prog)s %(version)s ({_KIND})")
 @click.pass_context
 def root(context: click.Context) -> int:
     """A TCP/IP endpoint in user space, on a TUN device.

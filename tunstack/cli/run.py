@@ -12,7 +12,7 @@ import trio
 
 import tunstack
 from tunstack.apps import APPS, App
-from tunstack.apps.serving import identities_for, need_tls, open_handlers
+from tunstack.apps.serving import identities_for, need_tls, open_handlers, start_app
 from tunstack.cli.options import (
     IPV6,
     WORKERS,
@@ -54,6 +54,7 @@ Examples:
   tunstack run --pcap - -- curl http://{ADDRESS}/ | tunstack trace -
   tunstack run --impair loss=1%,delay=20ms -- ab -n 9 http://{ADDRESS}/
   tunstack run --trace --serve echo -- socat - TCP:{ADDRESS}:7
+  tunstack run --serve http,reset-after=99 -- curl peer.test/bytes/9999
   tunstack run --serve asgi=module:application -- curl https://{ADDRESS}/
   tunstack run --serve echo --serve http:8080 -- sh   (look around, then exit)
   tunstack run -- curl http://peer.test/
@@ -75,9 +76,10 @@ standard error.
     "apps",
     callback=read_apps,
     multiple=True,
-    metavar="APP[:PORT]",
+    metavar="APP[:PORT][,HOW]...",
     help=f"Serve this on {ADDRESS}, http and https by default; may be repeated. Or serve"
     " asgi=module:application[:PORT], or the trio handler module:function:PORT."
+    " How it misbehaves may follow, as in http:80,reset-after=4096: see tunstack behaviours."
     f" Apps: {', '.join(APPS)}.",
 )
 @names_options
@@ -133,7 +135,7 @@ def run(
     if known is not None:
         apps = tuple((app, port) for app, port in apps if port != PORT)
     running = False
-    check_workers(workers, pcap=pcap, trace=trace, stats=stats)
+    check_workers(workers, pcap=pcap, trace=trace, stats=stats, apps=apps)
 
     async def run_and_settle(
         namespace: tunstack.Namespace,
@@ -168,9 +170,7 @@ def run(
             trio.open_nursery() as nursery,
         ):
             for (app, port), handler in zip(apps, handlers, strict=True):
-                await nursery.start(host.serve_tcp, handler, port)
-                if app.datagram_handler is not None:
-                    await nursery.start(host.serve_udp, app.datagram_handler, port)
+                await start_app(nursery, host, app, port, handler)
             status = await run_and_settle(namespace, host, addresses)
             nursery.cancel_scope.cancel()
         return status
@@ -226,6 +226,11 @@ def _names(
         if port == PORT and app.name != "dns":
             raise click.UsageError(
                 f"port {PORT} is the DNS server's: write --no-dns, or another port for {app.name}"
+            )
+        if port == PORT and app.behaviours:
+            raise click.UsageError(
+                f"the DNS server of the network has no behaviours: write --no-dns for"
+                f" --serve {app}, or --name-fault"
             )
     try:
         return read_names(names, zones, faults, ())

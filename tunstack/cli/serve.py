@@ -14,7 +14,7 @@ import trio
 
 import tunstack
 from tunstack.apps import APPS, App
-from tunstack.apps.serving import identities_for, need_tls, open_handlers
+from tunstack.apps.serving import identities_for, need_tls, open_handlers, start_app
 from tunstack.cli.options import (
     WORKERS,
     check_workers,
@@ -57,6 +57,7 @@ Examples:
   sudo tunstack serve http --address 198.51.100.2/24
       then: curl http://198.51.100.2/
   sudo tunstack serve http --workers 4 --address 198.51.100.2/24
+  sudo tunstack serve echo http:80,reset-after=4096 --address 10.9.0.2/24
   sudo tunstack serve echo http:8080 --address 10.9.0.2/24 --device-name tun7
   tunstack run -- sh -c 'tunstack serve echo --address 198.51.100.130/25 & sh'
       without root
@@ -66,6 +67,8 @@ Apps:
 {chr(10).join(f"  {app.name:<17} {app.port:>4} {app.summary}" for app in APPS.values())}
   asgi=module:application     an ASGI application, on 80 and over TLS on 443
   module:function:PORT        a trio handler of your own
+
+How an app misbehaves is written behind it: tunstack behaviours lists it.
 
 Echo, discard, chargen and dns are served over UDP as well. What is served over TLS shows a
 certificate for its addresses and peer.test, by an authority whose certificate is in the file that
@@ -77,7 +80,7 @@ could not start.
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("apps", callback=read_apps, nargs=-1, required=True, metavar="APP[:PORT]...")
+@click.argument("apps", callback=read_apps, nargs=-1, required=True, metavar="APP[:PORT][,HOW]...")
 @names_options
 @network_options
 @host_options
@@ -104,7 +107,7 @@ def serve(
     capability CAP_NET_ADMIN. A line is printed when a connection opens and when it closes,
     on standard error with --pcap -.
     """
-    check_workers(workers, pcap=pcap, trace=trace)
+    check_workers(workers, pcap=pcap, trace=trace, apps=apps)
     if names or zones or faults or any(app.name == "dns" for app, _ in apps):
         apps = _with_names(apps, read_names(names, zones, faults, own_addresses(addresses)))
     device: _Device = {
@@ -193,9 +196,7 @@ async def _in_this_process(
         trio.open_nursery() as serving,
     ):
         for (app, port), handler in zip(served.apps, handlers, strict=True):
-            await serving.start(host.serve_tcp, Reported(app, port, report, handler), port)
-            if app.datagram_handler is not None:
-                await serving.start(host.serve_udp, app.datagram_handler, port)
+            await start_app(serving, host, app, port, Reported(app, port, report, handler))
             report.serves(app, addresses, port)
 
 

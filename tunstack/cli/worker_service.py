@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from tunstack.apps.serving import open_handlers
+from tunstack.apps.serving import open_handlers, start_app
 from tunstack.cli.reporting import RemoteReport, Reported
 
 if TYPE_CHECKING:
@@ -43,7 +43,5 @@ async def serve_apps(
     ):
         for (app, port), handler in zip(apps, handlers, strict=True):
             served = Reported(app, port, report, handler) if reports else handler
-            await nursery.start(worker.host.serve_tcp, served, port)
-            if app.datagram_handler is not None:
-                await nursery.start(worker.host.serve_udp, app.datagram_handler, port)
+            await start_app(nursery, worker.host, app, port, served)
         task_status.started()

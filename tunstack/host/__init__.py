@@ -8,6 +8,7 @@ accepting       a task for each connection of a listener, started with its batch
 happy_eyeballs  connecting to one of several addresses (RFC 8305)
 control         packet rules, and the cable
 verdicts        verdicts on SYNs
+serving         the behaviours of a port, while it is served
 resolving       which resolver a host uses
 polling         how often to read an idle device before sleeping
 reading         waiting until applications have read what a batch has brought

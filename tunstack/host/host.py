@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, final, overload
 
 import trio
 
+from tunstack.behaviours import parse
+from tunstack.behaviours.serving import listening_options
 from tunstack.host import accepting
 from tunstack.host.happy_eyeballs import first_connected, interleaved
 from tunstack.host.opening import bound, connected, family_of
 from tunstack.host.places import parsed_places, profiles_by_network
+from tunstack.host.serving import misbehaving
 from tunstack.host.verdicts import DecidingLoop, check_function
 from tunstack.ip.errors import os_error
 from tunstack.ip.family import FAMILIES
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from socket import SocketKind
     from types import TracebackType
 
+    from tunstack.behaviours import BehaviourLike
     from tunstack.host.verdicts import Decide
     from tunstack.ip.address import Interface
     from tunstack.link.base import Link
@@ -409,8 +413,26 @@ class Host(DecidingLoop):
             OSError: EADDRINUSE, EADDRNOTAVAIL.
             ValueError: there is no congestion control of that name.
         """
+        return await self._listeners_with({}, port, host, backlog, congestion)
+
+    async def _listeners_with(
+        self,
+        options: Mapping[tuple[int, int], int],
+        port: int,
+        host: str | None,
+        backlog: int | None,
+        congestion: str | CongestionFactory | None,
+    ) -> list[TcpListener]:
+        """Return listeners whose sockets have these options, by level and name."""
+
+        def make(family: int) -> Socket:
+            sock = self.socket(family, congestion=congestion)
+            for option, value in options.items():
+                sock.setsockopt(*option, value)
+            return sock
+
         socks = await bound(
-            lambda family: self.socket(family, congestion=congestion),
+            make,
             await self._addresses_to_bind(host, port),
             port,
             backlog=0xFFFF if backlog is None else backlog,
@@ -425,6 +447,7 @@ class Host(DecidingLoop):
         host: str | None = None,
         backlog: int | None = None,
         congestion: str | CongestionFactory | None = None,
+        behaviour: BehaviourLike = None,
         on_syn: Decide | None = None,
         handler_nursery: trio.Nursery | None = None,
         task_status: trio.TaskStatus[list[TcpListener]] = trio.TASK_STATUS_IGNORED,
@@ -440,25 +463,34 @@ class Host(DecidingLoop):
             host: Which of our addresses.
             backlog: How many connections may wait to be accepted.
             congestion: Their congestion control.
-            on_syn: Asked about each SYN to these listeners; see :meth:`on_syn`.
+            behaviour: How the port misbehaves meanwhile, as ``"loss=5%,reset-after=4096"``, or
+                objects of :mod:`tunstack.behaviours`.
+            on_syn: Asked about each SYN to these listeners that the behaviours let pass; see
+                :meth:`on_syn`.
             handler_nursery: Where the handlers run; by default one of its own.
             task_status: Started with the listeners.
 
         Raises:
             OSError: as :meth:`open_tcp_listeners` does; ENETDOWN, the device is gone.
-            ValueError: there is no congestion control of that name.
+            ValueError: there is no congestion control of that name; a behaviour is unknown,
+                impossible, or contradicts another.
             TypeError: `on_syn` is no function.
         """
         check_function(on_syn)
-        listeners = await self.open_tcp_listeners(
-            port, host=host, backlog=backlog, congestion=congestion
+        behaviours = parse(behaviour, "tcp")
+        listeners = await self._listeners_with(
+            listening_options(behaviours), port, host, backlog, congestion
         )
+        socks = [listener.socket for listener in listeners]
         try:
             # No SYN has come before: there was no checkpoint since they listen.
-            with self.asked_about_listeners(on_syn, listeners):
+            with (
+                misbehaving(self, "tcp", socks, behaviours, self._rng) as misbehave,
+                self.asked_about_listeners(on_syn, listeners),
+            ):
                 await accepting.serve(
                     self,
-                    handler,
+                    misbehave(handler),
                     port,
                     listeners,
                     handler_nursery=handler_nursery,
@@ -475,6 +507,7 @@ class Host(DecidingLoop):
         port: int,
         *,
         host: str | None = None,
+        behaviour: BehaviourLike = None,
         task_status: trio.TaskStatus[list[trio.socket.SocketType]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Run `handler` on a UDP socket bound to `port`, in each family, until it returns.
@@ -483,24 +516,25 @@ class Host(DecidingLoop):
             handler: It reads the socket, and answers; the socket is closed when it has returned.
             port: From 1 to 65535, or 0 for any that is free.
             host: Which of our addresses; all by default.
+            behaviour: How the port misbehaves meanwhile, as ``"loss=5%,delay=20ms"``; see
+                :mod:`tunstack.behaviours`.
             task_status: Started with the sockets when they are bound.
 
         Raises:
             OSError: EADDRINUSE, EADDRNOTAVAIL; ENETDOWN, the device is gone.
+            ValueError: a behaviour is unknown, impossible, or of TCP.
         """
+        behaviours = parse(behaviour, "udp")
         socks = await bound(
             lambda family: self.socket(family, trio.socket.SOCK_DGRAM),
             await self._addresses_to_bind(host, port),
             port,
         )
-        try:
+        with misbehaving(self, "udp", socks, behaviours, self._rng):
             async with trio.open_nursery() as nursery:
                 for sock in socks:
                     nursery.start_soon(handler, sock)
                 task_status.started(socks)
-        finally:
-            for sock in socks:
-                sock.close()
 
     # Statistics
 

@@ -226,9 +226,9 @@ class NetworkNamespace:
             subprocess.CalledProcessError: it failed, and ``check=False`` was not given.
             trio.ClosedResourceError: the namespace has ended.
         """
-        given = _as_list(command, options)
+        given = self.command(command, options)
         try:
-            result = await trio.run_process(self._in_namespace(given, options), **options)
+            result = await trio.run_process(given, **options)
         except subprocess.CalledProcessError as error:
             error.cmd = command
             error.args = (error.returncode, command)
@@ -247,8 +247,7 @@ class NetworkNamespace:
             OSError: FileNotFoundError, PermissionError, NotADirectoryError: the command itself.
             trio.ClosedResourceError: the namespace has ended.
         """
-        given = _as_list(command, options)
-        return await trio.lowlevel.open_process(self._in_namespace(given, options), **options)
+        return await trio.lowlevel.open_process(self.command(command, options), **options)
 
     async def run_in_thread(
         self, function: Callable[..., Result], *args: Any, abandon_on_cancel: bool = False
@@ -275,6 +274,19 @@ class NetworkNamespace:
         self._check_open()
         inside = partial(run_inside, self.path, self.resolv_conf, function, args)
         return await trio.to_thread.run_sync(inside, abandon_on_cancel=abandon_on_cancel)
+
+    def command(self, command: Command, options: dict[str, Any]) -> list[str]:
+        """Return the command that runs a program in the namespace, for `subprocess.Popen`.
+
+        Args:
+            command: The program and its arguments.
+            options: Those of `Popen`; ``shell`` is removed.
+
+        Raises:
+            OSError: FileNotFoundError, PermissionError, NotADirectoryError: the command itself.
+            trio.ClosedResourceError: the namespace has ended.
+        """
+        return self._in_namespace(_as_list(command, options), options)
 
     def _in_namespace(self, command: list[str], options: dict[str, Any]) -> list[str]:
         """Prefix `command` with what runs it in the namespace."""

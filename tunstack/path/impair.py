@@ -118,13 +118,18 @@ def both_ways(given: ImpairmentsLike) -> tuple[Impairments, Impairments]:
 
     Raises:
         ValueError: a text that cannot be parsed, as in :meth:`Impairments.parse`.
+        TypeError: it is none of these.
     """
     if given is None:
         return Impairments(), Impairments()
     if isinstance(given, Impairments):
         return given, given
-    if not isinstance(given, str):
+    if isinstance(given, tuple) and [*map(type, given)] == [Impairments, Impairments]:
         return given
+    if not isinstance(given, str):
+        raise TypeError(
+            f"impairments are text, Impairments, or a pair of these (out, in), not {given!r}"
+        )
     there, back = spec.read(given)
     return Impairments(**there), Impairments(**back)  # type: ignore[arg-type]
 

@@ -16,7 +16,7 @@ PERFECT: Final = "none"
 WAYS: Final = ("out", "in")
 
 
-class _Quantity(NamedTuple):
+class Quantity(NamedTuple):
     """The kind of a value.
 
     Attributes:
@@ -30,24 +30,24 @@ class _Quantity(NamedTuple):
     units: dict[str, int]
 
 
-_SHARE: Final = _Quantity("a percentage", "1%", {"%": -2})
-_TIME: Final = _Quantity("a time in s, ms or us", "20ms", {"s": 0, "ms": -3, "us": -6})
-_RATE: Final = _Quantity(
+SHARE: Final = Quantity("a percentage", "1%", {"%": -2})
+TIME: Final = Quantity("a time in s, ms or us", "20ms", {"s": 0, "ms": -3, "us": -6})
+RATE: Final = Quantity(
     "bits per second in gbit, mbit, kbit or bit",
     "100mbit",
     {"gbit": 9, "mbit": 6, "kbit": 3, "bit": 0},
 )
-_PACKETS: Final = _Quantity("a number of packets, or bytes in MB, kB or B", "1000", {"": 0})
+_PACKETS: Final = Quantity("a number of packets, or bytes in MB, kB or B", "1000", {"": 0})
 _BYTES: Final = _PACKETS._replace(units={"MB": 6, "kB": 3, "B": 0})
 
 _KEYS: Final = {
-    "loss": _SHARE,
-    "delay": _TIME,
-    "jitter": _TIME,
-    "reorder": _SHARE,
-    "duplicate": _SHARE,
-    "corrupt": _SHARE,
-    "rate": _RATE,
+    "loss": SHARE,
+    "delay": TIME,
+    "jitter": TIME,
+    "reorder": SHARE,
+    "duplicate": SHARE,
+    "corrupt": SHARE,
+    "rate": RATE,
     "limit": _PACKETS,
 }
 _FIELDS: Final = {**_KEYS, "limit_bytes": _BYTES}
@@ -76,7 +76,7 @@ def read(text: str) -> tuple[dict[str, float], dict[str, float]]:
 def write(fields: Mapping[str, float]) -> str:
     """Write the fields of impairments, all finite, in the syntax of :func:`read`."""
     items = (
-        f"{name.removesuffix('_bytes')}={_write_value(value, _FIELDS[name].units)}"
+        f"{name.removesuffix('_bytes')}={write_value(value, _FIELDS[name].units)}"
         for name, value in fields.items()
     )
     return ",".join(items) or PERFECT
@@ -91,7 +91,7 @@ def _read_item(item: str) -> tuple[str, str, float]:
     quantity = _FIELDS[name]
     if not equals:
         raise ValueError(f"{key} needs a value, as in {key}={quantity.example}")
-    value = _read_value(text, quantity.units)
+    value = read_value(text, quantity.units)
     if value is None or (key == "limit" and value % 1):
         raise ValueError(
             f"{key} must be {quantity.wanted}, as in {key}={quantity.example}, not {text!r}"
@@ -99,7 +99,7 @@ def _read_item(item: str) -> tuple[str, str, float]:
     return key, name, int(value) if key == "limit" else value
 
 
-def _read_value(text: str, units: dict[str, int]) -> float | None:
+def read_value(text: str, units: dict[str, int]) -> float | None:
     """Parse a number with a unit, which only a zero may lack; None if it is invalid."""
     number = text.rstrip("%abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ").strip()
     unit = text.removeprefix(number).strip().lower()
@@ -115,7 +115,7 @@ def _read_value(text: str, units: dict[str, int]) -> float | None:
     return 0.0 if value == 0 and not unit else None
 
 
-def _write_value(value: float, units: dict[str, int]) -> str:
+def write_value(value: float, units: dict[str, int]) -> str:
     """Write `value` with the largest unit that leaves no leading zero."""
     exact = Decimal(repr(value))
     smallest = [*units][-1]

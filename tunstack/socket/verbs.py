@@ -72,7 +72,8 @@ class Verbs(Surface):
         selection = self._selected()
         if direction != "both":
             selection["direction"] = direction
-        self._state.endpoint.rules.drop(**selection)
+        # It stays for the host's lifetime, so it keeps nothing.
+        self._state.endpoint.rules.drop(**selection).keep(0)
         self._state.silent |= direction != "in"
 
     def stop_acknowledging(self) -> None:

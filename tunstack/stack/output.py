@@ -40,7 +40,7 @@ MOST_LOOPED: Final = 16 << 20
 
 They are not accounted as memory of connections.
 """
-COUNTERS: Final = ("datagrams_fragmented", "fragments_sent")
+COUNTERS: Final[tuple[str, ...]] = ("datagrams_fragmented", "fragments_sent")
 
 
 class Output:

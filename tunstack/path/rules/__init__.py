@@ -2,6 +2,7 @@
 
 packet       one IP packet as rules see it, and what answers it
 fields       the fields of a packet that can be replaced
+numbers      checks of the numbers that rules are given
 known        what the host knows of a packet's connection
 headers      the transport headers of a packet, read and written again
 flags        TCP's control bits by name

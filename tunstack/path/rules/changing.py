@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, final
 
 from tunstack.path.rules.actions import Action
 from tunstack.path.rules.fields import ADDRESS_FIELDS, FIELDS, ICMP_FIELDS, TCP_FIELDS, checked
+from tunstack.path.rules.numbers import is_whole
 from tunstack.tcp.segment import CWR, FIN, PSH, SYN, URG, flag_names
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from tunstack.path.rules.actions import Stage
     from tunstack.path.rules.packet import Packet
 
+_MOST_OCTETS: Final = 1 << 16
+"""Octets of the largest packet, rounded up."""
 _MOST_COPIES: Final = 1000
 
 
@@ -29,8 +33,8 @@ class Change(Action):
     word = "changed"
 
     def __init__(self, fields: Mapping[str, object]) -> None:
-        if not fields:
-            raise ValueError('change needs a field, as in change({"ttl": 1})')
+        if not fields or not isinstance(fields, Mapping):
+            raise ValueError(f'change needs a field, as in change({{"ttl": 1}}), not {fields!r}')
         for name, value in fields.items():
             if name not in FIELDS:
                 raise ValueError(f"no packet has a field {name!r}; there are {', '.join(FIELDS)}")
@@ -72,11 +76,17 @@ class Change(Action):
 
 @final
 class Damage(Action):
-    """Inverts an octet of the packet, or one bit at random."""
+    """Inverts an octet of the packet, or one bit at random.
+
+    Raises:
+        ValueError: an octet that no packet has.
+    """
 
     word = "damaged"
 
     def __init__(self, octet: int | None, rng: random.Random) -> None:
+        if not (octet is None or (is_whole(octet) and -_MOST_OCTETS <= octet < _MOST_OCTETS)):
+            raise ValueError(f"octet must be one of a packet, as 40 or -1, or None, not {octet!r}")
         self._octet = octet
         self._rng = rng
 
@@ -111,7 +121,7 @@ class Split(Action):
     because = "segments to split"
 
     def __init__(self, at: int) -> None:
-        if at < 1:
+        if not (is_whole(at) and at >= 1):
             raise ValueError(f"a segment is split at octet 1 of its payload or later, not {at!r}")
         self._at = at
 
@@ -154,7 +164,7 @@ class Duplicate(Action):
     word = "duplicated"
 
     def __init__(self, copies: int) -> None:
-        if not 1 <= copies <= _MOST_COPIES:
+        if not (is_whole(copies) and 1 <= copies <= _MOST_COPIES):
             raise ValueError(f"copies must be from 1 to {_MOST_COPIES}, not {copies!r}")
         self._copies = copies
 

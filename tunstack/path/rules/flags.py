@@ -24,12 +24,10 @@ def flag_bits(text: str) -> int:
     Raises:
         ValueError: an unknown name.
     """
-    if not isinstance(text, str):
-        raise ValueError(f'flags must be text such as "SYN,ACK", not {text!r}')
     if text in ("", "none"):
         return 0
     bits = 0
-    for name in text.split(","):
+    for name in _names(text):
         bits |= _bit(name)
     return bits
 
@@ -41,7 +39,7 @@ def flag_test(text: str) -> tuple[int, int]:
         ValueError: an unknown name, none at all, or one that is wanted both ways.
     """
     wanted = unwanted = 0
-    for name in text.split(","):
+    for name in _names(text):
         if name.strip().startswith("!"):
             unwanted |= _bit(name.strip()[1:])
         else:
@@ -49,6 +47,12 @@ def flag_test(text: str) -> tuple[int, int]:
     if wanted & unwanted:
         raise ValueError(f"flags={text!r} can never match: one of them is wanted set and not set")
     return wanted, unwanted
+
+
+def _names(text: str) -> list[str]:
+    if not isinstance(text, str):
+        raise ValueError(f'flags must be text such as "SYN,ACK", not {text!r}')
+    return text.split(",")
 
 
 def _bit(name: str) -> int:

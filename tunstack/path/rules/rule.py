@@ -67,6 +67,11 @@ class Rule:
     ) -> None:
         self.remove()
 
+    def keep(self, count: int) -> Rule:
+        """Keep the last `count` packets in :attr:`packets`, and return the rule; 100 by default."""
+        self._packets = deque(self._packets, maxlen=count)
+        return self
+
     @property
     def matcher(self) -> Matcher:
         """Its selection, as it is asked."""
@@ -79,7 +84,7 @@ class Rule:
 
     @property
     def packets(self) -> tuple[Packet, ...]:
-        """The last 100 packets that it has matched, as they were before."""
+        """The last packets that it has matched, as they were before; see :meth:`keep`."""
         return tuple(self._packets)
 
     @property

@@ -164,7 +164,8 @@ class Rules:
                 is shorter does not match. None: one bit is flipped, anywhere.
             selection: Which packets.
 
-        Raises as :meth:`drop`.
+        Raises:
+            ValueError: an octet that no packet has; and as :meth:`drop`.
         """
         rng = self._rng(self._added + 1)
         return self._add(Damage(octet, rng), selection, rng)
@@ -233,9 +234,12 @@ class Rules:
 
         Raises:
             ValueError: `direction` is neither.
+            TypeError: `packet` is none.
             OSError: ENETDOWN: the host has ended, or its device is gone.
         """
         if direction not in OTHER_WAY:
             raise ValueError(f'direction must be "in" or "out", not {direction!r}')
+        if not isinstance(packet, Packet):
+            raise TypeError(f"inject takes a Packet, not {packet!r}")
         self._place.use_gate()
         self._place.inject(packet.going(direction))

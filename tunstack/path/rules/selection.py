@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict, final
 
 from tunstack.ip.datagram import ICMP, ICMPV6
 from tunstack.ip.demux import FourTuple
 from tunstack.path.rules.flags import flag_test
+from tunstack.path.rules.numbers import is_real, is_whole
 from tunstack.path.rules.packet import OTHER_WAY, PROTOCOL_NAMES, Direction, Packet
 from tunstack.tcp.connection.state import State
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
     AddressLike: TypeAlias = str | IPv4Address | IPv6Address | IPv4Network | IPv6Network
@@ -214,7 +216,8 @@ def _only(protocol: str | None, only: str | None, because: str) -> str | None:
 
 def _network(name: str, value: object) -> Network:
     try:
-        return ip_network(value)  # type: ignore[arg-type]  # It raises what is to be raised.
+        # ip_network takes numbers, octets and pairs for addresses as well.
+        return ip_network(str(value))
     except ValueError as error:
         raise ValueError(f"{name} must be an address or a prefix: {error}") from None
 
@@ -248,10 +251,10 @@ def _check_chance(given: dict[str, Any]) -> None:
     if len(ordinals) > 1:
         raise ValueError(f"a rule counts by one of nth, every and first, not {len(ordinals)}")
     for name in ordinals:
-        if not (isinstance(given[name], int) and given[name] >= 1):
+        if not (is_whole(given[name]) and given[name] >= 1):
             raise ValueError(f"{name} must be 1 or more, not {given[name]!r}")
     probability = given.get("probability", 1.0)
-    if not 0.0 < probability <= 1.0:
+    if not (is_real(probability) and 0.0 < probability <= 1.0):
         raise ValueError(f"probability must be above 0 and at most 1, not {probability!r}")
     if "where" in given and not callable(given["where"]):
         raise TypeError(f"where must be a function of a packet, not {given['where']!r}")
@@ -315,8 +318,11 @@ def _has_flags(text: str) -> Test:
     return test
 
 
-def _has_state(state: str | Iterable[str]) -> Test:
-    names = state.split(",") if isinstance(state, str) else [*state]
+def _has_state(state: object) -> Test:
+    if isinstance(state, str):
+        names = state.split(",")
+    else:
+        names = [*state] if isinstance(state, Iterable) else [repr(state)]
     states = {str(name).strip().upper().replace("_", "-") for name in names}
     if not states or states - _STATES:
         raise ValueError(
@@ -334,7 +340,7 @@ def _has_octets(octets: tuple[int, int] | range) -> Test:
         raise ValueError(f"octets must be (start, stop) or a range, not {octets!r}") from None
     if isinstance(octets, range) and octets.step != 1:
         raise ValueError(f"octets must follow each other, not be {octets!r}")
-    if not 0 <= start < stop:
+    if not (is_whole(start) and is_whole(stop) and 0 <= start < stop):
         raise ValueError(f"octets must be some from 0 on, not {octets!r}")
 
     def test(packet: Packet) -> bool:

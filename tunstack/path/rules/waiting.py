@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING, final
 
 from tunstack.path.impair import Impairer, both_ways
 from tunstack.path.rules.actions import Action
+from tunstack.path.rules.numbers import is_real, is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +30,11 @@ class Delay(Action):
     word = "delayed"
 
     def __init__(self, seconds: float | tuple[float, float], rng: random.Random) -> None:
-        least, most = seconds if isinstance(seconds, tuple) else (seconds, seconds)
-        if not 0 <= least <= most < float("inf"):
+        given: tuple[object, ...] = seconds if isinstance(seconds, tuple) else (seconds, seconds)
+        times = [each for each in given if is_real(each)]
+        if not (len(given) == len(times) == 2 and 0 <= times[0] <= times[1] < inf):
             raise ValueError(f"delay must be 0 or more seconds, or (least, most), not {seconds!r}")
-        self._least, self._most = float(least), float(most)
+        self._least, self._most = map(float, times)
         self._rng = rng
 
     def apply(self, packet: Packet, now: float, stage: Stage, rule: int) -> Sequence[Packet]:  # noqa: D102
@@ -75,7 +78,7 @@ class Postpone(Action):
     word = "postponed"
 
     def __init__(self, after: int) -> None:
-        if after < 1:
+        if not (is_whole(after) and after >= 1):
             raise ValueError(f"a packet is sent after 1 more or several, not after {after!r}")
         self._after = after
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tunstack.compiled import mypyc_attr
 from tunstack.tcp.congestion.hystart import HyStart
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class _Curve(NamedTuple):
 _INITIAL: Final[_Curve] = _Curve(0.0, 0.0, None, 0.0, 0.0)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Cubic:
     """cwnd as a cubic function of the time since the last reduction (RFC 9438 section 4.2).
 

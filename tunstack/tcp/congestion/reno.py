@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tunstack.compiled import mypyc_attr
+
 if TYPE_CHECKING:
     from tunstack.tcp.congestion.base import Acknowledgement
 
@@ -11,6 +13,7 @@ _UNLIMITED: Final[int] = 1 << 30
 """Octets: ssthresh before the first loss."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Reno:
     """RFC 5681 section 3.1 with byte counting (RFC 3465), as one ACK may cover many segments."""
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
+from tunstack.compiled import mypyc_attr
 from tunstack.tcp.connection import arrival
 from tunstack.tcp.connection.challenge import NEVER, ChallengeLimit
 from tunstack.tcp.connection.ending import Ending
@@ -42,6 +43,7 @@ _ACCEPTED: Final = Verdict.ACCEPTED
 _NOT_OPEN: Final = frozenset({CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED})
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Connection(Ending):
     """One TCP connection.
 

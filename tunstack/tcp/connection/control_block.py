@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tunstack.compiled import mypyc_attr
 from tunstack.tcp.budget import UNLIMITED, Budget
 from tunstack.tcp.clock import timestamp
 from tunstack.tcp.connection.challenge import NEVER
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tunstack.tcp.segment import Segment
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ControlBlock(CoroutineRunner):
     """The variables of one connection, with its two halves.
 

@@ -14,12 +14,14 @@ from __future__ import annotations
 import types
 from typing import TYPE_CHECKING
 
+from tunstack.compiled import mypyc_attr
 from tunstack.tcp.connection.state import State, StateMachine
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class CoroutineRunner(StateMachine):
     """A state machine that resumes a coroutine at each change of state."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from tunstack.compiled import mypyc_attr
 from tunstack.tcp.connection.state import (
     CAN_SEND,
     CLOSE_WAIT,
@@ -21,6 +22,7 @@ from tunstack.tcp.segment import ACK, RST, Segment
 from tunstack.tcp.sequence import MASK, diff
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Ending(Transmitter):
     """Closes a connection, or one half of it."""
 

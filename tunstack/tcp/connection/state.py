@@ -16,6 +16,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final, NamedTuple
 
+from tunstack.compiled import mypyc_attr
+
 
 class State(Enum):
     """RFC 9293 section 3.3.2. The value is the RFC's spelling."""
@@ -115,6 +117,7 @@ class ForbiddenTransitionError(Exception):
     """A bug in this stack: a change of state that no row of `TRANSITIONS` permits."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class StateMachine:
     """The state of one connection; the base class of
     :class:`~tunstack.tcp.connection.connection.Connection`.

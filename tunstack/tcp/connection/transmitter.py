@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tunstack.compiled import mypyc_attr
 from tunstack.tcp.connection.control_block import ControlBlock
 from tunstack.tcp.connection.ecn import ECT_0
 from tunstack.tcp.connection.state import CLOSED
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _SACK_SIZE = 4 + 3 * 8
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Transmitter(ControlBlock):
     """Builds segments from the state of both halves."""
 

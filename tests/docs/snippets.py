@@ -1,0 +1,66 @@
+"""The snippets of a page of Markdown."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+DOCS: Final = ROOT / "docs"
+
+_FENCED: Final = re.compile(
+    r"^(?:<!-- (?P<mark>[\w ]+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S
+)
+_HEADING: Final = re.compile(r"^#+ (.*)$", re.M)
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A block of code.
+
+    Attributes:
+        language: ``"python"``, ``"console"``...
+        text: The code.
+        heading: The heading that it is below.
+        mark: Of a comment before it, as ``<!-- fails -->``.
+    """
+
+    language: str
+    text: str
+    heading: str
+    mark: str | None
+
+    @property
+    def is_test(self) -> bool:
+        """Whether pytest is to run it."""
+        return re.search(r"^(?:async )?def test_", self.text, re.M) is not None
+
+
+def snippets_of(page: Path) -> list[Snippet]:
+    """Return the snippets of a page, in their order."""
+    text = page.read_text()
+    found = []
+    for match in _FENCED.finditer(text):
+        headings = _HEADING.findall(_FENCED.sub("", text[: match.start()]))
+        heading = headings[-1] if headings else ""
+        found.append(Snippet(match["language"], match["text"], heading, match["mark"]))
+    return found
+
+
+def broken_links(page: Path) -> list[str]:
+    """Return the links of a page to files and headings that there are not."""
+    missing = []
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path) if path else page
+        if not target.exists() or (anchor and anchor not in anchors_of(target)):
+            missing.append(link)
+    return missing
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub and MyST make them."""
+    headings = _HEADING.findall(_FENCED.sub("", page.read_text()))
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
