@@ -69,6 +69,7 @@ class Loop(ABC):
         largest = max(link.mtu, stack.config.max_payload)
         self.max_outgoing = min(_MAX_OUTGOING, _MAX_OUTGOING_OCTETS // largest)
         self._alarm = trio.CancelScope()
+        self._alarm_at = float("inf")
         self._blocked = trio.lowlevel.ParkingLot()
         self._drained = trio.lowlevel.ParkingLot()
         self._broken: OSError | None = None
@@ -113,7 +114,7 @@ class Loop(ABC):
                         empty_polls += 1
                     # A task that was woken may already cause the next packets: a poll costs less
                     # than to sleep and be woken.
-                    began = trio.current_time()
+                    began = trio.current_time() if count else 0.0
                     self._holds = may_defer
                     if self.stack.datagrams.unread > _COALESCE_ABOVE:
                         await self._await_reads()
@@ -121,8 +122,11 @@ class Loop(ABC):
                         may_defer and count > _COALESCE_ABOVE and not self.stack.deferred
                     ):  # Much to read.
                         await self._coalesce_replies()
-                    else:
-                        await self._yield()
+                    else:  # As `_yield` does; each turn passes here.
+                        await trio.lowlevel.checkpoint()
+                        self._turn += 1
+                        if self._held:
+                            self._release_held(self._turn - _HOLD)
                     if count:
                         turns.took(trio.current_time() - began)
                     if self.stack.deferred:
@@ -214,9 +218,8 @@ class Loop(ABC):
     async def _run_timers(self) -> None:
         while True:
             deadline = self.stack.deadline()
-            self._alarm = trio.CancelScope(
-                deadline=float("inf") if deadline is None else deadline,
-            )
+            self._alarm_at = float("inf") if deadline is None else deadline
+            self._alarm = trio.CancelScope(deadline=self._alarm_at)
             with self._alarm:
                 await trio.sleep_forever()
             if not self.stack.is_due(trio.current_time()):
@@ -248,8 +251,8 @@ class Loop(ABC):
 
     def _set_alarm(self) -> None:
         deadline = self.stack.deadline()
-        if deadline is not None and deadline < self._alarm.deadline:
-            self._alarm.deadline = deadline
+        if deadline is not None and deadline < self._alarm_at:
+            self._alarm.deadline = self._alarm_at = deadline
 
     # Answers that wait for a FIN
 
