@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -210,3 +210,24 @@ async def expect_an_answer_and_a_reset(served: Served) -> None:
     assert await stream.receive_some() == ANSWER
     with pytest.raises(trio.BrokenResourceError):
         await stream.receive_some()
+
+
+async def test_an_answer_that_is_held_is_lost_with_a_connection_that_is_reset() -> None:
+    """Nothing is sent on it any more."""
+    async with serving() as (served, theirs):
+        sent = trio.Event()
+
+        async def answer_meanwhile(stream: TcpStream) -> None:
+            await stream.receive_some()
+            client.abort()
+            with suppress(trio.BrokenResourceError):
+                await stream.send_all(ANSWER)
+            sent.set()
+            await trio.sleep_forever()
+
+        served.handler = answer_meanwhile
+        client = await served.connect()
+        await sent.wait()
+        await wait_all_tasks_blocked()
+        assert not [each for each in theirs.connections() if each.state != "TIME-WAIT"]
+        assert theirs.statistics()["internal_errors"] == 0

@@ -93,14 +93,16 @@ class _Service:
         self._loop.accept_soon(self._accept)
 
     def _accept(self) -> None:
-        """Start a handler for each connection that waits."""
-        while (stream := next_stream(self._listener)) is not None:
-            try:
+        """Start a handler for each connection that waits; an error ends the service."""
+        stream: TcpStream | None = None
+        try:
+            while (stream := next_stream(self._listener)) is not None:
                 self._context.run(self._nursery.start_soon, self._handle, stream)
-            except Exception as error:  # The nursery is closed, perhaps.
+        except Exception as error:  # The nursery of the caller is closed, perhaps.
+            self._error = error
+            if stream is not None:
                 stream.abort()
-                self._error = error
-                self._listener.socket.close()
+            self._listener.socket.close()
 
     async def _handle(self, stream: TcpStream) -> None:
         try:

@@ -262,7 +262,7 @@ class Stack(Engine):
 
     def release(self, flow: Flow) -> bool:
         """Make the next :meth:`flush` send what is held of a flow; returns whether anything is."""
-        if not flow.sender.unsent:
+        if not flow.sender.unsent or flow.state is State.CLOSED:
             return False
         self._enqueue(flow)
         return True
