@@ -132,7 +132,7 @@ def test_serve_serves_names(
     serve = f"{sys.executable} -m tunstack serve dns --address 203.0.113.2/24"
     dig = f"{require_tool('dig')} @203.0.113.2 +short +tries=1 +time=1"
     script = (
-        f"{serve} --name www.test=203.0.113.9 >&2 & for n in 1 2 3 4 5 6 7 8 9; do"
+        f"{serve} --name www.test=203.0.113.9 >&2 & for n in $(seq 60); do"
         f" {dig} www.test | grep ^203 && break; sleep 0.5; done; {dig} peer.test; kill $!; wait"
     )
     assert main(["run", "sh", "-c", script]) == 0
