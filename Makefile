@@ -12,11 +12,11 @@ made-with := $(or $(file <$(STAMP)),$(file <$(DEMO_STAMP)))
 PYTHON ?= $(or $(firstword $(made-with)),python3)
 
 # The programs that the tests run.
-TOOLS := ab curl dig h2load host ip iperf3 musl-gcc nmap node nsenter nstat openssl ping setpriv socat ss \
+TOOLS := ab curl dig groff h2load host ip iperf3 musl-gcc nmap node nsenter nstat openssl ping setpriv socat ss \
 	tracepath traceroute tshark unshare wget wrk
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance snapshot soak flood bench bench-loss instructions profile lint format clean
+.PHONY: help demo test conformance snapshot soak flood bench bench-loss instructions profile lint format man dist clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -33,10 +33,11 @@ conformance: $(STAMP) ## the requirements of the RFCs, and the tests that show t
 	@.ci/system-tools $(TOOLS)
 	$(BIN)/python -m pytest --conformance --quiet --numprocesses 4 $(ARGS)
 
-snapshot: $(STAMP) ## renew the simulator's tables and plots that the tests compare
+snapshot: $(STAMP) ## renew the simulator's tables and plots, and notebooks, that the tests compare
 	$(BIN)/python -m tests.simulator.verdict
 	$(BIN)/python -m tests.simulator.cases
-	@git --no-pager diff --stat tests/simulator
+	$(BIN)/python -m tests.examples.test_notebooks
+	@git --no-pager diff --stat tests/simulator examples
 
 flood: $(STAMP) ## flood a web server with 100,000 spoofed SYNs, and measure its service
 	@.ci/system-tools ab
@@ -70,6 +71,12 @@ lint: $(STAMP) ## check style, types, and the layers' imports
 format: $(STAMP) ## format the source
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+man: $(STAMP) ## the manual pages of the commands, in build/man
+	$(BIN)/python -m tunstack.cli.manual build/man
+
+dist: ## the sdist and the wheel, in dist, checked and installed in new environments
+	@.ci/dist '$(PYTHON)'
 
 clean: ## remove everything that make, the tools and the tests have created
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

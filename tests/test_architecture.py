@@ -83,6 +83,7 @@ DPKT = "Only wire parses packets with dpkt; path.pcapng has its files, the ladde
 DEVICE = "Only link meets the device and the kernel's network"
 LINK = "link knows bytes only"
 APPS = "apps stand on the public API"
+MATPLOTLIB = "matplotlib is plot's, which imports it when it draws"
 EXTRAS = "What the extras bring stays in apps and cli; dnspython in dns, resolver and ladder"
 
 
@@ -108,6 +109,9 @@ EXTRAS = "What the extras bring stays in apps and cli; dnspython in dns, resolve
         ("stack/observation.py", "import h11", {EXTRAS}),
         ("ladder/layout.py", "import rich", {EXTRAS}),
         ("ladder/layout.py", "import tunstack.cli.terminal", {LAYERS}),
+        ("capture/rows.py", "import tunstack.plot.series", {LAYERS}),
+        ("capture/rows.py", "import numpy", {MATPLOTLIB}),
+        ("bench/plot.py", "def late(): from matplotlib.figure import Figure", {MATPLOTLIB}),
         ("in_no_layer.py", "", {LAYERS}),
     ],
 )
@@ -147,7 +151,7 @@ def test_of_dpkt_path_takes_the_capture_formats_only() -> None:
 
 def test_the_examples_show_the_public_api_only() -> None:
     """What an example needs, everybody does: it must be public."""
-    subpackages = ("apps", "behaviours", "blocking", "pytest_plugin")
+    subpackages = ("apps", "behaviours", "blocking", "plot", "pytest_plugin")
     public = {"tunstack", *(f"tunstack.{name}" for name in subpackages)}
     for path in (ROOT / "examples").rglob("*.py"):
         for name in imports(path.read_text()):

@@ -12,14 +12,15 @@ program sends::
             await ns.run_process(["curl", "http://198.51.100.2/"])
 
 The folders. Each imports only from lines below its own; those joined by ``|`` are independent of
-each other, resolver is just below host, and plot below ladder (import-linter checks it: see
-pyproject.toml)::
+each other, and resolver is just below host (import-linter checks it: see pyproject.toml)::
 
     cli | pytest_plugin     the command line (click, rich) | fixtures for pytest
     bench | blocking        servers, load generators, lossy paths | hosts for programs without trio
     apps                    echo, discard, chargen, dns, http, https, ASGI: over any trio stream
     conversation | virtual  TCP spoken by hand | networks of hosts in memory, in virtual time
-    plot : ladder           time-sequence diagrams, charts, as SVG; packets as a ladder of text
+    plot                    captures, traces and benchmarks on matplotlib axes
+    capture                 packets and connections of captures and traces as typed rows
+    ladder                  packets as a ladder of text, or as SVG
     deploy | simulator      namespaces, workers, certificates | two stacks on a virtual clock
     host                    the trio event loop and the host
     behaviours : resolver   how a port misbehaves, by name; DNS over a host's sockets
@@ -81,7 +82,9 @@ from __future__ import annotations
 TYPE_CHECKING = False  # Type checkers recognise the name; importing typing is slow.
 if TYPE_CHECKING:
     from tunstack import behaviours as behaviours
+    from tunstack import plot as plot
     from tunstack.behaviours import Behaviour
+    from tunstack.capture import Capture, ConnectionRow, PacketRow, read_capture
     from tunstack.conversation.conversation import Conversation
     from tunstack.conversation.failure import ConversationError
     from tunstack.conversation.opening import (
@@ -148,6 +151,11 @@ __all__ = [
     "TcpInfo",
     "State",
     "Observation",
+    "read_capture",
+    "Capture",
+    "ConnectionRow",
+    "PacketRow",
+    "plot",
     "Link",
     "memory_pair",
     "Impairments",
@@ -174,6 +182,7 @@ _MODULES = {
     name: module
     for module, names in {
         "behaviours": ("Behaviour",),
+        "capture": ("Capture", "ConnectionRow", "PacketRow", "read_capture"),
         "conversation.conversation": ("Conversation",),
         "conversation.failure": ("ConversationError",),
         "conversation.opening": (
@@ -231,11 +240,15 @@ Ctrl-C during an import prints a traceback: the command line imports little befo
 """
 
 
+_PACKAGES = ("behaviours", "plot")
+"""The public names that are packages."""
+
+
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
-    if name == "behaviours":
-        return import_module("tunstack.behaviours")
+    if name in _PACKAGES:
+        return import_module(f"tunstack.{name}")
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,7 @@ import pytest
 from tunstack.bench import fast
 from tunstack.bench.fast import CONTENDERS, FastCell, FastPlan, FastResult, figures, run_fast
 from tunstack.bench.loss import Plan, as_json
-from tunstack.bench.plot import draw
+from tunstack.bench.plot import fast_panels
 from tunstack.bench.transfer import Outcome, Transfer, run_transfer
 from tunstack.cli import main
 from tunstack.path.impair import Impairments
@@ -80,19 +80,15 @@ def test_the_plot_has_a_panel_for_each_rate() -> None:
         for cell in cells
         for contender, share in ((OURS, 0.5), (CONTENDERS[0], 1.0))
     ]
-    space = "{http://www.w3.org/2000/svg}"
-    image = ET.fromstring(draw([], fast=results))
-    panels = image.findall(f"{space}g/{space}g")
-    assert len(panels) == 2
-    texts = [text.text for text in image.iter(f"{space}text")]
-    for expected in ("100 Mbit/s, no loss", "1000 Mbit/s, no loss", "20 ms", OURS.name):
-        assert expected in texts
-    height = float(image.attrib["height"])
-    for panel in panels:
-        marks = [float(mark.attrib["cy"]) for mark in panel.iter(f"{space}circle")]
-        assert len(marks) == 4
-        assert all(0 < y < height for y in marks)
-        assert marks[0] == marks[1] > marks[2] == marks[3]  # half of it stands lower than all
+    slow, quick = fast_panels(results)
+    assert (slow.title, quick.title) == ("100 Mbit/s, no loss", "1000 Mbit/s, no loss")
+    for panel in (slow, quick):
+        assert (panel.columns, panel.unit) == (["20 ms", "200 ms"], "%")
+        assert {*panel.lines} == {OURS.name, CONTENDERS[0].name}
+        for name, share in ((OURS.name, 50), (CONTENDERS[0].name, 100)):
+            assert [column for column, _ in panel.lines[name]] == [0, 1]
+            assert [value for _, value in panel.lines[name]] == pytest.approx([share, share])
+        assert panel.limits[0] == 0.0
 
 
 @pytest.mark.kernel

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +11,7 @@ import trio
 
 from tunstack.bench import loss
 from tunstack.bench.loss import CONTENDERS, REFERENCE, Cell, Plan, Result, as_json, ratio, run_plan
-from tunstack.bench.plot import draw
+from tunstack.bench.plot import draw, lossy_panels
 from tunstack.bench.pool import TransferError, TransferPool, Worker, open_pool
 from tunstack.bench.transfer import Outcome, Transfer
 from tunstack.path.impair import Impairments
@@ -107,36 +106,34 @@ def test_the_plot_has_a_panel_for_each_time_and_a_line_for_each_contender() -> N
         for cell in cells
         for number, contender in enumerate((REFERENCE, OURS))
     ]
-    space = "{http://www.w3.org/2000/svg}"
-    image = ET.fromstring(draw(results))
-    width, height = float(image.attrib["width"]), float(image.attrib["height"])
-    panels = image.findall(f"{space}g/{space}g")
-    assert len(panels) == 2
-    texts = [text.text for text in image.iter(f"{space}text")]
-    for expected in ("round-trip time 20 ms", "round-trip time 100 ms", "0 %", "1 %", "tunstack"):
-        assert expected in texts
-    for panel in panels:
-        marks = [
-            (float(mark.attrib["cx"]), float(mark.attrib["cy"]))
-            for mark in panel.iter(f"{space}circle")
-        ]
-        assert len(marks) == 4
-        assert all(0 < x < width and 0 < y < height for x, y in marks)
-        assert marks[0][1] > marks[2][1]  # twice as much stands higher
+    first, second = lossy_panels(results)
+    assert (first.title, second.title) == ("round-trip time 20 ms", "round-trip time 100 ms")
+    for panel in (first, second):
+        assert panel.columns == ["0 %", "1 %"]
+        assert (panel.label, panel.unit) == ("loss in each direction", "Mbit/s")
+        assert panel.lines == {
+            "kernel reno": [(0, 1.0), (1, 1.0)],
+            "tunstack": [(0, 2.0), (1, 2.0)],
+        }
+        assert panel.dashed == {"tunstack"}
+        assert panel.limits == (1.0, 2.6)
+        assert panel.logarithmic
 
 
 def test_the_plot_says_what_it_shows_and_which_way_is_better() -> None:
-    image = ET.fromstring(draw([result(FAST, REFERENCE, 1_000_000)], "a machine, 2 cores"))
-    texts = [text.text or "" for text in image.iter("{http://www.w3.org/2000/svg}text")]
-    assert "a machine, 2 cores" in texts
-    assert "Mbit/s" in texts
-    assert "loss in each direction" in texts
-    assert any("more is better" in text and "Dashed: tunstack" in text for text in texts)
+    figure = draw([result(FAST, REFERENCE, 1_000_000)], "a machine, 2 cores")
+    (part,) = figure.subfigs
+    assert part.get_supxlabel() == "a machine, 2 cores"
+    assert "more is better" in part.get_suptitle()
+    assert "Dashed: tunstack" in part.get_suptitle()
 
 
 def test_the_plot_of_one_figure_and_of_none_delivered_can_be_drawn() -> None:
-    for octets in (0, 1_000_000):
-        ET.fromstring(draw([result(FAST, REFERENCE, octets)]))
+    for octets, least in ((0, 0.01), (1_000_000, 1.0)):
+        (panel,) = lossy_panels([result(FAST, REFERENCE, octets)])
+        assert panel.limits[0] == least
+        draw([result(FAST, REFERENCE, octets)])
+    assert lossy_panels([]) == []
 
 
 class TestCrew:

@@ -12,15 +12,15 @@ from tests.ladder.exchange import Exchange, ping
 from tests.ladder.spoken import Talk, tls_talk
 from tunstack.cli import main
 from tunstack.ladder import step_from_observation
+from tunstack.ladder.drawing import Arrow, Heading, Ladder, ladder_svg
 from tunstack.ladder.picture import Picture
 from tunstack.path.pcapng import PcapngWriter
-from tunstack.plot.ladder import Arrow, Heading, Ladder, ladder_svg
 from tunstack.tcp.segment import ACK
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tunstack.plot.ladder import Rung
+    from tunstack.ladder.drawing import Rung
 
 
 def rungs_of(exchange: Exchange, **options: object) -> list[Rung]:

@@ -14,6 +14,7 @@ import pytest
 from tests.ladder.exchange import Exchange, packet_of, ping, udp
 from tests.wire.packets import ipv4_packet, tcp_bytes
 from tunstack.cli import main
+from tunstack.ladder.palette import DARK, LIGHT
 from tunstack.path.pcapng import PcapngWriter
 from tunstack.stack.observation import Windows
 from tunstack.tcp.segment import ACK, PSH, SYN
@@ -239,6 +240,63 @@ def test_what_is_large_is_in_kilobytes_and_seconds(
     svg = capfd.readouterr().out
     for text in ("time, s", "1.0", "sequence number, kB", "50"):
         assert f">{text}</text>" in svg
+
+
+def test_the_file_is_of_the_format_that_its_name_says(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = capture(exchange())
+    for name in ("x.png", "x.PNG"):
+        picture = path.with_name(name)
+        assert main(["plot", "-o", str(picture), str(path)]) == 0
+        assert picture.read_bytes().startswith(b"\x89PNG")
+    capfd.readouterr()
+    gif = path.with_name("x.gif")
+    assert main(["plot", "-o", str(gif), str(path)]) == 2
+    says = f"tunstack plot: {gif}: plots are .svg or .png, not .gif\n"
+    assert capfd.readouterr() == ("", says)
+    assert not gif.exists()
+
+
+def test_a_colour_scheme_can_be_chosen_and_both_are_in_the_svg_by_default(
+    capture: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = str(capture(exchange()))
+    assert main(["plot", "-o", "-", path]) == 0
+    assert "prefers-color-scheme:dark" in capfd.readouterr().out
+    for scheme, paper in (("light", LIGHT.paper), ("dark", DARK.paper)):
+        assert main(["plot", "-o", "-", "--scheme", scheme, path]) == 0
+        svg = capfd.readouterr().out
+        assert "prefers-color-scheme" not in svg
+        assert f"fill: {paper}" in svg
+
+
+@pytest.mark.parametrize(
+    ("command", "status"), [(["plot", "FILE"], 2), (["bench", "--plot", "x.svg"], 2)]
+)
+def test_without_matplotlib_the_commands_say_what_to_install(
+    capture: Callable[..., Path],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+    status: int,
+) -> None:
+    path = capture(exchange())
+    monkeypatch.chdir(path.parent)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    arguments = [str(path) if each == "FILE" else each for each in command]
+    assert main(arguments) == status
+    says = f"tunstack {command[0]}: plots need matplotlib: pip install 'tunstack[plot]'\n"
+    assert capfd.readouterr() == ("", says)
+
+
+@pytest.mark.parametrize("command", ["bench", "bench-loss"])
+def test_a_benchmark_refuses_a_picture_of_another_format_before_it_measures(
+    command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--plot", str(tmp_path / "x.gif")]) == 2
+    says = f"tunstack {command}: {tmp_path}/x.gif: plots are .svg or .png, not .gif\n"
+    assert capfd.readouterr() == ("", says)
 
 
 def test_a_file_that_cannot_be_written_is_reported(

@@ -146,6 +146,7 @@ COMMANDS: tuple[list[str], ...] = (
     ["trace"],
     ["plot"],
     ["demo"],
+    ["doctor"],
     ["bridge"],
     ["bench"],
     ["bench-loss"],
@@ -206,6 +207,14 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     kind = "compiled" if is_compiled(StateMachine) else "pure Python"
     assert capsys.readouterr().out == f"tunstack {metadata.version('tunstack')} ({kind})\n"
+
+
+def test_python_runs_the_package_as_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tunstack", "fly"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("tunstack: No such command 'fly'")
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])

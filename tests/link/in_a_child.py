@@ -42,13 +42,17 @@ def started(script: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
             child.kill()
 
 
-def run_as_nobody(script: str) -> str:
+def run_as_nobody(script: str, *, node_mode: str = "666") -> str:
     """Run a script without any privilege, with a device node that everybody may open.
 
     Whoever is no root already is asked to be nobody else. Root becomes user 65534, who may have no
     way to the interpreter or to the project (below /root, say): so this happens in a mount
     namespace of its own, in which the closed folders are replaced by empty ones that hold nothing
     but what is needed.
+
+    Args:
+        script: What to run; it must succeed.
+        node_mode: The mode of the device node, which root owns.
     """
     if os.geteuid() != 0:
         return run(script)
@@ -56,7 +60,7 @@ def run_as_nobody(script: str) -> str:
         os.chmod(folder, 0o755)
         setup = [
             "set -e",
-            *_opened_to_everybody(Path(folder)),
+            *_opened_to_everybody(Path(folder), node_mode),
             f"cd {shlex.quote(str(PROJECT))}",
             'exec "$@"',
         ]
@@ -72,11 +76,11 @@ def run_as_nobody(script: str) -> str:
     return done.stdout.decode()
 
 
-def _opened_to_everybody(folder: Path) -> Iterator[str]:
+def _opened_to_everybody(folder: Path, node_mode: str) -> Iterator[str]:
     """Shell commands that make a device node in `folder`, and a way to what Python needs."""
     yield f"mount -t tmpfs -o mode=755 tmpfs {folder}"
     yield f"mknod {folder}/tun c 10 200"
-    yield f"chmod 666 {folder}/tun"
+    yield f"chmod {node_mode} {folder}/tun"
     needed = {PROJECT, Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()}
     stages = {
         path: folder / f"stage{number}"

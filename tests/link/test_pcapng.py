@@ -64,10 +64,10 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         writer.write(ECHO[:20], TIME + 2, "naïve ✓", outbound=True)
     first, second, third = read(path)
     comment = "SYN-SENT -> ESTABLISHED: accepted"
-    assert first == CapturedPacket(TIME, ECHO, comment, 101)
-    assert second.comment == ""
+    assert first == CapturedPacket(TIME, ECHO, comment, 101, outbound=False)
+    assert (second.comment, second.outbound) == ("", None)
     assert second.time == TIME + 1
-    assert (third.packet, third.comment) == (ECHO[:20], "naïve ✓")
+    assert (third.packet, third.comment, third.outbound) == (ECHO[:20], "naïve ✓", True)
 
 
 def test_dpkt_reads_what_is_written(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
     python -m tests.simulator.cases
 
-draws them anew (``make snapshot``).
+writes their data anew, and draws them (``make snapshot``).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,9 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tests.tcp.inspection import Tcb
+from tunstack.capture import Recorder
 from tunstack.path.impair import Impairments
-from tunstack.plot import Chart, Panel, Recorder, svg
-from tunstack.plot.chart import BLUE, ORANGE
+from tunstack.plot.drawing import figure_of
+from tunstack.plot.sequences import sequence_panel
+from tunstack.plot.series import Bars, Line, Panel
+from tunstack.plot.style import rendered
+from tunstack.plot.windows import window_panel
 from tunstack.simulator import Application, Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.congestion import Cubic, Reno
@@ -24,6 +29,9 @@ from tunstack.wire import decode_datagram, decode_segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tunstack.plot.series import Color, Series
+    from tunstack.tcp.congestion import CongestionControl
 
 
 PLOTS: Final = Path(__file__).with_name("plots")
@@ -158,39 +166,95 @@ CASES: Final[dict[str, Case]] = {
 }
 
 
-def chart(case: Case) -> Chart:
+@dataclass(frozen=True)
+class Drawing:
+    """A plot as data.
+
+    Attributes:
+        title: Of the whole.
+        panels: From top to bottom.
+    """
+
+    title: str
+    panels: list[Panel]
+
+    @property
+    def text(self) -> str:
+        """All that is drawn, a series a line: its axis, name and kind, and its values."""
+        lines = [self.title]
+        for panel in self.panels:
+            axis = f"{panel.label or 'count'}, {panel.unit}"
+            lines += [f"{axis}: {_written(each)}" for each in panel.shown]
+        return "\n".join([*lines, ""])
+
+    @property
+    def digest(self) -> str:
+        """What the picture says it was drawn of."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def svg(self) -> bytes:
+        """The picture."""
+        return rendered(figure_of(self.panels, self.title), "svg", f"sha256 {self.digest}")
+
+
+def _written(series: Series) -> str:
+    values = series.bars if isinstance(series, Bars) else series.points
+    texts = ["/".join(_number(value) for value in each) for each in values]
+    return f"{series.name}, {type(series).__name__}: {' '.join(texts)}"
+
+
+def _number(value: float) -> str:
+    return f"{round(value, 4) + 0.0:.10g}"
+
+
+def drawing(case: Case) -> Drawing:
     """The plot of a case."""
-    recorder = run(case).recorder
-    return Chart(case.title, [recorder.sequence(), recorder.windows()])
+    connection = run(case).recorder.connection()
+    panels = [sequence_panel(connection, "server"), window_panel(connection, "server")]
+    return Drawing(case.title, panels)
 
 
-LONG: Final = 20.0
+LONG: Final = 10.0
 """Seconds: Reno's window saws once and a half."""
+SLOW: Final = 10e6
+SHORT: Final = 40
+SAMPLE: Final = 0.02
+"""Seconds between the points of a line."""
 
 
-def rivals() -> Chart:
+def rivals() -> Drawing:
     """The windows of CUBIC and of Reno, each alone on a long path with a short queue."""
-    windows = []
-    for name, color, congestion in (("CUBIC", BLUE, Cubic), ("Reno", ORANGE, Reno)):
+    lines: list[Line] = []
+    contenders: tuple[tuple[str, Color, type[CongestionControl]], ...] = (
+        ("CUBIC", "blue", Cubic),
+        ("Reno", "orange", Reno),
+    )
+    for name, color, congestion in contenders:
         recorder = Recorder("server")
         simulator = Simulator(
             seed=1,
             impairments=Impairments(delay=0.05),
-            bottleneck=(RATE, 60),
+            bottleneck=(SLOW, SHORT),
             config=replace(BASE, congestion=congestion),
             tap=recorder,
         )
         _, server = simulator.connect()
         recorder.watch(server)
-        server.send(bytes(int(RATE / 8 * LONG)))
+        server.send(bytes(int(SLOW / 8 * LONG)))
         simulator.run(lambda simulator=simulator: simulator.now >= LONG)  # type: ignore[misc]
-        windows.append(recorder.congestion_window(name, color))
-    title = f"CUBIC and Reno, each alone: {RATE / 1e6:g} Mbit/s, 100 ms, a queue of 60 packets"
-    return Chart(title, [Panel("congestion window, segments", windows, 320)])
+        lines.append(Line(name, color, sampled(recorder.congestion_window())))
+    title = f"CUBIC and Reno, each alone: {SLOW / 1e6:g} Mbit/s, 100 ms, a queue of {SHORT} packets"
+    return Drawing(title, [Panel("congestion window", "segments", lines)])
 
 
-DRAWN: Final[dict[str, Callable[[], Chart]]] = {
-    **{name: partial(chart, case) for name, case in CASES.items()},
+def sampled(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The last point of each interval."""
+    last = {int(time / SAMPLE): (time, value) for time, value in points}
+    return [*last.values()]
+
+
+DRAWN: Final[dict[str, Callable[[], Drawing]]] = {
+    **{name: partial(drawing, case) for name, case in CASES.items()},
     "cubic-and-reno": rivals,
 }
 """All plots, by the names of their files."""
@@ -199,7 +263,9 @@ DRAWN: Final[dict[str, Callable[[], Chart]]] = {
 def main() -> None:
     PLOTS.mkdir(exist_ok=True)
     for name, draw in DRAWN.items():
-        (PLOTS / f"{name}.svg").write_text(svg(draw()))
+        drawn = draw()
+        (PLOTS / f"{name}.txt").write_text(drawn.text)
+        (PLOTS / f"{name}.svg").write_bytes(drawn.svg())
 
 
 if __name__ == "__main__":

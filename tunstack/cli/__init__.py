@@ -1,12 +1,12 @@
 """The command line: ``tunstack run``, ``serve``, ``connect``, ``trace``, ``demo`` and more.
 
 Each command is a module, imported by `root` when it is used; `behaviours` lists what apps can do
-wrong. They share `status` (exit statuses,
+wrong, `doctor` prints what `tunstack.deploy.diagnosis` finds. They share `status` (exit statuses,
 error lines), `running` (trio, signals), `options`, `parameters`, `files` (named files, or standard
 input and output), `terminal`, `destination` (a host by address or name), `keylog` (TLS keys for
 captures), `explaining` (the demo's lines), `watching` (captures and the live ladder), `reporting`
-and `counting` (connection logs) and `worker_service` (the service of workers). All but
-:func:`main` needs click and rich, of the extra ``tunstack[cli]``.
+and `counting` (connection logs), and `worker_service` (the service of workers); `manual` makes
+manual pages of them. All but :func:`main` needs click and rich, of the extra ``tunstack[cli]``.
 """
 
 from __future__ import annotations

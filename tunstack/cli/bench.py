@@ -15,11 +15,12 @@ from tunstack.bench.figures import draw
 from tunstack.bench.generators import GeneratorError, programs
 from tunstack.bench.rows import as_json, as_table, machine_text
 from tunstack.bench.suite import run_suite
-from tunstack.cli.files import check_outputs, write_output
+from tunstack.cli.files import check_outputs, plot_format, write_output
 from tunstack.cli.parameters import OUTPUT, STANDARD, Number, refuse_to_share
 from tunstack.cli.running import execute
 from tunstack.cli.status import Failure
 from tunstack.cli.terminal import console
+from tunstack.plot.style import rendered
 
 if TYPE_CHECKING:
     from tunstack.bench.rows import Result
@@ -47,7 +48,7 @@ Examples:
     "--plot",
     type=OUTPUT,
     metavar="FILE",
-    help="Draw the ratios into FILE (SVG), or on standard output: -.",
+    help="Draw the ratios into FILE, SVG or PNG as it ends, or on standard output in SVG: -.",
 )
 @click.option("--quick", is_flag=True, help="Take a minute, with less precision.")
 @click.option(
@@ -90,6 +91,8 @@ def bench(
     )
 
     async def main() -> int:
+        if plot is not None:
+            plot_format(plot)
         check_outputs(file, plot)
         try:
             results = await _run(plan, tuple(dict.fromkeys(only)) or DEFAULT_GROUPS)
@@ -108,7 +111,7 @@ def bench(
         if file is not None:
             write_output(file, as_json(results, conditions))
         if plot is not None:
-            write_output(plot, draw(results, made_by))
+            write_output(plot, rendered(draw(results, made_by), plot_format(plot)))
         return 0
 
     return execute("tunstack bench", main)

@@ -18,11 +18,12 @@ from tunstack.bench.loss import CONTENDERS, QUICK, Plan, as_json, ratio, run_pla
 from tunstack.bench.plot import draw
 from tunstack.bench.pool import TransferError
 from tunstack.bench.rows import machine_text
-from tunstack.cli.files import check_outputs, write_output
+from tunstack.cli.files import check_outputs, plot_format, write_output
 from tunstack.cli.parameters import OUTPUT, STANDARD, Number, refuse_to_share
 from tunstack.cli.running import execute
 from tunstack.cli.status import Failure
 from tunstack.cli.terminal import console
+from tunstack.plot.style import rendered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -64,7 +65,7 @@ Examples:
     "--plot",
     type=OUTPUT,
     metavar="FILE",
-    help="Draw them into FILE (SVG), or on standard output: -.",
+    help="Draw them into FILE, SVG or PNG as it ends, or on standard output in SVG: -.",
 )
 def bench_loss(
     quick: bool,
@@ -101,6 +102,8 @@ def bench_loss(
     fast_plan = replace(fast_plan, seconds=seconds or fast_plan.seconds)
 
     async def main() -> int:
+        if plot is not None:
+            plot_format(plot)
         check_outputs(file, plot)
         results: list[Result] = []
         fast_results: list[FastResult] = []
@@ -120,7 +123,8 @@ def bench_loss(
         if file is not None:
             write_output(file, as_json(plan, results, fast.figures(fast_plan, fast_results)))
         if plot is not None:
-            write_output(plot, draw(results, machine_text(), fast_results))
+            figure = draw(results, machine_text(), fast_results)
+            write_output(plot, rendered(figure, plot_format(plot)))
         return 0
 
     return execute("tunstack bench-loss", main)

@@ -6,14 +6,17 @@ import os
 import sys
 from typing import TYPE_CHECKING, BinaryIO
 
+from tunstack.capture import read_capture as read_rows_of
 from tunstack.cli.parameters import STANDARD
 from tunstack.cli.status import Failure, OutputClosed
 from tunstack.path.pcapng import read_capture
+from tunstack.plot.style import FORMATS, format_of, library
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
+    from tunstack.capture import Capture
     from tunstack.path.pcapng import CapturedPacket
 
 
@@ -26,6 +29,21 @@ def read_packets(name: str, skipped: Counter[str]) -> Iterator[CapturedPacket]:
         raise ValueError("cannot read standard input: it is closed")
     with os.fdopen(os.dup(0), "rb") as file:
         yield from read_capture(file, title=input_title(name), skipped=skipped)
+
+
+def read_rows(name: str) -> Capture:
+    """Read a capture as rows; damage is in the result.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no capture.
+    """
+    if name != STANDARD:
+        return read_rows_of(name, strict=False)
+    if sys.stdin is None:
+        raise ValueError("cannot read standard input: it is closed")
+    with os.fdopen(os.dup(0), "rb") as file:
+        return read_rows_of(file, title=input_title(name), strict=False)
 
 
 def input_title(name: str) -> str:
@@ -62,6 +80,20 @@ def refuse_to_overwrite(file: str, output: str, option: str) -> None:
         raise ValueError(f"{output} is the capture: name another file with {option}")
 
 
+def plot_format(name: str) -> str:
+    """Check before a measurement that a plot can be drawn; returns its format by the file's end.
+
+    Raises:
+        Failure: the file is of another format.
+        SetupError: matplotlib is not installed.
+    """
+    library()
+    try:
+        return FORMATS[0] if name == STANDARD else format_of(name)
+    except ValueError as error:
+        raise Failure(str(error)) from None
+
+
 def check_outputs(*names: str | None) -> None:
     """Check before a long measurement that files can be written, without changing them.
 
@@ -78,7 +110,7 @@ def check_outputs(*names: str | None) -> None:
             raise _cannot_write(name, error) from None
 
 
-def write_output(name: str, text: str) -> None:
+def write_output(name: str, content: str | bytes) -> None:
     """Write a whole file.
 
     Raises:
@@ -87,7 +119,7 @@ def write_output(name: str, text: str) -> None:
     """
     try:
         with open_output(name) as file:
-            file.write(text.encode())
+            file.write(content.encode() if isinstance(content, str) else content)
     except BrokenPipeError:
         raise OutputClosed from None
     except OSError as error:

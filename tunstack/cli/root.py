@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 import tunstack
 from tunstack.cli.status import (
@@ -31,8 +33,9 @@ _COMMANDS: Final = {
     "behaviours": "List how a peer can misbehave.",
     "trace": "Draw a capture as a ladder.",
     "stats": "Print where the time of connections went.",
-    "plot": "Plot a connection of a capture, as SVG.",
+    "plot": "Plot a connection of a capture, as SVG or PNG.",
     "demo": "Show a connection, and explain it.",
+    "doctor": "Tell what this machine allows, and what to do.",
     "bridge": "Run a command across an impaired path to another kernel.",
     "bench": "Compare tunstack with kernel sockets.",
     "bench-loss": "Measure goodput across lossy paths.",
@@ -45,10 +48,23 @@ Examples:
   tunstack run -- curl http://198.51.100.2/
   tunstack run --trace -- ping -c 3 198.51.100.2
   tunstack COMMAND --help
+
+\b
+Completion in bash; likewise zsh_source and fish_source:
+  eval "$(_TUNSTACK_COMPLETE=bash_source tunstack)"
 """
 
 _KIND = "compiled" if sequence.__file__.endswith(".so") else "pure Python"
 """Of the core: its module that imports no other is asked."""
+
+
+_COMPLETION: Final = "_TUNSTACK_COMPLETE"
+"""The environment variable by which a shell asks click for completions."""
+
+
+def summaries() -> dict[str, str]:
+    """The commands, with a sentence on each, in the order of their names."""
+    return {name: _COMMANDS[name] for name in sorted(_COMMANDS)}
 
 
 class _Commands(click.Group):
@@ -67,6 +83,14 @@ class _Commands(click.Group):
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, _COMMANDS[name]) for name in self.list_commands(context)])
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        commands = [
+            CompletionItem(name, help=summary)
+            for name, summary in summaries().items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, context, incomplete)]
 
 
 @click.group(
@@ -111,7 +135,11 @@ def _run(name: str, arguments: Sequence[str] | None) -> int:
         return USAGE
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except (OutputClosed, SystemExit):  # SystemExit is click's for EPIPE.
+    except SystemExit as ending:  # click's, after completions and for EPIPE
+        if _COMPLETION in os.environ:
+            return ending.code if isinstance(ending.code, int) else 0
+        return OUTPUT_CLOSED
+    except OutputClosed:
         return OUTPUT_CLOSED
     except OSError as error:
         failure = output_failure(error)

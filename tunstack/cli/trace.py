@@ -15,8 +15,8 @@ from tunstack.cli.parameters import COLOR, INPUT, OUTPUT, STANDARD
 from tunstack.cli.status import USAGE, Failure, OutputClosed, output_failure, print_error
 from tunstack.cli.terminal import console, print_lines, report_left_out
 from tunstack.ladder import Ladder, Step, step_from_capture, symbols_for
+from tunstack.ladder.drawing import ladder_svg
 from tunstack.ladder.picture import Picture
-from tunstack.plot.ladder import ladder_svg
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

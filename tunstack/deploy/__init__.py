@@ -6,5 +6,6 @@ naming      the names of a namespace: served by its hosts, found by the programs
 inside      the network of a namespace, as the sockets of this process see it
 authority   a certificate authority for one run
 bridge      two network stacks with an impaired path between them
+diagnosis/  what this machine allows: `tunstack doctor`
 workers/    one host in several processes, each with a queue of a multi-queue device
 """

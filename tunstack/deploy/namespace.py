@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
@@ -20,6 +21,7 @@ from tunstack.deploy.naming import (
 )
 from tunstack.deploy.workers.opening import check_impairments, run_workers
 from tunstack.host.host import Host
+from tunstack.link.errors import SEE_DOCTOR, SetupError
 from tunstack.link.netns import open_network_namespace
 from tunstack.link.tun import open_tun
 from tunstack.path.by_address import split
@@ -197,21 +199,41 @@ class Namespace:
         self._inside = Inside(kernel, self._naming)
 
     def _before_host(self) -> None:
-        """Have the kernel send no redirects: hosts of one network do not reach each other without.
+        """Set the parameters that the kernel needs for a host beside those that there are.
 
-        Only the devices that are created later take note of it.
+        It sends no redirects: hosts of one network do not reach each other without it. Only the
+        devices that are created later take note of it. With a second host it is a router.
+
+        Raises:
+            SetupError: it cannot be made one.
         """
         if self._hosts == 0:
             for name in _REDIRECTS:
-                self.sysctl(name, 0)
-
-    def _add_host(self) -> None:
-        """Make the kernel a router when there is a second host."""
-        self._hosts += 1
-        if self._hosts == 2:
+                try:
+                    self.sysctl(name, 0)
+                except OSError as error:
+                    if error.errno != errno.EROFS:  # As in containers, where one host needs none.
+                        raise
+        elif self._hosts == 1:
             for name in _FORWARDING:
                 with suppress(FileNotFoundError):  # A kernel without that family.
-                    self.sysctl(name, 1)
+                    self._forward(name)
+
+    def _forward(self, name: str) -> None:
+        try:
+            self.sysctl(name, 1)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            if self.sysctl(name) != "1":
+                raise SetupError(
+                    f"the kernel cannot forward between hosts, as {name} is read-only here: open a "
+                    "namespace for each, or start the container with "
+                    f"'--security-opt systempaths=unconfined'{SEE_DOCTOR}"
+                ) from error
+
+    def _add_host(self) -> None:
+        self._hosts += 1
 
     @property
     def pid(self) -> int:

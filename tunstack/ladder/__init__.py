@@ -9,8 +9,9 @@ of its datagram.
 `packets` decodes packets, with the names of `names`; `step` adds what our side made of them;
 `conversation` makes sequence numbers relative, and `reader` reads what is above: `dns` and `tls`,
 whose octets `streams` puts in order. `rows` makes rows of it all, in which a `message` is what DNS
-or TLS say; `fold` folds long runs of data, and `layout` formats lines or `picture` draws. `timing`
-says where the time of a connection went. All of it is sans-IO: packets in, lines out.
+or TLS say; `fold` folds long runs of data, and `layout` formats lines, or `picture` makes a
+`drawing` (SVG) in the colours of `palette`, which plots have too. `timing` says where the time of a
+connection went. All of it is sans-IO: packets in, lines out.
 """
 
 from __future__ import annotations

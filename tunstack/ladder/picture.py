@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tunstack.ladder import drawing
 from tunstack.ladder.fold import Row
 from tunstack.ladder.layout import TIME_UNIT, UNICODE, Layout
 from tunstack.ladder.rows import Rows
-from tunstack.plot import ladder as drawing
 
 if TYPE_CHECKING:
     from collections import Counter

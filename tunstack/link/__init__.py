@@ -17,6 +17,7 @@
     entering    a thread in a namespace, for C libraries
     resolv_conf running a program with another /etc/resolv.conf, in a mount namespace of its own
     starting    starting child processes with few imports
+    trial       trying what the kernel allows, in throw-away child processes
     forking     closing our descriptors in forked children
 
 Nothing here parses a packet. The stack's process never enters a namespace: the holder process

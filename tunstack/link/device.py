@@ -18,7 +18,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tunstack.link.base import VNET_HEADER_SIZE
-from tunstack.link.errors import SetupError
+from tunstack.link.errors import SEE_DOCTOR, SetupError
 from tunstack.link.netlink import IFF_UP, HeldAddress, Netlink, Route
 
 if TYPE_CHECKING:
@@ -435,7 +435,7 @@ def _check_node(node: str) -> None:
             )
         else:
             advice = f"cannot open {node}: {error.strerror}: give the path of a TUN device node"
-        raise SetupError(advice) from error
+        raise SetupError(advice + SEE_DOCTOR) from error
 
 
 def _attach_error(request: TunRequest, error: OSError, exists: bool, more_flags: int) -> SetupError:
@@ -452,7 +452,7 @@ def _attach_error(request: TunRequest, error: OSError, exists: bool, more_flags:
     if error.errno == errno.EPERM:
         return SetupError(
             "no permission to make a TUN device here: use a private namespace "
-            "(tunstack.open_namespace, 'tunstack run'), or run as root (CAP_NET_ADMIN)"
+            "(tunstack.open_namespace, 'tunstack run'), or run as root (CAP_NET_ADMIN)" + SEE_DOCTOR
         )
     if exists:
         who = "several processes" if more_flags & IFF_MULTI_QUEUE else "one program"
@@ -462,6 +462,7 @@ def _attach_error(request: TunRequest, error: OSError, exists: bool, more_flags:
         )
     return SetupError(
         f"cannot make a TUN device with {request.node}: {error}: is it a TUN device node?"
+        + SEE_DOCTOR
     )
 
 

@@ -32,7 +32,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tunstack.link.device import TunRequest, bring_up, make_tun
-from tunstack.link.errors import SetupError
+from tunstack.link.errors import SEE_DOCTOR, SetupError
 from tunstack.link.multiqueue import make_queues
 from tunstack.link.sharing import Neighbour, Sharing, beside
 
@@ -62,7 +62,6 @@ def main(descriptor: str) -> None:
     with socket.socket(fileno=int(descriptor)) as channel:
         try:
             in_user_namespace = enter_new_namespace()
-            bring_up("lo")
         except OSError as error:
             _reply(channel, 0, "setup", _advice(error))
             return
@@ -75,6 +74,9 @@ def main(descriptor: str) -> None:
 def enter_new_namespace() -> bool:
     """Move this process to a new network namespace, within a new user namespace if not root.
 
+    Root needs CAP_SYS_ADMIN and CAP_NET_ADMIN, which it may lack in a container. The loopback
+    interface is up then.
+
     In the user namespace our user is mapped to root, so that programs in it may configure the
     network of the namespace; outside of it the user's rights stay the same.
 
@@ -85,20 +87,42 @@ def enter_new_namespace() -> bool:
         OSError: the kernel refused.
     """
     try:
-        _unshare(CLONE_NEWNET)
+        enter_network_namespace()
     except PermissionError:
-        user, group = os.geteuid(), os.getegid()
-        _unshare(CLONE_NEWUSER | CLONE_NEWNET)
-        # user_namespaces(7): without privileges the group map needs setgroups to be denied first.
-        for name, content in (
-            ("setgroups", "deny"),
-            ("uid_map", f"0 {user} 1"),
-            ("gid_map", f"0 {group} 1"),
-        ):
-            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-                file.write(content)
+        enter_user_namespace()
         return True
     return False
+
+
+def enter_network_namespace() -> None:
+    """Move this process to a new network namespace, with its loopback interface up.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    _unshare(CLONE_NEWNET)
+    bring_up("lo")
+
+
+def enter_user_namespace() -> None:
+    """Move this process to a new user namespace, as its root, and a new network namespace in it.
+
+    The loopback interface is up then.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    user, group = os.geteuid(), os.getegid()
+    _unshare(CLONE_NEWUSER | CLONE_NEWNET)
+    # user_namespaces(7): without privileges the group map needs setgroups to be denied first.
+    for name, content in (
+        ("setgroups", "deny"),
+        ("uid_map", f"0 {user} 1"),
+        ("gid_map", f"0 {group} 1"),
+    ):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(content)
+    bring_up("lo")  # Where AppArmor takes the capabilities of user namespaces away, this fails.
 
 
 def kill_members(inode: int, linger: float = 0.0) -> None:
@@ -252,6 +276,6 @@ def _advice(error: OSError) -> str:
         remedy = (
             "run as root, or allow user namespaces with "
             "'sysctl -w kernel.apparmor_restrict_unprivileged_userns=0' (Ubuntu), "
-            "or start the container with '--privileged'"
+            "or start the container with '--cap-add SYS_ADMIN --cap-add NET_ADMIN'"
         )
-    return f"cannot make a network namespace: {error.strerror}: {remedy}"
+    return f"cannot make a network namespace: {error.strerror}: {remedy}{SEE_DOCTOR}"

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, final
 import trio
 
 from tunstack.link.entering import run_inside
-from tunstack.link.errors import SetupError
+from tunstack.link.errors import SEE_DOCTOR, SetupError
 from tunstack.link.holder import MESSAGE_SIZE, kill_members
 from tunstack.link.multiqueue import MAX_QUEUES, Queues, check_count
 from tunstack.link.plan import plan_sharing, plan_tun
@@ -353,7 +353,7 @@ class NetworkNamespace:
         except OSError as error:
             raise SetupError(
                 "the process that should hold the namespace ended at once: see what it printed, "
-                f"and whether {sys.executable} runs"
+                f"and whether {sys.executable} runs" + SEE_DOCTOR
             ) from error
 
     @trio.lowlevel.enable_ki_protection

@@ -37,11 +37,7 @@ async def start_process(
     with theirs:
         try:
             process = await trio.lowlevel.open_process(
-                [
-                    *(sys.executable, "-I", "-S", str(_FOLDER / "_start.py")),
-                    *(str(_FOLDER.parent), ":".join(map(_path_of, libraries)), module),
-                    *(str(theirs.fileno()), *arguments),
-                ],
+                module_command(module, str(theirs.fileno()), *arguments, libraries=libraries),
                 pass_fds=[theirs.fileno(), *pass_fds],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -51,6 +47,21 @@ async def start_process(
             ours.close()
             raise
     return process, ours
+
+
+def module_command(module: str, *arguments: str, libraries: tuple[str, ...] = ()) -> list[str]:
+    """Return the command that runs ``main(*arguments)`` of a module of this package.
+
+    Args:
+        module: Its name within the package, as ``"link.holder"``.
+        arguments: For its `main`.
+        libraries: Packages that it imports beside the standard library.
+    """
+    return [
+        *(sys.executable, "-I", "-S", str(_FOLDER / "_start.py")),
+        *(str(_FOLDER.parent), ":".join(map(_path_of, libraries)), module),
+        *arguments,
+    ]
 
 
 def _path_of(library: str) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import struct
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Final, final
+from typing import IO, TYPE_CHECKING, Final, TypeAlias, final
 
 from dpkt import pcapng
 
@@ -35,6 +35,7 @@ _OPT_IF_TSOFFSET: Final = 14
 _END_OF_OPTIONS: Final = bytes(4)
 _INBOUND: Final = 1
 _OUTBOUND: Final = 2
+_IS_OUTBOUND: Final = {_INBOUND: False, _OUTBOUND: True}
 
 _SECTION: Final = 0x0A0D0D0A
 _INTERFACE: Final = 1
@@ -219,12 +220,19 @@ class CapturedPacket:
             snapshot length.
         comment: The packet's comments, a line each; empty in pcap files.
         linktype: The file's link type, as a number of the LINKTYPE registry.
+        outbound: Whether the capturing host sent it (True) or received it (False), as epb_flags
+            say; None where the file does not.
     """
 
     time: float
     packet: bytes
     comment: str
     linktype: int
+    outbound: bool | None = None
+
+
+_Frame: TypeAlias = tuple[float, bytes, str, int, bool | None]
+"""Time, octets, comments, link type, outbound."""
 
 
 def read_capture(
@@ -259,17 +267,17 @@ def read_capture(
     else:
         raise ValueError(f"{title} is no capture: neither pcap nor pcapng")
     try:
-        for time, frame, comment, linktype in packets:
+        for time, frame, comment, linktype, outbound in packets:
             packet = _without_link_header(frame, linktype)
             if packet is not None:
-                yield CapturedPacket(time, packet, comment, linktype)
+                yield CapturedPacket(time, packet, comment, linktype, outbound)
             elif skipped is not None:
                 skipped[_name_of(frame, linktype)] += 1
     except ValueError as error:
         raise ValueError(f"{title}: {error}") from None
 
 
-def _read_pcap(file: IO[bytes], magic: bytes) -> Iterator[tuple[float, bytes, str, int]]:
+def _read_pcap(file: IO[bytes], magic: bytes) -> Iterator[_Frame]:
     header = magic + _read_exactly(file, 20)
     order, resolution = _PCAP_MAGIC[magic]
     linktype = struct.unpack_from(order + "I", header, 20)[0] & 0xFFFF
@@ -278,10 +286,10 @@ def _read_pcap(file: IO[bytes], magic: bytes) -> Iterator[tuple[float, bytes, st
         if len(head) < 16:
             raise ValueError("truncated capture")
         seconds, fraction, size, _ = record.unpack(head)
-        yield seconds + fraction * resolution, _read_exactly(file, size), "", linktype
+        yield seconds + fraction * resolution, _read_exactly(file, size), "", linktype, None
 
 
-def _read_pcapng(file: IO[bytes], magic: bytes) -> Iterator[tuple[float, bytes, str, int]]:
+def _read_pcapng(file: IO[bytes], magic: bytes) -> Iterator[_Frame]:
     order = "<"
     interfaces: list[_Interface] = []
     head = magic + file.read(4)
@@ -304,7 +312,7 @@ def _read_pcapng(file: IO[bytes], magic: bytes) -> Iterator[tuple[float, bytes, 
                 yield _enhanced_packet(body, order, interfaces)
             elif kind == _SIMPLE_PACKET:
                 size = struct.unpack_from(order + "I", body)[0]
-                yield 0.0, body[4 : 4 + size], "", interfaces[0].linktype
+                yield 0.0, body[4 : 4 + size], "", interfaces[0].linktype, None
         except (struct.error, IndexError) as error:
             raise ValueError(f"damaged capture: {error}") from error
         head = file.read(8)
@@ -327,20 +335,20 @@ class _Interface:
         return cls(struct.unpack_from(order + "H", body)[0], resolution, offset)
 
 
-def _enhanced_packet(
-    body: bytes, order: str, interfaces: list[_Interface]
-) -> tuple[float, bytes, str, int]:
+def _enhanced_packet(body: bytes, order: str, interfaces: list[_Interface]) -> _Frame:
     number, high, low, size = struct.unpack_from(order + "4I", body)
     interface = interfaces[number]
     if 20 + size > len(body):
         raise ValueError("damaged capture: a packet longer than its block")
-    comments = [
-        value.decode(errors="replace")
-        for code, value in _options(body, 20 + size + -size % 4, order)
-        if code == _OPT_COMMENT
-    ]
+    comments, outbound = [], None
+    for code, value in _options(body, 20 + size + -size % 4, order):
+        if code == _OPT_COMMENT:
+            comments.append(value.decode(errors="replace"))
+        elif code == _OPT_EPB_FLAGS:
+            flags = int.from_bytes(value, "little" if order == "<" else "big")
+            outbound = _IS_OUTBOUND.get(flags & 3)
     time = interface.offset + (high << 32 | low) * interface.resolution
-    return time, body[20 : 20 + size], "\n".join(comments), interface.linktype
+    return time, body[20 : 20 + size], "\n".join(comments), interface.linktype, outbound
 
 
 def _options(body: bytes, start: int, order: str) -> Iterator[tuple[int, bytes]]:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from tunstack.plot.chart import BLUE, GREEN, ORANGE, PURPLE, SKY, YELLOW
+from tunstack.ladder.palette import DARK, LIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from tunstack.ladder.palette import Palette
 
 _FONT: Final = 12
 _CHARACTER: Final = 7.23
@@ -30,24 +32,6 @@ _MARGIN: Final = 14
 _STATE_CHARACTERS: Final = 26
 _HEAD: Final = 7
 _TOP: Final = 40
-_SCHEMES: Final = {
-    "light": {
-        "paper": "#ffffff",
-        "ink": "#222222",
-        "dim": "#6a6a6a",
-        "bad": "#c00000",
-        "column": "#c8c8c8",
-        "colors": (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW),
-    },
-    "dark": {
-        "paper": "#15181c",
-        "ink": "#e4e4e4",
-        "dim": "#9a9a9a",
-        "bad": "#ff7b72",
-        "column": "#4a4f57",
-        "colors": (SKY, "#ff9d5c", "#3fd0a3", PURPLE, "#8cc8f0", "#f0c24a"),
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -163,15 +147,13 @@ def _columns(begin: float, end: float) -> str:
 def _style() -> str:
     """The classes, in both colour schemes."""
     base = ".bold{font-weight:bold}text{white-space:pre}"
-    light, dark = (_rules(name) for name in ("light", "dark"))
-    return f"{base}{light}@media (prefers-color-scheme:dark){{{dark}}}"
+    return f"{base}{_rules(LIGHT)}@media (prefers-color-scheme:dark){{{_rules(DARK)}}}"
 
 
-def _rules(name: str) -> str:
-    scheme = _SCHEMES[name]
-    rules = [f".{each}{{fill:{scheme[each]}}}" for each in ("paper", "ink", "dim", "bad")]
-    rules.append(f".column{{stroke:{scheme['column']};fill:none}}")
-    for number, color in enumerate(scheme["colors"]):
+def _rules(palette: Palette) -> str:
+    rules = [f".{each}{{fill:{getattr(palette, each)}}}" for each in ("paper", "ink", "dim", "bad")]
+    rules.append(f".column{{stroke:{palette.column};fill:none}}")
+    for number, color in enumerate(palette.colors):
         rules.append(f".c{number}{{stroke:{color};fill:{color}}}")
     return "".join(rules)
 

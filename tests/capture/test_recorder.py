@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 from tests.path.middlebox import Narrow
+from tunstack.capture import Recorder
 from tunstack.ip.family import FAMILIES, IPV4, Family
 from tunstack.path.impair import Impairments
-from tunstack.plot import Recorder
-from tunstack.plot.chart import Bars, Crosses, Line, Panel
+from tunstack.plot.sequences import sequence_panel
+from tunstack.plot.series import Bars, Crosses, Line, Panel
+from tunstack.plot.windows import window_panel
 from tunstack.simulator import Simulator
 from tunstack.tcp.config import Config
 from tunstack.tcp.congestion import Reno
@@ -57,8 +59,9 @@ def series(panel: Panel) -> dict[str, Line | Bars | Crosses]:
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_the_sequence_has_all_that_was_sent_and_what_was_lost(family: Family) -> None:
     recorder, _ = recorded(family=family)
-    assert recorder.time_sequence().retransmissions == 1
-    found = series(recorder.sequence())
+    connection = recorder.connection()
+    assert connection.retransmissions_to_client == 1
+    found = series(sequence_panel(connection, "server"))
     lost, fast, data = found["lost"], found["sent again: fast"], found["data"]
     assert isinstance(lost, Crosses)
     assert isinstance(fast, Bars)
@@ -67,14 +70,14 @@ def test_the_sequence_has_all_that_was_sent_and_what_was_lost(family: Family) ->
     ((again, low, high),) = fast.bars
     assert low < at < high
     assert again > when + 0.1
-    assert max(high for _, _, high in data.bars) > 100
+    assert max(high for _, _, high in data.bars) > 100_000
 
 
 def test_the_windows_are_those_of_the_sender_in_segments() -> None:
     recorder, _ = recorded()
-    found = series(recorder.windows())
+    found = series(window_panel(recorder.connection(), "server"))
     cwnd, flight, ssthresh = (
-        found[name] for name in ("congestion window", "on its way", "threshold")
+        found[name] for name in ("congestion window", "in flight", "threshold")
     )
     assert isinstance(cwnd, Line)
     assert isinstance(flight, Line)
@@ -83,13 +86,13 @@ def test_the_windows_are_those_of_the_sender_in_segments() -> None:
     assert 0 <= min(y for _, y in flight.points) < max(y for _, y in flight.points) <= 40
     assert ssthresh.points[0][1] != ssthresh.points[0][1]  # None yet.
     assert ssthresh.points[-1][1] >= 2.0
-    assert recorder.congestion_window("Reno", "red").points == cwnd.points
+    assert set(cwnd.points) <= set(recorder.congestion_window())
 
 
 def test_other_connections_are_not_in_it() -> None:
     alone, _ = recorded()
     among, _ = recorded(others=2)
-    assert among.time_sequence().octets == alone.time_sequence().octets
+    assert among.connection().octets_to_client == alone.connection().octets_to_client
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
@@ -102,13 +105,16 @@ def test_packets_other_than_segments_are_left_out(family: Family) -> None:
     server.send(bytes(20_000))
     simulator.run(lambda: len(client.received) == 20_000)
     assert simulator.server.stack.statistics()["icmp_received"] > 0
-    assert recorder.time_sequence().octets > 20_000
+    connection = recorder.connection()
+    assert connection.octets_to_client > 20_000
+    assert {packet.protocol for packet in connection.packets} == {"TCP"}
 
 
-def test_nothing_is_drawn_of_a_connection_that_is_not_watched() -> None:
+def test_there_is_nothing_of_a_connection_that_is_not_watched() -> None:
     recorder = Recorder("server")
     simulator = Simulator(seed=1, tap=recorder)
     client, server = simulator.connect()
     server.send(b"x")
     simulator.run(lambda: client.received == b"x")
-    assert recorder.time_sequence().octets == 0
+    with pytest.raises(ValueError, match="no packet of a watched connection"):
+        recorder.connection()
