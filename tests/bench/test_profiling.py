@@ -71,12 +71,13 @@ def spin(seconds: float) -> None:
 
 
 def test_what_takes_the_time_is_found_and_waiting_takes_none() -> None:
-    before = signal.getsignal(signal.SIGALRM)
+    before = signal.getsignal(signal.SIGPROF)
     with sample() as samples:
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)  # Only CPU time is sampled.
         spin(0.2)
         time.sleep(0.3)
-    assert signal.getsignal(signal.SIGALRM) is before
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGPROF) is before
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
     [(function, spent)] = own_time(samples).most_common(1)
     assert function.name == "spin"
     assert spent > 0.75 * sum(samples.values())

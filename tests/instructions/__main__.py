@@ -21,9 +21,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from tests.instructions.replay import KINDS
+from tests.instructions import replay, served
 
 TABLE: Final = Path(__file__).with_name("table.txt")
+KINDS: Final = (*replay.KINDS, *served.KINDS)
 COUNTS: Final = {
     "request": 500,
     "connection": 100,
@@ -31,6 +32,8 @@ COUNTS: Final = {
     "answer": 200,
     "protocol request": 500,
     "protocol connection": 100,
+    "served-request": 300,
+    "served-connection": 100,
 }
 """By kind, and that of the same name over IPv6."""
 _NAMES: Final = {
@@ -41,15 +44,21 @@ _NAMES: Final = {
     "protocol request": "a small request and its answer, by a protocol",
     "protocol connection": "a short connection, by a protocol",
 }
-NAMES: Final = _NAMES | {
+_NAMES_6: Final = {
     f"{kind}6": f"{name.replace('65,160', '64,260')}, over IPv6" for kind, name in _NAMES.items()
 }
+_SERVED: Final = {
+    "served-request": "a small request through serve_tcp, trio and a link in memory",
+    "served-connection": "a short connection through these",
+}
+NAMES: Final = _NAMES | _NAMES_6 | _SERVED
 
 
 def instructions(root: Path, kind: str, count: int, folder: Path) -> int:
     """How many the package in `root` takes to play a recording of so many."""
     file = folder / f"{kind}-{count}"
-    module = [sys.executable, "-m", "tests.instructions.replay"]
+    source = served if kind in served.KINDS else replay
+    module = [sys.executable, "-m", source.__name__]
     subprocess.run([*module, "record", kind, str(count), str(file)], check=True, cwd=root)
     done = subprocess.run(
         [

@@ -115,10 +115,12 @@ class Server:
         answer = self._bulk if len(data) == 1 else ANSWER
         if len(data) > 1 and not data.endswith(b"\r\n\r\n"):
             return None
-        stack.send(flow, answer, now)
         if self._closes:
+            stack.hold(flow, answer, now)  # As a host does for an application that closes.
             stack.shutdown(flow)
             stack.flush(now)
+        else:
+            stack.send(flow, answer, now)
         return None
 
 
@@ -208,8 +210,12 @@ class Recording:
         kind = CallingServer if called else Server
         self.server = kind(closes=closes, offload=offload, version=version)
 
-    def settle(self) -> None:
-        """Carry packets until nobody has any."""
+    def settle(self, closing: Flow | None = None) -> None:
+        """Carry packets until nobody has any.
+
+        The client's application closes `closing` at the server's FIN, before that is acknowledged:
+        Linux delays the ACK, and it goes out with the client's FIN.
+        """
         stack = self.client.stack
         while True:
             stack.flush(self.now)
@@ -222,6 +228,9 @@ class Recording:
             self.now += _STEP
             for packet in self.server.play(batch):
                 stack.handle_packet(packet, self.now)
+            if closing is not None and closing.receiver.finished and not closing.orphaned:
+                assert stack.read(closing, 65536) == ANSWER
+                stack.close(closing)
 
     def give(self, flow: Flow, data: bytes) -> None:
         """Have the client send `data`."""
@@ -246,10 +255,9 @@ def connections(count: int, version: int = 4, *, called: bool = False) -> list[B
     for _ in range(count):
         flow = recording.client.connect(recording.now)
         recording.settle()
-        recording.give(flow, REQUEST)
-        assert flow.receive(65536) == ANSWER
-        recording.client.stack.close(flow)
-        recording.settle()
+        recording.client.stack.send(flow, REQUEST, recording.now)
+        recording.settle(closing=flow)
+        assert flow.orphaned
     return recording.batches
 
 

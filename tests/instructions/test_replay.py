@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.instructions import served
+from tests.instructions.__main__ import KINDS as ALL_KINDS
 from tests.instructions.__main__ import NAMES, TABLE
 from tests.instructions.replay import BULK, KINDS, REQUEST, play
 
@@ -29,7 +31,14 @@ def test_a_recording_that_is_played_reaches_the_application(
     assert play(kind, KINDS[kind](5)) == 5 * octets
 
 
+@pytest.mark.parametrize(("kind", "sent"), [("served-request", 12), ("served-connection", 31)])
+def test_a_recording_that_is_played_to_a_host_draws_all_answers(kind: str, sent: int) -> None:
+    """Beside an answer to each request the SYN,ACK; of connections the ACK of the client's FIN,
+    and the first one's FIN, whose answer waits for none."""
+    assert served.play(kind, served.KINDS[kind](10)) == sent
+
+
 def test_the_table_has_a_figure_for_each_kind() -> None:
     lines = TABLE.read_text().splitlines()[2:]
-    assert [line[12:] for line in lines] == [NAMES[kind] for kind in KINDS]
+    assert [line[12:] for line in lines] == [NAMES[kind] for kind in ALL_KINDS]
     assert all(int(line[:10].replace(",", "")) > 10_000 for line in lines)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import errno
 import logging
+from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tests.socket.network import OURS, PORT, THEIRS, fails, host_pair
+from tunstack import TcpListener, TcpStream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from tunstack import Host
 
@@ -147,3 +149,114 @@ async def test_a_port_in_use_is_an_error(hosts: Hosts) -> None:
     with fails(errno.EADDRNOTAVAIL):
         await ours.serve_tcp(moody, 81, host=THEIRS)
     await ours.open_tcp_listeners(81, host=OURS)  # Nothing is left of the attempt.
+
+
+NAME: ContextVar[str] = ContextVar("NAME", default="nobody's")
+
+
+async def test_handlers_have_the_context_of_the_caller(hosts: Hosts) -> None:
+    """As tasks that a nursery of the caller would start."""
+    ours, theirs = hosts
+    seen = []
+
+    async def handler(stream: trio.SocketStream) -> None:
+        seen.append(NAME.get())
+
+    async def serve(*, task_status: trio.TaskStatus[object]) -> None:
+        NAME.set("the caller's")
+        await theirs.serve_tcp(handler, PORT, task_status=task_status)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve)
+        for _ in range(2):
+            stream = await ours.open_tcp_stream(THEIRS, PORT)
+            assert await stream.receive_some() == b""
+        nursery.cancel_scope.cancel()
+    assert seen == ["the caller's", "the caller's"]
+
+
+async def test_handlers_begin_in_the_order_of_the_connections(hosts: Hosts) -> None:
+    ours, theirs = hosts
+    begun = []
+
+    class Handlers:
+        """A nursery that notes for which connections it was asked."""
+
+        def start_soon(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
+            (stream,) = args
+            assert isinstance(stream, TcpStream)
+            begun.append(stream.socket.getpeername()[1])
+            nursery.start_soon(function, stream)
+
+    async with trio.open_nursery() as nursery:
+        handlers = cast("trio.Nursery", Handlers())
+        await nursery.start(partial(theirs.serve_tcp, moody, PORT, handler_nursery=handlers))
+        streams = [await ours.open_tcp_stream(THEIRS, PORT) for _ in range(3)]
+        await wait_all_tasks_blocked()
+        assert begun == [stream.socket.getsockname()[1] for stream in streams]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_handler_nursery_that_is_closed_ends_the_service_and_resets_the_connection(
+    hosts: Hosts,
+) -> None:
+    ours, theirs = hosts
+    async with trio.open_nursery() as closed:
+        pass
+    async with trio.open_nursery() as nursery:
+
+        async def serve(*, task_status: trio.TaskStatus[object]) -> None:
+            with pytest.raises(ExceptionGroup) as caught:
+                await theirs.serve_tcp(moody, PORT, handler_nursery=closed, task_status=task_status)
+            assert caught.group_contains(RuntimeError, match="closed")
+
+        await nursery.start(serve)
+        with pytest.raises((ConnectionResetError, trio.BrokenResourceError)):
+            await (await ours.open_tcp_stream(THEIRS, PORT)).receive_some()
+    with fails(errno.ECONNREFUSED):
+        await ours.open_tcp_stream(THEIRS, PORT)
+
+
+async def test_a_listener_that_is_served_cannot_be_accepted_from_and_can_be_closed(
+    hosts: Hosts,
+) -> None:
+    _, theirs = hosts
+    async with trio.open_nursery() as nursery:
+
+        async def serve(*, task_status: trio.TaskStatus[list[TcpListener]]) -> None:
+            with pytest.raises(ExceptionGroup) as caught:
+                await theirs.serve_tcp(moody, PORT, task_status=task_status)
+            assert caught.group_contains(trio.ClosedResourceError)
+
+        (listener,) = await nursery.start(serve)
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            await listener.accept()
+        await listener.aclose()
+
+
+async def test_streams_have_the_options_that_trios_have_and_listeners_their_own(
+    hosts: Hosts,
+) -> None:
+    ours, theirs = hosts
+    options = [trio.socket.TCP_NODELAY, trio.socket.TCP_NOTSENT_LOWAT]
+
+    def of(stream: TcpStream | trio.SocketStream | TcpListener) -> list[int]:
+        sock = stream.socket
+        return [int(sock.getsockopt(trio.socket.IPPROTO_TCP, option)) for option in options]
+
+    served: list[TcpStream] = []
+
+    async def handler(stream: TcpStream) -> None:
+        served.append(stream)
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(theirs.serve_tcp, handler, PORT)
+        client = await ours.open_tcp_stream(THEIRS, PORT)
+        await wait_all_tasks_blocked()
+        sock = ours.socket()
+        await sock.connect((THEIRS, PORT))
+        assert of(client) == of(served[0]) == of(trio.SocketStream(sock)) == [1, 1 << 14]
+        assert of(listener) == [0, 0]
+        nursery.cancel_scope.cancel()

@@ -1,9 +1,11 @@
-"""A sampling profiler: the call stack of the main thread, every two milliseconds.
+"""A sampling profiler: the call stack of the main thread, every two milliseconds of CPU time.
 
 cProfile's overhead per call distorts programs of many small functions; sampling has almost none.
 
-CPU-time timers have the resolution of the kernel's tick, ten milliseconds on many systems. So this
-uses a real-time timer, and weights each sample by the CPU time since the last one.
+The timer counts the process's own CPU time (ITIMER_PROF). A real-time timer also fires while
+another process has the CPU, mostly one that our own write to the device has woken, and blames that
+write for it: for half of all time on a busy machine. The timer has the resolution of the kernel's
+tick, 1 to 10 ms, so each sample is weighted by the CPU time since the last one.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ Stack: TypeAlias = "tuple[Function, ...]"
 """The outermost function first."""
 
 _INTERVAL: Final = 0.002
-"""Seconds between samples."""
+"""Seconds of CPU time between samples, at least."""
 
 _OURS: Final = Path(__file__).parent.parent
 _SITES: Final = [Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")]
@@ -69,14 +71,14 @@ def sample() -> Iterator[Counter[Stack]]:
             frame = frame.f_back
         raw[tuple(reversed(stack))] += spent
 
-    before = signal.signal(signal.SIGALRM, take)
-    signal.setitimer(signal.ITIMER_REAL, _INTERVAL, _INTERVAL)
+    before = signal.signal(signal.SIGPROF, take)
+    signal.setitimer(signal.ITIMER_PROF, _INTERVAL, _INTERVAL)
     samples: Counter[Stack] = Counter()
     try:
         yield samples
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
         for stack, spent in raw.items():
             samples[tuple(locate(*each) for each in stack)] += round(spent / 1000)
 

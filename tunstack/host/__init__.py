@@ -4,6 +4,7 @@ host            what programs use: sockets, listeners, servers, statistics
 loop            packets in batches from the link, packets out to it, timers, wake-ups
 places          the addresses of a host, and the prefixes of its profiles, as they are given
 opening         sockets that are bound or connected when they are returned
+accepting       a task for each connection of a listener, started with its batch
 happy_eyeballs  connecting to one of several addresses (RFC 8305)
 control         packet rules, and the cable
 verdicts        verdicts on SYNs

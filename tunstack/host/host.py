@@ -17,8 +17,9 @@ import trio
 
 from tunstack.behaviours import parse
 from tunstack.behaviours.serving import listening_options
+from tunstack.host import accepting
 from tunstack.host.happy_eyeballs import first_connected, interleaved
-from tunstack.host.opening import bound, connected, family_of, guarded
+from tunstack.host.opening import bound, connected, family_of
 from tunstack.host.places import parsed_places, profiles_by_network
 from tunstack.host.protocols import ProtocolLoop
 from tunstack.host.serving import misbehaving
@@ -240,6 +241,7 @@ class Host(ProtocolLoop):
     def _reset_all(self) -> None:
         self._drain_link()  # A FIN queued in the device closes a connection in order.
         self._close_listeners()
+        self.write()  # What is held for a FIN.
         self.stack.abort_all()
         self.flush()
 
@@ -487,8 +489,10 @@ class Host(ProtocolLoop):
                 misbehaving(self, "tcp", socks, behaviours, self._rng) as misbehave,
                 self.asked_about_listeners(on_syn, listeners),
             ):
-                await trio.serve_listeners(
-                    guarded(misbehave(handler), port),
+                await accepting.serve(
+                    self,
+                    misbehave(handler),
+                    port,
                     listeners,
                     handler_nursery=handler_nursery,
                     task_status=task_status,

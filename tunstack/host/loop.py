@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -17,8 +18,11 @@ from tunstack.host.turns import Turns
 from tunstack.protocol.runner import Runner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tunstack.ip.datagram import Buffer
     from tunstack.link.base import Link
+    from tunstack.socket.habit import Habit
     from tunstack.stack.flow import Flow
     from tunstack.stack.stack import Stack
     from tunstack.stack.udp_route import Route
@@ -44,6 +48,9 @@ _COALESCE: Final = 0.005
 _MOST_WAITS: Final = 8
 """Periods of `_COALESCE` for which datagrams that are being read are waited for."""
 
+_HOLD: Final = 3
+"""Turns of the event loop, at most, for which an answer waits for a FIN."""
+
 _BEFORE_TIMERS: Final = 1000
 """Packets processed, at most, before a timer: twice a TUN device's default queue length."""
 
@@ -65,6 +72,7 @@ class Loop(ABC):
         largest = max(link.mtu, stack.config.max_payload)
         self.max_outgoing = min(_MAX_OUTGOING, _MAX_OUTGOING_OCTETS // largest)
         self._alarm = trio.CancelScope()
+        self._alarm_at = float("inf")
         self._blocked = trio.lowlevel.ParkingLot()
         self._drained = trio.lowlevel.ParkingLot()
         self._broken: OSError | None = None
@@ -79,6 +87,11 @@ class Loop(ABC):
             clock=time.perf_counter,
             timer_changed=self._protocol_timer_changed,
         )
+        self._holds = False  # Whether this task runs in each turn of the event loop.
+        self._turn = 0
+        self._expected = 0  # Turns in which an answer is likely that is to be held.
+        self._held: deque[tuple[int, Flow, Habit]] = deque()
+        self._accepting: list[Callable[[], None]] = []
 
     @property
     def name(self) -> str:
@@ -106,29 +119,45 @@ class Loop(ABC):
                     count = self._process_batch(defer_acks=may_defer)
                     if count:
                         empty_polls = 0
-                    elif empty_polls == polling.polls:
+                    elif empty_polls >= (polling.polls or self._expected) and not self._held:
                         break
                     else:
                         empty_polls += 1
                     # A task that was woken may already cause the next packets: a poll costs less
                     # than to sleep and be woken.
-                    began = trio.current_time()
+                    began = trio.current_time() if count else 0.0
+                    self._holds = may_defer
                     if self.stack.datagrams.unread > _COALESCE_ABOVE:
                         await self._await_reads()
                     elif (
                         may_defer and count > _COALESCE_ABOVE and not self.stack.deferred
                     ):  # Much to read.
                         await self._coalesce_replies()
-                    else:
+                    else:  # As `_yield` does; each turn passes here.
                         await trio.lowlevel.checkpoint()
+                        self._turn += 1
+                        if self._held:
+                            self._release_held(self._turn - _HOLD)
                     if count:
                         turns.took(trio.current_time() - began)
                     if self.stack.deferred:
+                        self._hold_nothing()
                         await reading.wait()
                         self.stack.resume_deferred()
                         self._flush(trio.current_time())
+                self._holds = False
+                self._expected = 0
         except Exception as error:
             self._link_raised(error)
+        finally:
+            self._hold_nothing()
+
+    async def _yield(self) -> None:
+        """Let applications run for a turn."""
+        await trio.lowlevel.checkpoint()
+        self._turn += 1
+        if self._held:
+            self._release_held(self._turn - _HOLD)
 
     async def _coalesce_replies(self) -> None:
         """Let applications run for two turns, and write their replies together.
@@ -140,9 +169,9 @@ class Loop(ABC):
         """
         self._coalesce_until = trio.current_time() + _COALESCE
         try:
-            await trio.lowlevel.checkpoint()
+            await self._yield()
             self._write(trio.current_time())
-            await trio.lowlevel.checkpoint()
+            await self._yield()
         finally:
             self._coalesce_until = float("-inf")
             self._write(trio.current_time())  # Also when the host ends.
@@ -154,6 +183,7 @@ class Loop(ABC):
         read, and after 40 ms in any case. The replies are written together every 5 ms, as in
         :meth:`_coalesce_replies`.
         """
+        self._hold_nothing()
         datagrams = self.stack.datagrams
         done = trio.Event()
         datagrams.all_read = done.set
@@ -199,9 +229,8 @@ class Loop(ABC):
     async def _run_timers(self) -> None:
         while True:
             deadline = self.stack.deadline()
-            self._alarm = trio.CancelScope(
-                deadline=float("inf") if deadline is None else deadline,
-            )
+            self._alarm_at = float("inf") if deadline is None else deadline
+            self._alarm = trio.CancelScope(deadline=self._alarm_at)
             with self._alarm:
                 await trio.sleep_forever()
             if not self.stack.is_due(trio.current_time()):
@@ -233,8 +262,66 @@ class Loop(ABC):
 
     def _set_alarm(self) -> None:
         deadline = self.stack.deadline()
-        if deadline is not None and deadline < self._alarm.deadline:
-            self._alarm.deadline = deadline
+        if deadline is not None and deadline < self._alarm_at:
+            self._alarm.deadline = self._alarm_at = deadline
+
+    # Answers that wait for a FIN
+
+    def hold(self, flow: Flow, data: Buffer, habit: Habit) -> int:
+        """Queue an answer that is likely to be followed by a close; returns how many octets.
+
+        It goes out with the FIN as one segment, as on Linux where an application corks it. The
+        wait ends with the close, with any other call or segment of the connection, and after
+        `_HOLD` turns of the event loop at the latest; then the next answers are not held. Returns 0
+        if it is not to be held: it is no single segment, applications are slow, or the host has
+        not just received a packet, so that no turn would end the wait.
+
+        Raises:
+            OSError: as :meth:`send`.
+        """
+        sender = flow.sender
+        if not self._holds or flow.pending or sender.buffer.size or len(data) > sender.mss:
+            return 0
+        sent = self.stack.hold(flow, data, trio.current_time())
+        if sent:
+            self._expected = 0
+            self._held.append((self._turn, flow, habit))
+        return sent
+
+    def expect_answer(self, turns: int) -> None:
+        """Do not sleep for so many turns: an answer is likely that is to be held."""
+        if turns > self._expected:
+            self._expected = turns
+
+    def release(self, flow: Flow, habit: Habit) -> None:
+        """Send what is held of `flow`, as no FIN follows."""
+        if not flow.pending and self.stack.release(flow):
+            habit.went_on()
+            self.flush()
+
+    def _release_held(self, until: int | None = None) -> None:
+        """Send what was held until a turn; None for all."""
+        held, found = self._held, False
+        while held and (until is None or held[0][0] <= until):
+            _, flow, habit = held.popleft()
+            if not flow.pending and self.stack.release(flow):
+                found = True
+                if flow.changed is not None:
+                    habit.went_on()
+        if found:
+            self._flush(trio.current_time())
+
+    def _hold_nothing(self) -> None:
+        """Send what is held: this task is not going to run in the next turns."""
+        self._holds = False
+        if self._held:
+            self._release_held()
+
+    # Connections that are accepted at once
+
+    def accept_soon(self, accept: Callable[[], None]) -> None:
+        """Call `accept` at the end of the batch."""
+        self._accepting.append(accept)
 
     # Out
 
@@ -249,6 +336,10 @@ class Loop(ABC):
                 self.protocols.run(now)
         except Exception:
             self._log_internal_error("what is sent by %s", self.name)
+        if self._accepting:
+            accepting, self._accepting = self._accepting, []
+            for accept in accepting:
+                accept()
         if self.stack.outgoing:
             self._write(now)
         self._set_alarm()
@@ -304,7 +395,9 @@ class Loop(ABC):
             self._set_alarm()
 
     def write(self) -> None:
-        """Write all outgoing packets to the link, as far as it takes them."""
+        """Write all outgoing packets to the link, as far as it takes them; what is held too."""
+        if self._held:
+            self._release_held()
         self._write(trio.current_time())
 
     async def wait_drained(self) -> None:

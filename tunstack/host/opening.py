@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from tunstack.socket import Socket, TcpStream
-
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable, Iterable
 
-logger = logging.getLogger("tunstack")
+    from tunstack.socket import Socket
 
 S = TypeVar("S", bound=trio.socket.SocketType)
 
@@ -70,22 +67,3 @@ async def bound(
             sock.close()
         raise
     return socks
-
-
-def guarded(
-    handler: Callable[[TcpStream], Awaitable[object]], port: int
-) -> Callable[[trio.SocketStream], Awaitable[None]]:
-    """Return `handler`, but when it raises it aborts its connection and is logged."""
-
-    async def call(stream: trio.SocketStream) -> None:
-        assert isinstance(stream, TcpStream)
-        try:
-            await handler(stream)
-        except Exception as error:
-            stream.abort()
-            if isinstance(error, trio.BrokenResourceError):
-                logger.info("connection on port %d: %s", port, error)
-            else:
-                logger.exception("the handler of a connection on port %d failed", port)
-
-    return call

@@ -15,10 +15,10 @@ class Turns:
     """Measures how long the applications run after a batch of packets.
 
     Some segments are better sent after the applications have run: an ACK with a wider window, the
-    rest of large segments, coalesced replies. An application that computes blocks the event loop,
-    and what is deferred waits for it; no timer can end that wait. So nothing is deferred for
-    `_BACKOFF` batches after a long turn: such an application delays one batch in `_BACKOFF`, beside
-    its own replies.
+    rest of large segments, coalesced replies, an answer with its FIN. An application that computes
+    blocks the event loop, and what is deferred waits for it; no timer can end that wait. So nothing
+    is deferred for `_BACKOFF` batches after a long turn: such an application delays one batch in
+    `_BACKOFF`, beside its own replies.
     """
 
     __slots__ = ("_backoff",)

@@ -20,6 +20,7 @@ from tunstack.socket.addresses import (
     wildcard,
 )
 from tunstack.socket.descriptors import next_descriptor
+from tunstack.socket.habit import Habit
 from tunstack.socket.notices import Notices
 from tunstack.socket.options import get_option, set_option
 from tunstack.socket.state import SocketState
@@ -291,6 +292,7 @@ class Socket(Verbs):
         listener = stack.listen(*self._state.bound, backlog, config=self._state.config)
         listener.changed = self._state.receiving.wake
         self._state.listener = listener
+        self._state.habit = Habit()
         self._state.endpoint.add_listener(self.close)
 
     async def accept(self) -> tuple[Socket, tuple[Any, ...]]:
@@ -307,25 +309,36 @@ class Socket(Verbs):
             raise os_error(errno.EINVAL)
         self._state.receiving.check_free()
         waited = False
-        while (connection := self._state.listener.accept()) is None:
+        while (sock := self._accept_now()) is None:
             await self._state.receiving.wait()
             waited = True
             if self._state.listener is None:
                 raise trio.ClosedResourceError(
                     "this socket was closed, or its host's device is gone"
                 )
+        if not waited:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return sock, sock._peer()
+
+    def _accept_now(self) -> Socket | None:
+        """Return a socket for the next connection; None if there is none, or it does not listen."""
+        ours = self._state
+        listener = ours.listener
+        if listener is None or (connection := listener.accept()) is None:
+            return None
         assert isinstance(connection, Flow)
-        sock = Socket(self._state.endpoint, self._state.family)
-        state, ours = sock._state, self._state
+        sock = Socket(ours.endpoint, ours.family)
+        state = sock._state
         state.v6only = ours.v6only
         state.linger = ours.linger
         state.notsent_lowat = ours.notsent_lowat
         state.noted = None if ours.noted is None else dict(ours.noted)
         state.config = connection.config
+        state.habit = ours.habit
         state.attach(connection)
-        if not waited:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        return sock, sock._peer()
+        if ours.habit is not None and ours.habit.closes and connection.readable:
+            ours.endpoint.expect_answer(2)  # It takes one to read the request.
+        return sock
 
     # Closing
 
@@ -344,6 +357,7 @@ class Socket(Verbs):
             self._state.receiving.wake()
         if flag != stdlib_socket.SHUT_RD:
             self._state.shut_down_write = True
+            self._state.note_close(flow)
         self._stack.shutdown(
             flow,
             send=flag != stdlib_socket.SHUT_RD,
@@ -371,6 +385,9 @@ class Socket(Verbs):
         self._state.closed = True
         flow, self._state.flow = self._state.flow, None
         if flow is not None:
+            self._state.note_close(flow)
+            if self._state.held and (abort or flow.receiver.unread):
+                self._state.endpoint.write()  # A RST follows.
             if abort or self._state.silent:
                 self._stack.detach(flow)
                 self._stack.abort(flow)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from dataclasses import replace
 from functools import lru_cache
+from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tunstack.ip.datagram import Address
     from tunstack.path.rules import Rule
     from tunstack.socket.endpoint import Endpoint
+    from tunstack.socket.habit import Habit
     from tunstack.socket.notices import Notices
     from tunstack.stack.flow import Flow
     from tunstack.tcp.config import Config
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 
 NO_LOWAT: Final = 0xFFFF_FFFF
 """TCP_NOTSENT_LOWAT, in octets, when it is off."""
+_STREAM_LOWAT: Final = 1 << 14
+"""Octets: trio's streams set TCP_NOTSENT_LOWAT to it."""
+_KEPT: Final = 64
+"""Configurations of streams that are cached."""
 
 
 @lru_cache(maxsize=64)
@@ -35,6 +41,20 @@ def _replaced(config: Config, parameters: tuple[tuple[str, Any], ...]) -> Config
     if chosen == config.chosen and all(getattr(config, name) == values[name] for name in values):
         return config
     return replace(config, chosen=chosen, **values)
+
+
+_streaming: dict[int, tuple[Config, Config]] = {}
+"""What :meth:`SocketState.begin_stream` makes of a configuration, by the identity of that."""
+
+
+def _for_stream(config: Config) -> Config:
+    """Return `config` with TCP_NODELAY on."""
+    known = _streaming.get(id(config))
+    if known is None:
+        if len(_streaming) >= _KEPT:
+            _streaming.clear()
+        known = _streaming[id(config)] = config, _replaced(config, (("nodelay", True),))
+    return known[1]
 
 
 class SocketState:
@@ -57,6 +77,8 @@ class SocketState:
         noted: Options that are stored and have no effect; None for none.
         shut_down_write: Whether our half was shut down.
         error_reported: Whether a call has raised the connection's error.
+        habit: What its application does after an answer; None if it was not accepted.
+        held: Whether its latest data may be held for a FIN.
         silent: Whether nothing of what the connection sends goes out any more.
         unacknowledging: The rule by which it acknowledges nothing, or None.
         receiving: The task blocked in `recv` or `accept`.
@@ -75,6 +97,8 @@ class SocketState:
         "error_reported",
         "family",
         "flow",
+        "habit",
+        "held",
         "linger",
         "listener",
         "noted",
@@ -105,6 +129,8 @@ class SocketState:
         self.noted: dict[tuple[int, int], int] | None = None
         self.shut_down_write = False
         self.error_reported = False
+        self.habit: Habit | None = None
+        self.held = False
         self.silent = False
         self.unacknowledging: Rule | None = None
         self.receiving = Waiter()
@@ -160,6 +186,8 @@ class SocketState:
             return
         if self.receiving.task is not None and flow.readable:
             self.receiving.wake()
+            if self.habit is not None and self.habit.closes:
+                self.endpoint.expect_answer(1)
         if self.sending.task is not None and self.writable(flow):
             self.sending.wake()
         if self.connecting.task is not None and flow.state not in (
@@ -204,6 +232,40 @@ class SocketState:
             self.endpoint.stack.reconfigure(flow, self.config, only_nodelay=only_nodelay)
             if flow.pending:
                 self.endpoint.flush()
+
+    def begin_stream(self) -> None:
+        """Set TCP_NODELAY and TCP_NOTSENT_LOWAT as trio's streams do.
+
+        The latter is 16 KiB. Of a socket that is closed nothing is set, as in trio.
+        """
+        flow = self.flow
+        if self.closed or self.endpoint.ended:
+            return
+        before = self.config
+        if not before.nodelay:
+            self.config = _for_stream(before)
+            if flow is not None:
+                self.endpoint.stack.reconfigure(flow, self.config, only_nodelay=True)
+        if self.noted is None:
+            self.noted = {}
+        self.noted[IPPROTO_TCP, TCP_NOTSENT_LOWAT] = self.notsent_lowat = _STREAM_LOWAT
+        if flow is not None and flow.sender.buffer.size:
+            self._changed()
+            self.push(small=True)
+
+    def note_close(self, flow: Flow) -> None:
+        """Record whether our half is closed right after an answer: nothing has arrived since."""
+        if self.habit is None or not flow.sender.buffer.size:
+            return
+        if flow.sender.unsent or flow.idle_timers.received_at <= flow.sender.last_sent:
+            self.habit.closed()
+
+    def release(self) -> None:
+        """Send what is held for a FIN: the application does not close."""
+        self.held = False
+        flow = self.flow
+        if flow is not None and self.habit is not None:
+            self.endpoint.release(flow, self.habit)
 
     def push(self, *, small: bool) -> None:
         """Send what TCP_CORK or MSG_MORE holds back; if `small`, what Nagle does as well."""

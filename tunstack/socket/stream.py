@@ -1,18 +1,33 @@
-"""trio's streams and listeners over the sockets of a host."""
+"""trio's streams and listeners over the sockets of a host.
+
+:class:`TcpStream` does what `trio.SocketStream` does, and raises the same, by the socket's own
+parts: without a context manager for the conflict, another for the errors, a view of the data and
+the socket's method between, which together cost more than the connection's work on a small request.
+"""
 
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any, Literal, final
+from operator import index
+from socket import SHUT_WR
+from typing import TYPE_CHECKING, Any, Final, Literal, final
 
 import trio
+from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
+from tunstack.socket import transfer
 from tunstack.socket.socket import Socket
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from tunstack.socket.verbs import SegmentFields
+
+
+_RECEIVE_SIZE: Final = 65536
+"""Octets that `receive_some` returns at most by default; trio's number."""
+_SMALL: Final = 65536
+"""Octets that one call of the socket takes, if its buffer is empty."""
 
 
 class _Derivable:
@@ -47,10 +62,130 @@ class TcpStream(_Derivable, trio.SocketStream):  # type: ignore[misc] # It is fi
     def __init__(self, socket: Socket) -> None:
         if not isinstance(socket, Socket):
             raise TypeError(f"a TcpStream is over a tunstack.Socket, not over {socket!r}")
-        super().__init__(socket)
+        self.socket = socket
+        self._state = socket._state
+        self._sending = False
+        self._state.begin_stream()
 
     def __repr__(self) -> str:
         return f"<tunstack.TcpStream over {self.socket!r}>"
+
+    # As trio's
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of `data`; see `trio.abc.SendStream.send_all`.
+
+        Raises:
+            trio.ClosedResourceError: it is closed, or was after :meth:`send_eof`.
+            trio.BrokenResourceError: the connection has ended; its `__cause__` says why.
+            trio.BusyResourceError: another task sends.
+        """
+        state = self._state
+        if state.shut_down_write:
+            raise trio.ClosedResourceError("can't send data after sending EOF")
+        if self._sending:
+            raise _busy()
+        self._sending = True
+        try:
+            flow = state.flow
+            if (
+                flow is None
+                or type(data) is not bytes
+                or not 0 < len(data) <= _SMALL
+                or flow.sender.buffer.size
+            ):
+                await self._send_all(data)
+                return
+            await checkpoint_if_cancelled()
+            if state.sending.task is not None:
+                state.sending.check_free()
+            sent = transfer.queue(state, flow, data)
+            if sent == len(data):
+                await cancel_shielded_checkpoint()
+            else:
+                await self._send_all(memoryview(data)[sent:])
+        except OSError as error:
+            raise _stream_error(error) from _cause(error)
+        finally:
+            self._sending = False
+
+    async def _send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send by as many calls of the socket as it takes."""
+        state = self._state
+        with memoryview(data).cast("B") as view:
+            if not view:
+                if state.closed:
+                    raise trio.ClosedResourceError("socket was already closed")
+                await checkpoint()
+                return
+            sent = 0
+            while sent < len(view):
+                with view[sent:] as rest:
+                    sent += await transfer.send(state, rest)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until `send_all` might not block; see `trio.abc.SendStream`."""
+        if self._sending:
+            raise _busy()
+        if self._state.closed:
+            raise trio.ClosedResourceError("this socket was already closed")
+        self._sending = True
+        try:
+            await transfer.wait_writable(self._state)
+        except OSError as error:
+            raise _stream_error(error) from _cause(error)
+        finally:
+            self._sending = False
+
+    async def send_eof(self) -> None:
+        """Send FIN after all data; idempotent. See `trio.abc.HalfCloseableStream.send_eof`."""
+        if self._sending:
+            raise _busy()
+        self._sending = True
+        try:
+            await checkpoint_if_cancelled()
+            if not self._state.shut_down_write:
+                self.socket.shutdown(SHUT_WR)
+            await cancel_shielded_checkpoint()
+        except OSError as error:
+            raise _stream_error(error) from _cause(error)
+        finally:
+            self._sending = False
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Receive what there is, at most `max_bytes`; see `trio.abc.ReceiveStream.receive_some`.
+
+        Raises:
+            trio.ClosedResourceError: it is closed.
+            trio.BrokenResourceError: the connection has ended; its `__cause__` says why.
+            trio.BusyResourceError: another task receives.
+        """
+        if max_bytes is None:
+            max_bytes = _RECEIVE_SIZE
+        elif index(max_bytes) < 1:
+            raise ValueError("max_bytes must be >= 1")
+        state = self._state
+        flow = state.flow
+        try:
+            if flow is None or flow.readable:
+                return await transfer.receive(state, max_bytes)
+            while True:
+                if state.held:
+                    state.release()
+                await state.receiving.wait()
+                if state.closed:
+                    state.check_not_closed_meanwhile()
+                if flow.readable:
+                    return transfer.take(state, flow, max_bytes)
+        except OSError as error:
+            raise _stream_error(error) from _cause(error)
+
+    async def aclose(self) -> None:
+        """Close the socket; see :meth:`tunstack.Socket.close`. A checkpoint."""
+        self.socket.close()
+        await checkpoint()
+
+    # For tests
 
     def abort(self) -> None:
         """Close with a RST; see :meth:`tunstack.Socket.abort`."""
@@ -79,6 +214,21 @@ class TcpStream(_Derivable, trio.SocketStream):  # type: ignore[misc] # It is fi
     def send_segment(self, **fields: Unpack[SegmentFields]) -> None:
         """Send a segment as it is described; see :meth:`tunstack.Socket.send_segment`."""
         self.socket.send_segment(**fields)
+
+
+def _busy() -> trio.BusyResourceError:
+    return trio.BusyResourceError("another task is currently sending data on this TcpStream")
+
+
+def _stream_error(error: OSError) -> Exception:
+    """Return what a stream raises for the error of a socket."""
+    if error.errno == errno.EBADF:
+        return trio.ClosedResourceError("this socket was already closed")
+    return trio.BrokenResourceError(f"socket connection broken: {error}")
+
+
+def _cause(error: OSError) -> OSError | None:
+    return None if error.errno == errno.EBADF else error
 
 
 @final

@@ -51,18 +51,25 @@ async def receive(state: SocketState, size: int, flags: int = 0) -> bytes:
                 raise os_error(errno.EOPNOTSUPP)
         state.receiving.check_free()
         if flow.readable or not size:
-            data = _take(state, flow, size, flags)
+            data = take(state, flow, size, flags)
             await cancel_shielded_checkpoint()
             return data
     while True:
+        if state.held:
+            state.release()
         await state.receiving.wait()
         if state.closed:
             state.check_not_closed_meanwhile()
         if flow.readable:
-            return _take(state, flow, size, flags)
+            return take(state, flow, size, flags)
 
 
-def _take(state: SocketState, flow: Flow, size: int, flags: int) -> bytes:
+def take(state: SocketState, flow: Flow, size: int, flags: int = 0) -> bytes:
+    """Return what may be read at once, at most `size` octets.
+
+    Raises:
+        OSError: as `Socket.recv` does.
+    """
     if size > SMALLEST_BUFFER and flow.receiver.budget.tight:
         size = SMALLEST_BUFFER  # Data that was read is not accounted.
     endpoint = state.endpoint
@@ -112,13 +119,24 @@ async def send(state: SocketState, data: memoryview, flags: int = 0) -> int:
         state.check_not_closed_meanwhile()
     if state.notsent_lowat != NO_LOWAT and len(data) > _PIECE:
         data = data[: max(_PIECE, flow.sender.usable)]
-    sent = _queue(state, flow, data, flags)
+    sent = queue(state, flow, data, flags)
     if not waited:
         await cancel_shielded_checkpoint()
     return sent
 
 
-def _queue(state: SocketState, flow: Flow, data: memoryview, flags: int) -> int:
+def queue(state: SocketState, flow: Flow, data: bytes | memoryview, flags: int = 0) -> int:
+    """Queue as much of `data` as fits, and send what may go out; returns how many octets.
+
+    Raises:
+        OSError: as `Socket.send` does.
+    """
+    habit = state.habit
+    if habit is not None and habit.closes and not flags and flow.on_fast_path:
+        sent = state.endpoint.hold(flow, data, habit)
+        if sent:
+            state.held = True
+            return sent
     urgent = flags != 0 and flags & _OUT_OF_BAND != 0
     more = flags != 0 and flags & _MORE != 0
     try:
@@ -130,4 +148,4 @@ def _queue(state: SocketState, flow: Flow, data: memoryview, flags: int) -> int:
         raise OSError(error.errno, error.strerror) from None
 
 
-__all__ = ["receive", "send", "wait_writable"]
+__all__ = ["queue", "receive", "send", "take", "wait_writable"]

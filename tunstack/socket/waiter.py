@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import trio
 from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
 
 class Waiter:
@@ -23,8 +28,8 @@ class Waiter:
         if self.task is not None:
             raise trio.BusyResourceError("another task is already using this socket")
 
-    async def wait(self) -> None:
-        """Wait for :meth:`wake`; a checkpoint.
+    def wait(self) -> Coroutine[Any, Any, Any]:
+        """Wait for :meth:`wake`; a checkpoint. To be awaited at once.
 
         Raises:
             trio.BusyResourceError: another task waits here.
@@ -32,12 +37,11 @@ class Waiter:
         if self.task is not None:
             self.check_free()
         self.task = current_task()
+        return wait_task_rescheduled(self._abort)  # noqa: ASYNC105 - The caller awaits it.
 
-        def abort(_: object) -> Abort:
-            self.task = None
-            return Abort.SUCCEEDED
-
-        await wait_task_rescheduled(abort)
+    def _abort(self, _: object) -> Abort:
+        self.task = None
+        return Abort.SUCCEEDED
 
     def wake(self) -> None:
         """Wake the waiting task, if any."""

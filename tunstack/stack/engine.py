@@ -370,9 +370,12 @@ class Engine(Transmission):
         if self.paths.pmtu_pending or (self.memory.was_tight and self.memory.easing):
             return float("-inf")  # Flows are updated a few at a time.
         first = self._timers.deadline()
-        for at in (self.paths.mtus.deadline(), self.time_waits.deadline()):
-            if at is not None and (first is None or at < first):
-                first = at
+        at = self.time_waits.deadline()
+        if at is not None and (first is None or at < first):
+            first = at
+        at = self.paths.mtus.deadline()
+        if at is not None and (first is None or at < first):
+            first = at
         if self._reassembly.fragments.held:
             at = self._reassembly.fragments.deadline()
             if at is not None and (first is None or at < first):

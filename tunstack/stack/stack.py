@@ -248,6 +248,25 @@ class Stack(Engine):
             self.mark_pending(flow)
         return sent
 
+    def hold(self, flow: Flow, data: Buffer, now: float) -> int:
+        """SEND, but transmit nothing before :meth:`release`, or the next event of the flow.
+
+        Those are a segment, a timer, and any other call of the application: after `shutdown` or
+        `close` the FIN is in the last segment of `data`.
+
+        Raises:
+            OSError: as :meth:`send`.
+        """
+        flow.sender.more = False
+        return flow.send(data, now)
+
+    def release(self, flow: Flow) -> bool:
+        """Make the next :meth:`flush` send what is held of a flow; returns whether anything is."""
+        if not flow.sender.unsent or flow.state is State.CLOSED:
+            return False
+        self._enqueue(flow)
+        return True
+
     def restamp_replies(self, flows: Iterable[Flow], now: float) -> None:
         """Restart timers and RTT measurement of replies that have waited in `outgoing`."""
         for flow in flows:

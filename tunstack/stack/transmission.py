@@ -96,13 +96,15 @@ class Transmission:
 
     def flush(self, now: float) -> None:
         """Transmit for each pending flow: one ACK per connection and batch (MUST-58, MUST-59)."""
-        self._flush(now)
-        if self.memory.budget.full or self.memory.orphans_over:
-            for flow in self.memory.relieve():
+        if self._pending:
+            self._flush(now)
+        memory = self.memory
+        if memory.orphans_over or memory.budget.full:
+            for flow in memory.relieve():
                 self.mark_pending(flow)
             self._flush(now)
-        if self.memory.was_tight and self.memory.easing:
-            for flow in self.memory.ease():
+        if memory.was_tight and memory.easing:
+            for flow in memory.ease():
                 self.mark_pending(flow)
             self._flush(now)
 

@@ -31,10 +31,14 @@ an MTU probe larger than cwnd's room   an ACK                                   
 an ACK of less than two segments       the second segment, data to send             40 ms
 a window update                        reading, until it can double; any segment    the peer's probe
 a writer above its low-water mark      ACKs; never what waits for the writer        as those
+an answer, for its FIN (the host)      close or shutdown; any other call, segment   3 turns of the
+                                       or timer of the connection                   event loop
 =====================================  ===========================================  ================
 
 No two of them wait for each other: what waits for the application (the rest, the cork) does not
-block the application. What the host holds back for the applications' turns is documented in
+block the application. An answer waits for its FIN only where the connections of that listener
+before were closed right after one (:mod:`tunstack.socket.habit`), and where no turn of the event
+loop was long. What the host holds back besides for the applications' turns is documented in
 :mod:`tunstack.host.turns`.
 
 The rules for an arriving segment are in one place, `connection/arrival`, in the RFC's order.

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from tunstack.tcp.clock import timestamp
 from tunstack.tcp.connection.state import ESTABLISHED
 from tunstack.tcp.segment import ACK, PSH
 from tunstack.tcp.sequence import MASK, ge
@@ -204,7 +203,7 @@ def _write(
     receiver = connection.receiver
     connection.last_ack_sent = nxt = receiver.nxt
     gso_size = room if len(data) > room else 0
-    ts_val = timestamp(now, connection.ts_offset)
+    ts_val = (int(now * 1000) + connection.ts_offset) & MASK  # As `clock.timestamp`.
     wnd = receiver.select_window()
     write(seq, nxt, flags, wnd, ts_val, connection.ts_recent, data, gso_size, now)
     receiver.on_ack_sent()

@@ -113,9 +113,10 @@ class Template:
         self._name = local + remote + ports
         self._offload = offload
         self._ttl = ttl
-        self._pseudo_header = int.from_bytes(local + remote, "big") + UDP
+        pseudo_header = int.from_bytes(local + remote, "big") + UDP
         if not offload:
-            self._pseudo_header += int.from_bytes(ports, "big")
+            pseudo_header += int.from_bytes(ports, "big")
+        self._pseudo_header = pseudo_header % 0xFFFF  # A sum that fits in a machine word.
 
     def headers(self, data: Buffer, identification: int = 0) -> bytes:
         """Return the headers of a datagram with `data`."""
@@ -156,7 +157,8 @@ class _Ipv4Template(Template):
         self._version_and_tos = _VERSION | tos
         self._fragment: int = _DONT_FRAGMENT if dont_fragment else 0
         addresses = int.from_bytes(local + remote, "big")
-        self._header_sum = self._version_and_tos + self._fragment + self._ttl + addresses
+        header_sum = self._version_and_tos + self._fragment + self._ttl + addresses
+        self._header_sum = header_sum % 0xFFFF
 
     def headers(self, data: Buffer, identification: int = 0) -> bytes:
         length = len(data) + 8

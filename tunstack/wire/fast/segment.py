@@ -130,14 +130,13 @@ class Template:
         self._offload = offload
         self._version_and_tos = _VERSION_AND_TOS | tos
         self._ttl_and_protocol = ttl << 8 | TCP
-        self._header_sum = (
-            self._version_and_tos + _DONT_FRAGMENT + self._ttl_and_protocol + addresses
-        )
-        self._pseudo_header = addresses + TCP
+        # Reduced, as a sum that fits in a machine word is much faster to add to.
+        header_sum = self._version_and_tos + _DONT_FRAGMENT + self._ttl_and_protocol + addresses
+        self._header_sum = header_sum % 0xFFFF
+        pseudo_header = addresses + TCP
         if not offload:
-            self._pseudo_header += int.from_bytes(ports[:2], "big") + int.from_bytes(
-                ports[2:], "big"
-            )
+            pseudo_header += int.from_bytes(ports[:2], "big") + int.from_bytes(ports[2:], "big")
+        self._pseudo_header = pseudo_header % 0xFFFF
 
     def headers(
         self,
