@@ -199,13 +199,17 @@ class Wireshark:
         tshark: Path of the program.
         sharkd: Path of the program, if there is one.
         settings: A folder, which exists, for Wireshark's settings.
+        captures: How many one ``sharkd`` reads before another takes its place.
     """
 
-    def __init__(self, tshark: str, sharkd: str | None, settings: Path) -> None:
+    def __init__(
+        self, tshark: str, sharkd: str | None, settings: Path, captures: int = _CAPTURES
+    ) -> None:
         self._tshark = Tshark(tshark)
         self._program = sharkd
         self._settings = settings
         self._sharkd: Sharkd | None = None
+        self._captures = captures
         self._left = 0
 
     def open(self) -> None:
@@ -213,7 +217,8 @@ class Wireshark:
         if self._program and not (self._sharkd and self._left):
             self.close()
             try:
-                self._sharkd, self._left = Sharkd(self._program, self._settings), _CAPTURES
+                self._sharkd = Sharkd(self._program, self._settings)
+                self._left = self._captures
             except (OSError, SharkdError):
                 self._program = None
 
