@@ -25,7 +25,8 @@ LEFT_OUT: dict[type, set[str]] = {
     tunstack.Host: {
         *("open_tcp_listeners", "socket", "socket_factory"),  # What gives sockets of trio's.
         *("gated", "inject", "resolver", "rng", "rule_counts", "start", "start_question"),
-        *("use_gate", "use_resolver", "handle_forwarded", "asked_about_listeners"),
+        *("use_gate", "use_resolver", "handle_forwarded", "asked_about_listeners", "accept_soon"),
+        *("serve_protocol", "connect_protocol"),  # Their callbacks run in the host's thread.
         *vars(Endpoint),
         *vars(SocketMaker),
     },

@@ -23,37 +23,78 @@ RUN_ELSEWHERE = {"misbehaviours.md": "###"}
 """Pages of which the snippets below headings of this level are run by tests of their own."""
 
 
-def python_snippets() -> Iterator[object]:
+def python_snippets(page: Path) -> list[Snippet]:
+    """Those that are to be run here."""
+    level = RUN_ELSEWHERE.get(page.name)
+    of_their_own = [] if level is None else re.findall(rf"^{level} (.*)$", page.read_text(), re.M)
+    return [
+        each
+        for each in snippets_of(page)
+        if each.language == "python" and each.heading not in of_their_own
+    ]
+
+
+def programs() -> Iterator[object]:
     for page in PAGES:
-        level = RUN_ELSEWHERE.get(page.name)
-        of_their_own = (
-            [] if level is None else re.findall(rf"^{level} (.*)$", page.read_text(), re.M)
-        )
-        for number, each in enumerate(snippets_of(page)):
-            if each.language == "python" and each.heading not in of_their_own:
+        for number, each in enumerate(python_snippets(page)):
+            if not each.is_test:
                 kernel = [] if "run_virtual" in each.text else [pytest.mark.kernel]
-                name = f"{page.stem}-{number}-{each.heading}"
-                yield pytest.param(each, id=name, marks=kernel)
+                yield pytest.param(each, id=f"{page.stem}-{number}-{each.heading}", marks=kernel)
 
 
-@pytest.mark.parametrize("snippet", list(python_snippets()))
-def test_a_snippet_runs(
-    snippet: Snippet, tmp_path: Path, require_tool: Callable[[str], str]
+@pytest.mark.parametrize("program", list(programs()))
+def test_a_program_runs(
+    program: Snippet, tmp_path: Path, require_tool: Callable[[str], str]
 ) -> None:
-    if '"curl"' in snippet.text:
-        require_tool("curl")
-    file = tmp_path / "test_snippet.py"
-    file.write_text(snippet.text)
-    options = ["-q", "-c", "/dev/null", "-p", "no:cacheprovider", f"--rootdir={tmp_path}"]
-    if snippet.is_test:
-        command = [sys.executable, "-m", "pytest", *options, "-W", "error", "--tunstack-required"]
-    else:
-        command = [sys.executable, "-W", "error"]
+    for tool in ("curl", "socat"):
+        if tool in program.text:
+            require_tool(tool)
+    file = tmp_path / "program.py"
+    file.write_text(program.text)
     done = subprocess.run(
-        [*command, file], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-W", "error", file],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
-    expected = 1 if snippet.mark == "fails" else 0
-    assert (done.returncode, done.stderr) == (expected, ""), done.stdout
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if any(each.is_test for each in python_snippets(page))],
+    ids=lambda page: page.stem,
+)
+def test_the_tests_of_a_page_pass_or_fail_as_it_says(
+    page: Path, tmp_path: Path, require_tool: Callable[[str], str]
+) -> None:
+    """In one run of pytest, as starting it takes longer than most of them."""
+    require_tool("curl")
+    passing = failing = 0
+    for number, each in enumerate(python_snippets(page)):
+        if each.is_test:
+            (tmp_path / f"test_snippet_{number}.py").write_text(each.text)
+            count = len(re.findall(r"^(?:async )?def test_", each.text, re.M))
+            if each.mark == "fails":
+                failing += count
+            else:
+                passing += count
+    options = ["-q", "-c", "/dev/null", "-p", "no:cacheprovider", f"--rootdir={tmp_path}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "-W", "error", "--tunstack-required"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stderr == ""
+    outcome = done.stdout.splitlines()[-1]
+    expected = [f"{failing} failed"] * bool(failing) + [f"{passing} passed"] * bool(passing)
+    assert outcome.partition(" in ")[0] == ", ".join(expected), done.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -21,14 +22,6 @@ PASSED = {
 }
 """How many tests each has."""
 
-IN_MEMORY = {"test_virtual_time"}
-"""Those that need no namespace."""
-
-RUN = [
-    pytest.param(name, marks=[] if name in IN_MEMORY else pytest.mark.kernel)
-    for name in sorted(PASSED)
-]
-
 LIBRARIES = {"httpx", "pytest", "requests", "trio", "tunstack", "urllib3"}
 
 
@@ -36,17 +29,19 @@ def test_every_example_is_run() -> None:
     assert {path.stem for path in TESTING.glob("*.py")} == set(PASSED)
 
 
-@pytest.mark.parametrize("name", RUN)
-def test_an_example_of_a_test_passes(name: str, tmp_path: Path) -> None:
+@pytest.mark.kernel
+def test_the_examples_of_tests_pass(tmp_path: Path) -> None:
+    """In one run of pytest, as starting it takes longer than most of them."""
     options = ["-q", "-c", "/dev/null", "-p", "no:cacheprovider", "-W", "error"]
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, f"--rootdir={tmp_path}", TESTING / f"{name}.py"],
+        [sys.executable, "-m", "pytest", *options, f"--rootdir={tmp_path}", "-rp", TESTING],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert f"{PASSED[name]} passed" in result.stdout, result.stdout + result.stderr
+    passed = Counter(re.findall(r"^PASSED \S*?(\w+)\.py::", result.stdout, re.M))
+    assert passed == PASSED, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("name", sorted(PASSED))
