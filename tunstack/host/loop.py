@@ -7,7 +7,6 @@ import logging
 import os
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -16,13 +15,13 @@ from tunstack.host.polling import Polling
 from tunstack.host.reading import Reading
 from tunstack.host.turns import Turns
 from tunstack.protocol.runner import Runner
+from tunstack.socket.answers import Answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tunstack.ip.datagram import Buffer
     from tunstack.link.base import Link
-    from tunstack.socket.habit import Habit
     from tunstack.stack.flow import Flow
     from tunstack.stack.stack import Stack
     from tunstack.stack.udp_route import Route
@@ -48,9 +47,6 @@ _COALESCE: Final = 0.005
 _MOST_WAITS: Final = 8
 """Periods of `_COALESCE` for which datagrams that are being read are waited for."""
 
-_HOLD: Final = 3
-"""Turns of the event loop, at most, for which an answer waits for a FIN."""
-
 _BEFORE_TIMERS: Final = 1000
 """Packets processed, at most, before a timer: twice a TUN device's default queue length."""
 
@@ -60,6 +56,7 @@ class Loop(ABC):
 
     Attributes:
         stack: The endpoint.
+        answers: Those that are held until their connection is closed.
         protocols: What calls the protocols of connections that have some, within each flush.
         max_outgoing: Packets that may be queued for a full link; more are dropped, and counted as
             ``lost_to_full_link``.
@@ -87,10 +84,7 @@ class Loop(ABC):
             clock=time.perf_counter,
             timer_changed=self._protocol_timer_changed,
         )
-        self._holds = False  # Whether this task runs in each turn of the event loop.
-        self._turn = 0
-        self._expected = 0  # Turns in which an answer is likely that is to be held.
-        self._held: deque[tuple[int, Flow, Habit]] = deque()
+        self.answers = Answers(stack, self.flush)
         self._accepting: list[Callable[[], None]] = []
 
     @property
@@ -109,6 +103,7 @@ class Loop(ABC):
     async def _receive(self) -> None:
         try:
             polling, turns, reading = Polling(), Turns(), Reading(self.stack)
+            answers = self.answers
             while True:
                 sleep_start = trio.current_time()
                 await self._link.wait_readable()
@@ -119,45 +114,36 @@ class Loop(ABC):
                     count = self._process_batch(defer_acks=may_defer)
                     if count:
                         empty_polls = 0
-                    elif empty_polls >= (polling.polls or self._expected) and not self._held:
+                    elif empty_polls >= (polling.polls or answers.expected) and not answers.held:
                         break
                     else:
                         empty_polls += 1
                     # A task that was woken may already cause the next packets: a poll costs less
                     # than to sleep and be woken.
                     began = trio.current_time() if count else 0.0
-                    self._holds = may_defer
+                    answers.open = may_defer
                     if self.stack.datagrams.unread > _COALESCE_ABOVE:
                         await self._await_reads()
                     elif (
                         may_defer and count > _COALESCE_ABOVE and not self.stack.deferred
                     ):  # Much to read.
                         await self._coalesce_replies()
-                    else:  # As `_yield` does; each turn passes here.
+                    else:
                         await trio.lowlevel.checkpoint()
-                        self._turn += 1
-                        if self._held:
-                            self._release_held(self._turn - _HOLD)
+                        answers.turn_passed()
                     if count:
                         turns.took(trio.current_time() - began)
                     if self.stack.deferred:
-                        self._hold_nothing()
+                        answers.pause()
                         await reading.wait()
                         self.stack.resume_deferred()
                         self._flush(trio.current_time())
-                self._holds = False
-                self._expected = 0
+                answers.open = False
+                answers.expected = 0
         except Exception as error:
             self._link_raised(error)
         finally:
-            self._hold_nothing()
-
-    async def _yield(self) -> None:
-        """Let applications run for a turn."""
-        await trio.lowlevel.checkpoint()
-        self._turn += 1
-        if self._held:
-            self._release_held(self._turn - _HOLD)
+            self.answers.pause()
 
     async def _coalesce_replies(self) -> None:
         """Let applications run for two turns, and write their replies together.
@@ -169,9 +155,11 @@ class Loop(ABC):
         """
         self._coalesce_until = trio.current_time() + _COALESCE
         try:
-            await self._yield()
+            await trio.lowlevel.checkpoint()
+            self.answers.turn_passed()
             self._write(trio.current_time())
-            await self._yield()
+            await trio.lowlevel.checkpoint()
+            self.answers.turn_passed()
         finally:
             self._coalesce_until = float("-inf")
             self._write(trio.current_time())  # Also when the host ends.
@@ -183,7 +171,7 @@ class Loop(ABC):
         read, and after 40 ms in any case. The replies are written together every 5 ms, as in
         :meth:`_coalesce_replies`.
         """
-        self._hold_nothing()
+        self.answers.pause()
         datagrams = self.stack.datagrams
         done = trio.Event()
         datagrams.all_read = done.set
@@ -265,58 +253,6 @@ class Loop(ABC):
         if deadline is not None and deadline < self._alarm_at:
             self._alarm.deadline = self._alarm_at = deadline
 
-    # Answers that wait for a FIN
-
-    def hold(self, flow: Flow, data: Buffer, habit: Habit) -> int:
-        """Queue an answer that is likely to be followed by a close; returns how many octets.
-
-        It goes out with the FIN as one segment, as on Linux where an application corks it. The
-        wait ends with the close, with any other call or segment of the connection, and after
-        `_HOLD` turns of the event loop at the latest; then the next answers are not held. Returns 0
-        if it is not to be held: it is no single segment, applications are slow, or the host has
-        not just received a packet, so that no turn would end the wait.
-
-        Raises:
-            OSError: as :meth:`send`.
-        """
-        sender = flow.sender
-        if not self._holds or flow.pending or sender.buffer.size or len(data) > sender.mss:
-            return 0
-        sent = self.stack.hold(flow, data, trio.current_time())
-        if sent:
-            self._expected = 0
-            self._held.append((self._turn, flow, habit))
-        return sent
-
-    def expect_answer(self, turns: int) -> None:
-        """Do not sleep for so many turns: an answer is likely that is to be held."""
-        if turns > self._expected:
-            self._expected = turns
-
-    def release(self, flow: Flow, habit: Habit) -> None:
-        """Send what is held of `flow`, as no FIN follows."""
-        if not flow.pending and self.stack.release(flow):
-            habit.went_on()
-            self.flush()
-
-    def _release_held(self, until: int | None = None) -> None:
-        """Send what was held until a turn; None for all."""
-        held, found = self._held, False
-        while held and (until is None or held[0][0] <= until):
-            _, flow, habit = held.popleft()
-            if not flow.pending and self.stack.release(flow):
-                found = True
-                if flow.changed is not None:
-                    habit.went_on()
-        if found:
-            self._flush(trio.current_time())
-
-    def _hold_nothing(self) -> None:
-        """Send what is held: this task is not going to run in the next turns."""
-        self._holds = False
-        if self._held:
-            self._release_held()
-
     # Connections that are accepted at once
 
     def accept_soon(self, accept: Callable[[], None]) -> None:
@@ -396,8 +332,7 @@ class Loop(ABC):
 
     def write(self) -> None:
         """Write all outgoing packets to the link, as far as it takes them; what is held too."""
-        if self._held:
-            self._release_held()
+        self.answers.release_all()
         self._write(trio.current_time())
 
     async def wait_drained(self) -> None:

@@ -8,7 +8,7 @@ does, this does the same. The parts of :class:`Socket` share one state:
 `socket`             :class:`Socket`: opens, listens, accepts and closes
 `stream`             :class:`TcpStream`: a `trio.SocketStream` over it, and the listener of those
 `accepting`          connections without a task that waits in `accept`
-`habit`              whether a listener's connections are closed right after an answer
+`answers`            answers that wait for the FIN of an application that closes
 `verbs`              part: what a test does to a connection: freeze its window, vanish
 `surface`            its base: the calls that come down to `recv` and `send`
 `state`              its connection or listener, its parameters, and the tasks that wait

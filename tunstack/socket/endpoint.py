@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from tunstack.ip.datagram import Buffer
     from tunstack.path.rules import Rules
-    from tunstack.socket.habit import Habit
+    from tunstack.socket.answers import Answers
     from tunstack.stack.flow import Flow
     from tunstack.stack.stack import Stack
     from tunstack.stack.udp_route import Route
@@ -66,11 +66,13 @@ class Endpoint(SocketMaker, Protocol):
     Attributes:
         stack: The endpoint, sans-IO.
         ended: Whether it has ended.
+        answers: Those that are held until their connection is closed.
         rules: The rules on its packets.
     """
 
     stack: Stack
     ended: bool
+    answers: Answers
 
     @property
     def rules(self) -> Rules: ...  # noqa: D102
@@ -80,15 +82,6 @@ class Endpoint(SocketMaker, Protocol):
 
     def send(self, flow: Flow, data: Buffer, *, urgent: bool = False, more: bool = False) -> int:
         """Queue `data`, as `Stack.send` does, and transmit."""
-
-    def hold(self, flow: Flow, data: Buffer, habit: Habit) -> int:
-        """Queue `data` for a FIN that is likely to follow; returns 0 if it cannot be held now."""
-
-    def expect_answer(self, turns: int) -> None:
-        """Expect, within so many turns of the event loop, data that is to be held."""
-
-    def release(self, flow: Flow, habit: Habit) -> None:
-        """Send what is held of `flow`, as no FIN follows."""
 
     def send_datagram(
         self, sock: UdpSock, route: Route, data: Buffer, segment_size: int = 0

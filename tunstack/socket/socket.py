@@ -19,8 +19,8 @@ from tunstack.socket.addresses import (
     sockaddr,
     wildcard,
 )
+from tunstack.socket.answers import Habit
 from tunstack.socket.descriptors import next_descriptor
-from tunstack.socket.habit import Habit
 from tunstack.socket.notices import Notices
 from tunstack.socket.options import get_option, set_option
 from tunstack.socket.state import SocketState
@@ -337,7 +337,7 @@ class Socket(Verbs):
         state.habit = ours.habit
         state.attach(connection)
         if ours.habit is not None and ours.habit.closes and connection.readable:
-            ours.endpoint.expect_answer(2)  # It takes one to read the request.
+            ours.endpoint.answers.expect(2)  # It takes one to read the request.
         return sock
 
     # Closing

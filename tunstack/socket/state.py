@@ -18,8 +18,8 @@ from tunstack.tcp.connection.state import CAN_SEND, State
 if TYPE_CHECKING:
     from tunstack.ip.datagram import Address
     from tunstack.path.rules import Rule
+    from tunstack.socket.answers import Habit
     from tunstack.socket.endpoint import Endpoint
-    from tunstack.socket.habit import Habit
     from tunstack.socket.notices import Notices
     from tunstack.stack.flow import Flow
     from tunstack.tcp.config import Config
@@ -187,7 +187,7 @@ class SocketState:
         if self.receiving.task is not None and flow.readable:
             self.receiving.wake()
             if self.habit is not None and self.habit.closes:
-                self.endpoint.expect_answer(1)
+                self.endpoint.answers.expect(1)
         if self.sending.task is not None and self.writable(flow):
             self.sending.wake()
         if self.connecting.task is not None and flow.state not in (
@@ -265,7 +265,7 @@ class SocketState:
         self.held = False
         flow = self.flow
         if flow is not None and self.habit is not None:
-            self.endpoint.release(flow, self.habit)
+            self.endpoint.answers.release(flow, self.habit)
 
     def push(self, *, small: bool) -> None:
         """Send what TCP_CORK or MSG_MORE holds back; if `small`, what Nagle does as well."""

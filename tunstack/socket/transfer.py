@@ -133,7 +133,7 @@ def queue(state: SocketState, flow: Flow, data: bytes | memoryview, flags: int =
     """
     habit = state.habit
     if habit is not None and habit.closes and not flags and flow.on_fast_path:
-        sent = state.endpoint.hold(flow, data, habit)
+        sent = state.endpoint.answers.hold(flow, data, habit)
         if sent:
             state.held = True
             return sent

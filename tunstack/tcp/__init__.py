@@ -37,7 +37,7 @@ an answer, for its FIN (the host)      close or shutdown; any other call, segmen
 
 No two of them wait for each other: what waits for the application (the rest, the cork) does not
 block the application. An answer waits for its FIN only where the connections of that listener
-before were closed right after one (:mod:`tunstack.socket.habit`), and where no turn of the event
+before were closed right after one (:mod:`tunstack.socket.answers`), and where no turn of the event
 loop was long. What the host holds back besides for the applications' turns is documented in
 :mod:`tunstack.host.turns`.
 
