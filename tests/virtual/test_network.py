@@ -449,13 +449,30 @@ async def test_networks_and_hosts_can_be_fixtures_of_pytest_trio(
         assert await ask("server") == b"hello"
 
 
-@pytest.mark.xfail(raises=pytest.RaisesGroup(Mishap, flatten_subgroups=True), strict=True)
-@in_virtual_time
-async def test_an_exception_of_a_program_fails_a_test_with_fixtures(
-    net: Network, server: Host
-) -> None:
-    net.start_soon(server, mishap)
-    await trio.sleep_forever()
+def test_an_exception_of_a_program_fails_a_test_with_fixtures(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        import trio
+        import tunstack
+
+        @pytest.fixture
+        async def net():
+            async with tunstack.open_network() as net:
+                yield net
+
+        async def mishap():
+            raise KeyError("of a program")
+
+        @pytest.mark.trio(run=tunstack.run_virtual)
+        async def test_it(net):
+            net.start_soon(await net.add_host("server"), mishap)
+            await trio.sleep_forever()
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*KeyError: 'of a program'*"])
 
 
 @in_virtual_time

@@ -22,7 +22,6 @@ logger = logging.getLogger("tunstack")
 async def serve(
     loop: Loop,
     handler: Callable[[TcpStream], Awaitable[object]],
-    port: int,
     listeners: list[TcpListener],
     *,
     handler_nursery: trio.Nursery | None,
@@ -37,7 +36,6 @@ async def serve(
     Args:
         loop: The host.
         handler: Called with each connection's stream, which is closed when it returns.
-        port: For the log.
         listeners: Of this host.
         handler_nursery: Where the handlers run; None for one of its own.
         task_status: Started with the listeners.
@@ -49,7 +47,7 @@ async def serve(
     async with trio.open_nursery() as nursery:
         handlers = nursery if handler_nursery is None else handler_nursery
         for listener in listeners:
-            nursery.start_soon(_Service(loop, handler, port, listener, handlers).run)
+            nursery.start_soon(_Service(loop, handler, listener, handlers).run)
         task_status.started(listeners)
     raise AssertionError("no listener's task returns")
 
@@ -61,13 +59,12 @@ class _Service:
         self,
         loop: Loop,
         handler: Callable[[TcpStream], Awaitable[object]],
-        port: int,
         listener: TcpListener,
         nursery: trio.Nursery,
     ) -> None:
         self._loop = loop
         self._handler = handler
-        self._port = port
+        self._port = listener.socket.getsockname()[1]
         self._listener = listener
         self._nursery = nursery
         self._context = copy_context()

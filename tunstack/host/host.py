@@ -492,7 +492,6 @@ class Host(ProtocolLoop):
                 await accepting.serve(
                     self,
                     misbehave(handler),
-                    port,
                     listeners,
                     handler_nursery=handler_nursery,
                     task_status=task_status,

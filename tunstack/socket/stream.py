@@ -169,14 +169,8 @@ class TcpStream(_Derivable, trio.SocketStream):  # type: ignore[misc] # It is fi
         try:
             if flow is None or flow.readable:
                 return await transfer.receive(state, max_bytes)
-            while True:
-                if state.held:
-                    state.release()
-                await state.receiving.wait()
-                if state.closed:
-                    state.check_not_closed_meanwhile()
-                if flow.readable:
-                    return transfer.take(state, flow, max_bytes)
+            await transfer.until_readable(state, flow)
+            return transfer.take(state, flow, max_bytes)
         except OSError as error:
             raise _stream_error(error) from _cause(error)
 

@@ -54,6 +54,16 @@ async def receive(state: SocketState, size: int, flags: int = 0) -> bytes:
             data = take(state, flow, size, flags)
             await cancel_shielded_checkpoint()
             return data
+    await until_readable(state, flow)
+    return take(state, flow, size, flags)
+
+
+async def until_readable(state: SocketState, flow: Flow) -> None:
+    """Wait for data, the end of the stream, or an error; what is held for a FIN goes out.
+
+    Raises:
+        OSError: EBADF: the socket was closed meanwhile.
+    """
     while True:
         if state.held:
             state.release()
@@ -61,7 +71,7 @@ async def receive(state: SocketState, size: int, flags: int = 0) -> bytes:
         if state.closed:
             state.check_not_closed_meanwhile()
         if flow.readable:
-            return take(state, flow, size, flags)
+            return
 
 
 def take(state: SocketState, flow: Flow, size: int, flags: int = 0) -> bytes:
