@@ -1,6 +1,10 @@
 """A stack on a link, under trio: here the clock and the event loop begin.
 
-host            what programs use: sockets, listeners, servers, statistics
+A host is made of classes that each add a subject to the one before: `Loop`, `ResolvingLoop`,
+`ControlledLoop`, `DecidingLoop`, `SocketLoop`, `ProtocolLoop`, and last `Host`.
+
+host            what programs open: start and end, statistics
+sockets         its sockets: made, connected, listening, served
 loop            packets in batches from the link, packets out to it, timers, wake-ups
 places          the addresses of a host, and the prefixes of its profiles, as they are given
 opening         sockets that are bound or connected when they are returned

@@ -1,49 +1,29 @@
-"""A TCP/IP endpoint on a link: start and end, sockets, statistics."""
+"""A TCP/IP endpoint on a link: start and end, statistics."""
 
 from __future__ import annotations
 
-import errno
 import logging
 import random
-import socket
 import time
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final, Literal, final, overload
+from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
-from tunstack.behaviours import parse
-from tunstack.behaviours.serving import listening_options
-from tunstack.host import accepting
-from tunstack.host.happy_eyeballs import first_connected, interleaved
-from tunstack.host.opening import bound, connected, family_of
 from tunstack.host.places import parsed_places, profiles_by_network
 from tunstack.host.protocols import ProtocolLoop
-from tunstack.host.serving import misbehaving
-from tunstack.host.verdicts import check_function
-from tunstack.ip.errors import os_error
-from tunstack.ip.family import FAMILIES
 from tunstack.path.impaired import ImpairedLink
-from tunstack.socket.factory import installed
-from tunstack.socket.kinds import KINDS
-from tunstack.socket.stream import TcpListener, TcpStream
 from tunstack.stack.stack import Stack
 from tunstack.tcp.congestion import congestion_control
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-    from socket import SocketKind
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
-    from tunstack.behaviours import BehaviourLike
-    from tunstack.host.verdicts import Decide
     from tunstack.ip.address import Interface
     from tunstack.link.base import Link
     from tunstack.link.plan import AddressLike
-    from tunstack.socket import Socket
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
     from tunstack.stack.profile import Profile
@@ -57,9 +37,6 @@ _TEARDOWN: Final = 1.0
 """Seconds, at most, to wait at the end of a host for ACKs of FINs."""
 _PEERS_FIN: Final = 0.25
 """Seconds, at most, to wait there for a peer that has only acknowledged our FIN to send its own."""
-
-_SOCKET_FLAGS: Final = trio.socket.SOCK_NONBLOCK | trio.socket.SOCK_CLOEXEC
-"""Flags of a socket's type; they have no effect."""
 
 
 @final
@@ -244,297 +221,6 @@ class Host(ProtocolLoop):
         self.write()  # What is held for a FIN.
         self.stack.abort_all()
         self.flush()
-
-    # Sockets
-
-    @overload
-    def socket(
-        self,
-        family: int = ...,
-        type: Literal[SocketKind.SOCK_STREAM] = ...,
-        proto: int = ...,
-        *,
-        congestion: str | CongestionFactory | None = ...,
-    ) -> Socket: ...
-
-    @overload
-    def socket(
-        self, family: int = ..., type: int = ..., proto: int = ...
-    ) -> trio.socket.SocketType: ...
-
-    def socket(
-        self,
-        family: int = trio.socket.AF_INET,
-        type: int = trio.socket.SOCK_STREAM,
-        proto: int = 0,
-        *,
-        congestion: str | CongestionFactory | None = None,
-    ) -> trio.socket.SocketType:
-        """Create a socket on this host; the counterpart of `trio.socket.socket`.
-
-        Args:
-            family: AF_INET, or AF_INET6 where the host has an address of that family.
-            type: SOCK_STREAM; SOCK_DGRAM for UDP and ping sockets. SOCK_NONBLOCK and SOCK_CLOEXEC
-                with it change nothing.
-            proto: 0, IPPROTO_TCP, IPPROTO_UDP; IPPROTO_ICMP or IPPROTO_ICMPV6 for a ping socket.
-            congestion: The congestion control of a TCP socket; by default the host's.
-
-        Raises:
-            OSError: EAFNOSUPPORT, the host has no address of that family; EPROTONOSUPPORT:
-                :mod:`tunstack.socket.kinds` lists what there is.
-            ValueError: there is no congestion control of that name.
-            TypeError: `congestion` is given, and it is no TCP socket.
-        """
-        self.check_speaks(family, type, proto)
-        self.check_link()
-        options: dict[str, Any] = {}
-        if congestion is not None:
-            options["congestion"] = congestion_control(congestion)
-        return KINDS[family, type & ~_SOCKET_FLAGS, proto](self, **options)
-
-    def has_family(self, family: int) -> bool:
-        """Whether it has addresses of a family."""
-        return any(each.number == family for each in self.stack.addresses.families)
-
-    def check_speaks(self, family: int, type: int, proto: int) -> None:
-        """Raise the errors of :meth:`socket` for what the host does not support."""
-        if not self.has_family(family):
-            raise os_error(errno.EAFNOSUPPORT)
-        if (family, type & ~_SOCKET_FLAGS, proto) not in KINDS:
-            raise os_error(errno.EPROTONOSUPPORT)
-
-    @contextmanager
-    def socket_factory(self, *, others: Literal["refuse", "kernel"] = "refuse") -> Iterator[None]:
-        """Within the block, create all internet sockets of this trio run on this host.
-
-        Of several hosts with a block, each has the tasks that are in its own: that which entered
-        it, and those which were started there. Tasks that are in none have the latest.
-
-        So any library that uses trio talks through it, unchanged: what it makes with
-        `trio.socket.socket`, and what it makes with `socket.socket` and hands to
-        `trio.socket.from_stdlib_socket`. UNIX and netlink sockets and the like, and what already
-        has a descriptor, are the kernel's. So is what is done in threads that are not trio's; and
-        names that want a look-up, unless :meth:`use_nameservers` was called. See
-        :mod:`tunstack.socket.factory`.
-
-        Args:
-            others: What to do for internet families and types that the host does not support
-                (raw sockets, SCTP, a family without an address). ``"refuse"`` raises OSError,
-                EAFNOSUPPORT or EPROTONOSUPPORT, so that nothing goes by the machine's own network
-                unseen; ``"kernel"`` makes them the machine's.
-
-        Raises:
-            ValueError: `others` is neither.
-        """
-        with installed(self, others):
-            yield
-
-    async def open_tcp_stream(
-        self,
-        host: str,
-        port: int,
-        *,
-        local_address: str | None = None,
-        congestion: str | CongestionFactory | None = None,
-    ) -> TcpStream:
-        """Connect to `host` and `port`; the counterpart of `trio.open_tcp_stream`.
-
-        Args:
-            host: An address, or a name for the host's resolver, or else trio's. Of several
-                addresses each is tried, beside the one before when that has taken 0.25 s (RFC
-                8305).
-            port: From 1 to 65535.
-            local_address: Which of our addresses to connect from; by default the one that RFC 6724
-                prefers.
-            congestion: Its congestion control; by default the host's.
-
-        Raises:
-            OSError: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL...
-            ValueError: there is no congestion control of that name.
-        """
-        control = None if congestion is None else congestion_control(congestion)
-        targets = await self._targets(host, port, local_address)
-
-        async def attempt(family: int, target: tuple[Any, ...]) -> Socket:
-            return await connected(self.socket(family, congestion=control), target, local_address)
-
-        attempts = [partial(attempt, *each) for each in interleaved(targets)]
-        try:
-            return TcpStream(await first_connected(attempts))
-        except OSError as error:
-            if error.errno is None or isinstance(error, socket.gaierror):
-                raise
-            raise OSError(error.errno, f"{error.strerror}: {host} port {port}") from error
-
-    async def _targets(
-        self, host: str, port: int, local_address: str | None
-    ) -> list[tuple[int, tuple[Any, ...]]]:
-        """Return the addresses of `host`, of families that suit, in the order in which to try them.
-
-        Raises:
-            OSError: EAFNOSUPPORT: there is none; `socket.gaierror`.
-        """
-        family = 0 if local_address is None else family_of(local_address)
-        try:
-            found: list[tuple[int, tuple[Any, ...]]] = [(family_of(host), (host, port))]
-        except ValueError:
-            kind = trio.socket.SOCK_STREAM
-            by = self._resolver
-            look_up = trio.socket.getaddrinfo if by is None else by.getaddrinfo
-            looked_up = await look_up(host, port, family, kind)
-            found = [(each[0], each[4]) for each in looked_up]
-        suited = [each for each in found if self.has_family(each[0]) and family in (0, each[0])]
-        if not suited:
-            raise os_error(errno.EAFNOSUPPORT)
-        return suited
-
-    async def _addresses_to_bind(self, host: str | None, port: int) -> list[tuple[int, str]]:
-        """Return family and address of `host`, or the wildcard of each family that we have."""
-        if not host:
-            return [(each.number, "") for each in FAMILIES if self.has_family(each.number)]
-        return [(family, at[0]) for family, at in await self._targets(host, port, None)]
-
-    async def open_tcp_listeners(
-        self,
-        port: int,
-        *,
-        host: str | None = None,
-        backlog: int | None = None,
-        congestion: str | CongestionFactory | None = None,
-    ) -> list[TcpListener]:
-        """Listen on `port`; the counterpart of `trio.open_tcp_listeners`.
-
-        Args:
-            port: From 1 to 65535, or 0 for any that is free.
-            host: Which of our addresses; by default all, with a listener for each family.
-            backlog: How many connections may wait to be accepted; by default as many as can.
-            congestion: Their congestion control; by default the host's.
-
-        Raises:
-            OSError: EADDRINUSE, EADDRNOTAVAIL.
-            ValueError: there is no congestion control of that name.
-        """
-        return await self._listeners_with({}, port, host, backlog, congestion)
-
-    async def _listeners_with(
-        self,
-        options: Mapping[tuple[int, int], int],
-        port: int,
-        host: str | None,
-        backlog: int | None,
-        congestion: str | CongestionFactory | None,
-    ) -> list[TcpListener]:
-        """Return listeners whose sockets have these options, by level and name."""
-
-        def make(family: int) -> Socket:
-            sock = self.socket(family, congestion=congestion)
-            for option, value in options.items():
-                sock.setsockopt(*option, value)
-            return sock
-
-        socks = await bound(
-            make,
-            await self._addresses_to_bind(host, port),
-            port,
-            backlog=0xFFFF if backlog is None else backlog,
-        )
-        return [TcpListener(sock) for sock in socks]
-
-    async def serve_tcp(
-        self,
-        handler: Callable[[TcpStream], Awaitable[object]],
-        port: int,
-        *,
-        host: str | None = None,
-        backlog: int | None = None,
-        congestion: str | CongestionFactory | None = None,
-        behaviour: BehaviourLike = None,
-        on_syn: Decide | None = None,
-        handler_nursery: trio.Nursery | None = None,
-        task_status: trio.TaskStatus[list[TcpListener]] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """Listen, and run `handler` for each connection, until cancelled; as `trio.serve_tcp`.
-
-        But a handler that raises aborts its own connection with a RST, is reported to the logger
-        ``"tunstack"``, and disturbs no other.
-
-        Args:
-            handler: Called with each connection's `TcpStream`, which is closed when it returns.
-            port: As of :meth:`open_tcp_listeners`, as are `host`, `backlog` and `congestion`.
-            host: Which of our addresses.
-            backlog: How many connections may wait to be accepted.
-            congestion: Their congestion control.
-            behaviour: How the port misbehaves meanwhile, as ``"loss=5%,reset-after=4096"``, or
-                objects of :mod:`tunstack.behaviours`.
-            on_syn: Asked about each SYN to these listeners that the behaviours let pass; see
-                :meth:`on_syn`.
-            handler_nursery: Where the handlers run; by default one of its own.
-            task_status: Started with the listeners.
-
-        Raises:
-            OSError: as :meth:`open_tcp_listeners` does; ENETDOWN, the device is gone.
-            ValueError: there is no congestion control of that name; a behaviour is unknown,
-                impossible, or contradicts another.
-            TypeError: `on_syn` is no function.
-        """
-        check_function(on_syn)
-        behaviours = parse(behaviour, "tcp")
-        listeners = await self._listeners_with(
-            listening_options(behaviours), port, host, backlog, congestion
-        )
-        socks = [listener.socket for listener in listeners]
-        try:
-            # No SYN has come before: there was no checkpoint since they listen.
-            with (
-                misbehaving(self, "tcp", socks, behaviours, self._rng) as misbehave,
-                self.asked_about_listeners(on_syn, listeners),
-            ):
-                await accepting.serve(
-                    self,
-                    misbehave(handler),
-                    listeners,
-                    handler_nursery=handler_nursery,
-                    task_status=task_status,
-                )
-        except BaseExceptionGroup as group:
-            if group.split(trio.ClosedResourceError)[1] is None:
-                self.check_link()
-            raise
-
-    async def serve_udp(
-        self,
-        handler: Callable[[trio.socket.SocketType], Awaitable[object]],
-        port: int,
-        *,
-        host: str | None = None,
-        behaviour: BehaviourLike = None,
-        task_status: trio.TaskStatus[list[trio.socket.SocketType]] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """Run `handler` on a UDP socket bound to `port`, in each family, until it returns.
-
-        Args:
-            handler: It reads the socket, and answers; the socket is closed when it has returned.
-            port: From 1 to 65535, or 0 for any that is free.
-            host: Which of our addresses; all by default.
-            behaviour: How the port misbehaves meanwhile, as ``"loss=5%,delay=20ms"``; see
-                :mod:`tunstack.behaviours`.
-            task_status: Started with the sockets when they are bound.
-
-        Raises:
-            OSError: EADDRINUSE, EADDRNOTAVAIL; ENETDOWN, the device is gone.
-            ValueError: a behaviour is unknown, impossible, or of TCP.
-        """
-        behaviours = parse(behaviour, "udp")
-        socks = await bound(
-            lambda family: self.socket(family, trio.socket.SOCK_DGRAM),
-            await self._addresses_to_bind(host, port),
-            port,
-        )
-        with misbehaving(self, "udp", socks, behaviours, self._rng):
-            async with trio.open_nursery() as nursery:
-                for sock in socks:
-                    nursery.start_soon(handler, sock)
-                task_status.started(socks)
 
     # Statistics
 

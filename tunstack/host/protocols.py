@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from tunstack.host.verdicts import DecidingLoop, check_function
+from tunstack.host.sockets import SocketLoop
+from tunstack.host.verdicts import check_function
 from tunstack.protocol.server import Server
 from tunstack.protocol.transport import Protocol, Transport
 from tunstack.socket.flows import hand_over_accepted, take_flow
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from tunstack.host.verdicts import Decide
     from tunstack.link.base import Link
-    from tunstack.socket import TcpListener, TcpStream
+    from tunstack.socket import TcpListener
     from tunstack.stack.stack import Stack
     from tunstack.tcp.congestion import CongestionFactory
 
 P = TypeVar("P", bound=Protocol)
 
 
-class ProtocolLoop(DecidingLoop):
+class ProtocolLoop(SocketLoop):
     """A host's loop, and the servers and clients whose connections are protocols."""
 
     def __init__(self, link: Link, stack: Stack, rng: random.Random, seed: int | None) -> None:
@@ -156,30 +156,6 @@ class ProtocolLoop(DecidingLoop):
             self.protocols.expire(now)
             self._flush(now)
         self._protocol_alarm = None
-
-    # Of the host
-
-    @abstractmethod
-    async def open_tcp_listeners(
-        self,
-        port: int,
-        *,
-        host: str | None = None,
-        backlog: int | None = None,
-        congestion: str | CongestionFactory | None = None,
-    ) -> list[TcpListener]:
-        """Listen on `port`."""
-
-    @abstractmethod
-    async def open_tcp_stream(
-        self,
-        host: str,
-        port: int,
-        *,
-        local_address: str | None = None,
-        congestion: str | CongestionFactory | None = None,
-    ) -> TcpStream:
-        """Connect to `host` and `port`."""
 
 
 __all__ = ["ProtocolLoop"]
