@@ -19,7 +19,7 @@ import trio
 import tunstack
 from tunstack.deploy.bridge import LEFT, LEFT6, RIGHT, RIGHT6
 from tunstack.ladder import read_packet
-from tunstack.path.pcapng import read_capture
+from tunstack.path.pcapng import read_packets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -174,7 +174,7 @@ async def test_a_capture_of_large_segments_has_the_packets_of_a_wire(
             client = await connect(bridge.left, (right, listener.socket.getsockname()[1]))
             await exchange(client, await listener.accept())
             statistics = bridge.statistics()
-    sizes = [len(packet.packet) for packet in read_capture(file)]
+    sizes = [len(packet.packet) for packet in read_packets(file)]
     assert max(sizes) == 1500
     assert len(sizes) >= statistics["out_admitted"] + statistics["in_admitted"]
 
@@ -225,7 +225,7 @@ async def test_udp_segmentation_offload_crosses_a_bridge(
     assert b"".join(received) == contents(19_900)
     assert incoming == (1 if offload else 20)
     assert statistics["out_admitted"] == statistics["out_delivered"] == 20
-    packets = [read_packet(each.time, each.packet) for each in read_capture(file)]
+    packets = [read_packet(each.time, each.packet) for each in read_packets(file)]
     assert [packet.text for packet in packets] == ["UDP len 1000"] * 19 + ["UDP len 900"]
 
 
@@ -292,7 +292,7 @@ async def test_the_capture_has_the_fate_of_each_packet(tmp_path: Path) -> None:
             command = ["ping", "-q", "-c", "20", "-i", "0.002", "-W", "0.1", RIGHT]
             await bridge.left.run_process(command, check=False, capture_stdout=True)
             statistics = bridge.statistics()
-    comments = [packet.comment for packet in read_capture(file)]
+    comments = [packet.comment for packet in read_packets(file)]
     assert comments.count("out: lost") == statistics["out_lost"] > 0
     assert comments.count("out: arrives after 1.00 ms") == statistics["out_delivered"]
     assert comments.count("in: arrives after 0.00 ms") == statistics["in_delivered"]

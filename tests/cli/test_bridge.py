@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tunstack.cli import main
-from tunstack.path.pcapng import read_capture
+from tunstack.path.pcapng import read_packets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def test_a_command_meets_a_server_across_a_bad_path(
     )
     assert "lost" not in back
     assert {"out: lost", "in: arrives after 2.00 ms"} < {
-        re.sub(r"2\.\d\d", "2.00", packet.comment) for packet in read_capture(capture)
+        re.sub(r"2\.\d\d", "2.00", packet.comment) for packet in read_packets(capture)
     }
 
 

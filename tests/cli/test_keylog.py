@@ -19,7 +19,7 @@ from tunstack.cli import main
 from tunstack.cli.keylog import KeyLog, key_log
 from tunstack.cli.status import Failure
 from tunstack.cli.watching import watching
-from tunstack.path.pcapng import PcapngWriter, insert_secrets, read_capture
+from tunstack.path.pcapng import PcapngWriter, insert_secrets, read_packets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,12 +60,12 @@ def test_keys_are_inserted_before_the_first_packet_and_the_rest_stays(tmp_path: 
     path = tmp_path / "x.pcapng"
     talk = Talk([(CLIENT, bytes(3_000_000))])  # More than is moved at once.
     write_capture(path, talk)
-    before, packets = blocks_of(path), list(read_capture(path))
+    before, packets = blocks_of(path), list(read_packets(path))
     insert_secrets(path, [KEYS, KEYS])
     after = blocks_of(path)
     assert [kind for kind, _ in after[2:4]] == [DECRYPTION_SECRETS] * 2
     assert after[:2] + after[4:] == before
-    assert list(read_capture(path)) == packets
+    assert list(read_packets(path)) == packets
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"\x0a\x0d\x0d\x0a\xff\xff\xff\x7f", bytes(100)])

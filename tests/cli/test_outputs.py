@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.ladder.exchange import Exchange
-from tunstack.path.pcapng import PcapngWriter, read_capture
+from tunstack.path.pcapng import PcapngWriter, read_packets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,7 +113,7 @@ def test_a_capture_goes_to_standard_output_and_what_is_printed_beside_it(tmp_pat
     done = subprocess.run([*TUNSTACK, *command], check=True, capture_output=True)
     file = tmp_path / "x.pcapng"
     file.write_bytes(done.stdout)
-    assert [packet.comment for packet in read_capture(file)].count("accepted") == 1
+    assert [packet.comment for packet in read_packets(file)].count("accepted") == 1
     assert done.stderr.startswith(b"said\n")
     drawn = subprocess.run(
         [*TUNSTACK, "trace", "-"], check=True, input=done.stdout, stdout=subprocess.PIPE

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tunstack.cli import main
-from tunstack.path.pcapng import read_capture
+from tunstack.path.pcapng import read_packets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +107,7 @@ def test_a_path_may_be_impaired_in_each_direction(
     assert main(["run", *options, "--", *script, "-o", str(tmp_path / "f")]) == 0
     block = hashlib.shake_128(b"tunstack").digest(65521)
     assert (tmp_path / "f").read_bytes() == (block * 8)[:500_000]
-    comments = " ".join(packet.comment for packet in read_capture(capture))
+    comments = " ".join(packet.comment for packet in read_packets(capture))
     assert "retransmission" in comments
     assert "checksum" in comments
 
@@ -157,7 +157,7 @@ def test_the_ladder_and_the_capture_show_a_whole_connection(
     ):
         assert text in ladder
     assert "left out" not in ladder
-    comments = [packet.comment for packet in read_capture(file)]
+    comments = [packet.comment for packet in read_packets(file)]
     assert "LISTEN -> SYN-RECEIVED: accepted" in comments
     assert "SYN-RECEIVED -> ESTABLISHED: accepted; cwnd 13480, mss 1348" in comments
     assert main(["trace", str(file)]) == 0

@@ -12,7 +12,7 @@ import trio.testing
 
 from tests.ladder.exchange import Exchange
 from tunstack.cli.watching import _Capture, watching
-from tunstack.path.pcapng import read_capture
+from tunstack.path.pcapng import read_packets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ async def test_the_capture_has_every_packet_with_its_comment(
         assert tap is not None
         for seen in exchange.observations:
             tap(seen)
-    packets = list(read_capture(file))
+    packets = list(read_packets(file))
     assert [packet.packet for packet in packets] == [seen.packet for seen in exchange.observations]
     assert packets[0].comment == "LISTEN -> SYN-RECEIVED: accepted"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dpkt
 import pytest
 
-from tunstack.path.pcapng import CapturedPacket, PcapngWriter, read_capture
+from tunstack.path.pcapng import CapturedPacket, PcapngWriter, read_packets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ def enhanced(order: str, number: int, ticks: int, frame: bytes, options: bytes =
 
 def read(path: Path) -> list[CapturedPacket]:
     """The packets, with times rounded to the microsecond that a float can still tell."""
-    return [replace(packet, time=round(packet.time, 6)) for packet in read_capture(path)]
+    return [replace(packet, time=round(packet.time, 6)) for packet in read_packets(path)]
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
@@ -85,11 +85,11 @@ def test_dpkt_reads_what_is_written(tmp_path: Path) -> None:
 def test_a_reader_may_follow_while_the_capture_grows(tmp_path: Path) -> None:
     path = tmp_path / "x.pcapng"
     with PcapngWriter(path) as writer:
-        assert list(read_capture(path)) == []
+        assert list(read_packets(path)) == []
         writer.write(ECHO, TIME)
-        assert len(list(read_capture(path))) == 1
+        assert len(list(read_packets(path))) == 1
         writer.write(ECHO, TIME)
-        assert len(list(read_capture(path))) == 2
+        assert len(list(read_packets(path))) == 2
 
 
 def test_a_file_that_was_given_open_stays_open() -> None:
@@ -185,7 +185,7 @@ def test_pcapng_of_others_is_read(tmp_path: Path, order: str) -> None:
 def test_the_link_header_is_taken_off(tmp_path: Path, linktype: int, header: bytes) -> None:
     path = tmp_path / "x.pcap"
     path.write_bytes(pcap([header + ECHO], linktype))
-    (packet,) = read_capture(path)
+    (packet,) = read_packets(path)
     assert (packet.packet, packet.linktype) == (ECHO, linktype)
 
 
@@ -202,7 +202,7 @@ def test_the_link_header_is_taken_off(tmp_path: Path, linktype: int, header: byt
 def test_what_is_no_ip_packet_is_skipped(tmp_path: Path, linktype: int, frame: bytes) -> None:
     path = tmp_path / "x.pcap"
     path.write_bytes(pcap([frame], linktype))
-    assert list(read_capture(path)) == []
+    assert list(read_packets(path)) == []
 
 
 def test_what_is_skipped_is_counted_by_name(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_what_is_skipped_is_counted_by_name(tmp_path: Path) -> None:
     ]
     path.write_bytes(pcap(frames, 1))
     skipped: Counter[str] = Counter()
-    assert [packet.packet for packet in read_capture(path, skipped=skipped)] == [ECHO]
+    assert [packet.packet for packet in read_packets(path, skipped=skipped)] == [ECHO]
     assert skipped == {"ARP": 2, "ethertype 0x88cc": 1, "not IP": 1}
 
 
@@ -242,17 +242,17 @@ def test_a_capture_is_read_from_a_pipe_that_brings_it_octet_by_octet() -> None:
     writer.write(ECHO, TIME, "two")
     for content in (written.getvalue(), pcap([ECHO, ECHO], 101)):
         pipe = io.BufferedReader(Pipe(content))
-        assert [packet.packet for packet in read_capture(pipe)] == [ECHO, ECHO]
+        assert [packet.packet for packet in read_packets(pipe)] == [ECHO, ECHO]
     damaged = io.BufferedReader(Pipe(written.getvalue()[:-3]))
     with pytest.raises(ValueError, match="standard input: truncated capture"):
-        list(read_capture(damaged, title="standard input"))
+        list(read_packets(damaged, title="standard input"))
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"GIF89a" + bytes(100), bytes(100)])
 def test_a_file_that_is_no_capture_is_a_value_error(tmp_path: Path, content: bytes) -> None:
     (path := tmp_path / "picture.gif").write_bytes(content)
     with pytest.raises(ValueError, match=r"picture\.gif is no capture"):
-        list(read_capture(path))
+        list(read_packets(path))
 
 
 @pytest.mark.parametrize("suffix", ["pcap", "pcapng"])
@@ -270,7 +270,7 @@ def test_a_capture_that_is_cut_off_gives_its_whole_packets_then_a_value_error(
     one_packet = (len(whole) - len(pcap([], 101))) // 2 if suffix == "pcap" else 64
     for missing in range(1, one_packet):
         path.write_bytes(whole[:-missing])
-        packets = read_capture(path)
+        packets = read_packets(path)
         assert next(packets).packet == ECHO
         with pytest.raises(ValueError, match=r"x\.pcap.*: truncated capture"):
             next(packets)
@@ -281,7 +281,7 @@ def test_an_excessive_length_is_a_value_error_and_not_read(tmp_path: Path) -> No
         pcap([], 101) + struct.pack("<4I", 0, 0, 0xFFFFFFFF, 0xFFFFFFFF)
     )
     with pytest.raises(ValueError, match="damaged capture"):
-        list(read_capture(path))
+        list(read_packets(path))
 
 
 @pytest.mark.parametrize(
@@ -299,15 +299,15 @@ def test_an_excessive_length_is_a_value_error_and_not_read(tmp_path: Path) -> No
 def test_a_damaged_pcapng_file_is_a_value_error(tmp_path: Path, blocks: bytes) -> None:
     (path := tmp_path / "x.pcapng").write_bytes(section("<") + blocks)
     with pytest.raises(ValueError, match="damaged capture"):
-        list(read_capture(path))
+        list(read_packets(path))
 
 
 def test_an_unknown_link_type_is_a_value_error(tmp_path: Path) -> None:
     (path := tmp_path / "x.pcap").write_bytes(pcap([ECHO], 105))
     with pytest.raises(ValueError, match="link type 105 is not supported"):
-        list(read_capture(path))
+        list(read_packets(path))
 
 
 def test_a_file_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        list(read_capture(tmp_path / "nothing.pcap"))
+        list(read_packets(tmp_path / "nothing.pcap"))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.pytest_plugin.test_fixtures import ALONE
 from tunstack.ladder import Ladder, plain_text, step_from_capture
-from tunstack.path.pcapng import read_capture
+from tunstack.path.pcapng import read_packets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -192,7 +192,7 @@ def lines_of(capture: Path) -> list[str]:
     with capture.open("rb") as file:
         added = [
             ladder.add(step_from_capture(each.time, each.packet, each.comment))
-            for each in read_capture(file)
+            for each in read_packets(file)
         ]
     return [plain_text(line) for lines in (*added, ladder.flush()) for line in lines]
 

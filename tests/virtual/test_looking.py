@@ -12,7 +12,7 @@ import trio
 
 import tunstack
 from tests.virtual.programs import ask, serve_echo
-from tunstack.path.pcapng import read_capture
+from tunstack.path.pcapng import read_packets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,7 +152,7 @@ async def test_a_capture_has_each_packet_once_with_its_hosts_and_its_fate(tmp_pa
         net.partition("client", "server")
         await sock.sendto(b"two", ("198.51.100.2", 9))
         await sock.sendto(b"three", ("198.51.100.9", 9))
-    assert [(each.time, each.packet[28:], each.comment) for each in read_capture(path)] == [
+    assert [(each.time, each.packet[28:], each.comment) for each in read_packets(path)] == [
         (0, b"one", "client -> server: arrives after 0.02 s"),
         (1, b"two", "client -> server: dropped: partitioned"),
         (1, b"three", "client -> nobody: dropped: no such address"),
@@ -165,7 +165,7 @@ async def test_a_capture_can_be_an_open_file() -> None:
     async with tunstack.open_network(capture=file) as net:
         await net.add_host("client")
     assert not file.closed
-    assert [*read_capture(io.BytesIO(file.getvalue()))] == []
+    assert [*read_packets(io.BytesIO(file.getvalue()))] == []
 
 
 @in_virtual_time
@@ -184,7 +184,7 @@ async def test_times_are_of_the_epoch_under_a_real_clock() -> None:
     async with tunstack.open_network(capture=file) as net:
         client = await net.add_host("client", tap=seen.append)
         await client.socket(type=socket.SOCK_DGRAM).sendto(b"", ("198.51.100.99", 9))
-    (packet,) = read_capture(io.BytesIO(file.getvalue()))
+    (packet,) = read_packets(io.BytesIO(file.getvalue()))
     now = time.time()
     assert now - 100 < packet.time <= now
     assert now - 100 < seen[0].time <= now

@@ -122,7 +122,7 @@ def read_capture(
     skipped: Counter[str] = Counter()
     damage = ""
     try:
-        for packet in pcapng.read_capture(source, title=title, skipped=skipped):
+        for packet in pcapng.read_packets(source, title=title, skipped=skipped):
             step = step_from_capture(packet.time, packet.packet, packet.comment)
             collector.add(
                 step,

@@ -6,10 +6,10 @@ import os
 import sys
 from typing import TYPE_CHECKING, BinaryIO
 
-from tunstack.capture import read_capture as read_rows_of
+from tunstack.capture import read_capture
 from tunstack.cli.parameters import STANDARD
 from tunstack.cli.status import Failure, OutputClosed
-from tunstack.path.pcapng import read_capture
+from tunstack.path import pcapng
 from tunstack.plot.style import FORMATS, format_of, library
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def read_packets(name: str, skipped: Counter[str]) -> Iterator[CapturedPacket]:
-    """Read the packets of a capture, as :func:`~tunstack.path.pcapng.read_capture` does."""
+    """Read the packets of a capture, as :func:`~tunstack.path.pcapng.read_packets` does."""
     if name != STANDARD:
-        yield from read_capture(name, skipped=skipped)
+        yield from pcapng.read_packets(name, skipped=skipped)
         return
     if sys.stdin is None:
         raise ValueError("cannot read standard input: it is closed")
     with os.fdopen(os.dup(0), "rb") as file:
-        yield from read_capture(file, title=input_title(name), skipped=skipped)
+        yield from pcapng.read_packets(file, title=input_title(name), skipped=skipped)
 
 
 def read_rows(name: str) -> Capture:
@@ -39,11 +39,11 @@ def read_rows(name: str) -> Capture:
         ValueError: it is no capture.
     """
     if name != STANDARD:
-        return read_rows_of(name, strict=False)
+        return read_capture(name, strict=False)
     if sys.stdin is None:
         raise ValueError("cannot read standard input: it is closed")
     with os.fdopen(os.dup(0), "rb") as file:
-        return read_rows_of(file, title=input_title(name), strict=False)
+        return read_capture(file, title=input_title(name), strict=False)
 
 
 def input_title(name: str) -> str:

@@ -235,7 +235,7 @@ _Frame: TypeAlias = tuple[float, bytes, str, int, bool | None]
 """Time, octets, comments, link type, outbound."""
 
 
-def read_capture(
+def read_packets(
     source: str | os.PathLike[str] | IO[bytes],
     *,
     title: str = "the capture",
@@ -257,7 +257,7 @@ def read_capture(
     """
     if isinstance(source, (str, os.PathLike)):
         with open(source, "rb") as file:
-            yield from read_capture(file, title=os.fspath(source), skipped=skipped)
+            yield from read_packets(file, title=os.fspath(source), skipped=skipped)
         return
     magic = source.read(4)
     if magic == _SECTION.to_bytes(4, "big"):
