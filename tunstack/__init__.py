@@ -63,8 +63,8 @@ Where a rule stands:
 - Sockets of this process in a namespace: :mod:`tunstack.socket.kernel`; a thread in it:
   :mod:`tunstack.link.entering`; several hosts on one network: :mod:`tunstack.link.sharing`.
 - Sockets of applications: :mod:`tunstack.socket`; their options:
-  :mod:`tunstack.socket.options`, :mod:`~tunstack.socket.datagram_options` (UDP) and
-  :mod:`~tunstack.socket.ping_options`.
+  :mod:`tunstack.socket.options`, :mod:`~tunstack.socket.options.datagram` (UDP) and
+  :mod:`~tunstack.socket.options.ping`.
 
 Choices:
 

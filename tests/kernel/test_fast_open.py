@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from tests.kernel.sockets import exactly, read_to_end, send_all
-from tunstack.socket.tcp_options import MSG_FASTOPEN, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT
+from tunstack.socket.options.tcp import MSG_FASTOPEN, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT
 
 if TYPE_CHECKING:
     from tests.kernel.ends import Ends

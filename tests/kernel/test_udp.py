@@ -15,7 +15,7 @@ import trio
 from tests.kernel.judge import KERNEL, OURS
 from tests.kernel.sockets import fails
 from tunstack.bench.iperf import Iperf
-from tunstack.socket.datagram_options import IP_MTU_DISCOVER, UDP_GRO, UDP_SEGMENT
+from tunstack.socket.options.datagram import IP_MTU_DISCOVER, UDP_GRO, UDP_SEGMENT
 from tunstack.udp.sock import PMTUDISC_DO
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 from tests.socket.network import OURS, THEIRS, fails
 from tunstack import Host, memory_pair
 from tunstack.socket.datagram import DatagramSocket
-from tunstack.socket.datagram_options import IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, IPV6_RECVERR
+from tunstack.socket.options.datagram import IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, IPV6_RECVERR
 from tunstack.udp.sock import PMTUDISC_DO
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from tests.socket.test_datagram import PORT, udp
 from tunstack import Host, memory_pair
 from tunstack.ip.datagram import UDP, Datagram
 from tunstack.ip.icmp import DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED, IcmpMessage
-from tunstack.socket.datagram_options import (
+from tunstack.socket.options.datagram import (
     IP_MTU,
     IP_MTU_DISCOVER,
     IP_PKTINFO,

@@ -19,7 +19,7 @@ from tests.socket.network import (
     listening,
     read_to_end,
 )
-from tunstack.socket.tcp_options import MSG_FASTOPEN, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT
+from tunstack.socket.options.tcp import MSG_FASTOPEN, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT
 from tunstack.tcp.listen.listener import MAX_BACKLOG
 from tunstack.tcp.segment import ACK, FIN, RST, SYN
 

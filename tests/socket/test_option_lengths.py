@@ -10,8 +10,8 @@ import pytest
 
 from tests.socket.network import OURS
 from tunstack import Host, memory_pair
-from tunstack.socket.options import NOTED, OPTIONS
-from tunstack.socket.tcp_options import TCP_FASTOPEN_CONNECT
+from tunstack.socket.options.stream import NOTED, OPTIONS
+from tunstack.socket.options.tcp import TCP_FASTOPEN_CONNECT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -44,8 +44,8 @@ import pytest
 import trio
 
 from tests.socket.network import PORT, THEIRS, connected, fails, host_and_peer, host_pair, listening
-from tunstack.socket.options import LARGEST_BUFFER, SMALLEST_BUFFER
-from tunstack.socket.tcp_options import LONGEST_LINGER2
+from tunstack.socket.options.stream import LARGEST_BUFFER, SMALLEST_BUFFER
+from tunstack.socket.options.tcp import LONGEST_LINGER2
 from tunstack.tcp.config import INITIAL_SIZE
 from tunstack.tcp.segment import ACK, SYN
 

@@ -15,11 +15,10 @@ does, this does the same. The parts of :class:`Socket` share one state:
 `transfer`           part: receiving and sending
 `flows`              the connections of sockets, for what uses them without sockets
 `notices`            part: waiting for acknowledgement, errors and urgent data
-`options`            part: what each socket option does here; with `tcp_options`, `ip_options`, and
-                     `option`, the kinds of them; `tcp_info` packs one
+`options`            what each socket option does here: a folder, with a table for each level
 `datagram`           :class:`~tunstack.socket.datagram.DatagramSocket`: a UDP socket;
-                     `datagram_options` and `ancillary`, its options and control messages
-`ping`               :class:`~tunstack.socket.ping.PingSocket`: ICMP echo; `ping_options`
+                     `ancillary`, its control messages
+`ping`               :class:`~tunstack.socket.ping.PingSocket`: ICMP echo
 `datagram_base`      the base of both: names, shutdown, close, and the calls for messages
 `host_socket`        the base of all sockets of a host
 `addresses`          ``(host, port)``, and looking up names

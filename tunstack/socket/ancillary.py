@@ -26,7 +26,7 @@ from socket import (
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from tunstack.ip.errors import os_error
-from tunstack.socket.datagram_options import (
+from tunstack.socket.options.datagram import (
     IP_PKTINFO,
     IP_RECVERR,
     IP_RECVTTL,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tunstack.ip.datagram import Address
-    from tunstack.socket.datagram_options import DatagramState
+    from tunstack.socket.options.datagram import DatagramState
     from tunstack.udp.receive_queue import Received
     from tunstack.udp.sock import QueuedError
 

@@ -21,7 +21,7 @@ from tunstack.socket.ancillary import (
     written_error,
 )
 from tunstack.socket.datagram_base import DatagramBase
-from tunstack.socket.datagram_options import DatagramState, get_option, set_option
+from tunstack.socket.options.datagram import DatagramState, get_option, set_option
 from tunstack.socket.waiter import Waiter
 from tunstack.udp.receive_queue import OVERHEAD
 
@@ -52,7 +52,7 @@ class DatagramSocket(DatagramBase):
     """A UDP socket on a :class:`~tunstack.Host`; made by :meth:`tunstack.Host.socket`.
 
     It does what trio's do, over Linux's: see udp(7) and ip(7); the options stand in
-    :mod:`tunstack.socket.datagram_options`. Beside those it knows :meth:`disconnect` and
+    :mod:`tunstack.socket.options.datagram`. Beside those it knows :meth:`disconnect` and
     :attr:`dropped`.
     """
 
@@ -134,7 +134,7 @@ class DatagramSocket(DatagramBase):
     def getsockopt(self, level: int, optname: int, buflen: int = 0) -> Any:
         """Return a socket option: an int, or bytes if `buflen` is given.
 
-        What there is, and what it does, stands in :mod:`tunstack.socket.datagram_options`.
+        What there is, and what it does, stands in :mod:`tunstack.socket.options.datagram`.
         """
         self._check_open()
         return get_option(self._state, level, optname, buflen)

@@ -6,7 +6,7 @@ received is an echo reply, from its type on. In addresses the port means nothing
 
 An ICMP error is told once, by the next call: to a connected socket those that Linux calls fatal,
 and with IP_RECVERR or IPV6_RECVERR every error, connected or not. There is no queue of errors
-(MSG_ERRQUEUE). The options are in :mod:`tunstack.socket.ping_options`.
+(MSG_ERRQUEUE). The options are in :mod:`tunstack.socket.options.ping`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tunstack.ip.family import FAMILIES
 from tunstack.socket.addresses import mapped_is_invalid, sockaddr
 from tunstack.socket.ancillary import fitted
 from tunstack.socket.datagram_base import DatagramBase
-from tunstack.socket.ping_options import IP_TTL, get_option, set_option
+from tunstack.socket.options.ping import IP_TTL, get_option, set_option
 from tunstack.stack.echo import Pinger
 
 if TYPE_CHECKING:

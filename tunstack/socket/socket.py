@@ -22,7 +22,7 @@ from tunstack.socket.addresses import (
 from tunstack.socket.answers import Habit
 from tunstack.socket.descriptors import next_descriptor
 from tunstack.socket.notices import Notices
-from tunstack.socket.options import get_option, set_option
+from tunstack.socket.options.stream import get_option, set_option
 from tunstack.socket.state import SocketState
 from tunstack.socket.stdlib import StdlibSocket
 from tunstack.socket.verbs import Verbs

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunstack.ip.errors import os_error
 from tunstack.socket.host_socket import HostSocket, scatter
-from tunstack.socket.tcp_options import MSG_FASTOPEN
+from tunstack.socket.options.tcp import MSG_FASTOPEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,7 +15,7 @@ from socket import (
 from typing import TYPE_CHECKING, Final
 
 from tunstack.ip.errors import os_error
-from tunstack.socket.option import Option, check_range, number
+from tunstack.socket.options.option import Option, check_range, number
 
 if TYPE_CHECKING:
     from tunstack.socket.state import SocketState

@@ -25,9 +25,18 @@ from socket import (
 from typing import TYPE_CHECKING, Final
 
 from tunstack.ip.errors import os_error
-from tunstack.socket.option import INT, Option, Value, check_range, count, note, number, read_only
+from tunstack.socket.options.option import (
+    INT,
+    Option,
+    Value,
+    check_range,
+    count,
+    note,
+    number,
+    read_only,
+)
+from tunstack.socket.options.tcp_info import packed_tcp_info
 from tunstack.socket.state import NO_LOWAT
-from tunstack.socket.tcp_info import packed_tcp_info
 from tunstack.tcp.congestion import congestion_control, name_of
 from tunstack.tcp.connection.state import State
 from tunstack.tcp.listen.listener import MAX_BACKLOG

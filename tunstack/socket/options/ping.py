@@ -37,7 +37,7 @@ from socket import (
 from typing import TYPE_CHECKING, Final
 
 from tunstack.ip.errors import os_error
-from tunstack.socket.datagram_options import (
+from tunstack.socket.options.datagram import (
     DEFAULT_TTL,
     IP_RECVERR,
     IP_RECVTTL,
@@ -45,10 +45,10 @@ from tunstack.socket.datagram_options import (
     option_number,
     option_value,
 )
-from tunstack.socket.options import LARGEST_BUFFER, SMALLEST_BUFFER
+from tunstack.socket.options.stream import LARGEST_BUFFER, SMALLEST_BUFFER
 
 if TYPE_CHECKING:
-    from tunstack.socket.datagram_options import Buffer
+    from tunstack.socket.options.datagram import Buffer
     from tunstack.stack.echo import Pinger
 
 # Linux's numbers, where another system has others.
