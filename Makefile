@@ -24,9 +24,12 @@ COMPILED_TESTS := tests/ip tests/tcp tests/udp tests/wire tests/socket tests/vir
 	tests/simulator/test_compiled.py tests/simulator/test_soak.py tests/kernel/test_transfer.py \
 	tests/kernel/test_streams.py tests/kernel/test_endings.py tests/kernel/test_udp.py
 
+# What the pages of the documentation were read as.
+DOCTREES := build/doctrees
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-compiled compile compiled-copy pure conformance snapshot soak flood bench bench-loss \
-	instructions profile lint format man dist clean
+	instructions profile lint format docs man dist clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -93,15 +96,22 @@ profile: $(STAMP) ## profile the benchmark's server, below build/profile
 	@.ci/system-tools wrk iperf3
 	$(BIN)/python -m tunstack.bench.profiling build/profile $(ARGS)
 
-lint: $(STAMP) ## check style, types, and the layers' imports
+lint: $(STAMP) ## check style, types, the layers' imports, and the documentation
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
+	@$(MAKE) --no-print-directory docs
 
 format: $(STAMP) ## format the source
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# Pages that have not changed are not read again, but all are written: what has gone from one page is
+# missed on the others. After an error all are read again, for the errors of each to be told again.
+docs: $(STAMP) ## build the documentation in build/docs; warnings are errors
+	$(BIN)/python -m sphinx -b html -n -W --keep-going -a -j auto -q -d $(DOCTREES) $(ARGS) docs build/docs || \
+		{ rm -rf $(DOCTREES); exit 1; }
 
 man: $(STAMP) ## the manual pages of the commands, in build/man
 	$(BIN)/python -m tunstack.cli.manual build/man

@@ -9,10 +9,13 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
+PAGES: Final = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+"""All that is read: README, and every page of docs/, in whatever folder."""
 
-_FENCED: Final = re.compile(
-    r"^(?:<!-- (?P<mark>[\w ]+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S
+_FENCE: Final = re.compile(
+    r"^(?P<ticks>`{3,})(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=ticks)`*[ ]*$", re.M | re.S
 )
+_MARK: Final = re.compile(r"<!-- (?P<mark>[\w ]+) -->\n\Z")
 _HEADING: Final = re.compile(r"^#+ (.*)$", re.M)
 
 
@@ -39,13 +42,18 @@ class Snippet:
 
 
 def snippets_of(page: Path) -> list[Snippet]:
-    """Return the snippets of a page, in their order."""
+    """Return the snippets of a page, in their order; directives of MyST are none."""
     text = page.read_text()
     found = []
-    for match in _FENCED.finditer(text):
-        headings = _HEADING.findall(_FENCED.sub("", text[: match.start()]))
+    for match in _FENCE.finditer(text):
+        language = match["info"].strip()
+        if language.startswith("{"):
+            continue
+        before = text[: match.start()]
+        mark = _MARK.search(before)
+        headings = _HEADING.findall(_FENCE.sub("", before))
         heading = headings[-1] if headings else ""
-        found.append(Snippet(match["language"], match["text"], heading, match["mark"]))
+        found.append(Snippet(language, match["text"], heading, mark and mark["mark"]))
     return found
 
 
@@ -62,5 +70,11 @@ def broken_links(page: Path) -> list[str]:
 
 def anchors_of(page: Path) -> set[str]:
     """Return the anchors of a page's headings, as GitHub and MyST make them."""
-    headings = _HEADING.findall(_FENCED.sub("", page.read_text()))
+    headings = _HEADING.findall(_FENCE.sub("", page.read_text()))
     return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def name_of(page: Path) -> str:
+    """Return a page's name in the tests: ``"how-to/testing"``."""
+    base = DOCS if page.is_relative_to(DOCS) else ROOT
+    return str(page.relative_to(base).with_suffix(""))

@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docs import report
-from tests.docs.snippets import DOCS, Snippet, broken_links, snippets_of
+from tests.docs.snippets import PAGES, Snippet, broken_links, name_of, snippets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-README = DOCS.parent / "README.md"
-PAGES = [README, *sorted(DOCS.glob("*.md"))]
 
 RUN_ELSEWHERE = {"misbehaviours.md": "###"}
 """Pages of which the snippets below headings of this level are run by tests of their own."""
@@ -39,7 +36,9 @@ def programs() -> Iterator[object]:
         for number, each in enumerate(python_snippets(page)):
             if not each.is_test:
                 kernel = [] if "run_virtual" in each.text else [pytest.mark.kernel]
-                yield pytest.param(each, id=f"{page.stem}-{number}-{each.heading}", marks=kernel)
+                yield pytest.param(
+                    each, id=f"{name_of(page)}-{number}-{each.heading}", marks=kernel
+                )
 
 
 @pytest.mark.parametrize("program", list(programs()))
@@ -66,7 +65,7 @@ def test_a_program_runs(
 @pytest.mark.parametrize(
     "page",
     [page for page in PAGES if any(each.is_test for each in python_snippets(page))],
-    ids=lambda page: page.stem,
+    ids=name_of,
 )
 def test_the_tests_of_a_page_pass_or_fail_as_it_says(
     page: Path, tmp_path: Path, require_tool: Callable[[str], str]
@@ -97,7 +96,7 @@ def test_the_tests_of_a_page_pass_or_fail_as_it_says(
     assert outcome.partition(" in ")[0] == ", ".join(expected), done.stdout
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_link_leads_somewhere(page: Path) -> None:
     assert not broken_links(page)
 
