@@ -200,7 +200,7 @@ class ControlledLoop(ResolvingLoop):
         output = self.stack.output
         if output.tap is not None:
             time = output.epoch + now
-            output.tap(Observation(time, packet.direction, packet.data, verdict=verdict))
+            output.observe(Observation(time, packet.direction, packet.data, verdict=verdict))
 
     def _known(self, ends: FourTuple) -> Known | None:
         """Return what the stack knows of a connection."""

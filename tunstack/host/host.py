@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, final
@@ -13,14 +14,16 @@ import trio
 
 from tunstack.host.places import parsed_places, profiles_by_network
 from tunstack.host.protocols import ProtocolLoop
+from tunstack.host.taps import Taps
 from tunstack.path.impaired import ImpairedLink
 from tunstack.stack.stack import Stack
 from tunstack.tcp.congestion import congestion_control
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
+    from tunstack.host.taps import End
     from tunstack.ip.address import Interface
     from tunstack.link.base import Link
     from tunstack.link.plan import AddressLike
@@ -103,8 +106,9 @@ class Host(ProtocolLoop):
             stack.config = replace(stack.config, congestion=congestion_control(congestion))
         stack.immediate = True
         super().__init__(link, stack, rng, seed)
+        self._taps = Taps(stack, self._fail)
         if tap is not None:
-            stack.set_tap(self._guarded(tap))
+            self._taps.add(tap)
         self._failures: list[BaseException] = []
         self._link_raises = False
         self._manager: Any = None
@@ -186,16 +190,6 @@ class Host(ProtocolLoop):
             return True
         return trio.current_time() < patience and self.stack.awaits_fin
 
-    def _guarded(self, tap: Callable[[Observation], None]) -> Callable[[Observation], None]:
-        def call(observation: Observation) -> None:
-            try:
-                tap(observation)
-            except Exception as error:
-                self.stack.set_tap(None)
-                self._fail(error)
-
-        return call
-
     def _fail(self, error: Exception) -> None:
         """End the block with `error`."""
         self._failures.append(error)
@@ -237,6 +231,34 @@ class Host(ProtocolLoop):
         ``rules_dropped``, ``rules_delayed``... (:mod:`tunstack.path.rules`).
         """
         return self.stack.statistics() | self.rule_counts() | self._path_statistics()
+
+    @contextmanager
+    def tapped(
+        self,
+        tap: Callable[[Observation], None],
+        connection: tuple[End, End] | None = None,
+    ) -> Iterator[None]:
+        """Within the block, call `tap` with an `Observation` of every packet.
+
+        It is called beside the host's own tap and those of other blocks. With `connection` the
+        packets of other connections cost as much as without a tap, or nearly so.
+
+        Args:
+            tap: It must be quick. If it raises, it is not called again, and the host's block ends
+                with its exception.
+            connection: The local and the remote address and port of a TCP connection, as `TcpInfo`
+                has them: only its segments are observed, whether or not there is such a connection
+                now. Those with IP options or extension headers, and those that come in fragments,
+                are left out.
+
+        Raises:
+            ValueError: an address or a port is invalid, or the addresses are of two families.
+        """
+        added = self._taps.add(tap, connection)
+        try:
+            yield
+        finally:
+            self._taps.remove(added)
 
     def _path_statistics(self) -> dict[str, int]:
         if not isinstance(self.bare_link, ImpairedLink):

@@ -379,7 +379,7 @@ class Datagrams:
         identification = 0 if route.sets_df else self._rng.getrandbits(16)
         headers = route.template.headers(data, identification)
         packet: list[Buffer] = [headers + data] if size < _SMALL else [headers, data]
-        if route.loops or output.tap is not None:
+        if route.loops or output.observes_all:
             output.emit(route.remote, packet, now)
         else:
             self._counters["packets_sent"] += 1

@@ -12,7 +12,14 @@ from tunstack.ip.family import IPV4, family_of
 from tunstack.ip.fragmentation import Identifications, fragmented, headers_of
 from tunstack.stack.observation import Observation, Windows
 from tunstack.tcp.connection.state import ESTABLISHED
-from tunstack.wire import NOTHING_OFFLOADED, completed, encode_datagram, encode_segment
+from tunstack.wire import (
+    NOTHING_OFFLOADED,
+    VNET_SIZE,
+    completed,
+    encode_datagram,
+    encode_segment,
+    read_name,
+)
 from tunstack.wire.fast import segment as lean
 from tunstack.wire.fast import segment6 as lean6
 
@@ -49,7 +56,8 @@ class Output:
     Attributes:
         packets: Packets for the link, each as the buffers that make it up.
         looped: Packets to our own addresses.
-        tap: Called with an observation of each packet.
+        tap: Called with an observation of each packet, or of those of chosen connections; set by
+            :meth:`set_tap`.
         epoch: What to add to the clock for the time of observations, in seconds.
         counters: The stack's.
         labels: The flow labels of IPv6.
@@ -71,12 +79,16 @@ class Output:
         self.looped: deque[bytes] = deque()
         self._looped_size = 0
         self.tap = tap
+        self._chosen: frozenset[FourTuple] | None = None
+        self._chosen_names: frozenset[bytes] = frozenset()
+        """In packets of both directions."""
         self.epoch = 0.0
         self.counters = counters
         self.labels = labels
         self._local = local
         self._mtu = mtu
         self._offload = offload
+        self._ip_at = VNET_SIZE if offload else 0
         self._identifications = Identifications(rng)
 
     def send(
@@ -89,7 +101,12 @@ class Output:
         config: Config,
     ) -> None:
         """Send a segment of `flow`, or without a connection (RST, SYN cookie)."""
-        if flow is not None and flow.write is not None and self.tap is None and segment.lean:
+        if (
+            flow is not None
+            and flow.write is not None
+            and (self.tap is None or not self._observes(name))
+            and segment.lean
+        ):
             assert segment.ts_val is not None
             flow.write(
                 segment.seq,
@@ -116,7 +133,7 @@ class Output:
         )
         if segment.note:
             self.counters[segment.note] += 1
-        if flow is None or self.tap is None:
+        if flow is None or self.tap is None or not self._observes(name):
             self.emit(name.remote, packet, now, segment.note)
         else:
             before, after = flow.observed.value, flow.state.value
@@ -196,9 +213,43 @@ class Output:
             self._loop(b"".join(packet))
         else:
             self.packets.append(packet)
-        if self.tap is not None:
+        if self.tap is not None and self._is_observed(packet[0], self._ip_at):
             whole = self._whole(b"".join(packet))
             self.tap(Observation(self.epoch + now, "out", whole, before, after, note, windows))
+
+    def set_tap(
+        self,
+        tap: Callable[[Observation], None] | None,
+        connections: frozenset[FourTuple] | None = None,
+    ) -> None:
+        """Set the tap; with `connections` it sees their segments only.
+
+        Other connections stay on the fast path then.
+        """
+        self.tap = tap
+        self._chosen = connections
+        names = () if connections is None else connections
+        self._chosen_names = frozenset(
+            each for name in names for each in (name.packed, name.incoming)
+        )
+
+    @property
+    def observes_all(self) -> bool:
+        """Whether every packet is observed."""
+        return self.tap is not None and self._chosen is None
+
+    def _observes(self, name: FourTuple) -> bool:
+        """Whether the segments of a connection are observed, if there is a tap."""
+        return self._chosen is None or name in self._chosen
+
+    def _is_observed(self, frame: Buffer, at: int) -> bool:
+        """Whether a packet is observed, if there is a tap; it begins at `at`, with its headers."""
+        return self._chosen is None or read_name(frame, at) in self._chosen_names
+
+    def observe(self, observation: Observation) -> None:
+        """Report what was observed elsewhere to the tap."""
+        if self.tap is not None and self._is_observed(observation.packet, 0):
+            self.tap(observation)
 
     def _loop(self, packet: bytes) -> None:
         if self._looped_size + len(packet) > MOST_LOOPED:
@@ -223,7 +274,7 @@ class Output:
         flow: Flow | None = None,
     ) -> None:
         """Report a received packet, its verdict and its connection to the tap."""
-        if self.tap is not None:
+        if self.tap is not None and self._is_observed(packet, self._ip_at):
             whole, windows = self._whole(packet), None if flow is None else _windows(flow)
             self.tap(
                 Observation(self.epoch + now, "in", whole, before, after, str(verdict), windows)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from tunstack.ip.address import Interface
     from tunstack.ip.datagram import Address, Buffer
+    from tunstack.ip.demux import FourTuple
     from tunstack.stack.flow import Flow
     from tunstack.stack.observation import Observation
     from tunstack.tcp.config import Config
@@ -73,9 +74,19 @@ class Stack(Engine):
         """Our addresses, with their networks; see :class:`Addresses`."""
         return self.addresses.interfaces
 
-    def set_tap(self, tap: Callable[[Observation], None] | None) -> None:
-        """Call `tap` for each packet received or sent; None removes it."""
-        self.output.tap = tap
+    def set_tap(
+        self,
+        tap: Callable[[Observation], None] | None,
+        connections: frozenset[FourTuple] | None = None,
+    ) -> None:
+        """Call `tap` for each packet received or sent; None removes it.
+
+        With `connections` it sees their segments only: not those with IP options or extension
+        headers, nor those that come in fragments.
+        """
+        self.output.set_tap(tap, connections)
+        for flow in self.demux.connections:  # What they went through unseen is no news.
+            flow.observed = flow.state
 
     def set_epoch(self, epoch: float) -> None:
         """Set what is added to `now` for the time of observations, in seconds."""

@@ -41,7 +41,7 @@ from tunstack.wire.ip import (
     finish,
     protocol_at,
 )
-from tunstack.wire.tcp import decode_segment, encode_options, encode_segment
+from tunstack.wire.tcp import decode_segment, encode_options, encode_segment, read_name
 from tunstack.wire.udp import decode_udp, encode_udp
 from tunstack.wire.virtio import NO_OFFLOAD as NOTHING_OFFLOADED
 from tunstack.wire.virtio import SIZE as VNET_SIZE
@@ -58,6 +58,7 @@ __all__ = [
     "decode_segment",
     "encode_segment",
     "encode_options",
+    "read_name",
     "decode_udp",
     "encode_udp",
     "NOTHING_OFFLOADED",

@@ -47,6 +47,8 @@ _FIVE_WORDS: Final[Struct] = Struct(">IIIII")
 _IPV4_PACKET: Final[Struct] = Struct(">HHHHHH4s4sHHIIHHHH")
 _IPV6_PACKET: Final[Struct] = Struct(">IHBB16s16sHHIIHHHH")
 _DONT_FRAGMENT: Final = 0x4000
+_PLAIN_IPV4: Final = 0x45
+"""The first octet of an IPv4 packet without options."""
 _IPV6: Final = 6 << 28
 _ECN: Final = 0x03
 """The ECN field of the TOS octet (RFC 3168 section 5)."""
@@ -134,6 +136,21 @@ def _decode_option(kind: int, value: bytes, segment: Segment) -> None:
         segment.sack_permitted = True
     elif kind == _FAST_OPEN and length in _COOKIE_SIZES:
         segment.fast_open = value
+
+
+def read_name(frame: Buffer, at: int) -> bytes:
+    """Find the addresses and ports of the segment in the packet at `at`, as they stand there.
+
+    Returns ``b""`` for what is no TCP, and for a segment behind IP options or extension headers.
+    """
+    if len(frame) < at + 24:
+        return b""
+    first = frame[at]
+    if first == _PLAIN_IPV4 and frame[at + 9] == TCP:
+        return bytes(frame[at + 12 : at + 24])
+    if first >> 4 == 6 and frame[at + 6] == TCP:
+        return bytes(frame[at + 8 : at + 44])
+    return b""
 
 
 def encode_segment(
