@@ -18,6 +18,7 @@ import trio
 
 import tunstack
 from tunstack.deploy.bridge import LEFT, LEFT6, RIGHT, RIGHT6
+from tunstack.host.host import loop_of
 from tunstack.ladder import read_packet
 from tunstack.path.pcapng import read_packets
 
@@ -362,7 +363,7 @@ async def test_a_bridge_that_has_ended_is_reported() -> None:
 
 async def watch(host: tunstack.Host) -> None:
     while True:
-        host.check_link()
+        loop_of(host).check_link()
         await trio.sleep(0.001)
 
 

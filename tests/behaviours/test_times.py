@@ -10,6 +10,7 @@ import pytest
 import trio
 
 import tunstack
+from tunstack.host.host import loop_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -121,7 +122,7 @@ def test_a_worker_refuses_what_is_of_all_connections_together() -> None:
     async def main() -> None:
         async with tunstack.open_network() as net:
             host = await net.add_host("worker")
-            host.stack.share_addresses(lambda _: None)
+            loop_of(host).stack.share_addresses(lambda _: None)
             with pytest.raises(ValueError, match="fail-first=1 is of all connections together"):
                 await host.serve_tcp(answering, 80, behaviour="loss=1%,fail-first=1")
             assert len(host.rules) == 0

@@ -9,7 +9,6 @@ import trio
 
 import tunstack
 from tunstack import blocking
-from tunstack.socket.endpoint import Endpoint, SocketMaker
 
 PAIRS = [
     (tunstack.Namespace, blocking.Namespace),
@@ -24,16 +23,13 @@ LEFT_OUT: dict[type, set[str]] = {
     tunstack.Namespace: {"open_workers", "open_link", "socket"},
     tunstack.Host: {
         *("open_tcp_listeners", "socket", "socket_factory"),  # What gives sockets of trio's.
-        *("gated", "inject", "resolver", "rng", "rule_counts", "start", "start_question"),
-        *("use_gate", "use_resolver", "handle_forwarded", "asked_about_listeners", "accept_soon"),
+        *("resolver", "use_resolver"),
         *("serve_protocol", "connect_protocol"),  # Their callbacks run in the host's thread.
-        *vars(Endpoint),
-        *vars(SocketMaker),
     },
     tunstack.TcpStream: {*vars(trio.SocketStream), *vars(trio.abc.SendStream)},
     tunstack.Rule: {"action", "count", "end", "matcher"},
 }
-"""What is for the other parts of a host, or needs :meth:`tunstack.blocking.Host.run`."""
+"""What needs :meth:`tunstack.blocking.Host.run`."""
 
 
 def verbs(of: type) -> dict[str, object]:

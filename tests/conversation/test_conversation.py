@@ -19,6 +19,7 @@ from tunstack import (
     open_conversation,
     open_conversations,
 )
+from tunstack.host.host import loop_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -616,7 +617,7 @@ async def test_after_the_block_everything_is_closed(
 async def test_the_host_may_end_first(hosts: tuple[Host, Host]) -> None:
     ours, _ = hosts
     async with open_conversation(ours, remote=(THEIRS, 80)) as talk:
-        ours.bare_link.close()
+        loop_of(ours).bare_link.close()
         await trio.testing.wait_all_tasks_blocked()
         with fails(errno.ENETDOWN):
             talk.send("SYN")

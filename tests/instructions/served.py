@@ -21,6 +21,7 @@ import trio
 
 from tests.instructions.replay import ANSWER, CLIENT, PORT, REQUEST, SERVER
 from tunstack import Config, Host
+from tunstack.host.host import loop_of
 from tunstack.stack.stack import Stack
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ async def _serve(link: ReplayedLink, kind: str) -> None:
         link.begin()
         await link.ended.wait()
         nursery.cancel_scope.cancel()
-        host.stack.abort_all()
+        loop_of(host).stack.abort_all()
 
 
 def record(kind: str, count: int) -> list[Arrival]:

@@ -16,6 +16,7 @@ from tests.kernel.near import open_tun
 from tests.kernel.sockets import ROLES, connected, exactly, fails, read_to_end, send_all
 from tests.socket.network import Valve
 from tunstack import Config, Host
+from tunstack.host.host import loop_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -299,7 +300,7 @@ async def test_the_kernel_repeats_its_fin_until_it_hears_of_it(ns: Namespace, en
         far.close()
         await until(lambda: len(lost) > 1)
         assert our_states(host) == ["TIME-WAIT"]
-        assert not host.stack.demux.connections
+        assert not loop_of(host).stack.demux.connections
         assert await states(ns) == ["LAST-ACK"]
         link.loses = lambda _: False
         with trio.fail_after(10):

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from tunstack import Config, Host, Limits, Socket, memory_pair
+from tunstack.host.host import loop_of
 from tunstack.ip.datagram import ICMP, TCP, Datagram
 from tunstack.tcp.segment import ACK, FIN, SYN, Segment
 from tunstack.wire import decode_datagram, decode_icmp, decode_segment, encode_icmp, encode_segment
@@ -81,7 +82,7 @@ async def connected(client: Host, server: Host, *, buffer: int = 0) -> tuple[Soc
 
 def is_gathering(host: Host) -> bool:
     """Whether what applications answer to the latest batch waits, to go to the device together."""
-    return host._coalesce_until > 0
+    return loop_of(host)._coalesce_until > 0
 
 
 async def fill(sock: Socket) -> int:

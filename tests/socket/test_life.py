@@ -27,6 +27,7 @@ from tests.socket.network import (
     read_to_end,
 )
 from tunstack import Host, Observation, memory_pair
+from tunstack.host.host import loop_of
 from tunstack.stack.flow import Flow
 from tunstack.stack.stack import Stack
 from tunstack.tcp.segment import ACK, FIN, RST
@@ -231,7 +232,7 @@ async def test_packets_beyond_a_full_links_queue_are_dropped_and_retransmitted()
     link, far = memory_pair()
     valve = Valve(link)
     async with Host(valve, [f"{OURS}/24"]) as ours, Host(far, [f"{THEIRS}/24"]) as theirs:
-        ours.max_outgoing = 6
+        loop_of(ours).max_outgoing = 6
         client, server = await connected(ours, theirs)
         valve.full = True
         await client.send(bytes(10 * 1448))
@@ -245,7 +246,7 @@ async def test_packets_beyond_a_full_links_queue_are_dropped_and_retransmitted()
 @pytest.mark.parametrize("mtu", [576, 1500, 9000, 65535])
 def test_the_queue_of_a_full_link_is_bounded_in_packets_and_octets(mtu: int) -> None:
     link, _ = memory_pair(mtu=mtu)
-    queue = Host(link, [f"{OURS}/24"]).max_outgoing
+    queue = loop_of(Host(link, [f"{OURS}/24"])).max_outgoing
     assert 100 < queue <= 10_000
     assert queue * mtu <= 16 << 20
 

@@ -12,6 +12,7 @@ import trio
 
 from tests.socket.network import OURS, PORT, THEIRS, listening, read_to_end
 from tunstack import Config, Host, Limits, Socket, memory_pair
+from tunstack.host.host import loop_of
 from tunstack.stack.flow import FLOW_SIZE
 from tunstack.stack.memory import SOCKET_SIZE
 from tunstack.tcp.budget import SMALLEST_BUFFER
@@ -151,7 +152,7 @@ async def test_when_memory_is_short_an_application_gets_little_at_once(
         await near.send(bytes(30_000))
         await trio.sleep(1)
         assert len(await far.recv(10_000)) == 10_000
-        held = server.stack.memory.budget
+        held = loop_of(server).stack.memory.budget
         held.add(held.ease - held.used)
         assert len(await far.recv(10_000)) == SMALLEST_BUFFER
         assert len(await read_some(far, 15_904)) == 15_904

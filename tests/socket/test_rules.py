@@ -23,6 +23,7 @@ from tests.socket.network import (
     read_to_end,
 )
 from tunstack import Host, ImpairedLink, Impairments, Observation, Packet, memory_pair
+from tunstack.host.host import loop_of
 from tunstack.path.rules.gate import COUNTERS
 from tunstack.tcp.segment import ACK, FIN, PSH, SYN
 from tunstack.wire import decode_datagram, decode_segment
@@ -36,11 +37,11 @@ if TYPE_CHECKING:
 
 async def test_without_rules_packets_do_not_pass_a_gate() -> None:
     async with host_pair() as (ours, _):
-        assert not ours.gated
+        assert not loop_of(ours).gated
         rule = ours.rules.drop(protocol="udp")
-        assert ours.gated
+        assert loop_of(ours).gated
         rule.remove()
-        assert not ours.gated
+        assert not loop_of(ours).gated
 
 
 async def test_a_dropped_syn_is_sent_again() -> None:
@@ -137,7 +138,7 @@ async def test_an_injected_packet_goes_out_at_once() -> None:
         )
         ours.rules.inject(packet, "out")
         assert await here.recvfrom(10) == (b"x", (OURS, 5))
-        assert not ours.gated
+        assert not loop_of(ours).gated
 
 
 async def test_an_injected_packet_comes_in() -> None:
@@ -303,7 +304,7 @@ async def test_while_unplugged_nothing_passes() -> None:
         assert ours.statistics()["rules_unplugged"] == 1
         ours.plug()
         assert await echoes(theirs)
-        assert not ours.gated
+        assert not loop_of(ours).gated
 
 
 async def test_a_connection_outlives_a_cable_that_is_plugged_in_again() -> None:
@@ -609,14 +610,14 @@ async def test_a_function_may_use_the_sockets_of_its_host(direction: Direction) 
 
         def send_more(segment: Packet) -> Packet:
             ours.rules.inject(packet, "out")
-            ours.stack.abort(other_flow)
-            ours.flush()
+            loop_of(ours).stack.abort(other_flow)
+            loop_of(ours).flush()
             return segment
 
         other, end = await connected(theirs, ours)
         (other_flow,) = [
             flow
-            for flow in ours.stack.demux.connections
+            for flow in loop_of(ours).stack.demux.connections
             if flow.four_tuple.local_port == end.getsockname()[1]
         ]
         rule = ours.rules.call(send_more, direction=direction, protocol="tcp")

@@ -12,6 +12,7 @@ import trio
 from tests.kernel.ends import IPV4, IPV6
 from tests.socket.network import fails, fill
 from tunstack import Host, Packet, TcpListener, TcpStream, memory_pair
+from tunstack.host.host import loop_of
 from tunstack.wire import decode_datagram, decode_segment
 
 if TYPE_CHECKING:
@@ -338,7 +339,7 @@ async def test_a_crafted_segment_changes_nothing_of_its_connection(ends: Ends) -
 async def test_every_field_is_sent_as_it_is_given(ends: Ends) -> None:
     packets: list[bytes] = []
     async with connected(ends) as (_, near, _, _, theirs, _):
-        theirs.stack.set_tap(lambda seen: packets.append(seen.packet))
+        loop_of(theirs).stack.set_tap(lambda seen: packets.append(seen.packet))
         near.send_segment(
             seq=-1,
             ack=-2,
@@ -379,7 +380,7 @@ async def test_a_crafted_segment_passes_the_rules_of_other_verbs(ends: Ends) -> 
 async def test_crafted_segments_and_verdicts_are_in_captures(ends: Ends) -> None:
     seen: list[tuple[str, str]] = []
     async with connected(ends) as (host, near, *_):
-        host.stack.set_tap(lambda each: seen.append((each.direction, each.verdict)))
+        loop_of(host).stack.set_tap(lambda each: seen.append((each.direction, each.verdict)))
         near.send_segment(seq=-1)
         await trio.sleep(0.1)
         near.vanish("out")

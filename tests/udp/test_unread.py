@@ -8,6 +8,7 @@ import trio
 import trio.testing
 
 from tests.socket.network import THEIRS, host_pair
+from tunstack.host.host import loop_of
 from tunstack.socket.datagram import DatagramSocket
 
 
@@ -54,4 +55,4 @@ async def test_an_application_that_has_stopped_reading_holds_up_nobody() -> None
                 assert await busy.recv(10) == b"read"
         assert isinstance(lazy, DatagramSocket)
         assert lazy.dropped > 2000
-        assert theirs.stack.datagrams.unread == 0
+        assert loop_of(theirs).stack.datagrams.unread == 0

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
+from tunstack.host.host import loop_of
+
 if TYPE_CHECKING:
     from tunstack import Worker
     from tunstack.link.base import Buffer
@@ -31,8 +33,8 @@ async def count(
     worker: Worker, *, of: str, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Count something, the first worker once, the next ten times..."""
-    worker.host.stack.counters[of] += 10**worker.number
-    worker.host.stack.memory.budget.used += 10**worker.number
+    loop_of(worker.host).stack.counters[of] += 10**worker.number
+    loop_of(worker.host).stack.memory.budget.used += 10**worker.number
     task_status.started()
 
 
@@ -48,21 +50,25 @@ async def talk(worker: Worker, task_status: trio.TaskStatus[None]) -> None:
 
 async def roll(worker: Worker, task_status: trio.TaskStatus[None]) -> None:
     """Tell what chance is like here."""
-    worker.tell(worker.host.stack.demux.ephemeral_port(b"\xc6\x33\x64\x02", b"\xc6\x33\x64\x01", 9))
+    worker.tell(
+        loop_of(worker.host).stack.demux.ephemeral_port(b"\xc6\x33\x64\x02", b"\xc6\x33\x64\x01", 9)
+    )
     task_status.started()
 
 
 async def hand_on(worker: Worker, task_status: trio.TaskStatus[object]) -> None:
     """Hand on a packet for each connection, and tell what is handed on to here."""
 
+    paths = loop_of(worker.host).stack.paths
+
     async def handler(stream: trio.SocketStream) -> None:
-        assert worker.host.stack.paths.forward is not None
-        worker.host.stack.paths.forward(b"packet from %d" % worker.number)
+        assert paths.forward is not None
+        paths.forward(b"packet from %d" % worker.number)
 
     def take(packet: Buffer, now: float) -> None:
         worker.tell(bytes(packet))
 
-    worker.host.stack.paths.handle_forwarded = take  # type: ignore[method-assign]
+    paths.handle_forwarded = take  # type: ignore[method-assign]
     await worker.host.serve_tcp(handler, PORT, task_status=task_status)
 
 

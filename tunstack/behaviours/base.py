@@ -47,32 +47,38 @@ class Behaviour:
     Each is a frozen dataclass. Its text, ``str(behaviour)``, is that of the command line, as
     ``reset-after=4096``.
 
+    Attributes:
+        name: In texts.
+        summary: What the client meets, in one line.
+        example: A text with values.
+        copes: What a robust client does about it.
+        part: What of a connection it concerns.
+        places: Its values, with a slash between them in the text.
+        needed: How many of its values a text must have.
+        ways: The directions that it can be of, if it has a field `way`.
+        protocols: ``"tcp"``, ``"udp"`` or both.
+        one_process: Whether it counts connections, or shares something among them: not with several
+            workers.
+        excludes_all: Whether no connection is opened, so that there is nothing for another
+            behaviour to do.
+        usable_for_some: Whether it can be limited to some of the connections, as by ``first=2``.
+
     Raises:
         ValueError: a value is out of range.
     """
 
     name: ClassVar[str]
-    """In texts."""
     summary: ClassVar[str]
-    """What the client meets, in one line."""
     example: ClassVar[str]
-    """A text with values."""
     copes: ClassVar[str]
-    """What a robust client does about it."""
     part: ClassVar[Part]
     places: ClassVar[tuple[Place, ...]] = ()
-    """Its values, with a slash between them in the text."""
     needed: ClassVar[int] = 0
-    """How many of its values a text must have."""
     ways: ClassVar[tuple[Direction, ...]] = ("in", "out", "both")
-    """The directions that it can be of, if it has a field `way`."""
     protocols: ClassVar[tuple[Protocol, ...]] = TCP
     one_process: ClassVar[bool] = False
-    """Whether it counts connections, or shares something among them: not with several workers."""
     excludes_all: ClassVar[bool] = False
-    """Whether no connection is opened, so that there is nothing for another behaviour to do."""
     usable_for_some: ClassVar[bool] = True
-    """Whether it can be limited to some of the connections, as by ``first=2``."""
 
     def __post_init__(self) -> None:
         given = [

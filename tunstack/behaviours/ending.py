@@ -29,7 +29,11 @@ _AFTER: Final = (Parameter("octets", OCTETS, "OCTETS"), Parameter("seconds", SEC
 
 @dataclass(frozen=True)
 class Ending(Behaviour):
-    """Something that happens to an open connection, and what its program finds then."""
+    """Something that happens to an open connection, and what its program finds then.
+
+    Attributes:
+        afterwards: How the program finds its stream then.
+    """
 
     part: ClassVar[Part] = "ending"
     afterwards: ClassVar[Afterwards] = "broken"

@@ -22,13 +22,16 @@ _SIZE: Final = Kind(Quantity("a number of octets", "1280", {"": 0}), 68, 65535, 
 
 @dataclass(frozen=True)
 class Impairment(Behaviour):
-    """An impairment of the path, as `tunstack.Impairments` has it; all of a port are one path."""
+    """An impairment of the path, as `tunstack.Impairments` has it; all of a port are one path.
+
+    Attributes:
+        impairs: The impairment's key, where it is not the name.
+    """
 
     part = "path"
     protocols = TCP_AND_UDP
     needed = 1
     impairs: ClassVar[str] = ""
-    """The impairment's key, where it is not the name."""
 
     def items(self) -> str:
         """Return it in the syntax of impairments."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 from tunstack.conversation.conversation import WITHIN, Conversation
 from tunstack.conversation.failure import ConversationError, failure_text
 from tunstack.conversation.port import Port
+from tunstack.host.host import loop_of
 from tunstack.host.opening import family_of
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def _new_port(host: Host, start: int | None, reset: bool, skip_retransmissions: 
         start=start,
         reset=reset,
         skip_retransmissions=skip_retransmissions,
-        random=lambda: host.rng.getrandbits(32),
+        random=lambda: loop_of(host).rng.getrandbits(32),
         mtu=host.mtu,
         transmit=lambda packet: host.rules.inject(packet, "out"),
     )
@@ -210,7 +211,7 @@ async def _with_server(
     server, server_port = _checked(remote, local_address)
     with host.socket(family_of(server)) as sock:
         if local_address is None:
-            source = host.stack.source_for(ip_address(server).packed)
+            source = loop_of(host).stack.source_for(ip_address(server).packed)
             local_address = str(ip_address(source))
         await sock.bind((local_address, port))
         local: End = str(ip_address(local_address)), sock.getsockname()[1]

@@ -1,9 +1,12 @@
 """A stack on a link, under trio: here the clock and the event loop begin.
 
-A host is made of classes that each add a subject to the one before: `Loop`, `ResolvingLoop`,
-`ControlledLoop`, `DecidingLoop`, `SocketLoop`, `ProtocolLoop`, and last `Host`.
+`Host` is what programs see, and has the documentation of all that it does. Behind it is a loop, of
+classes that each add a subject to the one before: `Loop`, `ResolvingLoop`, `ControlledLoop`,
+`DecidingLoop`, `SocketLoop`, `ProtocolLoop`, and last `HostLoop`, which sockets know as their
+`Endpoint`. `loop_of` gives it to the packages above that build on more than the public names.
 
-host            what programs open: start and end, statistics
+host            what programs open, on one page
+lifetime        start and end, failures of the link, statistics
 sockets         its sockets: made, connected, listening, served
 loop            packets in batches from the link, packets out to it, timers, wake-ups
 places          the addresses of a host, and the prefixes of its profiles, as they are given
@@ -15,6 +18,7 @@ verdicts        verdicts on SYNs
 protocols       connections by callbacks: servers and clients without tasks
 serving         the behaviours of a port, while it is served
 resolving       which resolver a host uses
+taps            what is called with observations of packets
 polling         how often to read an idle device before sleeping
 reading         waiting until applications have read what a batch has brought
 turns           whether ACKs and replies may be deferred until the applications have had a turn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tunstack.ip.demux import FourTuple
     from tunstack.link.base import Link
-    from tunstack.path.impair import Impairments, ImpairmentsLike
+    from tunstack.path.impair import ImpairmentsLike
     from tunstack.path.rules.packet import Packet
     from tunstack.path.rules.rule import Rule
     from tunstack.path.rules.selection import Selection
@@ -62,50 +62,21 @@ class ControlledLoop(ResolvingLoop):
 
     @property
     def rules(self) -> Rules:
-        """The rules on its packets: ``host.rules.drop(direction="in", flags="SYN", nth=2)``."""
+        """See :attr:`tunstack.Host.rules`."""
         return self._rules
 
     def unplug(self) -> None:
-        """Pull the cable: all packets in both directions are lost, until :meth:`plug`.
-
-        They are counted as ``rules_unplugged``. Nobody is told: connections notice as they do when
-        a wire is cut. Idempotent.
-
-        Raises:
-            OSError: ENETDOWN: the host has ended, or its device is gone.
-        """
+        """See :meth:`tunstack.Host.unplug`."""
         self.use_gate()
         self.gate.unplugged = True
 
     def plug(self) -> None:
-        """Undo :meth:`unplug`; idempotent."""
+        """See :meth:`tunstack.Host.plug`."""
         self.gate.unplugged = False
         self._leave_gate()
 
-    @overload
-    def impair(self, impairments: None) -> None: ...
-
-    @overload
-    def impair(
-        self,
-        impairments: str | Impairments | tuple[Impairments, Impairments],
-        **selection: Unpack[Selection],
-    ) -> Rule: ...
-
     def impair(self, impairments: ImpairmentsLike, **selection: Unpack[Selection]) -> Rule | None:
-        """Impair the path from now on: all of it, or for the packets that are selected.
-
-        Args:
-            impairments: ``"loss=10%,delay=20ms"``, as :meth:`Rules.impair` takes it. None removes
-                all rules that this method has added.
-            selection: Which packets: ``remote="198.51.100.1"``, ``local_port=80``.
-
-        Raises:
-            ValueError: what cannot be parsed, a selection that no packet can match; a selection
-                beside None.
-            TypeError: there is no such keyword.
-            OSError: ENETDOWN: the host has ended, or its device is gone.
-        """
+        """See :meth:`tunstack.Host.impair`."""
         if impairments is not None:
             rule = self._rules.impair(impairments, **selection)
             self._impairing = [each for each in self._impairing if not each.removed] + [rule]

@@ -1,32 +1,35 @@
-"""A TCP/IP endpoint on a link: start and end, statistics."""
+"""A TCP/IP endpoint on a link: what programs use of it, on one page."""
 
 from __future__ import annotations
 
-import logging
-import random
-import time
 from contextlib import contextmanager
-from dataclasses import replace
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Literal, TypeVar, final, overload
 
 import trio
 
-from tunstack.host.places import parsed_places, profiles_by_network
-from tunstack.host.protocols import ProtocolLoop
-from tunstack.host.taps import Taps
-from tunstack.path.impaired import ImpairedLink
-from tunstack.stack.stack import Stack
-from tunstack.tcp.congestion import congestion_control
+from tunstack.host.lifetime import HostLoop
+from tunstack.protocol.transport import Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from socket import SocketKind
     from types import TracebackType
+    from typing import Unpack
 
+    from tunstack.behaviours import BehaviourLike
+    from tunstack.dns.names import Names
     from tunstack.host.taps import End
+    from tunstack.host.verdicts import Decide
     from tunstack.ip.address import Interface
     from tunstack.link.base import Link
     from tunstack.link.plan import AddressLike
+    from tunstack.path.impair import Impairments, ImpairmentsLike
+    from tunstack.path.rules import Rule, Rules, Selection
+    from tunstack.protocol.transport import Transport
+    from tunstack.resolver.resolver import Resolver
+    from tunstack.socket import Socket, TcpListener, TcpStream
+    from tunstack.socket.endpoint import NameResolver
     from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
     from tunstack.stack.profile import Profile
@@ -34,16 +37,11 @@ if TYPE_CHECKING:
     from tunstack.tcp.congestion import CongestionFactory
     from tunstack.tcp.info import TcpInfo
 
-logger = logging.getLogger("tunstack")
-
-_TEARDOWN: Final = 1.0
-"""Seconds, at most, to wait at the end of a host for ACKs of FINs."""
-_PEERS_FIN: Final = 0.25
-"""Seconds, at most, to wait there for a peer that has only acknowledged our FIN to send its own."""
+P = TypeVar("P", bound=Protocol)
 
 
 @final
-class Host(ProtocolLoop):
+class Host:
     """A TCP/IP endpoint on a link: an async context manager, within which it runs.
 
     When the block ends, what the application closed has a second to finish its teardown; then all
@@ -89,53 +87,24 @@ class Host(ProtocolLoop):
         excluded: Iterable[str] = (),
         profiles: Mapping[str, Profile] | None = None,
     ) -> None:
-        places = parsed_places(addresses)
-        rng = random.SystemRandom() if seed is None else random.Random(seed)
-        stack = Stack(
-            [place.interface for place in places],
-            link.mtu,
-            rng=rng,
-            excluded=[ip_address(each).packed for each in excluded],
+        self._loop = HostLoop(
+            link,
+            addresses,
+            seed=seed,
+            tap=tap,
             config=config,
-            profiles=profiles_by_network(profiles),
             limits=limits,
-            offload=link.offload,
-            udp_offload=getattr(link, "udp_offload", False),
+            congestion=congestion,
+            excluded=excluded,
+            profiles=profiles,
         )
-        if congestion is not None:
-            stack.config = replace(stack.config, congestion=congestion_control(congestion))
-        stack.immediate = True
-        super().__init__(link, stack, rng, seed)
-        self._taps = Taps(stack, self._fail)
-        if tap is not None:
-            self._taps.add(tap)
-        self._failures: list[BaseException] = []
-        self._link_raises = False
-        self._manager: Any = None
-        self._nursery: trio.Nursery | None = None
-        self._listeners: dict[Callable[[], None], None] = {}  # In order: they may send.
 
     def __repr__(self) -> str:
         addresses = ", ".join(map(str, self.addresses))
         return f"<tunstack.Host {addresses} on {self.name}>"
 
-    @property
-    def addresses(self) -> tuple[Interface, ...]:
-        """Its own addresses, with their networks; ``198.51.100.0/24`` is a whole network."""
-        return self.stack.interfaces
-
-    @property
-    def mtu(self) -> int:
-        """The largest packet that the link carries, in octets."""
-        return self._link.mtu
-
-    # Start and end
-
     async def __aenter__(self) -> Host:
-        self.stack.set_epoch(time.time() - trio.current_time())
-        self._manager = trio.open_nursery()
-        self._nursery = await self._manager.__aenter__()
-        self.start(self._nursery)
+        await self._loop.begin()
         return self
 
     async def __aexit__(
@@ -144,83 +113,445 @@ class Host(ProtocolLoop):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            if exc is None:
-                await self._await_teardown()
-        finally:
-            await self._end()
-            if self._failures:
-                errors = [*self._failures, *_without_cancelled(exc)]
-                if len(errors) == 1:
-                    raise errors[0]
-                raise BaseExceptionGroup(f"the host on {self.name} failed", errors) from None
+        await self._loop.end(exc)
 
-    async def _end(self) -> None:
-        """Reset open connections, end the tasks, and close the link."""
-        assert self._nursery is not None
-        self._reset_all()
-        # The nursery is ours, and gets neither to wrap the caller's exception nor, where the
-        # caller was cancelled too, to put Cancelled in its place.
-        self._nursery.cancel_scope.shield = True
-        self._nursery.cancel_scope.cancel()
-        try:
-            await self._manager.__aexit__(None, None, None)
-        finally:
-            self.ended = True
-            self._link_failed(RuntimeError(f"the host on {self.name} has ended"))
-            try:
-                self._link.close()
-            except Exception as error:
-                self._failures.append(error)
+    @property
+    def name(self) -> str:
+        """The link's name."""
+        return self._loop.name
 
-    async def _await_teardown(self) -> None:
-        """Wait until the FINs of closed connections are acknowledged, and briefly for the peers'.
+    @property
+    def addresses(self) -> tuple[Interface, ...]:
+        """Its own addresses, with their networks; ``198.51.100.0/24`` is a whole network."""
+        return self._loop.stack.interfaces
 
-        On a busy machine the FIN of a client that has ended is still on its way to the device.
+    @property
+    def mtu(self) -> int:
+        """The largest packet that the link carries, in octets."""
+        return self._loop.mtu
+
+    # Its sockets
+
+    @overload
+    def socket(
+        self,
+        family: int = ...,
+        type: Literal[SocketKind.SOCK_STREAM] = ...,
+        proto: int = ...,
+        *,
+        congestion: str | CongestionFactory | None = ...,
+    ) -> Socket: ...
+
+    @overload
+    def socket(
+        self, family: int = ..., type: int = ..., proto: int = ...
+    ) -> trio.socket.SocketType: ...
+
+    def socket(
+        self,
+        family: int = trio.socket.AF_INET,
+        type: int = trio.socket.SOCK_STREAM,
+        proto: int = 0,
+        *,
+        congestion: str | CongestionFactory | None = None,
+    ) -> trio.socket.SocketType:
+        """Create a socket on this host; the counterpart of `trio.socket.socket`.
+
+        Args:
+            family: AF_INET, or AF_INET6 where the host has an address of that family.
+            type: SOCK_STREAM; SOCK_DGRAM for UDP and ping sockets. SOCK_NONBLOCK and SOCK_CLOEXEC
+                with it change nothing.
+            proto: 0, IPPROTO_TCP, IPPROTO_UDP; IPPROTO_ICMP or IPPROTO_ICMPV6 for a ping socket.
+            congestion: The congestion control of a TCP socket; by default the host's.
+
+        Raises:
+            OSError: EAFNOSUPPORT, the host has no address of that family; EPROTONOSUPPORT:
+                :mod:`tunstack.socket.kinds` lists what there is.
+            ValueError: there is no congestion control of that name.
+            TypeError: `congestion` is given, and it is no TCP socket.
         """
-        patience = trio.current_time() + _PEERS_FIN
-        with trio.move_on_after(_TEARDOWN):
-            # Once in a host's life: not worth an event for every segment.
-            while self._is_ending(patience):  # noqa: ASYNC110
-                await trio.sleep(0.005)
+        make: Callable[..., trio.socket.SocketType] = self._loop.socket
+        return make(family, type, proto, congestion=congestion)
 
-    def _is_ending(self, patience: float) -> bool:
-        """Whether a teardown is under way that is worth waiting for."""
-        if self.stack.is_closing:
-            return True
-        return trio.current_time() < patience and self.stack.awaits_fin
+    def socket_factory(
+        self, *, others: Literal["refuse", "kernel"] = "refuse"
+    ) -> AbstractContextManager[None]:
+        """Within the block, create all internet sockets of this trio run on this host.
 
-    def _fail(self, error: Exception) -> None:
-        """End the block with `error`."""
-        self._failures.append(error)
-        if self._nursery is not None:
-            self._nursery.cancel_scope.cancel()
+        Of several hosts with a block, each has the tasks that are in its own: that which entered
+        it, and those which were started there. Tasks that are in none have the latest.
 
-    def _raised(self, error: Exception) -> None:
-        """End the block with the link's error, unless that follows from an earlier one."""
-        if self._broken is not None or self._link_raises:
-            self.stack.outgoing.clear()
-            return
-        self._link_raises = True
-        self.stack.outgoing.clear()
-        self._fail(
-            error
-        )  # Before there are errors of sockets, for which the block is not to blame.
-        self._reset_all()
-        self._link_failed(error)
+        So any library that uses trio talks through it, unchanged: what it makes with
+        `trio.socket.socket`, and what it makes with `socket.socket` and hands to
+        `trio.socket.from_stdlib_socket`. UNIX and netlink sockets and the like, and what already
+        has a descriptor, are the kernel's. So is what is done in threads that are not trio's; and
+        names that want a look-up, unless :meth:`use_nameservers` was called. See
+        :mod:`tunstack.socket.factory`.
 
-    def _reset_all(self) -> None:
-        self._drain_link()  # A FIN queued in the device closes a connection in order.
-        self._close_listeners()
-        self.write()  # What is held for a FIN.
-        self.stack.abort_all()
-        self.flush()
+        Args:
+            others: What to do for internet families and types that the host does not support
+                (raw sockets, SCTP, a family without an address). ``"refuse"`` raises OSError,
+                EAFNOSUPPORT or EPROTONOSUPPORT, so that nothing goes by the machine's own network
+                unseen; ``"kernel"`` makes them the machine's.
 
-    # Statistics
+        Raises:
+            ValueError: `others` is neither.
+        """
+        return self._loop.socket_factory(others=others)
+
+    async def open_tcp_stream(
+        self,
+        host: str,
+        port: int,
+        *,
+        local_address: str | None = None,
+        congestion: str | CongestionFactory | None = None,
+    ) -> TcpStream:
+        """Connect to `host` and `port`; the counterpart of `trio.open_tcp_stream`.
+
+        Args:
+            host: An address, or a name for the host's resolver, or else trio's. Of several
+                addresses each is tried, beside the one before when that has taken 0.25 s (RFC
+                8305).
+            port: From 1 to 65535.
+            local_address: Which of our addresses to connect from; by default the one that RFC 6724
+                prefers.
+            congestion: Its congestion control; by default the host's.
+
+        Raises:
+            OSError: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL...
+            ValueError: there is no congestion control of that name.
+        """
+        return await self._loop.open_tcp_stream(
+            host, port, local_address=local_address, congestion=congestion
+        )
+
+    async def open_tcp_listeners(
+        self,
+        port: int,
+        *,
+        host: str | None = None,
+        backlog: int | None = None,
+        congestion: str | CongestionFactory | None = None,
+    ) -> list[TcpListener]:
+        """Listen on `port`; the counterpart of `trio.open_tcp_listeners`.
+
+        Args:
+            port: From 1 to 65535, or 0 for any that is free.
+            host: Which of our addresses; by default all, with a listener for each family.
+            backlog: How many connections may wait to be accepted; by default as many as can.
+            congestion: Their congestion control; by default the host's.
+
+        Raises:
+            OSError: EADDRINUSE, EADDRNOTAVAIL.
+            ValueError: there is no congestion control of that name.
+        """
+        return await self._loop.open_tcp_listeners(
+            port, host=host, backlog=backlog, congestion=congestion
+        )
+
+    async def serve_tcp(
+        self,
+        handler: Callable[[TcpStream], Awaitable[object]],
+        port: int,
+        *,
+        host: str | None = None,
+        backlog: int | None = None,
+        congestion: str | CongestionFactory | None = None,
+        behaviour: BehaviourLike = None,
+        on_syn: Decide | None = None,
+        handler_nursery: trio.Nursery | None = None,
+        task_status: trio.TaskStatus[list[TcpListener]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Listen, and run `handler` for each connection, until cancelled; as `trio.serve_tcp`.
+
+        But a handler that raises aborts its own connection with a RST, is reported to the logger
+        ``"tunstack"``, and disturbs no other.
+
+        Args:
+            handler: Called with each connection's `TcpStream`, which is closed when it returns.
+            port: As of :meth:`open_tcp_listeners`, as are `host`, `backlog` and `congestion`.
+            host: Which of our addresses.
+            backlog: How many connections may wait to be accepted.
+            congestion: Their congestion control.
+            behaviour: How the port misbehaves meanwhile, as ``"loss=5%,reset-after=4096"``, or
+                objects of :mod:`tunstack.behaviours`.
+            on_syn: Asked about each SYN to these listeners that the behaviours let pass; see
+                :meth:`on_syn`.
+            handler_nursery: Where the handlers run; by default one of its own.
+            task_status: Started with the listeners.
+
+        Raises:
+            OSError: as :meth:`open_tcp_listeners` does; ENETDOWN, the device is gone.
+            ValueError: there is no congestion control of that name; a behaviour is unknown,
+                impossible, or contradicts another.
+            TypeError: `on_syn` is no function.
+        """
+        await self._loop.serve_tcp(
+            handler,
+            port,
+            host=host,
+            backlog=backlog,
+            congestion=congestion,
+            behaviour=behaviour,
+            on_syn=on_syn,
+            handler_nursery=handler_nursery,
+            task_status=task_status,
+        )
+
+    async def serve_udp(
+        self,
+        handler: Callable[[trio.socket.SocketType], Awaitable[object]],
+        port: int,
+        *,
+        host: str | None = None,
+        behaviour: BehaviourLike = None,
+        task_status: trio.TaskStatus[list[trio.socket.SocketType]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run `handler` on a UDP socket bound to `port`, in each family, until it returns.
+
+        Args:
+            handler: It reads the socket, and answers; the socket is closed when it has returned.
+            port: From 1 to 65535, or 0 for any that is free.
+            host: Which of our addresses; all by default.
+            behaviour: How the port misbehaves meanwhile, as ``"loss=5%,delay=20ms"``; see
+                :mod:`tunstack.behaviours`.
+            task_status: Started with the sockets when they are bound.
+
+        Raises:
+            OSError: EADDRINUSE, EADDRNOTAVAIL; ENETDOWN, the device is gone.
+            ValueError: a behaviour is unknown, impossible, or of TCP.
+        """
+        await self._loop.serve_udp(
+            handler, port, host=host, behaviour=behaviour, task_status=task_status
+        )
+
+    # Connections by callbacks
+
+    async def serve_protocol(
+        self,
+        factory: Callable[[], Protocol],
+        port: int,
+        *,
+        host: str | None = None,
+        backlog: int | None = None,
+        congestion: str | CongestionFactory | None = None,
+        on_syn: Decide | None = None,
+        task_status: trio.TaskStatus[list[TcpListener]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Listen, and make a protocol for each connection, until cancelled.
+
+        As :meth:`Host.serve_tcp`, but no task runs for a connection: the callbacks of its protocol
+        are called within the batch of packets that brought its data, and what they write leaves
+        with that batch. See :mod:`tunstack.protocol`. Connections have TCP_NODELAY.
+
+        A callback that raises aborts its own connection with a RST, is reported to the logger
+        ``"tunstack"``, and disturbs no other.
+
+        When it is cancelled or fails, its connections are closed, `connection_lost` is called with
+        None, and the stack delivers what it has taken; those whose write buffer is not empty are
+        reset, since nobody would fill in what is missing.
+
+        Args:
+            factory: Called for each connection; returns its `Protocol`.
+            port: As of :meth:`Host.open_tcp_listeners`, as are `host`, `backlog` and `congestion`.
+            host: Which of our addresses.
+            backlog: How many connections may wait to be accepted; they are with their batch.
+            congestion: Their congestion control.
+            on_syn: Asked about each SYN to these listeners; see :meth:`Host.on_syn`.
+            task_status: Started with the listeners.
+
+        Raises:
+            OSError: as :meth:`Host.open_tcp_listeners` does; ENETDOWN, the device is gone.
+            ValueError: there is no congestion control of that name.
+            TypeError: `factory` or `on_syn` is no function.
+        """
+        await self._loop.serve_protocol(
+            factory,
+            port,
+            host=host,
+            backlog=backlog,
+            congestion=congestion,
+            on_syn=on_syn,
+            task_status=task_status,
+        )
+
+    async def connect_protocol(
+        self,
+        factory: Callable[[], P],
+        host: str,
+        port: int,
+        *,
+        local_address: str | None = None,
+        congestion: str | CongestionFactory | None = None,
+    ) -> tuple[Transport, P]:
+        """Connect to `host` and `port`; the counterpart of asyncio's `create_connection`.
+
+        The connection belongs to the host, and ends with it if it is not closed before.
+
+        Args:
+            factory: Called when the connection is open; returns its `Protocol`.
+            host: An address or a name, as of :meth:`Host.open_tcp_stream`.
+            port: From 1 to 65535.
+            local_address: Which of our addresses to connect from.
+            congestion: Its congestion control; by default the host's.
+
+        Returns:
+            The transport and the protocol, whose `connection_made` was called.
+
+        Raises:
+            OSError: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL...
+            ValueError: there is no congestion control of that name.
+            TypeError: `factory` is no function.
+        """
+        return await self._loop.connect_protocol(
+            factory, host, port, local_address=local_address, congestion=congestion
+        )
+
+    # What is decided about its packets
+
+    def on_syn(
+        self,
+        function: Decide,
+        port: int | None = None,
+        *,
+        remote: AddressLike | None = None,
+    ) -> Rule:
+        """Ask `function` about each attempt to connect to the host, before anything is answered.
+
+        It is called with the `Packet` of the SYN, and may take its time: it runs in a task of the
+        host, and other connections go on. Other SYNs of the same attempt, which are retransmitted,
+        wait for the same verdict. It returns one of these:
+
+        =========================  ================================================================
+        ``"accept"``               the host processes the SYN (the latest, if there were more)
+        ``"drop"``                 it is lost; the function is asked about the next one
+        ``"hold"``                 it is never answered, nor any later one of the same attempt
+        ``"refuse"``               it is answered by a RST (RFC 9293 section 3.10.7.1)
+        ``"host-unreachable"``     it is answered by an ICMP error about it: RFC 792 and RFC 1122
+        ``"port-unreachable"``     section 3.2.2.1, or RFC 4443 section 3.1
+        ``"network-unreachable"``
+        ``"prohibited"``
+        =========================  ================================================================
+
+        Linux's `connect` then raises EHOSTUNREACH, ECONNREFUSED, ENETUNREACH, and for
+        ``"prohibited"`` EHOSTUNREACH over IPv4 and EACCES over IPv6.
+
+        At most 1,024 attempts wait for a verdict; SYNs of more are dropped, and counted as
+        ``syn_not_asked``. Of those accepted and held 4,096 are remembered, the oldest are
+        forgotten. SYNs that the host would drop unseen, as for a bad checksum, or that belong to a
+        connection, are not asked about.
+
+        If it raises, or returns something else, the host's block ends with that exception, or with
+        ValueError.
+
+        Args:
+            function: The async function.
+            port: The host's port; any by default.
+            remote: The peer's address or prefix; any by default.
+
+        Returns:
+            The rule that takes the SYNs: removing it ends the questions; those asked are answered.
+
+        Raises:
+            TypeError: `function` is no function.
+            ValueError: `port` is no port, or `remote` no address.
+            OSError: ENETDOWN: the host has ended, or its device is gone.
+        """
+        return self._loop.on_syn(function, port, remote=remote)
+
+    @property
+    def rules(self) -> Rules:
+        """The rules on its packets: ``host.rules.drop(direction="in", flags="SYN", nth=2)``."""
+        return self._loop.rules
+
+    @overload
+    def impair(self, impairments: None) -> None: ...
+
+    @overload
+    def impair(
+        self,
+        impairments: str | Impairments | tuple[Impairments, Impairments],
+        **selection: Unpack[Selection],
+    ) -> Rule: ...
+
+    def impair(self, impairments: ImpairmentsLike, **selection: Unpack[Selection]) -> Rule | None:
+        """Impair the path from now on: all of it, or for the packets that are selected.
+
+        Args:
+            impairments: ``"loss=10%,delay=20ms"``, as :meth:`Rules.impair` takes it. None removes
+                all rules that this method has added.
+            selection: Which packets: ``remote="198.51.100.1"``, ``local_port=80``.
+
+        Raises:
+            ValueError: what cannot be parsed, a selection that no packet can match; a selection
+                beside None.
+            TypeError: there is no such keyword.
+            OSError: ENETDOWN: the host has ended, or its device is gone.
+        """
+        return self._loop.impair(impairments, **selection)
+
+    def unplug(self) -> None:
+        """Pull the cable: all packets in both directions are lost, until :meth:`plug`.
+
+        They are counted as ``rules_unplugged``. Nobody is told: connections notice as they do when
+        a wire is cut. Idempotent.
+
+        Raises:
+            OSError: ENETDOWN: the host has ended, or its device is gone.
+        """
+        self._loop.unplug()
+
+    def plug(self) -> None:
+        """Undo :meth:`unplug`; idempotent."""
+        self._loop.plug()
+
+    # Names
+
+    @property
+    def resolver(self) -> NameResolver | None:
+        """What looks up names on the host's network; None: trio does, on the machine's."""
+        return self._loop.resolver
+
+    def use_resolver(self, resolver: NameResolver | None) -> None:
+        """Look up names with `resolver` from now on, where `use_nameservers` would by DNS."""
+        self._loop.use_resolver(resolver)
+
+    def use_nameservers(
+        self,
+        *nameservers: str,
+        names: Names | None = None,
+        port: int = 53,
+        timeout: float = 1.0,
+        rounds: int = 3,
+    ) -> Resolver:
+        """Look up names by DNS over the host itself, from now on.
+
+        So do `Host.open_tcp_stream`, the host's sockets where they are given a name, and within a
+        block of `Host.socket_factory` `trio.socket.getaddrinfo` and `trio.open_tcp_stream`.
+
+        Args:
+            nameservers: Their addresses; by default the first address that is not ours of each of
+                our networks, which is the kernel's.
+            names: Names that are known without asking; what is in their zones is asked for nowhere.
+                In a namespace with names, hosts know those already.
+            port: Of the name servers.
+            timeout: Seconds to wait for an answer to the first query; twice as many in each round.
+            rounds: How often each name server is asked.
+
+        Raises:
+            ValueError: what is no address.
+            SetupError: dnspython is not installed.
+        """
+        return self._loop.use_nameservers(
+            *nameservers, names=names, port=port, timeout=timeout, rounds=rounds
+        )
+
+    # What is seen of it
 
     def connections(self) -> list[TcpInfo]:
         """Return all connections, those in TIME-WAIT included, in order of creation."""
-        return self.stack.connections()
+        return self._loop.stack.connections()
 
     def statistics(self) -> dict[str, int]:
         """Return all counters since the host's start, dropped packets by reason.
@@ -230,7 +561,7 @@ class Host(ProtocolLoop):
         what it did: ``path_out_lost``, ``path_in_duplicated``... What rules did is there always:
         ``rules_dropped``, ``rules_delayed``... (:mod:`tunstack.path.rules`).
         """
-        return self.stack.statistics() | self.rule_counts() | self._path_statistics()
+        return self._loop.statistics()
 
     @contextmanager
     def tapped(
@@ -254,34 +585,14 @@ class Host(ProtocolLoop):
         Raises:
             ValueError: an address or a port is invalid, or the addresses are of two families.
         """
-        added = self._taps.add(tap, connection)
+        taps = self._loop.taps
+        added = taps.add(tap, connection)
         try:
             yield
         finally:
-            self._taps.remove(added)
-
-    def _path_statistics(self) -> dict[str, int]:
-        if not isinstance(self.bare_link, ImpairedLink):
-            return {}
-        return {f"path_{what}": count for what, count in self.bare_link.counts.items()}
-
-    # For sockets
-
-    def _close_listeners(self) -> None:
-        for close in [*self._listeners]:
-            close()
-
-    def add_listener(self, close: Callable[[], None]) -> None:
-        """Call `close` at the end of the host, or when its device is gone."""
-        self._listeners[close] = None
-
-    def remove_listener(self, close: Callable[[], None]) -> None:
-        """Undo :meth:`add_listener`."""
-        self._listeners.pop(close, None)
+            taps.remove(added)
 
 
-def _without_cancelled(error: BaseException | None) -> list[BaseException]:
-    """Return the exceptions of a block without `trio.Cancelled`."""
-    if isinstance(error, BaseExceptionGroup):
-        error = error.split(trio.Cancelled)[1]
-    return [] if error is None or isinstance(error, trio.Cancelled) else [error]
+def loop_of(host: Host) -> HostLoop:
+    """Return what is behind a host: its stack, its link and its rules."""
+    return host._loop

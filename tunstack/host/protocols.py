@@ -43,33 +43,7 @@ class ProtocolLoop(SocketLoop):
         on_syn: Decide | None = None,
         task_status: trio.TaskStatus[list[TcpListener]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Listen, and make a protocol for each connection, until cancelled.
-
-        As :meth:`Host.serve_tcp`, but no task runs for a connection: the callbacks of its protocol
-        are called within the batch of packets that brought its data, and what they write leaves
-        with that batch. See :mod:`tunstack.protocol`. Connections have TCP_NODELAY.
-
-        A callback that raises aborts its own connection with a RST, is reported to the logger
-        ``"tunstack"``, and disturbs no other.
-
-        When it is cancelled or fails, its connections are closed, `connection_lost` is called with
-        None, and the stack delivers what it has taken; those whose write buffer is not empty are
-        reset, since nobody would fill in what is missing.
-
-        Args:
-            factory: Called for each connection; returns its `Protocol`.
-            port: As of :meth:`Host.open_tcp_listeners`, as are `host`, `backlog` and `congestion`.
-            host: Which of our addresses.
-            backlog: How many connections may wait to be accepted; they are with their batch.
-            congestion: Their congestion control.
-            on_syn: Asked about each SYN to these listeners; see :meth:`Host.on_syn`.
-            task_status: Started with the listeners.
-
-        Raises:
-            OSError: as :meth:`Host.open_tcp_listeners` does; ENETDOWN, the device is gone.
-            ValueError: there is no congestion control of that name.
-            TypeError: `factory` or `on_syn` is no function.
-        """
+        """See :meth:`tunstack.Host.serve_protocol`."""
         check_function(on_syn)
         if not callable(factory):
             raise TypeError(f"{factory!r} is no function that makes a protocol")
@@ -104,25 +78,7 @@ class ProtocolLoop(SocketLoop):
         local_address: str | None = None,
         congestion: str | CongestionFactory | None = None,
     ) -> tuple[Transport, P]:
-        """Connect to `host` and `port`; the counterpart of asyncio's `create_connection`.
-
-        The connection belongs to the host, and ends with it if it is not closed before.
-
-        Args:
-            factory: Called when the connection is open; returns its `Protocol`.
-            host: An address or a name, as of :meth:`Host.open_tcp_stream`.
-            port: From 1 to 65535.
-            local_address: Which of our addresses to connect from.
-            congestion: Its congestion control; by default the host's.
-
-        Returns:
-            The transport and the protocol, whose `connection_made` was called.
-
-        Raises:
-            OSError: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL...
-            ValueError: there is no congestion control of that name.
-            TypeError: `factory` is no function.
-        """
+        """See :meth:`tunstack.Host.connect_protocol`."""
         if not callable(factory):
             raise TypeError(f"{factory!r} is no function that makes a protocol")
         stream = await self.open_tcp_stream(

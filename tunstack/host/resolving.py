@@ -33,11 +33,11 @@ class ResolvingLoop(Loop):
 
     @property
     def resolver(self) -> NameResolver | None:
-        """What looks up names on the host's network; None: trio does, on the machine's."""
+        """See :attr:`tunstack.Host.resolver`."""
         return self._resolver
 
     def use_resolver(self, resolver: NameResolver | None) -> None:
-        """Look up names with `resolver` from now on, where `use_nameservers` would by DNS."""
+        """See :meth:`tunstack.Host.use_resolver`."""
         self._resolver = resolver
 
     def use_nameservers(
@@ -48,24 +48,7 @@ class ResolvingLoop(Loop):
         timeout: float = 1.0,
         rounds: int = 3,
     ) -> Resolver:
-        """Look up names by DNS over the host itself, from now on.
-
-        So do `Host.open_tcp_stream`, the host's sockets where they are given a name, and within a
-        block of `Host.socket_factory` `trio.socket.getaddrinfo` and `trio.open_tcp_stream`.
-
-        Args:
-            nameservers: Their addresses; by default the first address that is not ours of each of
-                our networks, which is the kernel's.
-            names: Names that are known without asking; what is in their zones is asked for nowhere.
-                In a namespace with names, hosts know those already.
-            port: Of the name servers.
-            timeout: Seconds to wait for an answer to the first query; twice as many in each round.
-            rounds: How often each name server is asked.
-
-        Raises:
-            ValueError: what is no address.
-            SetupError: dnspython is not installed.
-        """
+        """See :meth:`tunstack.Host.use_nameservers`."""
         import tunstack.dns  # noqa: F401 # It says what to install.
         from tunstack.resolver.resolver import Resolver
 

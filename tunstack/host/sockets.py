@@ -65,21 +65,7 @@ class SocketLoop(DecidingLoop):
         *,
         congestion: str | CongestionFactory | None = None,
     ) -> trio.socket.SocketType:
-        """Create a socket on this host; the counterpart of `trio.socket.socket`.
-
-        Args:
-            family: AF_INET, or AF_INET6 where the host has an address of that family.
-            type: SOCK_STREAM; SOCK_DGRAM for UDP and ping sockets. SOCK_NONBLOCK and SOCK_CLOEXEC
-                with it change nothing.
-            proto: 0, IPPROTO_TCP, IPPROTO_UDP; IPPROTO_ICMP or IPPROTO_ICMPV6 for a ping socket.
-            congestion: The congestion control of a TCP socket; by default the host's.
-
-        Raises:
-            OSError: EAFNOSUPPORT, the host has no address of that family; EPROTONOSUPPORT:
-                :mod:`tunstack.socket.kinds` lists what there is.
-            ValueError: there is no congestion control of that name.
-            TypeError: `congestion` is given, and it is no TCP socket.
-        """
+        """See :meth:`tunstack.Host.socket`."""
         self.check_speaks(family, type, proto)
         self.check_link()
         options: dict[str, Any] = {}
@@ -100,27 +86,7 @@ class SocketLoop(DecidingLoop):
 
     @contextmanager
     def socket_factory(self, *, others: Literal["refuse", "kernel"] = "refuse") -> Iterator[None]:
-        """Within the block, create all internet sockets of this trio run on this host.
-
-        Of several hosts with a block, each has the tasks that are in its own: that which entered
-        it, and those which were started there. Tasks that are in none have the latest.
-
-        So any library that uses trio talks through it, unchanged: what it makes with
-        `trio.socket.socket`, and what it makes with `socket.socket` and hands to
-        `trio.socket.from_stdlib_socket`. UNIX and netlink sockets and the like, and what already
-        has a descriptor, are the kernel's. So is what is done in threads that are not trio's; and
-        names that want a look-up, unless :meth:`use_nameservers` was called. See
-        :mod:`tunstack.socket.factory`.
-
-        Args:
-            others: What to do for internet families and types that the host does not support
-                (raw sockets, SCTP, a family without an address). ``"refuse"`` raises OSError,
-                EAFNOSUPPORT or EPROTONOSUPPORT, so that nothing goes by the machine's own network
-                unseen; ``"kernel"`` makes them the machine's.
-
-        Raises:
-            ValueError: `others` is neither.
-        """
+        """See :meth:`tunstack.Host.socket_factory`."""
         with installed(self, others):
             yield
 
@@ -132,21 +98,7 @@ class SocketLoop(DecidingLoop):
         local_address: str | None = None,
         congestion: str | CongestionFactory | None = None,
     ) -> TcpStream:
-        """Connect to `host` and `port`; the counterpart of `trio.open_tcp_stream`.
-
-        Args:
-            host: An address, or a name for the host's resolver, or else trio's. Of several
-                addresses each is tried, beside the one before when that has taken 0.25 s (RFC
-                8305).
-            port: From 1 to 65535.
-            local_address: Which of our addresses to connect from; by default the one that RFC 6724
-                prefers.
-            congestion: Its congestion control; by default the host's.
-
-        Raises:
-            OSError: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL...
-            ValueError: there is no congestion control of that name.
-        """
+        """See :meth:`tunstack.Host.open_tcp_stream`."""
         control = None if congestion is None else congestion_control(congestion)
         targets = await self._targets(host, port, local_address)
 
@@ -197,18 +149,7 @@ class SocketLoop(DecidingLoop):
         backlog: int | None = None,
         congestion: str | CongestionFactory | None = None,
     ) -> list[TcpListener]:
-        """Listen on `port`; the counterpart of `trio.open_tcp_listeners`.
-
-        Args:
-            port: From 1 to 65535, or 0 for any that is free.
-            host: Which of our addresses; by default all, with a listener for each family.
-            backlog: How many connections may wait to be accepted; by default as many as can.
-            congestion: Their congestion control; by default the host's.
-
-        Raises:
-            OSError: EADDRINUSE, EADDRNOTAVAIL.
-            ValueError: there is no congestion control of that name.
-        """
+        """See :meth:`tunstack.Host.open_tcp_listeners`."""
         return await self._listeners_with({}, port, host, backlog, congestion)
 
     async def _listeners_with(
@@ -248,30 +189,7 @@ class SocketLoop(DecidingLoop):
         handler_nursery: trio.Nursery | None = None,
         task_status: trio.TaskStatus[list[TcpListener]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Listen, and run `handler` for each connection, until cancelled; as `trio.serve_tcp`.
-
-        But a handler that raises aborts its own connection with a RST, is reported to the logger
-        ``"tunstack"``, and disturbs no other.
-
-        Args:
-            handler: Called with each connection's `TcpStream`, which is closed when it returns.
-            port: As of :meth:`open_tcp_listeners`, as are `host`, `backlog` and `congestion`.
-            host: Which of our addresses.
-            backlog: How many connections may wait to be accepted.
-            congestion: Their congestion control.
-            behaviour: How the port misbehaves meanwhile, as ``"loss=5%,reset-after=4096"``, or
-                objects of :mod:`tunstack.behaviours`.
-            on_syn: Asked about each SYN to these listeners that the behaviours let pass; see
-                :meth:`on_syn`.
-            handler_nursery: Where the handlers run; by default one of its own.
-            task_status: Started with the listeners.
-
-        Raises:
-            OSError: as :meth:`open_tcp_listeners` does; ENETDOWN, the device is gone.
-            ValueError: there is no congestion control of that name; a behaviour is unknown,
-                impossible, or contradicts another.
-            TypeError: `on_syn` is no function.
-        """
+        """See :meth:`tunstack.Host.serve_tcp`."""
         check_function(on_syn)
         behaviours = parse(behaviour, "tcp")
         listeners = await self._listeners_with(
@@ -305,20 +223,7 @@ class SocketLoop(DecidingLoop):
         behaviour: BehaviourLike = None,
         task_status: trio.TaskStatus[list[trio.socket.SocketType]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Run `handler` on a UDP socket bound to `port`, in each family, until it returns.
-
-        Args:
-            handler: It reads the socket, and answers; the socket is closed when it has returned.
-            port: From 1 to 65535, or 0 for any that is free.
-            host: Which of our addresses; all by default.
-            behaviour: How the port misbehaves meanwhile, as ``"loss=5%,delay=20ms"``; see
-                :mod:`tunstack.behaviours`.
-            task_status: Started with the sockets when they are bound.
-
-        Raises:
-            OSError: EADDRINUSE, EADDRNOTAVAIL; ENETDOWN, the device is gone.
-            ValueError: a behaviour is unknown, impossible, or of TCP.
-        """
+        """See :meth:`tunstack.Host.serve_udp`."""
         behaviours = parse(behaviour, "udp")
         socks = await bound(
             lambda family: self.socket(family, trio.socket.SOCK_DGRAM),

@@ -29,7 +29,7 @@ SynVerdict: TypeAlias = Literal[
     "network-unreachable",
     "prohibited",
 ]
-"""What becomes of a SYN; see :meth:`DecidingLoop.on_syn`."""
+"""What becomes of a SYN; see :meth:`tunstack.Host.on_syn`."""
 if TYPE_CHECKING:
     Decide: TypeAlias = Callable[[Packet], Awaitable[SynVerdict]]
 
@@ -74,47 +74,7 @@ class DecidingLoop(ControlledLoop):
         *,
         remote: AddressLike | None = None,
     ) -> Rule:
-        """Ask `function` about each attempt to connect to the host, before anything is answered.
-
-        It is called with the `Packet` of the SYN, and may take its time: it runs in a task of the
-        host, and other connections go on. Other SYNs of the same attempt, which are retransmitted,
-        wait for the same verdict. It returns one of these:
-
-        =========================  ================================================================
-        ``"accept"``               the host processes the SYN (the latest, if there were more)
-        ``"drop"``                 it is lost; the function is asked about the next one
-        ``"hold"``                 it is never answered, nor any later one of the same attempt
-        ``"refuse"``               it is answered by a RST (RFC 9293 section 3.10.7.1)
-        ``"host-unreachable"``     it is answered by an ICMP error about it: RFC 792 and RFC 1122
-        ``"port-unreachable"``     section 3.2.2.1, or RFC 4443 section 3.1
-        ``"network-unreachable"``
-        ``"prohibited"``
-        =========================  ================================================================
-
-        Linux's `connect` then raises EHOSTUNREACH, ECONNREFUSED, ENETUNREACH, and for
-        ``"prohibited"`` EHOSTUNREACH over IPv4 and EACCES over IPv6.
-
-        At most 1,024 attempts wait for a verdict; SYNs of more are dropped, and counted as
-        ``syn_not_asked``. Of those accepted and held 4,096 are remembered, the oldest are
-        forgotten. SYNs that the host would drop unseen, as for a bad checksum, or that belong to a
-        connection, are not asked about.
-
-        If it raises, or returns something else, the host's block ends with that exception, or with
-        ValueError.
-
-        Args:
-            function: The async function.
-            port: The host's port; any by default.
-            remote: The peer's address or prefix; any by default.
-
-        Returns:
-            The rule that takes the SYNs: removing it ends the questions; those asked are answered.
-
-        Raises:
-            TypeError: `function` is no function.
-            ValueError: `port` is no port, or `remote` no address.
-            OSError: ENETDOWN: the host has ended, or its device is gone.
-        """
+        """See :meth:`tunstack.Host.on_syn`."""
         selection: Selection = {}
         if port is not None:
             selection["local_port"] = port

@@ -100,6 +100,11 @@ class Config:
             `ttl`.
         traffic_class: As `tos`, of IPv6 (IPV6_TCLASS).
         chosen: The names of parameters that a socket option has set: no profile replaces them.
+        receive_sizes: Derived: the initial and the largest size of the receive buffer.
+        send_sizes: Derived: the same of the send buffer.
+        data_r2: Derived: R2 for data, `user_timeout` or `data_timeout`.
+        orphan_r2: Derived: R2 for data of an orphan.
+        syn_r2: Derived: R2 for a SYN.
     """
 
     mss: int = 65495
@@ -151,15 +156,10 @@ class Config:
     # Derived from the others once, since each connection reads them several times.
 
     receive_sizes: tuple[int, int] = field(init=False, repr=False, compare=False)
-    """Initial and largest size of the receive buffer, in octets."""
     send_sizes: tuple[int, int] = field(init=False, repr=False, compare=False)
-    """Initial and largest size of the send buffer, in octets."""
     data_r2: float = field(init=False, repr=False, compare=False)
-    """R2 for data, in seconds: `user_timeout` or `data_timeout`."""
     orphan_r2: float = field(init=False, repr=False, compare=False)
-    """R2 for data of an orphan, in seconds."""
     syn_r2: float = field(init=False, repr=False, compare=False)
-    """R2 for a SYN, in seconds."""
 
     def __post_init__(self) -> None:
         user = self.user_timeout

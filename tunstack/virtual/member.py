@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import trio
 
+from tunstack.host.host import loop_of
 from tunstack.socket.factory import installed
 from tunstack.virtual.record import epoch
 
@@ -53,7 +54,7 @@ class Member:
         try:
             with self._scope:
                 async with self.host:
-                    self.host.stack.set_epoch(epoch())
+                    loop_of(self.host).stack.set_epoch(epoch())
                     async with trio.open_nursery() as self._programs:
                         task_status.started()
                         await self._until_cancelled()
@@ -124,7 +125,7 @@ class Member:
     ) -> None:
         status = None if task_status is None else _Status(task_status)
         options = {} if status is None else {"task_status": status}
-        with installed(self.host, "refuse", for_run=False):
+        with installed(loop_of(self.host), "refuse", for_run=False):
             try:
                 await main(*args, **options)
             except BaseException as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
+from tunstack.host.host import loop_of
 from tunstack.ip.selection import Candidate
 from tunstack.resolver.ordering import ordered
 
@@ -112,7 +113,10 @@ class NetworkNames(trio.abc.HostnameResolver):
             chosen = of_version.get(family, [])
         else:
             chosen = [
-                e for each, of in of_version.items() if self._host.has_family(each) for e in of
+                e
+                for each, of in of_version.items()
+                if loop_of(self._host).has_family(each)
+                for e in of
             ]
         if not chosen:
             raise _error(socket.EAI_NODATA)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
+from tunstack.host.host import loop_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -41,14 +43,14 @@ def sockets_of(host: Host) -> str:
 
 
 def _datagrams(host: Host) -> Iterator[_Row]:
-    for sock in host.stack.datagrams.ports.sockets:
+    for sock in loop_of(host).stack.datagrams.ports.sockets:
         state = "UNCONN" if sock.remote is None else "ESTAB"
         local, remote = _end(sock.local, sock.port), _end(sock.remote, sock.remote_port)
         yield ("udp", state, str(sock.queue.used), "0", local, remote)
 
 
 def _listeners(host: Host) -> Iterator[_Row]:
-    for address, port, listener in host.stack.demux.listeners():
+    for address, port, listener in loop_of(host).stack.demux.listeners():
         queued, most = str(len(listener)), str(listener.backlog)
         yield ("tcp", "LISTEN", queued, most, _end(address, port), _end(None, 0))
 

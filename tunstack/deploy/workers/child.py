@@ -23,7 +23,7 @@ from tunstack.deploy.workers.channel import (
     Reply,
     ServiceMessage,
 )
-from tunstack.host.host import Host
+from tunstack.host.host import Host, loop_of
 from tunstack.ip.ratelimit import PeerRateLimit
 from tunstack.link.forking import close_in_children
 from tunstack.link.gated import GatedLink
@@ -117,7 +117,7 @@ async def _run_host(
         if limit.allows(b"", trio.current_time()):  # One limit for all sources.
             channel.send(Forwarded(packet))
 
-    host.stack.share_addresses(forward)
+    loop_of(host).stack.share_addresses(forward)
     async with host, trio.open_nursery() as nursery:
         await nursery.start(service, Worker(host, assignment.number, channel))
         link.open()
@@ -134,7 +134,7 @@ async def _serve_parent(host: Host, channel: Channel) -> None:
             case Query(method):
                 channel.send(Reply(getattr(host, method)()))
             case Forwarded(packet):
-                host.handle_forwarded(packet)
+                loop_of(host).handle_forwarded(packet)
 
 
 def derived_seed(seed: int | None, number: int) -> int | None:

@@ -40,6 +40,11 @@ class Cubic:
     """cwnd as a cubic function of the time since the last reduction (RFC 9438 section 4.2).
 
     Attributes are in octets; the formulas of RFC 9438 are in segments.
+
+    Attributes:
+        name: As TCP_CONGESTION has it.
+        cwnd: The congestion window.
+        ssthresh: The slow start threshold.
     """
 
     __slots__ = (

@@ -15,7 +15,12 @@ _UNLIMITED: Final[int] = 1 << 30
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Reno:
-    """RFC 5681 section 3.1 with byte counting (RFC 3465), as one ACK may cover many segments."""
+    """RFC 5681 section 3.1 with byte counting (RFC 3465), as one ACK may cover many segments.
+
+    Attributes:
+        cwnd: The congestion window, in octets.
+        ssthresh: The slow start threshold, in octets.
+    """
 
     __slots__ = ("_avoidance", "_initial", "_mss", "cwnd", "ssthresh")
 
