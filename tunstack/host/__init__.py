@@ -17,5 +17,6 @@ serving         the behaviours of a port, while it is served
 resolving       which resolver a host uses
 polling         how often to read an idle device before sleeping
 reading         waiting until applications have read what a batch has brought
+ss              its sockets as text, in the words of Linux's ss
 turns           whether ACKs and replies may be deferred until the applications have had a turn
 """
