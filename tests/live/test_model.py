@@ -11,7 +11,7 @@ import trio
 
 import tunstack
 from tests.live.hosts import pair
-from tunstack.live import View, Wanted, pause_after
+from tunstack.live import Sample, View, Wanted, pause_after
 
 in_virtual_time = pytest.mark.trio(run=tunstack.run_virtual)
 
@@ -202,6 +202,32 @@ async def test_connections_are_filtered_by_port_and_state(
     assert [row.info.local[1] for row in sample.connections] == ports
     assert sample.matching == len(ports)
     assert sample.states == {"ESTAB": 2, "TIME-WAIT": 1}
+
+
+@in_virtual_time
+async def test_connections_of_a_port_are_left_out_as_if_they_were_not_there() -> None:
+    async with pair() as both:
+        view = View(both.client, trio.current_time())
+        stream = await both.connect(40000)
+        page = await both.connect(40001)
+
+        def look() -> Sample:
+            return view.sample(trio.current_time(), Wanted(without=40001))
+
+        await both.echoed(stream, 100)
+        await both.echoed(page, 10_000)
+        first = look()
+        await both.echoed(page, 10_000)
+        look()
+        await page.aclose()
+        await trio.sleep(1)
+        last = look()
+    assert [row.info.local[1] for row in first.connections] == [40000]
+    assert first.totals.octets_in == last.totals.octets_in == 100
+    assert first.totals.octets_out == last.totals.octets_out == 100
+    assert first.totals.opened == last.totals.opened == 1
+    assert (first.matching, last.matching) == (1, 1)
+    assert first.states == last.states == {"ESTAB": 1}
 
 
 @in_virtual_time

@@ -17,7 +17,7 @@ from tunstack.ip.demux import FourTuple
 from tunstack.tcp.connection.state import TIME_WAIT, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from tunstack.live.sample import Order
     from tunstack.stack.flow import Flow
@@ -46,12 +46,16 @@ class Wanted:
         port: Only those with this port, on either side; None for all.
         state: Only those in this state, by ss's name or RFC 9293's, in any case of letters; None
             for all.
+        without: A local port whose connections are not there at all: neither as rows nor in the
+            sums of connections and octets. It is for a page that the host itself serves; give the
+            same to each sample of a view.
     """
 
     order: Order = "rate"
     most: int = 100
     port: int | None = None
     state: str | None = None
+    without: int | None = None
 
     def has(self, state: State, name: FourTuple) -> bool:
         """Whether a connection is wanted."""
@@ -65,7 +69,7 @@ class Wanted:
         return self.state.upper() in (state.value, state_name(state.value))
 
     def waiting(self, waits: Iterable[TimeWait]) -> list[TimeWait]:
-        """Those in TIME-WAIT without a socket that are wanted, the latest first."""
+        """Those of `waits` that are wanted, the latest first."""
         if not self._has_state(TIME_WAIT):
             return []
         found = [*waits]
@@ -74,9 +78,16 @@ class Wanted:
         found.reverse()
         return found
 
+    def there(self, waits: Collection[TimeWait]) -> Collection[TimeWait]:
+        """Those in TIME-WAIT without a socket, but for those of the port `without`."""
+        if self.without is None:
+            return waits
+        port = self.without.to_bytes(2, "big")
+        return [each for each in waits if not each.name.endswith(port)]
+
     @property
     def everything(self) -> bool:
-        """Whether all connections are wanted."""
+        """Whether all connections that are there are wanted."""
         return self.port is None and self.state is None
 
 
@@ -110,6 +121,7 @@ class Scan:
 
     Attributes:
         known: What is to be remembered.
+        left_out: What is to be remembered of those of the port `without`.
         received: Octets received by all of them.
         acked: Octets acknowledged by their peers.
         matching: How many are wanted.
@@ -124,14 +136,18 @@ class Scan:
         since: float | None,
     ) -> None:
         self.known: dict[int, Known] = {}
+        self.left_out: dict[int, Known] = {}
         self.received = self.acked = 0
         self._states: list[State] = []
         unknown = Known(since, 0, 0)
         ranked: list[tuple[int, int, Flow]] = []
-        rank, everything = _RANKS[wanted.order], wanted.everything
+        rank, everything, without = _RANKS[wanted.order], wanted.everything, wanted.without
         for flow in flows:
             number, state = flow.number, flow.state
             received, acked = flow.receiver.buffer.total, flow.sender.buffer.acknowledged
+            if flow.four_tuple.local_port == without:
+                self.left_out[number] = Known(None, received, acked)
+                continue
             was = before.get(number, unknown)
             self.known[number] = Known(was.since, received, acked)
             self.received += received

@@ -70,6 +70,9 @@ class View:
         self._last: Sample | None = None
         self._sampled = now
         self._known: dict[int, Known] = {}
+        self._left_out: dict[int, Known] = {}
+        self._gone = Known(None, 0, 0)  # Of the connections that are left out; how many is below.
+        self._gone_count = 0
         self.followed: dict[int, Followed] = {}
 
     def follow(self, number: int) -> Followed:
@@ -104,7 +107,8 @@ class View:
         interval = 0.0 if last is None else max(0.0, now - self._sampled)
         seconds = interval or float("inf")
         scan = Scan(stack.demux.connections, self._known, wanted, None if last is None else now)
-        waits = wanted.waiting(stack.time_waits)
+        there = wanted.there([*stack.time_waits])
+        waits = wanted.waiting(there)
         rows = [self._row(flow, scan.known, now, seconds) for flow in scan.best]
         rows += [self._waiting_row(wait, now) for wait in waits[: wanted.most - len(rows)]]
         counters = host.statistics()
@@ -117,7 +121,7 @@ class View:
             addresses=tuple(map(str, host.addresses)),
             mtu=host.mtu,
             totals=self._totals_of(scan, counters, sum(drops.values()), seconds),
-            states=scan.states(len(stack.time_waits)),
+            states=scan.states(len(there)),
             connections=(*rows, *self._others_followed(rows, scan.known, now, seconds)),
             matching=scan.matching + len(waits),
             listeners=tuple(islice(_listeners(host), wanted.most)),
@@ -127,7 +131,8 @@ class View:
             counter_rates=_rates(counters, {} if last is None else last.counters, seconds),
         )
         self._update_followed(sample)
-        self._last, self._sampled, self._known = sample, now, scan.known
+        self._last, self._sampled = sample, now
+        self._known, self._left_out = scan.known, scan.left_out
         return sample
 
     # Rows
@@ -185,21 +190,30 @@ class View:
 
     # Sums
 
+    def _leave_out(self, scan: Scan) -> None:
+        """Add up what is gone of the connections that are left out."""
+        for number, known in self._left_out.items():
+            if number not in scan.left_out:
+                gone = self._gone
+                self._gone = Known(None, gone.received + known.received, gone.acked + known.acked)
+                self._gone_count += 1
+
     def _totals_of(
         self, scan: Scan, counters: Mapping[str, int], dropped: int, seconds: float
     ) -> Totals:
-        stack = self._host.stack
+        self._leave_out(scan)
+        closed, gone = self._host.stack.closed, self._gone
         last = None if self._last is None else self._last.totals
         sums = {
-            "octets_in": stack.closed.bytes_received + scan.received,
-            "octets_out": stack.closed.bytes_acked + scan.acked,
+            "octets_in": closed.bytes_received - gone.received + scan.received,
+            "octets_out": closed.bytes_acked - gone.acked + scan.acked,
             "packets_in": counters["packets_received"],
             "packets_out": counters["packets_sent"],
             "dropped": dropped,
             "retransmitted": sum(
                 count for name, count in counters.items() if name.startswith(_RETRANSMISSIONS)
             ),
-            "opened": stack.closed.connections + len(scan.known),
+            "opened": closed.connections - self._gone_count + len(scan.known),
         }
 
         def rate(name: str) -> float:
@@ -215,7 +229,7 @@ class View:
             retransmission_rate=rate("retransmitted"),
             open_rate=rate("opened"),
             memory=counters["memory_held"],
-            memory_limit=stack.limits.memory,
+            memory_limit=self._host.stack.limits.memory,
         )
 
 
