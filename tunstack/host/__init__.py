@@ -21,5 +21,7 @@ resolving       which resolver a host uses
 taps            what is called with observations of packets
 polling         how often to read an idle device before sleeping
 reading         waiting until applications have read what a batch has brought
+taps            who sees its packets, all or one connection's
+ss              its sockets as text, in the words of Linux's ss
 turns           whether ACKs and replies may be deferred until the applications have had a turn
 """

@@ -140,8 +140,10 @@ class Demultiplexer(Generic[C, L]):
     is both's.
     """
 
-    def __init__(self, rng: RandomSource) -> None:
+    def __init__(self, rng: RandomSource, detached: Callable[[C], None] | None = None) -> None:
+        """Make it empty; `detached` is called with each connection that is removed."""
         self._rng = rng
+        self._detached = detached
         self.incoming: dict[bytes, C] = {}
         """All connections, by `FourTuple.incoming`."""
         self.time_waits: Container[bytes] = ()
@@ -187,6 +189,8 @@ class Demultiplexer(Generic[C, L]):
         if self.incoming.get(incoming) is not connection:
             return False
         del self.incoming[incoming]
+        if self._detached is not None:
+            self._detached(connection)
         return True
 
     def reattach(self, four_tuple: FourTuple, connection: C) -> None:

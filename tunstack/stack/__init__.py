@@ -12,6 +12,7 @@ peers         connections and memory by peer
 memory        what connections hold, against the limit
 limits        the limits of a host
 time_wait     connections in TIME-WAIT without a socket
+closed        sums over connections that are gone
 timers        one queue for the deadlines of all connections
 output        packets out, and observations of packets in and out
 reassembly    fragments in

@@ -6,6 +6,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from tunstack.ip.demux import Demultiplexer
+from tunstack.stack.closed import ClosedConnections
 from tunstack.stack.memory import Memory
 from tunstack.stack.output import Output
 from tunstack.stack.time_wait import TimeWaits
@@ -33,6 +34,7 @@ class Context:
         configs: Fits the configuration of a connection to its family.
         addresses: Its addresses.
         counters: How often what happened.
+        closed: Sums over the connections that `demux` no longer has.
         demux: All connections and listeners, by four-tuple.
         output: Packets out.
         time_waits: Connections in TIME-WAIT without a socket, which `demux` has not.
@@ -57,7 +59,8 @@ class Context:
         self.configs = configs
         self.addresses = addresses
         self.counters: Counter[str] = Counter()
-        self.demux: Demultiplexer[Flow, Listener] = Demultiplexer(rng)
+        self.closed = ClosedConnections()
+        self.demux: Demultiplexer[Flow, Listener] = Demultiplexer(rng, self.closed.add)
         self.output = Output(
             self.addresses.local,
             self.counters,

@@ -334,6 +334,7 @@ class Engine(Transmission):
 
     def _restore(self, incoming: bytes) -> Flow:
         flow = self.time_waits.wake(incoming)
+        self.closed.restored()
         flow.loops = flow.four_tuple.remote in self.addresses.local
         self.memory.enter(flow)
         self.mark_pending(flow)  # At once, so that its timer is scheduled whatever the verdict.

@@ -30,6 +30,7 @@ class Transmission:
         limits: The limits of the host.
         addresses: Our addresses.
         counters: Event counters, by name; among them are all `Reason` and `Verdict` values.
+        closed: Sums over the connections that `demux` no longer has.
         demux: All connections and listeners, by four-tuple.
         output: Packets out, and observations of packets in and out.
         outgoing: Packets for the link, each as the buffers that make it up.
@@ -50,6 +51,7 @@ class Transmission:
         self.limits = context.limits
         self.addresses = context.addresses
         self.counters = context.counters
+        self.closed = context.closed
         self.demux = context.demux
         self.output = context.output
         self.outgoing = context.output.packets

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias, final
 import trio
 
 from tunstack.host.host import Host
+from tunstack.host.ss import sockets_of
 from tunstack.path.impair import Impairments, both_ways
 from tunstack.socket.factory import installed
 from tunstack.virtual.addresses import DEFAULT, Plan
@@ -17,7 +18,6 @@ from tunstack.virtual.names import NetworkNames, checked_name
 from tunstack.virtual.nowhere import Nowhere
 from tunstack.virtual.record import Record
 from tunstack.virtual.run import seed_of_run
-from tunstack.virtual.ss import sockets_of
 from tunstack.virtual.switch import Switch
 
 if TYPE_CHECKING:

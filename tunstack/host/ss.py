@@ -1,4 +1,4 @@
-"""The sockets of a host as text, in the form of ``ss -tuani`` of Linux."""
+"""The sockets of a host in the words of Linux's ``ss -tuani``."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ _HEADING: Final = ("Netid", "State", "Recv-Q", "Send-Q", "Local Address:Port", "
 _Row = tuple[str, str, str, str, str, str]
 
 
+def state_name(state: str) -> str:
+    """What ss calls a state: ``"ESTAB"`` for ``"ESTABLISHED"``."""
+    return _STATES.get(state, state)
+
+
 def sockets_of(host: Host) -> str:
     """Return the listeners, the UDP sockets and the connections of a host, a line each.
 
@@ -31,7 +36,7 @@ def sockets_of(host: Host) -> str:
     """
     rows: list[tuple[_Row, str]] = [(_HEADING, "")]
     rows += [(each, "") for each in (*_datagrams(host), *_listeners(host))]
-    rows += [(_connection(each), _numbers(each)) for each in host.connections()]
+    rows += [(_connection(each), numbers(each)) for each in host.connections()]
     widths = [max(len(row[column]) for row, _ in rows) for column in range(len(_HEADING))]
     lines = []
     for row, below in rows:
@@ -45,26 +50,30 @@ def sockets_of(host: Host) -> str:
 def _datagrams(host: Host) -> Iterator[_Row]:
     for sock in loop_of(host).stack.datagrams.ports.sockets:
         state = "UNCONN" if sock.remote is None else "ESTAB"
-        local, remote = _end(sock.local, sock.port), _end(sock.remote, sock.remote_port)
+        local, remote = end_name(sock.local, sock.port), end_name(sock.remote, sock.remote_port)
         yield ("udp", state, str(sock.queue.used), "0", local, remote)
 
 
 def _listeners(host: Host) -> Iterator[_Row]:
     for address, port, listener in loop_of(host).stack.demux.listeners():
         queued, most = str(len(listener)), str(listener.backlog)
-        yield ("tcp", "LISTEN", queued, most, _end(address, port), _end(None, 0))
+        yield ("tcp", "LISTEN", queued, most, end_name(address, port), end_name(None, 0))
 
 
 def _connection(info: TcpInfo) -> _Row:
-    state = _STATES.get(info.state, info.state)
+    state = state_name(info.state)
     unread, unsent = str(info.unread), str(info.unacked + info.notsent)
-    ends = [_end(address.packed, port) for address, port in (info.local, info.remote)]
+    ends = [end_name(address.packed, port) for address, port in (info.local, info.remote)]
     return ("tcp", state, unread, unsent, ends[0], ends[1])
 
 
-def _numbers(info: TcpInfo) -> str:
+def numbers(info: TcpInfo) -> str:
+    """The line that ``ss -i`` has below a connection; empty in TIME-WAIT.
+
+    Times are in ms, cwnd in segments of the MSS, windows and octets in octets.
+    """
     if not info.congestion:
-        return ""  # In TIME-WAIT.
+        return ""
     words = [
         *(["ts"] if info.timestamps else []),
         *(["sack"] if info.sack else []),
@@ -99,7 +108,8 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".")
 
 
-def _end(address: bytes | None, port: int) -> str:
+def end_name(address: bytes | None, port: int) -> str:
+    """An address and port as ss writes them; ``*`` for port 0, and for None, every address."""
     if address is None or not any(address):
         shown = {None: "*", 4: "0.0.0.0", 16: "[::]"}[None if address is None else len(address)]
     else:
