@@ -13,6 +13,7 @@ import trio
 import tunstack
 from tests.compiled import is_compiled
 from tests.live.hosts import Pair, pair
+from tunstack.host.host import loop_of
 from tunstack.live import View
 from tunstack.live.followed import DECODED, RESOLUTION, Tail
 from tunstack.stack.flow import Flow
@@ -107,7 +108,7 @@ async def test_it_ends_with_its_connection_and_keeps_what_it_has() -> None:
         await trio.sleep(1)
         both.look()
         assert followed.ended
-        assert both.server.stack.output.tap is None
+        assert loop_of(both.server).stack.output.tap is None
         assert followed.row is not None
         assert followed.row.info.bytes_received == 100
         kept = len(followed.rows)
@@ -153,14 +154,14 @@ async def test_unfollowing_detaches_and_so_does_the_end_of_the_view() -> None:
         both.look()
         both.view.follow(0)
         assert both.view.follow(0) is both.view.followed[0]
-        assert both.server.stack.output.tap is not None
+        assert loop_of(both.server).stack.output.tap is not None
         both.view.unfollow(0)
         both.view.unfollow(0)
-        assert both.server.stack.output.tap is None
+        assert loop_of(both.server).stack.output.tap is None
         both.view.follow(0)
         both.view.follow(1)
         both.view.close()
-        assert both.server.stack.output.tap is None
+        assert loop_of(both.server).stack.output.tap is None
         with pytest.raises(LookupError, match="connection 5 is gone"):
             both.view.follow(5)
 
