@@ -174,6 +174,7 @@ def _run(block: Block, folder: Path) -> Outcome:
         status, printed = run_on_terminal(
             command, folder, _environment(folder), columns=COLUMNS, timeout=TIMEOUT
         )
+        printed = printed.replace(f"{folder}/", "")
         outcome.printed.append(printed)
         if status != expected:
             outcome.failure = f"$ {command}\n{printed}\nexit status {status}, not {expected}"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _COLOURS: Final = re.compile(r"\x1b\[([\d;]*)m")
 _OTHER_SEQUENCES: Final = re.compile(r"\x1b(?:\[[\d;?]*[A-Za-ln-z]|\][^\x07]*\x07|[()].)")
 _LINES: Final = 100
+_AS_ROOT: Final = 'Running as user "root" and group "root". This could be dangerous.'
+"""What tshark says to root only; a reader is not."""
 
 
 def run_on_terminal(
@@ -79,6 +81,7 @@ def _read(descriptor: int) -> bytes:
 def as_shown(text: str) -> str:
     """What remains on the screen of what was printed: colours stay, overwritten lines do not."""
     lines = _OTHER_SEQUENCES.sub("", text).replace("\r\n", "\n").split("\n")
+    lines = [line for line in lines if line.strip() != _AS_ROOT]
     return "\n".join(line.rpartition("\r")[2].rstrip() for line in lines).strip("\n")
 
 

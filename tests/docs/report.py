@@ -1,4 +1,4 @@
-"""Puts the report of the failing example into docs/how-to/test-my-program.md: ``python -m tests.docs.report``."""
+"""Puts the failing example's report into its how-to page: ``python -m tests.docs.report``."""
 
 from __future__ import annotations
 

@@ -100,9 +100,11 @@ $ python answer.py >answer
 ```{run}
 $ cat answer
 $ ls examples/echo_server.py
+$ echo $PWD/answer
 ```
 """)
     assert "$ cat answer\n42\n" in text_of(html)
+    assert text_of(html).endswith("\nanswer\n")
 
 
 def test_a_command_runs_on_a_terminal_of_84_columns(build: Build) -> None:
