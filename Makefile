@@ -109,7 +109,8 @@ format: $(STAMP) ## format the source
 
 # Pages that have not changed are not read again, but all are written: what has gone from one page is
 # missed on the others. After an error all are read again, for the errors of each to be told again.
-docs: $(STAMP) ## build the documentation in build/docs; warnings are errors
+docs: $(STAMP) ## build the documentation in build/docs, with runs of today; warnings are errors
+	@.ci/system-tools curl socat tshark
 	$(BIN)/python -m sphinx -b html -n -W --keep-going -a -j auto -q -d $(DOCTREES) $(ARGS) docs build/docs || \
 		{ rm -rf $(DOCTREES); exit 1; }
 

@@ -1,4 +1,4 @@
-"""Puts the report of the failing example into docs/testing.md: ``python -m tests.docs.report``."""
+"""Puts the failing example's report into its how-to page: ``python -m tests.docs.report``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 
 from tests.docs.snippets import DOCS, snippets_of
 
-PAGE: Final = DOCS / "testing.md"
+PAGE: Final = DOCS / "how-to" / "test-my-program.md"
 NAME: Final = "test_greeting.py"
 
 _REPORT: Final = re.compile(r"(?<=<!-- report -->\n```text\n).*?(?=```\n<!-- /report -->)", re.S)

@@ -15,7 +15,7 @@ PAGES: Final = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 _FENCE: Final = re.compile(
     r"^(?P<ticks>`{3,})(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=ticks)`*[ ]*$", re.M | re.S
 )
-_MARK: Final = re.compile(r"<!-- (?P<mark>[\w ]+) -->\n\Z")
+_MARK: Final = re.compile(r"<!-- (?P<mark>[\w :./-]+) -->\n\Z")
 _HEADING: Final = re.compile(r"^#+ (.*)$", re.M)
 
 
@@ -27,7 +27,8 @@ class Snippet:
         language: ``"python"``, ``"console"``...
         text: The code.
         heading: The heading that it is below.
-        mark: Of a comment before it, as ``<!-- fails -->``.
+        mark: Of a comment before it, as ``<!-- fails -->``; ``<!-- file: x.py -->``, if the page's
+            runs use it; ``<!-- not run -->``, if nobody runs it.
     """
 
     language: str
@@ -39,6 +40,11 @@ class Snippet:
     def is_test(self) -> bool:
         """Whether pytest is to run it."""
         return re.search(r"^(?:async )?def test_", self.text, re.M) is not None
+
+    @property
+    def file(self) -> str | None:
+        """The file that it is saved as, for the commands that run when the site is built."""
+        return self.mark.removeprefix("file: ") if self.mark and "file: " in self.mark else None
 
 
 def snippets_of(page: Path) -> list[Snippet]:

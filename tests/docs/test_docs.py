@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docs import report
-from tests.docs.snippets import PAGES, Snippet, broken_links, name_of, snippets_of
+from tests.docs.snippets import DOCS, PAGES, Snippet, broken_links, name_of, snippets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+README = DOCS.parent / "README.md"
 RUN_ELSEWHERE = {"misbehaviours.md": "###"}
 """Pages of which the snippets below headings of this level are run by tests of their own."""
 
@@ -27,7 +28,7 @@ def python_snippets(page: Path) -> list[Snippet]:
     return [
         each
         for each in snippets_of(page)
-        if each.language == "python" and each.heading not in of_their_own
+        if each.language == "python" and not each.file and each.heading not in of_their_own
     ]
 
 
@@ -94,6 +95,18 @@ def test_the_tests_of_a_page_pass_or_fail_as_it_says(
     outcome = done.stdout.splitlines()[-1]
     expected = [f"{failing} failed"] * bool(failing) + [f"{passing} passed"] * bool(passing)
     assert outcome.partition(" in ")[0] == ", ".join(expected), done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_what_is_not_run_here_is_run_when_the_site_is_built(page: Path) -> None:
+    """Files by the commands of ``{run}`` blocks; commands, unless they are marked as not run."""
+    runs = re.findall(r"^```\{run\}\n(.*?)^```$", page.read_text(), re.M | re.S)
+    for each in snippets_of(page):
+        if each.file:
+            stem = re.escape(each.file.partition(".")[0])
+            assert any(re.search(rf"\b{stem}\b", run) for run in runs), each.file
+        elif each.language == "console" and page != README:
+            assert each.mark == "not run", each.text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -1,4 +1,4 @@
-"""Makes docs/misbehaviours.md of the table: ``python -m tests.misbehaviours.rendering``."""
+"""Makes docs/how-to/misbehaviours.md of the table: ``python -m tests.misbehaviours.rendering``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tunstack import behaviours
 if TYPE_CHECKING:
     from tests.misbehaviours.table import Misbehaviour
 
-PAGE: Final = Path(__file__).parents[2] / "docs" / "misbehaviours.md"
+PAGE: Final = Path(__file__).parents[2] / "docs" / "how-to" / "misbehaviours.md"
 
 GROUPS: Final = {
     "The opening of a connection": OPENING,
@@ -33,7 +33,7 @@ HEAD: Final = """\
 {count} misbehaviours: the lines that make each, what a client meets, what a robust client does
 about it, and how it is done with toxiproxy, scapy and packetdrill. Our tests run these very lines,
 with a client that is a program (curl, or Python in a process of its own) and with one in the test's
-own process. [Testing your program](testing.md) says how to begin.
+own process. [Test your program](test-my-program.md) says how to begin.
 
 The lines belong into a test with the fixtures of the pytest plugin, before the client:
 
