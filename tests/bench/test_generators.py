@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tunstack.bench import generators
+from tunstack.bench import generators, ports
 from tunstack.bench.generators import GeneratorError, read_ab, read_iperf, read_wrk
 from tunstack.bench.load import AGENT, REQUEST, percentile
-from tunstack.bench.ports import HTTP
+from tunstack.bench.ports import HTTP, SERVED, SINK, SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,6 +96,18 @@ def test_iperf3_sends_or_is_sent_to(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert {"-P8", "-t2"} <= set(to_us)
     assert [*to_us, "-R"] == from_us
+
+
+@pytest.mark.parametrize(("to_us", "port"), [(True, SINK), (False, SOURCE)])
+def test_bulk_goes_to_the_services_by_serve_tcp_if_wished(
+    monkeypatch: pytest.MonkeyPatch, to_us: bool, port: int
+) -> None:
+    monkeypatch.setattr("shutil.which", installed("iperf3"))
+    at = ("198.51.100.2", 1.0, 1)
+    by_iperf = generators.bulk(*at, to_us=to_us, served=True).command
+    assert by_iperf[by_iperf.index("-p") + 1] == str(SERVED[ports.IPERF])
+    by_own = generators.bulk(*at, to_us=to_us, served=True, own=True).command
+    assert by_own[-3] == str(SERVED[port])
 
 
 def test_a_program_that_prints_no_figure_is_an_error() -> None:

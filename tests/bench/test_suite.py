@@ -14,7 +14,7 @@ from tunstack import cli
 from tunstack.bench import generators, suite
 from tunstack.bench.cases import DEFAULT_GROUPS, GROUPS, Plan
 from tunstack.bench.generators import GeneratorError
-from tunstack.bench.ports import ECHO, HOLD
+from tunstack.bench.ports import ECHO, HOLD, PROTOCOL, SERVED
 from tunstack.bench.running import BACKENDS, HELD_PORTS, open_server
 from tunstack.bench.server import SERVICES
 from tunstack.bench.suite import run_suite
@@ -50,6 +50,10 @@ def test_every_target_of_the_issue_is_on_its_row() -> None:
         "requests, 16 connections": ">= 0.7",
         "requests, 64 connections": ">= 0.7",
         "connections, one request each": ">= 1",
+        "serve_tcp requests, 1 connection": ">= 0.95",
+        "serve_tcp requests, 16 connections": ">= 0.95",
+        "serve_tcp requests, 64 connections": ">= 0.95",
+        "serve_tcp connections": ">= 0.75",
         "protocol requests, 16 connections, beside trio": ">= 1.5",
         "protocol requests, 64 connections, beside trio": ">= 1.5",
         "protocol connections, beside trio": ">= 1",
@@ -83,7 +87,12 @@ def test_without_offload_there_is_nothing_to_compare_that_with() -> None:
 
 def test_a_crowd_has_ports_for_its_clients() -> None:
     assert len(HELD_PORTS) >= Plan().crowd
-    assert not {HOLD, *SERVICES} & set(HELD_PORTS)
+    assert not {HOLD, *SERVICES, *SERVED.values()} & set(HELD_PORTS)
+
+
+def test_each_service_has_a_port_of_its_own() -> None:
+    ports = [HOLD, PROTOCOL, *SERVICES, *SERVED.values()]
+    assert len(ports) == len(set(ports))
 
 
 class FakeServer:
@@ -215,7 +224,7 @@ async def test_where_the_kernel_may_not_open_as_many_files_tunstack_is_measured_
 
 @pytest.mark.kernel
 async def test_it_runs_and_every_row_has_a_figure_in_both_lanes() -> None:
-    names = ("bulk", "requests", "connections", "memory", "ipv6")
+    names = ("bulk", "requests", "connections", "serve_tcp", "memory", "ipv6")
     results = await run_suite(LEAST, names, lambda _: None)
     wanted = [row.name for name in names for row in GROUPS[name](LEAST).rows]
     assert [each.row.name for each in results] == wanted

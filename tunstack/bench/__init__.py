@@ -10,7 +10,9 @@ machine would use, and the faster of the two. It passes 64 KiB at a time without
 once each way, and wakes the server at once; a veth pair adds a queue and a softirq.
 
 HTTP requests are answered by a handler of a dozen lines, which looks for the blank line and sends a
-constant; in the group ``protocol`` by a class of as many lines, on `Host.serve_protocol` beside
+constant; in the group ``serve_tcp`` by the same handler, but on `Host.serve_tcp` beside
+`trio.serve_tcp`, where all others have trio's own streams and listeners over sockets of the socket
+factory; in the group ``protocol`` by a class of as many lines, on `Host.serve_protocol` beside
 trio over kernel sockets, and, where uvloop is installed (the extra ``bench``), beside asyncio's
 Protocol on it. A real HTTP library takes ten times as long as either stack, and would hide the
 ratio.

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tunstack.bench import generators
-from tunstack.bench.ports import HOLD, HTTP, PROTOCOL
+from tunstack.bench.ports import HOLD, HTTP, PROTOCOL, SERVED
 from tunstack.bench.rows import Row, Target
 from tunstack.bench.running import BACKENDS, MARGIN
 
@@ -136,13 +136,18 @@ def _against_plain(name: str, offloaded: str, plain: str) -> tuple[Row, Row]:
 
 
 async def _measure_bulk(
-    name: str, way: str, server: Server, plan: Plan, *, connections: int, cpu: bool
+    name: str,
+    way: str,
+    server: Server,
+    plan: Plan,
+    *,
+    connections: int,
+    cpu: bool,
+    served: bool = False,
 ) -> dict[str, float]:
-    figures = await server.load(
-        generators.bulk(
-            server.address, plan.seconds, connections, to_us=way == "to us", own=plan.own
-        )
-    )
+    at, to_us = (server.address, plan.seconds, connections), way == "to us"
+    load = generators.bulk(*at, to_us=to_us, own=plan.own, served=served)
+    figures = await server.load(load)
     found = {name: figures["octets"] / figures["seconds"] / _OCTETS_PER_MEGABIT}
     if cpu:
         gigabytes = figures["octets"] / 1e9
@@ -184,6 +189,24 @@ async def _measure_connections(name: str, server: Server, plan: Plan) -> dict[st
     return await _rate(name, load, server)
 
 
+def _serve_tcp(_: Plan) -> Group:
+    """`Host.serve_tcp` beside `trio.serve_tcp` over kernel sockets: each the short way to serve."""
+    cases, rows = [], []
+    for connections in (1, 16, 64):
+        name = f"serve_tcp requests, {_count(connections)}"
+        cases.append(Case(name, partial(_measure_each, name, connections, SERVED[HTTP])))
+        rows += [Row(name, "/s", Target("ratio", ">=", 0.95)), Row(_cpu_of(name), "µs")]
+    name = "serve_tcp connections"
+    cases.append(Case(name, partial(_measure_each, name, 0, SERVED[HTTP])))
+    rows += [Row(name, "/s", Target("ratio", ">=", 0.75)), Row(_cpu_of(name), "µs")]
+    for way in ("to us", "from us"):
+        name = f"serve_tcp bulk {way}, 1 connection"
+        run = partial(_measure_bulk, name, way, connections=1, cpu=False, served=True)
+        cases.append(Case(name, run))
+        rows.append(Row(name, "Mbit/s"))
+    return Group(tuple(cases), tuple(rows))
+
+
 def _protocol(_: Plan) -> Group:
     """HTTP by callbacks on our side: beside trio over kernel sockets, and asyncio on uvloop."""
     cases, rows = [], []
@@ -215,8 +238,14 @@ def _cpu_of(name: str) -> str:
 async def _measure_protocol(
     name: str, connections: int, server: Server, plan: Plan
 ) -> dict[str, float]:
-    """Requests on so many connections; with 0, connections with a request each."""
     port = PROTOCOL if server.backend == "tunstack" else HTTP
+    return await _measure_each(name, connections, port, server, plan)
+
+
+async def _measure_each(
+    name: str, connections: int, port: int, server: Server, plan: Plan
+) -> dict[str, float]:
+    """Requests on so many connections, and the CPU of each; with 0, connections with a request."""
     at, own = (server.address, plan.seconds), plan.own
     if connections:
         load = generators.requests(*at, connections, own=own, port=port)
@@ -371,6 +400,7 @@ GROUPS: Final = {
     "bulk": _bulk,
     "requests": _requests,
     "connections": _connections,
+    "serve_tcp": _serve_tcp,
     "protocol": _protocol,
     "roundtrip": _roundtrip,
     "udp": _udp,

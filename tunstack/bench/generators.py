@@ -20,6 +20,7 @@ from tunstack.bench.ports import (
     HTTP,
     HTTPS,
     IPERF,
+    SERVED,
     SINK,
     SOURCE,
     TLS_SINK,
@@ -69,15 +70,25 @@ def programs(*, own: bool = False) -> dict[str, str]:
 
 
 def bulk(
-    address: str, seconds: float, connections: int, *, to_us: bool, own: bool = False
+    address: str,
+    seconds: float,
+    connections: int,
+    *,
+    to_us: bool,
+    own: bool = False,
+    served: bool = False,
 ) -> Generator:
-    """Bulk transfer, to the server or from it, by iperf3 if it is installed."""
+    """Bulk transfer, to the server or from it, by iperf3 if it is installed.
+
+    With `served` it is that of the services by `serve_tcp`.
+    """
     if not own and shutil.which("iperf3") is not None:
-        command = ["iperf3", "-J", "-c", address, "-p", str(IPERF)]
+        port = SERVED[IPERF] if served else IPERF
+        command = ["iperf3", "-J", "-c", address, "-p", str(port)]
         command += [f"-t{math.ceil(seconds)}", f"-P{connections}", *([] if to_us else ["-R"])]
         return Generator(command, read_iperf)
     what, port = ("send", SINK) if to_us else ("receive", SOURCE)
-    return _own(what, address, port, seconds, connections)
+    return _own(what, address, SERVED[port] if served else port, seconds, connections)
 
 
 def requests(

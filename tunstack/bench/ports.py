@@ -15,3 +15,6 @@ HTTPS: Final = 443
 TLS_SINK: Final = 4439
 TLS_SOURCE: Final = 4440
 IPERF: Final = 5201
+
+SERVED: Final = {SINK: 10, SOURCE: 20, HTTP: 82, IPERF: 5199}
+"""The ports of the same services by `serve_tcp`, the host's and trio's."""

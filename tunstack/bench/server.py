@@ -2,7 +2,9 @@
 
 ``python -m tunstack.bench.server BACKEND ADDRESS`` runs in the current network namespace. The
 backends differ only in what creates trio's sockets. It prints its usage as a line of JSON when it
-listens, and once for each line of standard input, and ends at the end of that.
+listens, and once for each line of standard input, and ends at the end of that. Some services are
+served by `Host.serve_tcp` as well, and over kernel sockets by `trio.serve_tcp`, at ports of their
+own.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import resource
 import signal
 import sys
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
@@ -23,7 +26,7 @@ import trio
 import tunstack
 from tunstack.bench.answering import ANSWER, Answers
 from tunstack.bench.iperf import Iperf, IperfError
-from tunstack.bench.ports import ECHO, HOLD, HTTP, IPERF, PROTOCOL, SINK, SOURCE
+from tunstack.bench.ports import ECHO, HOLD, HTTP, IPERF, PROTOCOL, SERVED, SINK, SOURCE
 from tunstack.bench.sampling import fold, sample
 from tunstack.bench.usage import usage
 
@@ -100,6 +103,12 @@ class _Connections:
         handler: Callable[[trio.SocketStream], Awaitable[None]],
     ) -> None:
         """Run `handler` in a task for each connection."""
+        await trio.serve_listeners(self.counted(handler), listeners)
+
+    def counted(
+        self, handler: Callable[[trio.SocketStream], Awaitable[None]]
+    ) -> Callable[[trio.SocketStream], Awaitable[None]]:
+        """Return `handler`, whose connections are counted and may break."""
 
         async def handle(stream: trio.SocketStream) -> None:
             self.accepted += 1
@@ -107,7 +116,7 @@ class _Connections:
             with suppress(trio.BrokenResourceError, IperfError):
                 await handler(stream)
 
-        await trio.serve_listeners(handle, listeners)
+        return handle
 
     async def hold(self, listeners: list[trio.SocketListener]) -> None:
         """Accept connections, and keep them open without a task."""
@@ -158,6 +167,10 @@ async def _serve(backend: str, address: str, *, crowd: bool, offload: bool, tls:
         for port, handler in services.items():
             listeners = await trio.open_tcp_listeners(port, host=address)
             nursery.start_soon(connections.serve, listeners, handler)
+        for port, served in SERVED.items():
+            counted = connections.counted(services[port])
+            serve = trio.serve_tcp if host is None else host.serve_tcp
+            await nursery.start(partial(serve, counted, served, host=address))
         if host is not None:
             await nursery.start(host.serve_protocol, AnswerProtocol, PROTOCOL)
         nursery.start_soon(echo_datagrams, address)

@@ -16,6 +16,7 @@ from tunstack.host.reading import Reading
 from tunstack.host.turns import Turns
 from tunstack.protocol.runner import Runner
 from tunstack.socket.answers import Answers
+from tunstack.socket.reads import LargeReads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +58,7 @@ class Loop(ABC):
     Attributes:
         stack: The endpoint.
         answers: Those that are held until their connection is closed.
+        large_reads: How many streams may read much at a time.
         protocols: What calls the protocols of connections that have some, within each flush.
         max_outgoing: Packets that may be queued for a full link; more are dropped, and counted as
             ``lost_to_full_link``.
@@ -85,6 +87,7 @@ class Loop(ABC):
             timer_changed=self._protocol_timer_changed,
         )
         self.answers = Answers(stack, self.flush)
+        self.large_reads = LargeReads(stack.limits.memory)
         self._accepting: list[Callable[[], None]] = []
 
     @property

@@ -10,19 +10,22 @@ if TYPE_CHECKING:
     from tunstack.stack.stack import Stack
 
 _TURNS: Final = 96
-"""Turns of the event loop, at most, for one batch. Over TLS 1.2 MiB take as many: one for each read
-of 64 KiB, and one for each record. A batch brings 2 MiB at most, and `_SLEEP` comes first."""
+"""Turns of the event loop, at most, for one batch. Over TLS 1.4 MiB take as many: one for each read
+of 256 KiB, and one for each record. A batch brings 2 MiB at most, and `_SLEEP` comes first."""
 
-_IDLE_TURNS: Final = 8
-"""Turns without a read that end the wait. Over TLS a read of 64 KiB brings four records, and each
+_IDLE_TURNS: Final = 20
+"""Turns without a read that end the wait. Over TLS a read of 256 KiB brings 16 records, and each
 takes its application a turn."""
+
+_BLOCKED_TURNS: Final = 4
+"""The same after a wait in vain: applications are blocked."""
 
 _MUCH: Final = 1 << 18
 """Unread octets from which the wait takes no turns; trio's streams read 64 KiB in one."""
 _SLEEP: Final = 0.002
 """Seconds, at most, of a wait without turns."""
 _BACKOFF: Final = 64
-"""Waits that take turns after one without turns in which an application was blocked."""
+"""Waits that take few turns after one in which an application was blocked."""
 
 
 @final
@@ -35,8 +38,8 @@ class Reading:
     With much to read, the receive task sleeps until all is read: over TLS an application takes a
     turn for each record, and a turn of the task beside each is time lost. But an application may be
     blocked, perhaps in a `send` that waits for an ACK of the next batch, and only turns tell that:
-    if none has read for `_IDLE_TURNS`, none will. So a sleep is short, and after one that was in
-    vain the next `_BACKOFF` waits take turns.
+    if none has read for `_IDLE_TURNS`, none will. So a sleep is short, and after a wait that was in
+    vain the next `_BACKOFF` take turns, and fewer.
     """
 
     __slots__ = ("_backoff", "_stack")
@@ -49,13 +52,13 @@ class Reading:
         """Wait until the data of `Stack.deferred` is read, or is not going to be read soon."""
         if self._backoff:
             self._backoff -= 1
-        elif self._stack.deferred_unread >= _MUCH:
+            await self._take_turns(_BLOCKED_TURNS)
+            return
+        if self._stack.deferred_unread >= _MUCH:
             with trio.move_on_after(_SLEEP):
                 await self._sleep()
-            if await self._take_turns():
-                self._backoff = _BACKOFF
-            return
-        await self._take_turns()
+        if await self._take_turns(_IDLE_TURNS):
+            self._backoff = _BACKOFF
 
     async def _sleep(self) -> None:
         """Sleep until all is read."""
@@ -66,14 +69,14 @@ class Reading:
         finally:
             self._stack.all_read = None
 
-    async def _take_turns(self) -> bool:
-        """Yield until all is read; returns whether none has read for `_IDLE_TURNS`."""
+    async def _take_turns(self, patience: int) -> bool:
+        """Yield until all is read; returns whether none has read for so many turns."""
         stack, idle = self._stack, 0
         unread = stack.deferred_unread
         for _ in range(_TURNS):
             if not unread:
                 break
-            if idle == _IDLE_TURNS:
+            if idle == patience:
                 return True
             await trio.lowlevel.checkpoint()
             left = stack.deferred_unread

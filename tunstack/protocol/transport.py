@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tunstack")
 
-_READ_SIZE: Final = 1 << 16
+_READ_SIZE: Final = 1 << 18
 """Octets that `data_received` is given at a time."""
 _HIGH: Final = 1 << 16
 """Octets in the write buffer from above which `pause_writing` is called; as of asyncio."""
@@ -77,7 +77,7 @@ class Transport:
     and by trio tasks; after the connection has ended they do nothing.
 
     Attributes:
-        max_size: Octets, at most, that `data_received` is given in one call; 64 KiB. More has its
+        max_size: Octets, at most, that `data_received` is given in one call; 256 KiB. More has its
             next call, after those of others.
     """
 

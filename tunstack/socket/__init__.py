@@ -13,6 +13,7 @@ does, this does the same. The parts of :class:`Socket` share one state:
 `surface`            its base: the calls that come down to `recv` and `send`
 `state`              its connection or listener, its parameters, and the tasks that wait
 `transfer`           part: receiving and sending
+`reads`              how much a stream reads in one call
 `flows`              the connections of sockets, for what uses them without sockets
 `notices`            part: waiting for acknowledgement, errors and urgent data
 `options`            what each socket option does here: a folder, with a table for each level

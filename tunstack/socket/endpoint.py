@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tunstack.ip.datagram import Buffer
     from tunstack.path.rules import Rules
     from tunstack.socket.answers import Answers
+    from tunstack.socket.reads import LargeReads
     from tunstack.stack.flow import Flow
     from tunstack.stack.stack import Stack
     from tunstack.stack.udp_route import Route
@@ -67,12 +68,14 @@ class Endpoint(SocketMaker, Protocol):
         stack: The endpoint, sans-IO.
         ended: Whether it has ended.
         answers: Those that are held until their connection is closed.
+        large_reads: How many streams may read much at a time.
         rules: The rules on its packets.
     """
 
     stack: Stack
     ended: bool
     answers: Answers
+    large_reads: LargeReads
 
     @property
     def rules(self) -> Rules: ...  # noqa: D102

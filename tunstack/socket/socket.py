@@ -383,6 +383,7 @@ class Socket(Verbs):
             return
         self._fileno = -1
         self._state.closed = True
+        self._state.end_large_reads()
         flow, self._state.flow = self._state.flow, None
         if flow is not None:
             self._state.note_close(flow)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from tunstack.ip.errors import os_error
+from tunstack.socket.reads import LARGE_READ, READ_SIZE
 from tunstack.socket.waiter import Waiter
 from tunstack.stack.profile import PARAMETERS
 from tunstack.tcp.connection.state import CAN_SEND, State
@@ -79,6 +80,7 @@ class SocketState:
         error_reported: Whether a call has raised the connection's error.
         habit: What its application does after an answer; None if it was not accepted.
         held: Whether its latest data may be held for a FIN.
+        reads_large: Whether its latest read as a stream was a large one.
         silent: Whether nothing of what the connection sends goes out any more.
         unacknowledging: The rule by which it acknowledges nothing, or None.
         receiving: The task blocked in `recv` or `accept`.
@@ -104,6 +106,7 @@ class SocketState:
         "noted",
         "notices",
         "notsent_lowat",
+        "reads_large",
         "receiving",
         "reuse_address",
         "sending",
@@ -131,6 +134,7 @@ class SocketState:
         self.error_reported = False
         self.habit: Habit | None = None
         self.held = False
+        self.reads_large = False
         self.silent = False
         self.unacknowledging: Rule | None = None
         self.receiving = Waiter()
@@ -172,6 +176,7 @@ class SocketState:
         flow = getattr(self, "flow", None)
         if flow is not None:
             self.endpoint.stack.forget(flow)
+            self.end_large_reads()
 
     def writable(self, flow: Flow) -> bool:
         """Whether `send` would not block (Linux's sk_stream_is_writeable)."""
@@ -259,6 +264,25 @@ class SocketState:
             return
         if flow.sender.unsent or flow.idle_timers.received_at <= flow.sender.last_sent:
             self.habit.closed()
+
+    def read_size(self, unread: int) -> int:
+        """Return how much a stream reads that names no number; `unread` is what there is."""
+        if unread <= READ_SIZE:
+            self.end_large_reads()
+            return READ_SIZE
+        if not self.reads_large:
+            large = self.endpoint.large_reads
+            if large.free <= 0:
+                return READ_SIZE
+            large.free -= 1
+            self.reads_large = True
+        return LARGE_READ
+
+    def end_large_reads(self) -> None:
+        """Leave large reads to others; idempotent."""
+        if self.reads_large:
+            self.reads_large = False
+            self.endpoint.large_reads.free += 1
 
     def release(self) -> None:
         """Send what is held for a FIN: the application does not close."""

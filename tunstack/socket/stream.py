@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from tunstack.socket.verbs import SegmentFields
 
 
-_RECEIVE_SIZE: Final = 65536
-"""Octets that `receive_some` returns at most by default; trio's number."""
 _SMALL: Final = 65536
 """Octets that one call of the socket takes, if its buffer is empty."""
 
@@ -155,22 +153,29 @@ class TcpStream(_Derivable, trio.SocketStream):  # type: ignore[misc] # It is fi
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Receive what there is, at most `max_bytes`; see `trio.abc.ReceiveStream.receive_some`.
 
+        Without a number it returns at most 256 KiB, and mostly at most 64 KiB if many streams of
+        the host have more to read.
+
         Raises:
             trio.ClosedResourceError: it is closed.
             trio.BrokenResourceError: the connection has ended; its `__cause__` says why.
             trio.BusyResourceError: another task receives.
         """
-        if max_bytes is None:
-            max_bytes = _RECEIVE_SIZE
-        elif index(max_bytes) < 1:
+        if max_bytes is not None and index(max_bytes) < 1:
             raise ValueError("max_bytes must be >= 1")
         state = self._state
         flow = state.flow
         try:
             if flow is None or flow.readable:
-                return await transfer.receive(state, max_bytes)
+                await checkpoint_if_cancelled()
+                flow = state.flow or state.connected()
+                state.receiving.check_free()
+                if flow.readable:
+                    data = transfer.take_some(state, flow, max_bytes)
+                    await cancel_shielded_checkpoint()
+                    return data
             await transfer.until_readable(state, flow)
-            return transfer.take(state, flow, max_bytes)
+            return transfer.take_some(state, flow, max_bytes)
         except OSError as error:
             raise _stream_error(error) from _cause(error)
 

@@ -11,6 +11,7 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 
 from tunstack.ip.errors import os_error
 from tunstack.socket.notices import Notices
+from tunstack.socket.reads import READ_SIZE
 from tunstack.socket.state import NO_LOWAT
 from tunstack.tcp.budget import SMALLEST_BUFFER
 
@@ -99,6 +100,16 @@ def take(state: SocketState, flow: Flow, size: int, flags: int = 0) -> bytes:
     return data
 
 
+def take_some(state: SocketState, flow: Flow, size: int | None) -> bytes:
+    """As :func:`take`; of a stream, which may name no number of octets."""
+    if size is None:
+        unread = flow.receiver.buffer.size
+        size = READ_SIZE
+        if unread > READ_SIZE or state.reads_large:
+            size = state.read_size(unread)
+    return take(state, flow, size)
+
+
 async def wait_writable(state: SocketState) -> None:
     """As :meth:`tunstack.Socket.wait_writable`."""
     await checkpoint_if_cancelled()
@@ -158,4 +169,4 @@ def queue(state: SocketState, flow: Flow, data: bytes | memoryview, flags: int =
         raise OSError(error.errno, error.strerror) from None
 
 
-__all__ = ["queue", "receive", "send", "take", "wait_writable"]
+__all__ = ["queue", "receive", "send", "take", "take_some", "wait_writable"]
