@@ -267,9 +267,9 @@ async def test_a_view_that_is_not_asked_attaches_nothing() -> None:
         stream = await both.connect()
         both.look()
         await both.echoed(stream, 100)
-        assert both.server.stack.output.tap is None
+        assert both.tap is None
         both.look()
-        assert both.server.stack.output.tap is None
+        assert both.tap is None
 
 
 def test_looking_takes_a_share_of_the_time() -> None:

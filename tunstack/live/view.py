@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from tunstack.host.host import loop_of
 from tunstack.host.ss import end_name
 from tunstack.ladder.layout import UNICODE
 from tunstack.live.followed import Followed
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tunstack.host.host import Host
     from tunstack.ladder.layout import Symbols
     from tunstack.stack.flow import Flow
+    from tunstack.stack.stack import Stack
     from tunstack.stack.time_wait import TimeWait
 
 _DROPS: Final = (
@@ -65,6 +67,7 @@ class View:
 
     def __init__(self, host: Host, now: float, symbols: Symbols = UNICODE) -> None:
         self._host = host
+        self._stack = loop_of(host).stack
         self._began = now
         self._symbols = symbols
         self._last: Sample | None = None
@@ -83,7 +86,7 @@ class View:
         """
         followed = self.followed.get(number)
         if followed is None:
-            flows = self._host.stack.demux.connections
+            flows = self._stack.demux.connections
             flow = next((each for each in flows if each.number == number), None)
             if flow is None:
                 raise LookupError(f"connection {number} is gone")
@@ -103,7 +106,7 @@ class View:
 
     def sample(self, now: float, wanted: Wanted = _ALL) -> Sample:
         """Look at the host, by trio's clock at `now`."""
-        host, stack, last = self._host, self._host.stack, self._last
+        host, stack, last = self._host, self._stack, self._last
         interval = 0.0 if last is None else max(0.0, now - self._sampled)
         seconds = interval or float("inf")
         scan = Scan(stack.demux.connections, self._known, wanted, None if last is None else now)
@@ -124,8 +127,8 @@ class View:
             states=scan.states(len(there)),
             connections=(*rows, *self._others_followed(rows, scan.known, now, seconds)),
             matching=scan.matching + len(waits),
-            listeners=tuple(islice(_listeners(host), wanted.most)),
-            datagrams=tuple(islice(_datagrams(host), wanted.most)),
+            listeners=tuple(islice(_listeners(stack), wanted.most)),
+            datagrams=tuple(islice(_datagrams(stack), wanted.most)),
             drops=drops,
             counters=counters,
             counter_rates=_rates(counters, {} if last is None else last.counters, seconds),
@@ -173,7 +176,7 @@ class View:
 
     def _wait_of(self, followed: Followed) -> TimeWait | None:
         """That of a connection which has no socket any more, or None."""
-        wait = self._host.stack.time_waits.get(followed.flow.four_tuple.incoming)
+        wait = self._stack.time_waits.get(followed.flow.four_tuple.incoming)
         return wait if wait is not None and wait.number == followed.id else None
 
     def _update_followed(self, sample: Sample) -> None:
@@ -202,7 +205,7 @@ class View:
         self, scan: Scan, counters: Mapping[str, int], dropped: int, seconds: float
     ) -> Totals:
         self._leave_out(scan)
-        closed, gone = self._host.stack.closed, self._gone
+        closed, gone = self._stack.closed, self._gone
         last = None if self._last is None else self._last.totals
         sums = {
             "octets_in": closed.bytes_received - gone.received + scan.received,
@@ -229,7 +232,7 @@ class View:
             retransmission_rate=rate("retransmitted"),
             open_rate=rate("opened"),
             memory=counters["memory_held"],
-            memory_limit=self._host.stack.limits.memory,
+            memory_limit=self._stack.limits.memory,
         )
 
 
@@ -243,8 +246,8 @@ def _rates(
     }
 
 
-def _listeners(host: Host) -> Iterator[ListenerRow]:
-    for address, port, listener in host.stack.demux.listeners():
+def _listeners(stack: Stack) -> Iterator[ListenerRow]:
+    for address, port, listener in stack.demux.listeners():
         yield ListenerRow(
             end_name(address, port),
             port,
@@ -254,8 +257,8 @@ def _listeners(host: Host) -> Iterator[ListenerRow]:
         )
 
 
-def _datagrams(host: Host) -> Iterator[DatagramRow]:
-    for sock in host.stack.datagrams.ports.sockets:
+def _datagrams(stack: Stack) -> Iterator[DatagramRow]:
+    for sock in stack.datagrams.ports.sockets:
         yield DatagramRow(
             end_name(sock.local, sock.port),
             sock.port,
