@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 import tunstack
+from tunstack.host.host import loop_of
 from tunstack.live import Sample, View, Wanted
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ class Pair:
     def view(self) -> View:
         """The view of the server."""
         return self.seen
+
+    @property
+    def tap(self) -> object:
+        """What the server's stack calls for each packet."""
+        return loop_of(self.server).stack.output.tap
 
     def look(self, **wanted: object) -> Sample:
         """Sample the server now."""

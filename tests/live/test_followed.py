@@ -13,7 +13,7 @@ import trio
 import tunstack
 from tests.compiled import is_compiled
 from tests.live.hosts import Pair, pair
-from tunstack.host.host import loop_of
+from tunstack.ladder.layout import UNICODE, Layout
 from tunstack.live import View
 from tunstack.live.followed import DECODED, RESOLUTION, Tail
 from tunstack.stack.flow import Flow
@@ -44,6 +44,41 @@ async def test_its_packets_become_rows_of_a_ladder() -> None:
     assert [row.state for row in followed.rows if row.changed][:1] == ["ESTABLISHED -> CLOSE-WAIT"]
     assert followed.conversation is not None
     assert followed.conversation.left == ("198.51.100.1", 40001)
+
+
+@in_virtual_time
+async def test_from_its_middle_numbers_count_from_the_syn_and_windows_are_scaled() -> None:
+    async with pair() as both:
+        stream = await both.connect()
+        await both.echoed(stream, 5000)
+        followed = both.view.follow(0)
+        await both.echoed(stream, 100)
+        await trio.sleep(1)
+        (row,) = both.look().connections
+        assert followed.conversation is not None
+        headings = [*Layout(80, UNICODE).heading(followed.conversation)]
+    assert len(headings) == 1
+    request, answer = [row for row in followed.rows if "len 100" in row.words]
+    assert request.words[1:4] == ("seq 5001", "len 100", "ack 5001")
+    assert answer.words[1:4] == ("seq 5001", "len 100", "ack 5101")
+    assert answer.words[4] == f"win {row.info.rcv_wnd}"
+    assert row.info.rcv_wnd > 65535
+
+
+@in_virtual_time
+async def test_from_syn_received_on_windows_are_scaled_too() -> None:
+    async with pair() as both:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(both.connect)
+            await trio.sleep(0.011)
+            (row,) = both.look().connections
+            assert row.state == "SYN-RECV"
+            followed = both.view.follow(0)
+        await trio.sleep(1)
+        both.look()
+    (ack,) = followed.rows
+    assert ack.words[:3] == ("ACK", "seq 1", "ack 1")
+    assert int(ack.words[3].removeprefix("win ")) > 65535
 
 
 @in_virtual_time
@@ -108,7 +143,7 @@ async def test_it_ends_with_its_connection_and_keeps_what_it_has() -> None:
         await trio.sleep(1)
         both.look()
         assert followed.ended
-        assert loop_of(both.server).stack.output.tap is None
+        assert both.tap is None
         assert followed.row is not None
         assert followed.row.info.bytes_received == 100
         kept = len(followed.rows)
@@ -154,14 +189,14 @@ async def test_unfollowing_detaches_and_so_does_the_end_of_the_view() -> None:
         both.look()
         both.view.follow(0)
         assert both.view.follow(0) is both.view.followed[0]
-        assert loop_of(both.server).stack.output.tap is not None
+        assert both.tap is not None
         both.view.unfollow(0)
         both.view.unfollow(0)
-        assert loop_of(both.server).stack.output.tap is None
+        assert both.tap is None
         both.view.follow(0)
         both.view.follow(1)
         both.view.close()
-        assert loop_of(both.server).stack.output.tap is None
+        assert both.tap is None
         with pytest.raises(LookupError, match="connection 5 is gone"):
             both.view.follow(5)
 

@@ -7,12 +7,14 @@ octet, which is 1. Windows are scaled if both SYNs were captured, as only they h
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tunstack.ladder.packets import ECHO
 from tunstack.tcp.segment import ACK, FIN, RST, SYN, URG, flag_names
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tunstack.ladder.packets import Endpoint
     from tunstack.ladder.step import Step
     from tunstack.tcp.segment import Segment
@@ -41,8 +43,25 @@ class Flow:
             self.left, self.right = self.right, self.left
 
 
+class Beginning(NamedTuple):
+    """What the SYN of one end of a connection said.
+
+    Attributes:
+        seq: Its sequence number.
+        scale: The shift of its windows (RFC 7323 section 2.2); 0 without.
+    """
+
+    seq: int
+    scale: int
+
+
 class Conversation:
     """One TCP connection.
+
+    Args:
+        number: Its number.
+        first: Its first segment.
+        known: What the SYN of each end said, where that is known though neither was captured.
 
     Attributes:
         number: 1 for the first conversation of the ladder.
@@ -52,7 +71,9 @@ class Conversation:
         has_syn: Whether its first captured segment was a SYN.
     """
 
-    def __init__(self, number: int, first: Step) -> None:
+    def __init__(
+        self, number: int, first: Step, known: Mapping[Endpoint, Beginning] | None = None
+    ) -> None:
         self.number = number
         self.protocol = first.protocol
         self.left, self.right = first.source, first.destination
@@ -65,6 +86,14 @@ class Conversation:
             self.left, self.right = self.right, self.left
         self._origin: dict[Endpoint, int] = {}
         self._scale: dict[Endpoint, int | None] = {}
+        if not self.has_syn and known:
+            self._origin = {end: syn.seq for end, syn in known.items()}
+            self._scale = {end: syn.scale for end, syn in known.items()}
+
+    @property
+    def knows_scales(self) -> bool:
+        """Whether windows are shown scaled."""
+        return self.has_syn or bool(self._scale)
 
     def is_new(self, step: Step) -> bool:
         """Whether a step opens another connection of the same four-tuple."""

@@ -147,7 +147,7 @@ class Layout:
             Piece(f"{label} {left}{' ' * gap}{behind}", style),
         )
         self._began = True
-        if isinstance(conversation, Conversation) and not conversation.has_syn:
+        if isinstance(conversation, Conversation) and not conversation.knows_scales:
             text = "(its beginning was not seen: windows are as on the wire)"
             yield Piece(" " * (_PREFIX + 3)), Piece(text, "dim")
 

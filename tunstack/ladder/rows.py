@@ -13,11 +13,12 @@ from tunstack.ladder.packets import ECHO
 from tunstack.ladder.reader import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
+    from tunstack.ladder.conversation import Beginning
     from tunstack.ladder.fold import Side
     from tunstack.ladder.layout import Symbols
-    from tunstack.ladder.packets import Fingerprint, FragmentKey, Pair, Quoted
+    from tunstack.ladder.packets import Endpoint, Fingerprint, FragmentKey, Pair, Quoted
     from tunstack.ladder.step import Step
 
 Item: TypeAlias = Conversation | Flow | Row
@@ -38,16 +39,25 @@ class Rows:
         symbols: To write with.
         full: As of the ladder.
         only: As of the ladder.
+        known: Of connections that are followed from their middle, what the SYN of each end said.
 
     Attributes:
         left_out: As of the ladder.
     """
 
-    def __init__(self, symbols: Symbols, *, full: bool = False, only: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        symbols: Symbols,
+        *,
+        full: bool = False,
+        only: Collection[int] = (),
+        known: Mapping[Pair, Mapping[Endpoint, Beginning]] | None = None,
+    ) -> None:
         self._folder = Folder(symbols.arrows, symbols.ellipsis)
         self._reader = Reader()
         self._full = full
         self._only = frozenset(only)
+        self._known = known or {}
         self._conversations: dict[Pair, Conversation | Flow] = {}
         self._pairs: dict[Pair, str] = {}
         self._fragments: dict[FragmentKey, Conversation | Flow] = {}
@@ -102,8 +112,11 @@ class Rows:
             conversation = None
         if conversation is None:
             self._count += 1
-            kind = Flow if step.segment is None else Conversation
-            conversation = self._conversations[pair] = kind(self._count, step)
+            if step.segment is None:
+                conversation = Flow(self._count, step)
+            else:
+                conversation = Conversation(self._count, step, self._known.get(pair))
+            self._conversations[pair] = conversation
             items += self.flush()
             items.append(conversation)
         if step.fragment is not None:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from tunstack.ladder.conversation import Beginning
 from tunstack.ladder.fold import Row
 from tunstack.ladder.layout import UNICODE
 from tunstack.ladder.rows import Rows
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tunstack.ladder.conversation import Conversation
     from tunstack.ladder.conversation import Flow as Pings
     from tunstack.ladder.layout import Symbols
+    from tunstack.ladder.packets import Endpoint, Pair
     from tunstack.live.sample import ConnectionRow
     from tunstack.stack.flow import Flow
     from tunstack.stack.observation import Observation
@@ -135,13 +137,13 @@ class Followed:
         self._decoded = 0
         self._flow = flow
         self._symbols = symbols
-        self._ladder = Rows(symbols)
         self._waiting: deque[Observation] = deque(maxlen=DECODED)
         self._pointed = float("-inf")
         self._tap = ExitStack()
         info = flow.info()
-        ends = tuple((str(address), port) for address, port in (info.local, info.remote))
-        self._tap.enter_context(host.tapped(self._observe, connection=(ends[0], ends[1])))
+        local, remote = ((str(address), port) for address, port in (info.local, info.remote))
+        self._ladder = Rows(symbols, known=_known(flow, local, remote))
+        self._tap.enter_context(host.tapped(self._observe, connection=(local, remote)))
 
     @property
     def flow(self) -> Flow:
@@ -229,6 +231,18 @@ class Followed:
                 self.rows.append(item)
             else:
                 self.conversation = item
+
+
+def _known(flow: Flow, local: Endpoint, remote: Endpoint) -> dict[Pair, dict[Endpoint, Beginning]]:
+    """What both SYNs of a connection said, once both ends have sent theirs."""
+    sender, receiver = flow.sender, flow.receiver
+    if flow.state is State.SYN_SENT:
+        return {}
+    beginnings = {
+        local: Beginning(sender.iss, receiver.shift),
+        remote: Beginning(receiver.irs, sender.shift),
+    }
+    return {("TCP", frozenset(beginnings)): beginnings}
 
 
 def row_to_dict(row: Row) -> dict[str, Any]:
