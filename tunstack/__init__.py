@@ -16,9 +16,9 @@ each other, and resolver is just below host (import-linter checks it: see pyproj
 
     cli | pytest_plugin     the command line (click, rich) | fixtures for pytest
     bench | blocking        servers, load generators, lossy paths | hosts for programs without trio
+    live                    a running host, as the page and the terminal show it
     apps                    echo, discard, chargen, dns, http, https, ASGI: over any trio stream
     conversation | virtual  TCP spoken by hand | networks of hosts in memory, in virtual time
-    live                    beside them: a running host, as the page and the terminal show it
     plot                    captures, traces and benchmarks on matplotlib axes
     capture                 packets and connections of captures and traces as typed rows
     ladder                  packets as a ladder of text, or as SVG
