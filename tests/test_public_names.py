@@ -15,7 +15,13 @@ import pytest
 
 import tunstack
 
-PACKAGES: Final = ("tunstack.apps", "tunstack.behaviours", "tunstack.blocking", "tunstack.plot")
+PACKAGES: Final = (
+    "tunstack.apps",
+    "tunstack.behaviours",
+    "tunstack.blocking",
+    "tunstack.live",
+    "tunstack.plot",
+)
 """Public, beside `tunstack` itself, and `tunstack.pytest_plugin`, whose names are fixtures."""
 
 

@@ -16,9 +16,9 @@ each other, and resolver is just below host (import-linter checks it: see pyproj
 
     cli | pytest_plugin     the command line (click, rich) | fixtures for pytest
     bench | blocking        servers, load generators, lossy paths | hosts for programs without trio
+    live                    a running host, as the page and the terminal show it
     apps                    echo, discard, chargen, dns, http, https, ASGI: over any trio stream
     conversation | virtual  TCP spoken by hand | networks of hosts in memory, in virtual time
-    live                    beside them: a running host, as the page and the terminal show it
     plot                    captures, traces and benchmarks on matplotlib axes
     capture                 packets and connections of captures and traces as typed rows
     ladder                  packets as a ladder of text, or as SVG
@@ -85,6 +85,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # Type checkers recognise the name; importing typing is slow.
 if TYPE_CHECKING:
     from tunstack import behaviours as behaviours
+    from tunstack import live as live
     from tunstack import plot as plot
     from tunstack.behaviours import Behaviour
     from tunstack.capture import Capture, ConnectionRow, PacketRow, read_capture
@@ -163,6 +164,7 @@ __all__ = [
     "ConnectionRow",
     "PacketRow",
     "plot",
+    "live",
     "Link",
     "memory_pair",
     "Impairments",
@@ -248,7 +250,7 @@ Ctrl-C during an import prints a traceback: the command line imports little befo
 """
 
 
-_PACKAGES = ("behaviours", "plot")
+_PACKAGES = ("behaviours", "live", "plot")
 """The public names that are packages."""
 
 

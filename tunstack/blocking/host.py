@@ -27,9 +27,10 @@ from tunstack.blocking.service import (
 )
 from tunstack.blocking.stream import Stream
 from tunstack.deploy.naming import own_addresses
+from tunstack.live.page import PORT, serve_page
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
     from contextlib import ExitStack
     from typing import Unpack
 
@@ -249,6 +250,26 @@ class Host(Handle[tunstack.Host]):
         block = Block(manager(), self._block, vital=True)
         block.__enter__()
         return Service(block, Accepted(), host or self.address, "udp")
+
+    def serve_page(self, port: int = PORT, *, names: Iterable[str] = ()) -> Service:
+        """Serve a page that shows the host at work; as :func:`tunstack.live.serve_page` does.
+
+        Raises:
+            OSError: EADDRINUSE; ENETDOWN, the device is gone.
+            SetupError: h11 is not installed.
+        """
+
+        @asynccontextmanager
+        async def manager() -> AsyncIterator[list[int]]:
+            async with trio.open_nursery() as nursery:
+                serve = partial(serve_page, self._inner, port, names=names)
+                listeners = await nursery.start(serve)
+                yield [listeners[0].socket.getsockname()[1]]
+                nursery.cancel_scope.cancel()
+
+        block = Block(manager(), self._block, vital=True)
+        block.__enter__()
+        return Service(block, Accepted(), self.address, "http")
 
     # Connections
 

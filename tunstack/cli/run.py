@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias, TypedDict
 
 import click
 import trio
@@ -23,6 +23,7 @@ from tunstack.cli.options import (
     read_names,
     stdout_beside,
 )
+from tunstack.cli.page import NAMES, PAGE, check_page, page_served
 from tunstack.cli.running import execute, in_foreground, run_inside, settle
 from tunstack.cli.watching import watching
 from tunstack.cli.worker_service import serve_apps
@@ -30,16 +31,26 @@ from tunstack.deploy.addresses import default_addresses
 from tunstack.link.errors import SetupError
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from tunstack.deploy.authority import Identity
     from tunstack.dns.names import Names
     from tunstack.path.impair import Impairments
+
+_Apps: TypeAlias = "tuple[tuple[App, int], ...]"
+
+
+class _Device(TypedDict):
+    mtu: int | None
+    seed: int | None
+    impair: tuple[Impairments, Impairments]
+    offload: bool
+
 
 ADDRESS: Final = "198.51.100.2"
 PORT: Final = 53
 """The name server's."""
 _DEFAULT_APPS: Final = ("http", "https")
-_NAMES: Final = ("peer.test", "*.peer.test")
-"""The names of certificates, beside the addresses and those that are given."""
 _SETTLE_SECONDS: Final = 0.25
 """Seconds for connections to close after the command has ended."""
 
@@ -60,6 +71,7 @@ Examples:
   tunstack run -- curl http://peer.test/
   tunstack run --name 'www.test=198.51.100.2,2001:db8::2' -- dig www.test AAAA
   tunstack run --name-fault '*.slow.test=delay:3' -- getent hosts a.slow.test
+  tunstack run --page -- sh   (then: chromium http://{ADDRESS}:8000/)
 
 The exit status is COMMAND's: 128+N when signal N ended it, 127 when it was not found, 126 when it
 cannot be executed; 2 when the network could not be created. With --pcap -, COMMAND's output is on
@@ -94,26 +106,25 @@ standard error.
     is_flag=True,
     help="Print at the end where the time of each TCP connection went, on standard error.",
 )
+@PAGE
 @host_options
 @IPV6
 @WORKERS
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
-    apps: tuple[tuple[App, int], ...],
+    apps: _Apps,
     names: tuple[str, ...],
     zones: tuple[str, ...],
     faults: tuple[str, ...],
     dns: bool,
-    mtu: int | None,
-    impair: tuple[Impairments, Impairments],
-    offload: bool,
     pcap: str | None,
     trace: bool,
     stats: bool,
-    seed: int | None,
+    page: int | None,
     ipv6: bool,
     workers: int | None,
     command: tuple[str, ...],
+    **device: Unpack[_Device],
 ) -> int:
     """Run COMMAND in a private network, with tunstack at 198.51.100.2 and 2001:db8::2.
 
@@ -129,93 +140,137 @@ def run(
     too, as SSL_CERT_FILE, CURL_CA_BUNDLE and what else programs read, so that they verify them.
     """
     apps = apps or tuple((APPS[name], APPS[name].port) for name in _DEFAULT_APPS)
-    environment: dict[str, str] = {}
-    identities: dict[str, Identity] = {}
     known = _names(names, zones, faults, apps) if dns else None
     if known is not None:
         apps = tuple((app, port) for app, port in apps if port != PORT)
-    running = False
     check_workers(workers, pcap=pcap, trace=trace, stats=stats, apps=apps)
+    check_page(page, apps, workers=workers, dns=dns)
+    it = _Run(
+        command, apps, known, device, ipv6=ipv6, pcap=pcap, trace=trace, stats=stats, page=page
+    )
+    return execute("tunstack run", partial(it.main, workers), ignore=it.is_for_the_command)
 
-    async def run_and_settle(
+
+class _Run:
+    """The network, the host and the command."""
+
+    def __init__(
+        self,
+        command: tuple[str, ...],
+        apps: _Apps,
+        names: Names | None,
+        device: _Device,
+        *,
+        ipv6: bool,
+        pcap: str | None,
+        trace: bool,
+        stats: bool,
+        page: int | None,
+    ) -> None:
+        self._command = command
+        self._apps = apps
+        self._names = names
+        self._device = device
+        self._ipv6 = ipv6
+        self._pcap = pcap
+        self._page = page
+        self._watching = partial(
+            watching,
+            "tunstack run",
+            pcap=pcap,
+            trace=trace,
+            stats=stats,
+            names=("kernel", "tunstack"),
+        )
+        self._environment: dict[str, str] = {}
+        self._identities: dict[str, Identity] = {}
+        self._running = False
+
+    def is_for_the_command(self, number: int) -> bool:
+        """Whether a signal is the command's to handle.
+
+        The terminal has sent SIGINT to the command too, which decides what it means.
+        """
+        return number == signal.SIGINT and self._running and in_foreground()
+
+    async def main(self, workers: int | None) -> int:
+        """Return the exit status of the command."""
+        with ExitStack() as stack:
+            tls = need_tls(self._apps)
+            authority = stack.enter_context(tunstack.Authority()) if tls else None
+            async with tunstack.open_namespace(self._names) as namespace:
+                addresses = default_addresses(
+                    self._device["mtu"], ipv6=self._ipv6, sysctl=namespace.sysctl
+                )
+                if authority is not None:
+                    self._environment.update(authority.environment())
+                    certified = {*self._all_names, *(_alone(each) for each in addresses)}
+                    self._identities.update(
+                        identities_for(self._apps, authority, sorted(certified))
+                    )
+                if workers is None:
+                    return await self._in_this_process(namespace, addresses)
+                return await self._in_workers(workers, namespace, addresses)
+
+    @property
+    def _all_names(self) -> tuple[str, ...]:
+        """The names of the host."""
+        return (*NAMES, *(() if self._names is None else self._names.names()))
+
+    async def _in_this_process(
+        self, namespace: tunstack.Namespace, addresses: tuple[str, ...]
+    ) -> int:
+        async with (
+            self._watching() as tap,
+            namespace.open_host(*addresses, tap=tap, **self._device) as host,
+            open_handlers(self._apps, self._identities) as handlers,
+            page_served(host, self._page, self._all_names),
+            trio.open_nursery() as nursery,
+        ):
+            for (app, port), handler in zip(self._apps, handlers, strict=True):
+                await start_app(nursery, host, app, port, handler, by_protocol=True)
+            status = await self._run_and_settle(namespace, host, addresses)
+            nursery.cancel_scope.cancel()
+        return status
+
+    async def _in_workers(
+        self, count: int, namespace: tunstack.Namespace, addresses: tuple[str, ...]
+    ) -> int:
+        service = partial(serve_apps, apps=self._apps, identities=self._identities, reports=False)
+        async with namespace.open_workers(service, count, *addresses, **self._device) as workers:
+            return await self._run_and_settle(namespace, workers, addresses)
+
+    async def _run_and_settle(
+        self,
         namespace: tunstack.Namespace,
         host: tunstack.Host | tunstack.Workers,
         addresses: tuple[str, ...],
     ) -> int:
-        nonlocal running
-        running = True
-        ours = [address.partition("/")[0] for address in addresses]
+        """Run the command, and give connections some time to close."""
+        self._running = True
         status = await run_inside(
-            namespace, command, *ours, stdout=stdout_beside(pcap), environment=environment
+            namespace,
+            self._command,
+            *map(_alone, addresses),
+            stdout=stdout_beside(self._pcap),
+            environment=self._environment,
         )
-        running = False
+        self._running = False
         with trio.move_on_after(_SETTLE_SECONDS):
             await settle(host)
         return status
 
-    async def in_this_process(namespace: tunstack.Namespace, addresses: tuple[str, ...]) -> int:
-        async with (
-            watching(
-                "tunstack run", pcap=pcap, trace=trace, stats=stats, names=("kernel", "tunstack")
-            ) as tap,
-            namespace.open_host(
-                *addresses,
-                mtu=mtu,
-                seed=seed,
-                tap=tap,
-                impair=impair,
-                offload=offload,
-            ) as host,
-            open_handlers(apps, identities) as handlers,
-            trio.open_nursery() as nursery,
-        ):
-            for (app, port), handler in zip(apps, handlers, strict=True):
-                await start_app(nursery, host, app, port, handler, by_protocol=True)
-            status = await run_and_settle(namespace, host, addresses)
-            nursery.cancel_scope.cancel()
-        return status
 
-    async def in_workers(
-        count: int, namespace: tunstack.Namespace, addresses: tuple[str, ...]
-    ) -> int:
-        service = partial(serve_apps, apps=apps, identities=identities, reports=False)
-        async with namespace.open_workers(
-            service,
-            count,
-            *addresses,
-            mtu=mtu,
-            seed=seed,
-            impair=impair,
-            offload=offload,
-        ) as running_workers:
-            return await run_and_settle(namespace, running_workers, addresses)
-
-    async def main() -> int:
-        with ExitStack() as stack:
-            authority = stack.enter_context(tunstack.Authority()) if need_tls(apps) else None
-            async with tunstack.open_namespace(known) as namespace:
-                addresses = default_addresses(mtu, ipv6=ipv6, sysctl=namespace.sysctl)
-                if authority is not None:
-                    environment.update(authority.environment())
-                    certified = {*_NAMES, *(() if known is None else known.names())}
-                    certified |= {address.partition("/")[0] for address in addresses}
-                    identities.update(identities_for(apps, authority, sorted(certified)))
-                if workers is None:
-                    return await in_this_process(namespace, addresses)
-                return await in_workers(workers, namespace, addresses)
-
-    def is_for_the_command(number: int) -> bool:
-        # The terminal has sent SIGINT to the command too, which decides what it means.
-        return number == signal.SIGINT and running and in_foreground()
-
-    return execute("tunstack run", main, ignore=is_for_the_command)
+def _alone(address: str) -> str:
+    """An address without the length of its prefix."""
+    return address.partition("/")[0]
 
 
 def _names(
     names: tuple[str, ...],
     zones: tuple[str, ...],
     faults: tuple[str, ...],
-    apps: tuple[tuple[App, int], ...],
+    apps: _Apps,
 ) -> Names:
     """The names of the network.
 

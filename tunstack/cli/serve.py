@@ -25,6 +25,7 @@ from tunstack.cli.options import (
     read_names,
     stdout_beside,
 )
+from tunstack.cli.page import NAMES, PAGE, check_page, page_served
 from tunstack.cli.reporting import Report, Reported
 from tunstack.cli.running import execute
 from tunstack.cli.status import Failure, OutputClosed
@@ -33,8 +34,10 @@ from tunstack.cli.worker_service import serve_apps
 from tunstack.deploy.naming import own_addresses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
 
+    from tunstack.cli.watching import Tap
     from tunstack.deploy.authority import Identity
     from tunstack.dns.names import Names
     from tunstack.path.impair import Impairments
@@ -59,6 +62,8 @@ Examples:
   sudo tunstack serve http --workers 4 --address 198.51.100.2/24
   sudo tunstack serve echo http:80,reset-after=4096 --address 10.9.0.2/24
   sudo tunstack serve echo http:8080 --address 10.9.0.2/24 --device-name tun7
+  sudo tunstack serve http --page --address 198.51.100.2/24
+      then, in a browser: http://198.51.100.2:8000/
   tunstack run -- sh -c 'tunstack serve echo --address 198.51.100.130/25 & sh'
       without root
 
@@ -83,6 +88,7 @@ could not start.
 @click.argument("apps", callback=read_apps, nargs=-1, required=True, metavar="APP[:PORT][,HOW]...")
 @names_options
 @network_options
+@PAGE
 @host_options
 @WORKERS
 def serve(
@@ -99,6 +105,7 @@ def serve(
     pcap: str | None,
     trace: bool,
     seed: int | None,
+    page: int | None,
     workers: int | None,
 ) -> int:
     """Serve each APP on addresses of tunstack's, until a signal.
@@ -108,8 +115,13 @@ def serve(
     on standard error with --pcap -.
     """
     check_workers(workers, pcap=pcap, trace=trace, apps=apps)
+    check_page(page, apps, workers=workers)
+    known = None
     if names or zones or faults or any(app.name == "dns" for app, _ in apps):
-        apps = _with_names(apps, read_names(names, zones, faults, own_addresses(addresses)))
+        known = read_names(names, zones, faults, own_addresses(addresses))
+        apps = _with_names(apps, known)
+    watched = partial(watching, "tunstack serve", pcap=pcap, trace=trace)
+    paged = partial(page_served, page=page, names=(*NAMES, *(known.names() if known else ())))
     device: _Device = {
         "name": device_name,
         "peer": kernel_addresses or None,
@@ -125,7 +137,7 @@ def serve(
             try:
                 with _certified(apps, addresses, report) as served:
                     if workers is None:
-                        await _in_this_process(served, addresses, device, report, pcap, trace=trace)
+                        await _in_this_process(served, addresses, device, report, watched, paged)
                     else:
                         await _in_workers(served, addresses, device, report, workers)
             finally:
@@ -161,7 +173,7 @@ def _certified(apps: _Apps, addresses: tuple[str, ...], report: Report) -> Itera
         yield _Served(apps, {})
         return
     with tunstack.Authority() as authority:
-        names = ["peer.test", "*.peer.test", *_single(addresses)]
+        names = [*NAMES, *_single(addresses)]
         report.say(f"authority: {authority.certificate}")
         yield _Served(apps, identities_for(apps, authority, names))
 
@@ -184,15 +196,15 @@ async def _in_this_process(
     addresses: tuple[str, ...],
     device: _Device,
     report: Report,
-    pcap: str | None,
-    *,
-    trace: bool,
+    watched: Callable[[], AbstractAsyncContextManager[Tap | None]],
+    paged: Callable[[tunstack.Host], AbstractAsyncContextManager[None]],
 ) -> None:
     """Serve until cancelled, with one host in this process."""
     async with (
-        watching("tunstack serve", pcap=pcap, trace=trace) as tap,
+        watched() as tap,
         tunstack.open_host(*addresses, tap=tap, **device) as host,
         open_handlers(served.apps, served.identities) as handlers,
+        paged(host),
         trio.open_nursery() as serving,
     ):
         for (app, port), handler in zip(served.apps, handlers, strict=True):

@@ -18,6 +18,7 @@ It is sans-trio: the time is an argument, and whoever looks has the loop. `sampl
 
 from tunstack.live.followed import Followed, Point, row_to_dict
 from tunstack.live.pace import pause_after
+from tunstack.live.page import serve_page
 from tunstack.live.sample import (
     ConnectionRow,
     DatagramRow,
@@ -42,4 +43,5 @@ __all__ = [
     "Wanted",
     "pause_after",
     "row_to_dict",
+    "serve_page",
 ]
