@@ -85,7 +85,6 @@ from __future__ import annotations
 TYPE_CHECKING = False  # Type checkers recognise the name; importing typing is slow.
 if TYPE_CHECKING:
     from tunstack import behaviours as behaviours
-    from tunstack import live as live
     from tunstack import plot as plot
     from tunstack.behaviours import Behaviour
     from tunstack.capture import Capture, ConnectionRow, PacketRow, read_capture
@@ -164,7 +163,6 @@ __all__ = [
     "ConnectionRow",
     "PacketRow",
     "plot",
-    "live",
     "Link",
     "memory_pair",
     "Impairments",
@@ -250,7 +248,7 @@ Ctrl-C during an import prints a traceback: the command line imports little befo
 """
 
 
-_PACKAGES = ("behaviours", "live", "plot")
+_PACKAGES = ("behaviours", "plot")
 """The public names that are packages."""
 
 

@@ -40,7 +40,7 @@ async def serve_page(
 
     ::
 
-        await nursery.start(tunstack.live.serve_page, host)  # http://198.51.100.2:8000/
+        await nursery.start(serve_page, host)  # http://198.51.100.2:8000/
 
     The page only shows. While nobody has it open it costs nothing, and while somebody has, samples
     take at most 2 % of the time, whoever asks and however often. Its own connections are left out
