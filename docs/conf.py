@@ -36,7 +36,8 @@ extensions = [
 exclude_patterns = ["_ext", "_static"]
 source_suffix = {".md": "markdown"}
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!tunstack\b).*")]  # Of other projects nothing is fetched.
+default_role = "py:obj"
+nitpick_ignore_regex = [("py:obj", ".*"), ("py:.*", r"(?!tunstack\b).*")]
 suppress_warnings = ["config.cache"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist", "attrs_block"]
