@@ -50,7 +50,8 @@ def _section(context: click.Context) -> Iterator[str]:
     yield from _paragraphs(cleandoc(command.help or ""))
     records = [each.get_help_record(context) for each in command.get_params(context)]
     for names, text in filter(None, records):
-        yield f"`{names}`\n: {_escaped(' '.join(text.split()))}"
+        if text:
+            yield f"`{names}`\n: {_escaped(' '.join(text.split()))}"
     yield from _paragraphs(cleandoc(command.epilog or ""))
 
 

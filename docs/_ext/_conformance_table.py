@@ -67,18 +67,22 @@ def _table(rows: Iterable[labels.Requirement | labels.Section], shown: marks.Sho
         tests = shown.get(row.label, [])
         by = _tests(tests) if tests else f"declined: {_escaped(row.declined or 'no test')}"
         label = row.label if row.level is None else f"{row.level} {row.label}"
-        lines.append(f"| {label} | {row.section} | {_escaped(row.text)} | {by} |")
+        lines.append(
+            f'| <span class="label">{label}</span> | {row.section} | {_escaped(row.text)} | {by} |'
+        )
     return lines
 
 
 def _tests(tests: list[marks.Test]) -> str:
-    named = [
-        f"[{_escaped(each.name)}]({_SOURCE.format(path=each.path, line=each.line)})"
-        for each in tests[:_SHOWN]
-    ]
+    named = [_link(each) for each in tests[:_SHOWN]]
     if len(tests) > _SHOWN:
         named.append(f"{len(tests) - _SHOWN} more")
     return ", ".join(named)
+
+
+def _link(test: marks.Test) -> str:
+    address = _SOURCE.format(path=test.path, line=test.line)
+    return f"[{_escaped(test.name.replace('_', ' '))}]({address})"
 
 
 def _escaped(text: str) -> str:

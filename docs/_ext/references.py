@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
+from sphinx.domains.python._object import PyObject
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 import tunstack
@@ -132,8 +133,31 @@ class PublicNames(SphinxPostTransform):
                 node["reftarget"] = public + dot + rest
 
 
+def readable_signature(
+    _app: Sphinx,
+    _kind: str,
+    _name: str,
+    what: object,
+    _options: object,
+    signature: str | None,
+    result: str | None,
+) -> tuple[str | None, str | None]:
+    """Say of what ``contextmanager`` has made that it is a context manager, as callers see it."""
+    made = getattr(what, "__wrapped__", None)
+    if result is not None and inspect.isasyncgenfunction(made):
+        result = result.replace("AsyncIterator[", "AbstractAsyncContextManager[")
+    elif result is not None and inspect.isgeneratorfunction(made):
+        result = result.replace("Iterator[", "AbstractContextManager[")
+    return signature, result
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Connect it."""
     app.add_post_transform(PublicNames)
+    # The fields of a class's docstring: Google calls them attributes.
+    for field in PyObject.doc_field_types:
+        if field.name == "variable":
+            field.label = "Attributes"
+    app.connect("autodoc-process-signature", readable_signature)
     app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
