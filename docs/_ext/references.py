@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(tunstack.__file__).resolve().parents[1]
 _SOURCE: Final = "https://github.com/tunstack/tunstack/blob/main/{path}{line}"
-_PACKAGES: Final = ("apps", "behaviours", "blocking", "plot", "pytest_plugin")
+_PACKAGES: Final = ("apps", "behaviours", "blocking", "live", "plot", "pytest_plugin")
 
 
 @functools.cache
