@@ -26,6 +26,7 @@ COMPILED_TESTS := tests/ip tests/tcp tests/udp tests/wire tests/socket tests/vir
 
 # What the pages of the documentation were read as.
 DOCTREES := build/doctrees
+DOCS := build/docs.made
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-compiled compile compiled-copy pure conformance snapshot soak flood bench bench-loss \
@@ -107,12 +108,16 @@ format: $(STAMP) ## format the source
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# Pages that have not changed are not read again, but all are written: what has gone from one page is
-# missed on the others. After an error all are read again, for the errors of each to be told again.
-docs: $(STAMP) ## build the documentation in build/docs, with runs of today; warnings are errors
+docs: $(DOCS) ## build the documentation in build/docs, with runs of today; warnings are errors
+
+# Only if something has changed, folders as well: what was removed from one shows there. Pages that have
+# not are not read again, but all are written: what has gone from one page is missed on the others.
+# After an error all are read again, for the errors of each to be told again.
+$(DOCS): $(STAMP) $(shell find docs/. tunstack/. tests/. examples/. *.md Makefile -name __pycache__ -prune -o -print)
 	@.ci/system-tools curl socat tshark
 	$(BIN)/python -m sphinx -b html -n -W --keep-going -a -j auto -q -d $(DOCTREES) $(ARGS) docs build/docs || \
 		{ rm -rf $(DOCTREES); exit 1; }
+	@touch $@
 
 man: $(STAMP) ## the manual pages of the commands, in build/man
 	$(BIN)/python -m tunstack.cli.manual build/man

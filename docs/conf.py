@@ -36,7 +36,8 @@ extensions = [
 exclude_patterns = ["_ext", "_static"]
 source_suffix = {".md": "markdown"}
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!tunstack\b).*")]  # Of other projects nothing is fetched.
+default_role = "py:obj"
+nitpick_ignore_regex = [("py:obj", ".*"), ("py:.*", r"(?!tunstack\b).*")]
 suppress_warnings = ["config.cache"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist", "attrs_block"]
@@ -47,6 +48,7 @@ autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80
 add_module_names = True

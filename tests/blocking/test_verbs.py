@@ -23,7 +23,7 @@ LEFT_OUT: dict[type, set[str]] = {
     tunstack.Namespace: {"open_workers", "open_link", "socket"},
     tunstack.Host: {
         *("open_tcp_listeners", "socket", "socket_factory"),  # What gives sockets of trio's.
-        *("resolver", "use_resolver"),
+        *("resolver", "use_resolver", "tapped"),
         *("serve_protocol", "connect_protocol"),  # Their callbacks run in the host's thread.
     },
     tunstack.TcpStream: {*vars(trio.SocketStream), *vars(trio.abc.SendStream)},

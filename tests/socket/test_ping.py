@@ -261,6 +261,7 @@ async def test_options() -> None:
     async with two_hosts() as (near, _):
         with ping_socket(near, 4) as sock:
             for level, option, value in (
+                (socket.SOL_SOCKET, socket.SO_ACCEPTCONN, 0),
                 (socket.SOL_SOCKET, socket.SO_TYPE, socket.SOCK_DGRAM),
                 (socket.SOL_SOCKET, socket.SO_PROTOCOL, socket.IPPROTO_ICMP),
                 (socket.SOL_SOCKET, socket.SO_DOMAIN, socket.AF_INET),

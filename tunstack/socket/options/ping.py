@@ -25,6 +25,7 @@ from socket import (
     AF_INET6,
     IPPROTO_IP,
     IPPROTO_IPV6,
+    SO_ACCEPTCONN,
     SO_DOMAIN,
     SO_ERROR,
     SO_PROTOCOL,
@@ -86,6 +87,7 @@ def _value(pinger: Pinger, level: int, name: int) -> int:
             error = pinger.take_error()
             return 0 if error is None else error.errno or 0
         values = {
+            SO_ACCEPTCONN: 0,
             SO_DOMAIN: pinger.family.number,
             SO_TYPE: int(SOCK_DGRAM),
             SO_PROTOCOL: pinger.family.icmp,
