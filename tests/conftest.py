@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from tests.compiled import PatchMethod
 
-pytest_plugins = ["tests.conformance.plugin", "pytester"]
+pytest_plugins = ["tests.environment", "tests.conformance.plugin", "pytester"]
+
+ON_CI = os.environ.get("CI") == "true"
 
 # No test is judged by the wall clock: not by hypothesis either.
 settings.register_profile("tunstack", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -82,7 +84,7 @@ def skip(reason: str, *, or_fail: bool = False) -> NoReturn:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("kernel") and (reason := why_no_kernel()):
         # Root on a CI machine lacks nothing that we may do without: a green run would be a lie.
-        skip(reason, or_fail=os.environ.get("CI") == "true" and os.geteuid() == 0)
+        skip(reason, or_fail=ON_CI and os.geteuid() == 0)
 
 
 @pytest.hookimpl(trylast=True)
@@ -125,7 +127,7 @@ def patch_method(monkeypatch: pytest.MonkeyPatch) -> PatchMethod:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_left_behind() -> Iterator[None]:
+def nothing_left_behind(plain_environment: None) -> Iterator[None]:
     """No process, TUN device or open namespace survives the tests of this (worker) process."""
     watch = Watch()
     yield

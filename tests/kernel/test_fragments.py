@@ -138,6 +138,9 @@ FRAGMENTS_6: Final[dict[str, tuple[list[tuple[int, int, int]], bool]]] = {
 }
 """Octets of each, and its traffic class; and whether they are put together."""
 
+MARKER: Final = IcmpMessage(icmpv6.ECHO_REQUEST, 0, 0xFFFF, bytes(32))
+"""Comes after the fragments, and is answered after them."""
+
 
 @pytest.mark.parametrize("who", ["kernel", "ours"])
 async def test_fragments_of_ipv6_are_put_together_or_dropped(who: str) -> None:
@@ -163,7 +166,8 @@ async def test_fragments_of_ipv6_are_put_together_or_dropped(who: str) -> None:
                 for start, end, tos in parts
             ]
             if who == "kernel":
-                answers = await said_by_kernel(link, parts_sent)
+                marker = encode_datagram(icmp_datagram(there, here, MARKER))
+                answers = await said_by_kernel(link, [*parts_sent, marker])
             else:
                 for part in parts_sent:
                     ours.handle_packet(b"".join(part), 0.0)
@@ -173,13 +177,13 @@ async def test_fragments_of_ipv6_are_put_together_or_dropped(who: str) -> None:
 
 
 async def said_by_kernel(link: TunLink, packets: list[list[Buffer]]) -> list[bytes]:
-    """What the kernel answers within a short time."""
+    """What the kernel answers before it answers the marker, which is the last of the packets."""
     vnet = bytes(VNET_SIZE) if link.offload else b""
     for packet in packets:
         assert link.send([vnet, *packet] if vnet else packet)
     answers: list[bytes] = []
-    with trio.move_on_after(0.1):
-        while True:
+    with trio.fail_after(10):
+        while not any(is_reply(packet, MARKER.rest) for packet in answers):
             await link.wait_readable()
             answers += [bytes(packet)[len(vnet) :] for packet in link.receive()]
     return answers
