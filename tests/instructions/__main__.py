@@ -2,7 +2,7 @@
 
     python -m tests.instructions [FOLDER]
 
-FOLDER is a copy of this one whose core is compiled (``make compile``): that is counted as well.
+FOLDER is a copy of this one whose core is compiled (``build/compiled``): that is counted as well.
 
 Each kind of exchange is played twice as often in one run as in another, under valgrind: the
 difference is what they take, without what Python takes to start. The counts depend on the
@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -24,6 +25,9 @@ from typing import Final
 from tests.instructions import replay, served
 
 TABLE: Final = Path(__file__).with_name("table.txt")
+COLUMNS: Final = ("pure", "compiled")
+WIDTH: Final = 10
+"""Of a column."""
 KINDS: Final = (*replay.KINDS, *served.KINDS)
 COUNTS: Final = {
     "request": 500,
@@ -85,30 +89,50 @@ def instructions(root: Path, kind: str, count: int, folder: Path) -> int:
 def measure(root: Path) -> dict[str, int]:
     """Instructions of one exchange of each kind, by the package in `root`."""
     result = {}
-    with TemporaryDirectory() as folder:
+    with (
+        TemporaryDirectory() as folder,
+        ThreadPoolExecutor(int(os.environ.get("CORES", os.cpu_count() or 1))) as pool,
+    ):
         for kind in KINDS:
             count = COUNTS[kind.removesuffix("6")]
             print(f"counting: {NAMES[kind]}", file=sys.stderr, flush=True)
-            few, many = (
-                instructions(root, kind, each, Path(folder)) for each in (count, 2 * count)
+            few, many = pool.map(
+                lambda each, kind=kind: instructions(root, kind, each, Path(folder)),
+                (count, 2 * count),
             )
             result[kind] = (many - few) // count
     return result
 
 
-def main() -> None:
-    """Count, print the table, and keep it."""
-    columns = [measure(Path())] + [measure(Path(each)) for each in sys.argv[1:2]]
+def is_compiled(root: Path) -> bool:
+    """Whether the core of the package in `root` is imported compiled."""
+    code = "from tunstack.tcp.connection import state; print(state.__file__)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=True, cwd=root, stdout=subprocess.PIPE, text=True)
+    return not done.stdout.strip().endswith(".py")
+
+
+def table(columns: dict[str, dict[str, int]]) -> str:
+    """The table of figures, by column and kind."""
     machine = f"CPython {platform.python_version()}, {sysconfig.get_platform()}"
     lines = [
         f"Instructions of the core ({machine}). `make instructions` writes this.",
         "",
-        "".join(f"{name:>10}" for name in ("pure", "compiled")[: len(columns)]),
+        "".join(f"{name:>{WIDTH}}" for name in columns),
     ]
-    lines += [
-        "".join(f"{column[kind]:>10,}" for column in columns) + f"  {NAMES[kind]}" for kind in KINDS
-    ]
-    TABLE.write_text("\n".join(lines) + "\n")
+    for kind in KINDS:
+        figures = "".join(f"{column[kind]:>{WIDTH},}" for column in columns.values())
+        lines.append(f"{figures}  {NAMES[kind]}")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Count, print the table, and keep it."""
+    roots = [Path(), *map(Path, sys.argv[1:2])]
+    for root, compiled in zip(roots, (False, True), strict=False):
+        if is_compiled(root) != compiled:
+            sys.exit(f"the core in {root.absolute()} is {'pure' if compiled else 'compiled'}")
+    TABLE.write_text(table(dict(zip(COLUMNS, map(measure, roots), strict=False))))
     print(TABLE.read_text(), end="")
 
 

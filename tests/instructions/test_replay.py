@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.instructions import served
+from tests.instructions.__main__ import COLUMNS, NAMES, TABLE, WIDTH, table
 from tests.instructions.__main__ import KINDS as ALL_KINDS
-from tests.instructions.__main__ import NAMES, TABLE
 from tests.instructions.replay import BULK, KINDS, REQUEST, play
 
 
@@ -38,7 +38,17 @@ def test_a_recording_that_is_played_to_a_host_draws_all_answers(kind: str, sent:
     assert served.play(kind, served.KINDS[kind](10)) == sent
 
 
-def test_the_table_has_a_figure_for_each_kind() -> None:
+def test_the_table_has_figures_for_each_kind_pure_and_compiled() -> None:
     lines = TABLE.read_text().splitlines()[2:]
-    assert [line[12:] for line in lines] == [NAMES[kind] for kind in ALL_KINDS]
-    assert all(int(line[:10].replace(",", "")) > 10_000 for line in lines)
+    width = WIDTH * len(COLUMNS)
+    assert lines[0].split() == [*COLUMNS]
+    assert [line[width + 2 :] for line in lines[1:]] == [NAMES[kind] for kind in ALL_KINDS]
+    for line in lines[1:]:
+        pure, compiled = (int(figure.replace(",", "")) for figure in line[:width].split())
+        assert pure > compiled > 10_000
+
+
+def test_figures_of_any_size_stay_columns() -> None:
+    figures = dict.fromkeys(ALL_KINDS, 9_876_543)
+    lines = table({"pure": figures, "compiled": figures}).splitlines()[3:]
+    assert all(line.split()[:2] == ["9,876,543"] * 2 for line in lines)

@@ -60,7 +60,7 @@ class AddressSet:
         """Make it; `excluded` has addresses of `networks` that are not in it."""
         self._single = frozenset(single)
         self._excluded = frozenset(excluded)
-        self._networks: PrefixMap[bool] = PrefixMap((network, True) for network in networks)
+        self._networks: PrefixMap[bool] = PrefixMap([(each, True) for each in networks])
 
     def __contains__(self, address: object) -> bool:
         """Whether `address`, packed, is in it."""

@@ -64,7 +64,7 @@ class Configs:
         self.mtu = mtu
         self._profiles: PrefixMap[_Profiled] | None = None
         if profiles:
-            self._profiles = PrefixMap((each, _Profiled(profiles[each])) for each in profiles)
+            self._profiles = PrefixMap([(each, _Profiled(profiles[each])) for each in profiles])
         self._offload = offload
         smallest = min(family.header for family in FAMILIES)
         self._fitted: dict[int, dict[Config, Config]] = {

@@ -49,7 +49,7 @@ _RESTAMP_AFTER: Final = 0.01
 _SMALL: Final = 2048
 """Octets of a small request or reply, whose memory need not be accounted at once."""
 _WILDCARDS: Final[frozenset[Address | None]] = frozenset(
-    {None, *(family.wildcard for family in FAMILIES)}
+    {None, *[family.wildcard for family in FAMILIES]}
 )
 _FIN_UNACKED: Final = frozenset({State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK})
 

@@ -348,7 +348,7 @@ class TimeWaits:
             heappop(others)
         # Each segment replaces an object and leaves a stale one, so bound those.
         if len(queue) > 2 * len(by_name) + _FEW:
-            self._queue = deque(each for each in queue if by_name.get(each.name) is each)
+            self._queue = deque([each for each in queue if by_name.get(each.name) is each])
         if len(others) > 2 * len(by_name) + _FEW:
             self._others = [each for each in others if by_name.get(each[2].name) is each[2]]
             heapify(self._others)

@@ -347,5 +347,5 @@ def _encode_handshake_options(segment: Segment) -> bytes:
 def _encode_sack(blocks: tuple[tuple[int, int], ...], room: int) -> bytes:
     """Encode as many of `blocks` as fit into `room` octets, at least 20."""
     blocks = blocks[: (room - 4) // 8]
-    edges = b"".join(_TWO_WORDS.pack(left, right) for left, right in blocks)
+    edges = b"".join([_TWO_WORDS.pack(left, right) for left, right in blocks])
     return _WORD.pack(_NOP_NOP_SACK | 2 + len(edges)) + edges

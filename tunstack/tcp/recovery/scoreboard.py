@@ -81,7 +81,7 @@ class Scoreboard:
         for a window: a peer that opens and fills gaps does not cause it to be rebuilt each time.
         """
         if self._by_time is None:
-            self._by_time = SentByTime(sent for sent in self if not (sent.sacked or sent.lost))
+            self._by_time = SentByTime([sent for sent in self if not (sent.sacked or sent.lost)])
             self._by_time_until = self.nxt
         return self._by_time
 
