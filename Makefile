@@ -12,7 +12,7 @@ made-with := $(or $(file <$(STAMP)),$(file <$(DEMO_STAMP)))
 PYTHON ?= $(or $(firstword $(made-with)),python3)
 
 # The programs that the tests run.
-TOOLS := ab curl dig groff h2load host ip iperf3 musl-gcc nmap node nsenter nstat openssl ping setpriv socat ss \
+TOOLS := ab chromium curl dig groff h2load host ip iperf3 musl-gcc nmap node nsenter nstat openssl ping setpriv socat ss \
 	tracepath traceroute tshark unshare wget wrk
 
 # Where the core is compiled, with a copy of what the tests read.

@@ -59,17 +59,17 @@ class Browser:
         self._session: str | None = None
         self.errors: list[str] = []
         """What the page's console says that is an error, and exceptions of its script."""
-        target = self._call("Target.createTarget", url="about:blank")["targetId"]
-        attached = self._call("Target.attachToTarget", targetId=target, flatten=True)
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
-            self._call(f"{domain}.enable")
+            self.call(f"{domain}.enable")
 
     def show(
         self, *, width: int = 1440, height: int = 900, scheme: str = "light", scale: float = 1
     ) -> None:
         """Set the size of the window, and the colour scheme."""
-        self._call(
+        self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
             height=height,
@@ -77,16 +77,16 @@ class Browser:
             mobile=width < 600,
         )
         feature = {"name": "prefers-color-scheme", "value": scheme}
-        self._call("Emulation.setEmulatedMedia", features=[feature])
+        self.call("Emulation.setEmulatedMedia", features=[feature])
 
     def go(self, url: str) -> None:
         """Load a page."""
-        self._call("Page.navigate", url=url)
+        self.call("Page.navigate", url=url)
         self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def ask(self, expression: str) -> Any:
         """The value of an expression in the page."""
-        answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         if "exceptionDetails" in answer:
             raise AssertionError(f"{expression}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
@@ -108,13 +108,13 @@ class Browser:
             more = {"text": text} if text else {}
             code = _KEYS.get(key, ord(key[0]))
             pressed = {"key": key, "code": key, "windowsVirtualKeyCode": code}
-            self._call("Input.dispatchKeyEvent", type="keyDown", **pressed, **more)
-            self._call("Input.dispatchKeyEvent", type="keyUp", **pressed)
+            self.call("Input.dispatchKeyEvent", type="keyDown", **pressed, **more)
+            self.call("Input.dispatchKeyEvent", type="keyUp", **pressed)
 
     def screenshot(self, path: Path, *, whole: bool = False) -> bytes:
         """Take a picture (PNG); also of what is below the window if it is `whole`."""
         more = {"captureBeyondViewport": True} if whole else {}
-        data = self._call("Page.captureScreenshot", format="png", **more)["data"]
+        data = self.call("Page.captureScreenshot", format="png", **more)["data"]
         picture = base64.b64decode(data)
         path.write_bytes(picture)
         return picture
@@ -122,9 +122,10 @@ class Browser:
     def close(self) -> None:
         """End the browser in order."""
         self._session = None
-        self._call("Browser.close")
+        self.call("Browser.close")
 
-    def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Call a method of the DevTools protocol; returns its result."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if self._session is not None:
