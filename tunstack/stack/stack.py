@@ -48,6 +48,7 @@ _RESTAMP_AFTER: Final = 0.01
 """Seconds in `outgoing` after which a reply's timers and its RTT measurement restart."""
 _SMALL: Final = 2048
 """Octets of a small request or reply, whose memory need not be accounted at once."""
+_SMALL_FLOW: Final[int] = FLOW_SIZE + _SMALL
 _WILDCARDS: Final[frozenset[Address | None]] = frozenset(
     {None, *(family.wildcard for family in FAMILIES)}
 )
@@ -295,8 +296,9 @@ class Stack(Engine):
         data = flow.peek(size) if peek else flow.receive(size)
         memory = self.memory
         if not flow.on_fast_path or memory.budget.tight:
-            memory.account(flow)
-        elif flow.accounted > FLOW_SIZE + _SMALL:
+            if data:
+                memory.account(flow)
+        elif flow.accounted > _SMALL_FLOW:
             memory.account_later(flow)
         if flow.receiver.ack_now or (memory.was_tight and memory.easing):
             self._enqueue(flow)

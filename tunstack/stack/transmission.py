@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from tunstack.stack.flow import FLOW_SIZE, Flow
 from tunstack.stack.timers import TimerQueue
 from tunstack.tcp.connection import fast_path
+from tunstack.tcp.connection.state import ESTABLISHED
 from tunstack.tcp.sequence import MASK
 
 if TYPE_CHECKING:
@@ -123,7 +124,10 @@ class Transmission:
                 continue
             for segment in flow.transmit(now):
                 self.output.send(flow.four_tuple, segment, now, flow, config=flow.config)
-            if flow.finished:
+            if flow.state is ESTABLISHED:
+                self._settle(flow)
+                self._enter_fast_path(flow)
+            elif flow.finished:
                 self.demux.remove(flow.four_tuple, flow)
                 self._timers.forget(flow)
                 self._settle(flow, False)
@@ -132,7 +136,6 @@ class Transmission:
                 self.memory.forget(flow)
             else:
                 self._settle(flow)
-                self._enter_fast_path(flow)
 
     def _settle(self, flow: Flow, reschedule: bool = True) -> None:
         """Schedule the timer of `flow`, wake its application, and update its memory account.

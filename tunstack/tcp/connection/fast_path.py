@@ -204,9 +204,8 @@ def _write(
     connection.last_ack_sent = nxt = receiver.nxt
     gso_size = room if len(data) > room else 0
     ts_val = (int(now * 1000) + connection.ts_offset) & MASK  # As `clock.timestamp`.
-    wnd = receiver.select_window()
+    wnd = receiver.acknowledge()
     write(seq, nxt, flags, wnd, ts_val, connection.ts_recent, data, gso_size, now)
-    receiver.on_ack_sent()
 
 
 __all__ = ["is_eligible", "restamp_last", "segment_arrives", "transmit", "try_send"]

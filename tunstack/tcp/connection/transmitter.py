@@ -121,16 +121,14 @@ class Transmitter(ControlBlock):
         receiver = self.receiver
         if self.ecn.echo:
             flags |= ECE
-        segment = Segment(seq, receiver.nxt, flags, receiver.select_window(), 0, payload)
+        segment = Segment(seq, receiver.nxt, flags, receiver.acknowledge(), 0, payload, sack=sack)
         if self.timestamps_ok:
             segment.ts_val = self.timestamp(now)
             segment.ts_ecr = self.ts_recent
-        segment.sack = sack
         if self.sender.up is not None:
             mark_urgent(segment, self.sender.up)
             self.sender.urgent_due = False
         self.last_ack_sent = receiver.nxt
-        receiver.on_ack_sent()
         return segment
 
     def _sack_blocks(self) -> tuple[tuple[int, int], ...]:

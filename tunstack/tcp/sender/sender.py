@@ -393,8 +393,10 @@ class Sender(SendTimers):
             self.recovery.on_syn_acked()
         buffer = self.buffer
         if buffer.size:
-            if self.fin_queued and gt(ack, buffer.end):
-                ack = buffer.end
+            if self.fin_queued:
+                end = buffer.end
+                if gt(ack, end):
+                    ack = end
             buffer.drop_until(ack)
         if self.up is not None and le(self.up, ack):
             self.up = None
