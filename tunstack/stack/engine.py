@@ -21,6 +21,7 @@ from tunstack.stack.configs import Configs
 from tunstack.stack.context import Context
 from tunstack.stack.datagrams import Datagrams
 from tunstack.stack.echo import Echoes
+from tunstack.stack.flow import FLOW_SIZE
 from tunstack.stack.limits import Limits
 from tunstack.stack.opening import Opening
 from tunstack.stack.paths import Paths
@@ -155,7 +156,6 @@ class Engine(Transmission):
         self.echoes = Echoes(context, self.paths, rng)
         self.opening = Opening(config, secret, context, self.paths)
         self._reassembly = Reassembly(context, self.paths, offload=offload)
-        self._offload = offload
         self._decode = decode_frame if offload else decode_datagram
         self._read_udp = lean_datagram.read_frame if offload else lean_datagram.read_packet
         start = VNET_SIZE if offload else 0
@@ -225,9 +225,14 @@ class Engine(Transmission):
         ):
             self._enqueue(flow)
             return
-        # Nothing to send: wake the application before the end of the batch.
+        # Nothing to send: as `_settle`, before the end of the batch.
         due, scheduled = receiver.ack_due, flow.scheduled
-        self._settle(flow, scheduled is None or (due is not None and due < scheduled))
+        if scheduled is None or (due is not None and due < scheduled):
+            self._timers.schedule(flow)
+        if flow.changed is not None:
+            flow.changed()
+        if flow.accounted != FLOW_SIZE + receiver.buffer.size + queued:
+            self.memory.account(flow)
 
     def _lean_arrives(
         self, flow: Flow, fields: lean.Fields, data: Buffer, frame: Buffer, now: float
@@ -235,7 +240,7 @@ class Engine(Transmission):
         """Process a segment, read by the fast reader, by the full rules."""
         _, seq, ack, flags, wnd, ts_val, ts_ecr = fields
         segment = Segment(seq, ack, flags, wnd, 0, data, ts_val=ts_val, ts_ecr=ts_ecr)
-        if self._offload:
+        if self._ip_at:
             segment.gso_size = read_gso_size(frame)
         self._segment_arrives(flow, segment, 0, frame, now)
 

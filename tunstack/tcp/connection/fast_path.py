@@ -93,7 +93,10 @@ def segment_arrives(
     if advance:
         sender.handle_ack_in_order(ack, advance, outstanding, now)
     if ack != sender.wl2 or ge(seq, sender.wl1):  # An ACK may have come from beyond RCV.NXT.
-        sender.set_window(seq, ack, wnd << sender.shift)
+        sender.wl1, sender.wl2 = seq, ack
+        sender.wnd = wnd = wnd << sender.shift
+        if wnd > sender.max_wnd:
+            sender.max_wnd = wnd
     connection.idle_timers.received_at = now
     if size:
         receiver.nxt = (seq + size) & MASK

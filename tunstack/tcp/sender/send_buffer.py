@@ -76,7 +76,7 @@ class SendBuffer:
 
     def put(self, data: Buffer) -> bytes:
         """Append a copy of `data` to the empty buffer, and return the copy."""
-        chunk = bytes(data)
+        chunk = data if type(data) is bytes else bytes(data)
         self._chunks.append(chunk)
         self._starts.append(self._written)
         self.size = size = len(chunk)

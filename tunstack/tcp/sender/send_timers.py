@@ -67,7 +67,9 @@ class SendTimers(SendVariables):
             timer = give_up
         self.timer = timer
         if self._config.tail_loss_probe:
-            early = now + probe_timeout(rtt, MAX_ACK_DELAY)
+            srtt = rtt.srtt
+            # As `probe_timeout`: the ACK may be delayed.
+            early = now + (1.0 if srtt is None else 2 * srtt + MAX_ACK_DELAY)
             if early > timer:
                 early = timer
             self.early_timer = early if early < give_up else None

@@ -35,11 +35,13 @@ HEADERS: Final = 52
 """Octets of both headers with the timestamps."""
 _IP_HEADER: Final = 20
 
-_READ: Final[Struct] = Struct(">HHxxIxx12sIIHHxxxxIII")
+_READ: Final[Struct] = Struct(">IxxIxx12sIIHHxxxxIII")
 _WRITE_PACKET: Final[Struct] = Struct(">2sH6sH12sIIHHH6sII")
 _WRITE_FRAME: Final[Struct] = Struct(">12sH6sH12sIIHHH6sII")
 """The same behind a virtio header. What is constant is one field, where it can be."""
 _VERSION_AND_TOS: Final = 0x4500
+_FIRST_WORD: Final[int] = _VERSION_AND_TOS << 16
+"""Version, header length and TOS, without the total length."""
 _FRAGMENT_AND_PROTOCOL: Final = 0xBFFF00FF
 """Mask: flags and fragment offset without DF; the protocol without the TTL."""
 _DONT_FRAGMENT: Final = 0x4000
@@ -58,8 +60,7 @@ def read(frame: Buffer, start: int) -> Fields | None:
     if size < HEADERS:
         return None
     (
-        version_and_tos,
-        total_length,
+        first_word,
         fragment_and_protocol,
         four_tuple,
         seq,
@@ -71,8 +72,7 @@ def read(frame: Buffer, start: int) -> Fields | None:
         ts_ecr,
     ) = _READ.unpack_from(frame, start)
     if (
-        version_and_tos != _VERSION_AND_TOS
-        or total_length != size
+        first_word != _FIRST_WORD + size
         or fragment_and_protocol & _FRAGMENT_AND_PROTOCOL != TCP
         or offset_and_flags & _OFFSET_AND_URG != _OFFSET
         or option != _NOP_NOP_TIMESTAMPS
