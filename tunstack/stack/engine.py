@@ -167,6 +167,7 @@ class Engine(Transmission):
             lean_syn6.SIZE + start: (read_syn6, IPV6.address_size, 2 * IPV6.address_size),
         }
         """By octets of the packet: the reader, and where the addresses end in the name."""
+        self._received = 0
         self._predicted = 0
         self._protocols: dict[tuple[int, int], Handler] = {
             (family.address_size, protocol): handler
@@ -184,7 +185,7 @@ class Engine(Transmission):
 
     def handle_packet(self, packet: Buffer, now: float) -> None:
         """Process a packet from the link; invalid packets are dropped and counted."""
-        self.counters["packets_received"] += 1
+        self._received += 1
         start = self._ip_at
         fields = lean.read(packet, start)
         if fields is not None:

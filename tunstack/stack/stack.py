@@ -118,6 +118,8 @@ class Stack(Engine):
         """
         return collected(
             self.counters,
+            received=self._received,
+            sent=self.output.sent,
             predicted=self._predicted,
             memory_held=self.memory.budget.used,
             fragment_memory_held=self._reassembly.fragments.held,
@@ -243,13 +245,12 @@ class Stack(Engine):
         if flow.on_fast_path and not urgent:
             if self.immediate and not flow.pending:
                 assert flow.write is not None
-                if fast_path.try_send(flow, data, now, flow.write):
+                if size := fast_path.try_send(flow, data, now, flow.write):
                     # As `_settle`, without a wake-up.
                     scheduled = flow.scheduled
                     due = sender.early_timer or sender.timer
                     if scheduled is None or (due is not None and due < scheduled):
                         self._timers.schedule(flow)
-                    size = len(data)
                     if size + flow.receiver.buffer.size > _SMALL:
                         self.memory.account_later(flow)
                     return size

@@ -30,8 +30,7 @@ async def teardown(connection: Ending) -> None:
     The ACK of our FIN ends the connection in LAST-ACK, the 2 MSL timer in TIME-WAIT.
     """
     connection.send_fin()  # Enters FIN-WAIT-1, or LAST-ACK.
-    await connection.until_left(FIN_WAIT_1)  # Our FIN is acknowledged, or theirs arrived.
-    await connection.until_left(CLOSING)  # Our FIN is acknowledged.
-    await connection.until_left(FIN_WAIT_2)  # Half closed until the peer's FIN.
+    # Left by the ACK of our FIN and by the peer's FIN, in either order.
+    await connection.until_left(FIN_WAIT_1, FIN_WAIT_2, CLOSING)
     if connection.state is TIME_WAIT:
         connection.start_time_wait()  # To repeat the ACK of their FIN.

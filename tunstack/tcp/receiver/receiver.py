@@ -255,9 +255,11 @@ class Receiver(UrgentReader):
         if diff(self.edge, self.nxt) < 0:  # A FIN is accepted with a zero window.
             self.edge = self.nxt
         self.finished = True
-        thaw(self)
+        if self.frozen is not None:
+            thaw(self)
         self.ack_now = True  # The data that filled the gap may have set a delayed ACK.
-        self.reassembly.clear()
+        if self.reassembly.size:
+            self.reassembly.clear()
         return True
 
     # Acknowledgement
@@ -282,6 +284,10 @@ class Receiver(UrgentReader):
             # Contiguous, in one batch: one block.
             seq, size = self._dsack[0], size + ((seq - self._dsack[0]) & MASK)
         self._dsack = (seq, (seq + size) & MASK)
+
+    def has_blocks(self) -> bool:
+        """Whether there is anything to report by SACK."""
+        return self.reassembly.size > 0 or self._dsack is not None
 
     def sack_blocks(self, limit: int) -> tuple[tuple[int, int], ...]:
         """Return at most `limit` SACK blocks: the D-SACK, then the others, the latest first."""

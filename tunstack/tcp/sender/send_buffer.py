@@ -70,7 +70,7 @@ class SendBuffer:
         elif size >= _SMALL and type(data) is memoryview and _is_constant(data):
             chunks.append(data[:])  # Its owner may release the one that it has.
         else:  # The lone small write of a request or an answer stays as it is: it goes out now.
-            chunks.append(bytes(data))
+            chunks.append(data if type(data) is bytes else bytes(data))
         self._starts.append(self._written)
         self._written += size
 
