@@ -81,7 +81,6 @@ class Engine(Transmission):
     """Packets in, and timers.
 
     Attributes:
-        mtu: The largest packet that the link carries, in octets.
         opening: Active and passive OPEN.
         paths: ICMP, and the path MTUs.
         datagrams: UDP.
@@ -145,9 +144,7 @@ class Engine(Transmission):
         for family in context.addresses.families:
             configs.check(family)
         super().__init__(context, predict=predict)
-        self.mtu = mtu
         limit = ErrorRateLimit(context.limits.icmp_errors, secret)
-        self._configs = configs
         self.paths = Paths(mtu, context, limit, rng=rng, offload=offload)
         self.datagrams = Datagrams(
             context, self.paths, rng=rng, offload=offload, udp_offload=udp_offload

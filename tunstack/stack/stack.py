@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tunstack.ip.datagram import Address, Buffer
     from tunstack.ip.demux import FourTuple
     from tunstack.stack.flow import Flow
+    from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
     from tunstack.tcp.config import Config
     from tunstack.tcp.info import TcpInfo
@@ -69,6 +70,16 @@ class Stack(Engine):
     @config.setter
     def config(self, config: Config) -> None:
         self.opening.config = config
+
+    @property
+    def mtu(self) -> int:
+        """The largest packet that the link carries, in octets."""
+        return self.opening.configs.mtu
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the host."""
+        return self.opening.limits
 
     @property
     def interfaces(self) -> tuple[Interface, ...]:
@@ -319,7 +330,7 @@ class Stack(Engine):
 
     def reconfigure(self, flow: Flow, config: Config, *, only_nodelay: bool = False) -> None:
         """Apply changed socket options; `only_nodelay`: only TCP_NODELAY has changed."""
-        flow.reconfigure(self._configs.fitted(config, flow.four_tuple.local))
+        flow.reconfigure(self.opening.configs.fitted(config, flow.four_tuple.local))
         if flow.sender.unsent or not only_nodelay:
             self.mark_pending(flow)
 
