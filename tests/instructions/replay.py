@@ -321,8 +321,10 @@ def main() -> None:
         count, file = rest
         Path(file).write_bytes(marshal.dumps([tuple(each) for each in KINDS[kind](int(count))]))
     else:
+        gc.disable()  # How often it runs while this is loaded depends on how much it is.
         batches = [Batch(*each) for each in marshal.loads(Path(rest[0]).read_bytes())]
         gc.freeze()
+        gc.enable()
         print(play(kind, batches))
 
 

@@ -276,8 +276,10 @@ def main() -> None:
         count, file = rest
         Path(file).write_bytes(marshal.dumps([tuple(each) for each in record(kind, int(count))]))
     else:
+        gc.disable()  # How often it runs while this is loaded depends on how much it is.
         arrivals = [Arrival(*each) for each in marshal.loads(Path(rest[0]).read_bytes())]
         gc.freeze()
+        gc.enable()
         print(play(kind, arrivals))
 
 

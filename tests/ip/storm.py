@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from tests.tcp.crowd import OURS, OURS6, PORT, Crowd
 from tunstack.ip import icmp, icmpv6
 from tunstack.ip.datagram import ICMP, ICMPV6, TCP, UDP, Datagram
+from tunstack.ip.demux import FourTuple
 from tunstack.ip.family import IPV4, IPV6
 from tunstack.ip.fragmentation import fragmented
 from tunstack.ip.icmp import IcmpMessage
@@ -275,7 +276,7 @@ class Storm:
             info = rng.choice(infos)
             src, dst = info.remote[0].packed, info.local[0].packed
             ports = info.remote[1], info.local[1]
-            flow = self.stack.demux.find((dst, ports[1], src, ports[0]))
+            flow = self.stack.demux.find(FourTuple(dst, ports[1], src, ports[0]))
             if isinstance(flow, Flow):
                 segment.seq = (flow.receiver.nxt + near) % (1 << 32)
                 segment.ack = (flow.sender.nxt - rng.choice((0, 0, 1, 1000, -1))) % (1 << 32)

@@ -48,6 +48,13 @@ def demux() -> Demux:
     return Demultiplexer(Random(1))
 
 
+def renamed(
+    local: bytes = A, local_port: int = PORT, remote: bytes = PEER, remote_port: int = 4000
+) -> FourTuple:
+    """`NAME`, but for what is given."""
+    return FourTuple(local, local_port, remote, remote_port)
+
+
 def number(error: pytest.ExceptionInfo[OSError]) -> int | None:
     return error.value.errno
 
@@ -58,8 +65,7 @@ def number(error: pytest.ExceptionInfo[OSError]) -> int | None:
 def test_connection_is_found_by_its_name(demux: Demux) -> None:
     demux.add(NAME, "one")
     assert demux.find(NAME) == "one"
-    assert demux.find((A, PORT, PEER, 4000)) == "one"
-    for name in (NAME._replace(remote_port=4001), NAME._replace(local=B), NAME._replace(remote=B)):
+    for name in (renamed(remote_port=4001), renamed(local=B), renamed(remote=B)):
         assert demux.find(name) is None
     assert [*demux.connections] == ["one"]
 
@@ -125,10 +131,10 @@ def test_removal_spares_a_successor(demux: Demux) -> None:
 def test_a_packed_four_tuple_is_unique() -> None:
     names = {
         NAME,
-        NAME._replace(local=B),
-        NAME._replace(local_port=PORT << 8),
-        NAME._replace(remote=B),
-        NAME._replace(remote_port=4001),
+        renamed(local=B),
+        renamed(local_port=PORT << 8),
+        renamed(remote=B),
+        renamed(remote_port=4001),
         FourTuple(PEER, 4000, A, PORT),
     }
     assert len({name.packed for name in names}) == len(names)

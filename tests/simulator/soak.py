@@ -407,7 +407,7 @@ class Run:
         yield "recoveries undone", sum(Tcb(flow).undone for flow in flows)
         for node in simulator.nodes:
             counters = node.stack.counters
-            yield "packets", counters["packets_sent"]
+            yield "packets", node.stack.output.sent
             yield "packets marked", counters["congestion_marks"]
             yield "connections opened fast", counters["fast_open_active"]
             if self.fragmenter is not None or self.exchange is not None:

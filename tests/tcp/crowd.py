@@ -17,6 +17,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tunstack.ip.datagram import TCP
+from tunstack.ip.demux import FourTuple
 from tunstack.ip.family import IPV4, IPV6
 from tunstack.stack import opening
 from tunstack.stack.flow import Flow
@@ -131,7 +132,7 @@ class Crowd:
 
     def flow(self, peer: Peer) -> Flow | None:
         """Our end of the peer's connection, if there is one."""
-        return self.stack.demux.find((self.ours, peer.port, peer.address, peer.sport))
+        return self.stack.demux.find(FourTuple(self.ours, peer.port, peer.address, peer.sport))
 
     def packet(self, packet: bytes) -> list[Packet]:
         """A packet arrives; returns what the stack sends then."""

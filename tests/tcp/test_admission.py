@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tests.tcp.crowd import CONFIG, OURS, PORT, Crowd, Peer, state
+from tunstack.ip.demux import FourTuple
 from tunstack.stack.flow import FLOW_SIZE, Flow
 from tunstack.stack.limits import Limits
 from tunstack.tcp.connection.state import State
@@ -241,4 +242,4 @@ def test_our_own_connections_count_as_well() -> None:
     with pytest.raises(OSError, match="buffer space") as error:
         crowd.stack.connect(bytes((198, 51, 100, 9)), 8, crowd.now)
     assert error.value.errno == errno.ENOBUFS
-    assert crowd.stack.demux.find((OURS, 8, OURS, 8)) is None
+    assert crowd.stack.demux.find(FourTuple(OURS, 8, OURS, 8)) is None

@@ -253,7 +253,9 @@ def test_what_was_dropped_out_of_order_comes_again_and_the_stream_is_whole() -> 
     assert Tcb(flow).out_of_order == 9000
     while Tcb(flow).reassembly:
         for other in others:
-            other.beyond(1 + crowd.stack.counters["packets_received"] * 9 % 60000, bytes(SEGMENT))
+            other.beyond(
+                1 + crowd.stack.statistics()["packets_received"] * 9 % 60000, bytes(SEGMENT)
+            )
     for start in range(0, 10_000, 1000):
         answers = peer.send(data[start : start + 1000])
         assert all(answer.sack == () for answer in answers)

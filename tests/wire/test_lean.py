@@ -14,21 +14,23 @@ from tunstack.tcp.segment import ACK, FIN, PSH, SYN, URG, Segment
 from tunstack.wire import Discard, decode_datagram, decode_frame, decode_segment, encode_segment
 from tunstack.wire.fast import segment as lean
 from tunstack.wire.fast import segment6 as lean6
+from tunstack.wire.virtio import SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from tunstack.ip.datagram import Buffer
 
 PORTS = (40000, 80)
 PACKED_PORTS = b"\x9c\x40\x00\x50"
 
 
 class Lean(NamedTuple):
-    """The lean readers and writer of a family, with or without offload."""
+    """The lean reader and writer of a family, with or without offload."""
 
     them: bytes
     us: bytes
-    read_packet: lean.Reader
-    read_frame: lean.Reader
+    reader: Callable[[Buffer, int], lean.Fields | None]
     template: type[lean.Template]
     headers: int
     offload: bool
@@ -37,9 +39,8 @@ class Lean(NamedTuple):
     def names(self) -> bytes:
         return self.them + self.us + PACKED_PORTS
 
-    @property
-    def read(self) -> lean.Reader:
-        return self.read_frame if self.offload else self.read_packet
+    def read(self, packet: Buffer) -> lean.Fields | None:
+        return self.reader(packet, SIZE if self.offload else 0)
 
     @property
     def data_at(self) -> int:
@@ -55,8 +56,7 @@ def of_each_family() -> Iterator[Any]:
         for offload in (False, True):
             family = Lean(
                 *PAIRS[name],
-                module.read_packet,
-                module.read_frame,
+                module.read,
                 module.Template,
                 module.HEADERS,
                 offload,
@@ -166,17 +166,16 @@ def test_any_flow_label_is_for_it() -> None:
             flow_label=0xFFFFF,
             offload=offload,
         )
-        read = lean6.read_frame if offload else lean6.read_packet
-        assert read(b"".join(packet)) is not None
+        assert lean6.read(b"".join(packet), SIZE if offload else 0) is not None
 
 
 def test_fragments_and_extension_headers_are_not_for_it() -> None:
     segment = b"".join(encode_segment(*PAIRS["IPv4"], *PORTS, Segment(1, 2, ACK, ts_val=1)))[20:]
-    assert lean.read_packet(ipv4_packet(segment, flags=0x2000)) is None
-    assert lean.read_packet(ipv4_packet(segment, flags=0x0001)) is None
+    assert lean.read(ipv4_packet(segment, flags=0x2000), 0) is None
+    assert lean.read(ipv4_packet(segment, flags=0x0001), 0) is None
     for header in (44, 60):
         packet = ipv6_packet(b"\6\0\1\4\0\0\0\0" + segment, next_header=header)
-        assert lean6.read_packet(packet) is None
+        assert lean6.read(packet, 0) is None
 
 
 @each
@@ -184,15 +183,15 @@ def test_a_wrong_checksum_is_not_for_it(family: Lean) -> None:
     packet = bytearray(
         family._replace(offload=False).whole(Segment(1, 2, ACK, payload=b"data", ts_val=1))
     )
-    assert family.read_packet(packet) is not None
+    assert family.reader(packet, 0) is not None
     packet[-1] ^= 1
-    assert family.read_packet(packet) is None
+    assert family.reader(packet, 0) is None
     with pytest.raises(Discard, match="checksum"):
         by_dpkt(bytes(packet), False)
     # One that a wire brought behind a virtio header is verified as well.
-    assert family.read_frame(bytes(10) + packet) is None
+    assert family.reader(bytes(SIZE) + packet, SIZE) is None
     packet[-1] ^= 1
-    assert family.read_frame(bytes(10) + packet) is not None
+    assert family.reader(bytes(SIZE) + packet, SIZE) is not None
 
 
 @each
@@ -233,4 +232,4 @@ def test_it_writes_large_segments_as_the_full_writer_does(family: Lean) -> None:
     headers = template.headers(1, 2, ACK | PSH, 9, 3, 4, bytes(30_000), 1448)
     frame = headers + bytes(30_000)
     assert frame == family.whole(segment)
-    assert family.read_frame(frame) == (family.names, 1, 2, ACK | PSH, 9, 3, 4)
+    assert family.read(frame) == (family.names, 1, 2, ACK | PSH, 9, 3, 4)

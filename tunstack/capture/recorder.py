@@ -85,8 +85,11 @@ class Recorder:
         """
         flow = self._flow
         if flow is not None:
-            local, local_port, remote, remote_port = flow.four_tuple
-            ends = {(address_text(local), local_port), (address_text(remote), remote_port)}
+            name = flow.four_tuple
+            ends = {
+                (address_text(name.local), name.local_port),
+                (address_text(name.remote), name.remote_port),
+            }
             collector = self._collect(ends)
             if collector.connections:
                 (connection,) = collector.connections

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, final
 
 from tunstack.ip.family import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container
-    from typing import Self
 
     from tunstack.ip.datagram import Address
 
@@ -33,31 +32,44 @@ C = TypeVar("C")
 L = TypeVar("L")
 
 
-class FourTuple(NamedTuple):
-    """The two sockets that identify a connection (RFC 9293 section 3.4)."""
+@final
+class FourTuple:
+    """The two sockets that identify a connection (RFC 9293 section 3.4).
 
-    local: Address
-    local_port: int
-    remote: Address
-    remote_port: int
+    Attributes:
+        local: Our address.
+        local_port: Our port.
+        remote: The peer's address.
+        remote_port: Its port.
+        incoming: The lookup key: addresses and ports in the order of received packets.
+    """
 
-    @property
-    def incoming(self) -> bytes:
-        """The lookup key: addresses and ports in the order of received packets."""
-        return _incoming(*self)
+    __slots__ = ("incoming", "local", "local_port", "remote", "remote_port")
 
-    @classmethod
-    def from_incoming(cls, name: bytes) -> Self:
+    def __init__(self, local: Address, local_port: int, remote: Address, remote_port: int) -> None:
+        self.local = local
+        self.local_port = local_port
+        self.remote = remote
+        self.remote_port = remote_port
+        self.incoming = _incoming(local, local_port, remote, remote_port)
+
+    @staticmethod
+    def from_incoming(name: bytes) -> FourTuple:
         """Return the four-tuple of the key `name`, the inverse of :attr:`incoming`."""
         size = len(name) // 2 - 2
-        remote_port = int.from_bytes(name[-4:-2], "big")
-        local_port = int.from_bytes(name[-2:], "big")
-        return cls(name[size : 2 * size], local_port, name[:size], remote_port)
+        ports = int.from_bytes(name[-4:], "big")
+        return FourTuple(name[size : 2 * size], ports & 0xFFFF, name[:size], ports >> 16)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FourTuple) and self.incoming == other.incoming
+
+    def __hash__(self) -> int:
+        return hash(self.incoming)
 
     @property
     def packed(self) -> bytes:
         """The four-tuple as bytes, for keyed hashes."""
-        ports = self.local_port.to_bytes(2, "big") + self.remote_port.to_bytes(2, "big")
+        ports = (self.local_port << 16 | self.remote_port).to_bytes(4, "big")
         return self.local + self.remote + ports
 
 
@@ -162,9 +174,9 @@ class Demultiplexer(Generic[C, L]):
 
     # Connections
 
-    def find(self, four_tuple: tuple[Address, int, Address, int]) -> C | None:
-        """Return the connection of a four-tuple, or of a plain tuple of its fields; or None."""
-        return self.incoming.get(_incoming(*four_tuple))
+    def find(self, four_tuple: FourTuple) -> C | None:
+        """Return the connection of a four-tuple, or None."""
+        return self.incoming.get(four_tuple.incoming)
 
     def add(self, four_tuple: FourTuple, connection: C) -> None:
         """Add a connection.

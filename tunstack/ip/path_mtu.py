@@ -69,35 +69,39 @@ class PathMtus:
     """Path MTUs below the link's, by destination (section 3).
 
     Entries expire after `LIFETIME`, since no message reports that a path MTU has increased.
+
+    Attributes:
+        link_mtu: The MTU of all other paths, in octets.
+        lowered: The path MTUs, each with the time when it expires; the oldest first.
     """
 
     def __init__(self, link_mtu: int) -> None:
         self.link_mtu = link_mtu
-        self._known: dict[Address, tuple[int, float]] = {}  # The oldest first.
+        self.lowered: dict[Address, tuple[int, float]] = {}
 
     def get(self, remote: Address) -> int:
         """Return the path MTU of `remote`, in octets."""
-        known = self._known.get(remote)
+        known = self.lowered.get(remote)
         return self.link_mtu if known is None else known[0]
 
     def lower(self, remote: Address, mtu: int, now: float) -> bool:
         """Reduce the path MTU of `remote` to `mtu`; returns False if it is not a reduction."""
         if mtu >= self.get(remote):
             return False
-        self._known.pop(remote, None)
-        self._known[remote] = mtu, now + LIFETIME
-        if len(self._known) > _MAX_PATHS:
-            del self._known[next(iter(self._known))]
+        self.lowered.pop(remote, None)
+        self.lowered[remote] = mtu, now + LIFETIME
+        if len(self.lowered) > _MAX_PATHS:
+            del self.lowered[next(iter(self.lowered))]
         return True
 
     def deadline(self) -> float | None:
         """When to call :meth:`expired`, in seconds; None if never."""
-        return next(iter(self._known.values()))[1] if self._known else None
+        return next(iter(self.lowered.values()))[1] if self.lowered else None
 
     def expired(self, now: float) -> list[Address]:
         """Remove expired entries, and return their destinations."""
-        known = self._known
+        known = self.lowered
         old = [remote for remote, _ in takewhile(lambda each: each[1][1] <= now, known.items())]
         if old:  # A new dict: finding the first entry of an old one passes all deleted ones.
-            self._known = dict(islice(known.items(), len(old), None))
+            self.lowered = dict(islice(known.items(), len(old), None))
         return old

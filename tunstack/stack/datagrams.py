@@ -382,7 +382,7 @@ class Datagrams:
         if route.loops or output.observes_all:
             output.emit(route.remote, packet, now)
         else:
-            self._counters["packets_sent"] += 1
+            output.sent += 1
             output.packets.append(packet)
             if self._udp_offload:
                 self._large = LargePacket(packet, route, data)

@@ -21,6 +21,7 @@ from tunstack.stack.configs import Configs
 from tunstack.stack.context import Context
 from tunstack.stack.datagrams import Datagrams
 from tunstack.stack.echo import Echoes
+from tunstack.stack.flow import FLOW_SIZE
 from tunstack.stack.limits import Limits
 from tunstack.stack.opening import Opening
 from tunstack.stack.paths import Paths
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from tunstack.stack.profile import Profile
 
 _ESTABLISHED: Final = State.ESTABLISHED.value
+_DATA: Final[int] = ACK | PSH
 _ACCEPTED: Final = Verdict.ACCEPTED
 _NEW_INCARNATION: Final = Verdict.NEW_INCARNATION
 
@@ -79,7 +81,6 @@ class Engine(Transmission):
     """Packets in, and timers.
 
     Attributes:
-        mtu: The largest packet that the link carries, in octets.
         opening: Active and passive OPEN.
         paths: ICMP, and the path MTUs.
         datagrams: UDP.
@@ -143,9 +144,7 @@ class Engine(Transmission):
         for family in context.addresses.families:
             configs.check(family)
         super().__init__(context, predict=predict)
-        self.mtu = mtu
         limit = ErrorRateLimit(context.limits.icmp_errors, secret)
-        self._configs = configs
         self.paths = Paths(mtu, context, limit, rng=rng, offload=offload)
         self.datagrams = Datagrams(
             context, self.paths, rng=rng, offload=offload, udp_offload=udp_offload
@@ -154,14 +153,9 @@ class Engine(Transmission):
         self.echoes = Echoes(context, self.paths, rng)
         self.opening = Opening(config, secret, context, self.paths)
         self._reassembly = Reassembly(context, self.paths, offload=offload)
-        self._offload = offload
         self._decode = decode_frame if offload else decode_datagram
-        self._read = lean.read_frame if offload else lean.read_packet
         self._read_udp = lean_datagram.read_frame if offload else lean_datagram.read_packet
-        self._read6 = lean6.read_frame if offload else lean6.read_packet
         start = VNET_SIZE if offload else 0
-        self._data_at = lean.HEADERS + start
-        self._data6_at = lean6.HEADERS + start
         self._ip_at = start
         read_syn = lean_syn.read_syn_frame if offload else lean_syn.read_syn_packet
         read_syn6 = lean_syn6.read_syn_frame if offload else lean_syn6.read_syn_packet
@@ -170,6 +164,7 @@ class Engine(Transmission):
             lean_syn6.SIZE + start: (read_syn6, IPV6.address_size, 2 * IPV6.address_size),
         }
         """By octets of the packet: the reader, and where the addresses end in the name."""
+        self._received = 0
         self._predicted = 0
         self._protocols: dict[tuple[int, int], Handler] = {
             (family.address_size, protocol): handler
@@ -187,12 +182,14 @@ class Engine(Transmission):
 
     def handle_packet(self, packet: Buffer, now: float) -> None:
         """Process a packet from the link; invalid packets are dropped and counted."""
-        self.counters["packets_received"] += 1
-        fields = self._read(packet)
-        start = self._data_at
-        if fields is None and len(packet) > self._ip_at and packet[self._ip_at] == _IPV6:
-            fields = self._read6(packet)
-            start = self._data6_at
+        self._received += 1
+        start = self._ip_at
+        fields = lean.read(packet, start)
+        if fields is not None:
+            start += lean.HEADERS
+        elif len(packet) > start and packet[start] == _IPV6:
+            fields = lean6.read(packet, start)
+            start += lean6.HEADERS
         if fields is not None:
             flow = self.demux.incoming.get(fields[0])
             if flow is not None:
@@ -200,7 +197,7 @@ class Engine(Transmission):
                 data = packet[start:] if len(packet) < _SMALL else memoryview(packet)[start:]
                 if (
                     flow.on_fast_path
-                    and flags & ~PSH == ACK
+                    and flags | PSH == _DATA
                     and fast_path.segment_arrives(flow, seq, ack, wnd, ts_val, ts_ecr, data, now)
                 ):
                     self._expected_arrived(flow, packet, now)
@@ -217,18 +214,23 @@ class Engine(Transmission):
         if self.output.tap is not None:
             self.output.observe_in(frame, now, _ACCEPTED, _ESTABLISHED, _ESTABLISHED, flow)
         receiver, sender = flow.receiver, flow.sender
+        queued = sender.buffer.size
         if (
             not self.immediate
             or receiver.ack_now
             or receiver.buffer.size >= DEFER_UNREAD
-            or sender.buffer.size != (sender.nxt - sender.una) & MASK
+            or (queued and queued != (sender.nxt - sender.una) & MASK)
         ):
             self._enqueue(flow)
             return
-        # Nothing to send: wake the application before the end of the batch.
+        # Nothing to send: as `_settle`, before the end of the batch.
         due, scheduled = receiver.ack_due, flow.scheduled
-        earlier = scheduled is None or (due is not None and due < scheduled)
-        self._settle(flow, earlier)
+        if scheduled is None or (due is not None and due < scheduled):
+            self._timers.schedule(flow)
+        if flow.changed is not None:
+            flow.changed()
+        if flow.accounted != FLOW_SIZE + receiver.buffer.size + queued:
+            self.memory.account(flow)
 
     def _lean_arrives(
         self, flow: Flow, fields: lean.Fields, data: Buffer, frame: Buffer, now: float
@@ -236,7 +238,7 @@ class Engine(Transmission):
         """Process a segment, read by the fast reader, by the full rules."""
         _, seq, ack, flags, wnd, ts_val, ts_ecr = fields
         segment = Segment(seq, ack, flags, wnd, 0, data, ts_val=ts_val, ts_ecr=ts_ecr)
-        if self._offload:
+        if self._ip_at:
             segment.gso_size = read_gso_size(frame)
         self._segment_arrives(flow, segment, 0, frame, now)
 
@@ -371,16 +373,13 @@ class Engine(Transmission):
         if self.paths.pmtu_pending or (self.memory.was_tight and self.memory.easing):
             return float("-inf")  # Flows are updated a few at a time.
         first = self._timers.deadline()
-        at = self.time_waits.deadline()
-        if at is not None and (first is None or at < first):
-            first = at
-        at = self.paths.mtus.deadline()
-        if at is not None and (first is None or at < first):
-            first = at
+        # Asked only if they have anything: this is called for each batch.
+        if self.time_waits.by_name:
+            first = _earlier(first, self.time_waits.deadline())
+        if self.paths.mtus.lowered:
+            first = _earlier(first, self.paths.mtus.deadline())
         if self._reassembly.fragments.held:
-            at = self._reassembly.fragments.deadline()
-            if at is not None and (first is None or at < first):
-                first = at
+            first = _earlier(first, self._reassembly.fragments.deadline())
         return first
 
     def is_due(self, now: float) -> bool:
@@ -403,3 +402,10 @@ class Engine(Transmission):
             flow.handle_timer(now)
             self.paths.check_pmtu(flow, now)
             self.mark_pending(flow)
+
+
+def _earlier(left: float | None, right: float | None) -> float | None:
+    """Return the earlier of two deadlines, of which either may be None."""
+    if left is None or right is None:
+        return right if left is None else left
+    return left if left < right else right

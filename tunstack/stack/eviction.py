@@ -60,7 +60,7 @@ class Eviction:
         if limits.peer_connections is not None and self._is_limited(remote):
             self._counters["peer_limited"] += 1
             return Verdict.TOO_MANY
-        while len(self._demux.connections) + len(self._time_waits) >= limits.connections:
+        while len(self._demux.incoming) + len(self._time_waits.by_name) >= limits.connections:
             if self._memory.evict_time_wait():
                 continue
             ended = self._memory.evict_ended()

@@ -50,6 +50,8 @@ class Opening:
 
     Attributes:
         config: The default configuration of connections.
+        configs: Fits a configuration to the family of a connection.
+        limits: The limits of the host.
         admission: Decides which SYN opens a connection.
         only_listens: Whether :meth:`connect` is refused, as replies might reach another process.
     """
@@ -57,6 +59,7 @@ class Opening:
     def __init__(self, config: Config, secret: bytes, context: Context, paths: Paths) -> None:
         """Create it; ISNs and cookies are derived from `secret`."""
         self.config = config
+        self.limits = context.limits
         self.only_listens = False
         self._eviction = Eviction(context)
         self._numbers = InitialNumbers(secret)
@@ -64,7 +67,7 @@ class Opening:
         self._cookie_mint = ServerCookies(secret)
         self._cookie_cache = CookieCache()
         self._order = itertools.count()
-        self._configs = context.configs
+        self.configs = context.configs
         self._addresses = context.addresses
         self._demux = context.demux
         self._memory = context.memory
@@ -133,12 +136,12 @@ class Opening:
         output.observe_in(packet, now, verdict)
         if answer is not None:
             own = self.config if listener is None else listener.config
-            config = self._configs.fitted(own, name.local)
+            config = self.configs.fitted(own, name.local)
             output.send(name, answer, now, config=config)
         return None
 
     def _begin(self, name: FourTuple, listener: Listener, now: float, iss: int | None) -> Flow:
-        fitted = self._configs.fitted(listener.config, name.local)
+        fitted = self.configs.fitted(listener.config, name.local)
         flow = self._make_flow(name, now, iss=iss, config=fitted)
         flow.owner = listener
         flow.open_passive()
@@ -245,7 +248,7 @@ class Opening:
             reusable=lambda name: self._time_waits.is_reusable(name, now),
         )
         name = FourTuple(local, port, remote, remote_port)
-        fitted = self._configs.fitted(config or self.config, local)
+        fitted = self.configs.fitted(config or self.config, local)
         nxt = self._after_time_wait(name) if fitted.timestamps else None
         iss = None if nxt is None else (nxt + ISN_STEP) & MASK
         flow = self._make_flow(name, now, iss=iss, config=fitted)

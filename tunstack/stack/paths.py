@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from tunstack.ip import icmp
 from tunstack.ip.address import is_martian_source, is_multicast
 from tunstack.ip.datagram import TCP
+from tunstack.ip.demux import FourTuple
 from tunstack.ip.icmp_rules import RULES
 from tunstack.ip.path_mtu import PathMtus, reported_mtu
 from tunstack.ip.ratelimit import HostRateLimit
@@ -152,7 +153,7 @@ class Paths:
         self, quote: Quote, error: OSError | None, message: IcmpMessage, now: float
     ) -> bool:
         """An ICMP error about a segment of ours (RFC 9293 section 3.9.2.2)."""
-        flow = self._demux.find((quote.src, quote.sport, quote.dst, quote.dport))
+        flow = self._demux.find(FourTuple(quote.src, quote.sport, quote.dst, quote.dport))
         if flow is None or error is None:
             return False
         seq = int.from_bytes(quote.octets[4:8], "big")

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tunstack.ip.datagram import Address, Buffer
     from tunstack.ip.demux import FourTuple
     from tunstack.stack.flow import Flow
+    from tunstack.stack.limits import Limits
     from tunstack.stack.observation import Observation
     from tunstack.tcp.config import Config
     from tunstack.tcp.info import TcpInfo
@@ -48,6 +49,7 @@ _RESTAMP_AFTER: Final = 0.01
 """Seconds in `outgoing` after which a reply's timers and its RTT measurement restart."""
 _SMALL: Final = 2048
 """Octets of a small request or reply, whose memory need not be accounted at once."""
+_SMALL_FLOW: Final[int] = FLOW_SIZE + _SMALL
 _WILDCARDS: Final[frozenset[Address | None]] = frozenset(
     {None, *[family.wildcard for family in FAMILIES]}
 )
@@ -68,6 +70,16 @@ class Stack(Engine):
     @config.setter
     def config(self, config: Config) -> None:
         self.opening.config = config
+
+    @property
+    def mtu(self) -> int:
+        """The largest packet that the link carries, in octets."""
+        return self.opening.configs.mtu
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the host."""
+        return self.opening.limits
 
     @property
     def interfaces(self) -> tuple[Interface, ...]:
@@ -117,6 +129,8 @@ class Stack(Engine):
         """
         return collected(
             self.counters,
+            received=self._received,
+            sent=self.output.sent,
             predicted=self._predicted,
             memory_held=self.memory.budget.used,
             fragment_memory_held=self._reassembly.fragments.held,
@@ -242,13 +256,12 @@ class Stack(Engine):
         if flow.on_fast_path and not urgent:
             if self.immediate and not flow.pending:
                 assert flow.write is not None
-                if fast_path.try_send(flow, data, now, flow.write):
+                if size := fast_path.try_send(flow, data, now, flow.write):
                     # As `_settle`, without a wake-up.
                     scheduled = flow.scheduled
                     due = sender.early_timer or sender.timer
                     if scheduled is None or (due is not None and due < scheduled):
                         self._timers.schedule(flow)
-                    size = len(data)
                     if size + flow.receiver.buffer.size > _SMALL:
                         self.memory.account_later(flow)
                     return size
@@ -295,8 +308,9 @@ class Stack(Engine):
         data = flow.peek(size) if peek else flow.receive(size)
         memory = self.memory
         if not flow.on_fast_path or memory.budget.tight:
-            memory.account(flow)
-        elif flow.accounted > FLOW_SIZE + _SMALL:
+            if data:
+                memory.account(flow)
+        elif flow.accounted > _SMALL_FLOW:
             memory.account_later(flow)
         if flow.receiver.ack_now or (memory.was_tight and memory.easing):
             self._enqueue(flow)
@@ -316,7 +330,7 @@ class Stack(Engine):
 
     def reconfigure(self, flow: Flow, config: Config, *, only_nodelay: bool = False) -> None:
         """Apply changed socket options; `only_nodelay`: only TCP_NODELAY has changed."""
-        flow.reconfigure(self._configs.fitted(config, flow.four_tuple.local))
+        flow.reconfigure(self.opening.configs.fitted(config, flow.four_tuple.local))
         if flow.sender.unsent or not only_nodelay:
             self.mark_pending(flow)
 

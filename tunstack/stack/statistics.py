@@ -82,6 +82,8 @@ GAUGES: Final = frozenset({"memory_held", "fragment_memory_held", "half_open"})
 def collected(
     counters: Counter[str],
     *,
+    received: int,
+    sent: int,
     predicted: int,
     memory_held: int,
     fragment_memory_held: int,
@@ -91,7 +93,9 @@ def collected(
 
     Args:
         counters: What was counted, by the names that the code has for it.
-        predicted: Segments on the fast path, which `counters` has not.
+        received: Packets received, which `counters` has not.
+        sent: Packets sent, likewise.
+        predicted: Segments on the fast path, likewise.
         memory_held: In octets.
         fragment_memory_held: In octets.
         half_open: Connections in SYN-RECEIVED.
@@ -99,6 +103,8 @@ def collected(
     counts = dict.fromkeys(_OWN_COUNTERS, 0)
     counts |= {reason.value: counters[reason] for reason in Reason}
     counts |= {f"tcp_{verdict.name.lower()}": counters[verdict] for verdict in Verdict}
+    counts["packets_received"] = received
+    counts["packets_sent"] = sent
     counts["tcp_accepted"] += predicted
     counts["tcp_predicted"] = predicted
     counts["memory_held"] = memory_held

@@ -214,29 +214,32 @@ class TimeWaits:
 
     They are sorted by expiry. As nearly all wait equally long, a new one is appended to
     the queue; others, such as one restored for a segment, are in a heap.
+
+    Attributes:
+        by_name: All of them, by `FourTuple.incoming`.
     """
 
     def __init__(self, demux: Demultiplexer[Flow, Any], config: Config, budget: Budget) -> None:
         self._demux = demux
         self._config = config
         self._budget = budget
-        self._by_name: dict[bytes, TimeWait] = {}
+        self.by_name: dict[bytes, TimeWait] = {}
         self._queue: deque[TimeWait] = deque()
-        """Those in `_by_name`, and stale ones, but the first is not stale."""
+        """Those in `by_name`, and stale ones, but the first is not stale."""
         self._others: list[tuple[float, int, TimeWait]] = []
         """A heap of those that expire before the last of the queue."""
         self._order = count()
-        demux.time_waits = self._by_name
+        demux.time_waits = self.by_name
 
     def __len__(self) -> int:
-        return len(self._by_name)
+        return len(self.by_name)
 
     def __iter__(self) -> Iterator[TimeWait]:
-        return iter(self._by_name.values())
+        return iter(self.by_name.values())
 
     def get(self, incoming: bytes) -> TimeWait | None:
         """Return that of a four-tuple, or None."""
-        return self._by_name.get(incoming)
+        return self.by_name.get(incoming)
 
     def take(self, flow: Flow) -> bool:
         """Replace a flow that `only_waits`; returns False if it was removed before."""
@@ -245,7 +248,7 @@ class TimeWaits:
             return False
         flow.close_coroutines()  # They are a reference cycle, which delays freeing.
         queue = self._queue
-        self._by_name[wait.name] = wait
+        self.by_name[wait.name] = wait
         if not queue or queue[-1].ends <= wait.ends:
             queue.append(wait)
         else:
@@ -255,7 +258,7 @@ class TimeWaits:
 
     def wake(self, incoming: bytes) -> Flow:
         """Remove and return the restored flow of a four-tuple."""
-        wait = self._by_name[incoming]
+        wait = self.by_name[incoming]
         self._drop(wait)
         flow = wait.flow(self._config, self._budget)
         self._demux.reattach(flow.four_tuple, flow)
@@ -266,7 +269,7 @@ class TimeWaits:
 
         Returns the SND.NXT of the old connection; None if `syn` may not.
         """
-        wait = self._by_name[incoming]
+        wait = self.by_name[incoming]
         kept = wait.kept
         ts_recent = kept["ts_recent"] if kept["timestamps"] else None
         if not opens_anew(syn, ts_recent, kept["rcv_nxt"]):
@@ -283,7 +286,7 @@ class TimeWaits:
 
         Returns the SND.NXT of the old connection; None if there is no such TIME-WAIT.
         """
-        wait = self._by_name.get(incoming)
+        wait = self.by_name.get(incoming)
         if wait is None or not (kept := wait.kept)["timestamps"]:
             return None
         self._end(wait)
@@ -295,7 +298,7 @@ class TimeWaits:
 
         Not in the first second, as on Linux.
         """
-        wait = self._by_name[incoming]
+        wait = self.by_name[incoming]
         kept = wait.kept
         is_old_enough: bool = now >= wait.ends - 2 * kept["msl"] + _REUSE_DELAY
         return is_old_enough and kept["timestamps"]
@@ -338,9 +341,9 @@ class TimeWaits:
         self._demux.release_port(wait.name)
 
     def _drop(self, wait: TimeWait) -> None:
-        del self._by_name[wait.name]
+        del self.by_name[wait.name]
         self._budget.add(-WAIT_SIZE)
-        queue, by_name = self._queue, self._by_name
+        queue, by_name = self._queue, self.by_name
         while queue and by_name.get(queue[0].name) is not queue[0]:
             queue.popleft()
         others = self._others

@@ -55,14 +55,17 @@ class TimerQueue(Generic[T]):
 
     def schedule(self, timed: T) -> None:
         """Add an entry, if its deadline is earlier than the one scheduled."""
-        deadline = timed.deadline()
-        if deadline is not None and (timed.scheduled is None or deadline < timed.scheduled):
-            if timed.scheduled is None:
-                self._scheduled += 1
-            timed.scheduled = deadline
-            self.deadline_changed = True
-            heappush(self._heap, (deadline, next(self._order), timed))
-            self._compact()
+        deadline, scheduled = timed.deadline(), timed.scheduled
+        if deadline is None or (scheduled is not None and scheduled <= deadline):
+            return
+        if scheduled is None:
+            self._scheduled += 1
+        timed.scheduled = deadline
+        self.deadline_changed = True
+        heap = self._heap
+        heappush(heap, (deadline, next(self._order), timed))
+        if len(heap) > 2 * self._scheduled + _MIN_STALE:
+            self._remove_stale()
 
     def forget(self, timed: T) -> None:
         """Remove an object that has ended."""
@@ -70,15 +73,14 @@ class TimerQueue(Generic[T]):
             timed.scheduled = None
             self._scheduled -= 1
             self._ended += 1
-            if self._ended > (self._scheduled >> 2) + _MIN_STALE:
+            if not self._scheduled:
+                self._heap.clear()
+                self._ended = 0
+            elif (
+                self._ended > (self._scheduled >> 2) + _MIN_STALE
+                or len(self._heap) > 2 * self._scheduled + _MIN_STALE
+            ):
                 self._remove_stale()
-            else:
-                self._compact()
-
-    def _compact(self) -> None:
-        if self._scheduled and len(self._heap) <= 2 * self._scheduled + _MIN_STALE:
-            return
-        self._remove_stale()
 
     def _remove_stale(self) -> None:
         self._ended = 0

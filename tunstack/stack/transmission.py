@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from tunstack.stack.flow import FLOW_SIZE, Flow
 from tunstack.stack.timers import TimerQueue
 from tunstack.tcp.connection import fast_path
+from tunstack.tcp.connection.state import ESTABLISHED
 from tunstack.tcp.sequence import MASK
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ DEFER_UNREAD: Final = 1 << 14
 class Transmission:
     """What connections send, and when.
 
+    With fewer than 30 attributes CPython keeps those of a stack within the object, where they are
+    found faster; a test counts them.
+
     Attributes:
-        limits: The limits of the host.
         addresses: Our addresses.
         counters: Event counters, by name; among them are all `Reason` and `Verdict` values.
         closed: Sums over the connections that `demux` no longer has.
@@ -48,7 +51,6 @@ class Transmission:
 
     def __init__(self, context: Context, *, predict: bool) -> None:
         """Make it without connections; with `predict` segments in order take the fast path."""
-        self.limits = context.limits
         self.addresses = context.addresses
         self.counters = context.counters
         self.closed = context.closed
@@ -123,7 +125,10 @@ class Transmission:
                 continue
             for segment in flow.transmit(now):
                 self.output.send(flow.four_tuple, segment, now, flow, config=flow.config)
-            if flow.finished:
+            if flow.state is ESTABLISHED:
+                self._settle(flow)
+                self._enter_fast_path(flow)
+            elif flow.finished:
                 self.demux.remove(flow.four_tuple, flow)
                 self._timers.forget(flow)
                 self._settle(flow, False)
@@ -132,7 +137,6 @@ class Transmission:
                 self.memory.forget(flow)
             else:
                 self._settle(flow)
-                self._enter_fast_path(flow)
 
     def _settle(self, flow: Flow, reschedule: bool = True) -> None:
         """Schedule the timer of `flow`, wake its application, and update its memory account.

@@ -33,8 +33,9 @@ class Budget:
     def add(self, octets: int) -> None:
         """Add `octets` to the account; they may be negative."""
         self.used = used = self.used + octets
-        self.full = used >= self.limit
-        self.tight = used > self.limit >> 1 if self.tight else used >= self.ease
+        if self.tight or used >= self.ease:
+            self.full = used >= self.limit
+            self.tight = used > self.limit >> 1 if self.tight else used >= self.ease
 
     def share(self, size: int) -> int:
         """Return how much of a buffer of `size` octets may be filled now."""

@@ -39,7 +39,7 @@ def flag_names(flags: int) -> str:
     return ",".join(name for bit, name in _FLAG_NAMES if flags & bit) or "none"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Segment:
     """One TCP segment, without its ports (the demultiplexer's) and its checksum (the codec's).
 
@@ -66,21 +66,58 @@ class Segment:
     """
 
     seq: int
-    ack: int = 0
-    flags: int = 0
-    wnd: int = 0
-    up: int = 0
-    payload: Buffer = b""
-    mss: int | None = None
-    wscale: int | None = None
-    sack_permitted: bool = False
-    sack: tuple[tuple[int, int], ...] = ()
-    ts_val: int | None = None
-    ts_ecr: int = 0
-    ecn: int = 0
-    fast_open: bytes | None = None
-    note: str = ""
-    gso_size: int = 0
+    ack: int
+    flags: int
+    wnd: int
+    up: int
+    payload: Buffer
+    mss: int | None
+    wscale: int | None
+    sack_permitted: bool
+    sack: tuple[tuple[int, int], ...]
+    ts_val: int | None
+    ts_ecr: int
+    ecn: int
+    fast_open: bytes | None
+    note: str
+    gso_size: int
+
+    # Written out, as one that is generated is not compiled with the rest.
+    def __init__(
+        self,
+        seq: int,
+        ack: int = 0,
+        flags: int = 0,
+        wnd: int = 0,
+        up: int = 0,
+        payload: Buffer = b"",
+        mss: int | None = None,
+        wscale: int | None = None,
+        sack_permitted: bool = False,
+        sack: tuple[tuple[int, int], ...] = (),
+        ts_val: int | None = None,
+        ts_ecr: int = 0,
+        ecn: int = 0,
+        fast_open: bytes | None = None,
+        note: str = "",
+        gso_size: int = 0,
+    ) -> None:
+        self.seq = seq
+        self.ack = ack
+        self.flags = flags
+        self.wnd = wnd
+        self.up = up
+        self.payload = payload
+        self.mss = mss
+        self.wscale = wscale
+        self.sack_permitted = sack_permitted
+        self.sack = sack
+        self.ts_val = ts_val
+        self.ts_ecr = ts_ecr
+        self.ecn = ecn
+        self.fast_open = fast_open
+        self.note = note
+        self.gso_size = gso_size
 
     @property
     def lean(self) -> bool:

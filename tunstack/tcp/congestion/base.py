@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 
@@ -21,6 +22,12 @@ class Acknowledgement(NamedTuple):
     rtt: float | None
     una: int
     nxt: int
+
+
+@lru_cache(maxsize=256)
+def initial_window(mss: int, segments: int) -> int:
+    """Return the initial window of RFC 6928 in octets, of so many segments at most."""
+    return min(segments * mss, max(2 * mss, segments * 1460))
 
 
 class CongestionControl(Protocol):

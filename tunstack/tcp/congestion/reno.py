@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tunstack.compiled import mypyc_attr
+from tunstack.tcp.congestion.base import initial_window
 
 if TYPE_CHECKING:
     from tunstack.tcp.congestion.base import Acknowledgement
@@ -34,7 +35,7 @@ class Reno:
     def set_mss(self, mss: int, initial_segments: int) -> None:
         """Set the MSS, and cwnd to the initial window of RFC 6928."""
         self._mss = mss
-        self._initial = min(initial_segments * mss, max(2 * mss, initial_segments * 1460))
+        self._initial = initial_window(mss, initial_segments)
         self.cwnd = self._initial
 
     def change_mss(self, mss: int) -> None:

@@ -306,12 +306,14 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
     if not segment.flags & ACK:
         return Verdict.NO_ACK
     sender = connection.sender
-    ack = segment.ack
+    ack, una = segment.ack, sender.una
+    advance, outstanding = (ack - una) & MASK, (sender.nxt - una) & MASK
     if connection.state is SYN_RECEIVED:
-        may_be = gt(ack, sender.una) and le(ack, sender.nxt)
-        if not may_be and not connection.sent_in_syn(ack):
-            connection.send_reset(ack)
-            return Verdict.UNACCEPTABLE_ACK
+        if not 0 < advance <= outstanding:
+            if not connection.sent_in_syn(ack):
+                connection.send_reset(ack)
+                return Verdict.UNACCEPTABLE_ACK
+            outstanding = sender.outstanding
         if connection.passive and not connection.accepts_early:
             if not connection.may_open:
                 return Verdict.BACKLOG_FULL
@@ -321,12 +323,11 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
                 return Verdict.DEFERRED
         sender.set_window(segment.seq, ack, _scaled_window(connection, segment))
         if sender.all_in_order:
-            sender.handle_ack_in_order(ack, (ack - sender.una) & MASK, sender.outstanding, now)
+            sender.handle_ack_in_order(ack, advance, outstanding, now)
         else:
             sender.handle_ack(ack, now, echoed_at=connection.echoed_at(segment, now))
         connection.enter(ESTABLISHED)
         return None
-    advance, outstanding = (ack - sender.una) & MASK, (sender.nxt - sender.una) & MASK
     if advance > outstanding:
         if gt(ack, sender.nxt):
             connection.challenge(now)
@@ -340,7 +341,7 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
     if advance <= outstanding:
         if advance:
             connection.soft_error = None  # The path works again.
-        _handle_ack(connection, segment, now)
+        _handle_ack(connection, segment, advance, outstanding, now)
         sender.update_window(segment.seq, ack, segment.wnd << sender.shift)
     elif segment.sack:
         # An old ACK, but a D-SACK is reported once (RFC 2883 section 4), and may undo a recovery.
@@ -355,23 +356,24 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
     return None
 
 
-def _handle_ack(connection: Connection, segment: Segment, now: float) -> None:
-    """Pass an ACK with SND.UNA =< SEG.ACK =< SND.NXT to the sender."""
+def _handle_ack(
+    connection: Connection, segment: Segment, advance: int, outstanding: int, now: float
+) -> None:
+    """Pass an ACK with SND.UNA =< SEG.ACK =< SND.NXT, which advances it, to the sender."""
     sender = connection.sender
-    ack = segment.ack
     if not segment.sack and not segment.flags & ECE:
-        if ack == sender.una:
-            if ack == sender.nxt:
-                return  # Nothing is outstanding.
+        if not advance:
+            if not outstanding:
+                return
         elif sender.all_in_order:
-            sender.handle_ack_in_order(ack, (ack - sender.una) & MASK, sender.outstanding, now)
+            sender.handle_ack_in_order(segment.ack, advance, outstanding, now)
             return
     sender.handle_ack(
-        ack,
+        segment.ack,
         now,
         sack=segment.sack,
         echoed_at=connection.echoed_at(segment, now),
-        duplicate=ack == sender.una and _is_duplicate_ack(connection, segment),
+        duplicate=not advance and _is_duplicate_ack(connection, segment),
         marked=segment.flags & ECE != 0 and connection.ecn.capable,
     )
 
@@ -412,7 +414,8 @@ def _text_and_fin(connection: Connection, segment: Segment, seq: int, now: float
     """Process text (seventh), whose first octet is `seq`, and FIN (eighth)."""
     verdict = _ACCEPTED
     fin = segment.flags & FIN != 0
-    if not len(segment.payload) and not fin:
+    size = len(segment.payload)
+    if not size and not fin:
         return verdict
     if connection.state not in CAN_RECEIVE:
         # After the peer's FIN no new text can arrive: it is a retransmission, or invalid.
@@ -421,8 +424,8 @@ def _text_and_fin(connection: Connection, segment: Segment, seq: int, now: float
         connection.receiver.ack_now = True
         return Verdict.DUPLICATE
     receiver = connection.receiver
-    if len(segment.payload):
-        if connection.orphaned and gt((seq + len(segment.payload)) & MASK, receiver.nxt):
+    if size:
+        if connection.orphaned and gt((seq + size) & MASK, receiver.nxt):
             # SHLD-3, as on Linux: the peer must learn that this data is lost. It may not have
             # received our FIN, and would only challenge a RST with the number after it.
             connection.send_reset(connection.sender.una)
@@ -430,7 +433,7 @@ def _text_and_fin(connection: Connection, segment: Segment, seq: int, now: float
             return Verdict.AFTER_CLOSE
         verdict = _text(connection, segment, seq, now)
     if fin:
-        end = (seq + len(segment.payload)) & MASK
+        end = (seq + size) & MASK
         # A FIN beyond the window was trimmed with the text before it.
         if le(end, receiver.edge):
             receiver.record_fin(end)

@@ -287,7 +287,9 @@ class Connection(Ending):
         """Process a segment by the rules of :mod:`tunstack.tcp.connection.arrival`."""
         verdict = arrival.segment_arrives(self, segment, now)
         if verdict is _ACCEPTED:
-            self.idle_timers.segment_received(now)
+            idle = self.idle_timers
+            idle.received_at = now
+            idle.probes = 0
         return verdict
 
     def restart_time_wait(self, now: float) -> None:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from tunstack.compiled import mypyc_attr
 from tunstack.tcp.budget import UNLIMITED, Budget
-from tunstack.tcp.clock import timestamp
 from tunstack.tcp.connection.challenge import NEVER
 from tunstack.tcp.connection.coroutines import CoroutineRunner
 from tunstack.tcp.connection.ecn import Ecn
 from tunstack.tcp.connection.idle_timers import IdleTimers
 from tunstack.tcp.receiver.receiver import Receiver
 from tunstack.tcp.sender.sender import Sender
+from tunstack.tcp.sequence import MASK
 
 if TYPE_CHECKING:
     from tunstack.tcp.config import Config
@@ -129,5 +129,5 @@ class ControlBlock(CoroutineRunner):
         return self.sender.orphaned
 
     def timestamp(self, now: float) -> int:
-        """TSval now."""
-        return timestamp(now, self.ts_offset)
+        """TSval now; as :func:`~tunstack.tcp.clock.timestamp`."""
+        return (int(now * 1000) + self.ts_offset) & MASK

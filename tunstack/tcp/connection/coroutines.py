@@ -42,9 +42,9 @@ class CoroutineRunner(StateMachine):
             self._next = coroutine
 
     @types.coroutine
-    def until_left(self, state: State) -> Generator[None, None, None]:
-        """Wait until the state is not `state`."""
-        while self.state is state:
+    def until_left(self, *states: State) -> Generator[None, None, None]:
+        """Wait until the state is none of `states`."""
+        while self.state in states:
             yield
 
     def close_coroutines(self) -> None:

@@ -76,8 +76,9 @@ def segment_arrives(
         True if the segment was processed. False if it needs the full rules; nothing has changed.
     """
     receiver, sender = connection.receiver, connection.sender
-    una = sender.una
-    advance, outstanding = (ack - una) & MASK, (sender.nxt - una) & MASK
+    una, nxt = sender.una, sender.nxt
+    advance = (ack - una) & MASK
+    outstanding = advance if ack == nxt else (nxt - una) & MASK
     size = len(data)
     if (
         seq != receiver.nxt
@@ -93,7 +94,10 @@ def segment_arrives(
     if advance:
         sender.handle_ack_in_order(ack, advance, outstanding, now)
     if ack != sender.wl2 or ge(seq, sender.wl1):  # An ACK may have come from beyond RCV.NXT.
-        sender.set_window(seq, ack, wnd << sender.shift)
+        sender.wl1, sender.wl2 = seq, ack
+        sender.wnd = wnd = wnd << sender.shift
+        if wnd > sender.max_wnd:
+            sender.max_wnd = wnd
     connection.idle_timers.received_at = now
     if size:
         receiver.nxt = (seq + size) & MASK
@@ -105,13 +109,13 @@ def segment_arrives(
     return True
 
 
-def try_send(connection: Connection, data: Buffer, now: float, write: Write) -> bool:
+def try_send(connection: Connection, data: Buffer, now: float, write: Write) -> int:
     """Send `data` as one segment, if nothing is outstanding and it may be sent at once.
 
     The common case of :meth:`Connection.send` and :func:`transmit`: a small request or response.
 
     Returns:
-        True if it was sent. False if it must be queued; nothing has changed.
+        The number of octets sent. 0 if it must be queued; nothing has changed.
     """
     sender = connection.sender
     buffer, recovery = sender.buffer, sender.recovery
@@ -130,7 +134,7 @@ def try_send(connection: Connection, data: Buffer, now: float, write: Write) -> 
         or now - sender.last_sent > sender.rtt.rto
         or connection.receiver.budget.tight
     ):
-        return False
+        return 0
     chunk = buffer.put(data)
     sender.last_sent = sender.stalled_since = now
     sender.nxt = end = (seq + size) & MASK
@@ -140,8 +144,8 @@ def try_send(connection: Connection, data: Buffer, now: float, write: Write) -> 
     recovery.board.on_sent(size, now)
     recovery.flight = size
     sender.start_flight(now)
-    _write(connection, seq, ACK | PSH, chunk, size, now, write)
-    return True
+    _write(connection, seq, ACK | PSH, chunk, 0, now, write)
+    return size
 
 
 def restamp_last(connection: Connection, now: float) -> None:
@@ -190,7 +194,7 @@ def _transmit_data(connection: Connection, now: float, write: Write) -> None:
         flags = ACK
         if end == last or (not more and (end - first) & MASK > room):
             flags |= PSH  # As in `Connection.transmit`.
-        _write(connection, seq, flags, data, room, now, write)
+        _write(connection, seq, flags, data, room if size > room else 0, now, write)
         size = more
     if sender.nxt == una:
         sender.watch_window(now)
@@ -198,15 +202,19 @@ def _transmit_data(connection: Connection, now: float, write: Write) -> None:
 
 
 def _write(
-    connection: Connection, seq: int, flags: int, data: Buffer, room: int, now: float, write: Write
+    connection: Connection,
+    seq: int,
+    flags: int,
+    data: Buffer,
+    gso_size: int,
+    now: float,
+    write: Write,
 ) -> None:
     receiver = connection.receiver
     connection.last_ack_sent = nxt = receiver.nxt
-    gso_size = room if len(data) > room else 0
     ts_val = (int(now * 1000) + connection.ts_offset) & MASK  # As `clock.timestamp`.
-    wnd = receiver.select_window()
+    wnd = receiver.acknowledge()
     write(seq, nxt, flags, wnd, ts_val, connection.ts_recent, data, gso_size, now)
-    receiver.on_ack_sent()
 
 
 __all__ = ["is_eligible", "restamp_last", "segment_arrives", "transmit", "try_send"]

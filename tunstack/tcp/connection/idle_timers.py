@@ -57,11 +57,6 @@ class IdleTimers:
         self.received_at = 0.0
         self.probes = 0
 
-    def segment_received(self, now: float) -> None:
-        """Record an acceptable segment."""
-        self.received_at = now
-        self.probes = 0
-
     def reconfigure(self, config: Config) -> None:
         """Apply a new TCP_KEEPIDLE, counted from the last segment received, as on Linux."""
         if self._state is ESTABLISHED and not self.probes:

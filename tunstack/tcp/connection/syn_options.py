@@ -44,7 +44,8 @@ def our_syn(connection: ControlBlock, now: float) -> Segment:
 def agree_on_options(connection: ControlBlock, syn: Segment, now: float) -> None:
     """Enable the options that both SYNs have (RFC 7323, RFC 2018)."""
     sender, receiver, config = connection.sender, connection.receiver, connection.config
-    connection.peer_mss = max(syn.mss or config.default_send_mss, SMALLEST_MSS)
+    mss = syn.mss or config.default_send_mss
+    connection.peer_mss = mss = mss if mss > SMALLEST_MSS else SMALLEST_MSS
     connection.timestamps_ok = config.timestamps and syn.ts_val is not None
     connection.ecn.agree(syn)
     connection.last_ack_sent = receiver.nxt  # Or as good as: our answer is due.
@@ -52,11 +53,11 @@ def agree_on_options(connection: ControlBlock, syn: Segment, now: float) -> None
         connection.ts_recent, connection.ts_recent_at = syn.ts_val, now
     sender.recovery.sack = config.sack and syn.sack_permitted
     if config.window_scaling and syn.wscale is not None:
-        sender.shift = min(syn.wscale, MAX_WINDOW_SHIFT)
+        sender.shift = syn.wscale if syn.wscale < MAX_WINDOW_SHIFT else MAX_WINDOW_SHIFT
         receiver.shift = window_shift(connection.largest_buffer)
     # MUST-16: the smaller of what they take and what fits our link, options deducted.
     options = _TIMESTAMP_SIZE * connection.timestamps_ok
-    sender.path.agree(min(connection.peer_mss, config.mss), options, config.mtu_probing)
+    sender.path.agree(mss if mss < config.mss else config.mss, options, config.mtu_probing)
     sender.mss = sender.path.mss
     receiver.mss = config.mss - options
     sender.congestion.set_mss(sender.mss, config.initial_window)

@@ -18,20 +18,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunstack.tcp.connection.state import CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, TIME_WAIT
+from tunstack.tcp.connection.state import CLOSING, FIN_WAIT_1, FIN_WAIT_2, TIME_WAIT
 
 if TYPE_CHECKING:
     from tunstack.tcp.connection.ending import Ending
 
 
 async def teardown(connection: Ending) -> None:
-    """Send FIN in ESTABLISHED or CLOSE-WAIT, and wait for the last ACK, and 2 MSL if due."""
+    """Send FIN in ESTABLISHED or CLOSE-WAIT, and wait for its ACK and the peer's FIN.
+
+    The ACK of our FIN ends the connection in LAST-ACK, the 2 MSL timer in TIME-WAIT.
+    """
     connection.send_fin()  # Enters FIN-WAIT-1, or LAST-ACK.
-    await connection.until_left(FIN_WAIT_1)  # Our FIN is acknowledged, or theirs arrived.
-    await connection.until_left(CLOSING)  # Our FIN is acknowledged.
-    await connection.until_left(FIN_WAIT_2)  # Half closed until the peer's FIN.
+    # Left by the ACK of our FIN and by the peer's FIN, in either order.
+    await connection.until_left(FIN_WAIT_1, FIN_WAIT_2, CLOSING)
     if connection.state is TIME_WAIT:
         connection.start_time_wait()  # To repeat the ACK of their FIN.
-        await connection.until_left(TIME_WAIT)
-    else:
-        await connection.until_left(LAST_ACK)  # The peer closed first.

@@ -73,7 +73,7 @@ class Transmitter(ControlBlock):
             else:
                 blocks = ()  # Beside less, data goes first: an ACK can follow.
             if sender.up is None:
-                limit = max(room, config.max_payload - config.max_payload % room)
+                limit = config.max_payload - config.max_payload % room or room
             else:
                 limit = room  # GSO would not adjust the urgent pointer.
             what = sender.next_transmission(limit, room, now)
@@ -88,7 +88,8 @@ class Transmitter(ControlBlock):
             if what.fin:
                 flags |= FIN
             segment = self._segment(what.seq, flags, now, payload, blocks)
-            segment.note = what.note
+            if what.why or what.probe:
+                segment.note = what.note()
             if what.size > room and not what.probe:
                 segment.gso_size = room
             if what.size and not what.why and self.ecn.capable:
@@ -121,16 +122,14 @@ class Transmitter(ControlBlock):
         receiver = self.receiver
         if self.ecn.echo:
             flags |= ECE
-        segment = Segment(seq, receiver.nxt, flags, receiver.select_window(), 0, payload)
+        segment = Segment(seq, receiver.nxt, flags, receiver.acknowledge(), 0, payload, sack=sack)
         if self.timestamps_ok:
             segment.ts_val = self.timestamp(now)
             segment.ts_ecr = self.ts_recent
-        segment.sack = sack
         if self.sender.up is not None:
             mark_urgent(segment, self.sender.up)
             self.sender.urgent_due = False
         self.last_ack_sent = receiver.nxt
-        receiver.on_ack_sent()
         return segment
 
     def _sack_blocks(self) -> tuple[tuple[int, int], ...]:
@@ -138,11 +137,11 @@ class Transmitter(ControlBlock):
 
         Where packets are tiny, fewer: data has to find room beside them.
         """
-        sender = self.sender
-        if not sender.recovery.sack:
+        sender, receiver = self.sender, self.receiver
+        if not sender.recovery.sack or not receiver.has_blocks():
             return ()
         most = 3 if self.timestamps_ok else 4
-        return self.receiver.sack_blocks(min(most, (sender.mss - 5) >> 3))
+        return receiver.sack_blocks(min(most, (sender.mss - 5) >> 3))
 
     def _probe(self, now: float, note: str) -> Segment:
         """Build a probe as Linux does: an old sequence number, which draws an ACK.

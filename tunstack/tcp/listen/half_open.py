@@ -36,7 +36,9 @@ class HalfOpen:
     def full(self) -> bool:
         """Whether this queue or the shared one is full."""
         shared = self.shared
-        return len(self._connections) >= self.limit or (shared is not None and shared.full)
+        return len(self._connections) >= self.limit or (
+            shared is not None and len(shared._connections) >= shared.limit
+        )
 
     def oldest(self, count: int) -> list[Connection]:
         """Return up to `count` of the oldest connections of the queue that is full."""

@@ -14,19 +14,23 @@ class InitialNumbers:
     connection increase; F is a keyed hash, so that those of other four-tuples reveal nothing.
     """
 
-    __slots__ = ("_secret",)
+    __slots__ = ("_isn", "_timestamp")
 
     def __init__(self, secret: bytes) -> None:
-        self._secret = secret
+        # Copied for each connection: that takes half the time of a new one.
+        self._isn = blake2b(digest_size=4, key=secret, person=b"isn")
+        self._timestamp = blake2b(digest_size=4, key=secret, person=b"timestamp")
 
     def isn(self, four_tuple: bytes, now: float) -> int:
         """Return the initial sequence number of a connection that opens `now` (seconds)."""
-        return (int(now * 250_000) + self._hash(four_tuple, b"isn")) & MASK
+        return (int(now * 250_000) + _hash(self._isn, four_tuple)) & MASK
 
     def timestamp_offset(self, four_tuple: bytes) -> int:
         """Return the offset of the timestamp clock of this connection (RFC 7323 section 7.1)."""
-        return self._hash(four_tuple, b"timestamp")
+        return _hash(self._timestamp, four_tuple)
 
-    def _hash(self, four_tuple: bytes, purpose: bytes) -> int:
-        digest = blake2b(four_tuple, digest_size=4, key=self._secret, person=purpose).digest()
-        return int.from_bytes(digest, "big")
+
+def _hash(keyed: blake2b, four_tuple: bytes) -> int:
+    copy = keyed.copy()
+    copy.update(four_tuple)
+    return int.from_bytes(copy.digest(), "big")

@@ -85,7 +85,7 @@ class Listener:
         As on Linux, the ACK that would end it is dropped then. The SYN,ACK is retransmitted, and
         draws another ACK; there may be room by then.
         """
-        return not self.full
+        return len(self._ready) <= self.backlog
 
     def opened(self, connection: Connection) -> None:
         """Move a connection that is ESTABLISHED to the accept queue."""

@@ -6,7 +6,7 @@ second if it is to shrink; a peer must be prepared for both (MUST-34). The peer 
 window (section 3.8.6.1, MUST-36), and the probes are answered.
 
 While the window is frozen, :attr:`Receiver.size` is so small that
-:meth:`Receiver.select_window` finds no room: the per-segment path has no case for it.
+:meth:`Receiver.acknowledge` finds no room: the per-segment path has no case for it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tunstack.tcp.receiver.receiver import Receiver
 
 NO_ROOM: Final = -(1 << 40)
-"""Octets: a size of the buffer with which `select_window` never finds room to grow."""
+"""Octets: a size of the buffer with which `acknowledge` never finds room to grow."""
 LARGEST_FIELD: Final = 0xFFFF
 """The largest window field."""
 

@@ -83,7 +83,10 @@ class ReceiveBuffer:
         if self.size <= limit:
             self._chunks = []
             self.size = 0
-            return bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
+            first = chunks[0]
+            if len(chunks) > 1:
+                return b"".join(chunks)
+            return first if type(first) is bytes else bytes(first)
         if _LARGE <= (size := len(chunks[0])) <= limit < 2 * size:
             self.size -= size
             return bytes(chunks.pop(0))

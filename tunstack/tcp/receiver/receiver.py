@@ -146,8 +146,8 @@ class Receiver(UrgentReader):
         """Set IRS and RCV.NXT from the peer's SYN, whose sequence number is `irs`."""
         self.irs = irs
         self.nxt = (irs + 1) & MASK
-        self.edge = (self.nxt + self.syn_window) & MASK
-        self._max_window = self.syn_window
+        self._max_window = window = self.syn_window
+        self.edge = (self.nxt + window) & MASK
 
     def restore_after_fin(self, nxt: int, edge: int) -> None:
         """Restore RCV.NXT and the window's right edge; the peer's FIN is before `nxt`."""
@@ -159,7 +159,7 @@ class Receiver(UrgentReader):
     @property
     def syn_window(self) -> int:
         """The window field of our SYN."""
-        return syn_window(self.size)
+        return 0xFFFF if self.size > 0xFFFF else self.size
 
     @property
     def is_clean(self) -> bool:
@@ -255,9 +255,11 @@ class Receiver(UrgentReader):
         if diff(self.edge, self.nxt) < 0:  # A FIN is accepted with a zero window.
             self.edge = self.nxt
         self.finished = True
-        thaw(self)
+        if self.frozen is not None:
+            thaw(self)
         self.ack_now = True  # The data that filled the gap may have set a delayed ACK.
-        self.reassembly.clear()
+        if self.reassembly.size:
+            self.reassembly.clear()
         return True
 
     # Acknowledgement
@@ -283,6 +285,10 @@ class Receiver(UrgentReader):
             seq, size = self._dsack[0], size + ((seq - self._dsack[0]) & MASK)
         self._dsack = (seq, (seq + size) & MASK)
 
+    def has_blocks(self) -> bool:
+        """Whether there is anything to report by SACK."""
+        return self.reassembly.size > 0 or self._dsack is not None
+
     def sack_blocks(self, limit: int) -> tuple[tuple[int, int], ...]:
         """Return at most `limit` SACK blocks: the D-SACK, then the others, the latest first."""
         if self._dsack is not None:
@@ -299,12 +305,13 @@ class Receiver(UrgentReader):
 
     # Window
 
-    def select_window(self) -> int:
-        """Move the window's right edge, and return the window field, scaled (Linux's function).
+    def acknowledge(self) -> int:
+        """Record that an ACK of RCV.NXT is sent, and return its window field, scaled.
 
         The window is never shrunk (SHLD-14). It grows by steps of at least a segment or half the
         buffer, to avoid the silly window syndrome (RFC 9293 section 3.8.6.2.2, MUST-39).
         """
+        self.on_ack_sent()
         shift = self.shift
         current = (self.edge - self.nxt) & MASK
         unread = self.buffer.size
@@ -319,7 +326,7 @@ class Receiver(UrgentReader):
             # Round up, so as not to shrink the window. But not beyond the buffer by more than one
             # unit, or a peer that sends an octet at a time would never fill the window.
             field = -(-current >> shift)
-            if field << shift >= room + (1 << shift):
+            if room < current and field << shift >= room + (1 << shift):
                 if self.frozen is not None:
                     return self.frozen.select_window(self)
                 return current >> shift

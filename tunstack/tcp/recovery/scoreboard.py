@@ -94,14 +94,16 @@ class Scoreboard:
 
     def on_sent(self, size: int, now: float) -> None:
         """Append `size` new sequence numbers, sent `now`."""
-        sent = Sent(self.nxt, self.nxt + size, now)
-        if self._ranges and self._ranges[-1].is_like(sent):
-            self._ranges[-1].end = sent.end
-        else:
-            self._ranges.append(sent)
-            if self._by_time is not None:
-                self._by_time.add(sent)
-        self.nxt = sent.end
+        start = self.nxt
+        self.nxt = end = start + size
+        ranges = self._ranges
+        if ranges and ranges[-1].is_new(now):
+            ranges[-1].end = end
+            return
+        sent = Sent(start, end, now)
+        ranges.append(sent)
+        if self._by_time is not None:
+            self._by_time.add(sent)
 
     def restamp_last(self, now: float) -> None:
         """Set the send time of the last range, the only one outstanding, to `now`."""

@@ -34,6 +34,10 @@ class Sent:
         self.start = position
         return before
 
+    def is_new(self, now: float) -> bool:
+        """Whether they were sent `now`, and nothing happened to them since."""
+        return self.time == now and not (self.retransmitted or self.sacked or self.lost)
+
     def is_like(self, other: Sent) -> bool:
         """Whether both are in the same state and can be merged; SACKed ones whatever their time."""
         if self.sacked or other.sacked:

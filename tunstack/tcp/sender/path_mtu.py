@@ -93,7 +93,8 @@ class PathMtu:
     @property
     def mss(self) -> int:
         """Octets of data in a segment: the effective send MSS (MUST-16)."""
-        return min(self._agreed, self.known) - self._options
+        agreed, known = self._agreed, self.known
+        return (agreed if agreed < known else known) - self._options
 
     # Reports of routers (ICMP)
 

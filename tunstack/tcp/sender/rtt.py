@@ -47,14 +47,17 @@ class RttEstimator:
             srtt = rtt
             rttvar = rtt / 2
         else:
-            alpha, beta = ALPHA, BETA
+            change = rtt - srtt
+            deviation = (change if change > 0 else -change) - rttvar
             if window > interval:
                 samples = -(-window // interval)
-                alpha, beta = alpha / samples, beta / samples
-            change = rtt - srtt
-            rttvar += beta * ((change if change > 0 else -change) - rttvar)
-            srtt += alpha * change
-        self.srtt, self.rttvar = srtt, rttvar
+                srtt += ALPHA / samples * change
+                rttvar += BETA / samples * deviation
+            else:
+                srtt += ALPHA * change
+                rttvar += BETA * deviation
+        self.srtt = srtt
+        self.rttvar = rttvar
         # As in Linux, the minimum of 200 ms applies to 4 * RTTVAR: applied to the sum, the timer
         # would fire during a delayed ACK on paths with an RTT above 160 ms.
         variation = 4 * rttvar

@@ -70,13 +70,13 @@ class SendBuffer:
         elif size >= _SMALL and type(data) is memoryview and _is_constant(data):
             chunks.append(data[:])  # Its owner may release the one that it has.
         else:  # The lone small write of a request or an answer stays as it is: it goes out now.
-            chunks.append(bytes(data))
+            chunks.append(data if type(data) is bytes else bytes(data))
         self._starts.append(self._written)
         self._written += size
 
     def put(self, data: Buffer) -> bytes:
         """Append a copy of `data` to the empty buffer, and return the copy."""
-        chunk = bytes(data)
+        chunk = data if type(data) is bytes else bytes(data)
         self._chunks.append(chunk)
         self._starts.append(self._written)
         self.size = size = len(chunk)

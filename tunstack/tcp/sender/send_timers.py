@@ -7,14 +7,20 @@ or RACK's reordering timer (RFC 8985).
 
 from __future__ import annotations
 
+from typing import Final
+
+from tunstack.tcp.recovery.recovery_variables import Phase
 from tunstack.tcp.sender import sizing
 from tunstack.tcp.sender.send_variables import SendVariables
 from tunstack.tcp.sender.tail_probe import (
     MAX_ACK_DELAY,
+    NO_PROBE,
     PROMPT_ACK,
-    TailLossProbe,
     probe_timeout,
 )
+from tunstack.tcp.sequence import MASK
+
+_OPEN: Final = Phase.OPEN
 
 
 class SendTimers(SendVariables):
@@ -67,7 +73,9 @@ class SendTimers(SendVariables):
             timer = give_up
         self.timer = timer
         if self._config.tail_loss_probe:
-            early = now + probe_timeout(rtt, MAX_ACK_DELAY)
+            srtt = rtt.srtt
+            # As `probe_timeout`: the ACK may be delayed.
+            early = now + (1.0 if srtt is None else 2 * srtt + MAX_ACK_DELAY)
             if early > timer:
                 early = timer
             self.early_timer = early if early < give_up else None
@@ -75,13 +83,13 @@ class SendTimers(SendVariables):
     def schedule_probe(self, now: float) -> None:
         """Set the probe timer, if this flight may have a probe (RFC 8985 section 7.2)."""
         recovery = self.recovery
-        if not recovery.sack or recovery.recovering or recovery.board.sacked:
+        if not recovery.sack or recovery.phase is not _OPEN or recovery.board.sacked:
             return
         if not (self.synchronized and self._config.tail_loss_probe):
             return  # Our SYN may be lost, which only the retransmission timer repairs.
         if self._tail.end is None and self.timer is not None:
             # Less than two full segments: the ACK may be delayed.
-            single = self.outstanding < 2 * self.mss
+            single = (self.nxt - self.una) & MASK < 2 * self.mss
             at = now + probe_timeout(self.rtt, MAX_ACK_DELAY if single else PROMPT_ACK)
             # It replaces the timeout if that would be earlier, but not R2.
             if at > self.timer:
@@ -181,6 +189,6 @@ class SendTimers(SendVariables):
             return "syn"
         sizing.timed_out(self, now, self._config.mtu_probing)
         self.early_timer = None
-        self._tail = TailLossProbe()
+        self._tail = NO_PROBE
         self.start_timer(now)
         return ""

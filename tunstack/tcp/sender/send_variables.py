@@ -8,7 +8,7 @@ from tunstack.tcp.recovery.recovery import Recovery
 from tunstack.tcp.sender.path_mtu import PathMtu
 from tunstack.tcp.sender.rtt import RttEstimator
 from tunstack.tcp.sender.send_buffer import SendBuffer
-from tunstack.tcp.sender.tail_probe import TailLossProbe
+from tunstack.tcp.sender.tail_probe import NO_PROBE
 from tunstack.tcp.sequence import MASK, diff
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class SendVariables:
         self.orphaned = False
         self.unanswered = 0
         self.retransmissions = 0
-        self._tail = TailLossProbe()
+        self._tail = NO_PROBE
         self._probe_due = False
         self._force = False
         """Whether what is small goes out all the same, up to the number `_force_until`."""

@@ -5,7 +5,7 @@ Its variables are in :mod:`.send_variables`, its timers in :mod:`.send_timers`.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, final
 
 from tunstack.tcp.congestion import Acknowledgement
 from tunstack.tcp.recovery.recovery import Recovery
@@ -14,6 +14,7 @@ from tunstack.tcp.recovery.sack_blocks import read_blocks
 from tunstack.tcp.sender import sizing
 from tunstack.tcp.sender.send_buffer import SendBuffer
 from tunstack.tcp.sender.send_timers import SendTimers
+from tunstack.tcp.sender.tail_probe import NO_PROBE, TailLossProbe
 from tunstack.tcp.sequence import MASK, ge, gt, le, lt
 
 DEFERRAL: Final = 0.001
@@ -25,22 +26,32 @@ _RECOVERY: Final = Phase.RECOVERY
 _LOSS: Final = Phase.LOSS
 
 
-class Transmission(NamedTuple):
+@final
+class Transmission:
     """A segment to send: `size` octets from `seq`, perhaps with a FIN.
 
-    `why` is the reason of a retransmission: "fast", "timeout", "too large" or "tail loss probe";
-    empty for new data. `probe`: a path MTU probe, larger than the MSS.
+    Attributes:
+        seq: Sequence number of its first octet.
+        size: Octets of data.
+        fin: Whether a FIN follows them.
+        why: The reason of a retransmission: "fast", "timeout", "too large" or "tail loss probe";
+            empty for new data.
+        probe: Whether it is a path MTU probe, larger than the MSS.
     """
 
-    seq: int
-    size: int
-    fin: bool = False
-    why: str = ""
-    probe: bool = False
+    __slots__ = ("fin", "probe", "seq", "size", "why")
 
-    @property
+    def __init__(
+        self, seq: int, size: int, fin: bool = False, why: str = "", probe: bool = False
+    ) -> None:
+        self.seq = seq
+        self.size = size
+        self.fin = fin
+        self.why = why
+        self.probe = probe
+
     def note(self) -> str:
-        """A comment for captures and traces."""
+        """A comment for captures and traces; empty for new data."""
         if self.probe:
             return "size probe"
         return self.why and f"retransmission: {self.why}"
@@ -144,12 +155,12 @@ class Sender(SendTimers):
         board = self.recovery.board
         size = min(self.unsent, room, self.wnd - self.outstanding)
         if size > 0:
-            self._tail.sent(board.nxt + size, self.outstanding, retransmission=False)
+            self._tail = TailLossProbe(board.nxt + size, self.outstanding, retransmission=False)
             return Transmission(self.nxt, size)
         last = board.last_unsacked()
         if last is None:
             return None
-        self._tail.sent(board.nxt, self.outstanding, retransmission=True)
+        self._tail = TailLossProbe(board.nxt, self.outstanding, retransmission=True)
         if last.end == board.nxt:
             room += self.recovery.fin
         return self._again(max(last.start, last.end - room), last.end, "tail loss probe")
@@ -331,7 +342,7 @@ class Sender(SendTimers):
         if was_syn and self.retransmissions:
             self._restart_after_syn_loss()
         if recovery.recovering:
-            self._tail.forget()  # Recovery has reduced cwnd already.
+            self._tail = NO_PROBE  # Recovery has reduced cwnd already.
         elif self._tail.acknowledged(
             una, duplicate=duplicate and not sack, is_duplicated=probe_duplicated
         ):
@@ -393,8 +404,10 @@ class Sender(SendTimers):
             self.recovery.on_syn_acked()
         buffer = self.buffer
         if buffer.size:
-            if self.fin_queued and gt(ack, buffer.end):
-                ack = buffer.end
+            if self.fin_queued:
+                end = buffer.end
+                if gt(ack, end):
+                    ack = end
             buffer.drop_until(ack)
         if self.up is not None and le(self.up, ack):
             self.up = None

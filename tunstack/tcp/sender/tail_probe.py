@@ -30,29 +30,19 @@ def probe_timeout(rtt: RttEstimator, ack_delay: float) -> float:
 
 
 class TailLossProbe:
-    """At most one probe a flight.
+    """A probe that was sent, at most one a flight: new data, or the last segment again.
 
     Attributes:
-        end: Position of SND.NXT when the probe was sent; None when no probe is out.
+        end: Position of SND.NXT when it was sent; None when it is acknowledged.
         flight: How many octets were outstanding before it.
     """
 
     __slots__ = ("_retransmission", "end", "flight")
 
-    def __init__(self) -> None:
-        self.end: int | None = None
-        self.flight = 0
-        self._retransmission = False
-
-    def sent(self, nxt: int, flight: int, *, retransmission: bool) -> None:
-        """Record a probe: new data, or a retransmission of the last segment."""
-        self.end = nxt
+    def __init__(self, end: int | None, flight: int, *, retransmission: bool) -> None:
+        self.end = end
         self.flight = flight
         self._retransmission = retransmission
-
-    def forget(self) -> None:
-        """Forget the probe: its ACK has no effect."""
-        self.end = None
 
     def is_duplicated(self, dsack: tuple[int, int]) -> bool:
         """Whether a D-SACK reports the probe."""
@@ -77,3 +67,7 @@ class TailLossProbe:
         elif duplicate:
             self.end = None
         return repaired
+
+
+NO_PROBE: Final = TailLossProbe(None, 0, retransmission=False)
+"""That of a flight without a probe: it takes no memory."""

@@ -14,6 +14,7 @@ reader, header prediction and the fast path for answers 28,000, where trio over 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from struct import Struct
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -30,47 +31,36 @@ if TYPE_CHECKING:
 Fields: TypeAlias = tuple[bytes, int, int, int, int, int, int]
 """Addresses and ports as in the packet, SEG.SEQ, SEG.ACK, control bits, SEG.WND, TSval, TSecr."""
 
-Reader: TypeAlias = "Callable[[Buffer], Fields | None]"
-
 HEADERS: Final = 52
 """Octets of both headers with the timestamps."""
+_IP_HEADER: Final = 20
 
-_READ: Final[Struct] = Struct(">HHxxIxx12sIIHHxxxxIII")
-_WRITE: Final[Struct] = Struct(">HHHHHH12sIIHHHHIII")
+_READ: Final[Struct] = Struct(">IxxIxx12sIIHHxxxxIII")
+_WRITE_PACKET: Final[Struct] = Struct(">2sH6sH12sIIHHH6sII")
+_WRITE_FRAME: Final[Struct] = Struct(">12sH6sH12sIIHHH6sII")
+"""The same behind a virtio header. What is constant is one field, where it can be."""
 _VERSION_AND_TOS: Final = 0x4500
+_FIRST_WORD: Final[int] = _VERSION_AND_TOS << 16
+"""Version, header length and TOS, without the total length."""
 _FRAGMENT_AND_PROTOCOL: Final = 0xBFFF00FF
 """Mask: flags and fragment offset without DF; the protocol without the TTL."""
 _DONT_FRAGMENT: Final = 0x4000
-_OFFSET: Final[int] = HEADERS - 20 << 10
+_OFFSET: Final[int] = HEADERS - _IP_HEADER << 10
 _OFFSET_AND_URG: Final[int] = 0xFC00 | URG
 _NOP_NOP_TIMESTAMPS: Final = 0x0101080A
+_UP_AND_OPTION: Final[bytes] = _NOP_NOP_TIMESTAMPS.to_bytes(6, "big")
 
 
-def read_packet(packet: Buffer) -> Fields | None:
-    """Read a packet and verify its checksum; None if this reader does not apply."""
-    fields = _read(packet, 0)
-    if fields is not None:
-        pseudo_header = int.from_bytes(packet[12:20], "big") + TCP + len(packet) - 20
-        if (pseudo_header + ones_sum(packet[20:])) % 0xFFFF:
-            return None
-    return fields
+def read(frame: Buffer, start: int) -> Fields | None:
+    """Read a packet; None if this reader does not apply, or the checksum is wrong.
 
-
-def read_frame(frame: Buffer) -> Fields | None:
-    """Read a packet behind a virtio header; None if this reader does not apply."""
-    header = frame[: vnet.SIZE]
-    if header == vnet.NEEDS_TCP_CHECKSUM or vnet.is_large_segment(frame):
-        return _read(frame, vnet.SIZE)
-    return read_packet(memoryview(frame)[vnet.SIZE :]) if header == vnet.NO_OFFLOAD else None
-
-
-def _read(frame: Buffer, start: int) -> Fields | None:
+    `start` is where the packet begins: at 0, or behind a virtio header.
+    """
     size = len(frame) - start
     if size < HEADERS:
         return None
     (
-        version_and_tos,
-        total_length,
+        first_word,
         fragment_and_protocol,
         four_tuple,
         seq,
@@ -82,27 +72,40 @@ def _read(frame: Buffer, start: int) -> Fields | None:
         ts_ecr,
     ) = _READ.unpack_from(frame, start)
     if (
-        version_and_tos != _VERSION_AND_TOS
-        or total_length != size
+        first_word != _FIRST_WORD + size
         or fragment_and_protocol & _FRAGMENT_AND_PROTOCOL != TCP
         or offset_and_flags & _OFFSET_AND_URG != _OFFSET
         or option != _NOP_NOP_TIMESTAMPS
-        or int.from_bytes(frame[start : start + 20], "big") % 0xFFFF
+        or int.from_bytes(frame[start : start + _IP_HEADER], "big") % 0xFFFF
+        or (frame[:start] != vnet.NEEDS_TCP_CHECKSUM and not _is_intact(frame, start))
     ):
         return None
     return four_tuple, seq, ack, offset_and_flags & 0xFF, wnd, ts_val, ts_ecr
+
+
+def _is_intact(frame: Buffer, start: int) -> bool:
+    """Whether the checksum is right, or the virtio header says that it was never computed."""
+    if start:
+        if vnet.is_large_segment(frame):
+            return True
+        if frame[:start] != vnet.NO_OFFLOAD:
+            return False
+        frame = memoryview(frame)[start:]
+    pseudo_header = int.from_bytes(frame[12:20], "big") + TCP + len(frame) - _IP_HEADER
+    return (pseudo_header + ones_sum(frame[_IP_HEADER:])) % 0xFFFF == 0
 
 
 class Template:
     """The constant part of the headers of one connection's segments, with partial checksums."""
 
     __slots__ = (
+        "_flags_to_protocol",
         "_four_tuple",
         "_header_sum",
         "_offload",
+        "_pack",
         "_pseudo_header",
-        "_ttl_and_protocol",
-        "_version_and_tos",
+        "_start",
     )
 
     def __init__(
@@ -128,12 +131,11 @@ class Template:
         addresses = int.from_bytes(local + remote, "big")
         self._four_tuple = local + remote + ports
         self._offload = offload
-        self._version_and_tos = _VERSION_AND_TOS | tos
-        self._ttl_and_protocol = ttl << 8 | TCP
+        self._pack: Callable[..., bytes] = _WRITE_FRAME.pack if offload else _WRITE_PACKET.pack
+        self._start, self._flags_to_protocol, header_sum = _constants(ttl, tos, offload=offload)
         # Reduced, as a sum that fits in a machine word is much faster to add to.
-        header_sum = self._version_and_tos + _DONT_FRAGMENT + self._ttl_and_protocol + addresses
-        self._header_sum = header_sum % 0xFFFF
-        pseudo_header = addresses + TCP
+        self._header_sum = (header_sum + addresses) % 0xFFFF
+        pseudo_header = addresses + TCP + HEADERS - _IP_HEADER
         if not offload:
             pseudo_header += int.from_bytes(ports[:2], "big") + int.from_bytes(ports[2:], "big")
         self._pseudo_header = pseudo_header % 0xFFFF
@@ -150,47 +152,40 @@ class Template:
         gso_size: int = 0,
     ) -> bytes:
         """Return the headers of a segment that carries `payload`."""
-        size = HEADERS + len(payload)
+        size = len(payload)
         offset_and_flags = _OFFSET | flags
-        if self._offload:
-            field = (self._pseudo_header + size - 20) % 0xFFFF
-        else:
-            field = (
-                -(
-                    self._pseudo_header
-                    + size
-                    - 20
-                    + seq
-                    + ack
-                    + offset_and_flags
-                    + wnd
-                    + _NOP_NOP_TIMESTAMPS
-                    + ts_val
-                    + ts_ecr
-                    + ones_sum(payload)
-                )
-                % 0xFFFF
-            )
-        headers = _WRITE.pack(
-            self._version_and_tos,
+        field = self._pseudo_header + size
+        if not self._offload:
+            field += seq + ack + offset_and_flags + wnd + _NOP_NOP_TIMESTAMPS + ts_val + ts_ecr
+            field = -(field + ones_sum(payload))
+        start = self._start
+        if gso_size and self._offload:
+            start = vnet.large_segment(HEADERS, gso_size, cwr=False) + start[vnet.SIZE :]
+        size += HEADERS
+        return self._pack(
+            start,
             size,
-            0,
-            _DONT_FRAGMENT,
-            self._ttl_and_protocol,
+            self._flags_to_protocol,
             -(self._header_sum + size) % 0xFFFF,
             self._four_tuple,
             seq,
             ack,
             offset_and_flags,
             wnd,
-            field,
-            0,
-            _NOP_NOP_TIMESTAMPS,
+            field % 0xFFFF,
+            _UP_AND_OPTION,
             ts_val,
             ts_ecr,
         )
-        if not self._offload:
-            return headers
-        if gso_size:
-            return vnet.large_segment(HEADERS, gso_size, cwr=False) + headers
-        return vnet.NEEDS_TCP_CHECKSUM + headers
+
+
+@lru_cache(maxsize=64)
+def _constants(ttl: int, tos: int, *, offload: bool) -> tuple[bytes, bytes, int]:
+    """Return what precedes the length, what is between it and the checksum, and the sum of these.
+
+    The sum is without the virtio header.
+    """
+    first, ttl_and_protocol = _VERSION_AND_TOS | tos, ttl << 8 | TCP
+    start = (vnet.NEEDS_TCP_CHECKSUM if offload else b"") + first.to_bytes(2, "big")
+    flags_to_protocol = (_DONT_FRAGMENT << 16 | ttl_and_protocol).to_bytes(6, "big")
+    return start, flags_to_protocol, first + _DONT_FRAGMENT + ttl_and_protocol

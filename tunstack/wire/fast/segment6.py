@@ -27,34 +27,21 @@ HEADERS: Final = 72
 _IP_HEADER: Final = 40
 _ADDRESSES_AT: Final = 8
 _READ: Final[Struct] = Struct(">IHBx36sIIHHxxxxIII")
-_WRITE: Final[Struct] = Struct(">IHH36sIIHHHHIII")
+_WRITE_PACKET: Final[Struct] = Struct(">4sHH36sIIHHH6sII")
+_WRITE_FRAME: Final[Struct] = Struct(">14sHH36sIIHHH6sII")
 _VERSION: Final = 6 << 28
 _VERSION_AND_CLASS: Final[int] = _VERSION >> 20
 _OFFSET: Final[int] = HEADERS - _IP_HEADER << 10
 _OFFSET_AND_URG: Final[int] = 0xFC00 | URG
 _NOP_NOP_TIMESTAMPS: Final = 0x0101080A
+_UP_AND_OPTION: Final[bytes] = _NOP_NOP_TIMESTAMPS.to_bytes(6, "big")
 
 
-def read_packet(packet: Buffer) -> Fields | None:
-    """Read a packet and verify its checksum; None if this reader does not apply."""
-    fields = _read(packet, 0)
-    if fields is not None:
-        # Behind the hop limit are the addresses, of the pseudo-header, and the segment.
-        total = ones_sum(packet[_ADDRESSES_AT:]) + TCP + len(packet) - _IP_HEADER
-        if total % 0xFFFF:
-            return None
-    return fields
+def read(frame: Buffer, start: int) -> Fields | None:
+    """Read a packet; None if this reader does not apply, or the checksum is wrong.
 
-
-def read_frame(frame: Buffer) -> Fields | None:
-    """Read a packet behind a virtio header; None if this reader does not apply."""
-    header = frame[: vnet.SIZE]
-    if header == vnet.NEEDS_TCP_CHECKSUM_IPV6 or vnet.is_large_segment_ipv6(frame):
-        return _read(frame, vnet.SIZE)
-    return read_packet(memoryview(frame)[vnet.SIZE :]) if header == vnet.NO_OFFLOAD else None
-
-
-def _read(frame: Buffer, start: int) -> Fields | None:
+    `start` is where the packet begins: at 0, or behind a virtio header.
+    """
     size = len(frame) - start
     if size < HEADERS:
         return None
@@ -77,15 +64,29 @@ def _read(frame: Buffer, start: int) -> Fields | None:
         or next_header != TCP
         or offset_and_flags & _OFFSET_AND_URG != _OFFSET
         or option != _NOP_NOP_TIMESTAMPS
+        or (frame[:start] != vnet.NEEDS_TCP_CHECKSUM_IPV6 and not _is_intact(frame, start))
     ):
         return None
     return four_tuple, seq, ack, offset_and_flags & 0xFF, wnd, ts_val, ts_ecr
 
 
+def _is_intact(frame: Buffer, start: int) -> bool:
+    """Whether the checksum is right, or the virtio header says that it was never computed."""
+    if start:
+        if vnet.is_large_segment_ipv6(frame):
+            return True
+        if frame[:start] != vnet.NO_OFFLOAD:
+            return False
+        frame = memoryview(frame)[start:]
+    # Behind the hop limit are the addresses, of the pseudo-header, and the segment.
+    total = ones_sum(frame[_ADDRESSES_AT:]) + TCP + len(frame) - _IP_HEADER
+    return total % 0xFFFF == 0
+
+
 class Template(segment.Template):
     """The constant part of the headers of one connection's segments, with a partial checksum."""
 
-    __slots__ = ("_first_word", "_next_header_and_hop_limit")
+    __slots__ = ("_next_header_and_hop_limit",)
 
     def __init__(
         self,
@@ -110,7 +111,11 @@ class Template(segment.Template):
             flow_label: 20 bits (RFC 6437).
         """
         super().__init__(local, remote, ports, offload=offload, ttl=ttl, tos=tos)
-        self._first_word = _VERSION | tos << 20 | flow_label
+        first_word = _VERSION | tos << 20 | flow_label
+        self._start = (vnet.NEEDS_TCP_CHECKSUM_IPV6 if offload else b"") + first_word.to_bytes(
+            4, "big"
+        )
+        self._pack = _WRITE_FRAME.pack if offload else _WRITE_PACKET.pack
         self._next_header_and_hop_limit = TCP << 8 | ttl
 
     def headers(
@@ -125,43 +130,26 @@ class Template(segment.Template):
         gso_size: int = 0,
     ) -> bytes:
         """Return the headers of a segment that carries `payload`."""
-        length = HEADERS - _IP_HEADER + len(payload)
+        size = len(payload)
         offset_and_flags = _OFFSET | flags
-        if self._offload:
-            field = (self._pseudo_header + length) % 0xFFFF
-        else:
-            field = (
-                -(
-                    self._pseudo_header
-                    + length
-                    + seq
-                    + ack
-                    + offset_and_flags
-                    + wnd
-                    + _NOP_NOP_TIMESTAMPS
-                    + ts_val
-                    + ts_ecr
-                    + ones_sum(payload)
-                )
-                % 0xFFFF
-            )
-        headers = _WRITE.pack(
-            self._first_word,
-            length,
+        field = self._pseudo_header + size
+        if not self._offload:
+            field += seq + ack + offset_and_flags + wnd + _NOP_NOP_TIMESTAMPS + ts_val + ts_ecr
+            field = -(field + ones_sum(payload))
+        start = self._start
+        if gso_size and self._offload:
+            start = vnet.large_segment_ipv6(HEADERS, gso_size, cwr=False) + start[vnet.SIZE :]
+        return self._pack(
+            start,
+            HEADERS - _IP_HEADER + size,
             self._next_header_and_hop_limit,
             self._four_tuple,
             seq,
             ack,
             offset_and_flags,
             wnd,
-            field,
-            0,
-            _NOP_NOP_TIMESTAMPS,
+            field % 0xFFFF,
+            _UP_AND_OPTION,
             ts_val,
             ts_ecr,
         )
-        if not self._offload:
-            return headers
-        if gso_size:
-            return vnet.large_segment_ipv6(HEADERS, gso_size, cwr=False) + headers
-        return vnet.NEEDS_TCP_CHECKSUM_IPV6 + headers
