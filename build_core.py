@@ -2,15 +2,17 @@
 
     python build_core.py [FOLDER]      the package in FOLDER (here), the modules beside the source
 
-The modules of one library share its file; each has a small one of its own beside its source, which
-is imported instead of the source. Objects are kept in build/mypyc, and only those whose C source
-has changed are compiled again, by as many compilers as there are processors (CORES, to choose).
+The modules share a library, tunstack__mypyc; each has a small one of its own beside its source,
+which is imported instead of the source. Objects are kept in build/mypyc, by interpreter and
+optimization, and only those whose C source has changed are compiled again, by as many compilers as
+there are processors (CORES, to choose).
 
 Environment: ``OPT`` is the compiler's optimization, 0 to 3 (2).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import sysconfig
@@ -40,42 +42,50 @@ def modules(root: Path) -> list[str]:
 
 
 def build(root: Path) -> list[Path]:
-    """Compile the core of the package in `root` in place; returns the libraries, relative to it.
+    """Compile the core of the package in `root` in place; returns the libraries, relative to it."""
+    optimization = os.environ.get("OPT", "2")
+    target = Path("build", "mypyc", f"{sysconfig.get_config_var('SOABI')}-O{optimization}")
+    with contextlib.chdir(root):  # mypyc and setuptools go by it.
+        return compile_modules(modules(Path()), target, optimization)
 
-    It changes the working directory, which mypyc and setuptools go by.
-    """
-    from mypyc.build import mypycify
-    from setuptools import Distribution
+
+def compile_modules(sources: list[str], target: Path, optimization: str) -> list[Path]:
+    """Compile `sources` in place, with C source and objects in `target`."""
+    from setuptools import Distribution  # Before mypyc: it brings distutils, which is no more.
     from setuptools.command.build_ext import build_ext
 
-    os.chdir(root)
+    from mypyc.build import mypycify  # isort: skip
+
     extensions = mypycify(
-        [*_OPTIONS, *modules(root)],
-        opt_level=os.environ.get("OPT", "2"),
+        [*_OPTIONS, *sources],
+        opt_level=optimization,
         debug_level="0",
         multi_file=True,
-        target_dir="build/mypyc",
-        group_name="tunstack",
+        target_dir=os.fspath(target),
+        group_name="tunstack",  # In the package, the library would give packages a wrong __path__.
     )
 
     class Build(build_ext):
         def build_extensions(self) -> None:
-            compile_in_parallel(self.compiler)
+            compile_in_parallel(self.compiler, target)
             super().build_extensions()
 
     command = Build(Distribution({"name": "tunstack", "ext_modules": extensions}))
     command.inplace = True
-    command.force = False
-    command.build_temp = "build/mypyc/objects"
+    command.force = True  # Linked again, whatever is there; what is compiled is decided below.
+    command.build_temp = os.fspath(target / "objects")
     command.ensure_finalized()
     command.run()
     return [Path(command.get_ext_filename(each.name)) for each in extensions]
 
 
-def compile_in_parallel(compiler: CCompiler) -> None:
-    """Have a compiler of setuptools compile an extension's files at once, and only the changed."""
+def compile_in_parallel(compiler: CCompiler, target: Path) -> None:
+    """Have a compiler of setuptools compile an extension's files at once, and only the changed.
+
+    `target` has the headers.
+    """
     one: Any = compiler.compile
-    headers = max(path.stat().st_mtime for path in Path("build/mypyc").rglob("*.h"))
+    headers = max(path.stat().st_mtime for path in target.rglob("*.h"))
 
     def compile_all(sources: list[str], output_dir: str, **options: Any) -> list[str]:
         objects = compiler.object_filenames(sources, output_dir=output_dir)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,16 @@ class CompiledCore(BuildHookInterface):  # type: ignore[type-arg]
         return build_core.REQUIREMENTS if COMPILE else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile, but not for an editable installation: for that there is ``make compile``."""
+        """Compile, but not for an editable installation: for that there is ``make compile``.
+
+        In a copy: libraries beside the source would be imported by whoever works on it.
+        """
         if COMPILE and version == "standard":
-            for each in build_core.build(Path(self.root)):
-                build_data["force_include"][os.path.join(self.root, each)] = os.fspath(each)
+            copy = Path(self.root, "build", "wheel")
+            shutil.rmtree(copy / "tunstack", ignore_errors=True)
+            unneeded = shutil.ignore_patterns("*.so", "__pycache__")
+            shutil.copytree(Path(self.root, "tunstack"), copy / "tunstack", ignore=unneeded)
+            for each in build_core.build(copy):
+                build_data["force_include"][os.fspath(copy / each)] = os.fspath(each)
             build_data["pure_python"] = False
             build_data["infer_tag"] = True
