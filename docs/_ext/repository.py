@@ -31,7 +31,9 @@ class RepositoryLinks(SphinxTransform):
         for link in [*self.document.findall(addnodes.download_reference)]:
             self._lead(link, folder, str(link["reftarget"]))
         for pending in [*self.document.findall(addnodes.pending_xref)]:
-            if pending.get("refdomain") is None or pending.get("reftype") == "myst":
+            if pending.get("refdomain") == "doc":  # MyST's, of a link to a page; without ".md".
+                self._lead(pending, ROOT / "docs", f"{pending['reftarget']}.md")
+            elif pending.get("reftype") == "myst":
                 self._lead(pending, folder, str(pending["reftarget"]))
 
     def _lead(self, link: nodes.Element, folder: Path, target: str) -> None:
