@@ -46,7 +46,7 @@ def picture() -> str:
     ends = {each.before: each for each in TRANSITIONS if each.after is State.CLOSED}
     assert len(arrows) + len(ends) == len(TRANSITIONS), "two ways to CLOSED from one state"
     lines = [
-        '<svg class="drawing states" viewBox="0 -20 840 690" width="840" role="img"'
+        '<svg class="drawing states" viewBox="-10 -20 880 690" width="880" role="img"'
         ' aria-label="The states of a connection and its transitions">',
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7"'
         ' markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8Z"/></marker></defs>',

@@ -49,17 +49,35 @@ def test_a_program_runs(
     for tool in ("curl", "socat"):
         if tool in program.text:
             require_tool(tool)
-    file = tmp_path / "program.py"
+    done = run(program, tmp_path)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+def run(program: Snippet, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program in a folder; warnings are errors."""
+    file = folder / "program.py"
     file.write_text(program.text)
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-W", "error", file],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("import tunstack\ntunstack.no_such_name\n", "no_such_name"),
+        ("import warnings\nwarnings.warn('deprecated')\n", "deprecated"),
+    ],
+)
+def test_a_program_that_fails_is_found(text: str, told: str, tmp_path: Path) -> None:
+    done = run(Snippet("python", text, "", None), tmp_path)
+    assert done.returncode == 1
+    assert told in done.stderr
 
 
 @pytest.mark.kernel
