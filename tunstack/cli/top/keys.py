@@ -87,4 +87,4 @@ class Keys:
         for place, letter in enumerate(text[2:_LONGEST], 2):
             if "@" <= letter <= "~":
                 return place + 1
-        return len(text) if len(text) >= _LONGEST else 0
+        return _LONGEST if len(text) >= _LONGEST else 0
