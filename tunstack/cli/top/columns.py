@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from tunstack.live import ConnectionRow
 
 _LEAST_PEER: Final = 12
-"""Characters of the column of peers, below which others make room for it."""
+"""Characters of the column of peers, for which other columns make room..."""
+_PEER_SHARE: Final = 0.375
+"""...and for so much of the width, if it needs them."""
 _OPENING: Final = frozenset({"SYN-SENT", "SYN-RECV"})
 
 
@@ -107,7 +109,8 @@ class Columns:
         self._only_ports = len(addresses) <= 2 and all(map(_is_single, addresses))
         local = _Ends("Local", [self._local(row) for row in rows])
         peer = _Ends("Peer Address:Port", [row.remote for row in rows])
-        room = width - _STATE.width - 1 - (local.width + 1) - _LEAST_PEER
+        reserved = min(peer.width, max(_LEAST_PEER, int(width * _PEER_SHARE)))
+        room = width - _STATE.width - 1 - (local.width + 1) - reserved
         self._numbers = []
         for column in _NUMBERS:
             if room < column.width + 1:
@@ -115,7 +118,7 @@ class Columns:
             self._numbers.append(column)
             room -= column.width + 1
         self._local_width = local.width
-        self._peer_width = min(peer.width, max(0, room + _LEAST_PEER))
+        self._peer_width = min(peer.width, max(0, room + reserved))
 
     def heading(self) -> Line:
         """The titles."""

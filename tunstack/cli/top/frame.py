@@ -109,7 +109,7 @@ class Frames:
         detail = self._detail(looking, width) if room >= 9 else []
         rows = looking.scroll(room - 1 - len(detail))
         columns = Columns(rows, sample.addresses, width, self._symbols.ellipsis)
-        lines = [filled(columns.heading(), width, "reverse")]
+        lines = [filled(columns.heading(), width, "bold underline")]
         for row in rows:
             line = columns.row(row)
             chosen = row.id == looking.chosen
@@ -150,7 +150,7 @@ class Frames:
         if row is None:
             return []
         state = "ended" if followed.ended else row.state
-        lines = [filled(_summary(row, state, followed.packets), width, "reverse")]
+        lines = [filled(_summary(row, state, followed.packets), width, "bold underline")]
         if room >= 8:
             lines += [
                 (Piece(f" {text}", "dim"),) for text in wrapped(row.numbers.split(), width - 1)

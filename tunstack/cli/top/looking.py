@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from tunstack.host.ss import state_name
@@ -57,10 +57,11 @@ class Looking:
     Attributes:
         view: The view of the host.
         quit: Called when the user wants to leave.
+        wanted: Order and filter.
         sample: The last sample; None before the first.
         page: What is shown: the table, the ladder of the chosen connection, or the keys.
-        wanted: Order and filter.
-        chosen: The `id` of the chosen connection; None if there is none.
+        picked: The `id` of the connection that was chosen by a key; None for the first, whichever
+            that is.
         typed: The filter as it is being typed; None when none is.
         filter: The filter as it was typed.
         message: What to tell the user, until the next key.
@@ -70,14 +71,15 @@ class Looking:
         first: The index of the first row that is shown.
         frozen: The lines of the ladder, while it is scrolled back; None at its end.
         back: Lines that it is scrolled back by.
+        ladder: All of its lines, as they were last drawn.
     """
 
     view: View
     quit: Callable[[], None]
+    wanted: Wanted
     sample: Sample | None = None
     page: Page = "table"
-    wanted: Wanted = field(default_factory=lambda: Wanted(most=MOST))
-    chosen: int | None = None
+    picked: int | None = None
     typed: str | None = None
     filter: str = ""
     message: str = ""
@@ -95,14 +97,20 @@ class Looking:
         """Show a sample; the place of a chosen connection that is gone goes to its successor."""
         place = self.place
         self.sample, self.due = sample, False
-        ids = [row.id for row in self.table]
-        if self.chosen not in ids and self.page != "ladder":
-            self.chosen = ids[min(place, len(ids) - 1)] if ids else None
+        if self.page != "ladder" and all(row.id != self.picked for row in self.table):
+            self._choose(place)
 
     @property
     def table(self) -> Sequence[ConnectionRow]:
         """The rows of the table."""
         return () if self.sample is None else self.sample.connections
+
+    @property
+    def chosen(self) -> int | None:
+        """The `id` of the chosen connection; None if there is none."""
+        if self.picked is not None:
+            return self.picked
+        return self.table[0].id if self.table else None
 
     @property
     def place(self) -> int:
@@ -169,12 +177,11 @@ class Looking:
             self._follow()
 
     def _choose(self, place: int) -> None:
-        rows = self.table
-        if rows:
-            self.chosen = rows[min(max(place, 0), len(rows) - 1)].id
+        place = min(place, len(self.table) - 1)
+        self.picked = self.table[place].id if place > 0 else None
 
     def _want(self, wanted: Wanted) -> None:
-        self.wanted, self.due, self.first = wanted, True, 0
+        self.wanted, self.due, self.first, self.picked = wanted, True, 0, None
 
     def _follow(self) -> None:
         if self.chosen is None:
@@ -184,7 +191,8 @@ class Looking:
         except LookupError:
             self.message = "this connection has ended"
             return
-        self.page, self.due, self.frozen, self.back = "ladder", True, None, 0
+        self.picked, self.page, self.due = self.chosen, "ladder", True
+        self.frozen, self.back = None, 0
 
     # The ladder
 

@@ -41,7 +41,7 @@ class Screen:
 
     def __init__(self, descriptor: int, *, colors: bool = True) -> None:
         self._descriptor, self._shared = _reopened(descriptor)
-        self._system = ColorSystem.STANDARD if colors else None
+        self._colors = colors
         self._before: list[Any] | None = None
         self._drawn: list[Line | None] = []
         self._size = (0, 0)
@@ -144,7 +144,8 @@ class Screen:
 
     def _encoded(self, line: Line) -> str:
         return "".join(
-            _style(style).render(text, color_system=self._system) for text, style in line
+            _style(style, self._colors).render(text, color_system=ColorSystem.STANDARD)
+            for text, style in line
         )
 
     def _write_now(self, text: str) -> None:
@@ -161,8 +162,9 @@ class Screen:
 
 
 @lru_cache(256)
-def _style(name: str) -> Style:
-    return Style.parse(name)
+def _style(name: str, colors: bool) -> Style:
+    style = Style.parse(name)
+    return style if colors else style.without_color
 
 
 def _reopened(descriptor: int) -> tuple[int, bool]:

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from tunstack.cli.status import Failure
 from tunstack.cli.terminal import console
 from tunstack.cli.top.frame import Frames
 from tunstack.cli.top.keys import Keys
-from tunstack.cli.top.looking import Looking
+from tunstack.cli.top.looking import MOST, Looking
 from tunstack.cli.top.output import Output, collected
 from tunstack.cli.top.screen import Screen
 from tunstack.ladder import symbols_for
-from tunstack.live import View, pause_after
+from tunstack.live import View, Wanted, pause_after
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -32,23 +31,25 @@ _ESCAPE: Final = 0.05
 """Seconds after which an escape is a key, and not the beginning of one."""
 
 
-def check_terminal() -> None:
-    """Refuse to show anything where that is impossible.
+def check_terminal() -> str:
+    """Return why nothing can be shown here, for the user; empty if it can.
 
-    Raises:
-        Failure: standard error is no terminal, or one without a cursor that can be moved.
+    Standard error must be a terminal whose cursor can be moved.
     """
     instead = "--trace prints the packets as lines, --stats the times of connections at the end"
     if not os.isatty(_TERMINAL):
-        raise Failure(f"--watch needs a terminal on standard error; {instead}")
+        return f"--watch needs a terminal on standard error; {instead}"
     if console(stderr=True).is_dumb_terminal:
         term = os.environ.get("TERM", "")
-        raise Failure(f"--watch cannot draw on a terminal of TERM={term!r}; {instead}")
+        return f"--watch cannot draw on a terminal of TERM={term!r}; {instead}"
+    return ""
 
 
 @asynccontextmanager
-async def watch(host: Host, program: str, quit: Callable[[], None]) -> AsyncIterator[None]:
-    """Within the block, show a host on the terminal.
+async def show(
+    host: Host, program: str, quit: Callable[[], None], *, without: int | None = None
+) -> AsyncIterator[None]:
+    """Show a host on the terminal while the block runs.
 
     What is written there meanwhile is collected, shown in a few lines, and written at the end;
     standard input is empty, if it is the terminal.
@@ -57,14 +58,12 @@ async def watch(host: Host, program: str, quit: Callable[[], None]) -> AsyncIter
         host: The host.
         program: What is written in the first line.
         quit: Called when the user wants to leave.
-
-    Raises:
-        Failure: there is no terminal that can be drawn on.
+        without: A port whose connections are left out.
     """
-    check_terminal()
     output, shown = Output(), console(stderr=True)
     symbols = symbols_for(sys.stderr.encoding)
-    looking = Looking(View(host, trio.current_time(), symbols), quit)
+    wanted = Wanted(most=MOST, without=without)
+    looking = Looking(View(host, trio.current_time(), symbols), quit, wanted)
     with (
         _drawn_on(colors=shown.color_system is not None and not shown.no_color) as screen,
         collected(output),
