@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import trio
@@ -36,6 +36,7 @@ class Pair:
     client: Host
     server: Host
     seen: View
+    streams: list[trio.SocketStream] = field(default_factory=list)
 
     @property
     def view(self) -> View:
@@ -60,12 +61,12 @@ class Pair:
 
     async def connect(self, port: int = 0) -> trio.SocketStream:
         """Connect from a port, or from any."""
-        if not port:
-            return await self.client.open_tcp_stream("server", 7)
         sock = self.client.socket()
-        await sock.bind(("0.0.0.0", port))
+        if port:
+            await sock.bind(("0.0.0.0", port))
         await sock.connect((str(self.server.addresses[0].ip), 7))
-        return trio.SocketStream(sock)
+        self.streams.append(trio.SocketStream(sock))
+        return self.streams[-1]
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import deque
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,9 @@ from tests.compiled import is_compiled
 from tests.live.hosts import Pair, pair
 from tunstack.ladder.layout import UNICODE, Layout
 from tunstack.live import View
-from tunstack.live.followed import DECODED, RESOLUTION, Tail
+from tunstack.live.followed import DECODED, DECODED_OCTETS, RESOLUTION, Tail, latest
 from tunstack.stack.flow import Flow
+from tunstack.stack.observation import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -214,14 +216,28 @@ async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         decoded = len(followed.rows)
         assert followed.packets > 500
         assert decoded <= DECODED + 10
-        first = next(iter(followed.rows))
+        first, second, *_ = followed.rows
         assert first.words == (f"… {followed.packets - DECODED} packets",)
+        assert first.time == second.time > 0.001
         for _ in range(100):
             await both.echoed(stream, 1)
             await trio.sleep(RESOLUTION)
             both.look()
     assert len(followed.rows) == 100
     assert len(followed.points) == 50
+
+
+def test_of_large_packets_fewer_are_decoded() -> None:
+    def sizes(*octets: int) -> list[int]:
+        seen = deque(Observation(0, "in", bytes(each)) for each in octets)
+        return [len(each.packet) for each in latest(seen)]
+
+    most = DECODED_OCTETS
+    assert sizes(40, 1500) == [40, 1500]
+    assert sizes(1500, most) == [most]
+    assert sizes(most, most - 40, 20, 20) == [most - 40, 20, 20]
+    assert sizes(40, most + 1) == [most + 1]
+    assert sizes() == []
 
 
 @in_virtual_time

@@ -5,9 +5,9 @@ wrong, `doctor` prints what `tunstack.deploy.diagnosis` finds. They share `statu
 error lines), `running` (trio, signals), `options`, `parameters`, `files` (named files, or standard
 input and output), `terminal`, `destination` (a host by address or name), `keylog` (TLS keys for
 captures), `explaining` (the demo's lines), `watching` (captures and the live ladder), `page`
-(``--page``), `reporting` and `counting` (connection logs), and `worker_service` (the service of
-workers); `manual` makes manual pages of them. All but :func:`main` needs click and rich, of the
-extra ``tunstack[cli]``.
+(``--page``), `top` (``--watch``), `reporting` and `counting` (connection logs), and
+`worker_service` (the service of workers); `manual` makes manual pages of them. All but :func:`main`
+needs click and rich, of the extra ``tunstack[cli]``.
 """
 
 from __future__ import annotations

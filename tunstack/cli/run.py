@@ -25,6 +25,7 @@ from tunstack.cli.options import (
 )
 from tunstack.cli.page import NAMES, PAGE, check_page, page_served
 from tunstack.cli.running import execute, in_foreground, run_inside, settle
+from tunstack.cli.top.option import WATCH, check_watch, watched
 from tunstack.cli.watching import watching
 from tunstack.cli.worker_service import serve_apps
 from tunstack.deploy.addresses import default_addresses
@@ -71,6 +72,7 @@ Examples:
   tunstack run -- curl http://peer.test/
   tunstack run --name 'www.test=198.51.100.2,2001:db8::2' -- dig www.test AAAA
   tunstack run --name-fault '*.slow.test=delay:3' -- getent hosts a.slow.test
+  tunstack run --watch -- ab -n 100000 -c 20 http://{ADDRESS}/
   tunstack run --page -- sh   (then: chromium http://{ADDRESS}:8000/)
 
 The exit status is COMMAND's: 128+N when signal N ended it, 127 when it was not found, 126 when it
@@ -107,6 +109,7 @@ standard error.
     help="Print at the end where the time of each TCP connection went, on standard error.",
 )
 @PAGE
+@WATCH
 @host_options
 @IPV6
 @WORKERS
@@ -121,6 +124,7 @@ def run(
     trace: bool,
     stats: bool,
     page: int | None,
+    watch: bool,
     ipv6: bool,
     workers: int | None,
     command: tuple[str, ...],
@@ -145,8 +149,18 @@ def run(
         apps = tuple((app, port) for app, port in apps if port != PORT)
     check_workers(workers, pcap=pcap, trace=trace, stats=stats, apps=apps)
     check_page(page, apps, workers=workers, dns=dns)
+    check_watch(watch, trace=trace, workers=workers)
     it = _Run(
-        command, apps, known, device, ipv6=ipv6, pcap=pcap, trace=trace, stats=stats, page=page
+        command,
+        apps,
+        known,
+        device,
+        ipv6=ipv6,
+        pcap=pcap,
+        trace=trace,
+        stats=stats,
+        page=page,
+        watch=watch,
     )
     return execute("tunstack run", partial(it.main, workers), ignore=it.is_for_the_command)
 
@@ -166,6 +180,7 @@ class _Run:
         trace: bool,
         stats: bool,
         page: int | None,
+        watch: bool,
     ) -> None:
         self._command = command
         self._apps = apps
@@ -174,6 +189,7 @@ class _Run:
         self._ipv6 = ipv6
         self._pcap = pcap
         self._page = page
+        self._watch = watch
         self._watching = partial(
             watching,
             "tunstack run",
@@ -191,7 +207,9 @@ class _Run:
 
         The terminal has sent SIGINT to the command too, which decides what it means.
         """
-        return number == signal.SIGINT and self._running and in_foreground()
+        if number != signal.SIGINT or not self._running:
+            return False
+        return in_foreground(controlling=self._watch)
 
     async def main(self, workers: int | None) -> int:
         """Return the exit status of the command."""
@@ -220,16 +238,18 @@ class _Run:
     async def _in_this_process(
         self, namespace: tunstack.Namespace, addresses: tuple[str, ...]
     ) -> int:
+        command = trio.CancelScope()
         async with (
             self._watching() as tap,
             namespace.open_host(*addresses, tap=tap, **self._device) as host,
             open_handlers(self._apps, self._identities) as handlers,
+            watched(host, self._watch, "tunstack run", command.cancel, page=self._page),
             page_served(host, self._page, self._all_names),
             trio.open_nursery() as nursery,
         ):
             for (app, port), handler in zip(self._apps, handlers, strict=True):
                 await start_app(nursery, host, app, port, handler, by_protocol=True)
-            status = await self._run_and_settle(namespace, host, addresses)
+            status = await self._run_and_settle(namespace, host, addresses, command)
             nursery.cancel_scope.cancel()
         return status
 
@@ -238,23 +258,29 @@ class _Run:
     ) -> int:
         service = partial(serve_apps, apps=self._apps, identities=self._identities, reports=False)
         async with namespace.open_workers(service, count, *addresses, **self._device) as workers:
-            return await self._run_and_settle(namespace, workers, addresses)
+            return await self._run_and_settle(namespace, workers, addresses, trio.CancelScope())
 
     async def _run_and_settle(
         self,
         namespace: tunstack.Namespace,
         host: tunstack.Host | tunstack.Workers,
         addresses: tuple[str, ...],
+        command: trio.CancelScope,
     ) -> int:
-        """Run the command, and give connections some time to close."""
+        """Run the command, and give connections some time to close.
+
+        When the scope `command` is cancelled, SIGTERM ends the command.
+        """
         self._running = True
-        status = await run_inside(
-            namespace,
-            self._command,
-            *map(_alone, addresses),
-            stdout=stdout_beside(self._pcap),
-            environment=self._environment,
-        )
+        status = 128 + signal.SIGTERM
+        with command:
+            status = await run_inside(
+                namespace,
+                self._command,
+                *map(_alone, addresses),
+                stdout=stdout_beside(self._pcap),
+                environment=self._environment,
+            )
         self._running = False
         with trio.move_on_after(_SETTLE_SECONDS):
             await settle(host)

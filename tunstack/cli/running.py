@@ -156,8 +156,15 @@ async def _connections(host: Host | Workers) -> list[TcpInfo]:
     return answer if isinstance(answer, list) else await answer
 
 
-def in_foreground() -> bool:
-    """Whether our process group is in the foreground of a terminal, and gets its Ctrl-C."""
+def in_foreground(*, controlling: bool = False) -> bool:
+    """Whether our process group is in the foreground of a terminal, and gets its Ctrl-C.
+
+    Args:
+        controlling: Whether the terminal is the controlling one; else that of a standard stream.
+    """
+    if controlling:
+        with suppress(OSError), open(os.ctermid(), "rb", buffering=0) as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
     for descriptor in range(3):
         with suppress(OSError):
             return os.tcgetpgrp(descriptor) == os.getpgrp()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_interface
@@ -29,12 +29,13 @@ from tunstack.cli.page import NAMES, PAGE, check_page, page_served
 from tunstack.cli.reporting import Report, Reported
 from tunstack.cli.running import execute
 from tunstack.cli.status import Failure, OutputClosed
+from tunstack.cli.top.option import WATCH, check_watch, watched
 from tunstack.cli.watching import watching
 from tunstack.cli.worker_service import serve_apps
 from tunstack.deploy.naming import own_addresses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractAsyncContextManager
 
     from tunstack.cli.watching import Tap
@@ -62,6 +63,7 @@ Examples:
   sudo tunstack serve http --workers 4 --address 198.51.100.2/24
   sudo tunstack serve echo http:80,reset-after=4096 --address 10.9.0.2/24
   sudo tunstack serve echo http:8080 --address 10.9.0.2/24 --device-name tun7
+  sudo tunstack serve http --watch --address 198.51.100.2/24
   sudo tunstack serve http --page --address 198.51.100.2/24
       then, in a browser: http://198.51.100.2:8000/
   tunstack run -- sh -c 'tunstack serve echo --address 198.51.100.130/25 & sh'
@@ -89,6 +91,7 @@ could not start.
 @names_options
 @network_options
 @PAGE
+@WATCH
 @host_options
 @WORKERS
 def serve(
@@ -106,6 +109,7 @@ def serve(
     trace: bool,
     seed: int | None,
     page: int | None,
+    watch: bool,
     workers: int | None,
 ) -> int:
     """Serve each APP on addresses of tunstack's, until a signal.
@@ -116,11 +120,13 @@ def serve(
     """
     check_workers(workers, pcap=pcap, trace=trace, apps=apps)
     check_page(page, apps, workers=workers)
+    check_watch(watch, trace=trace, workers=workers)
     known = None
     if names or zones or faults or any(app.name == "dns" for app, _ in apps):
         known = read_names(names, zones, faults, own_addresses(addresses))
         apps = _with_names(apps, known)
-    watched = partial(watching, "tunstack serve", pcap=pcap, trace=trace)
+    tapped = partial(watching, "tunstack serve", pcap=pcap, trace=trace)
+    shown = partial(watched, watch=watch, program="tunstack serve", page=page)
     paged = partial(page_served, page=page, names=(*NAMES, *(known.names() if known else ())))
     device: _Device = {
         "name": device_name,
@@ -137,7 +143,8 @@ def serve(
             try:
                 with _certified(apps, addresses, report) as served:
                     if workers is None:
-                        await _in_this_process(served, addresses, device, report, watched, paged)
+                        views = partial(shown, quit=nursery.cancel_scope.cancel), paged
+                        await _in_this_process(served, addresses, device, report, tapped, views)
                     else:
                         await _in_workers(served, addresses, device, report, workers)
             finally:
@@ -196,20 +203,22 @@ async def _in_this_process(
     addresses: tuple[str, ...],
     device: _Device,
     report: Report,
-    watched: Callable[[], AbstractAsyncContextManager[Tap | None]],
-    paged: Callable[[tunstack.Host], AbstractAsyncContextManager[None]],
+    tapped: Callable[[], AbstractAsyncContextManager[Tap | None]],
+    views: Iterable[Callable[[tunstack.Host], AbstractAsyncContextManager[None]]],
 ) -> None:
-    """Serve until cancelled, with one host in this process."""
+    """Serve until cancelled, with one host in this process, which `views` show."""
     async with (
-        watched() as tap,
+        tapped() as tap,
         tunstack.open_host(*addresses, tap=tap, **device) as host,
         open_handlers(served.apps, served.identities) as handlers,
-        paged(host),
-        trio.open_nursery() as serving,
+        AsyncExitStack() as showing,
     ):
-        for (app, port), handler in zip(served.apps, handlers, strict=True):
-            await start_app(serving, host, app, port, Reported(app, port, report, handler))
-            report.serves(app, addresses, port)
+        for view in views:
+            await showing.enter_async_context(view(host))
+        async with trio.open_nursery() as serving:
+            for (app, port), handler in zip(served.apps, handlers, strict=True):
+                await start_app(serving, host, app, port, Reported(app, port, report, handler))
+                report.serves(app, addresses, port)
 
 
 async def _in_workers(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from tunstack.ladder.conversation import Beginning
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tunstack.ladder.conversation import Flow as Pings
     from tunstack.ladder.layout import Symbols
     from tunstack.ladder.packets import Endpoint, Pair
+    from tunstack.ladder.rows import Item
     from tunstack.live.sample import ConnectionRow
     from tunstack.stack.flow import Flow
     from tunstack.stack.observation import Observation
@@ -38,7 +40,9 @@ RESOLUTION: Final = 0.02
 ROWS: Final = 200
 """Rows of the ladder that are kept."""
 DECODED: Final = 64
-"""Packets that are decoded for a sample; of more, the latest."""
+"""Packets that are decoded for a sample, at most; of more, the latest..."""
+DECODED_OCTETS: Final = 1 << 18
+"""...and at most so many octets of them: large segments take longer."""
 
 T = TypeVar("T")
 
@@ -135,6 +139,7 @@ class Followed:
         self.rows: Tail[Row] = Tail(ROWS)
         self.packets = 0
         self._decoded = 0
+        self._first: float | None = None
         self._flow = flow
         self._symbols = symbols
         self._waiting: deque[Observation] = deque(maxlen=DECODED)
@@ -161,12 +166,15 @@ class Followed:
 
     def update(self, time: float) -> None:
         """Add what has happened since the last call, at a moment since the UNIX epoch."""
-        seen, self._waiting = self._waiting, deque(maxlen=DECODED)
+        seen = latest(self._waiting)
+        self._waiting.clear()
         skipped = self.packets - self._decoded - len(seen)
         self._decoded = self.packets
         if skipped:
             self._skip(skipped, seen[0].time)
         for each in seen:
+            if self._first is None:
+                self._first = each.time
             self._add(self._ladder.add(step_from_observation(each)))
         self._add(self._ladder.flush())
         if self._flow.state is not State.CLOSED and not self.ended:
@@ -220,17 +228,28 @@ class Followed:
 
     def _skip(self, packets: int, time: float) -> None:
         """Add a row for packets that are not decoded."""
-        self._add(self._ladder.flush())
-        since = time - (self.began or time)
         words = (f"{self._symbols.ellipsis} {packets} packets",)
-        self.rows.append(Row(-1, since, 1, None, words))
+        self.rows.append(Row(-1, time - (self.began or time), 1, None, words))
 
-    def _add(self, items: list[Any]) -> None:
+    def _add(self, items: list[Item]) -> None:
+        # The ladder counts from the first packet that it was given.
+        later = (self._first or 0.0) - (self.began or 0.0)
         for item in items:
             if isinstance(item, Row):
-                self.rows.append(item)
+                self.rows.append(replace(item, time=item.time + later) if later else item)
             else:
                 self.conversation = item
+
+
+def latest(seen: deque[Observation]) -> list[Observation]:
+    """The packets that are decoded: the last, whatever its size, and some before."""
+    left, octets = len(seen), 0
+    for each in reversed(seen):
+        octets += len(each.packet)
+        if octets > DECODED_OCTETS and left < len(seen):
+            break
+        left -= 1
+    return [*islice(seen, left, None)]
 
 
 def _known(flow: Flow, local: Endpoint, remote: Endpoint) -> dict[Pair, dict[Endpoint, Beginning]]:
