@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(tunstack.__file__).resolve().parents[1]
 _SOURCE: Final = "https://github.com/tunstack/tunstack/blob/main/{path}{line}"
+_TYPES: Final = "reference/api/types"
 _PACKAGES: Final = ("apps", "behaviours", "blocking", "live", "plot", "pytest_plugin")
 
 
@@ -45,6 +47,13 @@ def public_names() -> dict[str, str]:
             found.setdefault(name, public)
             found.setdefault(f"{getattr(what, '__module__', module)}.{name}", public)
     return found
+
+
+@functools.cache
+def type_names() -> frozenset[str]:
+    """What the page of types has: its headings."""
+    text = (ROOT / "docs" / f"{_TYPES}.md").read_text()
+    return frozenset(re.findall(r"^## (\w+)$", text, re.MULTILINE))
 
 
 def candidates(target: str, within: str | None) -> list[str]:
@@ -105,6 +114,10 @@ def resolve(
             page, anchor = found[0][1].docname, found[0][1].node_id
             address = app.builder.get_relative_uri(env.current_document.docname, page)
             return nodes.reference("", "", content, internal=True, refuri=f"{address}#{anchor}")
+    if target in type_names():
+        address = app.builder.get_relative_uri(env.current_document.docname, _TYPES)
+        address = f"{address}#{target.lower()}"
+        return nodes.reference("", "", content, internal=True, refuri=address)
     source = source_of(target)
     if source is None:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import socket
 from typing import TYPE_CHECKING, Any, Final
@@ -137,6 +138,14 @@ async def test_the_socket_options_are_those_of_the_sockets(
                 for level, numbers in accepted(sock).items():
                     found.setdefault(level, set()).update(numbers)
     assert options_of(kind) == found
+
+
+@pytest.mark.parametrize(("kind", "module"), [("TCP", ""), ("UDP", ".datagram"), ("Ping", ".ping")])
+def test_the_docstring_of_the_options_has_those_of_the_page(kind: str, module: str) -> None:
+    _, _, section = page("socket-options").partition(f"\n## {kind} sockets\n")
+    told = {name for row in rows(section.partition("\n## ")[0]) for name in named(row[0])}
+    text = importlib.import_module(f"tunstack.socket.options{module}").__doc__ or ""
+    assert {name for name in told if not re.search(rf"\b{name}\b", text)} == set()
 
 
 # Statistics

@@ -30,13 +30,16 @@ SO_REUSEPORT         stored, without effect
 
 At ``IPPROTO_TCP``:
 
-===================  ==============================================================================
+==================== ===============================================================================
 TCP_CONGESTION       the congestion control's name, in octets: ``b"cubic"``, ``b"reno"``; it may be
                      changed at any time
 TCP_CORK             only full segments are sent, until it is off again or for 200 ms at the most;
                      ``MSG_MORE`` does it for one `send`
 TCP_DEFER_ACCEPT     seconds for which a listener waits for data before a connection is accepted;
                      rounded up to the time of a SYN,ACK retransmission
+TCP_FASTOPEN         of a listener: connections that may be open before their handshake has ended
+                     (RFC 7413); 0, the default, for none
+TCP_FASTOPEN_CONNECT `connect` waits for the first data, and sends it in the SYN with a cookie
 TCP_INFO             read only: Linux's ``struct tcp_info``; `Socket.tcp_info` has more
 TCP_KEEPIDLE         idle seconds before the first keep-alive probe
 TCP_KEEPINTVL        seconds between probes
@@ -52,7 +55,7 @@ TCP_QUICKACK         every batch is acknowledged at once. It stays set, where Li
 TCP_SYNCNT           retransmissions of a SYN
 TCP_USER_TIMEOUT     milliseconds that data may go unacknowledged, wait for a closed window, or
                      keep-alive probes unanswered; and a SYN, at the most. 0: the host's defaults
-===================  ==============================================================================
+==================== ===============================================================================
 
 At ``IPPROTO_IP``:
 

@@ -1,7 +1,8 @@
 """The options of ping sockets, by Linux's names.
 
 ===================  ==============================================================================
-SO_DOMAIN, SO_TYPE,  read only
+SO_ACCEPTCONN,       read only
+SO_DOMAIN, SO_TYPE,
 SO_PROTOCOL
 SO_ERROR             read only: the pending error; reading it clears it
 SO_RCVBUF            octets, not doubled as Linux's are
@@ -12,7 +13,7 @@ IPV6_UNICAST_HOPS
 IP_TOS, IPV6_TCLASS  the Differentiated Services field of what is sent
 IP_RECVTTL,          whether `recvmsg` tells the time to live, or hop limit
 IPV6_RECVHOPLIMIT
-IP_RECVERR,          see above
+IP_RECVERR,          every ICMP error is told, connected or not; there is no MSG_ERRQUEUE
 IPV6_RECVERR
 ===================  ==============================================================================
 """
