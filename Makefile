@@ -19,10 +19,10 @@ TOOLS := ab chromium curl dig groff h2load host ip iperf3 musl-gcc nmap node nse
 COPY := build/compiled
 COPIED := tunstack tests examples .ci pyproject.toml Makefile README.md CHANGELOG.md LICENSE docs build_core.py \
 	hatch_build.py
-# Not all tests: the applications, the command line and the benchmarks are the same code either way.
-COMPILED_TESTS := tests/ip tests/tcp tests/udp tests/wire tests/socket tests/virtual \
-	tests/simulator/test_compiled.py tests/simulator/test_soak.py tests/kernel/test_transfer.py \
-	tests/kernel/test_streams.py tests/kernel/test_endings.py tests/kernel/test_udp.py
+# Not all tests: names, the applications, the command line and the benchmarks are the same code either way.
+COMPILED_TESTS := $(addprefix tests/,behaviours blocking capture conversation ip ladder link path protocol \
+	simulator/test_compiled.py simulator/test_soak.py socket tcp test_bridge.py udp virtual wire workers) \
+	$(addprefix tests/kernel/test_,endings.py streams.py transfer.py udp.py)
 
 # What the pages of the documentation were read as.
 DOCTREES := build/doctrees
@@ -113,7 +113,7 @@ docs: $(DOCS) ## build the documentation in build/docs, with runs of today; warn
 # Only if something has changed, folders as well: what was removed from one shows there. Pages that have
 # not are not read again, but all are written: what has gone from one page is missed on the others.
 # After an error all are read again, for the errors of each to be told again.
-$(DOCS): $(STAMP) $(shell find docs/. tunstack/. tests/. examples/. *.md Makefile -name __pycache__ -prune -o -print)
+$(DOCS): $(STAMP) $(shell find docs/. tunstack/. tests/. examples/. *.md Makefile -name __pycache__ -prune -o -print) | pure
 	@.ci/system-tools curl socat tshark
 	$(BIN)/python -m sphinx -b html -n -W --keep-going -a -j auto -q -d $(DOCTREES) $(ARGS) docs build/docs || \
 		{ rm -rf $(DOCTREES); exit 1; }

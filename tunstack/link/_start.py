@@ -18,6 +18,6 @@ if __name__ == "__main__":
     for parent, path in folders.items():
         module = sys.modules[parent] = ModuleType(parent)
         module.__path__ = [path]
-    sys.path += libraries.split(":")
+    sys.path += [*libraries.split(":"), os.path.dirname(package)]  # A compiled core has a library.
 
     import_module(f"tunstack.{name}").main(*arguments)
