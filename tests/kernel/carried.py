@@ -71,6 +71,12 @@ class Client:
                     break
         self.came.clear()
 
+    async def answers_to(self, sock: trio.socket.SocketType, address: str) -> None:
+        """Have the service answer a datagram, and with that all that was sent before."""
+        with trio.fail_after(10):
+            await sock.sendto(b"marker", (address, 7))
+            assert await sock.recv(10) == b"marker"
+
 
 async def carry(
     source: Link, sink: Link, seen: list[bytes] | None = None, flood: Iterator[bytes] | None = None

@@ -58,6 +58,15 @@ class Near(NamedTuple):
         with trio.fail_after(WAIT):
             return await self.peer.segment()
 
+    async def handled(self, **fields: Any) -> None:
+        """Wait until it has handled what it was sent: it answers an old segment, and does no more.
+
+        Args:
+            fields: Of that segment, as those of the connection are.
+        """
+        self.peer.send(seq=self.peer.nxt - 1, **fields)
+        assert (await self.segment()).ack == self.peer.nxt
+
     async def silent(self, seconds: float = 0.1) -> bool:
         with trio.move_on_after(seconds):
             await self.peer.segment()

@@ -27,6 +27,7 @@ from trio.socket import (
     TCP_LINGER2,
     TCP_MAXSEG,
 )
+from trio.testing import wait_all_tasks_blocked
 
 from tests.kernel.near import PORT, WAIT, Near, linux, tcp_info, tunstack, unacknowledged
 from tests.kernel.test_endings import until
@@ -136,7 +137,7 @@ async def a_reset_ends_time_wait(near: Near) -> None:
     near.peer.send(FIN | ACK)
     await near.segment()
     near.peer.send(RST)
-    await trio.sleep(0.05)
+    await wait_all_tasks_blocked()  # What comes in one batch with a RST is not answered.
     near.peer.send()
     assert (await near.segment()).flags & RST
 
@@ -259,7 +260,7 @@ async def overlapping_data_is_reported_by_its_first_part(near: Near) -> None:
 async def a_window_probe_is_an_old_number_without_data(near: Near) -> None:
     sock = await near.accepted(wnd=10)
     near.peer.send(wnd=0)
-    await trio.sleep(0.05)
+    await near.handled(wnd=0)
     at = near.peer.expected
     await sock.send(b"waits")
     probe = await near.segment()
@@ -362,7 +363,6 @@ async def where_too_many_wait_the_last_ack_is_dropped(near: Near) -> None:
             peer.send(SYN, mss=1460)
             await peer.segment()
         third.send()
-        await trio.sleep(0.05)
         late.send()
         assert (await late.segment()).flags == SYN | ACK  # Again: it is half open.
 
@@ -423,7 +423,7 @@ async def the_timeout_is_200_ms_above_the_round_trip_time(near: Near) -> None:
     for _ in range(3):
         await sock.send(b"x")
         near.peer.send(ts_val=2, ts_ecr=(await near.segment()).ts_val)
-    await trio.sleep(0.05)
+    await near.handled(ts_val=2)
     rto, srtt = tcp_info(sock, 8), tcp_info(sock, 68)
     assert rto - srtt >= 199_000
 
