@@ -14,7 +14,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.protocol.protocols import Echo, Feeder, Recorded, pattern
 from tests.socket.network import OURS, PORT, THEIRS, Valve, fails, host_pair, read_to_end
-from tunstack import Host, memory_pair
+from tunstack import Host, Limits, memory_pair
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tunstack import Packet, SynVerdict, TcpListener, Transport
 
 Hosts = tuple["Host", "Host"]
+ANOTHER = "198.51.100.77"
 
 
 @pytest.fixture
@@ -132,6 +133,64 @@ async def test_cancelled_it_closes_its_port_and_its_connections(hosts: Hosts) ->
         await read_to_end(cut.socket)
     with fails(errno.ECONNREFUSED):
         await ours.open_tcp_stream(THEIRS, PORT)
+
+
+@pytest.mark.parametrize("end", ["read", "abort", "reset"])
+async def test_the_write_buffer_is_counted_with_the_hosts_memory(hosts: Hosts, end: str) -> None:
+    ours, theirs = hosts
+    server = Recorded()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(theirs.serve_protocol, lambda: server, PORT)
+        stream = await ours.open_tcp_stream(THEIRS, PORT)
+        await wait_all_tasks_blocked()
+        before = theirs.statistics()["memory_held"]
+        server.transport.write(bytes(1_000_000))
+        waiting = server.transport.get_write_buffer_size()
+        assert waiting > 500_000
+        assert theirs.statistics()["memory_held"] >= before + waiting
+        if end == "read":
+            left = 1_000_000
+            while left:
+                left -= len(await stream.receive_some())
+            await wait_all_tasks_blocked()
+            assert theirs.statistics()["memory_held"] == before
+            server.transport.close()
+        elif end == "abort":
+            server.transport.abort()
+        else:
+            stream.abort()
+            await wait_all_tasks_blocked()
+        await stream.aclose()
+        await wait_all_tasks_blocked()
+        assert theirs.statistics()["memory_held"] < before  # There may be a TIME-WAIT.
+        nursery.cancel_scope.cancel()
+
+
+async def test_of_a_full_host_the_connection_with_the_largest_write_buffer_is_evicted() -> None:
+    """For the sake of another peer, as with what the stack itself holds."""
+    left, right = memory_pair()
+    servers: list[Recorded] = []
+
+    def make() -> Recorded:
+        servers.append(Recorded())
+        return servers[-1]
+
+    async with (
+        Host(left, [f"{OURS}/24", f"{ANOTHER}/24"], seed=1) as ours,
+        Host(right, [f"{THEIRS}/24"], seed=2, limits=Limits(memory=1 << 20)) as theirs,
+        trio.open_nursery() as nursery,
+    ):
+        await nursery.start(theirs.serve_protocol, make, PORT)
+        streams = [await ours.open_tcp_stream(THEIRS, PORT) for _ in range(3)]
+        await wait_all_tasks_blocked()
+        servers[1].transport.write(bytes(2 << 20))
+        streams.append(await ours.open_tcp_stream(THEIRS, PORT, local_address=ANOTHER))
+        await wait_all_tasks_blocked()
+        assert [len(server.lost) for server in servers] == [0, 1, 0, 0]
+        assert theirs.statistics()["connections_evicted"] == 1
+        servers[3].transport.write(b"to the newest")
+        assert await streams[3].receive_some() == b"to the newest"
+        nursery.cancel_scope.cancel()
 
 
 async def test_it_tells_where_it_listens(hosts: Hosts) -> None:

@@ -100,6 +100,24 @@ async def test_a_handler_that_returns_has_its_connection_closed(hosts: Hosts) ->
         nursery.cancel_scope.cancel()
 
 
+async def test_the_task_of_a_connection_has_the_handlers_name(hosts: Hosts) -> None:
+    ours, theirs = hosts
+    names: list[str] = []
+
+    async def tells_its_name(stream: TcpStream) -> None:
+        names.append(trio.lowlevel.current_task().name)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(theirs.serve_tcp, tells_its_name, PORT)
+        await nursery.start(theirs.serve_tcp, partial(tells_its_name), PORT + 1)
+        for port in (PORT, PORT + 1):
+            stream = await ours.open_tcp_stream(THEIRS, port)
+            assert await stream.receive_some() == b""
+        nursery.cancel_scope.cancel()
+    assert all("tells_its_name" in name for name in names)
+    assert len(names) == 2
+
+
 async def test_it_tells_where_it_listens(hosts: Hosts) -> None:
     ours, theirs = hosts
     async with trio.open_nursery() as nursery:
@@ -183,11 +201,13 @@ async def test_handlers_begin_in_the_order_of_the_connections(hosts: Hosts) -> N
     class Handlers:
         """A nursery that notes for which connections it was asked."""
 
-        def start_soon(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
+        def start_soon(
+            self, function: Callable[..., Awaitable[object]], *args: object, name: str
+        ) -> None:
             (stream,) = args
             assert isinstance(stream, TcpStream)
             begun.append(stream.socket.getpeername()[1])
-            nursery.start_soon(function, stream)
+            nursery.start_soon(function, stream, name=name)
 
     async with trio.open_nursery() as nursery:
         handlers = cast("trio.Nursery", Handlers())

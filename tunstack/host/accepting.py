@@ -68,6 +68,8 @@ class _Service:
         self._listener = listener
         self._nursery = nursery
         self._context = copy_context()
+        # The task's, as trio would name that of the handler; found once.
+        self._name = str(getattr(handler, "__qualname__", handler))
         self._error: Exception | None = None
 
     async def run(self) -> None:
@@ -94,12 +96,15 @@ class _Service:
         stream: TcpStream | None = None
         try:
             while (stream := next_stream(self._listener)) is not None:
-                self._context.run(self._nursery.start_soon, self._handle, stream)
+                self._context.run(self._start, stream)
         except Exception as error:  # The nursery of the caller is closed, perhaps.
             self._error = error
             if stream is not None:
                 stream.abort()
             self._listener.socket.close()
+
+    def _start(self, stream: TcpStream) -> None:
+        self._nursery.start_soon(self._handle, stream, name=self._name)
 
     async def _handle(self, stream: TcpStream) -> None:
         try:

@@ -347,7 +347,9 @@ class Transport:
         if flow is not None:
             if self._reads and (flow.receiver.buffer.size or flow.readable):
                 self._receive(flow)
-            if (self._size or self._ended or self._paused) and self._flow is not None:
+            if (
+                self._size or self._ended or self._paused or flow.beside
+            ) and self._flow is not None:
                 self._send(flow, now)
             if flow.state is not ESTABLISHED and self._flow is not None:
                 self._check_end(flow)
@@ -382,7 +384,11 @@ class Transport:
             self._guarded(self._protocol.resume_writing)
             if self._flow is not None:
                 self._push(flow, now)
-        if self._size or self._flow is None:
+        if self._flow is None:
+            return
+        if self._size != flow.beside:
+            self._runner.stack.count_beside(flow, self._size)
+        if self._size:
             return
         if self._closing:
             self._flow = None
@@ -434,6 +440,8 @@ class Transport:
         self._size = 0
         self._reads = False
         self._closing = self._ended = True
+        if flow.beside:
+            self._runner.stack.count_beside(flow, 0)
         self._runner.stack.close(flow)
 
     def _drop(self) -> None:
@@ -445,6 +453,8 @@ class Transport:
         self._closing = self._ended = True
         if flow is not None:
             stack = self._runner.stack
+            if flow.beside:
+                stack.count_beside(flow, 0)
             stack.detach(flow)
             stack.abort(flow)
 

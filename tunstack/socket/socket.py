@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket as stdlib_socket
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
@@ -23,7 +23,7 @@ from tunstack.socket.answers import Habit
 from tunstack.socket.descriptors import next_descriptor
 from tunstack.socket.notices import Notices
 from tunstack.socket.options.stream import get_option, set_option
-from tunstack.socket.state import SocketState
+from tunstack.socket.state import STREAM_LOWAT, SocketState
 from tunstack.socket.stdlib import StdlibSocket
 from tunstack.socket.verbs import Verbs
 from tunstack.stack.flow import Flow
@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from tunstack.socket.endpoint import Endpoint
     from tunstack.tcp.congestion import CongestionFactory
     from tunstack.tcp.info import TcpInfo
+
+# As ints: operations on enum members are slow.
+_TCP: Final = int(stdlib_socket.IPPROTO_TCP)
+_NODELAY: Final = int(stdlib_socket.TCP_NODELAY)
+_NOTSENT_LOWAT: Final = int(stdlib_socket.TCP_NOTSENT_LOWAT)
 
 
 @final
@@ -175,10 +180,17 @@ class Socket(Verbs):
 
     def setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None) -> None:
         """Set a socket option to an int or to bytes; see :mod:`tunstack.socket.options`."""
-        self._state.check_open()
+        state = self._state
+        if level == _TCP and state.listener is None and not (state.closed or state.endpoint.ended):
+            # What trio's streams set of each connection that is accepted.
+            if optname == _NODELAY and value is True:
+                return state.set_nodelay()
+            if optname == _NOTSENT_LOWAT and type(value) is int and value == STREAM_LOWAT:
+                return state.set_stream_lowat()
+        state.check_open()
         if value is None:
             raise os_error(errno.EINVAL)
-        set_option(self._state, level, optname, value)
+        return set_option(state, level, optname, value)
 
     def tcp_info(self) -> TcpInfo:
         """Return a snapshot of the connection (Linux's TCP_INFO); raises OSError (ENOTCONN)."""
@@ -422,6 +434,8 @@ class Socket(Verbs):
             OSError: ECONNRESET, ETIMEDOUT..., ENOTCONN; EINVAL for MSG_OOB without urgent data.
             trio.BusyResourceError: another task waits in `recv`.
         """
+        if buflen is None:
+            raise TypeError("recv takes a number of octets, not None")
         return transfer.receive(self._state, buflen, flags)
 
     def _recv(self, size: int, flags: int = 0) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 from dataclasses import replace
 from functools import lru_cache
-from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 NO_LOWAT: Final = 0xFFFF_FFFF
 """TCP_NOTSENT_LOWAT, in octets, when it is off."""
-_STREAM_LOWAT: Final = 1 << 14
+STREAM_LOWAT: Final = 1 << 14
 """Octets: trio's streams set TCP_NOTSENT_LOWAT to it."""
 _KEPT: Final = 64
 """Configurations of streams that are cached."""
@@ -241,22 +240,29 @@ class SocketState:
     def begin_stream(self) -> None:
         """Set TCP_NODELAY and TCP_NOTSENT_LOWAT as trio's streams do.
 
-        The latter is 16 KiB. Of a socket that is closed nothing is set, as in trio.
+        Of a socket that is closed nothing is set, as in trio.
         """
-        flow = self.flow
-        if self.closed or self.endpoint.ended:
-            return
-        before = self.config
-        if not before.nodelay:
-            self.config = _for_stream(before)
+        if not (self.closed or self.endpoint.ended):
+            self.set_nodelay()
+            self.set_stream_lowat()
+
+    def set_nodelay(self) -> None:
+        """Set TCP_NODELAY, which sends what is queued; not of a listener."""
+        before, flow = self.config, self.flow
+        config = _for_stream(before)
+        if config is not before:
+            self.config = config
             if flow is not None:
-                self.endpoint.stack.reconfigure(flow, self.config, only_nodelay=True)
-        if self.noted is None:
-            self.noted = {}
-        self.noted[IPPROTO_TCP, TCP_NOTSENT_LOWAT] = self.notsent_lowat = _STREAM_LOWAT
-        if flow is not None and flow.sender.buffer.size:
-            self._changed()
+                self.endpoint.stack.reconfigure(flow, config, only_nodelay=True)
+        if flow is not None and (flow.sender.buffer.size or flow.pending):
             self.push(small=True)
+
+    def set_stream_lowat(self) -> None:
+        """Set TCP_NOTSENT_LOWAT to the number of trio's streams."""
+        self.notsent_lowat = STREAM_LOWAT
+        flow = self.flow
+        if flow is not None and flow.sender.buffer.size:
+            self._changed()  # A task that waits to send may do so now.
 
     def note_close(self, flow: Flow) -> None:
         """Record whether our half is closed right after an answer: nothing has arrived since."""
@@ -312,4 +318,4 @@ class SocketState:
         return 0 if soft is None else soft.errno or 0
 
 
-__all__ = ["NO_LOWAT", "SocketState", "os_error"]
+__all__ = ["NO_LOWAT", "STREAM_LOWAT", "SocketState", "os_error"]

@@ -163,19 +163,8 @@ class TcpStream(_Derivable, trio.SocketStream):  # type: ignore[misc] # It is fi
         """
         if max_bytes is not None and index(max_bytes) < 1:
             raise ValueError("max_bytes must be >= 1")
-        state = self._state
-        flow = state.flow
         try:
-            if flow is None or flow.readable:
-                await checkpoint_if_cancelled()
-                flow = state.flow or state.connected()
-                state.receiving.check_free()
-                if flow.readable:
-                    data = transfer.take_some(state, flow, max_bytes)
-                    await cancel_shielded_checkpoint()
-                    return data
-            await transfer.until_readable(state, flow)
-            return transfer.take_some(state, flow, max_bytes)
+            return await transfer.receive(self._state, max_bytes)
         except OSError as error:
             raise _stream_error(error) from _cause(error)
 

@@ -34,53 +34,50 @@ are no signals or descriptors to receive."""
 _SEND_FLAGS: Final = _NO_EFFECT | _MORE | _OUT_OF_BAND
 
 
-async def receive(state: SocketState, size: int, flags: int = 0) -> bytes:
-    """As :meth:`tunstack.Socket.recv`."""
-    size = operator.index(size)
-    if size < 0:
-        raise ValueError("negative buffersize in recv")
+async def receive(state: SocketState, size: int | None, flags: int = 0) -> bytes:
+    """As :meth:`tunstack.Socket.recv`; None is what a stream receives that names no size."""
+    if size is not None:
+        if type(size) is not int:
+            size = operator.index(size)
+        if size < 0:
+            raise ValueError("negative buffersize in recv")
     flow = state.flow
-    if flow is None or flow.readable or flags or not size:
+    if flow is None or flow.readable or flags or size == 0:
         # No need to wait, but the call must be a checkpoint.
         await checkpoint_if_cancelled()
         flow = state.flow or state.connected()
         if flags:
+            assert size is not None  # A stream has no flags.
             flags &= ~_NO_EFFECT
             if flags & ~_PEEK == _OUT_OF_BAND:
                 return await Notices.of(state).receive_urgent(size, peek=flags & _PEEK != 0)
             if flags & ~_PEEK:
                 raise os_error(errno.EOPNOTSUPP)
         state.receiving.check_free()
-        if flow.readable or not size:
-            data = take(state, flow, size, flags)
+        if flow.readable or size == 0:
+            data = _take(state, flow, size, flags)
             await cancel_shielded_checkpoint()
             return data
-    await until_readable(state, flow)
-    return take(state, flow, size, flags)
-
-
-async def until_readable(state: SocketState, flow: Flow) -> None:
-    """Wait for data, the end of the stream, or an error; what is held for a FIN goes out.
-
-    Raises:
-        OSError: EBADF: the socket was closed meanwhile.
-    """
     while True:
         if state.held:
-            state.release()
+            state.release()  # It does not close now.
         await state.receiving.wait()
         if state.closed:
             state.check_not_closed_meanwhile()
         if flow.readable:
-            return
+            return _take(state, flow, size, flags)
 
 
-def take(state: SocketState, flow: Flow, size: int, flags: int = 0) -> bytes:
+def _take(state: SocketState, flow: Flow, size: int | None, flags: int) -> bytes:
     """Return what may be read at once, at most `size` octets.
 
     Raises:
         OSError: as `Socket.recv` does.
     """
+    if size is None:
+        unread, size = flow.receiver.buffer.size, READ_SIZE
+        if unread > READ_SIZE or state.reads_large:
+            size = state.read_size(unread)
     if size > SMALLEST_BUFFER and flow.receiver.budget.tight:
         size = SMALLEST_BUFFER  # Data that was read is not accounted.
     endpoint = state.endpoint
@@ -98,16 +95,6 @@ def take(state: SocketState, flow: Flow, size: int, flags: int = 0) -> bytes:
     if flow.pending:
         endpoint.flush()
     return data
-
-
-def take_some(state: SocketState, flow: Flow, size: int | None) -> bytes:
-    """As :func:`take`; of a stream, which may name no number of octets."""
-    if size is None:
-        unread = flow.receiver.buffer.size
-        size = READ_SIZE
-        if unread > READ_SIZE or state.reads_large:
-            size = state.read_size(unread)
-    return take(state, flow, size)
 
 
 async def wait_writable(state: SocketState) -> None:
@@ -169,4 +156,4 @@ def queue(state: SocketState, flow: Flow, data: bytes | memoryview, flags: int =
         raise OSError(error.errno, error.strerror) from None
 
 
-__all__ = ["queue", "receive", "send", "take", "take_some", "wait_writable"]
+__all__ = ["queue", "receive", "send", "wait_writable"]

@@ -41,6 +41,8 @@ class Flow(Connection):
     """A connection with its four-tuple, and the state that the stack keeps for it.
 
     Attributes:
+        beside: Octets that its application holds for it, beside what is here; they are counted with
+            it.
         accounted: Octets in its memory account (:mod:`tunstack.stack.memory`).
         four_tuple: Its addresses and ports.
         number: Its index among all connections of the stack, in order of creation.
@@ -60,6 +62,7 @@ class Flow(Connection):
 
     __slots__ = (
         "accounted",
+        "beside",
         "changed",
         "flow_label",
         "four_tuple",
@@ -87,6 +90,7 @@ class Flow(Connection):
     ) -> None:
         super().__init__(config, iss=iss, ts_offset=ts_offset, budget=budget)
         self.accounted = 0
+        self.beside = 0
         self.four_tuple = four_tuple
         self.flow_label = 0
         self.loops = False
@@ -118,7 +122,7 @@ class Flow(Connection):
     def held(self) -> int:
         """Octets of memory in use; after CLOSED, until it is read and its socket closed."""
         receiver, sender, state = self.receiver, self.sender, self.state
-        size = FLOW_SIZE + receiver.buffer.size
+        size = FLOW_SIZE + receiver.buffer.size + self.beside
         if (state is CLOSED or state is LISTEN) and self.finished:
             # Until its socket is closed, if it has one.
             is_kept = self.changed is not None or receiver.buffer.size

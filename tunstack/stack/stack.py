@@ -319,6 +319,14 @@ class Stack(Engine):
             all_read()
         return data
 
+    def count_beside(self, flow: Flow, octets: int) -> None:
+        """Count what the application holds for `flow`, with the memory of that; 0 before its close.
+
+        Under pressure that makes windows small, and evicts those who hold most.
+        """
+        flow.beside = octets
+        self.memory.account(flow)
+
     def push(self, flow: Flow, *, small: bool) -> None:
         """Send what TCP_CORK or MSG_MORE holds back; if `small`, what Nagle does as well."""
         sender = flow.sender

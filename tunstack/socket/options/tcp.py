@@ -73,16 +73,24 @@ def _set_max_segment(sock: SocketState, number: int) -> None:
 
 
 def _notsent_lowat(sock: SocketState) -> int:
-    return (sock.noted or {}).get((IPPROTO_TCP, TCP_NOTSENT_LOWAT), 0)
+    if sock.notsent_lowat == NO_LOWAT:
+        return (sock.noted or {}).get((IPPROTO_TCP, TCP_NOTSENT_LOWAT), 0)
+    return _signed(sock.notsent_lowat)
 
 
 def _set_notsent_lowat(sock: SocketState, number: int) -> None:
     """Set TCP_NOTSENT_LOWAT, which is unsigned; 0 is off."""
-    (signed,) = INT.unpack((number & NO_LOWAT).to_bytes(INT.size, sys.byteorder))
-    note(sock, IPPROTO_TCP, TCP_NOTSENT_LOWAT, signed)
-    sock.notsent_lowat = number & NO_LOWAT or NO_LOWAT
+    unsigned = number & NO_LOWAT
+    sock.notsent_lowat = unsigned or NO_LOWAT
+    if sock.notsent_lowat == NO_LOWAT:  # For one of two reasons.
+        note(sock, IPPROTO_TCP, TCP_NOTSENT_LOWAT, _signed(unsigned))
     if sock.flow is not None and sock.flow.changed is not None:
         sock.flow.changed()  # A task that waits to send may do so now, as on Linux.
+
+
+def _signed(number: int) -> int:
+    """Return what C has as an int of 32 bits unsigned."""
+    return int(INT.unpack(number.to_bytes(INT.size, sys.byteorder))[0])
 
 
 def _set_nodelay(sock: SocketState, number: int) -> None:
