@@ -64,12 +64,13 @@ def snippets_of(page: Path) -> list[Snippet]:
 
 
 def broken_links(page: Path) -> list[str]:
-    """Return the links of a page to files and headings that there are not."""
+    """Return the links of a page to files, and to headings of pages, that there are not."""
     missing = []
     for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
         path, _, anchor = link.partition("#")
         target = (page.parent / path) if path else page
-        if not target.exists() or (anchor and anchor not in anchors_of(target)):
+        to_heading = anchor and target.suffix == ".md"
+        if not target.exists() or (to_heading and anchor not in anchors_of(target)):
             missing.append(link)
     return missing
 

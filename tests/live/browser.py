@@ -111,13 +111,9 @@ class Browser:
             self.call("Input.dispatchKeyEvent", type="keyDown", **pressed, **more)
             self.call("Input.dispatchKeyEvent", type="keyUp", **pressed)
 
-    def screenshot(self, path: Path, *, whole: bool = False) -> bytes:
-        """Take a picture (PNG); also of what is below the window if it is `whole`."""
-        more = {"captureBeyondViewport": True} if whole else {}
-        data = self.call("Page.captureScreenshot", format="png", **more)["data"]
-        picture = base64.b64decode(data)
-        path.write_bytes(picture)
-        return picture
+    def screenshot(self) -> bytes:
+        """Take a picture, as PNG."""
+        return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
 
     def close(self) -> None:
         """End the browser in order."""

@@ -119,9 +119,9 @@ def test_the_page_in_a_browser(
                 with subtests.test("its plots move, and its facts are those of ss"):
                     plots(browser)
                 with subtests.test("it is readable in both schemes"):
-                    schemes(browser, tmp_path)
+                    schemes(browser)
                 with subtests.test("it fits a phone"):
-                    phone(browser, tmp_path)
+                    phone(browser)
                 with subtests.test("everything has a name for a screen reader"):
                     assert nameless(browser) == []
                 with subtests.test("Escape closes the connection"):
@@ -182,19 +182,18 @@ def plots(browser: Browser) -> None:
     assert told["Control"] == "cubic"
 
 
-def schemes(browser: Browser, folder: Path) -> None:
+def schemes(browser: Browser) -> None:
     browser.show(scheme="light")
-    light = brightness(browser.screenshot(folder / "light.png"))
+    light = brightness(browser.screenshot())
     browser.show(scheme="dark")
-    dark = brightness(browser.screenshot(folder / "dark.png"))
+    dark = brightness(browser.screenshot())
     assert light[0] > 0.85
     assert dark[0] < 0.2
     assert min(light[1], dark[1]) > 0.05  # It is not blank.
 
 
-def phone(browser: Browser, folder: Path) -> None:
+def phone(browser: Browser) -> None:
     browser.show(width=390, height=844)
-    browser.screenshot(folder / "phone.png")
     assert browser.ask("document.documentElement.scrollWidth") <= 390
     cut = (
         f"{ROWS}.map(row => row.cells[2].firstChild).filter(it => it.scrollWidth > it.clientWidth)"

@@ -91,7 +91,8 @@
       const line = Math.round(y(value)) + .5;
       nodes.push(shape("path", { class: "grid", d: `M${left} ${line}H${width - right}` }));
       const text = shape("text", { x: left - 6, y: line + 3, "text-anchor": "end" });
-      text.textContent = joined(bytes(value));
+      text.textContent = joined(bytes(value)).replace(/\.?0+ /, (zeros) =>
+        zeros.startsWith(".") ? " " : zeros);
       nodes.push(text);
     }
     for (const at of [-30, -20, -10, 0]) {
@@ -363,7 +364,7 @@
       "Least RTT": milliseconds(row.min_rtt),
       RTO: milliseconds(row.rto),
       Control: row.congestion,
-      cwnd: `${joined(bytes(row.snd_cwnd))}, ${whole(segments)} seg.`,
+      cwnd: `${whole(segments)} × MSS, ${joined(bytes(row.snd_cwnd))}`,
       ssthresh: row.snd_ssthresh === null ? "none yet" : joined(bytes(row.snd_ssthresh)),
       "Peer’s window": joined(bytes(row.snd_wnd)),
       "Our window": joined(bytes(row.rcv_wnd)),
@@ -419,7 +420,7 @@
       arrow.append(make("i", `to-${each.toward}`), words);
       wire.append(arrow);
     } else {
-      wire.append(make("div", "more", each.words.join(", ")));
+      wire.append(make("div", "more folded", each.words.join(", ")));
     }
     if (each.details.length) wire.append(make("div", "more", each.details.join(" ")));
     for (const message of each.messages) wire.append(make("div", "more", message.join(" ")));
