@@ -118,11 +118,13 @@ def test_the_tests_of_a_page_pass_or_fail_as_it_says(
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_what_is_not_run_here_is_run_when_the_site_is_built(page: Path) -> None:
     """Files by the commands of ``{run}`` blocks; commands, unless they are marked as not run."""
-    runs = re.findall(r"^```\{run\}\n(.*?)^```$", page.read_text(), re.M | re.S)
-    for each in snippets_of(page):
+    snippets = snippets_of(page)
+    users = re.findall(r"^```\{run\}\n(.*?)^```$", page.read_text(), re.M | re.S)
+    users += [each.text for each in snippets if each.file]
+    for each in snippets:
         if each.file:
             stem = re.escape(each.file.partition(".")[0])
-            assert any(re.search(rf"\b{stem}\b", run) for run in runs), each.file
+            assert any(re.search(rf"\b{stem}\b", user) for user in users), each.file
         elif each.language == "console" and page != README:
             assert each.mark == "not run", each.text
 
@@ -130,6 +132,14 @@ def test_what_is_not_run_here_is_run_when_the_site_is_built(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_link_leads_somewhere(page: Path) -> None:
     assert not broken_links(page)
+
+
+def test_the_lines_for_github_actions_are_those_of_our_own_workflow() -> None:
+    page = (DOCS / "how-to" / "github-actions.md").read_text()
+    workflow = (DOCS.parent / ".github" / "workflows" / "ci.yml").read_text()
+    lines = re.findall(r"^ +(sudo .*)$", page, re.M)
+    assert len(lines) == 3
+    assert [line for line in lines if line not in workflow] == []
 
 
 @pytest.mark.kernel
