@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.tcp.harness import IN_STATE, Bench, Numbers, crossed, reset
-from tunstack.tcp.connection.diagram import mermaid
 from tunstack.tcp.connection.state import (
     CAN_RECEIVE,
     CAN_SEND,
@@ -131,16 +130,3 @@ def test_sets_of_states() -> None:
     assert set(S) - SYNCHRONIZED == {S.CLOSED, S.LISTEN, S.SYN_SENT, S.SYN_RECEIVED}
     assert {S.ESTABLISHED, S.FIN_WAIT_1, S.FIN_WAIT_2} == CAN_RECEIVE
     assert {S.ESTABLISHED, S.CLOSE_WAIT} == CAN_SEND
-
-
-def test_diagram_shows_the_table() -> None:
-    lines = mermaid().splitlines()
-    assert lines[0] == "stateDiagram-v2"
-    assert '    state "FIN-WAIT-1" as FIN_WAIT_1' in lines
-    arrows = [line.strip() for line in lines if "-->" in line]
-    assert arrows == [
-        f"{row.before.name} --> {row.after.name}: {row.cause} (§{row.section})"
-        for row in TRANSITIONS
-    ]
-    # Mermaid takes no hyphen in a name: each state that has one is declared with a label.
-    assert all("-" not in line.replace("-->", "").split(":")[0] for line in arrows)

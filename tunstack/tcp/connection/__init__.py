@@ -2,7 +2,7 @@
 
 connection     the entry points: segments in and out, timers, calls
 control_block  the transmission control block (TCB)
-state          the eleven states and the table of permitted transitions; diagram draws it
+state          the eleven states and the table of permitted transitions
 arrival        SEGMENT ARRIVES, for every state (RFC 9293 section 3.10.7)
 fast_path      header prediction: the next segment in order
 transmitter    builds and sends segments

@@ -1,9 +1,8 @@
 """The eleven states of a connection, and the permitted transitions (RFC 9293 section 3.3.2).
 
 Rule 1: no other file changes a state but through :class:`StateMachine`, and it permits only what
-stands in `TRANSITIONS`. Rule 2: this file knows neither segments nor timers. The diagram in README
-is generated from the table (:mod:`tunstack.tcp.connection.diagram`), and a test walks every row of
-it.
+stands in `TRANSITIONS`. Rule 2: this file knows neither segments nor timers. The diagram of
+the documentation is generated from the table, and a test walks every row of it.
 
 Three lines of RFC 9293's Figure 5 have no row, because nothing here can take them: LISTEN to
 SYN-SENT (a SEND on a listening connection, which no sockets API offers), SYN-RECEIVED to
