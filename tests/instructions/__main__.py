@@ -38,6 +38,8 @@ COUNTS: Final = {
     "protocol connection": 100,
     "served-request": 300,
     "served-connection": 100,
+    "factory-request": 300,
+    "factory-connection": 100,
 }
 """By kind, and that of the same name over IPv6."""
 _NAMES: Final = {
@@ -54,6 +56,8 @@ _NAMES_6: Final = {
 _SERVED: Final = {
     "served-request": "a small request through serve_tcp, trio and a link in memory",
     "served-connection": "a short connection through these",
+    "factory-request": "a small request through trio.serve_tcp on the socket factory, and the link",
+    "factory-connection": "a short connection through these",
 }
 NAMES: Final = _NAMES | _NAMES_6 | _SERVED
 

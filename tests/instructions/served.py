@@ -1,11 +1,11 @@
-"""The exchanges of :mod:`.replay` through `Host.serve_tcp`, with trio and without a device.
+"""The exchanges of :mod:`.replay` through a host, with trio and without a device.
 
     python -m tests.instructions.served record served-request 1000 FILE
     python -m tests.instructions.served play served-request FILE
 
 The host's link is in memory: what it receives was recorded, and comes when the host has sent as
 much as it had in the recording. So the instructions are those of the core, the host, trio and the
-handler.
+handler: by `Host.serve_tcp`, or by `trio.serve_tcp` on the host's socket factory.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import gc
 import marshal
 import sys
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -99,7 +100,10 @@ class ReplayedLink:
         if not self._is_due():
             return []
         self.clock.now += 2 * _STEP
-        return [*self._arrivals.pop().packets]
+        return [*self._take().packets]
+
+    def _take(self) -> Arrival:
+        return self._arrivals.pop()
 
     def send(self, packet: Sequence[Buffer]) -> bool:
         """Count a packet."""
@@ -168,6 +172,9 @@ class RecordedLink(ReplayedLink):
             self._waiting.unpark_all()
         return True
 
+    def _take(self) -> Arrival:
+        return self._arrivals.pop(0)
+
     def _is_due(self) -> bool:
         if not self._arrivals and self._over:
             self.ended.set()
@@ -216,7 +223,7 @@ def _exchange(stack: Stack, clock: Clock, flow: Flow) -> Generator[None]:
     assert stack.read(flow, 65536) == ANSWER
 
 
-CLIENTS: Final = {"served-request": _requests, "served-connection": _connections}
+CLIENTS: Final = {"request": _requests, "connection": _connections}
 
 
 async def _answer(stream: TcpStream) -> None:
@@ -231,16 +238,21 @@ async def _answer_once(stream: TcpStream) -> None:
     await stream.send_all(ANSWER)
 
 
-HANDLERS: Final = {"served-request": _answer, "served-connection": _answer_once}
+HANDLERS: Final = {"request": _answer, "connection": _answer_once}
 
 
 async def _serve(link: ReplayedLink, kind: str) -> None:
     """Serve until all is played."""
+    way, _, what = kind.partition("-")
     async with (
         Host(link, [str(SERVER[4])], seed=1, config=Config(nodelay=True)) as host,
         trio.open_nursery() as nursery,
     ):
-        await nursery.start(host.serve_tcp, HANDLERS[kind], PORT)
+        if way == "served":
+            await nursery.start(host.serve_tcp, HANDLERS[what], PORT)
+        else:
+            with host.socket_factory():
+                await nursery.start(trio.serve_tcp, HANDLERS[what], PORT)
         link.begin()
         await link.ended.wait()
         nursery.cancel_scope.cancel()
@@ -250,7 +262,7 @@ async def _serve(link: ReplayedLink, kind: str) -> None:
 def record(kind: str, count: int) -> list[Arrival]:
     """Return what comes to the server in so many exchanges."""
     clock = Clock()
-    link = RecordedLink(clock, CLIENTS[kind](count))
+    link = RecordedLink(clock, CLIENTS[kind.partition("-")[2]](count))
     trio.run(_serve, link, kind, clock=clock)
     return [*link.recorded, Arrival(link.total, ())]
 
@@ -264,8 +276,9 @@ def play(kind: str, arrivals: Sequence[Arrival]) -> int:
 
 
 KINDS: Final[dict[str, Callable[[int], list[Arrival]]]] = {
-    "served-request": lambda count: record("served-request", count),
-    "served-connection": lambda count: record("served-connection", count),
+    f"{way}-{what}": partial(record, f"{way}-{what}")
+    for way in ("served", "factory")
+    for what in CLIENTS
 }
 
 

@@ -31,7 +31,15 @@ def test_a_recording_that_is_played_reaches_the_application(
     assert play(kind, KINDS[kind](5)) == 5 * octets
 
 
-@pytest.mark.parametrize(("kind", "sent"), [("served-request", 12), ("served-connection", 31)])
+@pytest.mark.parametrize(
+    ("kind", "sent"),
+    [
+        ("served-request", 12),
+        ("served-connection", 31),
+        ("factory-request", 12),
+        ("factory-connection", 31),
+    ],
+)
 def test_a_recording_that_is_played_to_a_host_draws_all_answers(kind: str, sent: int) -> None:
     """Beside an answer to each request the SYN,ACK; of connections the ACK of the client's FIN,
     and the first one's FIN, whose answer waits for none."""

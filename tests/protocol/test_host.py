@@ -260,6 +260,34 @@ async def test_a_factory_that_raises_resets_the_connection_that_was_made(hosts: 
         nursery.cancel_scope.cancel()
 
 
+async def test_its_port_misbehaves_while_it_is_served(hosts: Hosts) -> None:
+    """By options of its listeners, and by rules for its connections until their end."""
+    ours, theirs = hosts
+    serve = partial(theirs.serve_protocol, Echo, PORT, behaviour="refuse")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve)
+        with fails(errno.ECONNREFUSED):
+            await ours.open_tcp_stream(THEIRS, PORT)
+        nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(theirs.serve_protocol, Echo, PORT))
+        stream = await ours.open_tcp_stream(THEIRS, PORT)
+        await stream.send_all(b"in order again")
+        assert await stream.receive_some() == b"in order again"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_behaviour_of_a_handlers_stream_is_an_error(hosts: Hosts) -> None:
+    _, theirs = hosts
+    with pytest.raises(ValueError, match=r"trickle acts on the stream of a handler.*serve_tcp"):
+        await theirs.serve_protocol(Echo, PORT, behaviour="loss=5%,trickle=1/10ms")
+    with pytest.raises(ValueError, match="nonsuch"):
+        await theirs.serve_protocol(Echo, PORT, behaviour="nonsuch")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(theirs.serve_protocol, Echo, PORT)  # The port is free.
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_syn_is_asked_about(hosts: Hosts) -> None:
     ours, theirs = hosts
     asked: list[int | None] = []

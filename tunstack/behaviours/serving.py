@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tunstack.behaviours.base import Behaviour
 from tunstack.behaviours.path import Impairment, install_impairments
 from tunstack.behaviours.port import Port
 from tunstack.behaviours.selecting import Choice
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from random import Random
 
-    from tunstack.behaviours.base import Behaviour, Handler, Protocol
+    from tunstack.behaviours.base import Handler, Protocol
     from tunstack.behaviours.port import Peer
     from tunstack.socket import TcpStream
 
@@ -24,6 +25,16 @@ def listening_options(behaviours: Iterable[Behaviour]) -> dict[tuple[int, int], 
     for each in behaviours:
         options |= each.options()
     return options
+
+
+def check_without_stream(behaviours: Iterable[Behaviour]) -> None:
+    """Raise ValueError for a behaviour that acts on a handler's stream: a protocol has none."""
+    for each in behaviours:
+        if type(each).serve is not Behaviour.serve:
+            raise ValueError(
+                f"{each.name} acts on the stream of a handler, which a protocol has not:"
+                " serve_tcp knows it"
+            )
 
 
 @contextmanager

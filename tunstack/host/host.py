@@ -336,6 +336,7 @@ class Host:
         host: str | None = None,
         backlog: int | None = None,
         congestion: str | CongestionFactory | None = None,
+        behaviour: BehaviourLike = None,
         on_syn: Decide | None = None,
         task_status: trio.TaskStatus[list[TcpListener]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -358,12 +359,15 @@ class Host:
             host: Which of our addresses.
             backlog: How many connections may wait to be accepted; they are with their batch.
             congestion: Their congestion control.
+            behaviour: How the port misbehaves meanwhile, as of :meth:`Host.serve_tcp`; but nothing
+                that acts on a handler's stream, as ``"trickle"`` does.
             on_syn: Asked about each SYN to these listeners; see :meth:`Host.on_syn`.
             task_status: Started with the listeners.
 
         Raises:
             OSError: as :meth:`Host.open_tcp_listeners` does; ENETDOWN, the device is gone.
-            ValueError: there is no congestion control of that name.
+            ValueError: there is no congestion control of that name; a behaviour is unknown,
+                impossible, contradicts another, or acts on a handler's stream.
             TypeError: `factory` or `on_syn` is no function.
         """
         await self._loop.serve_protocol(
@@ -372,6 +376,7 @@ class Host:
             host=host,
             backlog=backlog,
             congestion=congestion,
+            behaviour=behaviour,
             on_syn=on_syn,
             task_status=task_status,
         )

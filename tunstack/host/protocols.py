@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 
+from tunstack.behaviours import parse
+from tunstack.behaviours.serving import check_without_stream, listening_options
+from tunstack.host.serving import misbehaving
 from tunstack.host.sockets import SocketLoop
 from tunstack.host.verdicts import check_function
 from tunstack.protocol.server import Server
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
+    from tunstack.behaviours import BehaviourLike
     from tunstack.host.verdicts import Decide
     from tunstack.link.base import Link
     from tunstack.socket import TcpListener
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from tunstack.tcp.congestion import CongestionFactory
 
 P = TypeVar("P", bound=Protocol)
+
+_NODELAY: Final = (trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY)
 
 
 class ProtocolLoop(SocketLoop):
@@ -40,6 +46,7 @@ class ProtocolLoop(SocketLoop):
         host: str | None = None,
         backlog: int | None = None,
         congestion: str | CongestionFactory | None = None,
+        behaviour: BehaviourLike = None,
         on_syn: Decide | None = None,
         task_status: trio.TaskStatus[list[TcpListener]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -47,27 +54,31 @@ class ProtocolLoop(SocketLoop):
         check_function(on_syn)
         if not callable(factory):
             raise TypeError(f"{factory!r} is no function that makes a protocol")
-        listeners = await self.open_tcp_listeners(
-            port, host=host, backlog=backlog, congestion=congestion
-        )
+        behaviours = parse(behaviour, "tcp")
+        check_without_stream(behaviours)
+        options = {_NODELAY: 1, **listening_options(behaviours)}
+        listeners = await self._listeners_with(options, port, host, backlog, congestion)
+        socks = [listener.socket for listener in listeners]
         server = Server(self.protocols, factory)
         try:
             # No SYN has come before: there was no checkpoint since they listen.
-            for listener in listeners:
-                listener.socket.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
-            with self.asked_about_listeners(on_syn, listeners):
-                async with trio.open_nursery() as nursery:
-                    for listener in listeners:
-                        nursery.start_soon(hand_over_accepted, listener.socket, server.accept_from)
-                    task_status.started(listeners)
+            with (
+                misbehaving(self, "tcp", socks, behaviours, self._rng),
+                self.asked_about_listeners(on_syn, listeners),
+            ):
+                try:
+                    async with trio.open_nursery() as nursery:
+                        for sock in socks:
+                            nursery.start_soon(hand_over_accepted, sock, server.accept_from)
+                        task_status.started(listeners)
+                finally:
+                    for sock in socks:
+                        sock.close()
+                    server.close()
         except BaseExceptionGroup as group:
             if group.split(trio.ClosedResourceError)[1] is None:
                 self.check_link()
             raise
-        finally:
-            for listener in listeners:
-                listener.socket.close()
-            server.close()
 
     async def connect_protocol(
         self,
