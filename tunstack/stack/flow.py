@@ -118,9 +118,8 @@ class Flow(Connection):
         heard, sent = self.idle_timers.received_at, self.sender.last_sent
         return heard if heard > sent else sent
 
-    @property
-    def held(self) -> int:
-        """Octets of memory in use; after CLOSED, until it is read and its socket closed."""
+    def memory(self) -> int:
+        """Return the octets in use; after CLOSED, until they are read and its socket is closed."""
         receiver, sender, state = self.receiver, self.sender, self.state
         size = FLOW_SIZE + receiver.buffer.size + self.beside
         if (state is CLOSED or state is LISTEN) and self.finished:

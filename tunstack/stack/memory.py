@@ -45,7 +45,7 @@ COUNTERS: Final[tuple[str, ...]] = (
 
 
 class Memory:
-    """The memory accounts of all flows: `Flow.held` of each, updated after each batch.
+    """The memory accounts of all flows: `Flow.memory` of each, updated after each batch.
 
     It also keeps lists of the flows that could free memory, the oldest first.
 
@@ -86,7 +86,7 @@ class Memory:
 
     def account(self, flow: Flow) -> None:
         """Update the account of `flow`, and the lists of flows that could free memory."""
-        held = flow.held
+        held = flow.memory()
         if held != flow.accounted:
             change = held - flow.accounted
             self.budget.add(change)

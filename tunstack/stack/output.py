@@ -328,7 +328,7 @@ class _Writer:
     def __init__(
         self, output: Output, name: FourTuple, config: Config, flow_label: int, *, offload: bool
     ) -> None:
-        ports = name.local_port.to_bytes(2, "big") + name.remote_port.to_bytes(2, "big")
+        ports = (name.local_port << 16 | name.remote_port).to_bytes(4, "big")
         self._output = output
         self._remote = name.remote
         self._template = (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from tunstack.stack.flow import FLOW_SIZE, Flow
 from tunstack.stack.timers import TimerQueue
 from tunstack.tcp.connection import fast_path
-from tunstack.tcp.connection.state import ESTABLISHED
+from tunstack.tcp.connection.state import CLOSED, ESTABLISHED, LISTEN
 from tunstack.tcp.sequence import MASK
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Transmission:
             if flow.state is ESTABLISHED:
                 self._settle(flow)
                 self._enter_fast_path(flow)
-            elif flow.finished:
+            elif flow.state is CLOSED or flow.state is LISTEN:
                 self.demux.remove(flow.four_tuple, flow)
                 self._timers.forget(flow)
                 self._settle(flow, False)

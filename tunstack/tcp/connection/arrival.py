@@ -315,7 +315,7 @@ def _fifth_check_ack(connection: Connection, segment: Segment, now: float) -> Ve
                 return Verdict.UNACCEPTABLE_ACK
             outstanding = sender.outstanding
         if connection.passive and not connection.accepts_early:
-            if not connection.may_open:
+            if connection.owner is not None and not connection.owner.may_open():
                 return Verdict.BACKLOG_FULL
             if sender.unanswered < connection.config.defer_accept and not (
                 segment.payload or segment.flags & FIN

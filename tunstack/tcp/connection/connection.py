@@ -104,11 +104,6 @@ class Connection(Ending):
         """Advance SND.NXT over the data in our SYN that `ack` covers; returns whether it does."""
         return self.fast_open is not None and self.fast_open.take_syn_data_ack(ack, self.sender)
 
-    @property
-    def may_open(self) -> bool:
-        """Whether the accept queue has room."""
-        return self.owner is None or self.owner.may_open()
-
     # Called by the coroutines of handshake.py and teardown.py
 
     def send_syn(self) -> None:

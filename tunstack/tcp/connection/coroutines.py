@@ -49,6 +49,8 @@ class CoroutineRunner(StateMachine):
 
     def close_coroutines(self) -> None:
         """Close the coroutines that have not returned; idempotent."""
+        if self._running is None:
+            return
         for each in (self._running, self._next):
             # A coroutine that ends the connection itself is on the stack now, and returns.
             if each is not None and not (each is self._running and self._resuming):

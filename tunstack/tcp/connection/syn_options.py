@@ -26,7 +26,7 @@ def our_syn(connection: ControlBlock, now: float) -> Segment:
     if again and (connection.passive or not answer):
         timed_out = connection.passive or sender.unanswered
         segment.note = f"retransmission: {'timeout' if timed_out else 'challenged'}"
-    segment.sack_permitted = connection.sack_ok if answer else config.sack
+    segment.sack_permitted = sender.recovery.sack if answer else config.sack
     if connection.timestamps_ok if answer else config.timestamps:
         segment.ts_val = connection.timestamp(now)
         segment.ts_ecr = connection.ts_recent if answer else 0

@@ -39,8 +39,8 @@ class Transmitter(ControlBlock):
             sender.syn_sent(now)
             if not sender.early:
                 return out
-        nxt = sender.nxt
-        if nxt != sender.una or sender.buffer.size or (sender.fin_queued and nxt != sender.end):
+        fin_due = sender.fin_queued and not sender.recovery.fin
+        if sender.nxt != sender.una or sender.buffer.size or fin_due:
             self._transmit_data(out, now)
         if sender.urgent_due:
             receiver.ack_now = True
@@ -48,7 +48,8 @@ class Transmitter(ControlBlock):
             # Without SACK the peer can only count: an ACK for each segment out of order, no fewer.
             count = 1 if sender.recovery.sack else max(1, receiver.out_of_order)
             blocks = self._sack_blocks()
-            out += [self._segment(sender.nxt, ACK, now, b"", blocks) for _ in range(count)]
+            for _ in range(count):
+                out.append(self._segment(sender.nxt, ACK, now, b"", blocks))
         return out
 
     def _stamp_resets(self, out: list[Segment], now: float) -> None:

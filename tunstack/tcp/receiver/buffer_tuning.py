@@ -74,7 +74,7 @@ class ReceiveTuning:
             ts_ecr: The TSecr of its segment; None without timestamps.
             now: Seconds.
         """
-        read = receiver.buffer.total - len(receiver.buffer)
+        read = receiver.buffer.total - receiver.buffer.size
         if self._mark is not None:
             if ts_ecr is not None and not gt(ts_ecr, self._mark):
                 return

@@ -140,7 +140,8 @@ class RecoveryVariables:
     @property
     def pipe(self) -> int:
         """Octets in flight (RFC 6675 section 4)."""
-        return self.board.pipe - self._not_in_pipe
+        board = self.board
+        return board.nxt - board.una - board.sacked - board.lost - self._not_in_pipe
 
     @property
     def is_clean(self) -> bool:

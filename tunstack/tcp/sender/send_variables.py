@@ -228,7 +228,7 @@ class SendVariables:
     @property
     def fin_acknowledged(self) -> bool:
         """Whether all data and our FIN are acknowledged."""
-        return self.fin_queued and self.una == self.end
+        return self.recovery.fin and self.una == self.nxt
 
     def forget_data(self) -> None:
         """Free the buffer and the scoreboard; SND.UNA and SND.NXT stay."""

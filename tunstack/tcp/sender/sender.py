@@ -95,6 +95,7 @@ class Sender(SendTimers):
     def restore_after_fin(self) -> None:
         """Restore a sender whose FIN, the last number before `iss`, is acknowledged."""
         self.synchronized = self.fin_queued = self.orphaned = True
+        self.recovery.fin = True
         self.buffer = SendBuffer((self.iss - 1) & MASK)
 
     def return_to_listen(self) -> None:
