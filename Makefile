@@ -72,7 +72,8 @@ snapshot: $(STAMP) ## renew the simulator's tables and plots, and notebooks, tha
 	$(BIN)/python -m tests.simulator.verdict
 	$(BIN)/python -m tests.simulator.cases
 	$(BIN)/python -m tests.examples.test_notebooks
-	@git --no-pager diff --stat tests/simulator examples
+	$(BIN)/python -m tests.cli.top.pictures
+	@git --no-pager diff --stat tests/simulator examples docs/_static/watch
 
 flood: $(STAMP) ## flood a web server with 100,000 spoofed SYNs, and measure its service
 	@.ci/system-tools ab

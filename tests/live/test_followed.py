@@ -293,6 +293,7 @@ async def cost(both: Pair, connections: int, most: int) -> int:
     for _ in range(connections):
         await both.connect()
     both.look(most=most)
+    await trio.sleep(1)
     return calls(lambda: both.look(most=most))
 
 

@@ -60,16 +60,41 @@ async def test_rates_are_of_the_time_between_two_samples() -> None:
 
 
 @in_virtual_time
-async def test_two_samples_at_one_moment_have_no_rates() -> None:
+async def test_rates_are_never_of_a_short_time() -> None:
     async with pair() as both:
         stream = await both.connect()
         both.look()
+        await both.echoed(stream, 1000)
         await trio.sleep(1)
-        both.look()
+        first = both.look()
+        second = both.look()
+        await trio.sleep(0.1)
+        new = await both.connect()
+        await both.echoed(new, 500)
+        third = both.look()
+        await trio.sleep(0.05)
+        fourth = both.look()
+        await trio.sleep(0.3)
+        fifth = both.look()
+    assert second.interval == first.interval > 1
+    assert second.totals == first.totals
+    assert second.connections == first.connections
+    assert third.interval == pytest.approx(first.interval + 0.1, abs=0.1)
+    assert third.connections[0].rate_in * third.interval == pytest.approx(1000)
+    assert third.connections[1].rate_in * third.interval == pytest.approx(500)
+    assert fourth.connections[1].rate_in * fourth.interval == pytest.approx(500)
+    assert fourth.connections[1].age == pytest.approx(0.05)
+    assert fifth.interval == pytest.approx(0.3)
+    assert fifth.totals.rate_in == 0
+
+
+@in_virtual_time
+async def test_two_first_samples_at_one_moment_have_no_rates() -> None:
+    async with pair() as both:
+        stream = await both.connect()
         await both.echoed(stream, 10)
-        now = trio.current_time()
-        both.view.sample(now)
-        again = both.view.sample(now)
+        both.look()
+        again = both.look()
     assert (again.interval, again.totals.rate_in, again.connections[0].rate_in) == (0, 0, 0)
 
 

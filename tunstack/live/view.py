@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tunstack.host.host import loop_of
 from tunstack.host.ss import end_name
@@ -49,12 +49,29 @@ _DROPS: Final = (
 _RETRANSMISSIONS: Final = "retransmission_"
 """What the names of the counters of retransmissions begin with."""
 _ALL: Final = Wanted()
+SHORTEST: Final = 0.2
+"""Seconds, of which the rates are at least."""
+
+
+class _Moment(NamedTuple):
+    """A sample, and what is remembered of it.
+
+    Attributes:
+        now: When it was taken, by trio's clock.
+        sample: The sample.
+        known: Of each connection.
+    """
+
+    now: float
+    sample: Sample
+    known: dict[int, Known]
 
 
 class View:
     """What a host does, for those who look at it; one view for each who looks.
 
-    Rates are those since the last sample of this view.
+    Rates are those since the last sample of this view; since the one before, if that is less than
+    `SHORTEST` seconds ago, as when somebody presses a key.
 
     Args:
         host: The host.
@@ -70,9 +87,8 @@ class View:
         self._stack = loop_of(host).stack
         self._began = now
         self._symbols = symbols
-        self._last: Sample | None = None
-        self._sampled = now
-        self._known: dict[int, Known] = {}
+        self._last: _Moment | None = None
+        self._base: _Moment | None = None  # That of which the rates are: the last, or one before.
         self._left_out: dict[int, Known] = {}
         self._gone = Known(None, 0, 0)  # Of the connections that are left out; how many is below.
         self._gone_count = 0
@@ -106,14 +122,16 @@ class View:
 
     def sample(self, now: float, wanted: Wanted = _ALL) -> Sample:
         """Look at the host, by trio's clock at `now`."""
-        host, stack, last = self._host, self._stack, self._last
-        interval = 0.0 if last is None else max(0.0, now - self._sampled)
+        host, stack = self._host, self._stack
+        self._base = base = self._base_at(now)
+        interval = 0.0 if base is None else max(0.0, now - base.now)
         seconds = interval or float("inf")
-        scan = Scan(stack.demux.connections, self._known, wanted, None if last is None else now)
+        known = {} if base is None else base.known
+        scan = Scan(stack.demux.connections, known, wanted, None if base is None else now)
         there = wanted.there([*stack.time_waits])
         waits = wanted.waiting(there)
         rows = [self._row(flow, scan.known, now, seconds) for flow in scan.best]
-        rows += [self._waiting_row(wait, now) for wait in waits[: wanted.most - len(rows)]]
+        rows += [_waiting_row(wait) for wait in waits[: wanted.most - len(rows)]]
         counters = host.statistics()
         drops = {name: counters[name] for name in _DROPS if counters.get(name)}
         sample = Sample(
@@ -131,12 +149,21 @@ class View:
             datagrams=tuple(islice(_datagrams(stack), wanted.most)),
             drops=drops,
             counters=counters,
-            counter_rates=_rates(counters, {} if last is None else last.counters, seconds),
+            counter_rates=_rates(counters, {} if base is None else base.sample.counters, seconds),
         )
         self._update_followed(sample)
-        self._last, self._sampled = sample, now
-        self._known, self._left_out = scan.known, scan.left_out
+        self._last, self._left_out = _Moment(now, sample, scan.known), scan.left_out
         return sample
+
+    def _base_at(self, now: float) -> _Moment | None:
+        """The sample of which the rates at a moment are; None for the first."""
+        base, last = self._base, self._last
+        if base is None or last is None or now - last.now >= SHORTEST:
+            return last
+        for number, known in last.known.items():
+            if number not in base.known:
+                base.known[number] = Known(known.since, 0, 0)
+        return base
 
     # Rows
 
@@ -144,7 +171,7 @@ class View:
         self, flow: Flow, known: Mapping[int, Known], now: float, seconds: float
     ) -> ConnectionRow:
         since, received, acked = known[flow.number]
-        was = self._known.get(flow.number)
+        was = None if self._base is None else self._base.known.get(flow.number)
         return ConnectionRow(
             flow.number,
             flow.info(),
@@ -153,9 +180,6 @@ class View:
             (acked - (was.acked if was else 0)) / seconds,
             flow.sender.recovery.phase.value,
         )
-
-    def _waiting_row(self, wait: TimeWait, now: float) -> ConnectionRow:
-        return ConnectionRow(wait.number, wait.info(), None, 0.0, 0.0, "")
 
     def _others_followed(
         self,
@@ -172,7 +196,7 @@ class View:
             if number in known:
                 yield self._row(followed.flow, known, now, seconds)
             elif (wait := self._wait_of(followed)) is not None:
-                yield self._waiting_row(wait, now)
+                yield _waiting_row(wait)
 
     def _wait_of(self, followed: Followed) -> TimeWait | None:
         """That of a connection which has no socket any more, or None."""
@@ -206,7 +230,7 @@ class View:
     ) -> Totals:
         self._leave_out(scan)
         closed, gone = self._stack.closed, self._gone
-        last = None if self._last is None else self._last.totals
+        base = None if self._base is None else self._base.sample.totals
         sums = {
             "octets_in": closed.bytes_received - gone.received + scan.received,
             "octets_out": closed.bytes_acked - gone.acked + scan.acked,
@@ -220,7 +244,7 @@ class View:
         }
 
         def rate(name: str) -> float:
-            return 0.0 if last is None else max(0, sums[name] - getattr(last, name)) / seconds
+            return 0.0 if base is None else max(0, sums[name] - getattr(base, name)) / seconds
 
         return Totals(
             **sums,
@@ -234,6 +258,10 @@ class View:
             memory=counters["memory_held"],
             memory_limit=self._stack.limits.memory,
         )
+
+
+def _waiting_row(wait: TimeWait) -> ConnectionRow:
+    return ConnectionRow(wait.number, wait.info(), None, 0.0, 0.0, "")
 
 
 def _rates(

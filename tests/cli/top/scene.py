@@ -12,6 +12,7 @@ import trio
 from tests.live.hosts import Pair, pair
 from tunstack.cli.top.frame import Frames
 from tunstack.cli.top.looking import MOST, Looking
+from tunstack.host.host import loop_of
 from tunstack.ladder import plain_text
 from tunstack.live import View, Wanted
 
@@ -39,7 +40,7 @@ class Scene:
 
     def look(self) -> None:
         """Take a sample."""
-        self.looking.take(self.looking.view.sample(trio.current_time(), self.looking.wanted))
+        self.looking.take(self.looking.view.sample(trio.current_time(), self.looking.needed))
 
     def type(self, *keys: str) -> None:
         """Press keys, and take a sample where one is due."""
@@ -47,6 +48,12 @@ class Scene:
             self.looking.press(key)
             if self.looking.due:
                 self.look()
+
+    async def grow(self) -> None:
+        """Let two seconds pass."""
+        for _ in range(4):
+            await trio.sleep(0.5)
+            self.look()
 
     def lines(self, width: int = 80, height: int = 24, output: Sequence[str] = ()) -> list[Line]:
         """A frame, with its styles."""
@@ -84,20 +91,29 @@ async def scene(link: str = "delay=10ms", connections: int = 3) -> AsyncIterator
         yield seen
 
 
+async def _ask_again_and_again(stream: trio.SocketStream) -> None:
+    """Ask and get an answer, a few times a second."""
+    while True:
+        await stream.send_all(bytes(300))
+        await stream.receive_some()
+        await trio.sleep(0.15)
+
+
 @asynccontextmanager
 async def busy() -> AsyncIterator[Scene]:
     """A server on a lossy path, while it sends much: for pictures."""
     async with scene("delay=10ms,rate=20Mbit,loss=1%", connections=6) as seen:
         sock = seen.both.server.socket(type=socket.SOCK_DGRAM)
         await sock.bind(("", 53))
-        ended = await seen.both.connect(40010)
-        await ended.aclose()
+        # Times are exact to the microsecond then.
+        loop_of(seen.both.server).stack.set_epoch(0)
         async with trio.open_nursery() as nursery:
             for port, octets in ((40007, 9_000_000), (40008, 6_000_000), (40009, 700_000)):
                 stream = await seen.both.connect(port)
                 nursery.start_soon(seen.both.echoed, stream, octets)
-            for _ in range(6):
-                await trio.sleep(0.5)
-                seen.look()
+            slow = await seen.both.connect(40010)
+            nursery.start_soon(_ask_again_and_again, slow)
+            await seen.grow()
+            await seen.grow()
             yield seen
             nursery.cancel_scope.cancel()

@@ -316,6 +316,21 @@ async def test_the_table_scrolls_with_the_choice() -> None:
         assert seen.ports()[-1] == 40039
         seen.type("g")
         assert seen.ports() == first
+        assert seen.looking.picked is None
+        seen.type("s", "s", "s", "s", "end")
+        assert seen.ports()[-1] == 40039
+
+
+@in_virtual_time
+async def test_no_more_rows_are_made_than_two_pages_until_somebody_moves() -> None:
+    async with scene(connections=90) as seen:
+        shown = len(seen.ports())
+        seen.look()
+        assert len(seen.looking.table) == 2 * shown
+        seen.type("down")
+        assert len(seen.looking.table) == 90
+        seen.type("s")
+        assert len(seen.looking.table) == 2 * shown
 
 
 @in_virtual_time

@@ -71,6 +71,7 @@ class Looking:
         first: The index of the first row that is shown.
         frozen: The lines of the ladder, while it is scrolled back; None at its end.
         back: Lines that it is scrolled back by.
+        to_end: Whether the last connection of the next sample is to be chosen.
         ladder: All of its lines, as they were last drawn.
     """
 
@@ -85,10 +86,11 @@ class Looking:
     message: str = ""
     paused: bool = False
     due: bool = True
-    rows: int = 1
+    rows: int = MOST
     first: int = 0
     frozen: Sequence[Line] | None = None
     back: int = 0
+    to_end: bool = False
     ladder: Sequence[Line] = ()
 
     # What is shown
@@ -97,8 +99,18 @@ class Looking:
         """Show a sample; the place of a chosen connection that is gone goes to its successor."""
         place = self.place
         self.sample, self.due = sample, False
-        if self.page != "ladder" and all(row.id != self.picked for row in self.table):
+        if self.to_end:
+            self.to_end = False
+            self._choose(MOST)
+        elif self.page != "ladder" and all(row.id != self.picked for row in self.table):
             self._choose(place)
+
+    @property
+    def needed(self) -> Wanted:
+        """What a sample must have: of the table two pages, until somebody moves in it."""
+        if self.picked is None and not self.to_end:
+            return replace(self.wanted, most=min(MOST, 2 * self.rows))
+        return self.wanted
 
     @property
     def table(self) -> Sequence[ConnectionRow]:
@@ -160,10 +172,11 @@ class Looking:
             "page down": self.rows,
             "home": -MOST,
             "g": -MOST,
-            "end": MOST,
-            "G": MOST,
         }
-        if key in steps:
+        if key in ("end", "G"):
+            self.to_end = self.due = True
+        elif key in steps:
+            self.due = self.picked is None
             self._choose(self.place + steps[key])
         elif key in ("s", "S"):
             step = 1 if key == "s" else -1

@@ -114,7 +114,7 @@ class _Top:
         while True:
             began, now = time.thread_time(), trio.current_time()
             if looking.due or (now >= due and not looking.paused):
-                looking.take(looking.view.sample(now, looking.wanted))
+                looking.take(looking.view.sample(now, looking.needed))
             size = self._screen.size
             lines = self._frames.lines(looking, *size, self._output.tail())
             cost = time.thread_time() - began
