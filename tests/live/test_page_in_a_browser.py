@@ -129,6 +129,8 @@ def test_the_page_in_a_browser(
                     assert browser.ask("document.getElementById('chosen').hidden")
                 with subtests.test("connections are found by their port"):
                     port(browser)
+                with subtests.test("it can be stopped, and goes on"):
+                    pause(browser)
             with subtests.test("markup in a packet is text on the page"):
                 hostile(browser, namespace, host)
             with subtests.test("nothing was refused by the policy, and the script has no error"):
@@ -206,6 +208,16 @@ def port(browser: Browser) -> None:
     browser.press("/", "7")
     browser.wait(f"{ROWS}.length === 1 && {ROWS}[0].cells[1].textContent === ':7'")
     browser.ask("document.getElementById('port').value = ''")
+
+
+def pause(browser: Browser) -> None:
+    status = "document.getElementById('status').textContent"
+    browser.ask("document.activeElement.blur()")
+    browser.press(" ")
+    assert browser.wait(f"{status} === 'paused'")
+    assert browser.ask("document.getElementById('pause').getAttribute('aria-pressed')") == "true"
+    browser.press(" ")
+    browser.wait(f"{status}.startsWith('live')")
 
 
 def hostile(browser: Browser, namespace: Namespace, host: Host) -> None:

@@ -133,6 +133,18 @@ async def test_indices_of_another_view_count_from_the_beginning() -> None:
 
 
 @in_virtual_time
+async def test_no_two_views_have_the_same_name() -> None:
+    """Or indices of one, whose server has gone, would count in that of the next."""
+    names = []
+    for _ in range(2):
+        async with paged() as it:
+            _, _, first = await chosen(it, await it.viewer())
+            _, _, second = await chosen(it, await it.viewer())
+            names += [first["view"], second["view"]]
+    assert len(set(names)) == 4
+
+
+@in_virtual_time
 async def test_the_ladder_of_a_connection_that_ends_shows_its_end() -> None:
     async with paged() as it:
         viewer = await it.viewer()
@@ -257,6 +269,17 @@ async def test_samples_take_a_share_of_the_time_whoever_asks(
         took = trio.current_time() - began
     assert pauses == [0.5, 1.0]  # Nobody knew before the first what a sample costs.
     assert took == pytest.approx(2 * 0.01 / 0.02, rel=0.05)
+
+
+@in_virtual_time
+async def test_whoever_waits_for_a_turn_is_not_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    processor = iter(range(1000))
+    monkeypatch.setattr(time, "thread_time", lambda: float(next(processor)))
+    async with paged() as it:
+        await (await it.viewer()).look()  # A second of processor time: the next turn is in 50.
+        began = trio.current_time()
+        await (await it.viewer()).look()
+        assert trio.current_time() - began > 2 * IDLE
 
 
 @in_virtual_time

@@ -487,7 +487,7 @@
 
   // The loop
 
-  let [latest, timer, asking, again, paused] = [null, 0, false, false, false];
+  let [latest, timer, asking, again, paused, drawn] = [null, 0, false, false, false, false];
 
   function say(text, className) {
     document.body.className = className;
@@ -495,7 +495,9 @@
   }
   function draw(data) {
     if (!data) return;
-    drawTiles(data);
+    // The first sample of a view has no rates.
+    if (data.interval || !drawn) drawTiles(data);
+    drawn = true;
     drawConnections(data);
     drawCounters(data);
     drawSockets(data);

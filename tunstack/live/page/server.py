@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from http import HTTPStatus
+from secrets import token_hex
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -48,7 +49,6 @@ class Site:
         self.turns = Turns()
         self.connections = 0
         self._names = tuple(name.lower() for name in names)
-        self._views = 0
 
     async def serve(self, stream: TcpStream) -> None:
         """Answer the requests of a connection."""
@@ -66,9 +66,8 @@ class Site:
         return any(fnmatchcase(name, pattern) for pattern in self._names)
 
     def new_viewer(self, port: int) -> Viewer:
-        """A viewer, who is to be counted."""
-        self._views += 1
-        return Viewer(self.host, port, str(self._views))
+        """A viewer, who is to be counted; no other site's has the same name."""
+        return Viewer(self.host, port, token_hex(8))
 
 
 class _Client:
@@ -92,37 +91,45 @@ class _Client:
         """Answer until either side ends, or no request comes."""
         full = self._site.connections > MOST_CONNECTIONS
         while True:
-            with trio.move_on_after(IDLE) as scope:
-                more = await self._exchange(full=full)
-            if scope.cancelled_caught:
+            with trio.move_on_after(IDLE) as reading:
+                request = await self._request()
+            if reading.cancelled_caught:
                 return
-            if not more:
+            if request is None:
+                break
+            answer = await self._answer_or_refusal(request, full=full)
+            with trio.move_on_after(IDLE) as sending:
+                await self._stream.send_all(self._encoded(answer))
+            if sending.cancelled_caught:
+                return
+            if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
                 break
             self._http.start_next_cycle()
         await linger(self._stream)
 
-    async def _exchange(self, *, full: bool) -> bool:
-        """Answer a request; returns whether another may follow."""
+    async def _request(self) -> h11.Request | Answer | None:
+        """Receive a request; what is none has an answer. None is the end."""
+        http = self._http
         try:
-            event = await self._next_event()
+            while (event := http.next_event()) is h11.NEED_DATA:
+                http.receive_data(bytes(await self._stream.receive_some(_READ_SIZE)))
             if not isinstance(event, h11.Request):
-                return False
-            self._body = event.method != b"HEAD"
+                return None
+            http.next_event()  # Its end. If it has a body, the connection ends with the answer.
+        except h11.RemoteProtocolError as error:
+            return Answer.refusal(HTTPStatus(error.error_status_hint), f"bad request: {error}")
+        self._body = event.method != b"HEAD"
+        return event
+
+    async def _answer_or_refusal(self, request: h11.Request | Answer, *, full: bool) -> Answer:
+        if isinstance(request, Answer):
+            return request
+        try:
             if full:
                 raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many look already")
-            answer = await self._answer(event)
-            self._http.next_event()  # The end of the request; if it has a body, the last one.
-        except h11.RemoteProtocolError as error:
-            answer = Answer.refusal(HTTPStatus(error.error_status_hint), f"bad request: {error}")
+            return await self._answer(request)
         except RefusedError as refused:
-            answer = Answer.refusal(refused.status, refused.reason)
-        await self._stream.send_all(self._encoded(answer))
-        return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
-
-    async def _next_event(self) -> object:
-        while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(bytes(await self._stream.receive_some(_READ_SIZE)))
-        return event
+            return Answer.refusal(refused.status, refused.reason)
 
     async def _answer(self, request: h11.Request) -> Answer:
         """Return the answer to a request.
