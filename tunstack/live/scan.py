@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from tunstack.stack.time_wait import TimeWait
 
 _PLACES: Final = {state: place for place, state in enumerate(State)}
-_RANKS: Final[dict[Order, Callable[[Flow, int], int]]] = {
-    "rate": lambda flow, octets: octets,
+_RANKS: Final[dict[Order, Callable[[Flow, int], int] | None]] = {
+    "rate": None,
     "state": lambda flow, octets: -_PLACES[flow.state],
     "retransmissions": lambda flow, octets: flow.sender.retransmissions,
     "age": lambda flow, octets: 0,
 }
-"""By what connections are sorted, the largest first; those that are equal by age."""
+"""By what connections are sorted, the largest first; those that are equal by age. None: octets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,27 +135,27 @@ class Scan:
         wanted: Wanted,
         since: float | None,
     ) -> None:
-        self.known: dict[int, Known] = {}
         self.left_out: dict[int, Known] = {}
+        self.known = known = dict[int, Known]()
+        self._states = states = list[State]()
         self.received = self.acked = 0
-        self._states: list[State] = []
         unknown = Known(since, 0, 0)
         ranked: list[tuple[int, int, Flow]] = []
         rank, everything, without = _RANKS[wanted.order], wanted.everything, wanted.without
         for flow in flows:
             number, state = flow.number, flow.state
             received, acked = flow.receiver.buffer.total, flow.sender.buffer.acknowledged
-            if flow.four_tuple.local_port == without:
+            if without is not None and flow.four_tuple.local_port == without:
                 self.left_out[number] = Known(None, received, acked)
                 continue
             was = before.get(number, unknown)
-            self.known[number] = Known(was.since, received, acked)
+            octets = received - was.received + acked - was.acked
+            known[number] = Known(was.since, received, acked) if octets else was
             self.received += received
             self.acked += acked
-            self._states.append(state)
+            states.append(state)
             if everything or wanted.has(state, flow.four_tuple):
-                octets = received - was.received + acked - was.acked
-                ranked.append((rank(flow, octets), -number, flow))
+                ranked.append((rank(flow, octets) if rank else octets, -number, flow))
         self.matching = len(ranked)
         self.best = [flow for _, _, flow in nlargest(wanted.most, ranked, key=itemgetter(0, 1))]
 

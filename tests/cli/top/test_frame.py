@@ -13,8 +13,9 @@ import tunstack
 from tests.cli.top.scene import scene
 from tunstack.cli.top.columns import Columns
 from tunstack.cli.top.frame import Frames
-from tunstack.cli.top.looking import FilterError, read_filter
+from tunstack.cli.top.looking import FilterError, Looking, read_filter
 from tunstack.ladder import ASCII, plain_text
+from tunstack.live import View, Wanted
 
 in_virtual_time = pytest.mark.trio(run=tunstack.run_virtual)
 
@@ -71,6 +72,27 @@ async def test_there_is_a_row_of_connections_in_five_lines() -> None:
     async with scene() as seen:
         lines = seen.shown(80, 5)
     assert [line.split()[0] for line in lines] == ["tunstack", "State", "ESTAB", "ESTAB", "q"]
+
+
+@in_virtual_time
+async def test_of_a_whole_network_our_end_is_shown_in_full() -> None:
+    async def hold(_: object) -> None:
+        await trio.sleep_forever()
+
+    async with tunstack.open_network("198.51.100.0/24", "203.0.113.0/24") as net:
+        client = await net.add_host("client", "203.0.113.1")
+        server = await net.add_host("server", "198.51.100.0/24")
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.serve_tcp, hold, 7)
+            view = View(server, trio.current_time())
+            looking = Looking(view, nursery.cancel_scope.cancel, Wanted())
+            await client.open_tcp_stream("198.51.100.77", 7)
+            await trio.sleep(1)
+            looking.take(view.sample(trio.current_time()))
+            lines = [plain_text(line) for line in Frames("test").lines(looking, 80, 10)]
+            nursery.cancel_scope.cancel()
+    assert lines[0].startswith("test  198.51.100.0/24  ")
+    assert lines[4].split()[1] == "198.51.100.77:7"
 
 
 @in_virtual_time

@@ -106,7 +106,7 @@ class Columns:
         ellipsis: str,
     ) -> None:
         self._ellipsis = ellipsis
-        self._only_ports = len(addresses) <= 2 and all(map(_is_single, addresses))
+        self._only_ports = len(addresses) <= 2 and all(map(is_single, addresses))
         local = _Ends("Local", [self._local(row) for row in rows])
         peer = _Ends("Peer Address:Port", [row.remote for row in rows])
         reserved = min(peer.width, max(_LEAST_PEER, int(width * _PEER_SHARE)))
@@ -154,7 +154,7 @@ class _Ends:
         return max([len(self.title), *map(len, self.texts)])
 
 
-def _is_single(address: str) -> bool:
+def is_single(address: str) -> bool:
     """Whether an address with its network is one address, and not the whole network."""
     interface = ip_interface(address)
     return interface.ip != interface.network.network_address or interface.network.num_addresses == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tunstack.cli.top.columns import Columns, state_style
+from tunstack.cli.top.columns import Columns, is_single, state_style
 from tunstack.cli.top.lines import filled, fitted, joined, wrapped
 from tunstack.cli.top.units import count, duration, short, with_unit
 from tunstack.ladder import UNICODE, Piece
@@ -90,9 +90,9 @@ class Frames:
         return lines if height >= 3 else []
 
     def _title(self, looking: Looking, sample: Sample) -> Line:
-        addresses = ", ".join(each.partition("/")[0] for each in sample.addresses)
-        if any(each.endswith(".0/24") for each in sample.addresses):
-            addresses = ", ".join(sample.addresses)
+        addresses = ", ".join(
+            each.partition("/")[0] if is_single(each) else each for each in sample.addresses
+        )
         parts: list[Line] = [
             (Piece(self._program, "bold"),),
             (Piece(addresses),),
