@@ -11,6 +11,9 @@ of a page look and run. Options:
 ``alt``
     What the picture shows, in words.
 
+With ``TUNSTACK_DOCS_KEEP_RUNS=1`` the commands of pages that have not changed since they were last
+run are not run again, which takes minutes: ``make lint`` does so.
+
 Where no TUN device may be opened, the build ends with what ``tunstack doctor`` says. With
 ``TUNSTACK_DOCS_WITHOUT_RUNS=1`` the commands are shown, and not run.
 """
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from sphinx.util.typing import ExtensionMetadata
 
 SWITCH: Final = "TUNSTACK_DOCS_WITHOUT_RUNS"
+KEEP: Final = "TUNSTACK_DOCS_KEEP_RUNS"
 NOT_RUN: Final = "(Not run: this is a build without runs.)"
 _JOBS: Final = 2 * (os.cpu_count() or 1)
 """Pages at a time; most of them wait."""
@@ -52,7 +56,12 @@ _outcomes: dict[str, dict[int, Outcome]] = {}
 def pages_with_runs(
     _app: Sphinx, env: BuildEnvironment, _added: set[str], _changed: set[str], _removed: set[str]
 ) -> list[str]:
-    """Every page with a run is read in every build: what it shows may have changed."""
+    """Every page with a run is read in every build: what it shows may have changed.
+
+    But not if what was run last is to be kept, and there is something to keep.
+    """
+    if os.environ.get(KEEP) and getattr(env, "tunstack_runs_are_made", False):
+        return []
     return [name for name in env.found_docs if "```{run}" in Path(env.doc2path(name)).read_text()]
 
 
@@ -82,6 +91,7 @@ def perform_pages(app: Sphinx, env: BuildEnvironment, docnames: Iterable[str]) -
             for line, outcome in _outcomes.get(name, {}).items()
             if outcome.failure is not None
         ]
+    env.tunstack_runs_are_made = not os.environ.get(SWITCH)  # type: ignore[attr-defined]
     if failures:
         raise ExtensionError("\n\n".join(["commands of pages failed", *sorted(failures)]))
 

@@ -37,11 +37,14 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     import runs
 
     monkeypatch.setattr(runs, "why_not", lambda: None)
-    monkeypatch.delenv(runs.SWITCH, raising=False)
+    for name in (runs.SWITCH, runs.KEEP):
+        monkeypatch.delenv(name, raising=False)
 
     def built(page: str, builder: str = "html") -> str:
         (tmp_path / "conf.py").write_text(CONF)
-        (tmp_path / "index.md").write_text(page)
+        source = tmp_path / "index.md"
+        if not source.exists() or source.read_text() != page:
+            source.write_text(page)
         out = tmp_path / "out"
         site = Sphinx(
             tmp_path,
@@ -116,6 +119,26 @@ def test_a_page_with_runs_is_read_in_every_build(build: Build, tmp_path: Path) -
     (tmp_path / "count").write_text("")
     page = f"# Page\n\n```{{run}}\n$ echo >>{tmp_path}/count; wc -l <{tmp_path}/count\n```\n"
     assert [text_of(build(page)).splitlines()[1] for _ in range(2)] == ["1", "2"]
+
+
+def test_runs_are_kept_on_demand_while_their_page_is_the_same(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import runs
+
+    (tmp_path / "count").write_text("")
+    page = f"# Page\n\n```{{run}}\n$ echo >>{tmp_path}/count; wc -l <{tmp_path}/count\n```\n"
+
+    def shown(text: str) -> str:
+        return text_of(build(text)).splitlines()[1]
+
+    monkeypatch.setenv(runs.SWITCH, "1")
+    assert shown(page) == runs.NOT_RUN
+    monkeypatch.delenv(runs.SWITCH)
+    monkeypatch.setenv(runs.KEEP, "1")
+    assert shown(page) == "1"  # There was nothing to keep.
+    assert shown(page) == "1"
+    assert shown(f"{page}\nMore.\n") == "2"
 
 
 def test_a_command_of_several_lines_is_one(build: Build) -> None:

@@ -117,9 +117,9 @@ def test_the_snippets_of_a_page_are_found_between_its_directives(tmp_path: Path)
     assert (snippet.heading, snippet.mark) == ("Part", "fails")
 
 
-def test_lint_builds_the_documentation_when_a_page_has_changed() -> None:
+def test_lint_builds_the_documentation() -> None:
     done = subprocess.run(
-        ["make", "-n", "-W", "docs/./index.md", "lint"],
+        ["make", "-n", "-B", "lint"],
         cwd=ROOT,
         capture_output=True,
         text=True,
