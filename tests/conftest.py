@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from tests.compiled import PatchMethod
 
+pytest.register_assert_rewrite("tests.tcp.harness")  # Before any test imports it.
+
 pytest_plugins = ["tests.environment", "tests.conformance.plugin", "pytester"]
 
 ON_CI = os.environ.get("CI") == "true"
