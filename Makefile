@@ -30,6 +30,9 @@ DOCTREES := build/doctrees
 DOCS_RUN := build/docs.run
 DOCS_READ := build/docs.read
 
+# Where bytecode is not kept, each process compiles all that it imports: twice the time of the tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-compiled compile compiled-copy pure conformance snapshot soak flood bench bench-loss \
 	instructions profile lint format docs man dist clean

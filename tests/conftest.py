@@ -9,6 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.compiled import PatchMethod
+
+pytest.register_assert_rewrite("tests.tcp.harness")  # Before any test imports it.
 
 pytest_plugins = ["tests.environment", "tests.conformance.plugin", "pytester"]
 
@@ -85,6 +91,28 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("kernel") and (reason := why_no_kernel()):
         # Root on a CI machine lacks nothing that we may do without: a green run would be a lie.
         skip(reason, or_fail=ON_CI and os.geteuid() == 0)
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Import a share of the tests first, where several processes (xdist) import all of them.
+
+    To rewrite the assertions of a file takes ten times as long as to read what another process has
+    written. What cannot be imported is reported by the collection, which tries again.
+    """
+    worker = getattr(session.config, "workerinput", None)
+    if worker is None:
+        return
+    number, count = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
+    found = [
+        file
+        for path in (Path(each.partition("::")[0]) for each in session.config.args)
+        for file in (sorted(path.rglob("test_*.py")) if path.is_dir() else [path])
+    ]
+    for file in found[number::count]:
+        name = ".".join(file.resolve().relative_to(session.config.rootpath).with_suffix("").parts)
+        with warnings.catch_warnings(), suppress(Exception):
+            warnings.simplefilter("error")
+            import_module(name)
 
 
 @pytest.hookimpl(trylast=True)

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.register_assert_rewrite("tests.tcp.harness")
-
-from tests.tcp.harness import Numbers, Trace  # noqa: E402
+from tests.tcp.harness import Numbers, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Generator
