@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -116,14 +115,14 @@ def test_what_is_written_meanwhile_is_shown_and_written_at_the_end() -> None:
 
 
 def test_much_output_delays_nobody_and_the_end_of_it_is_kept() -> None:
-    body = "await trio.run_process(['seq', '1000000']); print('done'); await trio.sleep_forever()"
+    body = "await trio.run_process(['seq', '300000']); print('done'); await trio.sleep_forever()"
     with on_a_terminal(program(body)) as terminal:
         terminal.wait("done")
         terminal.type("q")
         assert terminal.end() == 0
         first, *lines = terminal.after.splitlines()
-        assert first == "[5,840,325 bytes of output before these are not kept]"
-        assert lines[-3:] == ["999999", "1000000", "done"]
+        assert first == "[940,324 bytes of output before these are not kept]"
+        assert lines[-3:] == ["299999", "300000", "done"]
 
 
 def test_an_exception_leaves_the_terminal_as_it_was() -> None:
@@ -179,23 +178,6 @@ def test_where_nobody_can_continue_it_ctrl_z_does_not_stop_it() -> None:
         terminal.wait("198.51.100.1:40000")
         terminal.type("\x1a?")
         terminal.wait("sort by rate")
-        terminal.type("q")
-        assert terminal.end() == 0
-
-
-def test_a_terminal_that_nobody_reads_does_not_delay_the_host(tmp_path: Path) -> None:
-    file = tmp_path / "done"
-    body = f"""
-                for _ in range(60):
-                    await both.echoed(stream, 100); await trio.sleep(0.05)
-                open({str(file)!r}, "w").close()
-                await trio.sleep_forever()
-"""
-    with on_a_terminal(program(body.strip()), size=(250, 80)) as terminal:
-        until = time.monotonic() + 30
-        while not file.exists():
-            assert time.monotonic() < until
-            time.sleep(0.05)
         terminal.type("q")
         assert terminal.end() == 0
 
