@@ -153,8 +153,8 @@ class TcpStream(_Derivable, trio.SocketStream):  # type: ignore[misc] # It is fi
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Receive what there is, at most `max_bytes`; see `trio.abc.ReceiveStream.receive_some`.
 
-        Without a number it returns at most 256 KiB, and mostly at most 64 KiB if many streams of
-        the host have more to read.
+        Without a number it returns at most 256 KiB; at most 64 KiB while so many other streams of
+        the host read more that they take a sixteenth of its memory.
 
         Raises:
             trio.ClosedResourceError: it is closed.
