@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import json
 import os
 import re
 import shutil
@@ -25,30 +26,59 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 
 LINT = """
+import contextlib, importlib, io, json, os, sys
 from importlinter.cli import lint_imports
-raise SystemExit(lint_imports(config_filename="pyproject.toml", cache_dir=None, no_logo=True))
+sys.path.insert(0, "")
+for line in sys.stdin:
+    os.chdir(line.rstrip())
+    sys.path[0] = os.getcwd()
+    importlib.invalidate_caches()
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        status = lint_imports(config_filename="pyproject.toml", cache_dir=None, no_logo=True)
+    print(json.dumps([status, printed.getvalue()]), flush=True)
 """
+"""Checks the trees whose folders it reads: to start it takes longer than to check one."""
 
 
-def broken_contracts(root: Path) -> tuple[set[str], str]:
-    """The names of the contracts that the package below `root` breaks, and the whole report."""
-    run = subprocess.run(
-        [sys.executable, "-P", "-c", LINT],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root), "COLUMNS": "200", "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    report = run.stdout + run.stderr
-    broken = {line.partition(" BROKEN")[0] for line in report.splitlines() if " BROKEN" in line}
-    assert (run.returncode == 0) == (not broken), report
-    return broken, report
+class Linter:
+    """A process that checks contracts; it never imports the package, so it may look at several."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", LINT],
+            env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def broken_contracts(self, root: Path) -> tuple[set[str], str]:
+        """The names of the contracts that the package below `root` breaks, and the report."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{root}\n")
+        self._process.stdin.flush()
+        status, report = json.loads(self._process.stdout.readline())
+        broken = {line.partition(" BROKEN")[0] for line in report.splitlines() if " BROKEN" in line}
+        assert (status == 0) == (not broken), report
+        return broken, report
+
+    def end(self) -> None:
+        with self._process:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
 
 
 @pytest.fixture(scope="module")
-def broken_anyway() -> set[str]:
-    return broken_contracts(ROOT)[0]
+def linter() -> Iterator[Linter]:
+    linter = Linter()
+    yield linter
+    linter.end()
+
+
+@pytest.fixture(scope="module")
+def broken_anyway(linter: Linter) -> set[str]:
+    return linter.broken_contracts(ROOT)[0]
 
 
 @functools.cache  # Many of the trees that are looked at differ in one file.
@@ -73,8 +103,8 @@ def uses(source: str, module: str) -> set[str]:
     return taken - {""}
 
 
-def test_the_package_keeps_every_contract() -> None:
-    broken, report = broken_contracts(ROOT)
+def test_the_package_keeps_every_contract(linter: Linter) -> None:
+    broken, report = linter.broken_contracts(ROOT)
     assert not broken, report
     assert " 0 broken" in report
 
@@ -120,14 +150,24 @@ EXTRAS = "What the extras bring stays in apps and cli; dnspython in dns, resolve
     ],
 )
 def test_a_forbidden_import_breaks_its_contract(
-    tmp_path: Path, broken_anyway: set[str], file: str, line: str, contracts: set[str]
+    tmp_path: Path,
+    linter: Linter,
+    broken_anyway: set[str],
+    file: str,
+    line: str,
+    contracts: set[str],
 ) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    shutil.copytree(ROOT / "tunstack", tmp_path / "tunstack")
+    copy_package(tmp_path)
     with (tmp_path / "tunstack" / file).open("a") as source:
         source.write(f"\n{line}\n")
-    broken, report = broken_contracts(tmp_path)
+    broken, report = linter.broken_contracts(tmp_path)
     assert broken == contracts | broken_anyway, report
+
+
+def copy_package(folder: Path) -> None:
+    bytecode = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "tunstack", folder / "tunstack", ignore=bytecode)
 
 
 def test_what_is_used_of_a_module_is_found() -> None:
@@ -269,7 +309,7 @@ def test_no_files_import_each_other_but_a_subject_and_its_rules() -> None:
 def test_a_circle_of_imports_is_found(
     tmp_path: Path, file: str, line: str, circle: set[str]
 ) -> None:
-    shutil.copytree(ROOT / "tunstack", tmp_path / "tunstack")
+    copy_package(tmp_path)
     with (tmp_path / "tunstack" / file).open("a") as source:
         source.write(f"\n{line}\n")
     found = circles(import_graph(tmp_path)) - circles(import_graph(ROOT))
