@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import build_core
 import tunstack
 
 ROOT = Path(__file__).parent.parent
@@ -75,6 +76,19 @@ def test_a_package_of_another_version_is_refused(checkout: Path) -> None:
     done = release_notes(checkout, f"v{PROJECT['version']}")
     assert (done.returncode, done.stdout) == (1, "")
     assert "tunstack.__version__ is 9" in done.stderr
+
+
+def test_contributors_have_what_compiles_the_core() -> None:
+    """On Python 3.12 and later setuptools comes with nothing else."""
+    assert set(build_core.REQUIREMENTS) <= set(PROJECT["optional-dependencies"]["dev"])
+
+
+def test_the_core_is_all_modules_without_io_but_those_of_dpkt() -> None:
+    compiled = build_core.modules(ROOT)
+    assert {"tunstack/tcp/sequence.py", "tunstack/stack/stack.py"} < {*compiled}
+    assert build_core.INTERPRETED.isdisjoint(compiled)
+    paths = {*compiled, *build_core.INTERPRETED}
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 def test_the_package_has_the_version_of_the_project() -> None:
