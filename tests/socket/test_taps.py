@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
+from tests.compiled import is_compiled
 from tests.socket.network import OURS, THEIRS, connected, host_pair
 from tunstack import Host, memory_pair
+from tunstack.stack.stack import Stack
 from tunstack.wire import decode_datagram, decode_segment
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from tunstack import Observation, Socket
 
 MISTAKE = ValueError("a mistake")
@@ -188,3 +193,24 @@ async def test_what_is_no_connection_cannot_be_tapped(connection: Any, message: 
     async with Host(left, [f"{OURS}/24"]) as host:
         with pytest.raises(ValueError, match=message), host.tapped(print, connection):
             pass
+
+
+@pytest.mark.skipif(is_compiled(Stack), reason="compiled functions are not profiled")
+async def test_beside_a_chosen_connection_the_others_stay_on_the_fast_path() -> None:
+    called: set[str] = set()
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            called.add(frame.f_code.co_name)
+
+    async with host_pair() as (ours, theirs):
+        chosen, other = [await connected(ours, theirs) for _ in range(2)]
+        await exchange(*other)
+        with ours.tapped(lambda _: None, ends(chosen[0])):
+            sys.setprofile(profile)
+            try:
+                await exchange(*other)
+            finally:
+                sys.setprofile(None)
+    assert "observes" in called
+    assert not called & {"observe_in", "emit", "read_name", "encode_segment"}

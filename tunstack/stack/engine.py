@@ -211,8 +211,9 @@ class Engine(Transmission):
         """Count, observe and enqueue after :func:`fast_path.segment_arrives` took `frame`."""
         self._predicted += 1
         flow.received_tos = 0
-        if self.output.tap is not None:
-            self.output.observe_in(frame, now, _ACCEPTED, _ESTABLISHED, _ESTABLISHED, flow)
+        output = self.output
+        if output.tap is not None and output.observes(flow.four_tuple):
+            output.observe_in(frame, now, _ACCEPTED, _ESTABLISHED, _ESTABLISHED, flow)
         receiver, sender = flow.receiver, flow.sender
         queued = sender.buffer.size
         if (

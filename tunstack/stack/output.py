@@ -106,7 +106,7 @@ class Output:
         if (
             flow is not None
             and flow.write is not None
-            and (self.tap is None or not self._observes(name))
+            and (self.tap is None or not self.observes(name))
             and segment.lean
         ):
             assert segment.ts_val is not None
@@ -135,7 +135,7 @@ class Output:
         )
         if segment.note:
             self.counters[segment.note] += 1
-        if flow is None or self.tap is None or not self._observes(name):
+        if flow is None or self.tap is None or not self.observes(name):
             self.emit(name.remote, packet, now, segment.note)
         else:
             before, after = flow.observed.value, flow.state.value
@@ -240,7 +240,7 @@ class Output:
         """Whether every packet is observed."""
         return self.tap is not None and self._chosen is None
 
-    def _observes(self, name: FourTuple) -> bool:
+    def observes(self, name: FourTuple) -> bool:
         """Whether the segments of a connection are observed, if there is a tap."""
         return self._chosen is None or name in self._chosen
 
@@ -323,14 +323,14 @@ class _Writer:
     take half a kilobyte more.
     """
 
-    __slots__ = ("_output", "_remote", "_template")
+    __slots__ = ("_name", "_output", "_template")
 
     def __init__(
         self, output: Output, name: FourTuple, config: Config, flow_label: int, *, offload: bool
     ) -> None:
         ports = (name.local_port << 16 | name.remote_port).to_bytes(4, "big")
         self._output = output
-        self._remote = name.remote
+        self._name = name
         self._template = (
             lean6.Template(
                 name.local,
@@ -363,8 +363,8 @@ class _Writer:
         header = self._template.headers(seq, ack, flags, wnd, ts_val, ts_ecr, data, gso_size)
         packet: list[Buffer] = [header + data] if len(data) < _SMALL else [header, data]
         output = self._output
-        if output.tap is None:
+        if output.tap is None or not output.observes(self._name):
             output.sent += 1
             output.packets.append(packet)
         else:
-            output.emit(self._remote, packet, now, "", _ESTABLISHED, _ESTABLISHED)
+            output.emit(self._name.remote, packet, now, "", _ESTABLISHED, _ESTABLISHED)
