@@ -25,7 +25,8 @@ PERIOD: Final = 65521
 MAX_BYTES: Final = 2**40
 
 _BLOCK: Final = hashlib.shake_128(b"tunstack").digest(PERIOD)
-_BLOCKS: Final = memoryview(_BLOCK * 4)
+_BLOCKS: Final = memoryview(_BLOCK * 2)
+"""What a body is sent in; what a client has not taken of one counts as memory of its connection."""
 _HTTP2_PIECE: Final = 16384
 """Octets of a piece of a body: each of a connection's streams may have three in memory."""
 _PAGE: Final = (
