@@ -36,7 +36,9 @@ for seed in range(int(runs)):
 def pure(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the package as it is, and the tests."""
     folder = tmp_path_factory.mktemp("pure")
-    shutil.copytree(ROOT / "tunstack", folder / "tunstack", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    shutil.copytree(
+        ROOT / "tunstack", folder / "tunstack", ignore=shutil.ignore_patterns("*.so", "__pycache__")
+    )
     (folder / "tests").symlink_to(ROOT / "tests")
     return folder
 
