@@ -84,8 +84,12 @@ def test_what_takes_the_time_is_found_and_waiting_takes_none() -> None:
 @pytest.mark.kernel
 @pytest.mark.skipif(is_compiled(cubic.Cubic), reason="a profile has no functions that are compiled")
 async def test_a_profile_of_the_server_is_mostly_ours(tmp_path: Path) -> None:
-    file = await profile("bulk-to-us", "tunstack", 0.3, tmp_path)
-    layers = by_layer(unfold(file.read_text().splitlines()))
-    assert {"tcp", "wire", "link", "stack"} <= set(layers)
+    ours = {"tcp", "wire", "link", "stack"}
+    for seconds in (0.3, 3, 10):  # CPU time is sampled, of which a busy machine gives little.
+        file = await profile("bulk-to-us", "tunstack", seconds, tmp_path)
+        layers = by_layer(unfold(file.read_text().splitlines()))
+        if ours <= set(layers):
+            break
+    assert ours <= set(layers)
     calls = pstats.Stats(str(tmp_path / "bulk-to-us.prof"))
     assert "handle_packet" in calls.get_stats_profile().func_profiles
