@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 
 from tunstack.ip.datagram import Datagram
+from tunstack.ip.demux import FourTuple
 from tunstack.ip.icmp import IcmpMessage
 from tunstack.stack.limits import Limits
 from tunstack.stack.observation import Observation, Windows
@@ -54,6 +55,7 @@ VALUES = (
     Segment(1, 2, ACK, payload=b"data", sack=((3, 4),)),
     IcmpMessage(8, 0, payload=b"ping"),
     Datagram(bytes(4), bytes(4), 6, b"payload"),
+    FourTuple(bytes(4), 80, bytes(4), 40000),
 )
 
 

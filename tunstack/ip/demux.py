@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, final
 
 from tunstack.ip.family import FAMILIES
 
@@ -65,6 +65,13 @@ class FourTuple:
 
     def __hash__(self) -> int:
         return hash(self.incoming)
+
+    def __repr__(self) -> str:
+        ends = self.local, self.local_port, self.remote, self.remote_port
+        return f"FourTuple{ends!r}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FourTuple, (self.local, self.local_port, self.remote, self.remote_port)
 
     @property
     def packed(self) -> bytes:

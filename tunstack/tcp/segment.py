@@ -8,7 +8,9 @@ link splits it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
+
+from tunstack.compiled import reduced
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -118,6 +120,9 @@ class Segment:
         self.fast_open = fast_open
         self.note = note
         self.gso_size = gso_size
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
 
     @property
     def lean(self) -> bool:
