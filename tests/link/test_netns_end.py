@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -207,3 +208,32 @@ def test_a_fork_of_the_parent_does_not_keep_it_alive() -> None:
             assert is_running(copy)
         finally:
             os.kill(copy, signal.SIGKILL)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("way", ["nsenter", "enter.py"])
+async def test_who_is_on_the_way_into_a_namespace_is_killed_at_its_end(way: str) -> None:
+    """A program that stands still where nsenter, or what takes its place, is for a moment."""
+    sleep = "import time; time.sleep(1000)"
+    async with open_network_namespace() as namespace:
+        if way == "nsenter":
+            command = ["nsenter", "-c", sleep, f"--net={namespace.path}"]
+        else:
+            command = ["python", "-I", "-c" + sleep, way, str(namespace.pid)]
+        process = await trio.lowlevel.open_process(command, executable=sys.executable)
+    with trio.fail_after(10):
+        assert await process.wait() == -signal.SIGKILL
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("with_nsenter", [True, False])
+async def test_a_program_that_was_just_started_is_killed_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, with_nsenter: bool
+) -> None:
+    if not with_nsenter:
+        monkeypatch.setenv("PATH", "/nowhere")
+    for _ in range(5):
+        async with open_network_namespace() as namespace:
+            process = await namespace.open_process(["/bin/sleep", "1000"])
+        with trio.fail_after(10):
+            assert await process.wait() == -signal.SIGKILL

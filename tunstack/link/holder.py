@@ -50,6 +50,15 @@ MESSAGE_SIZE: Final = 1 << 16
 
 _KILL_TIMEOUT: Final = 10.0
 """Seconds to go on killing: a process that survives that is stuck in the kernel."""
+_EXEC_SECONDS: Final = 0.2
+"""Seconds to wait for who is in the midst of execve, to know what it is."""
+_PF_KTHREAD: Final = 0x00200000
+"""A thread of the kernel (Linux's include/linux/sched.h)."""
+_KILLED: Final = "killed"
+_UNKNOWN: Final = "unknown"
+_OTHER: Final = "other"
+_COMMAND_SIZE: Final = 4096
+"""Octets of a command line that are looked at; its own are at its beginning."""
 _ORPHAN_LINGER: Final = 0.2
 """Seconds to look, after the parent died, for processes that it had just started."""
 
@@ -68,7 +77,7 @@ def main(descriptor: str) -> None:
         inode = os.stat("/proc/self/ns/net").st_ino
         _reply(channel, 0, "done", (inode, in_user_namespace))
         orderly = _serve(channel)
-    kill_members(inode, linger=0.0 if orderly else _ORPHAN_LINGER)
+    kill_members(inode, os.getpid(), linger=0.0 if orderly else _ORPHAN_LINGER)
 
 
 def enter_new_namespace() -> bool:
@@ -125,31 +134,63 @@ def enter_user_namespace() -> None:
     bring_up("lo")  # Where AppArmor takes the capabilities of user namespaces away, this fails.
 
 
-def kill_members(inode: int, linger: float = 0.0) -> None:
-    """Kill every other process in the network namespace `inode`, until none is left.
+def kill_members(inode: int, holder: int, linger: float = 0.0) -> None:
+    """Kill every other process of the network namespace `inode`, until none is left.
+
+    One that is on its way into the namespace is one of them: for some milliseconds a program that
+    was started is nsenter, and before that in the midst of execve.
 
     Args:
         inode: Inode number of the namespace.
+        holder: The process that holds it.
         linger: Seconds to go on looking for new ones in any case.
     """
     start = time.monotonic()
     while True:
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-        killed = sum(_kill_if_member(pid, inode) for pid in pids if pid != os.getpid())
+        found = {_kill_if_member(pid, inode, holder) for pid in pids if pid != os.getpid()}
         elapsed = time.monotonic() - start
-        if elapsed >= (_KILL_TIMEOUT if killed else linger):
+        if _KILLED in found:
+            most = _KILL_TIMEOUT
+        else:
+            most = max(linger, _EXEC_SECONDS) if _UNKNOWN in found else linger
+        if elapsed >= most:
             return
         time.sleep(0.002)
 
 
-def _kill_if_member(pid: int, inode: int) -> bool:
+def _kill_if_member(pid: int, inode: int, holder: int) -> str:
     try:
-        if os.stat(f"/proc/{pid}/ns/net").st_ino != inode:
-            return False
+        command = _command(pid)
+        if not command and _executes(pid):
+            return _UNKNOWN
+        # In this order: whoever is not on its way any more is inside.
+        if not _enters(command, holder) and os.stat(f"/proc/{pid}/ns/net").st_ino != inode:
+            return _OTHER
         os.kill(pid, signal.SIGKILL)
     except OSError:  # It has ended, or belongs to another user.
-        return False
-    return True
+        return _OTHER
+    return _KILLED
+
+
+def _command(pid: int) -> list[bytes]:
+    """The command line of a process; nothing of the kernel's, and of one in the midst of execve."""
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read(_COMMAND_SIZE).split(b"\0")[:-1]
+
+
+def _executes(pid: int) -> bool:
+    """Whether a process without a command line is in the midst of execve: proc_pid_stat(5)."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        state, *others = file.read().rpartition(b")")[2].split()
+    return state not in b"ZX" and not int(others[5]) & _PF_KTHREAD
+
+
+def _enters(command: list[bytes], holder: int) -> bool:
+    """Whether who has that command line is about to enter the namespace of `holder`."""
+    if command and os.path.basename(command[0]) == b"nsenter":
+        return b"--net=/proc/%d/ns/net" % holder in command
+    return [os.path.basename(each) for each in command[3:5]] == [b"enter.py", b"%d" % holder]
 
 
 def _unshare(flags: int) -> None:

@@ -371,7 +371,7 @@ class NetworkNamespace:
         with trio.CancelScope(shield=True):
             status = await self._process.wait()
         if status != 0 and self._inode is not None:  # The holder was killed.
-            kill_members(self._inode)
+            kill_members(self._inode, self.pid)
 
     def _check_open(self) -> None:
         if self._ended:
