@@ -161,8 +161,8 @@ def test_the_fixtures_and_options_that_are_named_are_there() -> None:
     fixtures = {name for row in table for name in re.findall(r"`(tunstack_\w+)`", row)}
     assert {"tunstack_peer", "tunstack_host", "tunstack_network"} <= fixtures
     assert fixtures <= set(pytest_plugin.__all__)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--help"], capture_output=True, text=True, check=True
+    )
     for option in set(re.findall(r"--tunstack-\w+", text)):
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "--help"], capture_output=True, text=True, check=True
-        )
         assert option in done.stdout
