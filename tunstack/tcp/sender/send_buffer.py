@@ -28,7 +28,7 @@ def _is_constant(view: memoryview) -> bool:
 class SendBuffer:
     """A queue of octets whose front is SND.UNA (or the first octet of data, before the SYN is)."""
 
-    __slots__ = ("_chunks", "_dropped", "_first", "_starts", "_written", "size", "start")
+    __slots__ = ("_chunks", "_first", "_starts", "_written", "acknowledged", "size", "start")
 
     def __init__(self, start: int) -> None:
         self.start = start
@@ -37,18 +37,14 @@ class SendBuffer:
         self._chunks: list[Buffer] = []
         self._starts: list[int] = []
         self._first = 0  # Index of the first chunk that is still needed.
-        self._dropped = 0
+        self.acknowledged = 0
+        """Octets acknowledged, in total."""
         self._written = 0
         self.size = 0
         """Octets in it, as `len` says; an attribute, as every segment asks."""
 
     def __len__(self) -> int:
         return self.size
-
-    @property
-    def acknowledged(self) -> int:
-        """Octets acknowledged, in total."""
-        return self._dropped
 
     @property
     def end(self) -> int:
@@ -87,7 +83,7 @@ class SendBuffer:
         """Drop the octets before `seq`, which lies between `start` and `end`."""
         size = (seq - self.start) & MASK
         self.start = seq
-        self._dropped += size
+        self.acknowledged += size
         self.size = left = self.size - size
         if not left:
             self._chunks.clear()
@@ -95,7 +91,7 @@ class SendBuffer:
             self._first = 0
             return
         first, starts, count = self._first, self._starts, len(self._starts)
-        while first + 1 < count and starts[first + 1] <= self._dropped:
+        while first + 1 < count and starts[first + 1] <= self.acknowledged:
             first += 1
         if first > 64 and first * 2 > count:  # Seldom enough to cost nothing per chunk.
             del self._chunks[:first], self._starts[:first]
@@ -103,14 +99,14 @@ class SendBuffer:
         elif first > self._first:
             self._chunks[self._first : first] = [b""] * (first - self._first)
         self._first = first
-        waste = self._dropped - starts[first]
+        waste = self.acknowledged - starts[first]
         if waste > 8 * left + WASTE:
             self._shrink(first, waste)
 
     @property
     def held(self) -> int:
         """Octets of memory in use: the first chunk counts whole, though partly acknowledged."""
-        return self.size + (self._dropped - self._starts[self._first] if self._starts else 0)
+        return self.size + (self.acknowledged - self._starts[self._first] if self._starts else 0)
 
     def _shrink(self, index: int, waste: int) -> None:
         """Copy the rest of a chunk, to free its `waste` acknowledged octets.
@@ -120,7 +116,7 @@ class SendBuffer:
         """
         chunk = self._chunks[index]
         self._chunks[index] = chunk[waste:] if type(chunk) is bytearray else bytes(chunk[waste:])
-        self._starts[index] = self._dropped
+        self._starts[index] = self.acknowledged
 
     def forget(self) -> None:
         """Free all data; `size` and `end` stay."""
@@ -129,7 +125,7 @@ class SendBuffer:
 
     def slice(self, seq: int, size: int) -> Buffer:
         """Return `size` octets from `seq`: a view if one chunk has them all, else a copy."""
-        position = self._dropped + ((seq - self.start) & MASK)
+        position = self.acknowledged + ((seq - self.start) & MASK)
         index = bisect_right(self._starts, position, self._first) - 1
         chunk = self._chunks[index]
         offset = position - self._starts[index]
