@@ -509,7 +509,8 @@ async def test_jitter_makes_answers_late_by_different_times(host: Host, client: 
                 began = trio.current_time()
                 assert await asked(sock) == WHOLE
                 times.append(trio.current_time() - began)
-        assert max(times) - min(times) > 0.01
+        assert max(times) > 0.01
+        assert max(times) - min(times) > 0.001
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,8 @@ SHRUNK_WINDOWS: Final = (
     "Duplicate ACK",
     "retransmission",
     "Out-Of-Order",
+    "out-of-order",
+    "TcpExt.TCPACKSkippedSeq",  # What is beyond the smaller window is answered, but not each.
     "D-SACK Sequence",  # The kernel repeats its last SACK block beside the ACK of just that.
 )
 """The same when the kernel takes back a window, and drops what was on its way already."""
