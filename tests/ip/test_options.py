@@ -20,7 +20,7 @@ def test_no_options_are_right() -> None:
     assert fault(b"") is None
 
 
-@settings(deadline=None, derandomize=True, max_examples=600)
+@settings(deadline=None, derandomize=True, max_examples=2000)
 @given(st.binary(max_size=40))
 def test_whatever_they_are_the_octet_is_one_of_them(options: bytes) -> None:
     pointer = fault(options)
@@ -82,7 +82,7 @@ def test_a_reply_returns_routes_and_timestamps_with_the_host_recorded(what: str)
     assert (found, len(found) % 4) == (expected + bytes(-len(expected) % 4), 0)
 
 
-@settings(deadline=None, derandomize=True, max_examples=600)
+@settings(deadline=None, derandomize=True, max_examples=2000)
 @given(st.binary(max_size=40))
 def test_what_is_reflected_is_well_formed(options: bytes) -> None:
     if fault(options) is None:

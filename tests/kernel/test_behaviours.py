@@ -503,14 +503,15 @@ async def test_delay_is_in_both_directions_or_in_one(host: Host, client: Client)
 
 async def test_jitter_makes_answers_late_by_different_times(host: Host, client: Client) -> None:
     async with served(host, client, "out:jitter=60ms"):
-        times = []
+        times: list[float] = []
         with await client.connected() as sock:
-            for _ in range(12):
+            for _ in range(100):  # A dozen nearly always do, by chance.
                 began = trio.current_time()
                 assert await asked(sock) == WHOLE
                 times.append(trio.current_time() - began)
-        assert max(times) > 0.01
-        assert max(times) - min(times) > 0.001
+                if len(times) >= 12 and max(times) - min(times) > 0.01:
+                    break
+        assert max(times) - min(times) > 0.01
 
 
 @pytest.mark.parametrize(
