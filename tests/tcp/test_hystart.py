@@ -16,7 +16,7 @@ SAMPLES: Final = 8
 
 
 class SlowStart:
-    """Rounds of ACKs: each ends when an octet that was not sent at its beginning is acknowledged."""
+    """Rounds of ACKs: one ends when what was not sent at its beginning is acknowledged."""
 
     def __init__(self) -> None:
         self.hystart = HyStart()
