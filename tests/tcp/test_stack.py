@@ -17,9 +17,11 @@ from tunstack.ip.icmp import IcmpMessage
 from tunstack.stack.stack import Stack
 from tunstack.tcp.connection.state import State
 from tunstack.tcp.segment import ACK, FIN, PSH, RST, SYN, Segment
-from tunstack.wire import encode_icmp, encode_segment
+from tunstack.wire import decode_datagram, decode_segment, encode_icmp, encode_segment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tunstack.stack.flow import Flow
     from tunstack.stack.observation import Observation
 
@@ -342,6 +344,84 @@ def test_tcp_info_of_a_connection() -> None:
     assert (info.rtt, info.rto, info.retransmits) == (0.0, 0.2, 0)
 
 
+def raw(segment: Segment, *, sport: int = 4000) -> bytes:
+    """A packet of the peer's, as it is."""
+    return b"".join(encode_segment(PEER, OURS, sport, PORT, segment))
+
+
+def their_reset(bench: StackBench, flow: Flow) -> None:
+    bench.stack.handle_packet(raw(Segment(Tcb(flow).rcv_nxt, flags=RST)), bench.now)
+
+
+def our_reset(bench: StackBench, flow: Flow) -> None:
+    bench.stack.abort(flow)
+
+
+def the_last_ack(bench: StackBench, flow: Flow) -> None:
+    bench.arrive(FIN | ACK, seq=1, ack=1)
+    bench.stack.close(flow)
+    bench.flush()
+    bench.drain()
+    ack = Segment(Tcb(flow).rcv_nxt, Tcb(flow).snd_nxt, ACK, 65535)
+    bench.stack.handle_packet(raw(ack), bench.now)
+
+
+def data_after_close(bench: StackBench, flow: Flow) -> None:
+    bench.stack.close(flow)
+    bench.flush()
+    bench.drain()
+    late = Segment(Tcb(flow).rcv_nxt, Tcb(flow).snd_nxt, ACK, 65535, payload=b"late")
+    bench.stack.handle_packet(raw(late), bench.now)
+
+
+def the_link(bench: StackBench, flow: Flow) -> None:
+    bench.stack.end_all(OSError(errno.ENETDOWN, "Network is down"))
+
+
+ENDS: Final = (their_reset, our_reset, the_last_ack, data_after_close, the_link)
+
+
+@pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
+def test_what_has_ended_is_no_connection_at_once(end: Callable[[StackBench, Flow], None]) -> None:
+    """Before the flush: a segment draws a RST, and the four-tuple is free."""
+    bench = StackBench()
+    bench.handshake()
+    flow = bench.accept()
+    assert flow is not None
+    end(bench, flow)
+    assert flow.state is S.CLOSED
+    assert not bench.stack.demux.connections
+    bench.stack.handle_packet(raw(Segment(1, 12345, ACK, 65535)), bench.now)
+    again = bench.stack.connect(PEER, 4000, bench.now, local_port=PORT)
+    assert [*bench.stack.demux.connections] == [again]
+    bench.stack.flush(bench.now)
+    sent = [decode_segment(decode_datagram(b"".join(each)))[2] for each in bench.stack.outgoing]
+    assert [each.seq for each in sent if each.flags == RST].count(12345) == 1
+    assert sent[-1].flags == SYN
+    assert [*bench.stack.demux.connections] == [again]
+
+
+def test_a_handshake_that_was_reset_is_no_connection_at_once() -> None:
+    """What comes behind the RST in one batch: a segment draws a RST, a SYN is half open again."""
+    bench = StackBench()
+    bench.arrive_syn(1000)
+    bench.drain()
+    iss = bench.origins[4000].iss
+    bench.stack.handle_packet(raw(Segment(1001, flags=RST)), bench.now)
+    assert not bench.stack.demux.connections
+    bench.stack.handle_packet(raw(Segment(1001, iss + 1, ACK, 65535)), bench.now)
+    assert bench.stack.statistics()["half_open"] == 0
+    for seq in (5000, 6000):
+        bench.stack.handle_packet(raw(Segment(seq, flags=SYN, wnd=65535)), bench.now)
+        bench.stack.handle_packet(raw(Segment(seq + 1, flags=RST)), bench.now)
+    bench.stack.handle_packet(raw(Segment(9000, flags=SYN, wnd=65535)), bench.now)
+    assert bench.stack.statistics()["half_open"] == 1
+    bench.flush()
+    [reset, answer] = [sent.segment for sent in bench.drain()]
+    assert (reset.flags, answer.flags) == (RST, SYN | ACK)
+    assert bench.listener.accept() is None
+
+
 @pytest.mark.parametrize("ours", [False, True], ids=["their RST", "our own"])
 def test_a_syn_in_one_batch_with_the_reset_before_it_is_answered(ours: bool) -> None:
     """As of a client that meets its old connection: it resets that, and repeats its SYN at once."""
@@ -349,17 +429,8 @@ def test_a_syn_in_one_batch_with_the_reset_before_it_is_answered(ours: bool) -> 
     bench.handshake()
     flow = bench.accept()
     assert flow is not None
-
-    def packet(segment: Segment) -> bytes:
-        return b"".join(encode_segment(PEER, HERE.ip.packed, 4000, PORT, segment))
-
-    if ours:
-        flow.abort()
-        bench.stack.mark_pending(flow)
-    else:
-        reset = Segment(Tcb(flow).rcv_nxt, flags=RST)
-        bench.stack.handle_packet(packet(reset), bench.now)
-    bench.stack.handle_packet(packet(Segment(900_000, flags=SYN, wnd=65535)), bench.now)
+    (our_reset if ours else their_reset)(bench, flow)
+    bench.stack.handle_packet(raw(Segment(900_000, flags=SYN, wnd=65535)), bench.now)
     bench.flush()
     flags = [sent.segment.flags for sent in bench.drain()]
     assert sorted(flags) == sorted([SYN | ACK] + [RST] * ours)

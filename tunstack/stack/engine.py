@@ -30,7 +30,7 @@ from tunstack.stack.transmission import DEFER_UNREAD, Transmission
 from tunstack.tcp.config import Config
 from tunstack.tcp.connection import fast_path
 from tunstack.tcp.connection.ecn import CE
-from tunstack.tcp.connection.state import CLOSED, SYN_RECEIVED, State
+from tunstack.tcp.connection.state import SYN_RECEIVED, State
 from tunstack.tcp.connection.verdict import Verdict
 from tunstack.tcp.segment import ACK, PSH, SYN, Segment
 from tunstack.tcp.sequence import MASK
@@ -298,10 +298,6 @@ class Engine(Transmission):
         self, incoming: bytes, segment: Segment, tos: int, packet: Buffer, now: float
     ) -> None:
         flow = self.demux.incoming.get(incoming)
-        if flow is not None and flow.state is CLOSED and segment.flags & SYN:
-            # Closed by a RST in this batch: accept a new incarnation before the flush.
-            self.demux.remove(flow.four_tuple, flow)
-            flow = None
         if flow is None and incoming in self.demux.time_waits:
             if segment.flags & SYN and self.opening.reopens_time_wait(
                 incoming, segment, packet, now

@@ -65,7 +65,7 @@ class Eviction:
                 continue
             ended = self._memory.evict_ended()
             if ended is not None:
-                self._forget(ended)
+                self._mark_pending(ended)
             elif not (proven and self._evict(self._for_connection(remote, now))):
                 return Verdict.TOO_MANY
         return None
@@ -113,9 +113,5 @@ class Eviction:
         self._counters["connections_evicted"] += 1
         flow.evict()
         self._memory.forget(flow)
-        self._forget(flow)
+        self._mark_pending(flow)
         return True
-
-    def _forget(self, ended: Flow) -> None:
-        self._demux.remove(ended.four_tuple, ended)
-        self._mark_pending(ended)

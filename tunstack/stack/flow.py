@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tunstack.ip.family import family_of
 from tunstack.stack.peers import HEAVY
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tunstack.ip.datagram import Address
-    from tunstack.ip.demux import FourTuple
+    from tunstack.ip.demux import Demultiplexer, FourTuple
     from tunstack.stack.peers import Peer
     from tunstack.tcp.config import Config
     from tunstack.tcp.connection.fast_path import Write
@@ -50,6 +50,7 @@ class Flow(Connection):
         loops: Whether its remote address is one of ours, so that its packets do not go out.
         changed: Called on an event that its application may wait for; None if it is
             not attached.
+        demux: The table of connections, which it leaves when it ends; None without a stack.
         scheduled: The time of its entry in the timer queue, in seconds, or None.
         pending: Whether the next flush transmits for it.
         observed: Its state in the last observation.
@@ -64,6 +65,7 @@ class Flow(Connection):
         "accounted",
         "beside",
         "changed",
+        "demux",
         "flow_label",
         "four_tuple",
         "heavy_from",
@@ -92,6 +94,7 @@ class Flow(Connection):
         self.accounted = 0
         self.beside = 0
         self.four_tuple = four_tuple
+        self.demux: Demultiplexer[Flow, Any] | None = None
         self.flow_label = 0
         self.loops = False
         self.number = 0
@@ -104,6 +107,20 @@ class Flow(Connection):
         self.write: Write | None = None
         self.observed = self.state
         self.received_tos = 0
+
+    def end(self, error: OSError | None) -> None:
+        """End the connection: what arrives from now on, in this batch as well, is for none."""
+        super().end(error)
+        self._leave()
+
+    def return_to_listen(self) -> None:
+        """End the handshake; the listener has the next SYN, and counts it."""
+        super().return_to_listen()
+        self._leave()
+
+    def _leave(self) -> None:
+        if self.demux is not None:
+            self.demux.remove(self.four_tuple, self)
 
     def reconfigure(self, config: Config) -> None:
         """Apply changed socket options; TTL and TOS go into the header template."""

@@ -191,7 +191,6 @@ class Opening:
 
     def _end(self, old: Flow) -> None:
         old.end(None)
-        self._demux.remove(old.four_tuple, old)
         self._mark_pending(old)
 
     def _begin_anew(
@@ -294,6 +293,7 @@ class Opening:
             ts_offset=self._numbers.timestamp_offset(packed),
             budget=self._memory.budget,
         )
+        flow.demux = self._demux
         flow.number = next(self._order)
         if len(packed) != _IPV4_NAME:
             flow.flow_label = self._output.labels.label(packed)

@@ -261,6 +261,7 @@ class TimeWaits:
         wait = self.by_name[incoming]
         self._drop(wait)
         flow = wait.flow(self._config, self._budget)
+        flow.demux = self._demux
         self._demux.reattach(flow.four_tuple, flow)
         return flow
 

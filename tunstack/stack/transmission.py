@@ -129,7 +129,6 @@ class Transmission:
                 self._settle(flow)
                 self._enter_fast_path(flow)
             elif flow.state is CLOSED or flow.state is LISTEN:
-                self.demux.remove(flow.four_tuple, flow)
                 self._timers.forget(flow)
                 self._settle(flow, False)
             elif flow.changed is None and flow.only_waits and self.time_waits.take(flow):
