@@ -28,18 +28,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import trio
-
-from tunstack import behaviours as catalogue
-
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Awaitable, Callable, Mapping
+
+    import trio
 
     from tunstack import Protocol
     from tunstack.behaviours import Behaviour
@@ -48,8 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = ["APPS", "App", "DatagramHandler", "Handler", "asgi_handler", "parse_app", "parse_serve"]
 
-Handler: TypeAlias = Callable[[trio.abc.Stream], Awaitable[None]]
-DatagramHandler: TypeAlias = Callable[[trio.socket.SocketType], Awaitable[None]]
+Handler: TypeAlias = "Callable[[trio.abc.Stream], Awaitable[None]]"
+DatagramHandler: TypeAlias = "Callable[[trio.socket.SocketType], Awaitable[None]]"
 
 TLS_PORTS: Final = frozenset({443, 8443})
 """The ports on which an ASGI application is served over TLS."""
@@ -224,7 +222,9 @@ def parse_serve(text: str) -> tuple[tuple[App, int], ...]:
     apps = _parse_served(text)
     if not comma:
         return apps
-    behaviours = catalogue.parse(behaviour)
+    from tunstack.behaviours import parse
+
+    behaviours = parse(behaviour)
     return tuple((replace(app, behaviours=behaviours), port) for app, port in apps)
 
 

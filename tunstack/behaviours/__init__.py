@@ -18,6 +18,7 @@ Impairments come last, as one path for all connections of the port.
 base        what a behaviour is
 values      the kinds of its values, and their units
 parsing     texts, and which exclude each other
+known       all of them, by name
 port        a port while it is served: rules, and what is remembered of connections
 serving     behaviours in force, and the handler of connections
 streams     the stream around a connection's
@@ -32,61 +33,65 @@ elsewhere   what goes wrong with names and TLS, in the same list
 
 from __future__ import annotations
 
-from tunstack.behaviours.base import Behaviour
-from tunstack.behaviours.elsewhere import ELSEWHERE, Elsewhere
-from tunstack.behaviours.ending import (
-    CloseAfter,
-    CloseIdle,
-    CloseOnAccept,
-    HalfClose,
-    HalfOpen,
-    LateFin,
-    ResetAfter,
-    ResetAtEnd,
-    ResetIdle,
-    ResetOnAccept,
-    StallAfter,
-    VanishAfter,
-    VanishIdle,
-)
-from tunstack.behaviours.opening import (
-    DropSyn,
-    FailFirst,
-    FullBacklog,
-    Refuse,
-    Silent,
-    SlowAccept,
-    Unreachable,
-)
-from tunstack.behaviours.parsing import BY_NAME, BehaviourLike, check_one_process, parse
-from tunstack.behaviours.path import (
-    Corrupt,
-    Delay,
-    Duplicate,
-    Flapping,
-    Jitter,
-    Loss,
-    PmtuBlackhole,
-    Rate,
-    Reorder,
-    SmallMtu,
-)
-from tunstack.behaviours.program import Nonsense, SlowAnswer, SlowReader, Trickle
-from tunstack.behaviours.segments import (
-    BlindReset,
-    Damage,
-    IcmpNoise,
-    KeepAliveDeaf,
-    NoOptions,
-    OldDuplicate,
-    Overlap,
-    StopAcknowledging,
-    TinyMss,
-    Urgent,
-    WrongAck,
-    ZeroWindowAfter,
-)
-from tunstack.behaviours.selecting import Every, First, Share
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tunstack.behaviours.base import Behaviour
+    from tunstack.behaviours.elsewhere import Elsewhere
+    from tunstack.behaviours.ending import (
+        CloseAfter,
+        CloseIdle,
+        CloseOnAccept,
+        HalfClose,
+        HalfOpen,
+        LateFin,
+        ResetAfter,
+        ResetAtEnd,
+        ResetIdle,
+        ResetOnAccept,
+        StallAfter,
+        VanishAfter,
+        VanishIdle,
+    )
+    from tunstack.behaviours.opening import (
+        DropSyn,
+        FailFirst,
+        FullBacklog,
+        Refuse,
+        Silent,
+        SlowAccept,
+        Unreachable,
+    )
+    from tunstack.behaviours.parsing import BehaviourLike, check_one_process, parse
+    from tunstack.behaviours.path import (
+        Corrupt,
+        Delay,
+        Duplicate,
+        Flapping,
+        Jitter,
+        Loss,
+        PmtuBlackhole,
+        Rate,
+        Reorder,
+        SmallMtu,
+    )
+    from tunstack.behaviours.program import Nonsense, SlowAnswer, SlowReader, Trickle
+    from tunstack.behaviours.segments import (
+        BlindReset,
+        Damage,
+        IcmpNoise,
+        KeepAliveDeaf,
+        NoOptions,
+        OldDuplicate,
+        Overlap,
+        StopAcknowledging,
+        TinyMss,
+        Urgent,
+        WrongAck,
+        ZeroWindowAfter,
+    )
+    from tunstack.behaviours.selecting import Every, First, Share
 
 __all__ = [
     "catalogue",
@@ -147,12 +152,107 @@ __all__ = [
     "Share",
 ]
 
+_MODULES = {
+    name: module
+    for module, names in {
+        "base": ("Behaviour",),
+        "elsewhere": ("Elsewhere",),
+        "ending": (
+            "CloseAfter",
+            "CloseIdle",
+            "CloseOnAccept",
+            "HalfClose",
+            "HalfOpen",
+            "LateFin",
+            "ResetAfter",
+            "ResetAtEnd",
+            "ResetIdle",
+            "ResetOnAccept",
+            "StallAfter",
+            "VanishAfter",
+            "VanishIdle",
+        ),
+        "opening": (
+            "DropSyn",
+            "FailFirst",
+            "FullBacklog",
+            "Refuse",
+            "Silent",
+            "SlowAccept",
+            "Unreachable",
+        ),
+        "parsing": (
+            "BehaviourLike",
+            "check_one_process",
+            "parse",
+        ),
+        "path": (
+            "Corrupt",
+            "Delay",
+            "Duplicate",
+            "Flapping",
+            "Jitter",
+            "Loss",
+            "PmtuBlackhole",
+            "Rate",
+            "Reorder",
+            "SmallMtu",
+        ),
+        "program": (
+            "Nonsense",
+            "SlowAnswer",
+            "SlowReader",
+            "Trickle",
+        ),
+        "segments": (
+            "BlindReset",
+            "Damage",
+            "IcmpNoise",
+            "KeepAliveDeaf",
+            "NoOptions",
+            "OldDuplicate",
+            "Overlap",
+            "StopAcknowledging",
+            "TinyMss",
+            "Urgent",
+            "WrongAck",
+            "ZeroWindowAfter",
+        ),
+        "selecting": (
+            "Every",
+            "First",
+            "Share",
+        ),
+    }.items()
+    for name in names
+}
+"""The module of each public name, which is imported on the first use of the name.
+
+Most ports behave: without a behaviour none is defined.
+"""
+
 
 def catalogue() -> tuple[type[Behaviour], ...]:
     """Return the classes of all behaviours, as they are listed."""
-    return tuple(BY_NAME.values())
+    from tunstack.behaviours.known import CLASSES
+
+    return CLASSES
 
 
 def elsewhere_catalogue() -> tuple[Elsewhere, ...]:
     """Return what goes wrong with names and TLS, and how to have it."""
+    from tunstack.behaviours.elsewhere import ELSEWHERE
+
     return ELSEWHERE
+
+
+def __getattr__(name: str) -> object:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -2,72 +2,14 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
-from tunstack.behaviours import ending, opening, path, program, segments, selecting
 from tunstack.behaviours.base import Behaviour
-from tunstack.behaviours.elsewhere import ELSEWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tunstack.behaviours.base import Direction, Protocol
-
-_CLASSES: Final[tuple[type[Behaviour], ...]] = (
-    opening.Silent,
-    opening.Refuse,
-    opening.Unreachable,
-    opening.DropSyn,
-    opening.SlowAccept,
-    opening.FullBacklog,
-    opening.FailFirst,
-    program.SlowAnswer,
-    program.Trickle,
-    program.SlowReader,
-    program.Nonsense,
-    ending.ResetOnAccept,
-    ending.CloseOnAccept,
-    ending.ResetAfter,
-    ending.CloseAfter,
-    ending.HalfClose,
-    ending.ResetAtEnd,
-    ending.LateFin,
-    ending.StallAfter,
-    ending.VanishAfter,
-    ending.HalfOpen,
-    ending.CloseIdle,
-    ending.ResetIdle,
-    ending.VanishIdle,
-    path.Loss,
-    path.Delay,
-    path.Jitter,
-    path.Duplicate,
-    path.Reorder,
-    path.Corrupt,
-    path.Rate,
-    path.Flapping,
-    path.SmallMtu,
-    path.PmtuBlackhole,
-    segments.ZeroWindowAfter,
-    segments.StopAcknowledging,
-    segments.TinyMss,
-    segments.NoOptions,
-    segments.Damage,
-    segments.Overlap,
-    segments.OldDuplicate,
-    segments.WrongAck,
-    segments.BlindReset,
-    segments.IcmpNoise,
-    segments.Urgent,
-    segments.KeepAliveDeaf,
-    selecting.First,
-    selecting.Every,
-    selecting.Share,
-)
-"""A behaviour is added by adding its class here."""
-
-BY_NAME: Final = {each.name: each for each in _CLASSES}
 
 BehaviourLike: TypeAlias = "str | Behaviour | Iterable[Behaviour] | None"
 """A text, one behaviour, several, or none."""
@@ -101,6 +43,8 @@ def parse(given: BehaviourLike, protocol: Protocol | None = None) -> tuple[Behav
 
 
 def _read(item: str) -> Behaviour:
+    from tunstack.behaviours.known import BY_NAME
+
     way, colon, rest = item.partition(":")
     if not colon:
         way, rest = "", item
@@ -116,6 +60,11 @@ def _read(item: str) -> Behaviour:
 def _unknown(name: str) -> str:
     if not name:
         return "a behaviour is missing after a comma: tunstack behaviours lists them"
+    from difflib import get_close_matches
+
+    from tunstack.behaviours.elsewhere import ELSEWHERE
+    from tunstack.behaviours.known import BY_NAME
+
     other = next((each for each in ELSEWHERE if each.name == name), None)
     if other is not None:
         return f"{name} is {other.of}: {other.use}"
@@ -129,7 +78,7 @@ def _check_together(behaviours: tuple[Behaviour, ...]) -> None:
         for other in behaviours[:at]:
             if why := _contradiction(other, behaviour):
                 raise ValueError(f"{other.name} and {behaviour.name} contradict each other: {why}")
-    chosen = next((each for each in behaviours if isinstance(each, selecting.Choice)), None)
+    chosen = next((each for each in behaviours if each.part == "choice"), None)
     if chosen is None:
         return
     if len(behaviours) == 1:
@@ -143,7 +92,7 @@ def _contradiction(one: Behaviour, other: Behaviour) -> str | None:
     """Return why two behaviours cannot be had together; None if they can."""
     if one.name == other.name:
         return "it is there twice"
-    if isinstance(one, selecting.Choice) or isinstance(other, selecting.Choice):
+    if "choice" in (one.part, other.part):
         return "give one of them" if one.part == other.part else None
     for each in (one, other):
         if each.excludes_all:

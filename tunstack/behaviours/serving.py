@@ -6,9 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tunstack.behaviours.base import Behaviour
-from tunstack.behaviours.path import Impairment, install_impairments
 from tunstack.behaviours.port import Port
-from tunstack.behaviours.selecting import Choice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -56,6 +54,9 @@ def in_force(
         addresses: Which of the host's addresses; None for all.
         rng: What chooses connections at random.
     """
+    from tunstack.behaviours.path import Impairment, install_impairments
+    from tunstack.behaviours.selecting import Choice
+
     choice = next((each for each in behaviours if isinstance(each, Choice)), None)
     chosen = None if choice is None else choice.chooser(rng)
     with Port(host, protocol, number, addresses, chosen) as port:

@@ -34,6 +34,7 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
+from tunstack.dns.sizes import LONGEST_QUERY, UDP_SIZE
 from tunstack.dns.zones import Found
 
 if TYPE_CHECKING:
@@ -41,11 +42,6 @@ if TYPE_CHECKING:
     from tunstack.dns.names import Names
 
 logger = logging.getLogger("tunstack")
-
-UDP_SIZE: Final = 1232
-"""Octets of the largest reply over UDP, whatever the client takes: it is not to be fragmented."""
-LONGEST_QUERY: Final = 2048
-"""Octets: a name has at most 255, and EDNS options as much as this leaves."""
 
 _HEADER: Final = struct.Struct("!HHHHHH")
 _PLAIN_SIZE: Final = 512

@@ -7,22 +7,19 @@ from functools import cached_property
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, final
 
-import dns.name
-import dns.rdatatype
-
-from tunstack.dns.faults import Faults
-from tunstack.dns.parsing import PEER, Records, read_master_file
-from tunstack.dns.zones import Zones
+from tunstack.dns import PEER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tunstack.dns.faults import Fault
+    from tunstack.dns.faults import Fault, Faults
     from tunstack.dns.parsing import MasterFile
+    from tunstack.dns.zones import Zones
 
     Values: TypeAlias = "str | Iterable[str]"
 
 _TTL: Final = 60
+_OF_THE_HOST: Final = (PEER, f"*.{PEER}")
 _ANY: Final = ("198.51.100.2",)
 """An address in place of one that is not known yet."""
 
@@ -81,9 +78,9 @@ class Names:
             name: (values,) if isinstance(values, str) else tuple(values)
             for name, values in (names or {}).items()
         }
-        files = tuple(read_master_file(os.fspath(path)) for path in zones)
-        self._source = _Source(given, files, dict(faults or {}), _plain(own), ttl)
-        _ = self.zones, self.faults()  # Raises now what is wrong with them.
+        self._source = _Source(given, _read(zones), dict(faults or {}), _plain(own), ttl)
+        if given or self._source.files or faults:
+            _ = self.zones, self.faults()  # Raises now what is wrong with them.
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _from, (self._source,)
@@ -98,10 +95,13 @@ class Names:
         return self._zones(self._source.own)
 
     def _zones(self, own: tuple[str, ...]) -> Zones:
+        from tunstack.dns.parsing import Records
+        from tunstack.dns.zones import Zones
+
         records = Records(self._source.ttl, own)
         records.add_files(self._source.files)
         given = {name.rstrip(".").lower() for name in self._source.given}
-        for name in (PEER, f"*.{PEER}"):
+        for name in _OF_THE_HOST:
             if name not in given and not records.has_file_for(name):
                 records.add(name, ())
         for name, values in self._source.given.items():
@@ -110,6 +110,8 @@ class Names:
 
     def faults(self) -> Faults:
         """The faults, none of which was met yet."""
+        from tunstack.dns.faults import Faults
+
         return Faults(self._source.faults)
 
     def names(self) -> tuple[str, ...]:
@@ -118,6 +120,10 @@ class Names:
         CNAME records are names of hosts too; and so are those of the host itself, also where its
         addresses are not known yet.
         """
+        if not self._source.given and not self._source.files:
+            return _OF_THE_HOST
+        import dns.rdatatype
+
         zones = self.zones if self._source.own else self._zones(_ANY)
         wanted = {dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.CNAME}
         return tuple(
@@ -129,6 +135,9 @@ class Names:
 
     def addresses(self, name: str) -> tuple[str, ...]:
         """The addresses of a name, those of IPv4 first; none if it has none, or is not known."""
+        import dns.name
+        import dns.rdatatype
+
         owner = dns.name.from_text(name)
         return tuple(
             record.address
@@ -144,6 +153,15 @@ def _from(source: _Source) -> Names:
     names = Names.__new__(Names)
     names._source = source
     return names
+
+
+def _read(zones: Iterable[str | os.PathLike[str]]) -> tuple[MasterFile, ...]:
+    paths = [os.fspath(path) for path in zones]
+    if not paths:
+        return ()
+    from tunstack.dns.parsing import read_master_file
+
+    return tuple(map(read_master_file, paths))
 
 
 def _plain(addresses: Iterable[str]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import dns.rdatatype
 import dns.reversename
 import dns.zone
 
+from tunstack.dns import PEER
 from tunstack.dns.zones import Zone
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 _TEST: Final = dns.name.from_text("test.")
 _REVERSE_LABELS: Final = {4: 1, 6: 16}
 """How many labels of a reverse name are below its zone: one for each /24, and for each /64."""
-PEER: Final = "peer.test"
-"""The name of the host itself, if it is not told otherwise; and of all below it."""
 
 
 class MasterFile(NamedTuple):

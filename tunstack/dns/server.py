@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
-from tunstack.dns.answers import LONGEST_QUERY, Responder
+from tunstack.dns.sizes import LONGEST_QUERY
 
 if TYPE_CHECKING:
+    from tunstack.dns.answers import Responder
     from tunstack.dns.names import Names
 
 PORT: Final = 53
@@ -41,11 +43,17 @@ class DnsServer:
     def __init__(
         self, names: Names, *, max_connections: int = 200, idle_timeout: float = 10.0
     ) -> None:
-        self._responder = Responder(names)
+        self._names = names
         self._max_connections = max_connections
         self._idle_timeout = idle_timeout
         self._connections = 0
         self._late = 0
+
+    @cached_property
+    def _responder(self) -> Responder:
+        from tunstack.dns.answers import Responder
+
+        return Responder(self._names)
 
     def statistics(self) -> dict[str, int]:
         """Return all counters: those of `Responder.counts`, and of connections.

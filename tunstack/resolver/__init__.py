@@ -1,7 +1,8 @@
 """A stub resolver over a host's own sockets (RFC 1034 section 5.3.1), as trio's hostname resolver.
 
 ==========  =======================================================================================
-`resolver`  `Resolver`: getaddrinfo and getnameinfo; CNAME chains, both families at once, the cache
+`resolver`  `Resolver`: getaddrinfo and getnameinfo
+`look_ups`  addresses of a name, CNAME chains, both families at once; the name of an address
 `exchange`  one question to the name servers: retries, UDP, and TCP for what is truncated
 `messages`  queries, and whether a message is the answer to one
 `cache`     answers, and that there are none (RFC 2308), for as long as their TTL says

@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 import socket
-from collections import Counter
-from functools import partial
+from functools import cached_property
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, final
 
-import dns.message
-import dns.name
-import dns.rcode
-import dns.rdatatype
-import dns.reversename
-import dns.rrset
 import trio
 
 from tunstack.ip.selection import Candidate
-from tunstack.resolver.cache import Answer, Cache
-from tunstack.resolver.exchange import Exchange, NoAnswer, Server
 from tunstack.resolver.ordering import ordered
-from tunstack.resolver.wanted import Wanted, as_name, gaierror, loopback, numeric
+from tunstack.resolver.wanted import Wanted, as_name, gaierror, numeric
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tunstack.dns.names import Names
+    from tunstack.resolver.look_ups import LookUps
     from tunstack.resolver.messages import RandomSource
     from tunstack.socket.endpoint import Endpoint
 
-_CHAIN: Final = 12
-"""The most CNAME records that are followed."""
-_TYPES: Final = {socket.AF_INET: dns.rdatatype.A, socket.AF_INET6: dns.rdatatype.AAAA}
+_FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
+_NAMEREQD: Final = socket.NI_NAMEREQD
 PORT: Final = 53
 
 
 @final
 class Resolver(trio.abc.HostnameResolver):
     """Resolves names over a host's UDP and TCP; made by `Host.use_nameservers`.
+
+    dnspython is imported at the first look-up: most hosts never make one.
 
     Args:
         host: The host.
@@ -63,21 +56,32 @@ class Resolver(trio.abc.HostnameResolver):
         timeout: float = 1.0,
         rounds: int = 3,
     ) -> None:
-        servers = [
-            Server(socket.AF_INET if ip_address(each).version == 4 else socket.AF_INET6, each, port)
-            for each in nameservers
-        ]
-        self.nameservers = tuple(each.address for each in servers)
+        self.nameservers = tuple(nameservers)
+        self._families = [_FAMILIES[ip_address(each).version] for each in self.nameservers]
         self._host = host
+        self._rng = rng
         self._names = names
-        self._cache = Cache()
-        self._hits: Counter[str] = Counter()
+        self._port = port
+        self._timeout = timeout
+        self._rounds = rounds
+
+    @cached_property
+    def _look_ups(self) -> LookUps:
+        from tunstack.resolver.exchange import Exchange, Server
+        from tunstack.resolver.look_ups import LookUps
+
+        host = self._host
+        servers = [
+            Server(family, each, self._port)
+            for family, each in zip(self._families, self.nameservers, strict=True)
+        ]
         usable = [each for each in servers if host.has_family(each.family)]
-        self._exchange = Exchange(host, usable, timeout, rounds, rng)
+        exchange = Exchange(host, usable, self._timeout, self._rounds, self._rng)
+        return LookUps(host, exchange, self._names)
 
     def statistics(self) -> dict[str, int]:
         """Return all counters: those of `Exchange.counts`, ``cache_hits``, ``known_names``."""
-        return dict(self._exchange.counts + self._hits)
+        return self._look_ups.statistics()
 
     async def getaddrinfo(
         self,
@@ -99,7 +103,7 @@ class Resolver(trio.abc.HostnameResolver):
         if known is not None or host is None:
             return known or []
         wanted.check()
-        found = await self._addresses(as_name(host), family, flags)
+        found = await self._look_ups.addresses(as_name(host), family, flags)
         addresses = [address for answer in found for address in answer.data]
         own = [
             Candidate(each.ip.packed, each.network.prefixlen)
@@ -117,130 +121,7 @@ class Resolver(trio.abc.HostnameResolver):
         address, service = socket.getnameinfo(sockaddr, flags & ~_NAMEREQD | socket.NI_NUMERICHOST)
         if flags & socket.NI_NUMERICHOST:
             return address, service
-        reverse = dns.reversename.from_address(address.partition("%")[0])
-        try:
-            found = await self._look_up(reverse, dns.rdatatype.PTR)
-        except NoAnswer:
-            raise gaierror(socket.EAI_AGAIN) from None
-        if found.data:
-            return found.data[0].rstrip("."), service
-        if flags & _NAMEREQD:
+        name = await self._look_ups.name_of(address.partition("%")[0])
+        if name is None and flags & _NAMEREQD:
             raise gaierror(socket.EAI_NONAME)
-        return address, service
-
-    async def _addresses(self, name: dns.name.Name, family: int, flags: int) -> list[Answer]:
-        """Return the answers of all families that are wanted, at least one with data.
-
-        Raises:
-            socket.gaierror: EAI_NONAME, EAI_NODATA; EAI_AGAIN: no answer at all.
-        """
-        families = [family] if family else [*_TYPES]
-        if family == socket.AF_INET6 and flags & socket.AI_V4MAPPED:
-            families.append(socket.AF_INET)
-        if flags & socket.AI_ADDRCONFIG:
-            families = [each for each in families if self._host.has_family(each)]
-        answers: dict[int, Answer | None] = {}
-        async with trio.open_nursery() as nursery:
-            for each in families:
-                nursery.start_soon(partial(self._of_family, name, each, answers))
-        if family == socket.AF_INET6 and not flags & socket.AI_ALL:
-            native = answers.get(family)
-            if native is not None and native.data:
-                answers.pop(socket.AF_INET, None)
-        given = [each for each in answers.values() if each is not None]
-        if any(each.data for each in given):
-            return given
-        if len(given) < len(answers):
-            raise gaierror(socket.EAI_AGAIN)
-        exists = any(each.exists for each in given)
-        raise gaierror(socket.EAI_NODATA if exists else socket.EAI_NONAME)
-
-    async def _of_family(
-        self, name: dns.name.Name, family: int, answers: dict[int, Answer | None]
-    ) -> None:
-        at_home = loopback(name, family)
-        if at_home is not None:
-            answers[family] = Answer(True, (at_home,), name, 0)
-            return
-        try:
-            answers[family] = await self._look_up(name, _TYPES[socket.AddressFamily(family)])
-        except NoAnswer:
-            answers[family] = None
-
-    async def _look_up(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Answer:
-        """Return what is known of a name, or what the name servers say.
-
-        Raises:
-            NoAnswer: none has, or the CNAME records have no end.
-        """
-        answer = self._cache.get((name, rdtype), trio.current_time())
-        if answer is not None:
-            self._hits["cache_hits"] += 1
-            return answer
-        answer = await self._followed(name, rdtype)
-        self._cache.put((name, rdtype), answer, trio.current_time())
-        return answer
-
-    async def _followed(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Answer:
-        """Ask, and ask again for the target of CNAME records that the answer ends with."""
-        ttl = float("inf")
-        for _ in range(_CHAIN):
-            sections = self._of_known_names(name, rdtype)
-            if sections is None:
-                message = await self._exchange.ask(name, rdtype)
-                sections = message.rcode() == dns.rcode.NOERROR, message.answer, message.authority
-            exists, answer, authority = sections
-            name, data, least = _end_of_chain(name, rdtype, answer)
-            ttl = min(ttl, least)
-            negative = _negative_ttl(authority)
-            if data:
-                return Answer(True, data, name, ttl)
-            if not exists or negative is not None or not answer:
-                return Answer(exists, (), name, min(ttl, negative or 0))
-        raise NoAnswer
-
-    def _of_known_names(
-        self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType
-    ) -> tuple[bool, list[dns.rrset.RRset], list[dns.rrset.RRset]] | None:
-        """What is known without asking: whether the name exists, answer, authority."""
-        if self._names is None or self._names.zones.zone_of(name) is None:
-            return None
-        self._hits["known_names"] += 1
-        found = self._names.zones.look_up(name, rdtype)
-        return found.rcode == dns.rcode.NOERROR, found.answer, found.authority
-
-
-_NAMEREQD: Final = socket.NI_NAMEREQD
-
-
-def _end_of_chain(
-    name: dns.name.Name, rdtype: dns.rdatatype.RdataType, answer: list[dns.rrset.RRset]
-) -> tuple[dns.name.Name, tuple[str, ...], float]:
-    """Follow CNAME records in an answer; returns the last name, its data, and the least TTL.
-
-    Records that are not on the way from the name that was asked for are not looked at.
-
-    Raises:
-        NoAnswer: it has no end.
-    """
-    records = {(each.name, each.rdtype): each for each in answer}
-    ttl = float("inf")
-    for _ in range(_CHAIN):
-        rrset = records.get((name, rdtype))
-        if rrset is not None:
-            return name, tuple(each.to_text() for each in rrset), min(ttl, rrset.ttl)
-        alias = records.get((name, dns.rdatatype.CNAME))
-        if alias is None:
-            return name, (), ttl
-        record: Any = alias[0]
-        name, ttl = record.target, min(ttl, alias.ttl)
-    raise NoAnswer
-
-
-def _negative_ttl(authority: list[dns.rrset.RRset]) -> float | None:
-    """For how long a negative answer holds (RFC 2308 section 5); None if it does not say."""
-    for rrset in authority:
-        if rrset.rdtype == dns.rdatatype.SOA:
-            record: Any = rrset[0]
-            return float(min(rrset.ttl, record.minimum))
-    return None
+        return name or address, service

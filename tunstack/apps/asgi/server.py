@@ -48,13 +48,14 @@ class Server:
             context: For TLS, where ALPN chooses HTTP/1.1 or HTTP/2. Without it they are HTTP/1.1,
                 or HTTP/2 if the client knows or upgrades (RFC 9113 section 3.3).
         """
-        return self._plain if context is None else over_tls(context, self._encrypted)
+        return self._plain if context is None else over_tls(context, self.serve_encrypted)
 
     async def _plain(self, stream: trio.abc.Stream) -> None:
         await Connection(self._shared, stream, tls=False).run()
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await linger(stream)
 
-    async def _encrypted(self, stream: trio.SSLStream[trio.abc.Stream]) -> None:
+    async def serve_encrypted(self, stream: trio.SSLStream[trio.abc.Stream]) -> None:
+        """Serve one connection whose handshake is done; the caller ends it."""
         alpn = stream.selected_alpn_protocol()
         await Connection(self._shared, stream, tls=True, alpn=alpn).run()
