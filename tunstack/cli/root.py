@@ -40,7 +40,7 @@ _COMMANDS: Final = {
     "bench": "Compare tunstack with kernel sockets.",
     "bench-loss": "Measure goodput across lossy paths.",
 }
-"""The commands: each is a module of this package, imported when it is used."""
+"""The commands: each is a module of `commands`, imported when it is used."""
 
 _EPILOG = """\b
 Examples:
@@ -77,7 +77,9 @@ class _Commands(click.Group):
         if name not in _COMMANDS:
             return None
         attribute = name.replace("-", "_")
-        command: click.Command = getattr(import_module(f"tunstack.cli.{attribute}"), attribute)
+        command: click.Command = getattr(
+            import_module(f"tunstack.cli.commands.{attribute}"), attribute
+        )
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
