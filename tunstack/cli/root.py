@@ -20,7 +20,7 @@ from tunstack.cli.status import (
     output_failure,
     print_error,
 )
-from tunstack.tcp import sequence
+from tunstack.deploy.build import build
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,10 +53,6 @@ Examples:
 Completion in bash; likewise zsh_source and fish_source:
   eval "$(_TUNSTACK_COMPLETE=bash_source tunstack)"
 """
-
-_KIND = "compiled" if sequence.__file__.endswith(".so") else "pure Python"
-"""Of the core: its module that imports no other is asked."""
-
 
 _COMPLETION: Final = "_TUNSTACK_COMPLETE"
 """The environment variable by which a shell asks click for completions."""
@@ -101,7 +97,7 @@ class _Commands(click.Group):
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(tunstack.__version__, message=f"%(prog)s %(version)s ({_KIND})")
+@click.version_option(tunstack.__version__, message=f"%(prog)s %(version)s ({build()})")
 @click.pass_context
 def root(context: click.Context) -> int:
     """A TCP/IP endpoint in user space, on a TUN device.

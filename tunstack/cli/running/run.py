@@ -53,6 +53,7 @@ class Run:
         self._ipv6 = ipv6
         self._pcap = pcap
         self._page = page
+        self._is_recorded = pcap is not None or trace or stats
         self._watch = watch
         self._watching = partial(
             watching,
@@ -82,6 +83,8 @@ class Run:
 
     async def _main(self, workers: int | None) -> int:
         """Return the exit status of the command."""
+        if self._is_recorded:
+            self._load()
         with ExitStack() as stack:
             tls = need_tls(self._apps)
             authority = stack.enter_context(tunstack.Authority()) if tls else None
@@ -121,6 +124,13 @@ class Run:
             status = await self._run_and_settle(namespace, host, addresses, command)
             nursery.cancel_scope.cancel()
         return status
+
+    def _load(self) -> None:
+        """Import what the first connections and look-ups would otherwise have to wait for."""
+        for app, _ in self._apps:
+            app.load()
+        if self._names is not None:
+            _ = self._names.zones
 
     async def _in_workers(
         self, count: int, namespace: tunstack.Namespace, addresses: tuple[str, ...]
