@@ -142,7 +142,7 @@ EXTRAS = "What the extras bring stays in apps and cli; dnspython in dns, resolve
         ("apps/__init__.py", "from tunstack.wire import checksum", {APPS}),
         ("stack/observation.py", "import h11", {EXTRAS}),
         ("ladder/layout.py", "import rich", {EXTRAS}),
-        ("ladder/layout.py", "import tunstack.cli.terminal", {LAYERS}),
+        ("ladder/layout.py", "import tunstack.cli.output.terminal", {LAYERS}),
         ("capture/rows.py", "import tunstack.plot.series", {LAYERS}),
         ("capture/rows.py", "import numpy", {MATPLOTLIB}),
         ("bench/plot.py", "def late(): from matplotlib.figure import Figure", {MATPLOTLIB}),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 import tunstack.cli
+from tunstack.cli import commands, options
 from tunstack.cli.root import root, summaries
 
 if TYPE_CHECKING:
@@ -20,8 +21,11 @@ _SPECIAL: Final = str.maketrans({each: f"\\{each}" for each in "\\`*_<>[]|#"})
 
 
 def sources() -> Iterable[Path]:
-    """The modules of the commands."""
-    return sorted(Path(tunstack.cli.__file__).parent.glob("*.py"))
+    """The modules of the commands, and of their options."""
+    folders = [
+        Path(folder) for each in (tunstack.cli, commands, options) for folder in each.__path__
+    ]
+    return sorted(path for folder in folders for path in folder.glob("*.py"))
 
 
 def markdown() -> str:

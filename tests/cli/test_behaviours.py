@@ -11,7 +11,7 @@ import trio
 from tunstack.apps import parse_serve
 from tunstack.behaviours import catalogue, elsewhere_catalogue
 from tunstack.cli import main
-from tunstack.cli.reporting import Report
+from tunstack.cli.output.reporting import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,9 +9,9 @@ import pytest
 import trio
 import trio.testing
 
-from tunstack.cli.connect import BROKEN_PIPE, copy_both_ways
-from tunstack.cli.counting import describe
-from tunstack.cli.status import Failure
+from tunstack.cli.output.counting import describe
+from tunstack.cli.running.connect import copy_both_ways
+from tunstack.cli.status import OUTPUT_CLOSED, Failure
 
 
 class Person:
@@ -110,7 +110,7 @@ async def test_closed_output_ends_it() -> None:
     await far.send_all(b"hello")
     with pytest.raises(Failure) as caught:
         await copy_both_ways(near, Deaf())
-    assert caught.value.status == BROKEN_PIPE
+    assert caught.value.status == OUTPUT_CLOSED
 
 
 async def test_a_bug_is_not_hidden() -> None:

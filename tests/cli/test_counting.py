@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from tunstack.cli.counting import CountedStream, describe, error_number
+from tunstack.cli.output.counting import CountedStream, describe, error_number
 
 
 def broken(number: int) -> trio.BrokenResourceError:

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from tests.cli.test_serve import KERNEL, NETWORK, OURS, namespace, run, started
-from tunstack.cli.connect import REFUSED
+from tunstack.cli.status import REFUSED
 
 if TYPE_CHECKING:
     import tunstack

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.ladder.exchange import Exchange
 from tests.ladder.spoken import Talk, tls_talk
-from tunstack.cli.explaining import CLOSING, OPENING, SECURING, TALKING, Explainer
+from tunstack.cli.output.explaining import CLOSING, OPENING, SECURING, TALKING, Explainer
 from tunstack.ladder import step_from_observation
 from tunstack.tcp.segment import ACK, FIN, PSH, RST
 

@@ -16,9 +16,9 @@ import trio
 import tunstack
 from tests.ladder.spoken import CLIENT, Talk, authority, new_contexts, tls_talk
 from tunstack.cli import main
-from tunstack.cli.keylog import KeyLog, key_log
+from tunstack.cli.output.keylog import KeyLog, key_log
+from tunstack.cli.running.views import watching
 from tunstack.cli.status import Failure
-from tunstack.cli.watching import watching
 from tunstack.path.pcapng import PcapngWriter, insert_secrets, read_packets
 
 if TYPE_CHECKING:

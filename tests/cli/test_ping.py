@@ -12,7 +12,7 @@ import pytest
 import trio
 
 import tunstack
-from tunstack.cli.ping import Run
+from tunstack.cli.running.ping import Run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

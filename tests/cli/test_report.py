@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from tunstack.apps import APPS
-from tunstack.cli.reporting import Report, Reported
+from tunstack.cli.output.reporting import Report, Reported
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

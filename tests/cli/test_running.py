@@ -8,7 +8,7 @@ import signal
 import pytest
 import trio
 
-from tunstack.cli.running import execute, leaves
+from tunstack.cli.running.execution import execute, leaves
 from tunstack.cli.status import Failure
 from tunstack.link.errors import SetupError
 

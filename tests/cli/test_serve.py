@@ -16,7 +16,7 @@ import pytest
 import trio
 
 import tunstack
-from tunstack.cli.connect import REFUSED, RESET, TIMED_OUT, UNREACHABLE
+from tunstack.cli.status import REFUSED, RESET, TIMED_OUT, UNREACHABLE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable

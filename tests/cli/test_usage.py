@@ -185,7 +185,7 @@ def test_a_version_and_a_help_page_need_no_host(arguments: list[str]) -> None:
 
 def test_trace_and_plot_need_no_host_either() -> None:
     script = (
-        "import sys, tunstack.cli.trace, tunstack.cli.plot; "
+        "import sys, tunstack.cli.running.trace, tunstack.cli.running.plot; "
         "sys.exit('trio' in sys.modules or 'tunstack.host.host' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PROGRAM: Final = """
 import sys, trio, tunstack
 from tests.live.hosts import pair
-from tunstack.cli.running import execute
+from tunstack.cli.running.execution import execute
 from tunstack.cli.top.showing import show
 
 async def main():

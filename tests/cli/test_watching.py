@@ -11,7 +11,8 @@ import trio
 import trio.testing
 
 from tests.ladder.exchange import Exchange
-from tunstack.cli.watching import _Capture, watching
+from tunstack.cli.output.observing import Capture
+from tunstack.cli.running.views import watching
 from tunstack.path.pcapng import read_packets
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def test_a_full_disk_ends_the_capture_and_nothing_else(
     room = 400
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     file = tmp_path / "x.pcapng"
-    capture = _Capture(file)
+    capture = Capture(file)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
     try:

@@ -62,6 +62,23 @@ def test_names_are_listed_for_certificates() -> None:
     assert names.addresses("peer.test") == ()
 
 
+def test_the_host_alone_has_the_names_that_its_zones_have() -> None:
+    alone = Names(own=["198.51.100.2"])
+    assert alone.names() == ("peer.test", "*.peer.test")
+    addresses = {name: alone.addresses(name) for name in ("peer.test", "a.peer.test")}
+    assert {*addresses.values()} == {("198.51.100.2",)}
+    assert {*Names({"peer.test": ()}, own=["198.51.100.2"]).names()} == {*alone.names()}
+
+
+def test_names_that_were_checked_are_ready_wherever_they_are() -> None:
+    assert Names({"www.test": ()}).at(["198.51.100.9"]).ready
+    alone = Names()
+    assert not alone.ready
+    assert not alone.at(["198.51.100.9"]).ready
+    _ = alone.zones
+    assert alone.at(["198.51.100.9"]).ready
+
+
 def test_a_master_file_is_read(tmp_path: Path) -> None:
     names = Names(zones=[zone_file(tmp_path)])
     assert names.addresses("www.example.org") == ("203.0.113.2",)

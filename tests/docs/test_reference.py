@@ -12,7 +12,7 @@ import pytest
 from tests.docs.snippets import DOCS, ROOT
 from tests.test_public_names import public_names
 from tunstack import Host, ImpairedLink, memory_pair
-from tunstack.cli import connect, ping, status
+from tunstack.cli import status
 from tunstack.cli.root import summaries
 from tunstack.deploy import authority
 
@@ -168,14 +168,14 @@ def test_the_exit_statuses_are_those_of_the_commands() -> None:
     of_all = {int(number) for number in re.findall(r"^\| (\d+) \|", text, re.M)}
     assert of_all == {0, status.USAGE, status.INTERRUPTED, status.OUTPUT_CLOSED}
     for number, word in (
-        (connect.REFUSED, "refused"),
-        (connect.RESET, "reset"),
-        (connect.TIMED_OUT, "timed out"),
-        (connect.UNREACHABLE, "unreachable"),
+        (status.REFUSED, "refused"),
+        (status.RESET, "reset"),
+        (status.TIMED_OUT, "timed out"),
+        (status.UNREACHABLE, "unreachable"),
     ):
         assert f"{number} {word}" in text
-    assert f"{connect.OTHER} when it\n  broke" in text
-    assert f"{ping.NO_REPLY} when none did" in text
+    assert f"{status.BROKEN} when it\n  broke" in text
+    assert f"{status.NO_REPLY} when none did" in text
     commands = re.findall(r"^`tunstack ([\w-]+)`", text, re.M)
     assert set(commands) <= summaries().keys()
 

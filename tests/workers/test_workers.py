@@ -17,7 +17,7 @@ from tests.compiled import is_compiled
 from tests.link.in_a_child import run_as_nobody, started
 from tests.link.test_netns_end import eventually, is_running
 from tests.workers import services
-from tunstack.cli.counting import error_number
+from tunstack.cli.output.counting import error_number
 from tunstack.stack.paths import Paths
 
 if TYPE_CHECKING:

@@ -128,6 +128,12 @@ class App:
         else:
             self._module()
 
+    def load(self) -> None:
+        """Import what is otherwise imported with the first connection."""
+        import_more = None if self.target else getattr(self._module(), "load", None)
+        if import_more is not None:
+            import_more()
+
     @property
     def datagram_behaviours(self) -> tuple[Behaviour, ...]:
         """Those of its behaviours that are of UDP as well."""

@@ -30,11 +30,16 @@ def make_handler(context: ssl.SSLContext) -> Handler:
 
 
 async def _serve(stream: TlsStream) -> None:
-    await server().serve_encrypted(stream)
+    await _server().serve_encrypted(stream)
+
+
+def load() -> None:
+    """Import what serves connections."""
+    _server()
 
 
 @cache
-def server() -> Server:
+def _server() -> Server:
     """What serves all connections."""
     from tunstack.apps.asgi import Server
     from tunstack.apps.pages import application

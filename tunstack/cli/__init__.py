@@ -1,13 +1,9 @@
 """The command line: ``tunstack run``, ``serve``, ``connect``, ``trace``, ``demo`` and more.
 
-Each command is a module, imported by `root` when it is used; `behaviours` lists what apps can do
-wrong, `doctor` prints what `tunstack.deploy.diagnosis` finds. They share `status` (exit statuses,
-error lines), `running` (trio, signals), `options`, `parameters`, `files` (named files, or standard
-input and output), `terminal`, `destination` (a host by address or name), `keylog` (TLS keys for
-captures), `explaining` (the demo's lines), `watching` (captures and the live ladder), `page`
-(``--page``), `top` (``--watch``), `reporting` and `counting` (connection logs), and
-`worker_service` (the service of workers); `manual` makes manual pages of them. All but :func:`main`
-needs click and rich, of the extra ``tunstack[cli]``.
+`commands` has the arguments and the help of each, imported by `root` when it is used, `options`
+what they share, `running` what they do, `output` what is printed, and `top` the view of
+``--watch``. `status` has exit statuses and error lines; `manual` makes manual pages of the
+commands. All but :func:`main` needs click and rich, of the extra ``tunstack[cli]``.
 """
 
 from __future__ import annotations
@@ -41,7 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
     from tunstack.cli.root import run
 
-    return run(arguments)
+    status = run(arguments)
+    if arguments is None:
+        import gc
+
+        # At its end the interpreter would visit all that was imported, several times, to collect
+        # nothing: a sixth of a short command's time.
+        gc.freeze()
+    return status
 
 
 def _open_standard_descriptors() -> None:

@@ -20,7 +20,7 @@ from tunstack.cli.status import (
     output_failure,
     print_error,
 )
-from tunstack.tcp import sequence
+from tunstack.deploy.build import build
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ _COMMANDS: Final = {
     "bench": "Compare tunstack with kernel sockets.",
     "bench-loss": "Measure goodput across lossy paths.",
 }
-"""The commands: each is a module of this package, imported when it is used."""
+"""The commands: each is a module of `commands`, imported when it is used."""
 
 _EPILOG = """\b
 Examples:
@@ -53,10 +53,6 @@ Examples:
 Completion in bash; likewise zsh_source and fish_source:
   eval "$(_TUNSTACK_COMPLETE=bash_source tunstack)"
 """
-
-_KIND = "compiled" if sequence.__file__.endswith(".so") else "pure Python"
-"""Of the core: its module that imports no other is asked."""
-
 
 _COMPLETION: Final = "_TUNSTACK_COMPLETE"
 """The environment variable by which a shell asks click for completions."""
@@ -77,7 +73,9 @@ class _Commands(click.Group):
         if name not in _COMMANDS:
             return None
         attribute = name.replace("-", "_")
-        command: click.Command = getattr(import_module(f"tunstack.cli.{attribute}"), attribute)
+        command: click.Command = getattr(
+            import_module(f"tunstack.cli.commands.{attribute}"), attribute
+        )
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
@@ -99,7 +97,7 @@ class _Commands(click.Group):
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(tunstack.__version__, message=f"%(prog)s %(version)s ({_KIND})")
+@click.version_option(tunstack.__version__, message=f"%(prog)s %(version)s ({build()})")
 @click.pass_context
 def root(context: click.Context) -> int:
     """A TCP/IP endpoint in user space, on a TUN device.

@@ -20,6 +20,15 @@ OUTPUT_CLOSED: Final = 141
 """The exit status when standard output is closed by its reader: 128 + SIGPIPE."""
 INTERRUPTED: Final = 130
 """The exit status after SIGINT."""
+NO_REPLY: Final = 1
+"""The exit status of ``ping`` without a reply."""
+
+# The exit statuses of ``connect``.
+BROKEN: Final = 1
+REFUSED: Final = 3
+RESET: Final = 4
+TIMED_OUT: Final = 5
+UNREACHABLE: Final = 6
 
 _WRITE_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 """Errors of writing to a full or failing disk, which nothing else here raises."""

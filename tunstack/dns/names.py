@@ -86,8 +86,19 @@ class Names:
         return _from, (self._source,)
 
     def at(self, own: Iterable[str]) -> Names:
-        """Return the same names for a host with these addresses."""
-        return _from(self._source._replace(own=_plain(own)))
+        """Return the same names for a host with these addresses; ready, if these are."""
+        names = _from(self._source._replace(own=_plain(own)))
+        if self.ready:
+            _ = names.zones
+        return names
+
+    @property
+    def ready(self) -> bool:
+        """Whether the zones are made; if not, the first look-up takes some 20 ms longer.
+
+        Those of names that are given were made to check them.
+        """
+        return "zones" in self.__dict__
 
     @cached_property
     def zones(self) -> Zones:

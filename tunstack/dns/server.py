@@ -44,6 +44,8 @@ class DnsServer:
         self, names: Names, *, max_connections: int = 200, idle_timeout: float = 10.0
     ) -> None:
         self._names = names
+        if names.ready:
+            _ = self._responder
         self._max_connections = max_connections
         self._idle_timeout = idle_timeout
         self._connections = 0

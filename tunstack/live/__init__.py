@@ -12,23 +12,29 @@ for the next sample, so that looking takes a small share of the time however man
 are.
 
 It is sans-trio: the time is an argument, and whoever looks has the loop. `sample` has the values,
-`view` reads the host by a pass of `scan`, `followed` keeps what a chosen connection has done, and
-`pace` has the intervals.
+`view` reads the host by a pass of `scan`, `followed` keeps what a chosen connection has done,
+`pace` has the intervals, and `port` the page's port.
 """
 
-from tunstack.live.followed import Followed, Point, row_to_dict
-from tunstack.live.pace import pause_after
-from tunstack.live.page import serve_page
-from tunstack.live.sample import (
-    ConnectionRow,
-    DatagramRow,
-    ListenerRow,
-    Order,
-    Sample,
-    Totals,
-)
-from tunstack.live.scan import Wanted
-from tunstack.live.view import View
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tunstack.live.followed import Followed, Point, row_to_dict
+    from tunstack.live.pace import pause_after
+    from tunstack.live.page import serve_page
+    from tunstack.live.sample import (
+        ConnectionRow,
+        DatagramRow,
+        ListenerRow,
+        Order,
+        Sample,
+        Totals,
+    )
+    from tunstack.live.scan import Wanted
+    from tunstack.live.view import View
 
 __all__ = [
     "ConnectionRow",
@@ -45,3 +51,29 @@ __all__ = [
     "row_to_dict",
     "serve_page",
 ]
+
+_MODULES = {
+    name: module
+    for module, names in {
+        "followed": ("Followed", "Point", "row_to_dict"),
+        "pace": ("pause_after",),
+        "page": ("serve_page",),
+        "sample": ("ConnectionRow", "DatagramRow", "ListenerRow", "Order", "Sample", "Totals"),
+        "scan": ("Wanted",),
+        "view": ("View",),
+    }.items()
+    for name in names
+}
+"""The module of each public name, which is imported on the first use of the name."""
+
+
+def __getattr__(name: str) -> object:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

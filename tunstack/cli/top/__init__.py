@@ -3,7 +3,6 @@
 It is like top: the host above, a table of its connections, below it the numbers of the chosen one
 as ``ss -ti`` has them, and its ladder on request.
 
-option    the option, and who refuses it
 looking   what is looked at, and what keys change
 frame     all of it as lines
 columns   the table of connections: which columns fit

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from tunstack.cli.terminal import console
+from tunstack.cli.output.terminal import console
 from tunstack.cli.top.frame import Frames
 from tunstack.cli.top.keys import Keys
 from tunstack.cli.top.looking import MOST, Looking

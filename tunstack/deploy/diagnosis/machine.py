@@ -10,8 +10,8 @@ from contextlib import suppress
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
+from tunstack.deploy.build import build
 from tunstack.deploy.diagnosis.finding import Finding
-from tunstack.tcp import sequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,12 +29,6 @@ def read(path: str) -> str:
             return file.read().strip("\n\0 ")
     except OSError:
         return ""
-
-
-def build() -> str:
-    """Return whether the core is compiled by mypyc or pure Python, in a word or two."""
-    # Its module that imports no other is asked.
-    return "pure Python" if str(sequence.__file__).endswith(".py") else "compiled"
 
 
 def version_findings() -> Iterator[Finding]:

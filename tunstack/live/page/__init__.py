@@ -15,18 +15,17 @@ makes the JSON; `server` has the connections.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import trio
+
+from tunstack.live.port import PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tunstack.host.host import Host
     from tunstack.socket import TcpListener
-
-PORT: Final = 8000
-"""The page's port, if no other is given."""
 
 
 async def serve_page(

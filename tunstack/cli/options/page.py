@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 import click
-import trio
 
-from tunstack.deploy.naming import own_addresses
 from tunstack.link.errors import SetupError
-from tunstack.live.page import PORT, serve_page
-from tunstack.socket.addresses import printed
+from tunstack.live.port import PORT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import Iterable
 
-    import tunstack
     from tunstack.apps import App
 
 NAMES: Final = ("peer.test", "*.peer.test")
@@ -83,19 +77,3 @@ def check_page(
             f"{others[page]} and the page cannot both have port {page}: write --page=PORT for"
             " another"
         )
-
-
-@asynccontextmanager
-async def page_served(
-    host: tunstack.Host, page: int | None, names: Iterable[str] = NAMES
-) -> AsyncIterator[None]:
-    """Serve the page on its port while the block runs, if there is to be one, and say where."""
-    if page is None:
-        yield
-        return
-    async with trio.open_nursery() as nursery:
-        await nursery.start(partial(serve_page, host, page, names=names))
-        address = own_addresses(map(str, host.addresses))[0]
-        click.echo(f"page on http://{printed((address, page))}/", err=True)
-        yield
-        nursery.cancel_scope.cancel()

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 from tunstack.capture import read_capture
-from tunstack.cli.parameters import STANDARD
+from tunstack.cli.options.parameters import STANDARD
 from tunstack.cli.status import Failure, OutputClosed
 from tunstack.path import pcapng
 from tunstack.plot.style import FORMATS, format_of, library

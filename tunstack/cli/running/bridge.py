@@ -1,4 +1,4 @@
-"""``tunstack bridge``: run a command across an impaired path to another kernel."""
+"""What ``tunstack bridge`` does: two networks, the path between them, and the command."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import click
 import trio
 
 import tunstack
-from tunstack.cli.files import open_output, output_title
-from tunstack.cli.keylog import KEYLOG, key_log
-from tunstack.cli.options import IMPAIR, IPV6, MTU, SEED, stdout_beside
-from tunstack.cli.parameters import OUTPUT
-from tunstack.cli.running import execute, in_foreground, run_inside
+from tunstack.cli.options.host import stdout_beside
+from tunstack.cli.output.files import open_output, output_title
+from tunstack.cli.output.keylog import key_log
+from tunstack.cli.running.execution import execute, in_foreground, run_inside
 from tunstack.cli.status import Failure, OutputClosed, print_error
-from tunstack.deploy.bridge import LEFT, RIGHT, RIGHT6
+from tunstack.deploy.bridge import LEFT, RIGHT
 
 if TYPE_CHECKING:
     from tunstack.path.impair import Impairments
@@ -31,57 +29,27 @@ _LISTEN_TIMEOUT: Final = 2.0
 _LISTEN: Final = "0A"
 """TCP_LISTEN in /proc/net/tcp."""
 
-_EPILOG = f"""\b
-Examples:
-  tunstack bridge --impair delay=10ms -- ping -c 3 {RIGHT}
-  tunstack bridge --impair loss=5% -- ping -c 3 -s 4000 {RIGHT6}
-  tunstack bridge --impair loss=1%,delay=10ms,rate=100mbit \\
-      --server 'iperf3 -s' -- iperf3 -c {RIGHT} -C reno
-  tunstack bridge --impair out:loss=5% --pcap x.pcapng \\
-      --server 'nc -l -p 9000 >f' -- sh -c 'nc -N {RIGHT} 9000 </bin/sh'
 
-The exit status is COMMAND's, as with `tunstack run`. With --pcap -, its output and the server's
-are on standard error.
-"""
-
-
-@click.command(
-    epilog=_EPILOG,
-    context_settings={"allow_interspersed_args": False},
-)
-@IMPAIR
-@click.option(
-    "--server",
-    metavar="COMMAND",
-    help=f"Run this in a shell at {RIGHT} while COMMAND runs, which starts once it listens.",
-)
-@MTU
-@IPV6
-@click.option(
-    "--pcap",
-    type=OUTPUT,
-    metavar="FILE",
-    help="Write all packets to FILE (pcapng), with their fate on the path as a comment; - is"
-    " standard output.",
-)
-@KEYLOG
-@SEED
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def bridge(
+    command: tuple[str, ...],
     impair: tuple[Impairments, Impairments],
+    *,
     server: str | None,
     mtu: int | None,
     ipv6: bool,
     pcap: str | None,
     seed: int | None,
-    command: tuple[str, ...],
 ) -> int:
-    """Run COMMAND at 198.51.100.1, in a private network that a bridge connects to another one.
+    """Run `command`; returns its exit status.
 
-    The kernel is at both ends of a path with the impairments of --impair: `out:` applies to packets
-    from COMMAND's network. The other end, 198.51.100.2, is in COMMAND's environment as
-    TUNSTACK_HOST. The ends are 2001:db8::1 and 2001:db8::2 as well, if the MTU is at least 1280. At
-    the end the path's packet counters are printed on standard error.
+    Args:
+        command: The program and its arguments.
+        impair: Of packets from its network, and to it.
+        server: The option.
+        mtu: The option.
+        ipv6: The option.
+        pcap: The option.
+        seed: The option.
     """
     running = False
     stdout = stdout_beside(pcap)

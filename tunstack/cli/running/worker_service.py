@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from tunstack.apps.serving import open_handlers, start_app
-from tunstack.cli.reporting import RemoteReport, Reported
+from tunstack.cli.output.reporting import RemoteReport, Reported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""``tunstack doctor``: what this machine allows, and what to do about the rest."""
+"""What ``tunstack doctor`` does: a diagnosis, printed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 import click
 from rich.text import Text
 
-from tunstack.cli.parameters import COLOR
-from tunstack.cli.running import execute
-from tunstack.cli.terminal import console
+from tunstack.cli.output.terminal import console
+from tunstack.cli.running.execution import execute
+from tunstack.deploy.diagnosis import diagnose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,30 +25,16 @@ _STATUS_WIDTH: Final = max(map(len, _STYLES))
 _WIDEST: Final = 100
 _NARROWEST: Final = 20
 
-_EPILOG = """\b
-Examples:
-  tunstack doctor
-  tunstack doctor --json | jq '.findings[] | select(.status != "ok")'
-  tunstack doctor >/dev/null && tunstack demo
 
-The exit status is 0 where tunstack run works, and 1 where it does not. A failure is why; a warning
-tells what else does not work, or not as fast.
-"""
+def doctor(*, as_json: bool, color: bool | None) -> int:
+    """Print the diagnosis; returns the exit status.
 
-
-@click.command(epilog=_EPILOG)
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-@COLOR
-def doctor(as_json: bool, color: bool | None) -> int:
-    """Tell what this machine allows: the device, namespaces, offload, what is installed.
-
-    What the kernel allows is tried, on throw-away devices in throw-away namespaces; nothing on the
-    machine is changed.
+    Args:
+        as_json: The option.
+        color: The option.
     """
 
     async def main() -> int:
-        from tunstack.deploy.diagnosis import diagnose
-
         diagnosis = await diagnose()
         if as_json:
             click.echo(json.dumps(diagnosis.to_dict(), indent=2))

@@ -13,16 +13,14 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
-import click
-
-from tunstack.cli.parameters import OUTPUT, STANDARD
+from tunstack.cli.options.keylog import VARIABLE
+from tunstack.cli.options.parameters import STANDARD
 from tunstack.cli.status import Failure
 from tunstack.path.pcapng import insert_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-VARIABLE: Final = "SSLKEYLOGFILE"
 _MOST_OCTETS: Final = 1 << 20
 """Octets of keys in one block of a capture."""
 _LINE: Final = re.compile(rb"[A-Z0-9_]+ [0-9a-fA-F]+ [0-9a-fA-F]+\r?")
@@ -108,35 +106,3 @@ def key_log() -> KeyLog | None:
     """
     path = os.environ.get(VARIABLE)
     return KeyLog(path) if path else None
-
-
-def _set_variable(
-    context: click.Context, _parameter: click.Parameter, path: str | None
-) -> str | None:
-    """Set SSLKEYLOGFILE, for the command that is run as well, until the end."""
-    if path is None:
-        return None
-    if path == STANDARD:
-        raise click.BadParameter("name a file for the keys: standard output has no place for them")
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = os.path.abspath(path)
-
-    def restore() -> None:
-        if before is None:
-            del os.environ[VARIABLE]
-        else:
-            os.environ[VARIABLE] = before
-
-    context.call_on_close(restore)
-    return path
-
-
-KEYLOG: Final = click.option(
-    "--keylog",
-    callback=_set_variable,
-    expose_value=False,
-    type=OUTPUT,
-    metavar="FILE",
-    help="Append the keys of TLS connections to FILE, as with SSLKEYLOGFILE; a capture by --pcap"
-    " has them as well, and Wireshark shows the plain text.",
-)

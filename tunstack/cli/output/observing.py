@@ -1,32 +1,29 @@
-"""Taps of a running host: a capture file, and the live ladder."""
+"""What a tap of a running host feeds: a capture file, the live ladder, times of connections."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Final, TypeAlias
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 import trio
 
-from tunstack.cli.files import open_output, output_title
-from tunstack.cli.keylog import key_log
-from tunstack.cli.parameters import STANDARD
-from tunstack.cli.stats import print_timings
+from tunstack.cli.options.parameters import STANDARD
+from tunstack.cli.output.files import open_output, output_title
+from tunstack.cli.output.keylog import key_log
+from tunstack.cli.output.terminal import console, print_lines, report_left_out
+from tunstack.cli.output.timings import print_timings
 from tunstack.cli.status import Failure, OutputClosed, print_error
-from tunstack.cli.terminal import console, print_lines, report_left_out
 from tunstack.ladder import Ladder, step_from_observation, symbols_for
-from tunstack.ladder.timing import Timings
 from tunstack.link.forking import close_in_children
 from tunstack.path.pcapng import PcapngWriter, redirect_to_devnull
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
     from os import PathLike
 
+    from tunstack.ladder.timing import Timings
     from tunstack.stack.observation import Observation
-
-    Tap: TypeAlias = Callable[[Observation], None]
 
 _INTERVAL: Final = 0.05
 """Seconds between updates of the ladder."""
@@ -37,42 +34,7 @@ _IDLE_INTERVALS: Final = 5
 """Intervals without a packet, after which a folded run is printed."""
 
 
-@asynccontextmanager
-async def watching(
-    program: str = "tunstack",
-    *,
-    pcap: str | PathLike[str] | None,
-    trace: bool,
-    stats: bool = False,
-    names: tuple[str, str] = ("peer", "tunstack"),
-) -> AsyncIterator[Tap | None]:
-    """Create the tap for a host; the end of the block writes and prints all of its packets.
-
-    Args:
-        program: The prefix of messages.
-        pcap: The file for the capture, `-` for standard output, or None.
-        trace: Whether to draw the ladder on standard error.
-        stats: Whether to print the times of connections on standard error, at the end.
-        names: Of its columns.
-
-    Raises:
-        Failure: the file cannot be written.
-    """
-    if pcap is None and not trace and not stats:
-        yield None
-        return
-    capture = None if pcap is None else _Capture(pcap, program)
-    watcher = _Watcher(capture, names if trace else None, program, Timings() if stats else None)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(watcher.draw_continuously)
-            yield watcher.tap
-            nursery.cancel_scope.cancel()
-    finally:
-        watcher.finish()
-
-
-class _Capture:
+class Capture:
     """A capture file, which ends at the first error.
 
     Raises:
@@ -147,7 +109,7 @@ class _Capture:
             self._keys.put_first(self._name)
 
 
-class _Watcher:
+class Watcher:
     """Queues a host's packets, and prints them in a task of its own, to not delay the host.
 
     Args:
@@ -159,7 +121,7 @@ class _Watcher:
 
     def __init__(
         self,
-        capture: _Capture | None,
+        capture: Capture | None,
         names: tuple[str, str] | None,
         program: str,
         timings: Timings | None,

@@ -1,4 +1,4 @@
-"""``tunstack bench-loss``: compare goodput across lossy paths with the kernel's."""
+"""What ``tunstack bench-loss`` does: transfers across impaired bridges, and tables of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import click
 from rich.box import SIMPLE
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -18,11 +17,11 @@ from tunstack.bench.loss import CONTENDERS, QUICK, Plan, as_json, ratio, run_pla
 from tunstack.bench.plot import draw
 from tunstack.bench.pool import TransferError
 from tunstack.bench.rows import machine_text
-from tunstack.cli.files import check_outputs, plot_format, write_output
-from tunstack.cli.parameters import OUTPUT, STANDARD, Number, refuse_to_share
-from tunstack.cli.running import execute
+from tunstack.cli.options.parameters import STANDARD
+from tunstack.cli.output.files import check_outputs, plot_format, write_output
+from tunstack.cli.output.terminal import console
+from tunstack.cli.running.execution import execute
 from tunstack.cli.status import Failure
-from tunstack.cli.terminal import console
 from tunstack.plot.style import rendered
 
 if TYPE_CHECKING:
@@ -39,35 +38,9 @@ if TYPE_CHECKING:
 
 _REPAIR = "retransmitted/lost (spurious, timeouts)"
 
-_EPILOG = """\b
-Examples:
-  tunstack bench-loss
-  tunstack bench-loss --quick
-  tunstack bench-loss --only fast
-  tunstack bench-loss --json loss.json --plot loss.svg
-"""
 
-
-@click.command(epilog=_EPILOG)
-@click.option("--quick", is_flag=True, help="Take two minutes: fewer paths, less precision.")
-@click.option("--only", type=click.Choice(["lossy", "fast"]), help="Only one kind of paths.")
-@click.option("--seconds", type=Number(1, 600), help="Of each transfer.  [6; fast 5]")
-@click.option("--repeats", type=click.IntRange(1, 100), help="Transfers in a lossy cell.  [3]")
-@click.option("--rate", type=Number(1, 1000), help="Of lossy paths, in Mbit/s.  [20]")
-@click.option(
-    "--json",
-    "file",
-    type=OUTPUT,
-    metavar="FILE",
-    help="Write every figure to FILE, or to standard output: -.",
-)
-@click.option(
-    "--plot",
-    type=OUTPUT,
-    metavar="FILE",
-    help="Draw them into FILE, SVG or PNG as it ends, or on standard output in SVG: -.",
-)
 def bench_loss(
+    *,
     quick: bool,
     only: str | None,
     seconds: float | None,
@@ -76,20 +49,17 @@ def bench_loss(
     file: str | None,
     plot: str | None,
 ) -> int:
-    """Measure goodput across lossy and across fast paths, tunstack's and the kernel's.
+    """Measure; returns the exit status.
 
-    Each transfer has a bridge of its own between two private networks, with the same losses for
-    all. The tables of lossy paths have the median goodput in Mbit/s, and its ratio to that of the
-    kernel's Reno on the same path; then, of all transfers together, the segments retransmitted, the
-    packets that the path lost, spurious retransmissions, and timeouts.
-
-    The tables of fast paths, which drop packets at a full queue only, have the goodput in per cent
-    of the path's capacity for application data, with offload (segments of up to 64 KiB) and
-    without. The last two fifths of each transfer count, after slow start.
-
-    It takes about eight minutes.
+    Args:
+        quick: The option.
+        only: The option.
+        seconds: The option.
+        repeats: The option.
+        rate: The option.
+        file: Of the figures, in JSON.
+        plot: The option.
     """
-    refuse_to_share(json=file, plot=plot)
     plan = QUICK if quick else Plan()
     plan = replace(
         plan,

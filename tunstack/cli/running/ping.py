@@ -1,4 +1,4 @@
-"""``tunstack ping``: send echo requests from an address of tunstack's, as ping does."""
+"""What ``tunstack ping`` does: echo requests, and a line for each reply."""
 
 from __future__ import annotations
 
@@ -13,22 +13,18 @@ import click
 import trio
 
 import tunstack
-from tunstack.cli import destination
-from tunstack.cli.options import host_options, network_options
-from tunstack.cli.parameters import STANDARD, Number
-from tunstack.cli.running import execute
-from tunstack.cli.status import Failure
-from tunstack.cli.watching import watching
+from tunstack.cli.running import destination
+from tunstack.cli.running.execution import execute
+from tunstack.cli.running.views import watching
+from tunstack.cli.status import NO_REPLY, Failure
 
 if TYPE_CHECKING:
-    from tunstack.path.impair import Impairments
+    from typing import Unpack
 
-NO_REPLY: Final = 1
+    from tunstack.cli.running.device import Device
 
 _HEADER: Final = struct.Struct(">BBHHH")
 _INT: Final = struct.Struct("i")
-_LONGEST: Final = 65507
-"""Octets of data that fit in an IPv4 packet, in fragments."""
 _ROOM: Final = 65536
 _ANCILLARY: Final = 64
 
@@ -66,74 +62,32 @@ _IPV6: Final = _Family(
 
 _FAMILIES: Final = {each.number: each for each in (_IPV4, _IPV6)}
 
-_EPILOG = f"""\b
-Examples:
-  sudo tunstack ping --address 10.9.0.2/24 10.9.0.1
-  tunstack run -- tunstack ping --address 198.51.100.130/25 -c 3 198.51.100.129
 
-\b
-Exit status:
-  0    at least one reply came
-  {NO_REPLY}    none did
-  2    a usage error, or the device could not be created
-"""
-
-
-@click.command(epilog=_EPILOG)
-@click.argument("host")
-@network_options
-@click.option("-c", "--count", type=click.IntRange(1), metavar="N", help="Stop after N requests.")
-@click.option(
-    "-i",
-    "--interval",
-    type=Number(min=0.001),
-    default=1.0,
-    metavar="SECONDS",
-    help="The time between requests; 1 s by default.",
-)
-@click.option(
-    "-s",
-    "--size",
-    type=click.IntRange(0, _LONGEST),
-    default=56,
-    metavar="N",
-    help="Bytes of data in each request; 56 by default. What is too large for a packet is"
-    " fragmented.",
-)
-@click.option(
-    "-W",
-    "--wait",
-    type=Number(min=0, min_open=True),
-    default=10.0,
-    metavar="SECONDS",
-    help="How long to wait for replies after the last request; 10 s by default.",
-)
-@host_options
 def ping(
     host: str,
     addresses: tuple[str, ...],
-    kernel_addresses: tuple[str, ...],
-    device_name: str | None,
+    *,
     count: int | None,
     interval: float,
     size: int,
     wait: float,
-    mtu: int | None,
-    impair: tuple[Impairments, Impairments],
-    offload: bool,
     pcap: str | None,
     trace: bool,
-    seed: int | None,
+    **device: Unpack[Device],
 ) -> int:
-    """Send ICMP echo requests to HOST from an address of tunstack's.
+    """Ping from `addresses`; returns the exit status.
 
-    Each reply is a line; at the end, or after Ctrl-C, come the statistics.
-
-    tunstack is reached through a TUN device in the current network namespace, which needs root or
-    the capability CAP_NET_ADMIN. The kernel is HOST, or has a route to it and forwards.
+    Args:
+        host: The destination, by address or name.
+        addresses: tunstack's.
+        count: The option.
+        interval: The option.
+        size: The option.
+        wait: The option.
+        pcap: The option.
+        trace: The option.
+        device: The options of the device.
     """
-    if pcap == STANDARD:
-        raise click.UsageError("--pcap needs a file: standard output has the replies")
     running = trio.CancelScope()
 
     def interrupted(number: int) -> bool:
@@ -148,13 +102,8 @@ def ping(
             watching("tunstack ping", pcap=pcap, trace=trace) as tap,
             tunstack.open_host(
                 *addresses,
-                name=device_name,
-                peer=kernel_addresses or None,
-                mtu=mtu,
-                seed=seed,
                 tap=tap,
-                impair=impair,
-                offload=offload,
+                **device,
             ) as ours,
         ):
             number, address = await destination.find(ours, host)

@@ -1,4 +1,4 @@
-"""``tunstack connect``: copy standard input and output over TCP or UDP, as netcat does."""
+"""What ``tunstack connect`` does: data between the standard streams and a connection."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Final, Protocol
 
-import click
 import trio
 
 import tunstack
-from tunstack.cli import destination
-from tunstack.cli.counting import describe, error_number
-from tunstack.cli.options import host_options, network_options
-from tunstack.cli.parameters import STANDARD, Number
-from tunstack.cli.running import execute, leaves, settle
-from tunstack.cli.status import OUTPUT_CLOSED, Failure
-from tunstack.cli.watching import watching
+from tunstack.cli.output.counting import describe, error_number
+from tunstack.cli.running import destination
+from tunstack.cli.running.execution import execute, leaves, settle
+from tunstack.cli.running.views import watching
+from tunstack.cli.status import (
+    BROKEN,
+    OUTPUT_CLOSED,
+    REFUSED,
+    RESET,
+    TIMED_OUT,
+    UNREACHABLE,
+    Failure,
+)
 
 if TYPE_CHECKING:
-    from tunstack.path.impair import Impairments
+    from typing import Unpack
 
-OTHER: Final = 1
-REFUSED: Final = 3
-RESET: Final = 4
-TIMED_OUT: Final = 5
-UNREACHABLE: Final = 6
-BROKEN_PIPE: Final = OUTPUT_CLOSED
+    from tunstack.cli.running.device import Device
 
 _STATUS: Final = {
     errno.ECONNREFUSED: REFUSED,
@@ -43,85 +43,38 @@ _CHUNK: Final = 65536
 _QUIET: Final = 1.0
 """Seconds after the end of input for which datagrams are awaited."""
 
-_EPILOG = f"""\b
-Examples:
-  echo hello | sudo tunstack connect --address 10.9.0.2/24 10.9.0.1 7
-  printf 'GET / HTTP/1.0\\r\\n\\r\\n' |
-      sudo tunstack connect --address 10.9.0.2/24 10.9.0.1 80
-  echo hello | sudo tunstack connect --udp --address 10.9.0.2/24 10.9.0.1 7
-  tunstack run -- sh -c 'nc -l -p 9000 & sleep 1;
-      echo hello |
-      tunstack connect --address 198.51.100.130/25 198.51.100.129 9000'
 
-\b
-Exit status:
-  0    both sides have closed the connection
-  {OTHER}    the connection broke in another way
-  2    a usage error, or the device could not be created
-  {REFUSED}    refused: a RST answered the SYN
-  {RESET}    reset by the other side
-  {TIMED_OUT}    timed out
-  {UNREACHABLE}    unreachable: an ICMP message said so
-  {BROKEN_PIPE}  standard output was closed by its reader
-"""
-
-
-@click.command(epilog=_EPILOG)
-@click.argument("host")
-@click.argument("port", type=click.IntRange(1, 65535))
-@network_options
-@click.option(
-    "--wait",
-    type=Number(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Time out when the connection is not open after so long; with --udp, end when nothing has "
-    "come for so long after the end of input, 1 by default.",
-)
-@click.option(
-    "--udp",
-    is_flag=True,
-    help="Send datagrams: each line of input is one. It ends a second after the last answer.",
-)
-@host_options
 def connect(
     host: str,
     port: int,
     addresses: tuple[str, ...],
-    kernel_addresses: tuple[str, ...],
-    device_name: str | None,
-    wait: float | None,
+    *,
     udp: bool,
-    mtu: int | None,
-    impair: tuple[Impairments, Impairments],
-    offload: bool,
+    wait: float | None,
     pcap: str | None,
     trace: bool,
-    seed: int | None,
+    **device: Unpack[Device],
 ) -> int:
-    """Connect to PORT of HOST from an address of tunstack's.
+    """Connect from `addresses`, and copy; returns the exit status.
 
-    Standard input is sent, and received data is written to standard output. At the end of input our
-    half of the connection is closed; the other half stays open until the peer closes it. When the
-    peer closes first, input is still sent to its end, unless it is a terminal.
-
-    tunstack is reached through a TUN device in the current network namespace, which needs root or
-    the capability CAP_NET_ADMIN. The kernel is HOST, or has a route to it and forwards.
+    Args:
+        host: The destination, by address or name.
+        port: Its port.
+        addresses: tunstack's.
+        udp: The option.
+        wait: The option.
+        pcap: The option.
+        trace: The option.
+        device: The options of the device.
     """
-    if pcap == STANDARD:
-        raise click.UsageError("--pcap needs a file: standard output has the received data")
 
     async def main() -> int:
         async with (
             watching("tunstack connect", pcap=pcap, trace=trace) as tap,
             tunstack.open_host(
                 *addresses,
-                name=device_name,
-                peer=kernel_addresses or None,
-                mtu=mtu,
-                seed=seed,
                 tap=tap,
-                impair=impair,
-                offload=offload,
+                **device,
             ) as ours,
         ):
             if udp:
@@ -132,7 +85,7 @@ def connect(
                 async with stream:
                     await copy_both_ways(stream, StandardStreams())
             except trio.BrokenResourceError as error:
-                status = _STATUS.get(error_number(error) or 0, OTHER)
+                status = _STATUS.get(error_number(error) or 0, BROKEN)
                 raise Failure(f"{host} port {port}: {describe(error)}", status) from None
             await settle(ours)
         return 0
@@ -147,7 +100,7 @@ async def _open(ours: tunstack.Host, host: str, port: int, wait: float | None) -
         except OSError as error:
             if isinstance(error, socket.gaierror) or error.errno == errno.EAFNOSUPPORT:
                 await destination.find(ours, host)  # It says what is wrong.
-            status = _STATUS.get(error_number(error) or 0, OTHER)
+            status = _STATUS.get(error_number(error) or 0, BROKEN)
             raise Failure(f"{host} port {port}: {describe(error)}", status) from None
     raise Failure(f"{host} port {port}: timed out after {wait:g} s", TIMED_OUT)
 
@@ -191,7 +144,7 @@ async def exchange_datagrams(ours: tunstack.Host, host: str, port: int, wait: fl
     except BaseExceptionGroup as group:
         errors = list(leaves(group))
         if any(isinstance(error, BrokenPipeError) for error in errors):
-            raise Failure("standard output was closed by its reader", BROKEN_PIPE) from None
+            raise Failure("standard output was closed by its reader", OUTPUT_CLOSED) from None
         first = errors[0]
         if not isinstance(first, OSError):
             raise
@@ -201,7 +154,7 @@ async def exchange_datagrams(ours: tunstack.Host, host: str, port: int, wait: fl
 def _failed(error: OSError, host: str, port: int) -> Failure:
     if isinstance(error, socket.gaierror) or (error.errno or 0) < 0:
         return Failure(f"{host}: not an address, nor the name of one")
-    status = _STATUS.get(error_number(error) or 0, OTHER)
+    status = _STATUS.get(error_number(error) or 0, BROKEN)
     return Failure(f"{host} port {port}: {describe(error)}", status)
 
 
@@ -268,7 +221,7 @@ async def copy_both_ways(stream: trio.abc.HalfCloseableStream, ends: Ends) -> No
     except BaseExceptionGroup as group:
         errors = list(leaves(group))
         if any(isinstance(error, BrokenPipeError) for error in errors):
-            raise Failure("standard output was closed by its reader", BROKEN_PIPE) from None
+            raise Failure("standard output was closed by its reader", OUTPUT_CLOSED) from None
         if all(isinstance(error, trio.BrokenResourceError) for error in errors):
             # One task gets the connection's error, the other ENOTCONN.
             first = min(errors, key=lambda error: error_number(error) == errno.ENOTCONN)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import trio
 
-from tunstack.cli.counting import CountedStream, describe
+from tunstack.cli.output.counting import CountedStream, describe
 from tunstack.link.plan import parse_place
 from tunstack.socket.addresses import printed
 

@@ -1,21 +1,13 @@
-"""``tunstack stats``: where the time of each connection of a capture went."""
+"""Where the time of each connection went, as a table."""
 
 from __future__ import annotations
 
-from collections import Counter
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-import click
 from rich.table import Table
 from rich.text import Text
 
-from tunstack.cli.files import input_title, read_packets
-from tunstack.cli.parameters import COLOR, INPUT
-from tunstack.cli.status import USAGE, output_failure, print_error
-from tunstack.cli.terminal import console, report_left_out
-from tunstack.ladder import step_from_capture
-from tunstack.ladder.timing import Timings
 from tunstack.socket.addresses import printed
 
 if TYPE_CHECKING:
@@ -23,62 +15,12 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from tunstack.ladder.timing import Timing
+    from tunstack.ladder.timing import Timing, Timings
 
 _PHASES: Final = ("look-up", "connect", "TLS", "first octet", "transfer", "total")
 _NOTHING: Final = "-"
 _MOST: Final = 40
 _SHOWN: Final = 20
-
-_EPILOG = """\b
-Examples:
-  tunstack run --stats -- curl https://peer.test/
-  tunstack run --pcap x.pcapng -- curl https://peer.test/
-  tunstack stats x.pcapng
-
-The phases are those of curl's --write-out, in milliseconds, but each is of its own, and only the
-total is of all: look-up of both families; connect, from the SYN to the acknowledgment of the
-SYN,ACK; TLS, to the client's Finished; first octet, to the server's first after the request, which
-may be of a TLS session ticket; transfer, to its last octet. The numbers are those of tunstack
-trace.
-"""
-
-
-@click.command(epilog=_EPILOG)
-@click.argument("file", type=INPUT)
-@click.option("--full", is_flag=True, help="Print every connection, however many there are.")
-@COLOR
-def stats(file: str, full: bool, color: bool | None) -> int:
-    """Print where the time of each TCP connection of FILE (pcap or pcapng) went; - is standard
-    input."""
-    skipped: Counter[str] = Counter()
-    timings = Timings()
-    message = ""
-    try:
-        for packet in read_packets(file, skipped):
-            timings.add(step_from_capture(packet.time, packet.packet, packet.comment))
-    except ValueError as error:
-        message = str(error)
-    except OSError as error:
-        if output_failure(error):
-            raise
-        message = f"cannot read {input_title(file)}: {error.strerror}"
-    if timings.connections:
-        print_timings(console(color=color), timings, full=full)
-    elif not message:
-        message = f"{input_title(file)} has no TCP connection from its beginning on"
-    report_left_out("tunstack stats", skipped)
-    if timings.unopened:
-        several = timings.unopened > 1
-        print_error(
-            "tunstack stats",
-            f"{timings.unopened} TCP connection{'s are' if several else ' is'} left out:"
-            f" {'their' if several else 'its'} beginning was not seen",
-        )
-    if message:
-        print_error("tunstack stats", message)
-        return USAGE
-    return 0
 
 
 def print_timings(page: Console, timings: Timings, *, full: bool = False) -> None:

@@ -1,25 +1,24 @@
-"""``tunstack bench``: compare one program over tunstack and over kernel sockets."""
+"""What ``tunstack bench`` does: the suite, and a table of its results."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import click
 from rich import box
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tunstack.bench.cases import DEFAULT_GROUPS, GROUPS, QUICK, Plan
+from tunstack.bench.cases import DEFAULT_GROUPS, QUICK, Plan
 from tunstack.bench.figures import draw
 from tunstack.bench.generators import GeneratorError, programs
 from tunstack.bench.rows import as_json, as_table, machine_text
 from tunstack.bench.suite import run_suite
-from tunstack.cli.files import check_outputs, plot_format, write_output
-from tunstack.cli.parameters import OUTPUT, STANDARD, Number, refuse_to_share
-from tunstack.cli.running import execute
+from tunstack.cli.options.parameters import STANDARD
+from tunstack.cli.output.files import check_outputs, plot_format, write_output
+from tunstack.cli.output.terminal import console
+from tunstack.cli.running.execution import execute
 from tunstack.cli.status import Failure
-from tunstack.cli.terminal import console
 from tunstack.plot.style import rendered
 
 if TYPE_CHECKING:
@@ -28,66 +27,37 @@ if TYPE_CHECKING:
 
 _WIDTH = 140
 
-_EPILOG = """\b
-Examples:
-  tunstack bench
-  tunstack bench --quick --json result.json --plot result.svg
-  tunstack bench --only requests --only roundtrip --pairs 10
-"""
 
-
-@click.command(epilog=_EPILOG)
-@click.option(
-    "--json",
-    "file",
-    type=OUTPUT,
-    metavar="FILE",
-    help="Write every figure to FILE, or to standard output: -.",
-)
-@click.option(
-    "--plot",
-    type=OUTPUT,
-    metavar="FILE",
-    help="Draw the ratios into FILE, SVG or PNG as it ends, or on standard output in SVG: -.",
-)
-@click.option("--quick", is_flag=True, help="Take a minute, with less precision.")
-@click.option(
-    "--pairs", type=click.IntRange(1, 100), help="Runs over tunstack, and over kernel sockets.  [5]"
-)
-@click.option("--seconds", type=Number(0.1, 60), help="Of each run.  [2]")
-@click.option(
-    "--only",
-    multiple=True,
-    type=click.Choice([*GROUPS]),
-    metavar="NAME",
-    help=f"Measure only this; may be given again: {', '.join(GROUPS)}.",
-)
-@click.option("--no-offload", is_flag=True, help="Run tunstack without offload.")
-@click.option("--own-clients", is_flag=True, help="Do not use wrk, ab and iperf3.")
 def bench(
+    *,
     file: str | None,
     plot: str | None,
     quick: bool,
     pairs: int | None,
     seconds: float | None,
     only: tuple[str, ...],
-    no_offload: bool,
+    offload: bool,
     own_clients: bool,
 ) -> int:
-    """Compare tunstack with kernel sockets, in alternate runs.
+    """Measure; returns the exit status.
 
-    The same trio program serves over both, in one private network; the result is the ratio of the
-    medians. Figures of different machines are not comparable. The group crowd, one busy connection
-    beside 50,000 idle ones, is measured only with --only crowd.
+    Args:
+        file: Of the figures, in JSON.
+        plot: The option.
+        quick: The option.
+        pairs: The option.
+        seconds: The option.
+        only: The groups of cases; the usual ones if empty.
+        offload: The option.
+        own_clients: The option.
     """
-    refuse_to_share(json=file, plot=plot)
     plan = QUICK if quick else Plan()
     plan = replace(
         plan,
         pairs=pairs or plan.pairs,
         seconds=seconds or plan.seconds,
         own=own_clients,
-        offload=not no_offload,
+        offload=offload,
     )
 
     async def main() -> int:

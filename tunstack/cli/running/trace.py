@@ -1,4 +1,4 @@
-"""``tunstack trace``: print a capture as a ladder."""
+"""What ``tunstack trace`` does: a capture as a ladder."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
-import click
-
-from tunstack.cli.files import input_title, read_packets, refuse_to_overwrite, write_output
-from tunstack.cli.parameters import COLOR, INPUT, OUTPUT, STANDARD
+from tunstack.cli.options.parameters import STANDARD
+from tunstack.cli.output.files import input_title, read_packets, refuse_to_overwrite, write_output
+from tunstack.cli.output.terminal import console, print_lines, report_left_out
 from tunstack.cli.status import USAGE, Failure, OutputClosed, output_failure, print_error
-from tunstack.cli.terminal import console, print_lines, report_left_out
 from tunstack.ladder import Ladder, Step, step_from_capture, symbols_for
 from tunstack.ladder.drawing import ladder_svg
 from tunstack.ladder.picture import Picture
@@ -24,47 +22,19 @@ if TYPE_CHECKING:
 _PACKETS_TO_DETECT_FORMAT: Final = 1000
 """Packets to read before deciding whether tunstack wrote the capture."""
 
-_EPILOG = """\b
-Examples:
-  tunstack run --pcap x.pcapng -- curl http://198.51.100.2/
-  tunstack trace x.pcapng
-  tunstack trace --color --full --only 80 x.pcapng | less -R
-  tunstack trace x.pcapng --svg x.svg
-  tunstack run --pcap - -- curl http://198.51.100.2/ | tunstack trace -
-  tcpdump -w other.pcap -i eth0 tcp   (any capture of IP packets will do)
 
-Captures written by tunstack have our side's states and verdicts. In others, the client of a
-connection is on the left. Times are in milliseconds since the first packet. If a line is too short,
-an ack or a win that has not changed is left out, and groups in the middle of an IPv6 address.
-TCP connections, UDP between two ports, and pings have a number each. Of DNS and TLS messages the
-gist is shown, and of what is encrypted the length. An ICMP error is shown with
-the conversation that it is about, and a fragment with its datagram.
-"""
+def trace(
+    file: str, *, full: bool, only: tuple[int, ...], svg: str | None, color: bool | None
+) -> int:
+    """Print or draw a capture; returns the exit status.
 
-
-@click.command(epilog=_EPILOG)
-@click.argument("file", type=INPUT)
-@click.option(
-    "--full",
-    is_flag=True,
-    help="Show every packet: of long runs, and those that a kernel sends by itself.",
-)
-@click.option(
-    "--only",
-    type=click.IntRange(1, 65535),
-    multiple=True,
-    metavar="PORT",
-    help="Show only TCP and UDP from or to PORT, and ICMP errors about it; may be repeated.",
-)
-@click.option(
-    "--svg",
-    type=OUTPUT,
-    metavar="OUT",
-    help="Draw the ladder as SVG, in the file OUT; - is standard output.",
-)
-@COLOR
-def trace(file: str, full: bool, only: tuple[int, ...], svg: str | None, color: bool | None) -> int:
-    """Draw the packets of FILE (pcap or pcapng) as a ladder; - is standard input."""
+    Args:
+        file: The capture.
+        full: The option.
+        only: The option.
+        svg: The option.
+        color: The option.
+    """
     skipped: Counter[str] = Counter()
     try:
         if svg is None:

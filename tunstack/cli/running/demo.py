@@ -1,4 +1,4 @@
-"""``tunstack demo``: from a name to a page over TLS, explained packet by packet."""
+"""What ``tunstack demo`` does: an exchange in a private network, and what it prints of it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-import click
 import trio
 from rich.text import Text
 
 import tunstack
 from tunstack.apps.tls import over_tls
-from tunstack.cli.explaining import CLOSING, LOOK_UP, OPENING, SECURING, TALKING, Explainer
-from tunstack.cli.running import execute, settle
-from tunstack.cli.stats import print_timings
+from tunstack.cli.output.explaining import CLOSING, LOOK_UP, OPENING, SECURING, TALKING, Explainer
+from tunstack.cli.output.terminal import console, print_lines
+from tunstack.cli.output.timings import print_timings
+from tunstack.cli.running.execution import execute, settle
 from tunstack.cli.status import Failure
-from tunstack.cli.terminal import console, print_lines
 from tunstack.deploy.addresses import default_addresses
 from tunstack.ladder import Ladder, step_from_observation, symbols_for
 from tunstack.ladder.timing import Timings
@@ -114,14 +113,8 @@ _COUNTERS: Final = {
 }
 
 
-@click.command(epilog="\b\nExample:\n  tunstack demo")
 def demo() -> int:
-    """Show how a client gets from a name to a page, and explain it packet by packet.
-
-    In a private network, curl fetches a page by https: look-up, TCP and TLS handshake, request,
-    teardown. Then a client half-closes its connection and receives the response afterwards. The
-    exit status is 0 if both succeed.
-    """
+    """Show it all; returns the exit status."""
     return execute("tunstack demo", _Demo().run)
 
 
