@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _COLOURS: Final = re.compile(r"\x1b\[([\d;]*)m")
 _OTHER_SEQUENCES: Final = re.compile(r"\x1b(?:\[[\d;?]*[A-Za-ln-z]|\][^\x07]*\x07|[()].)")
+_ERASED: Final = re.compile(r"^.*(?:\r\x1b\[0?K|\x1b\[2K)", re.M)
+"""What is erased of a line: all before it."""
 _LINES: Final = 100
 _AS_ROOT: Final = 'Running as user "root" and group "root". This could be dangerous.'
 """What tshark says to root only; a reader is not."""
@@ -80,9 +82,11 @@ def _read(descriptor: int) -> bytes:
 
 def as_shown(text: str) -> str:
     """What remains on the screen of what was printed: colours stay, overwritten lines do not."""
-    lines = _OTHER_SEQUENCES.sub("", text).replace("\r\n", "\n").split("\n")
+    text = _ERASED.sub("", text.replace("\r\n", "\n"))
+    lines = _OTHER_SEQUENCES.sub("", text).split("\n")
     lines = [line for line in lines if line.strip() != _AS_ROOT]
-    return "\n".join(line.rpartition("\r")[2].rstrip() for line in lines).strip("\n")
+    # A return at the end overwrites nothing: HTTP's lines end so, before the terminal's own.
+    return "\n".join(line.rstrip().rpartition("\r")[2] for line in lines).strip("\n")
 
 
 def plain(text: str) -> str:

@@ -110,6 +110,23 @@ $ echo $PWD/answer
     assert text_of(html).endswith("\nanswer\n")
 
 
+@pytest.mark.parametrize(
+    ("printed", "shown"),
+    [
+        (r"HTTP/1.1 200 OK\r\nServer: us\r\n\r\n", "HTTP/1.1 200 OK\nServer: us\n"),
+        (r"one\rtwo\rthree\ndone\n", "three\ndone\n"),
+        (r"working\r\033[Kdone\nworking\033[2K\n.\n", "done\n\n.\n"),
+        (r"\033[K1 of 2\n", "1 of 2\n"),
+    ],
+    ids=["HTTP", "overwritten", "erased", "nothing erased"],
+)
+def test_lines_are_shown_as_they_remain_on_the_screen(
+    build: Build, printed: str, shown: str
+) -> None:
+    html = build(f"# Page\n\n```{{run}}\n$ printf '{printed}'\n```\n")
+    assert text_of(html).partition("\n")[2] == shown
+
+
 def test_a_command_runs_on_a_terminal_of_84_columns(build: Build) -> None:
     html = build("# Page\n\n```{run}\n$ stty -F /dev/stdout size\n$ echo $COLUMNS\n```\n")
     assert re.findall(r"\d+$", text_of(html), re.M) == ["84", "84"]

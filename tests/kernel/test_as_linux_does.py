@@ -26,6 +26,7 @@ from trio.socket import (
     TCP_KEEPIDLE,
     TCP_LINGER2,
     TCP_MAXSEG,
+    TCP_USER_TIMEOUT,
 )
 
 from tests.kernel.near import PORT, WAIT, Near, linux, tcp_info, tunstack, unacknowledged
@@ -433,6 +434,44 @@ def kinds_of(options: bytes) -> list[int]:
         kinds.append(options[at])
         at += options[at + 1] if options[at] > 1 else 1
     return kinds
+
+
+# Options that change while a timer runs, or the window is shut
+
+
+async def with_a_window_that_is_shut(near: Near) -> trio.socket.SocketType:
+    """A connection whose receive buffer the peer has filled."""
+    sock = await near.accepted()
+    sock.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
+    answer = None
+    while answer is None or answer.wnd:
+        near.peer.send(ACK | PSH, bytes(1000))
+        answer = await near.segment()
+        near.peer.nxt = answer.ack  # What is beyond the window was not taken.
+    return sock
+
+
+@claim
+async def a_larger_receive_buffer_is_told_with_the_next_ack(near: Near) -> None:
+    """Raising SO_RCVBUF while the window is shut sends nothing: a window probe finds it open."""
+    sock = await with_a_window_that_is_shut(near)
+    sock.setsockopt(SOL_SOCKET, SO_RCVBUF, 1 << 17)
+    assert await near.silent()
+    near.peer.send(ACK | PSH, b"?")
+    assert (await near.segment()).wnd > 0
+
+
+@claim
+async def a_user_timeout_is_looked_at_when_the_running_timer_fires(near: Near) -> None:
+    sock = await near.accepted()
+    await sock.send(b"lost")
+    for _ in range(3):
+        await near.segment()
+    sock.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, 10)
+    assert await near.silent()
+    assert not sock.getsockopt(SOL_SOCKET, SO_ERROR)
+    await until(lambda: sock.getsockopt(SOL_SOCKET, SO_ERROR) == errno.ETIMEDOUT)
+    assert await near.silent()  # It did not retransmit once more.
 
 
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.__name__)

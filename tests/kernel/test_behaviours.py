@@ -24,6 +24,7 @@ from trio.socket import (
 )
 
 from tunstack import TcpStream
+from tunstack.host.host import loop_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -145,7 +146,7 @@ async def served(
     """Have a behaviour at a port in the block.
 
     Meanwhile another port is well; after it the same port is, and no rule is left, but of so many
-    connections that have vanished for ever.
+    connections that the host still has.
     """
     rules = len(host.rules)
     async with trio.open_nursery() as well:
@@ -428,7 +429,7 @@ async def test_stall_after_octets_goes_on_acknowledging(
 
 @pytest.mark.parametrize("octets", [0, 4096])
 async def test_vanish_after_octets_is_silence(host: Host, client: Client, octets: int) -> None:
-    async with served(host, client, f"vanish-after={octets}", left=1):
+    async with served(host, client, f"vanish-after={octets}"):
         with await client.connected() as sock:
             assert await asked(sock, within=SHORT, least=octets) == Met(ANSWER[:octets], None)
             before = acknowledged(sock)
@@ -445,7 +446,7 @@ async def test_who_has_vanished_is_silent_after_its_port_has_ended(
         await nursery.start(serve)
         sock = await client.connected()
         with trio.fail_after(LIMIT):
-            while not len(host.rules):  # noqa: ASYNC110
+            while not loop_of(host).gate.silence:  # noqa: ASYNC110
                 await trio.sleep(0.005)
         nursery.cancel_scope.cancel()
     with sock:
@@ -471,7 +472,7 @@ async def test_half_open_answers_the_next_octets_with_a_rst(
 async def test_an_idle_connection_ends(
     host: Host, client: Client, behaviour: str, end: int | None
 ) -> None:
-    async with served(host, client, behaviour, left=end is None):
+    async with served(host, client, behaviour):
         with await client.connected() as sock:
             for _ in range(3):
                 assert await asked(sock) == WHOLE

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tunstack import Packet, Rule, Rules
+from tunstack.ip.demux import FourTuple
 from tunstack.path.rules import gate as gate_module
+from tunstack.path.rules.bound import BoundRules
 from tunstack.path.rules.gate import COUNTERS, Gate
+from tunstack.path.rules.known import Known
+from tunstack.path.rules.silence import Silence
 from tunstack.wire import decode_datagram, decode_icmp, decode_segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tunstack import TcpInfo
 
 OURS, THEIRS = "198.51.100.2", "198.51.100.1"
 HERE, THERE = (OURS, 80), (THEIRS, 4711)
@@ -27,6 +34,7 @@ class Bench:
         seen: Verdicts, with the packet's direction and payload.
         failures: What functions raised.
         injected: What was injected.
+        known: The connections that the host has.
     """
 
     def __init__(self, seed: int | None = 1) -> None:
@@ -35,7 +43,8 @@ class Bench:
         self.failures: list[Exception] = []
         self.injected: list[Packet] = []
         self.woken = 0
-        self.gate = Gate(self._observe, self.failures.append, self._wake)
+        self.known: dict[FourTuple, Known] = {}
+        self.gate = Gate(self._observe, self.failures.append, self._wake, self.known.get)
         self.rules = Rules(self, seed)
 
     def use_gate(self) -> None:
@@ -646,3 +655,109 @@ def test_a_rule_may_be_removed_by_its_own_function(bench: Bench) -> None:
 def test_a_packet_injected_goes_its_way(bench: Bench) -> None:
     bench.rules.inject(segment("in"), "out")
     assert [packet.direction for packet in bench.injected] == ["out"]
+
+
+# Of one connection
+
+
+def connection(port: int = THERE[1]) -> FourTuple:
+    """That of the host's port and a port of the peer's."""
+    return FourTuple(ip_address(OURS).packed, HERE[1], ip_address(THEIRS).packed, port)
+
+
+def known_as(number: int, state: str = "ESTABLISHED") -> Known:
+    def info() -> TcpInfo:
+        raise AssertionError("nobody asks for a snapshot")
+
+    return Known(number, state, None, None, info)
+
+
+def test_what_has_vanished_stays_silent_when_the_host_has_it_no_more(bench: Bench) -> None:
+    bench.known[connection()] = known_as(7)
+    bench.gate.silence.add(connection(), 7, ("in", "out"))
+    other = segment().replace(source_port=4712)
+    for _ in range(2):
+        assert bench.put(segment("in", b"x"), segment("out"), other) == [other]
+        assert bench.put(segment("in", flags="SYN,ACK"), segment("out", flags="RST")) == []
+        bench.known.clear()
+    assert bench.counts() == {"rules_dropped": 8}
+    assert len(bench.rules) == 0
+
+
+@pytest.mark.parametrize(("direction", "other"), [("in", "out"), ("out", "in")])
+def test_silence_of_one_direction(bench: Bench, direction: Any, other: Any) -> None:
+    bench.known[connection()] = known_as(7)
+    bench.gate.silence.add(connection(), 7, (direction,))
+    assert bench.put(segment(direction)) == []
+    assert len(bench.put(segment(other))) == 1
+    bench.gate.silence.add(connection(), 7, (other,))
+    assert bench.put(segment(direction), segment(other)) == []
+
+
+def test_a_silent_connection_ends_with_a_new_one_of_its_four_tuple(bench: Bench) -> None:
+    bench.known[connection()] = known_as(7)
+    bench.gate.silence.add(connection(), 7, ("in", "out"))
+    syn = segment("in", flags="SYN")
+    assert bench.put(syn) == []  # The host still has the old one.
+    bench.known.clear()
+    assert bench.put(syn) == [syn]
+    assert bench.gate.idle
+    bench.gate.silence.add(connection(), 7, ("out",))
+    bench.known[connection()] = known_as(8)
+    answer = segment("out", flags="SYN,ACK")
+    assert bench.put(answer) == [answer]
+    assert bench.gate.idle
+
+
+def test_a_silent_connection_is_forgotten_when_its_peer_resets_it(bench: Bench) -> None:
+    bench.known[connection()] = known_as(7)
+    bench.gate.silence.add(connection(), 7, ("in", "out"))
+    reset = segment("in", flags="RST")
+    assert bench.put(reset) == []
+    assert connection().incoming in bench.gate.silence
+    bench.known.clear()
+    assert bench.put(reset) == []
+    assert bench.gate.idle
+
+
+def test_silence_is_of_tcp_alone(bench: Bench) -> None:
+    bench.gate.silence.add(connection(), 7, ("in", "out"))
+    datagram = Packet.udp(
+        source=THEIRS, destination=OURS, source_port=THERE[1], destination_port=HERE[1]
+    ).going("in")
+    assert bench.put(datagram) == [datagram]
+
+
+def test_of_silent_connections_so_many_are_remembered_those_heard_from_last() -> None:
+    silence = Silence(lambda _: None, most=3)
+    for port in (1, 2, 3):
+        silence.add(connection(port), port, ("in", "out"))
+    assert silence.takes(segment().replace(source_port=1))
+    silence.add(connection(4), 4, ("in", "out"))
+    kept = [port for port in range(1, 5) if connection(port).incoming in silence]
+    assert kept == [1, 3, 4]
+
+
+def test_nobody_else_is_asked_about_silent_connections(bench: Bench) -> None:
+    """Packets of other connections need not pass the gate, however many are silent."""
+    for port in range(1, 1000):
+        bench.gate.silence.add(connection(port), port, ("in", "out"))
+    assert bench.gate.ignores("in", connection(1000).incoming)
+    assert not bench.gate.ignores("in", connection(999).incoming)
+
+
+def test_rules_that_are_bound_to_connections_go_with_them(bench: Bench) -> None:
+    bound = BoundRules(bench.known.get)
+    for number in range(1, 101):
+        bench.known[connection(number)] = known_as(number)
+        if number > 5:
+            del bench.known[connection(number - 5)]
+        rule = bench.rules.drop(
+            local=OURS, remote=THEIRS, local_port=HERE[1], remote_port=number, protocol="tcp"
+        )
+        bound.add(rule, connection(number), number)
+    assert len(bench.rules) <= 15
+    bench.known[connection(100)] = known_as(101)  # Another one of the same ports.
+    for _ in range(10):
+        bound.add(bench.rules.drop(), connection(99), 99)
+    assert all(rule.matcher.selection.get("remote_port") != 100 for rule in bench.gate.rules)

@@ -25,7 +25,7 @@ def known_as(
     def info() -> TcpInfo:
         raise AssertionError("no snapshot is needed to match")
 
-    return Known(state, sent, received, info)
+    return Known(0, state, sent, received, info)
 
 
 def matcher(**selection: Any) -> Matcher:

@@ -230,6 +230,34 @@ async def test_only_that_connection_vanishes(ends: Ends) -> None:
         assert await other.receive_some() == b"response"
 
 
+async def test_a_connection_of_the_ports_of_one_that_has_vanished_is_another(ends: Ends) -> None:
+    """As of a client that gives up, and binds the same port again."""
+    async with connected(ends) as (host, near, far, _, theirs, listener):
+        address = far.socket.getsockname()
+        near.vanish()
+        far.abort()
+        await near.aclose()
+        with theirs.socket(ends.family) as sock:
+            await sock.bind(address)
+            await sock.connect((ends.ours, PORT))
+            again = await listener.accept()
+            await again.send_all(b"welcome")
+            assert await sock.recv(10) == b"welcome"
+        assert len(host.rules) == 0
+
+
+@pytest.mark.parametrize("verb", ["vanish", "stop_acknowledging", "freeze"])
+async def test_no_verb_leaves_rules_of_connections_that_are_gone(ends: Ends, verb: str) -> None:
+    async with connected(ends) as (host, _, _, _, theirs, listener):
+        for _ in range(10):
+            far = await theirs.open_tcp_stream(ends.ours, PORT)
+            near = await listener.accept()
+            getattr(near, verb)()
+            near.abort()
+            far.abort()
+        assert len(host.rules) <= 3
+
+
 # stop_acknowledging, resume_acknowledging
 
 

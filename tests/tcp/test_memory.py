@@ -172,6 +172,31 @@ def test_the_account_matches_the_memory(size: int, gap: int) -> None:
     assert taken < counted * 1.5 + count * 1024
 
 
+def test_the_account_of_small_requests_may_stay_where_the_largest_of_them_was() -> None:
+    """Never below what is held, and at most 2 KiB above it; under pressure it is exact."""
+    limit = 1 * MIB
+    crowd, [peer], [flow] = crowded(limit, 1)
+    crowd.stack.immediate = True
+    kept = 0
+    for size in (100, 30, 700, 5, 1200, 300, 1, 3 * SEGMENT, 10, 90):
+        for begin in range(0, size, SEGMENT):
+            peer.send(bytes(min(SEGMENT, size - begin)))
+        assert 0 <= held(crowd) - FLOW_SIZE - size < 2048
+        kept += held(crowd) != FLOW_SIZE + size
+        crowd.stack.read(flow, 10_000)
+    assert kept > 2
+    assert crowd.statistics["tcp_predicted"] == 12
+    budget = crowd.stack.memory.budget
+    budget.add(limit - held(crowd) - 1)
+    assert budget.tight
+    beside = budget.used - flow.accounted
+    for size in (50, 100, 10):
+        peer.send(bytes(size))
+        assert budget.used == beside + FLOW_SIZE + size
+        crowd.stack.read(flow, 10_000)
+        assert budget.used == beside + FLOW_SIZE
+
+
 # Marks
 
 

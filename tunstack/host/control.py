@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from tunstack.host.resolving import ResolvingLoop
+from tunstack.path.rules.bound import BoundRules
 from tunstack.path.rules.gate import COUNTERS, Gate
 from tunstack.path.rules.known import Known
 from tunstack.path.rules.link import RuledLink
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tunstack.ip.demux import FourTuple
     from tunstack.link.base import Link
     from tunstack.path.impair import ImpairmentsLike
-    from tunstack.path.rules.packet import Packet
+    from tunstack.path.rules.packet import Direction, Packet
     from tunstack.path.rules.rule import Rule
     from tunstack.path.rules.selection import Selection
     from tunstack.stack.flow import Flow
@@ -46,9 +47,10 @@ class ControlledLoop(ResolvingLoop):
     def __init__(self, link: Link, stack: Stack, rng: random.Random, seed: int | None) -> None:
         super().__init__(link, stack, rng)
         self.bare_link = link
-        self.gate = Gate(self._observe, self._fail, self._gate_woken)
+        self.gate = Gate(self._observe, self._fail, self._gate_woken, self._known)
         self._ruled = RuledLink(link, self.gate, self._known)
         self._rules = Rules(self, seed)
+        self._bound = BoundRules(self._known)
         self._impairing: list[Rule] = []
         self._running: trio.Nursery | None = None
         self._delivers = False
@@ -96,6 +98,21 @@ class ControlledLoop(ResolvingLoop):
     def rule_counts(self) -> dict[str, int]:
         """Return what its rules did, by the names of the statistics."""
         return {name: self.gate.counts[name] for name in COUNTERS}
+
+    # For the verbs of connections
+
+    def silence(self, flow: Flow, directions: tuple[Direction, ...]) -> None:
+        """Drop the packets of a connection from now on; see :class:`.silence.Silence`.
+
+        Raises:
+            OSError: ENETDOWN: the host has ended, or its device is gone.
+        """
+        self.use_gate()
+        self.gate.silence.add(flow.four_tuple, flow.number, directions)
+
+    def end_with(self, flow: Flow, rule: Rule) -> None:
+        """Remove a rule on packets of a connection some time after that is gone."""
+        self._bound.add(rule, flow.four_tuple, flow.number)
 
     # For the rules
 
@@ -179,7 +196,9 @@ class ControlledLoop(ResolvingLoop):
         if flow is not None:
             return _known_of(flow)
         wait = self.stack.time_waits.get(ends.incoming)
-        return None if wait is None else Known(State.TIME_WAIT.value, None, None, wait.info)
+        if wait is None:
+            return None
+        return Known(wait.number, State.TIME_WAIT.value, None, None, wait.info)
 
     @abstractmethod
     def _fail(self, error: Exception) -> None:
@@ -189,9 +208,9 @@ class ControlledLoop(ResolvingLoop):
 def _known_of(flow: Flow) -> Known:
     sender, receiver, state = flow.sender, flow.receiver, flow.state
     if state is State.TIME_WAIT:  # It may have been restored without its first numbers.
-        return Known(state.value, None, None, flow.info)
+        return Known(flow.number, state.value, None, None, flow.info)
     sent = (sender.iss + 1 & MASK, sender.buffer.acknowledged)
     received = None
     if state not in _NOT_SYNCHRONIZED:
         received = (receiver.irs + 1 & MASK, receiver.buffer.total)
-    return Known(state.value, sent, received, flow.info)
+    return Known(flow.number, state.value, sent, received, flow.info)

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     import trio
 
     from tunstack.ip.datagram import Buffer
-    from tunstack.path.rules import Rules
+    from tunstack.path.rules import Rule, Rules
+    from tunstack.path.rules.packet import Direction
     from tunstack.socket.answers import Answers
     from tunstack.socket.reads import LargeReads
     from tunstack.stack.flow import Flow
@@ -79,6 +80,12 @@ class Endpoint(SocketMaker, Protocol):
 
     @property
     def rules(self) -> Rules: ...  # noqa: D102
+
+    def silence(self, flow: Flow, directions: tuple[Direction, ...]) -> None:
+        """Drop the packets of a connection from now on."""
+
+    def end_with(self, flow: Flow, rule: Rule) -> None:
+        """Remove a rule on packets of a connection some time after that is gone."""
 
     def check_link(self) -> None:
         """Raise OSError (ENETDOWN) if the host has ended or its device is gone."""

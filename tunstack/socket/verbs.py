@@ -55,9 +55,10 @@ class Verbs(Surface):
 
         No FIN and no RST is sent any more, neither when the socket is closed, which then frees the
         connection at once, nor at the end of the host; nor is anything answered that the peer sends
-        later. The peer's retransmissions or keep-alives time out (RFC 9293 section 3.8.3). A rule
-        of `Host.rules` does it, for these two addresses and ports, and stays there as long as the
-        host lives.
+        later. The peer's retransmissions or keep-alives time out (RFC 9293 section 3.8.3). Another
+        connection of the same addresses and ports does not vanish. A host remembers 65,536
+        connections that have vanished; beyond that it forgets the one of which it has dropped no
+        packet for the longest time.
 
         Args:
             direction: ``"in"``: only what comes is lost, and what is sent goes out, a FIN or RST
@@ -69,11 +70,9 @@ class Verbs(Surface):
         """
         if direction not in _DIRECTIONS:
             raise ValueError(f'direction must be "both", "in" or "out", not {direction!r}')
-        selection = self._selected()
-        if direction != "both":
-            selection["direction"] = direction
-        # It stays for the host's lifetime, so it keeps nothing.
-        self._state.endpoint.rules.drop(**selection).keep(0)
+        flow, endpoint = self._on_the_wire(), self._state.endpoint
+        endpoint.write()  # What was sent before.
+        endpoint.silence(flow, ("in", "out") if direction == "both" else (direction,))
         self._state.silent |= direction != "in"
 
     def stop_acknowledging(self) -> None:
@@ -93,6 +92,7 @@ class Verbs(Surface):
             selection["direction"] = "out"
             held = _Unacknowledging(state.connected())
             held.rule = state.unacknowledging = state.endpoint.rules.call(held, **selection)
+            state.endpoint.end_with(state.connected(), held.rule)
 
     def resume_acknowledging(self) -> None:
         """End :meth:`stop_acknowledging`, and acknowledge at once all that has arrived since.

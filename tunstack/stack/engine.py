@@ -23,6 +23,7 @@ from tunstack.stack.datagrams import Datagrams
 from tunstack.stack.echo import Echoes
 from tunstack.stack.flow import FLOW_SIZE
 from tunstack.stack.limits import Limits
+from tunstack.stack.memory import SMALL_FLOW
 from tunstack.stack.opening import Opening
 from tunstack.stack.paths import Paths
 from tunstack.stack.reassembly import Reassembly
@@ -230,7 +231,10 @@ class Engine(Transmission):
             self._timers.schedule(flow)
         if flow.changed is not None:
             flow.changed()
-        if flow.accounted != FLOW_SIZE + receiver.buffer.size + queued:
+        held = FLOW_SIZE + receiver.buffer.size + queued
+        if held != flow.accounted and (
+            held > flow.accounted or flow.accounted > SMALL_FLOW or self.memory.budget.tight
+        ):
             self.memory.account(flow)
 
     def _lean_arrives(

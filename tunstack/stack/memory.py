@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 _GRAIN: Final = 4096
 """Octets by which the account of a flow on the fast path may be out of date."""
+SMALL_FLOW: Final[int] = FLOW_SIZE + 2048
+"""Octets of an account that may stay, but under pressure, when the flow holds less.
+
+Requests and replies are small, of many sizes, and freed soon: an account that follows each of them
+takes a twentieth of the time of a request. What a flow holds more is accounted at once, as it may
+stay.
+"""
 
 SOCKET_SIZE: Final = 1536
 """Octets of a connection's socket, and of a task that waits on it.

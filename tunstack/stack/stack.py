@@ -26,8 +26,7 @@ from typing import TYPE_CHECKING, Final, final
 from tunstack.ip.errors import os_error
 from tunstack.ip.family import FAMILIES
 from tunstack.stack.engine import Engine
-from tunstack.stack.flow import FLOW_SIZE
-from tunstack.stack.memory import SOCKET_SIZE
+from tunstack.stack.memory import SMALL_FLOW, SOCKET_SIZE
 from tunstack.stack.statistics import collected
 from tunstack.tcp.connection import fast_path
 from tunstack.tcp.connection.state import State
@@ -49,7 +48,6 @@ _RESTAMP_AFTER: Final = 0.01
 """Seconds in `outgoing` after which a reply's timers and its RTT measurement restart."""
 _SMALL: Final = 2048
 """Octets of a small request or reply, whose memory need not be accounted at once."""
-_SMALL_FLOW: Final[int] = FLOW_SIZE + _SMALL
 _WILDCARDS: Final[frozenset[Address | None]] = frozenset(
     {None, *[family.wildcard for family in FAMILIES]}
 )
@@ -310,7 +308,7 @@ class Stack(Engine):
         if not flow.on_fast_path or memory.budget.tight:
             if data:
                 memory.account(flow)
-        elif flow.accounted > _SMALL_FLOW:
+        elif flow.accounted > SMALL_FLOW:
             memory.account_later(flow)
         if flow.receiver.ack_now or (memory.was_tight and memory.easing):
             self._enqueue(flow)

@@ -14,13 +14,15 @@ changing     change, damage, split, duplicate
 answering    answer in the stack's place
 rule         a rule, as its user holds it
 rules        the rules of a host: adding them, injecting packets
+bound        rules that end with their connection
+silence      the connections that have vanished
 gate         the rules that a packet passes, and the packets that wait, sans-IO
 link         any link with such a gate before it
 
 What they do is counted, packet by packet, in the statistics of a host:
 
 =====================  =============================================================================
-``rules_dropped``      by `Rules.drop`
+``rules_dropped``      by `Rules.drop`, or of a connection that has vanished
 ``rules_delayed``      by `Rules.delay`, and by an impaired path
 ``rules_held``         by `Rules.hold`
 ``rules_postponed``    by `Rules.postpone`

@@ -13,10 +13,12 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final, final
 
 from tunstack.path.rules.selection import Matcher, key_of
+from tunstack.path.rules.silence import Silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from tunstack.path.rules.known import Lookup
     from tunstack.path.rules.packet import Direction, Packet
     from tunstack.path.rules.rule import Rule
 
@@ -62,10 +64,12 @@ class Gate:
         failed: Called with what a function of a rule has raised.
         woken: Called when :attr:`next_due` has become earlier, outside of :meth:`put` and
             :meth:`due` as well.
+        lookup: Finds the host's connection of a packet.
 
     Attributes:
         counts: Packets by what happened to them; the names are `COUNTERS`.
         unplugged: Whether everything is lost.
+        silence: The connections of which everything is lost.
     """
 
     def __init__(
@@ -73,9 +77,11 @@ class Gate:
         observe: Observe,
         failed: Callable[[Exception], None],
         woken: Callable[[], None],
+        lookup: Lookup = lambda _: None,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.unplugged = False
+        self.silence = Silence(lookup)
         self._observe = observe
         self._failed = failed
         self._woken = woken
@@ -132,13 +138,15 @@ class Gate:
     def idle(self) -> bool:
         """Whether it lets everything pass, and nothing waits in it."""
         rules = any(self._general.values()) or self._exact
-        return not (rules or self._waiting or self.unplugged)
+        return not (rules or self._waiting or self.unplugged or self.silence)
 
     def ignores(self, direction: Direction, key: bytes | None) -> bool:
         """Whether nothing happens to packets of a connection (`key_of`); None: it is unknown."""
         if self.unplugged or self._general[direction] or self._postponed[direction]:
             return False
-        return not self._exact or (key is not None and key not in self._exact)
+        if key is None:
+            return not self._exact and not self.silence
+        return key not in self._exact and key not in self.silence
 
     def wake(self) -> None:
         """Tell that something has changed that waits."""
@@ -183,6 +191,7 @@ class Gate:
         for rules in self._general.values():
             rules.clear()
         self._exact.clear()
+        self.silence.clear()
         self._heap.clear()
         for waiting in self._postponed.values():
             waiting.clear()
@@ -192,6 +201,9 @@ class Gate:
         """Put a packet to the rules behind `after`; what was postponed may follow it."""
         if self.unplugged:
             self.took(packet, "unplugged")
+            return []
+        if self.silence and self.silence.takes(packet):
+            self.took(packet, "dropped")
             return []
         waiting = [*self._postponed[packet.direction]]
         passing = self._apply(packet, after)

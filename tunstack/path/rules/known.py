@@ -16,6 +16,7 @@ class Known:
     """What the host knows of a packet's connection.
 
     Attributes:
+        number: Its index among all connections of the host, in order of creation.
         state: RFC 9293's name, as ``"ESTABLISHED"``.
         sent: The sequence number of the first octet that the host sends, and about how many it has
             sent; None if unknown.
@@ -23,6 +24,7 @@ class Known:
         info: Returns the snapshot.
     """
 
+    number: int
     state: str
     sent: tuple[int, int] | None
     received: tuple[int, int] | None
