@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import tracemalloc
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 import trio
 
+from tests.allocated import allocated
 from tunstack import Host, Limits, memory_pair
 from tunstack.apps import APPS
 from tunstack.tcp.segment import ACK, PSH, SYN, Segment
@@ -125,19 +124,13 @@ async def test_what_is_accounted_bounds_what_an_app_takes(
         assert await clients.connect(2000)  # What is made once is here by now.
         await clients.send(2000, said[:100])
         unmeasured = host.statistics()["memory_held"]
-        gc.collect()
-        tracemalloc.start()
-        try:
-            before, _ = tracemalloc.get_traced_memory()
-            count = 0
-            while count < 100 and await clients.connect(3000 + count):
-                for start in range(0, len(said), 50_000):
-                    await clients.send(3000 + count, said[start : start + 50_000])
-                count += 1
-            gc.collect()
-            taken = tracemalloc.get_traced_memory()[0] - before
-        finally:
-            tracemalloc.stop()
+        before = allocated()
+        count = 0
+        while count < 100 and await clients.connect(3000 + count):
+            for start in range(0, len(said), 50_000):
+                await clients.send(3000 + count, said[start : start + 50_000])
+            count += 1
+        taken = allocated() - before
         held = host.statistics()["memory_held"] - unmeasured
         assert count >= 5
         assert taken < held * 1.5 + count * beside + CONSTANT

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.kernel.wireshark import ERROR, NOTE, WARNING, Sharkd, Tshark, Wireshark
+from tests.kernel.wireshark import ERROR, NOTE, WARNING, Sharkd, Tshark, Wireshark, without_names
 from tests.leftovers import Watch
 from tunstack import Packet
 from tunstack.path.pcapng import PcapngWriter
@@ -136,21 +136,37 @@ def test_without_sharkd_the_other_is_asked(
     assert watch.leftovers() == []
 
 
-def test_it_is_another_process_after_some_captures_and_none_at_the_end(
-    require_tool: Callable[[str], str], tmp_path: Path
-) -> None:
-    """It gives no memory back."""
-    watch = Watch()
-    capture = tmp_path / "capture.pcapng"
-    with PcapngWriter(capture) as writer:
+@pytest.fixture
+def capture_of_one(tmp_path: Path) -> Path:
+    path = tmp_path / "capture.pcapng"
+    with PcapngWriter(path) as writer:
         writer.write(from_peer(checksum=1).data, 1e9)
-    wireshark = Wireshark(require_tool("tshark"), require_tool("sharkd"), tmp_path, captures=3)
-    seen = set()
-    for _ in range(5):
-        (remark,) = wireshark.remarks(capture)
+    return path
+
+
+def test_one_that_has_taken_much_memory_is_replaced_and_none_is_there_at_the_end(
+    require_tool: Callable[[str], str], capture_of_one: Path, tmp_path: Path
+) -> None:
+    watch = Watch()
+    wireshark = Wireshark(require_tool("tshark"), require_tool("sharkd"), tmp_path, memory=1)
+    seen = []
+    for _ in range(2):
+        (remark,) = wireshark.remarks(capture_of_one)
         assert remark.message.startswith("Bad checksum")
-        seen.add(wireshark.pid)
-    assert len(seen) == 2
+        seen.append(wireshark.pid)
+    assert seen[0] != seen[1]
     assert None not in seen
     wireshark.close()
     assert watch.leftovers() == []
+
+
+def test_it_reads_no_names_and_so_keeps_little_of_a_capture(
+    sharkd: Sharkd, capture_of_one: Path
+) -> None:
+    if not without_names():
+        pytest.skip("no file may be hidden here")
+    sharkd.remarks(capture_of_one)
+    before = sharkd.memory
+    for _ in range(10):
+        assert len(sharkd.remarks(capture_of_one)) == 1
+    assert 100 < before <= sharkd.memory < before + 20

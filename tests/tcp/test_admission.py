@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import gc
-import tracemalloc
 from dataclasses import replace
 
 import pytest
 
+from tests.allocated import allocated
 from tests.tcp.crowd import CONFIG, OURS, PORT, Crowd, Peer, state
 from tunstack.ip.demux import FourTuple
 from tunstack.stack.flow import FLOW_SIZE, Flow
@@ -89,15 +89,11 @@ def test_a_half_open_connection_is_cheap() -> None:
     crowd = Crowd(limits=Limits())
     crowd.stack.set_tap(None)
     peers = crowd.peers(FEWEST)
-    gc.collect()
-    tracemalloc.start()
-    before, _ = tracemalloc.get_traced_memory()
+    before = allocated()
     for peer in peers:
         peer.syn()
         peer.answer = None
-    gc.collect()
-    size = (tracemalloc.get_traced_memory()[0] - before) / 256
-    tracemalloc.stop()
+    size = (allocated() - before) / 256
     assert crowd.statistics["memory_held"] == 256 * FLOW_SIZE
     assert size < FLOW_SIZE * 1.5
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import tracemalloc
 from dataclasses import asdict, fields, replace
 from operator import attrgetter
 from random import Random
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from tests.allocated import allocated
 from tests.tcp.crowd import CONFIG, ISN_STEP, OURS, PORT, Crowd
 from tests.tcp.test_blind import icmp_error
 from tunstack.stack.flow import FLOW_SIZE, Flow
@@ -167,16 +167,14 @@ def test_it_is_as_small_as_it_is_accounted_for_and_needs_no_garbage_collection()
     gc.collect()
     objects = len(gc.get_objects())
     gc.disable()
-    tracemalloc.start()
     try:
-        before, _ = tracemalloc.get_traced_memory()
+        before = allocated(collect=False)
         for _ in range(count):
             left(crowd)
         crowd.latest.clear()
-        taken = tracemalloc.get_traced_memory()[0] - before
+        taken = allocated(collect=False) - before
         objects = len(gc.get_objects()) - objects
     finally:
-        tracemalloc.stop()
         gc.enable()
     assert 0.7 * WAIT_SIZE < taken / count < 1.3 * WAIT_SIZE
     assert objects < 1.1 * count
@@ -382,16 +380,12 @@ def test_segments_without_end_leave_nothing_behind() -> None:
     crowd = Crowd()
     crowd.stack.set_tap(None)
     peer, other = left(crowd), left(crowd)
-    gc.collect()
-    tracemalloc.start()
-    before, _ = tracemalloc.get_traced_memory()
+    before = allocated()
     for _ in range(500):
         peer.ack(FIN | ACK, seq=(peer.nxt - 1) & MASK)
         other.ack(ACK, seq=(other.nxt - 100) & MASK)
         crowd.now += 0.01
-    gc.collect()
-    taken = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
+    taken = allocated() - before
     assert taken < 50 * WAIT_SIZE
     assert len(states(crowd)) == 2
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
-import tracemalloc
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.allocated import allocated
 from tests.tcp.crowd import CONFIG, MSS, Crowd, state
 from tests.tcp.inspection import Tcb
 from tunstack.stack.flow import FLOW_SIZE, GAP_SIZE
@@ -139,13 +138,9 @@ def test_what_waits_to_be_accepted_counts_too(end: str) -> None:
 def test_a_connection_that_holds_nothing_takes_about_what_is_counted_for_it() -> None:
     count = 500
     crowd, _, flows = crowded(64 * MIB, 50)
-    gc.collect()
-    tracemalloc.start()
-    before, _ = tracemalloc.get_traced_memory()
+    before = allocated()
     flows += [crowd.connected()[1] for _ in range(count)]
-    gc.collect()
-    taken = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
+    taken = allocated() - before
     assert FLOW_SIZE * 0.8 < taken / count < FLOW_SIZE * 1.2
 
 
@@ -155,18 +150,14 @@ def test_the_account_matches_the_memory(size: int, gap: int) -> None:
     """What Python takes for it is about what is counted, however the peer cuts its data."""
     count = 20
     crowd, peers, _ = crowded(64 * MIB, count)
-    gc.collect()
-    tracemalloc.start()
-    before, _ = tracemalloc.get_traced_memory()
+    before = allocated()
     for peer in peers:
         for number in range(40):
             if gap:
                 peer.beyond(1 + number * (size + gap), bytes(size))
             else:
                 peer.send(bytes(size))
-    gc.collect()
-    taken = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
+    taken = allocated() - before
     counted = held(crowd) - count * FLOW_SIZE
     assert counted >= count * 40 * size
     assert taken < counted * 1.5 + count * 1024

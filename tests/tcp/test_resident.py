@@ -5,13 +5,12 @@ Each way lets peers, or an application, hold as much as they can for as little a
 
 from __future__ import annotations
 
-import gc
-import tracemalloc
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.allocated import allocated
 from tests.link.in_a_child import run
 from tests.tcp.crowd import CONFIG, MSS, OURS, PORT, Crowd, state
 from tests.tcp.inspection import Tcb
@@ -255,12 +254,6 @@ def wakes_nobody() -> None:
     """A socket's application does something else."""
 
 
-def taken(before: int) -> int:
-    """Octets that Python has taken since it had `before`."""
-    gc.collect()
-    return tracemalloc.get_traced_memory()[0] - before
-
-
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("offload", [False, True], ids=["plain", "offload"])
 def test_what_is_accounted_bounds_what_is_resident(
@@ -273,31 +266,26 @@ def test_what_is_accounted_bounds_what_is_resident(
     peers = crowd.peers(300)
     sockets: list[Flow] = []
     most = 0
-    gc.collect()
-    tracemalloc.start()
-    before, _ = tracemalloc.get_traced_memory()
-    try:
-        for peer in peers:
-            if counters["out_of_order_pruned"] or budget.full or peer.syn() is None:
-                break
-            peer.ack()
-            flow = crowd.accept()
-            flow.changed = wakes_nobody
-            way(crowd, peer, flow)
-            if Tcb(flow).orphaned:
-                flow.changed = None
-                crowd.act(flow)
-            else:
-                sockets.append(flow)
-            del flow
-            peer.answer, crowd.latest = None, []
-            if not most and budget.used > budget.limit * 7 // 8:
-                most = taken(before)
-                assert most < budget.used * 1.5 + CONSTANT
-        most = taken(before)
-        assert most < budget.used * 1.5 + CONSTANT
-    finally:
-        tracemalloc.stop()
+    before = allocated()
+    for peer in peers:
+        if counters["out_of_order_pruned"] or budget.full or peer.syn() is None:
+            break
+        peer.ack()
+        flow = crowd.accept()
+        flow.changed = wakes_nobody
+        way(crowd, peer, flow)
+        if Tcb(flow).orphaned:
+            flow.changed = None
+            crowd.act(flow)
+        else:
+            sockets.append(flow)
+        del flow
+        peer.answer, crowd.latest = None, []
+        if not most and budget.used > budget.limit * 7 // 8:
+            most = allocated() - before
+            assert most < budget.used * 1.5 + CONSTANT
+    most = allocated() - before
+    assert most < budget.used * 1.5 + CONSTANT
 
 
 def test_what_is_on_its_way_to_ourselves_is_bounded_and_what_is_lost_comes_again() -> None:
