@@ -68,6 +68,18 @@ def test_what_is_recorded_waits_for_no_import() -> None:
 
 @pytest.mark.kernel
 @pytest.mark.parametrize(
+    ("app", "module"), [("https", "hypercorn.protocol"), ("dns", "dns.message")]
+)
+def test_an_app_that_is_asked_for_is_imported_before_the_command_starts(
+    app: str, module: str
+) -> None:
+    assert module in imported(
+        TUNSTACK.format(arguments=["run", "--no-dns", "--serve", app, "--", "true"])
+    )
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(
     ("package", "extra"),
     [("dns", "dns"), ("h11", "http"), ("hypercorn", "tls"), ("trustme", "tls")],
 )

@@ -115,7 +115,7 @@ class App:
         return handler
 
     def check(self) -> None:
-        """Import what the app needs.
+        """Import all that the app needs.
 
         Raises:
             tunstack.SetupError: a package that the app needs is not installed.
@@ -126,10 +126,14 @@ class App:
         if self.target:
             load(self.target)
         else:
-            self._module()
+            self.load()
 
     def load(self) -> None:
-        """Import what is otherwise imported with the first connection."""
+        """Import what is otherwise imported with the first connection.
+
+        Raises:
+            tunstack.SetupError: a package that the app needs is not installed.
+        """
         import_more = None if self.target else getattr(self._module(), "load", None)
         if import_more is not None:
             import_more()

@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 _DEFAULT: Final = Names(own=("198.51.100.2", "2001:db8::2"))
 
 
+def load() -> None:
+    """Import what answers queries."""
+    serving(_DEFAULT)
+
+
 @lru_cache(maxsize=16)
 def serving(names: Names) -> DnsServer:
-    """Return the server of names, the same for TCP and UDP."""
+    """Return the server of names, the same for TCP and UDP, ready for the first query."""
+    _ = names.zones
     return DnsServer(names)
 
 

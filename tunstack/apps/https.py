@@ -1,7 +1,7 @@
 """HTTPS: :mod:`tunstack.apps.pages` over TLS, as HTTP/1.1 or HTTP/2, whichever ALPN chooses.
 
-hypercorn is imported with the first connection: the command line serves this by default, and most
-commands use it not at all.
+hypercorn is imported with the first connection, or by :func:`load`: ``tunstack run`` serves this by
+default, and most of its commands use it not at all.
 """
 
 from __future__ import annotations

@@ -36,6 +36,8 @@ async def serve_apps(
         task_status: Started when all apps listen.
     """
     logging.basicConfig(format=f"tunstack {'serve' if reports else 'run'}: %(message)s")
+    for app, _ in apps:
+        app.load()
     report = RemoteReport(worker)
     async with (
         open_handlers(apps, identities) as handlers,
