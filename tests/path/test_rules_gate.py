@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 OURS, THEIRS = "198.51.100.2", "198.51.100.1"
 HERE, THERE = (OURS, 80), (THEIRS, 4711)
+OF_ONE = {"local": OURS, "local_port": 80, "remote": THEIRS, "remote_port": 4711}
 
 
 class Bench:
@@ -655,6 +656,45 @@ def test_a_rule_may_be_removed_by_its_own_function(bench: Bench) -> None:
 def test_a_packet_injected_goes_its_way(bench: Bench) -> None:
     bench.rules.inject(segment("in"), "out")
     assert [packet.direction for packet in bench.injected] == ["out"]
+
+
+@pytest.mark.parametrize("selection", [{"first": 2}, {"nth": 2}, {"first": 2, **OF_ONE}])
+def test_a_rule_that_can_match_no_more_is_in_nobodys_way(
+    bench: Bench, selection: dict[str, Any]
+) -> None:
+    """It is listed until it is removed, and what it holds is held until then."""
+    rule = bench.rules.hold(direction="in", **selection)
+    assert bench.put(segment()) == ([] if "first" in selection else [segment()])
+    assert not bench.gate.ignores("in", connection().incoming)
+    assert bench.put(segment()) == []
+    assert bench.gate.ignores("in", connection().incoming)
+    assert bench.put(segment()) == [segment()]
+    assert bench.gate.rules == [rule]
+    assert not rule.removed
+    assert not bench.gate.idle  # What is held waits in it.
+    held = rule.matched
+    assert rule.release(1) == 1
+    rule.remove()
+    rule.remove()
+    assert len(bench.due()) == held
+    assert len(bench.rules) == 0
+    assert rule.removed
+    assert bench.gate.idle
+
+
+def test_what_a_rule_postpones_as_its_last_is_overtaken(bench: Bench) -> None:
+    bench.rules.postpone(1, direction="out", first=1)
+    assert numbers(bench.put(*numbered(1))) == []
+    assert not bench.gate.ignores("out", connection().incoming)
+    assert numbers(bench.put(*numbered(2))) == [2, 1]
+    assert bench.gate.ignores("out", connection().incoming)
+
+
+def test_a_function_is_asked_for_the_last_packet_of_its_rule_too(bench: Bench) -> None:
+    bench.rules.call(lambda packet: packet.reset(), flags="SYN", first=1)
+    (answer,) = bench.put(segment(flags="SYN"))
+    assert answer.direction == "out"
+    assert bench.gate.idle
 
 
 # Of one connection

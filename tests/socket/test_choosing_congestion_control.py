@@ -10,7 +10,17 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import tunstack
-from tests.socket.network import OURS, PORT, THEIRS, connected, fails, host_and_peer, host_pair
+from tests.socket.network import (
+    OURS,
+    PORT,
+    THEIRS,
+    Peer,
+    connected,
+    fails,
+    host_and_peer,
+    host_pair,
+)
+from tunstack.tcp.segment import SYN
 
 
 class Timid(tunstack.Reno):
@@ -90,3 +100,86 @@ async def test_no_such_congestion_control() -> None:
         with pytest.raises(ValueError, match="'vegas'"):
             await host.open_tcp_listeners(PORT, congestion="vegas")
         await host.open_tcp_listeners(PORT)  # Nothing was left behind.
+
+
+# What is wrong with one's own
+
+
+class Wrong(tunstack.Reno):
+    """Raises where a test says so."""
+
+    where = ""
+
+    def _raise(self, here: str) -> None:
+        if here == self.where:
+            raise ZeroDivisionError(here)
+
+    def set_mss(self, mss: int, initial_segments: int) -> None:
+        self._raise("set_mss")
+        super().set_mss(mss, initial_segments)
+
+    def acknowledged(self, ack: tunstack.Acknowledgement) -> None:
+        self._raise("acknowledged")
+        super().acknowledged(ack)
+
+    def timeout(self, flight_size: int, now: float, *, repeated: bool) -> None:
+        self._raise("timeout")
+        super().timeout(flight_size, now, repeated=repeated)
+
+
+def made_wrong() -> Wrong:
+    raise ZeroDivisionError("made")
+
+
+@pytest.mark.parametrize("where", ["made", "set_mss", "acknowledged", "timeout"])
+async def test_what_a_congestion_control_of_ones_own_raises_comes_out_of_the_block(
+    where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By a packet, a timer, or an accepted connection: as of a tap, or a link."""
+    monkeypatch.setattr(Wrong, "where", where)
+    link, far = tunstack.memory_pair()
+    control = made_wrong if where == "made" else Wrong
+    with pytest.raises(ZeroDivisionError, match=where):  # noqa: PT012
+        async with tunstack.Host(link, [f"{OURS}/24"], congestion=control) as host:
+            (listener,) = await host.open_tcp_listeners(PORT)
+            peer = Peer(far)
+            peer.host_port = PORT
+            peer.send(SYN, mss=1460)
+            peer.expected = (await peer.segment()).seq + 1
+            peer.send()
+            server = await listener.accept()
+            await server.send_all(bytes(1 << 16))
+            await peer.segment()
+            if where == "acknowledged":
+                peer.send()
+            await trio.sleep_forever()
+    assert host.statistics()["internal_errors"] == 0
+    assert not caplog.records
+
+
+class Incomplete:
+    """Lacks nearly everything."""
+
+    cwnd = ssthresh = 0
+
+
+async def test_what_a_congestion_control_lacks_comes_out_of_the_block() -> None:
+    link, far = tunstack.memory_pair()
+    with pytest.raises(AttributeError, match="set_mss"):  # noqa: PT012
+        async with tunstack.Host(
+            link,
+            [f"{OURS}/24"],
+            congestion=Incomplete,  # type: ignore[arg-type]
+        ) as host:
+            await host.open_tcp_listeners(PORT)
+            peer = Peer(far)
+            peer.host_port = PORT
+            peer.send(SYN, mss=1460)
+            await trio.sleep_forever()
+
+
+async def test_what_a_congestion_control_raises_in_a_call_comes_out_of_that() -> None:
+    async with host_and_peer() as (host, _):
+        sock = host.socket(congestion=made_wrong)
+        with pytest.raises(ZeroDivisionError):
+            await sock.connect((THEIRS, PORT))

@@ -56,6 +56,14 @@ async def test_a_dropped_syn_is_sent_again() -> None:
         near.close()
 
 
+async def test_packets_do_not_pass_a_gate_whose_rules_can_match_no_more() -> None:
+    async with host_pair() as (ours, theirs):
+        rule = ours.rules.drop(direction="in", flags="SYN,!ACK", first=1)
+        await connected(theirs, ours)
+        assert not loop_of(ours).gated
+        assert (rule.matched, len(ours.rules)) == (1, 1)
+
+
 async def test_every_matching_packet_can_be_awaited() -> None:
     async with host_pair() as (ours, theirs), trio.open_nursery() as nursery:
         rule = ours.rules.drop(direction="in", flags="SYN,!ACK", first=2)

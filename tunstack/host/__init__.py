@@ -15,10 +15,10 @@ accepting       a task for each connection of a listener, started with its batch
 happy_eyeballs  connecting to one of several addresses (RFC 8305)
 control         packet rules, and the cable
 verdicts        verdicts on SYNs
+blame           whose exception comes out of the stack
 protocols       connections by callbacks: servers and clients without tasks
 serving         the behaviours of a port, while it is served
 resolving       which resolver a host uses
-taps            what is called with observations of packets
 polling         how often to read an idle device before sleeping
 reading         waiting until applications have read what a batch has brought
 taps            who sees its packets, all or one connection's

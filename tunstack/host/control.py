@@ -172,8 +172,8 @@ class ControlledLoop(ResolvingLoop):
             for frame in arriving:
                 try:
                     self.stack.handle_packet(frame, now)
-                except Exception:
-                    self._log_internal_error("a packet from %s", bytes(frame).hex())
+                except Exception as error:
+                    self._stack_raised(error, "a packet from %s", bytes(frame).hex())
             if arriving:
                 self._flush(now)
             self._leave_gate()

@@ -47,8 +47,9 @@ class Host:
     When the block ends, what the application closed has a second to finish its teardown; then all
     that is still open is reset, and the link is closed.
 
-    What a `tap` raises, and what a link raises that is no OSError, cancels the block and comes out
-    of it; in an `ExceptionGroup` with what the block itself raised, if it did.
+    What a `tap` or a congestion control of the program's raises, and what a link raises that is no
+    OSError, cancels the block and comes out of it; in an `ExceptionGroup` with what the block
+    itself raised, if it did.
 
     Args:
         link: What carries its packets; the host closes it.

@@ -79,7 +79,7 @@ class HostLoop(ProtocolLoop):
         if tap is not None:
             self.taps.add(tap)
         self._failures: list[BaseException] = []
-        self._link_raises = False
+        self._link_raises = self._program_raises = False
         self._manager: Any = None
         self._nursery: trio.Nursery | None = None
         self._listeners: dict[Callable[[], None], None] = {}  # In order: they may send.
@@ -151,6 +151,12 @@ class HostLoop(ProtocolLoop):
         self._failures.append(error)
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
+
+    def _program_raised(self, error: Exception) -> None:
+        """End the block with `error`, the first of its kind: while it ends there may be others."""
+        if not self._program_raises:
+            self._program_raises = True
+            self._fail(error)
 
     def _raised(self, error: Exception) -> None:
         """End the block with the link's error, unless that follows from an earlier one."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from tunstack.host.blame import is_of_congestion_control
 from tunstack.host.polling import Polling
 from tunstack.host.reading import Reading
 from tunstack.host.turns import Turns
@@ -202,8 +203,8 @@ class Loop(ABC):
         for packet in packets:
             try:
                 self.stack.handle_packet(packet, now)
-            except Exception:
-                self._log_internal_error("a packet from %s", bytes(packet).hex())
+            except Exception as error:
+                self._stack_raised(error, "a packet from %s", bytes(packet).hex())
         self.stack.defer_acks = defer_acks
         self._flush(now)
         self.stack.defer_acks = False
@@ -232,8 +233,8 @@ class Loop(ABC):
             now = trio.current_time()
             try:
                 self.stack.handle_timers(now)
-            except Exception:
-                self._log_internal_error("a timer of %s", self.name)
+            except Exception as error:
+                self._stack_raised(error, "a timer of %s", self.name)
             self._flush(now)
 
     def _drain_link(self) -> None:
@@ -273,8 +274,8 @@ class Loop(ABC):
             self.stack.flush(now)
             if self.protocols.woken:
                 self.protocols.run(now)
-        except Exception:
-            self._log_internal_error("what is sent by %s", self.name)
+        except Exception as error:
+            self._stack_raised(error, "what is sent by %s", self.name)
         if self._accepting:
             accepting, self._accepting = self._accepting, []
             for accept in accepting:
@@ -369,10 +370,16 @@ class Loop(ABC):
 
     # Failures
 
-    def _log_internal_error(self, what: str, *args: object) -> None:
-        """Log and count an exception in the stack; other connections continue."""
+    def _stack_raised(self, error: Exception, what: str, *args: object) -> None:
+        """Handle an exception in the stack: it is logged and counted, and all connections continue.
+
+        That of a program's congestion control is the program's: it ends the host's block.
+        """
+        if is_of_congestion_control(error):
+            self._program_raised(error)
+            return
         self.stack.counters["internal_errors"] += 1
-        logger.exception("internal error in " + what, *args)
+        logger.error("internal error in " + what, *args, exc_info=error)
 
     def _link_raised(self, error: Exception) -> None:
         """Handle an exception of the link: OSError means that its device is gone."""
@@ -399,6 +406,10 @@ class Loop(ABC):
     @abstractmethod
     def _protocol_timer_changed(self, when: float) -> None:
         """Call `protocols.expire` at a time."""
+
+    @abstractmethod
+    def _program_raised(self, error: Exception) -> None:
+        """End the host's block with what a program's code raised, which the stack called."""
 
     @abstractmethod
     def _raised(self, error: Exception) -> None:

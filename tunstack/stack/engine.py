@@ -126,11 +126,8 @@ class Engine(Transmission):
                 address left; none of our addresses is in the prefix of a profile.
         """
         addresses = Addresses(interfaces, excluded)
-        for network in profiles or ():
-            if not addresses.have(network):
-                raise ValueError(f"the profile of {network}: no address of the host is in it")
         secret = rng.randbytes(32)
-        configs = Configs(mtu, offload=offload, profiles=profiles)
+        configs = _configs(addresses, mtu, profiles, offload=offload)
         config = configs.base(config or Config())
         context = Context(
             addresses,
@@ -142,8 +139,6 @@ class Engine(Transmission):
             labels=FlowLabels(secret),
             offload=offload,
         )
-        for family in context.addresses.families:
-            configs.check(family)
         super().__init__(context, predict=predict)
         limit = ErrorRateLimit(context.limits.icmp_errors, secret)
         self.paths = Paths(mtu, context, limit, rng=rng, offload=offload)
@@ -156,18 +151,16 @@ class Engine(Transmission):
         self._reassembly = Reassembly(context, self.paths, offload=offload)
         self._decode = decode_frame if offload else decode_datagram
         self._read_udp = lean_datagram.read_frame if offload else lean_datagram.read_packet
-        start = VNET_SIZE if offload else 0
-        self._ip_at = start
-        read_syn = lean_syn.read_syn_frame if offload else lean_syn.read_syn_packet
-        read_syn6 = lean_syn6.read_syn_frame if offload else lean_syn6.read_syn_packet
-        self._syn_readers: dict[int, tuple[lean_syn.SynReader, int, int]] = {
-            lean_syn.SIZE + start: (read_syn, IPV4.address_size, 2 * IPV4.address_size),
-            lean_syn6.SIZE + start: (read_syn6, IPV6.address_size, 2 * IPV6.address_size),
-        }
-        """By octets of the packet: the reader, and where the addresses end in the name."""
+        self._ip_at = VNET_SIZE if offload else 0
+        self._syn_readers = _syn_readers(offload=offload)
+        self._protocols = self._handlers()
         self._received = 0
         self._predicted = 0
-        self._protocols: dict[tuple[int, int], Handler] = {
+        self._due: deque[Flow] = deque()
+
+    def _handlers(self) -> dict[tuple[int, int], Handler]:
+        """Return the handlers of datagrams, by address size and protocol."""
+        return {
             (family.address_size, protocol): handler
             for family in FAMILIES
             for protocol, handler in (
@@ -176,8 +169,6 @@ class Engine(Transmission):
                 (family.icmp, self.paths.icmp_arrives),
             )
         }
-        """The handlers of datagrams, by address size and protocol."""
-        self._due: deque[Flow] = deque()
 
     # Packets
 
@@ -403,6 +394,38 @@ class Engine(Transmission):
             flow.handle_timer(now)
             self.paths.check_pmtu(flow, now)
             self.mark_pending(flow)
+
+
+def _configs(
+    addresses: Addresses,
+    mtu: int,
+    profiles: Mapping[Network, Profile] | None,
+    *,
+    offload: bool,
+) -> Configs:
+    """Return what fits the configuration of a connection to `mtu`.
+
+    Raises:
+        ValueError: as :meth:`Engine.__init__` does.
+    """
+    for network in profiles or ():
+        if not addresses.have(network):
+            raise ValueError(f"the profile of {network}: no address of the host is in it")
+    configs = Configs(mtu, offload=offload, profiles=profiles)
+    for family in addresses.families:
+        configs.check(family)
+    return configs
+
+
+def _syn_readers(*, offload: bool) -> dict[int, tuple[lean_syn.SynReader, int, int]]:
+    """Return by octets of a packet: the reader, and where the addresses end in the name."""
+    start = VNET_SIZE if offload else 0
+    read_syn = lean_syn.read_syn_frame if offload else lean_syn.read_syn_packet
+    read_syn6 = lean_syn6.read_syn_frame if offload else lean_syn6.read_syn_packet
+    return {
+        lean_syn.SIZE + start: (read_syn, IPV4.address_size, 2 * IPV4.address_size),
+        lean_syn6.SIZE + start: (read_syn6, IPV6.address_size, 2 * IPV6.address_size),
+    }
 
 
 def _earlier(left: float | None, right: float | None) -> float | None:

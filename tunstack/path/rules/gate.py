@@ -88,6 +88,8 @@ class Gate:
         self._now = 0.0
         self._general: dict[Direction, list[Rule]] = {"in": [], "out": []}
         self._exact: dict[bytes, list[Rule]] = {}
+        self._spent: dict[int, Rule] = {}
+        """Rules that can match no more, by number: packets do not meet them."""
         self._heap: list[tuple[float, int, Packet, int, str]] = []
         self._order = 0
         self._postponed: dict[Direction, list[_Postponed]] = {"in": [], "out": []}
@@ -105,11 +107,8 @@ class Gate:
         """Remove a rule; what it holds or postpones is let go. Idempotent."""
         if rule.removed:
             return
-        for rules in self._lists(rule.matcher):
-            rules.remove(rule)
-        key = rule.matcher.key
-        if key is not None and not self._exact[key]:
-            del self._exact[key]
+        if self._spent.pop(rule.number, None) is None:
+            self._take_out(rule)
         rule.end()
         if rule.action.held:
             self.release(rule, None)
@@ -118,6 +117,13 @@ class Gate:
                 waiting.remove(each)
                 self._let_go(each.packet, rule.number, "postponed")
         self._woken()
+
+    def _take_out(self, rule: Rule) -> None:
+        for rules in self._lists(rule.matcher):
+            rules.remove(rule)
+        key = rule.matcher.key
+        if key is not None and not self._exact[key]:
+            del self._exact[key]
 
     def _lists(self, matcher: Matcher, *, new: bool = False) -> Iterable[list[Rule]]:
         """The lists that have a rule, or are to have a new one."""
@@ -130,7 +136,7 @@ class Gate:
     @property
     def rules(self) -> list[Rule]:
         """All rules, in the order in which they apply."""
-        lists = [*self._general.values(), *self._exact.values()]
+        lists = [*self._general.values(), *self._exact.values(), self._spent.values()]
         by_number = {rule.number: rule for rules in lists for rule in rules}
         return [by_number[number] for number in sorted(by_number)]
 
@@ -191,6 +197,7 @@ class Gate:
         for rules in self._general.values():
             rules.clear()
         self._exact.clear()
+        self._spent.clear()
         self.silence.clear()
         self._heap.clear()
         for waiting in self._postponed.values():
@@ -284,13 +291,18 @@ class Gate:
             if not matcher.matches(packet, action.suits):
                 return None
             rule.count(packet)
-            return action.apply(packet, self._now, self, rule.number)
+            results = action.apply(packet, self._now, self, rule.number)
         except Exception as error:
             self.counts[FAILED] += 1
             self._observe(packet, "dropped: a rule failed", self._now)
             self.remove(rule)
             self._failed(error)
             return ()
+        if matcher.spent and not rule.removed:
+            self._spent[rule.number] = rule
+            self._take_out(rule)
+            self._woken()
+        return results
 
     # For actions
 

@@ -66,6 +66,7 @@ class Selection(TypedDict, total=False):
         nth: Only the n-th packet that matches all the rest, from 1.
         every: Only each n-th of them.
         first: Only the first n of them.
+            After the last one of `nth` or `first` packets pass as if the rule were not there.
         probability: With this probability, above 0; drawn before `nth`, `every` and `first` count.
         where: A function of the `Packet`, called when all before it in this list matches but
             `nth`, `every` and `first`.
@@ -143,6 +144,11 @@ class Matcher:
         self.key = _exact_key(given, networks)
         self.most: int | None = 1 if "nth" in given else given.get("first")
         self._tests = _tests(given, networks)
+
+    @property
+    def spent(self) -> bool:
+        """Whether it has selected all the packets that it can."""
+        return self.most is not None and self._count >= self.selection.get("nth", self.most)
 
     def matches(self, packet: Packet, suits: Test) -> bool:
         """Whether a packet is selected; `suits` tells whether the action can be done to it.

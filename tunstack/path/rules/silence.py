@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tunstack.path.rules.packet import Direction, Packet
 
 MOST_SILENT: Final = 1 << 16
-"""Connections that are remembered, at about 200 octets each: twice as many as a host has."""
+"""Connections that are remembered, at about 220 octets each: twice as many as a host has."""
 
 
 @final
