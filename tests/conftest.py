@@ -93,7 +93,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         skip(reason, or_fail=ON_CI and os.geteuid() == 0)
 
 
-def pytest_collection(session: pytest.Session) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """Collect without the garbage collector: nearly all that is made is there to stay."""
+    gc.disable()
+    try:
+        import_a_share(session)
+        return (yield)
+    finally:
+        gc.enable()
+
+
+def import_a_share(session: pytest.Session) -> None:
     """Import a share of the tests first, where several processes (xdist) import all of them.
 
     To rewrite the assertions of a file takes ten times as long as to read what another process has

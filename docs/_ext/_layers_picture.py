@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -49,8 +50,9 @@ def rows() -> list[list[str]]:
     return [row for names in found if (row := names)]
 
 
+@cache
 def imports() -> dict[str, set[str]]:
-    """For each package the others that it imports when it runs."""
+    """For each package the others that it imports when it runs, as they were at the first call."""
     found: dict[str, set[str]] = {}
     known = {name for row in rows() for name in row}
     for path in _PACKAGE.rglob("*.py"):
@@ -64,6 +66,8 @@ def imports() -> dict[str, set[str]]:
 def _imported(node: ast.AST) -> Iterator[str]:
     """What is imported of the package, by dotted names; not what is for type checkers alone."""
     for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr):  # Nothing is imported in one.
+            continue
         if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
             continue
         if isinstance(child, ast.ImportFrom) and child.module:

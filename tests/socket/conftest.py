@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,13 @@ from trio.testing import MockClock
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-HERE = Path(__file__).parent
+HERE = f"{Path(__file__).parent}{os.sep}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         function = getattr(item, "obj", None)
-        if item.path.is_relative_to(HERE) and inspect.iscoroutinefunction(function):
+        if str(item.path).startswith(HERE) and inspect.iscoroutinefunction(function):
             item.add_marker(pytest.mark.trio(run=run_on_a_virtual_clock))
 
 

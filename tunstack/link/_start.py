@@ -21,3 +21,6 @@ if __name__ == "__main__":
     sys.path += [*libraries.split(":"), os.path.dirname(package)]  # A compiled core has a library.
 
     import_module(f"tunstack.{name}").main(*arguments)
+    # The interpreter would give back all that it has, one by one: as long as some imports take.
+    sys.stdout.flush()
+    os._exit(0)
