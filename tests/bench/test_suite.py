@@ -12,8 +12,8 @@ import pytest
 import trio
 
 from tunstack import cli
-from tunstack.bench import generators, suite
-from tunstack.bench.cases import DEFAULT_GROUPS, GROUPS, Plan
+from tunstack.bench import generators, groups, suite
+from tunstack.bench.cases import GROUPS, Plan
 from tunstack.bench.generators import GeneratorError
 from tunstack.bench.ports import ECHO, HOLD, PROTOCOL, SERVED
 from tunstack.bench.running import BACKENDS, HELD_PORTS, open_server
@@ -42,8 +42,12 @@ def slowed(load: generators.Generator) -> generators.Generator:
     return replace(load, command=[program, *options[:-1], *SLOWER[program], options[-1]])
 
 
+def test_every_group_has_its_name() -> None:
+    assert tuple(GROUPS) == groups.NAMES
+
+
 def test_what_is_usual_is_all_but_the_crowd() -> None:
-    assert set(GROUPS) - set(DEFAULT_GROUPS) == {"crowd"}
+    assert set(GROUPS) - set(groups.DEFAULT) == {"crowd"}
 
 
 @pytest.mark.parametrize("name", GROUPS)

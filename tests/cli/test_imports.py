@@ -40,7 +40,7 @@ def test_the_package_alone_imports_nothing_of_others() -> None:
     assert {name for name in modules if name.startswith("tunstack.")} == set()
 
 
-@pytest.mark.parametrize("command", sorted(summaries().keys() - {"bench"}))
+@pytest.mark.parametrize("command", sorted(summaries()))
 def test_help_needs_click_alone(command: str) -> None:
     modules = imported(TUNSTACK.format(arguments=[command, "--help"]))
     assert not modules & {*LIBRARIES, *ours(OURS), "tunstack.cli.running", "tunstack.cli.output"}

@@ -34,7 +34,7 @@ across impaired paths.
     load        our own clients               iperf        iperf3's protocol, the server's side
     tls         the services over TLS         ports        the services' ports
     answering   HTTP by callbacks             uvloop_server  the same by asyncio, on uvloop
-    usage       CPU time and memory
+    usage       CPU time and memory           groups       the names of groups of cases
 """
 
 from __future__ import annotations

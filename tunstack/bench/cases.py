@@ -410,10 +410,7 @@ GROUPS: Final = {
     "idle": _idle,
     "crowd": _crowd,
 }
-"""By the name for ``--only``."""
-
-DEFAULT_GROUPS: Final = tuple(name for name in GROUPS if name != "crowd")
-"""The groups without ``--only``: all but ``crowd``, which takes minutes."""
+"""By the name for ``--only``, as :mod:`~tunstack.bench.groups` has them."""
 
 
 def _count(connections: int) -> str:

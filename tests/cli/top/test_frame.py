@@ -27,7 +27,7 @@ async def test_a_frame_of_80_columns() -> None:
     assert lines == [
         "tunstack serve  198.51.100.2  server, MTU 1500  up 1.1s",
         "in 42.9 kbit/s, 13.4 pkt/s  out 42.9 kbit/s, 8.93 pkt/s  retrans 0  dropped 0",
-        "3 connections: 3 ESTAB  3 opened, 2.68/s  memory 16.9 kB",
+        "3 connections: 3 ESTAB  3 opened, 2.68/s  memory 19.9 kB",
         "listening: 0.0.0.0:7",
         "State      Local Peer Address:Port  in b/s out b/s rtt ms  cwnd retrans unacked",
         "ESTAB      :7    198.51.100.1:40002  21.4k   21.4k  20.00    10       0       0",

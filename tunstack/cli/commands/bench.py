@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tunstack.bench.cases import GROUPS
+from tunstack.bench.groups import NAMES
 from tunstack.cli.options.parameters import OUTPUT, Number, refuse_to_share
 
 _EPILOG = """\b
@@ -37,9 +37,9 @@ Examples:
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice([*GROUPS]),
+    type=click.Choice(NAMES),
     metavar="NAME",
-    help=f"Measure only this; may be given again: {', '.join(GROUPS)}.",
+    help=f"Measure only this; may be given again: {', '.join(NAMES)}.",
 )
 @click.option("--no-offload", is_flag=True, help="Run tunstack without offload.")
 @click.option("--own-clients", is_flag=True, help="Do not use wrk, ab and iperf3.")

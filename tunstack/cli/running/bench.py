@@ -9,7 +9,8 @@ from rich import box
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tunstack.bench.cases import DEFAULT_GROUPS, QUICK, Plan
+from tunstack.bench import groups
+from tunstack.bench.cases import QUICK, Plan
 from tunstack.bench.figures import draw
 from tunstack.bench.generators import GeneratorError, programs
 from tunstack.bench.rows import as_json, as_table, machine_text
@@ -65,7 +66,7 @@ def bench(
             plot_format(plot)
         check_outputs(file, plot)
         try:
-            results = await _run(plan, tuple(dict.fromkeys(only)) or DEFAULT_GROUPS)
+            results = await _run(plan, tuple(dict.fromkeys(only)) or groups.DEFAULT)
         except GeneratorError as error:
             raise Failure(f"a measurement failed: {error}", 1) from error
         clients = programs(own=plan.own)
