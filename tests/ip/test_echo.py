@@ -134,7 +134,7 @@ def test_what_cannot_be_bound_is_refused(ends: Ends) -> None:
 
 def test_identifiers_are_unused_ones_until_none_is() -> None:
     sockets = Sockets(V4)
-    unused = {*range(1, 600, 3), *range(40_000, 40_200), *range(65_400, 65_536)}
+    unused = {*range(1, 65536, 128), 65535}
     for identifier in set(range(1, 65536)) - unused:
         sockets.open(identifier)
     assert {sockets.open().identifier for _ in unused} == unused
