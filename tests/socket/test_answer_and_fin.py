@@ -199,14 +199,17 @@ async def test_at_the_end_of_a_host_an_answer_goes_out_before_the_reset() -> Non
                     await answer(stream)
             await wait_all_tasks_blocked()
             theirs.rules.call(served.note, direction="out", local_port=PORT)
-            nursery.start_soon(expect_an_answer_and_a_reset, served)
+            served.segments.clear()
+            client = await ours.open_tcp_stream(THEIRS, PORT)
+            nursery.start_soon(expect_an_answer_and_a_reset, client)
             await answer(await listener.accept())
             assert not served.segments  # It is held.
         assert served.segments[0] == ("PSH,ACK", ANSWER)
 
 
-async def expect_an_answer_and_a_reset(served: Served) -> None:
-    stream = await served.connect()
+async def expect_an_answer_and_a_reset(stream: TcpStream) -> None:
+    await wait_all_tasks_blocked()  # The server waits: only who is woken by a packet is waited for.
+    await stream.send_all(b"a request")
     assert await stream.receive_some() == ANSWER
     with pytest.raises(trio.BrokenResourceError):
         await stream.receive_some()
