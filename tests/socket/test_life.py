@@ -439,3 +439,20 @@ async def test_the_tap_sees_every_packet_and_what_was_made_of_it() -> None:
     ]
     times = [each.time for each in seen]
     assert times == sorted(times)
+
+
+async def test_so_is_one_in_processing_a_packet_that_another_process_has_received(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def wrong(stack: Stack, packet: bytes, now: float) -> None:
+        raise IndexError("our bug")
+
+    async with host_pair() as (ours, theirs):
+        client, server = await connected(ours, theirs)
+        monkeypatch.setattr(Stack, "handle_forwarded", wrong)
+        loop_of(theirs).handle_forwarded(b"the bug")
+        await client.send(b"no bug")
+        assert await server.recv(100) == b"no bug"
+        assert theirs.statistics()["internal_errors"] == 1
+    (record,) = caplog.records
+    assert b"the bug".hex() in record.getMessage()

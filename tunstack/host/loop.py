@@ -213,7 +213,10 @@ class Loop(ABC):
     def handle_forwarded(self, packet: bytes) -> None:
         """Process a packet that another process with our addresses received; see the stack."""
         now = trio.current_time()
-        self.stack.handle_forwarded(packet, now)
+        try:
+            self.stack.handle_forwarded(packet, now)
+        except Exception as error:
+            self._stack_raised(error, "a forwarded packet, %s", bytes(packet).hex())
         self._flush(now)
 
     # Timers
