@@ -90,7 +90,7 @@ soak: $(STAMP) ## random runs of the simulator, of each family and kind: ARGS="-
 bench-loss: $(STAMP) ## goodput across lossy and fast paths, compared with the kernel's: ARGS="--quick --plot loss.svg"
 	$(BIN)/tunstack bench-loss $(ARGS)
 
-bench: $(STAMP) ## compare with kernel sockets; five minutes, ARGS="--quick" for one
+bench: $(STAMP) ## compare with kernel sockets; sixteen minutes, ARGS="--quick" for four
 	@.ci/system-tools wrk ab iperf3
 	@mkdir -p build
 	$(BIN)/tunstack bench --json build/bench.json --plot build/bench.svg $(ARGS)

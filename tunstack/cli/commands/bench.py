@@ -29,7 +29,7 @@ Examples:
     metavar="FILE",
     help="Draw the ratios into FILE, SVG or PNG as it ends, or on standard output in SVG: -.",
 )
-@click.option("--quick", is_flag=True, help="Take a minute, with less precision.")
+@click.option("--quick", is_flag=True, help="Take four minutes, not sixteen, with less precision.")
 @click.option(
     "--pairs", type=click.IntRange(1, 100), help="Runs over tunstack, and over kernel sockets.  [5]"
 )
