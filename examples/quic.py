@@ -102,21 +102,18 @@ async def download(sock: trio.socket.SocketType, configuration: QuicConfiguratio
 
 async def main() -> None:
     for_server, for_client = certified()
-    async with (
-        tunstack.open_namespace() as ns,
-        ns.open_host("198.51.100.2/24") as host,
-        trio.open_nursery() as nursery,
-    ):
+    async with tunstack.open_namespace() as ns, ns.open_host("198.51.100.2/24") as host:
         with host.socket_factory():
             server = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
         client = ns.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
-        with server, client:
-            await server.bind(("198.51.100.2", PORT))
-            nursery.start_soon(serve, server, for_server)
-            page = await download(client, for_client)
-            print(f"the kernel's client got {len(page):,} bytes")
-            print(f"they are what was sent: {page == PAGE}")
-            nursery.cancel_scope.cancel()
+        with server, client:  # Closed when nobody waits on them any more.
+            async with trio.open_nursery() as nursery:
+                await server.bind(("198.51.100.2", PORT))
+                nursery.start_soon(serve, server, for_server)
+                page = await download(client, for_client)
+                print(f"the kernel's client got {len(page):,} bytes")
+                print(f"they are what was sent: {page == PAGE}")
+                nursery.cancel_scope.cancel()
 
 
 trio.run(main)

@@ -57,22 +57,19 @@ async def right_answers(ns: Namespace, server: str, queries: int) -> int:
 async def measure(queries: int) -> None:
     """Print the rates of a host of ours and of the kernel, alternately."""
     server = tunstack.DnsServer(tunstack.Names(ADDRESSES))
-    async with (
-        tunstack.open_namespace() as ns,
-        ns.open_host() as host,
-        trio.open_nursery() as nursery,
-    ):
-        await nursery.start(host.serve_udp, server.datagram_handler, 53)
+    async with tunstack.open_namespace() as ns, ns.open_host() as host:
         with ns.socket(socket.AF_INET, socket.SOCK_DGRAM) as kernels:
             await kernels.bind(("198.51.100.1", 53))
-            nursery.start_soon(server.datagram_handler, kernels)
-            for _ in range(2):
-                for name, address in (("host", "198.51.100.2"), ("kernel", "198.51.100.1")):
-                    start = time.monotonic()
-                    right = await right_answers(ns, address, queries)
-                    rate = queries / (time.monotonic() - start)
-                    print(f"{name:<7} {right:,} of {queries:,} right, {rate:,.0f} a second")
-            nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                await nursery.start(host.serve_udp, server.datagram_handler, 53)
+                nursery.start_soon(server.datagram_handler, kernels)
+                for _ in range(2):
+                    for name, address in (("host", "198.51.100.2"), ("kernel", "198.51.100.1")):
+                        start = time.monotonic()
+                        right = await right_answers(ns, address, queries)
+                        rate = queries / (time.monotonic() - start)
+                        print(f"{name:<7} {right:,} of {queries:,} right, {rate:,.0f} a second")
+                nursery.cancel_scope.cancel()
 
 
 if __name__ == "__main__":

@@ -206,11 +206,11 @@ async def test_an_answer_comes_from_the_address_that_was_asked() -> None:
 async def test_it_serves_the_kernels_sockets_as_well(address: str) -> None:
     family = socket.AF_INET6 if ":" in address else INET
     server = DnsServer(Names(NAMES))
-    async with trio.open_nursery() as nursery:
-        with (
-            trio.socket.socket(family, DATAGRAMS) as ours,
-            trio.socket.socket(family, DATAGRAMS) as client,
-        ):
+    with (
+        trio.socket.socket(family, DATAGRAMS) as ours,
+        trio.socket.socket(family, DATAGRAMS) as client,
+    ):
+        async with trio.open_nursery() as nursery:
             await ours.bind((address, 0))
             nursery.start_soon(server.datagram_handler, ours)
             await client.connect(ours.getsockname())

@@ -276,8 +276,8 @@ async def ask_a_kernel_server(ns: Namespace, host: Host) -> None:
     server = tunstack.DnsServer(tunstack.Names(NAMES))
     resolver = host.use_nameservers()
     assert resolver.nameservers == ("198.51.100.1", "2001:db8::1")
-    async with trio.open_nursery() as nursery:
-        with ns.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, ns.socket() as tcp:
+    with ns.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, ns.socket() as tcp:
+        async with trio.open_nursery() as nursery:
             for sock in (udp, tcp):
                 await sock.bind(("", 53))
             tcp.listen()
