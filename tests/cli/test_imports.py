@@ -66,6 +66,21 @@ def test_what_is_recorded_waits_for_no_import() -> None:
     assert {"dns.message", "hypercorn.protocol", "h2.connection"} <= modules
 
 
+BEFORE_THE_NETWORK = """
+import tunstack
+def refuse(*_):
+    raise tunstack.SetupError("no network in this test")
+tunstack.open_namespace = refuse
+from tunstack.cli import main
+status = main(["demo"]) - 2
+"""
+
+
+def test_nor_does_what_the_demo_shows() -> None:
+    """It would be in the time of the look-up, which is its first packet."""
+    assert "dns.message" in imported(BEFORE_THE_NETWORK)
+
+
 @pytest.mark.kernel
 @pytest.mark.parametrize(
     ("app", "module"), [("https", "hypercorn.protocol"), ("dns", "dns.message")]

@@ -13,6 +13,7 @@ import trio
 from rich.text import Text
 
 import tunstack
+from tunstack.apps import dns
 from tunstack.apps.tls import over_tls
 from tunstack.cli.output.explaining import CLOSING, LOOK_UP, OPENING, SECURING, TALKING, Explainer
 from tunstack.cli.output.terminal import console, print_lines
@@ -151,6 +152,7 @@ class _Demo:
         )
 
     async def run(self) -> int:
+        dns.load()  # No time that is shown is that of an import.
         with tunstack.Authority() as authority:
             async with tunstack.open_namespace({}) as namespace:
                 addresses = default_addresses(sysctl=namespace.sysctl)
