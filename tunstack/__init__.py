@@ -32,6 +32,7 @@ each other, and resolver is just below host (import-linter checks it: see pyproj
 
 ``tcp``, ``udp``, ``ip``, ``wire`` and ``stack`` are sans-IO: time, randomness and packets are
 arguments. mypyc can compile them (``make compile``); :mod:`tunstack.compiled` tells it of classes.
+By :mod:`tunstack.lazy` packages import their public names on the first use.
 trio is in ``link`` and ``path``, whose links wait, and in ``host`` and above. A packet passes
 ``link -> host -> stack -> wire (decode) -> tcp``, and back ``tcp -> stack -> wire (encode) ->
 host -> link``.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _PACKAGE: Final = ROOT / "tunstack"
-_LEFT_OUT: Final = {"__main__", "compiled"}
+_LEFT_OUT: Final = {"__main__", "compiled", "lazy"}
 """Modules, not packages."""
 
 

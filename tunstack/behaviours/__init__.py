@@ -33,8 +33,9 @@ elsewhere   what goes wrong with names and TLS, in the same list
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from tunstack.lazy import lazily
 
 if TYPE_CHECKING:
     from tunstack.behaviours.base import Behaviour
@@ -152,9 +153,9 @@ __all__ = [
     "Share",
 ]
 
-_MODULES = {
-    name: module
-    for module, names in {
+__getattr__ = lazily(
+    __name__,
+    {
         "base": ("Behaviour",),
         "elsewhere": ("Elsewhere",),
         "ending": (
@@ -223,9 +224,8 @@ _MODULES = {
             "First",
             "Share",
         ),
-    }.items()
-    for name in names
-}
+    },
+)
 """The module of each public name, which is imported on the first use of the name.
 
 Most ports behave: without a behaviour none is defined.
@@ -244,14 +244,6 @@ def elsewhere_catalogue() -> tuple[Elsewhere, ...]:
     from tunstack.behaviours.elsewhere import ELSEWHERE
 
     return ELSEWHERE
-
-
-def __getattr__(name: str) -> object:
-    module = _MODULES.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
-    return value
 
 
 def __dir__() -> list[str]:

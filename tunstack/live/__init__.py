@@ -18,8 +18,9 @@ It is sans-trio: the time is an argument, and whoever looks has the loop. `sampl
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from tunstack.lazy import lazily
 
 if TYPE_CHECKING:
     from tunstack.live.followed import Followed, Point, row_to_dict
@@ -52,27 +53,18 @@ __all__ = [
     "serve_page",
 ]
 
-_MODULES = {
-    name: module
-    for module, names in {
+__getattr__ = lazily(
+    __name__,
+    {
         "followed": ("Followed", "Point", "row_to_dict"),
         "pace": ("pause_after",),
         "page": ("serve_page",),
         "sample": ("ConnectionRow", "DatagramRow", "ListenerRow", "Order", "Sample", "Totals"),
         "scan": ("Wanted",),
         "view": ("View",),
-    }.items()
-    for name in names
-}
+    },
+)
 """The module of each public name, which is imported on the first use of the name."""
-
-
-def __getattr__(name: str) -> object:
-    module = _MODULES.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
-    return value
 
 
 def __dir__() -> list[str]:
